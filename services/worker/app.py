@@ -56,7 +56,7 @@ from services.worker.models.catalogue_check import CatalogueCheck
 from services.worker.models.peers import Peers
 from services.worker.models.roster import Roster
 from services.worker.models.roster_watch import RosterWatch
-from services.worker.providers.protocol import Provider
+from services.worker.providers.provider import Provider
 from services.worker.quota_monitor.monitor import QuotaMonitor
 from services.worker.quota_monitor.watch import QuotaWatch
 from services.worker.rate_limit.quota import LocalQuota, Quota

@@ -27,7 +27,7 @@ from services.worker.degradation.monitor import DegradationMonitor
 from services.worker.estimates.service_times import ServiceTimes
 from services.worker.metrics import WorkerMetrics
 from services.worker.models.availability import Availability
-from services.worker.providers.protocol import Provider
+from services.worker.providers.provider import Provider
 from services.worker.quota_monitor.monitor import QuotaMonitor
 from services.worker.rate_limit.quota import Quota
 

@@ -13,7 +13,7 @@ from services.worker.credentials.keyring import InvalidKeyFile, Keyring, Rotated
 from services.worker.credentials.refusals import CredentialRefusals
 from services.worker.metrics import WorkerMetrics
 from services.worker.providers.errors.failures import ProviderFailure
-from services.worker.providers.protocol import Provider
+from services.worker.providers.provider import Provider
 from services.worker.rate_limit.quota import QuotaKey
 
 __all__ = ["CredentialChanges"]

@@ -9,7 +9,7 @@ from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.catalogue import Provider as ProviderConfig
 from services.worker.credentials.keyring import Keyring
 from services.worker.credentials.sources import providers_of
-from services.worker.providers.protocol import Provider
+from services.worker.providers.provider import Provider
 from services.worker.providers.sdk import SdkKind, SdkProvider
 
 __all__ = ["connect_providers"]

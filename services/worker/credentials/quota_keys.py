@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from penstock.contract import subjects
 from penstock.runtime.config.catalogue import Catalogue, Limits
-from services.worker.providers.protocol import Provider
+from services.worker.providers.provider import Provider
 from services.worker.rate_limit.quota import QuotaKey
 
 __all__ = ["keys_of", "limits_of", "records_of"]

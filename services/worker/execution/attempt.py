@@ -19,7 +19,7 @@ from services.worker.execution.request_bodies import Body, RequestBodies
 from services.worker.execution.state import Execution, GaveUp
 from services.worker.execution.time_limits import TimeLimits
 from services.worker.providers.errors.failures import ProviderFailure
-from services.worker.providers.protocol import Provider
+from services.worker.providers.provider import Provider
 from services.worker.providers.rate_limit_headers import read_rate_limits
 from services.worker.rate_limit.quota import Observation, QuotaKey
 from services.worker.redelivery.job_record import JobRecords

@@ -23,11 +23,11 @@ from services.worker.providers.errors.wire_errors import (
     SseTooLarge,
     WireError,
 )
-from services.worker.providers.protocol import Provider, Response
+from services.worker.providers.provider import Provider, Response
 from services.worker.providers.size_limits import WHOLE_BYTES, read_into
 from services.worker.providers.streams.chunks import DEFAULT_FINISH_REASON, ChunkDelta, ChunkReader, StreamEnd
 from services.worker.providers.streams.sse import SseReader
-from services.worker.providers.streams.whole import read_whole
+from services.worker.providers.streams.whole_completion import read_whole
 from services.worker.providers.usage import NO_COUNTS, TokenCounts
 
 __all__ = ["Answer", "Call", "Progress", "make_call"]

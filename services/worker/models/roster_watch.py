@@ -9,7 +9,7 @@ from typing import Final
 
 from penstock.runtime.aio import CriticalLoop
 from services.worker.models.roster import Roster, RosterChange
-from services.worker.providers.protocol import Provider
+from services.worker.providers.provider import Provider
 
 __all__ = ["RosterWatch"]
 

@@ -15,9 +15,9 @@ from penstock.runtime.config.catalogue import RateLimitHeaders, StreamFormat
 from services.worker.providers.compression import DecompressionError, content_encoding, decompress
 from services.worker.providers.errors.classify import failure_of_status
 from services.worker.providers.errors.failures import ProviderFailure
+from services.worker.providers.http_connections import NoCookies, configure_connections
 from services.worker.providers.model_list import ModelList, read_model_list
 from services.worker.providers.size_limits import ERROR_BYTES, MODELS_BYTES, read_into
-from services.worker.providers.transport import NoCookies, configure_connections
 
 __all__ = ["ErrorBody", "SdkKind", "SdkProvider"]
 

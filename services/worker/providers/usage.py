@@ -11,7 +11,7 @@ from msgspec import Meta, Raw, Struct, structs
 
 from penstock.contract.reply import Usage
 from penstock.runtime.config.catalogue import Price
-from services.worker.providers.lenient_json import repair_json
+from services.worker.providers.json_repair import repair_json
 
 __all__ = ["NO_COUNTS", "TokenCounts", "cost_microusd", "read_usage"]
 

@@ -21,7 +21,7 @@ from services.worker.providers.errors.wire_errors import (
     MalformedChunk,
     ProviderErrorEvent,
 )
-from services.worker.providers.lenient_json import REPLACEMENT, PendingSurrogates, repair_json
+from services.worker.providers.json_repair import REPLACEMENT, PendingSurrogates, repair_json
 from services.worker.providers.size_limits import clip_name
 from services.worker.providers.streams.choices import (
     ChoiceDelta,
@@ -46,16 +46,7 @@ from services.worker.providers.streams.raw_json import (
 )
 from services.worker.providers.usage import TokenCounts, read_usage
 
-__all__ = [
-    "DEFAULT_FINISH_REASON",
-    "BrokenStream",
-    "ChunkDelta",
-    "ChunkReader",
-    "MalformedChunk",
-    "ProviderErrorEvent",
-    "StreamEnd",
-    "missing_choices",
-]
+__all__ = ["DEFAULT_FINISH_REASON", "ChunkDelta", "ChunkReader", "StreamEnd", "missing_choices"]
 
 _DEFAULT: Final = StreamFormat()
 DEFAULT_FINISH_REASON: Final = "stop"

@@ -13,10 +13,10 @@ import msgspec
 
 from penstock.runtime.config.catalogue import StreamFormat
 from services.worker.providers.errors.wire_errors import SINGLE_NEWLINE_HINT, SseTooLarge, SseTruncated
-from services.worker.providers.lenient_json import repair_json
+from services.worker.providers.json_repair import repair_json
 from services.worker.providers.size_limits import EVENT_BYTES, WHOLE_BYTES
 
-__all__ = ["SseReader", "SseTooLarge", "SseTruncated"]
+__all__ = ["SseReader"]
 
 _BOM: Final = b"\xef\xbb\xbf"
 _DONE: Final = b"[DONE]"

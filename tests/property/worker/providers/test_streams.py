@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from penstock.runtime.config.catalogue import StreamFormat
 from services.worker.providers.errors.wire_errors import WireError
-from services.worker.providers.lenient_json import repair_json
+from services.worker.providers.json_repair import repair_json
 from services.worker.providers.streams.chunks import ChunkReader
 from services.worker.providers.streams.sse import SseReader
 

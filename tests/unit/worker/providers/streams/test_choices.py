@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
+from services.worker.providers.errors.wire_errors import BrokenStream
 from services.worker.providers.streams.choices import content_bytes
-from services.worker.providers.streams.chunks import BrokenStream, ChunkDelta, ChunkReader
+from services.worker.providers.streams.chunks import ChunkDelta, ChunkReader
 from tests.unit.worker.providers.streams.chunk_samples import choice, chunk
 
 

@@ -8,13 +8,8 @@ from hypothesis import strategies as st
 
 from penstock.runtime.config.catalogue import StreamFormat
 from services.worker.providers.errors.read_error import error_in
-from services.worker.providers.streams.chunks import (
-    BrokenStream,
-    ChunkDelta,
-    ChunkReader,
-    MalformedChunk,
-    ProviderErrorEvent,
-)
+from services.worker.providers.errors.wire_errors import BrokenStream, MalformedChunk, ProviderErrorEvent
+from services.worker.providers.streams.chunks import ChunkDelta, ChunkReader
 from services.worker.providers.usage import TokenCounts
 from tests.unit.worker.providers.streams.chunk_samples import choice, chunk
 

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.runtime.config.catalogue import StreamFormat
+from services.worker.providers.errors.wire_errors import SseTooLarge, SseTruncated
 from services.worker.providers.size_limits import WHOLE_BYTES
-from services.worker.providers.streams.sse import SseReader, SseTooLarge, SseTruncated
+from services.worker.providers.streams.sse import SseReader
 
 
 def outcome(

@@ -14,7 +14,7 @@ from services.worker.providers.errors.wire_errors import (
     MalformedReply,
     ProviderErrorEvent,
 )
-from services.worker.providers.lenient_json import repair_json
+from services.worker.providers.json_repair import repair_json
 from services.worker.providers.size_limits import WHOLE_BYTES
 from services.worker.providers.streams.choices import error_of, finish_reason_of, index_of
 from services.worker.providers.streams.chunks import (
@@ -34,7 +34,7 @@ from services.worker.providers.streams.raw_json import (
 from services.worker.providers.streams.sse import SseReader
 from services.worker.providers.usage import TokenCounts, read_usage
 
-__all__ = ["MalformedReply", "WholeCompletion", "read_whole"]
+__all__ = ["WholeCompletion", "read_whole"]
 
 _BOM: Final = b"\xef\xbb\xbf"
 _SSE: Final = (b"data:", b"event:", b"id:", b"retry:", b":")

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from penstock.runtime.config.catalogue import StreamFormat
-from services.worker.providers.errors.wire_errors import BrokenStream, ProviderErrorEvent
-from services.worker.providers.streams.whole import MalformedReply, read_whole
+from services.worker.providers.errors.wire_errors import BrokenStream, MalformedReply, ProviderErrorEvent
+from services.worker.providers.streams.whole_completion import read_whole
 from services.worker.providers.usage import TokenCounts
 
 CHOICE = {
