@@ -5,6 +5,7 @@ leader.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from datetime import datetime
 from typing import Final
 
@@ -19,6 +20,7 @@ __all__ = [
     "Page",
     "StreamPosition",
     "last_sequence",
+    "read_all",
     "read_page",
     "sequence_of",
     "stream_position",
@@ -124,6 +126,18 @@ async def read_page(nc: Nats, stream: str, subject: str, *, sequence: int = 1, b
                 raise nats.errors.Error(f"{stream}: {status} {headers.get('Description', '')}".rstrip())
     finally:
         await subscription.unsubscribe()
+
+
+async def read_all(nc: Nats, stream: str, subject: str, *, batch: int = 500) -> AsyncGenerator[Msg, None]:
+    """Every message of `subject`, in pages of `batch`. Raises as `read_page`."""
+    sequence = 1
+    while True:
+        page = await read_page(nc, stream, subject, sequence=sequence, batch=batch)
+        for msg in page.messages:
+            yield msg
+        if not page.messages or page.pending == 0:
+            return
+        sequence = page.next_sequence
 
 
 async def last_sequence(nc: Nats, stream: str, subject: str) -> int:

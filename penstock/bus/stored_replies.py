@@ -10,7 +10,7 @@ from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
-from penstock.bus.direct_get import last_sequence, read_page, sequence_of
+from penstock.bus.direct_get import last_sequence, read_all, sequence_of
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.retry import RetryPolicy, read_from_leader, retry
 from penstock.contract import codec, subjects
@@ -79,14 +79,7 @@ async def stored_result(js: JetStreamContext, job: Job) -> JobResult | None:
 
 
 async def _read(nc: Nats, subject: str) -> list[Msg]:
-    found: list[Msg] = []
-    sequence = 1
-    while True:
-        page = await read_page(nc, REPLIES.name, subject, sequence=sequence)
-        found += page.messages
-        if not page.messages or page.pending == 0:
-            return found
-        sequence = page.next_sequence
+    return [msg async for msg in read_all(nc, REPLIES.name, subject)]
 
 
 def _events(messages: list[Msg]) -> list[ReplyEvent]:

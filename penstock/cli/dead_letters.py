@@ -14,7 +14,7 @@ from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 from nats.js.errors import APIError, NotFoundError
 
-from penstock.bus.direct_get import NoSuchStream, read_page, sequence_of
+from penstock.bus.direct_get import NoSuchStream, read_all, read_page, sequence_of
 from penstock.cli.errors import CommandError
 from penstock.contract import codec, headers, subjects
 from penstock.contract.headers import DeadHistory
@@ -120,17 +120,11 @@ async def delete_letter(nc: Nats, seq: int) -> bool:
 async def _read_all(nc: Nats, role: str | None) -> AsyncIterator[DeadLetter]:
     """All letters, or those of one role, oldest first."""
     subject = subjects.DEAD_ALL if role is None else subjects.dead(role)
-    sequence = 1
-    while True:
-        try:
-            page = await read_page(nc, DEAD.name, subject, sequence=sequence, batch=_BATCH)
-        except NoSuchStream:  # this server was never provisioned
-            return
-        for msg in page.messages:
+    try:
+        async for msg in read_all(nc, DEAD.name, subject, batch=_BATCH):
             yield _letter(msg)
-        if not page.messages or page.pending == 0:
-            return
-        sequence = page.next_sequence
+    except NoSuchStream:  # this server was never provisioned
+        return
 
 
 async def _find_letter(nc: Nats, seq: int) -> DeadLetter | None:

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 from nats.aio.client import Client as Nats
 
-from penstock.bus.direct_get import read_page
+from penstock.bus.direct_get import read_all
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.stored_replies import stored_result
 from penstock.client.reply import Reply, ReplyBuilder
@@ -62,15 +62,10 @@ class JobReader:
 
     async def _read(self, subject: str) -> list[Job]:
         found: list[Job] = []
-        sequence = 1
-        while True:
-            page = await read_page(self._nc, JOBS.name, subject, sequence=sequence, batch=_PAGE)
-            for msg in page.messages:
-                try:
-                    found.append(codec.JOB.decode(msg.data))
-                except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                    where = (msg.headers or {}).get("Nats-Subject", subject)
-                    _log.warning("%s holds a payload that is not a job record: %s", where, error)
-            if not page.messages or page.pending == 0:
-                return found
-            sequence = page.next_sequence
+        async for msg in read_all(self._nc, JOBS.name, subject, batch=_PAGE):
+            try:
+                found.append(codec.JOB.decode(msg.data))
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                where = (msg.headers or {}).get("Nats-Subject", subject)
+                _log.warning("%s holds a payload that is not a job record: %s", where, error)
+        return found

@@ -15,7 +15,7 @@ from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 
 from penstock.bus.connection import Reconnects
-from penstock.bus.direct_get import read_page
+from penstock.bus.direct_get import read_all
 from penstock.bus.retry import RetryPolicy, retry
 from penstock.contract.streams import CANCELS
 from penstock.contract.subjects import CANCEL_ALL
@@ -96,14 +96,8 @@ class Cancellations:
         )
 
     async def _read_marks(self) -> None:
-        sequence = 1
-        while True:
-            page = await read_page(self._nc, CANCELS.name, CANCEL_ALL, sequence=sequence)
-            for msg in page.messages:
-                self._take((msg.headers or {})["Nats-Subject"])
-            if not page.messages or page.pending == 0:
-                return
-            sequence = page.next_sequence
+        async for msg in read_all(self._nc, CANCELS.name, CANCEL_ALL):
+            self._take((msg.headers or {})["Nats-Subject"])
 
     async def _on_message(self, msg: Msg) -> None:
         self._take(msg.subject)

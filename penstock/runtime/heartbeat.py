@@ -12,7 +12,7 @@ import nats.errors
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 
-from penstock.bus.direct_get import NoSuchStream, read_page
+from penstock.bus.direct_get import NoSuchStream, read_all
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract import codec
 from penstock.contract.presence import Presence
@@ -103,19 +103,13 @@ async def _read_bucket(nc: Nats) -> list[tuple[Presence, bool]]:
     nats-py's KeyValue is not used: it sends one request per key, and raises for a key that it would reject itself.
     """
     found: dict[str, tuple[Presence | None, bool]] = {}
-    sequence = 1
-    while True:
-        try:
-            page = await read_page(nc, f"KV_{PRESENCE.name}", f"{_PREFIX}>", sequence=sequence)
-        except NoSuchStream:
-            return []
-        for msg in page.messages:
+    try:
+        async for msg in read_all(nc, f"KV_{PRESENCE.name}", f"{_PREFIX}>"):
             headers = msg.headers or {}
             key = headers["Nats-Subject"]
             found[key] = (_read(key, msg.data) if msg.data else None, _OPERATION in headers)
-        if not page.messages or page.pending == 0:
-            break
-        sequence = page.next_sequence
+    except NoSuchStream:
+        return []
     readable = [(presence, deleted) for presence, deleted in found.values() if presence is not None]
     return sorted(readable, key=lambda each: (each[0].service, each[0].instance))
 

@@ -17,7 +17,7 @@ import nats
 import pytest
 import yaml
 
-from penstock.bus.direct_get import read_page
+from penstock.bus.direct_get import read_all
 from penstock.client.client import Client
 from penstock.contract.codec import encode
 from penstock.contract.events import CredentialAged, CredentialAvailabilityChanged, CredentialRotated
@@ -391,12 +391,7 @@ async def _everything(client: Client) -> list[tuple[str, bytes]]:
     """Every message of every stream and bucket."""
     found = []
     for name in [stream.name for stream in STREAMS] + [f"KV_{bucket.name}" for bucket in BUCKETS]:
-        sequence = 1
-        while True:
-            page = await read_page(client._nc, name, ">", sequence=sequence)
-            found += [((msg.headers or {})["Nats-Subject"], msg.data or b"") for msg in page.messages]
-            if not page.messages or page.pending == 0:
-                break
-            sequence = page.next_sequence
+        messages = [msg async for msg in read_all(client._nc, name, ">")]
+        found += [((msg.headers or {})["Nats-Subject"], msg.data or b"") for msg in messages]
     assert found
     return found

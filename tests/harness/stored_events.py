@@ -8,7 +8,7 @@ from typing import TypeVar
 import nats
 
 from penstock.bus.connection import servers_of
-from penstock.bus.direct_get import read_page
+from penstock.bus.direct_get import read_all
 from penstock.contract import codec
 from penstock.contract.events import Event, UsageRecorded
 from penstock.contract.reply import Delta, ReplyEvent, Restarted
@@ -36,15 +36,9 @@ async def stored_events(system: System, kind: type[Kind]) -> list[Kind]:
     """All events of one kind in `LLM_EVENTS`, oldest first."""
     nc = await nats.connect(servers_of(system.nats.url))
     try:
-        found: list[Kind] = []
-        sequence = 1
-        while True:
-            page = await read_page(nc, EVENTS.name, EVENTS.subjects[0], sequence=sequence)
-            events = [codec.EVENT.decode(msg.data) for msg in page.messages]
-            found += [event for event in events if isinstance(event, kind)]
-            if not page.messages or page.pending == 0:
-                return found
-            sequence = page.next_sequence
+        messages = [msg async for msg in read_all(nc, EVENTS.name, EVENTS.subjects[0])]
+        events = [codec.EVENT.decode(msg.data) for msg in messages]
+        return [event for event in events if isinstance(event, kind)]
     finally:
         await nc.close()
 

@@ -9,7 +9,7 @@ from typing import Final, TypeGuard
 from msgspec.structs import replace
 
 from penstock.bus.clock import Clock
-from penstock.bus.direct_get import read_page
+from penstock.bus.direct_get import read_all
 from penstock.bus.publish import StreamFull
 from penstock.bus.stored_replies import settled_replies
 from penstock.contract import headers, subjects
@@ -139,17 +139,10 @@ class JobRecorder:
     async def _has_queued_work(self, job: Job) -> bool:
         """Search all work of the job's user in the mailboxes; expensive, and rarely needed."""
         filters = subjects.work_of_flow(subjects.flow(job.account, job.user))
-        sequence = 1
-        while True:
-            page = await read_page(self._bus.nc, WORK.name, filters, sequence=sequence, batch=_PAGE)
-            if any(
-                (msg.headers or {}).get(headers.REPLY_SUBJECT) == job.reply_to.subject
-                for msg in page.messages
-            ):
+        async for msg in read_all(self._bus.nc, WORK.name, filters, batch=_PAGE):
+            if (msg.headers or {}).get(headers.REPLY_SUBJECT) == job.reply_to.subject:
                 return True
-            if not page.messages or page.pending == 0:
-                return False
-            sequence = page.next_sequence
+        return False
 
     async def _publish_end(self, job: Job, trace: Mapping[str, str]) -> None:
         event = await terminal_event_of(self._jobs, job)

@@ -7,7 +7,7 @@ import asyncio
 import nats.errors
 import pytest
 
-from penstock.bus.direct_get import read_page, sequence_of
+from penstock.bus.direct_get import read_all, read_page, sequence_of
 
 
 @pytest.fixture
@@ -20,19 +20,20 @@ async def stream(nc, unique):
     return unique
 
 
-async def read_all(nc, stream, subject, batch):
-    found, pages, sequence = [], 0, 1
-    while True:
-        page = await read_page(nc, stream, subject, sequence=sequence, batch=batch)
+async def messages(nc, stream, subject, batch):
+    return [msg async for msg in read_all(nc, stream, subject, batch=batch)]
+
+
+async def test_pages_have_no_gap_and_no_overlap(nc, stream, monkeypatch):
+    pages = 0
+
+    async def counted(*arguments, **options):
+        nonlocal pages
         pages += 1
-        found += page.messages
-        if not page.messages or page.pending == 0:
-            return found, pages
-        sequence = page.next_sequence
+        return await read_page(*arguments, **options)
 
-
-async def test_pages_have_no_gap_and_no_overlap(nc, stream):
-    found, pages = await read_all(nc, stream, f"{stream}.odd", batch=7)
+    monkeypatch.setattr("penstock.bus.direct_get.read_page", counted)
+    found = await messages(nc, stream, f"{stream}.odd", batch=7)
     assert [int(msg.data) for msg in found] == list(range(1, 120, 2))
     assert pages == 9
     sequences = [sequence_of(msg) for msg in found]
@@ -40,7 +41,7 @@ async def test_pages_have_no_gap_and_no_overlap(nc, stream):
 
 
 async def test_a_wildcard_reads_several_subjects_in_stream_order(nc, stream):
-    found, _ = await read_all(nc, stream, f"{stream}.*", batch=50)
+    found = await messages(nc, stream, f"{stream}.*", batch=50)
     assert [msg.data for msg in found] == [*(b"%d" % number for number in range(120)), b"last"]
     assert {msg.headers["Nats-Subject"] for msg in found} == {
         f"{stream}.{each}" for each in ("odd", "even", "last")
@@ -72,6 +73,6 @@ async def test_a_missing_stream_or_server_is_an_error(own_nats_server, own_nc, u
 
 async def test_concurrent_reads_leave_no_subscription(nc, stream):
     before = len(nc._subs)
-    found = await asyncio.gather(*(read_all(nc, stream, f"{stream}.odd", batch=20) for _ in range(10)))
-    assert {len(messages) for messages, _ in found} == {60}
+    found = await asyncio.gather(*(messages(nc, stream, f"{stream}.odd", batch=20) for _ in range(10)))
+    assert {len(each) for each in found} == {60}
     assert len(nc._subs) == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from penstock.bus import direct_get
 from penstock.bus import stored_replies as history
 from penstock.bus.direct_get import Page
 from penstock.bus.ids import new_id
@@ -19,13 +20,13 @@ EVENT = Started(id="x", seq=1_000_000, attempt=1, model="m", provider="p", worke
 @pytest.fixture
 def lagging(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The first two reads go to a node that has no events yet."""
-    read, asked = history.read_page, []
+    read, asked = direct_get.read_page, []
 
     async def late(nc, stream, subject, **options):
         asked.append(subject)
         return Page((), 0) if len(asked) <= 2 else await read(nc, stream, subject, **options)
 
-    monkeypatch.setattr(history, "read_page", late)
+    monkeypatch.setattr(direct_get, "read_page", late)
     return asked
 
 
@@ -46,7 +47,7 @@ async def test_d7_a_node_that_never_catches_up_is_an_error(nc, monkeypatch):
     async def nothing(*_, **__):
         return Page((), 0)
 
-    monkeypatch.setattr(history, "read_page", nothing)
+    monkeypatch.setattr(direct_get, "read_page", nothing)
     with pytest.raises(TimeoutError):
         await history.settled_replies(nc, subject, patience_s=0.2)
 

@@ -71,8 +71,8 @@ async def test_hostile_bucket_entries_do_not_hide_live_processes(
 
 
 async def test_presence_is_read_over_several_pages(provisioned, unique, monkeypatch):
-    read = heartbeat_module.read_page
-    monkeypatch.setattr(heartbeat_module, "read_page", functools.partial(read, batch=2))
+    read = heartbeat_module.read_all
+    monkeypatch.setattr(heartbeat_module, "read_all", functools.partial(read, batch=2))
     expected = [worker(f"{unique}-{number}") for number in range(7)]
     heartbeats = [Heartbeat(provisioned, lambda each=each: each) for each in expected]
     for heart in heartbeats:
