@@ -20,10 +20,9 @@ from penstock.bus.connection import Reconnects
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract.headers import TRACEPARENT
 from penstock.contract.streams import Consumer
-from penstock.runtime.aio import CriticalLoop
+from penstock.runtime.aio import CriticalLoop, cancel_and_wait
 from penstock.runtime.consumer.delivery import Ack, DeadLetter, Delivery, NoVerdict, Retry, Verdict
 from penstock.runtime.consumer.puller import Puller, withdraw
-from penstock.runtime.consumer.repair import BackgroundRepair
 from penstock.runtime.consumer.scheduler import PullScheduler
 from penstock.runtime.telemetry.logs import set_trace
 
@@ -71,6 +70,29 @@ class _InFlight(Struct):
     task: asyncio.Task[None] | None = None
 
 
+class _BackgroundRepair:
+    """Runs `repair` in the background, at most once at a time: the fault may end before the repair does."""
+
+    def __init__(self, name: str, repair: Callable[[], Awaitable[None]]) -> None:
+        self._name = name
+        self._repair = repair
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            await cancel_and_wait(self._task)
+
+    async def _run(self) -> None:
+        try:
+            await self._repair()
+        except Exception:
+            _log.exception("%s: the repair failed", self._name)
+
+
 class Mailbox:
     """Pulls from `consumers`, preferring the first, and runs `handle` on each message.
 
@@ -97,7 +119,7 @@ class Mailbox:
         self._nc = nc
         self._handle = handle
         self._dead_letter = dead_letter
-        self._repairing = BackgroundRepair(self.name, repair)
+        self._repairing = _BackgroundRepair(self.name, repair)
         self._scheduler = PullScheduler(len(consumers))
         self._in_flight: dict[tuple[int, int], _InFlight] = {}
         """By `Delivery.identity`."""

@@ -24,7 +24,6 @@ NOT_LIMITED = {
     **dict.fromkeys(
         (
             "penstock.runtime.cancellation",
-            "penstock.runtime.consumer.repair",
             "penstock.runtime.provisioning.ensure",
             "penstock.runtime.provisioning.reconciler",
         ),
