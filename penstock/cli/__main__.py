@@ -9,8 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, TextIO
 
 from penstock.cli.errors import CommandError, LaunchError
-from penstock.cli.option_rules import contradiction
-from penstock.cli.parser import make_parser
+from penstock.cli.parser import contradiction, make_parser
 from penstock.cli.program_name import as_invoked, command_name
 from penstock.cli.render.terminal_safe import visible
 from penstock.errors import PenstockError

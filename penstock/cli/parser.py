@@ -1,10 +1,11 @@
-"""The command line of `penstock`: commands, options and argument types."""
+"""The command line of `penstock`: commands, options, argument types, and rules between options."""
 
 from __future__ import annotations
 
 import argparse
 import math
 import re
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final, TypeAlias, get_args
@@ -16,7 +17,7 @@ from penstock.contract.request import LONGEST_S
 from penstock.contract.subjects import is_token
 from penstock.runtime.runtime_file import DEFAULT_DATA
 
-__all__ = ["make_parser"]
+__all__ = ["contradiction", "make_parser"]
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - the class has no public name
 
@@ -271,3 +272,69 @@ def _seconds(text: str) -> float:
     if not 0 < seconds < math.inf:  # nan is rejected as well
         raise argparse.ArgumentTypeError(f"{text!r} is not a valid duration: use seconds greater than 0")
     return seconds
+
+
+def contradiction(arguments: argparse.Namespace) -> str | None:
+    """Why these arguments contradict each other, in a sentence; None: they do not.
+
+    An option without effect is a mistake and is reported.
+    """
+    rule = _RULES.get(arguments.command)
+    return None if rule is None else rule(arguments)
+
+
+def _check_ask(arguments: argparse.Namespace) -> str | None:
+    if not arguments.detach:
+        return _check_timeout(arguments)
+    if arguments.lane != "batch":
+        return "--detach submits a job: add --lane batch"
+    if arguments.no_stream:
+        return "--no-stream has no effect with --detach, which prints no answer"
+    return _check_timeout(arguments)
+
+
+def _check_timeout(arguments: argparse.Namespace) -> str | None:
+    longest_s = LONGEST_S[arguments.lane]
+    if arguments.timeout is None or arguments.timeout <= longest_s:
+        return None
+    batch_s = LONGEST_S["batch"]
+    fix = f"; --lane batch takes up to {batch_s} s" if arguments.timeout <= batch_s != longest_s else ""
+    return f"--timeout is at most {longest_s} s in the {arguments.lane} lane{fix}"
+
+
+def _check_jobs(arguments: argparse.Namespace) -> str | None:
+    if arguments.request_id is None:
+        return "--result and --cancel need the ID of a job" if arguments.result or arguments.cancel else None
+    filters = _given({"--state": arguments.state, "--user": arguments.user})
+    if filters:
+        return f"{filters} filters the list of all jobs and has no effect with an ID"
+    if arguments.cancel and arguments.json:
+        return (
+            "--cancel prints a sentence and no JSON; omit --json, and read the status of the job afterwards"
+        )
+    return None
+
+
+def _check_dead(arguments: argparse.Namespace) -> str | None:
+    if arguments.action not in {"redrive", "drop"}:
+        return None
+    if bool(arguments.seqs) == arguments.all:
+        return f"dead {arguments.action} needs either sequence numbers or --all"
+    if arguments.all:
+        return None if arguments.role is not None else "--all needs --role"
+    filters = _given({"--role": arguments.role, "--code": arguments.code, "--since": arguments.since})
+    if filters:
+        return f"{filters} filters --all and has no effect with sequence numbers"
+    return None
+
+
+def _given(options: Mapping[str, object]) -> str:
+    return " ".join(name for name, value in options.items() if value is not None)
+
+
+_RULES: Final[Mapping[str, Callable[[argparse.Namespace], str | None]]] = {
+    "ask": _check_ask,
+    "explain": _check_timeout,
+    "jobs": _check_jobs,
+    "dead": _check_dead,
+}

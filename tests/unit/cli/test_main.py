@@ -8,8 +8,7 @@ import pytest
 
 from penstock.cli.__main__ import main
 from penstock.cli.local.python_child import code_path, service_argv
-from penstock.cli.option_rules import contradiction
-from penstock.cli.parser import make_parser
+from penstock.cli.parser import contradiction, make_parser
 
 
 @pytest.mark.parametrize(
