@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import struct
+import zlib
 from typing import Final
 
 from msgspec import Struct
 
-from penstock.cli.demo.png import square_data_url
 from penstock.contract.names import AUTO, Role
 
-__all__ = ["PROMPTS", "DemoPrompt"]
+__all__ = ["PROMPTS", "DemoPrompt", "square_png"]
 
 
 class DemoPrompt(Struct, frozen=True, kw_only=True):
@@ -20,6 +22,22 @@ class DemoPrompt(Struct, frozen=True, kw_only=True):
     expected: Role
     role: str = AUTO
     images: tuple[str, ...] = ()
+
+
+def square_png(side: int, colour: tuple[int, int, int]) -> bytes:
+    """A square of one colour, `side` pixels wide, eight bits a channel (PNG 1.2)."""
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    row = b"\0" + bytes(colour) * side
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + _chunk(b"IHDR", header)
+        + _chunk(b"IDAT", zlib.compress(row * side))
+        + _chunk(b"IEND", b"")
+    )
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def _report(chapters: int) -> str:
@@ -35,6 +53,7 @@ def _report(chapters: int) -> str:
     )
 
 
+_RED_SQUARE: Final = f"data:image/png;base64,{base64.b64encode(square_png(32, (200, 30, 30))).decode()}"
 PROMPTS: Final = (
     DemoPrompt(title="a question", text="Why do leaves turn red in autumn?", expected="chat"),
     DemoPrompt(title="Turkish", text="İstanbul'da bir günde nereleri gezmeliyim?", expected="chat"),
@@ -59,7 +78,7 @@ PROMPTS: Final = (
     DemoPrompt(
         title="an image",
         text="What colour is this square?",
-        images=(square_data_url(32, (200, 30, 30)),),
+        images=(_RED_SQUARE,),
         expected="vision",
     ),
     DemoPrompt(

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from penstock.cli.demo.png import square_png
+from penstock.cli.demo.prompts import square_png
 from penstock.cli.local.nats_server import NatsServer, find_nats_server
 from penstock.runtime.runtime_file import read_runtime_file
 from tests.harness.local_system import REPOSITORY, UNSET, LocalSystem

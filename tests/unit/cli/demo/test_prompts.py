@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 
-from penstock.cli.demo.png import square_png
+from penstock.cli.demo.prompts import square_png
 
 
 def test_the_square_is_a_png():
