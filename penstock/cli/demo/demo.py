@@ -17,8 +17,7 @@ from penstock.cli.connection import open_client
 from penstock.cli.demo import scenes
 from penstock.cli.demo.catalogue import LIMITED_ROLE, QUOTA, write_catalogue
 from penstock.cli.demo.prompts import PROMPTS
-from penstock.cli.demo.report import Outcome
-from penstock.cli.demo.scenes import Seen, Stage
+from penstock.cli.demo.scenes import Outcome, Seen, Stage
 from penstock.cli.local.plan import VISIBLE_SPEED, make_plan
 from penstock.cli.local.system import System
 from penstock.cli.program_name import command_name

@@ -17,26 +17,27 @@ from penstock.bus.auth import NO_NATS_AUTH
 from penstock.cli.commands.question import messages
 from penstock.cli.demo.catalogue import LIMITED_ROLE, QUOTA
 from penstock.cli.demo.prompts import DemoPrompt
-from penstock.cli.demo.report import Outcome, outcome_table
 from penstock.cli.demo.resume import ResumedPart
 from penstock.cli.errors import CommandError
 from penstock.cli.local.exit_report import exit_text
 from penstock.cli.local.python_child import code_path
 from penstock.cli.local.system import System
 from penstock.cli.render.answer import AnswerPrinter, failure_text
-from penstock.cli.render.table import shortened
+from penstock.cli.render.table import shortened, table
 from penstock.client.client import Client
-from penstock.client.reply import ReplyBuilder
+from penstock.client.reply import Reply, ReplyBuilder
 from penstock.contract.reply import Delta, Restarted, Started
 from penstock.errors import PenstockError
 from penstock.runtime.config.settings import Settings
 
 __all__ = [
+    "Outcome",
     "Seen",
     "Stage",
     "empty_quota",
     "job",
     "killed_worker",
+    "outcome_table",
     "prompts",
     "resumed_stream",
 ]
@@ -49,6 +50,8 @@ _DELTAS_BEFORE: Final = 5
 """Deltas that arrive before the interruption."""
 _POLL_S: Final = 0.1
 _COLUMNS: Final = 100
+_TITLES: Final = ("prompt", "role", "why", "model", "attempts", "first token", "total", "")
+_WHY_COLUMNS: Final = 40
 
 
 class Stage(Struct, frozen=True):
@@ -64,6 +67,45 @@ class Seen(Struct, frozen=True):
 
     held: bool
     text: str
+
+
+class Outcome(Struct, frozen=True):
+    """The reply to one prompt, or the reason for its absence."""
+
+    prompt: DemoPrompt
+    reply: Reply | None
+    problem: str = ""
+
+    @property
+    def good(self) -> bool:
+        return self.reply is not None and self.reply.role == self.prompt.expected
+
+    @property
+    def verdict(self) -> str:
+        if self.reply is None:
+            return f"failed: {self.problem}"
+        return "ok" if self.good else f"expected {self.prompt.expected}"
+
+
+def outcome_table(outcomes: Sequence[Outcome]) -> str:
+    return table(_TITLES, [_row(outcome) for outcome in outcomes], right=frozenset({4, 5, 6}))
+
+
+def _row(outcome: Outcome) -> tuple[str, ...]:
+    reply = outcome.reply
+    if reply is None:
+        return (outcome.prompt.title, "-", "-", "-", "-", "-", "-", outcome.verdict)
+    first = reply.timings.first_token_ms
+    return (
+        outcome.prompt.title,
+        reply.role,
+        shortened(reply.why, _WHY_COLUMNS),
+        reply.model,
+        str(reply.attempts),
+        "-" if first is None else f"{first:.0f} ms",
+        f"{reply.timings.total_ms:.0f} ms",
+        outcome.verdict,
+    )
 
 
 async def killed_worker(stage: Stage) -> Seen:
