@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Final, NoReturn, TextIO
 
 from penstock.cli.errors import CommandError, LaunchError
+from penstock.cli.local.python_child import code_path, service_argv
 from penstock.cli.parser import contradiction, make_parser
 from penstock.cli.program_name import as_invoked, command_name
 from penstock.cli.render.terminal_safe import visible
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+_SERVER_PACKAGE: Final = "faststream"
+"""A package that only `penstock[server]` installs."""
 _INTERRUPTED: Final = 130
 """Exit code after SIGINT: 128 plus the signal number, as shells report it."""
 
@@ -88,10 +92,13 @@ def _demo(arguments: argparse.Namespace) -> int:
     return demo(arguments.data)
 
 
-def _run(arguments: argparse.Namespace) -> int:
-    from penstock.cli.commands.run import run
-
-    run(arguments.service, arguments.arguments)
+def _run(arguments: argparse.Namespace) -> NoReturn:
+    """Replace this process by the service, which then handles signals and sets the exit code."""
+    if importlib.util.find_spec(_SERVER_PACKAGE) is None:
+        raise ModuleNotFoundError(name=_SERVER_PACKAGE)
+    argv = service_argv(arguments.service, *arguments.arguments)
+    sys.stdout.flush()
+    os.execve(argv[0], argv, {**os.environ, **code_path(os.environ)})  # noqa: S606 - runs without a shell
 
 
 def _ask(arguments: argparse.Namespace) -> int:
