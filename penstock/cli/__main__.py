@@ -144,11 +144,10 @@ def _trace(arguments: argparse.Namespace) -> int:
 
 
 def _jobs(arguments: argparse.Namespace) -> int:
-    from penstock.cli.commands.jobs import JobFilter, cancel_job, list_jobs, print_result, show_job
+    from penstock.cli.commands.jobs import cancel_job, list_jobs, print_result, show_job
 
     if arguments.request_id is None:
-        job_filter = JobFilter(state=arguments.state, user=arguments.user)
-        return list_jobs(job_filter, arguments.data, as_json=arguments.json)
+        return list_jobs(arguments.data, state=arguments.state, user=arguments.user, as_json=arguments.json)
     if arguments.cancel:
         return cancel_job(arguments.request_id, arguments.data)
     if arguments.result:

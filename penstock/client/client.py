@@ -250,11 +250,7 @@ class Client:
 
     async def jobs(self, *, state: JobState | None = None, user: str | None = None) -> list[Job]:
         """The jobs of the account, or those in `state` and of `user`; the least recently changed first."""
-        return [
-            job
-            for job in await JobReader(self._nc, self._subscription.account).list_all()
-            if state in {None, job.state} and user in {None, job.user}
-        ]
+        return await JobReader(self._nc, self._subscription.account).list_all(state, user)
 
     async def result(self, request_id: str) -> Reply | None:
         """The answer of a job, stored for 48 hours after its end; None while the job has not ended.

@@ -12,7 +12,7 @@ from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.stored_replies import stored_result
 from penstock.client.reply import Reply, ReplyBuilder
 from penstock.contract import codec, subjects
-from penstock.contract.jobs import Job
+from penstock.contract.jobs import Job, JobState
 from penstock.contract.reply import Delta
 from penstock.contract.streams import JOBS
 from penstock.errors import RequestFailed, ResultGone, UnknownJob
@@ -40,9 +40,10 @@ class JobReader:
             raise UnknownJob(request_id)
         return found[-1]
 
-    async def list_all(self) -> list[Job]:
-        """All jobs of the account, the least recently changed first."""
-        return await self._read(subjects.jobs_of(self._account))
+    async def list_all(self, state: JobState | None = None, user: str | None = None) -> list[Job]:
+        """All jobs of the account, or those in `state` and of `user`; the least recently changed first."""
+        found = await self._read(subjects.jobs_of(self._account))
+        return [job for job in found if state in {None, job.state} and user in {None, job.user}]
 
     async def result(self, job: Job) -> Reply | None:
         """The answer of `job`; None while it has not ended. Raises RequestFailed and ResultGone."""

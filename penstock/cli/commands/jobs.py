@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 from typing import Final
 
-from msgspec import Struct
 from nats.aio.client import Client as Nats
 from nats.js.errors import NotFoundError
 
@@ -25,26 +24,19 @@ from penstock.contract.streams import WORK, mailbox
 from penstock.errors import PenstockError
 from penstock.runtime.config.settings import Settings
 
-__all__ = ["JobFilter", "cancel_job", "list_jobs", "print_result", "show_job"]
+__all__ = ["cancel_job", "list_jobs", "print_result", "show_job"]
 
 _NAME: Final = "penstock-jobs"
 _CANCEL_TIMEOUT_S: Final = 10.0
 _POLL_S: Final = 0.2
 
 
-class JobFilter(Struct, frozen=True, kw_only=True):
-    """The jobs to list; None: all."""
+def list_jobs(data: Path, *, state: JobState | None, user: str | None, as_json: bool) -> int:
+    """Print the jobs in `state` and of `user`; None: all.
 
-    state: JobState | None = None
-    user: str | None = None
-
-    def matches(self, job: Job) -> bool:
-        return self.state in {None, job.state} and self.user in {None, job.user}
-
-
-def list_jobs(job_filter: JobFilter, data: Path, *, as_json: bool) -> int:
-    """Print the jobs that match. Raises BrokerUnreachable, ConfigurationRefused and CommandError."""
-    jobs = [job for job in asyncio.run(_all_jobs(command_settings(data))) if job_filter.matches(job)]
+    Raises BrokerUnreachable, ConfigurationRefused and CommandError.
+    """
+    jobs = asyncio.run(_jobs(command_settings(data), state, user))
     print(as_ascii_json(jobs) if as_json else jobs_text(jobs))
     return 0
 
@@ -66,10 +58,10 @@ def cancel_job(request_id: str, data: Path) -> int:
     return asyncio.run(_cancel(request_id, command_settings(data)))
 
 
-async def _all_jobs(settings: Settings) -> list[Job]:
+async def _jobs(settings: Settings, state: JobState | None, user: str | None) -> list[Job]:
     async with open_connection(settings, _NAME) as nc:
         try:
-            return await JobReader(nc, settings.account).list_all()
+            return await JobReader(nc, settings.account).list_all(state, user)
         except NoSuchStream as error:
             raise _not_provisioned() from error
 
