@@ -65,20 +65,9 @@ def letter_text(letter: DeadLetter) -> str:
 
 def as_data(letter: DeadLetter) -> dict[str, Any]:
     """The letter as JSON data: the body as text where it is UTF-8, else in base64."""
-    data: dict[str, Any] = {
-        "seq": letter.seq,
-        "role": letter.role,
-        "at_ms": letter.at_ms,
-        "code": letter.code,
-        "reason": letter.reason,
-        "subject": letter.subject,
-        "deliveries": letter.deliveries,
-        "stored_ms": letter.stored_ms,
-        "request": letter.request_id,
-        "truncated_from": letter.truncated_from,
-        "history": msgspec.to_builtins(letter.history),
-        "headers": dict(letter.headers),
-    }
+    data: dict[str, Any] = msgspec.to_builtins(letter)
+    del data["data"], data["reply_to"]
+    data["request"] = letter.request_id
     try:
         return data | {"body": letter.data.decode()}
     except UnicodeDecodeError:
