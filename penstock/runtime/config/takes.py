@@ -32,39 +32,13 @@ _ROLES: Final = ("developer", "system", "user")
 _ROLE_KEYS: Final = ("developer_role", "system_role")
 _FIXED: Final = ("messages", "model", "stream")
 _ASKED_FOR: Final = ("tools", "functions", "response_format")
-_KNOWN: Final = (
-    *("audio", "developer_role", "frequency_penalty", "function_call", "functions", "logit_bias", "logprobs"),
-    *(
-        "max_completion_tokens",
-        "max_tokens",
-        "messages",
-        "metadata",
-        "modalities",
-        "model",
-        "n",
-        "parallel_tool_calls",
-    ),
-    *(
-        "prediction",
-        "presence_penalty",
-        "prompt_cache_key",
-        "reasoning_effort",
-        "response_format",
-        "safety_identifier",
-    ),
-    *(
-        "seed",
-        "service_tier",
-        "stop",
-        "store",
-        "stream",
-        "stream_options",
-        "system_role",
-        "temperature",
-        "tool_choice",
-    ),
-    *("tools", "top_k", "top_logprobs", "top_p", "user", "verbosity", "web_search_options"),
-)
+_PARAMETERS: Final = """
+    audio developer_role frequency_penalty function_call functions logit_bias logprobs max_completion_tokens
+    max_tokens messages metadata modalities model n parallel_tool_calls prediction presence_penalty prompt_cache_key
+    reasoning_effort response_format safety_identifier seed service_tier stop store stream stream_options
+    system_role temperature tool_choice tools top_k top_logprobs top_p user verbosity web_search_options
+"""
+_KNOWN: Final = tuple(_PARAMETERS.split())
 """Parameters of chat completions in OpenAI's API reference, and the roles of messages."""
 _ALIKE: Final = 0.85
 """Similarity (difflib ratio) from which on an unknown parameter counts as a misspelt known one."""
