@@ -8,6 +8,7 @@ nor the first of an attempt means that events were missed: they are stored for 1
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, Literal
 
 from msgspec import Raw, Struct, field
@@ -31,6 +32,7 @@ __all__ = [
     "Started",
     "Timings",
     "Usage",
+    "answer_bytes",
     "first_seq",
 ]
 
@@ -116,6 +118,12 @@ class Delta(_Event, frozen=True, kw_only=True, tag="delta"):
     choices: tuple[Raw, ...] = ()
     """The choice objects of the chunk in order, without the text of choice 0: reasoning, tool calls, logprobs,
     results of a content filter, content parts other than text, further choices."""
+
+
+def answer_bytes(text: str, choices: Iterable[Raw] = ()) -> int:
+    """Bytes of `text` as UTF-8 plus those of the JSON in `choices`."""
+    text_bytes = len(text) if text.isascii() else len(text.encode())
+    return text_bytes + sum(map(len, choices))
 
 
 class Restarted(_Event, frozen=True, kw_only=True, tag="restarted"):

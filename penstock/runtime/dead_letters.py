@@ -12,9 +12,8 @@ from nats.js import JetStreamContext
 from penstock.bus.publish import store
 from penstock.contract import headers, subjects
 from penstock.contract.headers import DeadAttempt, DeadHistory
-from penstock.contract.reply import Delta, ReplyEvent, Restarted, Started
+from penstock.contract.reply import Delta, ReplyEvent, Restarted, Started, answer_bytes
 from penstock.contract.streams import MAX_PAYLOAD_BYTES
-from penstock.runtime.answer_size import answer_bytes
 from penstock.runtime.consumer.delivery import DeadLetter, Delivery
 
 __all__ = ["history_of", "store_dead_letter"]

@@ -6,7 +6,7 @@ import asyncio
 
 from msgspec import Raw, Struct
 
-from penstock.runtime.answer_size import answer_bytes
+from penstock.contract.reply import answer_bytes
 from penstock.runtime.reply_publisher import ReplyPublisher
 from services.worker.providers.size_limits import STREAM_BYTES, oversized
 from services.worker.providers.streams.choices import content_bytes

@@ -21,9 +21,8 @@ from penstock.bus.direct_get import stream_position
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.stored_replies import settled_replies
 from penstock.contract.headers import REPEATED
-from penstock.contract.reply import TERMINAL, Delta, ReplyEvent, Started, first_seq
+from penstock.contract.reply import TERMINAL, Delta, ReplyEvent, Started, answer_bytes, first_seq
 from penstock.contract.streams import WORK
-from penstock.runtime.answer_size import answer_bytes
 from penstock.runtime.consumer.delivery import Delivery
 from penstock.runtime.service import Bus
 
