@@ -85,14 +85,6 @@ DEAD_ALL: Final = _all(DEAD)
 JOB_ALL: Final = _all(JOB)
 RESULT_ALL: Final = _all(RESULT)
 
-_request: Final = REQUEST.format
-_work: Final = WORK.format
-_reply: Final = REPLY.format
-_cancel: Final = CANCEL.format
-_event: Final = EVENT.format
-_dead: Final = DEAD.format
-_job: Final = JOB.format
-_result: Final = RESULT.format
 
 _REQUEST_START: Final = REQUEST.split(".")[:2]
 _WORK_START: Final = WORK.split(".")[:2]
@@ -158,7 +150,7 @@ def _distinct(text: str) -> str:
 
 
 def request(account: str, kind: str) -> str:
-    return _request(account=account, kind=kind)
+    return REQUEST.format(account=account, kind=kind)
 
 
 def request_address(subject: str) -> RequestAddress:
@@ -192,7 +184,7 @@ def _digest(name: str) -> str:
 
 
 def work(role: str, lane: str, rank: int, flow: str) -> str:
-    return _work(role=role, lane=lane, rank=rank, flow=flow)
+    return WORK.format(role=role, lane=lane, rank=rank, flow=flow)
 
 
 def work_of_rank(role: str, lane: str, rank: int) -> str:
@@ -214,7 +206,7 @@ def work_address(subject: str) -> WorkAddress | None:
 
 
 def reply(account: str, client: str, request_id: str) -> str:
-    return _reply(account=account, client=client, id=request_id)
+    return REPLY.format(account=account, client=client, id=request_id)
 
 
 def reply_address(subject: str) -> ReplyAddress | None:
@@ -231,30 +223,30 @@ def reply_inbox(account: str, client: str) -> str:
 
 
 def cancel(account: str, request_id: str) -> str:
-    return _cancel(account=account, id=request_id)
+    return CANCEL.format(account=account, id=request_id)
 
 
 def event(kind: str, scope: str) -> str:
-    return _event(kind=kind, scope=token(scope))
+    return EVENT.format(kind=kind, scope=token(scope))
 
 
 def limit_event(record: str, limit: str) -> str:
     """The subject of warnings about one limit of a shared quota; its last message is the current state."""
-    return _event(kind="limit", scope=_distinct(f"{record}.{limit}"))
+    return EVENT.format(kind="limit", scope=_distinct(f"{record}.{limit}"))
 
 
 def dead(role: str) -> str:
-    return _dead(role=token(role))
+    return DEAD.format(role=token(role))
 
 
 def dead_role(subject: str) -> str:
     """The role of a dead letter, or `router`; empty for any other subject."""
-    start = _dead(role="")
+    start = DEAD.format(role="")
     return subject.removeprefix(start) if subject.startswith(start) else ""
 
 
 def job(account: str, client: str, request_id: str) -> str:
-    return _job(account=account, client=client, id=request_id)
+    return JOB.format(account=account, client=client, id=request_id)
 
 
 def jobs_of(account: str, request_id: str = "*") -> str:
@@ -263,4 +255,4 @@ def jobs_of(account: str, request_id: str = "*") -> str:
 
 
 def result(account: str, client: str, request_id: str, attempt: int) -> str:
-    return _result(account=account, client=client, id=request_id, attempt=attempt)
+    return RESULT.format(account=account, client=client, id=request_id, attempt=attempt)
