@@ -64,7 +64,7 @@ class LearnedParameters:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue_rules = {
-            key: rules_of(catalogue.takes_of(key), f"the catalogue says what {key} takes")
+            key: rules_of(catalogue.takes_of(key), f"set by `takes` of {key} in the catalogue")
             for key in catalogue.models
         }
         self._adaptations = dict(self._catalogue_rules)
@@ -169,12 +169,13 @@ class LearnedParameters:
         name = refused.name
         source = next((each for each, rule in rules.items() if rule.name == name and rule.only is None), name)
         if refused.value is not None:
-            return f"models.{model}.takes: {{{source}: no}}, if it takes no value but {refused.value.decode()} either"
+            value = refused.value.decode()
+            return f"models.{model}.takes: {{{source}: no}}, if it refuses values other than {value} too"
         return f"models.{model}.takes: {{{source}: {refused.instead or 'no'}}}"
 
     def _rebuild(self, model: str, state: _ModelState) -> None:
         state.next_expiry_s = min((rule.expires_s for rule in state.rules.values()), default=math.inf)
-        why = f"{model} refused it before"
+        why = f"{model} refused it in an earlier request"
         of_catalogue = self._catalogue_rules[model]
         self._adaptations[model] = _combined(of_catalogue, state.rules, why) if state.rules else of_catalogue
 
