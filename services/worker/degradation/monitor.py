@@ -13,7 +13,7 @@ from penstock.contract.reply import Degraded
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue, OnErrors, OnHighLatency
 from services.worker.accounting.usage_recorder import AttemptRecord
-from services.worker.degradation.rate_alarm import AlarmSettings, RateAlarm
+from services.worker.degradation.rate_alarm import RateAlarm
 from services.worker.degradation.shorten import (
     RequestSize,
     Shortener,
@@ -53,7 +53,7 @@ class DegradationMonitor:
             rules = catalogue.degradation_of(role)
             for model in config.chain:
                 slow, failing = (
-                    alarms.setdefault((model, rule), _alarm(rule))
+                    alarms.setdefault((model, rule), RateAlarm(rule))
                     for rule in (rules.on_high_latency, rules.on_errors)
                 )
                 self._watched[role, model] = _Watched(slow, failing)
@@ -138,18 +138,6 @@ def without_quota(models: tuple[str, ...]) -> tuple[Degraded, ...]:
     if not models:
         return ()
     return (Degraded(rule="rate_limit", what="model", why=f"no quota is left of {', '.join(models)}"),)
-
-
-def _alarm(rule: OnHighLatency | OnErrors) -> RateAlarm:
-    return RateAlarm(
-        AlarmSettings(
-            share=rule.share,
-            calm_share=rule.calm_share,
-            window_s=rule.window_s,
-            at_least=rule.at_least,
-            hold_s=rule.hold_s,
-        )
-    )
 
 
 def _was_slow(record: AttemptRecord, rule: OnHighLatency) -> bool | None:

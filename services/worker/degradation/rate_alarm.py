@@ -7,22 +7,12 @@ from typing import Final
 
 from msgspec import Struct
 
-__all__ = ["AlarmSettings", "RateAlarm"]
+from penstock.runtime.config.catalogue import OnErrors, OnHighLatency
+
+__all__ = ["RateAlarm"]
 
 _INTERVALS: Final = 30
 """Number of intervals in a window; an observation leaves the window at most one interval late."""
-
-
-class AlarmSettings(Struct, frozen=True, kw_only=True):
-    share: float
-    """The alarm turns on above this share of bad observations."""
-    calm_share: float
-    """The alarm turns off at this share or below; at most `share`."""
-    window_s: float
-    at_least: int
-    """Minimum number of observations in the window for the alarm to turn on."""
-    hold_s: float
-    """Minimum time for which the alarm stays on."""
 
 
 class _Interval(Struct):
@@ -37,9 +27,9 @@ class RateAlarm:
     A window without observations has a bad share of 0, so the alarm of an unused model turns off.
     """
 
-    def __init__(self, terms: AlarmSettings) -> None:
-        self._terms = terms
-        self._interval_s = terms.window_s / _INTERVALS
+    def __init__(self, rule: OnHighLatency | OnErrors) -> None:
+        self._rule = rule
+        self._interval_s = rule.window_s / _INTERVALS
         self._intervals: deque[_Interval] = deque()
         self._bad = 0
         self._total = 0
@@ -70,17 +60,17 @@ class RateAlarm:
         return self._bad, self._total
 
     def _update(self, now_s: float) -> None:
-        terms = self._terms
+        rule = self._rule
         share = self._bad / self._total if self._total else 0.0
         if self._on_since_s is None:
-            if self._total >= terms.at_least and share > terms.share:
+            if self._total >= rule.at_least and share > rule.share:
                 self._on_since_s = now_s
-        elif now_s - self._on_since_s >= terms.hold_s and share <= terms.calm_share:
+        elif now_s - self._on_since_s >= rule.hold_s and share <= rule.calm_share:
             self._on_since_s = None
 
     def _advance(self, now_s: float) -> float:
         self._clock_s = now_s = max(self._clock_s, now_s)
-        oldest = int((now_s - self._terms.window_s) // self._interval_s)
+        oldest = int((now_s - self._rule.window_s) // self._interval_s)
         while self._intervals and self._intervals[0].number < oldest:
             expired = self._intervals.popleft()
             self._bad -= expired.bad

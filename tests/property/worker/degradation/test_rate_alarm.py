@@ -5,9 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.worker.degradation.rate_alarm import AlarmSettings, RateAlarm
+from penstock.runtime.config.catalogue import OnErrors
+from services.worker.degradation.rate_alarm import RateAlarm
 
-TERMS = AlarmSettings(share=0.1, calm_share=0.05, window_s=60, at_least=10, hold_s=30)
+TERMS = OnErrors(share=0.1, calm_share=0.05, window_s=60, at_least=10, hold_s=30)
 INTERVAL_S = 2.0
 CALLS = st.lists(st.tuples(st.sampled_from([0.0, 0.3, 1.0, 7.0, 45.0]), st.booleans()), max_size=120)
 
