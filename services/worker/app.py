@@ -67,7 +67,7 @@ from services.worker.rate_limit.shared.shared_quota import SharedQuota
 from services.worker.redelivery.dead_letter import DeadLetters
 from services.worker.redelivery.job_record import JobRecords
 from services.worker.redelivery.prior_attempts import PriorAttemptsReader
-from services.worker.status import CapacityReport, CredentialReport, LimitReport, WorkerStatus
+from services.worker.status import CapacityReport, WorkerStatus
 
 __all__ = ["Worker"]
 
@@ -279,10 +279,9 @@ class _Parts:
             catalogue, self.prior_attempts, job_records, recorder, runner, dead_letters
         )
         self.status = WorkerStatus(
-            instance,
-            catalogue.digest(),
-            SYSTEM,
             CapacityReport(instance, catalogue, availability, degradation, service_times, metrics),
-            CredentialReport(catalogue, keyring, providers, refusals),
-            LimitReport(quota, quota_monitor, metrics),
+            credential_changes,
+            quota_monitor,
+            SYSTEM,
+            catalogue.digest(),
         )

@@ -11,27 +11,20 @@ from penstock.bus.clock import Clock, loop_now_s
 from penstock.contract.names import Role
 from penstock.contract.presence import (
     BreakerStatus,
-    CredentialStatus,
-    DegradedModel,
-    LearnedLimit,
-    LimitStatus,
     Presence,
     QuotaForecast,
     RoleStatus,
 )
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.consumer.mailbox import Mailbox
-from services.worker.credentials.keyring import Keyring
-from services.worker.credentials.refusals import CredentialRefusals
+from services.worker.credentials.changes import CredentialChanges
 from services.worker.degradation.monitor import DegradationMonitor
 from services.worker.estimates.service_times import ServiceTimes
 from services.worker.metrics import WorkerMetrics
 from services.worker.models.availability import Availability
-from services.worker.providers.provider import Provider
 from services.worker.quota_monitor.monitor import QuotaMonitor
-from services.worker.rate_limit.quota import Quota
 
-__all__ = ["CapacityReport", "CredentialReport", "LimitReport", "WorkerStatus"]
+__all__ = ["CapacityReport", "WorkerStatus"]
 
 
 class _Now(Struct, frozen=True):
@@ -112,109 +105,33 @@ class CapacityReport(Struct, frozen=True):
         roster = self.availability.roster
         return tuple(model for model in self.availability.providers if roster.is_withdrawn(model, now.loop_s))
 
-    def unreachable(self, now: _Now) -> tuple[str, ...]:
-        return self.availability.connect_failures.unreachable(now.loop_s)
-
-    def degraded(self, now: _Now) -> tuple[DegradedModel, ...]:
-        return self.degradation.report(now.loop_s)
-
-
-class CredentialReport(Struct, frozen=True):
-    """The credentials of the worker's providers, without their keys."""
-
-    catalogue: Catalogue
-    keyring: Keyring
-    providers: Mapping[str, Provider]
-    refusals: CredentialRefusals
-
-    def credentials(self, now: _Now) -> tuple[CredentialStatus, ...]:
-        keyring = self.keyring
-        return tuple(
-            CredentialStatus(
-                credential=credential,
-                provider=name,
-                age_days=keyring.age_days(credential, now.unix_ms / 1000),
-                max_age_days=keyring.max_age_days,
-                refused_for=self.refusals.refused_models(credential),
-                trouble=keyring.file_error(credential),
-            )
-            for name, provider in self.providers.items()
-            for credential in provider.credentials
-            if credential in keyring.names
-        )
-
-    def keyless(self) -> tuple[str, ...]:
-        """Providers that need a key and have none."""
-        configured = self.catalogue.providers
-        return tuple(
-            name
-            for name in self.providers
-            if (keys := configured[name].api_key_env) and not any(self.keyring.value(key) for key in keys)
-        )
-
-
-class LimitReport(Struct, frozen=True):
-    """The limits of the worker's quotas, configured and learned, and their use."""
-
-    quota: Quota
-    quota_monitor: QuotaMonitor
-    metrics: WorkerMetrics
-
-    def unreachable_quotas(self) -> tuple[str, ...]:
-        found = self.quota.unreachable_records
-        self.metrics.unreachable_quotas.set(len(found))
-        return found
-
-    def limits(self, now: _Now) -> tuple[LimitStatus, ...]:
-        found = []
-        for key in self.quota_monitor.keys:
-            for use in self.quota.usage(key, now.loop_s):
-                found.append(self.quota_monitor.status(key, use, now.loop_s, now.unix_ms))
-                ratio = use.used / use.limit if use.limit else 1.0
-                self.metrics.limit_used.labels(key.credential, key.model, use.name).set(ratio)
-        return tuple(found)
-
-    def learned(self, now: _Now) -> tuple[LearnedLimit, ...]:
-        known = ((key, self.quota.learned(key, now.loop_s)) for key in self.quota_monitor.keys)
-        return tuple(
-            LearnedLimit(
-                credential=key.credential,
-                model=key.model,
-                requests_per_minute=max(1, round(learned.said_per_minute or learned.per_minute)),
-                tokens_per_minute=learned.tokens_per_minute,
-                kind=learned.kind,
-            )
-            for key, learned in known
-            if learned is not None
-        )
-
 
 class WorkerStatus(Struct, frozen=True):
-    instance: str
-    catalogue_digest: str
-    clock: Clock
     capacity: CapacityReport
-    credentials: CredentialReport
-    limits: LimitReport
+    credential_changes: CredentialChanges
+    quota_monitor: QuotaMonitor
+    clock: Clock
+    catalogue_digest: str
 
     def presence(self, mailboxes: Mapping[Role, list[Mailbox]], http: str) -> Presence:
         """The content of the next heartbeat. The gauges that show the same are set on the way."""
         now = _Now(loop_now_s(), self.clock.unix_ms())
+        capacity, availability = self.capacity, self.capacity.availability
         return Presence(
             service="worker",
-            instance=self.instance,
+            instance=capacity.instance,
             at_ms=now.unix_ms,
             http=http,
             catalogue=self.catalogue_digest,
-            roles=tuple(self.capacity.role(role, boxes, now) for role, boxes in mailboxes.items()),
-            forecasts=self.capacity.forecasts(mailboxes, now),
-            credentials=self.credentials.credentials(now),
-            keyless=self.credentials.keyless(),
-            unreachable=self.capacity.unreachable(now),
-            unreachable_quotas=self.limits.unreachable_quotas(),
-            limits=self.limits.limits(now),
-            learned=self.limits.learned(now),
-            breakers=self.capacity.breakers(now),
-            degraded=self.capacity.degraded(now),
-            withdrawn=self.capacity.withdrawn(now),
+            roles=tuple(capacity.role(role, boxes, now) for role, boxes in mailboxes.items()),
+            forecasts=capacity.forecasts(mailboxes, now),
+            credentials=self.credential_changes.status(now.unix_ms / 1000),
+            keyless=self.credential_changes.keyless_providers(),
+            unreachable=availability.connect_failures.unreachable(now.loop_s),
+            unreachable_quotas=self.quota_monitor.unreachable_quotas(),
+            limits=self.quota_monitor.limits(now.loop_s, now.unix_ms),
+            learned=self.quota_monitor.learned(now.loop_s),
+            breakers=capacity.breakers(now),
+            degraded=capacity.degradation.report(now.loop_s),
+            withdrawn=capacity.withdrawn(now),
         )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from penstock.bus.clock import loop_now_s
+from penstock.contract.presence import CredentialStatus
 from penstock.runtime.config.catalogue import Catalogue
 from services.worker.announcer import Announcer
 from services.worker.credentials.keyring import InvalidKeyFile, Keyring, RotatedKey
@@ -116,6 +117,32 @@ class CredentialChanges:
             )
             for provider in self._users(overdue.credential):
                 self._announcer.credential_aged(provider, overdue, limit_days)
+
+    def status(self, now_s: float) -> tuple[CredentialStatus, ...]:
+        """Every credential, without its key; `now_s`: seconds since 1970."""
+        keyring = self._keyring
+        return tuple(
+            CredentialStatus(
+                credential=credential,
+                provider=name,
+                age_days=keyring.age_days(credential, now_s),
+                max_age_days=keyring.max_age_days,
+                refused_for=self._refusals.refused_models(credential),
+                trouble=keyring.file_error(credential),
+            )
+            for name, provider in self._providers.items()
+            for credential in provider.credentials
+            if credential in keyring.names
+        )
+
+    def keyless_providers(self) -> tuple[str, ...]:
+        """Providers that need a key and have none."""
+        configured = self._catalogue.providers
+        return tuple(
+            name
+            for name in self._providers
+            if (keys := configured[name].api_key_env) and not any(self._keyring.value(key) for key in keys)
+        )
 
     def _log_invalid_file(self, invalid: InvalidKeyFile) -> None:
         kept = self._keyring.value(invalid.credential) is not None

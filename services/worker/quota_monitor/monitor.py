@@ -11,7 +11,7 @@ from typing import Final
 from msgspec import Struct
 
 from penstock.contract.names import Role
-from penstock.contract.presence import LimitStatus
+from penstock.contract.presence import LearnedLimit, LimitStatus
 from penstock.runtime.config.catalogue import Catalogue
 from services.worker.metrics import WorkerMetrics
 from services.worker.quota_monitor.limit_state import AlarmState, LimitHistory, ThresholdAlarm, Trend
@@ -137,6 +137,37 @@ class QuotaMonitor:
             hour=limit.history.hour(now_s),
             day=limit.history.day(now_s),
         )
+
+    def limits(self, now_s: float, now_ms: int) -> tuple[LimitStatus, ...]:
+        """Every configured limit and its use. Sets the gauges."""
+        found = []
+        for key in self.keys:
+            for use in self._quota.usage(key, now_s):
+                found.append(self.status(key, use, now_s, now_ms))
+                ratio = use.used / use.limit if use.limit else 1.0
+                self._metrics.limit_used.labels(key.credential, key.model, use.name).set(ratio)
+        return tuple(found)
+
+    def learned(self, now_s: float) -> tuple[LearnedLimit, ...]:
+        """The learned limits in force."""
+        known = ((key, self._quota.learned(key, now_s)) for key in self.keys)
+        return tuple(
+            LearnedLimit(
+                credential=key.credential,
+                model=key.model,
+                requests_per_minute=max(1, round(learned.said_per_minute or learned.per_minute)),
+                tokens_per_minute=learned.tokens_per_minute,
+                kind=learned.kind,
+            )
+            for key, learned in known
+            if learned is not None
+        )
+
+    def unreachable_quotas(self) -> tuple[str, ...]:
+        """Names of the shared records that cannot be reached. Sets their gauge."""
+        found = self._quota.unreachable_records
+        self._metrics.unreachable_quotas.set(len(found))
+        return found
 
     def _sample(self, key: QuotaKey, use: LimitUse, now_s: float, *, update_alarm: bool) -> AlarmState | None:
         limit = self._limit(key, use.name)

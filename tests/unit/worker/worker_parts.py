@@ -51,7 +51,7 @@ from services.worker.models.roster import Roster
 from services.worker.quota_monitor.monitor import QuotaMonitor
 from services.worker.rate_limit.quota import LocalQuota, QuotaKey
 from services.worker.redelivery.job_record import JobRecords
-from services.worker.status import CapacityReport, CredentialReport, LimitReport, WorkerStatus
+from services.worker.status import CapacityReport, WorkerStatus
 from tests.harness.routed_requests import chat_work
 
 NAMES = ("A_KEY", "B_KEY", "C_KEY")
@@ -119,12 +119,17 @@ class WorkerParts:
         self.keyring = Keyring(names, dict.fromkeys(names, "secret"), {}, {}, 90)
 
     @cached_property
-    def outcomes(self) -> Outcomes:
+    def credential_changes(self) -> CredentialChanges:
         refusals = self.availability.refusals
-        credential_changes = CredentialChanges(
+        return CredentialChanges(
             self.keyring, self.providers, self.catalogue, refusals, self.announcer, self.metrics
         )
-        return Outcomes(self.catalogue, self.availability, credential_changes, self.announcer, self.metrics)
+
+    @cached_property
+    def outcomes(self) -> Outcomes:
+        return Outcomes(
+            self.catalogue, self.availability, self.credential_changes, self.announcer, self.metrics
+        )
 
     @cached_property
     def selection(self) -> Selection:
@@ -171,14 +176,13 @@ class WorkerParts:
 
     def status(self) -> WorkerStatus:
         return WorkerStatus(
-            "w",
-            self.catalogue.digest(),
-            SYSTEM,
             CapacityReport(
                 "w", self.catalogue, self.availability, self.degradation, self.service_times, self.metrics
             ),
-            CredentialReport(self.catalogue, self.keyring, self.providers, self.availability.refusals),
-            LimitReport(self.quota, self.quota_monitor, self.metrics),
+            self.credential_changes,
+            self.quota_monitor,
+            SYSTEM,
+            self.catalogue.digest(),
         )
 
     def hear_other_worker(self, **about: Any) -> None:
