@@ -52,7 +52,6 @@ from services.worker.intake.queue_depths import QueueDepths
 from services.worker.intake.wait_queue import WaitQueue
 from services.worker.metrics import Telemetry, WorkerMetrics
 from services.worker.models.availability import Availability
-from services.worker.models.catalogue_check import CatalogueCheck
 from services.worker.models.peers import Peers
 from services.worker.models.roster import Roster
 from services.worker.models.roster_watch import RosterWatch
@@ -135,11 +134,9 @@ class Worker:
         await ensure_eventually(bus.js, self._plan)
         quota = await self._start_quota(bus, providers, waiting, queue_depths)
         peers = Peers(self._catalogue, self._shell.instance)
-        catalogue_check = CatalogueCheck(self._catalogue.digest())
 
         def observe(instance: str, presence: Presence | None) -> None:
             peers.observe(instance, presence, loop_now_s())
-            catalogue_check.observe(instance, presence)
 
         await follow_presence(bus.nc, observe)
         return _Connected(bus, providers, quota, peers)

@@ -1,4 +1,4 @@
-"""The models that other workers can call, from their heartbeats."""
+"""The models that other workers can call, and the catalogues of the routers, from their heartbeats."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract.names import Role
 from penstock.contract.presence import Presence
 from penstock.runtime.config.catalogue import Catalogue
@@ -16,6 +17,7 @@ __all__ = ["Peers"]
 _ALIVE_S: Final = 6.0
 """Seconds after its last heartbeat during which a worker counts as alive: three heartbeats."""
 _MAX_PEERS: Final = 1000
+_log: Final = rate_limited_logger(__name__)
 
 
 class _Peer(Struct, frozen=True):
@@ -32,9 +34,13 @@ class Peers:
         self._instance = instance
         self._peers: dict[str, _Peer] = {}
         """In order of the latest heartbeat."""
+        self._digest = catalogue.digest()
+        self._reported_digest = ""
 
     def observe(self, instance: str, heartbeat: Presence | None, now_s: float) -> None:
-        """Record a heartbeat; None: the worker stopped."""
+        """Record a heartbeat of any process; None: the process stopped."""
+        if heartbeat is not None and heartbeat.service == "router":
+            self._check_catalogue(instance, heartbeat.catalogue)
         self._peers.pop(instance, None)
         if heartbeat is None or not heartbeat.roles or instance == self._instance:
             return
@@ -49,6 +55,19 @@ class Peers:
             and bool(found if models is None else found.intersection(models))
             for peer in self._peers.values()
             if (found := peer.callable_models.get(role))
+        )
+
+    def _check_catalogue(self, instance: str, digest: str) -> None:
+        """Warn once when a router has another catalogue: it routes to roles and models that this worker lacks."""
+        if digest in {"", self._digest, self._reported_digest}:
+            return
+        self._reported_digest = digest
+        _log.warning(
+            "%s runs with another catalogue (%s) than this worker (%s): its requests may name roles and models that "
+            "do not exist here",
+            instance,
+            digest,
+            self._digest,
         )
 
     def _callable_models(self, heartbeat: Presence) -> Mapping[Role, frozenset[str]]:

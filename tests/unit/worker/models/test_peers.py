@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 
 from penstock.contract.presence import Presence
-from services.worker.models.catalogue_check import CatalogueCheck
+from services.worker.models.peers import Peers
+from tests.unit.worker.worker_parts import catalogue_of
+
+CATALOGUE = catalogue_of()
+OWN = CATALOGUE.digest()
 
 
 def router(catalogue: str, service: str = "router") -> Presence:
@@ -13,17 +17,17 @@ def router(catalogue: str, service: str = "router") -> Presence:
 
 
 def test_d10_a_router_with_another_catalogue_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    check = CatalogueCheck("aa")
+    peers = Peers(CATALOGUE, "w")
 
-    check.observe("r1", router("bb"))
-    check.observe("r1", router("bb"))
+    peers.observe("r1", router("bb"), 0)
+    peers.observe("r1", router("bb"), 0)
 
     (record,) = caplog.records
-    assert "r1 runs with another catalogue (bb) than this worker (aa)" in record.getMessage()
+    assert f"r1 runs with another catalogue (bb) than this worker ({OWN})" in record.getMessage()
 
 
-@pytest.mark.parametrize("presence", [router("aa"), router(""), router("bb", "worker"), None])
+@pytest.mark.parametrize("presence", [router(OWN), router(""), router("bb", "worker"), None])
 def test_other_heartbeats_are_not_logged(presence: Presence | None, caplog: pytest.LogCaptureFixture) -> None:
-    CatalogueCheck("aa").observe("r1", presence)
+    Peers(CATALOGUE, "w").observe("r1", presence, 0)
 
     assert not caplog.records
