@@ -46,9 +46,7 @@ from services.worker.execution.start import Starter
 from services.worker.execution.time_limits import TimeLimits
 from services.worker.handlers import WorkHandler
 from services.worker.intake.handover import Handover
-from services.worker.intake.lanes import batch_slots, lane_of
-from services.worker.intake.pull_gate import PullGate
-from services.worker.intake.queue_depths import QueueDepths
+from services.worker.intake.pull_gate import PullGate, RoleLane, batch_slots
 from services.worker.intake.wait_queue import WaitQueue
 from services.worker.metrics import Telemetry, WorkerMetrics
 from services.worker.models.availability import Availability
@@ -82,6 +80,7 @@ class _Connected(Struct, frozen=True):
     providers: Mapping[str, Provider]
     quota: Quota
     peers: Peers
+    waiting: WaitQueue
 
 
 class Worker:
@@ -93,13 +92,13 @@ class Worker:
         self._roles = roles
         self._plan = JetStreamPlan.of(shell.settings, roles)
         self._keyring = keyring
+        self._mailboxes: dict[Role, list[Mailbox]] = {}
         self._started = AsyncExitStack()
         self._drained_by_s = inf
 
     async def start(self, bus: Bus, http: str) -> None:
-        waiting, queue_depths = WaitQueue(), QueueDepths(self._catalogue)
-        connected = await self._connect(bus, waiting, queue_depths)
-        parts = _Parts(self._shell, self._catalogue, self._roles, self._keyring, connected, waiting)
+        connected = await self._connect(bus)
+        parts = _Parts(self._shell, self._catalogue, self._roles, self._keyring, connected)
         self._started.push_async_callback(self._drain_events, parts)
         self._started.push_async_callback(parts.key_watch.stop)
         parts.key_watch.start()
@@ -107,17 +106,18 @@ class Worker:
         await parts.cancellable.start()
         self._started.push_async_callback(parts.roster_watch.stop)
         await parts.roster_watch.start()
-        mailboxes = {role: self._mailboxes(bus, parts, waiting, role) for role in self._roles}
-        self._started.push_async_callback(self._drain_mailboxes, mailboxes)
-        for role, boxes in mailboxes.items():
-            queue_depths.add(role, boxes[0])
+        self._mailboxes = {
+            role: self._mailboxes_of(bus, parts, connected.waiting, role) for role in self._roles
+        }
+        self._started.push_async_callback(self._drain_mailboxes)
+        for boxes in self._mailboxes.values():
             for box in boxes:
-                waiting.on_wake(box.wake)
+                connected.waiting.on_wake(box.wake)
                 await box.start(bus.reconnects)
         self._started.push_async_callback(parts.quota_watch.stop)
         await parts.quota_watch.start()
-        heartbeat = Heartbeat(bus.nc, lambda: parts.status.presence(mailboxes, http))
-        waiting.on_wait(heartbeat.send_soon)
+        heartbeat = Heartbeat(bus.nc, lambda: parts.status.presence(self._mailboxes, http))
+        connected.waiting.on_wait(heartbeat.send_soon)
         parts.handover.on_return(heartbeat.send_soon)
         self._started.push_async_callback(heartbeat.stop)
         await heartbeat.start()
@@ -127,28 +127,27 @@ class Worker:
         self._drained_by_s = loop_now_s() + self._shell.settings.drain_s
         await self._started.aclose()
 
-    async def _connect(self, bus: Bus, waiting: WaitQueue, queue_depths: QueueDepths) -> _Connected:
+    async def _connect(self, bus: Bus) -> _Connected:
         providers = connect_providers(self._catalogue, self._roles, self._keyring)
         for provider in providers.values():
             self._started.push_async_callback(provider.close)
         await ensure_eventually(bus.js, self._plan)
-        quota = await self._start_quota(bus, providers, waiting, queue_depths)
+        waiting = WaitQueue()
+        quota = await self._start_quota(bus, providers, waiting)
         peers = Peers(self._catalogue, self._shell.instance)
 
         def observe(instance: str, presence: Presence | None) -> None:
             peers.observe(instance, presence, loop_now_s())
 
         await follow_presence(bus.nc, observe)
-        return _Connected(bus, providers, quota, peers)
+        return _Connected(bus, providers, quota, peers, waiting)
 
-    async def _start_quota(
-        self, bus: Bus, providers: Mapping[str, Provider], waiting: WaitQueue, queue_depths: QueueDepths
-    ) -> Quota:
+    async def _start_quota(self, bus: Bus, providers: Mapping[str, Provider], waiting: WaitQueue) -> Quota:
         limits = limits_of(self._catalogue, providers)
         records = records_of(self._catalogue, limits)
         if self._shell.settings.quota != "shared":
             return LocalQuota(limits, records, batch=self._catalogue.batch)
-        member = Member(self._shell.instance, random.random, waiting.wake, queue_depths.waiting_for)
+        member = Member(self._shell.instance, random.random, waiting.wake, self._queued)
         store = NatsRecordStore(bus.nc, bus.js, partial(ensure, bus.js, self._plan))
         shared = SharedQuota(limits, records, member, store, batch=self._catalogue.batch)
         await store.watch(shared.observe)
@@ -165,17 +164,28 @@ class Worker:
         within_s = max(_EVENTS_S, self._drained_by_s - loop_now_s())
         await asyncio.gather(parts.recorder.drain(within_s), parts.announcer.drain(within_s))
 
-    async def _drain_mailboxes(self, mailboxes: Mapping[Role, list[Mailbox]]) -> None:
-        grace_s = self._shell.settings.drain_s
-        await asyncio.gather(*(box.drain(grace_s) for boxes in mailboxes.values() for box in boxes))
+    def _queued(self, models: frozenset[str]) -> Mapping[str, int]:
+        """Requests that wait in the interactive mailboxes of the roles that use `models`, by role: batch work takes
+        what quota is left, and no share of its own.
+        """
+        roles = self._catalogue.roles
+        return {
+            role: boxes[0].queued
+            for role, boxes in self._mailboxes.items()
+            if not models.isdisjoint(roles[role].chain)
+        }
 
-    def _mailboxes(self, bus: Bus, parts: _Parts, waiting: WaitQueue, role: Role) -> list[Mailbox]:
+    async def _drain_mailboxes(self) -> None:
+        grace_s = self._shell.settings.drain_s
+        await asyncio.gather(*(box.drain(grace_s) for boxes in self._mailboxes.values() for box in boxes))
+
+    def _mailboxes_of(self, bus: Bus, parts: _Parts, waiting: WaitQueue, role: Role) -> list[Mailbox]:
         """The interactive mailbox of the role, and the batch mailbox."""
         config = self._catalogue.roles[role]
         settings = self._shell.settings
 
         def make(lane: Lane, slots: Callable[[], int]) -> Mailbox:
-            role_lane = lane_of(role, lane, config)
+            role_lane = RoleLane.of(role, lane, config)
             gate = PullGate(role_lane, parts.availability, parts.quota_monitor, parts.handover, waiting)
             policy = MailboxPolicy(
                 slots=role_lane.slots,
@@ -215,9 +225,13 @@ class _Parts:
         roles: Sequence[Role],
         keyring: Keyring,
         connected: _Connected,
-        waiting: WaitQueue,
     ) -> None:
-        bus, providers, quota = connected.bus, connected.providers, connected.quota
+        bus, providers, quota, waiting = (
+            connected.bus,
+            connected.providers,
+            connected.quota,
+            connected.waiting,
+        )
         instance, settings = shell.instance, shell.settings
         metrics = WorkerMetrics(shell.registry)
         telemetry = Telemetry(metrics, shell.tracer, SYSTEM)

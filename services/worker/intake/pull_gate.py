@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec import Struct
+
 from penstock.bus.clock import loop_now_s
+from penstock.contract.names import Lane, Role
+from penstock.runtime.config.catalogue import RoleConfig
 from services.worker.intake.handover import Handover
-from services.worker.intake.lanes import RoleLane
 from services.worker.intake.wait_queue import WaitQueue
 from services.worker.models.availability import Availability
 from services.worker.quota_monitor.monitor import QuotaMonitor
 
-__all__ = ["PullGate"]
+__all__ = ["PullGate", "RoleLane", "batch_slots"]
 
 _RECHECK_S: Final = 1.0
 """Seconds until the next look while half of the slots wait; the mailbox is also woken when quota or a slot is freed."""
@@ -22,6 +25,29 @@ _ABOVE_QUOTA: Final = 4
 _FOR_TRIALS: Final = 2
 """Requests that wait in this worker while every breaker of the chain is open: one for the next trial, and one behind
 it."""
+
+
+class RoleLane(Struct, frozen=True):
+    """One lane of a role, which has its own mailbox and slots."""
+
+    role: Role
+    lane: Lane
+    chain: tuple[str, ...]
+    slots: int
+
+    @classmethod
+    def of(cls, role: Role, lane: Lane, config: RoleConfig) -> RoleLane:
+        slots = config.concurrency if lane == "interactive" else config.batch_concurrency
+        return cls(role, lane, config.chain, slots)
+
+
+def batch_slots(batch: int, *, interactive: int, running: int) -> int:
+    """How many of the `batch` slots may be used while `running` of the `interactive` ones are taken.
+
+    Batch work has its own slots, so it never takes an interactive one. While all interactive slots are taken, requests
+    may be waiting for them, and batch work proceeds one request at a time.
+    """
+    return batch if running < interactive else min(batch, 1)
 
 
 class PullGate:

@@ -41,8 +41,7 @@ from services.worker.execution.start import Starter
 from services.worker.execution.state import Execution
 from services.worker.execution.time_limits import TimeLimits
 from services.worker.intake.handover import Handover
-from services.worker.intake.lanes import lane_of
-from services.worker.intake.pull_gate import PullGate
+from services.worker.intake.pull_gate import PullGate, RoleLane
 from services.worker.intake.wait_queue import WaitQueue
 from services.worker.metrics import Telemetry, WorkerMetrics
 from services.worker.models.availability import Availability
@@ -171,7 +170,7 @@ class WorkerParts:
         return Starter(self.catalogue, self.bus, self.quota_monitor, self.telemetry)
 
     def gate(self, lane: Lane) -> PullGate:
-        role_lane = lane_of("chat", lane, self.catalogue.roles["chat"])
+        role_lane = RoleLane.of("chat", lane, self.catalogue.roles["chat"])
         return PullGate(role_lane, self.availability, self.quota_monitor, self.handover, self.waiting)
 
     def status(self) -> WorkerStatus:

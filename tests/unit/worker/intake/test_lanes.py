@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.worker.intake.lanes import batch_slots
+from services.worker.intake.pull_gate import batch_slots
 
 
 @pytest.mark.parametrize(
