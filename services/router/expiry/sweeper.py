@@ -7,21 +7,24 @@ message without a readable address and deadline is a dead letter at once there, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Final
 
 import nats.errors
+from msgspec import Struct
 from nats.aio.msg import Msg
 
 from penstock.bus.clock import Clock
 from penstock.bus.direct_get import read_page, sequence_of
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.publish import StreamFull
-from penstock.contract import subjects
+from penstock.contract import headers, subjects
 from penstock.contract.errors import ErrorCode
 from penstock.contract.headers import TRACEPARENT
 from penstock.contract.names import LANES
 from penstock.contract.reply import Failure
+from penstock.contract.request import LONGEST_WAIT_S
 from penstock.contract.streams import WORK
 from penstock.contract.subjects import ReplyAddress, work_address
 from penstock.runtime.aio import CriticalLoop
@@ -30,15 +33,13 @@ from penstock.runtime.consumer.delivery import DeadLetter, Delivery
 from penstock.runtime.dead_letters import store_dead_letter
 from penstock.runtime.service import Bus
 from penstock.runtime.telemetry.logs import reset_trace, set_trace
-from services.router.expiry.cursor import SweepCursor
-from services.router.expiry.queued_message import QueuedMessage, parse_queued
 from services.router.jobs.orphan_reaper import OrphanReaper
 from services.router.metrics import RouterMetrics
 from services.router.queues.backlog_poller import BacklogPoller
 from services.router.termination import end_unless_ended, failure_of
 from services.router.workers.tracker import WorkerTracker
 
-__all__ = ["Sweeper"]
+__all__ = ["QueuedMessage", "SweepCursor", "Sweeper"]
 
 _log: Final = rate_limited_logger(__name__)
 _EVERY_S: Final = 1.0
@@ -54,6 +55,101 @@ _FAILURES: Final = 5
 _NO_ROLE: Final = "unknown"
 _UNREADABLE: Final = "its headers have no valid reply subject or no valid deadline"
 _NO_MAILBOX: Final = "no role of the catalogue has this mailbox"
+_HEAD: Final = 1
+"""The lowest stream sequence: reading from here finds the oldest message."""
+_DIGITS: Final = 15
+"""Most digits of a deadline in milliseconds that a router writes."""
+_LONGEST_MS: Final = LONGEST_WAIT_S * 1000
+_UNREADABLE_MS: Final = 10_000
+"""Milliseconds after which a message with unreadable headers expires: a free worker dead-letters it long before."""
+
+
+class QueuedMessage(Struct, frozen=True, kw_only=True):
+    """Work in a mailbox; a field is None where its header is missing or not valid."""
+
+    subject: str
+    sequence: int
+    stored_ms: int
+    address: ReplyAddress | None
+    deadline_ms: int | None
+
+    @classmethod
+    def of(cls, sequence: int, written: Mapping[str, str]) -> QueuedMessage:
+        """`written`: the headers of a message from a direct get, including those the server adds."""
+        return cls(
+            subject=written["Nats-Subject"],
+            sequence=sequence,
+            stored_ms=int(datetime.fromisoformat(written["Nats-Time-Stamp"]).timestamp() * 1000),
+            address=subjects.reply_address(written.get(headers.REPLY_SUBJECT, "")),
+            deadline_ms=_milliseconds(written.get(headers.DEADLINE_MS, "")),
+        )
+
+    @property
+    def readable(self) -> bool:
+        return self.address is not None and self.deadline_ms is not None
+
+    def expires_ms(self, *, known: bool) -> int:
+        """When it expires, Unix milliseconds. `known`: a role of the catalogue has this mailbox.
+
+        No message waits longer than the longest deadline. An unreadable one expires at once if no role has it.
+        """
+        if self.address is not None and self.deadline_ms is not None:
+            return min(self.deadline_ms, self.stored_ms + _LONGEST_MS)
+        return self.stored_ms + _UNREADABLE_MS if known else 0
+
+
+def _milliseconds(text: str) -> int | None:
+    readable = text.isascii() and text.isdigit() and len(text) <= _DIGITS
+    return int(text) if readable else None
+
+
+class SweepCursor:
+    """The cursor over one mailbox. Each round reads at most `batch` messages:
+
+        while (sequence := cursor.next_sequence) is not None:
+            read the first message at or after `sequence`; `visit` it, or `end` if there is none
+        cursor.rotate()
+
+    The first half of a round starts at the head, with the oldest messages; the second half continues where the round
+    before stopped. So a short deadline behind thousands of long ones is found as well, though later.
+    """
+
+    def __init__(self, batch: int = 500) -> None:
+        if batch < 2:
+            raise ValueError(f"a sweep needs a batch of at least 2, not {batch}")
+        self._head_share = (batch + 1) // 2
+        self._batch = batch
+        self._resume = _HEAD
+        self._visited = 0
+        self._ended = False
+        self._cursor = _HEAD
+
+    @property
+    def next_sequence(self) -> int | None:
+        """The stream sequence to read at or after; None when the round is over."""
+        return None if self._ended or self._visited >= self._batch else self._cursor
+
+    def visit(self, sequence: int, deadline_ms: int, now_ms: int, grace_ms: int = 2000) -> bool:
+        """Advance past the message read; returns whether it expired.
+
+        Within `grace_ms` of its deadline a worker may still complete it.
+        """
+        self._visited += 1
+        self._cursor = sequence + 1
+        if self._visited == self._head_share:
+            self._cursor = max(self._cursor, self._resume)
+        return now_ms > deadline_ms + grace_ms
+
+    def end(self) -> None:
+        """There is no message at or after `next_sequence`: the next round's second half starts over."""
+        self._ended = True
+
+    def rotate(self) -> None:
+        """Start a new round at the head."""
+        self._resume = _HEAD if self._ended else self._cursor
+        self._cursor = _HEAD
+        self._visited = 0
+        self._ended = False
 
 
 class Sweeper:
@@ -126,7 +222,7 @@ class Sweeper:
 
     async def _visit(self, cursor: SweepCursor, msg: Msg) -> None:
         """End one message if it is due. A failure does not stop the sweep, unless there are several."""
-        queued = parse_queued(sequence_of(msg), msg.headers or {})
+        queued = QueuedMessage.of(sequence_of(msg), msg.headers or {})
         cancelled = self._is_cancelled(queued)
         known = self._role_of(queued.subject) is not None
         expires_ms = _EXPIRED_MS if cancelled else queued.expires_ms(known=known)

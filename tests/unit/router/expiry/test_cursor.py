@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.router.expiry.cursor import HEAD, SweepCursor
+from services.router.expiry.sweeper import SweepCursor
 
 NOW_MS = 1_000_000
 
@@ -35,7 +35,7 @@ def test_a_message_within_the_grace_period_is_kept() -> None:
 def test_an_empty_mailbox_ends_the_round_and_the_next_starts_at_the_head() -> None:
     cursor = SweepCursor()
     assert one_round(cursor, {}) == []
-    assert cursor.next_sequence == HEAD
+    assert cursor.next_sequence == 1
 
 
 def test_expired_messages_are_listed_across_gaps_in_the_sequence() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.contract import headers
-from services.router.expiry.queued_message import parse_queued
+from services.router.expiry.sweeper import QueuedMessage
 
 STORED_MS = 1_700_000_000_123
 OWN = {"Nats-Subject": "llm.work.chat.batch.0.a7c", "Nats-Time-Stamp": "2023-11-14T22:13:20.123456789Z"}
@@ -15,13 +15,13 @@ REPLY = {headers.REPLY_SUBJECT: "llm.reply.demo.me.1"}
 
 
 def expires_ms(written: dict[str, str], *, known: bool = True) -> int:
-    return parse_queued(7, OWN | written).expires_ms(known=known)
+    return QueuedMessage.of(7, OWN | written).expires_ms(known=known)
 
 
 def test_work_expires_at_its_deadline():
     written = REPLY | {headers.DEADLINE_MS: str(STORED_MS + 60_000)}
     assert expires_ms(written) == expires_ms(written, known=False) == STORED_MS + 60_000
-    assert parse_queued(7, OWN | written).address == ("demo", "me", "1")
+    assert QueuedMessage.of(7, OWN | written).address == ("demo", "me", "1")
 
 
 @pytest.mark.parametrize("deadline", ["9" * 15, str(STORED_MS + 86_400_001)])
@@ -34,7 +34,7 @@ def test_an_unreadable_deadline_expires_soon_or_at_once_without_a_role(
     deadline: str,
 ):
     written = REPLY | {headers.DEADLINE_MS: deadline}
-    assert not parse_queued(7, OWN | written).readable
+    assert not QueuedMessage.of(7, OWN | written).readable
     assert expires_ms(written) == STORED_MS + 10_000
     assert expires_ms(written, known=False) == 0
 
@@ -44,7 +44,7 @@ def test_an_unreadable_deadline_expires_soon_or_at_once_without_a_role(
 )
 def test_only_a_valid_reply_subject_is_an_address(reply: str):
     written = {headers.DEADLINE_MS: "1", headers.REPLY_SUBJECT: reply}
-    assert parse_queued(7, OWN | written).address is None
+    assert QueuedMessage.of(7, OWN | written).address is None
     assert expires_ms(written) == STORED_MS + 10_000
 
 
@@ -55,4 +55,4 @@ def test_any_headers_can_be_parsed(deadline: str, reply: str):
 
 @pytest.mark.parametrize("stamp", ["2023-11-14T22:13:20Z", "2023-11-14T22:13:20.1Z"])
 def test_timestamps_without_trailing_zeros_are_parsed(stamp: str):
-    assert parse_queued(1, OWN | {"Nats-Time-Stamp": stamp}).stored_ms // 1000 == STORED_MS // 1000
+    assert QueuedMessage.of(1, OWN | {"Nats-Time-Stamp": stamp}).stored_ms // 1000 == STORED_MS // 1000
