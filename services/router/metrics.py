@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 __all__ = ["RouterMetrics"]
 
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5)
+
 
 class RouterMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.routed = Counter(
-            "penstock_router_routed",
-            "Requests put into a mailbox.",
-            ["role", "complexity", "lane"],
-            registry=registry,
-        )
-        self.refused = Counter(
-            "penstock_router_refused", "Requests rejected by the router.", ["code"], registry=registry
-        )
-        self.dead = Counter(
-            "penstock_dead_letters", "Messages stored as dead letters.", ["role"], registry=registry
-        )
-        self.expired = Counter(
-            "penstock_router_expired",
-            "Requests ended by the sweep.",
-            ["role", "code"],
-            registry=registry,
-        )
+        counter = partial(Counter, registry=registry)
+        help_ = "Requests put into a mailbox."
+        self.routed = counter("penstock_router_routed", help_, ["role", "complexity", "lane"])
+        self.refused = counter("penstock_router_refused", "Requests rejected by the router.", ["code"])
+        self.dead = counter("penstock_dead_letters", "Messages stored as dead letters.", ["role"])
+        self.expired = counter("penstock_router_expired", "Requests ended by the sweep.", ["role", "code"])
+        help_ = "Time from receiving a request event to storing its work."
         self.duration = Histogram(
-            "penstock_router_duration_seconds",
-            "Time from receiving a request event to storing its work.",
-            buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5),
-            registry=registry,
+            "penstock_router_duration_seconds", help_, buckets=_SECONDS, registry=registry
         )
-        self.queued = Gauge(
-            "penstock_mailbox_messages",
-            "Requests in a mailbox, running ones included.",
-            ["role", "lane"],
-            registry=registry,
-        )
+        help_ = "Requests in a mailbox, running ones included."
+        self.queued = Gauge("penstock_mailbox_messages", help_, ["role", "lane"], registry=registry)
