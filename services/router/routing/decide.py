@@ -17,11 +17,10 @@ from penstock.runtime.config.catalogue import Catalogue
 from services.router.routing.complexity import assess
 from services.router.routing.features import extract_features
 from services.router.routing.inbound import USER_CHARACTERS, InboundRequest, address_of, job_of
-from services.router.routing.limits import check_size, deadline_ms
 from services.router.routing.outcome import InvalidRequest, Rejected, Routed
 from services.router.routing.role import resolve
 
-__all__ = ["Decide", "decide"]
+__all__ = ["Decide", "deadline_ms", "decide"]
 
 Decide = Callable[[InboundRequest], Routed | Rejected]
 """`decide` with the catalogue, the served roles and the time of the call filled in."""
@@ -30,15 +29,8 @@ _NOT_SERVED_RETRY_S: Final = 5.0
 """Seconds after which a client should retry a role without live workers."""
 _EXACT: Final = 2**53
 """Bound below which every language reads a JSON number exactly."""
-
-
-class _KindNotServed(InvalidRequest):
-    code = "kind_not_served"
-
-
-class _RoleNotServed(InvalidRequest):
-    code = "role_not_served"
-    retry_after_s = _NOT_SERVED_RETRY_S
+_EARLIEST_INSTANT_MS: Final = 100_000_000_000
+"""Unix milliseconds in 1973; the same number in seconds is the year 5138. A lower value is a duration or in seconds."""
 
 
 def decide(
@@ -47,7 +39,7 @@ def decide(
     """Reject what cannot be served, with the reason; route the rest. `served`: roles with a live worker."""
     try:
         account = _checked_account(inbound.subject)
-        check_size(len(inbound.data), MAX_REQUEST_BYTES)
+        _check_size(len(inbound.data))
         request = _decode(inbound)
         return _route(request, account, catalogue, served, inbound.stored_ms, now_ms)
     except InvalidRequest as error:
@@ -65,7 +57,9 @@ def _checked_account(subject: str) -> str:
     address = subjects.request_address(subject)
     _check_token("the account in the subject", address.account)
     if address.kind != "chat":
-        raise _KindNotServed(f"no service here answers requests of kind {address.kind[:80]!r}; use 'chat'")
+        raise InvalidRequest(
+            f"no service here answers requests of kind {address.kind[:80]!r}; use 'chat'", "kind_not_served"
+        )
     return address.account
 
 
@@ -153,4 +147,40 @@ def _check_served(role: Role, served: Collection[str]) -> None:
     if role == "embed":
         raise InvalidRequest("the role embed makes embeddings; it does not chat")
     if role not in served:
-        raise _RoleNotServed(f"no worker for the role {role} is alive")
+        raise InvalidRequest(
+            f"no worker for the role {role} is alive", "role_not_served", _NOT_SERVED_RETRY_S
+        )
+
+
+def deadline_ms(
+    requested_ms: int | None,
+    stored_ms: int,
+    now_ms: int,
+    total_s: float,
+    max_s: float = LONGEST_S["interactive"],
+) -> int:
+    """The deadline of a request; all instants are Unix milliseconds.
+
+    Without `requested_ms` it is `total_s`, the role's time for the lane, after JetStream stored the request. It is at
+    most `max_s`, the lane's limit, after that, so that nothing waits in a mailbox for ever. Raises InvalidRequest for a
+    deadline that has passed.
+    """
+    wanted_ms = stored_ms + round(total_s * 1000) if requested_ms is None else requested_ms
+    until_ms = min(wanted_ms, stored_ms + round(max_s * 1000))
+    if until_ms <= now_ms:
+        if until_ms < _EARLIEST_INSTANT_MS < now_ms:
+            message = (
+                f"deadline_ms {until_ms} is long past: it must be an instant in milliseconds since 1970, "
+                f"such as {now_ms + 60_000}"
+            )
+        else:
+            message = f"the deadline passed {now_ms - until_ms:,} ms before the request was routed"
+        raise InvalidRequest(message, "deadline_exceeded")
+    return until_ms
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_REQUEST_BYTES:
+        raise InvalidRequest(
+            f"the body has {size:,} bytes; the limit is {MAX_REQUEST_BYTES:,}", "request_too_large"
+        )

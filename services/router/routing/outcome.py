@@ -16,8 +16,12 @@ __all__ = ["AlreadyAccepted", "Enqueued", "InvalidRequest", "Outcome", "Rejected
 class InvalidRequest(ValueError):
     """Raised inside the decision; its text and `code` become the rejection."""
 
-    code: ErrorCode = "invalid_request"
-    retry_after_s: float | None = None
+    def __init__(
+        self, message: str, code: ErrorCode = "invalid_request", retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code: ErrorCode = code
+        self.retry_after_s = retry_after_s
 
 
 class Routed(Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from services.router.classification.evidence import TopicEvidence
 from services.router.routing.features import Features
 from services.router.routing.outcome import InvalidRequest
 
-__all__ = ["RoleChoice", "UnknownRole", "resolve"]
+__all__ = ["RoleChoice", "resolve"]
 
 
 class RoleChoice(Struct, frozen=True):
@@ -23,23 +23,11 @@ class RoleChoice(Struct, frozen=True):
     """The evidence, for the person who asked."""
 
 
-class UnknownRole(InvalidRequest):
-    """The catalogue has no such role."""
-
-    code = "unknown_role"
-
-    def __init__(self, role: str, catalogue: Catalogue) -> None:
-        known = ", ".join((*catalogue.roles, AUTO))
-        super().__init__(
-            f"there is no role {role[:80]!r} in the catalogue {catalogue.name}; the roles are {known}"
-        )
-
-
 def resolve(requested: str, features: Features, catalogue: Catalogue, served: Collection[str]) -> RoleChoice:
     """Choose the role of a request that named `requested`; `served` are the roles with a live worker.
 
     A role requested by name is kept even where no worker serves it: another role's answer was not requested. `auto`
-    falls back to chat. Raises UnknownRole.
+    falls back to chat. Raises InvalidRequest for a role that the catalogue lacks.
     """
     if requested == AUTO:
         choice = _by_evidence(features, catalogue)
@@ -48,7 +36,11 @@ def resolve(requested: str, features: Features, catalogue: Catalogue, served: Co
     else:
         choice = RoleChoice(requested, "asked for")
     if choice.role not in catalogue.roles:
-        raise UnknownRole(choice.role, catalogue)
+        known = ", ".join((*catalogue.roles, AUTO))
+        raise InvalidRequest(
+            f"there is no role {choice.role[:80]!r} in the catalogue {catalogue.name}; the roles are {known}",
+            "unknown_role",
+        )
     return choice
 
 

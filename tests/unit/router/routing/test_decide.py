@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from penstock.contract.errors import ERRORS
 from penstock.contract.headers import CLIENT
 from penstock.contract.names import ROLES
+from penstock.contract.streams import MAX_REQUEST_BYTES
 from penstock.runtime.config.load import read_catalogue
 from services.router.routing.decide import decide
 from services.router.routing.inbound import InboundRequest
@@ -106,3 +107,14 @@ def test_d10_different_clients_in_header_and_body_are_rejected_to_the_one_in_the
 
 def test_a_client_in_the_header_that_equals_the_body_is_accepted() -> None:
     assert isinstance(decided(replace(inbound(), headers={CLIENT: "c1"})), Routed)
+
+
+def test_a_request_may_have_exactly_the_size_limit() -> None:
+    event = inbound()
+    at_limit = replace(event, data=event.data.ljust(MAX_REQUEST_BYTES))
+    assert isinstance(decided(at_limit), Routed)
+    above = rejected(replace(event, data=at_limit.data + b" "))
+    assert (above.code, above.message) == (
+        "request_too_large",
+        f"the body has {MAX_REQUEST_BYTES + 1:,} bytes; the limit is {MAX_REQUEST_BYTES:,}",
+    )

@@ -8,7 +8,8 @@ import pytest
 from penstock.contract.names import ROLES
 from penstock.runtime.config.catalogue import AutoRule, Catalogue, RoleConfig
 from services.router.routing.features import Features, extract_features
-from services.router.routing.role import RoleChoice, UnknownRole, resolve
+from services.router.routing.outcome import InvalidRequest
+from services.router.routing.role import RoleChoice, resolve
 from tests.unit.router.routing.corpus import TUNED, Corpus
 from tests.unit.router.routing.held_out import HELD_OUT
 
@@ -67,14 +68,15 @@ def test_b1_a_role_requested_by_name_is_kept_whatever_the_text(role: str) -> Non
 
 
 def test_an_unknown_role_is_rejected_with_the_list_of_known_ones() -> None:
-    with pytest.raises(UnknownRole, match=r"no role 'codin'") as caught:
+    with pytest.raises(InvalidRequest, match=r"no role 'codin'") as caught:
         resolve("codin", features("hi"), CATALOGUE, ROLES)
+    assert caught.value.code == "unknown_role"
     assert all(role in str(caught.value) for role in (*ROLES, "auto"))
 
 
 def test_b1_a_shipped_role_that_the_catalogue_lacks_is_unknown() -> None:
     with pytest.raises(
-        UnknownRole, match=r"no role 'creative' in the catalogue test; the roles are chat, auto"
+        InvalidRequest, match=r"no role 'creative' in the catalogue test; the roles are chat, auto"
     ):
         resolve("creative", features("hi"), catalogue("chat"), ROLES)
 
