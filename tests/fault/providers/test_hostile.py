@@ -71,7 +71,7 @@ class Oversized(Struct, frozen=True):
     behaviour: Script
     stream: bool
     code: str
-    says: str
+    message_has: str
     calls: int
 
 
@@ -124,7 +124,7 @@ async def test_d10_an_oversized_response_is_cut_off_and_not_repeated(
         received = await ask(client, what, role="chat", stream=case.stream)
 
     assert (received.code, received.took_s < 10) == (case.code, True)
-    assert case.says in received.failed.error.message
+    assert case.message_has in received.failed.error.message
     assert len(provider.asked) == case.calls
     assert provider.encodings == {"identity"}
     assert max(peak_mb) - before_mb < 120
@@ -197,21 +197,21 @@ async def test_a_prompt_is_sent_to_the_configured_host_only(
 
 
 @pytest.mark.parametrize(
-    ("parts", "says"),
+    ("parts", "message_has"),
     [
         ((chunk("half an ans", ""), DONE), "finish_reason"),
         ((chunk("one", "stop"), chunk(" TWO"), DONE), "has content after its finish_reason"),
     ],
 )
 async def test_d6_a_stream_with_two_ends_or_none_is_an_error(
-    provider: ScriptedProvider, client: Client, parts: tuple[bytes, ...], says: str
+    provider: ScriptedProvider, client: Client, parts: tuple[bytes, ...], message_has: str
 ) -> None:
     provider.behaviours["actor"] = scripted(head(), *parts)
 
     received = await ask(client, "An end, please", role="chat")
 
     assert received.code == "provider_unavailable"
-    assert says in received.failed.error.message
+    assert message_has in received.failed.error.message
 
 
 @pytest.mark.parametrize(
@@ -243,8 +243,8 @@ async def test_f2_impossible_usage_is_estimated_and_the_answer_kept(
     assert received.completed.estimated
     assert 0 < recorded.input_tokens < 1000
     assert 0 < recorded.output_tokens < 1000
-    said = received.completed.usage
-    assert (said.input_tokens, said.output_tokens) == (recorded.input_tokens, recorded.output_tokens)
+    counts = received.completed.usage
+    assert (counts.input_tokens, counts.output_tokens) == (recorded.input_tokens, recorded.output_tokens)
 
 
 def event(delta: dict[str, object], finish_reason: str | None = None, **beside: object) -> bytes:
@@ -317,8 +317,8 @@ async def test_f2_usage_in_another_form_is_read_and_billed(
 
     received = await ask(client, "How much?", role="chat", stream=stream)
 
-    said = received.completed.usage
-    assert (said.input_tokens, said.output_tokens, said.reasoning_tokens) == (5, 35, 28)
+    counts = received.completed.usage
+    assert (counts.input_tokens, counts.output_tokens, counts.reasoning_tokens) == (5, 35, 28)
     assert not received.completed.estimated
     [recorded] = [event for event in await stored_events(system, UsageRecorded) if event.id == received.id]
     assert (recorded.estimated, recorded.output_tokens) == (False, 35)
@@ -326,13 +326,13 @@ async def test_f2_usage_in_another_form_is_read_and_billed(
 
 
 @pytest.mark.parametrize(
-    ("model", "role", "said"),
+    ("model", "role", "retry_after"),
     [("zealous", "fast", "Retry-After: 0"), ("late", "logic", "Retry-After: Wed, 21 Oct 2015 07:28:00 GMT")],
 )
 async def test_c4_retry_after_0_does_not_cause_a_retry_storm(
-    provider: ScriptedProvider, client: Client, model: str, role: str, said: str
+    provider: ScriptedProvider, client: Client, model: str, role: str, retry_after: str
 ) -> None:
-    provider.behaviours[model] = scripted(head("429 Too Many", JSON, said, "Content-Length: 2"), b"{}")
+    provider.behaviours[model] = scripted(head("429 Too Many", JSON, retry_after, "Content-Length: 2"), b"{}")
 
     received = await asyncio.gather(
         *(ask(client, f"Impatience {n}", role=role, timeout_s=2.5) for n in range(8))

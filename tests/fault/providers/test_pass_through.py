@@ -131,14 +131,14 @@ async def test_tool_calls_are_returned_unchanged(system: System, client: Client)
     whole = await ask(client, "Weather in Bern", role="chat", stream=False, **options)
     streamed = await ask(client, "Weather in Bern", role="chat", **options)
 
-    said = await direct_answer(
+    direct = await direct_answer(
         system, {**await last_request(system, "plain"), "stream": False, "stream_options": None}
     )
-    assert without_identity(whole.response) == without_identity(said)
+    assert without_identity(whole.response) == without_identity(direct)
     assert whole.completed.finish_reason == streamed.completed.finish_reason == "tool_calls"
     assert streamed.text == ""
     calls = [call for choice in streamed.choices for call in choice["delta"].get("tool_calls", ())]
-    (expected,) = said["choices"][0]["message"]["tool_calls"]
+    (expected,) = direct["choices"][0]["message"]["tool_calls"]
     assert calls[0]["id"] == expected["id"]
     assert calls[0]["function"]["name"] == "weather"
     assert "".join(call["function"]["arguments"] for call in calls) == expected["function"]["arguments"]
@@ -152,10 +152,10 @@ async def test_json_mode_passes_through(system: System, client: Client, *, strea
     received = await ask(client, "As JSON", role="chat", stream=stream, response_format=wanted)
 
     assert (await last_request(system, "plain"))["response_format"] == wanted
-    said = await direct_answer(
+    direct = await direct_answer(
         system, {**await last_request(system, "plain"), "stream": False, "stream_options": None}
     )
-    assert received.text == said["choices"][0]["message"]["content"]
+    assert received.text == direct["choices"][0]["message"]["content"]
     assert received.text.startswith("{")
 
 
@@ -222,10 +222,10 @@ async def test_usage_events_have_the_counts_of_the_provider(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
     received = await ask(client, "Count [[tokens=17]]", role="chat")
-    said = await direct_answer(
+    direct = await direct_answer(
         system, {**await last_request(system, "plain"), "stream": False, "stream_options": None}
     )
 
-    assert received.completed.usage.input_tokens == said["usage"]["prompt_tokens"]
-    assert received.completed.usage.output_tokens == said["usage"]["completion_tokens"] == 17
-    assert received.completed.finish_reason == said["choices"][0]["finish_reason"]
+    assert received.completed.usage.input_tokens == direct["usage"]["prompt_tokens"]
+    assert received.completed.usage.output_tokens == direct["usage"]["completion_tokens"] == 17
+    assert received.completed.finish_reason == direct["choices"][0]["finish_reason"]

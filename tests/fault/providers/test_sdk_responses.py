@@ -34,7 +34,7 @@ async def sdk(provider: ScriptedProvider, request: pytest.FixtureRequest) -> Asy
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "failure", "says"),
+    ("behaviour", "failure", "message_has"),
     [
         (endlessly(head("500 Oh", JSON), b"x" * 65_536), "server_error", "500"),
         (
@@ -56,11 +56,11 @@ async def sdk(provider: ScriptedProvider, request: pytest.FixtureRequest) -> Asy
     ],
 )
 async def test_an_unusable_response_raises_a_provider_failure(
-    provider: ScriptedProvider, sdk: SdkProvider, behaviour: Script, failure: str, says: str
+    provider: ScriptedProvider, sdk: SdkProvider, behaviour: Script, failure: str, message_has: str
 ) -> None:
     provider.behaviours["actor"] = behaviour
 
-    with pytest.raises(ProviderFailure, match=says) as caught:
+    with pytest.raises(ProviderFailure, match=message_has) as caught:
         await sdk.chat("KEY", b'{"model":"actor"}', "a.1")
 
     assert caught.value.kind == failure
@@ -81,25 +81,25 @@ async def test_a_response_is_read_in_pieces(provider: ScriptedProvider, sdk: Sdk
 async def test_d6_a_truncated_body_is_an_error_with_any_encoding(
     provider: ScriptedProvider, sdk: SdkProvider, encoding: str, at_end: str
 ) -> None:
-    said = chunk("Hello", "stop") * 50 + DONE
-    packed = {"identity": said, "gzip": gzip.compress(said), "deflate": zlib.compress(said)}[encoding]
+    body = chunk("Hello", "stop") * 50 + DONE
+    packed = {"identity": body, "gzip": gzip.compress(body), "deflate": zlib.compress(body)}[encoding]
     begin = head("200 OK", "text/event-stream", f"Content-Encoding: {encoding}")
     chunked = at_end == "Transfer-Encoding"
     begin = begin[:-2] + (
         b"Transfer-Encoding: chunked\r\n\r\n" if chunked else b"Content-Length: %d\r\n\r\n" % len(packed)
     )
 
-    async def read(*body: bytes) -> bytes:
-        provider.behaviours["actor"] = scripted(begin, *body)
+    async def read(*parts: bytes) -> bytes:
+        provider.behaviours["actor"] = scripted(begin, *parts)
         response = await sdk.chat("KEY", b'{"model":"actor"}', "a.1")
         try:
             return b"".join([piece async for piece in response.pieces()])
         finally:
             await response.close()
 
-    parts = [packed[:40], packed[40:]]
-    framed = [b"%x\r\n%b\r\n" % (len(part), part) for part in parts] if chunked else parts
-    assert await read(*framed, *([b"0\r\n\r\n"] if chunked else [])) == said
+    halves = [packed[:40], packed[40:]]
+    framed = [b"%x\r\n%b\r\n" % (len(part), part) for part in halves] if chunked else halves
+    assert await read(*framed, *([b"0\r\n\r\n"] if chunked else [])) == body
     cut = framed if chunked else [packed[:-1]]
     with pytest.raises(ProviderFailure) as caught:
         await read(*cut)
@@ -124,8 +124,8 @@ async def test_d6_a_truncated_compressed_body_without_length_is_an_error(
 async def test_an_error_body_is_read_with_any_encoding(
     provider: ScriptedProvider, sdk: SdkProvider, encoding: str
 ) -> None:
-    said = b'{"error":{"message":"the model is asleep"}}'
-    packed = {"gzip": gzip.compress(said), "deflate": zlib.compress(said)}.get(encoding, said)
+    body = b'{"error":{"message":"the model is asleep"}}'
+    packed = {"gzip": gzip.compress(body), "deflate": zlib.compress(body)}.get(encoding, body)
     provider.behaviours["actor"] = scripted(head("503 Oh", JSON, f"Content-Encoding: {encoding}"), packed)
     with pytest.raises(ProviderFailure) as caught:
         await sdk.chat("KEY", b'{"model":"actor"}', "a.1")

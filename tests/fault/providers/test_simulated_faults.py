@@ -48,7 +48,7 @@ class Broken(Struct, frozen=True):
 
     behaviour: str
     code: ErrorCode
-    says: str
+    message_has: str
     """A text in the message of `failed` (D10)."""
     attempts: int = MAX_ATTEMPTS
     text_first: bool = False
@@ -140,14 +140,20 @@ async def test_d2_d6_d10_a_broken_only_model_ends_in_a_clear_error(
     received = await ask(client, f"Alone with {broken}", role="logic", stream=stream)
 
     assert received.code == broken.code
-    assert broken.says in received.failed.error.message
+    assert broken.message_has in received.failed.error.message
     assert "solo" in received.failed.error.message
     assert received.failed.error.retry == ERRORS[broken.code].retry
     assert await system.attempts("solo") == broken.attempts
     assert len(received.models) == broken.attempts
-    said = received.failed.error.provider_message
-    assert said is None or said in received.failed.error.message
-    assert said is not None or broken.behaviour not in {"500", "503", "forbidden", "too-large", "bad-request"}
+    provider_message = received.failed.error.provider_message
+    assert provider_message is None or provider_message in received.failed.error.message
+    assert provider_message is not None or broken.behaviour not in {
+        "500",
+        "503",
+        "forbidden",
+        "too-large",
+        "bad-request",
+    }
     if broken.text_first and stream:
         assert len(received.restarts) == broken.attempts - 1
 

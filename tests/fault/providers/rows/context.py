@@ -365,7 +365,7 @@ CONTEXT = (
     ),  # ClawX issue 658
     too_long("first event, code as text", in_200(error_json("context_length_exceeded", OPENAI_LONG))),
     too_long(
-        "first event, only words",
+        "first event, message only",
         in_200(error_json(400, "prompt is too long: 1284668 tokens > 1000000 maximum")),
     ),
     Row(
@@ -383,7 +383,7 @@ CONTEXT = (
         ),
         code="context_length_exceeded",
         calls={"first": 1, "long": 1},
-        says=("prompt is too long",),
+        message_has=("prompt is too long",),
     ),
 )
 
@@ -397,7 +397,7 @@ TPM = (
 SIZE = (
     too_large("openai 429", error(429, error_json("rate_limit_exceeded", TPM, type="tokens"))),
     too_large(
-        "openai 429 that says when",
+        "openai 429 with a wait",
         error(
             429,
             error_json("rate_limit_exceeded", TPM, type="tokens"),

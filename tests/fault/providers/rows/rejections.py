@@ -275,8 +275,8 @@ REPORTED = (
         code="provider_refused",
         calls={"first": 1, "second": 1, "long": 1},
         provider_code="invalid_value",
-        says=("tools: too many", "tools: not supported", "tools: unknown"),
-        provider_says="tools: unknown",
+        message_has=("tools: too many", "tools: not supported", "tools: unknown"),
+        provider_message_has="tools: unknown",
     ),
     Row(
         name="type instead of a code",
@@ -295,7 +295,7 @@ REPORTED = (
         code="provider_refused",
         calls={"first": 1, "second": 1, "long": 1},
         provider_code="invalid_request_error",
-        says=("roles must alternate",),
+        message_has=("roles must alternate",),
     ),
     Row(
         name="top-level message",
@@ -313,7 +313,7 @@ REPORTED = (
         ),
         code="provider_refused",
         calls={"first": 1, "second": 1, "long": 1},
-        says=("the template failed",),
+        message_has=("the template failed",),
     ),
     Row(
         name="validation details",
@@ -333,7 +333,7 @@ REPORTED = (
         ),
         code="provider_refused",
         calls={"first": 1, "second": 1, "long": 1},
-        says=("Field required",),
+        message_has=("Field required",),
     ),
     Row(
         name="a message of 200 KB",
@@ -341,14 +341,14 @@ REPORTED = (
         script=all_models(error(400, error_json("invalid_value", "too much: " + "x" * 200_000))),
         code="provider_refused",
         calls={"first": 1, "second": 1, "long": 1},
-        says=("too much: xxx",),
-        provider_says="too much: xxx",
+        message_has=("too much: xxx",),
+        provider_message_has="too much: xxx",
     ),
     Row(
         name="plain text",
         script=all_models(error(400, "Invalid JSON: expected `,`")),
         code="provider_refused",
         calls={"first": 1, "second": 1, "long": 1},
-        says=("expected `,`",),
+        message_has=("expected `,`",),
     ),
 )

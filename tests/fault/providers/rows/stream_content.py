@@ -112,7 +112,7 @@ TEXT_BESIDE_OTHER_KEYS = (
     every_beside("llama.cpp timings", timings={"predicted_n": 3, "predicted_per_second": 80.1}),
     every_beside("groq", x_groq={"id": "req_1"}, service_tier="on_demand", system_fingerprint="fp_3"),
     every_beside("mistral padding", p="abcdefghijkl", obfuscation="xyz"),
-    # OpenAI's server-side tools and Gemini's signatures stand as extra_content in the delta.
+    # OpenAI's server-side tools and Gemini's signatures are sent as extra_content in the delta.
     every_delta("gemini extra content", extra_content={"google": {"thought_signature": "sig"}}),
     accepted(  # Ollama: a role in each delta, and the finish reason beside the last, empty one
         "ollama",

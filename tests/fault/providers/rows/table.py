@@ -114,10 +114,10 @@ class Row(Struct, frozen=True, kw_only=True):
 
     code: ErrorCode | None = None
     """The error code of the expected failure."""
-    says: tuple[str, ...] = ()
+    message_has: tuple[str, ...] = ()
     """Texts in the message of `failed`."""
     provider_code: str | None = None
-    provider_says: str | None = None
+    provider_message_has: str | None = None
     """A text in the provider's message in `failed`."""
     took_s: tuple[float, float] = (0.0, 4.0)
 
@@ -251,13 +251,13 @@ class _Actor:
         self._bad: dict[str, list[str]] = defaultdict(list)
 
     def answer(self, call: Call) -> Iterable[Part]:
-        words = prompt_of(call)
-        row = self._rows.get(words.partition(" | ")[0])
+        prompt = prompt_of(call)
+        row = self._rows.get(prompt.partition(" | ")[0])
         script = () if row is None else row.script.get(call.model, ())
-        if row is None or not script or self._is_good_key(row, words, call):
+        if row is None or not script or self._is_good_key(row, prompt, call):
             return healthy(call)
-        number = self._asked[words, call.model]
-        self._asked[words, call.model] += 1
+        number = self._asked[prompt, call.model]
+        self._asked[prompt, call.model] += 1
         answer = script[min(number, len(script) - 1)]
         if callable(answer):
             return answer(call)
@@ -265,8 +265,8 @@ class _Actor:
             return answer.streamed if call.body.get("stream") else answer.whole
         return answer
 
-    def _is_good_key(self, row: Row, words: str, call: Call) -> bool:
-        bad = self._bad[words]
+    def _is_good_key(self, row: Row, prompt: str, call: Call) -> bool:
+        bad = self._bad[prompt]
         if row.bad_keys and call.key not in bad and len(bad) < row.bad_keys:
             bad.append(call.key)
         return bool(row.bad_keys) and call.key not in bad
@@ -308,25 +308,25 @@ class _Run:
         outcome.from_ms = time.time() * 1000
         try:
             for number in range(row.times):
-                words = f"{row.name} | {outcome.mode} | {number}"
+                prompt = f"{row.name} | {outcome.mode} | {number}"
                 streamed = outcome.mode == "streamed"
-                prompt = [*row.before, {"role": "user", "content": words}]
+                messages = [*row.before, {"role": "user", "content": prompt}]
                 outcome.received.append(
-                    await ask(client, prompt, role=lane, **{"stream": streamed, **row.body})
+                    await ask(client, messages, role=lane, **{"stream": streamed, **row.body})
                 )
-                outcome.calls.append(self._calls(lane, words))
+                outcome.calls.append(self._calls(lane, prompt))
             if row.neighbour is not None:
-                words = f"neighbour of {row.name} | {outcome.mode}"
-                outcome.neighbour = await ask(client, words, role=lane, **row.neighbour_body)
-                outcome.neighbour_calls = self._calls(lane, words)
+                prompt = f"neighbour of {row.name} | {outcome.mode}"
+                outcome.neighbour = await ask(client, prompt, role=lane, **row.neighbour_body)
+                outcome.neighbour_calls = self._calls(lane, prompt)
         except Exception as error:  # noqa: BLE001 - reported by the test of the row
             outcome.error = repr(error)
         outcome.until_ms = time.time() * 1000
         await asyncio.sleep(row.rest_s)
         return outcome
 
-    def _calls(self, lane: str, words: str) -> list[Call]:
-        return [call for call in self._provider.calls if call.provider == lane and prompt_of(call) == words]
+    def _calls(self, lane: str, prompt: str) -> list[Call]:
+        return [call for call in self._provider.calls if call.provider == lane and prompt_of(call) == prompt]
 
 
 def _belongs(event: Any, outcome: Outcome) -> bool:
@@ -382,8 +382,8 @@ def _check_answer(outcome: Outcome, received: ReceivedReply) -> None:
     if row.restarts is not None:
         assert len(received.restarts) == (row.restarts if outcome.mode == "streamed" else 0)
     if row.usage is not None:
-        said = structs.asdict(received.completed.usage)
-        assert {name: said[name] for name in row.usage} == row.usage
+        usage = structs.asdict(received.completed.usage)
+        assert {name: usage[name] for name in row.usage} == row.usage
     if row.estimated is not None:
         assert received.completed.estimated == row.estimated
     if row.more is not None:
@@ -408,13 +408,13 @@ def _check_failure(outcome: Outcome, received: ReceivedReply) -> None:
     row = outcome.row
     assert received.code == row.code, received.end
     error = received.failed.error
-    for words in row.says:
-        assert words in error.message, error.message
+    for text in row.message_has:
+        assert text in error.message, error.message
     assert len(error.message) < 4_000
     if row.provider_code is not None:
         assert error.provider_code == row.provider_code
-    if row.provider_says is not None:
-        assert row.provider_says in (error.provider_message or "")
+    if row.provider_message_has is not None:
+        assert row.provider_message_has in (error.provider_message or "")
         assert len(error.provider_message or "") < 4_000
 
 

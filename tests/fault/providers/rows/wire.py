@@ -116,11 +116,11 @@ def completion_json(content: object, *, usage: object, choice: Any, top: Any, **
     return body | ({} if usage is None else {"usage": usage}) | (top or {})
 
 
-def error(status: int, body: object, *more: str, words: str = "Error") -> Answer:
+def error(status: int, body: object, *more: str, reason: str = "Error") -> Answer:
     """An error response; text or bytes are sent unchanged as its body."""
     text = body if isinstance(body, (str, bytes)) else json.dumps(body)
     written = text.encode() if isinstance(text, str) else text
-    return sized(written, *more, status=f"{status} {words}")
+    return sized(written, *more, status=f"{status} {reason}")
 
 
 def error_json(code: object, message: str, **more: object) -> dict[str, object]:

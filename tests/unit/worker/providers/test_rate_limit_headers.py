@@ -47,7 +47,7 @@ SENT = {"date": "Wed, 21 Oct 2015 07:28:00 GMT"}
 
 
 @pytest.mark.parametrize(
-    ("style", "headers", "said"),
+    ("style", "headers", "observations"),
     [
         (
             "anthropic",
@@ -96,8 +96,8 @@ SENT = {"date": "Wed, 21 Oct 2015 07:28:00 GMT"}
         ("unheard of", {"x-ratelimit-limit-requests": "50"}, ()),
     ],
 )
-def test_c4_each_format_has_its_own_header_names(style, headers, said):
-    assert read_rate_limits({**SENT, **headers}, style) == said
+def test_c4_each_format_has_its_own_header_names(style, headers, observations):
+    assert read_rate_limits({**SENT, **headers}, style) == observations
 
 
 def test_a_reset_date_is_ignored_without_a_date_header():
@@ -127,5 +127,8 @@ VALUES = (
 def test_invalid_header_values_are_ignored(headers, sdk):
     asked_s = retry_after_s(headers, (), "", NOW_UNIX_S)
     assert asked_s is None or 0 <= asked_s < float("inf")
-    for said in read_rate_limits(headers, sdk):
-        assert all(value is None or value >= 0 for value in (said.limit, said.remaining, said.reset_s))
+    for observation in read_rate_limits(headers, sdk):
+        assert all(
+            value is None or value >= 0
+            for value in (observation.limit, observation.remaining, observation.reset_s)
+        )

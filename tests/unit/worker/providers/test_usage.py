@@ -56,7 +56,7 @@ def test_f4_i3_cost_is_whole_microdollars_rounded_half_up(usage, price, microusd
 
 
 @pytest.mark.parametrize(
-    "said",
+    "usage",
     [
         *(b"null", b"{}", b"[]", b'"5"', b"5", b"[" * 5000 + b"]" * 5000),
         *(
@@ -67,12 +67,12 @@ def test_f4_i3_cost_is_whole_microdollars_rounded_half_up(usage, price, microusd
         b'{"prompt_tokens":"many","completion_tokens":{},"total_tokens":"' + b"9" * 5000 + b'"}',
     ],
 )
-def test_f2_impossible_usage_is_unknown(said):
-    assert read_usage(Raw(said)) is None
+def test_f2_impossible_usage_is_unknown(usage):
+    assert read_usage(Raw(usage)) is None
 
 
 @pytest.mark.parametrize(
-    ("said", "counted"),
+    ("usage", "counted"),
     [
         ({"prompt_tokens": 3, "completion_tokens": None}, TokenCounts(3)),
         ({"prompt_tokens": 5.0, "completion_tokens": "7"}, TokenCounts(5, 7)),
@@ -143,8 +143,8 @@ def test_f2_impossible_usage_is_unknown(said):
         ),
     ],
 )
-def test_f2_usage_is_read_field_by_field_under_all_known_names(said, counted):
-    assert read_usage(Raw(json.dumps(said).encode())) == counted
+def test_f2_usage_is_read_field_by_field_under_all_known_names(usage, counted):
+    assert read_usage(Raw(json.dumps(usage).encode())) == counted
 
 
 @pytest.mark.parametrize(
@@ -182,8 +182,8 @@ def test_an_empty_answer_has_no_output_tokens():
 
 
 @given(st.dictionaries(st.sampled_from(NAMES), ANYTHING, max_size=8))
-def test_f2_any_reported_usage_gives_complete_possible_usage(said):
-    counted = read_usage(Raw(json.dumps(said).encode())) or NO_COUNTS
+def test_f2_any_reported_usage_gives_complete_possible_usage(reported):
+    counted = read_usage(Raw(json.dumps(reported).encode())) or NO_COUNTS
     usage, _ = counted.with_estimates(input_tokens=20, output_tokens=8)
     assert usage.input_tokens > 0 < usage.output_tokens
     assert 0 <= usage.cached_input_tokens <= usage.input_tokens <= 400_000_000
@@ -191,7 +191,7 @@ def test_f2_any_reported_usage_gives_complete_possible_usage(said):
 
 
 @pytest.mark.parametrize(
-    ("said", "counted", "doubtful"),
+    ("reported", "counted", "doubtful"),
     [
         (TokenCounts(11, 20_002, None, 20_000, 20_013, 20_000), None, False),
         (TokenCounts(11, 99_999_988, None, 99_999_986, 99_999_999, 99_999_986), TokenCounts(11, 2), True),
@@ -202,8 +202,8 @@ def test_f2_any_reported_usage_gives_complete_possible_usage(said):
         (TokenCounts(40_000, 30_000), None, False),
     ],
 )
-def test_a_count_far_above_the_context_is_removed(said, counted, doubtful):
-    assert said.without_implausible(32_000) == (said if counted is None else counted, doubtful)
+def test_a_count_far_above_the_context_is_removed(reported, counted, doubtful):
+    assert reported.without_implausible(32_000) == (reported if counted is None else counted, doubtful)
 
 
 @given(
@@ -222,8 +222,8 @@ def test_a_count_far_above_the_context_is_removed(said, counted, doubtful):
     )
 )
 def test_a_count_far_above_the_context_is_not_billed(usage):
-    said = read_usage(Raw(json.dumps(usage).encode())) or NO_COUNTS
-    counted, _ = said.without_implausible(1000)
+    reported = read_usage(Raw(json.dumps(usage).encode())) or NO_COUNTS
+    counted, _ = reported.without_implausible(1000)
     billed, _ = counted.with_estimates(input_tokens=5, output_tokens=3)
     assert billed.input_tokens <= 10_000
     assert billed.output_tokens <= 11_000

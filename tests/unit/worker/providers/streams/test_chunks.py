@@ -252,13 +252,13 @@ def test_a_lone_surrogate_is_joined_with_its_pair_or_replaced():
 
     def read(*texts: str, reason: str = "null") -> str:
         reader = ChunkReader()
-        said = "".join(
+        joined = "".join(
             piece.text
             for text in texts
             if (piece := reader.read(b'{"choices":[{"delta":{"content":"%s"}}]}' % text.encode()))
         )
         reader.read(b'{"choices":[{"delta":{},"finish_reason":"stop"}]}')
-        return said + reader.end(done=True).rest
+        return joined + reader.end(done=True).rest
 
     assert read(f"a{high}", f"{low}b", "c") == "a\U0001f600bc"
     assert read(f"a{high}", "", f"{low}b") == "a\U0001f600b"
@@ -270,11 +270,11 @@ def test_a_lone_surrogate_is_joined_with_its_pair_or_replaced():
 
 def test_surrogates_in_reasoning_are_joined():
     reader = ChunkReader()
-    said = ""
+    joined = ""
     for text in (r"a\ud83d", r"\ude00b"):
         piece = reader.read(b'{"choices":[{"delta":{"reasoning":"%s"}}]}' % text.encode())
-        said += "".join(json.loads(bytes(raw))["delta"]["reasoning"] for raw in piece.choices)
-    assert said == "a\U0001f600b"
+        joined += "".join(json.loads(bytes(raw))["delta"]["reasoning"] for raw in piece.choices)
+    assert joined == "a\U0001f600b"
 
 
 def test_nan_and_infinity_are_accepted():
@@ -308,7 +308,7 @@ UNFINISHED = chunk(choice({"content": "x"}))
 
 
 @pytest.mark.parametrize(
-    ("switches", "payloads", "done", "framed", "says"),
+    ("settings", "payloads", "done", "framed", "message_has"),
     [
         ({}, [FINISHED], False, False, None),
         ({}, [FINISHED], True, False, None),
@@ -352,16 +352,18 @@ UNFINISHED = chunk(choice({"content": "x"}))
         ({"finish_reason": "optional"}, [UNFINISHED], False, False, "nothing else proves its end"),
     ],
 )
-def test_d6_the_end_of_a_stream_is_proved_as_its_format_defines(switches, payloads, done, framed, says):
-    reader = ChunkReader(StreamFormat(**switches))
+def test_d6_the_end_of_a_stream_is_proved_as_its_format_defines(
+    settings, payloads, done, framed, message_has
+):
+    reader = ChunkReader(StreamFormat(**settings))
     for payload in payloads:
         assert reader.read(payload) == ChunkDelta("x")
-    if says is None:
+    if message_has is None:
         assert reader.end(done, framed=framed).finish_reason in {"stop", None}
     else:
         with pytest.raises(BrokenStream) as caught:
             reader.end(done, framed=framed)
-        assert says in str(caught.value)
+        assert message_has in str(caught.value)
 
 
 def test_events_that_end_with_one_newline_name_the_setting():
