@@ -79,6 +79,7 @@ async def test_d3_a_worker_without_its_provider_delays_no_request(tmp_path: Path
         many = await ask_many(client, 30)
         single += [await ask(client, f"Question {n}", role="chat") for n in range(27)]
     assert [each.code for each in (*single, *many)] == [None] * 60
+    assert max(len(each.models) for each in (*single, *many)) <= 2, "one attempt per worker"
     assert max(each.took_s for each in (*single, *many)) < WITHOUT_WAITING_S
     assert "returns to the queue" in cut_off.log.read_text()
 
@@ -100,6 +101,7 @@ async def test_d3_two_workers_without_their_provider_cost_no_request(tmp_path: P
         system.workers.append(second)
         received = [await ask(client, f"Question {n}", role="chat") for n in range(12)]
     assert len([each for each in received if each.completed]) == 12
+    assert max(len(each.models) for each in received) <= 3, "one attempt per worker"
     assert max(each.took_s for each in received) < WITHOUT_WAITING_S
 
 
@@ -130,6 +132,7 @@ async def test_d1_a_silent_provider_leaves_time_for_another_model(
             *(ask(client, f"Question {n}", role="fast", timeout_s=6) for n in range(6))
         )
         spared = await ask(client, "One more", role="fast", timeout_s=6)
+    assert {each.code for each in (*received, spared)} == {None}
     assert {tuple(each.models) for each in received} == {("first", "second")}
     assert spared.models == ["second"]
 

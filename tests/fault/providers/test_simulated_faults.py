@@ -126,7 +126,7 @@ async def test_d4_d6_another_model_answers_for_a_broken_one(
     assert received.completed.model == "stand-in"
     assert received.models == ["actor", "stand-in"]
     assert received.text == await simulator_answer(system, "stand-in", prompt)
-    assert received.took_s < SHORT_TIMEOUTS["timeouts"]["total_s"]
+    assert received.took_s < SHORT_TIMEOUTS["timeouts"]["total_s"] / 2, "it does not wait for the deadline"
     restarted = [restart.code for restart in received.restarts]
     assert restarted == ([broken.code] if broken.text_first and stream else [])
 
@@ -205,7 +205,7 @@ async def test_c4_d2_a_429_is_retried_after_the_stated_wait(
     received = await asked
 
     assert received.completed.model == "busy"
-    assert received.took_s >= 1.5
+    assert 1.5 <= received.took_s < 15, "sooner than its deadline"
     assert await system.attempts("busy") == 2
 
 
