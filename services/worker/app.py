@@ -34,15 +34,13 @@ from services.worker.estimates.token_calibration import TokenCalibration
 from services.worker.execution.attempt import AttemptNumbers, Attempts
 from services.worker.execution.attempt_usage import AttemptUsage
 from services.worker.execution.cancellation import CancellableExecutions
-from services.worker.execution.finish import Finisher
 from services.worker.execution.ladder import Ladder
 from services.worker.execution.model_chains import ModelChains
 from services.worker.execution.next_attempt import NextAttempt
 from services.worker.execution.outcomes import Outcomes
 from services.worker.execution.request_bodies import RequestBodies
-from services.worker.execution.run import Runner
+from services.worker.execution.run import Finisher, Runner, Starter
 from services.worker.execution.selection import NeedEstimator, Selection
-from services.worker.execution.start import Starter
 from services.worker.execution.time_limits import TimeLimits
 from services.worker.handlers import WorkHandler
 from services.worker.intake.handover import Handover

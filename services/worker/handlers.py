@@ -9,8 +9,7 @@ from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.consumer.delivery import ACK, DeadLetter, Delivery, Verdict
 from services.worker.accounting.usage_recorder import UsageRecorder
-from services.worker.execution.run import Runner
-from services.worker.execution.start import record_lost_attempts
+from services.worker.execution.run import Runner, record_lost_attempts
 from services.worker.intake.order import InvalidWork, read_order
 from services.worker.redelivery.dead_letter import DeadLetters
 from services.worker.redelivery.job_record import JobRecords

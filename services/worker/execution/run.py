@@ -2,28 +2,158 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import Final
+from typing import Final, cast
 
 from msgspec import Struct
 
-from penstock.bus.clock import loop_now_s
-from penstock.contract.reply import Completed, Failed, Timings
+from penstock.bus import trace_names as names
+from penstock.bus.clock import Clock, loop_now_s
+from penstock.bus.tracing import Attributes, Span
+from penstock.contract import headers, subjects
+from penstock.contract.errors import ERRORS
+from penstock.contract.jobs import JobResult
+from penstock.contract.reply import NO_RESPONSE, Completed, Failed, Failure, Timings, Usage
+from penstock.contract.work import ChatWork
+from penstock.runtime.config.catalogue import Catalogue, RoleConfig
 from penstock.runtime.consumer.delivery import ACK, NO_VERDICT, Delivery, Retry, Verdict
-from penstock.runtime.reply_publisher import Superseded
+from penstock.runtime.reply_publisher import Position, ReplyPublisher, Superseded
+from penstock.runtime.service import Bus
+from penstock.runtime.tokens import ASSUMED_OUTPUT_TOKENS
+from services.worker.accounting.usage_recorder import AttemptRecord, UsageRecorder
+from services.worker.degradation.shorten import RequestSize
+from services.worker.estimates.service_times import ServiceTimes
+from services.worker.execution.attempt import Success
+from services.worker.execution.attempt_usage import BYTES_PER_TOKEN
 from services.worker.execution.cancellation import CancellableExecutions
-from services.worker.execution.finish import Finisher, completed, failed
 from services.worker.execution.ladder import Ladder
-from services.worker.execution.start import Starter
-from services.worker.execution.state import Execution, GaveUp, HandBack
+from services.worker.execution.state import AttemptHistory, Execution, GaveUp, HandBack
 from services.worker.intake.handover import Handover
 from services.worker.intake.order import Order
 from services.worker.metrics import Telemetry
+from services.worker.models.backoff import for_lane
+from services.worker.quota_monitor.monitor import QuotaMonitor
+from services.worker.redelivery.job_record import JobRecords
 from services.worker.redelivery.prior_attempts import PriorAttempts
 
-__all__ = ["Runner"]
+__all__ = ["Finisher", "Runner", "Starter", "failed", "record_lost_attempts"]
 
 _log: Final = logging.getLogger(__name__)
+_CUT_SHORT: Final = frozenset({"interrupted", "superseded", "cancelled", "deadline_exceeded", "handed_back"})
+"""Outcomes of requests that stopped before their own end, so that their duration says little."""
+_ATTEMPTS_LEFT: Final = 2
+"""Attempts left to a redelivered request: the earlier ones may have been refused for quota or a parameter, or may not
+have connected."""
+_LOST: Final = "worker_lost"
+
+
+class Starter(Struct, frozen=True):
+    """Makes the execution of a delivered request."""
+
+    catalogue: Catalogue
+    bus: Bus
+    quota_monitor: QuotaMonitor
+    telemetry: Telemetry
+
+    def start(self, order: Order, prior: PriorAttempts, delivery: Delivery) -> Execution:
+        """An execution that continues where earlier workers, if any, stopped."""
+        work = order.work
+        role = self.catalogue.roles[work.role]
+        now_s = loop_now_s()
+        span = self._start_spans(work, delivery)
+        execution = Execution(
+            work=work,
+            role=role,
+            degradation=self.catalogue.degradation_of(work.role),
+            size=RequestSize(work, work.estimated_tokens, _output_tokens(order, role)),
+            message_seq=delivery.sequence,
+            delivery=delivery.number,
+            started_s=now_s,
+            deadline_s=now_s + work.deadline_ms / 1000 - self.telemetry.clock.unix_s(),
+            reply=self._reply(work, prior, span),
+            span=span,
+            task=cast("asyncio.Task[object]", asyncio.current_task()),
+            queued_ms=self.telemetry.since_ms(work.accepted_ms),
+            history=_history(work, role, prior),
+        )
+        self.telemetry.metrics.queue_wait.labels(work.role).observe(execution.queued_ms / 1000)
+        self.quota_monitor.record_arrival(
+            work.role, execution.missed_quotas, execution.queued_ms / 1000, now_s
+        )
+        return execution
+
+    def _reply(self, work: ChatWork, prior: PriorAttempts, span: Span) -> ReplyPublisher:
+        trace = None if span.traceparent is None else {headers.TRACEPARENT: span.traceparent}
+        position = Position(attempt=prior.attempt, next_seq=prior.next_seq)
+        return ReplyPublisher(
+            self.bus.nc, self.bus.js, work.reply_to, position, trace, epochs=self.bus.epochs
+        )
+
+    def _start_spans(self, work: ChatWork, delivery: Delivery) -> Span:
+        """Record the span of the wait in the queue, which is over, and start the span of the execution."""
+        tracer = self.telemetry.tracer
+        parent = delivery.headers.get(headers.TRACEPARENT)
+        queue: Attributes = {
+            names.MESSAGING_SYSTEM: names.NATS,
+            names.MESSAGING_OPERATION_NAME: "wait",
+            names.DESTINATION_TEMPLATE: subjects.WORK,
+            names.ROLE: work.role,
+            names.LANE: work.lane,
+        }
+        tracer.start(
+            names.SPAN_QUEUE, "internal", parent=parent, attributes=queue, start_ns=delivery.stored_ns
+        ).end()
+        attributes: Attributes = {
+            names.MESSAGING_SYSTEM: names.NATS,
+            names.MESSAGING_OPERATION_NAME: "process",
+            names.DESTINATION_TEMPLATE: subjects.WORK,
+            names.CONSUMER_GROUP: f"{work.role}-{work.lane}",
+            names.REQUEST_ID: work.id,
+            names.ROLE: work.role,
+            names.DELIVERY: delivery.number,
+        }
+        return tracer.start(names.SPAN_WORKER, "consumer", parent=parent, attributes=attributes)
+
+
+def _history(work: ChatWork, role: RoleConfig, prior: PriorAttempts) -> AttemptHistory:
+    earlier = max(len(prior.attempts), prior.tried)
+    most = for_lane(role.retry, work.lane).max_attempts
+    earlier_failures = min(earlier, max(0, most - _ATTEMPTS_LEFT))
+    return AttemptHistory(
+        earlier=earlier,
+        earlier_failures=earlier_failures,
+        failures=earlier_failures,
+        output_sent=prior.output_sent,
+        text_sent=prior.text_sent and work.stream,
+    )
+
+
+def _output_tokens(order: Order, role: RoleConfig) -> int:
+    """The output limit of the body that will be sent: never above the role's ceiling."""
+    asked = order.max_tokens or role.parameters.max_tokens or ASSUMED_OUTPUT_TOKENS
+    ceiling = role.ceilings.max_tokens
+    return asked if ceiling is None else min(asked, ceiling)
+
+
+def record_lost_attempts(
+    recorder: UsageRecorder, catalogue: Catalogue, work: ChatWork, prior: PriorAttempts
+) -> None:
+    """Record estimated usage for the attempts of workers that are gone; usage they recorded themselves stays (F2)."""
+    for started in prior.attempts:
+        if started.model not in catalogue.models:
+            continue
+        sent_bytes = prior.bytes_out.get(started.attempt, 0)
+        usage = Usage(input_tokens=work.estimated_tokens, output_tokens=sent_bytes // BYTES_PER_TOKEN)
+        record = AttemptRecord(
+            number=started.attempt,
+            model=started.model,
+            credential="unknown",
+            outcome=_LOST,
+            usage=usage,
+            estimated=True,
+        )
+        recorder.record(work, record)
 
 
 class Runner(Struct, frozen=True):
@@ -49,12 +179,12 @@ class Runner(Struct, frozen=True):
             outcome = event.error.code if isinstance(event, Failed) else None
         except Superseded:
             outcome = "superseded"
-            await self.finisher.store_usage(work)
+            await self.finisher.recorder.wait_stored(work)
             return NO_VERDICT
         except HandBack as back:
             outcome = "handed_back"
             _log.info("request %s returns to the queue: another worker can serve it now", work.id)
-            await self.finisher.store_usage(work)
+            await self.finisher.recorder.wait_stored(work)
             self.handover.record_hand_back(work.role, loop_now_s(), pauses=back.pauses)
             return Retry(to_other_process=True)
         finally:
@@ -69,7 +199,7 @@ class Runner(Struct, frozen=True):
                 success = await self.ladder.climb(execution)
         except GaveUp as gave_up:
             return failed(execution, gave_up, self._timings(execution))
-        return completed(execution, success, self._timings(execution, success.first_output_s))
+        return _completed(execution, success, self._timings(execution, success.first_output_s))
 
     def _timings(self, execution: Execution, first_output_s: float | None = None) -> Timings:
         total_ms = self.telemetry.since_ms(execution.work.accepted_ms)
@@ -77,3 +207,124 @@ class Runner(Struct, frozen=True):
         if first_output_s is not None:
             first_ms = round(total_ms - (loop_now_s() - first_output_s) * 1000, 3)
         return Timings(queued_ms=execution.queued_ms, first_token_ms=first_ms, total_ms=total_ms)
+
+
+class Finisher(Struct, frozen=True):
+    """Stores what a request cost and how it ended."""
+
+    recorder: UsageRecorder
+    job_records: JobRecords
+    service_times: ServiceTimes
+    telemetry: Telemetry
+
+    async def finish(self, execution: Execution, event: Completed | Failed) -> None:
+        """Store the usage events, the job record and the terminal event: all of them before the acknowledgement."""
+        span = self._start_reply_span(execution, event)
+        try:
+            await self.recorder.wait_stored(execution.work)
+            standing: Completed | Failed | None = event
+            if execution.work.lane == "batch":
+                result = _job_result(execution, event)
+                standing = await self.job_records.end(execution.work, execution.message_seq, event, result)
+            if standing is not None:
+                await execution.reply.finish(standing)
+        finally:
+            span.end()
+        self.telemetry.metrics.count_end(execution.work.role, execution.first_choice, event)
+        _log_end(execution.work, event, self.telemetry.clock)
+
+    def release(self, execution: Execution, held_s: float, outcome: str | None) -> None:
+        """The request left this worker after `held_s`; `outcome`: None for a completed one."""
+        self.recorder.release(execution.work)
+        cut = outcome in _CUT_SHORT
+        self.service_times.record_end(execution.work.role, execution.calls, held_s, cut=cut)
+
+    def _start_reply_span(self, execution: Execution, event: Completed | Failed) -> Span:
+        return self.telemetry.tracer.start(
+            names.SPAN_REPLY,
+            "producer",
+            parent=execution.span.traceparent,
+            attributes={
+                names.MESSAGING_SYSTEM: names.NATS,
+                names.MESSAGING_OPERATION_NAME: "send",
+                names.DESTINATION_TEMPLATE: subjects.REPLY,
+                names.OUTCOME: event.error.code if isinstance(event, Failed) else "completed",
+            },
+        )
+
+
+def _job_result(execution: Execution, event: Completed | Failed) -> JobResult | None:
+    if isinstance(event, Failed):
+        return None
+    text = "".join(flush.text for flush in execution.batch_output)
+    choices = tuple(choice for flush in execution.batch_output for choice in flush.choices)
+    return JobResult(completed=event, text=text, choices=choices)
+
+
+def _completed(execution: Execution, success: Success, timings: Timings) -> Completed:
+    request_id, seq, attempt = execution.reply.terminal_position()
+    return Completed(
+        id=request_id,
+        seq=seq,
+        attempt=attempt,
+        role=execution.work.role,
+        model=success.model,
+        provider=success.provider,
+        finish_reason=success.answer.finish_reason,
+        usage=success.answer.usage,
+        estimated=success.answer.estimated,
+        cost_microusd=execution.cost_microusd,
+        timings=timings,
+        degraded=success.degraded,
+        adapted=success.adapted,
+        response=success.answer.response or NO_RESPONSE,
+    )
+
+
+def failed(execution: Execution, gave_up: GaveUp, timings: Timings) -> Failed:
+    """The `failed` event. Its error also carries the provider's own code and message: those of the last attempt, or of
+    the latest attempt with an HTTP status.
+    """
+    request_id, seq, attempt = execution.reply.terminal_position()
+    history = execution.history
+    error = None if history.last_failure is None else history.last_failure.error
+    if error is not None:
+        code, message = error.code or error.type, error.message or None
+    else:
+        answered = (each for each in reversed(history.failed) if each.status is not None)
+        code, message = next(((each.code, each.message) for each in answered), (None, None))
+    failure = Failure(
+        code=gave_up.code,
+        message=str(gave_up),
+        retry=ERRORS[gave_up.code].retry,
+        retry_after_s=gave_up.retry_after_s,
+        provider_code=code,
+        provider_message=message,
+        attempts=tuple(history.failed),
+    )
+    return Failed(id=request_id, seq=seq, attempt=attempt, error=failure, timings=timings)
+
+
+def _log_end(work: ChatWork, event: Completed | Failed, clock: Clock) -> None:
+    """Write one log line per request, never with content (REQUIREMENTS J4)."""
+    code = event.error.code if isinstance(event, Failed) else None
+    fields: dict[str, object] = {
+        "request": work.id,
+        "account": work.account,
+        "user": work.user,
+        "role": work.role,
+        "attempt": event.attempt,
+        "latency_ms": round(clock.unix_s() * 1000 - work.accepted_ms, 1),
+        "error": code,
+    }
+    if isinstance(event, Completed):
+        fields |= {
+            "model": event.model,
+            "tokens_in": event.usage.input_tokens,
+            "tokens_out": event.usage.output_tokens,
+            "cost_microusd": event.cost_microusd,
+            **({"degraded": [each.rule for each in event.degraded]} if event.degraded else {}),
+            **({"adapted": [each.parameter for each in event.adapted]} if event.adapted else {}),
+        }
+    level = logging.INFO if code is None else getattr(logging, ERRORS[code].level.upper())
+    _log.log(level, "request ended", extra={"fields": fields})

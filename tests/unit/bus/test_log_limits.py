@@ -32,7 +32,7 @@ NOT_LIMITED = {
     **dict.fromkeys(
         (
             "services.router.handlers",
-            "services.worker.execution.finish",
+            "services.worker.execution.run",
             "services.worker.redelivery.dead_letter",
         ),
         "logs the one line per request",

@@ -36,8 +36,8 @@ from services.worker.execution.model_chains import ModelChains
 from services.worker.execution.next_attempt import NextAttempt
 from services.worker.execution.outcomes import Outcomes
 from services.worker.execution.request_bodies import RequestBodies
+from services.worker.execution.run import Starter
 from services.worker.execution.selection import NeedEstimator, Selection
-from services.worker.execution.start import Starter
 from services.worker.execution.state import Execution
 from services.worker.execution.time_limits import TimeLimits
 from services.worker.intake.handover import Handover

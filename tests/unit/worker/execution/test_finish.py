@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from penstock.contract.reply import FailedAttempt, Timings
-from services.worker.execution.finish import failed
+from services.worker.execution.run import failed
 from services.worker.execution.state import GaveUp
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.errors.read_error import ProviderError
