@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
@@ -10,13 +11,12 @@ from msgspec.structs import replace
 from penstock.contract.quota import Grain, QuotaCorrection, QuotaLearned, QuotaLease, QuotaRecord
 from services.worker.rate_limit.learned.rate import Refusal, alive, dropped, learned_from, plausible, refused
 from services.worker.rate_limit.record.accounting import RecordAccounting, earlier_waiters
-from services.worker.rate_limit.record.fair_share import fair_share
 from services.worker.rate_limit.record.lease_settings import NOTHING, Amounts
 from services.worker.rate_limit.record.provider_corrections import latest
 from services.worker.rate_limit.record.token_bucket import folded
 from services.worker.rate_limit.record.window import GrainedWindow, Kind, merged
 
-__all__ = ["Allocation", "Report", "allocate", "lease_of"]
+__all__ = ["Allocation", "Report", "allocate", "fair_share", "lease_of"]
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -221,3 +221,31 @@ def _learned(
             found = replace(found, said_per_minute=requests)
         found = replace(found, tokens_per_minute=report.header_limits.get("tokens", found.tokens_per_minute))
     return found
+
+
+def fair_share(mine: QuotaLease, leases: Iterable[QuotaLease]) -> float:
+    """Share of what is free for the holder of `mine`, beside the `leases` of workers that hold something or wait:
+    proportional to the requests that wait behind each. Equal shares would make a role with few workers wait long beside
+    a role with many, while the router forecasts one queue for all roles that share a quota.
+
+    Count every waiting worker, even a new one; otherwise the longest waiter would take everything.
+    """
+    sharers = [mine, *(each for each in leases if each.holder != mine.holder and _shares(each))]
+    if any(
+        each.queued is None for each in sharers
+    ):  # a worker of an older version does not report its queues
+        return 1 / len(sharers)
+    takers = Counter(mailbox for each in sharers for mailbox, _ in each.queued or ())
+    return _weight(mine, takers) / sum(_weight(each, takers) for each in sharers)
+
+
+def _shares(lease: QuotaLease) -> bool:
+    return bool(lease.requests or lease.tokens or lease.slots or lease.waits_since_ms is not None)
+
+
+def _weight(lease: QuotaLease, takers: Counter[str]) -> float:
+    """Requests in the mailboxes from which the worker pulls, its part by its own count. Requests in flight are not
+    included: they may be batch work, which must not draw leases from the reserve.
+    """
+    behind = sum(number / takers[mailbox] for mailbox, number in lease.queued or ())
+    return max(1.0, behind)

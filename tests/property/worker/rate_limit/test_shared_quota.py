@@ -16,8 +16,7 @@ from msgspec.structs import replace
 from penstock.contract.quota import QuotaLease, QuotaRecord
 from penstock.runtime.config.catalogue import Limits
 from services.worker.rate_limit.record.accounting import RecordAccounting, earlier_waiters
-from services.worker.rate_limit.record.allocation import Allocation, Report, allocate, lease_of
-from services.worker.rate_limit.record.fair_share import fair_share
+from services.worker.rate_limit.record.allocation import Allocation, Report, allocate, fair_share, lease_of
 from services.worker.rate_limit.record.lease_settings import Amounts, LeaseSettings
 from services.worker.rate_limit.record.record_clock import RecordClock
 from services.worker.rate_limit.shared.local_lease import LocalLease

@@ -10,8 +10,7 @@ from msgspec.structs import replace
 from penstock.contract.quota import QuotaLease, QuotaRecord
 from penstock.runtime.config.catalogue import Limits
 from services.worker.rate_limit.record.accounting import RecordAccounting
-from services.worker.rate_limit.record.allocation import Report, allocate
-from services.worker.rate_limit.record.fair_share import fair_share
+from services.worker.rate_limit.record.allocation import Report, allocate, fair_share
 from services.worker.rate_limit.record.lease_settings import LEASE_SETTINGS, Amounts
 
 NOW_MS = 500_000
