@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from penstock.contract.quota import QuotaLearned, QuotaRecord
 from penstock.runtime.config.catalogue import Limits
+from services.worker.rate_limit.learned.bucket import RecentCalls, RefusalEvidence
 from services.worker.rate_limit.learned.rate import (
     Refusal,
     alive,
@@ -21,7 +22,6 @@ from services.worker.rate_limit.learned.rate import (
     learned_from,
     refused,
 )
-from services.worker.rate_limit.learned.refusal_evidence import RecentCalls, RefusalEvidence
 from services.worker.rate_limit.record.accounting import RecordAccounting
 from services.worker.rate_limit.record.allocation import Report, allocate
 from services.worker.rate_limit.record.lease_settings import LEARNED_LEASE_SETTINGS
