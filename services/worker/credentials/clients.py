@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from penstock.contract.names import Role
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.catalogue import Provider as ProviderConfig
-from services.worker.credentials.keyring import Keyring
-from services.worker.credentials.sources import providers_of
+from services.worker.credentials.keyring import Keyring, providers_of
 from services.worker.providers.provider import Provider
 from services.worker.providers.sdk import SdkKind, SdkProvider
 

@@ -12,8 +12,7 @@ from penstock.bus.clock import Clock
 from penstock.runtime.aio import CriticalLoop, run_in_daemon_thread
 from penstock.runtime.config.settings import Settings
 from services.worker.credentials.changes import CredentialChanges
-from services.worker.credentials.keyring import Keyring
-from services.worker.credentials.sources import read_files
+from services.worker.credentials.keyring import Keyring, read_files
 
 __all__ = ["KeyFileWatch"]
 

@@ -8,7 +8,7 @@ import pytest
 
 from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.config.settings import Settings
-from services.worker.credentials.sources import open_keyring
+from services.worker.credentials.keyring import open_keyring
 from tests.unit.runtime.config.example import RIGHT, load
 
 
