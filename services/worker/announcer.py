@@ -7,37 +7,42 @@ import logging
 from collections.abc import Coroutine
 from typing import Any, Final
 
+import msgspec
 import nats.errors
 from nats.js import JetStreamContext
 from nats.js.errors import APIError
 
-from penstock.bus.clock import Clock
+from penstock.bus.clock import Clock, loop_now_s
 from penstock.bus.ids import new_id
-from penstock.bus.publish import StreamFull, store
+from penstock.bus.log_limits import rate_limited_logger
+from penstock.bus.publish import WRONG_LAST_SEQUENCE, StreamFull, store
+from penstock.bus.retry import read_from_leader
 from penstock.contract import subjects
-from penstock.contract.codec import encode
+from penstock.contract.codec import EVENT, encode
 from penstock.contract.events import (
     BreakerChanged,
     CredentialAged,
     CredentialAvailabilityChanged,
     CredentialRotated,
+    Event,
     ModelAvailabilityChanged,
     QuotaEased,
     QuotaPaused,
     QuotaWarned,
 )
+from penstock.contract.headers import EXPECTED_LAST
 from penstock.contract.names import Role
 from penstock.contract.presence import LimitStatus
+from penstock.contract.streams import EVENTS
 from penstock.runtime.aio import cancel_and_wait
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.limit_advice import advice
 from services.worker.credentials.keyring import OverdueKey
 from services.worker.models.breaker import State
-from services.worker.quota_monitor.notices import store_notice
 from services.worker.rate_limit.limit_set import LimitUse
 from services.worker.rate_limit.quota import QuotaKey
 
-__all__ = ["Announcer"]
+__all__ = ["Announcer", "store_notice"]
 
 _log: Final = logging.getLogger(__name__)
 _KINDS: Final = {
@@ -50,6 +55,8 @@ _KINDS: Final = {
 _PATIENCE_S: Final = 30.0
 _OfModel = BreakerChanged | QuotaPaused | QuotaWarned | QuotaEased | ModelAvailabilityChanged
 _OfCredential = CredentialAged | CredentialAvailabilityChanged | CredentialRotated
+_limited_log: Final = rate_limited_logger(__name__)
+"""For a fault of a stored message that every read would report."""
 
 
 class Announcer:
@@ -154,3 +161,47 @@ class Announcer:
             raise
         except (APIError, StreamFull, TimeoutError, nats.errors.Error) as error:
             _log.error("an event could not be stored: %r %s", error, encode(event).decode())
+
+
+async def store_notice(
+    js: JetStreamContext, subject: str, event: QuotaWarned | QuotaEased, *, patience_s: float
+) -> bool:
+    """Store `event` unless the subject's last message says the same; returns whether it was stored.
+
+    Warnings and their ends alternate on the subject, whichever worker writes them, so a warning outlives its worker.
+    Reading and writing share `patience_s`, because the caller does not report the crossing again. Raises the errors of
+    `store` and `read_from_leader`.
+    """
+    give_up_s = loop_now_s() + patience_s
+    while True:
+        sequence, last = await _last(js, subject, give_up_s - loop_now_s())
+        if isinstance(last, type(event)) or (last is None and isinstance(event, QuotaEased)):
+            return False
+        try:
+            return await store(
+                js,
+                subject,
+                encode(event),
+                message_id=f"{subject}.{sequence}",
+                headers={EXPECTED_LAST: str(sequence)},
+                patience_s=give_up_s - loop_now_s(),
+            )
+        except APIError as error:
+            if error.err_code != WRONG_LAST_SEQUENCE:
+                raise
+
+
+async def _last(js: JetStreamContext, subject: str, patience_s: float) -> tuple[int, Event | None]:
+    """Sequence and content of the subject's last message, from the stream leader because a replica may lag; the content
+    is None if it is not an event.
+    """
+    msg = await read_from_leader(
+        lambda: js.get_last_msg(EVENTS.name, subject), subject, patience_s=patience_s
+    )
+    if msg is None:
+        return 0, None
+    try:
+        return msg.seq or 0, EVENT.decode(msg.data or b"")
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        _limited_log.warning("the last message of %s is not a valid event: %s", subject, error)
+        return msg.seq or 0, None

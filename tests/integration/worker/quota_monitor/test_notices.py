@@ -13,7 +13,7 @@ from penstock.contract import codec, subjects
 from penstock.contract.events import QuotaEased, QuotaWarned
 from penstock.contract.streams import EVENTS
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
-from services.worker.quota_monitor.notices import store_notice
+from services.worker.announcer import store_notice
 
 COMMON = {"provider": "p", "model": "m", "credential": "k", "limit": "requests_per_minute", "allowed": 10}
 SUBJECT = subjects.limit_event("k.m", "requests_per_minute")
