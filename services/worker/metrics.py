@@ -22,74 +22,60 @@ class WorkerMetrics:
     """Labels are closed lists: roles, models and credentials of the catalogue, failure kinds, error codes."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._counter = partial(Counter, registry=registry)
-        self._gauge = partial(Gauge, registry=registry)
-        self._histogram = partial(Histogram, registry=registry)
-        self._declare_requests()
-        self._declare_attempts()
-        self._declare_models_and_limits()
-        self._declare_credentials()
-
-    def _declare_requests(self) -> None:
+        counter = partial(Counter, registry=registry)
+        gauge = partial(Gauge, registry=registry)
+        histogram = partial(Histogram, registry=registry)
         help_ = "Requests ended, by outcome: completed, or an error code."
-        self.requests = self._counter("penstock_requests", help_, ["role", "outcome"])
+        self.requests = counter("penstock_requests", help_, ["role", "outcome"])
         help_ = "From acceptance by JetStream to the terminal event."
-        self.duration = self._histogram(
-            "penstock_request_duration_seconds", help_, ["role"], buckets=_SECONDS
-        )
+        self.duration = histogram("penstock_request_duration_seconds", help_, ["role"], buckets=_SECONDS)
         help_ = "From acceptance by JetStream to a worker."
-        self.queue_wait = self._histogram(
+        self.queue_wait = histogram(
             "penstock_queue_wait_seconds", help_, ["role"], buckets=(0.001, 0.002, 0.005, *_SECONDS)
         )
         help_ = "Requests answered by another model than the first one chosen."
-        self.fallbacks = self._counter("penstock_fallbacks", help_, ["role"])
+        self.fallbacks = counter("penstock_fallbacks", help_, ["role"])
         help_ = "Attempts degraded by a rule: sent with less than the request asks for."
-        self.degraded = self._counter("penstock_degraded", help_, ["role", "model", "rule"])
-        self.running = self._gauge("penstock_running", "Requests in flight.", ["role"])
-        self.dead = self._counter("penstock_dead_letters", "Messages dead-lettered.", ["role"])
-
-    def _declare_attempts(self) -> None:
+        self.degraded = counter("penstock_degraded", help_, ["role", "model", "rule"])
+        self.running = gauge("penstock_running", "Requests in flight.", ["role"])
+        self.dead = counter("penstock_dead_letters", "Messages dead-lettered.", ["role"])
         help_ = "From the start of the successful attempt to its first output."
-        self.first_token = self._histogram(
+        self.first_token = histogram(
             "penstock_first_token_seconds", help_, ["role", "model"], buckets=_SECONDS
         )
         help_ = "Provider attempts, by outcome: completed, cancelled, or a failure kind."
-        self.attempts = self._counter("penstock_attempts", help_, ["role", "model", "outcome"])
-        self.retries = self._counter("penstock_retries", "Attempts after the first of a request.", ["role"])
+        self.attempts = counter("penstock_attempts", help_, ["role", "model", "outcome"])
+        self.retries = counter("penstock_retries", "Attempts after the first of a request.", ["role"])
         help_ = "Tokens as counted by the provider, or estimated where it did not count."
-        self.tokens = self._counter("penstock_tokens", help_, ["role", "model", "kind"])
-        self.cost = self._counter("penstock_cost_microusd", "Cost in micro-dollars.", ["role", "model"])
-
-    def _declare_models_and_limits(self) -> None:
-        self.breaker = self._gauge("penstock_breaker_state", "0 closed, 1 half open, 2 open.", ["model"])
+        self.tokens = counter("penstock_tokens", help_, ["role", "model", "kind"])
+        self.cost = counter("penstock_cost_microusd", "Cost in micro-dollars.", ["role", "model"])
+        self.breaker = gauge("penstock_breaker_state", "0 closed, 1 half open, 2 open.", ["model"])
         help_ = "1 while the provider does not serve a model of the catalogue."
-        self.withdrawn = self._gauge("penstock_model_withdrawn", help_, ["model"])
+        self.withdrawn = gauge("penstock_model_withdrawn", help_, ["model"])
         help_ = "Share of a limit in use, as this worker sees it."
-        self.limit_used = self._gauge("penstock_limit_used_ratio", help_, _LIMIT)
+        self.limit_used = gauge("penstock_limit_used_ratio", help_, _LIMIT)
         help_ = "What is left of a limit, in its unit, as this worker sees it."
-        self.limit_headroom = self._gauge("penstock_limit_headroom", help_, _LIMIT)
+        self.limit_headroom = gauge("penstock_limit_headroom", help_, _LIMIT)
         help_ = "Time in which nothing was left of a limit, or too little for a request."
-        self.limit_full = self._counter("penstock_limit_full_seconds", help_, _LIMIT)
+        self.limit_full = counter("penstock_limit_full_seconds", help_, _LIMIT)
         help_ = "Requests that a limit held back on their arrival."
-        self.limit_missed = self._counter("penstock_limit_missed_requests", help_, _LIMIT)
+        self.limit_missed = counter("penstock_limit_missed_requests", help_, _LIMIT)
         help_ = "1 while a degradation rule applies to a model in a role, as this worker sees it."
-        self.degrading = self._gauge("penstock_degradation_active", help_, ["role", "model", "rule"])
+        self.degrading = gauge("penstock_degradation_active", help_, ["role", "model", "rule"])
         help_ = "Shared quotas whose record cannot be reached: their models are not called."
-        self.unreachable_quotas = self._gauge("penstock_quota_unreachable", help_)
+        self.unreachable_quotas = gauge("penstock_quota_unreachable", help_)
         help_ = "Times that a failed provider was left out of weighted steps for a while."
-        self.left_out = self._counter("penstock_providers_left_out", help_, ["provider"])
-
-    def _declare_credentials(self) -> None:
+        self.left_out = counter("penstock_providers_left_out", help_, ["provider"])
         help_ = "Age of a key, since the last change of its file or the day that the environment names."
-        self.credential_age = self._gauge("penstock_credential_age_days", help_, ["credential"])
+        self.credential_age = gauge("penstock_credential_age_days", help_, ["credential"])
         help_ = "Age above which a key is too old."
-        self.credential_max_age = self._gauge("penstock_credential_max_age_days", help_)
+        self.credential_max_age = gauge("penstock_credential_max_age_days", help_)
         help_ = "1 while a credential is refused for a model."
-        self.credential_refused = self._gauge("penstock_credential_refused", help_, ["credential", "model"])
+        self.credential_refused = gauge("penstock_credential_refused", help_, ["credential", "model"])
         help_ = "1 while the provider reports that the account's budget is spent."
-        self.credential_spent = self._gauge("penstock_credential_budget_spent", help_, ["credential"])
+        self.credential_spent = gauge("penstock_credential_budget_spent", help_, ["credential"])
         help_ = "Keys replaced while the worker runs."
-        self.credential_rotations = self._counter("penstock_credential_rotations", help_, ["credential"])
+        self.credential_rotations = counter("penstock_credential_rotations", help_, ["credential"])
 
     def count_end(self, role: str, first_choice: str, event: Completed | Failed) -> None:
         """Count the end of a request whose chain begins with the model `first_choice`."""
