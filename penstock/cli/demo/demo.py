@@ -66,9 +66,9 @@ async def _demo(data: Path, env: Mapping[str, str]) -> int:
     system = System(plan, _say, nats_port=-1)
     system.lock()
     _delete_last(plan.data)
-    with stop_signals() as signals:
+    with stop_signals() as stop_signal:
         showing = asyncio.create_task(_start_and_show(system, env))
-        stop_requested = asyncio.create_task(signals.requested.wait())
+        stop_requested = asyncio.create_task(stop_signal.wait())
         try:
             await asyncio.wait({showing, stop_requested}, return_when=asyncio.FIRST_COMPLETED)
             if not showing.done():

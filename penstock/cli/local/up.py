@@ -53,8 +53,8 @@ def up(
 
 async def _up(plan: Plan, nats_port: int | None) -> int:
     system = System(plan, _say, nats_port=_port(nats_port))
-    with stop_signals() as signals:
-        stop_requested = asyncio.create_task(signals.requested.wait())
+    with stop_signals() as stop_signal:
+        stop_requested = asyncio.create_task(stop_signal.wait())
         starting = asyncio.create_task(system.start())
         await asyncio.wait({stop_requested, starting}, return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
