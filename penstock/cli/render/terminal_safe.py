@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from typing import Final, TypeVar
@@ -41,7 +42,7 @@ def as_ascii_json(value: object) -> str:
     """JSON on one line, in ASCII: every other character is escaped."""
     text = msgspec.json.encode(value).decode(errors="replace")
     # Raw JSON that is passed through may contain line ends between its parts, and nowhere else.
-    return _OUTSIDE_ASCII.sub(_json_escape, text.translate(_BLANKS))
+    return _OUTSIDE_ASCII.sub(lambda match: json.dumps(match[0])[1:-1], text.translate(_BLANKS))
 
 
 def _belongs_to_text(letter: str) -> bool:
@@ -56,14 +57,6 @@ def _each_visible(value: object) -> object:
     if isinstance(value, list | tuple):
         return [_each_visible(each) for each in value]
     return value
-
-
-def _json_escape(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    if code < _ONE_UNIT:
-        return f"\\u{code:04x}"
-    above = code - _ONE_UNIT
-    return f"\\u{0xD800 + (above >> 10):04x}\\u{0xDC00 + (above & 0x3FF):04x}"
 
 
 def _escape(letter: str) -> str:
