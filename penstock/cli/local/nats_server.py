@@ -93,7 +93,6 @@ class NatsServer:
         self._lock = DirectoryLock(self._directory)
         self._process: subprocess.Popen[bytes] | None = None
         self._log_start_byte = 0
-        self._monitor_url: str | None = None
 
     @property
     def log_path(self) -> Path:
@@ -105,13 +104,6 @@ class NatsServer:
         if self._port <= 0:
             raise LaunchError("nats-server has no address before its first start")
         return f"nats://127.0.0.1:{self._port}"
-
-    @property
-    def monitor_url(self) -> str:
-        """The server's HTTP monitoring (`/varz`, `/jsz`, `/healthz`); a new port after each start."""
-        if self._monitor_url is None:
-            raise LaunchError("nats-server has no monitoring address before its first start")
-        return self._monitor_url
 
     @property
     def pid(self) -> int | None:
@@ -188,8 +180,8 @@ class NatsServer:
             if (returncode := process.poll()) is not None:
                 raise LaunchError(self._failure(f"{exit_text(returncode)} while starting"))
             if ports := _read_ports(ports_path):
-                self._port, self._monitor_url = ports
-                if await _is_healthy(self._monitor_url):
+                self._port, monitor_url = ports
+                if await _is_healthy(monitor_url):
                     return
             await asyncio.sleep(_POLL_S)
 
