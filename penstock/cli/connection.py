@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -29,9 +29,9 @@ __all__ = ["check_before_request", "command_settings", "open_client", "open_conn
 _SERVICE = "penstock-client"
 
 
-def command_settings(data: Path, env: Mapping[str, str] = os.environ) -> Settings:
+def command_settings(data: Path) -> Settings:
     """The settings with the address of the running system. Raises ConfigurationRefused."""
-    return load_settings(client_environment(env, read_runtime_file(data)))
+    return load_settings(client_environment(os.environ, read_runtime_file(data)))
 
 
 @asynccontextmanager

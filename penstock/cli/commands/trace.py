@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from penstock.cli.connection import command_settings
 from penstock.cli.errors import CommandError
 from penstock.cli.render.trace_tree import newest_trace, trace_of, trace_text
-from penstock.runtime.config.settings import load_settings
-from penstock.runtime.runtime_file import client_environment, read_runtime_file
 from penstock.runtime.telemetry.trace_file import SpanLine, read_spans
 
 __all__ = ["find_trace", "trace"]
@@ -26,7 +24,7 @@ _EXPORT_S: Final = 1.3
 
 def trace(request: str, data: Path) -> int:
     """Print the trace of a request id, its beginning, or `last`. Raises CommandError and ConfigurationRefused."""
-    file = _trace_file(data, os.environ)
+    file = _trace_file(data)
     request_id = None if request == _LAST else request
     spans = find_trace(file, request_id)
     wait_s = _export_wait_s(spans, time.time_ns())
@@ -61,9 +59,9 @@ def find_trace(file: Path, request_id: str | None) -> list[SpanLine]:
         raise CommandError(f"{file} cannot be read: {error}") from error
 
 
-def _trace_file(data: Path, env: Mapping[str, str]) -> Path:
+def _trace_file(data: Path) -> Path:
     """The path of the trace file. Raises CommandError when spans are not written to a file."""
-    settings = load_settings(client_environment(env, read_runtime_file(data)))
+    settings = command_settings(data)
     if settings.trace_file is not None:
         return Path(settings.trace_file)
     if settings.traces == "otlp":
