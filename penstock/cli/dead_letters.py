@@ -12,7 +12,6 @@ import msgspec
 from msgspec import Struct
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
-from nats.js.errors import APIError, NotFoundError
 
 from penstock.bus.direct_get import NoSuchStream, read_all, read_page, sequence_of
 from penstock.cli.errors import CommandError
@@ -21,11 +20,9 @@ from penstock.contract.headers import DeadHistory
 from penstock.contract.streams import DEAD
 from penstock.contract.subjects import ReplyAddress
 
-__all__ = ["DeadLetter", "LetterSelection", "delete_letter", "parse_letter", "read_letters"]
+__all__ = ["DeadLetter", "LetterSelection", "parse_letter", "read_letters"]
 
 _BATCH: Final = 200
-_NO_SUCH_MESSAGE: Final = frozenset({10043, 10057})
-"""JetStream error codes of a deletion whose message does not exist any more."""
 
 
 class DeadLetter(Struct, frozen=True, kw_only=True):
@@ -103,18 +100,6 @@ async def read_letters(nc: Nats, selection: LetterSelection) -> AsyncIterator[De
     async for letter in _read_all(nc, selection.role):
         if letter.at_ms >= since_ms and selection.code in {None, letter.code}:
             yield letter
-
-
-async def delete_letter(nc: Nats, seq: int) -> bool:
-    """Delete one letter permanently; False when it does not exist any more."""
-    try:
-        return await nc.jetstream().delete_msg(DEAD.name, seq)
-    except NotFoundError:
-        return False
-    except APIError as error:
-        if error.err_code in _NO_SUCH_MESSAGE:
-            return False
-        raise
 
 
 async def _read_all(nc: Nats, role: str | None) -> AsyncIterator[DeadLetter]:

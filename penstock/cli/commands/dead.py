@@ -6,11 +6,13 @@ import asyncio
 import sys
 from pathlib import Path
 
+from penstock.bus.direct_get import delete_message
 from penstock.cli.connection import command_settings, open_connection
-from penstock.cli.dead_letters import DeadLetter, LetterSelection, delete_letter, read_letters
+from penstock.cli.dead_letters import DeadLetter, LetterSelection, read_letters
 from penstock.cli.errors import CommandError
 from penstock.cli.render.dead_letters import as_data, letter_text, list_text
 from penstock.cli.render.terminal_safe import as_ascii_json
+from penstock.contract.streams import DEAD
 
 __all__ = ["CONNECTION_NAME", "drop", "list_letters", "show"]
 
@@ -66,4 +68,4 @@ async def _collect(selection: LetterSelection, data: Path) -> list[DeadLetter]:
 
 async def _delete(seqs: list[int], data: Path) -> int:
     async with open_connection(command_settings(data), CONNECTION_NAME) as nc:
-        return sum([await delete_letter(nc, seq) for seq in seqs])
+        return sum([await delete_message(nc, DEAD.name, seq, erase=True) for seq in seqs])

@@ -18,10 +18,11 @@ from msgspec import Struct
 from nats.aio.client import Client as Nats
 
 from penstock.bus.clock import SYSTEM
+from penstock.bus.direct_get import delete_message
 from penstock.bus.publish import StreamFull
 from penstock.cli.commands.dead import CONNECTION_NAME
 from penstock.cli.connection import command_settings, open_connection
-from penstock.cli.dead_letters import DeadLetter, LetterSelection, delete_letter, read_letters
+from penstock.cli.dead_letters import DeadLetter, LetterSelection, read_letters
 from penstock.cli.errors import CommandError
 from penstock.cli.program_name import command_name
 from penstock.cli.render.terminal_safe import as_ascii_json, visible
@@ -29,6 +30,7 @@ from penstock.client.submit import encode_request, submit
 from penstock.contract import subjects
 from penstock.contract.jobs import Job
 from penstock.contract.request import ChatRequest
+from penstock.contract.streams import DEAD
 from penstock.contract.work import ChatWork
 from penstock.errors import NotAccepted, RequestTooLarge
 from penstock.runtime.jobs.capacity import BoundedJobStore
@@ -166,7 +168,7 @@ async def _resubmit(nc: Nats, seq: int, redriven: RedrivenRequest) -> _RedriveRe
         raise CommandError(
             f"dead letter {seq} cannot be redriven now: {error}; it was not deleted"
         ) from error
-    await delete_letter(nc, seq)
+    await delete_message(nc, DEAD.name, seq, erase=True)
     return _RedriveResult(seq, redriven.account, redriven.request.id, before=not must_send)
 
 
