@@ -9,7 +9,6 @@ from msgspec import Struct, structs
 
 from penstock.contract.names import LANES, ROLES
 from penstock.contract.presence import (
-    BreakerStatus,
     CredentialStatus,
     LearnedLimit,
     LimitPast,
@@ -182,7 +181,12 @@ def fold_status(nats: str, known: Sequence[Presence], streams: StreamCounts, now
         limits=_limits(alive, now_ms),
         learned=_learned_limits(alive),
         breakers=tuple(
-            _open_breaker(presence.instance, breaker, now_ms)
+            OpenBreaker(
+                worker=presence.instance,
+                model=breaker.model,
+                state=breaker.state,
+                retry_in_s=max(breaker.retry_at_ms - now_ms, 0) / 1000,
+            )
             for presence in alive
             for breaker in presence.breakers
         ),
@@ -336,11 +340,6 @@ def _credentials(alive: Sequence[Presence]) -> tuple[CredentialView, ...]:
         )
         for (provider, name), reports in sorted(by_name.items())
     )
-
-
-def _open_breaker(worker: str, breaker: BreakerStatus, now_ms: int) -> OpenBreaker:
-    retry_in_s = max(breaker.retry_at_ms - now_ms, 0) / 1000
-    return OpenBreaker(worker=worker, model=breaker.model, state=breaker.state, retry_in_s=retry_in_s)
 
 
 def _other_catalogues(alive: Sequence[Presence]) -> tuple[str, ...]:

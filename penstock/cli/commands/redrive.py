@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+import uuid
 from pathlib import Path
 from typing import Final
 
@@ -95,7 +96,8 @@ def redriven_request(letter: DeadLetter, now_ms: int) -> RedrivenRequest:
 def _content(letter: DeadLetter) -> tuple[str, ChatWork | ChatRequest]:
     """The account and the dead-lettered message."""
     try:
-        found = _decoded(letter.data)
+        letter.data.decode()  # msgspec checks UTF-8 only in the fields it decodes
+        found = _either.decode(letter.data)
     except RecursionError as error:
         raise NotRedrivable("it is nested too deeply to be read") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -111,11 +113,6 @@ def _content(letter: DeadLetter) -> tuple[str, ChatWork | ChatRequest]:
     return address.account, found
 
 
-def _decoded(data: bytes) -> ChatWork | ChatRequest:
-    data.decode()  # msgspec checks UTF-8 only in the fields it decodes
-    return _either.decode(data)
-
-
 _either: msgspec.json.Decoder[ChatWork | ChatRequest] = msgspec.json.Decoder(ChatWork | ChatRequest)
 
 
@@ -126,8 +123,7 @@ def _id_of(letter: DeadLetter) -> str:
     value = ((letter.at_ms & ((1 << 48) - 1)) << 80) | (random & ((1 << 80) - 1))
     value = value & ~(0xF << 76) | (7 << 76)
     value = value & ~(3 << 62) | (2 << 62)
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    return str(uuid.UUID(int=value))
 
 
 class _RedriveResult(Struct, omit_defaults=True):

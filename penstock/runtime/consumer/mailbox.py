@@ -287,7 +287,9 @@ class Mailbox:
 
     async def _verdict(self, delivery: Delivery) -> Verdict:
         try:
-            return await self._judge(delivery)
+            if delivery.number > self.policy.max_deliver:
+                return DeadLetter("undeliverable", f"delivered {delivery.number - 1} times without a verdict")
+            return await self._handle(delivery)
         except asyncio.CancelledError:
             if not self._stopping:
                 raise
@@ -295,11 +297,6 @@ class Mailbox:
         except Exception:
             _log.exception("%s: a handler failed on delivery %d", self.name, delivery.number)
             return Retry(min(2.0 ** (delivery.number - 1), _LONGEST_RETRY_S))
-
-    async def _judge(self, delivery: Delivery) -> Verdict:
-        if delivery.number > self.policy.max_deliver:
-            return DeadLetter("undeliverable", f"delivered {delivery.number - 1} times without a verdict")
-        return await self._handle(delivery)
 
     def _settle_soon(self, delivery: Delivery, verdict: Verdict) -> None:
         task = asyncio.create_task(self._settle(delivery, verdict))

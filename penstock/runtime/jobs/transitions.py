@@ -7,7 +7,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from penstock.contract.jobs import Job
-from penstock.contract.reply import Completed, Failed, Failure
+from penstock.contract.reply import Completed, Failed
 from penstock.contract.work import ChatWork
 
 __all__ = [
@@ -138,10 +138,6 @@ def _failed(job: Job, event: Failed, at_ms: int) -> Job:
         at_ms=at_ms,
         attempt=event.attempt,
         end_seq=event.seq,
-        error=_bounded(event.error),
+        error=replace(event.error, message=event.error.message[:_MESSAGE_CHARACTERS]),
         timings=event.timings,
     )
-
-
-def _bounded(failure: Failure) -> Failure:
-    return replace(failure, message=failure.message[:_MESSAGE_CHARACTERS])
