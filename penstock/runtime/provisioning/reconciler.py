@@ -1,23 +1,118 @@
-"""Restores streams, consumers and buckets that were deleted or changed while the services run."""
+"""Restores streams, consumers and buckets that were deleted or changed while the services run.
+
+The difference between the server and the contract is found with a few requests, so that it can be repeated often.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from typing import Final, TypeVar
 
 import nats.errors
 from nats.js import JetStreamContext
+from nats.js.api import ConsumerConfig, StreamConfig
 
+from penstock.contract.streams import BUCKETS, REQUESTS, ROUTER, WORK, mailboxes
 from penstock.runtime.aio import CriticalLoop
 from penstock.runtime.config.problems import ConfigurationRefused
-from penstock.runtime.provisioning.diff import find_drift
-from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
+from penstock.runtime.provisioning.ensure import (
+    JetStreamPlan,
+    bucket_config,
+    consumer_config,
+    ensure,
+    stream_config,
+)
 
-__all__ = ["Reconciler"]
+__all__ = ["Reconciler", "find_drift"]
 
+_Info = TypeVar("_Info")
 _log: Final = logging.getLogger(__name__)
 _EVERY_S: Final = 5.0
+_PAGE: Final = 256
+"""Streams, or consumers, in one page of the server's list."""
+_OF_STREAM: Final = (
+    "subjects",
+    "retention",
+    "storage",
+    "discard",
+    "max_age",
+    "max_bytes",
+    "max_msgs",
+    "max_msgs_per_subject",
+    "duplicate_window",
+    "allow_direct",
+)
+"""Compared fields. `num_replicas` is not: routers that disagree during a rollout would move all data back and forth."""
+_OF_CONSUMER: Final = ("filter_subject", "ack_policy", "ack_wait", "max_deliver", "max_ack_pending")
+_OF_BUCKET: Final = (
+    "storage",
+    "max_age",
+    "max_msgs_per_subject",
+    "duplicate_window",
+    "allow_direct",
+    "republish",
+)
+
+
+async def find_drift(js: JetStreamContext, plan: JetStreamPlan) -> list[str]:
+    """The names of the streams, buckets and consumers that are missing or differ from the contract and `plan`.
+
+    Raises nats errors when the server does not answer.
+    """
+    streams = await _all(js.streams_info)
+    there = {info.config.name: info.config for info in streams if info.config.name}
+    return [*_wrong_streams(there, plan), *await _wrong_consumers(js, there, plan)]
+
+
+async def _all(read: Callable[[int], Awaitable[list[_Info]]]) -> list[_Info]:
+    """The entries of every page; `read` takes the number of those that were read before."""
+    found: list[_Info] = []
+    while True:
+        page = await read(len(found))
+        found += page
+        if len(page) < _PAGE:
+            return found
+
+
+def _wrong_streams(there: dict[str, StreamConfig], plan: JetStreamPlan) -> Iterator[str]:
+    for stream in plan.streams:
+        if _differs(there.get(stream.name), stream_config(stream), _OF_STREAM):
+            yield stream.name
+    for bucket in BUCKETS:
+        wanted = bucket_config(bucket)
+        if _differs(there.get(str(wanted.name)), wanted, _OF_BUCKET):
+            yield bucket.name
+
+
+async def _wrong_consumers(
+    js: JetStreamContext, there: dict[str, StreamConfig], plan: JetStreamPlan
+) -> list[str]:
+    found = {
+        (stream, info.name): info.config
+        for stream in (REQUESTS.name, WORK.name)
+        if stream in there
+        for info in await _all(partial(js.consumers_info, stream))
+    }
+    return [
+        f"{consumer.stream}/{consumer.durable}"
+        for consumer in (ROUTER, *mailboxes(plan.roles))
+        if _differs(
+            found.get((consumer.stream, consumer.durable)),
+            consumer_config(consumer, plan.ack_wait_s),
+            _OF_CONSUMER,
+        )
+    ]
+
+
+def _differs(
+    actual: StreamConfig | ConsumerConfig | None,
+    wanted: StreamConfig | ConsumerConfig,
+    names: tuple[str, ...],
+) -> bool:
+    return actual is None or any(getattr(actual, name) != getattr(wanted, name) for name in names)
 
 
 class Reconciler:

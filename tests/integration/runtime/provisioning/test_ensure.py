@@ -19,7 +19,6 @@ from penstock.contract.names import ROLES
 from penstock.contract.streams import BUCKETS, QUOTA, ROUTER, STREAMS, WORK, mailbox, mailboxes
 from penstock.contract.subjects import QUOTA_STORED
 from penstock.runtime.config.problems import ConfigurationRefused
-from penstock.runtime.provisioning.diff import find_drift
 from penstock.runtime.provisioning.ensure import (
     JetStreamPlan,
     _ensure_stream,
@@ -27,6 +26,7 @@ from penstock.runtime.provisioning.ensure import (
     ensure_eventually,
     ensure_streams,
 )
+from penstock.runtime.provisioning.reconciler import find_drift
 
 
 async def everything(js) -> dict[str, object]:

@@ -19,9 +19,8 @@ from penstock.contract.streams import (
     mailbox,
     mailboxes,
 )
-from penstock.runtime.provisioning.diff import find_drift
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
-from penstock.runtime.provisioning.reconciler import Reconciler
+from penstock.runtime.provisioning.reconciler import Reconciler, find_drift
 from tests.harness.waiting import until
 from tests.integration.runtime.provisioning.test_ensure import everything
 
