@@ -1,10 +1,10 @@
-// Ask Penstock from any language: this speaks the NATS text protocol over a bare socket and needs no package.
+// A request to Penstock from any language: this file uses the NATS text protocol over a bare socket and no package.
 //
 //   node ask.mjs "Why is the sky blue?"          NATS_URL, PENSTOCK_ACCOUNT and PENSTOCK_ROLE are optional
 //
-// With a NATS client library only `ask` below is left to write. This file does not reconnect: when the connection is
+// With a NATS client library only the function `ask` is needed. This file does not reconnect: when the connection is
 // lost it ends with status 1, and the answer can be read from the store for 15 minutes by the id it printed.
-// The answer goes to stdout, the request's id and all else to stderr. Exit status: 0 completed, 1 failed.
+// The answer is written to stdout, the request's id and all other output to stderr. Exit status: 0 completed, 1 failed.
 
 import { randomUUID } from "node:crypto";
 import { connect } from "node:net";
@@ -14,8 +14,8 @@ const account = process.env.PENSTOCK_ACCOUNT ?? "demo";
 const role = process.env.PENSTOCK_ROLE ?? "auto";
 const client = `node-${process.pid}`;
 const PATIENCE_MS = 120_000;
-const LOOK_AGAIN_MS = 250;
-const LOOKS = 12;
+const RETRY_MS = 250;
+const MAX_READS = 12;
 
 async function ask(nats, question) {
   const id = randomUUID();
@@ -28,7 +28,7 @@ async function ask(nats, question) {
     body: { messages: [{ role: "user", content: question }], stream: true },
   };
 
-  // Subscribe first, then ask: no event can slip through between the two.
+  // Subscribe before the request is published, so that no event is missed.
   const live = nats.subscribe(replySubject);
   const ack = await nats.request(`llm.request.${account}.chat`, JSON.stringify(request), {
     "Nats-Msg-Id": `${account}.${client}.${id}`,
@@ -41,28 +41,28 @@ async function ask(nats, question) {
   let text = "";
   for await (const event of live) {
     let arrived = [event];
-    for (let looks = 0; arrived; looks += 1) {
+    for (let reads = 0; arrived; reads += 1) {
       let gap = false;
       for (const each of arrived.sort((one, other) => one.seq - other.seq)) {
-        if (each.seq <= highest) continue; // a repetition, or a sender that was replaced
+        if (each.seq <= highest) continue; // a repeated event, or one of a replaced attempt
         if (!follows(each, highest)) {
-          gap = true; // nothing from behind it, or an answer with a hole would look whole
+          gap = true; // events after a gap are not used: the answer would have a hole
           continue;
         }
         gap = false;
         highest = each.seq;
         if (each.type === "delta") text += each.text;
-        if (each.type === "restarted") text = ""; // forget what came before
+        if (each.type === "restarted") text = ""; // discard the text so far
         if (each.type === "completed" || each.type === "failed") return { ...each, text };
       }
-      if (gap && looks === LOOKS) throw new Error("part of the answer was lost");
-      if (gap && looks > 0) await sleep(LOOK_AGAIN_MS); // its sender repeats it after a lost connection
+      if (gap && reads === MAX_READS) throw new Error("part of the answer was lost");
+      if (gap && reads > 0) await sleep(RETRY_MS); // the worker publishes lost events again when it reconnects
       arrived = gap ? [...(await nats.stored(replySubject)), event] : null;
     }
   }
 }
 
-/** Whether nothing is missing between `highest` and this event: the next one, or one that needs none before it. */
+/** True if no event is missing between `highest` and this one: it is the next one, or needs no earlier one. */
 function follows(event, highest) {
   const first = event.attempt * 1_000_000;
   return event.seq === highest + 1 || event.seq === first || event.type === "failed" || Boolean(event.response);

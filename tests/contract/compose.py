@@ -18,7 +18,7 @@ WORKERS = {name: service for name, service in OURS.items() if name.startswith("w
 
 
 def environment(service: Mapping[str, Any]) -> dict[str, str]:
-    """As Compose fills it in where the user's own environment is empty."""
+    """The variables that Compose sets when the environment of the user is empty."""
     written = service.get("environment", {})
     return {
         name: re.sub(r"\$\{\w+:-(.*?)\}", r"\1", value)

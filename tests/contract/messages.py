@@ -42,7 +42,7 @@ def decode(name: str, value: object) -> msgspec.Struct:
 
 
 def places(value: object, found_in: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
-    """The path of every value inside `value`, but not inside what the contract passes through untouched."""
+    """The path of every value inside `value`, except inside values that the contract passes through unchanged."""
     if isinstance(value, dict):
         children = [
             (key, child) for key, child in value.items() if key not in {"body", "response", "choices"}

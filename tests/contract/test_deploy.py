@@ -136,7 +136,7 @@ def test_the_nats_server_accepts_its_configuration() -> None:
     assert checked.returncode == 0, checked.stderr
 
 
-def test_the_nats_server_has_room_for_every_stream() -> None:
+def test_the_nats_server_has_space_for_every_stream() -> None:
     config = (ROOT / "deploy/nats/nats.conf").read_text()
     limits = {
         name: int(value) for name, value in re.findall(r"^\s*(max_\w+): (\d+)[MG]B$", config, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""What the documents say, against what there is."""
+"""The documents agree with the repository."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_links_lead_somewhere(name: str) -> None:
+def test_links_lead_to_existing_files(name: str) -> None:
     targets = re.findall(r"\]\(([^)\s]+)\)", (ROOT / name).read_text())
     for target in targets:
         if not target.startswith(("http://", "https://", "#")):
@@ -43,13 +43,12 @@ def accepted(arguments: str) -> bool:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_commands_are_ones_that_penstock_accepts(name: str) -> None:
+def test_penstock_accepts_every_command_of_the_documents(name: str) -> None:
     for line in re.findall(r"^(?:\$ |\.venv/bin/)*penstock (.+)$", code(ROOT / name), re.MULTILINE):
         assert accepted(line), line
 
 
-def test_the_python_examples_compile() -> None:
-    """K2."""
+def test_k2_the_python_examples_compile() -> None:
     for example in blocks(ROOT / "README.md", "python"):
         compile(example, "README.md", "exec")
 
@@ -70,7 +69,7 @@ def test_the_life_of_a_request_names_functions_that_exist() -> None:
 
 
 def tree_of_the_architecture_page() -> dict[str, set[str]]:
-    """Each folder of the tree with the Python files that stand under it."""
+    """Each folder of the tree with its Python files."""
     (tree,) = blocks(ROOT / "ARCHITECTURE.md")
     files: dict[str, set[str]] = {}
     folder = ""
@@ -96,18 +95,19 @@ def test_the_tree_names_every_folder_and_file() -> None:
     "readme", sorted(ROOT.glob("services/*/README.md")), ids=lambda path: path.parent.name
 )
 def test_a_services_readme_names_files_that_exist(readme: Path) -> None:
-    """Bare names may be of any room of the service, or of the toolkit; those with a folder stand where they say."""
-    places = (readme.parent, ROOT / "penstock")
-    there = {path.name for place in places for path in place.rglob("*.py")}
+    """A bare name is a file of the service or of the package `penstock`; a name with a folder is a path."""
+    folders = (readme.parent, ROOT / "penstock")
+    existing = {path.name for folder in folders for path in folder.rglob("*.py")}
     for named in re.findall(r"`([\w/]+\.py)`", readme.read_text()):
         found = (
-            (readme.parent / named).is_file() or (ROOT / named).is_file() if "/" in named else named in there
+            (readme.parent / named).is_file() or (ROOT / named).is_file()
+            if "/" in named
+            else named in existing
         )
         assert found, named
 
 
-def test_the_table_of_variables_is_complete() -> None:
-    """K6."""
+def test_k6_the_table_of_variables_is_complete() -> None:
     env = Asked({})
     load_settings(env)
     rows = re.findall(r"^\| (`[A-Z].*?) \|", (ROOT / "docs/configuration.md").read_text(), re.MULTILINE)
@@ -115,7 +115,7 @@ def test_the_table_of_variables_is_complete() -> None:
 
 
 def test_d9_the_seconds_of_an_exit_are_those_of_the_code_and_add_up() -> None:
-    """Whoever sets a supervisor's grace goes by it."""
+    """A supervisor's grace period is set from this table."""
     table = (
         (ROOT / "docs/configuration.md").read_text().partition("while NATS is away or frozen, at most:")[2]
     )
@@ -134,7 +134,7 @@ def test_d9_the_seconds_of_an_exit_are_those_of_the_code_and_add_up() -> None:
     assert max(sums) < 15
 
 
-ROOM = re.compile(r"([\d.]+) G[iB]+(?= together| in all|\.$)", re.MULTILINE)
+SIZE = re.compile(r"([\d.]+) G[iB]+(?= together| in all|\.$)", re.MULTILINE)
 
 
 @pytest.mark.parametrize(
@@ -146,14 +146,13 @@ ROOM = re.compile(r"([\d.]+) G[iB]+(?= together| in all|\.$)", re.MULTILINE)
         "docs/decisions/0002-file-storage.md",
     ],
 )
-def test_the_room_that_all_streams_need_is_what_it_is(name: str) -> None:
-    """Whoever plans a disk goes by it."""
-    room_gib = sum(stream.max_bytes for stream in STREAMS) / 2**30
-    assert ROOM.findall((ROOT / name).read_text()) == [f"{room_gib:.1f}"]
+def test_the_documented_size_is_the_sum_of_all_streams(name: str) -> None:
+    """Disks are planned with this figure."""
+    size_gib = sum(stream.max_bytes for stream in STREAMS) / 2**30
+    assert SIZE.findall((ROOT / name).read_text()) == [f"{size_gib:.1f}"]
 
 
-def test_the_error_codes_stand_under_their_word_on_trying_again() -> None:
-    """D10."""
+def test_d10_error_codes_are_listed_by_their_retry_advice() -> None:
     text = (ROOT / "docs/failure.md").read_text()
     for retry in ("never", "later", "elsewhere"):
         (row,) = re.findall(rf"^\| `{retry}` \|.*\|(.*)\|$", text, re.MULTILINE)
@@ -164,7 +163,7 @@ def test_the_error_codes_stand_under_their_word_on_trying_again() -> None:
 def test_decisions_have_their_parts() -> None:
     pages = sorted((ROOT / "docs/decisions").glob("*.md"))
     numbers = [page.name[:4] for page in pages]
-    assert sorted(set(numbers)) == numbers, "two pages of one number"
+    assert sorted(set(numbers)) == numbers, "two pages have one number"
     for page in pages:
         text = page.read_text()
         assert text.startswith(f"# {page.name[:4]} ")
@@ -172,7 +171,7 @@ def test_decisions_have_their_parts() -> None:
             assert f"**{part}.**" in text, (page.name, part)
 
 
-def test_every_promise_that_is_named_is_written_down_once() -> None:
+def test_every_named_promise_is_listed_once() -> None:
     rows = re.findall(
         r"^\| ([A-K]\d+) \| .+ \| (\w+)[^|]* \|$", (ROOT / "docs/requirements.md").read_text(), re.MULTILINE
     )

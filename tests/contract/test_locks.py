@@ -20,7 +20,7 @@ def test_every_requirement_is_pinned_with_hashes_and_without_index(name: str, le
     assert len(pinned) > least
     assert pinned == named
     assert "://" not in text
-    assert not re.search(r"^-", text, re.MULTILINE), "no option that points somewhere"
+    assert not re.search(r"^-", text, re.MULTILINE), "the lock has no options"
 
 
 def test_the_other_locks_are_part_of_the_development_lock() -> None:

@@ -104,7 +104,7 @@ def test_k1_a_value_of_the_wrong_type_is_rejected_at_every_level(name: str):
 
 
 def _of_another_type(value: object) -> object:
-    if value is None:  # text or a number may stand here, an object nowhere
+    if value is None:  # text or a number may be valid here, an object never
         return {"an": "object"}
     return 7 if isinstance(value, str) else str(value)
 

@@ -90,8 +90,8 @@ def test_e4_a_waiting_message_is_stored_longer_than_it_may_wait():
     assert set(LONGEST_S) == set(LANES)
 
 
-def test_e4_the_job_stream_has_room_for_every_record():
-    """At the limit in number a new job is rejected; at a limit in bytes no job could end."""
+def test_e4_the_job_stream_has_space_for_every_record():
+    """At the limit of records a new job is rejected; at a limit of bytes no job could end."""
     stored_headers, longest_user, longest_message = 300, 256 * 6, 500 * 4
     largest = (
         len(encode(codec.JOB.decode(msgspec.json.encode(examples()["job"])))) + longest_user + longest_message

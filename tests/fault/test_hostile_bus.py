@@ -114,12 +114,12 @@ async def test_d7_hostile_work_delays_no_sweep_and_is_dead_lettered(
 ) -> None:
     for hostile in HOSTILE_HEADERS:
         await publisher.js.publish(UNSERVED, b"x", headers=hostile)
-    address = subjects.reply("demo", "publisher", "honest")
+    address = subjects.reply("demo", "publisher", "valid")
     deadline = str(int(time.time() * 1000))
     await publisher.js.publish(
         UNSERVED, b"x", headers={headers.REPLY_SUBJECT: address, headers.DEADLINE_MS: deadline}
     )
-    end = await publisher.end("honest")
+    end = await publisher.end("valid")
     assert isinstance(end, Failed)
     assert end.error.code == "deadline_exceeded"
 

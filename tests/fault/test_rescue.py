@@ -1,4 +1,4 @@
-"""The field `rescue` of a request limits further attempts after a provider failure or the kill of a worker."""
+"""D6, D7: the field `rescue` of a request limits further attempts after a provider failure or the kill of a worker."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def no_text_before_restarted(events: list[ReplyEvent]) -> bool:
 
 @pytest.mark.parametrize("behaviour", ["503", "429=0.2", "bad-request", "cut=5"])
 @pytest.mark.parametrize("stream", [True, False])
-async def test_rescue_none_ends_with_the_first_failure(
+async def test_d6_rescue_none_ends_with_the_first_failure(
     system: System, publisher: RawPublisher, behaviour: str, *, stream: bool
 ) -> None:
     await system.sim("PUT", "behaviour", {"first": behaviour})
@@ -84,7 +84,9 @@ async def test_rescue_none_ends_with_the_first_failure(
         await asyncio.sleep(1.0)  # the pause is over
 
 
-async def test_rescue_before_output_ends_once_text_was_sent(system: System, publisher: RawPublisher) -> None:
+async def test_d6_rescue_before_output_ends_once_text_was_sent(
+    system: System, publisher: RawPublisher
+) -> None:
     await system.sim("PUT", "behaviour", {"first": "503"})
     rescued = await begin(publisher, "before_output")
     assert isinstance(await publisher.end(rescued), Completed)
@@ -106,7 +108,7 @@ async def test_rescue_before_output_ends_once_text_was_sent(system: System, publ
     )
 
 
-async def test_rescue_restart_continues_after_text(system: System, publisher: RawPublisher) -> None:
+async def test_d6_rescue_restart_continues_after_text(system: System, publisher: RawPublisher) -> None:
     await system.sim("PUT", "behaviour", {"first": "cut=5"})
     request_id = await begin(publisher, "restart")
     assert isinstance(await publisher.end(request_id), Completed)

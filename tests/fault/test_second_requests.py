@@ -201,7 +201,7 @@ async def test_d7_a_request_accepted_and_then_rejected_by_another_router_ends(
 async def test_d7_a_job_recorded_by_a_killed_router_waits_for_a_worker(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
-    """The record says that it is queued; the next router finds no worker that serves the role."""
+    """The record has the state queued; the next router finds no worker that serves the role."""
     wanted = new_request(client, "batch") | NO_ROLE
     now_ms = int(time.time() * 1000)
     queued = Job(

@@ -41,7 +41,7 @@ async def test_d9_sigterm_while_nats_is_away_ends_without_a_traceback(
     assert "Traceback" not in log.read_text(), log.read_text()
 
 
-async def test_a_service_started_before_nats_waits_for_it(tmp_path, free_port, monkeypatch):
+async def test_d9_a_service_started_before_nats_waits_for_it(tmp_path, free_port, monkeypatch):
     port = free_port()
     server = NatsServer(tmp_path / "nats", port=port)
     monkeypatch.setenv("NATS_URL", f"nats://127.0.0.1:{port}")

@@ -23,7 +23,7 @@ class AttemptAudit(Struct):
     """Calls that the provider received."""
     recorded: Counter[str]
     lost: set[str]
-    """Attempts recorded for a killed worker; only the provider knows whether their calls were sent."""
+    """Attempts recorded for a killed worker; only the provider can show whether their calls were sent."""
 
     @property
     def never_sent(self) -> set[str]:

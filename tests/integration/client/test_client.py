@@ -69,12 +69,12 @@ async def test_e1_chat_returns_the_whole_reply(gateway, client):
 
 
 async def test_e1_a_streamed_reply_arrives_event_by_event(gateway, client):
-    goes_on = asyncio.Event()
+    resume = asyncio.Event()
 
     async def script(request):
         events = Events(request.id)
         await gateway.send(request, events.accepted(), *events.begin(), *events.deltas("one "))
-        await goes_on.wait()
+        await resume.wait()
         await gateway.send(request, *events.deltas("two"), events.completed())
 
     gateway.script = script
@@ -82,7 +82,7 @@ async def test_e1_a_streamed_reply_arrives_event_by_event(gateway, client):
     async for event in client.stream("count"):
         if isinstance(event, Delta):
             texts.append(event.text)
-            goes_on.set()
+            resume.set()
     assert texts == ["one ", "two"]
     assert isinstance(event, Completed)
 

@@ -318,7 +318,7 @@ async def test_e2_a_client_reconnects_however_long_the_server_was_away(own_nats_
         reconnected.set()
 
     reconnects.add(on_reconnection)
-    nc = await connect(own_nats_server.url, name="patient", reconnects=reconnects)
+    nc = await connect(own_nats_server.url, name="reconnecting", reconnects=reconnects)
     own_nats_server.kill()
     await until(lambda: nc._server_pool[0].reconnects > 70)
     await own_nats_server.start()

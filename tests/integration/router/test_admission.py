@@ -45,7 +45,7 @@ async def _overloaded(client: Client, role: str, timeout_s: float) -> ReceivedRe
     return found[-1]
 
 
-def _is_at_once(refused: ReceivedReply) -> float:
+def _check_immediate(refused: ReceivedReply) -> float:
     assert not any(isinstance(event, Accepted) for event in refused.events)
     assert refused.took_s < 1, "on arrival, not at its deadline"
     assert refused.failed.error.retry == "later"
@@ -67,10 +67,10 @@ async def test_c3_a_queue_too_long_rejects_at_once_and_the_retry_is_served(
         ]
         await asyncio.sleep(0)
         refused = await _overloaded(client, "coding", 3.0)
-        delay_s = _is_at_once(refused)
+        delay_s = _check_immediate(refused)
         other = await ask(client, "another user", role="chat", timeout_s=3.0)
         explained = await _explained(client, "coding", 3.0)
-        again, waited_s = await _comes_back(client, "coding", delay_s, 3.0)
+        again, waited_s = await _retry_until_admitted(client, "coding", delay_s, 3.0)
         answered = await asyncio.gather(*queued)
     assert other.code is None, "a request for another role is not affected"
     assert isinstance(explained, Failed)
@@ -88,9 +88,9 @@ async def test_c3_a_paused_quota_rejects_at_once_and_the_retry_is_served(system:
         assert (await ask(client, "first", role="logic")).code is None
         waiting = asyncio.create_task(ask(client, "waiting", role="logic", timeout_s=30))
         refused = await _overloaded(client, "logic", 1.5)
-        delay_s = _is_at_once(refused)
+        delay_s = _check_immediate(refused)
         await system.sim("PUT", "limits", {"m-logic": {**limit, "requests_per_minute": 100}})
-        again, waited_s = await _comes_back(client, "logic", delay_s, 1.5)
+        again, waited_s = await _retry_until_admitted(client, "logic", delay_s, 1.5)
         assert (await waiting).code is None
     assert again.code is None, again.failed
     assert waited_s < 1.5 * delay_s + 1
@@ -150,7 +150,7 @@ async def _service_time_is_reported(client: Client, role: str) -> bool:
     return any(each.role == role and each.service_ms is not None for each in reported)
 
 
-async def _comes_back(
+async def _retry_until_admitted(
     client: Client, role: str, delay_s: float, timeout_s: float
 ) -> tuple[ReceivedReply, float]:
     """Retry as often as rejected; the queue may move a little slower than forecast."""

@@ -182,11 +182,11 @@ async def test_a_drain_after_the_connection_was_closed_ends(bench):
 
 async def test_d7_a_sequence_reused_by_a_new_stream_is_another_message(bench):
     """The queue is lost while a message is in flight; a new message with its sequence must not get its verdict."""
-    go_on = asyncio.Event()
+    resume = asyncio.Event()
 
     async def old_ones_wait(delivery: Delivery) -> Verdict:
         if delivery.data.startswith(b"old"):
-            await go_on.wait()
+            await resume.wait()
         return ACK
 
     box = await bench.box(old_ones_wait, slots=8)
@@ -196,7 +196,7 @@ async def test_d7_a_sequence_reused_by_a_new_stream_is_another_message(bench):
     await bench.provision(bench.js)
     new = await bench.fill(2, "new")
     await until(lambda: new <= set(box.done))
-    go_on.set()
+    resume.set()
     await until(lambda: old <= set(box.done))
     assert Counter(box.done) == Counter(old | new)
     await until(bench.is_empty)

@@ -26,10 +26,10 @@ BROKEN: Final[tuple[tuple[FailureKind, float], ...]] = (
     ("malformed", 0.5),
     ("stalled", 15.0),
 )
-"""How a stream fails, and after how many seconds."""
+"""Failures of a stream, each with the seconds after which it occurs."""
 
-SAID_S: Final = (0.5, 1.0, None)
-"""The retry hints of 429s."""
+RETRY_AFTER_S: Final = (0.5, 1.0, None)
+"""Values of the Retry-After header of 429s, in seconds; None: without the header."""
 
 
 class _Reply:
@@ -53,7 +53,7 @@ class World:
         self.ladder = self.parts.ladder(attempts=self)
         self.outcome = outcome
         self._number = count()
-        self._said_s = SAID_S[seed % len(SAID_S)]
+        self._hint_s = RETRY_AFTER_S[seed % len(RETRY_AFTER_S)]
         self.calls: list[float] = []
         self.ends: Counter[str] = Counter()
         self.slowest_s = 0.0
@@ -70,7 +70,7 @@ class World:
         await asyncio.sleep(took_s)
         execution.history.output_sent = took_s > 0.05
         raise ProviderFailure(
-            failed, failed, retry_after_s=self._said_s if failed == "rate_limited" else None
+            failed, failed, retry_after_s=self._hint_s if failed == "rate_limited" else None
         )
 
     async def ask(self, lasts_s: float = 60.0) -> None:

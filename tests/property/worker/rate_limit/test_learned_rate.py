@@ -42,20 +42,20 @@ def known(per_minute: float, **more: object) -> QuotaLearned:
     calls=st.integers(0, 5000),
     after_ms=st.integers(1, 600_000),
     wait_s=waits,
-    said=st.none() | st.integers(1, 10_000),
+    header_limit=st.none() | st.integers(1, 10_000),
 )
 def test_c4_a_refusal_never_raises_the_rate_or_cuts_it_to_zero(
-    per_minute: float, calls: int, after_ms: int, wait_s: float | None, said: int | None
+    per_minute: float, calls: int, after_ms: int, wait_s: float | None, header_limit: int | None
 ) -> None:
-    before = known(per_minute, calls=calls, said_per_minute=said)
+    before = known(per_minute, calls=calls, said_per_minute=header_limit)
     tried = growth(before).rate(1000 + after_ms) * 60_000
     refusal = Refusal(at_ms=1000 + after_ms, began_ms=1000 + after_ms - 1, retry_after_s=wait_s)
     after = refused(before, refusal)
     assert after.per_minute <= max(tried, per_minute) * (1 + 1e-9)
     assert after.per_minute >= per_minute / 4 * (1 - 1e-9)
     assert growth(after).rate(after.grows_from_ms) * 60_000 <= max(tried, per_minute) * (1 + 1e-9)
-    if said is not None:
-        assert growth(after).rate(1 << 40) * 60_000 <= said * (1 + 1e-6)
+    if header_limit is not None:
+        assert growth(after).rate(1 << 40) * 60_000 <= header_limit * (1 + 1e-6)
 
 
 @given(per_minute=rates, calls=st.integers(1, 100), wait_s=waits)

@@ -45,7 +45,7 @@ class NetworkMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.world = QuotaWorld(self.limits)
-        self.forgotten = False
+        self.record_lost = False
         """The record was lost, and no worker that knows it has written since."""
         self.ceiling: tuple[int, float] | None = None
         """The limit of the provider's latest header, and when it came."""
@@ -71,7 +71,7 @@ class NetworkMachine(RuleBasedStateMachine):
         """Whether a report gets through now."""
         return not (
             self.world.is_down
-            or self.forgotten
+            or self.record_lost
             or self.world.is_unreachable_for_some
             or self.world.is_disturbed
         )
@@ -195,7 +195,7 @@ class NetworkMachine(RuleBasedStateMachine):
     @rule(how=st.sampled_from(["marked", "purged", "anew"]))
     def the_record_is_lost(self, how: str) -> None:
         self.world.lose(how)
-        self.forgotten = True
+        self.record_lost = True
 
     @precondition(lambda self: self.is_calm)
     @rule()
@@ -215,7 +215,7 @@ class NetworkMachine(RuleBasedStateMachine):
             process.is_frozen = False
         if lost:
             self.world.lose(lost)
-            self.forgotten = True
+            self.record_lost = True
         self.world.is_down = False
 
     # -- requests
@@ -287,7 +287,7 @@ class NetworkMachine(RuleBasedStateMachine):
         """End all disturbances, then wait until every lease is returned."""
         self.world.end_disturbances()
         self.bring_back("")
-        self.forgotten = False
+        self.record_lost = False
         self.world.advance(3.0)
         self.world.all_is_reported()
         self.world.advance(rest_s)
@@ -481,8 +481,8 @@ class NetworkMachine(RuleBasedStateMachine):
     @invariant()
     def no_more_than_the_limit(self) -> None:
         assert not self.world.broken, self.world.broken
-        if self.forgotten and self.world.history and self.world.history[-1].data:
-            self.forgotten = False
+        if self.record_lost and self.world.history and self.world.history[-1].data:
+            self.record_lost = False
 
 
 NetworkMachine.TestCase.settings = settings(

@@ -205,7 +205,7 @@ def test_c3_the_only_worker_of_a_role_counts_although_silent(scene: Scene) -> No
     assert scene.retry_s(left_s=15) is None
 
 
-def test_c3_a_rejection_that_rests_only_on_estimates_is_retried_after_two_seconds(scene: Scene) -> None:
+def test_c3_a_rejection_by_estimates_only_is_retried_after_two_seconds(scene: Scene) -> None:
     """Thirty requests may have been served since the heartbeat; without that estimate there is quota for twenty."""
     limits = quota("small", minute(20, (50_000, 60))), quota("large", minute(0))
     scene.heartbeat(*limits, roles=(status(ended=0),))

@@ -96,7 +96,7 @@ def test_the_reply_address_is_the_first_valid_one_of_body_and_headers() -> None:
     assert reply_to.subject == "llm.reply.demo.c1.r9"
 
 
-def test_d10_different_clients_in_header_and_body_are_rejected_to_the_one_in_the_body() -> None:
+def test_d10_different_clients_are_rejected_to_the_one_in_the_body() -> None:
     outcome = rejected(replace(inbound(), headers={CLIENT: "c2"}))
     assert outcome.code == "invalid_request"
     assert "names the client 'c2'" in outcome.message

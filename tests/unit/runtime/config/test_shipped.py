@@ -49,7 +49,7 @@ def test_the_timeouts_and_attempts_asked_for(name):
         assert role.timeouts.whole_s < role.timeouts.total_s
 
 
-def test_the_simulator_serves_every_role_with_a_fallback_and_without_limits():
+def test_the_simulator_serves_every_role_with_a_fallback_and_no_limits():
     """A1, A2."""
     catalogue = shipped("simulator")
     assert set(catalogue.roles) == set(ROLES)

@@ -70,7 +70,7 @@ def test_an_invalid_override_changes_nothing():
     assert models.next_error(models.find("a"), 0.0) is None
 
 
-def test_a5_only_configured_models_are_served_and_withdrawn_ones_not_listed():
+def test_a5_only_configured_models_are_served_withdrawn_ones_not_listed():
     models = ServedModels(["a", "b", "c--withdrawn"])
     models.override({"b": "withdrawn"})
     assert models.listed() == ["a"]

@@ -37,7 +37,7 @@ def denied(quota: Quota, tokens: int = 1, now_s: float = 0.0) -> Denied:
     return got
 
 
-def test_c1_the_request_over_the_limit_waits_until_the_first_one_is_a_minute_old() -> None:
+def test_c1_a_request_over_the_limit_waits_until_a_minute_has_passed() -> None:
     quota = quota_of(requests_per_minute=2)
     taken(quota, now_s=10.0)
     taken(quota, now_s=30.0)
