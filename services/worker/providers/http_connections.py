@@ -48,29 +48,23 @@ def configure_connections(http_client: Any) -> None:
     # httpx has no public access to its transports, and an explicit transport would disable the environment's proxies.
     for transport in (http_client._transport, *http_client._mounts.values()):  # noqa: SLF001
         if transport is not None:
-            transport.client = _SessionFactory(transport)
+            transport.client = partial(_new_session, transport)
 
 
-class _SessionFactory:
-    """Creates the session of a transport as the transport itself would, with the changes above."""
-
-    def __init__(self, transport: Any) -> None:
-        self._transport = transport
-
-    def __call__(self) -> ClientSession:
-        limits = self._transport.limits
-        connector = _Connector(
-            keepalive_timeout=limits.keepalive_expiry,
-            ssl=self._transport.ssl_context,
-            limit=limits.max_connections or _UNLIMITED,
-        )
-        return ClientSession(
-            connector=connector,
-            cookie_jar=DummyCookieJar(),
-            max_line_size=HEADER_BYTES,
-            max_field_size=HEADER_BYTES,
-            max_headers=HEADERS,
-        )
+def _new_session(transport: Any) -> ClientSession:
+    """The session that the transport itself would create, with the changes above."""
+    connector = _Connector(
+        keepalive_timeout=transport.limits.keepalive_expiry,
+        ssl=transport.ssl_context,
+        limit=transport.limits.max_connections or _UNLIMITED,
+    )
+    return ClientSession(
+        connector=connector,
+        cookie_jar=DummyCookieJar(),
+        max_line_size=HEADER_BYTES,
+        max_field_size=HEADER_BYTES,
+        max_headers=HEADERS,
+    )
 
 
 class _Protocol(ResponseHandler):

@@ -7,6 +7,7 @@ an event's data: `{"error": ...}` on a line of its own, `error: {...}` (llama.cp
 
 from __future__ import annotations
 
+import contextlib
 from typing import Final
 
 import msgspec
@@ -279,19 +280,11 @@ def _is_json(value: bytes) -> bool:
     """Whether the value is one complete JSON object or list."""
     if value.lstrip()[:1] not in (b"{", b"["):
         return False
-    try:
-        _decode(value)
-    except (ValueError, RecursionError):
-        return _is_repairable(value)
-    return True
-
-
-def _is_repairable(value: bytes) -> bool:
-    try:
-        repair_json(value)
-    except (ValueError, RecursionError):
-        return False
-    return True
+    for decode in (_decode, repair_json):
+        with contextlib.suppress(ValueError, RecursionError):
+            decode(value)
+            return True
+    return False
 
 
 def _is_comment(line: bytes) -> bool:
