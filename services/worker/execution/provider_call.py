@@ -148,8 +148,8 @@ async def _streamed(
     pieces = response.pieces()
     async for data in pieces:
         for payload in events.feed(data):
-            piece = chunks.read(payload)
-            if piece is None:
+            delta = chunks.read(payload)
+            if delta is None:
                 continue
             now_s = loop.time()
             if progress.first_output_s is None:
@@ -157,7 +157,7 @@ async def _streamed(
             if now_s >= rearm_s:  # moving the timer costs as much as reading a token
                 timer.reschedule(now_s + between_s * (1 + _TIMER_TOLERANCE))
                 rearm_s = now_s + between_s * _TIMER_TOLERANCE
-            await sink.push(piece)
+            await sink.push(delta)
         progress.bytes_out = sink.bytes_out
         if events.done:
             break
@@ -167,8 +167,8 @@ async def _streamed(
     if last and progress.first_output_s is None:
         progress.first_output_s = loop.time()
     timer.reschedule(None)
-    for piece in last:
-        await sink.push(piece)
+    for delta in last:
+        await sink.push(delta)
     await sink.end()
     await _read_rest(pieces)
     progress.bytes_out = sink.bytes_out
@@ -200,8 +200,8 @@ def _choices_asked(body: bytes) -> int:
 
 
 def _ended(events: SseReader, chunks: ChunkReader, *, framed: bool) -> tuple[list[ChunkDelta], StreamEnd]:
-    """The pieces that the end of the body completes, and the verdict on the stream."""
-    last = [piece for payload in events.close() if (piece := chunks.read(payload)) is not None]
+    """The deltas that the end of the body completes, and the result of the stream."""
+    last = [delta for payload in events.close() if (delta := chunks.read(payload)) is not None]
     end = chunks.end(events.done, framed=framed)
     return [*last, ChunkDelta(end.rest)] if end.rest else last, end
 
