@@ -70,7 +70,9 @@ class Router:
         telemetry = Telemetry(metrics, self._shell.tracer)
         handler = RequestHandler(bus, decide_now, gate, recorder, Rejecter(bus, recorder), telemetry)
         await self._start_mailbox(bus, handler, provision)
-        await self._start_heartbeat(bus, http)
+        heartbeat = Heartbeat(bus.nc, lambda: self._presence(http))
+        self._started.push_async_callback(heartbeat.stop)
+        await heartbeat.start()
 
     async def drain(self) -> None:
         """Stop the parts in reverse order."""
@@ -94,20 +96,10 @@ class Router:
         settings = self._shell.settings
         policy = MailboxPolicy(slots=_SLOTS, ack_wait_s=settings.ack_wait_s, max_deliver=settings.max_deliver)
         mailbox = Mailbox(
-            bus.nc,
-            [ROUTER],
-            policy,
-            handle=handler.handle,
-            dead_letter=handler.dead_letter,
-            repair=provision,
+            bus.nc, [ROUTER], policy, handle=handler.handle, dead_letter=handler.dead_letter, repair=provision
         )
         self._started.push_async_callback(mailbox.drain, settings.drain_s)
         await mailbox.start(bus.reconnects)
-
-    async def _start_heartbeat(self, bus: Bus, http: str) -> None:
-        heartbeat = Heartbeat(bus.nc, lambda: self._presence(http))
-        self._started.push_async_callback(heartbeat.stop)
-        await heartbeat.start()
 
     def _presence(self, http: str) -> Presence:
         return Presence(
