@@ -39,7 +39,8 @@ class RecordView:
         self._summed: QuotaRecord | None = None
         self._summed_until_ms = 0
         self._free = self._free_beside_reserve = Amounts()
-        self._left: dict[LimitName, int] = {}
+        self._left: dict[LimitName, tuple[int, int]] = {}
+        """What is left of each limit by our own count, withheld amounts included, and the ceiling it counts from."""
         self._claims = Amounts()
 
     def wait_s(
@@ -102,16 +103,18 @@ class RecordView:
         name = limit_name(header)
         now_ms = self._clock.now_ms(now_s)
         self._sum(now_ms)
-        left = self._left.get(name)
-        if left is None:
+        if name not in self._left:
             return None
+        left, ceiling = self._left[name]
         self._ceilings.observe(header, now_ms)
         stored = next((each for each in (self.record or _EMPTY).corrections if each.limit == name), None)
         known = unreported.get(name, stored)
-        lowered = header.limit is not None and 0 < header.limit < getattr(self._accounting.limits, name)
+        configured: int = getattr(self._accounting.limits, name)
+        lowered = header.limit is not None and 0 < header.limit < configured
         if known is None and not lowered and (header.remaining is None or header.remaining >= left):
             return None
-        left += stored.withheld if stored is not None and stored.withheld_until_ms > now_ms else 0
+        if header.limit is not None and header.limit > 0:
+            left += min(header.limit, configured) - ceiling  # `remaining` counts from the provider's limit
         known = known or QuotaCorrection(limit=name)
         found = corrected(known, header, left, now_ms)
         return None if found == known else found
@@ -142,7 +145,10 @@ class RecordView:
             self._summed_until_ms = min(self._summed_until_ms, now_ms + _REFILLED_MS)
         self._free = accounting.free(record, now_ms, without=self._holder)
         self._free_beside_reserve = accounting.free(record, now_ms, without=self._holder, leave_reserve=True)
-        self._left = {gauge.name: gauge.free for gauge in accounting.gauges(record, now_ms)}
+        self._left = {
+            gauge.name: (gauge.free + gauge.withheld, gauge.ceiling)
+            for gauge in accounting.gauges(record, now_ms)
+        }
         mine = lease_of(record, self._holder)
         earlier = earlier_waiters(record, self._holder, mine.waits_since_ms or 1 << 62)
         tokens = sum(lease.waits_for_tokens for lease in earlier)

@@ -170,6 +170,25 @@ def test_c4_a_newer_header_replaces_an_older_one():
     assert ACCOUNTING.free(view.record, NOW_MS, without="a").tokens == 900
 
 
+@pytest.mark.parametrize("limits", [(600,), (600, 800), (800, 600, 2000)])
+def test_c4_remaining_counts_from_the_limit_in_the_same_header(limits: tuple[int, ...]):
+    clock = RecordClock()
+    clock.observe(NOW_MS, 0.0)
+    view = RecordView("a", ACCOUNTING, clock)
+    view.record = record(spent=(2, 300))
+    for limit in limits:
+        in_force = min(limit, 1000)
+        word = Observation(
+            kind="tokens", window="minute", limit=limit, remaining=in_force - 300, reset_s=30.0
+        )
+        found = view.correction(word, 0.0)
+        assert found is not None
+        view.record = allocate(
+            view.record, Report(holder="a", number=1, corrections=(found,)), ACCOUNTING, NOW_MS
+        ).record
+        assert ACCOUNTING.free(view.record, NOW_MS, without="a").tokens == in_force - 300
+
+
 def test_c1_a_rebuilt_record_keeps_every_lease_and_all_spending():
     known = record(lease("a", 1, 100), lease("b"), spent=(2, 200))
     made = rebuilt(known, None, ACCOUNTING, NOW_MS + 3000)
