@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fault.test_learned_limits import ask_all, config_of
+from tests.fault.worker.test_learned_limits import ask_all, config_of
 from tests.harness.proofs import report_figures
 from tests.harness.system import running_system
 from tests.harness.token_bucket_provider import token_bucket_provider
