@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from penstock.bus.auth import NO_NATS_AUTH
 from penstock.cli.local.child import ServiceSpec
@@ -50,7 +51,10 @@ class Plan(Struct, frozen=True, kw_only=True):
     def stages(self, nats_url: str) -> list[list[ServiceSpec]]:
         """In starting order: workers list the provider's models and need the streams that the router creates."""
         first = [self.router] if self.simulator is None else [self.simulator, self.router]
-        return [[_at(spec, nats_url) for spec in stage] for stage in (first, self.workers)]
+        return [
+            [replace(spec, env={**spec.env, "NATS_URL": nats_url}) for spec in stage]
+            for stage in (first, self.workers)
+        ]
 
 
 def make_plan(
@@ -132,7 +136,3 @@ def _own_environment(
     if not env.get("NATS_URL"):
         own |= NO_NATS_AUTH  # the embedded server asks for no credentials
     return own
-
-
-def _at(spec: ServiceSpec, nats_url: str) -> ServiceSpec:
-    return ServiceSpec(spec.name, spec.argv, {**spec.env, "NATS_URL": nats_url})

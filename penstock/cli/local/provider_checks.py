@@ -53,8 +53,10 @@ async def _note(name: str, url: str) -> str | None:
         host, port = parts.hostname, parts.port or _PORTS.get(parts.scheme)
     except ValueError as error:
         return f"Note: the address of provider {name} is not valid: {error}."
-    if host is None or port is None or _uses_proxy(parts.scheme, host):
+    if host is None or port is None:
         return None
+    if parts.scheme in getproxies() and not proxy_bypass(host):
+        return None  # a direct connection proves nothing about a provider behind a proxy
     try:
         async with asyncio.timeout(_CONNECT_TIMEOUT_S):
             _, writer = await asyncio.open_connection(host, port)
@@ -65,8 +67,3 @@ async def _note(name: str, url: str) -> str | None:
     with contextlib.suppress(OSError):  # a server that closes first is reachable too
         await writer.wait_closed()
     return None
-
-
-def _uses_proxy(scheme: str, host: str) -> bool:
-    """A direct connection proves nothing about a provider behind a proxy."""
-    return scheme in getproxies() and not proxy_bypass(host)

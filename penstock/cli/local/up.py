@@ -101,7 +101,8 @@ def startup_text(plan: Plan, runtime_file: RuntimeFile) -> str:
             ("", f"commands in other directories need NATS_URL={runtime_file.nats_url})"),
         ]
     facts += [(name, f"{http}/health  {http}/metrics") for name, http in runtime_file.services.items()]
-    facts.append(("catalogue", f"{plan.catalogue.name} ({_roles(plan)})"))
+    roles = ", ".join(f"{role} (not served yet)" if role == EMBED else role for role in plan.catalogue.roles)
+    facts.append(("catalogue", f"{plan.catalogue.name} ({roles})"))
     if runtime_file.simulator is not None:
         facts.append(
             ("simulator", f"{runtime_file.simulator}/v1, its counts: {runtime_file.simulator}/sim/counts")
@@ -115,10 +116,6 @@ def startup_text(plan: Plan, runtime_file: RuntimeFile) -> str:
     name = command_name()
     lines += ["", f'  {name} ask{at} "Why is the sky blue?"', f"  {name} status{at}"]
     return "\n".join(lines)
-
-
-def _roles(plan: Plan) -> str:
-    return ", ".join(f"{role} (not served yet)" if role == EMBED else role for role in plan.catalogue.roles)
 
 
 def _traces(plan: Plan, at: str) -> str:

@@ -142,7 +142,8 @@ def attempt_lines(attempts: Sequence[FailedAttempt]) -> list[str]:
 
 def retry_advice(code: ErrorCode, retry: Retry, retry_after_s: float | None) -> str:
     """Whether and when to try again."""
-    when = "" if retry_after_s is None else f" In {_whole(retry_after_s)} s at the earliest."
+    # Rounded up: an earlier request would be rejected again.
+    when = "" if retry_after_s is None else f" In {max(math.ceil(retry_after_s), 1)} s at the earliest."
     return as_invoked(_ADVICE.get(code, _RETRY[retry])) + when
 
 
@@ -172,11 +173,6 @@ def _attempt_text(attempt: FailedAttempt) -> str:
     what = ", ".join(part for part in (attempt.kind, status, attempt.code) if part)
     message = shortened(attempt.message, _SHOWN_CHARACTERS)
     return visible(f"{attempt.model} at {attempt.provider}: {what}" + (f": {message}" if message else ""))
-
-
-def _whole(seconds: float) -> int:
-    """Rounded up: an earlier request would be rejected again."""
-    return max(math.ceil(seconds), 1)
 
 
 def _tokens(usage: Usage, *, estimated: bool) -> str:

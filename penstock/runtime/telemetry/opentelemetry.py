@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, get_args
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -17,13 +17,7 @@ from penstock.bus.tracing import Attribute, Attributes, Kind, Span, is_tracepare
 
 __all__ = ["OtelTracer"]
 
-_KINDS: Final[dict[Kind, SpanKind]] = {
-    "client": SpanKind.CLIENT,
-    "server": SpanKind.SERVER,
-    "producer": SpanKind.PRODUCER,
-    "consumer": SpanKind.CONSUMER,
-    "internal": SpanKind.INTERNAL,
-}
+_KINDS: Final[dict[Kind, SpanKind]] = {kind: SpanKind[kind.upper()] for kind in get_args(Kind)}
 _QUEUE_SPANS: Final = 4_096
 _BATCH_SPANS: Final = 256
 _EXPORT_EVERY_MS: Final = 250
