@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from msgspec import Struct
 
@@ -137,21 +137,17 @@ class _Reading:
             self._add(name, "cannot stand in a NATS subject", "use letters, digits, - and _ only")
         return text or None
 
-    def level(self, name: str, default: LogLevel) -> LogLevel:
+    def level(self, name: str, default: LogLevel) -> Any:
         text = (self._env.get(name) or default).lower()
-        for level in get_args(LogLevel):
-            if text == level:
-                return level  # type: ignore[no-any-return]
-        self._add(name, "is not a log level", nearest(text, get_args(LogLevel)))
-        return default
+        if text not in get_args(LogLevel):
+            self._add(name, "is not a log level", nearest(text, get_args(LogLevel)))
+        return text
 
-    def quota(self, name: str, default: Quota) -> Quota:
+    def quota(self, name: str, default: Quota) -> Any:
         text = self._env.get(name) or default
-        for quota in get_args(Quota):
-            if text == quota:
-                return quota  # type: ignore[no-any-return]
-        self._add(name, "is neither local nor shared", f"leave it out for {default}")
-        return default
+        if text not in get_args(Quota):
+            self._add(name, "is neither local nor shared", f"leave it out for {default}")
+        return text
 
     def servers(self, name: str, default: str) -> str:
         text = self._env.get(name) or default
