@@ -9,6 +9,7 @@ import difflib
 import math
 import re
 from collections.abc import Collection, Iterable
+from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -249,19 +250,11 @@ def _check_vision(draft: Draft, report: Report) -> None:
 
 
 def _check_degradation(section: object, path: str, report: Report) -> None:
-    if not isinstance(section, Struct):
-        return
-    for name in section.__struct_fields__:
-        _check_degradation_rule(getattr(section, name), f"{path}.{name}", report)
-
-
-def _check_degradation_rule(rule: object, path: str, report: Report) -> None:
-    if not isinstance(rule, Struct):
-        return
-    share, calm = getattr(rule, "share", UNSET), getattr(rule, "calm_share", UNSET)
-    if isinstance(share, float) and isinstance(calm, float) and calm > share:
-        fix = "lower it: the rule ends at calm_share, after it began above share"
-        report.add(f"{path}.calm_share", f"is above share ({share:g})", fix)
+    for name in ("on_high_latency", "on_errors"):
+        rule: Any = getattr(section, name, UNSET)
+        if _known(rule, "share", "calm_share") and rule.calm_share > rule.share:
+            fix = "lower it: the rule ends at calm_share, after it began above share"
+            report.add(f"{path}.{name}.calm_share", f"is above share ({rule.share:g})", fix)
 
 
 def _known(struct: object, *fields: str) -> bool:
