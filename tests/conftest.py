@@ -22,8 +22,8 @@ from tests.harness.virtual_time import VirtualLoop
 def pytest_configure() -> None:
     """Make the suite's results independent of the machine's load and of the shell that started it.
 
-    The time that one hypothesis example takes is not a promise of Penstock. A shell has its background jobs ignore
-    SIGINT, and all processes under test would inherit that.
+    Hypothesis gets no deadline per example. SIGINT is enabled, because a shell ignores it in background jobs and all
+    processes under test would inherit that.
     """
     profile = settings(
         deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=examples(100)
@@ -77,7 +77,7 @@ async def own_nats_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIter
     server = NatsServer(tmp_path_factory.mktemp("own-nats"))
     await server.start()
     yield server
-    server.kill()  # its store is not needed any more
+    server.kill()  # its store is no longer needed
 
 
 @pytest.fixture(scope="session")
@@ -87,7 +87,7 @@ def free_port() -> Callable[[], int]:
 
 
 def _run_here(coroutine: Coroutine[object, object, None]) -> None:
-    """Run to the end in the main thread, with which the server would die, leaving the tests' loops alone.
+    """Run a coroutine in the main thread, whose end ends the server, without changing the event loops of the tests.
 
     A given factory keeps Runner from setting, and then unsetting, the thread's current event loop.
     """

@@ -1,7 +1,8 @@
 """`make bench`: the cost of a request through Penstock and of the bare SDK call, in one run.
 
-All processes of Penstock count (client, router, worker), with traces exported and metrics kept; nats-server and
-the simulator are shown beside them. Ratios are worth more than absolute figures: machines are noisy.
+The figures include all Penstock processes (client, router, worker) with traces and metrics enabled; nats-server and
+the simulator are reported separately. Ratios are more reliable than absolute figures, because the speed of machines
+varies.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Catalogues for tests: small, all on the simulator."""
+"""Small catalogues for tests, with the simulator as provider."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def catalogue(
     breaker: Mapping[str, Any] | None = None,
     **sections: Mapping[str, Any],
 ) -> str:
-    """YAML with these chains; a role not named gets a healthy model of its own.
+    """A catalogue as YAML with these chains; each other role gets a healthy model of its own.
 
-    `models` adds to a model, `role` to every role, `roles` to one; `sections` are further ones of the catalogue.
+    `models` adds settings to a model, `role` to every role, `roles` to one role; `sections` are further sections.
     """
     chosen = {name: list((chains or {}).get(name, (f"m-{name.replace('_', '-')}",))) for name in ROLES}
     names = dict.fromkeys(model for chain in chosen.values() for model in chain)

@@ -1,4 +1,4 @@
-"""Fork server: imports the services once and forks each process under test, which then pays no import time.
+"""Fork server: imports the services once and forks each process under test, which saves the imports.
 
 A forked process has an environment, arguments, stdout and stderr of its own and runs `python -m <module>` in place of
 the server. The server has one thread only, so that a fork is safe, and dies with the process that started it; its
@@ -50,7 +50,7 @@ _ORDER_BYTES: Final = 200_000
 
 
 def can_fork(module: str, env: Mapping[str, str]) -> bool:
-    """False for a module that the server has not imported, and where Python itself reads the environment."""
+    """False for a module that the server has not imported, or if `env` has variables of the interpreter."""
     own = os.environ
     python = {name for name in env if name.startswith("PYTHON") and env[name] != own.get(name)}
     return sys.platform == "linux" and module in _FORKED and not python
@@ -123,7 +123,7 @@ def fork(
 
 @cache
 def _server() -> tuple[socket.socket, subprocess.Popen[bytes]]:
-    """The fork server of this process: started from the main thread, with which it dies."""
+    """Start the fork server of this process from the main thread; the server ends with that thread."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         process = subprocess.Popen(
@@ -151,7 +151,7 @@ class _Order(Struct):
 
 
 def _serve(orders: socket.socket) -> _Order | None:
-    """Fork for each order. Returns the order in the child that carries it out, and None when no more can come."""
+    """Fork a child for each order. Returns the order in the child, and None in the server when the socket is closed."""
     running: dict[int, tuple[int, socket.socket]] = {}
     """Process id and status socket, by pidfd."""
     limit_life = die_with_parent()

@@ -35,7 +35,7 @@ async def job_in_state(client: Client, job_id: str, *states: str, timeout_s: flo
 async def fail_deliveries_then_restart_router(
     system: System, publisher: RawPublisher, deliveries: int
 ) -> None:
-    """With the router killed, deliver the waiting request so often without an ack; then start a router."""
+    """With the router killed, deliver the waiting request `deliveries` times without an ack; then start a router."""
     puller = await publisher.js.pull_subscribe_bind(ROUTER.durable, REQUESTS.name)
     for _ in range(deliveries):
         (msg,) = await puller.fetch(1, timeout=20)

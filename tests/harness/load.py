@@ -19,7 +19,7 @@ __all__ = ["Load", "stored_ends"]
 
 
 class Load:
-    """Roles take turns; every second request is streamed."""
+    """Sends requests to the roles in turn; every second one is streamed."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Load:
         wanted = len(self.received) + requests
 
         async def enough() -> bool:
-            if self._asking.done():  # it can only have failed
+            if self._asking.done():  # while requests are sent it ends only with an error
                 self._asking.result()
             return len(self.received) >= wanted
 

@@ -23,7 +23,7 @@ cluster {{
 
 
 class NatsCluster:
-    """Nodes that start and are killed together; each can also be killed and started again by itself."""
+    """Nodes that start and are killed together; each can also be killed and started separately."""
 
     def __init__(self, directory: Path, nodes: int = 3) -> None:
         ports: list[int] = []
@@ -47,7 +47,7 @@ class NatsCluster:
         await asyncio.gather(*(node.start(_START_S) for node in self.nodes.values()))
 
     def kill(self) -> None:
-        """Kill all nodes; their stores are not needed any more."""
+        """Kill all nodes; their stores are no longer needed."""
         for node in self.nodes.values():
             node.kill()
 

@@ -1,4 +1,4 @@
-"""An OTLP endpoint that keeps what it receives, decoded."""
+"""An OTLP endpoint that keeps the received spans, decoded."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class OtlpEndpoint:
         return web.Response(content_type="application/x-protobuf")
 
     async def trace(self, request_id: str, *, spans: int, timeout_s: float = 10.0) -> list[ReceivedSpan]:
-        """The trace that holds this request, once at least `spans` spans of it have come."""
+        """The trace that holds this request, once at least `spans` of its spans have arrived."""
         async with asyncio.timeout(timeout_s):
             while True:
                 trace_ids = {

@@ -31,7 +31,7 @@ class PortProxy:
 
     @asynccontextmanager
     async def closed_for(self, seconds: float) -> AsyncIterator[None]:
-        """Close the port for so long from the beginning of the body; leaving the body waits until it is open again."""
+        """Close the port for `seconds` from the start of the body; leaving the body waits until it is open again."""
         await self.close()
         opening = asyncio.create_task(self._open_after(seconds))
         try:

@@ -24,8 +24,8 @@ __all__ = ["Process"]
 class Process:
     """`python -m <module>`, ready when it prints its ready line.
 
-    Forked from the fork server, which saves the imports; `fresh`: an interpreter of its own, where a test measures
-    memory or computing time.
+    The fork server starts it, which saves the imports. `fresh` starts a separate interpreter, for tests that measure
+    memory or CPU time.
     """
 
     def __init__(

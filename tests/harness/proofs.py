@@ -1,4 +1,4 @@
-"""Figures of the proofs: each is printed when it is known, and all of them stand in one table at the end."""
+"""Figures of the proofs: each is printed when it is known, and one table lists all at the end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def report_figures(text: str) -> None:
 
 
 def take_figures() -> list[tuple[str, object]]:
-    """What was reported since the last call, as user properties of a pytest report."""
+    """The figures reported since the last call, as user properties of a pytest report."""
     found: list[tuple[str, object]] = [(_FIGURES, text) for text in _reported]
     _reported.clear()
     return found

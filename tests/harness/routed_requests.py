@@ -1,4 +1,4 @@
-"""A router's decision about one request, for tests to which its content does not matter."""
+"""A router's decision about one request, for tests that do not depend on its content."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["chat_work", "routed"]
 
 
 def chat_work(**fields: Any) -> ChatWork:
-    """An empty interactive request for `chat` whose deadline is past; `fields` replace what matters to the test."""
+    """An empty interactive request for `chat` whose deadline is past; `fields` replace single values."""
     anything: dict[str, Any] = {
         "id": "i",
         "account": "a",

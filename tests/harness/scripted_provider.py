@@ -35,9 +35,9 @@ class End(Enum):
     """How a connection ends; with a FIN if an answer names none of these."""
 
     RESET = "reset"
-    """With an RST: the client's next read fails."""
+    """The connection ends with an RST: the client's next read fails."""
     KEEP = "keep"
-    """It stays open: the client may send its next request on it."""
+    """The connection stays open: the client may send its next request on it."""
 
 
 Part = bytes | float | End
@@ -173,7 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             for part in parts:
                 self._one(part)
-        except ConnectionError:  # the other side has received enough
+        except ConnectionError:  # the client has closed the connection
             return
 
     def _one(self, part: Part) -> None:
@@ -186,5 +186,5 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             at_once = struct.pack("ii", 1, 0)  # to linger for 0 s: closing sends an RST
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
-            os.close(self.connection.detach())  # the server's own way of closing sends a FIN first
+            os.close(self.connection.detach())  # closing through the server would send a FIN first
             raise ConnectionResetError

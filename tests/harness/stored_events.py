@@ -44,7 +44,7 @@ async def stored_events(system: System, kind: type[Kind]) -> list[Kind]:
 
 
 async def usage_count(system: System, request_ids: set[str]) -> int:
-    """The number of recorded provider attempts of these requests, once no further one is stored.
+    """The number of recorded provider attempts of these requests, once it no longer changes.
 
     The last usage event of a request may be stored later than its terminal event.
     """

@@ -1,4 +1,4 @@
-"""The real system: nats-server, simulator, router and workers as processes of their own."""
+"""The real system: nats-server, simulator, router and workers as separate processes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class System:
     ) -> None:
         """`nodes`: number of NATS servers; several form a cluster with a replica of each stream on every one.
 
-        `fresh`: each service is an interpreter of its own, and not forked, so that its memory is its own.
+        `fresh`: each service has an interpreter of its own and shares no memory with a fork server.
         """
         self.directory = directory
         self.catalogue = directory / "catalogue.yaml"
@@ -48,7 +48,7 @@ class System:
         """All processes ever started, including those that a test replaced."""
 
     async def start(self, *workers: str) -> None:
-        """`workers`: the `--role` of each worker; none: one worker for all roles."""
+        """`workers`: the `--role` of each worker; without any, one worker serves all roles."""
         self._env["SIMULATOR_MODELS"] = ",".join(yaml.safe_load(self.catalogue.read_text())["models"])
         self.simulator = self._process("services.simulator", "--port", "0")
         await asyncio.gather(self.nats.start(), self.simulator.start())
@@ -67,7 +67,7 @@ class System:
         await asyncio.gather(*starting)
 
     async def stop(self) -> None:
-        """Kill all processes; their state is not needed any more."""
+        """Kill all processes; their state is no longer needed."""
         for process in self._processes:
             process.kill()
         self.nats.kill()

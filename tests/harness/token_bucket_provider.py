@@ -1,4 +1,4 @@
-"""A provider with a token bucket as its limit, which only its 429s reveal, in a process of its own.
+"""A provider with a token bucket as its limit, which only its 429s reveal, as a separate process.
 
 `python -m tests.harness.token_bucket_provider PER_MINUTE CAPACITY` prints its address; `GET /counts` returns counts.
 """

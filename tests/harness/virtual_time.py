@@ -1,4 +1,4 @@
-"""An event loop whose clock jumps to the next timer whenever nothing is left to do: an hour takes milliseconds."""
+"""An event loop whose clock jumps to the next timer whenever no callback is ready: an hour takes milliseconds."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ T = TypeVar("T")
 
 
 _STEP_S: Final = 1e-6
-"""Seconds that each round of the loop takes: without them, rounding could keep a timer from ever being due."""
+"""Seconds added per round of the loop, so that rounding cannot prevent a timer from becoming due."""
 
 
 class _Idle(selectors.SelectSelector):
-    """Adds up the time that the loop would have slept, and does not sleep."""
+    """Adds up the time that the loop would sleep, without sleeping."""
 
     slept_s = 0.0
 

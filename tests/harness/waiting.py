@@ -1,4 +1,4 @@
-"""Waiting for a condition instead of sleeping for luck."""
+"""Wait for a condition instead of for a fixed time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 
 async def until(condition: Callable[[], bool | Awaitable[bool]], within_s: float = 20.0) -> float:
-    """Returns the seconds it took. Fails when `condition` is not true `within_s`."""
+    """Wait until `condition` is true; return the seconds. Raises AssertionError after `within_s`."""
     loop = asyncio.get_running_loop()
     began_s = loop.time()
     while True:

@@ -117,7 +117,7 @@ def _assert_promise_is_kept(tally: Tally) -> None:
 async def test_c3_three_times_the_quota(tmp_path: Path, quota: str, algorithm: str) -> None:
     """Two workers. With local quotas each has half of the provider's limit, as an operator configures it.
 
-    Each then has few slots: requests that a worker holds when its part is used up cannot be served by the other.
+    Each then has few slots, because a request that a worker holds without quota cannot be served by the other.
     """
     each, slots = (REQUESTS_PER_MINUTE, 32) if quota == "shared" else (REQUESTS_PER_MINUTE // 2, 8)
     config = catalogue(

@@ -1,7 +1,7 @@
 """K4: four workers of one role do close to four times the work of one, against a provider that takes 200 ms.
 
-Each worker has six slots, so that one answers at most 30 requests a second and four 120: what binds is the provider's
-latency times the slots, as it is with a real provider, and not the processor of the machine that runs all of this.
+Each worker has six slots, so that one answers at most 30 requests a second and four 120: the limit is the provider's
+latency and the number of slots, as with a real provider, and not the CPU of the test machine.
 """
 
 from __future__ import annotations

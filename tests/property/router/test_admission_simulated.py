@@ -1,6 +1,6 @@
-"""C3 over many loads and limits, in a world without servers: admitted requests are served, and capacity is fully used.
+"""C3 over many loads and limits, in a simulated system: admitted requests are served, and capacity is fully used.
 
-The margins of the decision are chosen here. The same is shown with real processes in `tests/prove/test_admission.py`.
+These tests determine the margins of the decision. `tests/prove/test_admission.py` shows the same with real processes.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Shared quotas on one record, without servers: real renewers, each with a loop and a monotonic clock of its own.
 
-Between them and the record is a network that loses, delays, repeats and reorders messages on demand.
+A simulated network between them and the record loses, delays, repeats and reorders messages on demand.
 """
 
 from __future__ import annotations
