@@ -15,13 +15,13 @@ from penstock.contract.explain import Asker, DrawnStep, RoutingExplained
 from penstock.contract.reply import Failed
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.jobs.completion import failure_of
 from penstock.runtime.model_chain import needs_of, order, shortfall
 from penstock.runtime.service import Bus
 from services.router.admission.gate import AdmissionGate
 from services.router.routing.decide import Decide
 from services.router.routing.inbound import InboundRequest
 from services.router.routing.outcome import Rejected, Routed
-from services.router.termination import failure_of
 
 __all__ = ["ExplainHandler", "account_of", "explained"]
 

@@ -17,6 +17,7 @@ from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
 from penstock.runtime.consumer.delivery import ACK, DeadLetter, Delivery, Verdict
 from penstock.runtime.dead_letters import store_dead_letter
+from penstock.runtime.jobs.completion import failure_of
 from penstock.runtime.service import Bus
 from penstock.runtime.telemetry.logs import set_trace
 from services.router.admission.gate import AdmissionGate, QueueReservation
@@ -27,7 +28,6 @@ from services.router.rejection import Rejecter
 from services.router.routing.decide import Decide
 from services.router.routing.inbound import InboundRequest, address_of, job_of
 from services.router.routing.outcome import AlreadyAccepted, Enqueued, Outcome, Rejected, Routed
-from services.router.termination import failure_of
 
 __all__ = ["RequestHandler", "Telemetry"]
 

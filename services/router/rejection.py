@@ -18,11 +18,11 @@ from penstock.contract.names import Lane
 from penstock.contract.reply import Accepted, Completed, Failed, Failure, ReplyEvent
 from penstock.contract.subjects import ReplyAddress
 from penstock.runtime.consumer.delivery import Retry
+from penstock.runtime.jobs.completion import failure_of
 from penstock.runtime.reply_publisher import publish_behind, publish_terminal
 from penstock.runtime.service import Bus
 from services.router.jobs.recorder import JobRecorder
 from services.router.routing.outcome import Rejected
-from services.router.termination import failure_of
 
 __all__ = ["Rejecter", "may_terminate"]
 

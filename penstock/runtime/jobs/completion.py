@@ -12,15 +12,59 @@ from typing import Final
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.publish import StreamFull
 from penstock.bus.stored_replies import settled_replies
+from penstock.contract.errors import ERRORS, ErrorCode
 from penstock.contract.jobs import Job, JobResult
-from penstock.contract.reply import TERMINAL, Completed, Delta, Failed, ReplyEvent, first_seq
+from penstock.contract.reply import TERMINAL, Completed, Delta, Failed, Failure, ReplyEvent, first_seq
+from penstock.contract.subjects import ReplyAddress
 from penstock.runtime.jobs.store import JobStore, JobWrite, Transition
 from penstock.runtime.jobs.transitions import ended_record, failed_at, next_record
+from penstock.runtime.reply_publisher import publish_terminal
 from penstock.runtime.service import Bus
 
-__all__ = ["end_from_events", "end_job", "fail_job", "terminal_event_of"]
+__all__ = ["end_from_events", "end_job", "end_unless_ended", "fail_job", "failure_of", "terminal_event_of"]
 
 _log: Final = rate_limited_logger(__name__)
+
+
+def failure_of(code: ErrorCode, message: str, retry_after_s: float | None = None) -> Failure:
+    return Failure(code=code, message=message, retry=ERRORS[code].retry, retry_after_s=retry_after_s)
+
+
+async def end_unless_ended(
+    bus: Bus,
+    address: ReplyAddress,
+    failure: Failure,
+    at_ms: int,
+    *,
+    work_seq: int | None = None,
+    events: list[ReplyEvent] | None = None,
+) -> None:
+    """End a request, job or not, in place of the worker that should have: publish `failure` after all stored events of
+    its reply, unless one of them is terminal.
+
+    `work_seq`: the mailbox message that is given up; a job that runs under another message goes on. `events`: the
+    stored events, if they are known.
+    """
+    if events is None:
+        events = await settled_replies(bus.nc, address.subject)
+    jobs = JobStore(bus.js)
+    known = await jobs.read(address)
+    if any(isinstance(event, TERMINAL) for event in events):
+        if known is not None and not known.ended:
+            await end_from_events(bus, jobs, known, at_ms)
+        return
+    if known is not None and work_seq is not None and await jobs.is_held_elsewhere(known, work_seq):
+        return
+    last = max(events, key=lambda event: event.seq, default=None)
+    event = Failed(
+        id=address.id,
+        seq=1 if last is None else last.seq + 1,
+        attempt=0 if last is None else last.attempt,
+        error=failure,
+    )
+    standing = await fail_job(jobs, event, at_ms, known=known)
+    if standing is not None:
+        await publish_terminal(bus.js, address.subject, standing)
 
 
 async def end_job(

@@ -31,12 +31,12 @@ from penstock.runtime.aio import CriticalLoop
 from penstock.runtime.cancellation import Cancellations
 from penstock.runtime.consumer.delivery import DeadLetter, Delivery
 from penstock.runtime.dead_letters import store_dead_letter
+from penstock.runtime.jobs.completion import end_unless_ended, failure_of
 from penstock.runtime.service import Bus
 from penstock.runtime.telemetry.logs import reset_trace, set_trace
 from services.router.jobs.orphan_reaper import OrphanReaper
 from services.router.metrics import RouterMetrics
 from services.router.queues.backlog_poller import BacklogPoller
-from services.router.termination import end_unless_ended, failure_of
 from services.router.workers.tracker import WorkerTracker
 
 __all__ = ["QueuedMessage", "SweepCursor", "Sweeper"]

@@ -14,9 +14,9 @@ from penstock.contract import codec, subjects
 from penstock.contract.jobs import Job
 from penstock.contract.request import LONGEST_WAIT_S
 from penstock.contract.streams import JOBS
+from penstock.runtime.jobs.completion import end_unless_ended, failure_of
 from penstock.runtime.jobs.store import JobStore
 from penstock.runtime.service import Bus
-from services.router.termination import end_unless_ended, failure_of
 
 __all__ = ["OrphanReaper", "is_overdue"]
 

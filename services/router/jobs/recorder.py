@@ -19,7 +19,7 @@ from penstock.contract.streams import WORK
 from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
 from penstock.runtime.jobs.capacity import BoundedJobStore
-from penstock.runtime.jobs.completion import fail_job, terminal_event_of
+from penstock.runtime.jobs.completion import fail_job, failure_of, terminal_event_of
 from penstock.runtime.jobs.transitions import (
     ended_record,
     is_promised,
@@ -31,7 +31,6 @@ from penstock.runtime.reply_publisher import publish_terminal
 from penstock.runtime.service import Bus
 from services.router.queues.byte_limits import OVERLOADED_RETRY_S
 from services.router.routing.outcome import AlreadyAccepted, Rejected
-from services.router.termination import failure_of
 
 __all__ = ["JobRecorder"]
 

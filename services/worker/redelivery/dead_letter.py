@@ -8,10 +8,9 @@ from typing import Final
 from msgspec import Struct
 
 from penstock.contract import headers, subjects
-from penstock.contract.errors import ERRORS
-from penstock.contract.reply import Failure
 from penstock.runtime.consumer.delivery import DeadLetter, Delivery
 from penstock.runtime.dead_letters import history_of, store_dead_letter
+from penstock.runtime.jobs.completion import failure_of
 from penstock.runtime.service import Bus
 from services.worker.metrics import WorkerMetrics
 from services.worker.redelivery.job_record import JobRecords
@@ -39,8 +38,7 @@ class DeadLetters(Struct, frozen=True):
         self.metrics.dead.labels(role).inc()
         if address is None:
             return
-        failure = Failure(code=dead.code, message=dead.message, retry=ERRORS[dead.code].retry)
-        await self.job_records.fail(address, failure, events, delivery.sequence)
+        await self.job_records.fail(address, failure_of(dead.code, dead.message), events, delivery.sequence)
         self.metrics.requests.labels(role, dead.code).inc()
         fields = {"request": address.id, "role": role, "error": dead.code}
         _log.error("request dead-lettered", extra={"fields": fields})

@@ -11,12 +11,12 @@ from penstock.contract.reply import Completed, Failed, Failure, ReplyEvent, Star
 from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
 from penstock.runtime.consumer.delivery import Delivery
-from penstock.runtime.jobs.completion import end_from_events, end_job, fail_job, terminal_event_of
+from penstock.runtime.jobs.completion import end_from_events, end_job, end_unless_ended, terminal_event_of
 from penstock.runtime.jobs.store import JobStore
 from penstock.runtime.jobs.transitions import next_record, queued_job, was_sent
 from penstock.runtime.reply_publisher import Superseded, publish_terminal
 from penstock.runtime.service import Bus
-from services.worker.redelivery.prior_attempts import PriorAttempts, fold_events
+from services.worker.redelivery.prior_attempts import PriorAttempts
 
 __all__ = ["JobRecords", "with_record"]
 
@@ -101,18 +101,8 @@ class JobRecords:
 
         A job stays as it is where the dead-lettered message is a second copy of the one that is executed.
         """
-        prior = fold_events(events)
-        record = await self._jobs.read(address)
-        if record is not None and await self._jobs.is_held_elsewhere(record, message_seq):
-            return
-        if prior.ended:
-            if record is not None and not record.ended:
-                await end_from_events(self._bus, self._jobs, record, self._clock.unix_ms())
-            return
-        event = Failed(id=address.id, seq=prior.next_seq, attempt=prior.attempt, error=failure)
-        standing = await fail_job(self._jobs, event, self._clock.unix_ms(), known=record)
-        if standing is not None:
-            await publish_terminal(self._bus.js, address.subject, standing)
+        at_ms = self._clock.unix_ms()
+        await end_unless_ended(self._bus, address, failure, at_ms, work_seq=message_seq, events=events)
 
     def _job(self, work: ChatWork, message_seq: int) -> Job:
         return queued_job(work, self._clock.unix_ms(), message_seq)

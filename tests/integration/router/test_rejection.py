@@ -14,13 +14,13 @@ from penstock.bus.stored_replies import settled
 from penstock.contract import codec
 from penstock.contract.reply import Failed, ReplyEvent, Started
 from penstock.runtime.epochs import DeliveryEpochs
+from penstock.runtime.jobs.completion import failure_of
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from penstock.runtime.reply_publisher import publish_behind
 from penstock.runtime.service import Bus
 from services.router.jobs.recorder import JobRecorder
 from services.router.rejection import Rejecter
 from services.router.routing.outcome import Rejected, Routed
-from services.router.termination import failure_of
 from tests.harness.routed_requests import chat_work, routed
 
 
