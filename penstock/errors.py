@@ -85,7 +85,8 @@ class UnknownReply(NoReply):
         super().__init__(
             f"no reply of request {request_id} of the client {client!r} is stored: replies are stored for "
             f"{_REPLY_MINUTES} minutes under the name of the client that sent the request (client=...), "
-            f"the answer of a job for {_JOB_HOURS} hours (`result`)"
+            f"the answer of a job for {_JOB_HOURS} hours (`result`). A stream outside `async with` is sent "
+            "only when its iteration begins"
         )
 
 

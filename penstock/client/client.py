@@ -167,10 +167,11 @@ class Client:
             async with client.stream("Why is the sky blue?") as stream:
                 async for event in stream: ...
 
-        The last event is `completed` or `failed`. Leaving `async with` before it cancels the request, unless `detach()`
-        was called or `cancel_on_exit` is False. With `rescue="before_output"` no text is ever taken back: an attempt
-        that breaks after text was sent ends the request in `failed`, and `restarted` comes only before the first text,
-        after a worker died. The other arguments, and ValueError, are those of `chat`.
+        `async with` sends the request; without it the iteration does. The last event is `completed` or `failed`.
+        Leaving `async with` before it cancels the request, unless `detach()` was called or `cancel_on_exit` is False.
+        With `rescue="before_output"` no text is ever taken back: an attempt that breaks after text was sent ends the
+        request in `failed`, and `restarted` comes only before the first text, after a worker died. The other arguments,
+        and ValueError, are those of `chat`.
         """
         request = self._request(
             prompt,

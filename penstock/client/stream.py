@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from msgspec import Struct
 from nats.aio.client import Client as Nats
@@ -28,6 +28,8 @@ __all__ = ["Stream", "StreamedRequest", "cancel"]
 _GRACE_S: Final = 10.0
 """Seconds after the deadline in which a terminal event may still arrive."""
 _ABANDONED: Final = "abandoned"
+_SENT: Final[Any] = None
+"""What the generator yields to `Stream.__aenter__` once the request is sent; it reaches no application."""
 
 
 async def cancel(nc: Nats, account: str, request_id: str, reason: str) -> None:
@@ -48,6 +50,8 @@ class StreamedRequest(Struct, eq=False):
     timeout_s: float
     tracer: Tracer
     cancel_on_exit: bool
+    entered: bool = False
+    """Sent by the context manager, not by the iteration."""
     closing: bool = False
     """The application closes the stream itself, through the context manager or `aclose`."""
 
@@ -69,6 +73,8 @@ class StreamedRequest(Struct, eq=False):
                     traceparent=span.traceparent,
                 )
                 followed = self._followed()
+                if self.entered:
+                    yield _SENT
                 async for event in follow(self.nc, feed, followed):
                     if isinstance(event, Accepted):
                         followed.until_s = _on_loop_clock(event.deadline_ms) + _GRACE_S
@@ -94,11 +100,12 @@ class StreamedRequest(Struct, eq=False):
 
 
 class Stream:
-    """The events of one request, sent when the iteration begins. The last event is `completed` or `failed`.
+    """The events of one request. The last event is `completed` or `failed`.
 
-    `async with client.stream(...) as stream` cancels the request on exit if the last event was not read; `detach()` and
-    `cancel_on_exit=False` leave it running, to be resumed by its `id`. Without `async with`, the request is cancelled
-    when the stream object is collected, which may be late, and a ResourceWarning is issued.
+    `async with client.stream(...) as stream` sends the request, and cancels it on exit if the last event was not read;
+    `detach()` and `cancel_on_exit=False` leave it running, to be resumed by its `id`. Without `async with`, the request
+    is sent when the iteration begins. It is then cancelled when the stream object is collected, which may be late, and
+    a ResourceWarning is issued.
     """
 
     def __init__(self, request: StreamedRequest) -> None:
@@ -120,6 +127,11 @@ class Stream:
         return self._events
 
     async def __aenter__(self) -> Self:
+        """Send the request. Raises NotAccepted and RequestTooLarge."""
+        if self._events is None:
+            self._request.entered = True
+            self._events = self._request.events()
+            await anext(self._events)
         return self
 
     async def __aexit__(

@@ -65,6 +65,15 @@ async def test_e2_a_reply_is_resumed_at_each_event_during_and_after_it(
         assert await rest(other, client.name, stream.id, -1) == seen
 
 
+async def test_e2_a_stream_detached_before_its_first_event_is_answered(
+    system: System, client: Client
+) -> None:
+    async with await system.client() as asking, asking.stream("Short [[tokens=10]]", role="chat") as stream:
+        stream.detach()
+    events = await rest(client, asking.name, stream.id, -1)
+    assert isinstance(events[-1], Completed)
+
+
 async def test_e2_another_process_resumes_after_the_last_event(system: System, client: Client) -> None:
     seen: list[int] = []
     stream = client.stream(LONG, role="chat")

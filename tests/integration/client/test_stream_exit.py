@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from penstock.contract.reply import Completed, Delta
+from penstock.errors import RequestTooLarge
 from tests.harness.waiting import until
 from tests.integration.client.events import Events
 
@@ -145,8 +146,52 @@ async def test_d8_a_detached_stream_without_a_context_does_not_warn(gateway, cli
     assert gateway.cancelled == []
 
 
-async def test_d8_a_stream_that_is_not_read_sends_nothing(gateway, client):
-    async with client.stream("x"):
-        pass
+async def test_d8_entering_a_stream_sends_and_leaving_it_cancels(gateway, client):
+    async with client.stream("x") as stream:
+        await until(lambda: len(gateway.requests) == 1)
+        assert gateway.cancelled == []
+    await until(lambda: gateway.cancelled == [stream.id])
+
+
+async def test_d8_a_stream_outside_a_context_is_sent_by_its_iteration(gateway, client):
+    stream = client.stream("x")
     await client._nc.flush()
+    await asyncio.sleep(0.05)
     assert gateway.requests == []
+    await anext(aiter(stream))
+    assert [request.id for request in gateway.requests] == [stream.id]
+    await stream.aclose()
+
+
+async def test_d8_an_entered_stream_is_sent_once_and_read_whole(gateway, client):
+    async def script(request):
+        events = Events(request.id)
+        await gateway.send(
+            request, events.accepted(), *events.begin(), *events.deltas("a"), events.completed()
+        )
+
+    gateway.script = script
+    async with client.stream("x") as stream:
+        await asyncio.sleep(0.1)  # the events arrive before they are read
+        seqs = [event.seq async for event in stream]
+        assert [event async for event in stream] == []
+    assert seqs == [0, 1_000_000, 1_000_001, 1_000_002]
+    assert len(gateway.requests) == 1
+    assert gateway.cancelled == []
+    assert client._subscription._feeds == {}
+
+
+async def test_e2_a_stream_detached_before_its_first_event_is_resumed(gateway, client):
+    async with client.stream("x") as stream:
+        stream.detach()
+    first = await anext(client.resume(stream.id, timeout_s=10))
+    assert (first.id, first.seq) == (stream.id, 0)
+    assert gateway.cancelled == []
+
+
+async def test_k2_entering_a_stream_that_cannot_be_sent_raises(gateway, client):
+    with pytest.raises(RequestTooLarge):
+        async with client.stream("x" * 9_000_000):
+            pytest.fail("the request was accepted")
+    assert gateway.requests == []
+    assert client._subscription._feeds == {}
