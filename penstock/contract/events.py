@@ -59,37 +59,34 @@ class UsageRecorded(Struct, frozen=True, kw_only=True, tag="usage_recorded", tag
     v: int = 1
 
 
-class BreakerChanged(Struct, frozen=True, kw_only=True, tag="breaker_changed", tag_field="type"):
-    """A worker's circuit breaker for one model changed state."""
-
+class _WorkerEvent(Struct, frozen=True, kw_only=True, tag_field="type"):
     worker: str
     provider: str
-    model: str
-    before: BreakerState
-    after: BreakerState
     at_ms: int
     v: int = 1
 
 
-class QuotaPaused(Struct, frozen=True, kw_only=True, tag="quota_paused", tag_field="type"):
+class BreakerChanged(_WorkerEvent, frozen=True, kw_only=True, tag="breaker_changed"):
+    """A worker's circuit breaker for one model changed state."""
+
+    model: str
+    before: BreakerState
+    after: BreakerState
+
+
+class QuotaPaused(_WorkerEvent, frozen=True, kw_only=True, tag="quota_paused"):
     """A provider answered 429: no request goes to this model with this credential before `until_ms`."""
 
-    worker: str
-    provider: str
     model: str
     credential: str
     until_ms: int
     reason: str = ""
     """The provider's error, as a waiting request reports it."""
-    at_ms: int
-    v: int = 1
 
 
-class QuotaWarned(Struct, frozen=True, kw_only=True, tag="quota_warned", tag_field="type"):
+class QuotaWarned(_WorkerEvent, frozen=True, kw_only=True, tag="quota_warned"):
     """A limit is nearly used up. Published once per crossing, also when several workers share the limit."""
 
-    worker: str
-    provider: str
     model: str
     credential: str
     limit: str
@@ -100,79 +97,55 @@ class QuotaWarned(Struct, frozen=True, kw_only=True, tag="quota_warned", tag_fie
     """Forecast time at which the limit is used up, Unix milliseconds; 0: no forecast."""
     advice: str = ""
     """When to raise the limit, as text; empty when too little is known."""
-    at_ms: int
-    v: int = 1
 
 
-class QuotaEased(Struct, frozen=True, kw_only=True, tag="quota_eased", tag_field="type"):
+class QuotaEased(_WorkerEvent, frozen=True, kw_only=True, tag="quota_eased"):
     """The state reported by `quota_warned` is over."""
 
-    worker: str
-    provider: str
     model: str
     credential: str
     limit: str
     used: int
     allowed: int
-    at_ms: int
-    v: int = 1
 
 
-class ModelAvailabilityChanged(
-    Struct, frozen=True, kw_only=True, tag="model_availability_changed", tag_field="type"
-):
+class ModelAvailabilityChanged(_WorkerEvent, frozen=True, kw_only=True, tag="model_availability_changed"):
     """A provider stopped or resumed serving a model that a chain names."""
 
-    worker: str
-    provider: str
     model: str
     served: bool
     roles: tuple[Role, ...]
-    at_ms: int
-    v: int = 1
 
 
-class CredentialRotated(Struct, frozen=True, kw_only=True, tag="credential_rotated", tag_field="type"):
+class CredentialRotated(_WorkerEvent, frozen=True, kw_only=True, tag="credential_rotated"):
     """A worker loaded a new key and uses it for all further calls."""
 
-    worker: str
-    provider: str
     credential: str
     """The name of the credential, never its value."""
-    at_ms: int
-    v: int = 1
 
 
 class CredentialAvailabilityChanged(
-    Struct, frozen=True, kw_only=True, tag="credential_availability_changed", tag_field="type"
+    _WorkerEvent, frozen=True, kw_only=True, tag="credential_availability_changed"
 ):
     """A provider rejected a credential for a model, or accepts it again. An exhausted budget is reported for each model
     of the credential.
     """
 
-    worker: str
-    provider: str
     model: str
     credential: str
     """The name of the credential, never its value."""
     usable: bool
     why: str = ""
     """The message of the provider, and whether the budget is exhausted; empty when the credential is accepted again."""
-    at_ms: int
-    v: int = 1
 
 
-class CredentialAged(Struct, frozen=True, kw_only=True, tag="credential_aged", tag_field="type"):
+class CredentialAged(_WorkerEvent, frozen=True, kw_only=True, tag="credential_aged"):
     """A key is older than its maximum age."""
 
-    worker: str
-    provider: str
     credential: str
     """The name of the credential, never its value."""
     age_days: int
     max_age_days: float
-    at_ms: int
-    v: int = 1
 
 
 Event = (
