@@ -69,9 +69,8 @@ def read_preset(file: Path) -> _Preset:
     return msgspec.convert(yaml.safe_load(file.read_text(encoding="utf-8")), _Preset, strict=True)
 
 
-def _preset_of(provider: Mapping[str, Any]) -> _Preset | None:
-    """The preset that a provider of the raw data names; None if it names none or an unknown one."""
-    name = provider.get("preset")
+def _preset_of(name: object) -> _Preset | None:
+    """The preset of that name; None for an unknown one, and for raw data that is not a name."""
     file = shipped_presets().get(name) if isinstance(name, str) else None
     return None if file is None else read_preset(file)
 
@@ -88,7 +87,7 @@ def merge_presets(data: dict[str, Any], report: Report) -> dict[str, Any]:
 def _filled(provider: object, path: str, report: Report) -> object:
     if not isinstance(provider, dict) or not isinstance(provider.get("preset"), str):
         return provider
-    preset = _preset_of(provider)
+    preset = _preset_of(provider["preset"])
     if preset is None:
         report.add(
             f"{path}.preset",
@@ -122,7 +121,7 @@ def apply_presets(
 
 def preset_takes_of_provider(provider: Provider) -> dict[str, Take]:
     """The `takes` that a provider's preset gives to all its models."""
-    preset = _preset_of({"preset": provider.preset})
+    preset = _preset_of(provider.preset)
     return {} if preset is None else preset.takes
 
 
@@ -149,7 +148,7 @@ def _model_in_force(key: str, model: Model, provider: Provider) -> Model:
 
 
 def _families(provider: Provider) -> Iterable[_Family]:
-    preset = _preset_of({"preset": provider.preset or (_UNNAMED if provider.sdk == _UNNAMED else None)})
+    preset = _preset_of(provider.preset or (_UNNAMED if provider.sdk == _UNNAMED else None))
     if preset is None:
         return
     if preset.families_of is not None:
