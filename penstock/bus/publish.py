@@ -123,11 +123,5 @@ def what_to_check(subject: str, error: Exception) -> str:
 
 def _stream_of(subject: str) -> str:
     """The name of the stream that stores `subject`; `subject` itself when no stream of the contract does."""
-    return next(
-        (
-            stream.name
-            for stream in STREAMS
-            if any(pattern.split(".")[:2] == subject.split(".")[:2] for pattern in stream.subjects)
-        ),
-        subject,
-    )
+    names = {tuple(pattern.split(".")[:2]): stream.name for stream in STREAMS for pattern in stream.subjects}
+    return names.get(tuple(subject.split(".")[:2]), subject)
