@@ -57,7 +57,7 @@ def every_warning_is_new() -> None:
     for logger in logging.root.manager.loggerDict.values():
         for each in getattr(logger, "filters", ()):
             if isinstance(each, RepeatedLogs):
-                each.forget()
+                each._last.clear()
 
 
 @pytest.fixture(scope="session")

@@ -57,11 +57,6 @@ class RepeatedLogs(logging.Filter):
             record.msg = f"{record.msg} ({suppressed:,} more like this were not logged)"
         return suppressed is not None
 
-    def forget(self) -> None:
-        """Reset: the next line of every kind passes."""
-        with self._lock:
-            self._last.clear()
-
     def _suppressed(self, text: str, error: type[BaseException] | None) -> int | None:
         """Number of suppressed lines of this kind before this one; None: suppress this one too."""
         now_s = self._clock()
