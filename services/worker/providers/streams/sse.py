@@ -44,6 +44,7 @@ class SseReader:
         "_at_start",
         "_by_line",
         "_end",
+        "_limit_bytes",
         "_max_event_bytes",
         "_may_have_bom",
         "_name",
@@ -57,6 +58,8 @@ class SseReader:
         self.done = False
         """`[DONE]` was received, or the response is one complete JSON body. Later bytes are ignored."""
         self._max_event_bytes = max_event_bytes
+        self._limit_bytes = max_event_bytes
+        """Limit of the unread bytes: of one event, or of the whole JSON body."""
         self._by_line = stream_format.event_end == "newline"
         self._end = b"\n" if self._by_line else b"\n\n"
         self._rest = bytearray()
@@ -174,7 +177,7 @@ class SseReader:
 
     def _check_unfinished(self) -> None:
         rest = self._rest
-        limit_bytes = self._limit_bytes()
+        limit_bytes = self._limit_bytes
         # A line end at the end may be the first half of the separator, which is not part of the event.
         if len(rest) > limit_bytes and len(rest) - rest.endswith(b"\n") > limit_bytes:
             self._too_large = True
@@ -186,18 +189,15 @@ class SseReader:
 
     def _size_error(self) -> SseTooLarge:
         what = "the answer" if self.is_body else "an event of the stream"
-        return SseTooLarge(
-            f"{what} has more than {self._limit_bytes():,} bytes, which is the limit{self.hint}"
-        )
-
-    def _limit_bytes(self) -> int:
-        return WHOLE_BYTES if self.is_body else self._max_event_bytes
+        return SseTooLarge(f"{what} has more than {self._limit_bytes:,} bytes, which is the limit{self.hint}")
 
     def _normalize_line_ends(self, data: bytes) -> bytes:
         if self._at_start:
             data = self._strip_start(bytes(self._rest) + data)
             self._at_start = not data
             self.is_body = data[:1] in (b"{", b"[")
+            if self.is_body:
+                self._limit_bytes = WHOLE_BYTES
         if self._after_cr and data:
             data = data.removeprefix(b"\n")
             self._after_cr = False

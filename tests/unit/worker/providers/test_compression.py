@@ -19,23 +19,23 @@ MIB = 1024 * 1024
 TEXT = b'data: {"choices":[]}\n\n' * 30
 
 
-def unwrapped(data: bytes) -> bytes:
-    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-    return packer.compress(data) + packer.flush()
+def raw_deflate(data: bytes) -> bytes:
+    compressor = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return compressor.compress(data) + compressor.flush()
 
 
-PACKED = {
+COMPRESSED = {
     "gzip": ("gzip", gzip.compress(TEXT)),
     "deflate": ("deflate", zlib.compress(TEXT)),
-    "deflate without its wrapping": ("deflate", unwrapped(TEXT)),
-    "gzip in several files": ("x-gzip", gzip.compress(TEXT[:50]) + gzip.compress(TEXT[50:])),
-    "gzip with zeros behind it": ("gzip", gzip.compress(TEXT) + bytes(20)),
-    "not packed": ("gzip", TEXT),
-    "not packed either": ("deflate", TEXT),
+    "deflate without a header": ("deflate", raw_deflate(TEXT)),
+    "several gzip files": ("x-gzip", gzip.compress(TEXT[:50]) + gzip.compress(TEXT[50:])),
+    "gzip followed by zeros": ("gzip", gzip.compress(TEXT) + bytes(20)),
+    "not compressed, gzip": ("gzip", TEXT),
+    "not compressed, deflate": ("deflate", TEXT),
     "one byte": ("gzip", b"{"),
-    "nothing": ("gzip", b""),
+    "empty": ("gzip", b""),
 }
-WHOLE = {"one byte": b"{", "nothing": b""}
+SHORT = {"one byte": b"{", "empty": b""}
 
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
@@ -43,47 +43,47 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
     return [data[start:end] for start, end in itertools.pairwise(edges)]
 
 
-def unpack(encoding: str, pieces: list[bytes]) -> bytes:
+def decompress_all(encoding: str, pieces: list[bytes]) -> bytes:
     decompressor = Decompressor(encoding)
     return b"".join([*itertools.chain(*map(decompressor.feed, pieces)), *decompressor.close()])
 
 
-@pytest.mark.parametrize("what", PACKED)
+@pytest.mark.parametrize("what", COMPRESSED)
 @given(places=st.lists(st.integers(0, 1000), max_size=8))
 def test_the_result_does_not_depend_on_the_split_of_the_bytes(what, places):
-    encoding, packed = PACKED[what]
-    assert unpack(encoding, cut(packed, places)) == WHOLE.get(what, TEXT)
+    encoding, compressed = COMPRESSED[what]
+    assert decompress_all(encoding, cut(compressed, places)) == SHORT.get(what, TEXT)
 
 
-@pytest.mark.parametrize("what", ["gzip", "deflate", "deflate without its wrapping"])
+@pytest.mark.parametrize("what", ["gzip", "deflate", "deflate without a header"])
 def test_d6_a_truncated_compressed_body_is_an_error(what):
-    encoding, packed = PACKED[what]
-    for length in (len(packed) // 2, len(packed) - 1):
+    encoding, compressed = COMPRESSED[what]
+    for length in (len(compressed) // 2, len(compressed) - 1):
         with pytest.raises(DecompressionError, match="is truncated"):
-            unpack(encoding, [packed[:length]])
+            decompress_all(encoding, [compressed[:length]])
 
 
 def test_damaged_compressed_data_is_an_error():
-    packed = bytearray(gzip.compress(bytes(range(256)) * 3000))
-    packed[-6] ^= 0xFF
+    compressed = bytearray(gzip.compress(bytes(range(256)) * 3000))
+    compressed[-6] ^= 0xFF
     with pytest.raises(DecompressionError, match="damaged"):
-        unpack("gzip", [bytes(packed)])
+        decompress_all("gzip", [bytes(compressed)])
 
 
 def test_a_decompression_bomb_gives_small_pieces():
-    packer = zlib.compressobj(9, wbits=31)
-    bomb = b"".join(packer.compress(b" " * MIB) for _ in range(64)) + packer.flush()
+    compressor = zlib.compressobj(9, wbits=31)
+    bomb = b"".join(compressor.compress(b" " * MIB) for _ in range(64)) + compressor.flush()
     sizes = [len(piece) for piece in itertools.islice(Decompressor("gzip").feed(bomb), 20)]
     assert len(sizes) == 20
     assert max(sizes) <= 64 * 1024
 
 
 def test_flushed_data_is_decompressed_immediately():
-    packer, decompressor = zlib.compressobj(wbits=31), Decompressor("gzip")
+    compressor, decompressor = zlib.compressobj(wbits=31), Decompressor("gzip")
     for number in range(5):
         event = b"data: %d\n\n" % number
-        packed = packer.compress(event) + packer.flush(zlib.Z_SYNC_FLUSH)
-        assert b"".join(decompressor.feed(packed)) == event
+        compressed = compressor.compress(event) + compressor.flush(zlib.Z_SYNC_FLUSH)
+        assert b"".join(decompressor.feed(compressed)) == event
 
 
 @pytest.mark.parametrize(
