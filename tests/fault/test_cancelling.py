@@ -11,8 +11,9 @@ import pytest
 from penstock.client.client import Client
 from penstock.contract.reply import TERMINAL, Delta, Failed, ReplyEvent
 from tests.harness.catalogues import catalogue
-from tests.harness.replies import RawPublisher, ask, until
+from tests.harness.replies import RawPublisher, ask
 from tests.harness.system import System, shared_system
+from tests.harness.waiting import until
 
 LONG = "Tell me everything [[tokens=2000]]"
 CHAINS = {"chat": ("talker",), "logic": ("narrow",), "coding": ("busy",), "fast": ("unserved",)}

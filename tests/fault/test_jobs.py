@@ -26,9 +26,10 @@ from tests.harness.attempt_audit import audit_attempts
 from tests.harness.catalogues import catalogue
 from tests.harness.cli_command import run_command
 from tests.harness.jobs import completed_event, fail_deliveries_then_restart_router, job_in_state
-from tests.harness.replies import RawPublisher, ask, simulator_answer, until
+from tests.harness.replies import RawPublisher, ask, simulator_answer
 from tests.harness.stored_events import stored_events
 from tests.harness.system import System, shared_system
+from tests.harness.waiting import until
 
 HOUR_S = 3_600
 STATES = ("queued", "running", "completed", "failed")

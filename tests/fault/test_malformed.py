@@ -22,8 +22,9 @@ from penstock.contract.streams import DEAD, REPLIES, REQUESTS, WORK
 from tests.fault.malformed import STRANGE_BLOCKS, STRANGE_SUBJECTS, messages, request, work
 from tests.harness.catalogues import catalogue
 from tests.harness.raw_nats import RawMessage, RawNats
-from tests.harness.replies import ask, until
+from tests.harness.replies import ask
 from tests.harness.system import System, shared_system
+from tests.harness.waiting import until
 
 BATCH = 25
 SLOW_IS_FINE = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture)

@@ -15,8 +15,9 @@ from penstock.contract.reply import TERMINAL, ReplyEvent, Started
 from tests.harness.attempt_audit import audit_attempts
 from tests.harness.catalogues import catalogue
 from tests.harness.partition import Partition
-from tests.harness.replies import ReceivedReply, ask, simulator_answer, until
+from tests.harness.replies import ReceivedReply, ask, simulator_answer
 from tests.harness.system import System, running_system
+from tests.harness.waiting import until
 
 LONG = "Tell me of the river. [[tokens=40]]"
 REQUESTS = 6

@@ -13,13 +13,14 @@ from penstock.contract.jobs import Job
 from penstock.contract.reply import Completed, first_seq
 from penstock.contract.streams import REQUESTS, ROUTER
 from penstock.errors import UnknownJob
-from tests.harness.replies import PATIENCE_S, RawPublisher
+from tests.harness.replies import RawPublisher
 from tests.harness.system import System
+from tests.harness.waiting import WAIT_TIMEOUT_S
 
 __all__ = ["completed_event", "fail_deliveries_then_restart_router", "job_in_state"]
 
 
-async def job_in_state(client: Client, job_id: str, *states: str, timeout_s: float = PATIENCE_S) -> Job:
+async def job_in_state(client: Client, job_id: str, *states: str, timeout_s: float = WAIT_TIMEOUT_S) -> Job:
     """The job, as soon as it is in one of these states."""
     give_up_s = time.monotonic() + timeout_s
     while True:

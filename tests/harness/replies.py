@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -29,12 +28,9 @@ from penstock.contract.reply import (
     Started,
 )
 from tests.harness.system import System
+from tests.harness.waiting import WAIT_TIMEOUT_S, until
 
-__all__ = ["PATIENCE_S", "RawPublisher", "ReceivedReply", "ask", "simulator_answer", "until"]
-
-
-PATIENCE_S = 20.0
-"""Seconds that a test waits for a condition. Waiting ends when the condition holds, so a long limit costs no time."""
+__all__ = ["RawPublisher", "ReceivedReply", "ask", "simulator_answer"]
 
 
 class ReceivedReply(Struct):
@@ -132,16 +128,6 @@ async def simulator_answer(system: System, model: str, prompt: str) -> str:
         return text
 
 
-async def until(
-    condition: Callable[[], Coroutine[Any, Any, bool]], timeout_s: float = PATIENCE_S, every_s: float = 0.02
-) -> None:
-    """Wait until a condition holds; raises AssertionError if it does not in time."""
-    give_up_s = time.monotonic() + timeout_s
-    while not await condition():
-        assert time.monotonic() < give_up_s, f"not within {timeout_s:g} s"
-        await asyncio.sleep(every_s)
-
-
 class RawPublisher:
     """A plain NATS connection: publishes what the client does not, and reads all reply events of an account."""
 
@@ -174,7 +160,7 @@ class RawPublisher:
         return await stored_replies(self.nc, subjects.reply(account, client, request_id))
 
     async def end(
-        self, request_id: str, *, client: str = "publisher", timeout_s: float = PATIENCE_S
+        self, request_id: str, *, client: str = "publisher", timeout_s: float = WAIT_TIMEOUT_S
     ) -> ReplyEvent:
         """The one terminal event of a request."""
 

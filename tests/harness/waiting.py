@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
+__all__ = ["WAIT_TIMEOUT_S", "until"]
 
-async def until(condition: Callable[[], bool | Awaitable[bool]], within_s: float = 20.0) -> float:
-    """Wait until `condition` is true; return the seconds. Raises AssertionError after `within_s`."""
-    loop = asyncio.get_running_loop()
-    began_s = loop.time()
+WAIT_TIMEOUT_S = 20.0
+"""Seconds that a test waits for a condition. Waiting ends when the condition holds, so a long limit costs no time."""
+
+
+async def until(
+    condition: Callable[[], bool | Awaitable[bool]], timeout_s: float = WAIT_TIMEOUT_S, every_s: float = 0.02
+) -> float:
+    """Wait until `condition` is true; return the seconds. Raises AssertionError after `timeout_s`."""
+    began_s = time.monotonic()
     while True:
         answer = condition()
         if answer if isinstance(answer, bool) else await answer:
-            return loop.time() - began_s
-        assert loop.time() - began_s < within_s, f"not within {within_s:g} s"
-        await asyncio.sleep(0.01)
+            return time.monotonic() - began_s
+        assert time.monotonic() - began_s < timeout_s, f"not within {timeout_s:g} s"
+        await asyncio.sleep(every_s)

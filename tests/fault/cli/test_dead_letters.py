@@ -26,8 +26,9 @@ from tests.harness.catalogues import catalogue
 from tests.harness.cli_command import run_command, start_command
 from tests.harness.jobs import fail_deliveries_then_restart_router
 from tests.harness.raw_nats import RawMessage, RawNats
-from tests.harness.replies import RawPublisher, until
+from tests.harness.replies import RawPublisher
 from tests.harness.system import System, shared_system
+from tests.harness.waiting import until
 
 MAX_DELIVER = 5
 WAITING = subjects.work("chat", "interactive", 1, "flow")

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.harness.partition import Partition
-from tests.harness.replies import ask, until
+from tests.harness.replies import ask
 from tests.harness.system import running_system
+from tests.harness.waiting import until
 
 ALIVE_S = 20.0
 """Seconds after its last heartbeat that a worker counts as alive."""

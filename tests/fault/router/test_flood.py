@@ -15,8 +15,9 @@ from penstock.contract import headers, subjects
 from penstock.contract.reply import Failed
 from penstock.contract.streams import DEAD, WORK
 from tests.harness.catalogues import catalogue
-from tests.harness.replies import RawPublisher, ask, until
+from tests.harness.replies import RawPublisher, ask
 from tests.harness.system import running_system
+from tests.harness.waiting import until
 
 FLOOD = 1000
 OTHERS = ("ada", "eve", "ian")

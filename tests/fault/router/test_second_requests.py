@@ -22,8 +22,9 @@ from penstock.runtime.jobs.store import JobStore
 from tests.fault.malformed import request
 from tests.harness.catalogues import catalogue
 from tests.harness.jobs import fail_deliveries_then_restart_router, job_in_state
-from tests.harness.replies import RawPublisher, until
+from tests.harness.replies import RawPublisher
 from tests.harness.system import System, shared_system
+from tests.harness.waiting import until
 
 CHAINS = {"chat": ("talker",), "logic": ("thinker",)}
 """No worker serves `logic`."""

@@ -26,10 +26,11 @@ from penstock.contract.streams import BUCKETS, STREAMS
 from penstock.runtime.heartbeat import read_presence
 from tests.harness.catalogues import catalogue
 from tests.harness.process import Process
-from tests.harness.replies import ReceivedReply, ask, until
+from tests.harness.replies import ReceivedReply, ask
 from tests.harness.scripted_provider import chunk, head, scripted_provider
 from tests.harness.stored_events import stored_events
 from tests.harness.system import System, running_system
+from tests.harness.waiting import until
 
 OLD, NEW, OTHER = "sk-the-old-key-0001", "sk-the-new-key-0002", "sk-another-key-0003"
 

@@ -13,8 +13,9 @@ import yaml
 
 from tests.harness.catalogues import catalogue
 from tests.harness.process import Process
-from tests.harness.replies import ask, until
+from tests.harness.replies import ask
 from tests.harness.system import System, running_system
+from tests.harness.waiting import until
 
 COOLDOWN_S = 3.0
 

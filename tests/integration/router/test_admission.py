@@ -18,8 +18,9 @@ from penstock.contract import codec, headers, subjects
 from penstock.contract.reply import Accepted, Failed, ReplyEvent
 from penstock.contract.streams import PRESENCE, REQUESTS
 from tests.harness.catalogues import catalogue
-from tests.harness.replies import ReceivedReply, ask, until
+from tests.harness.replies import ReceivedReply, ask
 from tests.harness.system import System, running_system
+from tests.harness.waiting import until
 
 SLOW_MS = 500
 

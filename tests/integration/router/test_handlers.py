@@ -21,8 +21,9 @@ from penstock.contract.reply import Accepted, Completed, Failed, Started
 from penstock.contract.streams import DEAD, MAX_REQUEST_BYTES
 from penstock.errors import RequestTooLarge
 from tests.harness.catalogues import catalogue
-from tests.harness.replies import RawPublisher, ask, until
+from tests.harness.replies import RawPublisher, ask
 from tests.harness.system import System, shared_system
+from tests.harness.waiting import until
 
 SERVED = "chat,logic,coding,vision,long_context,fast,creative,safety"
 

@@ -16,9 +16,10 @@ from penstock.contract.events import QuotaEased, QuotaWarned
 from tests.harness.catalogues import catalogue
 from tests.harness.cli_command import run_command
 from tests.harness.process import Process
-from tests.harness.replies import ask, until
+from tests.harness.replies import ask
 from tests.harness.stored_events import stored_events
 from tests.harness.system import System, shared_system
+from tests.harness.waiting import until
 
 CONFIG = catalogue(
     {
