@@ -8,7 +8,7 @@ from penstock.contract.errors import ERRORS
 from penstock.contract.streams import JOBS, REPLIES
 
 if TYPE_CHECKING:
-    from penstock.contract.errors import ErrorCode, Retry
+    from penstock.contract.errors import ErrorCode, RetryAdvice
     from penstock.contract.reply import FailedAttempt, Failure
 
 __all__ = [
@@ -38,7 +38,7 @@ class PenstockError(Exception):
     retry_after_s: float | None = None
 
     @property
-    def retry(self) -> Retry:
+    def retry(self) -> RetryAdvice:
         return ERRORS[self.code].retry
 
     @property
@@ -126,7 +126,7 @@ class RequestFailed(PenstockError):
         self.retry_after_s = failure.retry_after_s
 
     @property
-    def retry(self) -> Retry:
+    def retry(self) -> RetryAdvice:
         return self.failure.retry
 
     @property

@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-__all__ = ["ERRORS", "ErrorCode", "ErrorSpec", "Level", "Retry"]
+__all__ = ["ERRORS", "ErrorCode", "ErrorSpec", "Level", "RetryAdvice"]
 
 ErrorCode = Literal[
     "invalid_request",
@@ -25,7 +25,7 @@ ErrorCode = Literal[
     "cancelled",
     "internal",
 ]
-Retry = Literal["never", "later", "elsewhere"]
+RetryAdvice = Literal["never", "later", "elsewhere"]
 """never: the same request will fail again. later: it may succeed after `retry_after_s`. elsewhere: it may succeed in
 another role or with another model."""
 Level = Literal["info", "warning", "error"]
@@ -35,7 +35,7 @@ class ErrorSpec(Struct, frozen=True):
     """The meaning of one code: HTTP status, retry advice and log level."""
 
     http_status: int
-    retry: Retry
+    retry: RetryAdvice
     level: Level
     meaning: str
 

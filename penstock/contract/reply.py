@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from msgspec import Raw, Struct, field
 
-from penstock.contract.errors import ErrorCode, Retry
+from penstock.contract.errors import ErrorCode, RetryAdvice
 from penstock.contract.names import Complexity, DegradationRule, Lane, Role
 
 __all__ = [
@@ -195,7 +195,7 @@ class Failure(Struct, frozen=True, kw_only=True):
 
     code: ErrorCode
     message: str
-    retry: Retry
+    retry: RetryAdvice
     retry_after_s: float | None = None
     provider_code: str | None = None
     """The provider's own code or type in the last attempt that it answered; None: there is none."""

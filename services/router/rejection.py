@@ -17,7 +17,7 @@ from penstock.contract.jobs import Job
 from penstock.contract.names import Lane
 from penstock.contract.reply import Accepted, Completed, Failed, Failure, ReplyEvent
 from penstock.contract.subjects import ReplyAddress
-from penstock.runtime.consumer.delivery import Retry
+from penstock.runtime.consumer.delivery import Redeliver
 from penstock.runtime.jobs.completion import failure_of
 from penstock.runtime.reply_publisher import publish_behind, publish_terminal
 from penstock.runtime.service import Bus
@@ -73,14 +73,14 @@ class Rejecter:
 
     async def reject(
         self, rejected: Rejected, address: ReplyAddress, trace: Mapping[str, str], *, redelivered: bool
-    ) -> Retry | None:
-        """Publish the rejection and return None, or return Retry for an accepted job that may be enqueued later.
+    ) -> Redeliver | None:
+        """Publish the rejection and return None, or return Redeliver for an accepted job that may be enqueued later.
 
         A router died between the record of such a job and its mailbox. The limit of deliveries bounds the retries.
         """
         lost = redelivered and rejected.job is not None and await self._recorder.is_lost(address)
         if lost and rejected.code in _TEMPORARY:
-            return Retry(_RETRY_S)
+            return Redeliver(_RETRY_S)
         failure = failure_of(rejected.code, rejected.message, rejected.retry_after_s)
         await self._end(
             _Ending(

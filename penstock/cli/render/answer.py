@@ -11,7 +11,7 @@ from penstock.cli.program_name import as_invoked
 from penstock.cli.render.table import shortened
 from penstock.cli.render.terminal_safe import visible
 from penstock.client.reply import Reply, ReplyBuilder
-from penstock.contract.errors import ErrorCode, Retry
+from penstock.contract.errors import ErrorCode, RetryAdvice
 from penstock.contract.reply import (
     Adapted,
     Degraded,
@@ -26,7 +26,7 @@ from penstock.errors import PenstockError, RequestFailed
 
 __all__ = ["AnswerPrinter", "attempt_lines", "failure_text", "money", "retry_advice", "summary"]
 
-_RETRY: dict[Retry, str] = {
+_RETRY: dict[RetryAdvice, str] = {
     "never": "The same request will fail again.",
     "later": "Try again later.",
     "elsewhere": "It may succeed in another role: --role.",
@@ -140,7 +140,7 @@ def attempt_lines(attempts: Sequence[FailedAttempt]) -> list[str]:
     ]
 
 
-def retry_advice(code: ErrorCode, retry: Retry, retry_after_s: float | None) -> str:
+def retry_advice(code: ErrorCode, retry: RetryAdvice, retry_after_s: float | None) -> str:
     """Whether and when to try again."""
     # Rounded up: an earlier request would be rejected again.
     when = "" if retry_after_s is None else f" In {max(math.ceil(retry_after_s), 1)} s at the earliest."

@@ -31,7 +31,7 @@ __all__ = [
     "Provider",
     "QuotaWarning",
     "RateLimitHeaders",
-    "Retry",
+    "RetrySettings",
     "RoleConfig",
     "Routing",
     "StreamFormat",
@@ -181,7 +181,7 @@ class Timeouts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     between_tokens_s: _Positive = 15.0
 
 
-class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RetrySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Retries: pauses start at `base_s`, grow with each attempt and are at most `cap_s` (REQUIREMENTS D2)."""
 
     max_attempts: _PositiveInt = 4
@@ -307,7 +307,7 @@ class RoleConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ceilings: Parameters = field(default_factory=Parameters)
     """Upper bounds; a request with a higher value gets the bound."""
     timeouts: Timeouts = field(default_factory=Timeouts)
-    retry: Retry = field(default_factory=Retry)
+    retry: RetrySettings = field(default_factory=RetrySettings)
     wait_s: _NotNegative = 2.0
     """After a 429 whose `retry-after` is no longer than this, a request waits for the same model once before it goes to
     the next one."""

@@ -24,7 +24,7 @@ from penstock.runtime.config.catalogue import (
     Parameters,
     Provider,
     QuotaWarning,
-    Retry,
+    RetrySettings,
     RoleConfig,
     Timeouts,
 )
@@ -160,7 +160,7 @@ def _check_shared(draft: Draft, report: Report) -> None:
             )
 
 
-def _check_retry(retry: Retry, path: str, report: Report) -> None:
+def _check_retry(retry: RetrySettings, path: str, report: Report) -> None:
     for cap in ("cap_s", "batch_cap_s"):
         if _known(retry, cap, "base_s") and getattr(retry, cap) < retry.base_s:
             report.add(f"{path}.{cap}", f"is below base_s ({retry.base_s:g})", "raise it, or lower base_s")

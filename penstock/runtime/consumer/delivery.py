@@ -18,7 +18,7 @@ __all__ = [
     "DeadLetter",
     "Delivery",
     "NoVerdict",
-    "Retry",
+    "Redeliver",
     "Verdict",
     "delivery_of",
 ]
@@ -61,7 +61,7 @@ class Ack(Struct, frozen=True):
     """The message is done and leaves the stream."""
 
 
-class Retry(Struct, frozen=True):
+class Redeliver(Struct, frozen=True):
     """The message is delivered again after `delay_s`."""
 
     delay_s: float = 0.0
@@ -80,7 +80,7 @@ class NoVerdict(Struct, frozen=True):
     """No verdict is sent: another process holds the same message and will send one."""
 
 
-Verdict = Ack | Retry | DeadLetter | NoVerdict
+Verdict = Ack | Redeliver | DeadLetter | NoVerdict
 ACK: Final = Ack()
 NO_VERDICT: Final = NoVerdict()
 

@@ -21,7 +21,7 @@ from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract.headers import TRACEPARENT
 from penstock.contract.streams import Consumer
 from penstock.runtime.aio import CriticalLoop, cancel_and_wait
-from penstock.runtime.consumer.delivery import Ack, DeadLetter, Delivery, NoVerdict, Retry, Verdict
+from penstock.runtime.consumer.delivery import Ack, DeadLetter, Delivery, NoVerdict, Redeliver, Verdict
 from penstock.runtime.consumer.puller import Puller, withdraw
 from penstock.runtime.consumer.scheduler import PullScheduler
 from penstock.runtime.telemetry.logs import set_trace
@@ -99,7 +99,7 @@ class Mailbox:
     All slots may be in use when the last standing requests are answered: then up to one more message for each
     consumer but one runs, and nothing is requested until fewer messages run than there are slots.
 
-    `handle` returns the verdict; an exception counts as a Retry with a growing delay. `dead_letter` stores a dead
+    `handle` returns the verdict; an exception counts as a Redeliver with a growing delay. `dead_letter` stores a dead
     letter: it is called for a DeadLetter verdict, and for a message delivered more than `max_deliver` times. `repair`
     provisions the consumer again; it is called when the consumer seems to be missing.
     """
@@ -265,11 +265,11 @@ class Mailbox:
             held.delivery.ack_overdue = True
             return
         if self._stopping:
-            self._settle_soon(delivery, Retry())
+            self._settle_soon(delivery, Redeliver())
             return
         if len(self._in_flight) >= 2 * self.policy.slots + len(self._pullers):
             # A former pull request was answered in addition to the new one.
-            self._settle_soon(delivery, Retry(_REFUSED_WAIT_S))
+            self._settle_soon(delivery, Redeliver(_REFUSED_WAIT_S))
             return
         delivery.ack_deadline_s = asyncio.get_running_loop().time() + self.policy.ack_wait_s
         held = _InFlight(delivery)
@@ -293,10 +293,10 @@ class Mailbox:
         except asyncio.CancelledError:
             if not self._stopping:
                 raise
-            return Retry()
+            return Redeliver()
         except Exception:
             _log.exception("%s: a handler failed on delivery %d", self.name, delivery.number)
-            return Retry(min(2.0 ** (delivery.number - 1), _LONGEST_RETRY_S))
+            return Redeliver(min(2.0 ** (delivery.number - 1), _LONGEST_RETRY_S))
 
     def _settle_soon(self, delivery: Delivery, verdict: Verdict) -> None:
         task = asyncio.create_task(self._settle(delivery, verdict))
@@ -311,7 +311,7 @@ class Mailbox:
                     await self._nc.publish(delivery.ack_subject, _ACK)
                 case NoVerdict():
                     pass
-                case Retry(delay_s, to_other_process):
+                case Redeliver(delay_s, to_other_process):
                     if to_other_process:
                         await self._withdraw_requests()
                     await self._nc.publish(delivery.ack_subject, _nak(delay_s))

@@ -8,7 +8,7 @@ from typing import Final
 from penstock.bus.clock import loop_now_s
 from penstock.contract.names import Rescue
 from penstock.contract.reply import FailedAttempt
-from penstock.runtime.config.catalogue import Catalogue, Retry
+from penstock.runtime.config.catalogue import Catalogue, RetrySettings
 from services.worker.execution.state import AttemptHistory, Execution, GaveUp, SameModelRetry
 from services.worker.models.availability import Availability
 from services.worker.models.backoff import (
@@ -203,7 +203,7 @@ def _repeat(history: AttemptHistory, model: str, reason: str, most: int) -> bool
     return True
 
 
-def _worth_waiting(failure: ProviderFailure, retry: Retry, left_s: float) -> float | None:
+def _worth_waiting(failure: ProviderFailure, retry: RetrySettings, left_s: float) -> float | None:
     """The pause that the provider asks for, at most `cap_s`; None where it would last until the deadline."""
     asked_s = failure.retry_after_s
     return None if asked_s is None or min(asked_s, retry.cap_s) >= left_s else min(asked_s, retry.cap_s)

@@ -17,7 +17,7 @@ from penstock.contract.jobs import JobResult
 from penstock.contract.reply import NO_RESPONSE, Completed, Failed, Failure, Timings, Usage
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue, RoleConfig
-from penstock.runtime.consumer.delivery import ACK, NO_VERDICT, Delivery, Retry, Verdict
+from penstock.runtime.consumer.delivery import ACK, NO_VERDICT, Delivery, Redeliver, Verdict
 from penstock.runtime.reply_publisher import Position, ReplyPublisher, Superseded
 from penstock.runtime.service import Bus
 from penstock.runtime.tokens import ASSUMED_OUTPUT_TOKENS
@@ -186,7 +186,7 @@ class Runner(Struct, frozen=True):
             _log.info("request %s returns to the queue: another worker can serve it now", work.id)
             await self.finisher.recorder.wait_stored(work)
             self.handover.record_hand_back(work.role, loop_now_s(), pauses=back.pauses)
-            return Retry(to_other_process=True)
+            return Redeliver(to_other_process=True)
         finally:
             self.finisher.release(execution, loop_now_s() - began_s, outcome)
             execution.span.end(error=outcome)

@@ -9,7 +9,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from penstock.contract.names import Lane
-from penstock.runtime.config.catalogue import Retry
+from penstock.runtime.config.catalogue import RetrySettings
 
 __all__ = ["allowed_attempts", "delay_s", "for_lane", "restart_delay_s", "unreachable_delay_s"]
 
@@ -29,7 +29,7 @@ _MAX_EXHAUSTED: Final = 0.005
 """Share of requests that may exhaust their attempts at a provider that fails at random."""
 
 
-def for_lane(retry: Retry, lane: Lane) -> Retry:
+def for_lane(retry: RetrySettings, lane: Lane) -> RetrySettings:
     """Retry settings of a lane: the batch lane has hours, so it makes more attempts with delays up to minutes."""
     if lane == "interactive":
         return retry
@@ -40,7 +40,9 @@ def for_lane(retry: Retry, lane: Lane) -> Retry:
     )
 
 
-def delay_s(attempt: int, retry: Retry, random: Callable[[], float], retry_after_s: float | None) -> float:
+def delay_s(
+    attempt: int, retry: RetrySettings, random: Callable[[], float], retry_after_s: float | None
+) -> float:
     """Seconds to wait after attempt number `attempt` (from 1) failed.
 
     `base_s` doubles with each attempt up to `cap_s`; `random` (in [0, 1)) selects between half of that and all of it,
@@ -52,7 +54,9 @@ def delay_s(attempt: int, retry: Retry, random: Callable[[], float], retry_after
     return jittered_s if retry_after_s is None else max(jittered_s, retry_after_s)
 
 
-def restart_delay_s(attempts_left: int, left_s: float, retry: Retry, random: Callable[[], float]) -> float:
+def restart_delay_s(
+    attempts_left: int, left_s: float, retry: RetrySettings, random: Callable[[], float]
+) -> float:
     """Seconds to wait for a provider that may be restarting, with `attempts_left` (1 or more) in `left_s`.
 
     With n attempts left the delay is 1/(2^n - 1) of the time available for delays, which is half of `left_s` and at
@@ -64,7 +68,9 @@ def restart_delay_s(attempts_left: int, left_s: float, retry: Retry, random: Cal
     return min(retry.cap_s, all_s * share) * (0.75 + 0.25 * random())
 
 
-def unreachable_delay_s(unreached: int, left_s: float, retry: Retry, random: Callable[[], float]) -> float:
+def unreachable_delay_s(
+    unreached: int, left_s: float, retry: RetrySettings, random: Callable[[], float]
+) -> float:
     """Seconds to wait after connection attempt number `unreached` (from 1) to a provider failed.
 
     Delays double up to `cap_s` and take at most a quarter of the remaining time: a failed connection costs nothing, and

@@ -9,7 +9,7 @@ import pytest
 
 from penstock.contract import codec, headers, subjects
 from penstock.contract.streams import DEAD
-from penstock.runtime.consumer.delivery import ACK, DeadLetter, Delivery, Retry, Verdict
+from penstock.runtime.consumer.delivery import ACK, DeadLetter, Delivery, Redeliver, Verdict
 from penstock.runtime.dead_letters import store_dead_letter
 from tests.harness.waiting import until
 from tests.integration.runtime.consumer.mailbox_bench import MailboxBench
@@ -119,7 +119,7 @@ async def test_a_retry_is_redelivered_after_its_delay(bench):
 
     async def handle(delivery: Delivery) -> Verdict:
         times_s.append(asyncio.get_running_loop().time())
-        return Retry(0.4) if delivery.number == 1 else ACK
+        return Redeliver(0.4) if delivery.number == 1 else ACK
 
     box = await bench.box(handle)
     await bench.fill(1)
@@ -135,7 +135,7 @@ async def test_a_retry_in_another_process_does_not_return_here(bench):
         nonlocal closed_s
         if not reopened:
             closed_s = 60.0
-        return ACK if reopened else Retry(to_other_process=True)
+        return ACK if reopened else Redeliver(to_other_process=True)
 
     first = await bench.box(give_back, gate=lambda: closed_s, slots=8)
     await asyncio.sleep(0.2)  # its pull requests are open

@@ -10,7 +10,7 @@ import pytest
 from nats.aio.msg import Msg
 
 from penstock.bus.connection import connect
-from penstock.runtime.consumer.delivery import ACK, Delivery, Retry, Verdict
+from penstock.runtime.consumer.delivery import ACK, Delivery, Redeliver, Verdict
 from penstock.runtime.consumer.scheduler import EVERY, STANDING_S
 from tests.harness.waiting import until
 from tests.integration.runtime.consumer.mailbox_bench import Box, MailboxBench
@@ -158,7 +158,7 @@ async def test_a_deleted_consumer_is_restored_while_other_ranks_continue(bench):
 
 async def test_a_returned_message_is_redelivered_in_its_rank(bench):
     async def handle(delivery: Delivery) -> Verdict:
-        return Retry(0.2) if delivery.number == 1 else ACK
+        return Redeliver(0.2) if delivery.number == 1 else ACK
 
     box = await bench.box(handle)
     bodies = await bench.fill(12)

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from penstock.runtime.consumer.delivery import ACK, Delivery, Retry, Verdict
+from penstock.runtime.consumer.delivery import ACK, Delivery, Redeliver, Verdict
 from tests.harness.waiting import until
 from tests.integration.runtime.consumer.mailbox_bench import MailboxBench
 
@@ -105,7 +105,7 @@ async def test_the_verdict_of_a_cancelled_handler_is_sent(bench):
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             return ACK
-        return Retry()
+        return Redeliver()
 
     box = await bench.box(gives_a_verdict)
     await bench.fill(1)

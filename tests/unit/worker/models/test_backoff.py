@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.runtime.config.catalogue import Retry
+from penstock.runtime.config.catalogue import RetrySettings
 from services.worker.models.backoff import allowed_attempts, delay_s, for_lane, restart_delay_s
 
-RETRY = Retry()
+RETRY = RetrySettings()
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_d2_an_interactive_request_has_four_attempts() -> None:
 
 
 def test_d2_the_batch_lane_never_has_fewer_attempts_than_the_other() -> None:
-    retry = for_lane(Retry(max_attempts=9, batch_max_attempts=1, cap_s=20, batch_cap_s=10), "batch")
+    retry = for_lane(RetrySettings(max_attempts=9, batch_max_attempts=1, cap_s=20, batch_cap_s=10), "batch")
     assert (retry.max_attempts, retry.cap_s) == (9, 20)
 
 
