@@ -14,7 +14,7 @@ from penstock.contract import headers, subjects
 from penstock.contract.headers import DeadAttempt, DeadHistory
 from penstock.contract.reply import Delta, ReplyEvent, Restarted, Started, answer_bytes
 from penstock.contract.streams import MAX_PAYLOAD_BYTES
-from penstock.runtime.consumer.delivery import DeadLetter, Delivery
+from penstock.runtime.consumer.delivery import Delivery, Unprocessable
 
 __all__ = ["history_of", "store_dead_letter"]
 
@@ -28,7 +28,11 @@ _NAME_CHARACTERS: Final = 64
 
 
 async def store_dead_letter(
-    js: JetStreamContext, role: str, delivery: Delivery, dead: DeadLetter, history: DeadHistory | None = None
+    js: JetStreamContext,
+    role: str,
+    delivery: Delivery,
+    dead: Unprocessable,
+    history: DeadHistory | None = None,
 ) -> None:
     """Store `delivery` among the dead letters of `role`; a repetition is not stored. Raises what `store` raises.
 
@@ -75,7 +79,7 @@ def _bytes_out(events: Sequence[ReplyEvent], attempt: int) -> int:
     return sum(answer_bytes(delta.text, delta.choices) for delta in deltas)
 
 
-def _described(delivery: Delivery, dead: DeadLetter) -> dict[str, str]:
+def _described(delivery: Delivery, dead: Unprocessable) -> dict[str, str]:
     described = {name: _one_line(value) for name in _KEPT if (value := delivery.headers.get(name))}
     return described | {
         headers.DEAD_REASON: dead.code,

@@ -15,7 +15,7 @@ from penstock.contract import headers, subjects
 from penstock.contract.errors import ERRORS, ErrorCode
 from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
-from penstock.runtime.consumer.delivery import ACK, DeadLetter, Delivery, Verdict
+from penstock.runtime.consumer.delivery import ACK, Delivery, Unprocessable, Verdict
 from penstock.runtime.dead_letters import store_dead_letter
 from penstock.runtime.jobs.completion import failure_of
 from penstock.runtime.service import Bus
@@ -116,7 +116,7 @@ class RequestHandler:
             case Enqueued(work):
                 self._metrics.routed.labels(work.role, work.complexity, work.lane).inc()
             case Rejected(reply_to=None):
-                return DeadLetter(outcome.code, outcome.message)
+                return Unprocessable(outcome.code, outcome.message)
             case Rejected(reply_to=ReplyAddress() as address):
                 retry = await self._rejecter.reject(outcome, address, trace, redelivered=redelivered)
                 if retry is not None:
@@ -125,7 +125,7 @@ class RequestHandler:
                 _log_rejection(outcome.code, outcome.message, address)
         return ACK
 
-    async def dead_letter(self, delivery: Delivery, dead: DeadLetter) -> None:
+    async def dead_letter(self, delivery: Delivery, dead: Unprocessable) -> None:
         """Store the dead letter, then end the request if the message has a reply address."""
         self._metrics.refused.labels(dead.code).inc()
         inbound = _inbound(delivery)

@@ -7,7 +7,7 @@ from msgspec import Struct
 from penstock.bus.clock import loop_now_s
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue
-from penstock.runtime.consumer.delivery import ACK, DeadLetter, Delivery, Verdict
+from penstock.runtime.consumer.delivery import ACK, Delivery, Unprocessable, Verdict
 from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.execution.run import Runner, record_lost_attempts
 from services.worker.intake.order import InvalidWork, read_order
@@ -33,7 +33,7 @@ class WorkHandler(Struct, frozen=True):
         try:
             order = read_order(delivery.subject, delivery.data, self.catalogue)
         except InvalidWork as error:
-            return DeadLetter("invalid_request", f"the message is not valid work: {error}")
+            return Unprocessable("invalid_request", f"the message is not valid work: {error}")
         prior = await self._read_prior_attempts(order.work, delivery)
         record_lost_attempts(self.recorder, self.catalogue, order.work, prior)
         if prior.ended:
@@ -41,7 +41,7 @@ class WorkHandler(Struct, frozen=True):
             return ACK
         return await self.runner.run(order, prior, delivery, began_s)
 
-    async def dead_letter(self, delivery: Delivery, dead: DeadLetter) -> None:
+    async def dead_letter(self, delivery: Delivery, dead: Unprocessable) -> None:
         """No worker receives the message after this, so attempts of lost workers are recorded first."""
         try:
             work = read_order(delivery.subject, delivery.data, self.catalogue).work

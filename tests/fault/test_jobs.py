@@ -16,7 +16,7 @@ from penstock.contract.jobs import JobResult
 from penstock.contract.reply import TERMINAL, Completed, Failed, Started, first_seq
 from penstock.contract.streams import DEAD, JOBS, REPLIES, REQUESTS, WORK
 from penstock.errors import RequestFailed, UnknownJob
-from penstock.runtime.consumer.delivery import DeadLetter, Delivery
+from penstock.runtime.consumer.delivery import Delivery, Unprocessable
 from penstock.runtime.dead_letters import store_dead_letter
 from penstock.runtime.jobs.completion import end_job
 from penstock.runtime.jobs.store import JobStore
@@ -217,7 +217,7 @@ async def test_e4_d7_a_redriven_letter_that_is_rejected_ends_as_a_failed_job(
         stored_ns=1_700_000_000_000_000_000,
     )
     await store_dead_letter(
-        publisher.js, "router", delivery, DeadLetter("undeliverable", "delivered 5 times")
+        publisher.js, "router", delivery, Unprocessable("undeliverable", "delivered 5 times")
     )
     letter = (await publisher.js.stream_info(DEAD.name)).state.last_seq
     ran = await run_command(system, "dead", "redrive", str(letter), "--json")

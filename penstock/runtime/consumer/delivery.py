@@ -15,10 +15,10 @@ __all__ = [
     "ACK",
     "NO_VERDICT",
     "Ack",
-    "DeadLetter",
     "Delivery",
     "NoVerdict",
     "Redeliver",
+    "Unprocessable",
     "Verdict",
     "delivery_of",
 ]
@@ -69,7 +69,7 @@ class Redeliver(Struct, frozen=True):
     """Withdraw this mailbox's pull requests first, so that another process receives the message."""
 
 
-class DeadLetter(Struct, frozen=True):
+class Unprocessable(Struct, frozen=True):
     """The message can never be processed and is stored as a dead letter."""
 
     code: ErrorCode
@@ -80,7 +80,7 @@ class NoVerdict(Struct, frozen=True):
     """No verdict is sent: another process holds the same message and will send one."""
 
 
-Verdict = Ack | Redeliver | DeadLetter | NoVerdict
+Verdict = Ack | Redeliver | Unprocessable | NoVerdict
 ACK: Final = Ack()
 NO_VERDICT: Final = NoVerdict()
 

@@ -21,7 +21,7 @@ from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract.headers import TRACEPARENT
 from penstock.contract.streams import Consumer
 from penstock.runtime.aio import CriticalLoop, cancel_and_wait
-from penstock.runtime.consumer.delivery import Ack, DeadLetter, Delivery, NoVerdict, Redeliver, Verdict
+from penstock.runtime.consumer.delivery import Ack, Delivery, NoVerdict, Redeliver, Unprocessable, Verdict
 from penstock.runtime.consumer.puller import Puller, withdraw
 from penstock.runtime.consumer.scheduler import PullScheduler
 from penstock.runtime.telemetry.logs import set_trace
@@ -96,12 +96,12 @@ class _BackgroundRepair:
 class Mailbox:
     """Pulls from `consumers`, preferring the first, and runs `handle` on each message.
 
-    All slots may be in use when the last standing requests are answered: then up to one more message for each
+    All slots may be in use when the last long polls are answered: then up to one more message for each
     consumer but one runs, and nothing is requested until fewer messages run than there are slots.
 
-    `handle` returns the verdict; an exception counts as a Redeliver with a growing delay. `dead_letter` stores a dead
-    letter: it is called for a DeadLetter verdict, and for a message delivered more than `max_deliver` times. `repair`
-    provisions the consumer again; it is called when the consumer seems to be missing.
+    `handle` returns the verdict; an exception counts as Redeliver with a growing delay. `dead_letter` stores a dead
+    letter: it is called for the verdict Unprocessable, and for a message delivered more than `max_deliver` times.
+    `repair` provisions the consumer again; it is called when the consumer seems to be missing.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Mailbox:
         policy: MailboxPolicy,
         *,
         handle: Handler,
-        dead_letter: Callable[[Delivery, DeadLetter], Awaitable[None]],
+        dead_letter: Callable[[Delivery, Unprocessable], Awaitable[None]],
         repair: Callable[[], Awaitable[None]],
     ) -> None:
         self.name = consumers[0].durable
@@ -218,11 +218,11 @@ class Mailbox:
 
     async def _ask(self, slots: int) -> None:
         sources = [puller.source for puller in self._pullers]
-        asks = self._scheduler.asks(sources, slots, len(self._in_flight))
+        requests = self._scheduler.requests(sources, slots, len(self._in_flight))
         self._wanting = self._scheduler.short
-        for ask in asks:
+        for request in requests:
             if not self._stopping:
-                await self._pullers[ask.rank].ask(ask)
+                await self._pullers[request.rank].request(request)
 
     async def _recover(self) -> None:
         """After a refused request wait briefly; after a second one of the same consumer start the repair."""
@@ -265,11 +265,11 @@ class Mailbox:
             held.delivery.ack_overdue = True
             return
         if self._stopping:
-            self._settle_soon(delivery, Redeliver())
+            self._send_verdict_soon(delivery, Redeliver())
             return
         if len(self._in_flight) >= 2 * self.policy.slots + len(self._pullers):
             # A former pull request was answered in addition to the new one.
-            self._settle_soon(delivery, Redeliver(_REFUSED_WAIT_S))
+            self._send_verdict_soon(delivery, Redeliver(_REFUSED_WAIT_S))
             return
         delivery.ack_deadline_s = asyncio.get_running_loop().time() + self.policy.ack_wait_s
         held = _InFlight(delivery)
@@ -279,7 +279,7 @@ class Mailbox:
     async def _run(self, delivery: Delivery) -> None:
         set_trace(delivery.headers.get(TRACEPARENT))
         try:
-            await self._settle(delivery, await self._verdict(delivery))
+            await self._send_verdict(delivery, await self._verdict(delivery))
         finally:
             del self._in_flight[delivery.identity]
             if self._wanting:
@@ -288,7 +288,7 @@ class Mailbox:
     async def _verdict(self, delivery: Delivery) -> Verdict:
         try:
             if delivery.number > self.policy.max_deliver:
-                return DeadLetter("undeliverable", f"delivered {delivery.number - 1} times without a verdict")
+                return Unprocessable("undeliverable", f"delivered {delivery.number - 1} times without a verdict")
             return await self._handle(delivery)
         except asyncio.CancelledError:
             if not self._stopping:
@@ -298,12 +298,12 @@ class Mailbox:
             _log.exception("%s: a handler failed on delivery %d", self.name, delivery.number)
             return Redeliver(min(2.0 ** (delivery.number - 1), _LONGEST_RETRY_S))
 
-    def _settle_soon(self, delivery: Delivery, verdict: Verdict) -> None:
-        task = asyncio.create_task(self._settle(delivery, verdict))
+    def _send_verdict_soon(self, delivery: Delivery, verdict: Verdict) -> None:
+        task = asyncio.create_task(self._send_verdict(delivery, verdict))
         self._verdicts.add(task)
         task.add_done_callback(self._verdicts.discard)
 
-    async def _settle(self, delivery: Delivery, verdict: Verdict) -> None:
+    async def _send_verdict(self, delivery: Delivery, verdict: Verdict) -> None:
         """Send the verdict. If that fails the message is redelivered, and its processing is idempotent."""
         try:
             match verdict:
@@ -315,7 +315,7 @@ class Mailbox:
                     if to_other_process:
                         await self._withdraw_requests()
                     await self._nc.publish(delivery.ack_subject, _nak(delay_s))
-                case DeadLetter():
+                case Unprocessable():
                     await self._dead_letter(delivery, verdict)
                     await self._nc.publish(delivery.ack_subject, _TERM)
         except Exception:

@@ -29,7 +29,7 @@ from penstock.contract.streams import WORK
 from penstock.contract.subjects import ReplyAddress, work_address
 from penstock.runtime.aio import CriticalLoop
 from penstock.runtime.cancellation import Cancellations
-from penstock.runtime.consumer.delivery import DeadLetter, Delivery
+from penstock.runtime.consumer.delivery import Delivery, Unprocessable
 from penstock.runtime.dead_letters import store_dead_letter
 from penstock.runtime.jobs.completion import end_unless_ended, failure_of
 from penstock.runtime.service import Bus
@@ -273,7 +273,7 @@ class Sweeper:
         )
         why = _UNREADABLE if self._role_of(queued.subject) is not None else _NO_MAILBOX
         _log.warning("message %d on %s is dead-lettered: %s", queued.sequence, queued.subject, why)
-        await store_dead_letter(self._bus.js, "router", delivery, DeadLetter("undeliverable", why))
+        await store_dead_letter(self._bus.js, "router", delivery, Unprocessable("undeliverable", why))
         self._metrics.dead.labels("router").inc()
 
     def _failure(self, role: str, code: ErrorCode) -> Failure:

@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import Struct
 
 from penstock.contract import headers, subjects
-from penstock.runtime.consumer.delivery import DeadLetter, Delivery
+from penstock.runtime.consumer.delivery import Unprocessable, Delivery
 from penstock.runtime.dead_letters import history_of, store_dead_letter
 from penstock.runtime.jobs.completion import failure_of
 from penstock.runtime.service import Bus
@@ -28,7 +28,7 @@ class DeadLetters(Struct, frozen=True):
     job_records: JobRecords
     metrics: WorkerMetrics
 
-    async def store(self, delivery: Delivery, dead: DeadLetter) -> None:
+    async def store(self, delivery: Delivery, dead: Unprocessable) -> None:
         """Store the dead letter, then end the request, if the message names a reply subject."""
         work = subjects.work_address(delivery.subject)
         role = _NO_ROLE if work is None else work.role

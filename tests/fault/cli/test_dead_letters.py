@@ -19,7 +19,7 @@ from penstock.contract import headers, subjects
 from penstock.contract.codec import encode
 from penstock.contract.reply import Completed, Started, first_seq
 from penstock.contract.streams import DEAD, REQUESTS, WORK, mailbox
-from penstock.runtime.consumer.delivery import DeadLetter, Delivery
+from penstock.runtime.consumer.delivery import Delivery, Unprocessable
 from penstock.runtime.dead_letters import store_dead_letter
 from tests.fault.malformed import request, work
 from tests.harness.catalogues import catalogue
@@ -61,7 +61,7 @@ async def store_letter(
         stored_ns=1_700_000_000_000_000_000,
     )
     await store_dead_letter(
-        publisher.js, role, delivery, DeadLetter("undeliverable", "delivered 5 times without an end")
+        publisher.js, role, delivery, Unprocessable("undeliverable", "delivered 5 times without an end")
     )
     return (await publisher.js.stream_info(DEAD.name)).state.last_seq
 

@@ -11,11 +11,11 @@ from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy
 from penstock.bus.connection import Reconnects, connect
 from penstock.bus.publish import store
 from penstock.contract.streams import Consumer
-from penstock.runtime.consumer.delivery import ACK, DeadLetter, Delivery, Verdict
+from penstock.runtime.consumer.delivery import ACK, Delivery, Unprocessable, Verdict
 from penstock.runtime.consumer.mailbox import Mailbox, MailboxPolicy
 
 Handle = Callable[[Delivery], Awaitable[Verdict]]
-StoreDeadLetter = Callable[[Delivery, DeadLetter], Awaitable[None]]
+StoreDeadLetter = Callable[[Delivery, Unprocessable], Awaitable[None]]
 
 
 class Box:
@@ -31,7 +31,7 @@ class Box:
         self.done: list[bytes] = []
         """Bodies of the messages whose handler ended with Ack."""
         self.most_running = 0
-        self.dead_lettered: list[tuple[Delivery, DeadLetter]] = []
+        self.dead_lettered: list[tuple[Delivery, Unprocessable]] = []
         self.repairs = 0
 
 
@@ -109,7 +109,7 @@ class MailboxBench:
                 box.done.append(delivery.data)
             return verdict
 
-        async def note(delivery: Delivery, dead: DeadLetter) -> None:
+        async def note(delivery: Delivery, dead: Unprocessable) -> None:
             box.dead_lettered.append((delivery, dead))
 
         async def repair() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from penstock.contract import codec, headers, subjects
 from penstock.contract.streams import DEAD
-from penstock.runtime.consumer.delivery import ACK, DeadLetter, Delivery, Redeliver, Verdict
+from penstock.runtime.consumer.delivery import ACK, Delivery, Redeliver, Unprocessable, Verdict
 from penstock.runtime.dead_letters import store_dead_letter
 from tests.harness.waiting import until
 from tests.integration.runtime.consumer.mailbox_bench import MailboxBench
@@ -158,7 +158,7 @@ async def test_a_retry_in_another_process_does_not_return_here(bench):
 
 async def test_a_dead_letter_is_stored_once_and_not_redelivered(bench):
     async def handle(delivery: Delivery) -> Verdict:
-        return DeadLetter("invalid_request", "not a request")
+        return Unprocessable("invalid_request", "not a request")
 
     box = await bench.box(handle)
     await bench.fill(1)
@@ -187,9 +187,9 @@ async def test_a_failed_dead_letter_is_retried_with_the_next_delivery(short_ack_
     calls = []
 
     async def handle(delivery: Delivery) -> Verdict:
-        return DeadLetter("internal", "no use")
+        return Unprocessable("internal", "no use")
 
-    async def fails_once(delivery: Delivery, dead: DeadLetter) -> None:
+    async def fails_once(delivery: Delivery, dead: Unprocessable) -> None:
         calls.append(delivery.number)
         if len(calls) == 1:
             raise TimeoutError
@@ -234,7 +234,7 @@ async def test_d7_poison_bytes_are_dead_lettered_and_block_nothing(provisioned, 
             codec.WORK.decode(delivery.data)
         return ACK
 
-    async def store_twice(delivery: Delivery, dead: DeadLetter) -> None:
+    async def store_twice(delivery: Delivery, dead: Unprocessable) -> None:
         await store_dead_letter(js, "chat", delivery, dead)
         await store_dead_letter(js, "chat", delivery, dead)
 
@@ -263,7 +263,7 @@ async def test_a_dead_letter_keeps_a_body_at_the_limit_of_a_message(provisioned,
         subject="x.y", data=body, headers={}, ack_subject="", sequence=7, number=3, stored_ns=0
     )
     await store_dead_letter(
-        js, "chat", delivery, DeadLetter("internal", "a reason\nwith a line end, and a € sign " * 50)
+        js, "chat", delivery, Unprocessable("internal", "a reason\nwith a line end, and a € sign " * 50)
     )
     letter = await js.get_last_msg(DEAD.name, subjects.dead("chat"))
     assert letter.headers[headers.DEAD_TRUNCATED] == str(len(body))
