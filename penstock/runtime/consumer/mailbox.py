@@ -288,7 +288,9 @@ class Mailbox:
     async def _verdict(self, delivery: Delivery) -> Verdict:
         try:
             if delivery.number > self.policy.max_deliver:
-                return Unprocessable("undeliverable", f"delivered {delivery.number - 1} times without a verdict")
+                return Unprocessable(
+                    "undeliverable", f"delivered {delivery.number - 1} times without a verdict"
+                )
             return await self._handle(delivery)
         except asyncio.CancelledError:
             if not self._stopping:

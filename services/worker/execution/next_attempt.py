@@ -55,23 +55,23 @@ class NextAttempt:
 
     def after_failure(self, execution: Execution, model: str, failure: ProviderFailure) -> None:
         """Note what the failure rules out. Raises GaveUp when no attempt is left for the request."""
-        verdict, history = failure.verdict, execution.history
+        handling, history = failure.handling, execution.history
         history.last_failure, history.same_model = failure, None
         self._note(history, model, failure)
         self._note_connection(history, model, failure)
         why = why_no_other_attempt(execution.work.rescue, begun=True, text_sent=history.output_sent)
         if why is not None:
-            raise GaveUp(verdict.code, f"{model}: {failure}; {why}", failure.retry_after_s)
-        if verdict.scope == "credential" and self._has_other_key(history, model):
+            raise GaveUp(handling.code, f"{model}: {failure}; {why}", failure.retry_after_s)
+        if handling.scope == "credential" and self._has_other_key(history, model):
             return  # with another credential, or with the new key of this one
         if history.failures:
             self._retries[model].record(succeeded=False, now_s=loop_now_s())
         history.failures += failure.uses_attempt and failure.connected
-        if verdict.action == "give_up":
-            raise GaveUp(verdict.code, f"{model}: {failure}", failure.retry_after_s)
+        if handling.action == "give_up":
+            raise GaveUp(handling.code, f"{model}: {failure}", failure.retry_after_s)
         left = self._attempts_left(execution)
-        if verdict.action == "retry_here" and failure.uses_attempt and failure.connected and left <= 0:
-            raise GaveUp(verdict.code, _all_failed(history), failure.retry_after_s)
+        if handling.action == "retry_here" and failure.uses_attempt and failure.connected and left <= 0:
+            raise GaveUp(handling.code, _all_failed(history), failure.retry_after_s)
         again_s = self._again_s(execution, model, failure, left)
         if again_s is not None:
             again_at_s = loop_now_s() + again_s
@@ -79,7 +79,7 @@ class NextAttempt:
             history.same_model = SameModelRetry(model, again_at_s + late_s)
             if failure.uses_attempt:  # after a 429 another credential of the model may have quota at once
                 history.not_before_s[model] = again_at_s
-        elif verdict.action in {"elsewhere", "once_more"}:
+        elif handling.action in {"elsewhere", "once_more"}:
             self._exclude(execution, model, failure)
         elif failure.uses_attempt:
             self._back_off(execution, model, failure, left)
@@ -132,7 +132,7 @@ class NextAttempt:
             if asked_s is None or asked_s > role.wait_s or not _repeat(history, model, kind, 1):
                 return None
             return asked_s
-        if failure.verdict.action == "once_more":
+        if failure.handling.action == "once_more":
             where = "" if kind == "parameter" else model
             return 0.0 if _repeat(history, where, kind, _REPEATS.get(kind, 1)) else None
         if kind not in _RESTARTING or history.output_sent or left <= 1 or (asked_s or 0.0) > role.wait_s:
@@ -173,7 +173,7 @@ class NextAttempt:
         """A request too long for this model is too long for every model with no larger context."""
         history = execution.history
         history.excluded.add(model)
-        if failure.kind == "not_found" or failure.verdict.scope == "credential":
+        if failure.kind == "not_found" or failure.handling.scope == "credential":
             history.excluded_here.add(model)
         if failure.kind == "context_length":
             models = self._catalogue.models

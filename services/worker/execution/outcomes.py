@@ -83,7 +83,7 @@ class Outcomes:
         """
         if failure.starts_cooldown:
             self._pause(key, failure, began_s)
-        elif failure.verdict.scope == "credential":
+        elif failure.handling.scope == "credential":
             if not self._availability.refusals.rotated_since(key.credential, began_s):
                 execution.history.refused_keys.add(key)
             if _proves(failure) or self._suspected(execution, _label(key)):
@@ -138,10 +138,10 @@ class Outcomes:
         """A failure counts once per content of a request in `_SAME_CONTENT_S`, as the content may cause it; a broken
         connection always counts.
         """
-        verdict = failure.verdict
-        if verdict.health == "failure" and verdict.scope in {"unclear", "model"}:
+        handling = failure.handling
+        if handling.health == "failure" and handling.scope in {"unclear", "model"}:
             return "failure" if self._failures.add(model, _content(execution), loop_now_s()) else "repeated"
-        return verdict.health
+        return handling.health
 
     def _pause(self, key: QuotaKey, failure: ProviderFailure, began_s: float) -> None:
         """Pause the (credential, model) for at least as long as the provider asks."""

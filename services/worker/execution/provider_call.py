@@ -125,7 +125,7 @@ async def _whole(call: Call, response: Response, progress: Progress) -> Answer:
         await read_into(received, response.pieces(), WHOLE_BYTES, "the answer")
     finally:
         progress.bytes_out = len(received)
-    read = read_whole(bytes(received), call.provider.stream_format, _choices_asked(call.body))
+    read = read_whole(bytes(received), call.provider.stream_format, _requested_choices(call.body))
     return Answer(
         finish_reason=_word(read.finish_reason),
         response_id=read.response_id,
@@ -143,7 +143,7 @@ async def _streamed(
     between_s = call.timeouts.between_tokens_s
     body_due_s = loop.time() + max(call.timeouts.first_token_s, call.timeouts.whole_s)
     events = progress.events = SseReader(stream_format=call.provider.stream_format)
-    chunks = ChunkReader(call.provider.stream_format, _choices_asked(call.body))
+    chunks = ChunkReader(call.provider.stream_format, _requested_choices(call.body))
     rearm_s = 0.0
     pieces = response.pieces()
     async for data in pieces:
@@ -182,19 +182,19 @@ async def _streamed(
     )
 
 
-class _Asked(Struct):
+class _Choices(Struct):
     n: int | float | None = None
 
 
-_decode_asked: Final = msgspec.json.Decoder(_Asked).decode
+_decode_choices: Final = msgspec.json.Decoder(_Choices).decode
 
 
-def _choices_asked(body: bytes) -> int:
-    """How many choices the body asks for. Few bodies name `n`, so the others are not decoded."""
+def _requested_choices(body: bytes) -> int:
+    """How many choices the body requests. Few bodies name `n`, so the others are not decoded."""
     if b'"n"' not in body:
         return 1
     try:
-        return max(1, int(_decode_asked(body).n or 1))
+        return max(1, int(_decode_choices(body).n or 1))
     except (ValueError, RecursionError):
         return 1
 

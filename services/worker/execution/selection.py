@@ -257,7 +257,7 @@ class Selection(Struct, frozen=True):
         history, chain = execution.history, ", ".join(execution.chain)
         if reason == "excluded" and history.last_failure is not None:
             words = f"no model of {chain} can answer: {in_words(history.failed)}"
-            return GaveUp(history.last_failure.verdict.code, words)
+            return GaveUp(history.last_failure.handling.code, words)
         if reason == "withdrawn":
             message = f"the provider no longer serves {chain}"
             return GaveUp("provider_unavailable", message, self.retry_after_s(execution))

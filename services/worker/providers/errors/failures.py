@@ -14,7 +14,7 @@ from services.worker.providers.errors.proof import proves_rate_limit
 from services.worker.providers.errors.read_error import ProviderError
 from services.worker.providers.errors.redaction import redact
 
-__all__ = ["FailureKind", "Health", "ProviderFailure", "Scope", "Verdict", "health_of"]
+__all__ = ["FailureHandling", "FailureKind", "Health", "ProviderFailure", "Scope", "health_of"]
 
 _MAX_MESSAGE_CHARACTERS: Final = 500
 _PREFIX: Final = re.compile(r"(?:^|(?<=: ))\d{3}, message:\s*")
@@ -52,7 +52,7 @@ Health = Literal["failure", "neutral", "success", "repeated"]
 no new evidence."""
 
 
-class Verdict(Struct, frozen=True):
+class FailureHandling(Struct, frozen=True):
     """The consequences of one kind of failure."""
 
     action: Action
@@ -64,30 +64,32 @@ class Verdict(Struct, frozen=True):
     """False for a 429 for instance: the request waits for quota until its deadline."""
 
 
-_VERDICTS: Final[dict[FailureKind, Verdict]] = {
-    "rate_limited": Verdict("retry_here", "neutral", "provider_unavailable", "model", uses_attempt=False),
-    "server_error": Verdict("retry_here", "failure", "provider_unavailable", "unclear"),
-    "connection": Verdict("retry_here", "failure", "provider_unavailable", "provider"),
-    "no_first_token": Verdict("retry_here", "failure", "provider_unavailable", "model"),
-    "too_slow": Verdict("retry_here", "failure", "provider_unavailable", "model"),
-    "stalled": Verdict("retry_here", "failure", "provider_unavailable", "model"),
-    "broken_stream": Verdict("retry_here", "failure", "provider_unavailable", "model"),
-    "malformed": Verdict("retry_here", "failure", "provider_unavailable", "model"),
-    "not_found": Verdict("elsewhere", "neutral", "provider_unavailable", "model", uses_attempt=False),
-    "credentials": Verdict("elsewhere", "neutral", "provider_credentials", "credential"),
+_HANDLING: Final[dict[FailureKind, FailureHandling]] = {
+    "rate_limited": FailureHandling(
+        "retry_here", "neutral", "provider_unavailable", "model", uses_attempt=False
+    ),
+    "server_error": FailureHandling("retry_here", "failure", "provider_unavailable", "unclear"),
+    "connection": FailureHandling("retry_here", "failure", "provider_unavailable", "provider"),
+    "no_first_token": FailureHandling("retry_here", "failure", "provider_unavailable", "model"),
+    "too_slow": FailureHandling("retry_here", "failure", "provider_unavailable", "model"),
+    "stalled": FailureHandling("retry_here", "failure", "provider_unavailable", "model"),
+    "broken_stream": FailureHandling("retry_here", "failure", "provider_unavailable", "model"),
+    "malformed": FailureHandling("retry_here", "failure", "provider_unavailable", "model"),
+    "not_found": FailureHandling("elsewhere", "neutral", "provider_unavailable", "model", uses_attempt=False),
+    "credentials": FailureHandling("elsewhere", "neutral", "provider_credentials", "credential"),
     # The key is valid and its account has no credit left.
-    "budget_spent": Verdict("elsewhere", "neutral", "provider_credentials", "credential"),
-    "too_large": Verdict("elsewhere", "neutral", "request_too_large", "request"),
-    "context_length": Verdict("elsewhere", "success", "context_length_exceeded", "request"),
-    "content_filter": Verdict("give_up", "success", "content_filtered", "request"),
-    "refused": Verdict("elsewhere", "success", "provider_refused", "request"),
-    "unclear": Verdict("elsewhere", "neutral", "provider_refused", "unclear"),
+    "budget_spent": FailureHandling("elsewhere", "neutral", "provider_credentials", "credential"),
+    "too_large": FailureHandling("elsewhere", "neutral", "request_too_large", "request"),
+    "context_length": FailureHandling("elsewhere", "success", "context_length_exceeded", "request"),
+    "content_filter": FailureHandling("give_up", "success", "content_filtered", "request"),
+    "refused": FailureHandling("elsewhere", "success", "provider_refused", "request"),
+    "unclear": FailureHandling("elsewhere", "neutral", "provider_refused", "unclear"),
     # The model's output was unusable, as with Groq's `tool_use_failed`: the same request may succeed.
-    "random_refusal": Verdict("once_more", "success", "provider_refused", "request"),
+    "random_refusal": FailureHandling("once_more", "success", "provider_refused", "request"),
     # A parameter that the model does not support: it is learned, and the request is sent once more without it.
-    "parameter": Verdict("once_more", "success", "provider_refused", "request", uses_attempt=False),
+    "parameter": FailureHandling("once_more", "success", "provider_refused", "request", uses_attempt=False),
     # A repeated request would be answered at the same length, and its tokens are charged again.
-    "oversized": Verdict("give_up", "success", "provider_refused", "request"),
+    "oversized": FailureHandling("give_up", "success", "provider_refused", "request"),
 }
 
 
@@ -98,8 +100,8 @@ def health_of(outcome: str) -> Health:
     """
     if outcome == "completed":
         return "success"
-    verdict = _VERDICTS.get(cast("FailureKind", outcome))
-    return "neutral" if verdict is None else verdict.health
+    handling = _HANDLING.get(cast("FailureKind", outcome))
+    return "neutral" if handling is None else handling.health
 
 
 class ProviderFailure(Exception):
@@ -133,7 +135,7 @@ class ProviderFailure(Exception):
     @property
     def uses_attempt(self) -> bool:
         """Whether it counts as one of the attempts. An unproven rate limit does."""
-        return self.verdict.uses_attempt or (self.kind == "rate_limited" and not self.starts_cooldown)
+        return self.handling.uses_attempt or (self.kind == "rate_limited" and not self.starts_cooldown)
 
     def redact(self, secrets: Iterable[str]) -> None:
         """Remove the secrets, and recognizable parts of them, from the message and the provider's error."""
@@ -153,8 +155,8 @@ class ProviderFailure(Exception):
             )
 
     @property
-    def verdict(self) -> Verdict:
-        return _VERDICTS[self.kind]
+    def handling(self) -> FailureHandling:
+        return _HANDLING[self.kind]
 
 
 def _redacted(text: str | None, secrets: tuple[str, ...]) -> str | None:
