@@ -213,10 +213,10 @@ class Mailbox:
                 continue
             slots = min(self.policy.slots, self.policy.usable_slots())
             self._held_back = slots < self.policy.slots
-            await self._ask(slots)
+            await self._request(slots)
             await self._sleep(_RECHECK_S if self._held_back else _WATCH_S)
 
-    async def _ask(self, slots: int) -> None:
+    async def _request(self, slots: int) -> None:
         sources = [puller.source for puller in self._pullers]
         requests = self._scheduler.requests(sources, slots, len(self._in_flight))
         self._wanting = self._scheduler.short

@@ -20,7 +20,7 @@ from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.nats_patches import unsubscribe_at_server
 from penstock.contract.streams import Consumer
 from penstock.runtime.consumer.delivery import Delivery, delivery_of
-from penstock.runtime.consumer.scheduler import Ask, Source
+from penstock.runtime.consumer.scheduler import PullRequest, Source
 
 __all__ = ["Puller", "withdraw"]
 
@@ -56,9 +56,9 @@ class Puller:
         self._subscription: Subscription | None = None
         self._former: list[Subscription] = []
         """Subscriptions of withdrawn requests, through which messages already sent still arrive."""
-        self._request = 0
-        self._asked = Ask(0, 0, 0.0)
-        self._asked_s = 0.0
+        self._request_number = 0
+        self._open_request = PullRequest(0, 0, 0.0)
+        self._requested_s = 0.0
         self._last_message_s = 0.0
         self.source = Source()
         self.refusals = 0
@@ -70,7 +70,7 @@ class Puller:
         self._subscription = await self._nc.subscribe(f"{self._inbox}.*", cb=self._on_message)
 
     async def withdraw(self) -> bool:
-        """Ask the server for no more, with the next flush. Returns whether there is anything to flush.
+        """Request no more messages from the server, with the next flush. Returns whether there is anything to flush.
 
         Messages already sent may still arrive until `close`. nats-py's `drain` stops listening at the
         server's PONG, which a message being delivered at that moment can miss; it would then come again only after
@@ -102,7 +102,7 @@ class Puller:
 
     def _reset(self) -> None:
         """Forget the open request; later status messages about it are ignored."""
-        self._request += 1
+        self._request_number += 1
         self.source = Source(pending=self.source.pending, batch=self.source.batch)
 
     async def close(self) -> None:
@@ -120,15 +120,17 @@ class Puller:
         except nats.errors.Error as error:
             _log.warning("%s: could not unsubscribe: %r", self._name, error)
 
-    async def ask(self, ask: Ask) -> None:
+    async def request(self, request: PullRequest) -> None:
         """Request messages, which are passed to `receive`."""
-        self._request += 1
-        self._asked = ask
-        self._asked_s = self._last_message_s = asyncio.get_running_loop().time()
-        self.source.outstanding = ask.batch
-        self.source.standing = ask.waits_s > 0
+        self._request_number += 1
+        self._open_request = request
+        self._requested_s = self._last_message_s = asyncio.get_running_loop().time()
+        self.source.outstanding = request.batch
+        self.source.long_poll = request.waits_s > 0
         await self._nc.publish(
-            self._next, msgspec.json.encode(_request_body(ask)), reply=f"{self._inbox}.{self._request}"
+            self._next,
+            msgspec.json.encode(_request_body(request)),
+            reply=f"{self._inbox}.{self._request_number}",
         )
 
     def watch(self) -> None:
@@ -147,7 +149,7 @@ class Puller:
         status = (msg.headers or {}).get("Status")
         if status is None or msg.reply.startswith(_DELIVERED):
             self._take(delivery_of(msg))
-        elif status == _HEARTBEAT or not msg.subject.endswith(f".{self._request}"):
+        elif status == _HEARTBEAT or not msg.subject.endswith(f".{self._request_number}"):
             return
         elif status in _ENDED_QUIETLY:
             self.refusals = 0
@@ -175,19 +177,19 @@ class Puller:
 
     def _end(self) -> None:
         """Close the request, whether or not it was fulfilled."""
-        source, asked = self.source, self._asked
-        if source.standing:
-            age_s = asyncio.get_running_loop().time() - self._asked_s
-            source.record_end(asked.batch, asked.batch - source.outstanding, age_s)
+        source, request = self.source, self._open_request
+        if source.long_poll:
+            age_s = asyncio.get_running_loop().time() - self._requested_s
+            source.record_end(request.batch, request.batch - source.outstanding, age_s)
         source.outstanding = 0
         self._ended()
 
 
-def _request_body(ask: Ask) -> dict[str, int | bool]:
-    if ask.waits_s == 0:
-        return {"batch": ask.batch, "no_wait": True}
-    body: dict[str, int | bool] = {"batch": ask.batch, "expires": int(ask.waits_s * _NANO)}
-    if ask.waits_s >= 2 * _HEARTBEAT_S:  # a shorter request needs no heartbeat
+def _request_body(request: PullRequest) -> dict[str, int | bool]:
+    if request.waits_s == 0:
+        return {"batch": request.batch, "no_wait": True}
+    body: dict[str, int | bool] = {"batch": request.batch, "expires": int(request.waits_s * _NANO)}
+    if request.waits_s >= 2 * _HEARTBEAT_S:  # a shorter request needs no heartbeat
         body["idle_heartbeat"] = int(_HEARTBEAT_S * _NANO)
     return body
 

@@ -1,8 +1,9 @@
 """Schedules pull requests among consumers that share one pool of slots. Pure.
 
 Each consumer is a rank, and lower ranks are preferred; but of every EVERY requested messages at least one is requested
-from each rank that has any. A rank believed to be empty keeps one standing request for a single message open, which
-costs nothing; a rank known to hold messages is asked for as many as there are free slots, and answers at once.
+from each rank that has any. A rank believed to be empty keeps one long poll for a single message open, which costs
+nothing. From a rank known to hold messages as many are requested as there are free slots, and the server answers at
+once.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ from typing import Final
 
 from msgspec import Struct
 
-__all__ = ["BRIEF_S", "EVERY", "STANDING_S", "Ask", "PullScheduler", "Source"]
+__all__ = ["BATCH_POLL_S", "EVERY", "LONG_POLL_S", "PullRequest", "PullScheduler", "Source"]
 
 EVERY: Final = 8
 """Messages requested of which each non-empty rank receives at least one: four full ranks share the slots 5 : 1 : 1 : 1,
 so that small queues are preferred and none starves."""
-STANDING_S: Final = 10.0
-"""Seconds a standing request stays open. A frozen process still receives messages for that long; each of them is
+LONG_POLL_S: Final = 10.0
+"""Seconds a long poll stays open. A frozen process still receives messages for that long; each of them is
 redelivered only after ack_wait and uses up one delivery."""
-BRIEF_S: Final = 0.25
-"""Seconds a standing request for several messages stays open: it withholds slots from the other ranks."""
+BATCH_POLL_S: Final = 0.25
+"""Seconds a long poll for several messages stays open: it withholds slots from the other ranks."""
 
 
 class Source(Struct):
@@ -32,20 +33,20 @@ class Source(Struct):
     """Undelivered messages, as the server reported with its last delivery."""
     outstanding: int = 0
     """How many messages the open request may still bring."""
-    standing: bool = True
+    long_poll: bool = True
     """The open request also waits for messages that are not stored yet."""
     batch: int = 1
-    """How many messages the next standing request asks for: about as many as arrived in BRIEF_S."""
+    """How many messages the next long poll requests: about as many as arrived in BATCH_POLL_S."""
 
-    def record_end(self, asked: int, took: int, age_s: float) -> None:
-        """Adapt `batch` to a standing request for `asked` messages that brought `took` and ended after `age_s`."""
-        if took < asked:
-            self.batch = max(1, took)
+    def record_end(self, requested: int, received: int, age_s: float) -> None:
+        """Adapt `batch` to a long poll for `requested` messages that brought `received` and ended after `age_s`."""
+        if received < requested:
+            self.batch = max(1, received)
         else:
-            self.batch = 2 * asked if age_s <= BRIEF_S else asked
+            self.batch = 2 * requested if age_s <= BATCH_POLL_S else requested
 
 
-class Ask(Struct, frozen=True):
+class PullRequest(Struct, frozen=True):
     """Request `batch` messages of one rank."""
 
     rank: int
@@ -58,7 +59,7 @@ class PullScheduler:
     """Decides what to request; its only state is how often each rank was passed over.
 
     The messages requested and in flight together never exceed `slots` plus one for each further rank, because the
-    standing requests of empty ranks may all be answered while every slot is in use.
+    long polls of empty ranks may all be answered while every slot is in use.
     """
 
     def __init__(self, ranks: int) -> None:
@@ -66,14 +67,14 @@ class PullScheduler:
         self.short = False
         """At the last decision some rank could use more slots: decide again when one is free."""
 
-    def asks(self, sources: Sequence[Source], slots: int, held: int) -> list[Ask]:
+    def requests(self, sources: Sequence[Source], slots: int, held: int) -> list[PullRequest]:
         """What to request now, with `held` messages in flight."""
-        out = sum(source.outstanding for source in sources)
-        lent = sum(1 for source in sources if source.outstanding and source.standing)
-        free = slots - held - (out - lent)
-        room = slots + len(sources) - 1 - held - out
+        outstanding = sum(source.outstanding for source in sources)
+        long_polls = sum(1 for source in sources if source.outstanding and source.long_poll)
+        free = slots - held - (outstanding - long_polls)
+        room = slots + len(sources) - 1 - held - outstanding
         wanted = {rank: source.pending for rank, source in enumerate(sources) if source.outstanding == 0}
-        standing = sorted(rank for rank, pending in wanted.items() if pending == 0)
+        empty = sorted(rank for rank, pending in wanted.items() if pending == 0)
         self.short = False
         chosen: Counter[int] = Counter()
         while wanted:
@@ -90,9 +91,9 @@ class PullScheduler:
                 del wanted[rank]
             else:
                 wanted[rank] -= taken
-        self._lengthen(chosen, [rank for rank in standing if chosen[rank]], sources, (free, room))
+        self._lengthen(chosen, [rank for rank in empty if chosen[rank]], sources, (free, room))
         return [
-            Ask(rank, batch, _waits_s(len(sources), batch) if rank in standing else 0.0)
+            PullRequest(rank, batch, _waits_s(len(sources), batch) if rank in empty else 0.0)
             for rank, batch in sorted(chosen.items())
         ]
 
@@ -113,7 +114,7 @@ class PullScheduler:
         return rank
 
     def _lengthen(
-        self, chosen: Counter[int], standing: list[int], sources: Sequence[Source], left: tuple[int, int]
+        self, chosen: Counter[int], empty: list[int], sources: Sequence[Source], left: tuple[int, int]
     ) -> None:
         """Request several messages at once from ranks that were busy, so that not every message needs a request.
 
@@ -121,7 +122,7 @@ class PullScheduler:
         """
         free, room = left
         alone = len(sources) == 1
-        for rank in standing:
+        for rank in empty:
             more = min(free, room) if alone else min(sources[rank].batch - 1, free // 2, room)
             if more > 0:
                 chosen[rank] += more
@@ -130,4 +131,4 @@ class PullScheduler:
 
 
 def _waits_s(ranks: int, batch: int) -> float:
-    return STANDING_S if batch == 1 or ranks == 1 else BRIEF_S
+    return LONG_POLL_S if batch == 1 or ranks == 1 else BATCH_POLL_S

@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from penstock.runtime.consumer.scheduler import BRIEF_S, EVERY, STANDING_S, Ask, PullScheduler, Source
+from penstock.runtime.consumer.scheduler import (
+    BATCH_POLL_S,
+    EVERY,
+    LONG_POLL_S,
+    PullRequest,
+    PullScheduler,
+    Source,
+)
 
 RANKS = 4
 
@@ -16,13 +23,13 @@ def taken_one_by_one(order: PullScheduler, waiting: list[int], count: int) -> li
     sources = [Source(pending=pending) for pending in waiting]
     taken = []
     for _ in range(count):
-        for ask in order.asks(sources, 1, 0):
-            assert ask.batch == 1
-            if sources[ask.rank].pending:
-                sources[ask.rank].pending -= 1
-                taken.append(ask.rank)
+        for request in order.requests(sources, 1, 0):
+            assert request.batch == 1
+            if sources[request.rank].pending:
+                sources[request.rank].pending -= 1
+                taken.append(request.rank)
             else:
-                sources[ask.rank].outstanding = 1
+                sources[request.rank].outstanding = 1
     return taken
 
 
@@ -32,11 +39,11 @@ def test_full_ranks_share_five_one_one_one():
 
 
 def test_a_single_rank_uses_all_slots_at_once():
-    assert PullScheduler(RANKS).asks([Source(pending=50, outstanding=0), *idle(3)], 16, 0) == [
-        Ask(0, 16, 0.0)
+    assert PullScheduler(RANKS).requests([Source(pending=50, outstanding=0), *idle(3)], 16, 0) == [
+        PullRequest(0, 16, 0.0)
     ]
-    assert PullScheduler(1).asks([Source()], 16, 3) == [Ask(0, 13, STANDING_S)]
-    assert PullScheduler(1).asks([Source(outstanding=2)], 16, 3) == []
+    assert PullScheduler(1).requests([Source()], 16, 3) == [PullRequest(0, 13, LONG_POLL_S)]
+    assert PullScheduler(1).requests([Source(outstanding=2)], 16, 3) == []
 
 
 def idle(count: int) -> list[Source]:
@@ -52,10 +59,10 @@ def test_c6_each_rank_with_work_gets_one_of_every_eight(waiting: list[int], slot
     sources = [Source(pending=pending) for pending in waiting]
     passed = [0] * len(waiting)
     for free in slots:
-        asks = order.asks(sources, free, 0)
-        assert sum(ask.batch for ask in asks) == free
+        requests = order.requests(sources, free, 0)
+        assert sum(request.batch for request in requests) == free
         for rank, source in enumerate(sources):
-            got = sum(ask.batch for ask in asks if ask.rank == rank)
+            got = sum(request.batch for request in requests if request.rank == rank)
             passed[rank] = 0 if got else passed[rank] + free
             source.pending -= got
             assert passed[rank] < EVERY
@@ -64,13 +71,15 @@ def test_c6_each_rank_with_work_gets_one_of_every_eight(waiting: list[int], slot
 @given(pending=st.integers(1, 500), slots=st.integers(1, 64))
 def test_remaining_slots_go_to_the_first_rank(pending: int, slots: int):
     """The last rank gets at most one of every eight slots."""
-    asks = PullScheduler(RANKS).asks([Source(pending=pending), *idle(2), Source(pending=500)], slots, 0)
-    first = next(ask.batch for ask in asks if ask.rank == 0)
+    requests = PullScheduler(RANKS).requests(
+        [Source(pending=pending), *idle(2), Source(pending=500)], slots, 0
+    )
+    first = next(request.batch for request in requests if request.rank == 0)
     assert first >= min(pending, slots - slots // EVERY - 1)
 
 
 class Mailbox(RuleBasedStateMachine):
-    """A server with messages in ranks, a mailbox that asks by the order, handlers that end at any time."""
+    """A server with messages in ranks, a mailbox that follows the scheduler, handlers that end at any time."""
 
     @initialize(ranks=st.integers(1, 4), slots=st.integers(1, 20))
     def begin(self, ranks: int, slots: int) -> None:
@@ -87,17 +96,17 @@ class Mailbox(RuleBasedStateMachine):
         self._deliver(rank)
 
     @rule(batches=st.lists(st.sampled_from([1, 2, 8, 64]), min_size=4, max_size=4))
-    def ask(self, batches: list[int]) -> None:
+    def request(self, batches: list[int]) -> None:
         for source, batch in zip(self.sources, batches, strict=False):
             source.batch = batch
-        for ask in self.order.asks(self.sources, self.slots, self.held):
-            assert ask.batch > 0
-            source = self.sources[ask.rank]
+        for request in self.order.requests(self.sources, self.slots, self.held):
+            assert request.batch > 0
+            source = self.sources[request.rank]
             assert source.outstanding == 0, "one request to a consumer at a time"
-            assert (ask.waits_s == 0) == (source.pending > 0)
-            source.outstanding, source.standing = ask.batch, ask.waits_s > 0
-            self._deliver(ask.rank)
-            if not source.standing and source.outstanding:
+            assert (request.waits_s == 0) == (source.pending > 0)
+            source.outstanding, source.long_poll = request.batch, request.waits_s > 0
+            self._deliver(request.rank)
+            if not source.long_poll and source.outstanding:
                 source.outstanding = source.pending = 0
 
     @precondition(lambda self: self.held)
@@ -135,7 +144,7 @@ class Mailbox(RuleBasedStateMachine):
     def whatever_waits_comes_in_the_end(self) -> None:
         for _ in range(3 * (sum(self.waiting) + len(self.waiting))):
             self.held = 0
-            self.ask([1] * 4)
+            self.request([1] * 4)
         assert not any(self.waiting)
 
 
@@ -144,24 +153,26 @@ TestMailbox = Mailbox.TestCase
 
 def test_the_batch_of_a_rank_follows_its_traffic():
     source = Source()
-    for asked in (1, 2, 4, 8):
-        assert source.batch == asked
-        source.record_end(asked, asked, BRIEF_S / 2)
-    source.record_end(16, 11, BRIEF_S)
+    for requested in (1, 2, 4, 8):
+        assert source.batch == requested
+        source.record_end(requested, requested, BATCH_POLL_S / 2)
+    source.record_end(16, 11, BATCH_POLL_S)
     assert source.batch == 11
-    source.record_end(11, 0, BRIEF_S)
+    source.record_end(11, 0, BATCH_POLL_S)
     assert source.batch == 1
     source.record_end(1, 1, 10.0)
     assert source.batch == 1
-    source.record_end(8, 8, 2 * BRIEF_S)
+    source.record_end(8, 8, 2 * BATCH_POLL_S)
     assert source.batch == 8, "the answer came in time and was processed late"
 
 
 @given(batch=st.integers(2, 1000), slots=st.integers(2, 64))
 def test_a_request_for_several_is_brief_and_leaves_half_the_slots(batch: int, slots: int):
-    asks = PullScheduler(RANKS).asks([Source(), Source(batch=batch), Source(), Source()], slots, 0)
-    assert [ask.rank for ask in asks] == list(range(RANKS))
-    long = asks[1]
+    requests = PullScheduler(RANKS).requests([Source(), Source(batch=batch), Source(), Source()], slots, 0)
+    assert [request.rank for request in requests] == list(range(RANKS))
+    long = requests[1]
     assert long.batch <= 1 + slots // 2
-    assert long.waits_s == (BRIEF_S if long.batch > 1 else STANDING_S)
-    assert {(ask.batch, ask.waits_s) for ask in asks if ask is not long} == {(1, STANDING_S)}
+    assert long.waits_s == (BATCH_POLL_S if long.batch > 1 else LONG_POLL_S)
+    assert {(request.batch, request.waits_s) for request in requests if request is not long} == {
+        (1, LONG_POLL_S)
+    }

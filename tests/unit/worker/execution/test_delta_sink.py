@@ -101,7 +101,7 @@ async def test_an_endless_answer_ends_at_the_size_limit(mebibyte):
         await sink.push(mebibyte)
     with pytest.raises(ProviderFailure, match="16,777,216 bytes") as caught:
         await sink.push(ChunkDelta("x"))
-    assert (caught.value.kind, caught.value.verdict.action) == ("oversized", "give_up")
+    assert (caught.value.kind, caught.value.handling.action) == ("oversized", "give_up")
     assert len(reply.published) == STREAM_BYTES // 2**20
 
 
