@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import Struct
 
 from penstock.contract import headers, subjects
-from penstock.runtime.consumer.delivery import Unprocessable, Delivery
+from penstock.runtime.consumer.delivery import Delivery, Unprocessable
 from penstock.runtime.dead_letters import history_of, store_dead_letter
 from penstock.runtime.jobs.completion import failure_of
 from penstock.runtime.service import Bus
