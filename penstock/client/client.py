@@ -34,6 +34,7 @@ from penstock.errors import NoReply, PenstockError, UnknownReply
 __all__ = ["Client", "Prompt"]
 
 _DEFAULT_URL: Final = "nats://127.0.0.1:4222"
+_DEFAULT_ACCOUNT: Final = "demo"
 _DEFAULT_TIMEOUT_S: Final = 120.0
 """Seconds to wait for `accepted` when no timeout was given; then the deadline of the role counts."""
 _SUBMIT_PATIENCE_S: Final = 60.0
@@ -60,20 +61,22 @@ class Client:
         cls,
         url: str | None = None,
         *,
-        account: str = "demo",
+        account: str | None = None,
         name: str | None = None,
         auth: NatsAuth | None = None,
         tracer: Tracer = NO_TRACER,
     ) -> Self:
         """Connect to the NATS server at `url`, or at NATS_URL, or at nats://127.0.0.1:4222.
 
-        `auth` defaults to the credentials in the environment (NATS_CREDS and others, see NatsAuth). `name` is the token
-        to which replies are addressed; a process that resumes the streams of another one needs to know it. `tracer` is
-        not closed by the client. Raises BrokerUnreachable, its subclass BrokerRefused when the server rejects the
-        credentials or the certificate, and ValueError for a name that is not a subject token or for a file of `auth`
-        that cannot be used.
+        `account` defaults to PENSTOCK_ACCOUNT, or `demo`; `auth` to the credentials in the environment (NATS_CREDS and
+        others, see NatsAuth). `name` is the token to which replies are addressed; a process that resumes the streams of
+        another one needs to know it. `tracer` is not closed by the client. Raises BrokerUnreachable, its subclass
+        BrokerRefused when the server rejects the credentials or the certificate, and ValueError for a name that is not
+        a subject token or for a file of `auth` that cannot be used.
         """
         chosen = name or f"client-{new_id()}"
+        if account is None:
+            account = os.environ.get("PENSTOCK_ACCOUNT") or _DEFAULT_ACCOUNT
         _check_token("the name of an account", account)
         _check_token("the name of a client", chosen)
         reconnects = Reconnects()

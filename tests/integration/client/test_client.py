@@ -239,6 +239,19 @@ async def test_k2_one_live_server_among_several_is_enough(nats_server, free_port
         assert client._nc.is_connected
 
 
+async def test_k5_the_account_is_that_of_the_environment(nats_server, gateway, monkeypatch):
+    gateway.script = lambda request: answer_whole(gateway, request)
+    monkeypatch.setenv("PENSTOCK_ACCOUNT", gateway.account)
+    async with await Client.connect(nats_server.url) as client:
+        assert (await client.chat("x", timeout_s=10)).text == "forty-two"
+    monkeypatch.setenv("PENSTOCK_ACCOUNT", "another")
+    async with await Client.connect(nats_server.url, account=gateway.account) as client:
+        assert (await client.chat("x", timeout_s=10)).text == "forty-two"
+    monkeypatch.setenv("PENSTOCK_ACCOUNT", "a.b")
+    with pytest.raises(ValueError, match=r"'a\.b' is not the name of an account"):
+        await Client.connect(nats_server.url)
+
+
 @pytest.mark.parametrize("wrong", ["a.b", "", "*", "x" * 65, "a b"])
 async def test_k5_an_invalid_account_name_is_a_value_error(nats_server, wrong):
     with pytest.raises(ValueError, match="not the name of an account"):
