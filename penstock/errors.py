@@ -152,9 +152,14 @@ class UnknownJob(PenstockError):
 
     def __init__(self, request_id: str) -> None:
         super().__init__(
-            f"no status of a job {request_id} is stored: it is stored for requests of the batch lane, for "
-            f"{_JOB_HOURS} hours after the last change"
+            f"there is no status of job {request_id}: either no router has read the request yet, or it is not a job "
+            f"(only requests of the batch lane are), or its last change is more than {_JOB_HOURS} hours ago"
         )
+
+    @property
+    def retry(self) -> RetryAdvice:
+        """A router records the job within milliseconds, or as soon as one runs."""
+        return "later"
 
 
 class ResultGone(PenstockError):

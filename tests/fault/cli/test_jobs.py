@@ -72,7 +72,7 @@ async def test_e4_a_failed_or_unknown_job_is_reported_with_its_reason(system: Sy
     ):
         assert not set(ran.out + ran.notes) & {"\x1b", "\x9b"}
     unknown = await run_command(system, "jobs", "no-such-job")
-    assert (unknown.code, "no status of a job no-such-job is stored" in unknown.notes) == (1, True)
+    assert (unknown.code, "there is no status of job no-such-job" in unknown.notes) == (1, True)
 
 
 async def test_d8_a_job_is_cancelled_by_the_command(system: System, client: Client) -> None:

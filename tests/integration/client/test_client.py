@@ -13,7 +13,7 @@ from penstock.bus.tracing import NO_TRACER, NoTracer
 from penstock.contract import headers
 from penstock.contract.names import RESCUES
 from penstock.contract.reply import Completed, Delta, Restarted
-from penstock.errors import BrokerUnreachable, NoReply, NotAccepted, RequestTooLarge
+from penstock.errors import BrokerUnreachable, NoReply, NotAccepted, RequestTooLarge, UnknownJob
 from tests.harness.waiting import until
 from tests.integration.client.events import Events
 
@@ -85,6 +85,16 @@ async def test_e1_a_streamed_reply_arrives_event_by_event(gateway, client):
             resume.set()
     assert texts == ["one ", "two"]
     assert isinstance(event, Completed)
+
+
+async def test_e4_a_job_that_no_router_has_read_may_be_asked_for_later(gateway, client):
+    job_id = await client.submit("hello")
+    for read in (client.job, client.result):
+        with pytest.raises(
+            UnknownJob, match=f"no status of job {job_id}: either no router has read"
+        ) as caught:
+            await read(job_id)
+        assert (caught.value.code, caught.value.retry) == ("invalid_request", "later")
 
 
 async def test_d6_restarted_discards_the_text_so_far(gateway, client):
