@@ -57,7 +57,7 @@ class TokenCounts(Struct, frozen=True, gc=False):
         the output is the stated count.
         """
         counts = self
-        most = context_tokens * _MAX_CONTEXTS
+        limit = context_tokens * _MAX_CONTEXTS
         if (self.total_only_tokens or 0) > context_tokens:
             stated = (self.output_tokens or 0) - (self.total_only_tokens or 0)
             counts = structs.replace(
@@ -67,12 +67,9 @@ class TokenCounts(Struct, frozen=True, gc=False):
                 total_tokens=None,
                 total_only_tokens=None,
             )
-        if (counts.output_tokens or 0) > most:
-            counts = structs.replace(counts, output_tokens=None, total_tokens=None)
-        if (counts.input_tokens or 0) > most:
-            counts = structs.replace(counts, input_tokens=None, total_tokens=None)
-        if (counts.total_tokens or 0) > most:
-            counts = structs.replace(counts, total_tokens=None)
+        for name in ("output_tokens", "input_tokens", "total_tokens"):
+            if (getattr(counts, name) or 0) > limit:
+                counts = structs.replace(counts, **{name: None, "total_tokens": None})
         return counts, counts is not self
 
     def merged_with(self, earlier: TokenCounts | None) -> TokenCounts:
