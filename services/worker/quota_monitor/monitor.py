@@ -15,8 +15,8 @@ from penstock.contract.presence import LearnedLimit, LimitStatus
 from penstock.runtime.config.catalogue import Catalogue
 from services.worker.metrics import WorkerMetrics
 from services.worker.quota_monitor.limit_state import AlarmState, LimitHistory, ThresholdAlarm, Trend
-from services.worker.rate_limit.limit import DAY_S, MINUTE_S
-from services.worker.rate_limit.limit_set import LimitName, LimitUse
+from services.worker.rate_limit.limit import DAY_S, MINUTE_S, LimitName
+from services.worker.rate_limit.limit_set import LimitUse
 from services.worker.rate_limit.quota import Need, Quota, QuotaKey
 
 __all__ = ["Notice", "QuotaMonitor"]

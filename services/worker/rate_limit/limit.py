@@ -9,13 +9,25 @@ from msgspec import Struct
 from services.worker.rate_limit.token_bucket import TokenBucket
 from services.worker.rate_limit.window import Charge, SlidingWindow
 
-__all__ = ["DAY_S", "HEADER_VALID_S", "MINUTE_S", "Limit", "Observation"]
+__all__ = ["DAY_S", "HEADER_VALID_S", "MINUTE_S", "Limit", "LimitName", "Observation"]
+
+LimitName = Literal[
+    "requests_per_minute", "tokens_per_minute", "requests_per_day", "tokens_per_day", "concurrency", "paused"
+]
 
 MINUTE_S: Final = 60.0
 DAY_S: Final = 86_400.0
 HEADER_VALID_S: Final = 600.0
 """Seconds for which a header counts when no newer one comes. A daily limit that refills steadily (Groq's) has room
 long before its `reset`, and only another request can find that out."""
+
+
+_NAMES: Final[dict[tuple[str, str], LimitName]] = {
+    ("requests", "minute"): "requests_per_minute",
+    ("requests", "day"): "requests_per_day",
+    ("tokens", "minute"): "tokens_per_minute",
+    ("tokens", "day"): "tokens_per_day",
+}
 
 
 class Observation(Struct, frozen=True, kw_only=True):
@@ -28,6 +40,10 @@ class Observation(Struct, frozen=True, kw_only=True):
     remaining: int | None = None
     reset_s: float | None = None
     """Seconds until the whole limit is free again."""
+
+    @property
+    def limit_name(self) -> LimitName:
+        return _NAMES[self.kind, self.window]
 
 
 class Limit:

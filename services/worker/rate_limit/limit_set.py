@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count
-from typing import Final, Literal
+from typing import Final
 
 from msgspec import Struct
 
@@ -13,24 +13,21 @@ from services.worker.rate_limit.batch_reserve import reserved
 from services.worker.rate_limit.cooldown import HALF_OPEN_FROM_S, Cooldown
 from services.worker.rate_limit.forecast import Forecast, recovery
 from services.worker.rate_limit.learned.bucket import LearnedBucket
-from services.worker.rate_limit.limit import DAY_S, MINUTE_S, Limit, Observation
+from services.worker.rate_limit.limit import DAY_S, MINUTE_S, Limit, LimitName, Observation
 from services.worker.rate_limit.window import Charge
 
-__all__ = ["CONCURRENCY_RETRY_S", "LimitName", "LimitSet", "LimitUse"]
+__all__ = ["CONCURRENCY_RETRY_S", "LimitSet", "LimitUse"]
 
-LimitName = Literal[
-    "requests_per_minute", "tokens_per_minute", "requests_per_day", "tokens_per_day", "concurrency", "paused"
-]
 
 CONCURRENCY_RETRY_S: Final = 0.1
 """Seconds after which to look again for a free slot: it is free when a call ends, at an unknown time."""
 
 
-_NAMES: Final[dict[tuple[str, str], LimitName]] = {
-    ("requests", "minute"): "requests_per_minute",
-    ("requests", "day"): "requests_per_day",
-    ("tokens", "minute"): "tokens_per_minute",
-    ("tokens", "day"): "tokens_per_day",
+_SPANS_S: Final[dict[LimitName, float]] = {
+    "requests_per_minute": MINUTE_S,
+    "requests_per_day": DAY_S,
+    "tokens_per_minute": MINUTE_S,
+    "tokens_per_day": DAY_S,
 }
 
 
@@ -59,23 +56,16 @@ class LimitSet:
 
     def __init__(self, limits: Limits, number_step: int = 1) -> None:
         """`number_step`: difference between the numbers of permits, from 0 on; negative: they fall."""
-        requests = _limits(
-            {
-                "requests_per_minute": (limits.requests_per_minute, MINUTE_S),
-                "requests_per_day": (limits.requests_per_day, DAY_S),
-            },
-            limits.kind,
-        )
-        tokens = _limits(
-            {
-                "tokens_per_minute": (limits.tokens_per_minute, MINUTE_S),
-                "tokens_per_day": (limits.tokens_per_day, DAY_S),
-            },
-            limits.kind,
-        )
-        self._named = {**requests, **tokens}
-        self._requests = tuple(requests.values())
-        self._tokens = tuple(tokens.values())
+        is_bucket = limits.kind == "token_bucket"
+        self._named = {
+            name: Limit(
+                figure, span_s, bucket=is_bucket and name in _PER_MINUTE
+            )  # limits per day are windows
+            for name, span_s in _SPANS_S.items()
+            if (figure := getattr(limits, name)) is not None
+        }
+        self._requests = tuple(limit for name, limit in self._named.items() if name.startswith("requests"))
+        self._tokens = tuple(limit for name, limit in self._named.items() if name.startswith("tokens"))
         self._concurrency = limits.concurrency
         self._open: dict[int, _Open] = {}
         self._numbers = count(number_step, number_step)
@@ -180,7 +170,7 @@ class LimitSet:
             if header.kind == "requests" and header.window == "minute" and header.limit:
                 self.learned.observe(header.limit)
             return
-        limit = self._named.get(_NAMES[header.kind, header.window])
+        limit = self._named.get(header.limit_name)
         if limit is not None:
             limit.observe(header, self._advance(now_s))
 
@@ -219,12 +209,3 @@ class LimitSet:
         """The instant to count with: a clock that steps back must admit nothing more."""
         self._clock_s = max(self._clock_s, now_s)
         return self._clock_s
-
-
-def _limits(figures: dict[LimitName, tuple[int | None, float]], kind: str) -> dict[LimitName, Limit]:
-    """Limits per day are windows, whatever the kind."""
-    return {
-        name: Limit(figure, span_s, bucket=kind == "token_bucket" and name in _PER_MINUTE)
-        for name, (figure, span_s) in figures.items()
-        if figure is not None
-    }

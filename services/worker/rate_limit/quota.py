@@ -17,8 +17,8 @@ from penstock.runtime.config.catalogue import Batch, Limits
 from services.worker.rate_limit.batch_reserve import BatchReserve
 from services.worker.rate_limit.forecast import Forecast
 from services.worker.rate_limit.learned.rate import Refusal
-from services.worker.rate_limit.limit import Observation
-from services.worker.rate_limit.limit_set import LimitName, LimitSet, LimitUse
+from services.worker.rate_limit.limit import LimitName, Observation
+from services.worker.rate_limit.limit_set import LimitSet, LimitUse
 
 __all__ = ["Denied", "LimitUse", "LocalQuota", "Need", "Observation", "Permit", "Quota", "QuotaKey"]
 

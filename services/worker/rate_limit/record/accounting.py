@@ -10,7 +10,7 @@ from penstock.contract.quota import Grain, QuotaCorrection, QuotaLease, QuotaRec
 from penstock.runtime.config.catalogue import Limits
 from services.worker.rate_limit.batch_reserve import reserved
 from services.worker.rate_limit.learned.rate import alive, burst, growth
-from services.worker.rate_limit.limit_set import LimitName
+from services.worker.rate_limit.limit import LimitName
 from services.worker.rate_limit.record.lease_settings import UNLIMITED, Amounts, LeaseSettings
 from services.worker.rate_limit.record.token_bucket import Bucket, BucketLevel
 from services.worker.rate_limit.record.window import GrainedWindow, Kind

@@ -10,9 +10,8 @@ from msgspec.structs import replace
 
 from penstock.contract.quota import QuotaCorrection, QuotaRecord
 from services.worker.rate_limit.limit import DAY_S, HEADER_VALID_S, MINUTE_S, Observation
-from services.worker.rate_limit.limit_set import LimitName
 
-__all__ = ["SeenCeilings", "corrected", "latest", "limit_name"]
+__all__ = ["SeenCeilings", "corrected", "latest"]
 
 _VALID_MS: Final = int(HEADER_VALID_S * 1000)
 """Milliseconds for which a limit in the headers counts."""
@@ -44,12 +43,6 @@ def corrected(known: QuotaCorrection, header: Observation, left: int, now_ms: in
     return _with_ceiling_of(found, _ceiling(known.limit, header.limit, now_ms))
 
 
-def limit_name(header: Observation) -> LimitName:
-    if header.window == "minute":
-        return "requests_per_minute" if header.kind == "requests" else "tokens_per_minute"
-    return "requests_per_day" if header.kind == "requests" else "tokens_per_day"
-
-
 class SeenCeilings:
     """The latest limits in the headers of this worker's own calls.
 
@@ -62,7 +55,7 @@ class SeenCeilings:
 
     def observe(self, header: Observation, now_ms: int) -> None:
         if header.limit is not None and header.limit > 0:
-            self._seen[limit_name(header)] = _ceiling(limit_name(header), header.limit, now_ms)
+            self._seen[header.limit_name] = _ceiling(header.limit_name, header.limit, now_ms)
 
     def superseded_in(self, record: QuotaRecord, now_ms: int) -> Iterator[QuotaCorrection]:
         """Stored corrections older than our own, with our limit in their place."""

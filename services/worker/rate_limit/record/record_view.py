@@ -9,12 +9,12 @@ from typing import Final
 from penstock.contract.presence import Recovery
 from penstock.contract.quota import QuotaCorrection, QuotaRecord
 from services.worker.rate_limit.forecast import recovery
-from services.worker.rate_limit.limit import Observation
-from services.worker.rate_limit.limit_set import LimitName, LimitUse
+from services.worker.rate_limit.limit import LimitName, Observation
+from services.worker.rate_limit.limit_set import LimitUse
 from services.worker.rate_limit.record.accounting import LimitGauge, RecordAccounting, earlier_waiters
 from services.worker.rate_limit.record.allocation import lease_of
 from services.worker.rate_limit.record.lease_settings import LEASE_RETURNED_S, Amounts
-from services.worker.rate_limit.record.provider_corrections import SeenCeilings, corrected, limit_name
+from services.worker.rate_limit.record.provider_corrections import SeenCeilings, corrected
 from services.worker.rate_limit.record.record_clock import RecordClock
 from services.worker.rate_limit.token_bucket import refill_returns
 
@@ -100,7 +100,7 @@ class RecordView:
 
         Leases count as used: the provider has seen some of their requests, and some it has not.
         """
-        name = limit_name(header)
+        name = header.limit_name
         now_ms = self._clock.now_ms(now_s)
         self._sum(now_ms)
         if name not in self._left:

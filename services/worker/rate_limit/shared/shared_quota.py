@@ -14,8 +14,8 @@ from penstock.runtime.config.catalogue import Batch, Limits
 from services.worker.rate_limit.batch_reserve import BatchReserve
 from services.worker.rate_limit.forecast import Forecast
 from services.worker.rate_limit.learned.rate import alive
-from services.worker.rate_limit.limit import Observation
-from services.worker.rate_limit.limit_set import LimitName, LimitUse
+from services.worker.rate_limit.limit import LimitName, Observation
+from services.worker.rate_limit.limit_set import LimitUse
 from services.worker.rate_limit.quota import Denied, LocalQuota, Need, Permit, QuotaKey
 from services.worker.rate_limit.record.accounting import RecordAccounting
 from services.worker.rate_limit.record.decode import decode_record
