@@ -5,6 +5,7 @@ Images and tool definitions are skipped, never decoded.
 
 from __future__ import annotations
 
+import re
 from typing import Final, Literal
 
 import msgspec
@@ -18,9 +19,9 @@ from penstock.runtime.tokens import (
     text_tokens,
 )
 from services.router.classification.evidence import Evidence, collect_evidence
-from services.router.routing.body_errors import InvalidBody, body_error
+from services.router.routing.outcome import InvalidRequest
 
-__all__ = ["Features", "extract_features"]
+__all__ = ["Features", "InvalidBody", "extract_features"]
 
 _WINDOW_CHARACTERS: Final = 16 * 1024
 """Characters of the beginning and of the end of a text that are classified; of the rest only the length counts."""
@@ -28,6 +29,75 @@ _IMAGE_TYPES: Final = frozenset({"image_url", "input_image"})
 _TEXT_TYPES: Final = frozenset({"text", "refusal", ""})
 _COUNT_LIMIT: Final = 2**31
 _NO_RAW: Final = Raw(b"")
+_MESSAGE_ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
+_KINDS: Final = {
+    "int": "a number",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "null": "null",
+    "array": "a list",
+    "object": "an object",
+}
+_EXPECTED: Final = {
+    "body": "an object",
+    "messages": "a list of messages",
+    "messages[]": "an object",
+    "messages[].role": f"one of {', '.join(_MESSAGE_ROLES)}",
+    "messages[].content": "text or a list of parts",
+    "messages[].content[]": "an object",
+    "messages[].content[].type": "text",
+    "messages[].content[].text": "text",
+    "stream": "true or false",
+    "max_tokens": "a positive integer",
+    "max_completion_tokens": "a positive integer",
+    "n": "a positive integer",
+    "model": "text",
+    "tools": "a list",
+    "functions": "a list",
+}
+_PATH: Final = re.compile(r" - at `\$\.?([^`]*)`$")
+_GOT: Final = re.compile(r"got `(\w+)`")
+_MISSING: Final = re.compile(r"missing required field `(\w+)`")
+_INDEX: Final = re.compile(r"\[\d+\]")
+
+
+class InvalidBody(InvalidRequest):
+    """No model can take the body. `field` is the path within it; `problem` is a whole sentence."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(problem)
+        self.field = field
+        self.problem = problem
+
+    @classmethod
+    def wrong(cls, field: str, got: str = "") -> InvalidBody:
+        """An error about the value at `field`; `got` describes that value."""
+        expected = _EXPECTED.get(_INDEX.sub("[]", field), "something else")
+        subject = "the body" if field == "body" else field
+        return cls(field, f"{subject} must be {expected}" + (f", not {got}" if got else ""))
+
+
+def _body_error(error: Exception) -> InvalidBody:
+    """Translate a decoder's `error`.
+
+    Parses the text of msgspec's ValidationError, the only place that holds the path.
+    """
+    text = str(error)
+    if isinstance(error, msgspec.ValidationError):
+        path = _PATH.search(text)
+        field = path[1] if path else "body"
+        missing = _MISSING.search(text)
+        if missing:
+            field = missing[1] if field == "body" else f"{field}.{missing[1]}"
+            return InvalidBody(field, f"{field} is missing")
+        got = _GOT.search(text)
+        return InvalidBody.wrong(field, _KINDS.get(got[1], got[1]) if got else "")
+    if isinstance(error, RecursionError):
+        return InvalidBody("body", "the body is nested too deeply")
+    if isinstance(error, UnicodeDecodeError):
+        return InvalidBody("body", "the body is not UTF-8 text")
+    return InvalidBody("body", f"the body is not JSON: {text}")
 
 
 class Features(Struct, frozen=True, kw_only=True):
@@ -108,7 +178,7 @@ def _decode(body: Raw | bytes) -> _Body:
     try:
         decoded = _DECODER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise body_error(error) from error
+        raise _body_error(error) from error
     if not decoded.messages:
         raise InvalidBody("messages", "messages is empty: there is nothing to answer")
     _positive("max_tokens", decoded.max_tokens)

@@ -11,9 +11,8 @@ import pytest
 from penstock.contract.names import ROLES
 from penstock.runtime.config.catalogue import Routing
 from penstock.runtime.config.load import read_catalogue
-from services.router.routing.body_errors import InvalidBody
 from services.router.routing.complexity import assess
-from services.router.routing.features import extract_features
+from services.router.routing.features import InvalidBody, extract_features
 from services.router.routing.role import resolve
 
 CATALOGUE = read_catalogue(None, {"PENSTOCK_CATALOGUE": "simulator"})
