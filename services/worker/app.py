@@ -283,7 +283,7 @@ class _Parts:
             telemetry,
         )
         self.prior_attempts = PriorAttemptsReader(bus, settings.ack_wait_s)
-        dead_letters = DeadLetters(bus, job_records, metrics)
+        dead_letters = DeadLetters(bus, job_records, metrics, SYSTEM)
         self.handler = WorkHandler(
             catalogue, self.prior_attempts, job_records, recorder, runner, dead_letters
         )

@@ -7,10 +7,11 @@ from typing import Final
 
 from msgspec import Struct
 
+from penstock.bus.clock import Clock
 from penstock.contract import headers, subjects
 from penstock.runtime.consumer.delivery import Delivery, Unprocessable
 from penstock.runtime.dead_letters import history_of, store_dead_letter
-from penstock.runtime.jobs.completion import failure_of
+from penstock.runtime.jobs.completion import end_unless_ended, failure_of
 from penstock.runtime.service import Bus
 from services.worker.metrics import WorkerMetrics
 from services.worker.redelivery.job_record import JobRecords
@@ -27,6 +28,7 @@ class DeadLetters(Struct, frozen=True):
     bus: Bus
     job_records: JobRecords
     metrics: WorkerMetrics
+    clock: Clock
 
     async def store(self, delivery: Delivery, dead: Unprocessable) -> None:
         """Store the dead letter, then end the request, if the message names a reply subject."""
@@ -38,7 +40,9 @@ class DeadLetters(Struct, frozen=True):
         self.metrics.dead.labels(role).inc()
         if address is None:
             return
-        await self.job_records.fail(address, failure_of(dead.code, dead.message), events, delivery.sequence)
+        failure, at_ms = failure_of(dead.code, dead.message), self.clock.unix_ms()
+        # A job goes on where this message is a second copy of the one that is executed.
+        await end_unless_ended(self.bus, address, failure, at_ms, work_seq=delivery.sequence, events=events)
         self.metrics.requests.labels(role, dead.code).inc()
         fields = {"request": address.id, "role": role, "error": dead.code}
         _log.error("request dead-lettered", extra={"fields": fields})

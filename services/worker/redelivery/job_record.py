@@ -7,11 +7,11 @@ from msgspec.structs import replace
 from penstock.bus.clock import Clock
 from penstock.bus.stored_replies import settled_replies
 from penstock.contract.jobs import Job, JobResult
-from penstock.contract.reply import Completed, Failed, Failure, ReplyEvent, Started, first_seq
+from penstock.contract.reply import Completed, Failed, ReplyEvent, Started, first_seq
 from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
 from penstock.runtime.consumer.delivery import Delivery
-from penstock.runtime.jobs.completion import end_from_events, end_job, end_unless_ended, terminal_event_of
+from penstock.runtime.jobs.completion import end_from_events, end_job, terminal_event_of
 from penstock.runtime.jobs.store import JobStore
 from penstock.runtime.jobs.transitions import next_record, queued_job, was_sent
 from penstock.runtime.reply_publisher import Superseded, publish_terminal
@@ -93,16 +93,6 @@ class JobRecords:
         if record is not None and record.attempt > max((event.attempt for event in events), default=0):
             events.append(_started(record))
         return events
-
-    async def fail(
-        self, address: ReplyAddress, failure: Failure, events: list[ReplyEvent], message_seq: int
-    ) -> None:
-        """End a dead-lettered request, job or not, after its stored `events`.
-
-        A job stays as it is where the dead-lettered message is a second copy of the one that is executed.
-        """
-        at_ms = self._clock.unix_ms()
-        await end_unless_ended(self._bus, address, failure, at_ms, work_seq=message_seq, events=events)
 
     def _job(self, work: ChatWork, message_seq: int) -> Job:
         return queued_job(work, self._clock.unix_ms(), message_seq)
