@@ -8,10 +8,10 @@ import re
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final, TypeAlias, get_args
+from typing import Final, TypeAlias
 
 from penstock.cli.local.python_child import SERVICES
-from penstock.contract.jobs import JobState
+from penstock.contract.jobs import JOB_STATES
 from penstock.contract.names import AUTO, EMBED, LANES, RESCUES
 from penstock.contract.request import LONGEST_S
 from penstock.contract.subjects import is_token
@@ -144,7 +144,7 @@ def _add_jobs(commands: Commands) -> None:
     jobs.add_argument(
         "request_id", nargs="?", type=_request_id, metavar="ID", help="one job; default: a list of all"
     )
-    jobs.add_argument("--state", choices=get_args(JobState), help="list only jobs in this state")
+    jobs.add_argument("--state", choices=JOB_STATES, help="list only jobs in this state")
     jobs.add_argument("--user", type=_text, help="list only jobs of this user")
     action = jobs.add_mutually_exclusive_group()
     action.add_argument("--result", action="store_true", help="print the answer of ID")

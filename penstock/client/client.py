@@ -17,6 +17,7 @@ from penstock.bus.connection import Reconnects, close, connect
 from penstock.bus.ids import new_id
 from penstock.bus.trace_names import OPERATION_NAME, REQUEST_ID, ROLE, SPAN_CLIENT
 from penstock.bus.tracing import NO_TRACER, Tracer
+from penstock.client.arguments import check_choice, check_timeout, check_token, messages_of
 from penstock.client.follow import Followed, follow, is_at_end
 from penstock.client.jobs import JobReader
 from penstock.client.lost_request import LostRequestCheck, is_lost
@@ -25,8 +26,8 @@ from penstock.client.stream import Stream, StreamedRequest, cancel
 from penstock.client.submit import encode_request, submit
 from penstock.client.subscription import ReplySubscription
 from penstock.contract import subjects
-from penstock.contract.jobs import Job, JobState
-from penstock.contract.names import AUTO, RESCUES, Lane, Rescue
+from penstock.contract.jobs import JOB_STATES, Job, JobState
+from penstock.contract.names import AUTO, LANES, RESCUES, Lane, Rescue
 from penstock.contract.reply import TERMINAL, ReplyEvent
 from penstock.contract.request import ChatRequest
 from penstock.errors import NoReply, PenstockError, UnknownReply
@@ -39,7 +40,6 @@ _DEFAULT_TIMEOUT_S: Final = 120.0
 """Seconds to wait for `accepted` when no timeout was given; then the deadline of the role counts."""
 _SUBMIT_PATIENCE_S: Final = 60.0
 """Seconds to wait for JetStream's acknowledgement of a job."""
-_PROMPT: Final = "use a text or a list of OpenAI messages"
 
 Prompt = str | Iterable[Mapping[str, Any]]
 """A text, or the `messages` of an OpenAI chat completion."""
@@ -77,8 +77,8 @@ class Client:
         chosen = name or f"client-{new_id()}"
         if account is None:
             account = os.environ.get("PENSTOCK_ACCOUNT") or _DEFAULT_ACCOUNT
-        _check_token("the name of an account", account)
-        _check_token("the name of a client", chosen)
+        check_token("the name of an account", account)
+        check_token("the name of a client", chosen)
         reconnects = Reconnects()
         nc = await connect(
             url or os.environ.get("NATS_URL") or _DEFAULT_URL,
@@ -132,7 +132,7 @@ class Client:
         an hour, and a day in the batch lane; None stands for the deadline of the role.
 
         Raises RequestFailed, NotAccepted, RequestTooLarge or NoReply, and ValueError for an empty prompt, a `timeout_s`
-        that is not above 0 or an unknown `rescue`.
+        that is not above 0 or beyond the longest of the lane, and an unknown `lane` or `rescue`.
         """
         builder = ReplyBuilder()
         body = {"stream": False, **body}
@@ -249,11 +249,16 @@ class Client:
 
         Raises UnknownJob, and ValueError for an invalid request id.
         """
-        _check_token("the id of a request", request_id)
+        check_token("the id of a request", request_id)
         return await JobReader(self._nc, self._subscription.account).get(request_id)
 
     async def jobs(self, *, state: JobState | None = None, user: str | None = None) -> list[Job]:
-        """The jobs of the account, or those in `state` and of `user`; the least recently changed first."""
+        """The jobs of the account, or those in `state` and of `user`; the least recently changed first.
+
+        Raises ValueError for an unknown state.
+        """
+        if state is not None:
+            check_choice("state", state, JOB_STATES)
         return await JobReader(self._nc, self._subscription.account).list_all(state, user)
 
     async def result(self, request_id: str) -> Reply | None:
@@ -270,18 +275,19 @@ class Client:
         body: Mapping[str, Any],
         timeout_s: float | None,
         *,
+        lane: Lane,
         rescue: Rescue,
         **envelope: Any,
     ) -> ChatRequest:
-        if timeout_s is not None and not timeout_s > 0:
-            raise ValueError(f"timeout_s is {timeout_s:g}: use seconds greater than 0")
-        if rescue not in RESCUES:
-            raise ValueError(f"rescue is {rescue!r}: use one of {', '.join(RESCUES)}")
+        check_choice("lane", lane, LANES)
+        check_choice("rescue", rescue, RESCUES)
+        check_timeout(timeout_s, lane)
         return ChatRequest(
             id=new_id(),
             client=self.name,
-            body=msgspec.Raw(msgspec.json.encode({"messages": _messages(prompt), **body})),
+            body=msgspec.Raw(msgspec.json.encode({"messages": messages_of(prompt), **body})),
             deadline_ms=None if timeout_s is None else int((time.time() + timeout_s) * 1000),
+            lane=lane,
             rescue=rescue,
             **envelope,
         )
@@ -297,8 +303,8 @@ class Client:
         seconds when none can come, BeyondTheEnd, and ValueError at once for an invalid request id or client name.
         """
         owner = self.name if client is None else client
-        _check_token("the name of a client", owner)
-        _check_token("the id of a request", request_id)
+        check_token("the name of a client", owner)
+        check_token("the id of a request", request_id)
         return self._resume(request_id, owner, after_seq, timeout_s)
 
     async def _resume(
@@ -332,27 +338,5 @@ class Client:
 
         Raises ValueError for an invalid request id.
         """
-        _check_token("the id of a request", request_id)
+        check_token("the id of a request", request_id)
         await cancel(self._nc, self._subscription.account, request_id, reason)
-
-
-def _check_token(what: str, text: str) -> None:
-    """Refuse wildcards, which would reach the requests of other clients."""
-    if not subjects.is_token(text):
-        raise ValueError(f"{text!r} is not {what}: use 1 to 64 of A-Z a-z 0-9 _ -")
-
-
-def _messages(prompt: object) -> list[Any]:
-    """OpenAI `messages` of a prompt. Raises ValueError for a prompt that is empty or of another type."""
-    if isinstance(prompt, str):
-        messages: list[Any] = [{"role": "user", "content": prompt}] if prompt else []
-    elif isinstance(prompt, Iterable) and not isinstance(prompt, Mapping):
-        messages = list(prompt)
-    else:
-        raise ValueError(f"the prompt is {prompt!r}: {_PROMPT}")  # noqa: TRY004 - one error for every wrong prompt
-    if not messages:
-        raise ValueError(f"the prompt is empty: {_PROMPT}")
-    wrong = next((message for message in messages if not isinstance(message, Mapping)), None)
-    if wrong is not None:
-        raise ValueError(f"the prompt holds {wrong!r}, which is not an OpenAI message: {_PROMPT}")
-    return messages

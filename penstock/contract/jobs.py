@@ -6,16 +6,17 @@ written by compare-and-set, and its end is written once, before the terminal rep
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal, get_args
 
 from msgspec import Raw, Struct, field
 
 from penstock.contract.reply import Completed, Failure, Timings, Usage
 from penstock.contract.subjects import ReplyAddress
 
-__all__ = ["Job", "JobResult", "JobState"]
+__all__ = ["JOB_STATES", "Job", "JobResult", "JobState"]
 
 JobState = Literal["queued", "running", "completed", "failed"]
+JOB_STATES: Final[tuple[JobState, ...]] = get_args(JobState)
 
 
 class Job(Struct, frozen=True, kw_only=True, tag="job", tag_field="type"):

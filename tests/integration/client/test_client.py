@@ -198,6 +198,34 @@ async def test_k2_a_timeout_of_no_time_is_a_value_error(gateway, client, timeout
     assert gateway.requests == []
 
 
+@pytest.mark.parametrize(
+    ("wrong", "fix"),
+    [
+        ({"timeout_s": 3601}, "timeout_s is 3601: .*at most 3600 in the interactive lane"),
+        ({"timeout_s": 86401, "lane": "batch"}, "timeout_s is 86401: .*at most 86400 in the batch lane"),
+        ({"timeout_s": float("inf")}, "timeout_s is inf: .*at most 3600"),
+        ({"timeout_s": "5"}, "timeout_s is '5': use a number of seconds"),
+        ({"lane": "fast"}, "lane is 'fast': use one of interactive, batch"),
+    ],
+)
+async def test_k2_a_wrong_deadline_or_lane_is_a_value_error(gateway, client, wrong, fix):
+    with pytest.raises(ValueError, match=fix):
+        await client.chat("x", **wrong)
+    with pytest.raises(ValueError, match=fix):
+        client.stream("x", **wrong)
+    assert gateway.requests == []
+
+
+async def test_e4_a_wrong_deadline_or_state_of_jobs_is_a_value_error(gateway, client):
+    with pytest.raises(ValueError, match="at most 86400 in the batch lane"):
+        await client.submit("x", timeout_s=90_000)
+    with pytest.raises(ValueError, match="state is 'done': use one of queued, running, completed, failed"):
+        await client.jobs(state="done")
+    assert gateway.requests == []
+    await client.submit("x", timeout_s=86_400)
+    await until(lambda: len(gateway.requests) == 1)
+
+
 async def test_k2_a_request_too_large_is_not_sent(gateway, client):
     with pytest.raises(RequestTooLarge, match="8,323,072") as caught:
         await client.chat("x" * 9_000_000)

@@ -1,0 +1,55 @@
+"""Check the arguments of the client before anything is sent. Every wrong one is a ValueError that names the fix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from numbers import Real
+from typing import Any, Final
+
+from penstock.contract import subjects
+from penstock.contract.names import Lane
+from penstock.contract.request import LONGEST_S
+
+__all__ = ["check_choice", "check_timeout", "check_token", "messages_of"]
+
+_PROMPT: Final = "use a text or a list of OpenAI messages"
+
+
+def check_token(what: str, text: str) -> None:
+    """Refuse wildcards, which would reach the requests of other clients."""
+    if not subjects.is_token(text):
+        raise ValueError(f"{text!r} is not {what}: use 1 to 64 of A-Z a-z 0-9 _ -")
+
+
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}: use one of {', '.join(choices)}")
+
+
+def check_timeout(timeout_s: object, lane: Lane) -> None:
+    """The router would reduce a later deadline to the longest of the lane."""
+    if timeout_s is None:
+        return
+    if not isinstance(timeout_s, Real):
+        raise ValueError(f"timeout_s is {timeout_s!r}: use a number of seconds")  # noqa: TRY004 - as every other one
+    seconds, longest_s = float(timeout_s), LONGEST_S[lane]
+    if not 0 < seconds <= longest_s:
+        raise ValueError(
+            f"timeout_s is {seconds:g}: use seconds greater than 0 and at most {longest_s} in the {lane} lane"
+        )
+
+
+def messages_of(prompt: object) -> list[Any]:
+    """OpenAI `messages` of a prompt. Raises ValueError for a prompt that is empty or of another type."""
+    if isinstance(prompt, str):
+        messages: list[Any] = [{"role": "user", "content": prompt}] if prompt else []
+    elif isinstance(prompt, Iterable) and not isinstance(prompt, Mapping):
+        messages = list(prompt)
+    else:
+        raise ValueError(f"the prompt is {prompt!r}: {_PROMPT}")  # noqa: TRY004 - one error for every wrong prompt
+    if not messages:
+        raise ValueError(f"the prompt is empty: {_PROMPT}")
+    wrong = next((message for message in messages if not isinstance(message, Mapping)), None)
+    if wrong is not None:
+        raise ValueError(f"the prompt holds {wrong!r}, which is not an OpenAI message: {_PROMPT}")
+    return messages
