@@ -1,7 +1,7 @@
 """Streams, consumers and buckets as data; one provisioning step creates them.
 
 JetStream reserves the `max_bytes` of every stream, 2.3 GiB in all, on each node that keeps a copy.
-`PENSTOCK_STORE_SCALE` multiplies all of them but the one that is bounded in number (`Stream.scaled`).
+`PENSTOCK_STORE_SCALE` multiplies all of them but the one that is bounded in number (`StreamSpec.scaled`).
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ __all__ = [
     "ROUTER",
     "STREAMS",
     "WORK",
-    "Bucket",
+    "BucketSpec",
     "Consumer",
-    "Stream",
+    "StreamSpec",
     "mailbox",
     "mailboxes",
 ]
@@ -52,7 +52,7 @@ MAX_REQUEST_BYTES: Final = MAX_PAYLOAD_BYTES - 64 * 1024
 """The limit of a request; the remaining bytes of a message are for the fields that the router adds."""
 
 
-class Stream(Struct, frozen=True, kw_only=True):
+class StreamSpec(Struct, frozen=True, kw_only=True):
     """A JetStream stream."""
 
     name: str
@@ -69,7 +69,7 @@ class Stream(Struct, frozen=True, kw_only=True):
     duplicate_window_s: int = 2 * MINUTE_S
     purpose: str
 
-    def scaled(self, factor: float) -> Stream:
+    def scaled(self, factor: float) -> StreamSpec:
         """The stream with `factor` times the bytes; unchanged if it is bounded in number, which its bytes fit."""
         return self if self.max_messages > 0 else replace(self, max_bytes=int(self.max_bytes * factor))
 
@@ -83,7 +83,7 @@ class Consumer(Struct, frozen=True, kw_only=True):
     max_ack_pending: int = 10_000
 
 
-class Bucket(Struct, frozen=True, kw_only=True):
+class BucketSpec(Struct, frozen=True, kw_only=True):
     """A key-value bucket."""
 
     name: str
@@ -95,7 +95,7 @@ class Bucket(Struct, frozen=True, kw_only=True):
     purpose: str
 
 
-REQUESTS: Final = Stream(
+REQUESTS: Final = StreamSpec(
     name="LLM_REQUESTS",
     subjects=(subjects.REQUEST_ALL,),
     retention="workqueue",
@@ -105,7 +105,7 @@ REQUESTS: Final = Stream(
     duplicate_window_s=10 * MINUTE_S,
     purpose="Requests of applications until a router has routed them.",
 )
-WORK: Final = Stream(
+WORK: Final = StreamSpec(
     name="LLM_WORK",
     subjects=(subjects.WORK_ALL,),
     retention="workqueue",
@@ -115,7 +115,7 @@ WORK: Final = Stream(
     duplicate_window_s=10 * MINUTE_S,
     purpose="The mailboxes: one per role and lane, in four ranks.",
 )
-REPLIES: Final = Stream(
+REPLIES: Final = StreamSpec(
     name="LLM_REPLIES",
     subjects=(subjects.REPLY_ALL,),
     retention="limits",
@@ -124,7 +124,7 @@ REPLIES: Final = Stream(
     duplicate_window_s=15 * MINUTE_S,
     purpose="Reply events: a stream can be resumed, and a second terminal event is rejected.",
 )
-EVENTS: Final = Stream(
+EVENTS: Final = StreamSpec(
     name="LLM_EVENTS",
     subjects=(subjects.EVENT_ALL,),
     retention="limits",
@@ -133,7 +133,7 @@ EVENTS: Final = Stream(
     duplicate_window_s=10 * MINUTE_S,
     purpose="Facts about usage, breakers, quota and models; the audit log.",
 )
-DEAD: Final = Stream(
+DEAD: Final = StreamSpec(
     name="LLM_DEAD",
     subjects=(subjects.DEAD_ALL,),
     retention="limits",
@@ -141,7 +141,7 @@ DEAD: Final = Stream(
     max_bytes=64 * MIB,
     purpose="Requests that could not be processed: the original message as the body, the reason in the headers.",
 )
-CANCELS: Final = Stream(
+CANCELS: Final = StreamSpec(
     name="LLM_CANCELS",
     subjects=(subjects.CANCEL_ALL,),
     retention="limits",
@@ -150,7 +150,7 @@ CANCELS: Final = Stream(
     max_per_subject=1,
     purpose="Cancel marks for work that is still queued.",
 )
-JOBS: Final = Stream(
+JOBS: Final = StreamSpec(
     name="LLM_JOBS",
     subjects=(subjects.JOB_ALL,),
     retention="limits",
@@ -161,7 +161,7 @@ JOBS: Final = Stream(
     max_messages=100_000,
     purpose="The status of each job (a request of the batch lane); records of ended jobs are deleted for new ones.",
 )
-RESULTS: Final = Stream(
+RESULTS: Final = StreamSpec(
     name="LLM_RESULTS",
     subjects=(subjects.RESULT_ALL,),
     retention="limits",
@@ -172,8 +172,8 @@ RESULTS: Final = Stream(
 )
 STREAMS: Final = (REQUESTS, WORK, REPLIES, EVENTS, DEAD, CANCELS, JOBS, RESULTS)
 
-PRESENCE: Final = Bucket(name="llm_presence", ttl_s=30, purpose="The heartbeats of live services.")
-QUOTA: Final = Bucket(
+PRESENCE: Final = BucketSpec(name="llm_presence", ttl_s=30, purpose="The heartbeats of live services.")
+QUOTA: Final = BucketSpec(
     name="llm_quota",
     ttl_s=2 * DAY_S,
     republished_as=subjects.QUOTA_STORED,

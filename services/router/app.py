@@ -21,7 +21,7 @@ from services.router.admission.controller import AdmissionController
 from services.router.admission.gate import AdmissionGate
 from services.router.expiry.sweeper import Sweeper
 from services.router.explain import ExplainHandler
-from services.router.handlers import RequestHandler, Telemetry
+from services.router.handlers import RequestHandler, RouterTelemetry
 from services.router.jobs.recorder import JobRecorder
 from services.router.metrics import RouterMetrics
 from services.router.queues.backlog import Backlog
@@ -67,7 +67,7 @@ class Router:
         await sweeper.start()
         await ExplainHandler(bus, decide_now, gate, catalogue, SYSTEM).start()
         recorder = JobRecorder(bus, SYSTEM)
-        telemetry = Telemetry(metrics, self._shell.tracer)
+        telemetry = RouterTelemetry(metrics, self._shell.tracer)
         handler = RequestHandler(bus, decide_now, gate, recorder, Rejecter(bus, recorder), telemetry)
         await self._start_mailbox(bus, handler, provision)
         heartbeat = Heartbeat(bus.nc, lambda: self._presence(http))

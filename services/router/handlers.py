@@ -29,13 +29,13 @@ from services.router.routing.decide import Decide
 from services.router.routing.inbound import InboundRequest, address_of, job_of
 from services.router.routing.outcome import AlreadyAccepted, Enqueued, Outcome, Rejected, Routed
 
-__all__ = ["RequestHandler", "Telemetry"]
+__all__ = ["RequestHandler", "RouterTelemetry"]
 
 _log: Final = logging.getLogger(__name__)
 _ROUTER: Final = "router"
 
 
-class Telemetry(Struct, frozen=True):
+class RouterTelemetry(Struct, frozen=True):
     metrics: RouterMetrics
     tracer: Tracer
 
@@ -48,7 +48,7 @@ class RequestHandler:
         gate: AdmissionGate,
         recorder: JobRecorder,
         rejecter: Rejecter,
-        telemetry: Telemetry,
+        telemetry: RouterTelemetry,
     ) -> None:
         self._bus = bus
         self._decide = decide

@@ -46,7 +46,7 @@ from services.worker.handlers import WorkHandler
 from services.worker.intake.handover import Handover
 from services.worker.intake.pull_gate import PullGate, RoleLane, batch_slots
 from services.worker.intake.wait_queue import WaitQueue
-from services.worker.metrics import Telemetry, WorkerMetrics
+from services.worker.metrics import WorkerMetrics, WorkerTelemetry
 from services.worker.models.availability import Availability
 from services.worker.models.peers import Peers
 from services.worker.models.roster import Roster
@@ -232,7 +232,7 @@ class _Parts:
         )
         instance, settings = shell.instance, shell.settings
         metrics = WorkerMetrics(shell.registry)
-        telemetry = Telemetry(metrics, shell.tracer, SYSTEM)
+        telemetry = WorkerTelemetry(metrics, shell.tracer, SYSTEM)
         keys = keys_of(catalogue, {name: provider.credentials for name, provider in providers.items()})
         roster = Roster(catalogue.models)
         availability = self.availability = Availability(catalogue, keys, quota, roster)

@@ -11,7 +11,7 @@ from penstock.bus.clock import Clock
 from penstock.bus.tracing import Tracer
 from penstock.contract.reply import Completed, Failed
 
-__all__ = ["Telemetry", "WorkerMetrics"]
+__all__ = ["WorkerMetrics", "WorkerTelemetry"]
 
 _SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 """Bucket bounds of the GenAI semantic conventions, v1.41."""
@@ -85,7 +85,7 @@ class WorkerMetrics:
             self.fallbacks.labels(role).inc()
 
 
-class Telemetry(Struct, frozen=True):
+class WorkerTelemetry(Struct, frozen=True):
     """Metrics, traces, and the clock for both."""
 
     metrics: WorkerMetrics

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw, structs
 
 from penstock.contract.reply import Adapted
-from penstock.runtime.config.catalogue import Catalogue, Model, Provider, RoleConfig
+from penstock.runtime.config.catalogue import Catalogue, Model, ProviderConfig, RoleConfig
 from penstock.runtime.config.takes import Take
 from services.worker.providers.errors.classify import failure_of_status
 from services.worker.providers.errors.read_error import ProviderError
@@ -29,7 +29,7 @@ class RefusingWorker:
         self.learned = LearnedParameters(
             Catalogue(
                 name="t",
-                providers={"p": Provider()},
+                providers={"p": ProviderConfig()},
                 models={"m": Model(provider="p", takes=takes or {}), "other": Model(provider="p")},
                 roles={"chat": RoleConfig(chain=("m", "other"))},
             )

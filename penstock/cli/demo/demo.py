@@ -17,9 +17,9 @@ from penstock.cli.connection import open_client
 from penstock.cli.demo import scenes
 from penstock.cli.demo.catalogue import LIMITED_ROLE, QUOTA, write_catalogue
 from penstock.cli.demo.prompts import PROMPTS
-from penstock.cli.demo.scenes import Outcome, Seen, Stage
+from penstock.cli.demo.scenes import PromptResult, Seen, Stage
 from penstock.cli.local.plan import VISIBLE_SPEED, make_plan
-from penstock.cli.local.system import System
+from penstock.cli.local.system import LocalSystem
 from penstock.cli.program_name import command_name
 from penstock.cli.render.answer import failure_text
 from penstock.cli.render.trace_tree import trace_text
@@ -63,7 +63,7 @@ def demo_environment(env: Mapping[str, str], catalogue: Path) -> dict[str, str]:
 
 async def _demo(data: Path, env: Mapping[str, str]) -> int:
     plan = make_plan(data, env, workers=_WORKERS)
-    system = System(plan, _say, nats_port=-1)
+    system = LocalSystem(plan, _say, nats_port=-1)
     system.lock()
     _delete_last(plan.data)
     with stop_signals() as stop_signal:
@@ -86,7 +86,7 @@ def _delete_last(data: Path) -> None:
     (data / "traces.jsonl").unlink(missing_ok=True)
 
 
-async def _start_and_show(system: System, env: Mapping[str, str]) -> int:
+async def _start_and_show(system: LocalSystem, env: Mapping[str, str]) -> int:
     began_s = time.monotonic()
     _say("Starting nats-server, a simulated provider, the router and two workers ...")
     addresses = await system.start()
@@ -94,15 +94,15 @@ async def _start_and_show(system: System, env: Mapping[str, str]) -> int:
     _say(f"Metrics: {', '.join(f'{http}/metrics' for http in addresses.services.values())}")
     settings = load_settings(client_environment(env, addresses))
     async with open_client(settings) as client:
-        held, outcomes = await _show(Stage(system, settings, client))
-    await _show_insides(settings, addresses, outcomes)
+        held, results = await _show(Stage(system, settings, client))
+    await _show_insides(settings, addresses, results)
     _say(f"\n{sum(held)} of {len(held)} promises shown in {time.monotonic() - began_s:.0f} s.")
     _say(_next_steps(system.plan.data))
     return 0 if all(held) else 1
 
 
-async def _show(stage: Stage) -> tuple[list[bool], list[Outcome]]:
-    """Whether each promise held, and the outcomes of the prompts. The limited role waits while the others are shown."""
+async def _show(stage: Stage) -> tuple[list[bool], list[PromptResult]]:
+    """Whether each promise held, and the results of the prompts. The limited role waits while the others are shown."""
     _say("\n1. A worker is killed in mid-stream: `restarted`, then the whole answer from another worker.")
     held = [await _held(scenes.killed_worker(stage))]
     others_done = asyncio.Event()
@@ -110,8 +110,8 @@ async def _show(stage: Stage) -> tuple[list[bool], list[Outcome]]:
     try:
         _say(f"\n2. The role {LIMITED_ROLE}, with a quota of {QUOTA}/min, is sent more requests; see 6.")
         _say(f"\n3. {len(PROMPTS)} prompts: the router chooses the role; a model that fails is replaced.")
-        outcomes: list[Outcome] = []
-        held.append(await _held(scenes.prompts(stage, PROMPTS, outcomes)))
+        results: list[PromptResult] = []
+        held.append(await _held(scenes.prompts(stage, PROMPTS, results)))
         _say("\n4. A stream is resumed by another process.")
         held.append(await _held(scenes.resumed_stream(stage)))
         _say("\n5. A job is submitted, its status followed, its result read.")
@@ -121,7 +121,7 @@ async def _show(stage: Stage) -> tuple[list[bool], list[Outcome]]:
         held.append(_report(await limited))
     finally:
         limited.cancel()
-    return held, outcomes
+    return held, results
 
 
 async def _held(scene: Awaitable[Seen]) -> bool:
@@ -140,9 +140,9 @@ def _report(seen: Seen) -> bool:
     return seen.held
 
 
-async def _show_insides(settings: Settings, addresses: RuntimeFile, outcomes: Sequence[Outcome]) -> None:
+async def _show_insides(settings: Settings, addresses: RuntimeFile, results: Sequence[PromptResult]) -> None:
     shown = max(
-        (outcome.reply for outcome in outcomes if outcome.reply is not None),
+        (result.reply for result in results if result.reply is not None),
         key=lambda reply: reply.attempts,
         default=None,
     )

@@ -21,7 +21,7 @@ from penstock.cli.demo.resume import ResumedPart
 from penstock.cli.errors import CommandError
 from penstock.cli.local.exit_report import exit_text
 from penstock.cli.local.python_child import code_path
-from penstock.cli.local.system import System
+from penstock.cli.local.system import LocalSystem
 from penstock.cli.render.answer import AnswerPrinter, failure_text
 from penstock.cli.render.table import shortened, table
 from penstock.client.client import Client
@@ -31,14 +31,14 @@ from penstock.errors import PenstockError
 from penstock.runtime.config.settings import Settings
 
 __all__ = [
-    "Outcome",
+    "PromptResult",
     "Seen",
     "Stage",
     "empty_quota",
     "job",
     "killed_worker",
-    "outcome_table",
     "prompts",
+    "result_table",
     "resumed_stream",
 ]
 
@@ -57,7 +57,7 @@ _WHY_COLUMNS: Final = 40
 class Stage(Struct, frozen=True):
     """The running system and a client of it."""
 
-    system: System
+    system: LocalSystem
     settings: Settings
     client: Client
 
@@ -69,7 +69,7 @@ class Seen(Struct, frozen=True):
     text: str
 
 
-class Outcome(Struct, frozen=True):
+class PromptResult(Struct, frozen=True):
     """The reply to one prompt, or the reason for its absence."""
 
     prompt: DemoPrompt
@@ -81,30 +81,30 @@ class Outcome(Struct, frozen=True):
         return self.reply is not None and self.reply.role == self.prompt.expected
 
     @property
-    def verdict(self) -> str:
+    def result(self) -> str:
         if self.reply is None:
             return f"failed: {self.problem}"
         return "ok" if self.good else f"expected {self.prompt.expected}"
 
 
-def outcome_table(outcomes: Sequence[Outcome]) -> str:
-    return table(_TITLES, [_row(outcome) for outcome in outcomes], right=frozenset({4, 5, 6}))
+def result_table(results: Sequence[PromptResult]) -> str:
+    return table(_TITLES, [_row(result) for result in results], right=frozenset({4, 5, 6}))
 
 
-def _row(outcome: Outcome) -> tuple[str, ...]:
-    reply = outcome.reply
+def _row(result: PromptResult) -> tuple[str, ...]:
+    reply = result.reply
     if reply is None:
-        return (outcome.prompt.title, "-", "-", "-", "-", "-", "-", outcome.verdict)
+        return (result.prompt.title, "-", "-", "-", "-", "-", "-", result.result)
     first = reply.timings.first_token_ms
     return (
-        outcome.prompt.title,
+        result.prompt.title,
         reply.role,
         shortened(reply.why, _WHY_COLUMNS),
         reply.model,
         str(reply.attempts),
         "-" if first is None else f"{first:.0f} ms",
         f"{reply.timings.total_ms:.0f} ms",
-        outcome.verdict,
+        result.result,
     )
 
 
@@ -128,7 +128,7 @@ async def killed_worker(stage: Stage) -> Seen:
     return Seen(held=held, text=f"{killed}, {'restarted' if restarted else 'no restart'}, {whole}")
 
 
-def _kill(system: System, instance: str) -> int:
+def _kill(system: LocalSystem, instance: str) -> int:
     pid = system.pid_of(instance)
     os.kill(pid, signal.SIGKILL)
     return pid
@@ -213,20 +213,20 @@ async def _state(client: Client, job_id: str) -> str:
         return "submitted"
 
 
-async def prompts(stage: Stage, chosen: Sequence[DemoPrompt], outcomes: list[Outcome]) -> Seen:
-    """Stream the answers of all prompts, print the table of their outcomes and append them to `outcomes`."""
+async def prompts(stage: Stage, chosen: Sequence[DemoPrompt], results: list[PromptResult]) -> Seen:
+    """Stream the answers of all prompts, print the table of their results and append them to `results`."""
     for prompt in chosen:
         print(f"    [{prompt.role}] {shortened(prompt.text, _COLUMNS)}", flush=True)
-        outcomes.append(await _outcome(stage.client, prompt))
-    print(f"\n{outcome_table(outcomes)}", flush=True)
-    good = sum(outcome.good for outcome in outcomes)
-    roles = len({outcome.prompt.expected for outcome in outcomes})
+        results.append(await _result(stage.client, prompt))
+    print(f"\n{result_table(results)}", flush=True)
+    good = sum(result.good for result in results)
+    roles = len({result.prompt.expected for result in results})
     return Seen(
-        held=good == len(outcomes), text=f"{good} of {len(outcomes)} prompts of {roles} roles completed"
+        held=good == len(results), text=f"{good} of {len(results)} prompts of {roles} roles completed"
     )
 
 
-async def _outcome(client: Client, prompt: DemoPrompt) -> Outcome:
+async def _result(client: Client, prompt: DemoPrompt) -> PromptResult:
     answer = AnswerPrinter(sys.stdout, sys.stdout, indent="    │ ")
     content = messages(prompt.text, prompt.images)
     try:
@@ -234,5 +234,5 @@ async def _outcome(client: Client, prompt: DemoPrompt) -> Outcome:
             async for event in events:
                 answer.show(event)
     except PenstockError as error:
-        return Outcome(prompt, None, failure_text(error))
-    return Outcome(prompt, answer.reply)
+        return PromptResult(prompt, None, failure_text(error))
+    return PromptResult(prompt, answer.reply)

@@ -22,7 +22,7 @@ from penstock.errors import BrokerUnreachable
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure_streams
 from penstock.runtime.runtime_file import RuntimeFile, remove_runtime_file, write_runtime_file
 
-__all__ = ["System"]
+__all__ = ["LocalSystem"]
 
 _START_TIMEOUT_S: Final = 60.0
 _NATS_CHECK_S: Final = 0.25
@@ -30,7 +30,7 @@ _STOP_MARGIN_S: Final = 5.0
 """Seconds between the end of the drain time and SIGKILL."""
 
 
-class System:
+class LocalSystem:
     """Started once and stopped once, from one event loop in the main thread.
 
     `report` gets one line for every restart. `nats_port` is the port of the embedded server; -1: any free one.

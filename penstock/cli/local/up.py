@@ -18,7 +18,7 @@ from penstock.cli.local.provider_checks import (
     provider_addresses,
     unreachable_provider_notes,
 )
-from penstock.cli.local.system import System
+from penstock.cli.local.system import LocalSystem
 from penstock.cli.program_name import command_name
 from penstock.cli.stop_signals import stop_signals
 from penstock.contract.names import EMBED
@@ -52,7 +52,7 @@ def up(
 
 
 async def _up(plan: Plan, nats_port: int | None) -> int:
-    system = System(plan, _say, nats_port=_port(nats_port))
+    system = LocalSystem(plan, _say, nats_port=_port(nats_port))
     with stop_signals() as stop_signal:
         stop_requested = asyncio.create_task(stop_signal.wait())
         starting = asyncio.create_task(system.start())

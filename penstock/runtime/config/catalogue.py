@@ -28,7 +28,7 @@ __all__ = [
     "OnRateLimit",
     "Parameters",
     "Price",
-    "Provider",
+    "ProviderConfig",
     "QuotaWarning",
     "RateLimitHeaders",
     "RetrySettings",
@@ -83,7 +83,7 @@ class StreamFormat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """`newline`: each data line is an event."""
 
 
-class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ProviderConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An OpenAI-compatible endpoint and the credentials for it."""
 
     preset: str | None = None
@@ -336,7 +336,7 @@ class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The providers, models and roles of a system, with their rules."""
 
     name: str
-    providers: dict[str, Provider]
+    providers: dict[str, ProviderConfig]
     models: dict[str, Model]
     roles: dict[Role, RoleConfig]
     breaker: Breaker = field(default_factory=Breaker)

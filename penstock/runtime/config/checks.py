@@ -22,14 +22,14 @@ from penstock.runtime.config.catalogue import (
     Limits,
     Model,
     Parameters,
-    Provider,
+    ProviderConfig,
     QuotaWarning,
     RetrySettings,
     RoleConfig,
     Timeouts,
 )
 from penstock.runtime.config.presets import preset_takes_of_model, preset_takes_of_provider
-from penstock.runtime.config.problems import Report, nearest
+from penstock.runtime.config.problems import ProblemReport, nearest
 from penstock.runtime.config.takes import check_takes
 from penstock.runtime.tokens import ASSUMED_OUTPUT_TOKENS
 
@@ -47,14 +47,14 @@ class Draft(Struct, frozen=True, kw_only=True):
     """None: the section could not be read."""
     model_names: Collection[str] | None
     role_names: Collection[str] | None
-    providers: dict[str, Provider]
+    providers: dict[str, ProviderConfig]
     models: dict[str, Model]
     roles: dict[str, RoleConfig]
     degradation: Degradation | UnsetType = UNSET
     quota_warning: QuotaWarning | UnsetType = UNSET
 
 
-def check(draft: Draft, report: Report) -> None:
+def check(draft: Draft, report: ProblemReport) -> None:
     """Report every mistake in the values that could be read."""
     for name, provider in draft.providers.items():
         _check_provider(provider, f"providers.{name}", report)
@@ -98,7 +98,7 @@ def _output_tokens(role: RoleConfig) -> int:
     return min(asked, role.ceilings.max_tokens or asked)
 
 
-def _check_provider(provider: Provider, path: str, report: Report) -> None:
+def _check_provider(provider: ProviderConfig, path: str, report: ProblemReport) -> None:
     if isinstance(provider.base_url, str) and not re.match(r"https?://[^/\s]", provider.base_url):
         report.add(f"{path}.base_url", "is not an address", "start it with http:// or https:// and a host")
     for index, name in _texts(provider.api_key_env):
@@ -115,7 +115,7 @@ def _check_provider(provider: Provider, path: str, report: Report) -> None:
     check_takes(provider.takes, preset_takes_of_provider(provider), f"{path}.takes", report)
 
 
-def _check_model(model: Model, path: str, draft: Draft, report: Report) -> None:
+def _check_model(model: Model, path: str, draft: Draft, report: ProblemReport) -> None:
     if (
         _known(model, "provider")
         and draft.provider_names is not None
@@ -131,7 +131,7 @@ def _check_model(model: Model, path: str, draft: Draft, report: Report) -> None:
         check_takes(model.takes, preset_takes_of_model(provider, name), f"{path}.takes", report)
 
 
-def _check_kind(limits: Limits, path: str, report: Report) -> None:
+def _check_kind(limits: Limits, path: str, report: ProblemReport) -> None:
     if (
         limits.kind == "token_bucket"
         and limits.requests_per_minute is None
@@ -142,7 +142,7 @@ def _check_kind(limits: Limits, path: str, report: Report) -> None:
         )
 
 
-def _check_shared(draft: Draft, report: Report) -> None:
+def _check_shared(draft: Draft, report: ProblemReport) -> None:
     """Report entries for one model with one quota that have different limits."""
     first: dict[tuple[str, str], str] = {}
     for key, model in draft.models.items():
@@ -160,13 +160,13 @@ def _check_shared(draft: Draft, report: Report) -> None:
             )
 
 
-def _check_retry(retry: RetrySettings, path: str, report: Report) -> None:
+def _check_retry(retry: RetrySettings, path: str, report: ProblemReport) -> None:
     for cap in ("cap_s", "batch_cap_s"):
         if _known(retry, cap, "base_s") and getattr(retry, cap) < retry.base_s:
             report.add(f"{path}.{cap}", f"is below base_s ({retry.base_s:g})", "raise it, or lower base_s")
 
 
-def _check_role_names(names: Collection[str], report: Report) -> None:
+def _check_role_names(names: Collection[str], report: ProblemReport) -> None:
     for name in names:
         if not _ROLE.fullmatch(name):
             fix = "use at most 32 of a-z 0-9 _, beginning with a letter"
@@ -183,7 +183,7 @@ def _misspelt_role(name: str, names: Collection[str]) -> str | None:
     return next(iter(difflib.get_close_matches(name, missing, n=1, cutoff=0.8)), None)
 
 
-def _check_auto(auto: AutoRule | None, path: str, report: Report) -> None:
+def _check_auto(auto: AutoRule | None, path: str, report: ProblemReport) -> None:
     if not isinstance(auto, AutoRule):
         return
     if auto.keywords == ():
@@ -193,7 +193,7 @@ def _check_auto(auto: AutoRule | None, path: str, report: Report) -> None:
             report.add(f"{path}.keywords[{index}]", "has no letter or digit", "write a word or a phrase")
 
 
-def _check_role(role: RoleConfig, path: str, report: Report) -> None:
+def _check_role(role: RoleConfig, path: str, report: ProblemReport) -> None:
     _check_auto(role.auto, f"{path}.auto", report)
     _check_retry(role.retry, f"{path}.retry", report)
     _check_timeouts(role.timeouts, f"{path}.timeouts", report)
@@ -207,7 +207,7 @@ def _check_role(role: RoleConfig, path: str, report: Report) -> None:
             report.add(f"{path}.parameters.{field}", f"is above the role's own ceiling ({ceiling})", fix)
 
 
-def _check_timeouts(timeouts: Timeouts, path: str, report: Report) -> None:
+def _check_timeouts(timeouts: Timeouts, path: str, report: ProblemReport) -> None:
     if _known(timeouts, "batch_total_s") and LONGEST_S["batch"] < timeouts.batch_total_s < math.inf:
         problem = f"is longer than a request of the batch lane may wait ({LONGEST_S['batch']:,} s)"
         report.add(f"{path}.batch_total_s", problem, "lower it")
@@ -220,7 +220,7 @@ def _check_timeouts(timeouts: Timeouts, path: str, report: Report) -> None:
         )
 
 
-def _check_warning(warning: QuotaWarning, report: Report) -> None:
+def _check_warning(warning: QuotaWarning, report: ProblemReport) -> None:
     if _known(warning, "warn_share") and warning.warn_share > 1:
         report.add(
             "quota_warning.warn_share", "is more than the whole limit", "write a share, as 0.9 for 90%"
@@ -230,7 +230,7 @@ def _check_warning(warning: QuotaWarning, report: Report) -> None:
         report.add("quota_warning.calm_share", f"is above warn_share ({warning.warn_share:g})", fix)
 
 
-def _check_chain(role: RoleConfig, path: str, draft: Draft, report: Report) -> None:
+def _check_chain(role: RoleConfig, path: str, draft: Draft, report: ProblemReport) -> None:
     if role.chain == ():
         report.add(path, "is empty", "name at least one model of models:")
     if draft.model_names is not None:
@@ -241,7 +241,7 @@ def _check_chain(role: RoleConfig, path: str, draft: Draft, report: Report) -> N
     _no_repeats(role.chain, path, report)
 
 
-def _check_vision(draft: Draft, report: Report) -> None:
+def _check_vision(draft: Draft, report: ProblemReport) -> None:
     chain = draft.roles["vision"].chain
     known = [draft.models[name] for _, name in _texts(chain) if name in draft.models]
     if known and len(known) == len(chain) and all(model.vision is False for model in known):
@@ -249,7 +249,7 @@ def _check_vision(draft: Draft, report: Report) -> None:
         report.add("roles.vision.chain", "no model of it can see images", fix)
 
 
-def _check_degradation(section: object, path: str, report: Report) -> None:
+def _check_degradation(section: object, path: str, report: ProblemReport) -> None:
     for name in ("on_high_latency", "on_errors"):
         rule: Any = getattr(section, name, UNSET)
         if _known(rule, "share", "calm_share") and rule.calm_share > rule.share:
@@ -268,7 +268,7 @@ def _texts(items: Iterable[object]) -> list[tuple[int, str]]:
     return [(index, item) for index, item in enumerate(known) if isinstance(item, str)]
 
 
-def _no_repeats(names: Iterable[str], path: str, report: Report) -> None:
+def _no_repeats(names: Iterable[str], path: str, report: ProblemReport) -> None:
     seen: set[str] = set()
     for index, name in _texts(names):
         if name in seen:

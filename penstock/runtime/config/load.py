@@ -12,7 +12,7 @@ from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.checks import Draft, check
 from penstock.runtime.config.document import read_document
 from penstock.runtime.config.presets import apply_presets, merge_presets
-from penstock.runtime.config.problems import ConfigurationRefused, Problem, Report, nearest
+from penstock.runtime.config.problems import ConfigurationRefused, Problem, ProblemReport, nearest
 from penstock.runtime.config.shipped import default_catalogue, shipped_catalogues
 from penstock.runtime.config.shorthand import read_prices, unfold
 from penstock.runtime.config.structure import build
@@ -63,7 +63,7 @@ def load_catalogue(text: str, *, source: str, env: Mapping[str, str]) -> Catalog
     Raises ConfigurationRefused and nothing else.
     """
     document = read_document(text, source=source, env=env)
-    report = Report(document)
+    report = ProblemReport(document)
     data = document.data
     if not isinstance(data, dict):
         report.add("", "is not a catalogue", "begin with name:, providers:, models: and roles:")
@@ -77,7 +77,7 @@ def load_catalogue(text: str, *, source: str, env: Mapping[str, str]) -> Catalog
     return Catalogue(**parts)
 
 
-def _parts(data: dict[str, Any], report: Report) -> dict[str, Any]:
+def _parts(data: dict[str, Any], report: ProblemReport) -> dict[str, Any]:
     """Build each section separately, so that a mistake in one does not hide those in others."""
     fields = {field.name: field for field in structs.fields(Catalogue)}
     for key in data.keys() - fields.keys():

@@ -13,9 +13,9 @@ import msgspec
 import yaml
 from msgspec import Struct, field, structs
 
-from penstock.runtime.config.catalogue import Model, Provider, RateLimitHeaders
+from penstock.runtime.config.catalogue import Model, ProviderConfig, RateLimitHeaders
 from penstock.runtime.config.document import joined
-from penstock.runtime.config.problems import Report, nearest
+from penstock.runtime.config.problems import ProblemReport, nearest
 from penstock.runtime.config.shipped import shipped_presets
 from penstock.runtime.config.takes import Take
 
@@ -75,7 +75,7 @@ def _preset_of(name: object) -> _Preset | None:
     return None if file is None else read_preset(file)
 
 
-def merge_presets(data: dict[str, Any], report: Report) -> dict[str, Any]:
+def merge_presets(data: dict[str, Any], report: ProblemReport) -> dict[str, Any]:
     """The raw data of a catalogue with the keys of presets added to their providers, whose own keys override them."""
     providers = data.get("providers")
     if not isinstance(providers, dict):
@@ -84,7 +84,7 @@ def merge_presets(data: dict[str, Any], report: Report) -> dict[str, Any]:
     return {**data, "providers": filled}
 
 
-def _filled(provider: object, path: str, report: Report) -> object:
+def _filled(provider: object, path: str, report: ProblemReport) -> object:
     if not isinstance(provider, dict) or not isinstance(provider.get("preset"), str):
         return provider
     preset = _preset_of(provider["preset"])
@@ -110,8 +110,8 @@ def _plain(value: object) -> object:
 
 
 def apply_presets(
-    providers: Mapping[str, Provider], models: Mapping[str, Model]
-) -> tuple[dict[str, Provider], dict[str, Model]]:
+    providers: Mapping[str, ProviderConfig], models: Mapping[str, Model]
+) -> tuple[dict[str, ProviderConfig], dict[str, Model]]:
     """The effective providers and models: their own values over those of their presets."""
     return (
         {name: _provider_in_force(provider) for name, provider in providers.items()},
@@ -119,13 +119,13 @@ def apply_presets(
     )
 
 
-def preset_takes_of_provider(provider: Provider) -> dict[str, Take]:
+def preset_takes_of_provider(provider: ProviderConfig) -> dict[str, Take]:
     """The `takes` that a provider's preset gives to all its models."""
     preset = _preset_of(provider.preset)
     return {} if preset is None else preset.takes
 
 
-def preset_takes_of_model(provider: Provider, name: str) -> dict[str, Take]:
+def preset_takes_of_model(provider: ProviderConfig, name: str) -> dict[str, Take]:
     """The `takes` that the preset, its families and the provider give to the model `name`."""
     takes = dict(preset_takes_of_provider(provider))
     for family in _families(provider):
@@ -134,7 +134,7 @@ def preset_takes_of_model(provider: Provider, name: str) -> dict[str, Take]:
     return {**takes, **provider.takes}
 
 
-def _provider_in_force(provider: Provider) -> Provider:
+def _provider_in_force(provider: ProviderConfig) -> ProviderConfig:
     return structs.replace(
         provider,
         rate_limit_headers=provider.rate_limit_headers or provider.sdk,
@@ -142,12 +142,12 @@ def _provider_in_force(provider: Provider) -> Provider:
     )
 
 
-def _model_in_force(key: str, model: Model, provider: Provider) -> Model:
+def _model_in_force(key: str, model: Model, provider: ProviderConfig) -> Model:
     takes = {**preset_takes_of_model(provider, model.name or key), **model.takes}
     return model if takes == model.takes else structs.replace(model, takes=takes)
 
 
-def _families(provider: Provider) -> Iterable[_Family]:
+def _families(provider: ProviderConfig) -> Iterable[_Family]:
     preset = _preset_of(provider.preset or (_UNNAMED if provider.sdk == _UNNAMED else None))
     if preset is None:
         return

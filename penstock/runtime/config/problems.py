@@ -11,7 +11,7 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from penstock.runtime.config.document import Document
 
-__all__ = ["ConfigurationRefused", "Problem", "Report", "nearest"]
+__all__ = ["ConfigurationRefused", "Problem", "ProblemReport", "nearest"]
 
 
 class Problem(Struct, frozen=True, kw_only=True):
@@ -47,7 +47,7 @@ class ConfigurationRefused(Exception):
         return "\n".join(problem.as_line(self.source) for problem in self.problems)
 
 
-class Report:
+class ProblemReport:
     """Collects the mistakes of one document, the first of each key, and finds their lines."""
 
     def __init__(self, document: Document) -> None:

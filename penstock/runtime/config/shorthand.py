@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from penstock.runtime.config.document import joined
-from penstock.runtime.config.problems import Report
+from penstock.runtime.config.problems import ProblemReport
 
 __all__ = ["fold", "read_prices", "unfold"]
 _TEXT: Final = re.compile(
@@ -23,7 +23,7 @@ _WEIGHTED: Final = "weighted"
 _WEIGHTED_FIX: Final = "write the shares into the chain: [{one: 70, other: 30}, next]"
 
 
-def read_prices(data: dict[str, Any], report: Report) -> dict[str, Any]:
+def read_prices(data: dict[str, Any], report: ProblemReport) -> dict[str, Any]:
     """The raw data of a catalogue with prices as whole numbers; an invalid price is reported and left unchanged."""
     models = data.get("models")
     if not isinstance(models, dict):
@@ -34,7 +34,7 @@ def read_prices(data: dict[str, Any], report: Report) -> dict[str, Any]:
     }
 
 
-def _of_model(model: object, path: str, report: Report) -> object:
+def _of_model(model: object, path: str, report: ProblemReport) -> object:
     if not isinstance(model, dict) or model.get("price") is None:
         return model
     price, below = model["price"], joined(path, "price")
@@ -48,7 +48,7 @@ def _of_model(model: object, path: str, report: Report) -> object:
     }
 
 
-def _of_kind(value: object, path: str, report: Report) -> object:
+def _of_kind(value: object, path: str, report: ProblemReport) -> object:
     if isinstance(value, str):
         return _of_text(value, path, report)
     if isinstance(value, float):
@@ -58,7 +58,7 @@ def _of_kind(value: object, path: str, report: Report) -> object:
     return value
 
 
-def _of_text(text: str, path: str, report: Report) -> object:
+def _of_text(text: str, path: str, report: ProblemReport) -> object:
     found = _TEXT.fullmatch(text)
     if found is None:
         report.add(path, f"is not a price that can be read; {_UNIT}", _mend("", None))
@@ -81,7 +81,7 @@ def _mend(key: str, value: object) -> str:
     return f"write {ways}, if {plain} dollars is what you meant"
 
 
-def unfold(data: dict[str, Any], report: Report) -> dict[str, Any]:
+def unfold(data: dict[str, Any], report: ProblemReport) -> dict[str, Any]:
     """The raw data of a catalogue with flat chains; the report learns the original place of each value."""
     roles = data.get("roles")
     if not isinstance(roles, dict):
@@ -90,7 +90,7 @@ def unfold(data: dict[str, Any], report: Report) -> dict[str, Any]:
     return {**data, "roles": flat}
 
 
-def _unfold_role(role: object, path: str, report: Report) -> object:
+def _unfold_role(role: object, path: str, report: ProblemReport) -> object:
     if not isinstance(role, dict):
         return role
     if _WEIGHTED in role:

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from penstock.runtime.config.document import joined
-from penstock.runtime.config.problems import Report, nearest
+from penstock.runtime.config.problems import ProblemReport, nearest
 
 __all__ = ["build"]
 
@@ -29,7 +29,7 @@ _WORDS: Final = {
 }
 
 
-def build(kind: Any, value: object, path: str, report: Report) -> Any:
+def build(kind: Any, value: object, path: str, report: ProblemReport) -> Any:
     """The value as `kind`; UNSET if it could not be converted, with the reasons in the report.
 
     A struct or a list is built with UNSET in place of invalid parts, so that the rest can still be checked; a dict
@@ -59,7 +59,7 @@ def _is_struct(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Struct)
 
 
-def _struct(kind: type[Struct], value: object, path: str, report: Report) -> Struct | UnsetType:
+def _struct(kind: type[Struct], value: object, path: str, report: ProblemReport) -> Struct | UnsetType:
     if not isinstance(value, dict):
         return _wrong("object", value, path, report)
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
@@ -77,7 +77,7 @@ def _struct(kind: type[Struct], value: object, path: str, report: Report) -> Str
     return kind(**made)
 
 
-def _entries(kind: Any, value: object, path: str, report: Report) -> dict[str, Any] | UnsetType:
+def _entries(kind: Any, value: object, path: str, report: ProblemReport) -> dict[str, Any] | UnsetType:
     if not isinstance(value, dict):
         return _wrong("object", value, path, report)
     _, value_kind = get_args(kind)
@@ -90,7 +90,7 @@ def _entries(kind: Any, value: object, path: str, report: Report) -> dict[str, A
     return made
 
 
-def _items(kind: Any, value: object, path: str, report: Report) -> tuple[Any, ...] | UnsetType:
+def _items(kind: Any, value: object, path: str, report: ProblemReport) -> tuple[Any, ...] | UnsetType:
     if not isinstance(value, list):
         return _wrong("array", value, path, report)
     return tuple(
@@ -98,7 +98,7 @@ def _items(kind: Any, value: object, path: str, report: Report) -> tuple[Any, ..
     )
 
 
-def _leaf(kind: Any, value: object, path: str, report: Report) -> Any:
+def _leaf(kind: Any, value: object, path: str, report: ProblemReport) -> Any:
     if get_origin(kind) is Literal and isinstance(value, str) and value not in get_args(kind):
         choices = get_args(kind)
         report.add(path, f"must be one of: {', '.join(choices)}", nearest(value, choices))
@@ -122,7 +122,7 @@ def _bound_of(kind: Any) -> dict[str, str] | None:
     return next((meta.extra for meta in metas if isinstance(meta, msgspec.Meta) and meta.extra), None)
 
 
-def _wrong(expected: str, value: object, path: str, report: Report) -> UnsetType:
+def _wrong(expected: str, value: object, path: str, report: ProblemReport) -> UnsetType:
     names = [name.strip() for name in expected.split("|")]
     wanted = " or ".join(_WORDS.get(name, name) for name in names if name != "null")
     if isinstance(value, str) and not {"str", "array", "object"}.intersection(names):

@@ -14,7 +14,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from penstock.runtime.config.document import joined
-from penstock.runtime.config.problems import Report
+from penstock.runtime.config.problems import ProblemReport
 
 __all__ = ["ROLE_SUFFIX", "Only", "Take", "check_take_values", "check_takes"]
 
@@ -45,8 +45,8 @@ _ALIKE: Final = 0.85
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
-def check_take_values(data: Mapping[str, Any], report: Report) -> None:
-    """Report values of an unsuitable type in the raw data of a catalogue."""
+def check_take_values(data: Mapping[str, Any], report: ProblemReport) -> None:
+    """ProblemReport values of an unsuitable type in the raw data of a catalogue."""
     for section in ("providers", "models"):
         for name, entry in _mappings(data.get(section)):
             takes = entry.get("takes")
@@ -59,7 +59,7 @@ def check_take_values(data: Mapping[str, Any], report: Report) -> None:
                 report.add(path, "does not say how the parameter is sent", fix)
 
 
-def check_takes(takes: object, beneath: Mapping[str, Take], path: str, report: Report) -> None:
+def check_takes(takes: object, beneath: Mapping[str, Take], path: str, report: ProblemReport) -> None:
     """Report entries of `takes` that no request could follow. `beneath`: the entries that `takes` overrides."""
     if not isinstance(takes, dict):
         return

@@ -24,7 +24,7 @@ from nats.js.api import (
 from nats.js.errors import APIError, NotFoundError
 
 from penstock.bus.retry import RetryPolicy, retry
-from penstock.contract.streams import BUCKETS, ROUTER, STREAMS, Bucket, Consumer, Stream, mailboxes
+from penstock.contract.streams import BUCKETS, ROUTER, STREAMS, BucketSpec, Consumer, StreamSpec, mailboxes
 from penstock.runtime.config.problems import ConfigurationRefused, Problem
 from penstock.runtime.config.settings import Settings
 
@@ -71,11 +71,11 @@ class JetStreamPlan(Struct, frozen=True, kw_only=True):
         )
 
     @property
-    def streams(self) -> tuple[Stream, ...]:
+    def streams(self) -> tuple[StreamSpec, ...]:
         return tuple(stream.scaled(self.store_scale) for stream in STREAMS)
 
 
-def stream_config(stream: Stream, replicas: int = 1) -> StreamConfig:
+def stream_config(stream: StreamSpec, replicas: int = 1) -> StreamConfig:
     return StreamConfig(
         name=stream.name,
         subjects=list(stream.subjects),
@@ -104,7 +104,7 @@ async def ensure_streams(js: JetStreamContext, plan: JetStreamPlan) -> None:
             raise await _too_little_storage(js, plan, stream, error) from error
 
 
-async def _ensure_stream(js: JetStreamContext, stream: Stream, replicas: int) -> None:
+async def _ensure_stream(js: JetStreamContext, stream: StreamSpec, replicas: int) -> None:
     config = stream_config(stream, replicas)
     try:
         await js.add_stream(config)
@@ -119,7 +119,7 @@ async def _ensure_stream(js: JetStreamContext, stream: Stream, replicas: int) ->
 
 
 async def _too_little_storage(
-    js: JetStreamContext, plan: JetStreamPlan, refused: Stream, error: APIError
+    js: JetStreamContext, plan: JetStreamPlan, refused: StreamSpec, error: APIError
 ) -> ConfigurationRefused:
     names = {stream.name for stream in STREAMS}
     reserved = sum(
@@ -151,7 +151,7 @@ def consumer_config(consumer: Consumer, ack_wait_s: float) -> ConsumerConfig:
     )
 
 
-def bucket_config(bucket: Bucket) -> StreamConfig:
+def bucket_config(bucket: BucketSpec) -> StreamConfig:
     """The settings of the bucket's stream that Penstock chooses; nats-py sets the rest."""
     return StreamConfig(
         name=f"KV_{bucket.name}",
@@ -164,7 +164,7 @@ def bucket_config(bucket: Bucket) -> StreamConfig:
     )
 
 
-async def _ensure_bucket(js: JetStreamContext, bucket: Bucket, replicas: int) -> None:
+async def _ensure_bucket(js: JetStreamContext, bucket: BucketSpec, replicas: int) -> None:
     wanted = bucket_config(bucket)
     try:
         config = (await js.stream_info(f"KV_{bucket.name}")).config
@@ -194,7 +194,7 @@ async def _ensure_bucket(js: JetStreamContext, bucket: Bucket, replicas: int) ->
     )
 
 
-def _republished(bucket: Bucket) -> RePublish | None:
+def _republished(bucket: BucketSpec) -> RePublish | None:
     if bucket.republished_as is None:
         return None
     return RePublish(src=f"$KV.{bucket.name}.>", dest=bucket.republished_as)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from penstock.contract.names import Role
-from penstock.runtime.config.catalogue import Catalogue
-from penstock.runtime.config.catalogue import Provider as ProviderConfig
+from penstock.runtime.config.catalogue import Catalogue, ProviderConfig
 from services.worker.credentials.keyring import Keyring, providers_of
 from services.worker.providers.provider import Provider
 from services.worker.providers.sdk import SdkKind, SdkProvider

@@ -31,7 +31,7 @@ from services.worker.execution.ladder import Ladder
 from services.worker.execution.state import AttemptHistory, Execution, GaveUp, HandBack
 from services.worker.intake.handover import Handover
 from services.worker.intake.order import Order
-from services.worker.metrics import Telemetry
+from services.worker.metrics import WorkerTelemetry
 from services.worker.models.backoff import for_lane
 from services.worker.quota_monitor.monitor import QuotaMonitor
 from services.worker.redelivery.job_record import JobRecords
@@ -54,7 +54,7 @@ class Starter(Struct, frozen=True):
     catalogue: Catalogue
     bus: Bus
     quota_monitor: QuotaMonitor
-    telemetry: Telemetry
+    telemetry: WorkerTelemetry
 
     def start(self, order: Order, prior: PriorAttempts, delivery: Delivery) -> Execution:
         """An execution that continues where earlier workers, if any, stopped."""
@@ -164,7 +164,7 @@ class Runner(Struct, frozen=True):
     finisher: Finisher
     cancellable: CancellableExecutions
     handover: Handover
-    telemetry: Telemetry
+    telemetry: WorkerTelemetry
 
     async def run(self, order: Order, prior: PriorAttempts, delivery: Delivery, began_s: float) -> Verdict:
         """Execute the request; `began_s`: when its message reached this worker."""
@@ -215,7 +215,7 @@ class Finisher(Struct, frozen=True):
     recorder: UsageRecorder
     job_records: JobRecords
     service_times: ServiceTimes
-    telemetry: Telemetry
+    telemetry: WorkerTelemetry
 
     async def finish(self, execution: Execution, event: Completed | Failed) -> None:
         """Store the usage events, the job record and the terminal event: all of them before the acknowledgement."""

@@ -44,7 +44,7 @@ class LimitUse(Struct, frozen=True):
     """Part of `used` that workers hold as leases and have not reported as spent."""
 
 
-class _Open(Struct):
+class _OpenPermit(Struct):
     """A permit that is not settled yet, and where its tokens were charged."""
 
     tokens: int
@@ -67,7 +67,7 @@ class LimitSet:
         self._requests = tuple(limit for name, limit in self._named.items() if name.startswith("requests"))
         self._tokens = tuple(limit for name, limit in self._named.items() if name.startswith("tokens"))
         self._concurrency = limits.concurrency
-        self._open: dict[int, _Open] = {}
+        self._open: dict[int, _OpenPermit] = {}
         self._numbers = count(number_step, number_step)
         self._clock_s = float("-inf")
         self._cooldown = Cooldown()
@@ -117,7 +117,7 @@ class LimitSet:
             limit.charge(1, now_s)
         charges = tuple([(limit, limit.charge(tokens, now_s)) for limit in self._tokens])
         number = next(self._numbers)
-        self._open[number] = _Open(tokens, charges)
+        self._open[number] = _OpenPermit(tokens, charges)
         self._cooldown.record_start(number, now_s)
         return number
 

@@ -7,13 +7,20 @@ import pytest
 from penstock.contract.explain import DrawnStep
 from penstock.contract.names import Complexity
 from penstock.contract.work import ChatWork
-from penstock.runtime.config.catalogue import Catalogue, Model, Price, Provider, RoleConfig, WeightedStep
+from penstock.runtime.config.catalogue import (
+    Catalogue,
+    Model,
+    Price,
+    ProviderConfig,
+    RoleConfig,
+    WeightedStep,
+)
 from services.router.explain import account_of, explained
 from tests.harness.routed_requests import chat_work
 
 CATALOGUE = Catalogue(
     name="two",
-    providers={"p": Provider()},
+    providers={"p": ProviderConfig()},
     models={
         "small": Model(provider="p", context_tokens=8_000, price=Price(input=1, output=1)),
         "large": Model(provider="p", context_tokens=100_000, price=Price(input=9, output=9)),

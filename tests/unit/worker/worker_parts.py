@@ -17,7 +17,7 @@ from penstock.bus.tracing import NO_SPAN, NO_TRACER
 from penstock.contract.names import Lane
 from penstock.contract.presence import Presence, RoleStatus
 from penstock.contract.work import ChatWork
-from penstock.runtime.config.catalogue import Catalogue, Limits, Model, Provider, RoleConfig
+from penstock.runtime.config.catalogue import Catalogue, Limits, Model, ProviderConfig, RoleConfig
 from penstock.runtime.epochs import DeliveryEpochs
 from penstock.runtime.service import Bus
 from services.worker.accounting.usage_recorder import UsageRecorder
@@ -43,7 +43,7 @@ from services.worker.execution.time_limits import TimeLimits
 from services.worker.intake.handover import Handover
 from services.worker.intake.pull_gate import PullGate, RoleLane
 from services.worker.intake.wait_queue import WaitQueue
-from services.worker.metrics import Telemetry, WorkerMetrics
+from services.worker.metrics import WorkerMetrics, WorkerTelemetry
 from services.worker.models.availability import Availability
 from services.worker.models.peers import Peers
 from services.worker.models.roster import Roster
@@ -102,7 +102,7 @@ class WorkerParts:
         self.quota = LocalQuota(limits, batch=catalogue.batch)
         keys = keys_of(catalogue, dict.fromkeys(catalogue.providers, names))
         self.metrics = WorkerMetrics(CollectorRegistry())
-        self.telemetry = Telemetry(self.metrics, NO_TRACER, SYSTEM)
+        self.telemetry = WorkerTelemetry(self.metrics, NO_TRACER, SYSTEM)
         self.availability = Availability(catalogue, keys, self.quota, Roster(models))
         self.peers = Peers(catalogue, "w")
         self.handover = Handover(self.peers, max_deliver=5)
@@ -211,7 +211,7 @@ class WorkerParts:
 def catalogue_of(role: RoleConfig | None = None, limits: Limits | None = None) -> Catalogue:
     return Catalogue(
         name="test",
-        providers={"p": Provider(api_key_env=NAMES)},
+        providers={"p": ProviderConfig(api_key_env=NAMES)},
         models={"m": Model(provider="p", limits=limits or Limits())},
         roles={"chat": role or RoleConfig(chain=("m",))},
     )

@@ -16,10 +16,10 @@ from services.worker.rate_limit.record.provider_corrections import latest
 from services.worker.rate_limit.record.token_bucket import folded
 from services.worker.rate_limit.record.window import GrainedWindow, Kind, merged
 
-__all__ = ["Allocation", "Report", "allocate", "fair_share", "lease_of"]
+__all__ = ["Allocation", "LeaseReport", "allocate", "fair_share", "lease_of"]
 
 
-class Report(Struct, frozen=True, kw_only=True):
+class LeaseReport(Struct, frozen=True, kw_only=True):
     """Contents of one write of a worker."""
 
     holder: str
@@ -59,7 +59,9 @@ class Allocation(Struct, frozen=True):
     """The worker asked for more than is free, and is queued."""
 
 
-def allocate(record: QuotaRecord, report: Report, accounting: RecordAccounting, now_ms: int) -> Allocation:
+def allocate(
+    record: QuotaRecord, report: LeaseReport, accounting: RecordAccounting, now_ms: int
+) -> Allocation:
     """Fold the report into the record, then allocate what is free. Pure; the caller stores by compare-and-set."""
     now_ms = max(now_ms, record.at_ms)
     mine = lease_of(record, report.holder)
@@ -89,7 +91,7 @@ def allocate(record: QuotaRecord, report: Report, accounting: RecordAccounting, 
     return Allocation(replace(record, at_ms=now_ms, leases=leases), got, until_ms, waits)
 
 
-def _empty_lease(report: Report) -> QuotaLease:
+def _empty_lease(report: LeaseReport) -> QuotaLease:
     """An empty lease with the queue lengths of its holder."""
     return QuotaLease(
         holder=report.holder,
@@ -143,7 +145,7 @@ def _with_spent(
     return replace(record, minute=minute, day=day)
 
 
-def _with_corrections(record: QuotaRecord, report: Report, now_ms: int) -> QuotaRecord:
+def _with_corrections(record: QuotaRecord, report: LeaseReport, now_ms: int) -> QuotaRecord:
     """Apply a pause and corrections that are newer than the stored ones; remove expired ones."""
     corrections = {each.limit: each for each in record.corrections}
     for each in report.corrections:
@@ -159,7 +161,7 @@ def _with_corrections(record: QuotaRecord, report: Report, now_ms: int) -> Quota
 
 def _share_out(
     record: QuotaRecord,
-    report: Report,
+    report: LeaseReport,
     held: Amounts,
     accounting: RecordAccounting,
     now_ms: int,
@@ -190,7 +192,7 @@ def _share_out(
     return _granted(held, extra, report, first, share), False
 
 
-def _granted(held: Amounts, extra: Amounts, report: Report, least: Amounts, share: float) -> Amounts:
+def _granted(held: Amounts, extra: Amounts, report: LeaseReport, least: Amounts, share: float) -> Amounts:
     def one(have: int, more: int, want: int, least: int) -> int:
         return max(min(want, have + int(more * share)), least)
 
@@ -203,7 +205,7 @@ def _granted(held: Amounts, extra: Amounts, report: Report, least: Amounts, shar
 
 
 def _learned(
-    known: QuotaLearned | None, report: Report, window: GrainedWindow, now_ms: int
+    known: QuotaLearned | None, report: LeaseReport, window: GrainedWindow, now_ms: int
 ) -> QuotaLearned | None:
     """The learned limit after a report (decision 0018)."""
     if dropped(known, now_ms):

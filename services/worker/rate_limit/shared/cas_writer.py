@@ -13,7 +13,7 @@ from penstock.bus.clock import loop_now_s
 from penstock.contract import codec
 from penstock.contract.quota import QuotaCorrection, QuotaRecord
 from services.worker.rate_limit.learned.rate import Refusal
-from services.worker.rate_limit.record.allocation import Allocation, Report, allocate, lease_of
+from services.worker.rate_limit.record.allocation import Allocation, LeaseReport, allocate, lease_of
 from services.worker.rate_limit.record.lease_settings import NOTHING, Amounts
 from services.worker.rate_limit.record.record_clock import RecordClock
 from services.worker.rate_limit.record.window import Kind
@@ -29,7 +29,7 @@ _CONFLICT_S: Final = 0.01
 class _Pending(msgspec.Struct, frozen=True):
     """A write whose outcome is not known."""
 
-    report: Report
+    report: LeaseReport
     record: QuotaRecord
     revision: int
     """Revision that the write replaces."""
@@ -93,7 +93,7 @@ class CasWriter:
         self.refusals = (*self.refusals, refusal)
 
     def report_header_limit(self, kind: Kind, per_minute: int) -> bool:
-        """Report a limit of a header; returns whether it differs from the known one."""
+        """LeaseReport a limit of a header; returns whether it differs from the known one."""
         learned = self._replica.record.learned
         known = None
         if learned is not None:
@@ -111,7 +111,7 @@ class CasWriter:
         return stored
 
     async def write(self, *, leaving: bool = False, joining: bool = False) -> None:
-        """Report and renew, repeatedly until it is stored; do nothing if there is nothing to write.
+        """LeaseReport and renew, repeatedly until it is stored; do nothing if there is nothing to write.
 
         `joining`: only state our presence, since the record's time may not be known yet.
         """
@@ -135,7 +135,7 @@ class CasWriter:
             if replica.revision == revision:
                 await self.read()
 
-    def _report(self, now_s: float, *, leaving: bool, joining: bool) -> Report:
+    def _report(self, now_s: float, *, leaving: bool, joining: bool) -> LeaseReport:
         replica = self._replica
         own = {correction.limit: correction for correction in replica.view.superseded(now_s)}
         self.corrections = own | self.corrections
@@ -154,7 +154,7 @@ class CasWriter:
             header_limits=dict(self._header_limits),
         )
 
-    def _is_worthwhile(self, report: Report, allocation: Allocation) -> bool:
+    def _is_worthwhile(self, report: LeaseReport, allocation: Allocation) -> bool:
         """Whether the write would change anything that another worker needs to know."""
         replica = self._replica
         mine = lease_of(replica.view.record or allocation.record, replica.holder)

@@ -12,7 +12,7 @@ from math import inf
 from msgspec import Struct
 
 from services.worker.rate_limit.record.accounting import RecordAccounting
-from services.worker.rate_limit.record.allocation import Allocation, Report
+from services.worker.rate_limit.record.allocation import Allocation, LeaseReport
 from services.worker.rate_limit.record.lease_settings import Amounts
 from services.worker.rate_limit.record.record_clock import RecordClock
 from services.worker.rate_limit.shared.demand import Demand
@@ -20,7 +20,7 @@ from services.worker.rate_limit.shared.demand import Demand
 __all__ = ["LocalLease"]
 
 
-class _Open(Struct):
+class _OpenPermit(Struct):
     """A permit that is not settled yet."""
 
     tokens: int
@@ -33,7 +33,7 @@ class _Sent(Struct, frozen=True):
     """A write that may or may not have been stored."""
 
     allocation: Allocation
-    report: Report
+    report: LeaseReport
     sent_s: float
     frozen: tuple[float, float]
     """Requests and tokens that may not be spent until the outcome is known; they return if the write failed."""
@@ -56,7 +56,7 @@ class LocalLease:
         self._spent: dict[int, list[int]] = {}
         self._refunds: dict[int, int] = {}
         self._used_requests = self._used_tokens = 0
-        self._open: dict[int, _Open] = {}
+        self._open: dict[int, _OpenPermit] = {}
         self._numbers = 0
         self._writes = 0
         self._sent: _Sent | None = None
@@ -91,7 +91,7 @@ class LocalLease:
         self.demand.record_grant(tokens, now_s, waiter, batch_only=batch_only)
         self.running += 1
         self._numbers += 1
-        self._open[self._numbers] = _Open(tokens, grain, self._writes)
+        self._open[self._numbers] = _OpenPermit(tokens, grain, self._writes)
         return self._numbers
 
     def settle(self, number: int, true_tokens: int, now_s: float) -> None:
@@ -133,7 +133,7 @@ class LocalLease:
         held = (self._requests, self._tokens, self._slots)
         return any(0 < each < inf for each in held) or (self._accounting.counts_slots and self.running > 0)
 
-    def report(self, holder: str, now_s: float, *, paused: bool, leaving: bool = False) -> Report:
+    def report(self, holder: str, now_s: float, *, paused: bool, leaving: bool = False) -> LeaseReport:
         """What to report and to request with the next write."""
         self.demand.measure(now_s)
         running = self.running if self._accounting.counts_slots else 0
@@ -142,7 +142,7 @@ class LocalLease:
             first = self._counted(Amounts(1, self.demand.first, self.running + 1))
         idle = Amounts(slots=running)
         want = idle if paused or leaving else self._counted(self.demand.want(self.running, now_s))
-        return Report(
+        return LeaseReport(
             holder=holder,
             number=self._writes + 1,
             spent=tuple((grain, cell[0], cell[1]) for grain, cell in self._spent.items()),
@@ -154,7 +154,7 @@ class LocalLease:
             leaving=leaving,
         )
 
-    def begin(self, report: Report, allocation: Allocation, now_s: float) -> None:
+    def begin(self, report: LeaseReport, allocation: Allocation, now_s: float) -> None:
         """A write begins: what it returns may no longer be spent."""
         held = self._held(allocation)
         requests, tokens = min(self._requests, held[0]), min(self._tokens, held[1])

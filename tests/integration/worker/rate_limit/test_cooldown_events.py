@@ -16,7 +16,7 @@ from penstock.bus.ids import new_id
 from penstock.cli.local.nats_server import NatsServer
 from penstock.contract import codec, subjects
 from penstock.contract.events import QuotaPaused
-from penstock.runtime.config.catalogue import Batch, Catalogue, Limits, Model, Provider, RoleConfig
+from penstock.runtime.config.catalogue import Batch, Catalogue, Limits, Model, ProviderConfig, RoleConfig
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from services.worker.announcer import Announcer
 from services.worker.rate_limit.quota import Denied, Need, Permit, QuotaKey
@@ -28,7 +28,7 @@ from services.worker.rate_limit.shared.shared_quota import SharedQuota
 A, B = QuotaKey("A_KEY", "free"), QuotaKey("B_KEY", "free")
 CATALOGUE = Catalogue(
     name="c",
-    providers={"p": Provider(api_key_env=("A_KEY", "B_KEY"))},
+    providers={"p": ProviderConfig(api_key_env=("A_KEY", "B_KEY"))},
     models={"free": Model(provider="p")},
     roles={"chat": RoleConfig(chain=("free",))},
 )

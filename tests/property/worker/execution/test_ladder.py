@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 
 from penstock.bus.clock import loop_now_s
-from penstock.runtime.config.catalogue import Breaker, Catalogue, Model, Provider, RoleConfig
+from penstock.runtime.config.catalogue import Breaker, Catalogue, Model, ProviderConfig, RoleConfig
 from services.worker.execution.state import Execution, GaveUp
 from services.worker.providers.errors.failures import FailureKind, ProviderFailure
 from tests.harness.virtual_time import run
@@ -44,7 +44,7 @@ class World:
     ) -> None:
         catalogue = Catalogue(
             name="test",
-            providers={"p": Provider(api_key_env=("A_KEY",))},
+            providers={"p": ProviderConfig(api_key_env=("A_KEY",))},
             models={model: Model(provider="p") for model in chain},
             roles={"chat": RoleConfig(chain=chain)},
             breaker=breaker,

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from penstock.runtime.config.catalogue import Batch, Limits
 from services.worker.rate_limit.quota import Need, Permit, QuotaKey
-from services.worker.rate_limit.record.allocation import Report
+from services.worker.rate_limit.record.allocation import LeaseReport
 from services.worker.rate_limit.record.lease_settings import LeaseSettings
 from services.worker.rate_limit.shared.replica import Member
 from services.worker.rate_limit.shared.shared_quota import SharedQuota
@@ -186,7 +186,7 @@ class Process:
     def _count_rounds(self) -> None:
         report = self.renewer.lease.report
 
-        def counted(*args: Any, **options: Any) -> Report:
+        def counted(*args: Any, **options: Any) -> LeaseReport:
             self.rounds += 1
             return report(*args, **options)
 

@@ -23,7 +23,7 @@ from services.worker.rate_limit.learned.rate import (
     refused,
 )
 from services.worker.rate_limit.record.accounting import RecordAccounting
-from services.worker.rate_limit.record.allocation import Report, allocate
+from services.worker.rate_limit.record.allocation import LeaseReport, allocate
 from services.worker.rate_limit.record.lease_settings import LEARNED_LEASE_SETTINGS
 
 rates = st.floats(1, 100_000)
@@ -186,7 +186,7 @@ class Reported:
 
     def write(self, holder: str, now_ms: int, *refusals: Refusal, spent: int = 0) -> None:
         self.numbers[holder] += 1
-        report = Report(
+        report = LeaseReport(
             holder=holder,
             number=self.numbers[holder],
             spent=((now_ms // 100, spent, 0),) if spent else (),

@@ -16,7 +16,13 @@ from msgspec.structs import replace
 from penstock.contract.quota import QuotaLease, QuotaRecord
 from penstock.runtime.config.catalogue import Limits
 from services.worker.rate_limit.record.accounting import RecordAccounting, earlier_waiters
-from services.worker.rate_limit.record.allocation import Allocation, Report, allocate, fair_share, lease_of
+from services.worker.rate_limit.record.allocation import (
+    Allocation,
+    LeaseReport,
+    allocate,
+    fair_share,
+    lease_of,
+)
 from services.worker.rate_limit.record.lease_settings import Amounts, LeaseSettings
 from services.worker.rate_limit.record.record_clock import RecordClock
 from services.worker.rate_limit.shared.local_lease import LocalLease
@@ -50,7 +56,7 @@ class Worker:
     record: QuotaRecord = field(default_factory=lambda: QuotaRecord(at_ms=0))
     revision: int = 0
     calls: dict[int, Call] = field(default_factory=dict)
-    pending: tuple[Report, Allocation, int] | None = None
+    pending: tuple[LeaseReport, Allocation, int] | None = None
     wait: bool = False
     queued: dict[str, int] | None = None
 
@@ -222,7 +228,7 @@ class SharedMachine(RuleBasedStateMachine):
         worker.pending = (report, made, worker.revision)
 
     def check_that_the_oldest_need_comes_first(
-        self, worker: Worker, report: Report, made: Allocation
+        self, worker: Worker, report: LeaseReport, made: Allocation
     ) -> None:
         """A share never exceeds what is free beside the needs of earlier waiters, for any reported queues, and the
         longest waiter gets what it needs as soon as that is free.

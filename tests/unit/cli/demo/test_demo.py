@@ -11,7 +11,7 @@ from penstock.cli.commands.question import messages
 from penstock.cli.demo.catalogue import LIMITED_ROLE, QUOTA, write_catalogue
 from penstock.cli.demo.demo import demo_environment
 from penstock.cli.demo.prompts import PROMPTS
-from penstock.cli.demo.scenes import Outcome, outcome_table
+from penstock.cli.demo.scenes import PromptResult, result_table
 from penstock.client.reply import Reply
 from penstock.contract.names import AUTO, ROLES
 from penstock.contract.reply import Timings, Usage
@@ -74,15 +74,15 @@ def reply(role: str) -> Reply:
 
 def test_the_table_marks_wrong_roles_and_failures():
     first = PROMPTS[0]
-    outcomes = [
-        Outcome(first, reply(first.expected)),
-        Outcome(first, reply("fast")),
-        Outcome(first, None, "no luck"),
+    results = [
+        PromptResult(first, reply(first.expected)),
+        PromptResult(first, reply("fast")),
+        PromptResult(first, None, "no luck"),
     ]
 
-    lines = outcome_table(outcomes).splitlines()[2:]
+    lines = result_table(results).splitlines()[2:]
 
-    assert [outcome.good for outcome in outcomes] == [True, False, False]
+    assert [result.good for result in results] == [True, False, False]
     assert lines[0].endswith("ok")
     assert lines[1].endswith(f"expected {first.expected}")
     assert lines[2].endswith("failed: no luck")

@@ -215,7 +215,7 @@ def test_a_missing_key_is_noted_before_anything_starts(tmp_path, monkeypatch, ca
     def stop(*_, **__):
         raise CommandError("not in this test")
 
-    monkeypatch.setattr(up_command, "System", stop)
+    monkeypatch.setattr(up_command, "LocalSystem", stop)
     with pytest.raises(CommandError):
         up_command.up(tmp_path, per_role=False, simulator=False, env={"PENSTOCK_CATALOGUE": "groq"})
 

@@ -8,13 +8,13 @@ import pytest
 
 from penstock.cli.local.ports import free_port
 from penstock.cli.local.provider_checks import provider_addresses, unreachable_provider_notes
-from penstock.runtime.config.catalogue import Catalogue, Model, Provider, RoleConfig
+from penstock.runtime.config.catalogue import Catalogue, Model, ProviderConfig, RoleConfig
 
 
 def catalogue(**urls: str | None) -> Catalogue:
     return Catalogue(
         name="test",
-        providers={name: Provider(base_url=url) for name, url in urls.items()},
+        providers={name: ProviderConfig(base_url=url) for name, url in urls.items()},
         models={"m": Model(provider=next(iter(urls)))},
         roles={"chat": RoleConfig(chain=("m",))},
     )

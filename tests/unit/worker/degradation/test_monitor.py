@@ -17,7 +17,7 @@ from penstock.runtime.config.catalogue import (
     OnErrors,
     OnHighLatency,
     Parameters,
-    Provider,
+    ProviderConfig,
     RoleConfig,
 )
 from services.worker.accounting.usage_recorder import AttemptRecord
@@ -34,7 +34,7 @@ SLOW_ROLE = Degradation(
 PARAMETERS = Parameters(max_tokens=2000)
 CATALOGUE = Catalogue(
     name="test",
-    providers={"p": Provider()},
+    providers={"p": ProviderConfig()},
     models={"m": Model(provider="p"), "n": Model(provider="p")},
     roles={
         "chat": RoleConfig(chain=("m", "n"), parameters=PARAMETERS),

@@ -12,7 +12,14 @@ import pytest
 from penstock.contract.errors import ErrorCode
 from penstock.contract.names import Rescue
 from penstock.contract.reply import Adapted
-from penstock.runtime.config.catalogue import Catalogue, Model, Parameters, Provider, RoleConfig, StreamFormat
+from penstock.runtime.config.catalogue import (
+    Catalogue,
+    Model,
+    Parameters,
+    ProviderConfig,
+    RoleConfig,
+    StreamFormat,
+)
 from penstock.runtime.config.takes import Take
 from services.worker.execution.attempt import Spent, Success
 from services.worker.execution.state import Execution, GaveUp
@@ -102,7 +109,7 @@ class _Attempts:
         role = RoleConfig(chain=("m",), parameters=Parameters(temperature=0.3, max_tokens=20))
         catalogue = Catalogue(
             name="t",
-            providers={"p": Provider(api_key_env=NAMES)},
+            providers={"p": ProviderConfig(api_key_env=NAMES)},
             models={"m": Model(provider="p", takes=takes)},
             roles={"chat": role},
         )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from penstock.bus.clock import loop_now_s
-from penstock.runtime.config.catalogue import Catalogue, Model, Provider, RetrySettings, RoleConfig
+from penstock.runtime.config.catalogue import Catalogue, Model, ProviderConfig, RetrySettings, RoleConfig
 from services.worker.execution.next_attempt import in_words
 from services.worker.execution.state import GaveUp
 from services.worker.providers.errors.failures import FailureKind, ProviderFailure
@@ -24,7 +24,7 @@ class _Case:
         providers = {"a": "p", "b": "p", "c": "q", "d": "r"}
         catalogue = Catalogue(
             name="test",
-            providers={name: Provider(api_key_env=NAMES) for name in ("p", "q", "r")},
+            providers={name: ProviderConfig(api_key_env=NAMES) for name in ("p", "q", "r")},
             models={model: Model(provider=provider) for model, provider in providers.items()},
             roles={"chat": role or RoleConfig(chain=tuple(providers))},
         )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from penstock.bus.clock import loop_now_s
-from penstock.runtime.config.catalogue import Catalogue, Model, Provider, RoleConfig, Timeouts
+from penstock.runtime.config.catalogue import Catalogue, Model, ProviderConfig, RoleConfig, Timeouts
 from services.worker.execution.state import GaveUp
 from services.worker.execution.time_limits import AnswerTimes, shortened
 from tests.harness.virtual_time import run
@@ -48,7 +48,7 @@ def test_the_slowest_recent_answer_is_known_by_model_and_kind() -> None:
 
 CHAIN = Catalogue(
     name="test",
-    providers={"p": Provider(api_key_env=("A_KEY",))},
+    providers={"p": ProviderConfig(api_key_env=("A_KEY",))},
     models={"a": Model(provider="p"), "b": Model(provider="p")},
     roles={"chat": RoleConfig(chain=("a", "b"))},
 )

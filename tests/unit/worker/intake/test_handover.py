@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from penstock.contract.presence import BreakerStatus, CredentialStatus, Presence, RoleStatus
-from penstock.runtime.config.catalogue import Catalogue, Model, Provider, RoleConfig
+from penstock.runtime.config.catalogue import Catalogue, Model, ProviderConfig, RoleConfig
 from services.worker.execution.selection import held_back_here
 from services.worker.intake.handover import Handover
 from services.worker.models.choose import ModelState
@@ -36,7 +36,7 @@ def peers(*heartbeats: Presence) -> Peers:
 
 CHAIN = Catalogue(
     name="test",
-    providers={"p": Provider(api_key_env=("A_KEY",)), "q": Provider(api_key_env=("A_KEY",))},
+    providers={"p": ProviderConfig(api_key_env=("A_KEY",)), "q": ProviderConfig(api_key_env=("A_KEY",))},
     models={"m": Model(provider="p"), "n": Model(provider="q")},
     roles={"chat": RoleConfig(chain=("m", "n"))},
 )

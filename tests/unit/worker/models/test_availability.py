@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from math import inf
 
-from penstock.runtime.config.catalogue import Batch, Catalogue, Limits, Model, Provider, RoleConfig
+from penstock.runtime.config.catalogue import Batch, Catalogue, Limits, Model, ProviderConfig, RoleConfig
 from services.worker.credentials.quota_keys import keys_of
 from services.worker.models.availability import Availability
 from services.worker.models.choose import ModelState
@@ -21,7 +21,7 @@ def availability(*names: str, limits: Limits | None = None) -> Availability:
     models = {"m": Model(provider="p")}
     catalogue = Catalogue(
         name="c",
-        providers={"p": Provider(api_key_env=NAMES)},
+        providers={"p": ProviderConfig(api_key_env=NAMES)},
         models=models,
         roles={"chat": RoleConfig(chain=("m",))},
     )

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from penstock.contract.presence import LimitStatus
-from penstock.runtime.config.catalogue import Batch, Catalogue, Limits, Model, Provider, RoleConfig
+from penstock.runtime.config.catalogue import Batch, Catalogue, Limits, Model, ProviderConfig, RoleConfig
 from services.worker.metrics import WorkerMetrics
 from services.worker.quota_monitor.monitor import QuotaMonitor
 from services.worker.rate_limit.quota import LocalQuota, Need, Permit, QuotaKey
@@ -15,7 +15,7 @@ KEY = QuotaKey("k", "m")
 LIMITS = Limits(requests_per_minute=1, tokens_per_day=5000)
 CATALOGUE = Catalogue(
     name="test",
-    providers={"p": Provider()},
+    providers={"p": ProviderConfig()},
     models={"m": Model(provider="p", limits=LIMITS)},
     roles={"chat": RoleConfig(chain=("m",))},
 )

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from penstock.runtime.config.catalogue import Batch, Catalogue, Limits, Model, Provider, RoleConfig
+from penstock.runtime.config.catalogue import Batch, Catalogue, Limits, Model, ProviderConfig, RoleConfig
 from services.worker.credentials.quota_keys import keys_of
 from services.worker.models.availability import Availability
 from services.worker.models.roster import Roster
@@ -86,7 +86,7 @@ def test_c6_the_reserve_is_rounded_up_exactly():
 def test_c6_the_batch_mailbox_closes_before_the_interactive_one():
     catalogue = Catalogue(
         name="c",
-        providers={"p": Provider(api_key_env=("A_KEY",))},
+        providers={"p": ProviderConfig(api_key_env=("A_KEY",))},
         models={"m": Model(provider="p", limits=Limits(requests_per_minute=5))},
         roles={"chat": RoleConfig(chain=("m",))},
     )

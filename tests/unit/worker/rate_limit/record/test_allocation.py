@@ -10,7 +10,7 @@ from penstock.contract.quota import QuotaLease, QuotaRecord
 from penstock.runtime.config.catalogue import Limits
 from services.worker.rate_limit.limit import Observation
 from services.worker.rate_limit.record.accounting import RecordAccounting
-from services.worker.rate_limit.record.allocation import Report, allocate, lease_of
+from services.worker.rate_limit.record.allocation import LeaseReport, allocate, lease_of
 from services.worker.rate_limit.record.lease_settings import LEASE_SETTINGS, NOTHING, Amounts
 from services.worker.rate_limit.record.record_clock import RecordClock
 from services.worker.rate_limit.record.record_view import RecordView
@@ -32,9 +32,9 @@ def lease(holder: str, requests: int = 0, tokens: int = 0, **rest: int) -> Quota
     )
 
 
-def waits(holder: str, tokens: int, want: Amounts | None = None) -> Report:
+def waits(holder: str, tokens: int, want: Amounts | None = None) -> LeaseReport:
     first = Amounts(1, tokens)
-    return Report(holder=holder, number=2, first=first, want=want or first)
+    return LeaseReport(holder=holder, number=2, first=first, want=want or first)
 
 
 def test_c1_a_waiter_gets_all_that_its_first_request_needs():
@@ -52,16 +52,16 @@ def test_c1_or_nothing_and_returns_what_it_cannot_use():
 
 def test_c6_batch_leases_nothing_of_the_reserve_and_does_not_queue_for_it():
     leave_reserve = RecordAccounting(Limits(requests_per_minute=10), LEASE_SETTINGS, batch_reserve=0.2)
-    batch = Report(holder="a", number=2, first=Amounts(1), want=Amounts(9), batch_only=True)
+    batch = LeaseReport(holder="a", number=2, first=Amounts(1), want=Amounts(9), batch_only=True)
     assert allocate(record(spent=(4, 0)), batch, leave_reserve, NOW_MS).held.requests == 4
 
     made = allocate(record(lease("a", 1), spent=(8, 0)), batch, leave_reserve, NOW_MS)
     assert made.held == NOTHING, "what it held of the reserve is returned"
     assert not made.waits
-    interactive = Report(holder="b", number=2, first=Amounts(1), want=Amounts(2))
+    interactive = LeaseReport(holder="b", number=2, first=Amounts(1), want=Amounts(2))
     assert allocate(made.record, interactive, leave_reserve, NOW_MS).held.requests == 2
 
-    lately = Report(holder="a", number=2, want=Amounts(2), batch_only=True)
+    lately = LeaseReport(holder="a", number=2, want=Amounts(2), batch_only=True)
     assert allocate(record(spent=(8, 0)), lately, leave_reserve, NOW_MS).held == NOTHING, (
         "nor for what may come"
     )
@@ -95,35 +95,38 @@ def test_c1_the_need_of_the_longest_waiter_is_left_to_it():
 
 
 def test_c1_a_newcomer_takes_its_share_and_not_the_rest():
-    report = Report(holder="a", number=1, want=Amounts(10, 1000))
+    report = LeaseReport(holder="a", number=1, want=Amounts(10, 1000))
     assert allocate(record(lease("b", 2, 200)), report, ACCOUNTING, NOW_MS).held == Amounts(4, 400)
 
 
 def test_c1_a_lease_that_ended_counts_as_spent_at_its_end():
     dead = QuotaLease(holder="dead", number=1, until_ms=NOW_MS - 1000, requests=3, tokens=400)
-    made = allocate(record(dead), Report(holder="a", number=1), ACCOUNTING, NOW_MS)
+    made = allocate(record(dead), LeaseReport(holder="a", number=1), ACCOUNTING, NOW_MS)
     assert made.record.minute == (((NOW_MS - 1000) // LEASE_SETTINGS.minute_grain_ms, 3, 400),)
     assert {each.holder for each in made.record.leases} == {"a"}
 
 
 def test_c1_within_the_grace_time_a_lease_is_valid():
     late = QuotaLease(holder="late", number=1, until_ms=NOW_MS - 100, requests=3, tokens=400)
-    made = allocate(record(late), Report(holder="a", number=1), ACCOUNTING, NOW_MS)
+    made = allocate(record(late), LeaseReport(holder="a", number=1), ACCOUNTING, NOW_MS)
     assert {each.holder for each in made.record.leases} == {"late", "a"}
 
 
 def test_c4_a_pause_grants_nothing_and_a_shorter_one_has_no_effect():
-    report = Report(holder="a", number=1, pause=(NOW_MS + 120_000, "429"))
+    report = LeaseReport(holder="a", number=1, pause=(NOW_MS + 120_000, "429"))
     paused = allocate(record(), report, ACCOUNTING, NOW_MS).record
     assert allocate(paused, waits("b", 10), ACCOUNTING, NOW_MS).held == NOTHING
     shorter = allocate(
-        paused, Report(holder="b", number=1, pause=(NOW_MS + 1000, "x")), ACCOUNTING, NOW_MS
+        paused, LeaseReport(holder="b", number=1, pause=(NOW_MS + 1000, "x")), ACCOUNTING, NOW_MS
     ).record
     assert (shorter.paused_until_ms, shorter.pause_reason) == (NOW_MS + 120_000, "429")
 
 
 def test_c1_a_write_never_sets_the_records_clock_back():
-    assert allocate(record(), Report(holder="a", number=1), ACCOUNTING, NOW_MS - 9000).record.at_ms == NOW_MS
+    assert (
+        allocate(record(), LeaseReport(holder="a", number=1), ACCOUNTING, NOW_MS - 9000).record.at_ms
+        == NOW_MS
+    )
 
 
 def test_c1_the_records_clock_follows_the_furthest_writer():
@@ -147,7 +150,7 @@ def test_c4_a_header_lowers_what_is_left_and_never_raises_it(remaining: int, lef
     view.record = record(spent=(2, 300))
     word = Observation(kind="tokens", window="minute", limit=1000, remaining=remaining, reset_s=30.0)
     found = view.correction(word, 0.0)
-    report = Report(holder="a", number=1, corrections=() if found is None else (found,))
+    report = LeaseReport(holder="a", number=1, corrections=() if found is None else (found,))
     made = allocate(view.record, report, ACCOUNTING, NOW_MS)
     assert ACCOUNTING.free(made.record, NOW_MS, without="a").tokens == left
     assert ACCOUNTING.free(made.record, NOW_MS + 30_001, without="a").tokens == 700, (
@@ -165,7 +168,7 @@ def test_c4_a_newer_header_replaces_an_older_one():
         found = view.correction(word, 0.0)
         assert found is not None
         view.record = allocate(
-            view.record, Report(holder="a", number=1, corrections=(found,)), ACCOUNTING, NOW_MS
+            view.record, LeaseReport(holder="a", number=1, corrections=(found,)), ACCOUNTING, NOW_MS
         ).record
     assert ACCOUNTING.free(view.record, NOW_MS, without="a").tokens == 900
 
@@ -184,7 +187,7 @@ def test_c4_remaining_counts_from_the_limit_in_the_same_header(limits: tuple[int
         found = view.correction(word, 0.0)
         assert found is not None
         view.record = allocate(
-            view.record, Report(holder="a", number=1, corrections=(found,)), ACCOUNTING, NOW_MS
+            view.record, LeaseReport(holder="a", number=1, corrections=(found,)), ACCOUNTING, NOW_MS
         ).record
         assert ACCOUNTING.free(view.record, NOW_MS, without="a").tokens == in_force - 300
 
@@ -213,7 +216,7 @@ def test_c1_spending_too_old_to_count_is_not_stored():
     hours_ago = (NOW_MS * 100 - 6 * 3_600_000) // LEASE_SETTINGS.minute_grain_ms
     spent = tuple((hours_ago + 2 * number, 1, 10) for number in range(21_600))
     daily = RecordAccounting(Limits(requests_per_minute=10, requests_per_day=100_000), LEASE_SETTINGS)
-    made = allocate(record(), Report(holder="a", number=1, spent=spent), daily, NOW_MS * 100)
+    made = allocate(record(), LeaseReport(holder="a", number=1, spent=spent), daily, NOW_MS * 100)
     assert len(made.record.minute) < 130
     assert len(made.record.day) < 20
     assert sum(grain[1] for grain in made.record.day) == 21_600

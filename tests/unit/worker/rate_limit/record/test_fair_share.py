@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from penstock.contract.quota import QuotaLease, QuotaRecord
 from penstock.runtime.config.catalogue import Limits
 from services.worker.rate_limit.record.accounting import RecordAccounting
-from services.worker.rate_limit.record.allocation import Report, allocate, fair_share
+from services.worker.rate_limit.record.allocation import LeaseReport, allocate, fair_share
 from services.worker.rate_limit.record.lease_settings import LEASE_SETTINGS, Amounts
 
 NOW_MS = 500_000
@@ -58,7 +58,9 @@ def test_c1_a_worker_without_a_queue_report_makes_shares_equal():
 def test_c3_the_longest_waiter_goes_first_and_takes_only_its_share():
     others = (waits("b", chat=100), waits("c", coding=100), waits("d", coding=100))
     mine = replace(waits("a", chat=100), waits_since_ms=NOW_MS - 300)
-    report = Report(holder="a", number=2, first=Amounts(1, 10), want=Amounts(90, 900), queued={"chat": 100})
+    report = LeaseReport(
+        holder="a", number=2, first=Amounts(1, 10), want=Amounts(90, 900), queued={"chat": 100}
+    )
     accounting = RecordAccounting(Limits(requests_per_minute=100, tokens_per_minute=1000), LEASE_SETTINGS)
     made = allocate(QuotaRecord(at_ms=NOW_MS, leases=(mine, *others)), report, accounting, NOW_MS)
     assert made.held == Amounts(25, 250)

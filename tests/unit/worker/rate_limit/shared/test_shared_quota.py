@@ -14,7 +14,7 @@ import pytest
 from penstock.contract import codec
 from penstock.contract.quota import QuotaLease
 from penstock.contract.subjects import quota_key
-from penstock.runtime.config.catalogue import Batch, Catalogue, Limits, Model, Provider, RoleConfig
+from penstock.runtime.config.catalogue import Batch, Catalogue, Limits, Model, ProviderConfig, RoleConfig
 from services.simulator.rate_limits.headers import rate_limit_headers
 from services.simulator.rate_limits.limiter import ModelLimits, RateLimiter
 from services.worker.credentials.quota_keys import limits_of, records_of
@@ -279,7 +279,7 @@ async def test_c1_without_other_workers_the_server_measures_the_idle_time():
 def _catalogue(group: str | None) -> Catalogue:
     return Catalogue(
         name="c",
-        providers={"p": Provider(api_key_env=("A_KEY", "B_KEY"), quota_group=group)},
+        providers={"p": ProviderConfig(api_key_env=("A_KEY", "B_KEY"), quota_group=group)},
         models={
             "m": Model(provider="p", limits=Limits(requests_per_minute=1)),
             "alias": Model(provider="p", name="m", limits=Limits(requests_per_minute=1)),
