@@ -11,9 +11,9 @@ from penstock.runtime.config.catalogue import Limits
 from services.worker.rate_limit.batch_reserve import reserved
 from services.worker.rate_limit.learned.rate import alive, burst, growth
 from services.worker.rate_limit.limit import LimitName
+from services.worker.rate_limit.record.bucket_levels import Bucket, BucketLevel
 from services.worker.rate_limit.record.lease_settings import UNLIMITED, Amounts, LeaseSettings
-from services.worker.rate_limit.record.token_bucket import Bucket, BucketLevel
-from services.worker.rate_limit.record.window import GrainedWindow, Kind
+from services.worker.rate_limit.record.window_grains import GrainedWindow, Kind
 from services.worker.rate_limit.token_bucket import ConstantRefill
 
 __all__ = ["LimitGauge", "RecordAccounting", "earlier_waiters"]

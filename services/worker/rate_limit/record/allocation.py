@@ -11,10 +11,10 @@ from msgspec.structs import replace
 from penstock.contract.quota import Grain, QuotaCorrection, QuotaLearned, QuotaLease, QuotaRecord
 from services.worker.rate_limit.learned.rate import Refusal, alive, dropped, learned_from, plausible, refused
 from services.worker.rate_limit.record.accounting import RecordAccounting, earlier_waiters
+from services.worker.rate_limit.record.bucket_levels import folded
 from services.worker.rate_limit.record.lease_settings import NOTHING, Amounts
 from services.worker.rate_limit.record.provider_corrections import latest
-from services.worker.rate_limit.record.token_bucket import folded
-from services.worker.rate_limit.record.window import GrainedWindow, Kind, merged
+from services.worker.rate_limit.record.window_grains import GrainedWindow, Kind, merged
 
 __all__ = ["Allocation", "LeaseReport", "allocate", "fair_share", "lease_of"]
 

@@ -16,7 +16,7 @@ from services.worker.rate_limit.learned.rate import Refusal
 from services.worker.rate_limit.record.allocation import Allocation, LeaseReport, allocate, lease_of
 from services.worker.rate_limit.record.lease_settings import NOTHING, Amounts
 from services.worker.rate_limit.record.record_clock import RecordClock
-from services.worker.rate_limit.record.window import Kind
+from services.worker.rate_limit.record.window_grains import Kind
 from services.worker.rate_limit.shared.replica import Member, Replica
 from services.worker.rate_limit.shared.store_protocol import Conflict, RecordStore, Stored, Unreachable
 

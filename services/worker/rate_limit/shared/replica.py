@@ -18,7 +18,7 @@ from services.worker.rate_limit.record.decode import decode_record
 from services.worker.rate_limit.record.lease_settings import Amounts
 from services.worker.rate_limit.record.record_clock import RecordClock
 from services.worker.rate_limit.record.record_view import RecordView
-from services.worker.rate_limit.record.window import merged
+from services.worker.rate_limit.record.window_grains import merged
 from services.worker.rate_limit.shared.local_lease import LocalLease
 from services.worker.rate_limit.shared.store_protocol import Stored
 

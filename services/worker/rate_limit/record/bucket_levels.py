@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 from penstock.contract.quota import Carried, Grain
-from services.worker.rate_limit.record.window import GrainedWindow, Kind, merged
+from services.worker.rate_limit.record.window_grains import GrainedWindow, Kind, merged
 from services.worker.rate_limit.token_bucket import Refill, level_at, reaches_level_at, whole
 
 __all__ = ["Bucket", "BucketLevel", "folded"]
