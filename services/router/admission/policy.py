@@ -97,7 +97,7 @@ def start_time_s(
     found_s = counted_s
     rate = forecast.lanes[at.lane]
     position = position_in_mailbox(forecast.role, backlog, at, arrivals, overtaken)
-    if rate.per_s < inf and position.standing > rate.slots:
+    if rate.per_s < inf and position.base > rate.slots:
         found_s += position.start_delay_s(lambda turn: max(0.0, turn - rate.slots) / rate.per_s)
     for pool in forecast.pools:
         position = position_for_quota(forecast.role, backlog, at, arrivals, pool.sharers, overtaken)

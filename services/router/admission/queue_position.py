@@ -67,7 +67,7 @@ class QuotaSharers(Struct, frozen=True):
 class QueuePosition(Struct, frozen=True):
     """Turns up to and including the request's own."""
 
-    standing: float
+    base: float
     """Turns caused by requests that are queued now."""
     overtaking_per_s: float = 0.0
     """Requests per second that arrive later and start earlier."""
@@ -79,15 +79,15 @@ class QueuePosition(Struct, frozen=True):
 
         A longer wait means more overtaking and so a longer wait: the iteration approaches the fixed point from below.
         """
-        found_s = delay_s(self.standing)
+        found_s = delay_s(self.base)
         if self.overtaking_per_s <= 0:
             return found_s
         for _ in range(_ROUNDS):
             overtaking = self.overtaking_per_s * found_s
             if overtaking < 1:  # only whole requests overtake
                 break
-            position = min(self.most, self.standing + overtaking)
-            again_s = delay_s(max(self.standing, position))
+            position = min(self.most, self.base + overtaking)
+            again_s = delay_s(max(self.base, position))
             if again_s <= found_s:
                 break
             found_s = again_s
@@ -124,8 +124,8 @@ def position_in_mailbox(
     All queued requests count as ahead, higher ranks too: they were admitted. Lower ranks keep room because higher
     ranks may fill only a share. `overtaken`: requests that tolerate starting after this one.
     """
-    standing = _standing(backlog.queued(role, at.lane) - overtaken, at.rank, 0.0)
-    return QueuePosition(standing, *_overtaking(role, backlog, at, arrivals, standing))
+    base = _base_position(backlog.queued(role, at.lane) - overtaken, at.rank, 0.0)
+    return QueuePosition(base, *_overtaking(role, backlog, at, arrivals, base))
 
 
 def position_for_quota(
@@ -139,23 +139,25 @@ def position_for_quota(
     """Position before the quotas that all `sharers` draw on."""
     queued = {lane: sum(backlog.queued(each, lane) for each in sharers.roles) for lane in LANES}
     if at.lane == "interactive":
-        standing = _standing(queued["interactive"] - overtaken - sharers.calling, at.rank, sharers.unobserved)
+        base = _base_position(
+            queued["interactive"] - overtaken - sharers.calling, at.rank, sharers.unobserved
+        )
         if sharers.batch_per_s is None:
-            standing += min(queued["batch"], standing * sharers.batch_share)
-        per_s, most = _overtaking(role, backlog, at, arrivals, standing)
+            base += min(queued["batch"], base * sharers.batch_share)
+        per_s, most = _overtaking(role, backlog, at, arrivals, base)
         if queued["batch"] and sharers.batch_per_s is not None:
             per_s, most = per_s + sharers.batch_per_s, most + queued["batch"]
-        return QueuePosition(standing, per_s, most)
-    standing = _standing(
+        return QueuePosition(base, per_s, most)
+    base = _base_position(
         queued["batch"] + queued["interactive"] - sharers.calling, at.rank, sharers.unobserved
     )
     per_s, most = _overtaking(role, backlog, at, arrivals, queued["batch"] + 1)
     per_s += sum(arrivals.per_s(each, "interactive", rank) for each in sharers.roles for rank in RANKS)
     most = most * (1 + 1 / sharers.batch_share) if sharers.batch_share > 0 else inf
-    return QueuePosition(standing, per_s, max(standing, most))
+    return QueuePosition(base, per_s, max(base, most))
 
 
-def _standing(queued: float, rank: int, unobserved: float) -> float:
+def _base_position(queued: float, rank: int, unobserved: float) -> float:
     """Position behind `queued` requests, with a safety margin; an empty queue has no margin."""
     if queued <= 0:
         return 1.0
@@ -163,12 +165,12 @@ def _standing(queued: float, rank: int, unobserved: float) -> float:
 
 
 def _overtaking(
-    role: str, backlog: BacklogView, at: LaneRank, arrivals: ArrivalRates, standing: float
+    role: str, backlog: BacklogView, at: LaneRank, arrivals: ArrivalRates, base: float
 ) -> tuple[float, float]:
     """Arrivals per second of lower ranks, and the bound on the position."""
     lane, rank = at.lane, at.rank
     if rank == 0:
-        return 0.0, standing
+        return 0.0, base
     own = backlog.ahead(role, lane, rank) - backlog.ahead(role, lane, rank - 1)
     per_s = sum(arrivals.per_s(role, lane, each) for each in range(rank))
-    return per_s, max(standing, (own + 1) * _CYCLE)
+    return per_s, max(base, (own + 1) * _CYCLE)

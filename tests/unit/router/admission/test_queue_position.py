@@ -45,23 +45,23 @@ NO_ARRIVALS = FakeArrivals()
 
 
 def test_a_queue_has_a_safety_margin_and_an_empty_one_has_none() -> None:
-    assert position_in_mailbox("chat", FakeBacklog({}), FIRST, NO_ARRIVALS).standing == 1
+    assert position_in_mailbox("chat", FakeBacklog({}), FIRST, NO_ARRIVALS).base == 1
     backlog = FakeBacklog(
         {("chat", "interactive", 0): 60, ("chat", "interactive", 2): 40, ("chat", "batch", 0): 50}
     )
-    assert position_in_mailbox("chat", backlog, FIRST, NO_ARRIVALS).standing == 102
+    assert position_in_mailbox("chat", backlog, FIRST, NO_ARRIVALS).base == 102
 
 
 def test_a_higher_rank_may_fill_only_a_share_of_the_queue() -> None:
     backlog = FakeBacklog({("chat", "interactive", 2): 80})
 
-    standing = [
-        position_in_mailbox("chat", backlog, LaneRank("interactive", rank), NO_ARRIVALS).standing
+    base = [
+        position_in_mailbox("chat", backlog, LaneRank("interactive", rank), NO_ARRIVALS).base
         for rank in RANKS
     ]
 
-    assert standing == sorted(set(standing))
-    assert standing[3] == pytest.approx(80 / 0.7 + 1)
+    assert base == sorted(set(base))
+    assert base[3] == pytest.approx(80 / 0.7 + 1)
 
 
 def test_overtaking_of_a_higher_rank_is_bounded() -> None:
@@ -71,8 +71,8 @@ def test_overtaking_of_a_higher_rank_is_bounded() -> None:
     position = position_in_mailbox("chat", backlog, LaneRank("interactive", 1), busy)
 
     assert (position.overtaking_per_s, position.most) == (5.0, 40)
-    standing = position.standing
-    assert position.start_delay_s(lambda turn: turn / 10) == pytest.approx(standing / 5, abs=0.01)
+    base = position.base
+    assert position.start_delay_s(lambda turn: turn / 10) == pytest.approx(base / 5, abs=0.01)
     assert position.start_delay_s(lambda turn: turn / 2) == 20, "its rank has one turn of eight"
 
 
@@ -88,21 +88,17 @@ def test_requests_of_all_sharers_count_except_those_past_the_quota() -> None:
         "chat", backlog, FIRST, NO_ARRIVALS, QuotaSharers(("chat", "coding"), calling=39.0)
     )
 
-    assert position.standing == 21 + 2
-    assert empty.standing == 1
+    assert position.base == 21 + 2
+    assert empty.base == 1
 
 
 def test_batch_requests_take_their_share_beside_interactive_ones() -> None:
     backlog = FakeBacklog({("chat", "interactive", 0): 100, ("chat", "batch", 0): 10_000})
     sharers = QuotaSharers(("chat",), batch_share=0.25)
 
-    assert position_for_quota("chat", backlog, FIRST, NO_ARRIVALS, sharers).standing == pytest.approx(
-        102 * 1.25
-    )
+    assert position_for_quota("chat", backlog, FIRST, NO_ARRIVALS, sharers).base == pytest.approx(102 * 1.25)
     assert (
-        position_for_quota(
-            "chat", FakeBacklog({("chat", "batch", 0): 3}), FIRST, NO_ARRIVALS, sharers
-        ).standing
+        position_for_quota("chat", FakeBacklog({("chat", "batch", 0): 3}), FIRST, NO_ARRIVALS, sharers).base
         == 1.25
     )
 
@@ -113,7 +109,7 @@ def test_batch_requests_wait_behind_present_and_future_interactive_ones() -> Non
 
     position = position_for_quota("chat", backlog, BATCH, busy, QuotaSharers(("chat",), batch_share=0.25))
 
-    assert position.standing == 30
+    assert position.base == 30
     assert position.overtaking_per_s == 8
     assert position.most == 50
     assert position.start_delay_s(lambda turn: turn / 10) == 5, (
@@ -136,11 +132,9 @@ def test_c6_rank_0_overtakes_all_but_held_requests_and_due_turns() -> None:
 def test_c6_overtaken_requests_do_not_count_as_ahead() -> None:
     backlog = FakeBacklog({("chat", "interactive", 3): 600})
 
-    assert position_in_mailbox("chat", backlog, FIRST, NO_ARRIVALS, overtaken=581).standing == 20
+    assert position_in_mailbox("chat", backlog, FIRST, NO_ARRIVALS, overtaken=581).base == 20
     assert (
-        position_for_quota(
-            "chat", backlog, FIRST, NO_ARRIVALS, QuotaSharers(("chat",)), overtaken=581
-        ).standing
+        position_for_quota("chat", backlog, FIRST, NO_ARRIVALS, QuotaSharers(("chat",)), overtaken=581).base
         == 20
     )
 
