@@ -156,7 +156,7 @@ async def _resubmit(nc: Nats, seq: int, redriven: RedrivenRequest) -> _RedriveRe
         stored = await BoundedJobStore(nc, SYSTEM).advance(
             redriven.job.reply_to, lambda job: next_record(job, redriven.job)
         )
-        must_send = stored.ours or stored.job == redriven.job or _may_be_unsent(stored.job)
+        must_send = stored.written or stored.job == redriven.job or _may_be_unsent(stored.job)
         if must_send:
             payload = encode_request(redriven.request)
             await submit(nc, redriven.account, redriven.request, payload, patience_s=_SEND_TIMEOUT_S)

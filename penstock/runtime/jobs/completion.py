@@ -62,9 +62,9 @@ async def end_unless_ended(
         attempt=0 if last is None else last.attempt,
         error=failure,
     )
-    standing = await fail_job(jobs, event, at_ms, known=known)
-    if standing is not None:
-        await publish_terminal(bus.js, address.subject, standing)
+    end = await fail_job(jobs, event, at_ms, known=known)
+    if end is not None:
+        await publish_terminal(bus.js, address.subject, end)
 
 
 async def end_job(
@@ -99,11 +99,11 @@ async def fail_job(
     if job is None:
         return event
     try:
-        standing = await end_job(jobs, job, event, at_ms, follows=follows)
+        write = await end_job(jobs, job, event, at_ms, follows=follows)
     except StreamFull:  # only for a job without a record
         _log.warning("no space for the status of %s, which has failed: %s", event.id, event.error.code)
         return event
-    return event if standing.ours or standing.job is None else await terminal_event_of(jobs, standing.job)
+    return event if write.written or write.job is None else await terminal_event_of(jobs, write.job)
 
 
 async def terminal_event_of(jobs: JobStore, job: Job) -> Completed | Failed | None:

@@ -37,7 +37,7 @@ class JobWrite(Struct, frozen=True):
     """The outcome of a write: the stored record, and whether this writer wrote it."""
 
     job: Job | None
-    ours: bool
+    written: bool
 
 
 class JobStore:
@@ -62,7 +62,7 @@ class JobStore:
             stored, sequence = await self._read(subject)
             wanted = change(stored)
             if wanted is None:
-                return JobWrite(stored, ours=False)
+                return JobWrite(stored, written=False)
             try:
                 await store(
                     self._js,
@@ -76,9 +76,9 @@ class JobStore:
                     raise
                 stored, _ = await self._read(subject)
                 if stored == wanted:  # stored, and the acknowledgement was lost
-                    return JobWrite(wanted, ours=True)
+                    return JobWrite(wanted, written=True)
             else:
-                return JobWrite(wanted, ours=True)
+                return JobWrite(wanted, written=True)
         raise TimeoutError(f"{subject} is being written by too many processes at once")
 
     async def keep(self, address: ReplyAddress, result: JobResult) -> int:

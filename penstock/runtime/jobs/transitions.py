@@ -57,13 +57,13 @@ def next_record(stored: Job | None, wanted: Job) -> Job | None:
     )
 
 
-def record_after_rejection(stored: Job | None, wanted: Job, *, ours: bool) -> Job | None:
+def record_after_rejection(stored: Job | None, wanted: Job, *, own: bool) -> Job | None:
     """The record to write over `stored` when admission rejects a request with this id, whose end would be `wanted`.
 
     A known job waits in a mailbox or runs, and its worker ends it: a request with the same id is the same request,
-    sent again. `ours`: the record was written for this request, and its work is in no mailbox.
+    sent again. `own`: the record was written for this request, and its work is in no mailbox.
     """
-    if stored is not None and not is_promised(stored) and not (ours and stored.state == "queued"):
+    if stored is not None and not is_promised(stored) and not (own and stored.state == "queued"):
         return None
     return next_record(stored, wanted)
 

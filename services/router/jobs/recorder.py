@@ -70,7 +70,7 @@ class JobRecorder:
             return True
         queued = queued_job(work, self._clock.unix_ms())
         try:
-            standing = await self._jobs.advance(work.reply_to, lambda stored: next_record(stored, queued))
+            write = await self._jobs.advance(work.reply_to, lambda stored: next_record(stored, queued))
         except StreamFull:
             return Rejected(
                 code="overloaded",
@@ -79,11 +79,11 @@ class JobRecorder:
                 retry_after_s=OVERLOADED_RETRY_S,
                 seq=int(accepted_before),
             )
-        if standing.job is not None and standing.job.ended:
-            await self._publish_end(standing.job, trace)
-        if standing.job is None or standing.job.state != "queued":
+        if write.job is not None and write.job.ended:
+            await self._publish_end(write.job, trace)
+        if write.job is None or write.job.state != "queued":
             return AlreadyAccepted()
-        return standing.ours
+        return write.written
 
     def with_job(self, rejected: Rejected, work: ChatWork) -> Rejected:
         """`rejected` with the status of a batch request, so that the rejection can be read by the job's id (E4)."""
@@ -109,10 +109,10 @@ class JobRecorder:
             work.reply_to, lambda stored: ended_record(stored, event, at_ms) if _is_waiting(stored) else None
         )
 
-    async def reject(self, job: Job, event: Failed, *, ours: bool) -> Completed | Failed | None:
+    async def reject(self, job: Job, event: Failed, *, own: bool) -> Completed | Failed | None:
         """Record the rejection; returns the terminal event to publish, or None while a job of this id goes on.
 
-        `ours`: the job waits because of this very request, and its work is in no mailbox.
+        `own`: the job waits because of this very request, and its work is in no mailbox.
         """
         known = await self._jobs.read(job.reply_to)
         return await fail_job(
@@ -121,7 +121,7 @@ class JobRecorder:
             self._clock.unix_ms(),
             known=known,
             unless_known=job,
-            follows=partial(record_after_rejection, ours=ours),
+            follows=partial(record_after_rejection, own=own),
         )
 
     async def read(self, address: ReplyAddress) -> Job | None:

@@ -222,12 +222,12 @@ class Finisher(Struct, frozen=True):
         span = self._start_reply_span(execution, event)
         try:
             await self.recorder.wait_stored(execution.work)
-            standing: Completed | Failed | None = event
+            end: Completed | Failed | None = event
             if execution.work.lane == "batch":
                 result = _job_result(execution, event)
-                standing = await self.job_records.end(execution.work, execution.message_seq, event, result)
-            if standing is not None:
-                await execution.reply.finish(standing)
+                end = await self.job_records.end(execution.work, execution.message_seq, event, result)
+            if end is not None:
+                await execution.reply.finish(end)
         finally:
             span.end()
         self.telemetry.metrics.count_end(execution.work.role, execution.first_choice, event)

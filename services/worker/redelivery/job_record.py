@@ -68,8 +68,8 @@ class JobRecords:
             provider=provider,
             worker=self._instance,
         )
-        standing = await self._jobs.advance(work.reply_to, lambda stored: next_record(stored, wanted))
-        if not standing.ours:
+        write = await self._jobs.advance(work.reply_to, lambda stored: next_record(stored, wanted))
+        if not write.written:
             raise Superseded
 
     async def end(
@@ -81,10 +81,10 @@ class JobRecords:
         """
         size = 0 if result is None else await self._jobs.keep(work.reply_to, result)
         ended = replace(self._job(work, message_seq), worker=self._instance if event.attempt else "")
-        standing = await end_job(self._jobs, ended, event, self._clock.unix_ms(), size)
-        if standing.ours or standing.job is None:
+        write = await end_job(self._jobs, ended, event, self._clock.unix_ms(), size)
+        if write.written or write.job is None:
             return event
-        return await terminal_event_of(self._jobs, standing.job)
+        return await terminal_event_of(self._jobs, write.job)
 
     async def events(self, address: ReplyAddress) -> list[ReplyEvent]:
         """The stored reply events, and an attempt that only the record shows."""

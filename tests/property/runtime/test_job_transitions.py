@@ -77,12 +77,12 @@ def test_d7_a_job_only_goes_forward_and_ends_once(wanted: list[Job]):
 
 
 @given(writes, st.booleans())
-def test_d7_a_rejection_ends_only_an_unclaimed_job(wanted: list[Job], ours: bool) -> None:
+def test_d7_a_rejection_ends_only_an_unclaimed_job(wanted: list[Job], own: bool) -> None:
     stored: Job | None = None
     for each in wanted:
         stored = next_record(stored, each) or stored
-    written = record_after_rejection(stored, failed(0), ours=ours)
-    unclaimed = stored is None or stored == PROMISED or (ours and stored.state == "queued")
+    written = record_after_rejection(stored, failed(0), own=own)
+    unclaimed = stored is None or stored == PROMISED or (own and stored.state == "queued")
     assert (written is not None) == unclaimed
     assert written is None or written.state == "failed"
 

@@ -39,7 +39,7 @@ class SmallStore(BoundedJobStore):
     async def write(self, wanted: Job) -> None:
         """Advance the clock and write the next state of the job."""
         self.now_s += 10
-        assert (await self.advance(wanted.reply_to, lambda stored: next_record(stored, wanted))).ours
+        assert (await self.advance(wanted.reply_to, lambda stored: next_record(stored, wanted))).written
 
 
 def refusal(of: Job) -> Failed:

@@ -54,7 +54,7 @@ async def nc(own_nats_server: NatsServer) -> AsyncIterator[Nats]:
 
 
 async def write(jobs: JobStore, wanted: Job) -> bool:
-    return (await jobs.advance(wanted.reply_to, lambda stored: next_record(stored, wanted))).ours
+    return (await jobs.advance(wanted.reply_to, lambda stored: next_record(stored, wanted))).written
 
 
 async def test_at_the_limit_new_jobs_are_rejected_and_known_ones_continue(nc: Nats):
@@ -73,11 +73,11 @@ async def test_one_of_many_concurrent_ends_is_stored_and_returned_to_all(nc: Nat
     jobs = JobStore(nc.jetstream())
     await write(jobs, job(1))
     ends = [replace(failed(job(1)), worker=f"w-{number}") for number in range(8)]
-    standing = await asyncio.gather(
+    writes = await asyncio.gather(
         *(jobs.advance(end.reply_to, lambda stored, end=end: next_record(stored, end)) for end in ends)
     )
-    assert sum(each.ours for each in standing) == 1
-    assert len({each.job.worker for each in standing if each.job}) == 1
+    assert sum(each.written for each in writes) == 1
+    assert len({each.job.worker for each in writes if each.job}) == 1
 
 
 async def test_a_foreign_message_is_not_a_record_and_is_overwritten(
