@@ -43,7 +43,7 @@ from services.worker.execution.run import Finisher, Runner, Starter
 from services.worker.execution.selection import NeedEstimator, Selection
 from services.worker.execution.time_limits import TimeLimits
 from services.worker.handlers import WorkHandler
-from services.worker.intake.handover import Handover
+from services.worker.intake.hand_back import HandBackPolicy
 from services.worker.intake.pull_gate import PullGate, RoleLane, batch_slots
 from services.worker.intake.wait_queue import WaitQueue
 from services.worker.metrics import WorkerMetrics, WorkerTelemetry
@@ -116,7 +116,7 @@ class Worker:
         await parts.quota_watch.start()
         heartbeat = Heartbeat(bus.nc, lambda: parts.status.presence(self._mailboxes, http))
         connected.waiting.on_wait(heartbeat.send_soon)
-        parts.handover.on_return(heartbeat.send_soon)
+        parts.hand_back.on_hand_back(heartbeat.send_soon)
         self._started.push_async_callback(heartbeat.stop)
         await heartbeat.start()
 
@@ -184,7 +184,7 @@ class Worker:
 
         def make(lane: Lane, slots: Callable[[], int]) -> Mailbox:
             role_lane = RoleLane.of(role, lane, config)
-            gate = PullGate(role_lane, parts.availability, parts.quota_monitor, parts.handover, waiting)
+            gate = PullGate(role_lane, parts.availability, parts.quota_monitor, parts.hand_back, waiting)
             policy = MailboxPolicy(
                 slots=role_lane.slots,
                 ack_wait_s=settings.ack_wait_s,
@@ -242,7 +242,7 @@ class _Parts:
         credential_changes = CredentialChanges(keyring, providers, catalogue, refusals, announcer, metrics)
         outcomes = Outcomes(catalogue, availability, credential_changes, announcer, metrics)
         quota_monitor = self.quota_monitor = QuotaMonitor(catalogue, keys, quota, metrics, roles)
-        handover = self.handover = Handover(connected.peers, settings.max_deliver)
+        hand_back = self.hand_back = HandBackPolicy(connected.peers, settings.max_deliver)
         self.key_watch = KeyFileWatch(keyring, settings, credential_changes, SYSTEM, waiting.wake)
         self.roster_watch = RosterWatch(providers, roster, outcomes.announce_roster_change)
         self.quota_watch = QuotaWatch(quota_monitor, announcer, SYSTEM)
@@ -251,7 +251,7 @@ class _Parts:
         service_times = ServiceTimes()
         job_records = JobRecords(bus, SYSTEM, instance)
         selection = Selection(
-            availability, NeedEstimator(degradation, calibration), outcomes, quota_monitor, handover, waiting
+            availability, NeedEstimator(degradation, calibration), outcomes, quota_monitor, hand_back, waiting
         )
         attempts = Attempts(
             {
@@ -261,7 +261,7 @@ class _Parts:
             },
             AttemptNumbers(job_records, SYSTEM, instance),
             RequestBodies(catalogue, degradation),
-            TimeLimits(handover),
+            TimeLimits(hand_back),
             AttemptUsage(catalogue, calibration, degradation, recorder),
             shell.tracer,
         )
@@ -279,7 +279,7 @@ class _Parts:
             ladder,
             Finisher(recorder, job_records, service_times, telemetry),
             cancellable,
-            handover,
+            hand_back,
             telemetry,
         )
         self.prior_attempts = PriorAttemptsReader(bus, settings.ack_wait_s)

@@ -29,7 +29,7 @@ from services.worker.execution.attempt_usage import BYTES_PER_TOKEN
 from services.worker.execution.cancellation import CancellableExecutions
 from services.worker.execution.ladder import Ladder
 from services.worker.execution.state import AttemptHistory, Execution, GaveUp, HandBack
-from services.worker.intake.handover import Handover
+from services.worker.intake.hand_back import HandBackPolicy
 from services.worker.intake.order import Order
 from services.worker.metrics import WorkerTelemetry
 from services.worker.models.backoff import for_lane
@@ -163,7 +163,7 @@ class Runner(Struct, frozen=True):
     ladder: Ladder
     finisher: Finisher
     cancellable: CancellableExecutions
-    handover: Handover
+    hand_back: HandBackPolicy
     telemetry: WorkerTelemetry
 
     async def run(self, order: Order, prior: PriorAttempts, delivery: Delivery, began_s: float) -> Verdict:
@@ -185,7 +185,7 @@ class Runner(Struct, frozen=True):
             outcome = "handed_back"
             _log.info("request %s returns to the queue: another worker can serve it now", work.id)
             await self.finisher.recorder.wait_stored(work)
-            self.handover.record_hand_back(work.role, loop_now_s(), pauses=back.pauses)
+            self.hand_back.record_hand_back(work.role, loop_now_s(), pauses=back.pauses)
             return Redeliver(to_other_process=True)
         finally:
             self.finisher.release(execution, loop_now_s() - began_s, outcome)

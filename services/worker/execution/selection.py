@@ -16,7 +16,7 @@ from services.worker.execution.model_chains import failed_last
 from services.worker.execution.next_attempt import in_words
 from services.worker.execution.outcomes import Outcomes
 from services.worker.execution.state import Execution, GaveUp, HandBack
-from services.worker.intake.handover import Handover
+from services.worker.intake.hand_back import HandBackPolicy
 from services.worker.intake.wait_queue import WaitQueue
 from services.worker.models.availability import Availability
 from services.worker.models.breaker import BreakerAdmission
@@ -67,7 +67,7 @@ class Selection(Struct, frozen=True):
     needs: NeedEstimator
     outcomes: Outcomes
     quota_monitor: QuotaMonitor
-    handover: Handover
+    hand_back: HandBackPolicy
     waiting: WaitQueue
 
     async def next_call(self, execution: Execution) -> CallPermit:
@@ -187,9 +187,9 @@ class Selection(Struct, frozen=True):
         """
         here = held_back_here(execution, states, self.availability, now_s)
         work, delivery = execution.work, execution.delivery
-        if not self.handover.wanted(work.role, delivery, here, now_s):
+        if not self.hand_back.wanted(work.role, delivery, here, now_s):
             return None
-        until_s = self.handover.keeps_until_s(execution.started_s, delivery)
+        until_s = self.hand_back.keeps_until_s(execution.started_s, delivery)
         if now_s < until_s:
             return Wait(until_s, "backoff", next(model for model in states if model in here))
         raise HandBack(pauses=here != {execution.history.silent_model})

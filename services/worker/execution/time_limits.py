@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from penstock.bus.clock import loop_now_s
 from penstock.runtime.config.catalogue import Timeouts
 from services.worker.execution.state import Execution
-from services.worker.intake.handover import Handover
+from services.worker.intake.hand_back import HandBackPolicy
 
 __all__ = ["AnswerTimes", "TimeLimits", "shortened"]
 
@@ -46,8 +46,8 @@ class AnswerTimes:
 class TimeLimits:
     """The time limits of each attempt, and the durations of answers that they depend on."""
 
-    def __init__(self, handover: Handover) -> None:
-        self._handover = handover
+    def __init__(self, hand_back: HandBackPolicy) -> None:
+        self._hand_back_policy = hand_back
         self._times = AnswerTimes()
 
     def limits(self, execution: Execution, model: str) -> Timeouts:
@@ -60,7 +60,7 @@ class TimeLimits:
         if any(each not in history.not_before_s for each in others):
             return shortened(limits, execution.deadline_s - now_s, usual_s)
         first = not history.failed and execution.delivery == 1
-        if first and (usual_s > 0 or self._handover.possible(execution.work.role, now_s)):
+        if first and (usual_s > 0 or self._hand_back_policy.possible(execution.work.role, now_s)):
             return shortened(limits, execution.deadline_s - now_s, usual_s)
         return limits
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 from penstock.bus.clock import loop_now_s
 from penstock.contract.names import Lane, Role
 from penstock.runtime.config.catalogue import RoleConfig
-from services.worker.intake.handover import Handover
+from services.worker.intake.hand_back import HandBackPolicy
 from services.worker.intake.wait_queue import WaitQueue
 from services.worker.models.availability import Availability
 from services.worker.quota_monitor.monitor import QuotaMonitor
@@ -58,13 +58,13 @@ class PullGate:
         lane: RoleLane,
         availability: Availability,
         quota_monitor: QuotaMonitor,
-        handover: Handover,
+        hand_back: HandBackPolicy,
         waiting: WaitQueue,
     ) -> None:
         self._lane = lane
         self._availability = availability
         self._quota_monitor = quota_monitor
-        self._handover = handover
+        self._hand_back_policy = hand_back
         self._waiting = waiting
         self._most_waiting = max(1, lane.slots // 2)
         self._scarce_until_s = float("-inf")
@@ -79,7 +79,7 @@ class PullGate:
         else:
             last_resort = all_open and self._makes_trials(now_s)
             closed_s = (
-                self._handover.pause_s(role, now_s)
+                self._hand_back_policy.pause_s(role, now_s)
                 or self._left_to_others_s(now_s)
                 or self._availability.opens_in_s(chain, now_s, self._lane.lane, last_resort=last_resort)
             )
@@ -107,9 +107,9 @@ class PullGate:
     def _left_to_others_s(self, now_s: float) -> float:
         """While this worker can call no model of the chain, it leaves the work to a worker that can."""
         unusable = all(self._availability.is_unusable_here(model, now_s) for model in self._lane.chain)
-        return _RECHECK_S if unusable and self._handover.possible(self._lane.role, now_s) else 0.0
+        return _RECHECK_S if unusable and self._hand_back_policy.possible(self._lane.role, now_s) else 0.0
 
     def _makes_trials(self, now_s: float) -> bool:
         """A worker without a recent answer leaves the work to a worker that can serve it."""
         answered = self._availability.answers_lately(self._lane.chain, now_s)
-        return answered or not self._handover.possible(self._lane.role, now_s)
+        return answered or not self._hand_back_policy.possible(self._lane.role, now_s)

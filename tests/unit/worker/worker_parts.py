@@ -40,7 +40,7 @@ from services.worker.execution.run import Starter
 from services.worker.execution.selection import NeedEstimator, Selection
 from services.worker.execution.state import Execution
 from services.worker.execution.time_limits import TimeLimits
-from services.worker.intake.handover import Handover
+from services.worker.intake.hand_back import HandBackPolicy
 from services.worker.intake.pull_gate import PullGate, RoleLane
 from services.worker.intake.wait_queue import WaitQueue
 from services.worker.metrics import WorkerMetrics, WorkerTelemetry
@@ -105,7 +105,7 @@ class WorkerParts:
         self.telemetry = WorkerTelemetry(self.metrics, NO_TRACER, SYSTEM)
         self.availability = Availability(catalogue, keys, self.quota, Roster(models))
         self.peers = Peers(catalogue, "w")
-        self.handover = Handover(self.peers, max_deliver=5)
+        self.hand_back = HandBackPolicy(self.peers, max_deliver=5)
         self.waiting = WaitQueue()
         self.calibration = TokenCalibration()
         self.degradation = DegradationMonitor(catalogue, self.metrics)
@@ -134,12 +134,12 @@ class WorkerParts:
     def selection(self) -> Selection:
         needs = NeedEstimator(self.degradation, self.calibration)
         return Selection(
-            self.availability, needs, self.outcomes, self.quota_monitor, self.handover, self.waiting
+            self.availability, needs, self.outcomes, self.quota_monitor, self.hand_back, self.waiting
         )
 
     @cached_property
     def time_limits(self) -> TimeLimits:
-        return TimeLimits(self.handover)
+        return TimeLimits(self.hand_back)
 
     @cached_property
     def attempts(self) -> Attempts:
@@ -171,7 +171,7 @@ class WorkerParts:
 
     def gate(self, lane: Lane) -> PullGate:
         role_lane = RoleLane.of("chat", lane, self.catalogue.roles["chat"])
-        return PullGate(role_lane, self.availability, self.quota_monitor, self.handover, self.waiting)
+        return PullGate(role_lane, self.availability, self.quota_monitor, self.hand_back, self.waiting)
 
     def status(self) -> WorkerStatus:
         return WorkerStatus(

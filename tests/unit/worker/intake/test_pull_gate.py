@@ -120,7 +120,7 @@ async def test_d3_beside_an_able_worker_the_gate_stays_closed_until_a_probe() ->
 async def test_d3_handing_back_closes_the_gate_for_a_moment() -> None:
     boxes = _Mailboxes()
     boxes.parts.hear_other_worker()
-    boxes.parts.handover.record_hand_back("chat", loop_now_s())
+    boxes.parts.hand_back.record_hand_back("chat", loop_now_s())
     assert boxes.interactive.closed_s() == pytest.approx(2, abs=0.1)
 
 

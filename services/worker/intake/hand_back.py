@@ -8,7 +8,7 @@ from typing import Final
 from penstock.contract.names import Role
 from services.worker.models.peers import Peers
 
-__all__ = ["Handover"]
+__all__ = ["HandBackPolicy"]
 
 _SPARE_DELIVERIES: Final = 2
 """Deliveries of a request that are not used for handing it back; they are left for workers that die."""
@@ -19,8 +19,8 @@ _KEEPS_S: Final = 0.5
 it can call, so that two workers that can serve nothing do not pass the request to and fro."""
 
 
-class Handover:
-    """Times are seconds of the loop's clock."""
+class HandBackPolicy:
+    """Decides whether to hand a request back. Times are seconds of the loop's clock."""
 
     def __init__(self, peers: Peers, max_deliver: int) -> None:
         self._peers = peers
@@ -28,7 +28,7 @@ class Handover:
         self._paused_until_s: dict[Role, float] = {}
         self._listeners: list[Callable[[], None]] = []
 
-    def on_return(self, listener: Callable[[], None]) -> None:
+    def on_hand_back(self, listener: Callable[[], None]) -> None:
         """Call `listener` whenever a request is handed back."""
         self._listeners.append(listener)
 

@@ -10,7 +10,7 @@ import pytest
 from penstock.contract.presence import BreakerStatus, CredentialStatus, Presence, RoleStatus
 from penstock.runtime.config.catalogue import Catalogue, Model, ProviderConfig, RoleConfig
 from services.worker.execution.selection import held_back_here
-from services.worker.intake.handover import Handover
+from services.worker.intake.hand_back import HandBackPolicy
 from services.worker.models.choose import ModelState
 from services.worker.models.peers import Peers
 from tests.unit.worker.worker_parts import WorkerParts, catalogue_of
@@ -54,7 +54,7 @@ class _Held:
 
     def back(self, m: ModelState, n: ModelState) -> bool:
         here = held_back_here(self.execution, {"m": m, "n": n}, self.parts.availability, 1.0)
-        return Handover(self.peers, 5).wanted("chat", self.execution.delivery, here, 1.0)
+        return HandBackPolicy(self.peers, 5).wanted("chat", self.execution.delivery, here, 1.0)
 
 
 QUOTA = ModelState(3.0, "quota")
@@ -126,7 +126,7 @@ async def test_d3_a_silent_model_hands_the_request_back_once() -> None:
     ],
 )
 async def test_d3_without_another_able_worker_a_request_is_kept(others: Any) -> None:
-    assert not Handover(peers(*others), 5).wanted("chat", 1, ("m",), 1.0)
+    assert not HandBackPolicy(peers(*others), 5).wanted("chat", 1, ("m",), 1.0)
 
 
 async def test_d3_a_silent_or_stopped_worker_does_not_count() -> None:
@@ -138,34 +138,34 @@ async def test_d3_a_silent_or_stopped_worker_does_not_count() -> None:
 
 
 async def test_d3_handing_back_leaves_two_deliveries() -> None:
-    handover = Handover(peers(heartbeat()), 5)
-    wanted = [handover.wanted("chat", delivery, ("m",), 1.0) for delivery in range(1, 6)]
+    hand_back = HandBackPolicy(peers(heartbeat()), 5)
+    wanted = [hand_back.wanted("chat", delivery, ("m",), 1.0) for delivery in range(1, 6)]
     assert wanted == [True, True, True, False, False]
-    assert not Handover(peers(heartbeat()), 2).wanted("chat", 1, ("m",), 1.0)
+    assert not HandBackPolicy(peers(heartbeat()), 2).wanted("chat", 1, ("m",), 1.0)
 
 
 async def test_d3_a_redelivered_request_is_kept_for_half_a_second() -> None:
-    handover = Handover(peers(heartbeat()), 5)
-    assert handover.keeps_until_s(7.0, delivery=1) == 7.0
-    assert handover.keeps_until_s(7.0, delivery=2) == 7.5
+    hand_back = HandBackPolicy(peers(heartbeat()), 5)
+    assert hand_back.keeps_until_s(7.0, delivery=1) == 7.0
+    assert hand_back.keeps_until_s(7.0, delivery=2) == 7.5
 
 
 async def test_d3_handing_back_pauses_pulls_while_another_worker_is_able() -> None:
     others = peers(heartbeat())
-    handover = Handover(others, 5)
+    hand_back = HandBackPolicy(others, 5)
     calls: list[bool] = []
-    handover.on_return(lambda: calls.append(True))
-    assert handover.pause_s("chat", 1.0) == 0
-    handover.record_hand_back("chat", 1.0)
+    hand_back.on_hand_back(lambda: calls.append(True))
+    assert hand_back.pause_s("chat", 1.0) == 0
+    hand_back.record_hand_back("chat", 1.0)
     assert calls == [True]
-    assert handover.pause_s("chat", 1.5) == 1.5
-    assert handover.pause_s("fast", 1.5) == 0
-    assert handover.pause_s("chat", 3.0) == 0
+    assert hand_back.pause_s("chat", 1.5) == 1.5
+    assert hand_back.pause_s("fast", 1.5) == 0
+    assert hand_back.pause_s("chat", 3.0) == 0
     others.observe("other", None, 1.6)
-    assert handover.pause_s("chat", 1.6) == 0
-    handover = Handover(peers(heartbeat()), 5)
-    handover.record_hand_back("chat", 1.0, pauses=False)
-    assert handover.pause_s("chat", 1.5) == 0
+    assert hand_back.pause_s("chat", 1.6) == 0
+    hand_back = HandBackPolicy(peers(heartbeat()), 5)
+    hand_back.record_hand_back("chat", 1.0, pauses=False)
+    assert hand_back.pause_s("chat", 1.5) == 0
 
 
 async def test_the_number_of_known_workers_is_bounded() -> None:
