@@ -18,7 +18,13 @@ from penstock.contract.jobs import Job, JobResult
 from penstock.contract.reply import ReplyEvent
 from penstock.contract.streams import REPLIES, RESULTS
 
-__all__ = ["read_event", "settled", "settled_replies", "stored_replies", "stored_result"]
+__all__ = [
+    "acknowledged_replies",
+    "acknowledged_with_sequence",
+    "read_event",
+    "stored_replies",
+    "stored_result",
+]
 
 _log: Final = rate_limited_logger(__name__)
 _PATIENCE_S: Final = RetryPolicy().patience_s
@@ -37,23 +43,25 @@ async def stored_replies(nc: Nats, subject: str) -> list[ReplyEvent]:
     """The events stored for one request, in the order in which they were stored.
 
     Any node of a cluster answers, and its copy may lag behind an acknowledgement by a moment. That suits a reader that
-    reads again; a decision needs `settled_replies`. Raises nats.errors.Error or TimeoutError when the stream does not
+    reads again; a decision needs `acknowledged_replies`. Raises nats.errors.Error or TimeoutError when the stream does not
     answer.
     """
     return _events(await _read(nc, subject))
 
 
-async def settled_replies(nc: Nats, subject: str, patience_s: float = _PATIENCE_S) -> list[ReplyEvent]:
+async def acknowledged_replies(nc: Nats, subject: str, patience_s: float = _PATIENCE_S) -> list[ReplyEvent]:
     """The stored events, including every one that was acknowledged before the call.
 
     Retries during an election and while the answering node lags behind the leader. Raises nats.errors.Error or
     TimeoutError when patience is over.
     """
-    return (await settled(nc, subject, patience_s))[0]
+    return (await acknowledged_with_sequence(nc, subject, patience_s))[0]
 
 
-async def settled(nc: Nats, subject: str, patience_s: float = _PATIENCE_S) -> tuple[list[ReplyEvent], int]:
-    """`settled_replies` and the stream sequence of the last message; 0 when there is none."""
+async def acknowledged_with_sequence(
+    nc: Nats, subject: str, patience_s: float = _PATIENCE_S
+) -> tuple[list[ReplyEvent], int]:
+    """`acknowledged_replies` and the stream sequence of the last message; 0 when there is none."""
 
     async def read() -> tuple[list[ReplyEvent], int]:
         wanted = await last_sequence(nc, REPLIES.name, subject)

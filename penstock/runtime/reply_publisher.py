@@ -12,7 +12,7 @@ from nats.js import JetStreamContext
 from nats.js.errors import APIError
 
 from penstock.bus.publish import WRONG_LAST_SEQUENCE, store
-from penstock.bus.stored_replies import settled_replies
+from penstock.bus.stored_replies import acknowledged_replies
 from penstock.contract.codec import encode
 from penstock.contract.errors import ErrorCode
 from penstock.contract.headers import EXPECTED_LAST
@@ -172,12 +172,12 @@ class ReplyPublisher:
 
     async def confirm(self) -> None:
         """Raise Superseded when another worker has begun a later attempt, or the reply has ended."""
-        for event in await settled_replies(self._nc, self._subject):
+        for event in await acknowledged_replies(self._nc, self._subject):
             if event.attempt > self.attempt or isinstance(event, TERMINAL):
                 raise Superseded
 
     async def _is_stored(self, event: Started) -> bool:
-        stored = await settled_replies(self._nc, self._subject)
+        stored = await acknowledged_replies(self._nc, self._subject)
         if any(isinstance(each, TERMINAL) for each in stored):
             raise Superseded
         return event in stored

@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from penstock.bus.stored_replies import settled
+from penstock.bus.stored_replies import acknowledged_with_sequence
 from penstock.contract.errors import ErrorCode
 from penstock.contract.jobs import Job
 from penstock.contract.names import Lane
@@ -125,7 +125,7 @@ class Rejecter:
         """The server compares sequences as it stores, so no event came after the reply was read."""
         subject = ending.address.subject
         for _ in range(_TRIES):
-            stored, last = await settled(self._bus.nc, subject)
+            stored, last = await acknowledged_with_sequence(self._bus.nc, subject)
             if not may_terminate(
                 stored, ending.lane, accepted=ending.accepted, redelivered=ending.redelivered
             ):

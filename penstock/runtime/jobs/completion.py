@@ -11,7 +11,7 @@ from typing import Final
 
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.publish import StreamFull
-from penstock.bus.stored_replies import settled_replies
+from penstock.bus.stored_replies import acknowledged_replies
 from penstock.contract.errors import ERRORS, ErrorCode
 from penstock.contract.jobs import Job, JobResult
 from penstock.contract.reply import TERMINAL, Completed, Delta, Failed, Failure, ReplyEvent, first_seq
@@ -46,7 +46,7 @@ async def end_unless_ended(
     stored events, if they are known.
     """
     if events is None:
-        events = await settled_replies(bus.nc, address.subject)
+        events = await acknowledged_replies(bus.nc, address.subject)
     jobs = JobStore(bus.js)
     known = await jobs.read(address)
     if any(isinstance(event, TERMINAL) for event in events):
@@ -119,7 +119,7 @@ async def terminal_event_of(jobs: JobStore, job: Job) -> Completed | Failed | No
 
 async def end_from_events(bus: Bus, jobs: JobStore, job: Job, at_ms: int) -> None:
     """End the record of a job whose reply has ended, with the terminal event that is stored."""
-    events = await settled_replies(bus.nc, job.reply_to.subject)
+    events = await acknowledged_replies(bus.nc, job.reply_to.subject)
     event = next((each for each in events if isinstance(each, TERMINAL)), None)
     if event is None:
         return

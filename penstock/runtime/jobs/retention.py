@@ -13,7 +13,7 @@ from penstock.contract.jobs import Job
 
 __all__ = ["RemovableRecord", "choose_removals", "is_removable"]
 
-_SETTLED_MS: Final = 60_000
+_MIN_AGE_MS: Final = 60_000
 """Milliseconds an ended job is kept at least. A worker killed between the record and the reply event is replaced
 sooner, and its successor needs the record."""
 
@@ -30,7 +30,7 @@ def is_removable(job: Job | None, now_ms: int) -> bool:
     """Whether the job has ended, and if it had an attempt, long enough ago. `job`: None for an unreadable record."""
     if job is None:
         return True
-    return job.ended and (job.attempt == 0 or now_ms - job.at_ms >= _SETTLED_MS)
+    return job.ended and (job.attempt == 0 or now_ms - job.at_ms >= _MIN_AGE_MS)
 
 
 def choose_removals(found: Iterable[RemovableRecord], number: int) -> list[int]:

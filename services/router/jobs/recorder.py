@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from penstock.bus.clock import Clock
 from penstock.bus.direct_get import read_all
 from penstock.bus.publish import StreamFull
-from penstock.bus.stored_replies import settled_replies
+from penstock.bus.stored_replies import acknowledged_replies
 from penstock.contract import headers, subjects
 from penstock.contract.jobs import Job
 from penstock.contract.reply import Accepted, Completed, Failed
@@ -51,7 +51,7 @@ class JobRecorder:
 
         A rejection alone does not count. The header that marks a request as repeated is not proof: anyone can set it.
         """
-        events = await settled_replies(self._bus.nc, work.reply_to.subject)
+        events = await acknowledged_replies(self._bus.nc, work.reply_to.subject)
         if any(not isinstance(event, Failed) for event in events):
             return True
         if work.lane != "batch":
@@ -98,7 +98,7 @@ class JobRecorder:
         """
         if work.lane != "batch":
             return
-        events = await settled_replies(self._bus.nc, work.reply_to.subject)
+        events = await acknowledged_replies(self._bus.nc, work.reply_to.subject)
         accepted = next((event for event in events if isinstance(event, Accepted)), None)
         if accepted is None or accepted.lane == "batch":
             return

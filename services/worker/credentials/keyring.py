@@ -51,7 +51,7 @@ class _Key(Struct):
     since_s: float | None = None
     """Unix seconds; None: unknown."""
     from_file: bool = False
-    settling: Found | None = None
+    unconfirmed: Found | None = None
     """New content of the file, to be confirmed by the next reading."""
     error: str = ""
     reported_old: bool = False
@@ -103,7 +103,7 @@ class Keyring:
     @property
     def awaits_confirmation(self) -> bool:
         """Whether new content awaits confirmation by a second reading."""
-        return any(key.settling is not None for key in self._keys.values())
+        return any(key.unconfirmed is not None for key in self._keys.values())
 
     def value(self, credential: str) -> str | None:
         return self._keys[credential].value
@@ -126,7 +126,7 @@ class Keyring:
                 key.error = ""
                 changes += self._found(name, key, reading)
                 continue
-            key.settling = None
+            key.unconfirmed = None
             if reading is not None:
                 changes += self._report_invalid(name, reading.why)
             elif key.from_file:
@@ -150,10 +150,10 @@ class Keyring:
             # Rewriting the file with the same key does not reset the age of the key.
             if key.since_s is None:
                 key.since_s = reading.changed_s
-            key.from_file, key.settling = True, None
+            key.from_file, key.unconfirmed = True, None
             return []
-        if reading != key.settling:
-            key.settling = reading
+        if reading != key.unconfirmed:
+            key.unconfirmed = reading
             return []
         if key.value is None:
             self._take_first(name, reading)
@@ -170,7 +170,7 @@ class Keyring:
     @staticmethod
     def _take(key: _Key, reading: Found) -> None:
         key.value, key.since_s, key.from_file = reading.value, reading.changed_s, True
-        key.settling, key.reported_old = None, False
+        key.unconfirmed, key.reported_old = None, False
 
     def _report_invalid(self, name: str, why: str) -> list[InvalidKeyFile]:
         key = self._keys[name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from penstock.bus.clock import Clock
-from penstock.bus.stored_replies import settled_replies
+from penstock.bus.stored_replies import acknowledged_replies
 from penstock.contract.jobs import Job, JobResult
 from penstock.contract.reply import Completed, Failed, ReplyEvent, Started, first_seq
 from penstock.contract.subjects import ReplyAddress
@@ -88,7 +88,7 @@ class JobRecords:
 
     async def events(self, address: ReplyAddress) -> list[ReplyEvent]:
         """The stored reply events, and an attempt that only the record shows."""
-        events = await settled_replies(self._bus.nc, address.subject)
+        events = await acknowledged_replies(self._bus.nc, address.subject)
         record = await self._jobs.read(address)
         if record is not None and record.attempt > max((event.attempt for event in events), default=0):
             events.append(_started(record))

@@ -19,7 +19,7 @@ from msgspec import Struct
 from penstock.bus.clock import elapsed_ns
 from penstock.bus.direct_get import stream_position
 from penstock.bus.log_limits import rate_limited_logger
-from penstock.bus.stored_replies import settled_replies
+from penstock.bus.stored_replies import acknowledged_replies
 from penstock.contract.headers import REPEATED
 from penstock.contract.reply import TERMINAL, Delta, ReplyEvent, Started, answer_bytes, first_seq
 from penstock.contract.streams import WORK
@@ -117,7 +117,7 @@ class PriorAttemptsReader:
         """The prior attempts; none, without a look-up, for a message that is certainly new."""
         if self._is_new(delivery):
             return PriorAttempts()
-        prior = fold_events(await settled_replies(self._bus.nc, reply_subject))
+        prior = fold_events(await acknowledged_replies(self._bus.nc, reply_subject))
         if prior.known or delivery.number == 1:
             return prior
         # The stored replies have expired, and another worker had the request: number events above all of its events.

@@ -13,7 +13,7 @@ from nats.aio.client import Client as Nats
 from penstock.bus.connection import servers_of
 from penstock.bus.ids import new_id
 from penstock.bus.publish import store
-from penstock.bus.stored_replies import settled_replies, stored_replies
+from penstock.bus.stored_replies import acknowledged_replies, stored_replies
 from penstock.contract import subjects
 from penstock.contract.codec import encode
 from penstock.contract.reply import Started
@@ -65,14 +65,14 @@ async def test_d7_settled_replies_include_every_acknowledged_event(
         subject = subjects.reply("demo", "client-1", new_id())
         event = Started(id="x", seq=number, attempt=1, model="m", provider="p", worker="w", at_ms=0)
         await store(js, subject, encode(event), message_id=subject)
-        settled = await asyncio.gather(*(settled_replies(nc, subject) for nc in connections))
+        settled = await asyncio.gather(*(acknowledged_replies(nc, subject) for nc in connections))
         assert settled == [[event]] * len(connections)
         other = subjects.reply("demo", "client-1", new_id())
         await store(js, other, encode(event), message_id=other)
         plain = await asyncio.gather(*(stored_replies(nc, other) for nc in connections))
         lagging += plain.count([])
     report_figures(f"{lagging} of {3 * ROUNDS} reads from any node lagged behind the acknowledgement")
-    assert await settled_replies(connections[1], subjects.reply("demo", "client-1", new_id())) == []
+    assert await acknowledged_replies(connections[1], subjects.reply("demo", "client-1", new_id())) == []
 
 
 async def test_d7_one_id_published_by_several_at_once_is_one_message(connections: list[Nats]):

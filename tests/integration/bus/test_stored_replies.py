@@ -35,7 +35,7 @@ async def test_d7_settled_replies_wait_for_acknowledged_events(nc, lagging):
     subject = subjects.reply("demo", "client-1", new_id())
     await store(nc.jetstream(), subject, encode(EVENT), message_id=subject)
     assert await history.stored_replies(nc, subject) == []
-    assert await history.settled_replies(nc, subject) == [EVENT]
+    assert await history.acknowledged_replies(nc, subject) == [EVENT]
     assert lagging == [subject] * 3
 
 
@@ -49,9 +49,9 @@ async def test_d7_a_node_that_never_catches_up_is_an_error(nc, monkeypatch):
 
     monkeypatch.setattr(direct_get, "read_page", nothing)
     with pytest.raises(TimeoutError):
-        await history.settled_replies(nc, subject, patience_s=0.2)
+        await history.acknowledged_replies(nc, subject, patience_s=0.2)
 
 
 async def test_d7_a_request_without_events_is_settled_at_once(nc):
     await ensure(nc.jetstream(), JetStreamPlan(roles=("chat",), ack_wait_s=2))
-    assert await history.settled_replies(nc, subjects.reply("demo", "client-1", new_id())) == []
+    assert await history.acknowledged_replies(nc, subjects.reply("demo", "client-1", new_id())) == []

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from penstock.bus.clock import SYSTEM
 from penstock.bus.connection import Reconnects, connect
 from penstock.bus.ids import new_id
-from penstock.bus.stored_replies import settled
+from penstock.bus.stored_replies import acknowledged_with_sequence
 from penstock.contract import codec
 from penstock.contract.reply import Failed, ReplyEvent, Started
 from penstock.runtime.epochs import DeliveryEpochs
@@ -57,7 +57,7 @@ async def reject(bus: Bus, wanted: Routed) -> None:
 
 
 async def stored(bus: Bus, wanted: Routed) -> list[ReplyEvent]:
-    return (await settled(bus.nc, wanted.work.reply_to.subject))[0]
+    return (await acknowledged_with_sequence(bus.nc, wanted.work.reply_to.subject))[0]
 
 
 async def test_d7_a_full_mailbox_is_reported_after_accepted(bus: Bus, request_of: Routed) -> None:
@@ -80,7 +80,7 @@ async def test_d7_a_full_mailbox_ends_no_other_request_of_the_same_id(bus: Bus, 
 async def test_d7_a_request_begun_between_read_and_write_continues(bus: Bus, request_of: Routed) -> None:
     subject = request_of.work.reply_to.subject
     await store_event(bus, request_of, request_of.accepted)
-    _, last = await settled(bus.nc, subject)
+    _, last = await acknowledged_with_sequence(bus.nc, subject)
     await store_event(bus, request_of, begun(request_of))
     end = Failed(id=request_of.work.id, seq=1, error=failure_of("overloaded", "full"))
     assert not await publish_behind(bus.js, subject, end, last)

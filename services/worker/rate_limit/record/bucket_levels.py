@@ -35,21 +35,21 @@ class Bucket(Struct, frozen=True, kw_only=True):
     ) -> list[tuple[float, float]]:
         """In order, each at the end of its grain."""
         column = _COLUMN[kind]
-        found = [] if carried is None else [(self._settles_ms(carried[0]), carried[column])]
-        found += [(self._settles_ms(grain[0]), grain[column]) for grain in grains]
+        found = [] if carried is None else [(self._stable_ms(carried[0]), carried[column])]
+        found += [(self._stable_ms(grain[0]), grain[column]) for grain in grains]
         if self.emptied_ms is None:
             return found
         later = [charge for charge in found if charge[0] > self.emptied_ms]
-        if carried is not None and self._settles_ms(carried[0]) > self.emptied_ms:
+        if carried is not None and self._stable_ms(carried[0]) > self.emptied_ms:
             return later  # the carried level includes the refusal
         return [(self.emptied_ms, self.capacity), *later]
 
     def left_of(self, carried: Carried | None, gone: tuple[Grain, ...], kind: Kind) -> float:
-        """The level once the last of the grains `gone` has settled."""
+        """The level once the last of the grains `gone` is stable."""
         charges = self.charges(carried, gone, kind)
-        return level_at(charges, self.refill, self._settles_ms(gone[-1][0]))
+        return level_at(charges, self.refill, self._stable_ms(gone[-1][0]))
 
-    def _settles_ms(self, grain: int) -> float:
+    def _stable_ms(self, grain: int) -> float:
         return float((grain + 1) * self.grain_ms + self.margin_ms)
 
 
