@@ -20,7 +20,7 @@ __all__ = ["WRONG_LAST_SEQUENCE", "StreamFull", "store", "what_to_check"]
 _log: Final = rate_limited_logger(__name__)
 WRONG_LAST_SEQUENCE: Final = 10071
 """JetStream error code: the subject's last message is not the one that the publisher expected."""
-_DEFAULT: Final = RetryPolicy(patience_s=60.0)
+_DEFAULT: Final = RetryPolicy(timeout_s=60.0)
 _ACK_TIMEOUT_S: Final = 2.0
 """Seconds to wait for an acknowledgement before the message is sent again: it may be lost with its connection."""
 _SHORTEST_TIMEOUT_S: Final = 0.25
@@ -48,16 +48,16 @@ async def store(
     *,
     message_id: str,
     headers: Mapping[str, str] | None = None,
-    patience_s: float = _DEFAULT.patience_s,
+    timeout_s: float = _DEFAULT.timeout_s,
 ) -> bool:
-    """Publish until JetStream acknowledges, for at most `patience_s`. A repeated message has the same id and is stored
+    """Publish until JetStream acknowledges, for at most `timeout_s`. A repeated message has the same id and is stored
     once.
 
     Returns False when the stream already held a message with this id. Raises StreamFull at the stream's limit, and the
-    last nats error when patience is over.
+    last nats error after the timeout.
     """
     sent = {**(headers or {}), MESSAGE_ID: message_id}
-    give_up_s = loop_now_s() + patience_s
+    give_up_s = loop_now_s() + timeout_s
 
     async def publish() -> bool:
         timeout_s = min(_ACK_TIMEOUT_S, max(_SHORTEST_TIMEOUT_S, give_up_s - loop_now_s()))
@@ -86,7 +86,7 @@ async def store(
             publish,
             on=_RETRIED,
             report=report,
-            policy=_DEFAULT if patience_s == _DEFAULT.patience_s else RetryPolicy(patience_s=patience_s),
+            policy=_DEFAULT if timeout_s == _DEFAULT.timeout_s else RetryPolicy(timeout_s=timeout_s),
             transient=_is_transient,
         )
     except APIError as error:

@@ -1,4 +1,4 @@
-"""Repeat an operation on NATS with exponential back-off until it succeeds or patience is over.
+"""Repeat an operation on NATS with exponential back-off until it succeeds or the timeout has passed.
 
 docs/decisions/0022 says why this is not stamina.
 """
@@ -32,7 +32,7 @@ _TRANSIENT: Final = (
 class RetryPolicy(Struct, frozen=True):
     """When an operation is repeated: after `first_wait_s`, then after twice the previous wait each time."""
 
-    patience_s: float = 20.0
+    timeout_s: float = 20.0
     """Seconds after which the next failure is raised. The default is twice what a cluster needs to elect the leader of
     a stream (docs/decisions/0017)."""
     first_wait_s: float = 0.05
@@ -49,10 +49,10 @@ async def retry(
 ) -> _Result:
     """The result of `operation`, repeated after each error of a type in `on` that `transient` accepts.
 
-    `report` logs the error before each repetition. Raises the error itself when it is another one or when patience is
-    over. The patience is counted on the loop's clock.
+    `report` logs the error before each repetition. Raises the error itself when it is another one or after the
+    timeout, which is counted on the loop's clock.
     """
-    give_up_s = loop_now_s() + policy.patience_s
+    give_up_s = loop_now_s() + policy.timeout_s
     wait_s = policy.first_wait_s
     while True:
         try:
@@ -66,11 +66,11 @@ async def retry(
 
 
 async def read_from_leader(
-    read: Callable[[], Awaitable[_Result]], what: str, *, patience_s: float = RetryPolicy().patience_s
+    read: Callable[[], Awaitable[_Result]], what: str, *, timeout_s: float = RetryPolicy().timeout_s
 ) -> _Result | None:
     """The result of `read`, or None where JetStream answers "not found"; repeated while an election is in progress.
 
-    `what` names the record in the log. Raises the last nats error or TimeoutError when patience is over, and any other
+    `what` names the record in the log. Raises the last nats error or TimeoutError after the timeout, and any other
     error at once.
     """
 
@@ -85,7 +85,7 @@ async def read_from_leader(
         read_once,
         on=(APIError, *_TRANSIENT),
         report=lambda error: _log.warning("%s cannot be read yet: %r", what, error),
-        policy=RetryPolicy(patience_s=patience_s),
+        policy=RetryPolicy(timeout_s=timeout_s),
         transient=_is_transient,
     )
 

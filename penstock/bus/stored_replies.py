@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 _log: Final = rate_limited_logger(__name__)
-_PATIENCE_S: Final = RetryPolicy().patience_s
+_TIMEOUT_S: Final = RetryPolicy().timeout_s
 
 
 def read_event(msg: Msg) -> ReplyEvent | None:
@@ -43,23 +43,23 @@ async def stored_replies(nc: Nats, subject: str) -> list[ReplyEvent]:
     """The events stored for one request, in the order in which they were stored.
 
     Any node of a cluster answers, and its copy may lag behind an acknowledgement by a moment. That suits a reader that
-    reads again; a decision needs `acknowledged_replies`. Raises nats.errors.Error or TimeoutError when the stream does not
-    answer.
+    reads again; a decision needs `acknowledged_replies`. Raises nats.errors.Error or TimeoutError when the stream does
+    not answer.
     """
     return _events(await _read(nc, subject))
 
 
-async def acknowledged_replies(nc: Nats, subject: str, patience_s: float = _PATIENCE_S) -> list[ReplyEvent]:
+async def acknowledged_replies(nc: Nats, subject: str, timeout_s: float = _TIMEOUT_S) -> list[ReplyEvent]:
     """The stored events, including every one that was acknowledged before the call.
 
     Retries during an election and while the answering node lags behind the leader. Raises nats.errors.Error or
-    TimeoutError when patience is over.
+    TimeoutError after the timeout.
     """
-    return (await acknowledged_with_sequence(nc, subject, patience_s))[0]
+    return (await acknowledged_with_sequence(nc, subject, timeout_s))[0]
 
 
 async def acknowledged_with_sequence(
-    nc: Nats, subject: str, patience_s: float = _PATIENCE_S
+    nc: Nats, subject: str, timeout_s: float = _TIMEOUT_S
 ) -> tuple[list[ReplyEvent], int]:
     """`acknowledged_replies` and the stream sequence of the last message; 0 when there is none."""
 
@@ -75,7 +75,7 @@ async def acknowledged_with_sequence(
         read,
         on=(nats.errors.Error, TimeoutError),
         report=lambda error: _log.warning("the stored replies cannot be read yet: %r", error),
-        policy=RetryPolicy(patience_s=patience_s),
+        policy=RetryPolicy(timeout_s=timeout_s),
     )
 
 

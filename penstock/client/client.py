@@ -38,7 +38,7 @@ _DEFAULT_URL: Final = "nats://127.0.0.1:4222"
 _DEFAULT_ACCOUNT: Final = "demo"
 _DEFAULT_TIMEOUT_S: Final = 120.0
 """Seconds to wait for `accepted` when no timeout was given; then the deadline of the role counts."""
-_SUBMIT_PATIENCE_S: Final = 60.0
+_SUBMIT_TIMEOUT_S: Final = 60.0
 """Seconds to wait for JetStream's acknowledgement of a job."""
 
 Prompt = str | Iterable[Mapping[str, Any]]
@@ -234,7 +234,7 @@ class Client:
                 self._subscription.account,
                 request,
                 payload,
-                patience_s=_SUBMIT_PATIENCE_S,
+                timeout_s=_SUBMIT_TIMEOUT_S,
                 traceparent=span.traceparent,
             )
         except BaseException as error:

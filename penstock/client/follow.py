@@ -26,7 +26,7 @@ _SILENCE_S: Final = 5.0
 """Seconds without an event after which the stored events are read: one may have been lost with a connection."""
 _READ_AGAIN_S: Final = 0.25
 """Seconds until the stored events are read again when they did not fill a gap."""
-_PATIENCE_S: Final = 3.0
+_TIMEOUT_S: Final = 3.0
 """Seconds to wait for the missing events of an answer whose end is stored. The worker publishes events that may have
 been lost again once it has stored the end, which may be long after the end arrived live: a cluster without a leader
 stores nothing."""
@@ -86,7 +86,7 @@ class _StoreReads(Struct):
         elif ended and now_s >= self.give_up_s:
             raise ReplyIncomplete("the answer is finished, but not all of its text arrived or is stored")
         elif ended:
-            self.give_up_s = min(self.give_up_s, now_s + _PATIENCE_S)
+            self.give_up_s = min(self.give_up_s, now_s + _TIMEOUT_S)
 
 
 async def follow(nc: Nats, feed: Feed, followed: Followed) -> AsyncGenerator[ReplyEvent, None]:

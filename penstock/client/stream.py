@@ -69,7 +69,7 @@ class StreamedRequest(Struct, eq=False):
                     self.subscription.account,
                     self.request,
                     payload,
-                    patience_s=self.timeout_s,
+                    timeout_s=self.timeout_s,
                     traceparent=span.traceparent,
                 )
                 followed = self._followed()

@@ -30,10 +30,10 @@ async def submit(
     request: ChatRequest,
     payload: bytes,
     *,
-    patience_s: float,
+    timeout_s: float,
     traceparent: str | None = None,
 ) -> None:
-    """Publish until JetStream acknowledges, for at most `patience_s`. Raises RequestTooLarge and NotAccepted."""
+    """Publish until JetStream acknowledges, for at most `timeout_s`. Raises RequestTooLarge and NotAccepted."""
     extra = {headers.CLIENT: request.client}
     if traceparent is not None:
         extra[headers.TRACEPARENT] = traceparent
@@ -45,7 +45,7 @@ async def submit(
             payload,
             message_id=f"{account}.{request.client}.{request.id}",
             headers=extra,
-            patience_s=patience_s,
+            timeout_s=timeout_s,
         )
     except nats.errors.MaxPayloadError as error:
         raise RequestTooLarge(len(payload), nc.max_payload) from error

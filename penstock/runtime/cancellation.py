@@ -24,9 +24,9 @@ __all__ = ["Cancellations"]
 
 _log: Final = logging.getLogger(__name__)
 
-_UNTIL_KNOWN: Final = RetryPolicy(patience_s=2.0, first_wait_s=0.5, longest_wait_s=0.5)
+_UNTIL_KNOWN: Final = RetryPolicy(timeout_s=2.0, first_wait_s=0.5, longest_wait_s=0.5)
 """Patience at the start; after it work is taken although some cancellations may be unknown."""
-_IN_BACKGROUND: Final = RetryPolicy(patience_s=math.inf, first_wait_s=0.5, longest_wait_s=5.0)
+_IN_BACKGROUND: Final = RetryPolicy(timeout_s=math.inf, first_wait_s=0.5, longest_wait_s=5.0)
 _MOST: Final = 100_000
 """Marks remembered; the newest are kept. Their age is bounded by the stream's, which exceeds a job's longest wait."""
 
@@ -73,7 +73,7 @@ class Cancellations:
     async def _catch_up(self) -> None:
         """Read the marks; after some seconds go on in the background, so that an absent server blocks nothing else."""
         try:
-            await self._read_patiently(_UNTIL_KNOWN)
+            await self._read_with_retries(_UNTIL_KNOWN)
         except _UNREADABLE:
             _log.error("cancel marks cannot be read: until they are, queued work that was cancelled may run")
             if self._reading is None or self._reading.done():
@@ -83,10 +83,10 @@ class Cancellations:
     async def _read_in_background(self) -> None:
         await asyncio.sleep(_IN_BACKGROUND.first_wait_s)
         with contextlib.suppress(*_UNREADABLE):  # raised only once the connection is closed
-            await self._read_patiently(_IN_BACKGROUND)
+            await self._read_with_retries(_IN_BACKGROUND)
             _log.warning("cancel marks could be read now")
 
-    async def _read_patiently(self, policy: RetryPolicy) -> None:
+    async def _read_with_retries(self, policy: RetryPolicy) -> None:
         await retry(
             self._read_marks,
             on=_UNREADABLE,

@@ -52,7 +52,7 @@ _KINDS: Final = {
     QuotaEased: "quota",
     ModelAvailabilityChanged: "model",
 }
-_PATIENCE_S: Final = 30.0
+_TIMEOUT_S: Final = 30.0
 _OfModel = BreakerChanged | QuotaPaused | QuotaWarned | QuotaEased | ModelAvailabilityChanged
 _OfCredential = CredentialAged | CredentialAvailabilityChanged | CredentialRotated
 _limited_log: Final = rate_limited_logger(__name__)
@@ -118,7 +118,7 @@ class Announcer:
             subject = subjects.event("credential", event.credential)
         else:
             subject = subjects.event(_KINDS[type(event)], event.model)
-        store_it = store(self._js, subject, encode(event), message_id=new_id(), patience_s=_PATIENCE_S)
+        store_it = store(self._js, subject, encode(event), message_id=new_id(), timeout_s=_TIMEOUT_S)
         self._spawn(self._stored(event, store_it))
 
     def _announce_crossing(self, event: QuotaWarned | QuotaEased, record: str) -> None:
@@ -126,7 +126,7 @@ class Announcer:
             self.announce(event)
             return
         subject = subjects.limit_event(record, event.limit)
-        self._spawn(self._stored(event, store_notice(self._js, subject, event, patience_s=_PATIENCE_S)))
+        self._spawn(self._stored(event, store_notice(self._js, subject, event, timeout_s=_TIMEOUT_S)))
 
     async def drain(self, within_s: float) -> None:
         """Wait until pending events are stored; one that JetStream does not store in time is logged and lost."""
@@ -164,15 +164,15 @@ class Announcer:
 
 
 async def store_notice(
-    js: JetStreamContext, subject: str, event: QuotaWarned | QuotaEased, *, patience_s: float
+    js: JetStreamContext, subject: str, event: QuotaWarned | QuotaEased, *, timeout_s: float
 ) -> bool:
     """Store `event` unless the subject's last message says the same; returns whether it was stored.
 
     Warnings and their ends alternate on the subject, whichever worker writes them, so a warning outlives its worker.
-    Reading and writing share `patience_s`, because the caller does not report the crossing again. Raises the errors of
+    Reading and writing share `timeout_s`, because the caller does not report the crossing again. Raises the errors of
     `store` and `read_from_leader`.
     """
-    give_up_s = loop_now_s() + patience_s
+    give_up_s = loop_now_s() + timeout_s
     while True:
         sequence, last = await _last(js, subject, give_up_s - loop_now_s())
         if isinstance(last, type(event)) or (last is None and isinstance(event, QuotaEased)):
@@ -184,20 +184,18 @@ async def store_notice(
                 encode(event),
                 message_id=f"{subject}.{sequence}",
                 headers={EXPECTED_LAST: str(sequence)},
-                patience_s=give_up_s - loop_now_s(),
+                timeout_s=give_up_s - loop_now_s(),
             )
         except APIError as error:
             if error.err_code != WRONG_LAST_SEQUENCE:
                 raise
 
 
-async def _last(js: JetStreamContext, subject: str, patience_s: float) -> tuple[int, Event | None]:
+async def _last(js: JetStreamContext, subject: str, timeout_s: float) -> tuple[int, Event | None]:
     """Sequence and content of the subject's last message, from the stream leader because a replica may lag; the content
     is None if it is not an event.
     """
-    msg = await read_from_leader(
-        lambda: js.get_last_msg(EVENTS.name, subject), subject, patience_s=patience_s
-    )
+    msg = await read_from_leader(lambda: js.get_last_msg(EVENTS.name, subject), subject, timeout_s=timeout_s)
     if msg is None:
         return 0, None
     try:

@@ -21,7 +21,7 @@ __all__ = ["check_simulator", "found_environment", "found_text"]
 _SIMULATOR_URL: Final = "PENSTOCK_SIMULATOR_URL"
 _PLACEHOLDER: Final = "http://penstock-simulator.invalid"
 """A placeholder address: providers that show it take their address from PENSTOCK_SIMULATOR_URL."""
-_PATIENCE_S: Final = 3.0
+_START_TIMEOUT_S: Final = 3.0
 """Seconds that a simulator started at the same time may take to listen."""
 _RETRY_S: Final = 0.1
 _TIMEOUT_S: Final = 2.0
@@ -80,7 +80,7 @@ def check_simulator(
     data: Path,
     *,
     answers: Answers = _lists_models,
-    patience_s: float = _PATIENCE_S,
+    timeout_s: float = _START_TIMEOUT_S,
 ) -> None:
     """Raise ConfigurationRefused if PENSTOCK_SIMULATOR_URL is not set, `roles` use the simulator's models only, and no
     provider answers at the address in the catalogue.
@@ -94,7 +94,7 @@ def check_simulator(
     if not used or not used <= simulated:
         return
     urls = {f"{catalogue.providers[name].base_url}" for name in used}
-    give_up_s = time.monotonic() + patience_s
+    give_up_s = time.monotonic() + timeout_s
     while missing := sorted(url for url in urls if not answers(url)):
         if time.monotonic() >= give_up_s:
             raise ConfigurationRefused(catalogue.name, [_problem(url, data, answers) for url in missing])

@@ -159,7 +159,7 @@ async def _resubmit(nc: Nats, seq: int, redriven: RedrivenRequest) -> _RedriveRe
         must_send = stored.written or stored.job == redriven.job or _may_be_unsent(stored.job)
         if must_send:
             payload = encode_request(redriven.request)
-            await submit(nc, redriven.account, redriven.request, payload, patience_s=_SEND_TIMEOUT_S)
+            await submit(nc, redriven.account, redriven.request, payload, timeout_s=_SEND_TIMEOUT_S)
     except (StreamFull, NotAccepted, RequestTooLarge) as error:
         raise CommandError(
             f"dead letter {seq} cannot be redriven now: {error}; it was not deleted"

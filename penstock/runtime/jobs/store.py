@@ -41,7 +41,7 @@ class JobWrite(Struct, frozen=True):
 
 
 class JobStore:
-    """Every method retries while JetStream does not answer; raises nats errors or TimeoutError when patience is over.
+    """Every method retries while JetStream does not answer; raises nats errors or TimeoutError after the timeout.
 
     One read during an election must not discard an answer that was paid for.
     """

@@ -47,7 +47,7 @@ _BUCKET_DUPLICATES_S: Final = 120
 _GIB: Final = 2**30
 _AT_ONCE: Final = 8
 """Consumers created concurrently: ten roles have 80."""
-_UNTIL_READY: Final = RetryPolicy(patience_s=math.inf, first_wait_s=0.25, longest_wait_s=5.0)
+_UNTIL_READY: Final = RetryPolicy(timeout_s=math.inf, first_wait_s=0.25, longest_wait_s=5.0)
 
 
 class JetStreamPlan(Struct, frozen=True, kw_only=True):

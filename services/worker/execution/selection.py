@@ -137,7 +137,7 @@ class Selection(Struct, frozen=True):
     async def _acquire(self, execution: Execution, model: str) -> Permit | None:
         """A permit for a credential that has quota now, or is about to receive a share of it."""
         need = self.needs.need(execution, model)
-        patient_until_s = loop_now_s() + _LEASE_S
+        give_up_s = loop_now_s() + _LEASE_S
         refused = execution.history.refused_keys
         while True:
             leasing = False
@@ -151,10 +151,10 @@ class Selection(Struct, frozen=True):
                     self.stop_waiting(execution)
                     return permit
                 leasing = leasing or permit.leasing
-            if not leasing or loop_now_s() >= patient_until_s:
+            if not leasing or loop_now_s() >= give_up_s:
                 return None
             execution.waits_for = f"the request waited for a share of the quota of {model}"
-            await self._wait(execution, patient_until_s)
+            await self._wait(execution, give_up_s)
 
     async def _wait(self, execution: Execution, until_s: float) -> None:
         began_s = loop_now_s()
@@ -238,7 +238,7 @@ class Selection(Struct, frozen=True):
             lambda model: self._state(execution, model, now_s, last_resort=True),
             lambda model: breakers[model].success_share(now_s),
             now_s=now_s,
-            patience_s=execution.role.wait_s,
+            max_wait_s=execution.role.wait_s,
         )
         execution.last_resort = isinstance(choice, Choice)
         return choice

@@ -69,11 +69,11 @@ def last_resort(
     success_share: Callable[[str], float],
     *,
     now_s: float,
-    patience_s: float,
+    max_wait_s: float,
 ) -> Choice | Wait | NoModel:
     """`choice`, or a trial call of a model whose breaker is not closed, where no other can serve the request in time.
 
-    A model without an open breaker that can be called within `patience_s` is waited for. Otherwise the models with open
+    A model without an open breaker that can be called within `max_wait_s` is waited for. Otherwise the models with open
     breakers are tried, the one with the best share of recent successes first, as soon as their breakers admit a trial:
     `trial_of` returns when that is.
     """
@@ -81,7 +81,7 @@ def last_resort(
     if isinstance(choice, Choice) or not behind:
         return choice
     others_s = min((each.available_at_s for each in states.values() if each.reason != "breaker"), default=inf)
-    if others_s <= now_s + patience_s:
+    if others_s <= now_s + max_wait_s:
         return choice
     ordered: Sequence[str] = sorted(behind, key=success_share, reverse=True)
     trial = choose(ordered, {model: trial_of(model) for model in ordered}, now_s)

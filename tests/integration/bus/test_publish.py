@@ -37,7 +37,7 @@ async def test_c3_a_full_stream_rejects_a_message(nc, unique):
 async def test_d7_without_a_stream_publishing_fails_in_time(nc, unique):
     began_s = asyncio.get_running_loop().time()
     with pytest.raises(NoStreamResponseError):
-        await store(nc.jetstream(), unique, b"x", message_id="1", patience_s=0.3)
+        await store(nc.jetstream(), unique, b"x", message_id="1", timeout_s=0.3)
     assert 0.2 < asyncio.get_running_loop().time() - began_s < 2
 
 
@@ -46,7 +46,7 @@ async def test_d7_without_a_server_publishing_fails_in_time(own_nats_server, own
     own_nats_server.kill()
     began_s = asyncio.get_running_loop().time()
     with pytest.raises(TimeoutError):
-        await store(own_nc.jetstream(), unique, b"x", message_id="1", patience_s=0.5)
+        await store(own_nc.jetstream(), unique, b"x", message_id="1", timeout_s=0.5)
     assert asyncio.get_running_loop().time() - began_s < 2
 
 
@@ -82,7 +82,7 @@ async def test_d7_messages_published_during_an_outage_are_stored_once(own_nats_s
 async def test_d10_a_missing_acknowledgement_warns_once_with_advice(own_nc, unique, caplog, subject, parts):
     subject = subject.format(unique=unique)
     with pytest.raises(NoStreamResponseError):
-        await store(own_nc.jetstream(), subject, b"x", message_id="1", patience_s=1.0)
+        await store(own_nc.jetstream(), subject, b"x", message_id="1", timeout_s=1.0)
     (record,) = [each for each in caplog.records if each.name == "penstock.bus.publish"]
     assert all(part in record.getMessage() for part in parts), record.getMessage()
 
@@ -93,9 +93,7 @@ async def test_d10_a_burst_without_a_server_warns_once(own_nats_server, own_nc, 
 
     async def one(number: int) -> None:
         with pytest.raises((TimeoutError, Error)):
-            await store(
-                own_nc.jetstream(), f"{unique}.{number}", b"x", message_id=str(number), patience_s=2.5
-            )
+            await store(own_nc.jetstream(), f"{unique}.{number}", b"x", message_id=str(number), timeout_s=2.5)
 
     await asyncio.gather(*(one(number) for number in range(100)))
     await own_nats_server.start()

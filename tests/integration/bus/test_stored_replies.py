@@ -49,7 +49,7 @@ async def test_d7_a_node_that_never_catches_up_is_an_error(nc, monkeypatch):
 
     monkeypatch.setattr(direct_get, "read_page", nothing)
     with pytest.raises(TimeoutError):
-        await history.acknowledged_replies(nc, subject, patience_s=0.2)
+        await history.acknowledged_replies(nc, subject, timeout_s=0.2)
 
 
 async def test_d7_a_request_without_events_is_settled_at_once(nc):

@@ -26,7 +26,7 @@ def failing(times: int, error: Exception) -> tuple[Callable[[], object], list[fl
 
 def test_waits_double_up_to_the_longest():
     operation, called_at_s = failing(5, OSError())
-    policy = RetryPolicy(patience_s=60, first_wait_s=1, longest_wait_s=4)
+    policy = RetryPolicy(timeout_s=60, first_wait_s=1, longest_wait_s=4)
 
     async def main() -> object:
         return await retry(operation, on=(OSError,), report=lambda _: None, policy=policy)
@@ -41,9 +41,7 @@ def test_the_last_error_is_raised_when_patience_is_over():
     reported: list[Exception] = []
 
     async def main() -> object:
-        return await retry(
-            operation, on=(OSError,), report=reported.append, policy=RetryPolicy(patience_s=10)
-        )
+        return await retry(operation, on=(OSError,), report=reported.append, policy=RetryPolicy(timeout_s=10))
 
     with pytest.raises(OSError, match="away"):
         run(main())

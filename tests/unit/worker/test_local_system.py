@@ -78,7 +78,7 @@ def test_a_worker_of_the_simulator_catalogue_needs_a_simulator(tmp_path: Path):
     check_simulator(catalogue, ["chat"], {}, tmp_path, answers=yes)
     check_simulator(catalogue, ["chat"], {"PENSTOCK_SIMULATOR_URL": "http://later"}, tmp_path, answers=no)
     with pytest.raises(ConfigurationRefused, match="set PENSTOCK_SIMULATOR_URL=http://HOST:PORT"):
-        check_simulator(catalogue, ["chat"], {}, tmp_path, answers=no, patience_s=0)
+        check_simulator(catalogue, ["chat"], {}, tmp_path, answers=no, timeout_s=0)
 
 
 def test_a_simulator_that_starts_meanwhile_is_waited_for(tmp_path: Path):
@@ -92,9 +92,9 @@ def test_roles_with_another_provider_start_without_simulator(tmp_path: Path):
     file.write_text(MIXED)
     env = {"PENSTOCK_CATALOGUE": str(file)}
     catalogue = read_catalogue(None, env)
-    check_simulator(catalogue, ["chat", "coding"], env, tmp_path, answers=no, patience_s=0)
+    check_simulator(catalogue, ["chat", "coding"], env, tmp_path, answers=no, timeout_s=0)
     with pytest.raises(ConfigurationRefused):
-        check_simulator(catalogue, ["coding"], env, tmp_path, answers=no, patience_s=0)
+        check_simulator(catalogue, ["coding"], env, tmp_path, answers=no, timeout_s=0)
 
 
 class NoProvider(http.server.BaseHTTPRequestHandler):

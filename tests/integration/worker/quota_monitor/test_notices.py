@@ -24,7 +24,7 @@ async def stored_by(js: JetStreamContext, *, warned: bool) -> int:
     """Number of workers whose own event was stored."""
     kind = QuotaWarned if warned else QuotaEased
     events = [kind(worker=f"w{each}", used=each, at_ms=each, **COMMON) for each in range(WORKERS)]
-    stored = await asyncio.gather(*(store_notice(js, SUBJECT, event, patience_s=5) for event in events))
+    stored = await asyncio.gather(*(store_notice(js, SUBJECT, event, timeout_s=5) for event in events))
     return sum(stored)
 
 
@@ -56,7 +56,7 @@ async def test_c7_a_crossing_during_an_outage_is_stored_afterwards(
         await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=10.0))
         own_nats_server.kill()
         event = QuotaWarned(worker="w", used=9, at_ms=1, **COMMON)
-        storing = asyncio.create_task(store_notice(js, SUBJECT, event, patience_s=20))
+        storing = asyncio.create_task(store_notice(js, SUBJECT, event, timeout_s=20))
         await asyncio.sleep(6.0)
         assert not storing.done(), "nats-py alone gives up after five seconds"
         await own_nats_server.start()

@@ -54,7 +54,7 @@ def with_trials(
         lambda model: ModelState(trials[model], "breaker"),
         lambda model: (shares or {}).get(model, 0.0),
         now_s=NOW_S,
-        patience_s=2.0,
+        max_wait_s=2.0,
     )
 
 
