@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from functools import lru_cache
+from inspect import currentframe
 from numbers import Real
 from typing import Any, Final
 
@@ -10,9 +14,17 @@ from penstock.contract import subjects
 from penstock.contract.names import Lane
 from penstock.contract.request import LONGEST_S
 
-__all__ = ["check_choice", "check_timeout", "check_token", "messages_of"]
+__all__ = ["check_body", "check_choice", "check_timeout", "check_token", "messages_of"]
 
 _PROMPT: Final = "use a text or a list of OpenAI messages"
+_OWN: Final = ("role", "user", "lane", "timeout_s", "degrade", "rescue", "cancel_on_exit")
+_NEAR: Final = 0.7
+"""Similarity (difflib) from which a keyword is probably a misspelled one of `_OWN`."""
+_MEANT: Final = {
+    "cancel_on_exit": "only `stream` has that argument",
+    "lane": "a job is always in the batch lane",
+    "system": "for a system prompt begin the messages with {'role': 'system', 'content': '…'}",
+}
 
 
 def check_token(what: str, text: str) -> None:
@@ -37,6 +49,34 @@ def check_timeout(timeout_s: object, lane: Lane) -> None:
         raise ValueError(
             f"timeout_s is {seconds:g}: use seconds greater than 0 and at most {longest_s} in the {lane} lane"
         )
+
+
+def check_body(body: Mapping[str, Any]) -> None:
+    """Warn of each keyword that was probably meant for Penstock: the provider receives it, or rejects it.
+
+    It is no error, since a provider may have a parameter of that name.
+    """
+    if "messages" in body:
+        raise ValueError("messages is given twice: the prompt is the text or the list of messages")
+    for name in body:
+        meant = _meant(name)
+        if meant is not None:
+            text = f"the keyword {name!r} is not an argument of Penstock and goes to the provider: {meant}"
+            warnings.warn(text, UserWarning, stacklevel=_level_of_caller())
+
+
+@lru_cache(256)
+def _meant(name: str) -> str | None:
+    near = get_close_matches(name, _OWN, n=1, cutoff=_NEAR)
+    return _MEANT.get(name) or (f"did you mean {near[0]!r}?" if near else None)
+
+
+def _level_of_caller() -> int:
+    """The stack level of the application, for a warning that the calling function issues."""
+    level, frame = 0, currentframe()
+    while frame is not None and frame.f_globals["__name__"].startswith("penstock.client."):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def messages_of(prompt: object) -> list[Any]:

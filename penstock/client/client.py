@@ -17,7 +17,7 @@ from penstock.bus.connection import Reconnects, close, connect
 from penstock.bus.ids import new_id
 from penstock.bus.trace_names import OPERATION_NAME, REQUEST_ID, ROLE, SPAN_CLIENT
 from penstock.bus.tracing import NO_TRACER, Tracer
-from penstock.client.arguments import check_choice, check_timeout, check_token, messages_of
+from penstock.client.arguments import check_body, check_choice, check_timeout, check_token, messages_of
 from penstock.client.follow import Followed, follow, is_at_end
 from penstock.client.jobs import JobReader
 from penstock.client.lost_request import LostRequestCheck, is_lost
@@ -125,11 +125,12 @@ class Client:
     ) -> Reply:
         """Send a request and wait for the whole reply.
 
-        `prompt` is a text or OpenAI `messages`; further keywords are copied into the OpenAI body. `user` identifies
-        your end user: the requests of one user do not delay those of another. `degrade=False` forbids Penstock to
-        shorten the request while a model is slow or failing. `rescue` says whether another attempt may follow a failed
-        one: `none`, `before_output` (only before text was sent) or `restart` (also afterwards). `timeout_s` is at most
-        an hour, and a day in the batch lane; None stands for the deadline of the role.
+        `prompt` is a text or OpenAI `messages`; further keywords are copied into the OpenAI body, with a warning if
+        they look like a misspelled argument. `user` identifies your end user: the requests of one user do not delay
+        those of another. `degrade=False` forbids Penstock to shorten the request while a model is slow or failing.
+        `rescue` says whether another attempt may follow a failed one: `none`, `before_output` (only before text was
+        sent) or `restart` (also afterwards). `timeout_s` is at most an hour, and a day in the batch lane; None stands
+        for the deadline of the role.
 
         Raises RequestFailed, NotAccepted, RequestTooLarge or NoReply, and ValueError for an empty prompt, a `timeout_s`
         that is not above 0 or beyond the longest of the lane, and an unknown `lane` or `rescue`.
@@ -282,6 +283,7 @@ class Client:
         check_choice("lane", lane, LANES)
         check_choice("rescue", rescue, RESCUES)
         check_timeout(timeout_s, lane)
+        check_body(body)
         return ChatRequest(
             id=new_id(),
             client=self.name,

@@ -226,6 +226,39 @@ async def test_e4_a_wrong_deadline_or_state_of_jobs_is_a_value_error(gateway, cl
     await until(lambda: len(gateway.requests) == 1)
 
 
+@pytest.mark.parametrize(
+    ("keyword", "fix"),
+    [
+        ("timeout", "did you mean 'timeout_s'"),
+        ("rol", "did you mean 'role'"),
+        ("user_id", "did you mean 'user'"),
+        ("system", "begin the messages with {'role': 'system'"),
+    ],
+)
+async def test_k2_a_keyword_like_an_argument_warns_and_is_sent(gateway, client, keyword, fix):
+    gateway.script = lambda request: answer_whole(gateway, request)
+    for send in (client.chat, client.submit):
+        with pytest.warns(UserWarning, match=f"the keyword '{keyword}' .*: .*{fix}") as issued:
+            await send("x", **{keyword: "y"})
+        assert [warning.filename for warning in issued] == [__file__]
+    await until(lambda: len(gateway.requests) == 2)
+    assert [msgspec.json.decode(request.body)[keyword] for request in gateway.requests] == ["y", "y"]
+
+
+async def test_k2_a_keyword_of_another_call_warns(gateway, client):
+    with pytest.warns(UserWarning, match="a job is always in the batch lane"):
+        await client.submit("x", lane="interactive")
+
+
+async def test_k2_messages_given_twice_are_a_value_error(gateway, client):
+    messages = [{"role": "user", "content": "y"}]
+    with pytest.raises(ValueError, match="messages is given twice"):
+        await client.chat("x", messages=messages)
+    with pytest.raises(ValueError, match="messages is given twice"):
+        client.stream("x", messages=messages)
+    assert gateway.requests == []
+
+
 async def test_k2_a_request_too_large_is_not_sent(gateway, client):
     with pytest.raises(RequestTooLarge, match="8,323,072") as caught:
         await client.chat("x" * 9_000_000)
