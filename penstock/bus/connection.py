@@ -35,8 +35,6 @@ _BROKEN: Final = (OSError, TimeoutError, nats.errors.UnexpectedEOF, nats.errors.
 """Errors of a connection that ended or could not be made; the loss and the reconnection are logged apart."""
 _HUNG_UP: Final = (ConnectionError, nats.errors.UnexpectedEOF)
 """Errors of a server that ended the connection during the handshake."""
-_REJECTED: Final = ("authorization violation", "authentication", "maximum connections")
-"""Parts of the `-ERR` texts with which nats-server rejects a client."""
 
 Listener = Callable[[], Awaitable[None]]
 
@@ -46,8 +44,7 @@ class Reconnects:
 
     def __init__(self) -> None:
         self._listeners: list[Listener] = []
-        self._logged = ""
-        self._log_again_s = 0.0
+        self._log_again_s: dict[str, float] = {}
         self.closing = False
         """The owner is closing the connection; its loss is not logged."""
 
@@ -71,10 +68,11 @@ class Reconnects:
         """Log an error of nats-py; the same error (a server that is away, four times a second) every ten seconds."""
         text = _reason(error)
         now_s = time.monotonic()
-        if text != self._logged or now_s >= self._log_again_s:
+        if now_s >= self._log_again_s.get(text, 0.0):
             fields = {"connection": "broken"} if isinstance(error, _BROKEN) else {}
             _log.warning("NATS: %s", _explained(error, text), extra={"fields": fields})
-            self._logged, self._log_again_s = text, now_s + _LOG_AGAIN_S
+            self._log_again_s = {each: at_s for each, at_s in self._log_again_s.items() if at_s > now_s}
+            self._log_again_s[text] = now_s + _LOG_AGAIN_S
 
     async def lost(self) -> None:
         if not self.closing:
@@ -156,8 +154,7 @@ def _refused(error: Exception) -> str | None:
     """What the server or this process rejected at the handshake; None for any other error."""
     if isinstance(error, ssl.SSLError | nats_patches.TlsNotOffered):
         return "TLS connection"
-    text = str(error).lower()
-    return "credentials" if any(part in text for part in _REJECTED) else None
+    return "credentials" if nats_patches.is_rejection(str(error)) else None
 
 
 def _explained(error: Exception, text: str) -> str:

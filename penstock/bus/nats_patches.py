@@ -30,6 +30,7 @@ __all__ = [
     "demanded_by_server",
     "discard_pending",
     "install",
+    "is_rejection",
     "unsubscribe_at_server",
 ]
 
@@ -39,6 +40,7 @@ _log: Final = rate_limited_logger(__name__)
 _process_headers: Final = Nats._process_headers
 _connect_command: Final = Nats._connect_command
 _process_err: Final = Nats._process_err
+_process_connect_init: Final = Nats._process_connect_init
 _parse: Final = Parser.parse
 
 _MSG: Final = re.compile(rb"\AMSG[ \t]+([^ \t\r\n]+)[ \t]+(\d+)[ \t]+(([^ \t\r\n]+)[ \t]+)?(\d+)\r\n")
@@ -46,6 +48,8 @@ _HMSG: Final = re.compile(
     rb"\AHMSG[ \t]+([^ \t\r\n]+)[ \t]+(\d+)[ \t]+(([^ \t\r\n]+)[ \t]+)?(\d+)[ \t]+(\d+)\r\n"
 )
 """nats-py's expressions with the server's definition of a space: a subject may hold vertical tab and form feed."""
+_REJECTIONS: Final = ("authorization violation", "authentication", "maximum connections")
+"""Parts of the `-ERR` texts with which nats-server rejects a client."""
 
 
 class TlsNotOffered(nats.errors.Error):
@@ -86,12 +90,30 @@ async def _parse_or_reconnect(self: Parser, data: bytes = b"") -> None:
         raise ProtocolError from error
 
 
-async def _reconnect_after_expiry(self: Nats, err_msg: str) -> None:
-    """nats-py closes the connection for good when a user JWT expires; a new connection reads the file again."""
-    if "authentication expired" in err_msg.lower():
+def is_rejection(error: str) -> bool:
+    """Whether a `-ERR` text of nats-server says that the server rejects this client."""
+    return any(part in error.lower() for part in _REJECTIONS)
+
+
+async def _reconnect_after_rejection(self: Nats, err_msg: str) -> None:
+    """nats-py closes the connection for good when the server rejects its user: a JWT expired, a reload removed it.
+
+    A new connection reads the credentials again, and succeeds as soon as the server accepts them.
+    """
+    if is_rejection(err_msg):
         await self._process_op_err(nats.errors.Error(f"nats: {err_msg}"))
     else:
         await _process_err(self, err_msg)
+
+
+async def _handshake_or_close(self: Nats) -> None:
+    """nats-py leaves the socket of a failed handshake open, one for each attempt to reconnect."""
+    try:
+        await _process_connect_init(self)
+    except BaseException:
+        if self._transport is not None:
+            self._transport.close()  # type: ignore[no-untyped-call]
+        raise
 
 
 def _connect_command_over_tls(self: Nats) -> bytes:
@@ -107,14 +129,16 @@ def _connect_command_over_tls(self: Nats) -> bytes:
 
 def install() -> None:
     """Patch nats-py for every connection of this process: unreadable headers count as none, a message with an
-    unreadable subject is delivered, data that cannot be parsed ends the connection, an expired user JWT is read
-    again from its file, and credentials are sent only over TLS where TLS is configured.
+    unreadable subject is delivered, data that cannot be parsed ends the connection, a connection that the server
+    rejects is made again, the socket of a failed handshake is closed, and credentials are sent only over TLS where
+    TLS is configured.
     """
     nats.protocol.parser.MSG_RE = _MSG
     nats.protocol.parser.HMSG_RE = _HMSG
     Nats._process_headers = _headers_or_none  # type: ignore[method-assign]
     Nats._build_message = _build_message  # type: ignore[method-assign]
-    Nats._process_err = _reconnect_after_expiry  # type: ignore[method-assign]
+    Nats._process_err = _reconnect_after_rejection  # type: ignore[method-assign]
+    Nats._process_connect_init = _handshake_or_close  # type: ignore[method-assign]
     Nats._connect_command = _connect_command_over_tls  # type: ignore[method-assign]
     Parser.parse = _parse_or_reconnect  # type: ignore[method-assign]
 

@@ -65,12 +65,16 @@ class Component(Protocol):
 
 
 class Broker(NatsBroker):
-    """FastStream's broker; stops within seconds, and without a traceback, when the NATS server does not answer."""
+    """FastStream's broker; connects again after the server rejected its credentials, and stops within seconds, and
+    without a traceback, when the NATS server does not answer.
+    """
 
     def __init__(self, servers: list[str], auth: NatsAuth, **options: Any) -> None:
         super().__init__(servers, **options)
         # FastStream's own `security` takes one kind of credentials at a time and no user with a client certificate.
         self._connection_kwargs |= auth.options()
+        # FastStream wraps the callback in one that raises a rejection, which ends nats-py's reconnection for good.
+        self._connection_kwargs["error_cb"] = options["error_cb"]
 
     async def stop(
         self,
@@ -188,8 +192,8 @@ class Shell:
 
         @get
         async def health(scope: Any) -> AsgiResponse:  # noqa: ARG001 - FastStream passes it
-            nc = self.broker.connection
-            alive = self._ready and nc.is_connected and all(check() for check in self._checks)
+            connected = self._ready and self.broker.connection.is_connected  # no connection before `_ready`
+            alive = connected and all(check() for check in self._checks)
             return AsgiResponse(b"", status_code=204 if alive else 503)
 
         return health

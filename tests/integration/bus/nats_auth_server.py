@@ -8,9 +8,10 @@ import datetime as dt
 import ipaddress
 import json
 import os
+import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,26 @@ from penstock.cli.local.nats_server import find_nats_server
 @asynccontextmanager
 async def nats_server_with(config: str, directory: Path, port: int) -> AsyncIterator[int]:
     """Run nats-server on `port` with `config` until the block is left."""
+    async with reloadable_nats_server(config, directory, port):
+        yield port
+
+
+Reload = Callable[[str], None]
+
+
+@asynccontextmanager
+async def reloadable_nats_server(config: str, directory: Path, port: int) -> AsyncIterator[Reload]:
+    """Run nats-server on `port` until the block is left; gives a function that loads another configuration."""
     path = directory / "auth.conf"
-    path.write_text(f'listen: "127.0.0.1:{port}"\n{config}')
+
+    def write(text: str) -> None:
+        path.write_text(f'listen: "127.0.0.1:{port}"\n{text}')
+
+    def reload(text: str) -> None:
+        write(text)
+        process.send_signal(signal.SIGHUP)
+
+    write(config)
     process = subprocess.Popen([find_nats_server(), "-c", path], stderr=subprocess.PIPE)  # noqa: ASYNC220 - returns at once
     try:
         async with asyncio.timeout(10):
@@ -41,7 +60,7 @@ async def nats_server_with(config: str, directory: Path, port: int) -> AsyncIter
                 else:
                     writer.close()
                     break
-        yield port
+        yield reload
     finally:
         process.kill()
         process.communicate()

@@ -118,13 +118,34 @@ async def clear_text():
     return "sent in clear text"
 
 async def expired_jwt():
+    return await rejected("'User Authentication Expired'")
+
+async def removed_user():
+    return await rejected("'Authorization Violation'")
+
+async def rejected(error):
     nc = Nats()
     nc.options, nc._status = {"allow_reconnect": True, "max_reconnect_attempts": -1}, Nats.CONNECTED
     async def no_callback(): pass
     nc._disconnected_cb, nc._closed_cb = no_callback, no_callback
-    await nc._process_err("'User Authentication Expired'")
+    await nc._process_err(error)
     await asyncio.sleep(0.05)
     return "closed" if nc.is_closed else "open"
+
+async def failed_handshake():
+    async def reject(reader, writer):
+        writer.write(b"INFO {}\\r\\n")
+        await reader.readuntil(b"PING\\r\\n")
+        writer.write(b"-ERR 'Authorization Violation'\\r\\n")
+        writer.close()
+    nc = Nats()
+    async def on_error(error): pass
+    server = await asyncio.start_server(reject, "127.0.0.1", 0)
+    try:
+        await nc.connect("nats://127.0.0.1:%d" % server.sockets[0].getsockname()[1],
+                         allow_reconnect=False, error_cb=on_error)
+    except Exception:
+        return "open" if not nc._transport._io_writer.is_closing() else "closed"
 
 try:
     print(asyncio.run(globals()[sys.argv[1]]()))
@@ -142,6 +163,8 @@ except Exception as error:
         ("other_error", "KeyError"),
         ("clear_text", "sent in clear text"),
         ("expired_jwt", "closed"),
+        ("removed_user", "closed"),
+        ("failed_handshake", "open"),
     ],
 )
 def test_nats_py_still_has_the_fault(fault: str, seen: str):
