@@ -54,7 +54,7 @@ class RepeatedLogs(logging.Filter):
         with self._lock:
             suppressed = self._suppressed(text, error)
         if suppressed:
-            record.msg = f"{record.msg} ({suppressed:,} more like this were not logged)"
+            record.msg = f"{record.msg} ({suppressed:,} more not logged)"
         return suppressed is not None
 
     def _suppressed(self, text: str, error: type[BaseException] | None) -> int | None:

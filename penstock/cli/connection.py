@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nats.errors
 from nats.aio.client import Client as Nats
+from nats.js import JetStreamContext
 from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
 
 from penstock.bus.connection import Reconnects, connect
@@ -18,13 +19,13 @@ from penstock.bus.masking import without_userinfo
 from penstock.cli.errors import CommandError
 from penstock.cli.program_name import command_name
 from penstock.client.client import Client
-from penstock.contract.streams import REQUESTS
+from penstock.contract.streams import STREAMS
 from penstock.runtime.config.settings import Settings, load_settings
 from penstock.runtime.heartbeat import read_presence
 from penstock.runtime.runtime_file import client_environment, read_runtime_file
 from penstock.runtime.telemetry.setup import make_tracer
 
-__all__ = ["check_before_request", "command_settings", "open_client", "open_connection"]
+__all__ = ["check_before_request", "check_provisioned", "command_settings", "open_client", "open_connection"]
 
 _SERVICE = "penstock-client"
 
@@ -36,19 +37,25 @@ def command_settings(data: Path) -> Settings:
 
 @asynccontextmanager
 async def open_connection(settings: Settings, name: str) -> AsyncIterator[Nats]:
-    """A NATS connection. Raises BrokerUnreachable; a later NATS error becomes a CommandError."""
+    """A NATS connection. Raises BrokerUnreachable; a later NATS error, or a lack of JetStream, is a CommandError."""
     reconnects = Reconnects()
     nc = await connect(settings.nats_url, name=name, reconnects=reconnects, auth=settings.nats_auth)
+    where = without_userinfo(settings.nats_url)
     try:
         yield nc
+    except ServiceUnavailableError as error:
+        if error.err_code is not None:
+            raise _nats_error(where, error) from error
+        raise CommandError(f"the NATS server at {where} has no JetStream; start it with -js") from error
     except (nats.errors.Error, APIError) as error:
-        where = without_userinfo(settings.nats_url)
-        raise CommandError(
-            f"NATS at {where} reports an error: {str(error) or type(error).__name__}"
-        ) from error
+        raise _nats_error(where, error) from error
     finally:
         reconnects.closing = True
         await nc.close()
+
+
+def _nats_error(where: str, error: Exception) -> CommandError:
+    return CommandError(f"NATS at {where} reports an error: {str(error) or type(error).__name__}")
 
 
 @asynccontextmanager
@@ -69,18 +76,34 @@ async def check_before_request(settings: Settings) -> str | None:
 
     Raises CommandError when the server cannot store the request: the client would retry until its deadline.
     """
-    where = without_userinfo(settings.nats_url)
     async with open_connection(settings, "penstock-ask") as nc:
-        js = nc.jetstream()
-        try:
-            await js.stream_info(REQUESTS.name)
-        except NotFoundError as error:
-            raise CommandError(
-                f"a NATS server answers at {where}, but Penstock has never been started there; "
-                "start it with `penstock up`, or set NATS_URL"
-            ) from error
-        except ServiceUnavailableError as error:
-            raise CommandError(f"the NATS server at {where} has no JetStream; start it with -js") from error
+        await check_provisioned(nc, settings)
         if any(presence.service == "router" for presence in await read_presence(nc)):
             return None
     return f"No router is alive: the request waits in its queue until one starts ({command_name()} status)."
+
+
+async def check_provisioned(nc: Nats, settings: Settings) -> None:
+    """Raises CommandError with the names of the streams that the server lacks."""
+    js = nc.jetstream()
+    missing = [stream.name for stream in STREAMS if not await _exists(js, stream.name)]
+    if not missing:
+        return
+    where = without_userinfo(settings.nats_url)
+    if len(missing) == len(STREAMS):
+        raise CommandError(
+            f"a NATS server answers at {where}, but Penstock has never been started there; "
+            "start it with `penstock up`, or set NATS_URL"
+        )
+    raise CommandError(
+        f"Penstock is not completely set up on the NATS server at {where}: missing {', '.join(missing)}; "
+        "the log of the router, or `penstock up`, gives the reason"
+    )
+
+
+async def _exists(js: JetStreamContext, stream: str) -> bool:
+    try:
+        await js.stream_info(stream)
+    except NotFoundError:
+        return False
+    return True

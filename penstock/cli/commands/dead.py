@@ -63,7 +63,10 @@ def _confirm(question: str) -> bool:
 
 async def _collect(selection: LetterSelection, data: Path) -> list[DeadLetter]:
     async with open_connection(command_settings(data), CONNECTION_NAME) as nc:
-        return [letter async for letter in read_letters(nc, selection)]
+        letters = [letter async for letter in read_letters(nc, selection)]
+        if not letters:
+            await nc.jetstream().account_info()  # reports a server without JetStream
+        return letters
 
 
 async def _delete(seqs: list[int], data: Path) -> int:

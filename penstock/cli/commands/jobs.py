@@ -12,7 +12,7 @@ from nats.aio.client import Client as Nats
 from nats.js.errors import NotFoundError
 
 from penstock.bus.direct_get import NoSuchStream
-from penstock.cli.connection import command_settings, open_client, open_connection
+from penstock.cli.connection import check_provisioned, command_settings, open_client, open_connection
 from penstock.cli.errors import CommandError
 from penstock.cli.render.answer import failure_text
 from penstock.cli.render.jobs import job_text, jobs_text
@@ -62,16 +62,18 @@ async def _jobs(settings: Settings, state: JobState | None, user: str | None) ->
     async with open_connection(settings, _NAME) as nc:
         try:
             return await JobReader(nc, settings.account).list_all(state, user)
-        except NoSuchStream as error:
-            raise _not_provisioned() from error
+        except NoSuchStream:
+            await check_provisioned(nc, settings)
+            raise
 
 
 async def _job_and_queue(request_id: str, settings: Settings) -> tuple[Job, int | None]:
     async with open_connection(settings, _NAME) as nc:
         try:
             job = await JobReader(nc, settings.account).get(request_id)
-        except NoSuchStream as error:
-            raise _not_provisioned() from error
+        except NoSuchStream:
+            await check_provisioned(nc, settings)
+            raise
         return job, await _queue_length(nc, job) if job.state == "queued" else None
 
 
@@ -128,9 +130,3 @@ async def _wait_for_end(client: Client, request_id: str) -> Job:
                 "router or its worker reads it (`penstock status`)"
             )
         await asyncio.sleep(_POLL_S)
-
-
-def _not_provisioned() -> CommandError:
-    return CommandError(
-        "Penstock has never been started on this NATS server; start it with `penstock up`, or set NATS_URL"
-    )

@@ -46,9 +46,13 @@ async def _read_status(settings: Settings) -> SystemStatus:
 
 
 async def _messages(js: JetStreamContext, stream: str) -> dict[str, int]:
-    """Subject -> messages; empty where the stream does not exist yet."""
+    """Subject -> messages; empty where the stream does not exist yet, or a cluster has no leader."""
     try:
         info = await js.stream_info(stream, subjects_filter=_ALL)
-    except (NotFoundError, ServiceUnavailableError):
+    except NotFoundError:
+        return {}
+    except ServiceUnavailableError as error:
+        if error.err_code is None:  # no JetStream
+            raise
         return {}
     return dict(info.state.subjects or {})

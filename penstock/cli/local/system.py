@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Final
 
 from msgspec.structs import replace
-from nats.js.errors import ServiceUnavailableError
 
 from penstock.bus.masking import without_userinfo
 from penstock.cli.connection import open_connection
@@ -18,7 +17,7 @@ from penstock.cli.local.directory_lock import DirectoryLock
 from penstock.cli.local.nats_server import NatsServer
 from penstock.cli.local.plan import Plan
 from penstock.cli.local.supervisor import Supervisor
-from penstock.errors import BrokerUnreachable
+from penstock.errors import BrokerRefused, BrokerUnreachable
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure_streams
 from penstock.runtime.runtime_file import RuntimeFile, remove_runtime_file, write_runtime_file
 
@@ -120,19 +119,16 @@ class LocalSystem:
     async def _create_streams(self) -> None:
         """Create the streams, so that a server that is unreachable, too small or without JetStream is reported once.
 
-        Raises CommandError and ConfigurationRefused.
+        Raises CommandError, BrokerRefused and ConfigurationRefused.
         """
         settings = replace(self.plan.settings, nats_url=self.nats_url)
         streams = JetStreamPlan.of(settings, ())
         where = without_userinfo(self.nats_url)
         try:
             async with open_connection(settings, "penstock-up") as nc:
-                try:
-                    await ensure_streams(nc.jetstream(), streams)
-                except ServiceUnavailableError as error:
-                    raise CommandError(
-                        f"the NATS server at {where} has no JetStream; start it with -js"
-                    ) from error
+                await ensure_streams(nc.jetstream(), streams)
+        except BrokerRefused:
+            raise
         except BrokerUnreachable as error:
             raise CommandError(
                 f"NATS_URL is {where} and no server answers there; start that server, "

@@ -13,11 +13,14 @@ from penstock.bus.auth import NatsAuth, NatsAuthError
 from penstock.bus.masking import without_userinfo
 from penstock.runtime.config.problems import ConfigurationRefused, Problem, nearest
 
-__all__ = ["LogLevel", "Settings", "Traces", "load_settings"]
+__all__ = ["MIN_STORE_SCALE", "LogLevel", "Settings", "Traces", "load_settings"]
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 Traces = Literal["off", "otlp", "file"]
 Quota = Literal["local", "shared"]
+
+MIN_STORE_SCALE = 0.1
+"""The least PENSTOCK_STORE_SCALE."""
 
 _SOURCE = "environment"
 _AUTH_FIX = "see docs/configuration.md, NATS credentials"
@@ -88,7 +91,7 @@ def load_settings(env: Mapping[str, str]) -> Settings:
         ack_wait_s=reading.number("PENSTOCK_ACK_WAIT_S", usual.ack_wait_s, low=1, high=3_600),
         max_deliver=reading.whole("PENSTOCK_MAX_DELIVER", usual.max_deliver, low=1, high=1_000),
         replicas=reading.whole("PENSTOCK_REPLICAS", usual.replicas, low=1, high=5),
-        store_scale=reading.number("PENSTOCK_STORE_SCALE", usual.store_scale, low=0.1, high=100),
+        store_scale=reading.number("PENSTOCK_STORE_SCALE", usual.store_scale, low=MIN_STORE_SCALE, high=100),
         quota=reading.quota("PENSTOCK_QUOTA", usual.quota),
         secrets_dir=env.get("PENSTOCK_SECRETS_DIR") or None,
         secrets_poll_s=reading.number("PENSTOCK_SECRETS_POLL_S", usual.secrets_poll_s, low=0.1, high=3_600),

@@ -21,12 +21,12 @@ from nats.js.api import (
     StorageType,
     StreamConfig,
 )
-from nats.js.errors import APIError, NotFoundError
+from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
 
 from penstock.bus.retry import RetryPolicy, retry
 from penstock.contract.streams import BUCKETS, ROUTER, STREAMS, BucketSpec, Consumer, StreamSpec, mailboxes
 from penstock.runtime.config.problems import ConfigurationRefused, Problem
-from penstock.runtime.config.settings import Settings
+from penstock.runtime.config.settings import MIN_STORE_SCALE, Settings
 
 __all__ = [
     "JetStreamPlan",
@@ -44,7 +44,6 @@ _NO_STORAGE: Final = frozenset({10047, 10028, 10002})
 """JetStream error codes: the server's storage, or the account's, is reserved already."""
 _BUCKET_DUPLICATES_S: Final = 120
 """Seconds; nats-py's own figure."""
-_GIB: Final = 2**30
 _AT_ONCE: Final = 8
 """Consumers created concurrently: ten roles have 80."""
 _UNTIL_READY: Final = RetryPolicy(timeout_s=math.inf, first_wait_s=0.25, longest_wait_s=5.0)
@@ -125,19 +124,31 @@ async def _too_little_storage(
     reserved = sum(
         info.config.max_bytes or 0 for info in await js.streams_info() if info.config.name in names
     )
-    needed = sum(stream.max_bytes for stream in plan.streams)
     limit = (await js.account_info()).limits.max_storage
-    there = (
-        f"{limit / _GIB:.1f} GiB"
-        if limit > 0
-        else f"less than {(reserved + refused.max_bytes) / _GIB:.1f} GiB"
-    )
+    there = limit if limit > 0 else reserved + refused.max_bytes
     problem = (
-        f"JetStream has too little file storage: the streams need {needed / _GIB:.1f} GiB and there is {there}"
-        f" ({refused.name}: {error.description})"
+        f"JetStream has too little file storage: the streams need {_gib(_total(plan.store_scale))} and there is "
+        f"{'' if limit > 0 else 'less than '}{_gib(there)} ({refused.name}: {error.description})"
     )
-    fix = f"raise max_file in the server's jetstream section, or set PENSTOCK_STORE_SCALE below {plan.store_scale:g}"
+    fix = f"raise max_file in the server's jetstream section to more than {_gib(_total(plan.store_scale))}"
+    if there > _total(MIN_STORE_SCALE):
+        fix += (
+            f", or set PENSTOCK_STORE_SCALE below {plan.store_scale:g}: at {MIN_STORE_SCALE:g}, the least, the "
+            f"streams need {_gib(_total(MIN_STORE_SCALE))}"
+        )
+    elif plan.store_scale > MIN_STORE_SCALE:
+        fix += f"; at the least PENSTOCK_STORE_SCALE, {MIN_STORE_SCALE:g}, they need {_gib(_total(MIN_STORE_SCALE))}"
     return ConfigurationRefused("NATS server", [Problem(problem=problem, fix=fix)])
+
+
+def _total(store_scale: float) -> int:
+    """Bytes that JetStream reserves for the streams."""
+    return sum(stream.scaled(store_scale).max_bytes for stream in STREAMS)
+
+
+def _gib(size: int) -> str:
+    gib = size / 2**30
+    return f"{gib:.2f} GiB" if gib < 1 else f"{gib:.1f} GiB"
 
 
 def consumer_config(consumer: Consumer, ack_wait_s: float) -> ConsumerConfig:
@@ -231,8 +242,12 @@ async def ensure_eventually(js: JetStreamContext, plan: JetStreamPlan) -> None:
     await retry(
         lambda: ensure(js, plan),
         on=(nats.errors.Error, TimeoutError),
-        report=lambda error: _log.warning(
-            "JetStream is not ready (%s); trying again", str(error) or type(error).__name__
-        ),
+        report=lambda error: _log.warning("JetStream is not ready (%s); trying again", _reason(error)),
         policy=_UNTIL_READY,
     )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ServiceUnavailableError) and error.err_code is None:
+        return "the NATS server has no JetStream; start it with -js"
+    return str(error) or type(error).__name__

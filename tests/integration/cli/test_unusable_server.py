@@ -1,0 +1,88 @@
+"""D10: a command names what a NATS server lacks: accepted credentials, JetStream, storage, streams."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.harness.process import Process
+from tests.harness.replies import until
+from tests.integration.bus.nats_auth_server import nats_server_with
+
+Serve = Callable[[str], AbstractAsyncContextManager[str]]
+
+
+@pytest.fixture
+def serve(tmp_path: Path, free_port: Callable[[], int]) -> Serve:
+    @asynccontextmanager
+    async def started(config: str) -> AsyncIterator[str]:
+        async with nats_server_with(config, tmp_path, free_port()) as port:
+            yield f"nats://127.0.0.1:{port}"
+
+    return started
+
+
+async def run(
+    directory: Path, url: str, *arguments: str, env: dict[str, str] | None = None
+) -> tuple[int, str]:
+    """Exit code and stderr of a command."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "penstock.cli", arguments[0], "--data", str(directory / "data")),
+        *arguments[1:],
+        env={**os.environ, "NATS_URL": url, **(env or {})},
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(20):
+        _, stderr = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, stderr.decode()
+
+
+async def test_d10_up_reports_refused_credentials(serve: Serve, tmp_path: Path):
+    async with serve("authorization { user: ada, password: secret }") as url:
+        for env in ({"NATS_USER": "ada", "NATS_PASSWORD": "wrong"}, {}):
+            code, shown = await run(tmp_path, url, "up", env=env)
+            assert code == 1
+            assert "did not accept the credentials" in shown
+            assert "no server answers" not in shown
+
+
+async def test_d10_ask_names_the_streams_that_are_missing(serve: Serve, tmp_path: Path):
+    config = f'jetstream {{ store_dir: "{tmp_path / "store"}", max_file: 500MB }}\nmax_payload: 8MB'
+    async with serve(config) as url:
+        code, shown = await run(tmp_path, url, "up", env={"PENSTOCK_STORE_SCALE": "0.1"})
+        assert code == 1
+        assert "the streams need 0.68 GiB and there is less than 0.63 GiB" in shown
+        assert "to more than 0.68 GiB" in shown
+        assert "PENSTOCK_STORE_SCALE below" not in shown, "0.1 is the least"
+        code, shown = await run(tmp_path, url, "ask", "hi")
+        assert code == 1
+        assert "Penstock is not completely set up on the NATS server at" in shown
+        assert "LLM_JOBS" in shown
+        assert "LLM_REQUESTS" not in shown
+
+
+async def test_d10_every_command_reports_a_server_without_jetstream(serve: Serve, tmp_path: Path):
+    async with serve("max_payload: 8MB") as url:
+        commands = (("ask", "hi"), ("status",), ("jobs",))
+        for code, shown in await asyncio.gather(*(run(tmp_path, url, *each) for each in commands)):
+            assert code == 1
+            assert "has no JetStream; start it with -js" in shown
+        router = Process("services.router", env={"NATS_URL": url}, log=tmp_path / "log")
+        starting = asyncio.create_task(router.start())
+        try:
+
+            async def logged() -> bool:
+                return router.log.exists() and "has no JetStream; start it with -js" in router.log.read_text()
+
+            await until(logged)
+        finally:
+            starting.cancel()
+            router.kill()
