@@ -15,8 +15,9 @@ from tests.harness.replies import ReceivedReply, ask
 from tests.harness.system import running_system
 from tests.harness.token_bucket_provider import Counts, TokenBucketProvider, token_bucket_provider
 
-PER_MINUTE, CAPACITY = 1200, 200
-REQUESTS = 300
+PER_MINUTE, CAPACITY = 600, 60
+REQUESTS = 160
+"""Number of requests. They take 10 s at this limit, and less on a slow machine without one, so the limit is reached."""
 ROLE = {"timeouts": {"total_s": 60}, "concurrency": 8}
 """All requests in flight may have been sent before the first 429 is received."""
 
@@ -41,8 +42,8 @@ def _check(received: list[ReceivedReply], counts: Counts) -> None:
     """Every request completed with few 429s; how much of the limit is used is shown by a proof and in virtual time."""
     assert [each.code for each in received] == [None] * len(received)
     assert counts.answered == len(received)
-    # Without learning there are 2.5 calls per answer and more; a proof shows that there are 1.1 at most.
-    assert (counts.answered + counts.refused) / counts.answered <= 2.0
+    # Without learning there are 2.5 calls per answer and more, with it usually 1.1; a proof bounds them by 1.1.
+    assert (counts.answered + counts.refused) / counts.answered <= 1.5
 
 
 @pytest.mark.timeout(90)
