@@ -15,6 +15,7 @@ __all__ = [
     "BeyondTheEnd",
     "BrokerRefused",
     "BrokerUnreachable",
+    "ClientClosed",
     "NoReply",
     "NotAccepted",
     "PenstockError",
@@ -64,6 +65,15 @@ class BrokerRefused(BrokerUnreachable):
             f"the NATS server at {url} answers and did not accept the {rejected}: {reason}; "
             "check the credentials and certificates (docs/configuration.md, NATS credentials)",
         )
+
+
+class ClientClosed(PenstockError):
+    """The client was used after `close`, or closed while it was waiting."""
+
+    code: ErrorCode = "invalid_request"
+
+    def __init__(self) -> None:
+        super().__init__("the client is closed: connect another one with `Client.connect`")
 
 
 class NotAccepted(PenstockError):

@@ -30,7 +30,7 @@ from penstock.contract.jobs import JOB_STATES, Job, JobState
 from penstock.contract.names import AUTO, LANES, RESCUES, Lane, Rescue
 from penstock.contract.reply import TERMINAL, ReplyEvent
 from penstock.contract.request import ChatRequest
-from penstock.errors import NoReply, PenstockError, UnknownReply
+from penstock.errors import ClientClosed, NoReply, PenstockError, UnknownReply
 
 __all__ = ["Client", "Prompt"]
 
@@ -107,9 +107,16 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        """Send the buffered data and disconnect. Running requests continue, and their replies are stored."""
+        """Send the buffered data and disconnect. Running requests continue, and their replies are stored.
+
+        Every later call raises ClientClosed.
+        """
         self._subscription.close()
         await close(self._nc)
+
+    def _check_open(self) -> None:
+        if self._nc.is_closed:
+            raise ClientClosed
 
     async def chat(  # noqa: PLR0913 - the keywords of the envelope, each with a default
         self,
@@ -250,6 +257,7 @@ class Client:
 
         Raises UnknownJob, and ValueError for an invalid request id.
         """
+        self._check_open()
         check_token("the id of a request", request_id)
         return await JobReader(self._nc, self._subscription.account).get(request_id)
 
@@ -258,6 +266,7 @@ class Client:
 
         Raises ValueError for an unknown state.
         """
+        self._check_open()
         if state is not None:
             check_choice("state", state, JOB_STATES)
         return await JobReader(self._nc, self._subscription.account).list_all(state, user)
@@ -280,6 +289,7 @@ class Client:
         rescue: Rescue,
         **envelope: Any,
     ) -> ChatRequest:
+        self._check_open()
         check_choice("lane", lane, LANES)
         check_choice("rescue", rescue, RESCUES)
         check_timeout(timeout_s, lane)
@@ -304,6 +314,7 @@ class Client:
         cancel the request. Raises NoReply when no terminal event came within `timeout_s`, UnknownReply after some
         seconds when none can come, BeyondTheEnd, and ValueError at once for an invalid request id or client name.
         """
+        self._check_open()
         owner = self.name if client is None else client
         check_token("the name of a client", owner)
         check_token("the id of a request", request_id)
@@ -340,5 +351,6 @@ class Client:
 
         Raises ValueError for an invalid request id.
         """
+        self._check_open()
         check_token("the id of a request", request_id)
         await cancel(self._nc, self._subscription.account, request_id, reason)

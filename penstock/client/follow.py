@@ -16,7 +16,7 @@ from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.stored_replies import stored_replies
 from penstock.client.sequencer import ReplySequencer, last_seq_if_beyond
 from penstock.contract.reply import TERMINAL, ReplyEvent
-from penstock.errors import BeyondTheEnd, ReplyIncomplete
+from penstock.errors import BeyondTheEnd, ClientClosed, ReplyIncomplete
 
 __all__ = ["Feed", "Followed", "follow", "is_at_end"]
 
@@ -140,6 +140,8 @@ async def _stored(nc: Nats, subject: str) -> list[ReplyEvent] | None:
     """The stored events; None when the store does not answer now."""
     try:
         return await stored_replies(nc, subject)
+    except nats.errors.ConnectionClosedError as error:
+        raise ClientClosed from error
     except (nats.errors.Error, TimeoutError) as error:
         _log.warning("stored replies cannot be read now: %r", error)
         return None

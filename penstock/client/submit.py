@@ -11,7 +11,7 @@ from penstock.contract import headers, subjects
 from penstock.contract.codec import encode
 from penstock.contract.request import ChatRequest
 from penstock.contract.streams import MAX_REQUEST_BYTES
-from penstock.errors import NotAccepted, RequestTooLarge
+from penstock.errors import ClientClosed, NotAccepted, RequestTooLarge
 
 __all__ = ["encode_request", "submit"]
 
@@ -33,7 +33,10 @@ async def submit(
     timeout_s: float,
     traceparent: str | None = None,
 ) -> None:
-    """Publish until JetStream acknowledges, for at most `timeout_s`. Raises RequestTooLarge and NotAccepted."""
+    """Publish until JetStream acknowledges, for at most `timeout_s`.
+
+    Raises RequestTooLarge, NotAccepted and ClientClosed.
+    """
     extra = {headers.CLIENT: request.client}
     if traceparent is not None:
         extra[headers.TRACEPARENT] = traceparent
@@ -49,6 +52,8 @@ async def submit(
         )
     except nats.errors.MaxPayloadError as error:
         raise RequestTooLarge(len(payload), nc.max_payload) from error
+    except nats.errors.ConnectionClosedError as error:
+        raise ClientClosed from error
     except (APIError, StreamFull, TimeoutError, nats.errors.Error) as error:
         raise NotAccepted(
             f"JetStream did not accept the request: {error!r}. {what_to_check(subject, error)}"

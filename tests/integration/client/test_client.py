@@ -13,7 +13,7 @@ from penstock.bus.tracing import NO_TRACER, NoTracer
 from penstock.contract import headers
 from penstock.contract.names import RESCUES
 from penstock.contract.reply import Completed, Delta, Restarted
-from penstock.errors import BrokerUnreachable, NoReply, NotAccepted, RequestTooLarge, UnknownJob
+from penstock.errors import BrokerUnreachable, ClientClosed, NoReply, NotAccepted, RequestTooLarge, UnknownJob
 from tests.harness.waiting import until
 from tests.integration.client.events import Events
 
@@ -257,6 +257,33 @@ async def test_k2_messages_given_twice_are_a_value_error(gateway, client):
     with pytest.raises(ValueError, match="messages is given twice"):
         client.stream("x", messages=messages)
     assert gateway.requests == []
+
+
+async def test_k2_every_call_of_a_closed_client_raises_client_closed(gateway, client):
+    await client.close()
+    await client.close()
+    for call in (client.chat, client.submit, client.job, client.result, client.cancel):
+        with pytest.raises(ClientClosed, match="the client is closed"):
+            await call("x")
+    with pytest.raises(ClientClosed):
+        await client.jobs()
+    for call in (client.stream, client.resume):
+        with pytest.raises(ClientClosed):
+            call("x")
+    assert gateway.requests == []
+
+
+async def test_k2_a_stream_of_a_client_that_is_closed_ends_soon(gateway, client):
+    async with client.stream("x") as unread:
+        await until(lambda: len(gateway.requests) == 1)
+        waiting = asyncio.create_task(anext(aiter(unread)))
+        created = client.stream("y")
+        await client.close()
+        with pytest.raises(ClientClosed):
+            await anext(aiter(created))
+        async with asyncio.timeout(10):
+            with pytest.raises(ClientClosed):
+                await waiting
 
 
 async def test_k2_a_request_too_large_is_not_sent(gateway, client):
