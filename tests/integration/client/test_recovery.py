@@ -115,7 +115,7 @@ async def test_d6_a_store_that_does_not_answer_delays_a_gap_only(gateway, client
 
 
 async def test_d6_text_that_is_lost_everywhere_is_an_error(gateway, client, monkeypatch):
-    monkeypatch.setattr("penstock.client.follow._PATIENCE_S", 0.4)
+    monkeypatch.setattr("penstock.client.follow._TIMEOUT_S", 0.4)
 
     async def script(request):
         events = Events(request.id)
