@@ -17,7 +17,14 @@ from penstock.bus.connection import Reconnects, close, connect
 from penstock.bus.ids import new_id
 from penstock.bus.trace_names import OPERATION_NAME, REQUEST_ID, ROLE, SPAN_CLIENT
 from penstock.bus.tracing import NO_TRACER, Tracer
-from penstock.client.arguments import check_body, check_choice, check_timeout, check_token, messages_of
+from penstock.client.arguments import (
+    check_body,
+    check_choice,
+    check_servers,
+    check_timeout,
+    check_token,
+    messages_of,
+)
 from penstock.client.follow import Followed, follow, is_at_end
 from penstock.client.jobs import JobReader
 from penstock.client.lost_request import LostRequestCheck, is_lost
@@ -71,17 +78,19 @@ class Client:
         `account` defaults to PENSTOCK_ACCOUNT, or `demo`; `auth` to the credentials in the environment (NATS_CREDS and
         others, see NatsAuth). `name` is the token to which replies are addressed; a process that resumes the streams of
         another one needs to know it. `tracer` is not closed by the client. Raises BrokerUnreachable, its subclass
-        BrokerRefused when the server rejects the credentials or the certificate, and ValueError for a name that is not
-        a subject token or for a file of `auth` that cannot be used.
+        BrokerRefused when the server rejects the credentials or the certificate, and ValueError for an address of
+        another kind, a name that is not a subject token and a file of `auth` that cannot be used.
         """
         chosen = name or f"client-{new_id()}"
         if account is None:
             account = os.environ.get("PENSTOCK_ACCOUNT") or _DEFAULT_ACCOUNT
+        servers = url or os.environ.get("NATS_URL") or _DEFAULT_URL
+        check_servers(servers)
         check_token("the name of an account", account)
         check_token("the name of a client", chosen)
         reconnects = Reconnects()
         nc = await connect(
-            url or os.environ.get("NATS_URL") or _DEFAULT_URL,
+            servers,
             name=chosen,
             reconnects=reconnects,
             auth=auth or NatsAuth.from_env(os.environ),
