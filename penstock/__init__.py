@@ -82,3 +82,8 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         return getattr(import_module(_MODULES.get(name, "penstock.errors")), name)
     raise AttributeError(f"module 'penstock' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names, for completion."""
+    return __all__

@@ -25,6 +25,12 @@ def test_k2_every_listed_name_exists():
         assert getattr(penstock, name) is not None
 
 
+def test_k2_completion_lists_the_public_names_before_their_use():
+    listing = "import penstock; print(dir(penstock) == sorted(penstock.__all__))"
+    found = subprocess.run([sys.executable, "-c", listing], check=True, capture_output=True, text=True)
+    assert found.stdout.strip() == "True"
+
+
 def test_k2_an_import_of_the_package_loads_nothing_else():
     listing = "import sys, penstock; print([m for m in sys.modules if m.startswith('penstock.')])"
     found = subprocess.run([sys.executable, "-c", listing], check=True, capture_output=True, text=True)
