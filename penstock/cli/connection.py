@@ -14,6 +14,7 @@ from nats.js import JetStreamContext
 from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
 
 from penstock.bus.connection import Reconnects, connect
+from penstock.bus.direct_get import NoSuchStream
 from penstock.bus.ids import instance_name
 from penstock.bus.masking import without_userinfo
 from penstock.cli.errors import CommandError
@@ -60,13 +61,19 @@ def _nats_error(where: str, error: Exception) -> CommandError:
 
 @asynccontextmanager
 async def open_client(settings: Settings) -> AsyncIterator[Client]:
-    """A client whose spans belong to the trace of its requests. Raises BrokerUnreachable."""
+    """A client whose spans belong to the trace of its requests. Raises BrokerUnreachable, and CommandError where the
+    server lacks streams.
+    """
     tracer = make_tracer(settings, service=_SERVICE, instance=instance_name("client"))
     try:
         async with await Client.connect(
             settings.nats_url, account=settings.account, auth=settings.nats_auth, tracer=tracer
         ) as client:
             yield client
+    except NoSuchStream:
+        async with open_connection(settings, _SERVICE) as nc:
+            await check_provisioned(nc, settings)
+        raise
     finally:
         await asyncio.to_thread(tracer.close)
 

@@ -199,6 +199,17 @@ async def test_a_server_without_penstock_is_reported_at_once(up: LocalSystem, ow
     assert "Penstock has never been started there" in asked.stderr
 
 
+@pytest.mark.parametrize("arguments", [(), ("id-1",), ("id-1", "--result"), ("id-1", "--cancel")])
+async def test_jobs_of_a_server_without_penstock_are_an_error(
+    up: LocalSystem, own_nats_server: NatsServer, arguments: tuple[str, ...]
+):
+    jobs = await asyncio.to_thread(up.run, "jobs", *arguments, env={"NATS_URL": own_nats_server.url})
+
+    assert jobs.returncode == 1
+    assert "Penstock has never been started there" in jobs.stderr
+    assert "Traceback" not in jobs.stderr
+
+
 def test_ctrl_c_cancels_the_request(up: LocalSystem):
     up.simulator("PUT", "speed", {"tokens_per_second": 20})
     output = up.directory / "cancelled.log"
