@@ -38,7 +38,7 @@ _RESCUE = """\
 whether another attempt may follow a failed one: never, only before text was sent, or also after text was sent, which
 is then discarded (default: %(default)s)"""
 _EXPLAIN = """\
-Takes the options of `ask` and shows the decision of this moment: admitted, with its wait, or rejected, with its reason
+Takes the options of `ask` and shows the current decision: admitted, with its wait, or rejected, with its reason
 and exit code 1. The account is PENSTOCK_ACCOUNT."""
 _LONGEST: Final = ", ".join(f"{longest_s} in the {lane} lane" for lane, longest_s in LONGEST_S.items())
 _HIGHEST_PORT = 65_535
@@ -113,7 +113,7 @@ def _add_ask(commands: Commands) -> None:
 
 
 def _add_explain(commands: Commands) -> None:
-    text = "show how a request would be routed, and why; nothing is spent"
+    text = "show how a request would be routed, and why; no provider is called"
     explain = commands.add_parser("explain", help=text, description=f"{_sentence(text)} {_EXPLAIN}")
     _add_question(explain)
     explain.add_argument("--json", action="store_true", help="print JSON")

@@ -129,7 +129,7 @@ def work(role: str) -> dict[str, Any]:
         "role": role,
         "lane": "interactive",
         "complexity": "simple",
-        "why": "asked for",
+        "why": "role named in the request",
         "deadline_ms": now_ms + 60_000,
         "accepted_ms": now_ms,
         "stream": True,

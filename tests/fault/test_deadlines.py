@@ -68,7 +68,7 @@ async def test_d1_a_deadline_in_mid_stream_stops_the_provider_and_is_reported(
 
     assert any(isinstance(event, Delta) for event in received.events)
     assert received.code == "deadline_exceeded"
-    assert "while an answer was being made" in received.failed.error.message
+    assert "during the provider call" in received.failed.error.message
     assert received.failed.error.retry == "later"
     assert 1.9 <= received.took_s < 2.0 + MISSED_S
     await until(lambda: _cancelled(system, "talker"))

@@ -92,7 +92,7 @@ PROMPTS: Final = (
         role="creative",
         expected="creative",
     ),
-    DemoPrompt(title="asked for", text="Name the capital of Portugal.", role="fast", expected="fast"),
+    DemoPrompt(title="named role", text="Name the capital of Portugal.", role="fast", expected="fast"),
     DemoPrompt(
         title="reasoning",
         text="Three switches, one lamp in another room, one visit: which switch is it?",

@@ -51,7 +51,8 @@ def _admitted(explained: RoutingExplained, now_ms: int) -> str:
     kind = _ADMITTED_AS[explained.lane]
     if explained.deadline_ms is None:  # from a router of an older version
         return kind
-    return f"{kind}, with {(explained.deadline_ms - now_ms) / 1000:,.0f} s until its deadline"
+    left_s = max(0.0, (explained.deadline_ms - now_ms) / 1000)
+    return f"{kind}, with {left_s:,.{0 if left_s >= 1 else 2}f} s until its deadline"
 
 
 def _wait(wait_s: float | None) -> str:

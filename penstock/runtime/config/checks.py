@@ -170,7 +170,7 @@ def _check_role_names(names: Collection[str], report: ProblemReport) -> None:
     for name in names:
         if not _ROLE.fullmatch(name):
             fix = "use at most 32 of a-z 0-9 _, beginning with a letter"
-            report.add(f"roles.{name}", "is not a role name that can stand in a NATS subject", fix)
+            report.add(f"roles.{name}", "is not a valid role name", fix)
         elif name in RESERVED_ROLES:
             report.add(f"roles.{name}", "is a reserved name", "choose another name for the role")
         elif name not in ROLES and (meant := _misspelt_role(name, names)):

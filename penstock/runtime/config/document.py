@@ -195,9 +195,7 @@ class _Reader:
             if key in pairs:
                 first = _line(pairs[key][0])
                 fix = "keep one of the two"
-                self._add(
-                    key_node, joined(path, key), f"stands here a second time, first in line {first}", fix
-                )
+                self._add(key_node, joined(path, key), f"is a duplicate key, first in line {first}", fix)
                 continue
             pairs[key] = (key_node, value_node)
         return merged | pairs

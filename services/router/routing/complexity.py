@@ -25,7 +25,7 @@ def assess(features: Features, routing: Routing) -> Assessment:
     """
     reasons = list(_reasons(features, routing))
     complexity = COMPLEXITIES[min(len(reasons), len(COMPLEXITIES) - 1)]
-    return Assessment(complexity, "; ".join(reasons) or "short and plain")
+    return Assessment(complexity, "; ".join(reasons) or "a short text without code")
 
 
 def _reasons(features: Features, routing: Routing) -> Iterator[str]:

@@ -110,7 +110,8 @@ def _route(
     timeouts = catalogue.roles[choice.role].timeouts
     total_s = timeouts.batch_total_s if request.lane == "batch" else timeouts.total_s
     until_ms = deadline_ms(request.deadline_ms, stored_ms, now_ms, total_s, LONGEST_S[request.lane])
-    why = f"{choice.why}; {assessment.complexity}: {assessment.why}"
+    new = [reason for reason in assessment.why.split("; ") if reason not in choice.why]
+    why = f"{choice.why}; {assessment.complexity}{': ' if new else ''}{'; '.join(new)}"
     work = ChatWork(
         id=request.id,
         account=account,

@@ -34,7 +34,7 @@ def resolve(requested: str, features: Features, catalogue: Catalogue, served: Co
         if choice.role not in served and ("chat" in served or choice.role not in catalogue.roles):
             choice = RoleChoice("chat", f"{choice.why}; no live worker serves {choice.role}, so chat")
     else:
-        choice = RoleChoice(requested, "asked for")
+        choice = RoleChoice(requested, "role named in the request")
     if choice.role not in catalogue.roles:
         known = ", ".join((*catalogue.roles, AUTO))
         raise InvalidRequest(

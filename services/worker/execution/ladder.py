@@ -42,24 +42,25 @@ class Ladder(Struct, frozen=True):
 
     async def _within_deadline(self, execution: Execution) -> Success:
         if execution.deadline_s <= loop_now_s():
-            raise self._too_late(execution, "the request waited in the mailbox")
+            raise self._too_late(execution, "while the request waited in its queue")
         begun, text_sent = execution.reply.attempt > 0, execution.history.text_sent
         why = why_no_other_attempt(execution.work.rescue, begun=begun, text_sent=text_sent)
         if why is not None:
-            raise GaveUp("provider_unavailable", f"the worker that was answering is gone; {why}")
+            raise GaveUp("provider_unavailable", f"the worker stopped responding; {why}")
         try:
             async with asyncio.timeout_at(execution.deadline_s) as timer:
                 return await self._through_chain(execution)
         except TimeoutError as error:
             if not timer.expired():
                 raise  # a store did not answer: the mailbox delivers the message again
-            raise self._too_late(execution, execution.waits_for or "an answer was being made") from error
+            when = f"while {execution.waits_for}" if execution.waits_for else "during the provider call"
+            raise self._too_late(execution, when) from error
         finally:
             self.selection.stop_waiting(execution)
 
-    def _too_late(self, execution: Execution, meanwhile: str) -> GaveUp:
+    def _too_late(self, execution: Execution, when: str) -> GaveUp:
         retry_after_s = self.selection.retry_after_s(execution) or _RETRY_SOON_S
-        return GaveUp("deadline_exceeded", f"the deadline passed while {meanwhile}", retry_after_s)
+        return GaveUp("deadline_exceeded", f"the deadline passed {when}", retry_after_s)
 
     async def _through_chain(self, execution: Execution) -> Success:
         execution.chain = self.chains.for_request(execution)

@@ -154,6 +154,6 @@ async def test_d7_after_a_kill_another_worker_answers_only_as_rescue_allows(
         return
     assert isinstance(end, Failed)
     assert end.error.code == "provider_unavailable"
-    assert "the worker that was answering is gone" in end.error.message
+    assert "the worker stopped responding" in end.error.message
     assert f"rescue: {rescue}" in end.error.message
     assert len(models(await publisher.stored(request_id))) == 1

@@ -17,7 +17,7 @@ def assessed(text: str, system: str = "Be brief.", routing: Routing | None = Non
 
 @pytest.mark.parametrize("text", ["Hello!", "Как дела?", "Merhaba", "What is the capital of France?", ""])
 def test_a_short_plain_question_is_simple(text: str) -> None:
-    assert assessed(text) == Assessment("simple", "short and plain")
+    assert assessed(text) == Assessment("simple", "a short text without code")
 
 
 @pytest.mark.parametrize(

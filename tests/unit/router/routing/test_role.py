@@ -64,7 +64,9 @@ def test_the_corpora_are_large_enough_and_disjoint(corpus: Corpus) -> None:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_b1_a_role_requested_by_name_is_kept_whatever_the_text(role: str) -> None:
-    assert resolve(role, features("Solve 3x + 7 = 22"), CATALOGUE, ()) == RoleChoice(role, "asked for")
+    assert resolve(role, features("Solve 3x + 7 = 22"), CATALOGUE, ()) == RoleChoice(
+        role, "role named in the request"
+    )
 
 
 def test_an_unknown_role_is_rejected_with_the_list_of_known_ones() -> None:

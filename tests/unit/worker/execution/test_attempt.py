@@ -190,7 +190,7 @@ async def test_rescue_restart_withdraws_another_workers_text() -> None:
     attempts.reply.taken = True
     await attempts.run(rescue="restart")
     assert len(attempts.endpoint.sent) == 1
-    assert attempts.reply.restarts == ["provider_unavailable: the worker that was answering is gone"]
+    assert attempts.reply.restarts == ["provider_unavailable: the worker stopped responding"]
 
 
 @pytest.mark.parametrize("rescue", ["none", "before_output"])
