@@ -54,17 +54,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = make_parser()
-    arguments, rest = parser.parse_known_args(argv)
+    arguments, rest = make_parser().parse_known_args(argv)
     if rest:
-        unknown = f"unrecognized arguments: {' '.join(rest)}"
-        if arguments.command in {"ask", "explain"} and not any(word.startswith("-") for word in rest):
+        options = [word for word in rest if word.startswith("-")]
+        unknown = f"unrecognized arguments: {' '.join(options or rest)}"
+        if arguments.command in {"ask", "explain"} and not options:
             question = " ".join((arguments.prompt, *rest))
             unknown += f'; put the question in quotes: {command_name()} {arguments.command} "{question}"'
-        parser.error(unknown)
+        arguments.parser.error(unknown)
     reason = contradiction(arguments)
     if reason is not None:
-        parser.error(reason)
+        arguments.parser.error(reason)
     return arguments
 
 

@@ -23,7 +23,7 @@ from penstock.client.client import Client
 from penstock.contract.streams import STREAMS
 from penstock.runtime.config.settings import Settings, load_settings
 from penstock.runtime.heartbeat import read_presence
-from penstock.runtime.runtime_file import client_environment, read_runtime_file
+from penstock.runtime.runtime_file import DEFAULT_DATA, client_environment, read_runtime_file
 from penstock.runtime.telemetry.setup import make_tracer
 
 __all__ = ["check_before_request", "check_provisioned", "command_settings", "open_client", "open_connection"]
@@ -32,8 +32,17 @@ _SERVICE = "penstock-client"
 
 
 def command_settings(data: Path) -> Settings:
-    """The settings with the address of the running system. Raises ConfigurationRefused."""
-    return load_settings(client_environment(os.environ, read_runtime_file(data)))
+    """The settings with the address of the system that runs in `data`.
+
+    Raises ConfigurationRefused, and CommandError where no system runs in a directory that was named: the default
+    address may be that of another system.
+    """
+    running = read_runtime_file(data)
+    if running is None and data != DEFAULT_DATA and not os.environ.get("NATS_URL"):
+        raise CommandError(
+            f"no `penstock up` runs with --data {data}; omit --data, or set NATS_URL to the address of the system"
+        )
+    return load_settings(client_environment(os.environ, running))
 
 
 @asynccontextmanager

@@ -47,9 +47,11 @@ _UNITS_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _SEQUENCE_LIMIT: Final = 2**63
 """Above every sequence number of a stream."""
 _DATA = "the directory of the store, logs and traces (default: %(default)s)"
+_DATA_OF_UP = "the data directory of `penstock up`, in which its NATS server is found (default: %(default)s)"
 
 
 def make_parser() -> argparse.ArgumentParser:
+    """The result of its `parse_args` has the parser of the command as `parser`, whose `error` shows its usage."""
     parser = argparse.ArgumentParser(prog="penstock", description="An event-driven LLM gateway on NATS.")
     parser.add_argument("--version", action="version", version=f"penstock {version('penstock')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -63,6 +65,8 @@ def make_parser() -> argparse.ArgumentParser:
     _add_jobs(commands)
     _add_dead(commands)
     _add_config(commands)
+    for command in commands.choices.values():
+        command.set_defaults(parser=command)
     return parser
 
 
@@ -76,7 +80,7 @@ def _add_up(commands: Commands) -> None:
         metavar="PORT",
         help="the port of the embedded nats-server; 0: any free port (default: 4222, or a free one if taken)",
     )
-    _add_data(up)
+    _add_data(up, _DATA)
 
 
 def _add_demo(commands: Commands) -> None:
@@ -215,8 +219,8 @@ def _add_question(parser: argparse.ArgumentParser) -> None:
     _add_data(parser)
 
 
-def _add_data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, default=DEFAULT_DATA, metavar="DIR", help=_DATA)
+def _add_data(parser: argparse.ArgumentParser, text: str = _DATA_OF_UP) -> None:
+    parser.add_argument("--data", type=Path, default=DEFAULT_DATA, metavar="DIR", help=text)
 
 
 def _sentence(text: str) -> str:

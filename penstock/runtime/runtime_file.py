@@ -37,6 +37,8 @@ class RuntimeFile(Struct, frozen=True, kw_only=True):
     """The process id of `penstock up`."""
     services: dict[str, str] = {}
     """Name -> base address of `/health` and `/metrics`."""
+    catalogue: str | None = None
+    """The catalogue of its services, as a value of PENSTOCK_CATALOGUE."""
     simulator: str | None = None
     """The address of the simulator, without a path; None if none was started."""
     traces: str | None = None

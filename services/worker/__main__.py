@@ -35,7 +35,10 @@ def _served_roles(asked: str, catalogue: Catalogue) -> tuple[Role, ...]:
     requested = [name.strip() for name in asked.split(",") if name.strip()]
     unknown = [name for name in requested if name not in known]
     if unknown or not requested:
-        raise ValueError(f"no chat role {', '.join(unknown) or asked!r}; there are: {', '.join(known)}, all")
+        raise ValueError(
+            f"the catalogue {catalogue.name} has no chat role {', '.join(unknown) or repr(asked)}; there are: "
+            f"{', '.join(known)}, all (PENSTOCK_CATALOGUE chooses the catalogue)"
+        )
     return tuple(role for role in known if role in requested)
 
 

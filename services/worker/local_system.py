@@ -19,6 +19,7 @@ from penstock.runtime.runtime_file import RuntimeFile, client_environment, read_
 __all__ = ["check_simulator", "found_environment", "found_text"]
 
 _SIMULATOR_URL: Final = "PENSTOCK_SIMULATOR_URL"
+_CATALOGUE: Final = "PENSTOCK_CATALOGUE"
 _PLACEHOLDER: Final = "http://penstock-simulator.invalid"
 """A placeholder address: providers that show it take their address from PENSTOCK_SIMULATOR_URL."""
 _START_TIMEOUT_S: Final = 3.0
@@ -47,19 +48,22 @@ def _lists_models(base_url: str) -> bool:
 
 
 def found_environment(env: Mapping[str, str], data: Path, answers: Answers = _lists_models) -> dict[str, str]:
-    """`env`, completed by the addresses that `penstock up` wrote into `data`; variables that are set stay.
+    """`env`, completed by what `penstock up` wrote into `data`; variables that are set stay.
 
-    The simulator is taken only if NATS_URL names the NATS server in `data`. Raises ConfigurationRefused for a file that
-    cannot be read.
+    Simulator and catalogue are taken only if NATS_URL names the NATS server in `data`. Raises ConfigurationRefused for
+    a file that cannot be read.
     """
     if env.get("NATS_URL") and env.get(_SIMULATOR_URL):
         return dict(env)
     running = read_runtime_file(data)
     found = client_environment(env, running)
-    if running is not None and not env.get(_SIMULATOR_URL) and _is_nats_of(running, found["NATS_URL"]):
-        simulator = running.simulator
-        if simulator is not None and answers(f"{simulator}/v1"):
-            found[_SIMULATOR_URL] = simulator
+    if running is None or not _is_nats_of(running, found["NATS_URL"]):
+        return found
+    if running.catalogue is not None and not env.get(_CATALOGUE):
+        found[_CATALOGUE] = running.catalogue
+    simulator = running.simulator
+    if simulator is not None and not env.get(_SIMULATOR_URL) and answers(f"{simulator}/v1"):
+        found[_SIMULATOR_URL] = simulator
     return found
 
 
@@ -67,7 +71,7 @@ def found_text(env: Mapping[str, str], found: Mapping[str, str], data: Path) -> 
     """One line with the variables that `found_environment` added to `env`; None if there are none."""
     added = [
         f"{name}={without_userinfo(found[name])}"
-        for name in ("NATS_URL", _SIMULATOR_URL)
+        for name in ("NATS_URL", _SIMULATOR_URL, _CATALOGUE)
         if found.get(name) and not env.get(name)
     ]
     return f"using the system that runs in {data}: {' '.join(added)}" if added else None

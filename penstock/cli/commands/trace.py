@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Final
 
 import msgspec
 
-from penstock.cli.connection import command_settings
 from penstock.cli.errors import CommandError
 from penstock.cli.render.trace_tree import newest_trace, trace_of, trace_text
+from penstock.runtime.config.settings import load_settings
+from penstock.runtime.runtime_file import client_environment, read_runtime_file
 from penstock.runtime.telemetry.trace_file import SpanLine, read_spans
 
 __all__ = ["find_trace", "trace"]
@@ -61,7 +63,7 @@ def find_trace(file: Path, request_id: str | None) -> list[SpanLine]:
 
 def _trace_file(data: Path) -> Path:
     """The path of the trace file. Raises CommandError when spans are not written to a file."""
-    settings = command_settings(data)
+    settings = load_settings(client_environment(os.environ, read_runtime_file(data)))
     if settings.trace_file is not None:
         return Path(settings.trace_file)
     if settings.traces == "otlp":

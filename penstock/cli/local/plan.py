@@ -17,6 +17,7 @@ from penstock.contract.names import EMBED
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.load import read_catalogue
 from penstock.runtime.config.settings import Settings, load_settings
+from penstock.runtime.config.shipped import default_catalogue, shipped_catalogues
 from penstock.runtime.runtime_file import traces_are_chosen
 
 __all__ = ["VISIBLE_SPEED", "Plan", "make_plan"]
@@ -36,6 +37,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     settings: Settings
     """The settings of all services; `nats_url` is used only without an embedded server."""
     catalogue: Catalogue
+    catalogue_setting: str
+    """The catalogue as a value of PENSTOCK_CATALOGUE; a path is absolute."""
     embedded: bool
     trace_file: Path | None
     """None when spans are not written to a file."""
@@ -92,6 +95,7 @@ def make_plan(
         data=data,
         settings=settings,
         catalogue=catalogue,
+        catalogue_setting=_catalogue_setting(env),
         embedded=not env.get("NATS_URL"),
         trace_file=trace_file,
         simulator=_simulator(port, catalogue, simulator_url, own) if port else None,
@@ -99,6 +103,11 @@ def make_plan(
         router=service("router", "router"),
         workers=tuple(service(name, "worker", "--role", role, *expected) for name, role in served),
     )
+
+
+def _catalogue_setting(env: Mapping[str, str]) -> str:
+    named = default_catalogue(env)
+    return named if named in shipped_catalogues() else str(Path(named).absolute())
 
 
 def _simulated(catalogue: Catalogue, url: str | None) -> set[str]:

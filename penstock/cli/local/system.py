@@ -150,6 +150,7 @@ class LocalSystem:
             embedded=self.plan.embedded,
             pid=os.getpid(),
             services={name: str(line["http"]) for name, line in ready.items() if "http" in line},
+            catalogue=self.plan.catalogue_setting,
             simulator=self.plan.simulator_url,
             traces=None if self.plan.trace_file is None else str(self.plan.trace_file),
         )

@@ -64,7 +64,7 @@ async def _up(plan: Plan, nats_port: int | None) -> int:
         runtime_file = starting.result()
         for note in await unreachable_provider_notes(plan.catalogue):
             print(note, file=sys.stderr, flush=True)
-        _say(startup_text(plan, runtime_file))
+        _say(startup_text(plan, runtime_file, port_taken=nats_port is None))
         running = asyncio.create_task(system.wait())
         try:
             await asyncio.wait({stop_requested, running}, return_when=asyncio.FIRST_COMPLETED)
@@ -91,14 +91,14 @@ def _port(requested: int | None) -> int:
     return requested or -1
 
 
-def startup_text(plan: Plan, runtime_file: RuntimeFile) -> str:
-    """The addresses and paths of the running system."""
+def startup_text(plan: Plan, runtime_file: RuntimeFile, *, port_taken: bool = False) -> str:
+    """The addresses and paths of the running system; `port_taken`: another port than 4222 was not requested."""
     at = "" if plan.data == DEFAULT_DATA.absolute() else f" --data {plan.data}"
     facts = [("NATS", without_userinfo(runtime_file.nats_url))]
-    if plan.embedded and not runtime_file.nats_url.endswith(f":{_NATS_PORT}"):
+    if port_taken and plan.embedded and not runtime_file.nats_url.endswith(f":{_NATS_PORT}"):
         facts += [
-            ("", f"(not on port {_NATS_PORT}, which is taken or was not requested: other NATS clients, and"),
-            ("", f"commands in other directories need NATS_URL={runtime_file.nats_url})"),
+            ("", f"Port {_NATS_PORT} is taken. In other directories set NATS_URL={runtime_file.nats_url}"),
+            ("", f"or use --data {plan.data}."),
         ]
     facts += [(name, f"{http}/health  {http}/metrics") for name, http in runtime_file.services.items()]
     roles = ", ".join(f"{role} (not served yet)" if role == EMBED else role for role in plan.catalogue.roles)

@@ -46,11 +46,29 @@ def test_d10_an_invalid_command_line_exits_2(arguments, capsys):
 
 
 @pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("ask --model gpt-4 hi", "unrecognized arguments: --model\n"),
+        ("ask hi --timeout 4000", "--timeout is at most"),
+        ("ask hi --detach", "add --lane batch"),
+    ],
+)
+def test_d10_a_mistake_is_shown_with_the_usage_of_its_command(line, expected, capsys):
+    with pytest.raises(SystemExit):
+        main(line.split())
+
+    error = capsys.readouterr().err
+    assert error.startswith("usage: penstock ask ")
+    assert expected in error
+
+
+@pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         (["ask", ""], "empty"),
         (["ask", "hi", "--image", "nosuch.png"], "nosuch.png cannot be read"),
         (["trace", "--data", "nowhere"], "/nowhere/traces.jsonl; start"),
+        (["status", "--data", "nowhere"], "no `penstock up` runs with --data nowhere"),
         (["up", "--data", "/dev/null/x"], "name another"),
         (["demo", "--data", "/dev/null/x"], "name another"),
     ],

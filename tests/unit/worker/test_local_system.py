@@ -52,6 +52,14 @@ def test_the_simulator_beside_another_nats_server_is_not_used(data: Path, nats: 
     assert found_environment({"NATS_URL": nats}, data, yes) == {"NATS_URL": nats}
 
 
+def test_the_catalogue_of_the_same_system_is_used_unless_one_is_set(tmp_path: Path):
+    running = RuntimeFile(nats_url=NATS, embedded=True, pid=1, catalogue="/own.yaml")
+    write_runtime_file(tmp_path, running)
+    assert found_environment({}, tmp_path, no)["PENSTOCK_CATALOGUE"] == "/own.yaml"
+    assert found_environment({"PENSTOCK_CATALOGUE": "groq"}, tmp_path, no)["PENSTOCK_CATALOGUE"] == "groq"
+    assert "PENSTOCK_CATALOGUE" not in found_environment({"NATS_URL": "nats://elsewhere:1"}, tmp_path, no)
+
+
 def test_a_stopped_simulator_is_not_used(data: Path):
     assert "PENSTOCK_SIMULATOR_URL" not in found_environment({}, data, no)
 

@@ -14,6 +14,7 @@ from penstock.cli.local import up as up_command
 from penstock.cli.local.plan import make_plan
 from penstock.cli.local.up import startup_text
 from penstock.runtime.config.problems import ConfigurationRefused
+from penstock.runtime.config.shipped import shipped_catalogues
 from penstock.runtime.runtime_file import RuntimeFile
 
 QUOTAS = Path(__file__).resolve().parents[4] / "docs" / "quotas.md"
@@ -172,11 +173,12 @@ def test_the_startup_text_has_all_addresses_and_paths(tmp_path):
         simulator="http://127.0.0.1:13",
     )
 
-    text = startup_text(plan, runtime_file)
+    text = startup_text(plan, runtime_file, port_taken=True)
 
     for part in (
         "nats://127.0.0.1:4999",
-        "not on port 4222",
+        "Port 4222 is taken",
+        f"--data {tmp_path}",
         "NATS_URL=nats://127.0.0.1:4999",
         "http://127.0.0.1:12/metrics",
         "http://127.0.0.1:11/health",
@@ -185,6 +187,16 @@ def test_the_startup_text_has_all_addresses_and_paths(tmp_path):
         str(tmp_path / "logs"),
     ):
         assert part in text
+    assert "Port 4222" not in startup_text(plan, runtime_file), "another port was requested"
+
+
+def test_the_plan_records_the_catalogue(tmp_path, monkeypatch):
+    assert make_plan(tmp_path, {}).catalogue_setting == "simulator"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.yaml").write_text(shipped_catalogues()["simulator"].read_text())
+    assert make_plan(tmp_path, {"PENSTOCK_CATALOGUE": "own.yaml"}).catalogue_setting == str(
+        tmp_path / "own.yaml"
+    )
 
 
 def test_a_role_without_a_service_is_marked(tmp_path):
