@@ -47,6 +47,10 @@ class Feed:
         except asyncio.QueueFull:
             _log.info("slow reader: an event will be read from the store")
 
+    @property
+    def is_empty(self) -> bool:
+        return self._queue.empty()
+
     async def get(self, timeout_s: float) -> ReplyEvent | None:
         """The next event; None after `timeout_s` or when the store should be read."""
         if not self._queue.empty():
@@ -108,8 +112,11 @@ async def follow(nc: Nats, feed: Feed, followed: Followed) -> AsyncGenerator[Rep
             if isinstance(each, TERMINAL):
                 return
         now_s = loop.time()
-        if now_s >= followed.until_s:
-            return
+        if now_s >= followed.until_s and feed.is_empty:
+            if read_store:
+                return
+            event, read_store = None, True  # the reader may be later than the terminal event
+            continue
         if read_store:
             reads.record(sequencer, now_s, stored)
         wait_s = _READ_AGAIN_S if sequencer.has_gap else _SILENCE_S

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import time
 import warnings
 from collections.abc import Iterator
 
@@ -179,6 +180,21 @@ async def test_d8_an_entered_stream_is_sent_once_and_read_whole(gateway, client)
     assert len(gateway.requests) == 1
     assert gateway.cancelled == []
     assert client._subscription._feeds == {}
+
+
+async def test_e1_a_stream_read_after_its_deadline_is_whole(gateway, client, monkeypatch):
+    async def script(request):
+        events = Events(request.id, deadline_ms=int(time.time() * 1000))
+        await gateway.send(request, events.accepted(), *events.begin(), *events.deltas("a", "b"))
+        await gateway.send(request, events.completed())
+
+    monkeypatch.setattr("penstock.client.stream._GRACE_S", 0.0)
+    gateway.script = script
+    async with client.stream("x", timeout_s=0.2) as stream:
+        await asyncio.sleep(0.4)
+        read = [event async for event in stream]
+    assert "".join(event.text for event in read if isinstance(event, Delta)) == "ab"
+    assert isinstance(read[-1], Completed)
 
 
 async def test_e2_a_stream_detached_before_its_first_event_is_resumed(gateway, client):
