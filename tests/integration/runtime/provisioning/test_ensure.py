@@ -115,7 +115,7 @@ async def test_a_new_ack_wait_reaches_consumers_that_exist(own_nc):
 async def test_a_service_that_starts_before_the_server_waits_for_it(own_nats_server, own_nc, monkeypatch):
     monkeypatch.setattr(
         "penstock.runtime.provisioning.ensure._UNTIL_READY",
-        RetryPolicy(patience_s=math.inf, first_wait_s=0.05, longest_wait_s=0.05),
+        RetryPolicy(timeout_s=math.inf, first_wait_s=0.05, longest_wait_s=0.05),
     )
     own_nats_server.kill()
     js = own_nc.jetstream(timeout=0.2)
