@@ -11,9 +11,9 @@ from msgspec import Struct
 from penstock.runtime.config.catalogue import Limits
 from services.worker.rate_limit.batch_reserve import reserved
 from services.worker.rate_limit.cooldown import HALF_OPEN_FROM_S, Cooldown
-from services.worker.rate_limit.forecast import Forecast, recovery
 from services.worker.rate_limit.learned.bucket import LearnedBucket
 from services.worker.rate_limit.limit import DAY_S, MINUTE_S, Limit, LimitName, Observation
+from services.worker.rate_limit.quota_forecast import KeyForecast, recovery
 from services.worker.rate_limit.window import Charge
 
 __all__ = ["CONCURRENCY_RETRY_S", "LimitSet", "LimitUse"]
@@ -181,7 +181,7 @@ class LimitSet:
             uses.append(LimitUse("concurrency", len(self._open), self._concurrency))
         return tuple(uses)
 
-    def forecast(self, now_s: float) -> Forecast:
+    def forecast(self, now_s: float) -> KeyForecast:
         """What will be free when, if nothing more is spent."""
         now_s = self._advance(now_s)
         learned = None if self.learned is None else self.learned.recovery(now_s)
@@ -189,7 +189,7 @@ class LimitSet:
             recovery(name, limit.span_s, limit.limit(now_s), limit.used(now_s), limit.returns(now_s))
             for name, limit in self._named.items()
         )
-        return Forecast(
+        return KeyForecast(
             recoveries=recoveries if learned is None else (learned,),
             paused_s=self._cooldown.wait_s(now_s),
             concurrency=self._concurrency,

@@ -15,10 +15,10 @@ from penstock.contract.names import Lane
 from penstock.contract.quota import QuotaLearned
 from penstock.runtime.config.catalogue import Batch, Limits
 from services.worker.rate_limit.batch_reserve import BatchReserve
-from services.worker.rate_limit.forecast import Forecast
 from services.worker.rate_limit.learned.rate import Refusal
 from services.worker.rate_limit.limit import LimitName, Observation
 from services.worker.rate_limit.limit_set import LimitSet, LimitUse
+from services.worker.rate_limit.quota_forecast import KeyForecast
 
 __all__ = ["Denied", "LimitUse", "LocalQuota", "Need", "Observation", "Permit", "Quota", "QuotaKey"]
 
@@ -115,7 +115,7 @@ class Quota(Protocol):
     def usage(self, key: QuotaKey, now_s: float) -> tuple[LimitUse, ...]:
         """Each configured limit and how much of it is taken (C7)."""
 
-    def forecast(self, key: QuotaKey, now_s: float) -> Forecast:
+    def forecast(self, key: QuotaKey, now_s: float) -> KeyForecast:
         """When how much of each limit will be free, if nothing more is spent; the router admits by this (C3)."""
 
     def blocking_limit(self, key: QuotaKey, need: Need, now_s: float) -> LimitName | None:
@@ -208,7 +208,7 @@ class LocalQuota:
     def usage(self, key: QuotaKey, now_s: float) -> tuple[LimitUse, ...]:
         return self._limit_sets[key].usage(now_s)
 
-    def forecast(self, key: QuotaKey, now_s: float) -> Forecast:
+    def forecast(self, key: QuotaKey, now_s: float) -> KeyForecast:
         return self._limit_sets[key].forecast(now_s)
 
     def blocking_limit(self, key: QuotaKey, need: Need, now_s: float) -> LimitName | None:

@@ -10,7 +10,6 @@ from msgspec.structs import replace
 
 from penstock.contract.presence import Recovery
 from penstock.contract.quota import QuotaLearned
-from services.worker.rate_limit.forecast import recovery
 from services.worker.rate_limit.learned.rate import (
     Refusal,
     alive,
@@ -22,6 +21,7 @@ from services.worker.rate_limit.learned.rate import (
     plausible,
     refused,
 )
+from services.worker.rate_limit.quota_forecast import recovery
 from services.worker.rate_limit.token_bucket import refill_returns, whole
 
 __all__ = ["LearnedBucket", "RecentCalls", "RefusalEvidence"]

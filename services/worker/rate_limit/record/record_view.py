@@ -8,9 +8,9 @@ from typing import Final
 
 from penstock.contract.presence import Recovery
 from penstock.contract.quota import QuotaCorrection, QuotaRecord
-from services.worker.rate_limit.forecast import recovery
 from services.worker.rate_limit.limit import LimitName, Observation
 from services.worker.rate_limit.limit_set import LimitUse
+from services.worker.rate_limit.quota_forecast import recovery
 from services.worker.rate_limit.record.accounting import LimitGauge, RecordAccounting, earlier_waiters
 from services.worker.rate_limit.record.allocation import lease_of
 from services.worker.rate_limit.record.lease_settings import LEASE_RETURNED_S, Amounts

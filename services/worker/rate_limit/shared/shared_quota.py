@@ -12,11 +12,11 @@ from penstock.bus.clock import SYSTEM, loop_now_s
 from penstock.contract.quota import QuotaLearned
 from penstock.runtime.config.catalogue import Batch, Limits
 from services.worker.rate_limit.batch_reserve import BatchReserve
-from services.worker.rate_limit.forecast import Forecast
 from services.worker.rate_limit.learned.rate import alive
 from services.worker.rate_limit.limit import LimitName, Observation
 from services.worker.rate_limit.limit_set import LimitUse
 from services.worker.rate_limit.quota import Denied, LocalQuota, Need, Permit, QuotaKey
+from services.worker.rate_limit.quota_forecast import KeyForecast
 from services.worker.rate_limit.record.accounting import RecordAccounting
 from services.worker.rate_limit.record.decode import decode_record
 from services.worker.rate_limit.record.lease_settings import (
@@ -212,11 +212,11 @@ class SharedQuota:
             return ()
         return renewer.view.usage(now_s)
 
-    def forecast(self, key: QuotaKey, now_s: float) -> Forecast:
+    def forecast(self, key: QuotaKey, now_s: float) -> KeyForecast:
         renewer = self._limiting_renewer(key, now_s)
         if renewer is None:
             return self._unlimited.forecast(key, now_s)
-        return Forecast(
+        return KeyForecast(
             recoveries=renewer.view.recoveries(renewer.lease.unreported, now_s),
             paused_s=renewer.cooldown.wait_s(now_s),
             concurrency=renewer.accounting.limits.concurrency,

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from penstock.contract.quota import QuotaLease, QuotaRecord
 from penstock.runtime.config.catalogue import Batch, Limits
-from services.worker.rate_limit.forecast import recovery
 from services.worker.rate_limit.quota import LocalQuota, Need, Observation, Permit, QuotaKey
+from services.worker.rate_limit.quota_forecast import recovery
 from services.worker.rate_limit.record.accounting import RecordAccounting
 from services.worker.rate_limit.record.lease_settings import LEASE_SETTINGS, Amounts
 from services.worker.rate_limit.record.record_clock import RecordClock
@@ -28,28 +28,28 @@ def test_c3_returns_are_reported_at_the_end_of_their_step() -> None:
         (86_400.0, 1),
         (86_401.0, 25),
     ]
-    told = recovery("requests_per_day", 86_400.0, 100, 90, returns)
+    reported = recovery("requests_per_day", 86_400.0, 100, 90, returns)
 
-    assert told.free == 10
-    assert [amount for _, amount in told.returns] == [7, 5, 2, 50, 1]
-    assert [at_ms for at_ms, _ in told.returns[:3]] == [1000, 2000, 126_000]
-    assert 4_000_000 <= told.returns[3][0] <= 4_200_000
-    assert told.returns[4][0] == 86_400_000
+    assert reported.free == 10
+    assert [amount for _, amount in reported.returns] == [7, 5, 2, 50, 1]
+    assert [at_ms for at_ms, _ in reported.returns[:3]] == [1000, 2000, 126_000]
+    assert 4_000_000 <= reported.returns[3][0] <= 4_200_000
+    assert reported.returns[4][0] == 86_400_000
 
 
 @given(st.lists(st.tuples(st.floats(0, 86_400), st.integers(0, 9))))
 def test_c3_a_day_has_few_steps_none_early_and_none_very_late(
     returns: list[tuple[float, int]],
 ) -> None:
-    told = recovery("requests_per_day", 86_400.0, 100, 90, returns).returns
+    reported = recovery("requests_per_day", 86_400.0, 100, 90, returns).returns
 
-    assert sum(amount for _, amount in told) == sum(amount for _, amount in returns)
-    assert list(told) == sorted(told)
+    assert sum(amount for _, amount in reported) == sum(amount for _, amount in returns)
+    assert list(reported) == sorted(reported)
     for after_s, _ in returns:
         back = sum(amount for at_s, amount in returns if at_s <= after_s)
-        assert sum(amount for at_ms, amount in told if at_ms < after_s * 1000) <= back
+        assert sum(amount for at_ms, amount in reported if at_ms < after_s * 1000) <= back
         latest_ms = after_s * 1000 * 1.05 + 1000
-        assert sum(amount for at_ms, amount in told if at_ms <= latest_ms) >= back
+        assert sum(amount for at_ms, amount in reported if at_ms <= latest_ms) >= back
 
 
 def test_c3_a_heartbeat_stays_small_however_much_is_spent() -> None:
@@ -70,13 +70,13 @@ def test_c3_a_local_forecast_has_charges_pauses_and_corrections() -> None:
     quota.pause(KEY, 147.0, "429")
 
     forecast = quota.forecast(KEY, 140.0)
-    told = {each.limit: each for each in forecast.recoveries}
+    reported = {each.limit: each for each in forecast.recoveries}
 
     assert (forecast.paused_s, forecast.concurrency, forecast.source) == (7.0, 3, None)
-    assert told["requests_per_minute"].free == 7
-    assert told["requests_per_minute"].returns == ((20_000, 1), (21_000, 1), (50_000, 1))
-    assert told["tokens_per_minute"].free == 600
-    assert told["tokens_per_minute"].returns == ((20_000, 320), (21_000, 40), (50_000, 40))
+    assert reported["requests_per_minute"].free == 7
+    assert reported["requests_per_minute"].returns == ((20_000, 1), (21_000, 1), (50_000, 1))
+    assert reported["tokens_per_minute"].free == 600
+    assert reported["tokens_per_minute"].returns == ((20_000, 320), (21_000, 40), (50_000, 40))
 
 
 def test_c3_a_shared_forecast_has_spending_and_returns_leases_soon() -> None:
@@ -92,8 +92,8 @@ def test_c3_a_shared_forecast_has_spending_and_returns_leases_soon() -> None:
         ),
     )
 
-    (told,) = view.recoveries(Amounts(requests=3), 10.0)
+    (reported,) = view.recoveries(Amounts(requests=3), 10.0)
 
-    assert (told.limit, told.allowed, told.window_ms) == ("requests_per_minute", 100, 60_500)
-    assert told.free == 100 - 30 - 5 - 3
-    assert told.returns == ((2000, 5), (21_000, 30), (61_000, 3))
+    assert (reported.limit, reported.allowed, reported.window_ms) == ("requests_per_minute", 100, 60_500)
+    assert reported.free == 100 - 30 - 5 - 3
+    assert reported.returns == ((2000, 5), (21_000, 30), (61_000, 3))

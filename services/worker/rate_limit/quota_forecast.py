@@ -12,7 +12,7 @@ from msgspec import Struct
 from penstock.contract.presence import Recovery
 from penstock.contract.request import LONGEST_WAIT_S
 
-__all__ = ["Forecast", "recovery"]
+__all__ = ["KeyForecast", "recovery"]
 
 _FINE_S: Final = 120
 """Seconds for which the forecast has one step per second: all that limits per minute return."""
@@ -32,7 +32,7 @@ _GRID_MS: Final = _grid_ms()
 """Ends of the steps in milliseconds; an amount that returns within a step is reported at its end."""
 
 
-class Forecast(Struct, frozen=True):
+class KeyForecast(Struct, frozen=True):
     """What one key will admit."""
 
     recoveries: tuple[Recovery, ...] = ()
