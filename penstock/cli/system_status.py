@@ -11,8 +11,8 @@ from penstock.contract.names import LANES, ROLES
 from penstock.contract.presence import (
     CredentialStatus,
     LearnedLimit,
-    LimitPast,
     LimitStatus,
+    PastUsage,
     Presence,
 )
 from penstock.contract.subjects import work_address
@@ -89,8 +89,8 @@ class LimitView(Struct, frozen=True, kw_only=True):
     full_in_s: float | None
     """Seconds until the limit is full at the recent rate of use; None: no such time is foreseen."""
     watched_s: int
-    hour: LimitPast
-    day: LimitPast
+    hour: PastUsage
+    day: PastUsage
     advice: str
     """When to raise the limit or to take a smaller tier; empty: neither, or too little is known."""
 
@@ -265,9 +265,9 @@ def _merged(reports: Sequence[LimitStatus]) -> LimitStatus:
     )
 
 
-def _merged_past(reports: Sequence[LimitPast]) -> LimitPast:
+def _merged_past(reports: Sequence[PastUsage]) -> PastUsage:
     """Times are the maximum, because all workers watch the same limit; refused requests are each worker's own."""
-    return LimitPast(
+    return PastUsage(
         near_s=max(past.near_s for past in reports),
         full_s=max(past.full_s for past in reports),
         missed=sum(past.missed for past in reports),

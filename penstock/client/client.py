@@ -27,7 +27,7 @@ from penstock.client.arguments import (
 )
 from penstock.client.follow import Followed, follow, is_at_end
 from penstock.client.jobs import JobReader
-from penstock.client.lost_request import LostRequestCheck, is_lost
+from penstock.client.lost_request import LostRequestCheck, is_reply_lost
 from penstock.client.reply import Reply, ReplyBuilder
 from penstock.client.stream import Stream, StreamedRequest, cancel
 from penstock.client.submit import encode_request, submit
@@ -336,7 +336,7 @@ class Client:
         check = LostRequestCheck()
 
         async def give_up_if_lost() -> None:
-            if await is_lost(self._nc, check, subject):
+            if await is_reply_lost(self._nc, check, subject):
                 raise UnknownReply(request_id, owner)
 
         followed = Followed(

@@ -16,7 +16,7 @@ from nats.js.errors import APIError
 from penstock.bus.direct_get import last_sequence
 from penstock.contract.streams import REPLIES, REQUESTS, WORK
 
-__all__ = ["LostRequestCheck", "QueueState", "is_lost"]
+__all__ = ["LostRequestCheck", "QueueState", "is_reply_lost"]
 
 _log: Final = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class LostRequestCheck:
         return work.has_passed(self._work_seq)
 
 
-async def is_lost(nc: Nats, check: LostRequestCheck, subject: str) -> bool:
+async def is_reply_lost(nc: Nats, check: LostRequestCheck, subject: str) -> bool:
     """Whether no event will come to the reply subject any more; False while JetStream does not answer."""
     try:
         requests = await _state(nc, REQUESTS.name)

@@ -6,17 +6,17 @@ from msgspec import Struct
 
 from penstock.contract.names import Complexity, Lane, Role
 
-__all__ = ["Asker", "DrawnStep", "RoutingExplained"]
+__all__ = ["RequestingAccount", "RoutingExplained", "WeightedModels"]
 
 
-class Asker(Struct, frozen=True, kw_only=True):
+class RequestingAccount(Struct, frozen=True, kw_only=True):
     """An additional field of a `ChatRequest` sent to `llm.router.explain`, whose subject names no account."""
 
     account: str = "explain"
     """The account for which the wait is forecast, together with the `user` of the request."""
 
 
-class DrawnStep(Struct, frozen=True, kw_only=True):
+class WeightedModels(Struct, frozen=True, kw_only=True):
     """Adjacent models of the chain, of which each request draws one by weight."""
 
     models: tuple[str, ...]
@@ -36,7 +36,7 @@ class RoutingExplained(Struct, frozen=True, kw_only=True, tag="routing_explained
     """Models in the order in which they would be tried; empty when no model of the role can serve the request."""
     wait_s: float | None = 0.0
     """Forecast wait for a slot and for quota in seconds; None: no start can be forecast."""
-    weighted: tuple[DrawnStep, ...] = ()
+    weighted: tuple[WeightedModels, ...] = ()
     lane: Lane | None = None
     """None: the router is of a version that does not send it."""
     deadline_ms: int | None = None

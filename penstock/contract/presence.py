@@ -13,8 +13,8 @@ __all__ = [
     "CredentialStatus",
     "DegradedModel",
     "LearnedLimit",
-    "LimitPast",
     "LimitStatus",
+    "PastUsage",
     "Presence",
     "QuotaForecast",
     "Recovery",
@@ -45,7 +45,7 @@ class RoleStatus(Struct, frozen=True, kw_only=True):
     """Mean number of attempts of the latest requests."""
 
 
-class LimitPast(Struct, frozen=True, kw_only=True):
+class PastUsage(Struct, frozen=True, kw_only=True):
     """The history of a limit in a span of time, as observed by this worker since it started."""
 
     near_s: int = 0
@@ -81,8 +81,8 @@ class LimitStatus(Struct, frozen=True, kw_only=True):
     """Forecast time at which the limit is used up, Unix milliseconds; 0: no forecast."""
     watched_s: int = 0
     """Seconds for which this worker has observed the limit."""
-    hour: LimitPast = field(default_factory=LimitPast)
-    day: LimitPast = field(default_factory=LimitPast)
+    hour: PastUsage = field(default_factory=PastUsage)
+    day: PastUsage = field(default_factory=PastUsage)
 
 
 class LearnedLimit(Struct, frozen=True, kw_only=True):

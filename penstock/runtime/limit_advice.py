@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from penstock.contract.presence import LimitPast, LimitStatus
+from penstock.contract.presence import LimitStatus, PastUsage
 
 __all__ = ["LIMIT_WORDS", "advice", "duration", "times_the_limit"]
 
@@ -43,7 +43,7 @@ def advice(status: LimitStatus) -> str:
     return ""
 
 
-def times_the_limit(past: LimitPast, allowed: int) -> float:
+def times_the_limit(past: PastUsage, allowed: int) -> float:
     """The multiple of the limit that would have sufficed, in steps of 0.5; at least 1.5 if a request was delayed."""
     if past.missed == 0 or allowed <= 0:
         return 1.0
@@ -59,7 +59,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / _HOUR_S:.0f} h"
 
 
-def _to_raise(status: LimitStatus, past: LimitPast, watched_s: int) -> str:
+def _to_raise(status: LimitStatus, past: PastUsage, watched_s: int) -> str:
     lately = f"of the last {duration(max(1, watched_s))}"
     if past.missed:
         held = "1 request was" if past.missed == 1 else f"{past.missed:,} requests were"
@@ -71,7 +71,7 @@ def _to_raise(status: LimitStatus, past: LimitPast, watched_s: int) -> str:
     return ""
 
 
-def _remedy(status: LimitStatus, past: LimitPast) -> str:
+def _remedy(status: LimitStatus, past: PastUsage) -> str:
     if status.limit == "concurrency":
         return "a higher limit would have served them at once"
     times = times_the_limit(past, status.allowed)

@@ -11,7 +11,7 @@ from nats.aio.msg import Msg
 from penstock.bus.clock import Clock
 from penstock.contract import subjects
 from penstock.contract.codec import encode
-from penstock.contract.explain import Asker, DrawnStep, RoutingExplained
+from penstock.contract.explain import RequestingAccount, RoutingExplained, WeightedModels
 from penstock.contract.reply import Failed
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue
@@ -25,7 +25,7 @@ from services.router.routing.outcome import Rejected, Routed
 
 __all__ = ["ExplainHandler", "account_of", "explained"]
 
-_asker: Final = msgspec.json.Decoder(Asker)
+_requesting_account: Final = msgspec.json.Decoder(RequestingAccount)
 _SHORTFALLS: Final = {
     "context": "too long for every model of the role",
     "vision": "no model of the role reads images",
@@ -67,7 +67,7 @@ class ExplainHandler:
     def _decide_for_asker(self, data: bytes) -> Routed | Rejected:
         account = account_of(data)
         inbound = InboundRequest(
-            subject=subjects.request(account or Asker().account, "chat"),
+            subject=subjects.request(account or RequestingAccount().account, "chat"),
             data=data,
             headers={},
             stored_ms=self._clock.unix_ms(),
@@ -85,7 +85,7 @@ class ExplainHandler:
 def account_of(data: bytes) -> str | None:
     """The account that the question names; None if it is unreadable or not a valid account."""
     try:
-        account = _asker.decode(data).account
+        account = _requesting_account.decode(data).account
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return account if subjects.is_token(account) else None
@@ -109,6 +109,8 @@ def explained(work: ChatWork, catalogue: Catalogue, wait_s: float = 0.0) -> Rout
         lane=work.lane,
         deadline_ms=work.deadline_ms,
         weighted=tuple(
-            DrawnStep(models=tuple(step), weights=tuple(step.values())) for step in steps if len(step) > 1
+            WeightedModels(models=tuple(step), weights=tuple(step.values()))
+            for step in steps
+            if len(step) > 1
         ),
     )

@@ -20,7 +20,7 @@ from penstock.cli.render.explanation import explanation_text
 from penstock.cli.render.terminal_safe import as_ascii_json, visible
 from penstock.contract import subjects
 from penstock.contract.codec import encode
-from penstock.contract.explain import Asker, RoutingExplained
+from penstock.contract.explain import RequestingAccount, RoutingExplained
 from penstock.contract.reply import Failed
 from penstock.contract.request import ChatRequest
 from penstock.runtime.config.settings import Settings
@@ -66,8 +66,8 @@ def explain_request(question: Question, messages: list[dict[str, Any]], account:
         deadline_ms=deadline_ms,
     )
     fields = msgspec.json.decode(encode(request), type=dict[str, msgspec.Raw])
-    asker = msgspec.json.decode(encode(Asker(account=account)), type=dict[str, msgspec.Raw])
-    return msgspec.json.encode(fields | asker)
+    requesting = msgspec.json.decode(encode(RequestingAccount(account=account)), type=dict[str, msgspec.Raw])
+    return msgspec.json.encode(fields | requesting)
 
 
 async def _explain(

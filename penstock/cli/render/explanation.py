@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from penstock.cli.render.terminal_safe import all_visible
-from penstock.contract.explain import DrawnStep, RoutingExplained
+from penstock.contract.explain import RoutingExplained, WeightedModels
 from penstock.contract.names import Lane
 
 __all__ = ["chain_text", "explanation_text"]
@@ -34,14 +34,14 @@ def explanation_text(explained: RoutingExplained, now_ms: int) -> str:
     )
 
 
-def chain_text(chain: Sequence[str], weighted: Sequence[DrawnStep]) -> str:
+def chain_text(chain: Sequence[str], weighted: Sequence[WeightedModels]) -> str:
     """`gpt-4o 70 | azure-gpt-4o 30 → gpt-4o-mini`."""
     texts = {step.models[0]: _step_text(step) for step in weighted}
     inside = {model for step in weighted for model in step.models}
     return " → ".join(texts.get(model, model) for model in chain if model in texts or model not in inside)
 
 
-def _step_text(step: DrawnStep) -> str:
+def _step_text(step: WeightedModels) -> str:
     return " | ".join(f"{model} {weight}" for model, weight in zip(step.models, step.weights, strict=True))
 
 

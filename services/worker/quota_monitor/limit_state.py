@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from penstock.contract.presence import LimitPast
+from penstock.contract.presence import PastUsage
 from penstock.runtime.config.catalogue import QuotaWarning
 from services.worker.rate_limit.limit import DAY_S, MINUTE_S
 
@@ -52,7 +52,7 @@ class _Span:
             self._intervals.append(_Interval(number))
         return self._intervals[-1]
 
-    def summary(self, now_s: float, *, daily: bool) -> LimitPast:
+    def summary(self, now_s: float, *, daily: bool) -> PastUsage:
         self._discard(int(now_s // self._interval_s))
         intervals = self._intervals
         unmet = (
@@ -60,7 +60,7 @@ class _Span:
             if daily
             else max((each.unmet_most for each in intervals), default=0)
         )
-        return LimitPast(
+        return PastUsage(
             near_s=round(sum(each.near_s for each in intervals)),
             full_s=round(sum(each.full_s for each in intervals)),
             missed=sum(each.missed for each in intervals),
@@ -118,10 +118,10 @@ class LimitHistory:
             interval.unmet_all += amount
             interval.unmet_most = max(interval.unmet_most, within_minute)
 
-    def hour(self, now_s: float) -> LimitPast:
+    def hour(self, now_s: float) -> PastUsage:
         return self._hour.summary(now_s, daily=self._daily)
 
-    def day(self, now_s: float) -> LimitPast:
+    def day(self, now_s: float) -> PastUsage:
         return self._day.summary(now_s, daily=self._daily)
 
 

@@ -12,12 +12,12 @@ from nats.aio.msg import Msg
 
 from penstock.contract import subjects
 from penstock.contract.codec import encode
-from penstock.contract.explain import DrawnStep, RoutingExplained
+from penstock.contract.explain import RoutingExplained, WeightedModels
 from penstock.contract.presence import (
     BreakerStatus,
     CredentialStatus,
-    LimitPast,
     LimitStatus,
+    PastUsage,
     Presence,
 )
 from penstock.contract.reply import Accepted, Delta, Failed, Failure, Restarted, Started, first_seq
@@ -115,8 +115,8 @@ async def test_d10_a_forged_presence_is_printed_terminal_safe(
         allowed=10,
         warned=True,
         watched_s=4000,
-        hour=LimitPast(full_s=900, missed=50, peak=10, unmet=50),
-        day=LimitPast(full_s=900, missed=50, peak=10, unmet=50),
+        hour=PastUsage(full_s=900, missed=50, peak=10, unmet=50),
+        day=PastUsage(full_s=900, missed=50, peak=10, unmet=50),
     )
     presence = Presence(
         service=ESCAPES,
@@ -152,7 +152,7 @@ async def test_d10_a_forged_presence_is_printed_terminal_safe(
                     complexity="simple",
                     why=ESCAPES,
                     chain=(ESCAPES, "m"),
-                    weighted=(DrawnStep(models=(ESCAPES, "m"), weights=(1, 2)),),
+                    weighted=(WeightedModels(models=(ESCAPES, "m"), weights=(1, 2)),),
                 )
             ),
             0,

@@ -190,13 +190,13 @@ async def load(client: Client) -> AsyncIterator[list[ReceivedReply]]:
     received: list[ReceivedReply] = []
     running = True
 
-    async def asker(number: int) -> None:
+    async def requesting(number: int) -> None:
         while running:
             received.append(await ask(client, f"Question {number} {len(received)}", role="chat"))
 
     async with asyncio.TaskGroup() as group:
         for number in range(8):
-            group.create_task(asker(number))
+            group.create_task(requesting(number))
         yield received
         running = False
 

@@ -170,7 +170,7 @@ async def _explained(client: Client, role: str, left_s: float) -> object:
     return codec.REPLY.decode(await _asked(client, role, left_s))
 
 
-async def _asked(client: Client, role: str, left_s: float, **asker: str) -> bytes:
+async def _asked(client: Client, role: str, left_s: float, **requesting: str) -> bytes:
     body = {"messages": [{"role": "user", "content": "now"}]}
     request = {
         "type": "chat_request",
@@ -179,7 +179,7 @@ async def _asked(client: Client, role: str, left_s: float, **asker: str) -> byte
         "role": role,
         "body": body,
         "deadline_ms": int((time.time() + left_s) * 1000),
-        **asker,
+        **requesting,
     }
     msg = await client._nc.request(subjects.EXPLAIN, json.dumps(request).encode(), timeout=2)
     return bytes(msg.data)

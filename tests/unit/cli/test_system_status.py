@@ -11,8 +11,8 @@ from penstock.contract.presence import (
     CredentialStatus,
     DegradedModel,
     LearnedLimit,
-    LimitPast,
     LimitStatus,
+    PastUsage,
     Presence,
     RoleStatus,
 )
@@ -151,7 +151,7 @@ def test_c7_a_shared_limit_is_one_row_with_the_refusals_of_all_workers():
         model="m",
         used=29,
         watched_s=3000,
-        hour=LimitPast(full_s=1320, missed=100, peak=30, unmet=20),
+        hour=PastUsage(full_s=1320, missed=100, peak=30, unmet=20),
         **SHARED,
     )
     newcomer = LimitStatus(
@@ -159,7 +159,7 @@ def test_c7_a_shared_limit_is_one_row_with_the_refusals_of_all_workers():
         used=30,
         watched_s=60,
         warned=True,
-        hour=LimitPast(full_s=9, missed=40, peak=30, unmet=10),
+        hour=PastUsage(full_s=9, missed=40, peak=30, unmet=10),
         full_at_ms=NOW_MS + 12_000,
         **SHARED,
     )
@@ -174,7 +174,7 @@ def test_c7_a_shared_limit_is_one_row_with_the_refusals_of_all_workers():
     (limit,) = status.limits
     assert (limit.worker, limit.used, limit.headroom, limit.watched_s) == ("", 30, 0, 3000)
     assert limit.warned
-    assert limit.hour == LimitPast(full_s=1320, missed=140, peak=30, unmet=30)
+    assert limit.hour == PastUsage(full_s=1320, missed=140, peak=30, unmet=30)
     text = status_text(status)
     (row,) = (line.split() for line in text.splitlines() if line.startswith("m "))
     assert row == ["m", "requests/min", "30", "0", "30", "100%", "0", "-", "22", "min,", "140", "held"]
@@ -184,7 +184,7 @@ def test_c7_a_shared_limit_is_one_row_with_the_refusals_of_all_workers():
 
 def test_c7_a_shared_quota_is_one_limit_and_a_local_one_is_per_worker():
     pair = tuple(
-        LimitStatus(model="m", used=3, hour=LimitPast(missed=2), **(SHARED | {"credential": key}))
+        LimitStatus(model="m", used=3, hour=PastUsage(missed=2), **(SHARED | {"credential": key}))
         for key in ("k1", "k2")
     )
     own = LimitStatus(credential="k", model="n", limit="tokens_per_day", used=5, allowed=10)
@@ -212,7 +212,7 @@ def test_c7_the_outlook_is_a_time_and_the_table_fits_100_columns():
             "allowed": 200_000,
             "record": f"k.{full_in_s}",
             "full_at_ms": NOW_MS + full_in_s * 1000,
-            "hour": LimitPast(full_s=7100, missed=9999, peak=1),
+            "hour": PastUsage(full_s=7100, missed=9999, peak=1),
         }
         return LimitStatus(**(known | more))
 
@@ -247,7 +247,7 @@ def test_c7_two_keys_of_one_model_are_distinguished():
             credential=key,
             record=f"{key}.m",
             watched_s=90,
-            hour=LimitPast(missed=2, full_s=30, peak=10, unmet=2),
+            hour=PastUsage(missed=2, full_s=30, peak=10, unmet=2),
         )
         for key in ("PROVIDER_API_KEY_1", "PROVIDER_API_KEY_2")
     )

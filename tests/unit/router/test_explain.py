@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.contract.explain import DrawnStep
+from penstock.contract.explain import WeightedModels
 from penstock.contract.names import Complexity
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import (
@@ -51,8 +51,8 @@ def test_a7_explain_lists_the_weights_of_models_that_can_serve() -> None:
         models={**CATALOGUE.models, "other": CATALOGUE.models["large"]},
         roles={"chat": RoleConfig(chain=step.models, weighted=(step,))},
     )
-    assert explained(work(), catalogue).weighted == (DrawnStep(models=step.models, weights=(5, 3, 2)),)
-    left = DrawnStep(models=("large", "other"), weights=(3, 2))
+    assert explained(work(), catalogue).weighted == (WeightedModels(models=step.models, weights=(5, 3, 2)),)
+    left = WeightedModels(models=("large", "other"), weights=(3, 2))
     assert explained(work(estimated_tokens=20_000), catalogue).weighted == (left,)
     assert explained(work(estimated_tokens=500_000), catalogue).weighted == ()
     assert explained(work(), CATALOGUE).weighted == ()

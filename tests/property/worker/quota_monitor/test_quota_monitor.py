@@ -8,7 +8,7 @@ from math import inf
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from penstock.contract.presence import LimitPast, LimitStatus
+from penstock.contract.presence import LimitStatus, PastUsage
 from penstock.runtime.config.catalogue import QuotaWarning
 from penstock.runtime.limit_advice import advice, times_the_limit
 from services.worker.quota_monitor.limit_state import LimitHistory, ThresholdAlarm, Trend
@@ -104,11 +104,11 @@ def test_c7_the_history_adds_up(looks, daily):
     assert day.peak == max(used for _, used, _ in looks)
     assert day.unmet <= day.missed
     later = history.day(now_s + 90_000)
-    assert later == LimitPast(), "after a day the history is empty"
+    assert later == PastUsage(), "after a day the history is empty"
 
 
 PASTS = st.builds(
-    lambda full, more, missed, peak, unmet: LimitPast(
+    lambda full, more, missed, peak, unmet: PastUsage(
         full_s=full, near_s=full + more, missed=missed, peak=peak, unmet=unmet if missed else 0
     ),
     st.integers(0, 3600),
@@ -159,7 +159,7 @@ def test_c7_the_advised_limit_covers_the_demand_and_is_monotonic(past, allowed, 
         return
     assert times >= 1.5
     assert times * allowed >= past.peak + past.unmet
-    worse = LimitPast(missed=past.missed, peak=past.peak, unmet=past.unmet + more)
+    worse = PastUsage(missed=past.missed, peak=past.peak, unmet=past.unmet + more)
     assert times_the_limit(worse, allowed) >= times
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from penstock.cli.render.explanation import chain_text, explanation_text
-from penstock.contract.explain import DrawnStep, RoutingExplained
+from penstock.contract.explain import RoutingExplained, WeightedModels
 from penstock.contract.names import Lane
 
-AB = DrawnStep(models=("a", "b"), weights=(70, 30))
-CD = DrawnStep(models=("c", "d"), weights=(1, 2))
+AB = WeightedModels(models=("a", "b"), weights=(70, 30))
+CD = WeightedModels(models=("c", "d"), weights=(1, 2))
 
 
 @pytest.mark.parametrize(
