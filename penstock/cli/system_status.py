@@ -87,7 +87,7 @@ class LimitView(Struct, frozen=True, kw_only=True):
     headroom: int
     warned: bool
     full_in_s: float | None
-    """Seconds until the limit is full at the recent rate of use; None: no such time is foreseen."""
+    """Seconds until the limit is full at the recent rate of use; None: no such time is expected."""
     watched_s: int
     hour: PastUsage
     day: PastUsage

@@ -147,8 +147,8 @@ class Shell:
                 await component.start(bus, http)
             except Exception as error:
                 # The ASGI lifespan reports its start before the broker's, so uvicorn would not notice the failure.
-                unforeseen = not isinstance(error, ConfigurationRefused)
-                _log.error("%s could not start: %s", self.service, error, exc_info=unforeseen)
+                unexpected = not isinstance(error, ConfigurationRefused)
+                _log.error("%s could not start: %s", self.service, error, exc_info=unexpected)
                 failure.append(error)
                 server.stop()
                 return

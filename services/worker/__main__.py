@@ -24,19 +24,19 @@ _DATA = "where `penstock up` keeps its data: by it the worker finds that system 
 _NO_SIMULATOR = "start also where the catalogue expects a simulator and none answers"
 
 
-def _served_roles(asked: str, catalogue: Catalogue) -> tuple[Role, ...]:
+def _served_roles(names: str, catalogue: Catalogue) -> tuple[Role, ...]:
     """The requested roles, separated by commas; `all`: every role of the catalogue that answers chat requests.
 
     Raises ValueError for a role that the catalogue does not have.
     """
     known: tuple[Role, ...] = tuple(role for role in catalogue.roles if role != EMBED)
-    if asked == "all":
+    if names == "all":
         return known
-    requested = [name.strip() for name in asked.split(",") if name.strip()]
+    requested = [name.strip() for name in names.split(",") if name.strip()]
     unknown = [name for name in requested if name not in known]
     if unknown or not requested:
         raise ValueError(
-            f"the catalogue {catalogue.name} has no chat role {', '.join(unknown) or repr(asked)}; there are: "
+            f"the catalogue {catalogue.name} has no chat role {', '.join(unknown) or repr(names)}; there are: "
             f"{', '.join(known)}, all (PENSTOCK_CATALOGUE chooses the catalogue)"
         )
     return tuple(role for role in known if role in requested)
@@ -49,14 +49,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--role", default="all", help="role, several with commas between, or all (default)")
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA, metavar="DIR", help=_DATA)
     parser.add_argument("--no-simulator", action="store_true", help=_NO_SIMULATOR)
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        env = found_environment(os.environ, asked.data)
+        env = found_environment(os.environ, options.data)
         settings = load_settings(env)
         catalogue = read_catalogue(None, env)
-        roles = _served_roles(asked.role, catalogue)
+        roles = _served_roles(options.role, catalogue)
         keyring = open_keyring(catalogue, roles, settings, env)
-        found = found_text(os.environ, env, asked.data)
+        found = found_text(os.environ, env, options.data)
         if found is not None:
             sys.stderr.write(f"{found}\n")
     except (ConfigurationRefused, ValueError) as refused:
@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     from services.worker.app import Worker  # noqa: PLC0415
 
     shell = Shell("worker", settings)
-    check = None if asked.no_simulator else partial(check_simulator, catalogue, roles, env, asked.data)
+    check = None if options.no_simulator else partial(check_simulator, catalogue, roles, env, options.data)
     return shell.run(Worker(shell, catalogue, roles, keyring), check=check)
 
 

@@ -159,7 +159,7 @@ def idle_exports(trees: Mapping[str, ast.Module], readers: Collection[ast.Module
     """
     taken = {name for tree in readers for name in _taken(tree)}
     return [
-        f"{module}: nobody imports {name}, which __all__ lists"
+        f"{module}: no module imports {name}, which __all__ lists"
         for module, tree in trees.items()
         for name in sorted(set(_listed(tree) or ()) - _spoken_of(tree))
         if f"{module}.{name}" not in taken

@@ -212,10 +212,10 @@ def test_an_honest_all_is_let_through(source: str):
         "import penstock.a\nx = penstock.a.Kept",
     ],
 )
-def test_what_nobody_imports_is_found_in_all(reader: str):
+def test_a_name_in_all_without_an_importer_is_found(reader: str):
     exporting = {"penstock.a": ast.parse("__all__ = ['Idle', 'Kept']\nIdle = 1\nKept = Idle")}
     assert rules.idle_exports(exporting, [ast.parse(reader)]) == [
-        "penstock.a: nobody imports Idle, which __all__ lists"
+        "penstock.a: no module imports Idle, which __all__ lists"
     ]
 
 

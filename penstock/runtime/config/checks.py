@@ -94,8 +94,8 @@ def warnings_of(catalogue: Catalogue) -> list[str]:
 
 
 def _output_tokens(role: RoleConfig) -> int:
-    asked = role.parameters.max_tokens or ASSUMED_OUTPUT_TOKENS
-    return min(asked, role.ceilings.max_tokens or asked)
+    max_tokens = role.parameters.max_tokens or ASSUMED_OUTPUT_TOKENS
+    return min(max_tokens, role.ceilings.max_tokens or max_tokens)
 
 
 def _check_provider(provider: ProviderConfig, path: str, report: ProblemReport) -> None:

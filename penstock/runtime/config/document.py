@@ -121,14 +121,14 @@ def _refuse_depth(text: str, source: str) -> None:
 
 
 def _syntax_problem(error: yaml.YAMLError) -> Problem:
-    line, said = None, str(error)
+    line, text = None, str(error)
     if isinstance(error, yaml.MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
         line = None if mark is None else mark.line + 1
-        said = error.problem or error.context or said
+        text = error.problem or error.context or text
     return Problem(
         line=line,
-        problem=f"not YAML: {' '.join(said.split())}",
+        problem=f"not YAML: {' '.join(text.split())}",
         fix="look at this line and the one above for indentation, a missing colon or an open quote",
     )
 

@@ -40,7 +40,7 @@ def _of_model(model: object, path: str, report: ProblemReport) -> object:
     price, below = model["price"], joined(path, "price")
     if not isinstance(price, dict):
         problem = f"must be a mapping, as input and output have prices of their own; {_UNIT}"
-        report.add(below, problem, _mend("input: ", price))
+        report.add(below, problem, _correction("input: ", price))
         return model
     return {
         **model,
@@ -53,7 +53,9 @@ def _of_kind(value: object, path: str, report: ProblemReport) -> object:
         return _of_text(value, path, report)
     if isinstance(value, float):
         report.add(
-            path, f"must be a whole number, and this is a number with a fraction; {_UNIT}", _mend("", value)
+            path,
+            f"must be a whole number, and this is a number with a fraction; {_UNIT}",
+            _correction("", value),
         )
     return value
 
@@ -61,7 +63,7 @@ def _of_kind(value: object, path: str, report: ProblemReport) -> object:
 def _of_text(text: str, path: str, report: ProblemReport) -> object:
     found = _TEXT.fullmatch(text)
     if found is None:
-        report.add(path, f"is not a price that can be read; {_UNIT}", _mend("", None))
+        report.add(path, f"is not a price that can be read; {_UNIT}", _correction("", None))
         return text
     micro = Decimal(found[1]) * _MICRO
     if micro != micro.to_integral_value():
@@ -70,7 +72,7 @@ def _of_text(text: str, path: str, report: ProblemReport) -> object:
     return int(micro)
 
 
-def _mend(key: str, value: object) -> str:
+def _correction(key: str, value: object) -> str:
     """The fix that shows both notations of a price, assuming that a fraction was meant as dollars."""
     if isinstance(value, int) and not isinstance(value, bool):
         dollars = Decimal(value) / _MICRO

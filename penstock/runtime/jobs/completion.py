@@ -138,10 +138,10 @@ def _answer(event: Completed, events: list[ReplyEvent]) -> JobResult | None:
 
     Events can be stored twice and out of order: a sender repeats them when the delivery epoch changes.
     """
-    said = {each.seq: each for each in events if each.attempt == event.attempt}
-    if any(seq not in said for seq in range(first_seq(event.attempt), event.seq)):
+    by_seq = {each.seq: each for each in events if each.attempt == event.attempt}
+    if any(seq not in by_seq for seq in range(first_seq(event.attempt), event.seq)):
         return None
-    deltas = [each for _, each in sorted(said.items()) if isinstance(each, Delta)]
+    deltas = [each for _, each in sorted(by_seq.items()) if isinstance(each, Delta)]
     return JobResult(
         completed=event,
         text="".join(delta.text for delta in deltas),

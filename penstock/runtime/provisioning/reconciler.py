@@ -146,7 +146,7 @@ class Reconciler:
             except (nats.errors.Error, TimeoutError, ConfigurationRefused) as error:
                 self.succeeded = False
                 _log.warning("JetStream cannot be provisioned now: %r", error)
-            except Exception:  # noqa: BLE001 - an unforeseen error may be gone at the next comparison
+            except Exception:  # noqa: BLE001 - an unexpected error may be gone at the next comparison
                 self.succeeded = False
                 _log.exception("provisioning failed")
             else:

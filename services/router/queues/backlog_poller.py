@@ -58,13 +58,13 @@ class BacklogPoller:
     async def _poll(self) -> dict[str, int]:
         self.backlog.begin_count()
         self._limits.begin_count()
-        asked_s = self._clock.monotonic_s()
+        counted_s = self._clock.monotonic_s()
         info = await self._bus.js.stream_info(WORK.name, subjects_filter=">")
         counts: dict[str, int] = info.state.subjects or {}
         self.backlog.snapshot(counts, self._routers())
         self._limits.snapshot(info.state.bytes, info.config.max_bytes or 0)
         self.backlog.record_departures(info.state.last_seq - info.state.messages, self._clock.monotonic_s())
-        self.backlog.counted_s = asked_s
+        self.backlog.counted_s = counted_s
         return counts
 
     def _is_old(self) -> bool:

@@ -80,8 +80,8 @@ class AttemptNumbers(Struct, frozen=True):
         if history.output_sent or text_may_be_sent:
             failure = history.last_failure
             code = "provider_unavailable" if failure is None else failure.handling.code
-            words = "the worker stopped responding" if failure is None else str(failure)
-            await execution.reply.restarted(code, words)
+            message = "the worker stopped responding" if failure is None else str(failure)
+            await execution.reply.restarted(code, message)
             history.output_sent = False
         return number
 

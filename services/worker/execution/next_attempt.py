@@ -21,7 +21,7 @@ from services.worker.models.backoff import (
 from services.worker.models.breaker import SuccessRate
 from services.worker.providers.errors.failures import FailureKind, ProviderFailure
 
-__all__ = ["NextAttempt", "in_words", "why_no_other_attempt"]
+__all__ = ["NextAttempt", "describe_failures", "why_no_other_attempt"]
 
 _REPORTED: Final = 20
 """Number of failed attempts that the terminal event lists; the newest are kept."""
@@ -127,19 +127,24 @@ class NextAttempt:
     def _again_s(self, execution: Execution, model: str, failure: ProviderFailure, left: int) -> float | None:
         """In how many seconds the same model is called once more; None: it is not."""
         history, role = execution.history, execution.role
-        kind, asked_s = failure.kind, failure.retry_after_s
+        kind, retry_after_s = failure.kind, failure.retry_after_s
         if kind == "rate_limited":
-            if asked_s is None or asked_s > role.wait_s or not _repeat(history, model, kind, 1):
+            if retry_after_s is None or retry_after_s > role.wait_s or not _repeat(history, model, kind, 1):
                 return None
-            return asked_s
+            return retry_after_s
         if failure.handling.action == "once_more":
             where = "" if kind == "parameter" else model
             return 0.0 if _repeat(history, where, kind, _REPEATS.get(kind, 1)) else None
-        if kind not in _RESTARTING or history.output_sent or left <= 1 or (asked_s or 0.0) > role.wait_s:
+        if (
+            kind not in _RESTARTING
+            or history.output_sent
+            or left <= 1
+            or (retry_after_s or 0.0) > role.wait_s
+        ):
             return None
         if not _repeat(history, "", "restarting", role.retry.same_model):
             return None
-        return delay_s(1, role.retry, self._random, asked_s)
+        return delay_s(1, role.retry, self._random, retry_after_s)
 
     def _back_off(self, execution: Execution, model: str, failure: ProviderFailure, left: int) -> None:
         """Delay the next call of the model, and of other failed models of the provider, on which the last attempts
@@ -148,8 +153,8 @@ class NextAttempt:
         history, interactive = execution.history, execution.work.lane == "interactive"
         retry, now_s = for_lane(execution.role.retry, execution.work.lane), loop_now_s()
         left_s = execution.deadline_s - now_s
-        asked_s = _worth_waiting(failure, retry, left_s)
-        wait_s = delay_s(max(1, history.failures), retry, self._random, asked_s)
+        retry_after_s = _worth_waiting(failure, retry, left_s)
+        wait_s = delay_s(max(1, history.failures), retry, self._random, retry_after_s)
         alike = {model}
         if not failure.connected:
             alike.update(self._of_same_provider(execution, model))
@@ -184,7 +189,7 @@ class NextAttempt:
 
 
 def why_no_other_attempt(rescue: Rescue, *, begun: bool, text_sent: bool) -> str | None:
-    """Why the request's `rescue` setting forbids another attempt, in words; None: it allows one.
+    """Why the request's `rescue` setting forbids another attempt, in text; None: it allows one.
 
     `begun`: an attempt was begun, here or by another worker. `text_sent`: part of an answer was sent.
     """
@@ -204,22 +209,25 @@ def _repeat(history: AttemptHistory, model: str, reason: str, most: int) -> bool
 
 
 def _worth_waiting(failure: ProviderFailure, retry: RetrySettings, left_s: float) -> float | None:
-    """The pause that the provider asks for, at most `cap_s`; None where it would last until the deadline."""
-    asked_s = failure.retry_after_s
-    return None if asked_s is None or min(asked_s, retry.cap_s) >= left_s else min(asked_s, retry.cap_s)
+    """The pause that the provider requests, at most `cap_s`; None where it would last until the deadline."""
+    retry_after_s = failure.retry_after_s
+    if retry_after_s is None:
+        return None
+    pause_s = min(retry_after_s, retry.cap_s)
+    return pause_s if pause_s < left_s else None
 
 
 def _all_failed(history: AttemptHistory) -> str:
     """Only the attempts of this worker are counted and listed."""
     number = history.failures - history.earlier_failures
     earlier = ", after those of other workers" if history.earlier else ""
-    return f"{number} attempts failed{earlier}: {in_words(history.failed)}"
+    return f"{number} attempts failed{earlier}: {describe_failures(history.failed)}"
 
 
-def in_words(attempts: Iterable[FailedAttempt]) -> str:
+def describe_failures(attempts: Iterable[FailedAttempt]) -> str:
     """The failures in their order; equal ones are listed once, with their number."""
     times: dict[str, int] = {}
     for attempt in attempts:
-        words = f"{attempt.model}: {attempt.message[:_MESSAGE_CHARACTERS]}"
-        times[words] = times.get(words, 0) + 1
-    return "; ".join(words if n == 1 else f"{words} ({n} times)" for words, n in times.items())
+        text = f"{attempt.model}: {attempt.message[:_MESSAGE_CHARACTERS]}"
+        times[text] = times.get(text, 0) + 1
+    return "; ".join(text if n == 1 else f"{text} ({n} times)" for text, n in times.items())

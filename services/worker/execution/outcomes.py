@@ -146,9 +146,9 @@ class Outcomes:
     def _pause(self, key: QuotaKey, failure: ProviderFailure, began_s: float) -> None:
         """Pause the (credential, model) for at least as long as the provider asks."""
         now_s = loop_now_s()
-        asked_s = plausible_retry_s(failure.retry_after_s)
-        self._availability.quota.refused(key, asked_s, began_s, now_s)
-        pause_s = self._cooldowns.pause_s(key, asked_s, began_s=began_s, now_s=now_s)
+        retry_after_s = plausible_retry_s(failure.retry_after_s)
+        self._availability.quota.refused(key, retry_after_s, began_s, now_s)
+        pause_s = self._cooldowns.pause_s(key, retry_after_s, began_s=began_s, now_s=now_s)
         if pause_s > 0:
             in_force_s = self._availability.quota.pause(key, now_s + pause_s, str(failure))
             self._announcer.quota_paused(key, max(pause_s, in_force_s - now_s), str(failure))

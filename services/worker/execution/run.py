@@ -131,9 +131,9 @@ def _history(work: ChatWork, role: RoleConfig, prior: PriorAttempts) -> AttemptH
 
 def _output_tokens(order: Order, role: RoleConfig) -> int:
     """The output limit of the body that will be sent: never above the role's ceiling."""
-    asked = order.max_tokens or role.parameters.max_tokens or ASSUMED_OUTPUT_TOKENS
+    max_tokens = order.max_tokens or role.parameters.max_tokens or ASSUMED_OUTPUT_TOKENS
     ceiling = role.ceilings.max_tokens
-    return asked if ceiling is None else min(asked, ceiling)
+    return max_tokens if ceiling is None else min(max_tokens, ceiling)
 
 
 def record_lost_attempts(

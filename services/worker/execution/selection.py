@@ -13,7 +13,7 @@ from services.worker.degradation.monitor import DegradationMonitor
 from services.worker.estimates.token_calibration import TokenCalibration
 from services.worker.execution.attempt import Spent
 from services.worker.execution.model_chains import failed_last
-from services.worker.execution.next_attempt import in_words
+from services.worker.execution.next_attempt import describe_failures
 from services.worker.execution.outcomes import Outcomes
 from services.worker.execution.state import Execution, GaveUp, HandBack
 from services.worker.intake.hand_back import HandBackPolicy
@@ -256,8 +256,8 @@ class Selection(Struct, frozen=True):
     def _hopeless(self, execution: Execution, reason: Reason | None) -> GaveUp:
         history, chain = execution.history, ", ".join(execution.chain)
         if reason == "excluded" and history.last_failure is not None:
-            words = f"no model of {chain} can answer: {in_words(history.failed)}"
-            return GaveUp(history.last_failure.handling.code, words)
+            message = f"no model of {chain} can answer: {describe_failures(history.failed)}"
+            return GaveUp(history.last_failure.handling.code, message)
         if reason == "withdrawn":
             message = f"the provider no longer serves {chain}"
             return GaveUp("provider_unavailable", message, self.retry_after_s(execution))

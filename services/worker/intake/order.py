@@ -59,7 +59,7 @@ def read_order(subject: str, data: bytes, catalogue: Catalogue) -> Order:
         0 <= number < _EXACT_IN_JSON for number in (work.deadline_ms, work.accepted_ms, work.estimated_tokens)
     ):
         raise InvalidWork("its deadline, time of acceptance or token estimate is out of range")
-    asked = limits.max_completion_tokens or limits.max_tokens
-    if asked is not None and not 0 <= asked < _MAX_TOKENS:
-        raise InvalidWork(f"max_tokens is out of range: {asked}")
-    return Order(work, asked)
+    max_tokens = limits.max_completion_tokens or limits.max_tokens
+    if max_tokens is not None and not 0 <= max_tokens < _MAX_TOKENS:
+        raise InvalidWork(f"max_tokens is out of range: {max_tokens}")
+    return Order(work, max_tokens)

@@ -30,7 +30,7 @@ async def test_d9_unreadable_data_costs_one_reconnection(nats_server, unique, mo
     async def fail_once(self, headers):
         if lost:
             lost.pop()
-            raise RuntimeError("an unforeseen error")
+            raise RuntimeError("an unexpected error")
         return await read(self, headers)
 
     monkeypatch.setattr(Nats, "_process_headers", fail_once)

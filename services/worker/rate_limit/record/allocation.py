@@ -56,7 +56,7 @@ class Allocation(Struct, frozen=True):
     """What the worker may spend once the record is stored."""
     until_ms: int
     waits: bool
-    """The worker asked for more than is free, and is queued."""
+    """The worker requested more than is free, and is queued."""
 
 
 def allocate(

@@ -31,7 +31,7 @@ class Demand:
     def __init__(self, ahead_s: float) -> None:
         self._ahead_s = ahead_s
         self._since_s: float | None = None
-        self._asked_s = float("-inf")
+        self._requested_s = float("-inf")
         self._interactive_s = float("-inf")
         """When a request that may use the reserve came last."""
         self._requests = 0
@@ -83,10 +83,10 @@ class Demand:
         return not lately and all(need.batch_only for need in self._needs.values())
 
     def is_idle(self, now_s: float) -> bool:
-        return now_s - self._asked_s > _IDLE_S
+        return now_s - self._requested_s > _IDLE_S
 
     def idle_at_s(self) -> float:
-        return self._asked_s + _IDLE_S
+        return self._requested_s + _IDLE_S
 
     def measure(self, now_s: float) -> None:
         """Update the rate when a write begins. A burst counts at once, an idle time slowly."""
@@ -115,6 +115,6 @@ class Demand:
         self._needs.clear()
 
     def _record_request(self, now_s: float, *, batch_only: bool) -> None:
-        self._asked_s = now_s
+        self._requested_s = now_s
         if not batch_only:
             self._interactive_s = now_s

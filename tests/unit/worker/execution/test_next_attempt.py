@@ -8,7 +8,7 @@ import pytest
 
 from penstock.bus.clock import loop_now_s
 from penstock.runtime.config.catalogue import Catalogue, Model, ProviderConfig, RetrySettings, RoleConfig
-from services.worker.execution.next_attempt import in_words
+from services.worker.execution.next_attempt import describe_failures
 from services.worker.execution.state import GaveUp
 from services.worker.providers.errors.failures import FailureKind, ProviderFailure
 from services.worker.providers.errors.read_error import ProviderError
@@ -201,7 +201,7 @@ async def test_d10_the_failure_lists_what_each_attempt_met() -> None:
     assert str(caught.value) == (
         "4 attempts failed: a: server_error it was (2 times); c: stalled it was; d: malformed it was"
     )
-    assert in_words([]) == ""
+    assert describe_failures([]) == ""
 
 
 async def test_the_list_of_failed_attempts_is_bounded() -> None:

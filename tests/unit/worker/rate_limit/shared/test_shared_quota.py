@@ -401,7 +401,7 @@ async def test_c1_the_next_waiter_takes_the_place_of_a_withdrawn_one():
 
 
 class Broken(Memory):
-    """Fails in an unforeseen way, for a while."""
+    """Fails in an unexpected way, for a while."""
 
     broken = True
 
