@@ -14,10 +14,10 @@ from typing import Final
 from penstock.bus.auth import NO_NATS_AUTH
 from penstock.cli.commands.trace import find_trace
 from penstock.cli.connection import open_client
-from penstock.cli.demo import scenes
+from penstock.cli.demo import steps
 from penstock.cli.demo.catalogue import LIMITED_ROLE, QUOTA, write_catalogue
 from penstock.cli.demo.prompts import PROMPTS
-from penstock.cli.demo.scenes import PromptResult, Seen, Stage
+from penstock.cli.demo.steps import DemoContext, PromptResult, StepResult
 from penstock.cli.local.plan import VISIBLE_SPEED, make_plan
 from penstock.cli.local.system import LocalSystem
 from penstock.cli.program_name import command_name
@@ -94,28 +94,28 @@ async def _start_and_show(system: LocalSystem, env: Mapping[str, str]) -> int:
     _say(f"Metrics: {', '.join(f'{http}/metrics' for http in addresses.services.values())}")
     settings = load_settings(client_environment(env, addresses))
     async with open_client(settings) as client:
-        held, results = await _show(Stage(system, settings, client))
-    await _show_insides(settings, addresses, results)
+        held, results = await _show(DemoContext(system, settings, client))
+    await _show_trace(settings, addresses, results)
     _say(f"\n{_count(held)} shown in {time.monotonic() - began_s:.0f} s.")
     _say(_next_steps(system.plan.data))
     return 0 if all(held) else 1
 
 
-async def _show(stage: Stage) -> tuple[list[bool], list[PromptResult]]:
+async def _show(context: DemoContext) -> tuple[list[bool], list[PromptResult]]:
     """Whether each promise held, and the results of the prompts. The limited role waits while the others are shown."""
     _say("\n1. A worker is killed in mid-stream: `restarted`, then the whole answer from another worker.")
-    held = [await _held(scenes.killed_worker(stage))]
+    held = [await _held(steps.killed_worker(context))]
     others_done = asyncio.Event()
-    limited = asyncio.create_task(_seen(scenes.empty_quota(stage, others_done)))
+    limited = asyncio.create_task(_result_of(steps.empty_quota(context, others_done)))
     try:
         _say(f"\n2. The role {LIMITED_ROLE}, with a quota of {QUOTA}/min, is sent more requests; see 6.")
         _say(f"\n3. {len(PROMPTS)} prompts: the router chooses the role; a model that fails is replaced.")
         results: list[PromptResult] = []
-        held.append(await _held(scenes.prompts(stage, PROMPTS, results)))
+        held.append(await _held(steps.prompts(context, PROMPTS, results)))
         _say("\n4. A stream is resumed by another process.")
-        held.append(await _held(scenes.resumed_stream(stage)))
+        held.append(await _held(steps.resumed_stream(context)))
         _say("\n5. A job is submitted, its status followed, its result read.")
-        held.append(await _held(scenes.job(stage)))
+        held.append(await _held(steps.job(context)))
         others_done.set()
         _say("\n6. The empty quota made its own role wait, and no other.")
         held.append(_report(await limited))
@@ -129,23 +129,23 @@ def _count(held: Sequence[bool]) -> str:
     return "All promises were" if all(held) else f"{held.count(False)} of {len(held)} promises were not"
 
 
-async def _held(scene: Awaitable[Seen]) -> bool:
-    return _report(await _seen(scene))
+async def _held(step: Awaitable[StepResult]) -> bool:
+    return _report(await _result_of(step))
 
 
-async def _seen(scene: Awaitable[Seen]) -> Seen:
+async def _result_of(step: Awaitable[StepResult]) -> StepResult:
     try:
-        return await scene
+        return await step
     except PenstockError as error:
-        return Seen(held=False, text=failure_text(error))
+        return StepResult(held=False, text=failure_text(error))
 
 
-def _report(seen: Seen) -> bool:
-    _say(f"    └ {'ok' if seen.held else 'FAILED'}: {seen.text}")
-    return seen.held
+def _report(result: StepResult) -> bool:
+    _say(f"    └ {'ok' if result.held else 'FAILED'}: {result.text}")
+    return result.held
 
 
-async def _show_insides(settings: Settings, addresses: RuntimeFile, results: Sequence[PromptResult]) -> None:
+async def _show_trace(settings: Settings, addresses: RuntimeFile, results: Sequence[PromptResult]) -> None:
     shown = max(
         (result.reply for result in results if result.reply is not None),
         key=lambda reply: reply.attempts,

@@ -16,19 +16,19 @@ from tests.harness.nats_binary import require_nats_server
 FAILING = """
 import sys
 from penstock.cli.__main__ import main
-from penstock.cli.demo import demo, scenes
+from penstock.cli.demo import demo, steps
 from penstock.cli.demo.prompts import PROMPTS
 from msgspec.structs import replace
 
-async def held(stage, *_):
-    return scenes.Seen(held=True, text="not in this test")
+async def held(context, *_):
+    return steps.StepResult(held=True, text="not in this test")
 
 demo.PROMPTS = (replace(PROMPTS[6], role="coding"), PROMPTS[0])
 for name in ("killed_worker", "empty_quota", "resumed_stream", "job"):
-    setattr(scenes, name, held)
+    setattr(steps, name, held)
 sys.exit(main(["demo"]))
 """
-"""The demo with a prompt that fails, an image for a role without a vision model, and without the other scenes."""
+"""The demo with a prompt that fails, an image for a role without a vision model, and without the other steps."""
 
 
 def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -51,10 +51,10 @@ def test_k2_the_demo_shows_every_promise_and_exits_0(tmp_path: Path):
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert not done.stderr
-    seen = [line for line in done.stdout.splitlines() if line.startswith("    └ ")]
-    assert len(seen) == 5
+    result = [line for line in done.stdout.splitlines() if line.startswith("    └ ")]
+    assert len(result) == 5
     for line, part in zip(
-        seen,
+        result,
         (
             ", restarted, ",
             "11 of 11 prompts of 8 roles",

@@ -11,7 +11,7 @@ from penstock.cli.commands.question import messages
 from penstock.cli.demo.catalogue import LIMITED_ROLE, QUOTA, write_catalogue
 from penstock.cli.demo.demo import demo_environment
 from penstock.cli.demo.prompts import PROMPTS
-from penstock.cli.demo.scenes import PromptResult, result_table
+from penstock.cli.demo.steps import PromptResult, result_table
 from penstock.client.reply import Reply
 from penstock.contract.names import AUTO, ROLES
 from penstock.contract.reply import Timings, Usage

@@ -1,4 +1,4 @@
-"""The scenes of the demo. Each shows one promise on the running system and returns whether it held."""
+"""The steps of the demo. Each shows one promise on the running system and returns whether it held."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from penstock.errors import PenstockError
 from penstock.runtime.config.settings import Settings
 
 __all__ = [
+    "DemoContext",
     "PromptResult",
-    "Seen",
-    "Stage",
+    "StepResult",
     "empty_quota",
     "job",
     "killed_worker",
@@ -54,7 +54,7 @@ _TITLES: Final = ("prompt", "role", "why", "model", "attempts", "first token", "
 _WHY_COLUMNS: Final = 40
 
 
-class Stage(Struct, frozen=True):
+class DemoContext(Struct, frozen=True):
     """The running system and a client of it."""
 
     system: LocalSystem
@@ -62,8 +62,8 @@ class Stage(Struct, frozen=True):
     client: Client
 
 
-class Seen(Struct, frozen=True):
-    """The observation of a scene, and whether its promise held."""
+class StepResult(Struct, frozen=True):
+    """The result of a step, and whether its promise held."""
 
     held: bool
     text: str
@@ -108,11 +108,11 @@ def _row(result: PromptResult) -> tuple[str, ...]:
     )
 
 
-async def killed_worker(stage: Stage) -> Seen:
+async def killed_worker(context: DemoContext) -> StepResult:
     """Kill the worker of a stream with SIGKILL; another worker answers the request again."""
     builder, text, deltas, worker, killed, restarted = ReplyBuilder(), "", 0, "", "", False
     began_s, reply = time.monotonic(), None
-    async with stage.client.stream(_LONG, role="chat", timeout_s=_TIMEOUT_S) as events:
+    async with context.client.stream(_LONG, role="chat", timeout_s=_TIMEOUT_S) as events:
         async for event in events:
             reply = builder.add(event)
             if isinstance(event, Started):
@@ -122,10 +122,10 @@ async def killed_worker(stage: Stage) -> Seen:
             elif isinstance(event, Delta):
                 text, deltas = text + event.text, deltas + 1
                 if deltas == _DELTAS_BEFORE and not killed:
-                    killed = f"{len(text)} characters, kill -9 {_kill(stage.system, worker)}"
+                    killed = f"{len(text)} characters, kill -9 {_kill(context.system, worker)}"
     held = bool(killed) and restarted and reply is not None and reply.attempts > 1 and reply.text == text
     whole = f"{len(text):,} characters after {time.monotonic() - began_s:.1f} s"
-    return Seen(held=held, text=f"{killed}, {'restarted' if restarted else 'no restart'}, {whole}")
+    return StepResult(held=held, text=f"{killed}, {'restarted' if restarted else 'no restart'}, {whole}")
 
 
 def _kill(system: LocalSystem, instance: str) -> int:
@@ -134,10 +134,10 @@ def _kill(system: LocalSystem, instance: str) -> int:
     return pid
 
 
-async def resumed_stream(stage: Stage) -> Seen:
+async def resumed_stream(context: DemoContext) -> StepResult:
     """Leave a stream after some events and read the rest in another process."""
     head, seq, deltas = "", -1, 0
-    async with stage.client.stream(_LONG, role="chat", timeout_s=_TIMEOUT_S) as events:
+    async with context.client.stream(_LONG, role="chat", timeout_s=_TIMEOUT_S) as events:
         events.detach()
         async for event in events:
             seq = event.seq
@@ -145,17 +145,23 @@ async def resumed_stream(stage: Stage) -> Seen:
                 head, deltas = head + event.text, deltas + 1
                 if deltas == _DELTAS_BEFORE:
                     break
-    rest = await _resume_elsewhere(stage, events.id, seq)
+    rest = await _resume_elsewhere(context, events.id, seq)
     builder, reply = ReplyBuilder(), None
-    async for event in stage.client.resume(events.id, timeout_s=_TIMEOUT_S):
+    async for event in context.client.resume(events.id, timeout_s=_TIMEOUT_S):
         reply = builder.add(event)
     held = rest.completed and reply is not None and reply.text == head + rest.text
-    seen = f"{len(head)} characters here, {len(rest.text)} in process {rest.pid}"
-    return Seen(held=held, text=f"{seen}: {'the whole answer' if held else 'not the whole answer'}")
+    result = f"{len(head)} characters here, {len(rest.text)} in process {rest.pid}"
+    return StepResult(held=held, text=f"{result}: {'the whole answer' if held else 'not the whole answer'}")
 
 
-async def _resume_elsewhere(stage: Stage, request_id: str, after_seq: int) -> ResumedPart:
-    arguments = (stage.system.nats_url, stage.settings.account, stage.client.name, request_id, str(after_seq))
+async def _resume_elsewhere(context: DemoContext, request_id: str, after_seq: int) -> ResumedPart:
+    arguments = (
+        context.system.nats_url,
+        context.settings.account,
+        context.client.name,
+        request_id,
+        str(after_seq),
+    )
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "penstock.cli.demo.resume", *arguments),
         stdout=asyncio.subprocess.PIPE,
@@ -173,12 +179,12 @@ async def _resume_elsewhere(stage: Stage, request_id: str, after_seq: int) -> Re
     return msgspec.json.decode(printed, type=ResumedPart)
 
 
-async def empty_quota(stage: Stage, others_done: asyncio.Event) -> Seen:
+async def empty_quota(context: DemoContext, others_done: asyncio.Event) -> StepResult:
     """Send more requests than the quota has at once; `others_done` is set when those of other roles are completed."""
     began_s = time.monotonic()
 
     async def ask(number: int) -> tuple[float, bool]:
-        await stage.client.chat(f"Hello {number}", role=LIMITED_ROLE, timeout_s=_TIMEOUT_S)
+        await context.client.chat(f"Hello {number}", role=LIMITED_ROLE, timeout_s=_TIMEOUT_S)
         return time.monotonic() - began_s, others_done.is_set()
 
     ends = sorted(await asyncio.gather(*(ask(number) for number in range(_REQUESTS))))
@@ -186,24 +192,24 @@ async def empty_quota(stage: Stage, others_done: asyncio.Event) -> Seen:
     held = 0 < len(waited) <= _REQUESTS - QUOTA + 1 and all(after_others for _, after_others in waited)
     times = " and ".join(f"{seconds:.0f} s" for seconds, _ in waited) or "none"
     at_once = f"{len(ends) - len(waited)} of {len(ends)} requests of the role {LIMITED_ROLE} at once"
-    return Seen(held=held, text=f"{at_once}, the others after {times}; other roles went on")
+    return StepResult(held=held, text=f"{at_once}, the others after {times}; other roles went on")
 
 
-async def job(stage: Stage) -> Seen:
+async def job(context: DemoContext) -> StepResult:
     """Submit a job, read its status until it ends, read its result."""
-    job_id = await stage.client.submit("Summarise the history of the water wheel.", role="logic")
+    job_id = await context.client.submit("Summarise the history of the water wheel.", role="logic")
     states: list[str] = []
     give_up_s = time.monotonic() + _TIMEOUT_S
     while not states or states[-1] not in {"completed", "failed"}:
         if time.monotonic() > give_up_s:
             break
         await asyncio.sleep(_POLL_S)
-        state = await _state(stage.client, job_id)
+        state = await _state(context.client, job_id)
         if state not in states:
             states.append(state)
-    reply = await stage.client.result(job_id) if states[-1] == "completed" else None
+    reply = await context.client.result(job_id) if states[-1] == "completed" else None
     answer = "no result" if reply is None else f"{len(reply.text)} characters from {reply.model}"
-    return Seen(held=reply is not None, text=f"{job_id}: {', '.join(states)}; {answer}")
+    return StepResult(held=reply is not None, text=f"{job_id}: {', '.join(states)}; {answer}")
 
 
 async def _state(client: Client, job_id: str) -> str:
@@ -213,15 +219,17 @@ async def _state(client: Client, job_id: str) -> str:
         return "submitted"
 
 
-async def prompts(stage: Stage, chosen: Sequence[DemoPrompt], results: list[PromptResult]) -> Seen:
+async def prompts(
+    context: DemoContext, chosen: Sequence[DemoPrompt], results: list[PromptResult]
+) -> StepResult:
     """Stream the answers of all prompts, print the table of their results and append them to `results`."""
     for prompt in chosen:
         print(f"    [{prompt.role}] {shortened(prompt.text, _COLUMNS)}", flush=True)
-        results.append(await _result(stage.client, prompt))
+        results.append(await _result(context.client, prompt))
     print(f"\n{result_table(results)}", flush=True)
     good = sum(result.good for result in results)
     roles = len({result.prompt.expected for result in results})
-    return Seen(
+    return StepResult(
         held=good == len(results), text=f"{good} of {len(results)} prompts of {roles} roles completed"
     )
 
