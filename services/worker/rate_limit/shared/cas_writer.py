@@ -162,7 +162,7 @@ class CasWriter:
         busy = allocation.waits or allocation.held != NOTHING or report.running > 0
         renewal_ms = (settings.lease_ms if busy else settings.member_ms) * 2 // 3
         return bool(
-            replica.newcomer_needs_time
+            replica.joining_worker_needs_time
             or report.spent
             or report.refunded
             or report.pause
@@ -237,6 +237,6 @@ class CasWriter:
         for correction in report.corrections:
             if self.corrections.get(correction.limit) == correction:
                 del self.corrections[correction.limit]
-        self._replica.newcomer_needs_time = False
+        self._replica.joining_worker_needs_time = False
         if self._replica.lease.commit():
             self._member.on_grant()

@@ -35,9 +35,9 @@ _REPORT_S: Final = 0.5
 _SOON_S: Final = 0.05
 """Least seconds until a write that nothing requested."""
 _TIME_ANSWER_S: Final = 0.2
-"""Seconds that a newcomer waits for other workers to state the record's time."""
+"""Seconds that a joining worker waits for other workers to state the record's time."""
 _STALE_S: Final = 1.0
-"""Age of the record from which on a newcomer takes the elapsed time from the server's clock."""
+"""Age of the record from which on a joining worker takes the elapsed time from the server's clock."""
 
 
 class Renewer:
@@ -154,7 +154,7 @@ class Renewer:
             self._request_urgent_write()
 
     def observe(self, stored: Stored) -> None:
-        """Take an entry that was stored just now, perhaps our own."""
+        """Take an entry that was stored just now, possibly by this worker."""
         if self._replica.observe(stored, loop_now_s(), joined=self._joined):
             self._request_urgent_write()
         self._wake_if_waiter_withdrew()

@@ -55,7 +55,7 @@ class Replica:
         self.lease = LocalLease(accounting, self.clock, request_write)
         self.cooldown = Cooldown()
         self.revision = 0
-        self.newcomer_needs_time = False
+        self.joining_worker_needs_time = False
         """A worker wrote without knowing the record's time; the next write states it."""
         self.waiter_withdrew = False
         """A waiting worker withdrew without a grant, or the learned limit was dropped: more is free."""
@@ -81,8 +81,8 @@ class Replica:
         return self.cooldown.pause(until_s, why, half_open=half_open)
 
     def observe(self, stored: Stored, now_s: float, *, joined: bool) -> bool:
-        """Take an entry that was stored just now, perhaps our own. Returns whether other workers need the record's time
-        at once.
+        """Take an entry that was stored just now, possibly by this worker. Returns whether other workers need the
+        record's time at once.
         """
         if stored.revision == self.revision:
             return False
@@ -90,14 +90,14 @@ class Replica:
         if record is None:
             return False
         behind = joined and self.clock.is_behind(record.at_ms, now_s)
-        if behind and self._was_begun_anew(record, now_s):  # in a new bucket it has a low revision
+        if behind and self._was_recreated(record, now_s):  # in a new bucket it has a low revision
             record = self._rebuilt(record, now_s)
         elif stored.revision < self.revision and not self._was_rebuilt(record):
             return False
-        asked = behind or (joined and self._has_a_newcomer(record))
-        self.newcomer_needs_time = self.newcomer_needs_time or asked
+        needs_time = behind or (joined and self._has_joining_worker(record))
+        self.joining_worker_needs_time = self.joining_worker_needs_time or needs_time
         self.adopt(record, stored.revision, now_s)
-        return asked
+        return needs_time
 
     def load(self, stored: Stored | None, now_s: float) -> None:
         """Take an entry that was read; rebuild the record from memory if it is gone. An older entry is ignored."""
@@ -107,8 +107,8 @@ class Replica:
             return
         if self.view.record is not None and (
             record is None
-            or self._is_newcomers(record, revision, now_s)
-            or (self.clock.is_behind(record.at_ms, now_s) and self._was_begun_anew(record, now_s))
+            or self._was_recreated_by_joining_worker(record, revision, now_s)
+            or (self.clock.is_behind(record.at_ms, now_s) and self._was_recreated(record, now_s))
         ):
             record = self._rebuilt(record, now_s)
         if record is not None:
@@ -132,12 +132,12 @@ class Replica:
             self._request_write()
 
     def _was_overtaken(self, record: QuotaRecord, revision: int) -> bool:
-        """Whether it is an old entry of the known record; one begun anew lacks our lease, or has a later time."""
-        knows_us = lease_of(record, self.holder).number > 0
-        return revision < self.revision and knows_us and record.at_ms < self.record.at_ms
+        """Whether it is an old entry of the known record; a recreated one lacks this worker's lease or is later."""
+        has_our_lease = lease_of(record, self.holder).number > 0
+        return revision < self.revision and has_our_lease and record.at_ms < self.record.at_ms
 
-    def _was_begun_anew(self, record: QuotaRecord, now_s: float) -> bool:
-        """Whether the entry was deleted and a newcomer began the next one: it lacks our lease, which is valid."""
+    def _was_recreated(self, record: QuotaRecord, now_s: float) -> bool:
+        """Whether the entry was deleted and a joining worker wrote the next one: it lacks this worker's valid lease."""
         mine = lease_of(self.record, self.holder)
         is_valid = mine.until_ms + self.accounting.settings.grace_ms > self.clock.now_ms(now_s)
         return mine.number > 0 and is_valid and lease_of(record, self.holder).number == 0
@@ -146,7 +146,7 @@ class Replica:
         _log.warning("the shared quota of %s was lost; it is rebuilt from memory", self.key)
         return rebuilt(self.record, record, self.accounting, self.clock.now_ms(now_s))
 
-    def _has_a_newcomer(self, record: QuotaRecord) -> bool:
+    def _has_joining_worker(self, record: QuotaRecord) -> bool:
         """Whether a worker joined. It needs the record's time, also with a fresh copy of the record: the server's clock
         may have stepped.
         """
@@ -154,15 +154,15 @@ class Replica:
         return any(lease.holder not in known for lease in record.leases)
 
     def _was_rebuilt(self, record: QuotaRecord) -> bool:
-        """Whether a worker that knows us began the bucket anew and went on with the time; its revisions are low."""
+        """Whether a worker with a copy of the record recreated the bucket and continued its time; revisions are low."""
         return record.at_ms > self.record.at_ms and lease_of(record, self.holder).number > 0
 
-    def _is_newcomers(self, record: QuotaRecord, revision: int, now_s: float) -> bool:
-        """Whether a newcomer began the record anew a while ago. A record of a worker that knows us has our lease, and
-        everything that was reported since.
+    def _was_recreated_by_joining_worker(self, record: QuotaRecord, revision: int, now_s: float) -> bool:
+        """Whether a joining worker recreated the record a while ago. A worker with a copy of
+        the record would have kept this worker's lease and everything that was reported since.
         """
-        knows_us = lease_of(record, self.holder).number > 0
-        return revision < self.revision and not knows_us and self.clock.is_behind(record.at_ms, now_s)
+        has_our_lease = lease_of(record, self.holder).number > 0
+        return revision < self.revision and not has_our_lease and self.clock.is_behind(record.at_ms, now_s)
 
 
 def rebuilt(
@@ -170,8 +170,8 @@ def rebuilt(
 ) -> QuotaRecord:
     """A lost record, carried on from memory. Leases of other workers stay as they are: each ends with its own time.
 
-    `found`: the record that a newcomer, which does not know the lost one, began in its place. Its clock began anew, so
-    all that it has spent counts from now.
+    `found`: the record that a joining worker, which does not know the lost one, wrote in its place. Its clock
+    started again, so all that it has spent counts from now.
     """
     if found is None:
         return replace(known, at_ms=now_ms)
