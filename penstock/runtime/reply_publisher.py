@@ -31,7 +31,7 @@ from penstock.contract.reply import (
 from penstock.contract.subjects import ReplyAddress
 from penstock.runtime.epochs import DeliveryEpochs
 
-__all__ = ["Position", "ReplyPublisher", "Superseded", "publish_behind", "publish_terminal"]
+__all__ = ["Position", "ReplyPublisher", "Superseded", "publish_after", "publish_terminal"]
 
 _KEPT_BYTES: Final = 1024 * 1024
 """Bytes of events kept for repetition: far more than a socket buffers, so older events have arrived."""
@@ -198,7 +198,7 @@ async def publish_terminal(
     return await store(js, subject, encode(event), message_id=f"{subject}.end", headers=headers)
 
 
-async def publish_behind(
+async def publish_after(
     js: JetStreamContext,
     subject: str,
     event: ReplyEvent,

@@ -121,13 +121,13 @@ class RequestHandler:
                 retry = await self._rejecter.reject(outcome, address, trace, redelivered=redelivered)
                 if retry is not None:
                     return retry
-                self._metrics.refused.labels(outcome.code).inc()
+                self._metrics.rejected.labels(outcome.code).inc()
                 _log_rejection(outcome.code, outcome.message, address)
         return ACK
 
     async def dead_letter(self, delivery: Delivery, dead: Unprocessable) -> None:
         """Store the dead letter, then end the request if the message has a reply address."""
-        self._metrics.refused.labels(dead.code).inc()
+        self._metrics.rejected.labels(dead.code).inc()
         inbound = _inbound(delivery)
         address = address_of(inbound)
         _log_rejection(dead.code, f"dead-lettered: {dead.message}", address)

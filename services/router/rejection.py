@@ -19,7 +19,7 @@ from penstock.contract.reply import Accepted, Completed, Failed, Failure, ReplyE
 from penstock.contract.subjects import ReplyAddress
 from penstock.runtime.consumer.delivery import Redeliver
 from penstock.runtime.jobs.completion import failure_of
-from penstock.runtime.reply_publisher import publish_behind, publish_terminal
+from penstock.runtime.reply_publisher import publish_after, publish_terminal
 from penstock.runtime.service import Bus
 from services.router.jobs.recorder import JobRecorder
 from services.router.routing.outcome import Rejected
@@ -117,7 +117,7 @@ class Rejecter:
         if event is not ending.event:  # the record holds another end: publish that one again
             await publish_terminal(js, subject, event, ending.trace)
         elif event.seq == 0:
-            await publish_behind(js, subject, event, 0, ending.trace)
+            await publish_after(js, subject, event, 0, ending.trace)
         else:
             await self._publish_unless_begun(ending)
 
@@ -130,6 +130,6 @@ class Rejecter:
                 stored, ending.lane, accepted=ending.accepted, redelivered=ending.redelivered
             ):
                 return
-            if await publish_behind(self._bus.js, subject, ending.event, last, ending.trace):
+            if await publish_after(self._bus.js, subject, ending.event, last, ending.trace):
                 return
         raise TimeoutError(f"too many processes write to {subject} at once")

@@ -53,7 +53,7 @@ class AdmissionController:
         self._clock = clock
         self._arrivals = ArrivalRates()
         self._sole_users = SoleUserDetector()
-        self._slack = DeadlineSlack()
+        self._deadline_slack = DeadlineSlack()
 
     def forecast(self, work: ChatWork) -> AdmissionForecast:
         """Forecast the start of `work`. Without a heartbeat or a count every request is admitted."""
@@ -90,7 +90,7 @@ class AdmissionController:
         flow = subjects.flow(work.account, work.user)
         rank = rank_of(self._backlog.of_flow(work.role, work.lane, flow))
         if work.lane == "interactive":
-            self._record_slack(work, rank)
+            self._record_deadline_slack(work, rank)
         address = WorkAddress(work.role, work.lane, rank, flow)
         self._backlog.reserve(address)
         return address
@@ -105,7 +105,7 @@ class AdmissionController:
         self._backlog.release(address)
         known = self._known(address.role)
         if known is not None and address.lane == "interactive":
-            self._slack.record_arrival(known[0].sharers, address.rank, -self._backlog.routers)
+            self._deadline_slack.record_arrival(known[0].sharers, address.rank, -self._backlog.routers)
 
     def _known(self, role: str) -> tuple[RoleForecast, float, float] | None:
         """The forecast of a role, when the mailboxes were counted, and now."""
@@ -129,11 +129,11 @@ class AdmissionController:
         """How many queued requests one of rank 0 may overtake: none if one of them could miss its deadline."""
         if at.rank > 0 or at.lane != "interactive":
             return 0
-        if self._slack.headroom(role.sharers, now_s) < self._backlog.routers:
+        if self._deadline_slack.headroom(role.sharers, now_s) < self._backlog.routers:
             return 0
         return overtakable(role.role, self._backlog, at, role.lanes[at.lane].slots)
 
-    def _record_slack(self, work: ChatWork, rank: int) -> None:
+    def _record_deadline_slack(self, work: ChatWork, rank: int) -> None:
         """Record how many more requests may start ahead of this one before it misses its deadline, and take one from
         every lower-priority request. Rank 0 of a role that shares no quota is never overtaken.
         """
@@ -148,8 +148,8 @@ class AdmissionController:
             overtaken, at = 0, LaneRank(work.lane, rank)
             if rank == 0:
                 overtaken = overtakable(work.role, self._backlog, at, role.lanes[work.lane].slots)
-                self._slack.record_overtaking(sharers, routers if overtaken else 0)
+                self._deadline_slack.record_overtaking(sharers, routers if overtaken else 0)
             if until_s > now_s:
                 spare = headroom(role, self._backlog, at, counted_s, until_s, overtaken)
-                self._slack.record_admission(sharers, rank, spare, until_s)
-        self._slack.record_arrival(sharers, rank, routers)
+                self._deadline_slack.record_admission(sharers, rank, spare, until_s)
+        self._deadline_slack.record_arrival(sharers, rank, routers)

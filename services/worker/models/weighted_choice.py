@@ -53,14 +53,14 @@ class ProviderCooldown:
     """Ranks the models of weighted steps by recent failures. Times are monotonic seconds.
 
     After a failure of a model in a weighted step, all models of its provider rank behind the others in every weighted
-    step, for `sit_out_s` from the last failure. They stay in the chain: if no other model of the step can be called,
+    step, for `cooldown_s` from the last failure. They stay in the chain: if no other model of the step can be called,
     the breakers decide whether they are.
     """
 
-    def __init__(self, models: Mapping[str, Model], roles: Iterable[RoleConfig], sit_out_s: float) -> None:
+    def __init__(self, models: Mapping[str, Model], roles: Iterable[RoleConfig], cooldown_s: float) -> None:
         weighted = {model for role in roles for step in role.weighted for model in step.models}
         self._providers = {model: models[model].provider for model in weighted}
-        self._sit_out_s = sit_out_s
+        self._cooldown_s = cooldown_s
         self._provider_until_s: dict[str, float] = {}
         self._model_until_s: dict[str, float] = {}
         """Only of models that failed themselves."""
@@ -71,7 +71,7 @@ class ProviderCooldown:
         if provider is None:
             return None
         starts = now_s >= self._provider_until_s.get(provider, now_s)
-        self._provider_until_s[provider] = self._model_until_s[model] = now_s + self._sit_out_s
+        self._provider_until_s[provider] = self._model_until_s[model] = now_s + self._cooldown_s
         return provider if starts else None
 
     def rank(self, model: str, now_s: float) -> int:

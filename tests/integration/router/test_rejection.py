@@ -16,7 +16,7 @@ from penstock.contract.reply import Failed, ReplyEvent, Started
 from penstock.runtime.epochs import DeliveryEpochs
 from penstock.runtime.jobs.completion import failure_of
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
-from penstock.runtime.reply_publisher import publish_behind
+from penstock.runtime.reply_publisher import publish_after
 from penstock.runtime.service import Bus
 from services.router.jobs.recorder import JobRecorder
 from services.router.rejection import Rejecter
@@ -83,5 +83,5 @@ async def test_d7_a_request_begun_between_read_and_write_continues(bus: Bus, req
     _, last = await acknowledged_with_sequence(bus.nc, subject)
     await store_event(bus, request_of, begun(request_of))
     end = Failed(id=request_of.work.id, seq=1, error=failure_of("overloaded", "full"))
-    assert not await publish_behind(bus.js, subject, end, last)
+    assert not await publish_after(bus.js, subject, end, last)
     assert len(await stored(bus, request_of)) == 2

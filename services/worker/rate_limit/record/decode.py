@@ -39,7 +39,7 @@ def decode_record(key: str, data: bytes) -> QuotaRecord | None:
 
 
 def _invalid(record: QuotaRecord) -> str:
-    """What no worker of ours would write; empty: the record is valid."""
+    """What no worker would write; empty: the record is valid."""
     if len(record.leases) > _MOST_LEASES:
         return f"{len(record.leases)} leases"
     if len(record.minute) + len(record.day) > _MOST_GRAINS:

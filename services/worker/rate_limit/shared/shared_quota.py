@@ -125,15 +125,15 @@ class SharedQuota:
             return self._unlimited.try_acquire(key, need, now_s)
         need = renewer.capped(need)
         reserve = self._reserves[renewer.key].reserve(now_s) if need.lane == "batch" else 0.0
-        behind_reserve = self._behind_reserve(renewer, need.tokens, now_s) if reserve else None
-        if behind_reserve is None and renewer.cooldown.wait_s(now_s) == 0:
+        blocked_by_reserve = self._blocked_by_reserve(renewer, need.tokens, now_s) if reserve else None
+        if blocked_by_reserve is None and renewer.cooldown.wait_s(now_s) == 0:
             number = renewer.lease.acquire(need.tokens, now_s, need.waiter, batch_only=reserve > 0)
             if number is not None:
                 renewer.cooldown.record_start(number, now_s)
                 if need.lane == "batch":
                     self._reserves[renewer.key].record_start(now_s)
                 return Permit(key, need.tokens, number)
-        return self._denied(renewer, need, behind_reserve, now_s)
+        return self._denied(renewer, need, blocked_by_reserve, now_s)
 
     def withdraw(self, waiter: int) -> None:
         for renewer in self._waiting.pop(waiter, ()):
@@ -144,18 +144,18 @@ class SharedQuota:
         if renewer is None:
             return self._unlimited.wait_s(key, need, now_s)
         need = renewer.capped(need)
-        behind_reserve = None
+        blocked_by_reserve = None
         if need.lane == "batch" and self._reserves[renewer.key].reserve(now_s):
-            behind_reserve = self._behind_reserve(renewer, need.tokens, now_s)
+            blocked_by_reserve = self._blocked_by_reserve(renewer, need.tokens, now_s)
         if (
-            behind_reserve is None
+            blocked_by_reserve is None
             and renewer.cooldown.wait_s(now_s) == 0
             and renewer.lease.has(need.tokens, now_s)
         ):
             return 0.0
         blocking = _blocking_limit(renewer, need, now_s)
         least_s = _SOON_S if renewer.is_unreachable else 0.0
-        return max(least_s, *(0.0 if each is None else each[0] for each in (behind_reserve, blocking)))
+        return max(least_s, *(0.0 if each is None else each[0] for each in (blocked_by_reserve, blocking)))
 
     def settle(self, permit: Permit, true_tokens: int, now_s: float) -> None:
         renewer = self._renewers[permit.key]
@@ -279,7 +279,9 @@ class SharedQuota:
         renewer.start()
         return renewer
 
-    def _behind_reserve(self, renewer: Renewer, tokens: int, now_s: float) -> tuple[float, LimitName] | None:
+    def _blocked_by_reserve(
+        self, renewer: Renewer, tokens: int, now_s: float
+    ) -> tuple[float, LimitName] | None:
         """Seconds until a batch request leaves the reserve free, and the limit; None: it does so now."""
         whole = renewer.need(tokens) + renewer.lease.unreported
         found = renewer.view.wait_s(whole, now_s, leave_reserve=True)
@@ -289,15 +291,15 @@ class SharedQuota:
         return max(0.0, min(wait_s, self._reserves[renewer.key].due_at_s(now_s) - now_s)), limit
 
     def _denied(
-        self, renewer: Renewer, need: Need, behind_reserve: tuple[float, LimitName] | None, now_s: float
+        self, renewer: Renewer, need: Need, blocked_by_reserve: tuple[float, LimitName] | None, now_s: float
     ) -> Denied:
         found = _blocking_limit(renewer, need, now_s)
         if found is not None and found[0] == inf:
             return Denied(inf, found[1], never=True)
-        if behind_reserve is not None:
+        if blocked_by_reserve is not None:
             # It requests no lease: what it may not use must stay available to the other workers.
             renewer.withdraw(need.waiter)
-            wait_s, limit = behind_reserve if found is None else max(behind_reserve, found)
+            wait_s, limit = blocked_by_reserve if found is None else max(blocked_by_reserve, found)
             return Denied(now_s + wait_s, limit)
         if found is None:
             self._enqueue(renewer, need, now_s)

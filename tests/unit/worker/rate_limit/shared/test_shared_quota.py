@@ -144,7 +144,7 @@ def test_c3_a_role_with_one_worker_gets_as_much_as_one_with_three():
 async def _one_beside_three() -> None:
     """A window of two seconds; each role has 200 requests in its mailbox, and each worker one in flight."""
     memory = Memory()
-    terms = LeaseSettings(minute_ms=2_000, minute_grain_ms=100, margin_ms=100)
+    settings = LeaseSettings(minute_ms=2_000, minute_grain_ms=100, margin_ms=100)
     quotas: list[SharedQuota] = []
     for name, role in (("a", "chat"), ("b", "coding"), ("c", "coding"), ("d", "coding")):
         limits = {KEY: Limits(requests_per_minute=60)}
@@ -153,7 +153,7 @@ async def _one_beside_three() -> None:
             random.Random(name).random,
             queued=lambda models, role=role: {role: 200} if models == {"m"} else {},
         )
-        quota = SharedQuota(limits, {KEY: "record"}, member, memory, batch=Batch(), settings=terms)
+        quota = SharedQuota(limits, {KEY: "record"}, member, memory, batch=Batch(), settings=settings)
         memory.listeners.append(quota)
         await quota.start()
         quotas.append(quota)
