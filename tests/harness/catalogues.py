@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-__all__ = ["catalogue"]
+__all__ = ["ROLES", "catalogue"]
 
 ROLES = ("chat", "logic", "coding", "vision", "long_context", "fast", "creative", "reasoning", "safety")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import time
 
+import msgspec
+
 from penstock.client.client import Client
-from penstock.contract import codec
 from penstock.contract.jobs import Job
 from penstock.contract.reply import Completed, first_seq
 from penstock.contract.streams import REQUESTS, ROUTER
@@ -49,18 +49,13 @@ async def fail_deliveries_then_restart_router(
 def completed_event(job: Job, text: str) -> Completed:
     """The terminal event that the worker of the job would publish."""
     answer = {"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]}
-    return codec.REPLY.decode(
-        json.dumps(
-            {
-                "type": "completed",
-                "id": job.id,
-                "seq": first_seq(job.attempt) + 1,
-                "attempt": job.attempt,
-                "role": job.role,
-                "model": job.model,
-                "provider": job.provider,
-                "finish_reason": "stop",
-                "response": answer,
-            }
-        ).encode()
+    return Completed(
+        id=job.id,
+        seq=first_seq(job.attempt) + 1,
+        attempt=job.attempt,
+        role=job.role,
+        model=job.model,
+        provider=job.provider,
+        finish_reason="stop",
+        response=msgspec.Raw(msgspec.json.encode(answer)),
     )

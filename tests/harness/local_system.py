@@ -80,11 +80,11 @@ class LocalSystem:
             assert time.monotonic() < deadline_s, self.text()
             time.sleep(0.02)
 
-    def simulator(self, method: str, lever: str, body: object = None) -> Any:
+    def simulator(self, method: str, control: str, body: object = None) -> Any:
         runtime_file = read_runtime_file(self.directory / ".penstock")
         assert runtime_file is not None
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{runtime_file.simulator}/sim/{lever}", data, method=method)  # noqa: S310
+        request = urllib.request.Request(f"{runtime_file.simulator}/sim/{control}", data, method=method)  # noqa: S310
         with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - our own simulator
             return json.loads(answer.read() or b"null")
 

@@ -55,14 +55,14 @@ class RefusedRequest:
 
     def __init__(
         self,
-        requests: RefusingWorker,
+        worker: RefusingWorker,
         requested: dict[str, Any],
         model: str = "m",
         content: int | None = None,
     ) -> None:
-        requests.number += 1
-        self._requests = requests
-        self._content = requests.number if content is None else content
+        worker.number += 1
+        self._worker = worker
+        self._content = worker.number if content is None else content
         self._changes = RequestChanges()
         self._requested = requested
         self._model = model
@@ -74,7 +74,7 @@ class RefusedRequest:
             name: Raw(json.dumps(value, separators=(",", ":")).encode())
             for name, value in self._requested.items()
         }
-        rules = self._requests.learned.adaptation(self._model, self._requests.now_s)
+        rules = self._worker.learned.adaptation(self._model, self._worker.now_s)
         self.adapted = self._changes.after(rules).apply(fields)
         return msgspec.json.encode(fields)
 
@@ -85,20 +85,20 @@ class RefusedRequest:
 
     def refused(self, error: ProviderError | None) -> bool:
         """Refuse the request. Returns whether it was changed."""
-        learned, now_s = self._requests.learned, self._requests.now_s
+        learned, now_s = self._worker.learned, self._worker.now_s
         changed, lines = learned.record_refusal(self._model, error, self.body, self._changes, now_s)
-        self._requests.lines += lines
+        self._worker.lines += lines
         return changed
 
     def failed(self, error: ProviderError) -> None:
         """Let the request fail for a reason other than a parameter."""
-        learned, now_s = self._requests.learned, self._requests.now_s
-        self._requests.lines += learned.record_other_failure(self._model, error, self._changes, now_s)
+        learned, now_s = self._worker.learned, self._worker.now_s
+        self._worker.lines += learned.record_other_failure(self._model, error, self._changes, now_s)
 
     def succeeds(self) -> None:
-        learned, now_s = self._requests.learned, self._requests.now_s
+        learned, now_s = self._worker.learned, self._worker.now_s
         changes = self._changes if self._changes.refused else None
-        self._requests.lines += learned.record_success(self._model, self.body, changes, self._content, now_s)
+        self._worker.lines += learned.record_success(self._model, self.body, changes, self._content, now_s)
 
 
 def by_field(parameter: str, message: str = "", code: str | None = None) -> ProviderError:

@@ -44,7 +44,7 @@ class Control:
     async def last_request(self, request: Request) -> Response:
         body = self._state.last_requests.of(request.query_params.get("model", ""))
         if body is None:
-            raise ApiError(404, "That model was not asked.")
+            raise ApiError(404, "No request for that model was recorded.")
         return Response(body, media_type="application/json")
 
     async def reset(self, request: Request) -> Response:  # noqa: ARG002 - Starlette's signature
