@@ -122,7 +122,9 @@ class Rejecter:
             await self._publish_unless_begun(ending)
 
     async def _publish_unless_begun(self, ending: _Ending) -> None:
-        """The server compares sequences as it stores, so no event came after the reply was read."""
+        """Publishes with the last sequence that was read as a condition: the server rejects the event if another one
+        was stored since.
+        """
         subject = ending.address.subject
         for _ in range(_TRIES):
             stored, last = await acknowledged_with_sequence(self._bus.nc, subject)

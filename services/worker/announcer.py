@@ -166,10 +166,10 @@ class Announcer:
 async def store_notice(
     js: JetStreamContext, subject: str, event: QuotaWarned | QuotaEased, *, timeout_s: float
 ) -> bool:
-    """Store `event` unless the subject's last message says the same; returns whether it was stored.
+    """Store `event` unless the last message of the subject has the same type; returns whether it was stored.
 
     Warnings and their ends alternate on the subject, whichever worker writes them, so a warning outlives its worker.
-    Reading and writing share `timeout_s`, because the caller does not report the crossing again. Raises the errors of
+    Reading and writing together take at most `timeout_s`; the caller does not repeat the report. Raises the errors of
     `store` and `read_from_leader`.
     """
     give_up_s = loop_now_s() + timeout_s

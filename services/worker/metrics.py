@@ -58,7 +58,7 @@ class WorkerMetrics:
         self.limit_headroom = gauge("penstock_limit_headroom", help_, _LIMIT)
         help_ = "Time in which nothing was left of a limit, or too little for a request."
         self.limit_full = counter("penstock_limit_full_seconds", help_, _LIMIT)
-        help_ = "Requests that a limit held back on their arrival."
+        help_ = "Requests that had to wait for quota when they arrived."
         self.limit_missed = counter("penstock_limit_missed_requests", help_, _LIMIT)
         help_ = "1 while a degradation rule applies to a model in a role, as this worker sees it."
         self.degrading = gauge("penstock_degradation_active", help_, ["role", "model", "rule"])

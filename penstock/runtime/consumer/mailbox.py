@@ -96,8 +96,8 @@ class _BackgroundRepair:
 class Mailbox:
     """Pulls from `consumers`, preferring the first, and runs `handle` on each message.
 
-    All slots may be in use when the last long polls are answered: then up to one more message for each
-    consumer but one runs, and nothing is requested until fewer messages run than there are slots.
+    At most `slots + consumers - 1` messages are in flight: the last long poll of each further consumer may be
+    answered when all slots are in use. Nothing is requested then until a slot is free.
 
     `handle` returns the verdict; an exception counts as Redeliver with a growing delay. `dead_letter` stores a dead
     letter: it is called for the verdict Unprocessable, and for a message delivered more than `max_deliver` times.

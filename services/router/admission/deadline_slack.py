@@ -58,7 +58,9 @@ class _Frontier:
         """Values of `passed` that must not be exceeded."""
 
     def add(self, headroom: float, latest_start_s: float) -> None:
-        """Instants are rounded up to whole seconds, which bounds the length of the lists."""
+        """Instants are rounded up to whole seconds, which bounds the length of the lists. A limit then applies up
+        to a second longer than necessary.
+        """
         until, limit = ceil(latest_start_s), self.passed + headroom
         index = bisect_left(self._untils, until)
         if index < len(self._limits) and self._limits[index] <= limit:

@@ -47,13 +47,13 @@ class Membership:
         self._heartbeat_s = inf
         """When any heartbeat was last received; infinite before the first, when there can be no silence."""
         self._may_extend = True
-        """No member was extended yet for the present silence."""
+        """True until validity was extended once after the router itself received nothing."""
         self._served: frozenset[str] = frozenset()
         self._served_s = (inf, -inf)
         """The time during which `_served` is valid unless a heartbeat arrives."""
 
     def record_activity(self, now_s: float) -> None:
-        """Some heartbeat arrived: from here on the silence of others is their own."""
+        """A heartbeat arrived, so that a missing one of another member is that member's fault."""
         self._extend_after_silence(now_s)
         self._heartbeat_s, self._may_extend = now_s, True
 

@@ -41,7 +41,7 @@ __all__ = ["Finisher", "Runner", "Starter", "failed", "record_lost_attempts"]
 
 _log: Final = logging.getLogger(__name__)
 _CUT_SHORT: Final = frozenset({"interrupted", "superseded", "cancelled", "deadline_exceeded", "handed_back"})
-"""Outcomes of requests that stopped before their own end, so that their duration says little."""
+"""Outcomes of requests that did not run to completion; their duration is not used as an estimate."""
 _ATTEMPTS_LEFT: Final = 2
 """Attempts left to a redelivered request: the earlier ones may have been refused for quota or a parameter, or may not
 have connected."""

@@ -17,14 +17,13 @@ from services.worker.quota_monitor.monitor import QuotaMonitor
 __all__ = ["PullGate", "RoleLane", "batch_slots"]
 
 _RECHECK_S: Final = 1.0
-"""Seconds until the next look while half of the slots wait; the mailbox is also woken when quota or a slot is freed."""
+"""Seconds between checks while half of the slots wait; freed quota or a freed slot also wakes the mailbox."""
 _SCARCE_S: Final = 2.0
-"""Seconds for which quota counts as scarce after it was used up or waited for: it comes back little by little."""
+"""Seconds for which quota counts as scarce after it was used up or waited for: it becomes free gradually."""
 _ABOVE_QUOTA: Final = 4
 """Requests that a worker takes beyond those with quota while it is scarce."""
 _FOR_TRIALS: Final = 2
-"""Requests that wait in this worker while every breaker of the chain is open: one for the next trial, and one behind
-it."""
+"""Requests that wait in this worker while every breaker of the chain is open: one for the next trial, and one more."""
 
 
 class RoleLane(Struct, frozen=True):

@@ -52,8 +52,8 @@ class ConstantRefill(Struct, frozen=True):
 
 
 def level_at(charges: Iterable[tuple[float, float]], refill: Refill, now: float) -> float:
-    """The level at `now` after charges of (instant, amount), in order. A charge of a later instant counts in
-    full already, and is refilled from that instant on: an instant may be later than the true one, never earlier.
+    """The level at `now` after charges of (instant, amount), in order. A charge later than `now` is
+    counted in full. An instant may be later than the true one, never earlier, so the level is never too low.
     """
     level, at = 0.0, now
     for instant, amount in charges:

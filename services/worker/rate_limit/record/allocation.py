@@ -169,11 +169,11 @@ def _share_out(
 ) -> tuple[Amounts, bool]:
     """What the worker holds from now on, and whether it is queued for more.
 
-    A waiting worker gets what its first request needs, whole or not at all: two workers that each hold half of what a
-    request needs would wait for ever. Beyond that every worker takes its share of what is free.
+    A waiting worker gets all that its first request needs or nothing: two workers that each hold half of what a request
+    needs would wait for ever. Beyond that every worker takes its share of what is free. Leases never exceed what is
+    free, except in a record that was rebuilt.
     """
     free = accounting.free(record, now_ms, without=report.holder, leave_reserve=report.batch_only)
-    # A record that was rebuilt may hold a lease for more than is free.
     held = Amounts(
         min(held.requests, max(0, free.requests)),
         min(held.tokens, max(0, free.tokens)),
