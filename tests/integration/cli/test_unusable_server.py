@@ -33,8 +33,7 @@ async def run(
 ) -> tuple[int, str]:
     """Exit code and stderr of a command."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "penstock.cli", arguments[0], "--data", str(directory / "data")),
-        *arguments[1:],
+        *(sys.executable, "-P", "-m", "penstock.cli", *arguments, "--data", str(directory / "data")),
         env={**os.environ, "NATS_URL": url, **(env or {})},
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
@@ -71,7 +70,7 @@ async def test_d10_ask_names_the_streams_that_are_missing(serve: Serve, tmp_path
 
 async def test_d10_every_command_reports_a_server_without_jetstream(serve: Serve, tmp_path: Path):
     async with serve("max_payload: 8MB") as url:
-        commands = (("ask", "hi"), ("status",), ("jobs",))
+        commands = (("ask", "hi"), ("status",), ("jobs",), ("dead", "list"))
         for code, shown in await asyncio.gather(*(run(tmp_path, url, *each) for each in commands)):
             assert code == 1
             assert "has no JetStream; start it with -js" in shown
