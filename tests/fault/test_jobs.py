@@ -157,7 +157,7 @@ async def test_e4_a_plain_nats_client_reads_status_and_result(
 
 async def test_e4_a_job_rejected_by_admission_reports_it(client: Client) -> None:
     unserved = await client.submit("Hm", role="logic")
-    wrong = await client.submit("Hm", role="chat", temperature="hot", messages="none")
+    wrong = await client.submit([{"role": "wizard", "content": "Hm"}], role="chat", temperature="hot")
     job = await job_in_state(client, unserved, "failed")
     assert job.error is not None
     assert job.error.code == "role_not_served"

@@ -58,7 +58,7 @@ async def test_e4_a_job_is_submitted_and_its_answer_read_by_its_id(system: Syste
 
 
 async def test_e4_a_failed_or_unknown_job_is_reported_with_its_reason(system: System, client: Client) -> None:
-    job_id = await client.submit("Hm", role="chat", user="\x1b[31m\x9b2Ju", messages="none")
+    job_id = await client.submit([{"role": "wizard"}], role="chat", user="\x1b[31m\x9b2Ju")
     await reaches(client, job_id, "failed")
     shown = await run_command(system, "jobs", job_id)
     assert (shown.code, "invalid_request" in shown.out) == (1, True)
