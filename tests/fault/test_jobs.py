@@ -334,7 +334,7 @@ async def test_d7_an_end_recorded_before_a_kill_is_published(
     system.workers[1].kill()
     jobs, event = JobStore(publisher.js), completed_event(running, "the recorded answer")
     size = await jobs.keep(running.reply_to, JobResult(completed=event))
-    assert (await end_job(jobs, running, event, running.at_ms + 1, size)).ours
+    assert (await end_job(jobs, running, event, running.at_ms + 1, size)).written
     assert not [
         each for each in await publisher.stored(job_id, client=client.name) if isinstance(each, TERMINAL)
     ]
