@@ -47,3 +47,18 @@ def test_d10_a_chain_without_a_usable_model_is_reported() -> None:
     )
 
     assert "no model of the chain can serve it" in explanation_text(explained, 0).splitlines()[-1]
+
+
+@pytest.mark.parametrize(("left_ms", "shown"), [(90_000, "90 s"), (50, "0.05 s"), (-3, "0.00 s")])
+def test_c3_less_than_a_second_until_the_deadline_is_shown(left_ms: int, shown: str) -> None:
+    explained = RoutingExplained(
+        role="chat",
+        complexity="simple",
+        why="",
+        chain=("m",),
+        wait_s=0.0,
+        lane="batch",
+        deadline_ms=1_000 + left_ms,
+    )
+
+    assert explanation_text(explained, 1_000).endswith(f", with {shown} until its deadline")

@@ -48,6 +48,9 @@ def test_b1_b5_a_valid_request_is_routed_with_the_reasons() -> None:
     assert isinstance(outcome, Routed)
     assert outcome.work.role == outcome.accepted.role == "coding"
     assert "Python" in outcome.accepted.why
+    assert outcome.accepted.why.count("code: ") == 1, (
+        "a reason of the role is not repeated for the complexity"
+    )
     assert outcome.work.deadline_ms == NOW_MS + 90_000
 
 
