@@ -55,7 +55,7 @@ async def provisioned(nc: Nats, replicas: int) -> None:
         )
 
 
-async def test_d7_settled_replies_include_every_acknowledged_event(
+async def test_d7_acknowledged_replies_include_every_event(
     connections: list[Nats],
 ):
     await provisioned(connections[0], 3)
@@ -65,8 +65,8 @@ async def test_d7_settled_replies_include_every_acknowledged_event(
         subject = subjects.reply("demo", "client-1", new_id())
         event = Started(id="x", seq=number, attempt=1, model="m", provider="p", worker="w", at_ms=0)
         await store(js, subject, encode(event), message_id=subject)
-        settled = await asyncio.gather(*(acknowledged_replies(nc, subject) for nc in connections))
-        assert settled == [[event]] * len(connections)
+        replies = await asyncio.gather(*(acknowledged_replies(nc, subject) for nc in connections))
+        assert replies == [[event]] * len(connections)
         other = subjects.reply("demo", "client-1", new_id())
         await store(js, other, encode(event), message_id=other)
         plain = await asyncio.gather(*(stored_replies(nc, other) for nc in connections))

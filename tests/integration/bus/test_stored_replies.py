@@ -30,7 +30,7 @@ def lagging(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
-async def test_d7_settled_replies_wait_for_acknowledged_events(nc, lagging):
+async def test_d7_acknowledged_replies_wait_for_lagging_nodes(nc, lagging):
     await ensure(nc.jetstream(), JetStreamPlan(roles=("chat",), ack_wait_s=2))
     subject = subjects.reply("demo", "client-1", new_id())
     await store(nc.jetstream(), subject, encode(EVENT), message_id=subject)
@@ -52,6 +52,6 @@ async def test_d7_a_node_that_never_catches_up_is_an_error(nc, monkeypatch):
         await history.acknowledged_replies(nc, subject, timeout_s=0.2)
 
 
-async def test_d7_a_request_without_events_is_settled_at_once(nc):
+async def test_d7_a_request_without_events_is_answered_at_once(nc):
     await ensure(nc.jetstream(), JetStreamPlan(roles=("chat",), ack_wait_s=2))
     assert await history.acknowledged_replies(nc, subjects.reply("demo", "client-1", new_id())) == []
