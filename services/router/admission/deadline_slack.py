@@ -41,10 +41,10 @@ class DeadlineSlack:
         return min(frontier.headroom(now_s) for frontier in self._of(sharers))
 
     def _of(self, sharers: tuple[str, ...]) -> tuple[_Frontier, ...]:
-        found = self._accounts.get(sharers)
-        if found is None:
-            found = self._accounts[sharers] = tuple(_Frontier() for _ in RANKS)
-        return found
+        frontiers = self._accounts.get(sharers)
+        if frontiers is None:
+            frontiers = self._accounts[sharers] = tuple(_Frontier() for _ in RANKS)
+        return frontiers
 
 
 class _Frontier:

@@ -94,16 +94,16 @@ def start_time_s(
     `counted_s`: when the mailboxes were counted. `overtaken`: queued requests that tolerate starting after this one.
     The slots and each pool of quotas set a bound; the latest applies.
     """
-    found_s = counted_s
+    start_s = counted_s
     rate = forecast.lanes[at.lane]
     position = position_in_mailbox(forecast.role, backlog, at, arrivals, overtaken)
     if rate.per_s < inf and position.base > rate.slots:
-        found_s += position.start_delay_s(lambda turn: max(0.0, turn - rate.slots) / rate.per_s)
+        start_s += position.start_delay_s(lambda turn: max(0.0, turn - rate.slots) / rate.per_s)
     for pool in forecast.pools:
         position = position_for_quota(forecast.role, backlog, at, arrivals, pool.sharers, overtaken)
         delay_s = position.start_delay_s(pool.curve.delay_from(counted_s))
-        found_s = max(found_s, counted_s + delay_s)
-    return found_s
+        start_s = max(start_s, counted_s + delay_s)
+    return start_s
 
 
 def latest_start_s(now_s: float, longest_s: float, left_s: float) -> float:
@@ -126,16 +126,16 @@ def headroom(
     rate = forecast.lanes[at.lane]
     queued = backlog.queued(forecast.role, at.lane) + 1
     higher = queued - 1 - backlog.ahead(forecast.role, at.lane, at.rank)
-    found = inf
+    spare = inf
     if rate.per_s < inf:
         turns = rate.slots + rate.per_s * (until_s - counted_s)
-        found = spare_turns(turns, queued - overtaken, queued - higher, at)
+        spare = spare_turns(turns, queued - overtaken, queued - higher, at)
     for pool in forecast.pools:
         sharers = pool.sharers
         all_queued = sum(backlog.queued(role, at.lane) for role in sharers.roles) + 1
         waiting = max(1.0, all_queued - overtaken - sharers.calling + sharers.unobserved)
-        found = min(found, spare_turns(pool.curve.started_by(until_s), waiting, all_queued - higher, at))
-    return found
+        spare = min(spare, spare_turns(pool.curve.started_by(until_s), waiting, all_queued - higher, at))
+    return spare
 
 
 def retry_after_s(wait_s: float, longest_s: float, left_s: float) -> float | None:

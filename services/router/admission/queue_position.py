@@ -79,19 +79,19 @@ class QueuePosition(Struct, frozen=True):
 
         A longer wait means more overtaking and so a longer wait: the iteration approaches the fixed point from below.
         """
-        found_s = delay_s(self.base)
+        wait_s = delay_s(self.base)
         if self.overtaking_per_s <= 0:
-            return found_s
+            return wait_s
         for _ in range(_ROUNDS):
-            overtaking = self.overtaking_per_s * found_s
+            overtaking = self.overtaking_per_s * wait_s
             if overtaking < 1:  # only whole requests overtake
                 break
             position = min(self.most, self.base + overtaking)
             again_s = delay_s(max(self.base, position))
-            if again_s <= found_s:
+            if again_s <= wait_s:
                 break
-            found_s = again_s
-        return found_s
+            wait_s = again_s
+        return wait_s
 
 
 def overtakable(role: str, backlog: BacklogView, at: LaneRank, slots: int) -> int:
