@@ -135,7 +135,8 @@ async def connect(
     except (OSError, TimeoutError, nats.errors.Error) as error:
         cause = errors[-1] if errors and isinstance(error, nats.errors.NoServersError) else error
         reconnects.closing = True  # a connection that was never made is not reported as lost
-        await discard_and_close(nc)  # nats-py leaves the socket of a failed handshake open
+        if nats_patches.is_set_up(nc):
+            await discard_and_close(nc)  # nats-py leaves the socket of a failed handshake open
         reconnects.closing = False
         raise _failure(nc, without_userinfo(url), cause) from error
     nc.options |= {name: chosen[name] for name in _ONE_ATTEMPT}

@@ -31,6 +31,7 @@ __all__ = [
     "discard_pending",
     "install",
     "is_rejection",
+    "is_set_up",
     "unsubscribe_at_server",
 ]
 
@@ -148,6 +149,11 @@ def demanded_by_server(nc: Nats) -> str | None:
     if nc._server_info.get("tls_verify"):
         return "client certificate"
     return "credentials" if nc._server_info.get("auth_required") else None
+
+
+def is_set_up(nc: Nats) -> bool:
+    """Whether `connect` got as far as opening a connection. `close` asserts it; an invalid address ends earlier."""
+    return nc._flush_queue is not None
 
 
 def discard_pending(nc: Nats) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isfinite
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -232,7 +231,7 @@ def _count(value: Any) -> int | None:
             return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return int(value) if isfinite(value) and 0 <= value <= _MAX_TOKENS else None
+    return int(value) if 0 <= value <= _MAX_TOKENS else None
 
 
 def _read_repaired(raw: Raw | bytes) -> dict[str, Any]:

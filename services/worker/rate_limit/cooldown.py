@@ -8,14 +8,14 @@ from typing import Final
 
 from msgspec import Struct
 
-__all__ = ["HALF_OPEN_FROM_S", "Cooldown", "CooldownLengths", "plausible_retry_s"]
+__all__ = ["HALF_OPEN_FROM_S", "LONGEST_RETRY_S", "Cooldown", "CooldownLengths", "plausible_retry_s"]
 
 _FIRST_S, _LONGEST_S = 0.1, 1.0
 """Seconds of the first and the longest pause in a row of 429s with a `Retry-After`: a provider that answers "now" is
 not asked in a loop, and from one second on only its own figure counts."""
 _FIRST_BARE_S, _LONGEST_BARE_S = 1.0, 8.0
 """The same for 429s without a `Retry-After`; the longest is that of the backoff (REQUIREMENTS D2)."""
-_LONGEST_RETRY_S: Final = 3_600.0
+LONGEST_RETRY_S: Final = 3_600.0
 """Seconds to which a longer `Retry-After` is cut, also that of a limit per day. One request goes first when the pause
 ends, so a true figure costs one call an hour and a wrong one stops no request for a day."""
 _PLAUSIBLE_RETRY_S: Final = 86_400.0
@@ -41,7 +41,7 @@ def plausible_retry_s(retry_after_s: float | None) -> float | None:
     """The wait that a provider asks for, cut to a plausible length; None: treat it as absent."""
     if retry_after_s is None or retry_after_s > _PLAUSIBLE_RETRY_S:
         return None
-    return min(retry_after_s, _LONGEST_RETRY_S)
+    return min(retry_after_s, LONGEST_RETRY_S)
 
 
 class CooldownLengths:

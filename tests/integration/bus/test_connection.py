@@ -12,6 +12,7 @@ from nats.aio.client import Client as Nats
 
 from penstock.bus.auth import NatsAuth
 from penstock.bus.connection import Reconnects, close, connect, flush_failure, options
+from penstock.errors import BrokerUnreachable
 from penstock.runtime.service import Broker
 
 
@@ -80,3 +81,9 @@ async def test_d9_a_broker_disconnects_although_a_handler_does_not_end(own_nats_
     with pytest.raises(RuntimeError, match="did not end"):
         await broker.stop()
     assert nc.is_closed
+
+
+@pytest.mark.parametrize("url", ["nats://127.0.0.1:abc", "nats://", "nats://[::1"])
+async def test_d10_an_address_that_cannot_be_read_is_reported(url):
+    with pytest.raises(BrokerUnreachable, match="nats"):
+        await connect(url, name="test", reconnects=Reconnects())

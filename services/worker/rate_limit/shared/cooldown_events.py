@@ -21,6 +21,7 @@ from penstock.bus.clock import Clock, loop_now_s
 from penstock.contract import subjects
 from penstock.contract.events import QuotaPaused
 from penstock.contract.streams import EVENTS
+from services.worker.rate_limit.cooldown import LONGEST_RETRY_S
 from services.worker.rate_limit.quota import QuotaKey
 
 __all__ = ["CooldownEvents"]
@@ -28,6 +29,8 @@ __all__ = ["CooldownEvents"]
 _log: Final = logging.getLogger(__name__)
 _TIMEOUT_S: Final = 1.0
 """Seconds for reading all latest events at the start."""
+_LONGEST_PAUSE_MS: Final = int(LONGEST_RETRY_S * 1000)
+"""Milliseconds of the longest pause that a worker announces. A forged event pauses no longer, whatever it holds."""
 _DECODER: Final = msgspec.json.Decoder(QuotaPaused)
 
 
@@ -80,7 +83,7 @@ class CooldownEvents:
             event = _DECODER.decode(data)
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
             return  # another kind of event on the same subjects, or not an event
-        left_s = (event.until_ms - event.at_ms) / 1000 - age_s
+        left_s = min(event.until_ms - event.at_ms, _LONGEST_PAUSE_MS) / 1000 - age_s
         if event.worker != self._instance and left_s > 0:
             until_s = loop_now_s() + left_s
             self._on_pause(QuotaKey(event.credential, event.model), until_s, event.reason)

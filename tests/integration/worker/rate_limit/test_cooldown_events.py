@@ -201,3 +201,26 @@ async def test_c4_when_a_pause_ends_one_request_of_each_worker_goes_first(
             assert isinstance(quota.try_acquire(A, Need(1), _now_s()), Denied)
             quota.settle(first, 1, _now_s())
             assert isinstance(quota.try_acquire(A, Need(1), _now_s()), Permit)
+
+
+@pytest.mark.parametrize("digits", [13, 20, 310, 400])
+async def test_c4_a_forged_event_pauses_no_longer_than_an_hour(
+    own_nats_server: NatsServer, digits: int
+) -> None:
+    """The event is stored for 30 days: a worker that starts later reads it too."""
+    forged = QuotaPaused(
+        worker="other",
+        provider="p",
+        model=A.model,
+        credential=A.credential,
+        until_ms=10**digits,
+        at_ms=1,
+        reason="forged",
+    )
+    async with Workers(own_nats_server) as workers:
+        running = await workers.join()
+        await running.publish_event(codec.encode(forged))
+        assert 3_500 < await running.paused_s(A, 1.0) <= 3_600
+        late = await workers.join()
+        assert 3_500 < late.quota.wait_s(A, Need(1), _now_s()) <= 3_600
+        assert running.quota.forecast(A, _now_s()).paused_s <= 3_600

@@ -61,7 +61,7 @@ def test_f4_i3_cost_is_whole_microdollars_rounded_half_up(usage, price, microusd
         *(b"null", b"{}", b"[]", b'"5"', b"5", b"[" * 5000 + b"]" * 5000),
         *(
             b'{"prompt_tokens":%s,"completion_tokens":null}' % n
-            for n in (b"-1", b"1e400", b"9" * 40, b"true")
+            for n in (b"-1", b"1e400", b"9" * 40, b"9" * 400, b"9" * 5000, b"true")
         ),
         b'{"prompt_tokens":9223372036854775807,"completion_tokens":9223372036854775807}',
         b'{"prompt_tokens":"many","completion_tokens":{},"total_tokens":"' + b"9" * 5000 + b'"}',
