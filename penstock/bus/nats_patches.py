@@ -12,8 +12,10 @@ even where the address or the options ask for TLS.
 
 from __future__ import annotations
 
+import asyncio
 import re
-from typing import Final
+from secrets import token_hex
+from typing import Any, Final
 
 import nats.errors
 import nats.protocol.parser
@@ -128,11 +130,35 @@ def _connect_command_over_tls(self: Nats) -> bytes:
     return command
 
 
+async def _request_until_cancelled(
+    self: Nats, subject: str, payload: bytes, timeout: float = 1, headers: dict[str, Any] | None = None
+) -> Msg:
+    """nats-py's own, without `asyncio.wait_for`. Up to Python 3.11 that loses a cancellation which arrives together
+    with the reply (python/cpython#86296), and the cancelled task runs on.
+    """
+    if self.is_draining_pubs:
+        raise nats.errors.ConnectionDrainingError
+    if not self._resp_sub_prefix:
+        await self._init_request_sub()
+    token = self._nuid.next().decode() + token_hex(2)
+    inbox = f"{self._resp_sub_prefix.decode()}{token}"  # type: ignore[union-attr]
+    reply: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+    self._resp_map[token] = reply
+    try:
+        await self.publish(subject, payload, reply=inbox, headers=headers)
+        async with asyncio.timeout(timeout):
+            return await reply
+    except TimeoutError as error:
+        raise nats.errors.TimeoutError from error
+    finally:
+        self._resp_map.pop(token, None)
+
+
 def install() -> None:
     """Patch nats-py for every connection of this process: unreadable headers count as none, a message with an
     unreadable subject is delivered, data that cannot be parsed ends the connection, a connection that the server
-    rejects is made again, the socket of a failed handshake is closed, and credentials are sent only over TLS where
-    TLS is configured.
+    rejects is made again, the socket of a failed handshake is closed, credentials are sent only over TLS where TLS is
+    configured, and a cancelled request ends in the cancellation.
     """
     nats.protocol.parser.MSG_RE = _MSG
     nats.protocol.parser.HMSG_RE = _HMSG
@@ -141,6 +167,7 @@ def install() -> None:
     Nats._process_err = _reconnect_after_rejection  # type: ignore[method-assign]
     Nats._process_connect_init = _handshake_or_close  # type: ignore[method-assign]
     Nats._connect_command = _connect_command_over_tls  # type: ignore[method-assign]
+    Nats._request_new_style = _request_until_cancelled  # type: ignore[method-assign]
     Parser.parse = _parse_or_reconnect  # type: ignore[method-assign]
 
 

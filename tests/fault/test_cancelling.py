@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from penstock.client.client import Client
+from penstock.client.stream import Stream
 from penstock.contract.reply import TERMINAL, Delta, Failed, ReplyEvent
 from tests.harness.catalogues import catalogue
 from tests.harness.replies import RawPublisher, ask
@@ -70,6 +71,25 @@ async def test_d8_leaving_the_stream_stops_the_provider(
     end = await publisher.end(stream.id, client=client.name)
     assert isinstance(end, Failed)
     assert end.error.code == "cancelled"
+
+
+async def test_d8_an_early_cancel_stops_the_provider(system: System, client: Client) -> None:
+    """A cancellation may arrive with any acknowledgement: of the request, or of the first event of the answer."""
+    reading = []
+    for delay_ms in range(1, 31):
+        reading.append(asyncio.create_task(_read(client.stream(LONG, role="chat"))))
+        await asyncio.sleep(delay_ms / 3000)
+        reading[-1].cancel()
+    _, left = await asyncio.wait(reading, timeout=1)
+    assert left == set()
+    assert all(task.cancelled() for task in reading)
+    await asyncio.sleep(0.5)  # each worker has received the last cancel event
+
+    async def all_stopped() -> bool:
+        counts = (await system.sim("GET", "counts"))["models"].get("talker", {})
+        return counts.get("in_flight", 0) == 0 and counts.get("attempts", 0) == counts.get("cancelled", 0)
+
+    await until(all_stopped, 2.0)
 
 
 async def test_d8_a_whole_reply_is_cancelled_while_the_provider_makes_it(
@@ -165,6 +185,12 @@ async def test_d8_another_account_cannot_cancel(system: System, client: Client) 
                 cancelled = True
         assert cancelled
         assert type(event).__name__ == "Completed"
+
+
+async def _read(stream: Stream) -> None:
+    async with stream:
+        async for _ in stream:
+            pass
 
 
 async def _events(stream: object) -> list[ReplyEvent]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import subprocess
 import sys
@@ -13,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nats.aio.client import Client as Nats
 from nats.aio.client import Srv
+from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import ProtocolError
+from nats.errors import TimeoutError as NatsTimeoutError
 from nats.protocol.parser import Parser
 
 from penstock.bus.nats_patches import TlsNotOffered, discard_pending, install
@@ -77,6 +80,46 @@ async def test_d9_any_other_read_error_ends_the_connection():
     assert isinstance(caught.value.__cause__, KeyError)
     with pytest.raises(ConnectionResetError):
         await Parser(Connection(ConnectionResetError())).parse(b"MSG x 1 0\r\n\r\n")
+
+
+class Requests(Nats):
+    """A connection that is never made; `reply` answers the one request that waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._resp_sub_prefix = bytearray(b"inbox.")
+        self.published: list[str] = []
+
+    async def publish(self, subject: str, *_: Any, **_options: Any) -> None:
+        self.published.append(subject)
+
+    def reply(self, message: Msg) -> None:
+        [waiting] = self._resp_map.values()
+        waiting.set_result(message)
+
+
+async def test_d8_a_cancellation_that_arrives_with_the_reply_is_not_lost():
+    nc = Requests()
+    task = asyncio.create_task(nc.request("llm.request", b"", timeout=5))
+    await asyncio.sleep(0)
+    nc.reply(Msg(nc))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert nc._resp_map == {}
+
+
+async def test_d8_a_request_returns_its_reply_or_times_out():
+    nc = Requests()
+    message = Msg(nc)
+    task = asyncio.create_task(nc.request("llm.request", b"", timeout=5))
+    await asyncio.sleep(0)
+    nc.reply(message)
+    assert await task is message
+    with pytest.raises(NatsTimeoutError):
+        await nc.request("llm.request", b"", timeout=0.01)
+    assert nc.published == ["llm.request", "llm.request"]
+    assert nc._resp_map == {}
 
 
 # One test per patch on nats-py as it is. When one fails, upstream has fixed the fault: delete the patch.
@@ -147,6 +190,18 @@ async def failed_handshake():
     except Exception:
         return "open" if not nc._transport._io_writer.is_closing() else "closed"
 
+async def lost_cancellation():
+    nc = Nats()
+    nc._resp_sub_prefix = bytearray(b"inbox.")
+    async def no_publish(*args, **options): pass
+    nc.publish = no_publish
+    task = asyncio.create_task(nc._request_new_style("subject", b"", 5))
+    await asyncio.sleep(0)
+    [reply] = nc._resp_map.values()
+    reply.set_result("reply")
+    task.cancel()
+    return await task
+
 try:
     print(asyncio.run(globals()[sys.argv[1]]()))
 except Exception as error:
@@ -165,6 +220,13 @@ except Exception as error:
         ("expired_jwt", "closed"),
         ("removed_user", "closed"),
         ("failed_handshake", "open"),
+        pytest.param(
+            "lost_cancellation",
+            "reply",
+            marks=pytest.mark.skipif(
+                sys.version_info >= (3, 12), reason="Python 3.12 fixed asyncio.wait_for"
+            ),
+        ),
     ],
 )
 def test_nats_py_still_has_the_fault(fault: str, seen: str):
