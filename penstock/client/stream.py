@@ -88,11 +88,16 @@ class StreamedRequest(Struct, eq=False):
             raise
         finally:
             span.end(error=outcome)
-            if outcome == _ABANDONED and self.cancel_on_exit and not self.nc.is_closed:
-                reason = "the application stopped reading"
-                await cancel(self.nc, self.subscription.account, self.request.id, reason)
+            if outcome == _ABANDONED:
+                await self.cancel()
             if collected:
                 _warn_left_open(self.request.id)
+
+    async def cancel(self) -> None:
+        """Cancel the request, unless it is detached or the client is closed."""
+        if self.cancel_on_exit and not self.nc.is_closed:
+            reason = "the application stopped reading"
+            await cancel(self.nc, self.subscription.account, self.request.id, reason)
 
     def _followed(self) -> Followed:
         subject = subjects.reply(self.subscription.account, self.subscription.client_name, self.request.id)
@@ -140,9 +145,13 @@ class Stream:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Stop reading, as the end of `async with` does."""
+        """Stop reading, as the end of `async with` does. A task that is reading receives the events up to the last."""
         self._request.closing = True
-        if self._events is not None:
+        if self._events is None:
+            return
+        if self._events.ag_running:  # type: ignore[attr-defined]  # by another task, which alone can close it
+            await self._request.cancel()
+        else:
             await self._events.aclose()
 
 

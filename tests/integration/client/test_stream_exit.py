@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from penstock.contract.reply import Completed, Delta
+from penstock.contract.reply import Completed, Delta, Failed
 from penstock.errors import RequestTooLarge
 from tests.harness.waiting import until
 from tests.integration.client.events import Events
@@ -80,6 +80,67 @@ async def test_d8_cancelling_the_reading_task_cancels(gateway, client):
     with contextlib.suppress(asyncio.CancelledError):
         await task
     await until(lambda: gateway.cancelled == [stream.id])
+
+
+async def read_all(stream) -> list[type]:
+    return [type(event) async for event in stream]
+
+
+@pytest.fixture
+def failed_when_cancelled(gateway):
+    async def script(request):
+        events = Events(request.id)
+        await gateway.send(request, events.accepted(), *events.begin(), *events.deltas("a", "b"))
+        await until(lambda: gateway.cancelled == [request.id])
+        await gateway.send(request, events.failed())
+
+    gateway.script = script
+
+
+@pytest.mark.parametrize("error", [None, ZeroDivisionError("of the application")])
+async def test_d8_leaving_while_another_task_reads_cancels(gateway, client, failed_when_cancelled, error):
+    reading = []
+
+    async def work() -> None:
+        async with stream:
+            reading.append(asyncio.create_task(read_all(stream)))
+            await asyncio.sleep(0.2)
+            if error is not None:
+                raise error
+
+    stream = client.stream("x")
+    assert await asyncio.gather(work(), return_exceptions=True) == [error]
+    assert (await reading[0])[-1] is Failed
+    assert gateway.cancelled == [stream.id]
+
+
+async def test_d8_closing_while_another_task_reads_cancels(gateway, client, failed_when_cancelled):
+    stream = client.stream("x")
+    reading = asyncio.create_task(read_all(stream))
+    await asyncio.sleep(0.2)
+    await stream.aclose()
+    assert (await reading)[-1] is Failed
+    assert gateway.cancelled == [stream.id]
+    assert client._subscription._feeds == {}
+
+
+async def test_d8_a_detached_stream_is_read_on_by_another_task(gateway, client):
+    left = asyncio.Event()
+
+    async def script(request):
+        events = Events(request.id)
+        await gateway.send(request, events.accepted(), *events.begin(), *events.deltas("a", "b"))
+        await left.wait()
+        await gateway.send(request, events.completed())
+
+    gateway.script = script
+    async with client.stream("x") as stream:
+        reading = asyncio.create_task(read_all(stream))
+        await asyncio.sleep(0.2)
+        stream.detach()
+    left.set()
+    assert (await reading)[-1] is Completed
+    assert gateway.cancelled == []
 
 
 async def test_d8_a_stream_left_without_a_context_warns_and_cancels(gateway, client):
