@@ -45,7 +45,7 @@ def _report(chapters: int) -> str:
     chapter = (
         "Chapter {n}. In year {n} the river rose by {a} centimetres. The keepers opened gate {b} before the "
         "others, wrote down the hour, the wind and the height of the water, and sent a boat downstream. "
-        "Nobody was hurt, {c} fields were flooded, and the mill stood still for {d} days.\n"
+        "There were no injuries, {c} fields were flooded, and the mill stood still for {d} days.\n"
     )
     return "".join(
         chapter.format(n=n, a=20 + n * 7 % 60, b=1 + n % 9, c=n * 5 % 17, d=n * 3 % 11)
