@@ -211,10 +211,22 @@ class Worker:
         return [interactive, make("batch", slots_of_batch)]
 
 
+class _SharedState(Struct, frozen=True):
+    """What all requests of a worker share, and what reports its changes."""
+
+    telemetry: WorkerTelemetry
+    availability: Availability
+    announcer: Announcer
+    recorder: UsageRecorder
+    credential_changes: CredentialChanges
+    outcomes: Outcomes
+    quota_monitor: QuotaMonitor
+    degradation: DegradationMonitor
+    service_times: ServiceTimes
+
+
 class _Parts:
-    """The parts of a worker, in the order in which they depend on each other; the attributes are those that `Worker`
-    starts, stops or connects.
-    """
+    """The parts that `Worker` starts, stops or connects."""
 
     def __init__(
         self,
@@ -224,73 +236,107 @@ class _Parts:
         keyring: Keyring,
         connected: _Connected,
     ) -> None:
-        bus, providers, quota, waiting = (
-            connected.bus,
-            connected.providers,
-            connected.quota,
-            connected.waiting,
+        bus, instance, settings = connected.bus, shell.instance, shell.settings
+        state = _shared_state(shell, catalogue, roles, keyring, connected)
+        self.availability = state.availability
+        self.announcer = state.announcer
+        self.recorder = state.recorder
+        self.quota_monitor = state.quota_monitor
+        self.hand_back = HandBackPolicy(connected.peers, settings.max_deliver)
+        self.key_watch = KeyFileWatch(
+            keyring, settings, state.credential_changes, SYSTEM, connected.waiting.wake
         )
-        instance, settings = shell.instance, shell.settings
-        metrics = WorkerMetrics(shell.registry)
-        telemetry = WorkerTelemetry(metrics, shell.tracer, SYSTEM)
-        keys = keys_of(catalogue, {name: provider.credentials for name, provider in providers.items()})
-        roster = Roster(catalogue.models)
-        availability = self.availability = Availability(catalogue, keys, quota, roster)
-        refusals = availability.refusals
-        announcer = self.announcer = Announcer(bus.js, catalogue, SYSTEM, instance)
-        recorder = self.recorder = UsageRecorder(bus.js, catalogue, metrics, SYSTEM, instance)
-        credential_changes = CredentialChanges(keyring, providers, catalogue, refusals, announcer, metrics)
-        outcomes = Outcomes(catalogue, availability, credential_changes, announcer, metrics)
-        quota_monitor = self.quota_monitor = QuotaMonitor(catalogue, keys, quota, metrics, roles)
-        hand_back = self.hand_back = HandBackPolicy(connected.peers, settings.max_deliver)
-        self.key_watch = KeyFileWatch(keyring, settings, credential_changes, SYSTEM, waiting.wake)
-        self.roster_watch = RosterWatch(providers, roster, outcomes.announce_roster_change)
-        self.quota_watch = QuotaWatch(quota_monitor, announcer, SYSTEM)
-
-        degradation, calibration = DegradationMonitor(catalogue, metrics), TokenCalibration()
-        service_times = ServiceTimes()
-        job_records = JobRecords(bus, SYSTEM, instance)
-        selection = Selection(
-            availability, NeedEstimator(degradation, calibration), outcomes, quota_monitor, hand_back, waiting
+        self.roster_watch = RosterWatch(
+            connected.providers, state.availability.roster, state.outcomes.announce_roster_change
         )
-        attempts = Attempts(
-            {
-                key: providers[model.provider]
-                for key, model in catalogue.models.items()
-                if model.provider in providers
-            },
-            AttemptNumbers(job_records, SYSTEM, instance),
-            RequestBodies(catalogue, degradation),
-            TimeLimits(hand_back),
-            AttemptUsage(catalogue, calibration, degradation, recorder),
-            shell.tracer,
-        )
-        ladder = Ladder(
-            ModelChains(catalogue, availability.provider_cooldown, random.random),
-            selection,
-            attempts,
-            outcomes,
-            NextAttempt(catalogue, availability, random.random),
-            service_times,
-        )
-        cancellable = self.cancellable = CancellableExecutions(bus)
-        runner = Runner(
-            Starter(catalogue, bus, quota_monitor, telemetry),
-            ladder,
-            Finisher(recorder, job_records, service_times, telemetry),
-            cancellable,
-            hand_back,
-            telemetry,
-        )
+        self.quota_watch = QuotaWatch(state.quota_monitor, state.announcer, SYSTEM)
+        self.cancellable = CancellableExecutions(bus)
         self.prior_attempts = PriorAttemptsReader(bus, settings.ack_wait_s)
-        dead_letters = DeadLetters(bus, job_records, metrics, SYSTEM)
+        job_records = JobRecords(bus, SYSTEM, instance)
         self.handler = WorkHandler(
-            catalogue, self.prior_attempts, job_records, recorder, runner, dead_letters
+            catalogue,
+            self.prior_attempts,
+            job_records,
+            state.recorder,
+            Runner(
+                Starter(catalogue, bus, state.quota_monitor, state.telemetry),
+                _ladder(
+                    catalogue, connected, state, self.hand_back, AttemptNumbers(job_records, SYSTEM, instance)
+                ),
+                Finisher(state.recorder, job_records, state.service_times, state.telemetry),
+                self.cancellable,
+                self.hand_back,
+                state.telemetry,
+            ),
+            DeadLetters(bus, job_records, state.telemetry.metrics, SYSTEM),
         )
         self.status = WorkerStatus(
-            CapacityReport(instance, catalogue, availability, degradation, service_times, metrics),
-            credential_changes,
-            quota_monitor,
+            CapacityReport(
+                instance,
+                catalogue,
+                state.availability,
+                state.degradation,
+                state.service_times,
+                state.telemetry.metrics,
+            ),
+            state.credential_changes,
+            state.quota_monitor,
             SYSTEM,
             catalogue.digest(),
         )
+
+
+def _shared_state(
+    shell: Shell, catalogue: Catalogue, roles: Sequence[Role], keyring: Keyring, connected: _Connected
+) -> _SharedState:
+    providers, quota = connected.providers, connected.quota
+    metrics = WorkerMetrics(shell.registry)
+    keys = keys_of(catalogue, {name: provider.credentials for name, provider in providers.items()})
+    availability = Availability(catalogue, keys, quota, Roster(catalogue.models))
+    announcer = Announcer(connected.bus.js, catalogue, SYSTEM, shell.instance)
+    credential_changes = CredentialChanges(
+        keyring, providers, catalogue, availability.refusals, announcer, metrics
+    )
+    return _SharedState(
+        telemetry=WorkerTelemetry(metrics, shell.tracer, SYSTEM),
+        availability=availability,
+        announcer=announcer,
+        recorder=UsageRecorder(connected.bus.js, catalogue, metrics, SYSTEM, shell.instance),
+        credential_changes=credential_changes,
+        outcomes=Outcomes(catalogue, availability, credential_changes, announcer, metrics),
+        quota_monitor=QuotaMonitor(catalogue, keys, quota, metrics, roles),
+        degradation=DegradationMonitor(catalogue, metrics),
+        service_times=ServiceTimes(),
+    )
+
+
+def _ladder(
+    catalogue: Catalogue,
+    connected: _Connected,
+    state: _SharedState,
+    hand_back: HandBackPolicy,
+    numbers: AttemptNumbers,
+) -> Ladder:
+    """The steps of one request, from its chain to the provider call."""
+    availability, degradation, calibration = state.availability, state.degradation, TokenCalibration()
+    needs = NeedEstimator(degradation, calibration)
+    providers = {
+        key: connected.providers[model.provider]
+        for key, model in catalogue.models.items()
+        if model.provider in connected.providers
+    }
+    return Ladder(
+        ModelChains(catalogue, availability.provider_cooldown, random.random),
+        Selection(availability, needs, state.outcomes, state.quota_monitor, hand_back, connected.waiting),
+        Attempts(
+            providers,
+            numbers,
+            RequestBodies(catalogue, degradation),
+            TimeLimits(hand_back),
+            AttemptUsage(catalogue, calibration, degradation, state.recorder),
+            state.telemetry.tracer,
+        ),
+        state.outcomes,
+        NextAttempt(catalogue, availability, random.random),
+        state.service_times,
+    )
