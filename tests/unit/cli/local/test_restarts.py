@@ -35,7 +35,7 @@ def test_thirty_seconds_alive_reset_the_delay():
     assert delays(run_for(ready_once(), 1, 1, 1, 29.9, 30, 1)) == [0.5, 1, 2, 4, 0.5, 1]
 
 
-def test_restarts_are_numbered_over_all_run_for():
+def test_restarts_are_numbered_across_all_runs():
     decisions = run_for(ready_once(), 1, 60, 1)
     assert [decision.number for decision in decisions if isinstance(decision, Restart)] == [1, 2, 3]
 

@@ -69,7 +69,7 @@ def test_the_simulator_has_a_cheap_and_a_premium_end_to_choose_from(role):
     assert first.output > 5 * last.output
 
 
-def test_the_simulator_is_found_where_the_launcher_started_it():
+def test_the_simulator_is_found_where_penstock_up_started_it():
     catalogue = shipped("simulator", PENSTOCK_SIMULATOR_URL="http://127.0.0.1:4711")
     assert catalogue.providers["simulator"].base_url == "http://127.0.0.1:4711/v1"
 

@@ -65,7 +65,7 @@ async def shared() -> Shared:
 
 
 async def test_d11_repeats_of_one_request_do_not_open_the_breaker(shared: Shared) -> None:
-    execution = shared.execution("too long in a way nobody knows")
+    execution = shared.execution("too long in an unknown way")
     for _ in range(4 * FAILURES):
         shared.fails(execution, "server_error", 500)
     assert shared.breaker == "closed"

@@ -58,7 +58,7 @@ class Memory:
             raise Unreachable("on its way, or not")
         stored = self._store(key, data, revision)
         if fate < self._lost:
-            raise Unreachable("stored, and nobody observe")
+            raise Unreachable("stored, and not observed")
         return stored
 
     def _late(self, key: str, data: bytes, revision: int) -> None:
