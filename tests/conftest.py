@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, settings
 from penstock.bus.log_limits import RepeatedLogs
 from penstock.cli.local.nats_server import NatsServer
 from penstock.cli.local.ports import free_port as a_free_port
-from tests.harness.examples import examples
-from tests.harness.nats_binary import require_nats_server
-from tests.harness.proofs import add_table, take_figures
-from tests.harness.virtual_time import VirtualLoop
+from tests.harness.nats.binary import require_nats_server
+from tests.harness.suite.examples import examples
+from tests.harness.suite.proofs import add_table, take_figures
+from tests.harness.suite.virtual_time import VirtualLoop
 
 
 def pytest_configure() -> None:

@@ -23,8 +23,8 @@ from penstock.client.client import Client
 from tests.bench.load import Figures, percentile, run
 from tests.bench.sink import otlp_sink
 from tests.bench.subjects import direct_stream, direct_whole, penstock_stream, penstock_whole
-from tests.harness.catalogues import catalogue
-from tests.harness.system import System, running_system
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.system import System, running_system
 
 AT_ONCE = (1, 16, 64)
 REQUESTS = {1: 400, 16: 1600, 64: 3200}

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from penstock.client.client import Client
-from tests.harness.replies import RawPublisher
-from tests.harness.system import System
+from tests.harness.processes.system import System
+from tests.harness.requests.replies import RawPublisher
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from penstock.bus.ids import new_id
 from penstock.contract import headers, subjects
 from penstock.contract.names import RANKS
-from tests.harness.raw_nats import RawMessage
+from tests.harness.nats.raw_nats import RawMessage
 
 __all__ = ["messages"]
 

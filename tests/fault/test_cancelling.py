@@ -11,10 +11,10 @@ import pytest
 from penstock.client.client import Client
 from penstock.client.stream import Stream
 from penstock.contract.reply import TERMINAL, Delta, Failed, ReplyEvent
-from tests.harness.catalogues import catalogue
-from tests.harness.replies import RawPublisher, ask
-from tests.harness.system import System, shared_system
-from tests.harness.waiting import until
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.system import System, shared_system
+from tests.harness.requests.replies import RawPublisher, ask
+from tests.harness.suite.waiting import until
 
 LONG = "Tell me everything [[tokens=2000]]"
 CHAINS = {"chat": ("talker",), "logic": ("narrow",), "coding": ("busy",), "fast": ("unserved",)}

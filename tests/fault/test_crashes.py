@@ -9,10 +9,10 @@ from pathlib import Path
 from penstock.bus.stored_replies import stored_replies
 from penstock.contract import subjects
 from penstock.contract.reply import TERMINAL, Completed, Delta, Failed, ReplyEvent, Restarted
-from tests.harness.load import Load
-from tests.harness.stored_events import text_of, usage_count
-from tests.harness.system import System, running_system
-from tests.harness.waiting import until
+from tests.harness.processes.system import System, running_system
+from tests.harness.records.stored_events import text_of, usage_count
+from tests.harness.requests.load import Load
+from tests.harness.suite.waiting import until
 
 LONG = "Tell me of the river. [[tokens=120]]"
 SHORT = "Tell me of the river. [[tokens=40]]"

@@ -11,10 +11,10 @@ import pytest
 
 from penstock.client.client import Client
 from penstock.contract.reply import TERMINAL, Completed, Delta, Failed, ReplyEvent
-from tests.harness.catalogues import catalogue
-from tests.harness.replies import RawPublisher, ReceivedReply, ask
-from tests.harness.system import System, shared_system
-from tests.harness.waiting import until
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.system import System, shared_system
+from tests.harness.requests.replies import RawPublisher, ReceivedReply, ask
+from tests.harness.suite.waiting import until
 
 CHAINS = {
     "chat": ("talker",),

@@ -14,10 +14,10 @@ from penstock.client.client import Client
 from penstock.contract import headers, subjects
 from penstock.contract.reply import Failed
 from penstock.contract.streams import CANCELS, DEAD, EVENTS, PRESENCE, REPLIES, WORK
-from tests.harness.raw_nats import RawMessage, RawNats
-from tests.harness.replies import RawPublisher, ask
-from tests.harness.system import System, shared_system
-from tests.harness.waiting import until
+from tests.harness.nats.raw_nats import RawMessage, RawNats
+from tests.harness.processes.system import System, shared_system
+from tests.harness.requests.replies import RawPublisher, ask
+from tests.harness.suite.waiting import until
 
 UNSERVED = subjects.work("logic", "interactive", 0, "a7c")
 HOSTILE_HEADERS = (

@@ -23,14 +23,14 @@ from penstock.runtime.jobs.completion import end_job
 from penstock.runtime.jobs.store import JobStore
 from penstock.runtime.reply_publisher import publish_terminal
 from tests.fault.malformed import request
-from tests.harness.attempt_audit import audit_attempts
-from tests.harness.catalogues import catalogue
-from tests.harness.cli_command import run_command
-from tests.harness.jobs import completed_event, fail_deliveries_then_restart_router, job_in_state
-from tests.harness.replies import RawPublisher, ask, simulator_answer
-from tests.harness.stored_events import stored_events
-from tests.harness.system import System, shared_system
-from tests.harness.waiting import until
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.cli_command import run_command
+from tests.harness.processes.system import System, shared_system
+from tests.harness.records.attempt_audit import audit_attempts
+from tests.harness.records.stored_events import stored_events
+from tests.harness.requests.jobs import completed_event, fail_deliveries_then_restart_router, job_in_state
+from tests.harness.requests.replies import RawPublisher, ask, simulator_answer
+from tests.harness.suite.waiting import until
 
 HOUR_S = 3_600
 STATES = ("queued", "running", "completed", "failed")

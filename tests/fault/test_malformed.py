@@ -20,11 +20,11 @@ from penstock.contract import headers, subjects
 from penstock.contract.reply import TERMINAL
 from penstock.contract.streams import DEAD, REPLIES, REQUESTS, WORK
 from tests.fault.malformed import STRANGE_BLOCKS, STRANGE_SUBJECTS, messages, request, work
-from tests.harness.catalogues import catalogue
-from tests.harness.raw_nats import RawMessage, RawNats
-from tests.harness.replies import ask
-from tests.harness.system import System, shared_system
-from tests.harness.waiting import until
+from tests.harness.nats.raw_nats import RawMessage, RawNats
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.system import System, shared_system
+from tests.harness.requests.replies import ask
+from tests.harness.suite.waiting import until
 
 BATCH = 25
 SLOW_IS_FINE = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from penstock.contract.streams import REPLIES
-from tests.harness.attempt_audit import audit_attempts
-from tests.harness.load import Load, stored_ends
-from tests.harness.nats_cluster import NatsCluster
-from tests.harness.replies import ReceivedReply
-from tests.harness.system import running_system
+from tests.harness.nats.cluster import NatsCluster
+from tests.harness.processes.system import running_system
+from tests.harness.records.attempt_audit import audit_attempts
+from tests.harness.requests.load import Load, stored_ends
+from tests.harness.requests.replies import ReceivedReply
 
 GAP_S = 10.0
 

@@ -12,12 +12,12 @@ from penstock.bus.stored_replies import stored_replies
 from penstock.client.client import Client
 from penstock.contract import subjects
 from penstock.contract.reply import TERMINAL, ReplyEvent, Started
-from tests.harness.attempt_audit import audit_attempts
-from tests.harness.catalogues import catalogue
-from tests.harness.partition import Partition
-from tests.harness.replies import ReceivedReply, ask, simulator_answer
-from tests.harness.system import System, running_system
-from tests.harness.waiting import until
+from tests.harness.nats.partition import Partition
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.system import System, running_system
+from tests.harness.records.attempt_audit import audit_attempts
+from tests.harness.requests.replies import ReceivedReply, ask, simulator_answer
+from tests.harness.suite.waiting import until
 
 LONG = "Tell me of the river. [[tokens=40]]"
 REQUESTS = 6

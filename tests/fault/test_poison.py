@@ -13,9 +13,9 @@ from penstock.contract import headers, subjects
 from penstock.contract.reply import Failed
 from penstock.contract.streams import DEAD, REQUESTS, ROUTER, WORK, mailbox
 from tests.fault.malformed import request, work
-from tests.harness.catalogues import catalogue
-from tests.harness.replies import RawPublisher, ask
-from tests.harness.system import System, shared_system
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.system import System, shared_system
+from tests.harness.requests.replies import RawPublisher, ask
 
 MAX_DELIVER = 5
 WAITING = subjects.work("chat", "interactive", 1, subjects.flow("demo", ""))

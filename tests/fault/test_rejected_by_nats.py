@@ -12,8 +12,8 @@ import pytest
 
 from penstock.bus.auth import NatsAuth
 from penstock.client.client import Client
-from tests.harness.process import Process
-from tests.harness.replies import until
+from tests.harness.processes.process import Process
+from tests.harness.requests.replies import until
 from tests.integration.bus.nats_auth_server import Reload, reloadable_nats_server
 
 ADA = NatsAuth(user="ada", password="secret")

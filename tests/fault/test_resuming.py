@@ -11,8 +11,8 @@ import pytest
 
 from penstock.client.client import Client
 from penstock.contract.reply import Completed, ReplyEvent
-from tests.harness.catalogues import catalogue
-from tests.harness.system import System, shared_system
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.system import System, shared_system
 
 LONG = "Tell me of the river. [[tokens=40]]"
 RESUME = """

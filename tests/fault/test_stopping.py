@@ -19,10 +19,10 @@ import pytest
 from penstock.cli.local.nats_server import find_nats_server
 from penstock.cli.local.pdeathsig import die_with_parent
 from penstock.contract.reply import Completed
-from tests.harness.catalogues import ROLES, catalogue
-from tests.harness.replies import RawPublisher
-from tests.harness.system import System, running_system
-from tests.harness.waiting import until
+from tests.harness.processes.catalogues import ROLES, catalogue
+from tests.harness.processes.system import System, running_system
+from tests.harness.requests.replies import RawPublisher
+from tests.harness.suite.waiting import until
 
 DRAIN_S = 1.0
 BEYOND_DRAIN_S = 15.0

@@ -10,9 +10,9 @@ from nats.aio.msg import Msg
 
 from penstock.runtime.config.settings import load_settings
 from penstock.runtime.telemetry.setup import make_tracer
-from tests.harness.catalogues import catalogue
-from tests.harness.otlp import OtlpEndpoint, ReceivedSpan, otlp_endpoint
-from tests.harness.system import System, running_system
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.system import System, running_system
+from tests.harness.records.otlp import OtlpEndpoint, ReceivedSpan, otlp_endpoint
 
 CLIENT, CONSUMER, PRODUCER = 3, 5, 4
 

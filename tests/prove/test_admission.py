@@ -16,9 +16,9 @@ from msgspec import Struct, field
 from penstock.client.client import Client
 from penstock.contract.reply import Accepted, Completed, Failed
 from tests.bench.load import percentile
-from tests.harness.catalogues import catalogue
-from tests.harness.proofs import report_figures
-from tests.harness.system import System, running_system
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.system import System, running_system
+from tests.harness.suite.proofs import report_figures
 
 PROOF_S = 120.0
 PATIENCE_S = 15.0

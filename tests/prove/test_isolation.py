@@ -10,10 +10,10 @@ import pytest
 
 from penstock.client.client import Client
 from tests.bench.load import percentile
-from tests.harness.catalogues import ROLES, catalogue
-from tests.harness.proofs import report_figures
-from tests.harness.replies import ReceivedReply, ask
-from tests.harness.system import System, shared_system
+from tests.harness.processes.catalogues import ROLES, catalogue
+from tests.harness.processes.system import System, shared_system
+from tests.harness.requests.replies import ReceivedReply, ask
+from tests.harness.suite.proofs import report_figures
 
 STARVED = "logic"
 OTHERS = tuple(role for role in ROLES if role != STARVED)

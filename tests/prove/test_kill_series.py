@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.attempt_audit import audit_attempts
-from tests.harness.load import Load, stored_ends
-from tests.harness.process import Process
-from tests.harness.proofs import report_figures
-from tests.harness.system import System, running_system
+from tests.harness.processes.process import Process
+from tests.harness.processes.system import System, running_system
+from tests.harness.records.attempt_audit import audit_attempts
+from tests.harness.requests.load import Load, stored_ends
+from tests.harness.suite.proofs import report_figures
 
 REQUESTS = 5000
 AT_ONCE = 32

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.fault.worker.test_learned_limits import ask_all, config_of
-from tests.harness.proofs import report_figures
-from tests.harness.system import running_system
-from tests.harness.token_bucket_provider import token_bucket_provider
+from tests.harness.processes.system import running_system
+from tests.harness.providers.token_bucket_provider import token_bucket_provider
+from tests.harness.suite.proofs import report_figures
 
 pytestmark = pytest.mark.prove
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from penstock.contract.streams import REPLIES, REQUESTS, WORK
-from tests.harness.attempt_audit import audit_attempts
-from tests.harness.load import Load, stored_ends
-from tests.harness.nats_cluster import NatsCluster
-from tests.harness.proofs import report_figures
-from tests.harness.system import running_system
+from tests.harness.nats.cluster import NatsCluster
+from tests.harness.processes.system import running_system
+from tests.harness.records.attempt_audit import audit_attempts
+from tests.harness.requests.load import Load, stored_ends
+from tests.harness.suite.proofs import report_figures
 
 GAP_S = 10.0
 """NATS elects the leader of a stream or consumer 4 to 9 s after the last sign of the old one (`raft.go`)."""

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.attempt_audit import audit_attempts
-from tests.harness.load import Load, stored_ends
-from tests.harness.proofs import report_figures
-from tests.harness.system import running_system
+from tests.harness.processes.system import running_system
+from tests.harness.records.attempt_audit import audit_attempts
+from tests.harness.requests.load import Load, stored_ends
+from tests.harness.suite.proofs import report_figures
 
 TIMES = 5
 AWAY_S = 0.5

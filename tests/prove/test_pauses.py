@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from penstock.client.client import Client
-from tests.harness.catalogues import catalogue
-from tests.harness.proofs import report_figures
-from tests.harness.replies import ReceivedReply, ask
-from tests.harness.system import System, running_system
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.system import System, running_system
+from tests.harness.requests.replies import ReceivedReply, ask
+from tests.harness.suite.proofs import report_figures
 
 PAUSE_S = 120.0
 ROLES = {"m-limited": ("chat", "coding"), "m-free": ("logic", "creative")}

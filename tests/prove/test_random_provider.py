@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.harness.proofs import report_figures
-from tests.harness.random_provider import FailureRates, random_provider
-from tests.harness.system import System
+from tests.harness.processes.system import System
+from tests.harness.providers.random_provider import FailureRates, random_provider
+from tests.harness.suite.proofs import report_figures
 
 REQUESTS = 300
 DEADLINE_S = 60.0

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.attempt_audit import AttemptAudit, audit_attempts
-from tests.harness.load import Load, stored_ends
-from tests.harness.process import Process
-from tests.harness.proofs import report_figures
-from tests.harness.system import System, running_system
+from tests.harness.processes.process import Process
+from tests.harness.processes.system import System, running_system
+from tests.harness.records.attempt_audit import AttemptAudit, audit_attempts
+from tests.harness.requests.load import Load, stored_ends
+from tests.harness.suite.proofs import report_figures
 
 ROUNDS = 3
 SPEED = {"tokens_per_second": 60, "first_token_ms": 20, "latency_ms": 0}

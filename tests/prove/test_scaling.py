@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.catalogues import catalogue
-from tests.harness.load import Load
-from tests.harness.proofs import report_figures
-from tests.harness.system import running_system
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.system import running_system
+from tests.harness.requests.load import Load
+from tests.harness.suite.proofs import report_figures
 
 LATENCY_MS = 200
 SLOTS = 6

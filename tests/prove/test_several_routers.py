@@ -12,9 +12,9 @@ import pytest
 
 from penstock.client.client import Client
 from penstock.contract.reply import Accepted, Completed, Failed
-from tests.harness.catalogues import catalogue
-from tests.harness.proofs import report_figures
-from tests.harness.system import System, running_system
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.system import System, running_system
+from tests.harness.suite.proofs import report_figures
 
 SENT_S = 30.0
 BURST_S = 5.0

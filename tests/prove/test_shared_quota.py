@@ -13,9 +13,9 @@ import pytest
 
 from penstock.client.client import Client
 from penstock.errors import RequestFailed
-from tests.harness.catalogues import catalogue
-from tests.harness.proofs import report_figures
-from tests.harness.system import System, running_system
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.system import System, running_system
+from tests.harness.suite.proofs import report_figures
 
 REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE = 600, 100_000
 DEMAND_PER_S = 3 * REQUESTS_PER_MINUTE / 60

@@ -16,10 +16,10 @@ from penstock.bus.stored_replies import read_event
 from penstock.client.client import Client
 from penstock.contract.reply import TERMINAL
 from tests.bench.load import percentile
-from tests.harness.catalogues import ROLES, catalogue
-from tests.harness.proofs import report_figures
-from tests.harness.replies import ReceivedReply, ask, simulator_answer
-from tests.harness.system import System, shared_system
+from tests.harness.processes.catalogues import ROLES, catalogue
+from tests.harness.processes.system import System, shared_system
+from tests.harness.requests.replies import ReceivedReply, ask, simulator_answer
+from tests.harness.suite.proofs import report_figures
 
 DIALOGUES = 50
 TURNS = 6

@@ -120,6 +120,23 @@ def _reachable(start: str, edges: Mapping[str, set[str]]) -> set[str]:
     return found
 
 
+def missing_modules(root: Path, path: Path, tree: ast.AST) -> list[str]:
+    """Imports of modules of the package `root` that do not exist. The tests are not type-checked, so nothing else
+    finds such an import before its test runs.
+    """
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and top_package(node.module) == root.name:
+            target = root.parent.joinpath(*node.module.split("."))
+            named = [target / alias.name for alias in node.names] if target.is_dir() else [target]
+            found += [
+                f"{path}:{node.lineno} imports {each.relative_to(root.parent)}, which does not exist"
+                for each in named
+                if not each.is_dir() and not each.with_suffix(".py").is_file()
+            ]
+    return found
+
+
 def impure(module: str, tree: ast.AST, io_modules: Collection[str]) -> list[str]:
     """The policy of a service knows neither the broker nor an SDK; `io_modules`, named below its folder, may."""
     if ".".join(module.split(".")[2:]) in io_modules:

@@ -17,6 +17,7 @@ SOURCES = {
     for path in sorted((ROOT / package).rglob("*.py"))
 }
 TREES = {module: ast.parse(path.read_bytes()) for module, path in SOURCES.items()}
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 EVERY_SERVICE = frozenset({"__main__", "app", "handlers"})
 IO_MODULES = {
@@ -77,7 +78,7 @@ def test_all_is_honest():
 
 def test_all_lists_only_what_somebody_imports():
     exporting = {module: TREES[module] for module in TREES.keys() - FOR_APPLICATIONS}
-    tests = [ast.parse(path.read_bytes()) for path in (ROOT / "tests").rglob("*.py")]
+    tests = [ast.parse(path.read_bytes()) for path in TESTS]
     assert rules.idle_exports(exporting, [*TREES.values(), *tests]) == []
 
 
@@ -102,7 +103,16 @@ def test_modules_are_small():
 
 
 def test_folders_are_small():
-    assert rules.crowded(SOURCES.values()) == []
+    assert rules.crowded([*SOURCES.values(), *TESTS]) == []
+
+
+def test_tests_import_only_test_modules_that_exist():
+    found = [
+        problem
+        for path in TESTS
+        for problem in rules.missing_modules(ROOT / "tests", path, ast.parse(path.read_bytes()))
+    ]
+    assert found == []
 
 
 # Each rule must be able to fail.
@@ -259,6 +269,21 @@ def test_a_crowded_folder_is_found():
     paths = [Path("a", f"{number}.py") for number in range(20)]
     assert rules.crowded([*paths, Path("a/__init__.py"), Path("a/__main__.py")]) == []
     assert rules.crowded([*paths, Path("a/one_more.py")]) == ["a has 21 modules"]
+
+
+@pytest.mark.parametrize(
+    ("source", "count"),
+    [
+        ("from tests.harness.gone import it", 1),
+        ("def f():\n    from tests.gone.system import it", 1),
+        ("from tests.harness import gone, nats", 1),
+        ("from tests.unit import architecture_rules", 0),
+        ("from tests.unit.architecture_rules import crowded", 0),
+        ("from services.gone import it", 0),
+    ],
+)
+def test_an_import_of_a_missing_test_module_is_found(source: str, count: int):
+    assert len(rules.missing_modules(ROOT / "tests", Path("a.py"), ast.parse(source))) == count
 
 
 def test_a_cycle_of_folders_is_found():

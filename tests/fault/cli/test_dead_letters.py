@@ -22,13 +22,13 @@ from penstock.contract.streams import DEAD, REQUESTS, WORK, mailbox
 from penstock.runtime.consumer.delivery import Delivery, Unprocessable
 from penstock.runtime.dead_letters import store_dead_letter
 from tests.fault.malformed import request, work
-from tests.harness.catalogues import catalogue
-from tests.harness.cli_command import run_command, start_command
-from tests.harness.jobs import fail_deliveries_then_restart_router
-from tests.harness.raw_nats import RawMessage, RawNats
-from tests.harness.replies import RawPublisher
-from tests.harness.system import System, shared_system
-from tests.harness.waiting import until
+from tests.harness.nats.raw_nats import RawMessage, RawNats
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.cli_command import run_command, start_command
+from tests.harness.processes.system import System, shared_system
+from tests.harness.requests.jobs import fail_deliveries_then_restart_router
+from tests.harness.requests.replies import RawPublisher
+from tests.harness.suite.waiting import until
 
 MAX_DELIVER = 5
 WAITING = subjects.work("chat", "interactive", 1, "flow")

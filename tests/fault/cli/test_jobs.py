@@ -8,10 +8,10 @@ import pytest
 
 from penstock.client.client import Client
 from penstock.errors import UnknownJob
-from tests.harness.catalogues import catalogue
-from tests.harness.cli_command import run_command
-from tests.harness.system import System, shared_system
-from tests.harness.waiting import until
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.cli_command import run_command
+from tests.harness.processes.system import System, shared_system
+from tests.harness.suite.waiting import until
 
 
 @pytest.fixture(scope="module")

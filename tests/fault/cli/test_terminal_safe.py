@@ -22,10 +22,10 @@ from penstock.contract.presence import (
 )
 from penstock.contract.reply import Accepted, Delta, Failed, Failure, Restarted, Started, first_seq
 from penstock.contract.streams import PRESENCE
-from tests.harness.catalogues import catalogue
-from tests.harness.cli_command import run_command
-from tests.harness.replies import RawPublisher
-from tests.harness.system import System, shared_system
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.cli_command import run_command
+from tests.harness.processes.system import System, shared_system
+from tests.harness.requests.replies import RawPublisher
 
 ESCAPES = "\x1b]0;owned\x07\x1b[31mred\x9b2J\u202e"
 WRITTEN = r"\x1b]0;owned\x07\x1b[31mred\x9b2J\u202e"

@@ -24,7 +24,7 @@ from tests.fault.providers.rows.wire import (
     sized,
     until_closed,
 )
-from tests.harness.scripted_provider import Call, End, ScriptedProvider, scripted_provider, whole
+from tests.harness.providers.scripted_provider import Call, End, ScriptedProvider, scripted_provider, whole
 
 Run = Callable[[Coroutine[None, None, None]], None]
 IDLE_S = 0.15

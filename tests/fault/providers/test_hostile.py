@@ -15,9 +15,9 @@ from penstock.client.client import Client
 from penstock.contract.events import UsageRecorded
 from penstock.contract.reply import TERMINAL
 from tests.fault.providers.rows.wire import JSON, endlessly, gzip_bomb, scripted
-from tests.harness.catalogues import catalogue
-from tests.harness.replies import RawPublisher, ask
-from tests.harness.scripted_provider import (
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.system import System, shared_system
+from tests.harness.providers.scripted_provider import (
     DONE,
     Script,
     ScriptedProvider,
@@ -26,8 +26,8 @@ from tests.harness.scripted_provider import (
     scripted_provider,
     whole,
 )
-from tests.harness.stored_events import stored_events
-from tests.harness.system import System, shared_system
+from tests.harness.records.stored_events import stored_events
+from tests.harness.requests.replies import RawPublisher, ask
 
 MAX_ATTEMPTS = 4
 MIB = 1024 * 1024

@@ -14,7 +14,7 @@ import pytest
 from penstock.contract.events import Event, ModelAvailabilityChanged
 from tests.fault.providers.rows.single_models import Single, ask_each
 from tests.fault.providers.rows.wire import RESET, Answer, error, sized, until_closed
-from tests.harness.replies import ReceivedReply
+from tests.harness.requests.replies import ReceivedReply
 
 
 def single(model: str, listing: Answer) -> Single:

@@ -10,9 +10,9 @@ import aiohttp
 import pytest
 
 from penstock.client.client import Client
-from tests.harness.catalogues import catalogue
-from tests.harness.replies import RawPublisher, ask
-from tests.harness.system import System, shared_system
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.system import System, shared_system
+from tests.harness.requests.replies import RawPublisher, ask
 
 CHAINS = {
     "chat": ("plain",),

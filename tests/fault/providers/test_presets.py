@@ -8,8 +8,8 @@ import pytest
 
 from penstock.contract.events import Event, ModelAvailabilityChanged
 from tests.fault.providers.rows.single_models import Single, ask_each
-from tests.harness.replies import ReceivedReply
-from tests.harness.scripted_provider import Call
+from tests.harness.providers.scripted_provider import Call
+from tests.harness.requests.replies import ReceivedReply
 
 NAMES = (
     "openai",

@@ -33,11 +33,18 @@ from tests.fault.providers.rows.table import (
     run_rows,
 )
 from tests.fault.providers.rows.wire import Answer, delta, error, sized, stream
-from tests.harness.catalogues import catalogue
-from tests.harness.replies import ask
-from tests.harness.scripted_provider import DONE, ScriptedProvider, chunk, head, scripted_provider, whole
-from tests.harness.stored_events import stored_events
-from tests.harness.system import System, shared_system
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.system import System, shared_system
+from tests.harness.providers.scripted_provider import (
+    DONE,
+    ScriptedProvider,
+    chunk,
+    head,
+    scripted_provider,
+    whole,
+)
+from tests.harness.records.stored_events import stored_events
+from tests.harness.requests.replies import ask
 
 
 def api_error(message: str, **more: object) -> dict[str, object]:

@@ -15,7 +15,14 @@ from services.worker.providers.model_list import ModelList
 from services.worker.providers.openai_sdk import OPENAI
 from services.worker.providers.sdk import SdkProvider
 from tests.fault.providers.rows.wire import JSON, endlessly, gzip_bomb, scripted
-from tests.harness.scripted_provider import DONE, Script, ScriptedProvider, chunk, head, scripted_provider
+from tests.harness.providers.scripted_provider import (
+    DONE,
+    Script,
+    ScriptedProvider,
+    chunk,
+    head,
+    scripted_provider,
+)
 
 MODELS = ("actor", "other")
 

@@ -12,11 +12,11 @@ from msgspec import Struct
 from penstock.client.client import Client
 from penstock.contract.errors import ERRORS, ErrorCode
 from penstock.contract.events import ModelAvailabilityChanged
-from tests.harness.catalogues import catalogue
-from tests.harness.replies import ReceivedReply, ask, simulator_answer
-from tests.harness.stored_events import stored_events
-from tests.harness.system import System, shared_system
-from tests.harness.waiting import until
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.system import System, shared_system
+from tests.harness.records.stored_events import stored_events
+from tests.harness.requests.replies import ReceivedReply, ask, simulator_answer
+from tests.harness.suite.waiting import until
 
 MAX_ATTEMPTS = 4
 ROLE = {

@@ -16,7 +16,7 @@ import pytest
 
 from tests.fault.providers.rows.table import MODELS, Both, Outcome, Row, Table, check, row_ids, run_rows
 from tests.fault.providers.rows.wire import Answer, completion, data, delta, error, sized, stream
-from tests.harness.scripted_provider import Part
+from tests.harness.providers.scripted_provider import Part
 
 LIMITED = {"error": {"message": "Rate limit reached", "type": "requests", "code": "rate_limit_exceeded"}}
 HELLO = Both(stream(delta("Hello world"), delta(None, "stop")), completion())

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.partition import Partition
-from tests.harness.replies import ask
-from tests.harness.system import running_system
-from tests.harness.waiting import until
+from tests.harness.nats.partition import Partition
+from tests.harness.processes.system import running_system
+from tests.harness.requests.replies import ask
+from tests.harness.suite.waiting import until
 
 ALIVE_S = 20.0
 """Seconds after its last heartbeat that a worker counts as alive."""

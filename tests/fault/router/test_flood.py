@@ -14,10 +14,10 @@ from nats.js import JetStreamContext
 from penstock.contract import headers, subjects
 from penstock.contract.reply import Failed
 from penstock.contract.streams import DEAD, WORK
-from tests.harness.catalogues import catalogue
-from tests.harness.replies import RawPublisher, ask
-from tests.harness.system import running_system
-from tests.harness.waiting import until
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.system import running_system
+from tests.harness.requests.replies import RawPublisher, ask
+from tests.harness.suite.waiting import until
 
 FLOOD = 1000
 OTHERS = ("ada", "eve", "ian")

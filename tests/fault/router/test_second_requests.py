@@ -20,11 +20,11 @@ from penstock.contract.reply import Accepted, Completed, Delta, Failed, Started
 from penstock.contract.streams import DEAD, REQUESTS
 from penstock.runtime.jobs.store import JobStore
 from tests.fault.malformed import request
-from tests.harness.catalogues import catalogue
-from tests.harness.jobs import fail_deliveries_then_restart_router, job_in_state
-from tests.harness.replies import RawPublisher
-from tests.harness.system import System, shared_system
-from tests.harness.waiting import until
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.system import System, shared_system
+from tests.harness.requests.jobs import fail_deliveries_then_restart_router, job_in_state
+from tests.harness.requests.replies import RawPublisher
+from tests.harness.suite.waiting import until
 
 CHAINS = {"chat": ("talker",), "logic": ("thinker",)}
 """No worker serves `logic`."""

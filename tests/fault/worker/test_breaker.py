@@ -10,11 +10,11 @@ import pytest
 
 from penstock.client.client import Client
 from penstock.contract.events import BreakerChanged
-from tests.harness.catalogues import catalogue
-from tests.harness.replies import ask
-from tests.harness.stored_events import stored_events
-from tests.harness.system import System, shared_system
-from tests.harness.waiting import until
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.system import System, shared_system
+from tests.harness.records.stored_events import stored_events
+from tests.harness.requests.replies import ask
+from tests.harness.suite.waiting import until
 
 OPEN_S = 2.0
 PROBED_S = 15.0

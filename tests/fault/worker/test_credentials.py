@@ -24,13 +24,13 @@ from penstock.contract.events import CredentialAged, CredentialAvailabilityChang
 from penstock.contract.presence import CredentialStatus
 from penstock.contract.streams import BUCKETS, STREAMS
 from penstock.runtime.heartbeat import read_presence
-from tests.harness.catalogues import catalogue
-from tests.harness.process import Process
-from tests.harness.replies import ReceivedReply, ask
-from tests.harness.scripted_provider import chunk, head, scripted_provider
-from tests.harness.stored_events import stored_events
-from tests.harness.system import System, running_system
-from tests.harness.waiting import until
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.process import Process
+from tests.harness.processes.system import System, running_system
+from tests.harness.providers.scripted_provider import chunk, head, scripted_provider
+from tests.harness.records.stored_events import stored_events
+from tests.harness.requests.replies import ReceivedReply, ask
+from tests.harness.suite.waiting import until
 
 OLD, NEW, OTHER = "sk-the-old-key-0001", "sk-the-new-key-0002", "sk-another-key-0003"
 

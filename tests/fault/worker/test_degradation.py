@@ -13,11 +13,11 @@ import pytest
 from penstock.client.client import Client
 from penstock.contract.events import UsageRecorded
 from penstock.contract.reply import Started
-from tests.harness.catalogues import catalogue
-from tests.harness.replies import ReceivedReply, ask
-from tests.harness.stored_events import stored_events
-from tests.harness.system import System, shared_system
-from tests.harness.waiting import until
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.system import System, shared_system
+from tests.harness.records.stored_events import stored_events
+from tests.harness.requests.replies import ReceivedReply, ask
+from tests.harness.suite.waiting import until
 
 SHORT_WINDOW = {"window_s": 4, "hold_s": 0.5}
 RULES = {

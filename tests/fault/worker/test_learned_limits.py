@@ -9,11 +9,11 @@ import pytest
 import yaml
 
 from penstock.client.client import Client
-from tests.harness.catalogues import catalogue
-from tests.harness.cli_command import run_command
-from tests.harness.replies import ReceivedReply, ask
-from tests.harness.system import running_system
-from tests.harness.token_bucket_provider import Counts, TokenBucketProvider, token_bucket_provider
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.cli_command import run_command
+from tests.harness.processes.system import running_system
+from tests.harness.providers.token_bucket_provider import Counts, TokenBucketProvider, token_bucket_provider
+from tests.harness.requests.replies import ReceivedReply, ask
 
 PER_MINUTE, CAPACITY = 600, 60
 REQUESTS = 160

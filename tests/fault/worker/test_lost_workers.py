@@ -10,10 +10,10 @@ import pytest
 from penstock.contract.names import Lane
 from penstock.contract.reply import Failed
 from tests.fault.malformed import request
-from tests.harness.attempt_audit import audit_attempts
-from tests.harness.replies import RawPublisher
-from tests.harness.system import running_system
-from tests.harness.waiting import until
+from tests.harness.processes.system import running_system
+from tests.harness.records.attempt_audit import audit_attempts
+from tests.harness.requests.replies import RawPublisher
+from tests.harness.suite.waiting import until
 
 LONG = "Tell me of the river. [[tokens=2000]]"
 

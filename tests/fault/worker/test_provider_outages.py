@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from penstock.client.client import Client
-from tests.harness.catalogues import catalogue
-from tests.harness.port_proxy import PortProxy
-from tests.harness.replies import ReceivedReply, ask
-from tests.harness.system import System, running_system
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.system import System, running_system
+from tests.harness.providers.port_proxy import PortProxy
+from tests.harness.requests.replies import ReceivedReply, ask
 
 SOLO = {"chat": ("solo",), "fast": ("first", "second")}
 SHIPPED = {"timeouts": {"total_s": 90}, "retry": {"cap_s": 8}}

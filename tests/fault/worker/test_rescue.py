@@ -16,10 +16,10 @@ from penstock.contract.headers import CLIENT, MESSAGE_ID
 from penstock.contract.names import Rescue
 from penstock.contract.reply import Completed, Delta, Failed, ReplyEvent, Restarted, Started
 from penstock.contract.request import ChatRequest
-from tests.harness.catalogues import catalogue
-from tests.harness.replies import RawPublisher
-from tests.harness.system import System, shared_system
-from tests.harness.waiting import until
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.system import System, shared_system
+from tests.harness.requests.replies import RawPublisher
+from tests.harness.suite.waiting import until
 
 CHAINS = {"chat": ("first", "second")}
 ROLE = {"timeouts": {"total_s": 20, "whole_s": 5, "first_token_s": 5, "between_tokens_s": 5}}

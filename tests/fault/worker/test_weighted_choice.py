@@ -11,11 +11,11 @@ from pathlib import Path
 import aiohttp
 import yaml
 
-from tests.harness.catalogues import catalogue
-from tests.harness.process import Process
-from tests.harness.replies import ask
-from tests.harness.system import System, running_system
-from tests.harness.waiting import until
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.process import Process
+from tests.harness.processes.system import System, running_system
+from tests.harness.requests.replies import ask
+from tests.harness.suite.waiting import until
 
 COOLDOWN_S = 3.0
 

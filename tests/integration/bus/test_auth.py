@@ -18,8 +18,8 @@ from penstock.bus.connection import Reconnects, connect, options
 from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.config.settings import load_settings
 from penstock.runtime.service import Broker
-from tests.harness.nats_binary import require_nats_server
-from tests.harness.process import Process
+from tests.harness.nats.binary import require_nats_server
+from tests.harness.processes.process import Process
 from tests.integration.bus.nats_auth_server import (
     Authority,
     Operator,

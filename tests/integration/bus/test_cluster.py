@@ -20,9 +20,9 @@ from penstock.contract.reply import Started
 from penstock.contract.streams import BUCKETS, REPLIES, ROUTER, STREAMS
 from penstock.runtime.provisioning import ensure as provisioning
 from penstock.runtime.provisioning.ensure import JetStreamPlan
-from tests.harness.nats_binary import require_nats_server
-from tests.harness.nats_cluster import NatsCluster
-from tests.harness.proofs import report_figures
+from tests.harness.nats.binary import require_nats_server
+from tests.harness.nats.cluster import NatsCluster
+from tests.harness.suite.proofs import report_figures
 
 ROLES = ("chat",)
 ROUNDS = 150

@@ -10,7 +10,7 @@ from nats.js.errors import NoStreamResponseError
 
 from penstock.bus.publish import StreamFull, store
 from penstock.contract.headers import REPEATED
-from tests.harness.waiting import until
+from tests.harness.suite.waiting import until
 
 
 async def test_d7_one_id_is_stored_once(nc, unique):

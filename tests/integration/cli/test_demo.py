@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.harness.local_system import REPOSITORY, UNSET
-from tests.harness.nats_binary import require_nats_server
+from tests.harness.nats.binary import require_nats_server
+from tests.harness.processes.local_system import REPOSITORY, UNSET
 
 FAILING = """
 import sys

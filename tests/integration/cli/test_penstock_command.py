@@ -18,8 +18,8 @@ import pytest
 from penstock.cli.demo.prompts import square_png
 from penstock.cli.local.nats_server import NatsServer, find_nats_server
 from penstock.runtime.runtime_file import read_runtime_file
-from tests.harness.local_system import REPOSITORY, UNSET, LocalSystem
-from tests.harness.nats_binary import require_nats_server
+from tests.harness.nats.binary import require_nats_server
+from tests.harness.processes.local_system import REPOSITORY, UNSET, LocalSystem
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.process import Process
-from tests.harness.replies import until
+from tests.harness.processes.process import Process
+from tests.harness.requests.replies import until
 from tests.integration.bus.nats_auth_server import nats_server_with
 
 Serve = Callable[[str], AbstractAsyncContextManager[str]]

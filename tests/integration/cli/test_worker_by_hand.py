@@ -15,8 +15,8 @@ import pytest
 
 from penstock.cli.local.nats_server import NatsServer
 from penstock.runtime.runtime_file import RuntimeFile, read_runtime_file
-from tests.harness.local_system import REPOSITORY, LocalSystem
-from tests.harness.nats_binary import require_nats_server
+from tests.harness.nats.binary import require_nats_server
+from tests.harness.processes.local_system import REPOSITORY, LocalSystem
 
 BY_MODULE = ("-P", "-m", "services.worker")
 BY_COMMAND = ("-P", "-m", "penstock.cli", "run", "worker")

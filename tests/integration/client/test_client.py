@@ -14,7 +14,7 @@ from penstock.contract import headers
 from penstock.contract.names import RESCUES
 from penstock.contract.reply import Completed, Delta, Restarted
 from penstock.errors import BrokerUnreachable, ClientClosed, NoReply, NotAccepted, RequestTooLarge, UnknownJob
-from tests.harness.waiting import until
+from tests.harness.suite.waiting import until
 from tests.integration.client.events import Events
 
 

@@ -16,7 +16,7 @@ from penstock.contract.reply import Completed, Delta, first_seq
 from penstock.contract.subjects import ReplyAddress
 from penstock.errors import BeyondTheEnd, NoReply, ReplyIncomplete, UnknownReply
 from penstock.runtime.reply_publisher import Position, ReplyPublisher
-from tests.harness.waiting import until
+from tests.harness.suite.waiting import until
 from tests.integration.client.events import Events
 from tests.integration.client.gateway import Gateway
 

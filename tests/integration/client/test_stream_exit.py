@@ -13,7 +13,7 @@ import pytest
 
 from penstock.contract.reply import Completed, Delta, Failed
 from penstock.errors import RequestTooLarge
-from tests.harness.waiting import until
+from tests.harness.suite.waiting import until
 from tests.integration.client.events import Events
 
 OPEN = "async with client.stream"

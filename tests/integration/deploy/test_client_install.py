@@ -16,7 +16,7 @@ import pytest
 
 from tests.contract.compose import ROOT
 from tests.contract.documents import blocks
-from tests.harness.system import System, running_system
+from tests.harness.processes.system import System, running_system
 
 BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE", "penstock", "services", "deploy/catalogues")
 CLIENT = {

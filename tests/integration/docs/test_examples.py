@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.documents import ROOT, blocks
-from tests.harness.system import System, running_system
+from tests.harness.processes.system import System, running_system
 
 ASK = ROOT / "docs/examples/ask.mjs"
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import psutil
 
-from tests.harness.fork_server import ForkedProcess, can_fork, fork
+from tests.harness.processes.fork_server import ForkedProcess, can_fork, fork
 
 PARENT = """
 import sys, time
 from pathlib import Path
-from tests.harness.fork_server import fork
+from tests.harness.processes.fork_server import fork
 with open(sys.argv[1], "wb") as out:
     process = fork("services.simulator", ("--port", "0"), {}, out, out)
 print(process.pid, flush=True)

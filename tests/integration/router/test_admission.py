@@ -17,10 +17,10 @@ from penstock.client.client import Client
 from penstock.contract import codec, headers, subjects
 from penstock.contract.reply import Accepted, Failed, ReplyEvent
 from penstock.contract.streams import PRESENCE, REQUESTS
-from tests.harness.catalogues import catalogue
-from tests.harness.replies import ReceivedReply, ask
-from tests.harness.system import System, running_system
-from tests.harness.waiting import until
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.system import System, running_system
+from tests.harness.requests.replies import ReceivedReply, ask
+from tests.harness.suite.waiting import until
 
 SLOW_MS = 500
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.catalogues import catalogue
-from tests.harness.proofs import report_figures
-from tests.harness.replies import ask
-from tests.harness.system import running_system
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.system import running_system
+from tests.harness.requests.replies import ask
+from tests.harness.suite.proofs import report_figures
 
 FLOOD, NEWCOMERS = 300, 10
 

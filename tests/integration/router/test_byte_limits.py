@@ -21,7 +21,7 @@ from services.router.queues.backlog_poller import BacklogPoller
 from services.router.queues.byte_limits import ByteLimits
 from services.router.queues.enqueue import enqueue
 from services.router.routing.outcome import Enqueued, Rejected
-from tests.harness.routed_requests import chat_work, routed
+from tests.harness.requests.routed_requests import chat_work, routed
 
 MIB = 2**20
 BOUND = 16 * MIB

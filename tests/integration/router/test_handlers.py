@@ -20,10 +20,10 @@ from penstock.contract.explain import RoutingExplained
 from penstock.contract.reply import Accepted, Completed, Failed, Started
 from penstock.contract.streams import DEAD, MAX_REQUEST_BYTES
 from penstock.errors import RequestTooLarge
-from tests.harness.catalogues import catalogue
-from tests.harness.replies import RawPublisher, ask
-from tests.harness.system import System, shared_system
-from tests.harness.waiting import until
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.system import System, shared_system
+from tests.harness.requests.replies import RawPublisher, ask
+from tests.harness.suite.waiting import until
 
 SERVED = "chat,logic,coding,vision,long_context,fast,creative,safety"
 

@@ -21,7 +21,7 @@ from penstock.runtime.service import Bus
 from services.router.jobs.recorder import JobRecorder
 from services.router.rejection import Rejecter
 from services.router.routing.outcome import Rejected, Routed
-from tests.harness.routed_requests import chat_work, routed
+from tests.harness.requests.routed_requests import chat_work, routed
 
 
 @pytest.fixture

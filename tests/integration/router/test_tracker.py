@@ -17,7 +17,7 @@ from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from penstock.runtime.service import Bus
 from services.router.admission.capacity import Capacity
 from services.router.workers.tracker import WorkerTracker
-from tests.harness.waiting import until
+from tests.harness.suite.waiting import until
 
 AWAY_S = 2.0
 """Seconds until the router reconnects; the worker has sent its heartbeat before that and is frozen."""

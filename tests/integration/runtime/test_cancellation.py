@@ -7,7 +7,7 @@ from penstock.contract import subjects
 from penstock.contract.streams import CANCELS
 from penstock.runtime.cancellation import Cancellations
 from penstock.runtime.provisioning.ensure import stream_config
-from tests.harness.waiting import until
+from tests.harness.suite.waiting import until
 
 
 async def test_d8_cancellations_are_received_live_and_read_at_start(provisioned, unique):

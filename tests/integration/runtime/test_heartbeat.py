@@ -13,8 +13,8 @@ from penstock.contract.streams import PRESENCE
 from penstock.runtime import heartbeat as heartbeat_module
 from penstock.runtime.heartbeat import Heartbeat, read_presence, read_recent_presence, watch_presence
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
-from tests.harness.raw_nats import RawMessage, RawNats
-from tests.harness.waiting import until
+from tests.harness.nats.raw_nats import RawMessage, RawNats
+from tests.harness.suite.waiting import until
 
 
 def worker(instance: str) -> Presence:

@@ -20,7 +20,7 @@ from services.router.admission.controller import AdmissionController
 from services.router.queues.backlog import Backlog
 from services.worker.estimates.service_times import RequestCalls, ServiceTimes
 from services.worker.rate_limit.quota import LocalQuota, Need, Permit, QuotaKey
-from tests.harness.routed_requests import chat_work
+from tests.harness.requests.routed_requests import chat_work
 
 __all__ = ["Load", "World"]
 

@@ -15,7 +15,7 @@ from penstock.runtime.config.catalogue import Batch, RoleConfig
 from services.router.admission.capacity import Capacity
 from services.router.admission.controller import AdmissionController
 from services.router.queues.backlog import Backlog
-from tests.harness.routed_requests import chat_work
+from tests.harness.requests.routed_requests import chat_work
 
 DEADLINE_MS = 1_000_000_015_000
 NUMBERS = (

@@ -8,7 +8,7 @@ import pytest
 from nats.js.errors import NotFoundError, ServiceUnavailableError
 
 from penstock.bus.retry import RetryPolicy, read_from_leader, retry
-from tests.harness.virtual_time import run
+from tests.harness.suite.virtual_time import run
 
 
 def failing(times: int, error: Exception) -> tuple[Callable[[], object], list[float]]:

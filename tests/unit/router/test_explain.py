@@ -16,7 +16,7 @@ from penstock.runtime.config.catalogue import (
     WeightedStep,
 )
 from services.router.explain import account_of, explained
-from tests.harness.routed_requests import chat_work
+from tests.harness.requests.routed_requests import chat_work
 
 CATALOGUE = Catalogue(
     name="two",

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from penstock.contract import codec
 from penstock.contract.reply import Failed, Failure, Started
 from services.router.rejection import may_terminate
-from tests.harness.routed_requests import chat_work, routed
+from tests.harness.requests.routed_requests import chat_work, routed
 
 OURS = routed(chat_work()).accepted
 BEFORE = replace(OURS, at_ms=7)

@@ -51,7 +51,7 @@ from services.worker.quota_monitor.monitor import QuotaMonitor
 from services.worker.rate_limit.quota import LocalQuota, QuotaKey
 from services.worker.redelivery.job_record import JobRecords
 from services.worker.status import CapacityReport, WorkerStatus
-from tests.harness.routed_requests import chat_work
+from tests.harness.requests.routed_requests import chat_work
 
 NAMES = ("A_KEY", "B_KEY", "C_KEY")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.fault.providers.rows.table import Both
 from tests.fault.providers.rows.wire import Answer, completion, delta, error, stream
-from tests.harness.scripted_provider import Call, Part
+from tests.harness.providers.scripted_provider import Call, Part
 
 __all__ = ["HELLO", "Refusing", "extra_inputs", "openai_refusal"]
 

@@ -15,11 +15,11 @@ from penstock.client.client import Client
 from penstock.contract.events import Event
 from tests.fault.providers.rows.table import LANES, healthy
 from tests.fault.providers.rows.wire import error
-from tests.harness.catalogues import catalogue
-from tests.harness.replies import ReceivedReply, ask
-from tests.harness.scripted_provider import Call, Part, scripted_provider
-from tests.harness.stored_events import stored_events
-from tests.harness.system import shared_system
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.system import shared_system
+from tests.harness.providers.scripted_provider import Call, Part, scripted_provider
+from tests.harness.records.stored_events import stored_events
+from tests.harness.requests.replies import ReceivedReply, ask
 
 __all__ = ["Single", "ask_each"]
 

@@ -19,7 +19,7 @@ from tests.fault.providers.rows.wire import (
     sized,
     stream,
 )
-from tests.harness.scripted_provider import DONE
+from tests.harness.providers.scripted_provider import DONE
 
 SAFE = {"hate": {"filtered": False, "severity": "safe"}, "violence": {"filtered": False, "severity": "safe"}}
 

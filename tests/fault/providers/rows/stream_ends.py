@@ -29,7 +29,7 @@ from tests.fault.providers.rows.wire import (
     stream,
     until_closed,
 )
-from tests.harness.scripted_provider import DONE, End
+from tests.harness.providers.scripted_provider import DONE, End
 
 DONE_REQUIRED, EVERY, NO_FINISH_REASON, NEWLINE = "creative", "reasoning", "fast", "safety"
 

@@ -29,11 +29,11 @@ from penstock.contract.events import (
     QuotaPaused,
 )
 from tests.fault.providers.rows.wire import Answer, completion, data, delta, sized, stream
-from tests.harness.catalogues import catalogue
-from tests.harness.replies import ReceivedReply, ask
-from tests.harness.scripted_provider import Call, Part, ScriptedProvider, scripted_provider
-from tests.harness.stored_events import stored_events
-from tests.harness.system import shared_system
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.system import shared_system
+from tests.harness.providers.scripted_provider import Call, Part, ScriptedProvider, scripted_provider
+from tests.harness.records.stored_events import stored_events
+from tests.harness.requests.replies import ReceivedReply, ask
 
 __all__ = [
     "BOTH",

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterable
 from typing import Any, Final
 
-from tests.harness.scripted_provider import DONE, End, Part, Script, head
+from tests.harness.providers.scripted_provider import DONE, End, Part, Script, head
 
 __all__ = [
     "FULL",

@@ -12,7 +12,7 @@ from nats.aio.msg import Msg
 from penstock.bus.connection import connect
 from penstock.runtime.consumer.delivery import ACK, Delivery, Redeliver, Verdict
 from penstock.runtime.consumer.scheduler import EVERY, LONG_POLL_S
-from tests.harness.waiting import until
+from tests.harness.suite.waiting import until
 from tests.integration.runtime.consumer.mailbox_bench import Box, MailboxBench
 
 RANKS = 4

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from penstock.runtime.consumer.delivery import ACK, Delivery, Redeliver, Verdict
-from tests.harness.waiting import until
+from tests.harness.suite.waiting import until
 from tests.integration.runtime.consumer.mailbox_bench import MailboxBench
 
 pytestmark = pytest.mark.parametrize("ranks", [1, 4])

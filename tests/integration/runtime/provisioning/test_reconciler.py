@@ -21,7 +21,7 @@ from penstock.contract.streams import (
 )
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from penstock.runtime.provisioning.reconciler import Reconciler, find_drift
-from tests.harness.waiting import until
+from tests.harness.suite.waiting import until
 from tests.integration.runtime.provisioning.test_ensure import everything
 
 ROLES = ("chat", "fast")

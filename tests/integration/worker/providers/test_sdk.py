@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from penstock.contract.reply import Completed, Delta, Restarted
-from tests.harness.catalogues import catalogue
-from tests.harness.system import running_system
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.system import running_system
 
 
 def over_groq(chain: list[str]) -> str:

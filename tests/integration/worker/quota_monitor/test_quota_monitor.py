@@ -13,13 +13,13 @@ import pytest
 from penstock.cli.system_status import LimitView
 from penstock.client.client import Client
 from penstock.contract.events import QuotaEased, QuotaWarned
-from tests.harness.catalogues import catalogue
-from tests.harness.cli_command import run_command
-from tests.harness.process import Process
-from tests.harness.replies import ask
-from tests.harness.stored_events import stored_events
-from tests.harness.system import System, shared_system
-from tests.harness.waiting import until
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.cli_command import run_command
+from tests.harness.processes.process import Process
+from tests.harness.processes.system import System, shared_system
+from tests.harness.records.stored_events import stored_events
+from tests.harness.requests.replies import ask
+from tests.harness.suite.waiting import until
 
 CONFIG = catalogue(
     {

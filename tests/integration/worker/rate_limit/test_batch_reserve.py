@@ -11,9 +11,9 @@ from nats.js import JetStreamContext
 from penstock.bus.connection import connect
 from penstock.client.client import Client
 from penstock.contract.streams import mailbox
-from tests.harness.catalogues import catalogue
-from tests.harness.replies import ReceivedReply, ask
-from tests.harness.system import running_system
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.system import running_system
+from tests.harness.requests.replies import ReceivedReply, ask
 
 BATCH = mailbox("chat", "batch")
 

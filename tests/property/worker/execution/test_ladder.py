@@ -15,7 +15,7 @@ from penstock.bus.clock import loop_now_s
 from penstock.runtime.config.catalogue import Breaker, Catalogue, Model, ProviderConfig, RoleConfig
 from services.worker.execution.state import Execution, GaveUp
 from services.worker.providers.errors.failures import FailureKind, ProviderFailure
-from tests.harness.virtual_time import run
+from tests.harness.suite.virtual_time import run
 from tests.unit.worker.worker_parts import WorkerParts
 
 SLOTS: Final = 16

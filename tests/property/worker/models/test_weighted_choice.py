@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from penstock.runtime.config.catalogue import Model, RoleConfig, WeightedStep
 from services.worker.models.choose import Choice, ModelState, NoModel, choose
 from services.worker.models.weighted_choice import ProviderCooldown, order_by_rank, weighted_order
-from tests.harness.examples import examples
+from tests.harness.suite.examples import examples
 
 DRAWS = 4000
 NAMES = "abcdef"

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from penstock.runtime.config.catalogue import Limits
 from services.worker.rate_limit.limit import Observation
 from services.worker.rate_limit.quota import Need
-from tests.harness.examples import examples
+from tests.harness.suite.examples import examples
 from tests.property.worker.rate_limit.quota_world import KEY, Fate, Process, QuotaWorld
 
 FATES = st.lists(

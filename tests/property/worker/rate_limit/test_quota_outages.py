@@ -20,7 +20,7 @@ from services.worker.rate_limit.record.allocation import allocate
 from services.worker.rate_limit.record.lease_settings import LeaseSettings
 from services.worker.rate_limit.shared.replica import Replica
 from services.worker.rate_limit.shared.store_protocol import Stored
-from tests.harness.examples import examples
+from tests.harness.suite.examples import examples
 
 LEASE_SETTINGS = LeaseSettings(margin_ms=0)
 MINUTE_S, DAY_S = 60.0, 86_400.0

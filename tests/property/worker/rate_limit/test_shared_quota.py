@@ -26,7 +26,7 @@ from services.worker.rate_limit.record.allocation import (
 from services.worker.rate_limit.record.lease_settings import Amounts, LeaseSettings
 from services.worker.rate_limit.record.record_clock import RecordClock
 from services.worker.rate_limit.shared.local_lease import LocalLease
-from tests.harness.examples import examples
+from tests.harness.suite.examples import examples
 
 LEASE_SETTINGS = LeaseSettings(margin_ms=0)
 """Without a margin: the policy must be exact without one."""

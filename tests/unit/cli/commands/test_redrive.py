@@ -12,7 +12,7 @@ from penstock.contract import headers, subjects
 from penstock.contract.codec import encode
 from penstock.contract.request import ChatRequest
 from penstock.contract.work import ChatWork
-from tests.harness.routed_requests import chat_work
+from tests.harness.requests.routed_requests import chat_work
 
 ASKED = ChatRequest(id="1", client="c", body=Raw(b'{"messages":[]}'), role="logic", user="u")
 WORK = chat_work(id="1", account="demo", user="u", role="logic", body=ASKED.body)

@@ -18,7 +18,7 @@ from services.router.admission.capacity import Capacity
 from services.router.admission.controller import AdmissionController
 from services.router.queues.backlog import Backlog
 from services.worker.rate_limit.quota import LocalQuota, Need, Permit, QuotaKey
-from tests.harness.routed_requests import chat_work
+from tests.harness.requests.routed_requests import chat_work
 
 ROLES: dict[Role, RoleConfig] = {
     "chat": RoleConfig(chain=("small", "large")),

@@ -10,7 +10,7 @@ from services.router.admission.gate import AdmissionGate, QueueReservation
 from services.router.queues.backlog_poller import BacklogPoller
 from services.router.queues.byte_limits import ByteLimits
 from services.router.routing.outcome import Rejected
-from tests.harness.routed_requests import routed
+from tests.harness.requests.routed_requests import routed
 from tests.unit.router.admission.test_controller import Scene, minute, quota
 
 FREE = 3

@@ -24,7 +24,7 @@ from services.worker.accounting.usage_recorder import AttemptRecord
 from services.worker.degradation.monitor import DegradationMonitor, without_quota
 from services.worker.degradation.shorten import RequestSize
 from services.worker.metrics import WorkerMetrics
-from tests.harness.routed_requests import chat_work
+from tests.harness.requests.routed_requests import chat_work
 
 NOW_S = 1000.0
 RULES = Degradation(on_high_latency=OnHighLatency(at_least=3), on_errors=OnErrors(at_least=3))

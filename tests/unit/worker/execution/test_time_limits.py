@@ -11,7 +11,7 @@ from penstock.bus.clock import loop_now_s
 from penstock.runtime.config.catalogue import Catalogue, Model, ProviderConfig, RoleConfig, Timeouts
 from services.worker.execution.state import GaveUp
 from services.worker.execution.time_limits import AnswerTimes, shortened
-from tests.harness.virtual_time import run
+from tests.harness.suite.virtual_time import run
 from tests.unit.worker.worker_parts import WorkerParts, catalogue_of
 
 

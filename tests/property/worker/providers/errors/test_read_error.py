@@ -15,7 +15,7 @@ from services.worker.providers.errors.classify import failure_of_error_event, fa
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.errors.read_error import error_in
 from services.worker.providers.errors.wire_errors import ProviderErrorEvent
-from tests.harness.examples import examples
+from tests.harness.suite.examples import examples
 from tests.unit.worker.providers.errors.samples import SAMPLES, Sample
 
 NOW_UNIX_S = 1_790_000_000.0

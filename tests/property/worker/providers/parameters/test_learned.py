@@ -12,8 +12,8 @@ from penstock.runtime.config.takes import Only, Take
 from services.worker.providers.errors.classify import failure_of_status
 from services.worker.providers.errors.read_error import ProviderError
 from services.worker.providers.parameters.learned import LEARNED_FOR_S
-from tests.harness.examples import examples
-from tests.harness.parameter_refusals import RefusedRequest, RefusingWorker, by_field, by_message
+from tests.harness.providers.parameter_refusals import RefusedRequest, RefusingWorker, by_field, by_message
+from tests.harness.suite.examples import examples
 
 OPTIONAL = (
     "temperature",

@@ -8,7 +8,7 @@ import pytest
 
 from services.worker.providers.errors.read_error import ProviderError
 from services.worker.providers.parameters.learned import LEARNED_FOR_S, WEAK_EVIDENCE_REQUESTS
-from tests.harness.parameter_refusals import (
+from tests.harness.providers.parameter_refusals import (
     RefusedRequest,
     RefusingWorker,
     by_field,

@@ -13,9 +13,9 @@ from penstock.contract.jobs import Job
 from penstock.contract.reply import Completed, first_seq
 from penstock.contract.streams import REQUESTS, ROUTER
 from penstock.errors import UnknownJob
-from tests.harness.replies import RawPublisher
-from tests.harness.system import System
-from tests.harness.waiting import WAIT_TIMEOUT_S
+from tests.harness.processes.system import System
+from tests.harness.requests.replies import RawPublisher
+from tests.harness.suite.waiting import WAIT_TIMEOUT_S
 
 __all__ = ["completed_event", "fail_deliveries_then_restart_router", "job_in_state"]
 

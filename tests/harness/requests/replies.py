@@ -27,8 +27,8 @@ from penstock.contract.reply import (
     Restarted,
     Started,
 )
-from tests.harness.system import System
-from tests.harness.waiting import WAIT_TIMEOUT_S, until
+from tests.harness.processes.system import System
+from tests.harness.suite.waiting import WAIT_TIMEOUT_S, until
 
 __all__ = ["RawPublisher", "ReceivedReply", "ask", "simulator_answer"]
 

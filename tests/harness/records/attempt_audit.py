@@ -7,9 +7,9 @@ from collections import Counter
 from msgspec import Struct
 
 from penstock.contract.events import UsageRecorded
-from tests.harness.stored_events import stored_events, usage_count
-from tests.harness.system import System
-from tests.harness.waiting import until
+from tests.harness.processes.system import System
+from tests.harness.records.stored_events import stored_events, usage_count
+from tests.harness.suite.waiting import until
 
 __all__ = ["AttemptAudit", "audit_attempts"]
 

@@ -13,8 +13,8 @@ from penstock.bus.stored_replies import stored_replies
 from penstock.client.client import Client
 from penstock.contract import subjects
 from penstock.contract.reply import TERMINAL
-from tests.harness.replies import ReceivedReply, ask
-from tests.harness.waiting import until
+from tests.harness.requests.replies import ReceivedReply, ask
+from tests.harness.suite.waiting import until
 
 __all__ = ["Load", "stored_ends"]
 

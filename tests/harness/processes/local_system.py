@@ -19,7 +19,7 @@ from penstock.runtime.runtime_file import read_runtime_file
 
 __all__ = ["REPOSITORY", "UNSET", "LocalSystem"]
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 UNSET = (
     "NATS_URL",
     "GROQ_API_KEY",

@@ -13,7 +13,7 @@ from penstock.contract import codec
 from penstock.contract.events import Event, UsageRecorded
 from penstock.contract.reply import Delta, ReplyEvent, Restarted
 from penstock.contract.streams import EVENTS
-from tests.harness.system import System
+from tests.harness.processes.system import System
 
 __all__ = ["stored_events", "text_of", "usage_count"]
 

@@ -16,10 +16,10 @@ import yaml
 from msgspec import Struct, field
 
 from penstock.client.client import Client
-from tests.harness.catalogues import catalogue
-from tests.harness.replies import ReceivedReply, ask
-from tests.harness.scripted_provider import Call, End, Part, chunk, scripted_provider
-from tests.harness.system import System, shared_system
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.system import System, shared_system
+from tests.harness.providers.scripted_provider import Call, End, Part, chunk, scripted_provider
+from tests.harness.requests.replies import ReceivedReply, ask
 
 __all__ = ["MODELS", "FailureRates", "Run", "expected_answer", "random_provider"]
 

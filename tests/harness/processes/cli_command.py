@@ -11,8 +11,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from tests.harness.fork_server import fork
-from tests.harness.system import System
+from tests.harness.processes.fork_server import fork
+from tests.harness.processes.system import System
 
 __all__ = ["CommandResult", "run_command", "start_command"]
 

@@ -1,6 +1,7 @@
 """A provider with a token bucket as its limit, which only its 429s reveal, as a separate process.
 
-`python -m tests.harness.token_bucket_provider PER_MINUTE CAPACITY` prints its address; `GET /counts` returns counts.
+`python -m tests.harness.providers.token_bucket_provider PER_MINUTE CAPACITY` prints its address; `GET /counts`
+returns counts.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from urllib.request import urlopen
 
 from msgspec import Struct
 
-from tests.harness.scripted_provider import DONE, chunk, head, whole
+from tests.harness.providers.scripted_provider import DONE, chunk, head, whole
 
 __all__ = ["TokenBucketProvider", "token_bucket_provider"]
 
@@ -42,7 +43,13 @@ class Counts(Struct, frozen=True):
 
 @contextmanager
 def token_bucket_provider(per_minute: float, capacity: float) -> Iterator[TokenBucketProvider]:
-    command = [sys.executable, "-m", "tests.harness.token_bucket_provider", str(per_minute), str(capacity)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.harness.providers.token_bucket_provider",
+        str(per_minute),
+        str(capacity),
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None

@@ -13,10 +13,10 @@ import yaml
 
 from penstock.cli.local.nats_server import NatsServer
 from penstock.client.client import Client
-from tests.harness.catalogues import catalogue
-from tests.harness.nats_binary import require_nats_server
-from tests.harness.nats_cluster import NatsCluster
-from tests.harness.process import Process
+from tests.harness.nats.binary import require_nats_server
+from tests.harness.nats.cluster import NatsCluster
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.process import Process
 
 __all__ = ["System", "running_system", "shared_system"]
 
