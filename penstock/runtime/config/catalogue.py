@@ -211,10 +211,10 @@ class Breaker(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Batch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The capacity that the batch lane leaves to the interactive one (REQUIREMENTS C6)."""
 
-    reserve: _Share = 0.2
+    reserve_share: _Share = 0.2
     """The share of each limit per minute, and of concurrent calls, that batch requests leave free."""
-    patience_s: _Positive = 10.0
-    """After this time without a batch request, one is sent as if it were interactive."""
+    starvation_timeout_s: _Positive = 10.0
+    """If no batch request was admitted for this time, one is admitted as if it were interactive."""
 
 
 class OnRateLimit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -232,16 +232,16 @@ class OnHighLatency(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """A call is slow if its whole answer took longer than this."""
     slow_first_token_s: _Positive = 8.0
     """A streamed call is slow also if its first token took longer than this."""
-    share: _Share = 0.1
+    trigger_share: _Share = 0.1
     """The rule starts above this share of slow calls: at 0.1, when the 90th percentile is slow."""
-    calm_share: _Share = 0.05
+    clear_share: _Share = 0.05
     """The rule ends at this share or below."""
     window_s: _Positive = 120.0
-    at_least: _PositiveInt = 10
+    min_calls: _PositiveInt = 10
     """The minimum number of calls in the window for the rule to start."""
-    hold_s: _Positive = 60.0
+    min_duration_s: _Positive = 60.0
     """The minimum duration of the rule."""
-    cut: _Share = 0.3
+    reduce_by: _Share = 0.3
     """The share by which `max_tokens` is reduced."""
     floor_tokens: _PositiveInt = 256
     """`max_tokens` is not reduced below this."""
@@ -251,12 +251,12 @@ class OnErrors(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """While too many attempts at a model fail, it is sent less history. A 429 does not count as a failure."""
 
     enabled: bool = True
-    share: _Share = 0.05
-    calm_share: _Share = 0.025
+    trigger_share: _Share = 0.05
+    clear_share: _Share = 0.025
     window_s: _Positive = 60.0
-    at_least: _PositiveInt = 20
-    hold_s: _Positive = 30.0
-    messages: _PositiveInt = 6
+    min_calls: _PositiveInt = 20
+    min_duration_s: _Positive = 30.0
+    keep_messages: _PositiveInt = 6
     """The number of messages kept besides system and developer messages."""
 
 
@@ -327,9 +327,9 @@ class QuotaWarning(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     warn_share: _Positive = 0.9
     """The warning starts when this share of the limit is used."""
-    calm_share: _Positive = 0.8
-    """The warning ends when the used share stays below this for `calm_s`."""
-    calm_s: _Positive = 30.0
+    clear_share: _Positive = 0.8
+    """The warning ends when the used share stays below this for `clear_s`."""
+    clear_s: _Positive = 30.0
 
 
 class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -340,8 +340,10 @@ class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     models: dict[str, Model]
     roles: dict[Role, RoleConfig]
     breaker: Breaker = field(default_factory=Breaker)
-    sit_out_s: _Positive = 60.0
-    """How long a failed provider is excluded from weighted steps, and a refused key from use (A6, A7)."""
+    provider_cooldown_s: _Positive = 60.0
+    """How long weighted steps avoid a failed provider (A7)."""
+    credential_cooldown_s: _Positive = 60.0
+    """How long a refused key is not used while another one is accepted (A6)."""
     routing: Routing = field(default_factory=Routing)
     batch: Batch = field(default_factory=Batch)
     degradation: Degradation = field(default_factory=Degradation)

@@ -225,9 +225,9 @@ def _check_warning(warning: QuotaWarning, report: ProblemReport) -> None:
         report.add(
             "quota_warning.warn_share", "is more than the whole limit", "write a share, as 0.9 for 90%"
         )
-    if _known(warning, "warn_share", "calm_share") and warning.calm_share > warning.warn_share:
+    if _known(warning, "warn_share", "clear_share") and warning.clear_share > warning.warn_share:
         fix = "lower it: the warning ends below it"
-        report.add("quota_warning.calm_share", f"is above warn_share ({warning.warn_share:g})", fix)
+        report.add("quota_warning.clear_share", f"is above warn_share ({warning.warn_share:g})", fix)
 
 
 def _check_chain(role: RoleConfig, path: str, draft: Draft, report: ProblemReport) -> None:
@@ -252,9 +252,9 @@ def _check_vision(draft: Draft, report: ProblemReport) -> None:
 def _check_degradation(section: object, path: str, report: ProblemReport) -> None:
     for name in ("on_high_latency", "on_errors"):
         rule: Any = getattr(section, name, UNSET)
-        if _known(rule, "share", "calm_share") and rule.calm_share > rule.share:
-            fix = "lower it: the rule ends at calm_share, after it began above share"
-            report.add(f"{path}.{name}.calm_share", f"is above share ({rule.share:g})", fix)
+        if _known(rule, "trigger_share", "clear_share") and rule.clear_share > rule.trigger_share:
+            fix = "lower it: the rule ends at clear_share, after it began above trigger_share"
+            report.add(f"{path}.{name}.clear_share", f"is above trigger_share ({rule.trigger_share:g})", fix)
 
 
 def _known(struct: object, *fields: str) -> bool:

@@ -17,6 +17,7 @@ from penstock.runtime.config.shipped import default_catalogue, shipped_catalogue
 from penstock.runtime.config.shorthand import read_prices, unfold
 from penstock.runtime.config.structure import build
 from penstock.runtime.config.takes import check_take_values
+from penstock.runtime.config.unknown_keys import unknown_key
 
 __all__ = ["ConfigurationRefused", "Problem", "load_catalogue", "locate_catalogue", "read_catalogue"]
 
@@ -81,7 +82,7 @@ def _parts(data: dict[str, Any], report: ProblemReport) -> dict[str, Any]:
     """Build each section separately, so that a mistake in one does not hide those in others."""
     fields = {field.name: field for field in structs.fields(Catalogue)}
     for key in data.keys() - fields.keys():
-        report.add(key, "there is no such key", nearest(key, fields))
+        report.add(key, *unknown_key(Catalogue, key, fields))
     parts: dict[str, Any] = {}
     for name, field in fields.items():
         if name in data:

@@ -14,6 +14,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from penstock.runtime.config.document import joined
 from penstock.runtime.config.problems import ProblemReport, nearest
+from penstock.runtime.config.unknown_keys import unknown_key
 
 __all__ = ["build"]
 
@@ -66,7 +67,7 @@ def _struct(kind: type[Struct], value: object, path: str, report: ProblemReport)
     made: dict[str, Any] = {}
     for key in value:
         if key not in fields:
-            report.add(joined(path, key), "there is no such key", nearest(key, fields))
+            report.add(joined(path, key), *unknown_key(kind, key, fields))
     for name, field in fields.items():
         below = joined(path, name)
         if name in value:

@@ -175,7 +175,7 @@ def _pool(
     if curve is None:
         return None
     share = slots["batch"] / slots["interactive"] if slots["interactive"] else 1.0
-    batch_per_s = len(reports) / batch.patience_s if batch.reserve > 0 and batch.patience_s > 0 else None
+    batch_per_s = len(reports) / batch.starvation_timeout_s if batch.reserve_share > 0 else None
     return QuotaPool(QuotaSharers(tuple(sorted(roles)), calling, unobserved, share, batch_per_s), curve)
 
 

@@ -22,13 +22,13 @@ class CredentialRefusals:
     """Refusals per (credential, model), because a provider may refuse a key for some models only; a spent
     budget excludes a credential for all models. Times are monotonic seconds.
 
-    A refused credential is excluded for `rest_s` while another one is accepted. If none is accepted, all are tried, so
-    that a mistaken refusal does not stop a model with a single key. A refusal ends, and its end is reported, only when
-    a call is answered or the credential gets a new key. A credential without a key is never used.
+    A refused credential is excluded for `cooldown_s` while another one is accepted. If none is accepted, all are tried,
+    so that a mistaken refusal does not stop a model with a single key. A refusal ends, and its end is reported, only
+    when a call is answered or the credential gets a new key. A credential without a key is never used.
     """
 
-    def __init__(self, rest_s: float) -> None:
-        self._rest_s = rest_s
+    def __init__(self, cooldown_s: float) -> None:
+        self._cooldown_s = cooldown_s
         self._refused_s: dict[QuotaKey, float] = {}
         self._spent: dict[str, _Spent] = {}
         self._rotated_s: dict[str, float] = {}
@@ -114,7 +114,7 @@ class CredentialRefusals:
         if key.credential in self._keyless:
             return True
         refused_s = self._refused_s.get(key)
-        if refused_s is not None and now_s < refused_s + self._rest_s:
+        if refused_s is not None and now_s < refused_s + self._cooldown_s:
             return True
         spent = self._spent.get(key.credential)
-        return spent is not None and now_s < spent.at_s + self._rest_s
+        return spent is not None and now_s < spent.at_s + self._cooldown_s

@@ -81,7 +81,7 @@ class DegradationMonitor:
         if shortening.empty:
             return size.input_tokens, size.output_tokens
         if size.shape is None:
-            messages = self._catalogue.degradation_of(size.work.role).on_errors.messages
+            messages = self._catalogue.degradation_of(size.work.role).on_errors.keep_messages
             size.shape = shape_of(size.work.body, messages)
         # An image has more bytes than tokens, so the share of bytes says nothing about the share of tokens.
         trimmed = shortening.messages is not None and not size.work.vision
@@ -117,8 +117,8 @@ class DegradationMonitor:
         rules = self._catalogue.degradation_of(work.role)
         latency, errors = rules.on_high_latency, rules.on_errors
         watched = self._watched[work.role, model]
-        cut = latency.cut if latency.enabled and watched.slow.on(now_s) else 0.0
-        messages = errors.messages if errors.enabled and watched.failing.on(now_s) else None
+        cut = latency.reduce_by if latency.enabled and watched.slow.on(now_s) else 0.0
+        messages = errors.keep_messages if errors.enabled and watched.failing.on(now_s) else None
         if cut == 0 and messages is None:
             return _UNCHANGED
         role = self._catalogue.roles[work.role]

@@ -63,9 +63,9 @@ class RateAlarm:
         rule = self._rule
         share = self._bad / self._total if self._total else 0.0
         if self._on_since_s is None:
-            if self._total >= rule.at_least and share > rule.share:
+            if self._total >= rule.min_calls and share > rule.trigger_share:
                 self._on_since_s = now_s
-        elif now_s - self._on_since_s >= rule.hold_s and share <= rule.calm_share:
+        elif now_s - self._on_since_s >= rule.min_duration_s and share <= rule.clear_share:
             self._on_since_s = None
 
     def _advance(self, now_s: float) -> float:

@@ -178,7 +178,7 @@ class Outcomes:
         """A provider is chosen last in weighted steps for a while (REQUIREMENTS A7)."""
         if provider is None:
             return
-        cooldown_s = self._catalogue.sit_out_s
+        cooldown_s = self._catalogue.provider_cooldown_s
         _log.warning("the provider %s failed: weighted steps avoid it for %g s", provider, cooldown_s)
         self._metrics.left_out.labels(provider).inc()
 

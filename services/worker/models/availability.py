@@ -60,9 +60,9 @@ class Availability:
         self.breakers = {key: CircuitBreaker(catalogue.breaker) for key in catalogue.models}
         self.quota = quota
         self.roster = roster
-        self.refusals = CredentialRefusals(catalogue.sit_out_s)
+        self.refusals = CredentialRefusals(catalogue.credential_cooldown_s)
         self.provider_cooldown = ProviderCooldown(
-            catalogue.models, catalogue.roles.values(), catalogue.sit_out_s
+            catalogue.models, catalogue.roles.values(), catalogue.provider_cooldown_s
         )
         self.connect_failures = ConnectFailures()
         self.providers = {key: model.provider for key, model in catalogue.models.items()}

@@ -167,7 +167,7 @@ def _slope(samples: Sequence[tuple[float, int]]) -> float:
 
 
 class ThresholdAlarm:
-    """Changes to warned at `warn_share`, and to eased after `calm_s` without interruption below `calm_share`."""
+    """Changes to warned at `warn_share`, and to eased after `clear_s` without interruption below `clear_share`."""
 
     def __init__(self, settings: QuotaWarning, state: AlarmState | None = None) -> None:
         """`state`: None if unknown, as when an earlier worker may have warned; then the first change to eased is
@@ -180,13 +180,13 @@ class ThresholdAlarm:
     def update(self, used: int, allowed: int, now_s: float) -> AlarmState | None:
         """Record the usage; returns the new state if it changed. A limit of 0 is always used up."""
         share = used / allowed if allowed > 0 else 1.0
-        if share >= self._settings.calm_share:
+        if share >= self._settings.clear_share:
             self._low_since_s = None
         elif self._low_since_s is None:
             self._low_since_s = now_s
         if share >= self._settings.warn_share:
             return self._move("warned")
-        if self._low_since_s is not None and now_s - self._low_since_s >= self._settings.calm_s:
+        if self._low_since_s is not None and now_s - self._low_since_s >= self._settings.clear_s:
             return self._move("eased")
         return None
 

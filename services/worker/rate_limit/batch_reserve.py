@@ -14,8 +14,8 @@ _ROUNDING = 1e-9
 class BatchReserve:
     """Reserve of one (credential, model) against its batch lane. Instants are monotonic seconds.
 
-    When no batch request was admitted for `patience_s`, the next one is treated like an interactive one, so neither
-    lane starves.
+    When no batch request was admitted for `starvation_timeout_s`, the next one is treated like an interactive one, so
+    that neither lane starves.
     """
 
     __slots__ = ("_batch", "_since_s")
@@ -26,15 +26,15 @@ class BatchReserve:
 
     def reserve(self, now_s: float) -> float:
         """The share that a batch request has to leave free now."""
-        return 0.0 if now_s >= self.due_at_s(now_s) else self._batch.reserve
+        return 0.0 if now_s >= self.due_at_s(now_s) else self._batch.reserve_share
 
     def due_at_s(self, now_s: float) -> float:
-        """When the next batch request may ignore the reserve. Patience begins with the first request, and again with
-        each admitted one: after an idle time the next request need not wait.
+        """When the next batch request may ignore the reserve. The timeout begins with the first request, and again
+        with each admitted one: after an idle time the next request need not wait.
         """
         if self._since_s is None:
             self._since_s = now_s
-        return self._since_s + self._batch.patience_s
+        return self._since_s + self._batch.starvation_timeout_s
 
     def record_start(self, now_s: float) -> None:
         """A batch request was admitted."""

@@ -225,7 +225,7 @@ class LocalQuota:
         return self._reserves[key].reserve(now_s) if need.lane == "batch" else 0.0
 
     def _blocking_limit(self, key: QuotaKey, need: Need, now_s: float) -> tuple[float, LimitName]:
-        """When to ask again. A request behind the reserve asks again after `batch.patience_s` at the latest."""
+        """When to ask again; for a request behind the reserve, after `batch.starvation_timeout_s` at the latest."""
         limit_set = self._limit_sets[key]
         bare = limit_set.blocking_limit(need.tokens, now_s)
         reserve = self._reserve(key, need, now_s)

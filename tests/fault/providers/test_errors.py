@@ -8,13 +8,13 @@ import pytest
 
 from penstock.contract.events import CredentialAvailabilityChanged
 from tests.fault.providers.rows.context import CONTEXT, SIZE
-from tests.fault.providers.rows.keys import BILLING, KEYS, SIT_OUT_S
+from tests.fault.providers.rows.keys import BILLING, COOLDOWN_S, KEYS
 from tests.fault.providers.rows.rejections import CONTENT, RANDOM_OUTPUT, REJECTED, REPORTED
 from tests.fault.providers.rows.table import Outcome, Table, check, row_ids, run_rows
 
 ROWS = (*CONTEXT, *SIZE, *CONTENT, *REJECTED, *RANDOM_OUTPUT, *REPORTED)
 TABLE = Table(rows=ROWS, keys=2, sections={"breaker": {"failures": 2}})
-KEYED = Table(rows=(*BILLING, *KEYS), keys=2, sections={"sit_out_s": SIT_OUT_S})
+KEYED = Table(rows=(*BILLING, *KEYS), keys=2, sections={"credential_cooldown_s": COOLDOWN_S})
 
 
 @pytest.fixture(scope="module")

@@ -105,7 +105,7 @@ async def test_d10_a_provider_without_a_key_is_reported_in_the_status(tmp_path: 
 
 async def test_a6_a_refused_key_is_excluded_and_used_again_once_accepted(tmp_path: Path) -> None:
     env = {"A_KEY": OLD, "B_KEY": OTHER}
-    text = config("A_KEY", "B_KEY", sit_out_s=2.0)
+    text = config("A_KEY", "B_KEY", credential_cooldown_s=2.0)
     async with (
         running_system(tmp_path, "chat", config=text, env=env) as system,
         await system.client() as client,

@@ -19,10 +19,10 @@ from tests.harness.records.stored_events import stored_events
 from tests.harness.requests.replies import ReceivedReply, ask
 from tests.harness.suite.waiting import until
 
-SHORT_WINDOW = {"window_s": 4, "hold_s": 0.5}
+SHORT_WINDOW = {"window_s": 4, "min_duration_s": 0.5}
 RULES = {
-    "on_high_latency": {**SHORT_WINDOW, "slow_s": 0.3, "slow_first_token_s": 0.3, "at_least": 3},
-    "on_errors": {**SHORT_WINDOW, "at_least": 4},
+    "on_high_latency": {**SHORT_WINDOW, "slow_s": 0.3, "slow_first_token_s": 0.3, "min_calls": 3},
+    "on_errors": {**SHORT_WINDOW, "min_calls": 4},
 }
 OFF = {
     "on_rate_limit": {"enabled": False},

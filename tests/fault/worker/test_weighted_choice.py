@@ -27,7 +27,7 @@ def config() -> str:
     made["models"]["other"]["provider"] = "second"
     made["roles"]["chat"]["chain"] = [{"main": 70, "other": 30}, "spare"]
     made["breaker"] = {"failures": 1000}
-    return yaml.safe_dump({**made, "sit_out_s": COOLDOWN_S})
+    return yaml.safe_dump({**made, "provider_cooldown_s": COOLDOWN_S})
 
 
 class Second:

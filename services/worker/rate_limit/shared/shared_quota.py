@@ -78,7 +78,7 @@ class SharedQuota:
         for key in limits.keys() - self._renewers.keys():
             name = records[key]
             if name not in self._by_record:
-                self._add_renewer(name, RecordAccounting(limits[key], settings, batch.reserve))
+                self._add_renewer(name, RecordAccounting(limits[key], settings, batch.reserve_share))
             self._renewers[key] = self._by_record[name]
 
     @property
@@ -270,7 +270,9 @@ class SharedQuota:
         renewer = self._by_record.get(record)
         if renewer is not None:
             return renewer
-        accounting = RecordAccounting(Limits(), LEARNED_LEASE_SETTINGS, self._batch.reserve, is_learned=True)
+        accounting = RecordAccounting(
+            Limits(), LEARNED_LEASE_SETTINGS, self._batch.reserve_share, is_learned=True
+        )
         renewer = self._add_renewer(record, accounting)
         for key in self._renewers:
             if self._records[key] == record:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from tests.fault.providers.rows.table import Both, Row, all_models, in_200
 from tests.fault.providers.rows.wire import Answer, error, error_json
 
-SIT_OUT_S = 0.6
+COOLDOWN_S = 0.6
 
 
 def bad_key(name: str, answer: Answer | Both) -> Row:
@@ -21,7 +21,7 @@ def bad_key(name: str, answer: Answer | Both) -> Row:
         calls={"first": 2},
         took_s=(0.0, 1.5),
         quiet=False,
-        rest_s=SIT_OUT_S + 0.1,
+        rest_s=COOLDOWN_S + 0.1,
     )
 
 
@@ -205,7 +205,7 @@ KEYS = (
         calls={"first": 2, "second": 1},
         quiet=False,
         neighbour=None,
-        rest_s=SIT_OUT_S + 0.1,
+        rest_s=COOLDOWN_S + 0.1,
         took_s=(0.0, 1.5),
     ),
     Row(
@@ -216,7 +216,7 @@ KEYS = (
         calls={"first": 2, "second": (1, 2), "long": (0, 2)},
         quiet=False,
         neighbour=None,
-        rest_s=SIT_OUT_S + 0.1,
+        rest_s=COOLDOWN_S + 0.1,
         took_s=(0.0, 2.0),
     ),
 )

@@ -33,7 +33,7 @@ CONFIG = catalogue(
         "narrow": {"limits": {"concurrency": 2}},
     },
     role={"parameters": {"max_tokens": 100}},
-    quota_warning={"calm_s": 1},
+    quota_warning={"clear_s": 1},
 )
 
 

@@ -21,7 +21,7 @@ BATCH = mailbox("chat", "batch")
 async def test_c6_batch_waits_and_interactive_finds_the_reserve(tmp_path: Path):
     """A limit of ten a minute: batch requests get eight, interactive ones two at once."""
     few = {"m-few": {"limits": {"requests_per_minute": 10}}}
-    config = catalogue({"chat": ["m-few"]}, models=few) + "\nbatch: {patience_s: 60}\n"
+    config = catalogue({"chat": ["m-few"]}, models=few) + "\nbatch: {starvation_timeout_s: 60}\n"
     async with (
         running_system(tmp_path, "chat", "chat", config=config) as system,
         await system.client() as client,
@@ -55,7 +55,10 @@ async def _ask_and_retry_once(client: Client, prompt: str) -> ReceivedReply:
 
 async def test_c6_one_batch_request_is_sent_after_its_longest_wait(tmp_path: Path):
     few = {"m-few": {"limits": {"requests_per_minute": 10}}}
-    config = catalogue({"chat": ["m-few"]}, models=few) + "\nbatch: {reserve: 0.5, patience_s: 4}\n"
+    config = (
+        catalogue({"chat": ["m-few"]}, models=few)
+        + "\nbatch: {reserve_share: 0.5, starvation_timeout_s: 4}\n"
+    )
     async with (
         running_system(tmp_path, "chat", config=config) as system,
         await system.client() as client,

@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from services.worker.credentials.refusals import CredentialRefusals
 from services.worker.rate_limit.quota import QuotaKey
 
-REST_S = 60.0
+COOLDOWN_S = 60.0
 CREDENTIALS = ("A", "B", "C")
 MODELS = ("m", "n")
 KEYS = {model: tuple(QuotaKey(name, model) for name in CREDENTIALS) for model in MODELS}
@@ -20,7 +20,7 @@ class Refusing(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.refusals = CredentialRefusals(REST_S)
+        self.refusals = CredentialRefusals(COOLDOWN_S)
         self.now_s = 1000.0
         self.refused: dict[QuotaKey, float] = {}
         self.spent: dict[str, float] = {}
@@ -80,7 +80,7 @@ class Refusing(RuleBasedStateMachine):
     def refused_credentials_are_excluded_while_others_are_accepted(self) -> None:
         for model, keys in KEYS.items():
             with_key = tuple(key for key in keys if key.credential not in self.keyless)
-            accepted = tuple(key for key in with_key if self.now_s >= self._last_s(key) + REST_S)
+            accepted = tuple(key for key in with_key if self.now_s >= self._last_s(key) + COOLDOWN_S)
             assert self.refusals.accepted(keys, self.now_s) == accepted
             assert self.refusals.usable(keys, self.now_s) == (accepted or with_key), model
         for credential in CREDENTIALS:

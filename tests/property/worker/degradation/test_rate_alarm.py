@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from penstock.runtime.config.catalogue import OnErrors
 from services.worker.degradation.rate_alarm import RateAlarm
 
-TERMS = OnErrors(share=0.1, calm_share=0.05, window_s=60, at_least=10, hold_s=30)
+TERMS = OnErrors(trigger_share=0.1, clear_share=0.05, window_s=60, min_calls=10, min_duration_s=30)
 INTERVAL_S = 2.0
 CALLS = st.lists(st.tuples(st.sampled_from([0.0, 0.3, 1.0, 7.0, 45.0]), st.booleans()), max_size=120)
 
@@ -31,26 +31,30 @@ def test_d5_it_starts_with_enough_calls_of_which_too_many_are_bad(calls):
     for now_s, on, past in play(calls):
         if on and not before:
             recent = [bad for at_s, bad in past if at_s > now_s - TERMS.window_s - INTERVAL_S]
-            assert len(recent) >= TERMS.at_least
+            assert len(recent) >= TERMS.min_calls
             assert any(recent)
         certain = [bad for at_s, bad in past if at_s > now_s - TERMS.window_s + INTERVAL_S]
         wider = [bad for at_s, bad in past if at_s > now_s - TERMS.window_s - INTERVAL_S]
-        if certain == wider and len(certain) >= TERMS.at_least and sum(certain) / len(certain) > TERMS.share:
+        if (
+            certain == wider
+            and len(certain) >= TERMS.min_calls
+            and sum(certain) / len(certain) > TERMS.trigger_share
+        ):
             assert on
         before = on
 
 
 @given(CALLS)
 def test_d5_it_does_not_flap(calls):
-    """Once on it stays on for `hold_s`, and turns off only at a lower share than the one that turned it on."""
+    """Once on it stays on for `min_duration_s`, and turns off only at a lower share than the one that turned it on."""
     began_s = None
     for now_s, on, past in play(calls):
         if on and began_s is None:
             began_s = now_s
         if not on and began_s is not None:
-            assert now_s - began_s >= TERMS.hold_s
+            assert now_s - began_s >= TERMS.min_duration_s
             recent = [bad for at_s, bad in past if at_s > now_s - TERMS.window_s + INTERVAL_S]
-            assert sum(recent) <= TERMS.calm_share * len(past)
+            assert sum(recent) <= TERMS.clear_share * len(past)
             began_s = None
 
 
@@ -61,7 +65,7 @@ def test_d5_it_ends_without_further_calls(calls, later_s):
     for step_s, bad in calls:
         now_s += step_s
         alarm.observe(bad=bad, now_s=now_s)
-    assert not alarm.on(now_s + TERMS.window_s + TERMS.hold_s + 2 * INTERVAL_S + later_s)
+    assert not alarm.on(now_s + TERMS.window_s + TERMS.min_duration_s + 2 * INTERVAL_S + later_s)
 
 
 @given(CALLS)
@@ -103,4 +107,4 @@ def test_d5_it_ends_at_the_lower_share(good):
     alarm = raised()
     for _ in range(good):
         alarm.observe(bad=False, now_s=1031.0)
-    assert alarm.on(1031.0) == (10 / (10 + good) > TERMS.calm_share)
+    assert alarm.on(1031.0) == (10 / (10 + good) > TERMS.clear_share)

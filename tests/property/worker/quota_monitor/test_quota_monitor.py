@@ -62,19 +62,19 @@ def test_c7_usage_that_does_not_rise_is_never_full(uses):
 
 @given(COURSES, st.integers(1, 100))
 def test_c7_warnings_and_their_ends_alternate_and_do_not_flap(course, allowed):
-    settings = QuotaWarning(warn_share=0.9, calm_share=0.8, calm_s=30)
+    settings = QuotaWarning(warn_share=0.9, clear_share=0.8, clear_s=30)
     alarm = ThresholdAlarm(settings)
     now_s, crossings, low_since_s = 1000.0, [], None
     for step_s, used in course:
         now_s += step_s
-        low = used / allowed < settings.calm_share
+        low = used / allowed < settings.clear_share
         low_since_s = (low_since_s or now_s) if low else None
         crossing = alarm.update(used, allowed, now_s)
         if crossing == "warned":
             assert used / allowed >= settings.warn_share
         if crossing == "eased":
             assert low_since_s is not None
-            assert now_s - low_since_s >= settings.calm_s
+            assert now_s - low_since_s >= settings.clear_s
         crossings += [crossing] if crossing else []
         assert alarm.state != "eased" or used / allowed < settings.warn_share
     assert all(before != after for before, after in pairwise(crossings))

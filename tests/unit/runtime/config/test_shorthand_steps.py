@@ -38,6 +38,6 @@ def test_a7_what_is_printed_can_be_loaded_again() -> None:
     assert load(yaml.safe_dump(printed)) == catalogue
 
 
-def test_a7_sit_out_s_is_a_minute_unless_said_otherwise() -> None:
-    assert load(RIGHT).sit_out_s == 60
-    assert load(spoiled("name: mine", "name: mine\nsit_out_s: 5")).sit_out_s == 5
+def test_a7_the_provider_cooldown_is_a_minute_by_default() -> None:
+    assert load(RIGHT).provider_cooldown_s == 60
+    assert load(spoiled("name: mine", "name: mine\nprovider_cooldown_s: 5")).provider_cooldown_s == 5

@@ -27,9 +27,9 @@ from services.worker.metrics import WorkerMetrics
 from tests.harness.requests.routed_requests import chat_work
 
 NOW_S = 1000.0
-RULES = Degradation(on_high_latency=OnHighLatency(at_least=3), on_errors=OnErrors(at_least=3))
+RULES = Degradation(on_high_latency=OnHighLatency(min_calls=3), on_errors=OnErrors(min_calls=3))
 SLOW_ROLE = Degradation(
-    on_high_latency=OnHighLatency(at_least=3, slow_s=80), on_errors=OnErrors(enabled=False)
+    on_high_latency=OnHighLatency(min_calls=3, slow_s=80), on_errors=OnErrors(enabled=False)
 )
 PARAMETERS = Parameters(max_tokens=2000)
 CATALOGUE = Catalogue(

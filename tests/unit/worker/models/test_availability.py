@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from math import inf
 
-from penstock.runtime.config.catalogue import Batch, Catalogue, Limits, Model, ProviderConfig, RoleConfig
+from penstock.runtime.config.catalogue import (
+    Batch,
+    Catalogue,
+    Limits,
+    Model,
+    ProviderConfig,
+    RoleConfig,
+    WeightedStep,
+)
 from services.worker.credentials.quota_keys import keys_of
 from services.worker.models.availability import Availability
 from services.worker.models.choose import ModelState
@@ -15,15 +23,17 @@ from services.worker.rate_limit.quota import LocalQuota, Need, QuotaKey
 NAMES = ("A_KEY", "B_KEY", "C_KEY")
 KEYS = {name: QuotaKey(name, "m") for name in NAMES}
 ONE = Need(1)
+STEP = WeightedStep(models=("m", "other"), weights=(1, 1))
 
 
-def availability(*names: str, limits: Limits | None = None) -> Availability:
-    models = {"m": Model(provider="p")}
+def availability(*names: str, limits: Limits | None = None, **cooldowns_s: float) -> Availability:
+    models = {"m": Model(provider="p"), "other": Model(provider="o")}
     catalogue = Catalogue(
         name="c",
-        providers={"p": ProviderConfig(api_key_env=NAMES)},
+        providers={"p": ProviderConfig(api_key_env=NAMES), "o": ProviderConfig()},
         models=models,
-        roles={"chat": RoleConfig(chain=("m",))},
+        roles={"chat": RoleConfig(chain=("m", "other"), weighted=(STEP,))},
+        **cooldowns_s,
     )
     quota = LocalQuota({KEYS[name]: limits or Limits() for name in names}, batch=Batch())
     return Availability(catalogue, keys_of(catalogue, {"p": names}), quota, Roster(models))
@@ -42,6 +52,14 @@ def test_a6_a_refused_credential_is_left_out_of_the_turns() -> None:
     firsts = Counter(models.in_turn("m", 1.0)[0].credential for _ in range(30))
     assert firsts == {"A_KEY": 15, "C_KEY": 15}
     assert len(models.in_turn("m", 60.0)) == 3
+
+
+def test_a6_a7_a_refused_key_and_a_failed_provider_have_their_own_cooldown() -> None:
+    models = availability(*NAMES, credential_cooldown_s=5.0, provider_cooldown_s=20.0)
+    models.refusals.record_refusal(KEYS["B_KEY"], began_s=0.0, now_s=0.0)
+    models.provider_cooldown.record_failure("m", 0.0)
+    assert [len(models.usable("m", now_s)) for now_s in (4.9, 5.0)] == [2, 3]
+    assert [models.provider_cooldown.rank("m", now_s) for now_s in (19.9, 20.0)] == [2, 0]
 
 
 def test_a6_a_model_is_ready_while_any_accepted_key_has_quota() -> None:

@@ -18,12 +18,12 @@ from services.worker.rate_limit.shared.shared_quota import SharedQuota
 from services.worker.rate_limit.shared.store_protocol import Conflict, Stored
 
 KEY = QuotaKey("A_KEY", "m")
-BATCH = Batch(reserve=0.2, patience_s=10.0)
+BATCH = Batch(reserve_share=0.2, starvation_timeout_s=10.0)
 
 
 def local(**limits: int) -> LocalQuota:
     quota = LocalQuota({KEY: Limits(**limits)}, batch=BATCH)
-    quota.wait_s(KEY, Need(0, "batch"), 0.0)  # patience begins
+    quota.wait_s(KEY, Need(0, "batch"), 0.0)  # the timeout begins
     return quota
 
 
@@ -65,7 +65,7 @@ def test_c6_one_batch_request_in_ten_seconds_ignores_the_reserve():
     assert _taken(quota, Need(1), 11.0) == 1
 
 
-def test_c6_a_batch_request_above_the_lanes_part_waits_for_patience():
+def test_c6_a_batch_request_above_the_lanes_part_waits_for_the_timeout():
     quota = local(tokens_per_minute=100)
     assert quota.wait_s(KEY, Need(90, "batch"), 1.0) == 9.0
     assert quota.wait_s(KEY, Need(101, "batch"), 1.0) == float("inf")
@@ -171,7 +171,9 @@ async def test_c6_all_workers_together_leave_the_reserve(
 
 
 async def test_c6_a_patient_batch_request_may_use_the_reserve(records: _Records):
-    quota = await shared(records, "a", Batch(reserve=0.5, patience_s=1.0), requests_per_minute=10)
+    quota = await shared(
+        records, "a", Batch(reserve_share=0.5, starvation_timeout_s=1.0), requests_per_minute=10
+    )
     assert await _drained(quota, Need(1, "batch")) == 5
     assert await _drained(quota, Need(1, "batch"), at_least_s=2.0) == 2
     assert await _drained(quota, Need(1)) == 3

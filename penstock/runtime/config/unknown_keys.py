@@ -1,0 +1,36 @@
+"""The report on a key that does not exist, and the keys of earlier versions that have a new name."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+from msgspec import Struct
+
+from penstock.runtime.config.catalogue import Batch, Catalogue, OnErrors, OnHighLatency, QuotaWarning
+from penstock.runtime.config.problems import nearest
+
+__all__ = ["RENAMED_KEYS", "unknown_key"]
+
+_ALARM: Final = {
+    "share": ("trigger_share",),
+    "calm_share": ("clear_share",),
+    "at_least": ("min_calls",),
+    "hold_s": ("min_duration_s",),
+}
+RENAMED_KEYS: Final[Mapping[type[Struct], Mapping[str, tuple[str, ...]]]] = {
+    Batch: {"reserve": ("reserve_share",), "patience_s": ("starvation_timeout_s",)},
+    Catalogue: {"sit_out_s": ("provider_cooldown_s", "credential_cooldown_s")},
+    OnErrors: {**_ALARM, "messages": ("keep_messages",)},
+    OnHighLatency: {**_ALARM, "cut": ("reduce_by",)},
+    QuotaWarning: {"calm_share": ("clear_share",), "calm_s": ("clear_s",)},
+}
+"""Per section the keys of version 0.1.0 that have new names; a key with two meanings became two."""
+
+
+def unknown_key(kind: Any, key: str, known: Collection[str]) -> tuple[str, str]:
+    """The problem and the fix to report for `key`, which the section `kind` does not have beside the `known` ones."""
+    renamed = RENAMED_KEYS.get(kind, {}).get(key)
+    if renamed is not None:
+        return "has a new name", f"write {' and '.join(renamed)}"
+    return "there is no such key", nearest(key, known)

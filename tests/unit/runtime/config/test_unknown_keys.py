@@ -1,0 +1,61 @@
+"""A key of an earlier version is reported with its new name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+from msgspec import Struct
+
+from penstock.runtime.config.catalogue import (
+    Batch,
+    Catalogue,
+    OnErrors,
+    OnHighLatency,
+    QuotaWarning,
+)
+from penstock.runtime.config.unknown_keys import RENAMED_KEYS
+from tests.unit.runtime.config.example import RIGHT, refused
+
+SECTIONS: dict[type[Struct], tuple[str, ...]] = {
+    Batch: ("batch",),
+    Catalogue: (),
+    OnErrors: ("degradation", "on_errors"),
+    OnHighLatency: ("degradation", "on_high_latency"),
+    QuotaWarning: ("quota_warning",),
+}
+"""Where each section with renamed keys stands in a catalogue."""
+OLD_KEYS = [(kind, old) for kind, keys in RENAMED_KEYS.items() for old in keys]
+
+
+def with_entry(path: tuple[str, ...], value: object) -> str:
+    data = yaml.safe_load(RIGHT)
+    section: Any = data
+    for part in path[:-1]:
+        section = section.setdefault(part, {})
+    section[path[-1]] = value
+    return yaml.safe_dump(data)
+
+
+@pytest.mark.parametrize(("kind", "old"), OLD_KEYS, ids=[f"{kind.__name__}.{old}" for kind, old in OLD_KEYS])
+def test_an_old_key_is_reported_with_its_new_name(kind: type[Struct], old: str) -> None:
+    path = (*SECTIONS[kind], old)
+    (problem,) = refused(with_entry(path, 1))
+    assert (problem.key, problem.problem) == (".".join(path), "has a new name")
+    assert problem.fix == f"write {' and '.join(RENAMED_KEYS[kind][old])}"
+
+
+@pytest.mark.parametrize("kind", RENAMED_KEYS, ids=lambda kind: kind.__name__)
+def test_new_names_exist_and_old_ones_do_not(kind: type[Struct]) -> None:
+    keys = {field.encode_name for field in msgspec.structs.fields(kind)}
+    assert keys.isdisjoint(RENAMED_KEYS[kind])
+    assert keys.issuperset(new for names in RENAMED_KEYS[kind].values() for new in names)
+
+
+def test_a_renamed_key_reads_as_one_sentence() -> None:
+    (problem,) = refused(f"{RIGHT}sit_out_s: 5\n")
+    assert problem.as_line("mine.yaml") == (
+        "mine.yaml:18: sit_out_s = 5: has a new name. Fix: write provider_cooldown_s and credential_cooldown_s."
+    )
