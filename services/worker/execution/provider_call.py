@@ -234,4 +234,5 @@ def _timed_out(timeouts: Timeouts, sink: DeltaSink | None, progress: Progress) -
 
 
 def _word(reason: str) -> str:
-    return reason if _WORD.fullmatch(reason) else _OTHER
+    word = reason.partition(":")[0]  # Gemini: `content_filter: RECITATION`
+    return word if _WORD.fullmatch(word) else _OTHER

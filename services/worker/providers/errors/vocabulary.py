@@ -21,6 +21,7 @@ __all__ = [
     "CREDENTIAL_CODES",
     "CREDENTIAL_PATTERN",
     "DEVELOPER_ROLE_PATTERN",
+    "FAILURE_FINISH_REASONS",
     "INVALID_FIELD_PATTERN",
     "LIMIT_AND_REQUESTED_PATTERN",
     "MESSAGE_INDEX_PATTERN",
@@ -92,7 +93,33 @@ MODEL_CODES: Final = _codes(
 PARAMETER_CODES: Final = _codes(
     "unsupported_parameter unsupported_value unknown_parameter extra_forbidden unrecognized_parameter",
 )
-RANDOM_REFUSAL_CODES: Final = frozenset({"tool_use_failed", "json_validate_failed", "output_parse_failed"})
+_UNUSABLE_OUTPUT_REASONS: Final = _codes(
+    # Gemini: ai.google.dev/api/generate-content, FinishReason; its compatible endpoint sends
+    # "function_call_filter: MALFORMED_FUNCTION_CALL" (hermes-agent PR 83882, req_llm issue 935).
+    "function_call_filter malformed_function_call unexpected_tool_call too_many_tool_calls",
+    "malformed_response missing_thought_signature",
+    # Bedrock: docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html (pydantic-ai PR 5640).
+    "malformed_model_output malformed_tool_use",
+)
+"""Finish reasons for output of the model that cannot be used: the same request may succeed."""
+FAILURE_FINISH_REASONS: Final = (
+    _UNUSABLE_OUTPUT_REASONS
+    | _codes(
+        "error",  # OpenRouter and Mistral (API references), Cohere, Together (together-python PR 153)
+        "error_limit timeout user_cancel",  # Cohere: docs.cohere.com/reference/chat
+        "network_error",  # Zhipu: docs.z.ai/api-reference/llm/chat-completion (pi issue 2313, hermes-agent PR 92161)
+        "abort aborted",  # vLLM issue 57082, SGLang PR 22535, Zhipu (pi issue 1750)
+        "insufficient_system_resource",  # DeepSeek: api-docs.deepseek.com/api/create-chat-completion
+        "other",  # Gemini: "all other reasons that stopped the token generation"
+    )
+)
+"""Finish reasons of an answer that broke off, which is not whole (REQUIREMENTS D6). Reasons that end it as requested or
+by a rule (`length`, `content_filter`, `sensitive`) are passed to the application."""
+RANDOM_REFUSAL_CODES: Final = _UNUSABLE_OUTPUT_REASONS | {
+    "tool_use_failed",
+    "json_validate_failed",
+    "output_parse_failed",
+}
 STATUS_OF_CODE: Final = {
     "invalid_request_error": 400,
     "badrequesterror": 400,

@@ -11,6 +11,8 @@ import msgspec
 from msgspec import Meta, Raw, Struct, field
 
 from services.worker.providers.errors.read_error import ProviderError, error_in, reports_success
+from services.worker.providers.errors.vocabulary import FAILURE_FINISH_REASONS
+from services.worker.providers.errors.wire_errors import ProviderErrorEvent
 from services.worker.providers.size_limits import NAME_CHARACTERS, Name
 from services.worker.providers.streams.raw_json import (
     ABSENT,
@@ -27,6 +29,7 @@ __all__ = [
     "ChoiceHistory",
     "NonTextChunk",
     "TextChunk",
+    "check_finish_reason",
     "content_bytes",
     "decode_non_text",
     "decode_raw",
@@ -347,3 +350,11 @@ def finish_reason_of(raw: Raw) -> str:
     if not isinstance(reason, str) or len(reason) > NAME_CHARACTERS:
         raise ValueError("a finish_reason that is not a short text")
     return "" if reason in _NO_REASON else reason
+
+
+def check_finish_reason(reason: str) -> None:
+    """Raises ProviderErrorEvent for a finish reason that reports a failure."""
+    name = reason.partition(":")[0].strip().lower().replace("-", "_")
+    if name in FAILURE_FINISH_REASONS:
+        message = "the provider ended the answer with this finish_reason"
+        raise ProviderErrorEvent(ProviderError(code=reason, message=message, codes=(name,)))

@@ -28,6 +28,7 @@ from services.worker.providers.streams.choices import (
     ChoiceHistory,
     NonTextChunk,
     TextChunk,
+    check_finish_reason,
     decode_non_text,
     decode_raw,
     decode_text,
@@ -167,9 +168,12 @@ class ChunkReader:
         """Check the stream after the last byte of a body that ended cleanly.
 
         `done`: `[DONE]` was received; `framed`: the body had a length or was chunked, so truncation is detected by
-        HTTP. Raises BrokenStream unless there was a choice, every choice seen has a finish reason, and the end is
-        proved in the way that the stream format defines (REQUIREMENTS D6).
+        HTTP. Raises ProviderErrorEvent for a finish reason that reports a failure; BrokenStream unless there was a
+        choice, every choice seen has a finish reason, and the end is proved as the stream format defines (REQUIREMENTS
+        D6).
         """
+        for reason in self.finish_reasons.values():
+            check_finish_reason(reason)
         if not done and self._format.done == "required":
             raise BrokenStream(f"the stream ended without [DONE]{NO_DONE_HINT}")
         seen = self._seen | self._with_delta
@@ -183,8 +187,6 @@ class ChunkReader:
             raise BrokenStream(
                 f"no finish_reason was received for choice {', '.join(map(str, unfinished))}{hint}"
             )
-        if "error" in self.finish_reasons.values():
-            raise BrokenStream("the provider finished a choice with finish_reason 'error'")
         if not (done or framed) and self._format.finish_reason != "last":
             raise BrokenStream(
                 "the stream ended without [DONE], and nothing else proves its end: finish_reason is "

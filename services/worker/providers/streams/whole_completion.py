@@ -16,7 +16,12 @@ from services.worker.providers.errors.wire_errors import (
 )
 from services.worker.providers.json_repair import repair_json
 from services.worker.providers.size_limits import WHOLE_BYTES
-from services.worker.providers.streams.choices import error_of, finish_reason_of, index_of
+from services.worker.providers.streams.choices import (
+    check_finish_reason,
+    error_of,
+    finish_reason_of,
+    index_of,
+)
 from services.worker.providers.streams.chunks import (
     DEFAULT_FINISH_REASON,
     ChunkReader,
@@ -127,8 +132,9 @@ def _reason(choice: dict[str, Raw], stream_format: StreamFormat) -> str:
     reason = finish_reason_of(choice.get("finish_reason", ABSENT))
     if not reason and stream_format.finish_reason == "optional":
         return DEFAULT_FINISH_REASON
-    if reason in {"", "error"}:
-        raise MalformedReply(f"a choice that was not finished{'' if reason else NO_FINISH_REASON_HINT}")
+    if not reason:
+        raise MalformedReply(f"a choice that was not finished{NO_FINISH_REASON_HINT}")
+    check_finish_reason(reason)
     return reason
 
 

@@ -14,7 +14,7 @@ from tests.fault.providers.rows.stream_rows import (
     accepted_bytes,
     damaged,
 )
-from tests.fault.providers.rows.table import STREAMED, WHOLE, Both, Row
+from tests.fault.providers.rows.table import STREAMED, WHOLE, Both, Row, all_models
 from tests.fault.providers.rows.wire import (
     RESET,
     SSE,
@@ -134,6 +134,8 @@ DAMAGED = (
         ),
     ),
     damaged("finish reason error alone", stream(delta("Hello"), delta(None, "error"))),  # hax PR 15
+    damaged("finish reason network_error after text", stream(delta("Hello"), delta(None, "network_error"))),
+    damaged("finish reason abort beside text", stream(delta("Hello"), delta(" wor", "abort"))),
     # LM Studio and SGLang: an event named error.
     damaged(
         "an event named error",
@@ -162,6 +164,43 @@ DAMAGED = (
         text="from second",
         calls={"first": (1, 2), "second": 1},
         quiet=True,
+    ),
+    # Hermes PR 92161: a clean end without content.
+    Row(
+        name="finish reason network_error once",
+        script={
+            "first": [
+                Both(
+                    stream(delta(None, "network_error")),
+                    completion(None, choice={"finish_reason": "network_error"}),
+                ),
+                Both(stream(*HELLO), completion()),
+            ]
+        },
+        calls={"first": 2},
+    ),
+    Row(
+        name="finish reason insufficient_system_resource of all models",
+        modes=WHOLE,
+        script=all_models(completion("Hello", choice={"finish_reason": "insufficient_system_resource"})),
+        code="provider_unavailable",
+        message_has=("insufficient_system_resource",),
+        provider_code="insufficient_system_resource",
+        calls={"first": (1, 8), "second": (1, 8), "long": (1, 8)},
+    ),
+    Row(
+        name="malformed function call",
+        script={
+            "first": [
+                Both(
+                    stream(delta(None, "function_call_filter: MALFORMED_FUNCTION_CALL")),
+                    completion(None, choice={"finish_reason": "MALFORMED_FUNCTION_CALL"}),
+                )
+            ]
+        },
+        model="second",
+        text="from second",
+        calls={"first": 2, "second": 1},
     ),
     Row(
         name="an empty stream",

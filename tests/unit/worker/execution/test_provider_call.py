@@ -151,6 +151,7 @@ async def test_an_error_instead_of_a_stream_is_an_error(said):
     ("sent", "reported"),
     [
         *((reason, reason) for reason in ("stop", "tool_calls", "STOP", "end_turn", "max_tokens", "eos")),
+        ("content_filter: RECITATION", "content_filter"),
         *((reason, "other") for reason in ("error sk-Secret0a1b2c3d4e5f", "stop 2", "x" * 25, "a b c d e")),
     ],
 )

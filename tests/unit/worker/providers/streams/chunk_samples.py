@@ -1,10 +1,25 @@
-"""Chunks of a chat stream and their choices."""
+"""Chunks of a chat stream, their choices, and finish reasons that report a failure."""
 
 from __future__ import annotations
 
 import json
 
-__all__ = ["choice", "chunk"]
+__all__ = ["FAILURE_REASONS", "choice", "chunk"]
+
+FAILURE_REASONS = (
+    ("error", "server_error"),
+    ("ERROR", "server_error"),
+    ("network_error", "server_error"),
+    ("network-error", "server_error"),
+    ("abort", "server_error"),
+    ("insufficient_system_resource", "server_error"),
+    ("OTHER", "server_error"),
+    ("TIMEOUT", "server_error"),
+    ("MALFORMED_FUNCTION_CALL", "random_refusal"),
+    ("function_call_filter: MALFORMED_FUNCTION_CALL", "random_refusal"),
+    ("malformed_model_output", "random_refusal"),
+)
+"""As providers send them, with the kind of the failure."""
 
 
 def chunk(*choices: object, **top: object) -> bytes:

@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.runtime.config.catalogue import StreamFormat
+from services.worker.providers.errors.classify import failure_of_error_event
 from services.worker.providers.errors.read_error import error_in
 from services.worker.providers.errors.wire_errors import BrokenStream, MalformedChunk, ProviderErrorEvent
 from services.worker.providers.streams.chunks import ChunkDelta, ChunkReader
 from services.worker.providers.usage import TokenCounts
-from tests.unit.worker.providers.streams.chunk_samples import choice, chunk
+from tests.unit.worker.providers.streams.chunk_samples import FAILURE_REASONS, choice, chunk
 
 
 def counted(reader: ChunkReader) -> tuple[int | None, int | None]:
@@ -44,7 +45,6 @@ def test_text_beside_the_finish_reason_is_kept():
     ("payloads", "done", "reason"),
     [
         ([chunk(choice({"content": "x"}))], True, "finish_reason"),
-        ([chunk(choice({"content": "x"}, "error"))], True, "error"),
         ([chunk(usage={"prompt_tokens": 1})], True, "choice"),
         ([], True, "choice"),
     ],
@@ -55,6 +55,25 @@ def test_d6_a_stream_without_its_end_is_incomplete(payloads, done, reason):
         reader.read(payload)
     with pytest.raises(BrokenStream, match=reason):
         reader.end(done=done)
+
+
+@pytest.mark.parametrize(("reason", "kind"), FAILURE_REASONS)
+def test_d6_a_stream_that_ends_with_a_failure_is_an_error(reason, kind):
+    for delta in ({"content": "x"}, {"reasoning": "x"}, {}):
+        reader = ChunkReader()
+        reader.read(chunk(choice(delta, reason)))
+        with pytest.raises(ProviderErrorEvent, match=reason) as caught:
+            reader.end(done=True)
+        assert failure_of_error_event(caught.value).kind == kind
+
+
+@pytest.mark.parametrize(
+    "reason", ["stop", "length", "tool_calls", "content_filter: OTHER", "sensitive", "eos"]
+)
+def test_d6_a_stream_that_ends_with_any_other_reason_is_complete(reason):
+    reader = ChunkReader()
+    reader.read(chunk(choice({"content": "x"}, reason)))
+    assert reader.end(done=True).finish_reason == reason
 
 
 @pytest.mark.parametrize(

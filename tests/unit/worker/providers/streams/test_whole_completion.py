@@ -5,9 +5,11 @@ import json
 import pytest
 
 from penstock.runtime.config.catalogue import StreamFormat
+from services.worker.providers.errors.classify import failure_of_error_event
 from services.worker.providers.errors.wire_errors import BrokenStream, MalformedReply, ProviderErrorEvent
 from services.worker.providers.streams.whole_completion import read_whole
 from services.worker.providers.usage import TokenCounts
+from tests.unit.worker.providers.streams.chunk_samples import FAILURE_REASONS
 
 CHOICE = {
     "index": 0,
@@ -58,13 +60,25 @@ def test_d6_invalid_usage_does_not_discard_the_completion(usage):
         body({"index": 0, "finish_reason": "stop"}),
         body(CHOICE | {"message": None}),
         body(CHOICE, CHOICE | {"index": 1, "finish_reason": None}),
-        body(CHOICE | {"finish_reason": "error"}),
         body(CHOICE, note="N").replace(b"N", b"\xff"),
     ],
 )
 def test_d6_an_incomplete_body_is_an_error(broken):
     with pytest.raises(MalformedReply):
         read_whole(broken)
+
+
+@pytest.mark.parametrize(("reason", "kind"), FAILURE_REASONS)
+@pytest.mark.parametrize("message", [CHOICE["message"], {"content": None}, None])
+def test_d6_a_completion_that_ends_with_a_failure_is_an_error(reason, kind, message):
+    for broken in (
+        body(CHOICE | {"message": message, "finish_reason": reason}),
+        body(CHOICE, CHOICE | {"index": 1, "finish_reason": reason}),
+        event({"content": "Hi"}) + event({}, reason) + b"data: [DONE]\n\n",
+    ):
+        with pytest.raises(ProviderErrorEvent, match=reason) as caught:
+            read_whole(broken)
+        assert failure_of_error_event(caught.value).kind == kind
 
 
 @pytest.mark.parametrize(
