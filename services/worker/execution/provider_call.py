@@ -15,8 +15,9 @@ from penstock.contract.reply import Usage
 from penstock.runtime.config.catalogue import Timeouts
 from services.worker.execution.delta_sink import DeltaSink
 from services.worker.providers.errors.classify import failure_of_error_event
-from services.worker.providers.errors.failures import ProviderFailure
+from services.worker.providers.errors.failures import FailureKind, ProviderFailure
 from services.worker.providers.errors.wire_errors import (
+    BrokenStream,
     MalformedChunk,
     MalformedReply,
     ProviderErrorEvent,
@@ -77,6 +78,7 @@ class Progress(Struct):
     """How far the call has come; also set when it ends in an error."""
 
     headers: Mapping[str, str] | None = None
+    status: int = 200
     first_output_s: float | None = None
     """On the loop's clock."""
     bytes_out: int = 0
@@ -100,8 +102,10 @@ async def _under_limits(call: Call, sink: DeltaSink | None, progress: Progress) 
     try:
         async with asyncio.timeout(limit_s) as timer:
             response = await call.provider.chat(call.credential, call.body, call.label)
-            progress.headers = response.headers
+            progress.headers, progress.status = response.headers, response.status
             try:
+                if part := response.headers.get("content-range"):  # RFC 9110, 15.3.7; no call requests a part
+                    raise BrokenStream(f"the response is a part of an answer: {part}")
                 if sink is None:
                     return await _whole(call, response, progress)
                 return await _streamed(call, response, sink, progress, timer)
@@ -113,10 +117,12 @@ async def _under_limits(call: Call, sink: DeltaSink | None, progress: Progress) 
         raise failure_of_error_event(error) from error
     except SseTooLarge as error:
         raise ProviderFailure("oversized", str(error)) from error
-    except (MalformedChunk, MalformedReply) as error:
-        raise ProviderFailure("malformed", str(error)) from error
     except WireError as error:
-        raise ProviderFailure("broken_stream", str(error)) from error
+        kind: FailureKind = (
+            "malformed" if isinstance(error, MalformedChunk | MalformedReply) else "broken_stream"
+        )
+        status = "" if progress.status == 200 else f"HTTP {progress.status}: "
+        raise ProviderFailure(kind, f"{status}{error}") from error
 
 
 async def _whole(call: Call, response: Response, progress: Progress) -> Answer:

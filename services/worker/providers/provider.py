@@ -13,7 +13,13 @@ __all__ = ["Provider", "Response"]
 
 
 class Response(Protocol):
-    """An HTTP response with a status below 400 and an unread body. The caller must close it."""
+    """An HTTP response with a status of 2xx and an unread body. The caller must close it.
+
+    Its body alone shows whether it is an answer: some servers send a whole one with 201, and 202 or 204 without one.
+    """
+
+    @property
+    def status(self) -> int: ...
 
     @property
     def headers(self) -> Mapping[str, str]: ...

@@ -212,6 +212,10 @@ class _SdkResponse:
         self._translate = translate
 
     @property
+    def status(self) -> int:
+        return int(self._response.status_code)
+
+    @property
     def headers(self) -> Mapping[str, str]:
         headers: Mapping[str, str] = self._response.headers
         return headers

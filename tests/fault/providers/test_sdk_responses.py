@@ -74,6 +74,14 @@ async def test_an_unusable_response_raises_a_provider_failure(
     assert provider.encodings == {"identity"}
 
 
+@pytest.mark.parametrize("status", [200, 201, 202, 206, 299])
+async def test_a_response_has_its_status(provider: ScriptedProvider, sdk: SdkProvider, status: int) -> None:
+    provider.behaviours["actor"] = scripted(head(f"{status} Yes", JSON), b"{}")
+    response = await sdk.chat("KEY", b'{"model":"actor"}', "a.1")
+    assert response.status == status
+    await response.close()
+
+
 async def test_a_response_is_read_in_pieces(provider: ScriptedProvider, sdk: SdkProvider) -> None:
     provider.behaviours["actor"] = endlessly(head(), chunk("x"))
 

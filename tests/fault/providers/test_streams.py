@@ -24,7 +24,7 @@ from tests.fault.providers.rows.stream_ends import (
     SEVERAL_CHOICES,
 )
 from tests.fault.providers.rows.table import Outcome, Table, check, row_ids, run_rows
-from tests.fault.providers.rows.transport import JSON_INSTEAD_OF_STREAM, TRANSPORT
+from tests.fault.providers.rows.transport import JSON_INSTEAD_OF_STREAM, NOT_200, TRANSPORT
 
 ROWS = (
     *TEXT_BESIDE_OTHER_KEYS,
@@ -34,6 +34,7 @@ ROWS = (
     *CHARACTERS,
     *TRANSPORT,
     *JSON_INSTEAD_OF_STREAM,
+    *NOT_200,
     *DAMAGED,
     *BEFORE_ANY_OUTPUT,
     *CORRUPTED,

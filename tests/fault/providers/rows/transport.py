@@ -8,7 +8,7 @@ import json
 import zlib
 
 from tests.fault.providers.rows.stream_rows import BODY, JSON_OF_STREAM, PLAIN, accepted_bytes
-from tests.fault.providers.rows.table import STREAMED, WHOLE, Both, Row
+from tests.fault.providers.rows.table import STREAMED, WHOLE, Both, Row, all_models
 from tests.fault.providers.rows.wire import (
     SSE,
     Answer,
@@ -18,6 +18,7 @@ from tests.fault.providers.rows.wire import (
     stream,
     until_closed,
 )
+from tests.harness.providers.scripted_provider import End
 
 
 def pieces(body: bytes, size: int) -> list[bytes]:
@@ -115,5 +116,53 @@ JSON_INSTEAD_OF_STREAM = (
         model="second",
         text="from second",
         calls={"first": (1, 2), "second": 1},
+    ),
+)
+
+
+def _in_part(answer: Answer) -> Answer:
+    """The answer with the header of a partial response (RFC 9110, 15.3.7)."""
+    head, *body = answer
+    assert isinstance(head, bytes)
+    return (head[:-2] + b"Content-Range: bytes 90-900/901\r\n\r\n", *body)
+
+
+_NO_CONTENT: Answer = (b"HTTP/1.1 204 No Content\r\n\r\n", End.KEEP)
+_QUEUED = sized(b'{"id":"task-1","status":"queued"}', status="202 Accepted")
+
+
+NOT_200 = (
+    *(
+        Row(
+            name=f"a whole answer with status {status}",
+            script={
+                "first": [Both(chunked(BODY, status=status), sized(JSON_OF_STREAM, status=status))],
+            },
+        )
+        for status in ("201 Created", "202 Accepted", "203 Non-Authoritative", "206 Partial Content")
+    ),
+    *(
+        Row(
+            name=name,
+            script=all_models(Both(streamed, whole)),
+            code="provider_unavailable",
+            message_has=(f"HTTP {name[:3]}: ",),
+            calls={"first": (1, 8), "second": (1, 8), "long": (1, 8)},
+        )
+        for name, streamed, whole in (
+            ("204 without a body", _NO_CONTENT, _NO_CONTENT),
+            ("201 with an empty body", sized(b"", status="201 Created"), sized(b"", status="201 Created")),
+            ("202 for work that was only queued", _QUEUED, _QUEUED),
+            (
+                "206 with the beginning of an answer",
+                chunked(BODY[:200], status="206 Partial Content"),
+                sized(JSON_OF_STREAM[:60], status="206 Partial Content"),
+            ),
+            (
+                "206 with a range that looks whole",
+                _in_part(chunked(BODY, status="206 Partial Content")),
+                _in_part(sized(JSON_OF_STREAM, status="206 Partial Content")),
+            ),
+        )
     ),
 )

@@ -57,6 +57,7 @@ class Reply:
 
 
 class Answer:
+    status = 200
     headers: dict[str, str] = {}  # noqa: RUF012 - never written
 
     async def pieces(self) -> AsyncIterator[bytes]:

@@ -19,6 +19,8 @@ HINT = "; if this provider ends its events with one newline, set stream: {event_
 
 
 class Response:
+    status = 200
+
     def __init__(self, pieces: list[bytes | float], headers: Mapping[str, str]) -> None:
         self._pieces = pieces
         self.headers = headers
