@@ -14,10 +14,17 @@ from __future__ import annotations
 
 import asyncio
 import re
-from secrets import token_hex
-from typing import Any, Final
+import sys
+from collections.abc import Awaitable
+from types import ModuleType
+from typing import Final, TypeVar
 
+import nats.aio.client
+import nats.aio.subscription
+import nats.aio.transport
 import nats.errors
+import nats.js.client
+import nats.js.kv
 import nats.protocol.parser
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
@@ -39,11 +46,13 @@ __all__ = [
 
 # ruff: noqa: SLF001 - this module exists for private parts
 
+_Result = TypeVar("_Result")
 _log: Final = rate_limited_logger(__name__)
 _process_headers: Final = Nats._process_headers
 _connect_command: Final = Nats._connect_command
 _process_err: Final = Nats._process_err
 _process_connect_init: Final = Nats._process_connect_init
+_process_pong: Final = Nats._process_pong
 _parse: Final = Parser.parse
 
 _MSG: Final = re.compile(rb"\AMSG[ \t]+([^ \t\r\n]+)[ \t]+(\d+)[ \t]+(([^ \t\r\n]+)[ \t]+)?(\d+)\r\n")
@@ -53,6 +62,13 @@ _HMSG: Final = re.compile(
 """nats-py's expressions with the server's definition of a space: a subject may hold vertical tab and form feed."""
 _REJECTIONS: Final = ("authorization violation", "authentication", "maximum connections")
 """Parts of the `-ERR` texts with which nats-server rejects a client."""
+_CALLERS_OF_WAIT_FOR: Final = (
+    nats.aio.client,
+    nats.aio.subscription,
+    nats.aio.transport,
+    nats.js.client,
+    nats.js.kv,
+)
 
 
 class TlsNotOffered(nats.errors.Error):
@@ -130,35 +146,31 @@ def _connect_command_over_tls(self: Nats) -> bytes:
     return command
 
 
-async def _request_until_cancelled(
-    self: Nats, subject: str, payload: bytes, timeout: float = 1, headers: dict[str, Any] | None = None
-) -> Msg:
-    """nats-py's own, without `asyncio.wait_for`. Up to Python 3.11 that loses a cancellation which arrives together
-    with the reply (python/cpython#86296), and the cancelled task runs on.
+async def _pong_or_late_pong(self: Nats) -> None:
+    """nats-py sets the result of a `flush` that has timed out or was cancelled, which is an error in its parser."""
+    if self._pongs and self._pongs[0].done():
+        self._pongs[0] = asyncio.get_running_loop().create_future()
+    await _process_pong(self)
+
+
+async def _wait_for(awaitable: Awaitable[_Result], timeout: float | None) -> _Result:
+    """`asyncio.wait_for` as it is from Python 3.12 on. Python 3.11 loses a cancellation that arrives together with the
+    result (python/cpython#86296), and the cancelled task runs on.
     """
-    if self.is_draining_pubs:
-        raise nats.errors.ConnectionDrainingError
-    if not self._resp_sub_prefix:
-        await self._init_request_sub()
-    token = self._nuid.next().decode() + token_hex(2)
-    inbox = f"{self._resp_sub_prefix.decode()}{token}"  # type: ignore[union-attr]
-    reply: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
-    self._resp_map[token] = reply
-    try:
-        await self.publish(subject, payload, reply=inbox, headers=headers)
-        async with asyncio.timeout(timeout):
-            return await reply
-    except TimeoutError as error:
-        raise nats.errors.TimeoutError from error
-    finally:
-        self._resp_map.pop(token, None)
+    async with asyncio.timeout(timeout):
+        return await awaitable
+
+
+_ASYNCIO: Final = ModuleType("asyncio")
+"""`asyncio` with the `wait_for` above, for the modules of nats-py that call it."""
+vars(_ASYNCIO).update(vars(asyncio), wait_for=_wait_for)
 
 
 def install() -> None:
     """Patch nats-py for every connection of this process: unreadable headers count as none, a message with an
     unreadable subject is delivered, data that cannot be parsed ends the connection, a connection that the server
     rejects is made again, the socket of a failed handshake is closed, credentials are sent only over TLS where TLS is
-    configured, and a cancelled request ends in the cancellation.
+    configured, a late answer to a `flush` does not end the connection, and a cancelled call ends in the cancellation.
     """
     nats.protocol.parser.MSG_RE = _MSG
     nats.protocol.parser.HMSG_RE = _HMSG
@@ -167,8 +179,11 @@ def install() -> None:
     Nats._process_err = _reconnect_after_rejection  # type: ignore[method-assign]
     Nats._process_connect_init = _handshake_or_close  # type: ignore[method-assign]
     Nats._connect_command = _connect_command_over_tls  # type: ignore[method-assign]
-    Nats._request_new_style = _request_until_cancelled  # type: ignore[method-assign]
+    Nats._process_pong = _pong_or_late_pong  # type: ignore[method-assign]
     Parser.parse = _parse_or_reconnect  # type: ignore[method-assign]
+    if sys.version_info < (3, 12):
+        for module in _CALLERS_OF_WAIT_FOR:
+            vars(module)["asyncio"] = _ASYNCIO
 
 
 def demanded_by_server(nc: Nats) -> str | None:

@@ -122,11 +122,23 @@ async def test_d8_a_request_returns_its_reply_or_times_out():
     assert nc._resp_map == {}
 
 
+async def test_d9_a_late_pong_is_ignored_and_the_next_one_counts():
+    nc = Nats()
+    late, next_one = asyncio.Future(), asyncio.Future()
+    late.cancel()
+    nc._pongs, nc._pings_outstanding = [late, next_one], 2
+    await nc._process_pong()
+    assert (nc._pings_outstanding, next_one.done()) == (0, False)
+    await nc._process_pong()
+    assert next_one.result() is True
+
+
 # One test per patch on nats-py as it is. When one fails, upstream has fixed the fault: delete the patch.
 
 
 UNPATCHED: Final = """
 import asyncio, sys
+import nats.aio.transport
 from nats.aio.client import Client as Nats, Srv
 from nats.protocol.parser import Parser
 from urllib.parse import urlparse
@@ -190,11 +202,11 @@ async def failed_handshake():
     except Exception:
         return "open" if not nc._transport._io_writer.is_closing() else "closed"
 
-async def lost_cancellation():
+async def nothing(*args, **options): pass
+
+async def lost_cancellation_of_a_request():
     nc = Nats()
-    nc._resp_sub_prefix = bytearray(b"inbox.")
-    async def no_publish(*args, **options): pass
-    nc.publish = no_publish
+    nc._resp_sub_prefix, nc.publish = bytearray(b"inbox."), nothing
     task = asyncio.create_task(nc._request_new_style("subject", b"", 5))
     await asyncio.sleep(0)
     [reply] = nc._resp_map.values()
@@ -202,11 +214,45 @@ async def lost_cancellation():
     task.cancel()
     return await task
 
+async def lost_cancellation_of_a_flush():
+    nc = Nats()
+    nc._reading_task = nc._flusher_task = asyncio.Future()
+    pongs = []
+    async def send_ping(pong): pongs.append(pong)
+    nc._send_ping = send_ping
+    task = asyncio.create_task(nc.flush())
+    await asyncio.sleep(0)
+    pongs[0].set_result(True)
+    task.cancel()
+    await task
+    return "flushed"
+
+async def lost_cancellation_of_a_connect():
+    async def accept_and_cancel(**options):
+        task.cancel()
+        return "reader", "writer"
+    nats.aio.transport.asyncio.open_connection = accept_and_cancel
+    transport = nats.aio.transport.TcpTransport()
+    task = asyncio.create_task(transport.connect(urlparse("nats://server:4222"), 4096, 5))
+    await task
+    return transport._io_reader
+
+async def late_pong():
+    nc = Nats()
+    nc._pongs = [asyncio.Future()]
+    nc._pongs[0].cancel()
+    await nc._process_pong()
+
 try:
     print(asyncio.run(globals()[sys.argv[1]]()))
 except Exception as error:
     print(type(error).__name__)
 """
+
+
+ONLY_BEFORE_3_12: Final = pytest.mark.skipif(
+    sys.version_info >= (3, 12), reason="Python 3.12 fixed asyncio.wait_for"
+)
 
 
 @pytest.mark.parametrize(
@@ -220,13 +266,10 @@ except Exception as error:
         ("expired_jwt", "closed"),
         ("removed_user", "closed"),
         ("failed_handshake", "open"),
-        pytest.param(
-            "lost_cancellation",
-            "reply",
-            marks=pytest.mark.skipif(
-                sys.version_info >= (3, 12), reason="Python 3.12 fixed asyncio.wait_for"
-            ),
-        ),
+        ("late_pong", "InvalidStateError"),
+        pytest.param("lost_cancellation_of_a_request", "reply", marks=ONLY_BEFORE_3_12),
+        pytest.param("lost_cancellation_of_a_flush", "flushed", marks=ONLY_BEFORE_3_12),
+        pytest.param("lost_cancellation_of_a_connect", "reader", marks=ONLY_BEFORE_3_12),
     ],
 )
 def test_nats_py_still_has_the_fault(fault: str, seen: str):
