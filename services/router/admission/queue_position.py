@@ -28,7 +28,7 @@ _SHARE: Final = (1.0, 0.9, 0.8, 0.7)
 """Share of the servable requests that each rank may fill, so that users with a long queue leave room for others."""
 _MARGIN_PER: Final = 100
 """Queued requests per one that is added as a safety margin. Where a quota is empty for most of a minute, each excess
-admission is one missed deadline; found in `tests/property/router/test_admission_simulated.py`."""
+admission is one missed deadline; found in `tests/property/router/admission/test_admission_simulated.py`."""
 _ROUNDS: Final = 20
 """Iterations of the fixed point. With overtaking at nine tenths of the service rate the wait is then exact to an
 eighth."""

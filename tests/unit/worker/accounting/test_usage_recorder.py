@@ -1,4 +1,4 @@
-"""F2: the usage of an attempt is stored even if its request is cancelled."""
+"""F2, F4: the usage of an attempt is stored even if its request is cancelled; the savings of routing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from penstock.bus.publish import StreamFull
 from penstock.contract.codec import EVENT
 from penstock.contract.events import UsageRecorded
 from penstock.contract.reply import Usage
-from services.worker.accounting.usage_recorder import AttemptRecord, UsageRecorder
+from penstock.runtime.config.catalogue import Model, Price
+from services.worker.accounting.usage_recorder import AttemptRecord, UsageRecorder, saved_by_routing_microusd
 from services.worker.metrics import WorkerMetrics
 from tests.unit.worker.worker_parts import catalogue_of, work
 
@@ -121,3 +122,17 @@ async def test_f2_a_request_waits_for_its_own_usage_only(recorder: UsageRecorder
     await asyncio.wait_for(recorder.wait_stored(work(id="other")), 1)
     stream.opened.set()
     await recorder.drain(within_s=10)
+
+
+MODELS = {
+    "mini": Model(provider="openai", price=Price(input=150_000, output=600_000)),
+    "heavy": Model(provider="openai", price=Price(input=2_500_000, output=10_000_000)),
+}
+CHAIN = ("heavy", "mini")
+
+
+def test_f4_savings_are_the_difference_to_the_most_expensive_model() -> None:
+    # 1,000 in and 500 out: heavy 2,500 + 5,000, mini 150 + 300 micro-dollars.
+    assert saved_by_routing_microusd(CHAIN, MODELS, "mini", 1_000, 500) == 7_500 - 450
+    assert saved_by_routing_microusd(CHAIN, MODELS, "heavy", 1_000, 500) == 0
+    assert saved_by_routing_microusd(("mini",), MODELS, "heavy", 1_000, 500) == 0

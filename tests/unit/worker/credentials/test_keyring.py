@@ -1,11 +1,16 @@
-"""A6: the key in use through every change of its file."""
+"""A6: the sources of a worker's keys, and the key in use through every change of its file."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.config.secrets import Found, SecretFile, Unusable
-from services.worker.credentials.keyring import InvalidKeyFile, Keyring, OverdueKey, RotatedKey
+from penstock.runtime.config.settings import Settings
+from services.worker.credentials.keyring import InvalidKeyFile, Keyring, OverdueKey, RotatedKey, open_keyring
+from tests.unit.runtime.config.example import RIGHT, load
 
 DAY_S = 86_400.0
 NEW = Found("new", 50 * DAY_S)
@@ -137,3 +142,20 @@ def test_a6_a_keyring_does_not_print_its_keys() -> None:
     ring = keyring(Found("secret-old", 0.0), {"K": "secret-env"})
     ring.update({"K": Found("secret-new", 1.0)})
     assert "secret" not in repr(ring._keys)
+
+
+def test_a6_keys_come_from_files_and_variables_of_the_used_providers(tmp_path: Path) -> None:
+    (tmp_path / "HERE_KEY").write_text("from-file")
+    (tmp_path / "OTHER_KEY").write_text("unused")
+    env = {"HERE_KEY": "from-env", "HERE_KEY_CREATED": "1970-01-03"}
+    kept = open_keyring(load(RIGHT), ["chat"], Settings(secrets_dir=str(tmp_path)), env)
+    assert (kept.names, kept.value("HERE_KEY"), kept.may_come_later) == (("HERE_KEY",), "from-file", True)
+    plain = open_keyring(load(RIGHT), ["chat"], Settings(key_max_age_days=1), env)
+    assert (plain.value("HERE_KEY"), plain.may_come_later) == ("from-env", False)
+    assert [old.age_days for old in plain.newly_overdue(5 * 86_400.0)] == [3]
+
+
+def test_a6_k6_a_missing_directory_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationRefused) as caught:
+        open_keyring(load(RIGHT), ["chat"], Settings(secrets_dir=str(tmp_path / "nowhere")), {})
+    assert "names a directory that does not exist. Fix: mount it there" in str(caught.value)

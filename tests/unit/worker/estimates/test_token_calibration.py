@@ -1,9 +1,16 @@
+"""C1, F2: token estimates, calibrated by the provider's count, and the output of a call without an answer."""
+
 from __future__ import annotations
 
+import random
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.worker.estimates.token_calibration import TokenCalibration
+from penstock.runtime.tokens import text_tokens
+from services.simulator.answers.tokens import count
+from services.worker.estimates.token_calibration import OutputRate, TokenCalibration
 
 
 def test_each_model_is_calibrated_separately():
@@ -28,3 +35,68 @@ def test_the_factor_stays_within_its_bounds(observations):
     for estimated_tokens, true_tokens in observations:
         calibration.observe("a", estimated_tokens=estimated_tokens, true_tokens=true_tokens)
         assert 0.3 <= calibration.factor("a") <= 3.0
+
+
+def test_c1_an_unknown_model_counts_with_the_whole_limit():
+    assert OutputRate().estimate("m", after_s=0.1, most=250) == 250
+
+
+def test_c1_a_broken_call_counts_by_the_rate_of_finished_ones():
+    pace = OutputRate()
+    pace.observe("m", tokens=200, took_s=0.5)
+    assert pace.estimate("m", after_s=0.25, most=250) == 100
+    assert pace.estimate("m", after_s=5.0, most=250) == 250, "never more than the limit"
+    assert pace.estimate("m", after_s=-1.0, most=250) == 0
+    assert pace.estimate("other", after_s=0.25, most=7) == 7
+
+
+def test_the_rate_follows_a_model_that_becomes_slower():
+    pace = OutputRate()
+    pace.observe("m", tokens=400, took_s=1.0)
+    for _ in range(30):
+        pace.observe("m", tokens=100, took_s=1.0)
+    assert 95 <= pace.estimate("m", after_s=1.0, most=1000) <= 105
+
+
+def test_a_call_without_tokens_or_duration_is_ignored():
+    pace = OutputRate()
+    pace.observe("m", tokens=0, took_s=1.0)
+    pace.observe("m", tokens=5, took_s=0.0)
+    assert pace.estimate("m", after_s=1.0, most=99) == 99
+
+
+PIECES = {
+    "english": "the|water|falls|through|a|long|pipe|and|turns|every|wheel|with|exactly|what|it|can|take",
+    "cyrillic": "вода|падает|по|длинной|трубе|и|вращает|каждое|колесо|ровно|тем|потоком|который|оно|примет",
+    "code": "def fall(pipe):|    for wheel in pipe.wheels:|        wheel.turn(flow[0] + 1)|    return {}",
+}
+
+
+def _text(kind: str, dice: random.Random) -> str:
+    separator = "\n" if kind == "code" else " "
+    return separator.join(dice.choices(PIECES[kind].split("|"), k=dice.randint(20, 200)))
+
+
+@pytest.mark.parametrize("kind", PIECES)
+def test_c1_after_some_answers_the_estimate_is_the_providers_count(kind: str):
+    dice, calibration = random.Random(kind), TokenCalibration()
+    for _ in range(30):
+        text = _text(kind, dice)
+        calibration.observe("m", estimated_tokens=round(text_tokens(text)), true_tokens=count(text))
+    texts = [_text(kind, dice) for _ in range(50)]
+    estimates = [calibration.corrected("m", round(text_tokens(text))) for text in texts]
+    for text, estimate in zip(texts, estimates, strict=True):
+        assert estimate == pytest.approx(count(text), rel=0.1)
+
+
+def test_c1_mixed_texts_are_estimated_right_on_average():
+    dice, calibration = random.Random(7), TokenCalibration()
+    estimated = true = 0
+    for number in range(600):
+        text = _text(dice.choice(sorted(PIECES)), dice)
+        estimate = round(text_tokens(text))
+        if number >= 30:
+            estimated += calibration.corrected("m", estimate)
+            true += count(text)
+        calibration.observe("m", estimated_tokens=estimate, true_tokens=count(text))
+    assert estimated == pytest.approx(true, rel=0.05)

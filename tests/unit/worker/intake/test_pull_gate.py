@@ -1,4 +1,4 @@
-"""C3, C6, D3: when the mailbox of a lane is pulled from."""
+"""C3, C6, D3: when the mailbox of a lane is pulled from, and how many slots batch work has."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from penstock.bus.clock import loop_now_s
 from penstock.contract.names import Lane
 from penstock.runtime.config.catalogue import Limits, RoleConfig
 from services.worker.credentials.quota_keys import keys_of
+from services.worker.intake.pull_gate import batch_slots
 from services.worker.rate_limit.quota import Need, Permit, QuotaKey
 from tests.unit.worker.worker_parts import WorkerParts, catalogue_of
 
@@ -152,3 +153,14 @@ async def test_d3_requests_waiting_for_trials_close_the_gate() -> None:
     boxes.waiting.wake()
     await asyncio.gather(*boxes.tasks)
     assert boxes.interactive.closed_s() == 0
+
+
+@pytest.mark.parametrize(
+    ("running", "allowed"), [(0, 4), (15, 4), (16, 1), (19, 1)], ids=["idle", "one free", "full", "over"]
+)
+def test_c6_batch_has_one_slot_while_interactive_has_none_free(running: int, allowed: int):
+    assert batch_slots(4, interactive=16, running=running) == allowed
+
+
+def test_c6_zero_batch_slots_stay_zero():
+    assert batch_slots(0, interactive=16, running=16) == 0

@@ -1,4 +1,4 @@
-"""A6, A7: what prevents a call of a model, and which credential is used next."""
+"""A6, A7, D3: what prevents a call of a model, which credential is used next, and unreachable providers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from penstock.runtime.config.catalogue import (
     WeightedStep,
 )
 from services.worker.credentials.quota_keys import keys_of
-from services.worker.models.availability import Availability
+from services.worker.models.availability import Availability, ConnectFailures
 from services.worker.models.choose import ModelState
 from services.worker.models.roster import Roster
 from services.worker.rate_limit.quota import LocalQuota, Need, QuotaKey
@@ -80,3 +80,17 @@ def test_a6_a_model_without_any_key_reports_missing_credentials() -> None:
     assert models.opens_in_s(["m"], 0.0) == 0.0, "such work is pulled and fails with the reason"
     models.refusals.record_rotation("A_KEY", 1.0)
     assert models.state("m", ONE, 1.0) == ModelState(1.0)
+
+
+def test_a_failed_connection_makes_a_provider_unreachable_for_30_s() -> None:
+    known = ConnectFailures()
+    assert not known.is_unreachable("p", 0.0)
+    known.record_failure("p", 10.0)
+    assert known.is_avoided("p", 14.9)
+    assert not known.is_avoided("p", 15.0)
+    assert known.is_unreachable("p", 39.9)
+    assert not known.is_unreachable("p", 40.0)
+    assert not known.is_unreachable("q", 10.0)
+    assert known.unreachable(12.0) == ("p",)
+    known.record_connection("p")
+    assert known.unreachable(12.0) == ()

@@ -1,0 +1,191 @@
+"""D6, G: no part of one response reaches another request, neither in a cookie nor over a reused connection."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+
+import pytest
+import uvloop
+
+from services.worker.providers.errors.failures import ProviderFailure
+from services.worker.providers.groq_sdk import GROQ
+from services.worker.providers.openai_sdk import OPENAI
+from services.worker.providers.sdk import SdkKind, SdkProvider
+from tests.fault.worker.providers.rows.wire import (
+    Answer,
+    chunked,
+    data,
+    delta,
+    events,
+    http_head,
+    sized,
+    until_closed,
+)
+from tests.harness.providers.scripted_provider import Call, End, ScriptedProvider, scripted_provider, whole
+
+Run = Callable[[Coroutine[None, None, None]], None]
+IDLE_S = 0.15
+MINE = whole("mine")
+FOREIGN = b"".join(part for part in sized(whole("foreign")) if isinstance(part, bytes))
+STREAM = b"".join(events(delta("mine"), delta(None, "stop")))
+SIZED: Answer = sized(MINE)
+CHUNKED = chunked(STREAM)
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[ScriptedProvider]:
+    with scripted_provider("m") as running:
+        yield running
+
+
+@pytest.fixture(params=[OPENAI, GROQ], ids=["openai", "groq"])
+def kind(request: pytest.FixtureRequest) -> SdkKind:
+    sdk: SdkKind = request.param
+    return sdk
+
+
+@pytest.fixture(params=[asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """The worker runs on uvloop; aiohttp behaves differently on each event loop."""
+    runner: Run = request.param
+    return runner
+
+
+@contextlib.asynccontextmanager
+async def calling(kind: SdkKind, provider: ScriptedProvider):
+    endpoint = SdkProvider("p", kind, provider.url, {"KEY": "sk-secret"})
+    try:
+        yield endpoint
+    finally:
+        await endpoint.close()
+
+
+async def call_once(endpoint: SdkProvider) -> bytes:
+    response = await endpoint.chat("KEY", json.dumps({"model": "m"}).encode(), "a.1")
+    try:
+        return b"".join([piece async for piece in response.pieces()])
+    finally:
+        await response.close()
+
+
+def in_turn(provider: ScriptedProvider, *answers: Answer) -> list[Call]:
+    """Answer the calls in turn, the last answer repeatedly; the list grows with each call."""
+    calls: list[Call] = []
+
+    def answer(call: Call) -> Iterable[bytes | float | End]:
+        calls.append(call)
+        return answers[min(len(calls), len(answers)) - 1]
+
+    provider.answer = answer
+    return calls
+
+
+COOKIES = {
+    "a session": ("Set-Cookie: session=tenant-a; Path=/",),
+    "not ASCII": ("Set-Cookie: a=\xe9\xff; Path=/",),
+    "long-lived, with a domain": ("Set-Cookie: a=1; Path=/; Max-Age=99999999; Domain=127.0.0.1",),
+    "no name": ("Set-Cookie: =; Path", "Set-Cookie2: x", "Set-Cookie: \x01\x02;;;=="),
+    "many": tuple(f"Set-Cookie: c{number}={'x' * 3000}; Path=/" for number in range(60)),
+}
+
+
+@pytest.mark.parametrize("name", COOKIES)
+@pytest.mark.parametrize("status", ["200 OK", "400 Bad"])
+def test_d6_no_cookie_is_kept_or_sent(kind, run, provider, name, status):
+    answer = (http_head(status, "application/json", f"Content-Length: {len(MINE)}"), MINE, End.KEEP)
+    lines = "\r\n".join(COOKIES[name]).encode("latin-1") + b"\r\n\r\n"
+    answer = (answer[0].removesuffix(b"\r\n") + lines, *answer[1:])
+    calls = in_turn(provider, answer, SIZED)
+
+    async def play() -> None:
+        async with calling(kind, provider) as endpoint:
+            if status.startswith("200"):
+                assert await call_once(endpoint) == MINE
+            else:
+                with pytest.raises(ProviderFailure, match="400"):
+                    await call_once(endpoint)
+            for _ in range(2):
+                assert await call_once(endpoint) == MINE
+
+    run(play())
+    assert [call.cookie for call in calls] == [None] * 3
+
+
+STRAY = {
+    "a whole response": (FOREIGN,),
+    "an error response": (b"HTTP/1.1 401 No\r\nContent-Length: 2\r\n\r\n{}",),
+    "half a status line": (b"HTTP/1.1 2",),
+    "headers without a body": (FOREIGN[:40],),
+    "a response in two pieces": (FOREIGN[:20], 0.02, FOREIGN[20:]),
+    "a response without a length": (b"HTTP/1.1 200 OK\r\n\r\n" + MINE,),
+    "not HTTP": (b"oops\r\n\r\n",),
+    "5,000 responses": (FOREIGN * 5000,),
+    "an interim response": (b"HTTP/1.1 100 Continue\r\n\r\n",),
+}
+
+
+@pytest.mark.parametrize("name", STRAY)
+@pytest.mark.parametrize("pause", [(), (0.03,)], ids=["at once", "later"])
+@pytest.mark.parametrize("before", [SIZED, CHUNKED], ids=["sized", "chunked"])
+def test_d6_data_on_an_idle_connection_is_not_an_answer(kind, run, provider, name, pause, before):
+    first = (*before[:-1], *pause, *STRAY[name], End.KEEP)
+    calls = in_turn(provider, first, SIZED)
+
+    async def play() -> None:
+        async with calling(kind, provider) as endpoint:
+            with contextlib.suppress(ProviderFailure):  # for bytes in the same packet that are not HTTP
+                assert await call_once(endpoint) in {MINE, STREAM}
+            await asyncio.sleep(IDLE_S)
+            for _ in range(2):
+                assert await call_once(endpoint) == MINE
+
+    run(play())
+    assert len(calls) == 3
+
+
+@pytest.mark.parametrize("rest", [b"data: [DONE]\n\n", FOREIGN])
+def test_d6_the_unread_rest_of_an_answer_is_not_read_by_the_next(kind, run, provider, rest):
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n"
+    calls = in_turn(provider, (head, data("[DONE]"), 0.05, rest, End.KEEP), SIZED)
+
+    async def play() -> None:
+        async with calling(kind, provider) as endpoint:
+            response = await endpoint.chat("KEY", b'{"model":"m"}', "a.1")
+            async for _ in response.pieces():
+                break
+            await response.close()
+            await asyncio.sleep(IDLE_S)
+            assert await call_once(endpoint) == MINE
+
+    run(play())
+    assert len(calls) == 2
+
+
+def test_a_clean_connection_is_reused(kind, run, provider):
+    in_turn(provider, SIZED)
+    before = provider.connections
+
+    async def play() -> None:
+        async with calling(kind, provider) as endpoint:
+            for _ in range(5):
+                assert await call_once(endpoint) == MINE
+                await asyncio.sleep(0.01)
+
+    run(play())
+    assert provider.connections == before + 1
+
+
+@pytest.mark.parametrize("piece", [STREAM, STREAM[:80], b""], ids=["all", "some", "nothing"])
+def test_d6_a_connection_reset_is_not_the_end_of_an_answer(kind, run, provider, piece):
+    in_turn(provider, (*until_closed(piece), 0.05, End.RESET), until_closed(STREAM))
+
+    async def play() -> None:
+        async with calling(kind, provider) as endpoint:
+            with pytest.raises(ProviderFailure, match="the connection broke"):
+                await call_once(endpoint)
+            assert await call_once(endpoint) == STREAM
+
+    run(play())

@@ -1,0 +1,142 @@
+"""C3 over many loads and limits, in a simulated system: admitted requests are served, and capacity is fully used.
+
+These tests determine the margins of the decision. `tests/prove/test_admission.py` shows the same with real processes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from msgspec.structs import replace
+
+from penstock.runtime.config.catalogue import Limits
+from tests.property.router.admission.admission_world import Load, World
+
+MINUTES = 2.5
+LIMIT = Limits(requests_per_minute=600)
+OVERLOAD = Load(per_s=30, patience_s=15, limits=LIMIT)
+QUOTA_BINDS = {
+    "three times the limit": OVERLOAD,
+    "another seed": replace(OVERLOAD, seed=2),
+    "a fifth too much": replace(OVERLOAD, per_s=12),
+    "short deadlines": replace(OVERLOAD, patience_s=5),
+    "one user sends all requests": replace(OVERLOAD, users=1),
+    "five users": replace(OVERLOAD, users=5),
+    "four workers": replace(OVERLOAD, workers=4, slots=16),
+    "local quotas": replace(OVERLOAD, limits=Limits(requests_per_minute=300), shared=False, slots=8),
+}
+SLOW = Load(per_s=24, patience_s=15, slots=8, service_s=(1, 3))
+SLOTS_BIND = {
+    "three times the slots": SLOW,
+    "slots stand empty between requests": replace(SLOW, overhead_s=0.3),
+    "three users": replace(SLOW, users=3),
+    "long deadlines": replace(SLOW, patience_s=40),
+}
+
+
+def _most_calls(load: Load) -> float:
+    """Requests at `per_s` use up a limit, and the limit recovers as it was used, window after window."""
+    window = min(600.0, load.per_s * 60)
+    last_s = MINUTES * 60 - 120
+    return 2 * window + min(window, load.per_s * last_s)
+
+
+def _kept(*worlds: World) -> float:
+    ends = sum((world.ends for world in worlds), Counter())
+    accepted = ends["completed"] + ends["late"]
+    calls = sum(world.calls for world in worlds)
+    print(f"\n{dict(ends)}: {ends['completed'] / accepted:.2%} of {accepted} kept, {calls} calls")
+    return ends["completed"] / accepted
+
+
+@pytest.mark.parametrize("name", QUOTA_BINDS)
+def test_c3_admitted_requests_get_quota_and_none_is_left(name: str) -> None:
+    world = World(QUOTA_BINDS[name])
+
+    world.run(MINUTES * 60)
+
+    assert _kept(world) >= 0.99
+    assert world.calls >= 0.97 * _most_calls(QUOTA_BINDS[name])
+    assert all(delay_s > 0 for delay_s in world.retry_delays_s)
+
+
+@pytest.mark.parametrize("name", SLOTS_BIND)
+def test_c3_admitted_requests_get_slots_and_none_is_idle(name: str) -> None:
+    load = SLOTS_BIND[name]
+    seeds = (1, 2, 3) if load.patience_s > OVERLOAD.patience_s else (1,)  # a long queue varies more
+    worlds = [World(replace(load, seed=seed)) for seed in seeds]
+
+    for world in worlds:
+        world.run(MINUTES * 60)
+
+    assert _kept(*worlds) >= 0.99
+    most = load.workers * load.slots * MINUTES * 60 / (2.0 + load.overhead_s)
+    assert all(world.calls >= 0.95 * most for world in worlds)
+
+
+BURSTS = {
+    "quota": replace(OVERLOAD, patience_s=6, burst_s=5.0),
+    "quota, once in ten seconds": replace(OVERLOAD, patience_s=6, burst_s=10.0),
+    "slots": Load(per_s=24, patience_s=6, slots=8, service_s=(0.5, 1.5), burst_s=5.0),
+    "slots, once in ten seconds": Load(per_s=24, patience_s=6, slots=8, service_s=(0.5, 1.5), burst_s=10.0),
+}
+
+
+@pytest.mark.parametrize("name", BURSTS)
+def test_c3_several_routers_admit_as_many_as_one(name: str) -> None:
+    """Bursts of ten times the mean load, each shorter than the interval of the shared counts."""
+    accepted, late = {}, {}
+    for routers in (1, 3, 6):
+        world = World(replace(BURSTS[name], routers=routers))
+        world.run(20)  # a role without measured service times rejects nothing
+        world.ends.clear()
+        world.run(160)
+        accepted[routers] = world.ends["completed"] + world.ends["late"]
+        late[routers] = world.ends["late"]
+        print(f"\n{name}, {routers} routers: {late[routers]} of {accepted[routers]} late")
+
+    for routers in (3, 6):
+        assert late[routers] - late[1] <= 0.01 * accepted[routers]
+        assert accepted[routers] >= 0.97 * accepted[1]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_c3_load_below_the_limit_is_never_rejected(seed: int) -> None:
+    """The load is nine tenths of the limit at random times, with more slots than needed."""
+    world = World(Load(per_s=9, patience_s=3, limits=LIMIT, seed=seed))
+
+    world.run(MINUTES * 60)
+
+    assert world.ends["rejected"] == 0
+    assert world.ends["late"] == 0
+
+
+FLOODED = Load(per_s=1.5, patience_s=3, slots=4, workers=1, service_s=(0.3, 0.5), users=1000, flood=400)
+LEAST_LET_IN = {
+    "once": (FLOODED, 1.0),
+    "once, up to its deadline": (replace(FLOODED, flood=2000), 1.0),
+    "repeated": (replace(FLOODED, per_s=6, flood_again_s=20), 0.5),
+    "repeated, with newcomers for all slots": (replace(FLOODED, per_s=14, flood_again_s=20), 0.4),
+    "limited by quota": (
+        Load(per_s=8, patience_s=15, limits=LIMIT, users=1000, flood=900, flood_again_s=20),
+        0.35,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LEAST_LET_IN)
+def test_c6_short_deadlines_are_admitted_beside_a_flood_of_long_ones(
+    name: str,
+) -> None:
+    load, least = LEAST_LET_IN[name]
+    world = World(load)
+
+    world.run(MINUTES * 60)
+    world.load = replace(load, per_s=0, flood=0)
+    world.run(load.flood_patience_s)  # until every queued request has ended
+
+    met = world.met_flood
+    print(f"\n{name}: {dict(met)} of the others, {dict(world.flooded)} of the flood")
+    assert met["accepted"] >= least * met.total()
+    assert _kept(world) >= 0.99
