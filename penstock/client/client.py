@@ -32,6 +32,7 @@ from penstock.client.reply import Reply, ReplyBuilder
 from penstock.client.stream import Stream, StreamedRequest, cancel
 from penstock.client.submit import encode_request, submit
 from penstock.client.subscription import ReplySubscription
+from penstock.client.timings import ClientTimings
 from penstock.contract import subjects
 from penstock.contract.jobs import JOB_STATES, Job, JobState
 from penstock.contract.names import AUTO, LANES, RESCUES, Lane, Rescue
@@ -43,10 +44,6 @@ __all__ = ["Client", "Prompt"]
 
 _DEFAULT_URL: Final = "nats://127.0.0.1:4222"
 _DEFAULT_ACCOUNT: Final = "demo"
-_DEFAULT_TIMEOUT_S: Final = 120.0
-"""Seconds to wait for `accepted` when no timeout was given; then the deadline of the role counts."""
-_SUBMIT_TIMEOUT_S: Final = 60.0
-"""Seconds to wait for JetStream's acknowledgement of a job."""
 
 Prompt = str | Iterable[Mapping[str, Any]]
 """A text, or the `messages` of an OpenAI chat completion."""
@@ -58,10 +55,13 @@ class Client:
     Use as `async with await Client.connect(...) as client`, or call `close`.
     """
 
-    def __init__(self, nc: Nats, subscription: ReplySubscription, tracer: Tracer) -> None:
+    def __init__(
+        self, nc: Nats, subscription: ReplySubscription, tracer: Tracer, timings: ClientTimings
+    ) -> None:
         self._nc = nc
         self._subscription = subscription
         self._tracer = tracer
+        self._timings = timings
 
     @classmethod
     async def connect(
@@ -101,7 +101,7 @@ class Client:
         except BaseException:
             await close(nc)
             raise
-        return cls(nc, subscription, tracer)
+        return cls(nc, subscription, tracer, ClientTimings())
 
     @property
     def name(self) -> str:
@@ -208,7 +208,8 @@ class Client:
                 self._nc,
                 self._subscription,
                 request,
-                _DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s,
+                self._timings.accept_s if timeout_s is None else timeout_s,
+                self._timings,
                 self._tracer,
                 cancel_on_exit,
             )
@@ -251,7 +252,7 @@ class Client:
                 self._subscription.account,
                 request,
                 payload,
-                timeout_s=_SUBMIT_TIMEOUT_S,
+                timeout_s=self._timings.submit_s,
                 traceparent=span.traceparent,
             )
         except BaseException as error:
@@ -342,6 +343,7 @@ class Client:
         followed = Followed(
             subject=subject,
             until_s=loop_now_s() + timeout_s,
+            timings=self._timings,
             after_seq=after_seq,
             from_store=True,
             on_silence=give_up_if_lost,

@@ -15,6 +15,7 @@ from nats.aio.client import Client as Nats
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.stored_replies import stored_replies
 from penstock.client.sequencer import ReplySequencer, last_seq_if_beyond
+from penstock.client.timings import ClientTimings
 from penstock.contract.reply import TERMINAL, ReplyEvent
 from penstock.errors import BeyondTheEnd, ClientClosed, ReplyIncomplete
 
@@ -22,14 +23,7 @@ __all__ = ["Feed", "Followed", "follow", "is_at_end"]
 
 _log: Final = rate_limited_logger(__name__)
 _QUEUE: Final = 4096
-_SILENCE_S: Final = 5.0
-"""Seconds without an event after which the stored events are read: one may have been lost with a connection."""
-_READ_AGAIN_S: Final = 0.25
-"""Seconds until the stored events are read again when they did not fill a gap."""
-_TIMEOUT_S: Final = 3.0
-"""Seconds to wait for the missing events of an answer whose end is stored. The worker publishes events that may have
-been lost again once it has stored the end, which may be long after the end arrived live: a cluster without a leader
-stores nothing."""
+"""Events of one reply that wait for its reader."""
 
 
 class Feed:
@@ -68,6 +62,7 @@ class Followed(Struct):
     subject: str
     until_s: float
     """On the loop's clock; the caller may move it while the reply is followed."""
+    timings: ClientTimings
     after_seq: int = -1
     from_store: bool = False
     """Begin with the stored events."""
@@ -78,19 +73,20 @@ class Followed(Struct):
 class _StoreReads(Struct):
     """When to read the store again, and when to give up on missing events. Times are on the loop's clock."""
 
+    timings: ClientTimings
     next_s: float = 0.0
     give_up_s: float = math.inf
 
     def record(self, sequencer: ReplySequencer, now_s: float, stored: Collection[ReplyEvent] | None) -> None:
         """Raises ReplyIncomplete when the store has held the end of a streamed answer, without the rest, too long."""
-        self.next_s = now_s + _READ_AGAIN_S if sequencer.has_gap else now_s
+        self.next_s = now_s + self.timings.read_again_s if sequencer.has_gap else now_s
         ended = stored is not None and any(isinstance(event, TERMINAL) for event in stored)
         if not sequencer.end_behind_gap:
             self.give_up_s = math.inf
         elif ended and now_s >= self.give_up_s:
             raise ReplyIncomplete("the answer is finished, but not all of its text arrived or is stored")
         elif ended:
-            self.give_up_s = min(self.give_up_s, now_s + _TIMEOUT_S)
+            self.give_up_s = min(self.give_up_s, now_s + self.timings.missing_s)
 
 
 async def follow(nc: Nats, feed: Feed, followed: Followed) -> AsyncGenerator[ReplyEvent, None]:
@@ -99,8 +95,9 @@ async def follow(nc: Nats, feed: Feed, followed: Followed) -> AsyncGenerator[Rep
     Events that are missing among the live ones are awaited in the store, where they may arrive a little later. Raises
     ReplyIncomplete when they do not.
     """
+    timings = followed.timings
     sequencer = ReplySequencer(followed.after_seq)
-    reads = _StoreReads()
+    reads = _StoreReads(timings)
     loop = asyncio.get_running_loop()
     event: ReplyEvent | None = None
     read_store = followed.from_store
@@ -119,7 +116,7 @@ async def follow(nc: Nats, feed: Feed, followed: Followed) -> AsyncGenerator[Rep
             continue
         if read_store:
             reads.record(sequencer, now_s, stored)
-        wait_s = _READ_AGAIN_S if sequencer.has_gap else _SILENCE_S
+        wait_s = timings.read_again_s if sequencer.has_gap else timings.silence_s
         event = await feed.get(min(wait_s, followed.until_s - now_s))
         if followed.on_silence is not None and event is None and sequencer.last_seq == followed.after_seq:
             await followed.on_silence()

@@ -17,6 +17,7 @@ from penstock.bus.tracing import Tracer
 from penstock.client.follow import Followed, follow
 from penstock.client.submit import encode_request, submit
 from penstock.client.subscription import ReplySubscription
+from penstock.client.timings import ClientTimings
 from penstock.contract import subjects
 from penstock.contract.codec import encode
 from penstock.contract.reply import TERMINAL, Accepted, Failed, ReplyEvent
@@ -25,8 +26,6 @@ from penstock.errors import NoReply
 
 __all__ = ["Stream", "StreamedRequest", "cancel"]
 
-_GRACE_S: Final = 10.0
-"""Seconds after the deadline in which a terminal event may still arrive."""
 _ABANDONED: Final = "abandoned"
 _SENT: Final[Any] = None
 """What the generator yields to `Stream.__aenter__` once the request is sent; it reaches no application."""
@@ -48,6 +47,7 @@ class StreamedRequest(Struct, eq=False):
     subscription: ReplySubscription
     request: ChatRequest
     timeout_s: float
+    timings: ClientTimings
     tracer: Tracer
     cancel_on_exit: bool
     entered: bool = False
@@ -77,7 +77,7 @@ class StreamedRequest(Struct, eq=False):
                     yield _SENT
                 async for event in follow(self.nc, feed, followed):
                     if isinstance(event, Accepted):
-                        followed.until_s = _on_loop_clock(event.deadline_ms) + _GRACE_S
+                        followed.until_s = _on_loop_clock(event.deadline_ms) + self.timings.grace_s
                     elif isinstance(event, TERMINAL):
                         outcome = event.error.code if isinstance(event, Failed) else None
                     yield event
@@ -101,7 +101,7 @@ class StreamedRequest(Struct, eq=False):
 
     def _followed(self) -> Followed:
         subject = subjects.reply(self.subscription.account, self.subscription.client_name, self.request.id)
-        return Followed(subject, loop_now_s() + self.timeout_s + _GRACE_S)
+        return Followed(subject, loop_now_s() + self.timeout_s + self.timings.grace_s, self.timings)
 
 
 class Stream:

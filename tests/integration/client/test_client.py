@@ -16,6 +16,7 @@ from penstock.contract.reply import Completed, Delta, Restarted
 from penstock.errors import BrokerUnreachable, ClientClosed, NoReply, NotAccepted, RequestTooLarge, UnknownJob
 from tests.harness.suite.waiting import until
 from tests.integration.client.events import Events
+from tests.integration.client.timings import with_timings
 
 
 async def answer_whole(gateway, request):
@@ -156,17 +157,14 @@ async def test_d8_cancelling_by_id_publishes_the_cancel_event(gateway, client):
     await until(lambda: gateway.cancelled == ["some-id"])
 
 
-async def test_d8_no_end_by_the_deadline_raises_and_cancels(gateway, client, monkeypatch):
-    monkeypatch.setattr("penstock.client.stream._GRACE_S", 0.1)
+async def test_d8_no_end_by_the_deadline_raises_and_cancels(gateway, client):
     with pytest.raises(NoReply) as caught:
-        await client.chat("x", timeout_s=0.2)
+        await with_timings(client, grace_s=0.1).chat("x", timeout_s=0.2)
     assert caught.value.code == "deadline_exceeded"
     await until(lambda: gateway.cancelled == [gateway.requests[0].id])
 
 
-async def test_d8_the_accepted_event_sets_the_deadline(gateway, client, monkeypatch):
-    monkeypatch.setattr("penstock.client.stream._GRACE_S", 0.1)
-
+async def test_d8_the_accepted_event_sets_the_deadline(gateway, client):
     async def script(request):
         events = Events(request.id, deadline_ms=int((time.time() + 0.2) * 1000))
         await gateway.send(request, events.accepted())
@@ -174,7 +172,7 @@ async def test_d8_the_accepted_event_sets_the_deadline(gateway, client, monkeypa
     gateway.script = script
     began_s = time.monotonic()
     with pytest.raises(NoReply):
-        await client.chat("x", timeout_s=60)
+        await with_timings(client, grace_s=0.1).chat("x", timeout_s=60)
     assert time.monotonic() - began_s < 2
 
 

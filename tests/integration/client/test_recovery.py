@@ -12,6 +12,7 @@ from penstock import Client
 from penstock.bus.connection import Reconnects, connect
 from penstock.client.follow import Feed
 from penstock.client.reply import ReplyBuilder
+from penstock.contract import codec, subjects
 from penstock.contract.reply import Completed, Delta, first_seq
 from penstock.contract.subjects import ReplyAddress
 from penstock.errors import BeyondTheEnd, NoReply, ReplyIncomplete, UnknownReply
@@ -19,6 +20,7 @@ from penstock.runtime.reply_publisher import Position, ReplyPublisher
 from tests.harness.suite.waiting import until
 from tests.integration.client.events import Events
 from tests.integration.client.gateway import Gateway
+from tests.integration.client.timings import with_timings
 
 PARTS = [f"w{number} " for number in range(40)]
 
@@ -71,29 +73,41 @@ async def test_d6_a_gap_in_the_live_events_is_filled_from_the_store(gateway, cli
 
 
 async def test_d6_a_lost_end_is_read_from_the_store(gateway, client, monkeypatch):
-    monkeypatch.setattr("penstock.client.follow._SILENCE_S", 0.3)
     lose_live(monkeypatch, lambda event: isinstance(event, Completed))
     gateway.script = answer(gateway)
-    reply = await client.chat("x", stream=True, timeout_s=10)
+    reply = await with_timings(client, silence_s=0.3).chat("x", stream=True, timeout_s=10)
     assert reply.text == "".join(PARTS)
 
 
 async def test_d6_a_reply_without_live_events_is_read_from_the_store(gateway, client, monkeypatch):
-    monkeypatch.setattr("penstock.client.follow._SILENCE_S", 0.3)
     lose_live(monkeypatch, lambda _: True)
     gateway.script = answer(gateway)
-    assert (await client.chat("x", stream=True, timeout_s=10)).text == "".join(PARTS)
+    reply = await with_timings(client, silence_s=0.3).chat("x", stream=True, timeout_s=10)
+    assert reply.text == "".join(PARTS)
 
 
-async def test_e1_a_slow_reader_gets_every_event(gateway, client, monkeypatch):
-    monkeypatch.setattr("penstock.client.follow._QUEUE", 4)
-    gateway.script = answer(gateway)
-    texts = []
-    async for event in client.stream("x"):
-        if isinstance(event, Delta):
-            texts.append(event.text)
-            await asyncio.sleep(0.005)
-    assert texts == PARTS
+async def test_e1_a_slow_reader_gets_every_event(gateway, client, caplog):
+    """More events arrive than are kept for a reader, which reads the rest from the store."""
+    parts = [f"{number} " for number in range(5000)]
+    sent = asyncio.Event()
+
+    async def script(request):
+        events = Events(request.id)
+        await gateway.send(request, events.accepted(), *events.begin())
+        subject = subjects.reply(gateway.account, request.client, request.id)
+        for delta in events.deltas(*parts):
+            await gateway.nc.publish(subject, codec.encode(delta))
+        await gateway.send(request, events.completed())
+        sent.set()
+
+    gateway.script = script
+    caplog.set_level("INFO")
+    async with client.stream("x") as stream:
+        await sent.wait()
+        await client._nc.flush()
+        texts = [event.text async for event in stream if isinstance(event, Delta)]
+    assert texts == parts
+    assert "slow reader" in caplog.text
 
 
 async def test_d6_a_store_that_does_not_answer_delays_a_gap_only(gateway, client, monkeypatch):
@@ -114,9 +128,7 @@ async def test_d6_a_store_that_does_not_answer_delays_a_gap_only(gateway, client
     assert len(calls) >= 3
 
 
-async def test_d6_text_that_is_lost_everywhere_is_an_error(gateway, client, monkeypatch):
-    monkeypatch.setattr("penstock.client.follow._TIMEOUT_S", 0.4)
-
+async def test_d6_text_that_is_lost_everywhere_is_an_error(gateway, client):
     async def script(request):
         events = Events(request.id)
         await gateway.send(request, events.accepted(), *events.begin(), *events.deltas("a "))
@@ -127,7 +139,7 @@ async def test_d6_text_that_is_lost_everywhere_is_an_error(gateway, client, monk
     builder = ReplyBuilder()
 
     async def read() -> None:
-        async for event in client.stream("x", timeout_s=10):
+        async for event in with_timings(client, missing_s=0.4).stream("x", timeout_s=10):
             builder.add(event)
 
     with pytest.raises(ReplyIncomplete) as caught:
@@ -270,12 +282,12 @@ async def test_e2_a_reply_that_cannot_come_is_reported_soon(own_nats_server, own
     assert asyncio.get_running_loop().time() - began_s < 12
 
 
-async def test_e2_a_queued_request_is_waited_for(own_nats_server, own_client, own_gateway, monkeypatch):
+async def test_e2_a_queued_request_is_waited_for(own_nats_server, own_client, own_gateway):
     """No router runs: the request waits in JetStream, and no event of its reply is stored."""
-    monkeypatch.setattr("penstock.client.follow._SILENCE_S", 0.05)
-    request_id = await own_client.submit("x")
+    impatient = with_timings(own_client, silence_s=0.05)
+    request_id = await impatient.submit("x")
     with pytest.raises(NoReply) as raised:
-        [event async for event in own_client.resume(request_id, timeout_s=0.5)]
+        [event async for event in impatient.resume(request_id, timeout_s=0.5)]
     assert not isinstance(raised.value, UnknownReply)
 
 
@@ -308,9 +320,8 @@ async def test_d6_attempts_stored_out_of_order_are_read_in_order(gateway, client
     assert [event for event in read if event.attempt == 2] == [event for event in live if event.attempt == 2]
 
 
-async def test_e2_a_client_reconnects_however_long_the_server_was_away(own_nats_server, monkeypatch):
+async def test_e2_a_client_reconnects_however_long_the_server_was_away(own_nats_server):
     """nats-py's default gives up after 60 attempts."""
-    monkeypatch.setattr("penstock.bus.connection._RECONNECT_WAIT_S", 0.002)
     reconnected = asyncio.Event()
     reconnects = Reconnects()
 
@@ -319,6 +330,7 @@ async def test_e2_a_client_reconnects_however_long_the_server_was_away(own_nats_
 
     reconnects.add(on_reconnection)
     nc = await connect(own_nats_server.url, name="reconnecting", reconnects=reconnects)
+    nc.options["reconnect_time_wait"] = 0.002
     own_nats_server.kill()
     await until(lambda: nc._server_pool[0].reconnects > 70)
     await own_nats_server.start()

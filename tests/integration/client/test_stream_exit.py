@@ -15,6 +15,7 @@ from penstock.contract.reply import Completed, Delta, Failed
 from penstock.errors import RequestTooLarge
 from tests.harness.suite.waiting import until
 from tests.integration.client.events import Events
+from tests.integration.client.timings import with_timings
 
 OPEN = "async with client.stream"
 
@@ -243,15 +244,14 @@ async def test_d8_an_entered_stream_is_sent_once_and_read_whole(gateway, client)
     assert client._subscription._feeds == {}
 
 
-async def test_e1_a_stream_read_after_its_deadline_is_whole(gateway, client, monkeypatch):
+async def test_e1_a_stream_read_after_its_deadline_is_whole(gateway, client):
     async def script(request):
         events = Events(request.id, deadline_ms=int(time.time() * 1000))
         await gateway.send(request, events.accepted(), *events.begin(), *events.deltas("a", "b"))
         await gateway.send(request, events.completed())
 
-    monkeypatch.setattr("penstock.client.stream._GRACE_S", 0.0)
     gateway.script = script
-    async with client.stream("x", timeout_s=0.2) as stream:
+    async with with_timings(client, grace_s=0).stream("x", timeout_s=0.2) as stream:
         await asyncio.sleep(0.4)
         read = [event async for event in stream]
     assert "".join(event.text for event in read if isinstance(event, Delta)) == "ab"
