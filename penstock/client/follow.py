@@ -34,11 +34,13 @@ class Feed:
 
     def __init__(self) -> None:
         self._queue: asyncio.Queue[ReplyEvent | None] = asyncio.Queue(_QUEUE)
+        self._has_dropped = False
 
     def put(self, event: ReplyEvent | None) -> None:
         try:
             self._queue.put_nowait(event)
         except asyncio.QueueFull:
+            self._has_dropped = True
             _log.info("slow reader: an event will be read from the store")
 
     @property
@@ -49,6 +51,9 @@ class Feed:
         """The next event; None after `timeout_s` or when the store should be read."""
         if not self._queue.empty():
             return self._queue.get_nowait()
+        if self._has_dropped:
+            self._has_dropped = False
+            return None
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._queue.get()

@@ -87,7 +87,7 @@ async def test_d6_a_reply_without_live_events_is_read_from_the_store(gateway, cl
 
 
 async def test_e1_a_slow_reader_gets_every_event(gateway, client, caplog):
-    """More events arrive than are kept for a reader, which reads the rest from the store."""
+    """More events arrive than are kept for a reader, which reads the rest from the store without waiting."""
     parts = [f"{number} " for number in range(5000)]
     sent = asyncio.Event()
 
@@ -102,7 +102,7 @@ async def test_e1_a_slow_reader_gets_every_event(gateway, client, caplog):
 
     gateway.script = script
     caplog.set_level("INFO")
-    async with client.stream("x") as stream:
+    async with asyncio.timeout(20), with_timings(client, silence_s=60).stream("x") as stream:
         await sent.wait()
         await client._nc.flush()
         texts = [event.text async for event in stream if isinstance(event, Delta)]
