@@ -16,7 +16,7 @@ class RouterMetrics:
         counter = partial(Counter, registry=registry)
         help_ = "Requests put into a mailbox."
         self.routed = counter("penstock_router_routed", help_, ["role", "complexity", "lane"])
-        self.rejected = counter("penstock_router_refused", "Requests rejected by the router.", ["code"])
+        self.rejected = counter("penstock_router_rejected", "Requests rejected by the router.", ["code"])
         self.dead = counter("penstock_dead_letters", "Messages stored as dead letters.", ["role"])
         self.expired = counter("penstock_router_expired", "Requests ended by the sweep.", ["role", "code"])
         help_ = "Time from receiving a request event to storing its work."

@@ -253,7 +253,7 @@ LABELS = {
         "penstock_request_duration_seconds",
         "penstock_requests_total",
         "penstock_retries_total",
-        "penstock_router_refused_total",
+        "penstock_router_rejected_total",
         "penstock_tokens_total",
     ],
 )
