@@ -44,10 +44,10 @@ class QuotaCorrection(Struct, frozen=True, kw_only=True):
 
     limit: str
     """The name of the limit in the catalogue, for example `tokens_per_minute`."""
-    said_ms: int = 0
+    remaining_reported_ms: int = 0
     """When the latest header with a remaining amount came."""
     ceiling: int | None = None
-    ceiling_said_ms: int = 0
+    ceiling_reported_ms: int = 0
     """When the latest header with a limit came."""
     ceiling_until_ms: int = 0
     withheld: int = 0
@@ -75,7 +75,7 @@ class QuotaLearned(Struct, frozen=True, kw_only=True):
     """Whether calls between two refusals were counted; the first estimate is a guess."""
     doubt: int = 0
     """Grows with refusals that contradict the limit; beyond a bound the limit is dropped."""
-    said_per_minute: int | None = None
+    reported_per_minute: int | None = None
     """Requests per minute in the headers of the provider."""
     tokens_per_minute: int | None = None
     """The limit of tokens in the provider's headers."""

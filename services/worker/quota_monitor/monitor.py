@@ -155,7 +155,7 @@ class QuotaMonitor:
             LearnedLimit(
                 credential=key.credential,
                 model=key.model,
-                requests_per_minute=max(1, round(learned.said_per_minute or learned.per_minute)),
+                requests_per_minute=max(1, round(learned.reported_per_minute or learned.per_minute)),
                 tokens_per_minute=learned.tokens_per_minute,
                 kind=learned.kind,
             )

@@ -198,7 +198,7 @@ class LearnedBucket:
         """Take the limit from a header."""
         self._header_limit = per_minute
         if self.limit is not None and plausible(self.limit, per_minute):
-            self.limit = replace(self.limit, said_per_minute=per_minute)
+            self.limit = replace(self.limit, reported_per_minute=per_minute)
 
     def recovery(self, now_s: float) -> Recovery | None:
         """Forecast of the limit; None: nothing is learned."""

@@ -152,7 +152,7 @@ def learned_from(refusal: Refusal, header_limit: int | None = None) -> QuotaLear
         measured_from_ms=refusal.at_ms,
         grows_from_ms=_pause_ends_ms(refusal),
         refused_ms=refusal.at_ms,
-        said_per_minute=header_limit,
+        reported_per_minute=header_limit,
     )
 
 
@@ -200,7 +200,7 @@ def _first_wave(known: QuotaLearned, refusal: Refusal) -> float:
     """Estimate after a refusal of the first wave, before anything is measured: a bucket refills no faster than the
     longest wait suggests, and calls of several workers add up.
     """
-    if known.is_measured or known.said_per_minute is not None:
+    if known.is_measured or known.reported_per_minute is not None:
         return known.per_minute
     if known.kind == "window":
         return known.per_minute + refusal.counted
@@ -216,7 +216,7 @@ def _lowered(per_minute: float, refusal: Refusal) -> float:
 def growth(known: QuotaLearned) -> Growth:
     """Growth from the estimate, up to the limit in the headers if there is one."""
     base, stop = known.per_minute * _DECREASE, _MOST_PERIODS
-    header_limit = known.said_per_minute
+    header_limit = known.reported_per_minute
     if header_limit is not None:
         base = float(header_limit) if known.per_minute >= header_limit else base
         stop = _periods_to(header_limit / base)
@@ -225,8 +225,8 @@ def growth(known: QuotaLearned) -> Growth:
 
 def burst(known: QuotaLearned) -> int:
     """Calls that may go at once after an idle time: the limit in the headers, else two seconds of the rate."""
-    if known.said_per_minute is not None:
-        return known.said_per_minute
+    if known.reported_per_minute is not None:
+        return known.reported_per_minute
     return max(1, ceil(known.per_minute * _BURST_S / 60))
 
 
@@ -250,7 +250,7 @@ def _is_doubted(known: QuotaLearned) -> bool:
 
 def _doubt(known: QuotaLearned, refusal: Refusal, admitted: int) -> int:
     """Doubt after this refusal. A call that came nearly in time contradicts nothing."""
-    expected = min(known.per_minute, known.said_per_minute or _MOST)
+    expected = min(known.per_minute, known.reported_per_minute or _MOST)
     rate = growth(known).rate(refusal.at_ms) * 60_000
     if rate >= expected and admitted >= _ENOUGH:
         return max(0, known.doubt - _CONFIRMS)

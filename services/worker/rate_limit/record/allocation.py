@@ -220,7 +220,7 @@ def _learned(
     if found is not None and report.header_limits:
         requests = report.header_limits.get("requests")
         if requests is not None and plausible(found, requests):
-            found = replace(found, said_per_minute=requests)
+            found = replace(found, reported_per_minute=requests)
         found = replace(found, tokens_per_minute=report.header_limits.get("tokens", found.tokens_per_minute))
     return found
 

@@ -59,7 +59,7 @@ def _numbers(record: QuotaRecord) -> Iterator[float]:
         yield from (abs(learned.measured_from_ms), abs(learned.grows_from_ms), abs(learned.refused_ms))
         yield learned.calls
         yield from (learned.doubt, learned.first_per_minute)
-        yield from (learned.per_minute, learned.said_per_minute or 0, learned.tokens_per_minute or 0)
+        yield from (learned.per_minute, learned.reported_per_minute or 0, learned.tokens_per_minute or 0)
     for grain in (*record.minute, *record.day):
         yield from grain
     for lease in record.leases:
@@ -68,9 +68,9 @@ def _numbers(record: QuotaRecord) -> Iterator[float]:
         yield from (number for _, number in lease.queued or ())
     for correction in record.corrections:
         yield from (
-            correction.said_ms,
+            correction.remaining_reported_ms,
             correction.ceiling or 0,
-            correction.ceiling_said_ms,
+            correction.ceiling_reported_ms,
             correction.ceiling_until_ms,
             correction.withheld,
             correction.withheld_until_ms,

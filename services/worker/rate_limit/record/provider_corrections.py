@@ -21,8 +21,8 @@ def latest(stored: QuotaCorrection, new: QuotaCorrection) -> QuotaCorrection:
     """Order corrections by when the provider sent them, not by when they were written: a retried write may carry an
     old one. The limit and what is left of it are ordered separately, since not every header has both.
     """
-    newer = new if new.said_ms >= stored.said_ms else stored
-    return _with_ceiling_of(newer, new if new.ceiling_said_ms >= stored.ceiling_said_ms else stored)
+    newer = new if new.remaining_reported_ms >= stored.remaining_reported_ms else stored
+    return _with_ceiling_of(newer, new if new.ceiling_reported_ms >= stored.ceiling_reported_ms else stored)
 
 
 def corrected(known: QuotaCorrection, header: Observation, left: int, now_ms: int) -> QuotaCorrection:
@@ -34,7 +34,9 @@ def corrected(known: QuotaCorrection, header: Observation, left: int, now_ms: in
         valid_s = min(valid_s, inf if header.reset_s is None else header.reset_s)
         if withheld > 0 or known.withheld > 0:
             until_ms = now_ms + int(valid_s * 1000)
-            found = replace(found, withheld=withheld, withheld_until_ms=until_ms, said_ms=now_ms)
+            found = replace(
+                found, withheld=withheld, withheld_until_ms=until_ms, remaining_reported_ms=now_ms
+            )
     if header.limit is None or header.limit <= 0:
         return found
     expires_soon = known.ceiling_until_ms - now_ms < _VALID_MS // 2
@@ -63,13 +65,13 @@ class SeenCeilings:
             seen = self._seen.get(stored.limit)
             if seen is None or stored.ceiling_until_ms <= now_ms or stored.ceiling == seen.ceiling:
                 continue
-            if stored.ceiling_said_ms < seen.ceiling_said_ms:
+            if stored.ceiling_reported_ms < seen.ceiling_reported_ms:
                 yield _with_ceiling_of(stored, seen)
 
 
 def _ceiling(limit: str, ceiling: int, now_ms: int) -> QuotaCorrection:
     return QuotaCorrection(
-        limit=limit, ceiling=ceiling, ceiling_said_ms=now_ms, ceiling_until_ms=now_ms + _VALID_MS
+        limit=limit, ceiling=ceiling, ceiling_reported_ms=now_ms, ceiling_until_ms=now_ms + _VALID_MS
     )
 
 
@@ -77,6 +79,6 @@ def _with_ceiling_of(correction: QuotaCorrection, other: QuotaCorrection) -> Quo
     return replace(
         correction,
         ceiling=other.ceiling,
-        ceiling_said_ms=other.ceiling_said_ms,
+        ceiling_reported_ms=other.ceiling_reported_ms,
         ceiling_until_ms=other.ceiling_until_ms,
     )

@@ -97,7 +97,7 @@ class CasWriter:
         learned = self._replica.record.learned
         known = None
         if learned is not None:
-            known = learned.said_per_minute if kind == "requests" else learned.tokens_per_minute
+            known = learned.reported_per_minute if kind == "requests" else learned.tokens_per_minute
         if per_minute == self._header_limits.get(kind, known):
             return False
         self._header_limits[kind] = per_minute

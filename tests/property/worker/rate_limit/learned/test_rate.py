@@ -47,7 +47,7 @@ def known(per_minute: float, **more: object) -> QuotaLearned:
 def test_c4_a_refusal_never_raises_the_rate_or_cuts_it_to_zero(
     per_minute: float, calls: int, after_ms: int, wait_s: float | None, header_limit: int | None
 ) -> None:
-    before = known(per_minute, calls=calls, said_per_minute=header_limit)
+    before = known(per_minute, calls=calls, reported_per_minute=header_limit)
     tried = growth(before).rate(1000 + after_ms) * 60_000
     refusal = Refusal(at_ms=1000 + after_ms, began_ms=1000 + after_ms - 1, retry_after_s=wait_s)
     after = refused(before, refusal)
