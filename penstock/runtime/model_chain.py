@@ -40,7 +40,7 @@ def order(
     of its models weighted by their shares. Empty if no model can serve the request: `shortfall` gives the reason.
     """
     able = [key for key in role.chain if _can_serve(models[key], needs)]
-    if not able or complexity == "medium" or not role.by_complexity:
+    if not able or complexity == "medium" or not role.order_by_complexity:
         return tuple(able)
     choose = min if complexity == "simple" else max
     first = choose(_steps(able, role), key=lambda step: _price(step, models))
@@ -81,4 +81,4 @@ def shortfall(
 
 
 def _can_serve(model: Model, needs: Needs) -> bool:
-    return needs.context_tokens <= model.context_tokens and (model.vision or not needs.vision)
+    return needs.context_tokens <= model.context_tokens and (model.supports_vision or not needs.vision)

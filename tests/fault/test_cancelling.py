@@ -24,7 +24,7 @@ WORKERS = ("chat,logic,coding", "fast")
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    config = catalogue(CHAINS, models=MODELS, breaker={"failures": 10_000})
+    config = catalogue(CHAINS, models=MODELS, breaker={"failure_threshold": 10_000})
     with shared_system(tmp_path_factory.mktemp("cancelling"), *WORKERS, config=config) as running:
         yield running
 

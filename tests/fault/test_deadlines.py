@@ -37,7 +37,9 @@ WORKERS = ("chat,logic,coding,creative,vision,safety,long_context", "fast")
 UNSERVED = "reasoning"
 MINUTE_S = 62
 """Seconds after which a minute's quota is back: 61 s where workers share it, reported in whole seconds, rounded up."""
-LONG_TIMEOUTS = {"timeouts": {"total_s": 90, "whole_s": 80, "first_token_s": 80, "between_tokens_s": 80}}
+LONG_TIMEOUTS = {
+    "timeouts": {"total_s": 90, "non_streaming_s": 80, "first_token_s": 80, "between_tokens_s": 80}
+}
 """Time limits beyond every wait of these tests, so that only the deadline can end a call."""
 MISSED_S = 15.0
 """Seconds that a request may end after its deadline and still show that the deadline ended it, on a busy machine."""
@@ -47,7 +49,9 @@ REST = 8
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    config = catalogue(CHAINS, models=MODELS, roles={"chat": LONG_TIMEOUTS}, breaker={"failures": 10_000})
+    config = catalogue(
+        CHAINS, models=MODELS, roles={"chat": LONG_TIMEOUTS}, breaker={"failure_threshold": 10_000}
+    )
     with shared_system(tmp_path_factory.mktemp("deadlines"), *WORKERS, config=config) as running:
         yield running
 

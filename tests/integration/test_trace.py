@@ -37,7 +37,7 @@ async def ask(system: System, endpoint: OtlpEndpoint, monkeypatch, role: str) ->
 
 
 async def test_j1_one_trace_holds_every_hop_with_its_parent(tmp_path: Path, monkeypatch):
-    config = catalogue({"chat": ["m-broken--503", "m-healthy"]}, role={"retry": {"same_model": 0}})
+    config = catalogue({"chat": ["m-broken--503", "m-healthy"]}, role={"retry": {"same_model_retries": 0}})
     async with otlp_endpoint() as endpoint:
         env = {"PENSTOCK_TRACES": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint.url}
         async with running_system(tmp_path, "chat", config=config, env=env) as system:

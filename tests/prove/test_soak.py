@@ -36,7 +36,7 @@ pytestmark = [pytest.mark.prove, pytest.mark.timeout(280)]
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    role = {"retry": {"base_s": 0.05, "cap_s": 1.0}}
+    role = {"retry": {"initial_backoff_s": 0.05, "max_backoff_s": 1.0}}
     with shared_system(
         tmp_path_factory.mktemp("soak"), config=catalogue(CHAINS, role=role), fresh=True
     ) as running:

@@ -149,7 +149,8 @@ class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: str | None = None
     """The provider's name for it; None: the same as the key."""
     context_tokens: _PositiveInt = 128_000
-    vision: bool = False
+    supports_vision: bool = False
+    """Whether it accepts images."""
     price: Price = field(default_factory=Price)
     limits: Limits = field(default_factory=Limits)
     takes: dict[str, Take] = field(default_factory=dict)
@@ -175,37 +176,39 @@ class Timeouts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     total_s: _Positive = 90.0
     batch_total_s: _Positive = 14_400.0
     """The same for a request of the batch lane without a deadline."""
-    whole_s: _Positive = 60.0
+    non_streaming_s: _Positive = 60.0
     """One provider call that does not stream."""
     first_token_s: _Positive = 20.0
     between_tokens_s: _Positive = 15.0
 
 
 class RetrySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Retries: pauses start at `base_s`, grow with each attempt and are at most `cap_s` (REQUIREMENTS D2)."""
+    """Retries: pauses start at `initial_backoff_s` and grow up to `max_backoff_s` (REQUIREMENTS D2)."""
 
     max_attempts: _PositiveInt = 4
-    same_model: _NotNegativeInt = 1
+    same_model_retries: _NotNegativeInt = 1
     """How often a request retries the same model at once, after a 5xx or a broken connection without output, before it
     goes to the next model."""
-    base_s: _Positive = 0.2
-    cap_s: _Positive = 8.0
+    initial_backoff_s: _Positive = 0.2
+    max_backoff_s: _Positive = 8.0
     batch_max_attempts: _PositiveInt = 50
-    """`max_attempts` of the batch lane: with `batch_cap_s` it outlasts an outage of some hours."""
-    batch_cap_s: _Positive = 300.0
+    """`max_attempts` of the batch lane: with `batch_max_backoff_s` it outlasts an outage of some hours."""
+    batch_max_backoff_s: _Positive = 300.0
 
 
 class Breaker(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The circuit breaker of a model (REQUIREMENTS D3)."""
 
-    failures: _PositiveInt = 5
+    failure_threshold: _PositiveInt = 5
+    """Failures in a row that open it."""
     open_s: _Positive = 15.0
     """Duration of the first opening; it doubles while probes fail."""
-    longest_open_s: _Positive = 60.0
+    max_open_s: _Positive = 60.0
     """The longest opening, unless `open_s` is longer."""
     probe_interval_s: _Positive = 5.0
     """The minimum time between two probes."""
-    successes: _PositiveInt = 2
+    success_threshold: _PositiveInt = 2
+    """Successful probes in a row that close it."""
 
 
 class Batch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -301,14 +304,14 @@ class RoleConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Requests of the batch lane that it runs in addition."""
     auto: AutoRule | None = None
     """None: `auto` chooses the role by the built-in rules alone, which know the shipped roles only."""
-    by_complexity: bool = True
+    order_by_complexity: bool = True
     """False: the chain keeps its order for every complexity."""
     parameters: Parameters = field(default_factory=Parameters)
     ceilings: Parameters = field(default_factory=Parameters)
     """Upper bounds; a request with a higher value gets the bound."""
     timeouts: Timeouts = field(default_factory=Timeouts)
     retry: RetrySettings = field(default_factory=RetrySettings)
-    wait_s: _NotNegative = 2.0
+    max_model_wait_s: _NotNegative = 2.0
     """After a 429 whose `retry-after` is no longer than this, a request waits for the same model once before it goes to
     the next one."""
     degradation: Degradation | None = None
@@ -319,7 +322,9 @@ class Routing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Thresholds of REQUIREMENTS B1 and B2."""
 
     long_context_tokens: _PositiveInt = 30_000
-    complex_characters: _PositiveInt = 200
+    """A request with more tokens of text uses the role `long_context`."""
+    simple_max_characters: _PositiveInt = 200
+    """A request whose last user message is longer is not simple."""
 
 
 class QuotaWarning(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -161,9 +161,13 @@ def _check_shared(draft: Draft, report: ProblemReport) -> None:
 
 
 def _check_retry(retry: RetrySettings, path: str, report: ProblemReport) -> None:
-    for cap in ("cap_s", "batch_cap_s"):
-        if _known(retry, cap, "base_s") and getattr(retry, cap) < retry.base_s:
-            report.add(f"{path}.{cap}", f"is below base_s ({retry.base_s:g})", "raise it, or lower base_s")
+    for cap in ("max_backoff_s", "batch_max_backoff_s"):
+        if _known(retry, cap, "initial_backoff_s") and getattr(retry, cap) < retry.initial_backoff_s:
+            report.add(
+                f"{path}.{cap}",
+                f"is below initial_backoff_s ({retry.initial_backoff_s:g})",
+                "raise it, or lower initial_backoff_s",
+            )
 
 
 def _check_role_names(names: Collection[str], report: ProblemReport) -> None:
@@ -244,8 +248,8 @@ def _check_chain(role: RoleConfig, path: str, draft: Draft, report: ProblemRepor
 def _check_vision(draft: Draft, report: ProblemReport) -> None:
     chain = draft.roles["vision"].chain
     known = [draft.models[name] for _, name in _texts(chain) if name in draft.models]
-    if known and len(known) == len(chain) and all(model.vision is False for model in known):
-        fix = "add a model that has vision: true, or leave the role out"
+    if known and len(known) == len(chain) and all(model.supports_vision is False for model in known):
+        fix = "add a model that has supports_vision: true, or leave the role out"
         report.add("roles.vision.chain", "no model of it can see images", fix)
 
 

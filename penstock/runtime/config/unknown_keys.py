@@ -7,7 +7,19 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from penstock.runtime.config.catalogue import Batch, Catalogue, OnErrors, OnHighLatency, QuotaWarning
+from penstock.runtime.config.catalogue import (
+    Batch,
+    Breaker,
+    Catalogue,
+    Model,
+    OnErrors,
+    OnHighLatency,
+    QuotaWarning,
+    RetrySettings,
+    RoleConfig,
+    Routing,
+    Timeouts,
+)
 from penstock.runtime.config.problems import nearest
 
 __all__ = ["RENAMED_KEYS", "unknown_key"]
@@ -20,10 +32,25 @@ _ALARM: Final = {
 }
 RENAMED_KEYS: Final[Mapping[type[Struct], Mapping[str, tuple[str, ...]]]] = {
     Batch: {"reserve": ("reserve_share",), "patience_s": ("starvation_timeout_s",)},
+    Breaker: {
+        "failures": ("failure_threshold",),
+        "longest_open_s": ("max_open_s",),
+        "successes": ("success_threshold",),
+    },
     Catalogue: {"sit_out_s": ("provider_cooldown_s", "credential_cooldown_s")},
+    Model: {"vision": ("supports_vision",)},
     OnErrors: {**_ALARM, "messages": ("keep_messages",)},
     OnHighLatency: {**_ALARM, "cut": ("reduce_by",)},
     QuotaWarning: {"calm_share": ("clear_share",), "calm_s": ("clear_s",)},
+    RetrySettings: {
+        "base_s": ("initial_backoff_s",),
+        "batch_cap_s": ("batch_max_backoff_s",),
+        "cap_s": ("max_backoff_s",),
+        "same_model": ("same_model_retries",),
+    },
+    RoleConfig: {"by_complexity": ("order_by_complexity",), "wait_s": ("max_model_wait_s",)},
+    Routing: {"complex_characters": ("simple_max_characters",)},
+    Timeouts: {"whole_s": ("non_streaming_s",)},
 }
 """Per section the keys of version 0.1.0 that have new names; a key with two meanings became two."""
 

@@ -30,7 +30,7 @@ def assess(features: Features, routing: Routing) -> Assessment:
 
 def _reasons(features: Features, routing: Routing) -> Iterator[str]:
     evidence = features.evidence
-    if features.text_characters > routing.complex_characters:
+    if features.text_characters > routing.simple_max_characters:
         yield f"{features.text_characters:,} characters"
     if evidence.code.enough:
         yield f"code: {', '.join(evidence.code.labels)}"

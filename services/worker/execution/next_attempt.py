@@ -129,7 +129,11 @@ class NextAttempt:
         history, role = execution.history, execution.role
         kind, retry_after_s = failure.kind, failure.retry_after_s
         if kind == "rate_limited":
-            if retry_after_s is None or retry_after_s > role.wait_s or not _repeat(history, model, kind, 1):
+            if (
+                retry_after_s is None
+                or retry_after_s > role.max_model_wait_s
+                or not _repeat(history, model, kind, 1)
+            ):
                 return None
             return retry_after_s
         if failure.handling.action == "once_more":
@@ -139,10 +143,10 @@ class NextAttempt:
             kind not in _RESTARTING
             or history.output_sent
             or left <= 1
-            or (retry_after_s or 0.0) > role.wait_s
+            or (retry_after_s or 0.0) > role.max_model_wait_s
         ):
             return None
-        if not _repeat(history, "", "restarting", role.retry.same_model):
+        if not _repeat(history, "", "restarting", role.retry.same_model_retries):
             return None
         return delay_s(1, role.retry, self._random, retry_after_s)
 
@@ -209,11 +213,11 @@ def _repeat(history: AttemptHistory, model: str, reason: str, most: int) -> bool
 
 
 def _worth_waiting(failure: ProviderFailure, retry: RetrySettings, left_s: float) -> float | None:
-    """The pause that the provider requests, at most `cap_s`; None where it would last until the deadline."""
+    """The pause that the provider requests, at most `max_backoff_s`; None where it would last until the deadline."""
     retry_after_s = failure.retry_after_s
     if retry_after_s is None:
         return None
-    pause_s = min(retry_after_s, retry.cap_s)
+    pause_s = min(retry_after_s, retry.max_backoff_s)
     return pause_s if pause_s < left_s else None
 
 

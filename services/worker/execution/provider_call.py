@@ -98,7 +98,7 @@ async def make_call(call: Call, sink: DeltaSink | None, progress: Progress) -> A
 
 
 async def _under_limits(call: Call, sink: DeltaSink | None, progress: Progress) -> Answer:
-    limit_s = call.timeouts.whole_s if sink is None else call.timeouts.first_token_s
+    limit_s = call.timeouts.non_streaming_s if sink is None else call.timeouts.first_token_s
     try:
         async with asyncio.timeout(limit_s) as timer:
             response = await call.provider.chat(call.credential, call.body, call.label)
@@ -147,7 +147,7 @@ async def _streamed(
 ) -> Answer:
     loop = asyncio.get_running_loop()
     between_s = call.timeouts.between_tokens_s
-    body_due_s = loop.time() + max(call.timeouts.first_token_s, call.timeouts.whole_s)
+    body_due_s = loop.time() + max(call.timeouts.first_token_s, call.timeouts.non_streaming_s)
     events = progress.events = SseReader(stream_format=call.provider.stream_format)
     chunks = ChunkReader(call.provider.stream_format, _requested_choices(call.body))
     rearm_s = 0.0
@@ -232,7 +232,7 @@ async def _read_rest(pieces: AsyncIterator[bytes]) -> None:
 def _timed_out(timeouts: Timeouts, sink: DeltaSink | None, progress: Progress) -> ProviderFailure:
     events = progress.events
     if sink is None or (events is not None and events.is_body):
-        return ProviderFailure("too_slow", f"no complete answer within {timeouts.whole_s:g} s")
+        return ProviderFailure("too_slow", f"no complete answer within {timeouts.non_streaming_s:g} s")
     hint = "" if events is None else events.hint
     if progress.first_output_s is None:
         return ProviderFailure("no_first_token", f"no first token within {timeouts.first_token_s:g} s{hint}")

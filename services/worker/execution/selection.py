@@ -238,7 +238,7 @@ class Selection(Struct, frozen=True):
             lambda model: self._state(execution, model, now_s, last_resort=True),
             lambda model: breakers[model].success_share(now_s),
             now_s=now_s,
-            max_wait_s=execution.role.wait_s,
+            max_wait_s=execution.role.max_model_wait_s,
         )
         execution.last_resort = isinstance(choice, Choice)
         return choice

@@ -83,13 +83,13 @@ def shortened(timeouts: Timeouts, left_s: float, usual_s: float) -> Timeouts:
 
     `usual_s`: how long an answer of the model may take.
     """
-    first_s, whole_s = (
+    first_s, non_streaming_s = (
         min(limit_s, max(left_s * _share(limit_s, timeouts.total_s), _ABOVE_USUAL * usual_s))
-        for limit_s in (timeouts.first_token_s, timeouts.whole_s)
+        for limit_s in (timeouts.first_token_s, timeouts.non_streaming_s)
     )
-    if first_s == timeouts.first_token_s and whole_s == timeouts.whole_s:
+    if first_s == timeouts.first_token_s and non_streaming_s == timeouts.non_streaming_s:
         return timeouts
-    return replace(timeouts, first_token_s=round(first_s, 3), whole_s=round(whole_s, 3))
+    return replace(timeouts, first_token_s=round(first_s, 3), non_streaming_s=round(non_streaming_s, 3))
 
 
 def _share(limit_s: float, total_s: float) -> float:

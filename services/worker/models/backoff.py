@@ -17,8 +17,8 @@ _MAX_DOUBLINGS = 64
 """Maximum number of doublings of a delay; more would overflow a float before the cap applies."""
 _WAITABLE_SHARE: Final = 0.5
 """Share of the remaining time that all delays together may take; the rest is left for the answer."""
-_MAX_CAPS: Final = 1.5
-"""Maximum of all delays together, as a multiple of `cap_s`."""
+_MAX_BACKOFFS: Final = 1.5
+"""Maximum of all delays together, as a multiple of `max_backoff_s`."""
 _FIRST_UNREACHABLE_S: Final = 0.75
 """Delay after the first failed connection."""
 _MIN_UNREACHABLE_S: Final = 0.5
@@ -36,7 +36,7 @@ def for_lane(retry: RetrySettings, lane: Lane) -> RetrySettings:
     return replace(
         retry,
         max_attempts=max(retry.max_attempts, retry.batch_max_attempts),
-        cap_s=max(retry.cap_s, retry.batch_cap_s),
+        max_backoff_s=max(retry.max_backoff_s, retry.batch_max_backoff_s),
     )
 
 
@@ -45,11 +45,11 @@ def delay_s(
 ) -> float:
     """Seconds to wait after attempt number `attempt` (from 1) failed.
 
-    `base_s` doubles with each attempt up to `cap_s`; `random` (in [0, 1)) selects between half of that and all of it,
-    so that requests that failed together do not retry together. A longer `retry_after_s` of the provider is honoured
-    whatever its length; SDKs ignore values above a minute.
+    `initial_backoff_s` doubles with each attempt up to `max_backoff_s`; `random` (in [0, 1)) selects between half of
+    that and all of it, so that requests that failed together do not retry together. A longer `retry_after_s` of the
+    provider is honoured whatever its length; SDKs ignore values above a minute.
     """
-    whole_s = min(retry.cap_s, retry.base_s * 2.0 ** min(attempt - 1, _MAX_DOUBLINGS))
+    whole_s = min(retry.max_backoff_s, retry.initial_backoff_s * 2.0 ** min(attempt - 1, _MAX_DOUBLINGS))
     jittered_s = whole_s * (0.5 + 0.5 * random())
     return jittered_s if retry_after_s is None else max(jittered_s, retry_after_s)
 
@@ -60,12 +60,12 @@ def restart_delay_s(
     """Seconds to wait for a provider that may be restarting, with `attempts_left` (1 or more) in `left_s`.
 
     With n attempts left the delay is 1/(2^n - 1) of the time available for delays, which is half of `left_s` and at
-    most `_MAX_CAPS` times `cap_s`. So delays grow from attempt to attempt: with 90 s left, the last three of four
-    attempts follow after 1.7, 4 and 8 s. `random` subtracts up to a quarter.
+    most `_MAX_BACKOFFS` times `max_backoff_s`. So delays grow from attempt to attempt: with 90 s left, the last three
+    of four attempts follow after 1.7, 4 and 8 s. `random` subtracts up to a quarter.
     """
-    all_s = min(_WAITABLE_SHARE * max(0.0, left_s), _MAX_CAPS * retry.cap_s)
+    all_s = min(_WAITABLE_SHARE * max(0.0, left_s), _MAX_BACKOFFS * retry.max_backoff_s)
     share = 1 / (2.0 ** min(attempts_left, _MAX_DOUBLINGS) - 1)
-    return min(retry.cap_s, all_s * share) * (0.75 + 0.25 * random())
+    return min(retry.max_backoff_s, all_s * share) * (0.75 + 0.25 * random())
 
 
 def unreachable_delay_s(
@@ -73,10 +73,10 @@ def unreachable_delay_s(
 ) -> float:
     """Seconds to wait after connection attempt number `unreached` (from 1) to a provider failed.
 
-    Delays double up to `cap_s` and take at most a quarter of the remaining time: a failed connection costs nothing, and
-    the last attempt should come shortly before the deadline.
+    Delays double up to `max_backoff_s` and take at most a quarter of the remaining time: a failed connection costs
+    nothing, and the last attempt should come shortly before the deadline.
     """
-    whole_s = min(retry.cap_s, _FIRST_UNREACHABLE_S * 2.0 ** min(unreached - 1, _MAX_DOUBLINGS))
+    whole_s = min(retry.max_backoff_s, _FIRST_UNREACHABLE_S * 2.0 ** min(unreached - 1, _MAX_DOUBLINGS))
     return min(whole_s, max(_MIN_UNREACHABLE_S, left_s / 4)) * (0.75 + 0.25 * random())
 
 

@@ -69,15 +69,15 @@ class BreakerAdmission(Struct, frozen=True):
 class CircuitBreaker:
     """Closed: admits every call. Open: admits none. Half-open: admits single probes.
 
-    `failures` consecutive failures open it. After `open_s` it admits probes, one at a time and at most one every
-    `probe_interval_s`. `successes` consecutive successful probes close it; a failed one opens it again, for twice as
-    long as before and at most `longest_open_s`.
+    `failure_threshold` consecutive failures open it. After `open_s` it admits probes, one at a time and at most one
+    every `probe_interval_s`. `success_threshold` consecutive successful probes close it; a failed one opens it again,
+    for twice as long as before and at most `max_open_s`.
 
     A trial is a call admitted while the breaker is not closed, for a request that no other model can serve. Trials are
     limited by the success share of recent calls and by the number of consecutive failed trials: a model that fails at
-    random is called often, a model that is down once in `_MAX_TRIAL_INTERVAL_S`. `successes` consecutive successful
-    trials close the breaker too; failed trials leave its state unchanged. A trial older than `_HUNG_TRIAL_S` may hang
-    and does not block others.
+    random is called often, a model that is down once in `_MAX_TRIAL_INTERVAL_S`. `success_threshold` consecutive
+    successful trials close the breaker too; failed trials leave its state unchanged. A trial older than `_HUNG_TRIAL_S`
+    may hang and does not block others.
 
     Each admitted call must report exactly one of `succeeded`, `failed`, `abandoned` and `repeated`: an unreported probe
     blocks all later ones. Times are monotonic seconds.
@@ -85,7 +85,7 @@ class CircuitBreaker:
 
     def __init__(self, config: Breaker) -> None:
         self._config = config
-        self._longest_open_s = max(config.open_s, config.longest_open_s)
+        self._max_open_s = max(config.open_s, config.max_open_s)
         self._max_trial_interval_s = min(config.open_s, _MAX_TRIAL_INTERVAL_S)
         self._state: State = "closed"
         self._generation = 0
@@ -162,7 +162,7 @@ class CircuitBreaker:
         self._failed_trials = 0
         self._next_trial_s = min(self._next_trial_s, now_s + self._trial_interval_s(now_s))
         self._successes += 1
-        return None if self._successes < self._config.successes else self._close()
+        return None if self._successes < self._config.success_threshold else self._close()
 
     def failed(self, admission: BreakerAdmission, now_s: float) -> Transition | None:
         """Record a provider failure: 5xx, a timeout, a broken connection or stream; not a 429, which is a quota."""
@@ -179,7 +179,7 @@ class CircuitBreaker:
         if admission.probe:
             return self._open(now_s)
         self._failures += 1
-        return self._open(now_s) if self._failures >= self._config.failures else None
+        return self._open(now_s) if self._failures >= self._config.failure_threshold else None
 
     def abandoned(self, admission: BreakerAdmission, now_s: float) -> Transition | None:
         """Record a call that was cancelled, or whose outcome does not indicate the provider's health (a 429). Another
@@ -230,7 +230,7 @@ class CircuitBreaker:
         self._end_probe()
         self._failures = 0
         open_s = self._config.open_s * 2.0 ** min(self._openings, _MAX_DOUBLINGS)
-        self._next_probe_s = now_s + min(self._longest_open_s, open_s)
+        self._next_probe_s = now_s + min(self._max_open_s, open_s)
         self._openings += 1
         self._postpone_trials(now_s, now_s)
         return self._move("open")

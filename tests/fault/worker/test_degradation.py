@@ -34,7 +34,7 @@ LIMITED = {"requests_per_minute": 1}
 CONFIG = catalogue(
     {"chat": ["sluggish"], "coding": ["shaky"], "fast": ["first", "second"], "creative": ["third", "fourth"]},
     models={"first": {"limits": LIMITED}, "third": {"limits": LIMITED}},
-    role={"parameters": {"max_tokens": 2000}, "retry": {"base_s": 0.01, "cap_s": 0.02}},
+    role={"parameters": {"max_tokens": 2000}, "retry": {"initial_backoff_s": 0.01, "max_backoff_s": 0.02}},
     roles={"creative": {"degradation": OFF, "timeouts": SHORT}, "logic": {"degradation": OFF}},
     degradation=RULES,
 )

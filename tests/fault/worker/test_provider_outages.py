@@ -14,8 +14,8 @@ from tests.harness.providers.port_proxy import PortProxy
 from tests.harness.requests.replies import ReceivedReply, ask
 
 SOLO = {"chat": ("solo",), "fast": ("first", "second")}
-SHIPPED = {"timeouts": {"total_s": 90}, "retry": {"cap_s": 8}}
-A_THIRD = {"timeouts": {"total_s": 30}, "retry": {"cap_s": 8 / 3}}
+SHIPPED = {"timeouts": {"total_s": 90}, "retry": {"max_backoff_s": 8}}
+A_THIRD = {"timeouts": {"total_s": 30}, "retry": {"max_backoff_s": 8 / 3}}
 WITHOUT_WAITING_S = 10.0
 """Upper bound in seconds, on a loaded machine, for a request that waits for no breaker and no deadline."""
 
@@ -151,7 +151,7 @@ async def test_d4_a_5xx_is_retried_once_at_the_same_model(tmp_path: Path) -> Non
 
 
 async def test_d5_a_short_retry_after_is_waited_for_once_and_a_long_one_not(tmp_path: Path) -> None:
-    config = catalogue(SOLO, roles={"fast": {"wait_s": 1.0}})
+    config = catalogue(SOLO, roles={"fast": {"max_model_wait_s": 1.0}})
     async with running_system(tmp_path, "all", config=config) as system, await system.client() as client:
         await system.sim("PUT", "behaviour", {"first": "429=0.8"})
         asked = asyncio.create_task(ask(client, "Short", role="fast"))

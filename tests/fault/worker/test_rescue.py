@@ -22,7 +22,7 @@ from tests.harness.requests.replies import RawPublisher
 from tests.harness.suite.waiting import until
 
 CHAINS = {"chat": ("first", "second")}
-ROLE = {"timeouts": {"total_s": 20, "whole_s": 5, "first_token_s": 5, "between_tokens_s": 5}}
+ROLE = {"timeouts": {"total_s": 20, "non_streaming_s": 5, "first_token_s": 5, "between_tokens_s": 5}}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def one_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     config = catalogue(
         CHAINS,
         role=ROLE,
-        breaker={"failures": 1000},
+        breaker={"failure_threshold": 1000},
         models={model: {"limits": {"requests_per_minute": 6000}} for model in CHAINS["chat"]},
     )
     with shared_system(tmp_path_factory.mktemp("rescue"), "chat", config=config) as running:

@@ -32,11 +32,16 @@ def catalogue(
             "name": "test",
             "providers": {"simulator": {"base_url": "${PENSTOCK_SIMULATOR_URL}/v1"}},
             "models": {
-                name: {"provider": "simulator", "vision": True, **(models or {}).get(name, {})}
+                name: {"provider": "simulator", "supports_vision": True, **(models or {}).get(name, {})}
                 for name in names
             },
             "roles": {
-                name: {"chain": chain, "by_complexity": False, **(role or {}), **(roles or {}).get(name, {})}
+                name: {
+                    "chain": chain,
+                    "order_by_complexity": False,
+                    **(role or {}),
+                    **(roles or {}).get(name, {}),
+                }
                 for name, chain in chosen.items()
             },
             **({"breaker": dict(breaker)} if breaker else {}),

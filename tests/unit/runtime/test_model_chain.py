@@ -10,10 +10,10 @@ from penstock.runtime.model_chain import Needs, needs_of, order, shortfall
 
 # The prices of REQUIREMENTS A4's models, in micro-dollars per million tokens.
 MODELS = {
-    "mini": Model(provider="openai", price=Price(input=150_000, output=600_000), vision=True),
+    "mini": Model(provider="openai", price=Price(input=150_000, output=600_000), supports_vision=True),
     "turbo": Model(provider="openai", price=Price(input=500_000, output=1_500_000), context_tokens=16_000),
-    "heavy": Model(provider="openai", price=Price(input=2_500_000, output=10_000_000), vision=True),
-    "twin": Model(provider="other", price=Price(input=600_000, output=150_000), vision=True),
+    "heavy": Model(provider="openai", price=Price(input=2_500_000, output=10_000_000), supports_vision=True),
+    "twin": Model(provider="other", price=Price(input=600_000, output=150_000), supports_vision=True),
 }
 CHAIN = RoleConfig(chain=("turbo", "heavy", "mini"))
 
@@ -32,7 +32,7 @@ def test_b2_complexity_picks_an_end_of_the_chain(complexity: Complexity, expecte
 
 @pytest.mark.parametrize("complexity", COMPLEXITIES)
 def test_a_role_may_keep_its_order(complexity: Complexity) -> None:
-    role = RoleConfig(chain=CHAIN.chain, by_complexity=False)
+    role = RoleConfig(chain=CHAIN.chain, order_by_complexity=False)
     assert order(role, MODELS, complexity, Needs()) == CHAIN.chain
 
 
@@ -74,7 +74,7 @@ models = st.builds(
     Model,
     provider=st.just("p"),
     context_tokens=st.integers(0, 3),
-    vision=st.booleans(),
+    supports_vision=st.booleans(),
     price=st.builds(Price, input=st.integers(0, 2), output=st.integers(0, 2)),
 )
 
@@ -90,7 +90,7 @@ def test_exactly_the_able_models_and_only_the_first_moved(catalogue, complexity,
     assert set(ordered) == {
         key
         for key, model in catalogue.items()
-        if model.context_tokens >= needs.context_tokens and model.vision >= needs.vision
+        if model.context_tokens >= needs.context_tokens and model.supports_vision >= needs.vision
     }
     assert list(ordered[1:]) == [key for key in catalogue if key in ordered[1:]]
     assert bool(ordered) == (shortfall(role, catalogue, needs) is None)

@@ -25,8 +25,8 @@ CHAINS = {
     "logic": ("lonely",),
     "coding": ("limited",),
 }
-BREAKER = {"failures": 5, "open_s": OPEN_S, "probe_interval_s": 0.2, "successes": 2}
-ROLE = {"retry": {"base_s": 0.02, "cap_s": 0.1, "same_model": 0}}
+BREAKER = {"failure_threshold": 5, "open_s": OPEN_S, "probe_interval_s": 0.2, "success_threshold": 2}
+ROLE = {"retry": {"initial_backoff_s": 0.02, "max_backoff_s": 0.1, "same_model_retries": 0}}
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ async def test_d3_a_429_is_quota_and_never_opens_it(system: System, client: Clie
     long = asyncio.create_task(ask(client, "Limited", role="coding", timeout_s=60))
 
     async def enough_to_open_a_breaker() -> bool:
-        return await system.attempts("limited") > BREAKER["failures"]
+        return await system.attempts("limited") > BREAKER["failure_threshold"]
 
     await until(enough_to_open_a_breaker, 30)
     assert not long.done()

@@ -22,11 +22,15 @@ COOLDOWN_S = 3.0
 
 def config() -> str:
     chains = {"chat": ("main", "other", "spare")}
-    made = yaml.safe_load(catalogue(chains, role={"retry": {"base_s": 0.02, "cap_s": 0.1, "same_model": 0}}))
+    made = yaml.safe_load(
+        catalogue(
+            chains, role={"retry": {"initial_backoff_s": 0.02, "max_backoff_s": 0.1, "same_model_retries": 0}}
+        )
+    )
     made["providers"]["second"] = {"base_url": "${SECOND_URL}/v1"}
     made["models"]["other"]["provider"] = "second"
     made["roles"]["chat"]["chain"] = [{"main": 70, "other": 30}, "spare"]
-    made["breaker"] = {"failures": 1000}
+    made["breaker"] = {"failure_threshold": 1000}
     return yaml.safe_dump({**made, "provider_cooldown_s": COOLDOWN_S})
 
 

@@ -33,8 +33,8 @@ MAX_ATTEMPTS = 4
 MIB = 1024 * 1024
 
 ROLE = {
-    "timeouts": {"total_s": 10, "whole_s": 5, "first_token_s": 3, "between_tokens_s": 2},
-    "retry": {"base_s": 0.02, "cap_s": 0.1},
+    "timeouts": {"total_s": 10, "non_streaming_s": 5, "first_token_s": 3, "between_tokens_s": 2},
+    "retry": {"initial_backoff_s": 0.02, "max_backoff_s": 0.1},
 }
 MODELS = ("actor", "zealous", "late", "neighbour", "deep")
 CHAINS = {
@@ -51,7 +51,7 @@ def provider() -> Iterator[ScriptedProvider]:
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory, provider: ScriptedProvider) -> Iterator[System]:
-    config = yaml.safe_load(catalogue(CHAINS, role=ROLE, breaker={"failures": 10_000}))
+    config = yaml.safe_load(catalogue(CHAINS, role=ROLE, breaker={"failure_threshold": 10_000}))
     config["providers"]["simulator"]["base_url"] = provider.url
     with shared_system(
         tmp_path_factory.mktemp("hostile"), ",".join(CHAINS), config=yaml.safe_dump(config)

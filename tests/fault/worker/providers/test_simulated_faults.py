@@ -20,10 +20,12 @@ from tests.harness.suite.waiting import until
 
 MAX_ATTEMPTS = 4
 ROLE = {
-    "retry": {"base_s": 0.02, "cap_s": 0.1, "same_model": 0},
-    "wait_s": 0.2,
+    "retry": {"initial_backoff_s": 0.02, "max_backoff_s": 0.1, "same_model_retries": 0},
+    "max_model_wait_s": 0.2,
 }
-SHORT_TIMEOUTS = {"timeouts": {"total_s": 15, "whole_s": 0.8, "first_token_s": 0.7, "between_tokens_s": 0.6}}
+SHORT_TIMEOUTS = {
+    "timeouts": {"total_s": 15, "non_streaming_s": 0.8, "first_token_s": 0.7, "between_tokens_s": 0.6}
+}
 """For roles whose models stop sending."""
 CHAINS = {
     "chat": ("actor", "stand-in"),
@@ -88,7 +90,7 @@ BROKEN = (
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     roles = dict.fromkeys(("chat", "logic", "vision"), SHORT_TIMEOUTS)
-    config = catalogue(CHAINS, models=MODELS, role=ROLE, roles=roles, breaker={"failures": 10_000})
+    config = catalogue(CHAINS, models=MODELS, role=ROLE, roles=roles, breaker={"failure_threshold": 10_000})
     with shared_system(tmp_path_factory.mktemp("providers"), config=config) as running:
         yield running
 

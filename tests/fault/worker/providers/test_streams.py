@@ -50,7 +50,7 @@ TABLE = Table(
         NO_FINISH_REASON: {"stream": {"finish_reason": "optional"}},
         NEWLINE: {"stream": {"event_end": "newline"}},
     },
-    sections={"breaker": {"failures": 10_000}},
+    sections={"breaker": {"failure_threshold": 10_000}},
 )
 
 

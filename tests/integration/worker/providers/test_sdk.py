@@ -14,7 +14,9 @@ from tests.harness.processes.system import running_system
 
 def over_groq(chain: list[str]) -> str:
     config = yaml.safe_load(
-        catalogue({"chat": chain}, role={"timeouts": {"first_token_s": 2}, "retry": {"base_s": 0.02}})
+        catalogue(
+            {"chat": chain}, role={"timeouts": {"first_token_s": 2}, "retry": {"initial_backoff_s": 0.02}}
+        )
     )
     config["providers"]["simulator"] = {
         "sdk": "groq",

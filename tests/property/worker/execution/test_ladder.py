@@ -19,7 +19,7 @@ from tests.harness.suite.virtual_time import run
 from tests.unit.worker.worker_parts import WorkerParts
 
 SLOTS: Final = 16
-OPENAI: Final = Breaker(open_s=60, longest_open_s=60, probe_interval_s=30)
+OPENAI: Final = Breaker(open_s=60, max_open_s=60, probe_interval_s=30)
 BROKEN: Final[tuple[tuple[FailureKind, float], ...]] = (
     ("broken_stream", 0.5),
     ("connection", 0.5),

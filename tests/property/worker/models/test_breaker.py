@@ -16,10 +16,10 @@ class BreakerMachine(RuleBasedStateMachine):
     @initialize(failures=st.integers(1, 3), successes=st.integers(1, 3))
     def begin(self, failures: int, successes: int) -> None:
         self.config = Breaker(
-            failures=failures,
-            successes=successes,
+            failure_threshold=failures,
+            success_threshold=successes,
             open_s=OPEN_S,
-            longest_open_s=LONGEST_S,
+            max_open_s=LONGEST_S,
             probe_interval_s=INTERVAL_S,
         )
         self.breaker = CircuitBreaker(self.config)
@@ -89,7 +89,7 @@ class BreakerMachine(RuleBasedStateMachine):
             assert admission is self.probe
             self.probe = None
             self.successful_probes += 1
-            if self.successful_probes == self.config.successes:
+            if self.successful_probes == self.config.success_threshold:
                 self.moved(transition, "closed")
                 return
         assert transition is None
@@ -103,7 +103,7 @@ class BreakerMachine(RuleBasedStateMachine):
             assert transition is None
             return
         self.consecutive += 1
-        if admission.probe or self.consecutive == self.config.failures:
+        if admission.probe or self.consecutive == self.config.failure_threshold:
             self.probe = None
             self.moved(transition, "open")
         else:
@@ -144,7 +144,7 @@ class BreakerMachine(RuleBasedStateMachine):
             return
         if outcome == "succeeded":
             self.successful_probes += 1
-            if self.successful_probes == self.config.successes:
+            if self.successful_probes == self.config.success_threshold:
                 self.moved(transition, "closed")
                 return
         elif outcome == "failed":

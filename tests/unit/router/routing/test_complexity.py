@@ -56,5 +56,5 @@ def test_two_reasons_make_it_complex_and_both_are_named(text: str) -> None:
 def test_the_length_bound_is_configured_and_ignores_the_system_prompt() -> None:
     assert assessed("x" * 200).complexity == "simple"
     assert assessed("x" * 201).complexity == "medium"
-    assert assessed("x" * 201, routing=Routing(complex_characters=500)).complexity == "simple"
+    assert assessed("x" * 201, routing=Routing(simple_max_characters=500)).complexity == "simple"
     assert assessed("Hello!", system="Be polite. " * 100).complexity == "simple"

@@ -123,7 +123,17 @@ KEYS = st.text(max_size=4) | st.sampled_from(
     ]
 )
 FIELDS = st.sampled_from(
-    ["timeouts", "retry", "parameters", "ceilings", "temperature", "max_tokens", "total_s", "base_s", "<<"]
+    [
+        "timeouts",
+        "retry",
+        "parameters",
+        "ceilings",
+        "temperature",
+        "max_tokens",
+        "total_s",
+        "initial_backoff_s",
+        "<<",
+    ]
 )
 TREES = st.recursive(
     SCALARS,
@@ -141,7 +151,7 @@ PLACES = [
     "name", "providers", "providers.here", "providers.here.api_key_env", "models", "models.large.price",
     "models.large.limits", "models.small.context_tokens", "roles", "roles.vision", "roles.chat.chain",
     "roles.chat.parameters", "roles.chat.ceilings.max_tokens", "roles.chat.parameters.max_tokens",
-    "roles.chat.timeouts", "roles.chat.timeouts.total_s", "roles.chat.retry.base_s", "breaker", "routing",
+    "roles.chat.timeouts", "roles.chat.timeouts.total_s", "roles.chat.retry.initial_backoff_s", "breaker", "routing",
     "batch",
 ]  # fmt: skip
 

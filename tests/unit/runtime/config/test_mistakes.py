@@ -90,8 +90,11 @@ def test_a_wrong_type_is_reported_once(right, wrong):
 
 
 def test_an_unreadable_vision_flag_is_not_taken_for_false():
-    text = spoiled("price: {input: 100, output: 200}", "vision: perhaps") + "  vision:\n    chain: [large]\n"
-    assert [problem.key for problem in refused(text)] == ["models.large.vision"]
+    text = (
+        spoiled("price: {input: 100, output: 200}", "supports_vision: perhaps")
+        + "  vision:\n    chain: [large]\n"
+    )
+    assert [problem.key for problem in refused(text)] == ["models.large.supports_vision"]
 
 
 @pytest.mark.parametrize("section", ["providers", "models", "roles"])
@@ -107,7 +110,7 @@ def test_a_vision_role_needs_a_model_with_vision():
     text = RIGHT + "  vision:\n    chain: [large]\n"
     (problem,) = refused(text)
     assert (problem.line, problem.key) == (19, "roles.vision.chain")
-    assert load(text.replace("price:", "vision: true\n    price:")).models["large"].vision
+    assert load(text.replace("price:", "supports_vision: true\n    price:")).models["large"].supports_vision
 
 
 @pytest.mark.parametrize("key", ["gsk_0123456789abcdefghij", "sk-proj-0123456789", "not a name"])

@@ -27,7 +27,7 @@ def test_the_printed_catalogue_is_complete_and_says_which_keys_are_set():
     printed = catalogue_yaml(catalogue, {"HERE_KEY": "gsk_0123456789abcdef"})
     assert "- HERE_KEY  # set (ends …cdef)\n" in printed
     assert load(printed) == catalogue
-    assert yaml.safe_load(printed)["breaker"]["failures"] == 5, "defaults are filled in"
+    assert yaml.safe_load(printed)["breaker"]["failure_threshold"] == 5, "defaults are filled in"
 
 
 @pytest.mark.parametrize("name", shipped_catalogues())
@@ -144,7 +144,7 @@ def test_a6_check_reports_a_secrets_directory_that_cannot_be_used(tmp_path, caps
 def test_c4_check_warns_of_a_token_limit_below_the_reserved_output(tmp_path, capsys, role: str, warned: bool):
     text = spoiled("{requests_per_minute: 30}", "{tokens_per_minute: 999}")
     text = text.replace(
-        "parameters: {temperature: 0.2}\n    ceilings: {temperature: 0.4}", role or "by_complexity: no"
+        "parameters: {temperature: 0.2}\n    ceilings: {temperature: 0.4}", role or "order_by_complexity: no"
     )
     (tmp_path / "mine.yaml").write_text(text)
     assert check(tmp_path / "mine.yaml", {}) == 0

@@ -46,7 +46,7 @@ def test_the_timeouts_and_attempts_asked_for(name):
         assert roles["embed"].concurrency == 64
     for role in roles.values():
         # A call that may take longer than the whole request leaves no room for the fallback's.
-        assert role.timeouts.whole_s < role.timeouts.total_s
+        assert role.timeouts.non_streaming_s < role.timeouts.total_s
 
 
 def test_the_simulator_serves_every_role_with_a_fallback_and_no_limits():
@@ -64,7 +64,7 @@ def test_the_simulator_has_a_cheap_and_a_premium_end_to_choose_from(role):
     """B2."""
     catalogue = shipped("simulator")
     first, *_, last = (catalogue.models[name].price for name in catalogue.roles[role].chain)
-    assert catalogue.roles[role].by_complexity
+    assert catalogue.roles[role].order_by_complexity
     assert first.input > 5 * last.input
     assert first.output > 5 * last.output
 

@@ -11,20 +11,32 @@ from msgspec import Struct
 
 from penstock.runtime.config.catalogue import (
     Batch,
+    Breaker,
     Catalogue,
+    Model,
     OnErrors,
     OnHighLatency,
     QuotaWarning,
+    RetrySettings,
+    RoleConfig,
+    Routing,
+    Timeouts,
 )
 from penstock.runtime.config.unknown_keys import RENAMED_KEYS
 from tests.unit.runtime.config.example import RIGHT, refused
 
 SECTIONS: dict[type[Struct], tuple[str, ...]] = {
     Batch: ("batch",),
+    Breaker: ("breaker",),
     Catalogue: (),
+    Model: ("models", "large"),
     OnErrors: ("degradation", "on_errors"),
     OnHighLatency: ("degradation", "on_high_latency"),
     QuotaWarning: ("quota_warning",),
+    RetrySettings: ("roles", "chat", "retry"),
+    RoleConfig: ("roles", "chat"),
+    Routing: ("routing",),
+    Timeouts: ("roles", "chat", "timeouts"),
 }
 """Where each section with renamed keys stands in a catalogue."""
 OLD_KEYS = [(kind, old) for kind, keys in RENAMED_KEYS.items() for old in keys]

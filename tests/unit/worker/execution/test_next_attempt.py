@@ -64,7 +64,7 @@ async def test_d2_output_a_long_hint_or_the_setting_prevent_a_repeat() -> None:
     case = _Case()
     case.fails("a", "server_error", retry_after_s=3.0)
     assert case.repeats is None
-    case = _Case(role=RoleConfig(chain=("a", "c"), retry=RetrySettings(same_model=0)))
+    case = _Case(role=RoleConfig(chain=("a", "c"), retry=RetrySettings(same_model_retries=0)))
     case.fails("a", "server_error")
     assert case.repeats is None
 

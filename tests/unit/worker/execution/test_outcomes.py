@@ -21,7 +21,7 @@ class Shared:
     """The shared state of a worker, and failed calls that change it."""
 
     def __init__(self) -> None:
-        catalogue = replace(catalogue_of(), breaker=Breaker(failures=FAILURES))
+        catalogue = replace(catalogue_of(), breaker=Breaker(failure_threshold=FAILURES))
         self.parts = WorkerParts(catalogue)
         self.availability = self.parts.availability
         self.outcomes = self.parts.outcomes

@@ -79,7 +79,7 @@ async def _call(
 ) -> Answer:
     body = json.dumps({"messages": [], "n": switches.pop("n", None)}).encode()
     provider: Any = Endpoint(list(pieces), headers, **switches)
-    timeouts = Timeouts(first_token_s=0.2, between_tokens_s=0.2, whole_s=1.0)
+    timeouts = Timeouts(first_token_s=0.2, between_tokens_s=0.2, non_streaming_s=1.0)
     return await make_call(Call(provider, "KEY", body, timeouts, "a.1"), sink, Progress())
 
 

@@ -16,22 +16,22 @@ from tests.unit.worker.worker_parts import WorkerParts, catalogue_of
 
 
 @pytest.mark.parametrize(
-    ("timeouts", "left_s", "usual_s", "first_s", "whole_s"),
+    ("timeouts", "left_s", "usual_s", "first_s", "non_streaming_s"),
     [
         (Timeouts(), 90.0, 0.0, 20.0, 60.0),
         (Timeouts(), 3.0, 0.0, 1.5, 2.0),
         (Timeouts(), 30.0, 0.0, 15.0, 20.0),
         (Timeouts(), 3.0, 1.2, 1.8, 2.0),
         (Timeouts(), 3.0, 30.0, 20.0, 45.0),
-        (Timeouts(total_s=120, whole_s=110, first_token_s=60), 120.0, 0.0, 60.0, 108.0),
+        (Timeouts(total_s=120, non_streaming_s=110, first_token_s=60), 120.0, 0.0, 60.0, 108.0),
     ],
 )
 def test_d1_the_time_limit_depends_on_time_left_role_and_usual_time(
-    timeouts: Timeouts, left_s: float, usual_s: float, first_s: float, whole_s: float
+    timeouts: Timeouts, left_s: float, usual_s: float, first_s: float, non_streaming_s: float
 ) -> None:
     limits = shortened(timeouts, left_s, usual_s)
     assert limits.first_token_s == pytest.approx(first_s, abs=0.01)
-    assert limits.whole_s == pytest.approx(whole_s, abs=0.01)
+    assert limits.non_streaming_s == pytest.approx(non_streaming_s, abs=0.01)
     assert limits.between_tokens_s == timeouts.between_tokens_s
 
 
@@ -109,4 +109,4 @@ async def test_d1_a_usually_slow_model_is_not_cut_short() -> None:
     execution.chain = ("a", "b")
     time_limits.note_answer(execution, "a", loop_now_s() - 1.6, None)
     limits = time_limits.limits(execution, "a")
-    assert max(limits.first_token_s, limits.whole_s) >= 2.4
+    assert max(limits.first_token_s, limits.non_streaming_s) >= 2.4

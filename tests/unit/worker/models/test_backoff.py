@@ -45,8 +45,10 @@ def test_d2_an_interactive_request_has_four_attempts() -> None:
 
 
 def test_d2_the_batch_lane_never_has_fewer_attempts_than_the_other() -> None:
-    retry = for_lane(RetrySettings(max_attempts=9, batch_max_attempts=1, cap_s=20, batch_cap_s=10), "batch")
-    assert (retry.max_attempts, retry.cap_s) == (9, 20)
+    retry = for_lane(
+        RetrySettings(max_attempts=9, batch_max_attempts=1, max_backoff_s=20, batch_max_backoff_s=10), "batch"
+    )
+    assert (retry.max_attempts, retry.max_backoff_s) == (9, 20)
 
 
 @pytest.mark.parametrize("chance", [0.0, 0.999_999])
@@ -68,7 +70,7 @@ ATTEMPTS_LEFT, TIME_LEFT, CHANCE = st.integers(1, 1_000), st.floats(0, 1e6), st.
 @given(ATTEMPTS_LEFT, TIME_LEFT, CHANCE)
 def test_d2_a_delay_never_exceeds_the_deadline_or_the_cap(n: int, left_s: float, chance: float) -> None:
     wait_s = restart_delay_s(n, left_s, RETRY, lambda: chance)
-    assert 0 <= wait_s <= min(left_s / 2, RETRY.cap_s)
+    assert 0 <= wait_s <= min(left_s / 2, RETRY.max_backoff_s)
 
 
 @given(ATTEMPTS_LEFT, TIME_LEFT, CHANCE)

@@ -9,7 +9,7 @@ from services.worker.models.breaker import PROBE_RETRY_S, BreakerAdmission, Circ
 @pytest.fixture
 def breaker() -> CircuitBreaker:
     """A breaker with the settings of the `openai` catalogue."""
-    return CircuitBreaker(Breaker(open_s=60, longest_open_s=60, probe_interval_s=30))
+    return CircuitBreaker(Breaker(open_s=60, max_open_s=60, probe_interval_s=30))
 
 
 def opened(breaker: CircuitBreaker, now_s: float = 0.0) -> BreakerAdmission:
@@ -98,7 +98,7 @@ def test_the_outcome_of_a_call_from_before_the_opening_is_ignored(
 
 
 def test_a_call_from_before_the_opening_cannot_open_it_again_later() -> None:
-    breaker = CircuitBreaker(Breaker(failures=1, open_s=60, probe_interval_s=30))
+    breaker = CircuitBreaker(Breaker(failure_threshold=1, open_s=60, probe_interval_s=30))
     slow = breaker.admit(0.0)
     breaker.failed(breaker.admit(0.0), 0.0)
     breaker.succeeded(breaker.admit(60.0), 60.0)

@@ -139,7 +139,7 @@ ROWS = (
     *UNPROVEN,
     *MISSING_MODELS,
 )
-TABLE = Table(rows=ROWS, keys=2, sections={"breaker": {"failures": 2, "open_s": 60}})
+TABLE = Table(rows=ROWS, keys=2, sections={"breaker": {"failure_threshold": 2, "open_s": 60}})
 
 
 @pytest.fixture(scope="module")

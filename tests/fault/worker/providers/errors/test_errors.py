@@ -13,7 +13,7 @@ from tests.fault.worker.providers.rows.rejections import CONTENT, RANDOM_OUTPUT,
 from tests.fault.worker.providers.rows.table import Outcome, Table, check, row_ids, run_rows
 
 ROWS = (*CONTEXT, *SIZE, *CONTENT, *REJECTED, *RANDOM_OUTPUT, *REPORTED)
-TABLE = Table(rows=ROWS, keys=2, sections={"breaker": {"failures": 2}})
+TABLE = Table(rows=ROWS, keys=2, sections={"breaker": {"failure_threshold": 2}})
 KEYED = Table(rows=(*BILLING, *KEYS), keys=2, sections={"credential_cooldown_s": COOLDOWN_S})
 
 

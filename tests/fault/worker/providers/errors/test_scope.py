@@ -227,7 +227,7 @@ OF_THE_MODEL = (
 )
 
 ROWS = (*OF_THE_REQUEST, *OF_THE_MODEL)
-TABLE = Table(rows=ROWS, keys=1, sections={"breaker": {"failures": 2, "open_s": 60}})
+TABLE = Table(rows=ROWS, keys=1, sections={"breaker": {"failure_threshold": 2, "open_s": 60}})
 
 
 @pytest.fixture(scope="module")
@@ -264,8 +264,8 @@ JSON = "application/json"
 MARKED = "the refused request"
 CHAINS = {"logic": ("alone",), "fast": ("paid",), "chat": ("first",)}
 ROLE = {
-    "timeouts": {"total_s": 10, "whole_s": 5, "first_token_s": 3, "between_tokens_s": 2},
-    "retry": {"base_s": 0.02, "cap_s": 0.1},
+    "timeouts": {"total_s": 10, "non_streaming_s": 5, "first_token_s": 3, "between_tokens_s": 2},
+    "retry": {"initial_backoff_s": 0.02, "max_backoff_s": 0.1},
 }
 TPM = "Request too large for gpt-4o on tokens per min (TPM): Limit 30000, Requested 61337."
 NO_TOOLS = "No endpoints found that support tool use."

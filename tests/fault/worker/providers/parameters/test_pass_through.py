@@ -21,7 +21,7 @@ CHAINS = {
     "creative": ("muse",),
     "fast": ("quick",),
 }
-MODELS = {"blind": {"vision": False}}
+MODELS = {"blind": {"supports_vision": False}}
 ROLES = {
     "creative": {
         "parameters": {"temperature": 0.4, "frequency_penalty": 0.3, "presence_penalty": 0.2},

@@ -222,7 +222,7 @@ DAMAGED = (
 
 
 BEFORE_ANY_OUTPUT = (
-    # After one failure before any output, the same model is called again (retry.same_model: 1).
+    # After one failure before any output, the same model is called again (retry.same_model_retries: 1).
     Row(
         name="reset before any output",
         script={"first": [RESET, Both(stream(*HELLO), completion())]},

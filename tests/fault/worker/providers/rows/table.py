@@ -58,7 +58,7 @@ LANES = ("chat", "logic", "coding", "vision", "long_context", "fast", "creative"
 MODELS = {"first": 8_192, "second": 8_192, "long": 131_072}
 """The chain of each lane, with the context lengths of its models."""
 AT_ONCE_S = 2.0
-TIMEOUTS = {"total_s": 8.0, "whole_s": 3.0, "first_token_s": 2.0, "between_tokens_s": 1.0}
+TIMEOUTS = {"total_s": 8.0, "non_streaming_s": 3.0, "first_token_s": 2.0, "between_tokens_s": 1.0}
 OFF = {"on_high_latency": {"enabled": False}, "on_errors": {"enabled": False}}
 SHARED = (BreakerChanged, QuotaPaused, ModelAvailabilityChanged, CredentialAvailabilityChanged)
 
@@ -181,7 +181,7 @@ class Table(Struct, kw_only=True):
             for lane in LANES
             for model, context in MODELS.items()
         }
-        role = {"timeouts": TIMEOUTS, "retry": {"base_s": 0.05, "cap_s": 0.3}, **self.role}
+        role = {"timeouts": TIMEOUTS, "retry": {"initial_backoff_s": 0.05, "max_backoff_s": 0.3}, **self.role}
         config = yaml.safe_load(catalogue(names, models=models, role=role, roles=self.roles, degradation=OFF))
         config |= self.sections
         config["providers"] |= {
