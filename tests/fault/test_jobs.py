@@ -375,7 +375,7 @@ async def test_d7_an_end_published_before_a_kill_is_recorded(
 
 
 @pytest.mark.parametrize("moment", ["the record", "the reply"])
-async def test_d7_a_worker_killed_when_its_end_is_seen_leaves_one_end(
+async def test_d7_a_worker_killed_at_the_terminal_event_leaves_one_end(
     system: System, client: Client, publisher: RawPublisher, moment: str
 ) -> None:
     """The end may still have to be published, and the work to be acknowledged."""

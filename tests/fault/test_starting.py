@@ -26,7 +26,7 @@ async def started(module: str, env: dict[str, str], log) -> subprocess.Popen[byt
 
 
 @pytest.mark.parametrize("module", ["services.router", "services.worker"])
-async def test_d9_sigterm_while_nats_is_away_ends_without_a_traceback(
+async def test_d9_sigterm_while_nats_is_down_ends_without_a_traceback(
     module: str, tmp_path, free_port, monkeypatch
 ):
     monkeypatch.setenv("NATS_URL", f"nats://127.0.0.1:{free_port()}")

@@ -85,7 +85,7 @@ async def back(system: System, away: Away) -> None:
 
 
 @pytest.mark.parametrize("away", [gone, frozen, without_jetstream])
-async def test_d9_d7_processes_stopped_while_nats_is_away_exit_in_time(tmp_path: Path, away: Away) -> None:
+async def test_d9_d7_processes_stopped_while_nats_is_down_exit_in_time(tmp_path: Path, away: Away) -> None:
     models = {f"m-{role.replace('_', '-')}": LIMITED for role in ROLES}
     env = {"PENSTOCK_DRAIN_S": f"{DRAIN_S}"}
     async with running_system(tmp_path, config=catalogue(models=models), env=env) as system:

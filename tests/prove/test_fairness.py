@@ -19,7 +19,7 @@ ROLE = "chat"
 PROVIDER_MS = 200
 SLOTS = 16
 FLOOD = 1_500
-CALM_REQUESTS = 40
+SEQUENTIAL_REQUESTS = 40
 BATCH = 400
 BATCH_SLOTS = 4
 RATE_PER_S = 15
@@ -52,18 +52,18 @@ async def one(client: Client, user: str, lane: str = "interactive") -> float:
 
 
 async def one_after_another(client: Client, count: int) -> list[float]:
-    return [await one(client, "calm") for _ in range(count)]
+    return [await one(client, "sequential") for _ in range(count)]
 
 
 async def test_c6_a_flood_of_one_user_does_not_delay_another(system: System) -> None:
     await system.sim("PUT", "speed", {"latency_ms": PROVIDER_MS, "first_token_ms": 0, "tokens_per_second": 0})
-    async with await system.client() as flooding, await system.client() as calm:
-        await one_after_another(calm, 5)
-        idle = await one_after_another(calm, CALM_REQUESTS)
+    async with await system.client() as flooding, await system.client() as sequential:
+        await one_after_another(sequential, 5)
+        idle = await one_after_another(sequential, SEQUENTIAL_REQUESTS)
         began_s = time.monotonic()
         flood = [asyncio.create_task(one(flooding, "flood")) for _ in range(FLOOD)]
         await asyncio.sleep(2)
-        beside = await one_after_another(calm, CALM_REQUESTS)
+        beside = await one_after_another(sequential, SEQUENTIAL_REQUESTS)
         left = sum(not task.done() for task in flood)
         flooded = await asyncio.gather(*flood)
         took_s = time.monotonic() - began_s

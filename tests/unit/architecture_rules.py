@@ -148,7 +148,7 @@ def impure(module: str, tree: ast.AST, io_modules: Collection[str]) -> list[str]
     ]
 
 
-def dishonest_all(module: str, tree: ast.Module) -> list[str]:
+def wrong_all(module: str, tree: ast.Module) -> list[str]:
     """`__all__` names what exists, and every public function and class of the module."""
     statements = [
         *tree.body,
@@ -272,7 +272,7 @@ def subject_literals(module: str, tree: ast.AST) -> list[str]:
 
 def bad_names(paths: Collection[Path]) -> list[str]:
     """A module is named after what it does."""
-    return [f"{path} has a name that says nothing" for path in paths if FORBIDDEN_NAMES.fullmatch(path.stem)]
+    return [f"{path} has a forbidden name" for path in paths if FORBIDDEN_NAMES.fullmatch(path.stem)]
 
 
 def too_large(lines: Mapping[str, int]) -> list[str]:
@@ -280,7 +280,7 @@ def too_large(lines: Mapping[str, int]) -> list[str]:
     return [f"{module} has {count} lines" for module, count in lines.items() if count > MOST_LINES]
 
 
-def crowded(paths: Collection[Path]) -> list[str]:
+def large_folders(paths: Collection[Path]) -> list[str]:
     """A folder holds at most 20 modules, `__init__.py` and `__main__.py` not counted."""
     modules = Counter(path.parent for path in paths if path.stem not in {"__init__", "__main__"})
     return [f"{folder} has {count} modules" for folder, count in modules.items() if count > MOST_FILES]

@@ -37,7 +37,7 @@ def test_k2_an_import_of_the_package_loads_nothing_else():
     assert found.stdout.strip() == "[]"
 
 
-def test_the_command_without_the_server_extra_says_what_to_install():
+def test_the_command_without_the_server_extra_names_the_extra():
     program = (
         "import sys; sys.modules['yaml'] = None; sys.argv = ['penstock', 'config', 'check'];"
         "from penstock.__main__ import main; sys.exit(main())"

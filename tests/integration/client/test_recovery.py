@@ -163,7 +163,7 @@ async def test_d6_a_gap_in_a_replaced_attempt_does_not_matter(gateway, client):
 
 
 @pytest.mark.parametrize("how", ["restart", "kill"])
-async def test_e2_a_stream_continues_after_the_server_was_away(own_nats_server, own_gateway, own_client, how):
+async def test_e2_a_stream_continues_after_the_server_was_down(own_nats_server, own_gateway, own_client, how):
     own_gateway.script = answer(own_gateway, pause_s=0.01)
     texts, away = [], None
 
@@ -274,7 +274,7 @@ async def test_e2_resuming_an_unknown_request_ends_in_time(client):
         [event async for event in client.resume("no-such-request", timeout_s=0.3)]
 
 
-async def test_e2_a_reply_that_cannot_come_is_reported_soon(own_nats_server, own_client, own_gateway):
+async def test_e2_a_reply_that_cannot_arrive_is_reported_soon(own_nats_server, own_client, own_gateway):
     """A client with a generated name looks for the reply under that name."""
     began_s = asyncio.get_running_loop().time()
     with pytest.raises(UnknownReply, match="client="):
@@ -320,7 +320,7 @@ async def test_d6_attempts_stored_out_of_order_are_read_in_order(gateway, client
     assert [event for event in read if event.attempt == 2] == [event for event in live if event.attempt == 2]
 
 
-async def test_e2_a_client_reconnects_however_long_the_server_was_away(own_nats_server):
+async def test_e2_a_client_reconnects_however_long_the_server_was_down(own_nats_server):
     """nats-py's default gives up after 60 attempts."""
     reconnected = asyncio.Event()
     reconnects = Reconnects()
@@ -340,7 +340,7 @@ async def test_e2_a_client_reconnects_however_long_the_server_was_away(own_nats_
 
 
 @pytest.mark.parametrize("noticed", [True, False])
-async def test_d9_closing_while_the_server_is_away_ends(own_nats_server, own_client, noticed):
+async def test_d9_closing_while_the_server_is_down_ends(own_nats_server, own_client, noticed):
     own_nats_server.kill()
     if noticed:
         await until(lambda: own_client._nc.is_reconnecting)

@@ -54,7 +54,7 @@ def test_a_process_is_ended_by_signals_and_reports_which(tmp_path: Path) -> None
         one.kill()  # a signal to a process that has ended is ignored
 
 
-def test_a_process_dies_with_the_one_that_had_it_forked(tmp_path: Path) -> None:
+def test_a_forked_process_ends_with_the_process_that_forked_it(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with subprocess.Popen([sys.executable, "-c", PARENT, log], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
@@ -64,7 +64,7 @@ def test_a_process_dies_with_the_one_that_had_it_forked(tmp_path: Path) -> None:
     assert not child.is_running()
 
 
-def test_what_python_reads_from_the_environment_takes_an_interpreter() -> None:
+def test_a_process_with_variables_of_python_is_not_forked() -> None:
     assert can_fork("services.router", {"NATS_URL": "nats://127.0.0.1:1"})
     assert not can_fork("services.router", {"PYTHONHASHSEED": "1"})
     assert not can_fork("tests.bench", {})

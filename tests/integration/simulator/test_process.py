@@ -106,7 +106,7 @@ async def test_unknown_paths_and_methods_are_errors_in_openais_shape(http):
             assert (await response.json())["error"]["message"]
 
 
-async def test_a_stream_comes_in_many_small_writes(http):
+async def test_a_stream_is_sent_in_many_small_writes(http):
     async with http.chat("m", "Go on [[tokens=100]]", stream=True) as response:
         chunks = [chunk async for chunk, end in response.content.iter_chunks() if end and chunk]
     assert len(chunks) >= 100

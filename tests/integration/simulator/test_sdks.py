@@ -102,7 +102,7 @@ async def test_slow_delays_a_complete_answer(sdk):
         await whole(client, "m--slow=5", timeout=0.1)
 
 
-async def test_d1_the_first_token_comes_late(sdk):
+async def test_d1_the_first_token_is_late(sdk):
     _, client = sdk
     received, _, error = await stream(client, "m--slow-first-token=0.1")
     assert (len(received), error) == (42, None)

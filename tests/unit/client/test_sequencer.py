@@ -202,7 +202,7 @@ def test_d6_a_gap_is_reported_until_it_is_filled():
     assert not sequencer.has_gap
 
 
-def test_e1_classify_tells_next_old_and_gap_apart():
+def test_e1_classify_distinguishes_next_old_and_gap():
     sequencer = ReplySequencer()
     assert sequencer.classify(accepted()) == "next"
     assert sequencer.classify(started(1, first_seq(1))) == "gap", "`accepted` may be in the store"

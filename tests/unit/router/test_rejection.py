@@ -28,7 +28,7 @@ def test_d7_a_rejection_ends_its_own_request_and_no_other_of_the_same_id():
     assert not may_terminate([BEFORE, OURS], "interactive", accepted=OURS, redelivered=False)
 
 
-def test_d7_a_rejection_of_a_redelivery_ends_what_a_dead_router_accepted():
+def test_d7_a_rejected_redelivery_ends_a_request_a_lost_router_accepted():
     assert may_terminate([BEFORE], "interactive", redelivered=True)
     assert may_terminate([], "interactive", redelivered=True)
 

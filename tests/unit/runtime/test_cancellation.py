@@ -16,7 +16,7 @@ def test_a_mark_counts_for_its_account_only():
     assert not marks.is_cancelled("demo", "id-2")
 
 
-def test_the_remembered_marks_are_bounded_in_age_and_number():
+def test_the_kept_marks_are_bounded_in_age_and_number():
     now_s = 0.0
     marks = Cancellations(Nats(), clock_s=lambda: now_s)
     held = []
@@ -29,7 +29,7 @@ def test_the_remembered_marks_are_bounded_in_age_and_number():
     assert not marks.is_cancelled("demo", "id-0")
 
 
-def test_a_mark_that_is_renewed_lives_on():
+def test_a_renewed_mark_is_kept():
     now_s = 0.0
     marks = Cancellations(Nats(), clock_s=lambda: now_s)
     marks.mark("demo", "again")

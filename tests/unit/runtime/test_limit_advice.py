@@ -15,7 +15,7 @@ def status(*, hour: PastUsage = QUIET, day: PastUsage = QUIET, **more) -> LimitS
     return LimitStatus(credential="k", model="m", hour=hour, day=day, **(known | more))
 
 
-def test_c7_advice_says_how_far_to_raise_a_limit_that_delayed_requests():
+def test_c7_advice_states_how_far_to_raise_a_limit_that_delayed_requests():
     busy = PastUsage(full_s=1320, near_s=1400, missed=140, peak=30, unmet=28)
     assert advice(status(hour=busy, day=busy)) == (
         "requests/min of m was full for 22 min of the last 60 min; 140 requests were held back or went elsewhere: "

@@ -48,14 +48,14 @@ def test_the_running_system_fills_in_what_is_not_set():
     assert not found["NATS_CREDENTIALS"], "the embedded server asks for none"
 
 
-def test_nats_url_wins_over_the_running_system():
+def test_nats_url_takes_precedence_over_the_running_system():
     env = {"NATS_URL": "nats://elsewhere:4222"}
 
     assert client_environment(env, PLACES) == env
 
 
 @pytest.mark.parametrize("name", ["PENSTOCK_TRACES", "OTEL_EXPORTER_OTLP_ENDPOINT"])
-def test_traces_go_where_the_environment_says(name):
+def test_traces_are_sent_to_the_address_in_the_environment(name):
     found = client_environment({name: "off"}, PLACES)
 
     assert found.get("PENSTOCK_TRACES") in {None, "off"}

@@ -119,7 +119,7 @@ async def test_c3_a_router_that_just_started_rejects_nothing(system: System) -> 
     assert {each.code for each in asked} == {None}
 
 
-async def test_c3_explain_forecasts_the_wait_of_the_user_who_asks(system: System) -> None:
+async def test_c3_explain_forecasts_the_wait_of_the_asking_user(system: System) -> None:
     await system.sim("PUT", "speed", {"latency_ms": SLOW_MS})
     async with await system.client() as client:
         await ask(client, "how long does it take", role="coding")

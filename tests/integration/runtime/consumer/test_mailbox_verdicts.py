@@ -80,7 +80,7 @@ async def test_d9_a_drain_under_load_loses_and_repeats_nothing(bench):
     assert done == Counter(bodies)
 
 
-async def test_a_message_that_arrives_during_a_drain_goes_elsewhere(bench):
+async def test_a_message_that_arrives_during_a_drain_is_delivered_elsewhere(bench):
     leaving = await bench.box(for_ever, slots=3)
     await bench.fill(1)
     await until(lambda: len(leaving.seen) == 1)

@@ -57,7 +57,7 @@ writes = st.lists(
 
 
 @given(writes)
-def test_d7_a_job_only_goes_forward_and_ends_once(wanted: list[Job]):
+def test_d7_the_state_of_a_job_only_advances_and_ends_once(wanted: list[Job]):
     stored: Job | None = None
     ends: list[Job] = []
     for each in wanted:

@@ -109,7 +109,7 @@ def test_c3_a_forecast_never_exceeds_the_refill(level: float, per_s: float, with
     assert reported >= per_s * (within_s - 2) - 1
 
 
-def test_c1_a_full_bucket_goes_at_once_and_then_by_its_refill() -> None:
+def test_c1_a_full_bucket_is_used_at_once_and_then_by_its_refill() -> None:
     quota = LocalQuota(
         {KEY: Limits(requests_per_minute=240, tokens_per_day=10**9, kind="token_bucket")}, batch=Batch()
     )

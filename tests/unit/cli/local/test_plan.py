@@ -151,7 +151,7 @@ def test_the_embedded_server_has_no_credentials(tmp_path):
     assert NatsAuth.from_env(env) == NatsAuth()
 
 
-def test_traces_go_to_the_collector_when_there_is_one(tmp_path):
+def test_traces_are_sent_to_a_configured_collector(tmp_path):
     plan = make_plan(tmp_path, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"})
 
     assert plan.trace_file is None

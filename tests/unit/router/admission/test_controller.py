@@ -256,7 +256,7 @@ def test_c3_a_breaker_applies_to_one_worker_and_a_pause_to_all(scene: Scene) -> 
     assert scene.retry_s() is not None
 
 
-def test_c3_a_forgotten_worker_has_no_effect(scene: Scene) -> None:
+def test_c3_a_removed_worker_has_no_effect(scene: Scene) -> None:
     scene.heartbeat(quota("small", minute(0)), quota("large", minute(0)))
     scene.count(chat=100)
     assert scene.retry_s() is not None

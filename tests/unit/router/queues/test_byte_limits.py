@@ -54,7 +54,7 @@ def test_c6_one_flow_gets_an_eighth_per_lane_independent_of_other_flows(
     assert scene.puts("other", MIB)
 
 
-def test_c6_large_requests_fill_half_and_small_interactive_ones_find_room(scene: Scene) -> None:
+def test_c6_large_requests_fill_half_and_leave_space_for_small_ones(scene: Scene) -> None:
     assert sum(scene.puts(f"f{n}", 5 * MIB) for n in range(20)) == 8
     assert not scene.puts("late", MIB, "interactive"), "it is large"
     assert scene.puts("late", 200_000, "interactive")

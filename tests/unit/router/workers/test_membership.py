@@ -14,7 +14,7 @@ def receives_own_heartbeats(members: Membership, since_s: int, until_s: int) -> 
         members.record_activity(now_s)
 
 
-def test_a_role_is_served_while_any_of_its_workers_lives() -> None:
+def test_a_role_is_served_while_any_of_its_workers_is_live() -> None:
     members = Membership()
     members.record_heartbeat("a", ["chat", "coding"], now_s=0)
     receives_own_heartbeats(members, 1, 14)

@@ -63,7 +63,7 @@ def test_c3_forged_heartbeats_use_bounded_memory_and_no_computation() -> None:
     assert all(each._curve is None for report in capacity._reports.values() for each in report.quotas)
 
 
-def test_c3_silent_workers_are_forgotten() -> None:
+def test_c3_silent_workers_are_removed() -> None:
     now_s = 1000.0
     roles = {"chat": RoleConfig(chain=("m",))}
     capacity = Capacity(roles, Batch())

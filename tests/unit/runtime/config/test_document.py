@@ -12,7 +12,7 @@ def read(text, **env):
     return read_document(text, source="x.yaml", env=env)
 
 
-def test_every_key_knows_its_line():
+def test_every_key_has_its_line():
     document = read("a:\n  - 1\n  - b: 2\nc: {d: [5,\n 6]}\n")
     assert document.data == {"a": [1, {"b": 2}], "c": {"d": [5, 6]}}
     assert document.lines == {
@@ -52,7 +52,7 @@ def test_a_date_or_a_version_stays_text():
     assert read("a: 2024-05-01\nb: '1'\nc: !!str 1").data == {"a": "2024-05-01", "b": "1", "c": "1"}
 
 
-def test_anchors_and_merges_work_and_own_keys_win():
+def test_anchors_and_merges_work_and_own_keys_take_precedence():
     document = read("a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\nc: {<<: [{x: 8}, *a]}\nd: *a")
     assert document.data == {
         "a": {"x": 1, "y": 2},

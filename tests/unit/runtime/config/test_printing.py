@@ -22,7 +22,7 @@ def test_what_is_shown_of_a_key(key, shown):
     assert masked_key(key) == shown
 
 
-def test_the_printed_catalogue_is_complete_and_says_which_keys_are_set():
+def test_the_printed_catalogue_is_complete_and_shows_which_keys_are_set():
     catalogue = load(RIGHT)
     printed = catalogue_yaml(catalogue, {"HERE_KEY": "gsk_0123456789abcdef"})
     assert "- HERE_KEY  # set (ends …cdef)\n" in printed

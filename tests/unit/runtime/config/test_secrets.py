@@ -86,7 +86,7 @@ def test_a6_the_repr_of_a_found_key_hides_it() -> None:
     assert KEY not in f"{[Found(KEY, 1.0)]}"
 
 
-def test_a6_a_file_wins_over_the_variable_of_its_name(tmp_path: Path) -> None:
+def test_a6_a_file_takes_precedence_over_the_variable_of_its_name(tmp_path: Path) -> None:
     (tmp_path / "A_KEY").write_text("from-file")
     (tmp_path / "B_KEY").write_text("")
     env = {"A_KEY": "from-env", "B_KEY": "kept", "C_KEY": "env-only", "D_KEY": ""}

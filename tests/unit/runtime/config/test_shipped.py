@@ -140,7 +140,7 @@ def test_each_withdrawn_openai_model_has_a_served_fallback():
     )
 
 
-def test_the_breaker_of_openai_is_as_its_source_says():
+def test_the_breaker_of_openai_has_the_values_of_its_source():
     breaker = shipped("openai").breaker
     assert (breaker.open_s, breaker.probe_interval_s) == (60, 30)
 

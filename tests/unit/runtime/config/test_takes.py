@@ -17,7 +17,7 @@ def with_takes(takes: str, of_provider: str = "") -> str:
     )
 
 
-def test_a_model_says_what_becomes_of_a_parameter():
+def test_a_model_states_how_each_parameter_is_treated():
     text = with_takes(
         "{max_tokens: max_completion_tokens, temperature: no, top_p: yes, seed: {only: 1}, developer_role: system}"
     )

@@ -35,7 +35,7 @@ async def test_e4_a_timeout_of_the_server_is_not_the_deadline() -> None:
         await parts.ladder().climb(parts.execution(Unanswered(), lasts_s=3600, lane="batch"))
 
 
-async def test_d1_a_passed_deadline_ends_the_request_and_says_why() -> None:
+async def test_d1_a_passed_deadline_ends_the_request_with_the_reason() -> None:
     parts = WorkerParts(catalogue_of())
     with pytest.raises(GaveUp, match="the deadline passed during the provider call") as caught:
         await parts.ladder().climb(parts.execution(Endless(), lasts_s=0.02))

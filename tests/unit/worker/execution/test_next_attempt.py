@@ -191,7 +191,7 @@ async def test_a_refusal_ends_the_request_only_at_the_end_of_the_chain() -> None
     assert [each.provider for each in case.history.failed] == ["p", "p", "q", "r"]
 
 
-async def test_d10_the_failure_lists_what_each_attempt_met() -> None:
+async def test_d10_the_failure_lists_the_outcome_of_each_attempt() -> None:
     case = _Case()
     case.fails("a", "server_error")
     case.fails("a", "server_error")

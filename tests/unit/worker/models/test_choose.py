@@ -58,7 +58,7 @@ def with_trials(
     )
 
 
-def test_a_callable_model_goes_before_a_trial() -> None:
+def test_a_callable_model_precedes_a_trial() -> None:
     assert with_trials({"a": OPEN, "b": ModelState(0.0)}, {"a": NOW_S}) == Choice("b")
 
 

@@ -170,7 +170,7 @@ async def test_c6_all_workers_together_leave_the_reserve(
     assert await _drained(b, Need(tokens), at_least_s=1.5) == all_of_it - batch
 
 
-async def test_c6_a_patient_batch_request_may_use_the_reserve(records: _Records):
+async def test_c6_a_batch_request_that_waited_long_may_use_the_reserve(records: _Records):
     quota = await shared(
         records, "a", Batch(reserve_share=0.5, starvation_timeout_s=1.0), requests_per_minute=10
     )

@@ -42,7 +42,7 @@ def test_d6_an_age_is_never_too_low_and_too_high_by_latency_only(
 
 
 @given(SKEW_NS, A_WHILE_NS, A_WHILE_NS)
-def test_d6_a_stamp_ahead_of_the_known_clock_is_believed(skew_ns: int, jump_ns: int, lay_ns: int) -> None:
+def test_d6_a_timestamp_ahead_of_the_known_clock_is_accepted(skew_ns: int, jump_ns: int, lay_ns: int) -> None:
     clock = ServerClock()
     clock.observe(skew_ns, 0)
     assert clock.age_ns(skew_ns + jump_ns, 0) == 0

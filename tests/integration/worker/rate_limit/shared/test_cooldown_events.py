@@ -187,7 +187,7 @@ async def test_c4_events_that_are_not_valid_pauses_are_ignored(own_nats_server: 
         assert b.quota.wait_s(B, Need(1), _now_s()) == 0
 
 
-async def test_c4_when_a_pause_ends_one_request_of_each_worker_goes_first(
+async def test_c4_when_a_pause_ends_each_worker_sends_one_request_first(
     own_nats_server: NatsServer,
 ) -> None:
     async with Workers(own_nats_server) as workers:

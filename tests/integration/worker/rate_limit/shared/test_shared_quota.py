@@ -246,7 +246,7 @@ async def test_d9_a_stop_while_nats_is_frozen_is_bounded_and_writes_later(
         )
 
 
-async def test_c1_d9_a_lease_not_returned_because_nats_is_dead_counts_as_spent(
+async def test_c1_d9_a_lease_not_returned_because_nats_is_down_counts_as_spent(
     own_nats_server: NatsServer,
 ) -> None:
     """Its lease may be spent without a report: to other workers it looks like a killed one."""

@@ -77,7 +77,7 @@ class NetworkMachine(RuleBasedStateMachine):
         )
 
     @property
-    def is_calm(self) -> bool:
+    def is_settled(self) -> bool:
         """Whether nothing is in flight and all have the latest entry."""
         return self.is_undisturbed and all(
             process.renewer._joined and process.renewer._replica.revision == self.world.revision
@@ -191,13 +191,13 @@ class NetworkMachine(RuleBasedStateMachine):
         self.world.land(data.draw(st.sampled_from(self.world.flying)))
         self.world.settle()
 
-    @precondition(lambda self: self.is_calm)
+    @precondition(lambda self: self.is_settled)
     @rule(how=st.sampled_from(["marked", "purged", "anew"]))
     def the_record_is_lost(self, how: str) -> None:
         self.world.lose(how)
         self.record_lost = True
 
-    @precondition(lambda self: self.is_calm)
+    @precondition(lambda self: self.is_settled)
     @rule()
     def the_record_is_unreachable(self) -> None:
         self.world.is_down = True
@@ -270,13 +270,13 @@ class NetworkMachine(RuleBasedStateMachine):
         header = Observation(
             kind="requests", window="minute", limit=limit, remaining=remaining, reset_s=reset_s
         )
-        process, calm = self.one(data), self.is_calm
+        process, settled = self.one(data), self.is_settled
         process.run_now(lambda: process.quota.correct(KEY, header, process.now_s))
         if limit is not None:
             self.ceiling = (limit, self.world.now_s)
-        if calm:
+        if settled:
             self.world.advance(_REPORTED_S)
-            assert self.is_calm
+            assert self.is_settled
             self.the_latest_header_is_in_force()
         else:
             self.world.advance(_APART_S)
@@ -446,7 +446,7 @@ class NetworkMachine(RuleBasedStateMachine):
         self.world.advance(1.5)
         first.fates.clear()
         self.world.advance(1.5)
-        assert self.is_calm
+        assert self.is_settled
         self.the_latest_header_is_in_force()
 
     @precondition(lambda self: len(self.world.processes) > 1)
@@ -467,7 +467,7 @@ class NetworkMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_latest_header_is_in_force(self) -> None:
-        if self.ceiling is None or not self.is_calm or self.world.now_s > self.ceiling[1] + 290:
+        if self.ceiling is None or not self.is_settled or self.world.now_s > self.ceiling[1] + 290:
             return
         if any(
             process.renewer._writer.corrections or process.renewer.view.superseded(process.now_s)

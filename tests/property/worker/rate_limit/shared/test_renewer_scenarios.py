@@ -60,7 +60,7 @@ def test_c4_a_pause_in_a_new_bucket_survives_the_next_reader(world: QuotaWorld):
 
 
 @pytest.mark.parametrize("ago_s", [0.0, 0.2, 0.3, 1.0])
-def test_c1_a_step_of_the_server_clock_before_a_newcomer_joins(world: QuotaWorld, ago_s: float):
+def test_c1_a_step_of_the_server_clock_before_a_new_worker_joins(world: QuotaWorld, ago_s: float):
     first, _ = world.processes
     for _ in range(9):
         first.ask(0)

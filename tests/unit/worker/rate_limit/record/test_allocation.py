@@ -43,7 +43,7 @@ def test_c1_a_waiter_gets_all_that_its_first_request_needs():
     assert not made.waits
 
 
-def test_c1_or_nothing_and_returns_what_it_cannot_use():
+def test_c1_a_lease_too_small_for_a_request_is_returned():
     made = allocate(record(lease("a", 2, 300), lease("b", 1, 200)), waits("a", 900), ACCOUNTING, NOW_MS)
     assert made.held == NOTHING
     assert made.waits
@@ -94,7 +94,7 @@ def test_c1_the_need_of_the_longest_waiter_is_left_to_it():
     assert allocate(record(elder), waits("a", 200), ACCOUNTING, NOW_MS).held == Amounts(1, 200)
 
 
-def test_c1_a_newcomer_takes_its_share_and_not_the_rest():
+def test_c1_a_new_worker_gets_its_share_and_not_the_rest():
     report = LeaseReport(holder="a", number=1, want=Amounts(10, 1000))
     assert allocate(record(lease("b", 2, 200)), report, ACCOUNTING, NOW_MS).held == Amounts(4, 400)
 
@@ -198,7 +198,7 @@ def test_c1_a_rebuilt_record_keeps_every_lease_and_all_spending():
     assert made == replace(known, at_ms=NOW_MS + 3000)
 
 
-def test_c1_a_rebuilt_record_counts_what_a_newcomer_spent():
+def test_c1_a_rebuilt_record_counts_what_a_new_worker_spent():
     known = record(lease("a"), spent=(2, 200))
     found = QuotaRecord(at_ms=900, minute=((1, 3, 300),), leases=(lease("new", 1, 50),))
     made = rebuilt(known, found, ACCOUNTING, NOW_MS)
@@ -222,7 +222,7 @@ def test_c1_spending_too_old_to_count_is_not_stored():
     assert sum(grain[1] for grain in made.record.day) == 21_600
 
 
-def test_c1_an_old_entry_is_ignored_and_one_begun_anew_is_not():
+def test_c1_an_old_entry_is_ignored_and_a_new_bucket_is_not():
     replica = Replica("record", "a", ACCOUNTING, lambda: None)
     mine = allocate(record(), waits("a", 100), ACCOUNTING, NOW_MS).record
     replica.load(Stored(codec.encode(mine), 7, 0.0), 0.0)

@@ -55,7 +55,7 @@ def test_c1_a_worker_without_a_queue_report_makes_shares_equal():
     assert fair_share(waits("a", chat=1000), [older]) == 0.5
 
 
-def test_c3_the_longest_waiter_goes_first_and_takes_only_its_share():
+def test_c3_the_longest_waiter_is_served_first_with_only_its_share():
     others = (waits("b", chat=100), waits("c", coding=100), waits("d", coding=100))
     mine = replace(waits("a", chat=100), waits_since_ms=NOW_MS - 300)
     report = LeaseReport(
@@ -74,11 +74,11 @@ def test_c3_the_longest_waiter_goes_first_and_takes_only_its_share():
     )
 )
 def test_c1_all_shares_add_up_to_one_and_none_is_zero(
-    crowd: list[dict[str, int] | None],
+    queues: list[dict[str, int] | None],
 ):
     leases = [
         replace(waits(str(place)), queued=None if queued is None else tuple(queued.items()))
-        for place, queued in enumerate(crowd)
+        for place, queued in enumerate(queues)
     ]
     parts = [fair_share(lease, leases) for lease in leases]
     assert sum(parts) == pytest.approx(1.0)

@@ -248,7 +248,7 @@ def _record_ms(quota: SharedQuota) -> int:
     return quota._by_record["record"].clock.now_ms(_now_s())
 
 
-async def test_c1_a_newcomer_learns_the_time_from_workers_not_from_the_server():
+async def test_c1_a_new_worker_gets_the_time_from_workers_not_the_server():
     memory = Memory()
     a = await worker(memory, "a", Limits(requests_per_minute=30))
     await asyncio.sleep(0.05)
@@ -463,7 +463,7 @@ async def test_c4_each_providers_headers_lower_their_limits_in_all_workers(
 
 
 @pytest.mark.parametrize("made_again", ["deleted", "with low revisions"])
-async def test_c1_a_newcomer_with_an_empty_bucket_gets_no_second_limit(made_again: str):
+async def test_c1_a_new_worker_with_an_empty_bucket_gets_no_second_limit(made_again: str):
     """An entry or its whole bucket is deleted while workers are idle; the next worker creates the record anew."""
     memory, limits = Memory(), Limits(requests_per_minute=12)
     old = [await worker(memory, name, limits) for name in ("a", "b")]
