@@ -1,4 +1,4 @@
-"""Read, find and delete the dead letters of the stream LLM_DEAD."""
+"""Reads and selects the dead letters of the stream LLM_DEAD."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def _simulated(catalogue: Catalogue, url: str | None) -> set[str]:
 
 
 def _simulator(port: int, catalogue: Catalogue, url: str | None, env: Mapping[str, str]) -> ServiceSpec:
-    # The simulator lists the model names of this catalogue: workers drop a model that its provider does not list.
+    # The simulator lists the model names of this catalogue, so that workers do not warn of unlisted models.
     simulated = _simulated(catalogue, url)
     names = dict.fromkeys(
         model.name or key for key, model in catalogue.models.items() if model.provider in simulated

@@ -46,7 +46,7 @@ _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
 def check_take_values(data: Mapping[str, Any], report: ProblemReport) -> None:
-    """ProblemReport values of an unsuitable type in the raw data of a catalogue."""
+    """Report values of an unsuitable type in the raw data of a catalogue."""
     for section in ("providers", "models"):
         for name, entry in _mappings(data.get(section)):
             takes = entry.get("takes")

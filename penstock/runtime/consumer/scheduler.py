@@ -1,8 +1,8 @@
 """Schedules pull requests among consumers that share one pool of slots. Pure.
 
 Each consumer is a rank, and lower ranks are preferred; but of every EVERY requested messages at least one is requested
-from each rank that has any. A rank believed to be empty keeps one long poll for a single message open, which costs
-nothing. From a rank known to hold messages as many are requested as there are free slots, and the server answers at
+from each rank that has any. A rank whose last known count is 0 keeps one long poll for a single message open, which
+costs nothing. From a rank known to hold messages as many are requested as there are free slots, and the server answers at
 once.
 """
 

@@ -101,7 +101,7 @@ def _body_error(error: Exception) -> InvalidBody:
 
 
 class Features(Struct, frozen=True, kw_only=True):
-    """The properties of a request that decide its role, its complexity and its budget hold."""
+    """The properties of a request that decide its role and its complexity."""
 
     text: str = ""
     """The last user message; of a long one, its beginning and its end."""

@@ -93,7 +93,7 @@ class CasWriter:
         self.refusals = (*self.refusals, refusal)
 
     def report_header_limit(self, kind: Kind, per_minute: int) -> bool:
-        """LeaseReport a limit of a header; returns whether it differs from the known one."""
+        """Report a limit of a header; returns whether it differs from the known one."""
         learned = self._replica.record.learned
         known = None
         if learned is not None:
@@ -111,7 +111,7 @@ class CasWriter:
         return stored
 
     async def write(self, *, leaving: bool = False, joining: bool = False) -> None:
-        """LeaseReport and renew, repeatedly until it is stored; do nothing if there is nothing to write.
+        """Report and renew, repeatedly until it is stored; do nothing if there is nothing to write.
 
         `joining`: only state our presence, since the record's time may not be known yet.
         """

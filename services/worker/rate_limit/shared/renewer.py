@@ -112,7 +112,7 @@ class Renewer:
         return self.cooldown.until_s
 
     def refused(self, refusal: ReportedRefusal) -> None:
-        """LeaseReport a 429, from which the admitted rate is learned."""
+        """Report a 429, from which the admitted rate is learned."""
         counted = 0 if self._was_refused else refusal.counted
         self._was_refused = True
         self._writer.report_refusal(msgspec.structs.replace(refusal, counted=counted))
