@@ -76,7 +76,7 @@ class RequestHandler:
             self._metrics.duration.observe(time.perf_counter() - began_s)
 
     async def _accept(self, routed: Routed, trace: dict[str, str], *, repeated: bool) -> Outcome:
-        """Reserve a queue slot, then record and enqueue the request."""
+        """Reserve a place in the mailbox, then record and enqueue the request."""
         accepted_before = repeated and await self._recorder.was_accepted(routed.work)
         admitted = await self._gate.admit(routed, accepted_before=accepted_before)
         if isinstance(admitted, Rejected):

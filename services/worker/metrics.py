@@ -72,7 +72,7 @@ class WorkerMetrics:
         self.credential_max_age = gauge("penstock_credential_max_age_days", help_)
         help_ = "1 while a credential is refused for a model."
         self.credential_refused = gauge("penstock_credential_refused", help_, ["credential", "model"])
-        help_ = "1 while the provider reports that the account's budget is spent."
+        help_ = "1 while the provider reports that the provider account's budget is spent."
         self.credential_spent = gauge("penstock_credential_budget_spent", help_, ["credential"])
         help_ = "Keys replaced while the worker runs."
         self.credential_rotations = counter("penstock_credential_rotations", help_, ["credential"])

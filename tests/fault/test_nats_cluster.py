@@ -29,8 +29,8 @@ async def test_d7_e2_service_resumes_after_a_node_of_three_was_killed(tmp_path: 
                 for received in load.received[::10]:
                     events = [event async for event in other.resume(received.id, client=client.name)]
                     assert ReceivedReply(received.id, events, 0.0).text == received.text
-            account = await audit_attempts(system, load.ids)
+            audit = await audit_attempts(system, load.ids)
             assert await stored_ends(client, load.ids) == {1: len(load.received)}
         assert load.outcomes == {"completed": len(load.received)}
-        account.check()
+        audit.check()
         assert load.longest_gap_s() < GAP_S

@@ -88,9 +88,9 @@ async def check(
         for events in await in_flight.stored(system)
     ]
     assert [len(each) for each in ends] == [1] * len(received)
-    account = await audit_attempts(system, {each.id for each in received})
-    account.check()
-    assert account.made.total() == 2 * len(received), "two workers called the provider once each"
+    audit = await audit_attempts(system, {each.id for each in received})
+    audit.check()
+    assert audit.made.total() == 2 * len(received), "two workers called the provider once each"
     return [each[0] for each in ends]
 
 

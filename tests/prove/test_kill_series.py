@@ -47,17 +47,17 @@ async def test_d7_f2_each_request_ends_once_while_processes_are_killed(tmp_path:
         kills = (await asyncio.gather(killer, return_exceptions=True))[0]
         assert isinstance(kills, Counter), kills
         ends = await stored_ends(client, load.ids)
-        account = await audit_attempts(system, load.ids)
+        audit = await audit_attempts(system, load.ids)
         report_figures(
             f"D7: {len(load.received)} requests: {dict(load.outcomes)}; ends per request: {dict(ends)}"
         )
-        report_figures(f"{account}; killed: {dict(kills)}; longest gap {load.longest_gap_s():.1f} s")
+        report_figures(f"{audit}; killed: {dict(kills)}; longest gap {load.longest_gap_s():.1f} s")
         assert kills["nats-server"] == len(SERVER_AT)
         assert min(kills["router"], kills["worker"]) >= 5
         assert ends == {1: REQUESTS}
         assert load.outcomes["completed"] >= REQUESTS * 0.99
         assert load.longest_gap_s() < GAP_S
-        account.check()
+        audit.check()
 
 
 async def _kill(system: System, load: Load, dice: random.Random) -> Counter[str]:

@@ -45,13 +45,13 @@ async def test_d7_nodes_killed_one_after_another_lose_no_request(tmp_path: Path)
                 gaps.append(f"{victim} ({why}) {load.longest_gap_s(killed_s):.1f} s")
                 await cluster.nodes[victim].start(30)
                 await load.more(50)
-        account = await audit_attempts(system, load.ids)
+        audit = await audit_attempts(system, load.ids)
         ends = await stored_ends(client, load.ids)
         report_figures(
-            f"D7, cluster: {len(load.received)} requests {dict(load.outcomes)}, ends {dict(ends)}; {account}"
+            f"D7, cluster: {len(load.received)} requests {dict(load.outcomes)}, ends {dict(ends)}; {audit}"
         )
         report_figures(f"longest gap {load.longest_gap_s():.1f} s; after each kill: {', '.join(gaps)}")
         assert ends == {1: len(load.received)}
         assert load.outcomes == {"completed": len(load.received)}
-        account.check()
+        audit.check()
         assert load.longest_gap_s() < GAP_S

@@ -38,13 +38,13 @@ async def test_d7_restarts_of_nats_server_lose_and_repeat_no_request(tmp_path: P
                 await system.nats.start()
                 await load.more(200)
                 gaps.append(load.longest_gap_s(began_s))
-        account = await audit_attempts(system, load.ids)
+        audit = await audit_attempts(system, load.ids)
         ends = await stored_ends(client, load.ids)
         report_figures(
-            f"D7, {how}: {len(load.received)} requests {dict(load.outcomes)}, ends {dict(ends)}; {account}"
+            f"D7, {how}: {len(load.received)} requests {dict(load.outcomes)}, ends {dict(ends)}; {audit}"
         )
         report_figures(f"away {AWAY_S:g} s each time; gaps {', '.join(f'{gap:.1f}' for gap in gaps)} s")
         assert ends == {1: len(load.received)}
         assert load.outcomes == {"completed": len(load.received)}
-        account.check()
+        audit.check()
         assert max(gaps) < GAP_S

@@ -32,10 +32,10 @@ async def assert_unnoticed(system: System, client, load: Load) -> AttemptAudit:
     assert not any(each.restarts for each in load.received), "drained work was executed again"
     assert {each.completed.attempt for each in load.received} == {1}
     assert await stored_ends(client, load.ids) == {1: len(load.received)}
-    account = await audit_attempts(system, load.ids)
-    account.check()
-    assert account.made.total() == len(load.received), "a request was executed twice"
-    return account
+    audit = await audit_attempts(system, load.ids)
+    audit.check()
+    assert audit.made.total() == len(load.received), "a request was executed twice"
+    return audit
 
 
 async def test_d9_two_of_each_service_are_replaced_without_an_error(tmp_path: Path):
@@ -58,9 +58,9 @@ async def test_d9_two_of_each_service_are_replaced_without_an_error(tmp_path: Pa
                 for place, role in enumerate(("chat", "chat", "coding", "coding")):
                     system.workers[place] = await replaced(system.workers[place], system.new_worker(role))
             await load.more(16)
-        account = await assert_unnoticed(system, client, load)
+        audit = await assert_unnoticed(system, client, load)
         report_figures(
-            f"D9, two of each: {len(load.received)} requests, {6 * ROUNDS} processes replaced; {account}"
+            f"D9, two of each: {len(load.received)} requests, {6 * ROUNDS} processes replaced; {audit}"
         )
         report_figures(f"longest gap {load.longest_gap_s():.2f} s, slowest request {slowest_s(load):.2f} s")
 
@@ -83,9 +83,9 @@ async def test_d9_requests_wait_while_the_only_process_is_replaced(tmp_path: Pat
                 await asyncio.gather(system.router.start(), system.workers[0].start())
                 away_s = time.monotonic() - began_s
                 await load.more(12)
-        account = await assert_unnoticed(system, client, load)
+        audit = await assert_unnoticed(system, client, load)
         report_figures(
-            f"D9, one of each: {len(load.received)} requests, {4 * ROUNDS} processes replaced; {account}"
+            f"D9, one of each: {len(load.received)} requests, {4 * ROUNDS} processes replaced; {audit}"
         )
         report_figures(
             f"longest gap {load.longest_gap_s():.2f} s, of which both were being replaced {away_s:.2f} s"

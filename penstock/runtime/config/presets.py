@@ -51,7 +51,7 @@ class _Preset(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     base_url: str | None = None
     """None: the SDK's own address, unless `base_url_form` is set."""
     base_url_form: str | None = None
-    """The form of the address if each account has its own."""
+    """The form of the address if each provider account has its own."""
     api_key_env: tuple[str, ...] = ()
     stream: dict[str, str] = field(default_factory=dict)
     """Keys of `StreamFormat`."""
@@ -96,7 +96,7 @@ def _filled(provider: object, path: str, report: ProblemReport) -> object:
         )
         return provider
     if preset.base_url_form is not None and provider.get("base_url") is None:
-        problem = f"is missing: with the preset {provider['preset']} each account has an address of its own"
+        problem = f"is missing: with the preset {provider['preset']} each provider account has an address of its own"
         report.add(f"{path}.base_url", problem, f"write base_url: {preset.base_url_form}")
     below = {key: value for key in _PLAIN if (value := _plain(getattr(preset, key))) is not None}
     stream = provider.get("stream", {})

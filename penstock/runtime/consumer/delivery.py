@@ -89,7 +89,7 @@ def delivery_of(msg: Msg) -> Delivery:
     """Parse the metadata that JetStream puts into the ack subject.
 
     `$JS.ACK.<stream>.<consumer>.<deliveries>.<sequence>.<consumer sequence>.<stored>.<pending>`; a newer form has two
-    more tokens in front, domain and account. Source: nats-architecture-and-design, ADR-15.
+    more tokens in front, JetStream domain and NATS account. Source: nats-architecture-and-design, ADR-15.
     """
     parts = msg.reply.split(".")
     first = 4 if len(parts) == 9 else 6

@@ -41,7 +41,7 @@ __all__ = [
 _log: Final = logging.getLogger(__name__)
 _NAME_IN_USE: Final = 10058
 _NO_STORAGE: Final = frozenset({10047, 10028, 10002})
-"""JetStream error codes: the server's storage, or the account's, is reserved already."""
+"""JetStream error codes: the server's storage, or the NATS account's, is reserved already."""
 _BUCKET_DUPLICATES_S: Final = 120
 """Seconds; nats-py's own figure."""
 _AT_ONCE: Final = 8

@@ -1,4 +1,4 @@
-"""Admission controller: forecasts when a request would start, and accounts for the admitted ones (C3, B4).
+"""Admission controller: forecasts when a request would start, and counts the admitted ones (C3, B4).
 
 A request admitted by another router is unknown here until the next count of the mailboxes, at most a second later.
 Until then each other router is taken to admit as much as this one: they draw from one stream.
@@ -83,7 +83,7 @@ class AdmissionController:
         return AdmissionForecast(wait_s, retry_s, counted_s)
 
     def reserve(self, work: ChatWork) -> WorkAddress:
-        """Reserve a queue slot, in the rank for the number of requests its user has queued (C6).
+        """Reserve a place in the mailbox, in the rank for the number of requests its user has queued (C6).
 
         It counts from now on, and must be committed or released.
         """

@@ -1,7 +1,7 @@
 """How many more requests may start ahead of the admitted ones before one of those misses its deadline (C3).
 
-A user with nothing in the mailbox overtakes users with much in it. This ledger admits such a request only while every
-admitted one still starts in time. Decision 0014 has the figures with and without it.
+A user with nothing in the mailbox overtakes users with much in it. Such a request is admitted only while every admitted
+one still starts in time. Decision 0020 has the figures with and without this rule.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ __all__ = ["DeadlineSlack"]
 
 
 class DeadlineSlack:
-    """One account per group of roles that share quotas. No I/O; all instants are the router's monotonic seconds."""
+    """Headroom of each group of roles that share quotas. No I/O; all instants are the router's monotonic seconds."""
 
     def __init__(self) -> None:
-        self._accounts: dict[tuple[str, ...], tuple[_Frontier, ...]] = {}
+        self._frontiers_by_sharers: dict[tuple[str, ...], tuple[_Frontier, ...]] = {}
 
     def record_admission(
         self, sharers: tuple[str, ...], rank: int, headroom: float, latest_start_s: float
@@ -41,9 +41,9 @@ class DeadlineSlack:
         return min(frontier.headroom(now_s) for frontier in self._of(sharers))
 
     def _of(self, sharers: tuple[str, ...]) -> tuple[_Frontier, ...]:
-        frontiers = self._accounts.get(sharers)
+        frontiers = self._frontiers_by_sharers.get(sharers)
         if frontiers is None:
-            frontiers = self._accounts[sharers] = tuple(_Frontier() for _ in RANKS)
+            frontiers = self._frontiers_by_sharers[sharers] = tuple(_Frontier() for _ in RANKS)
         return frontiers
 
 

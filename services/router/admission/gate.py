@@ -16,7 +16,7 @@ __all__ = ["AdmissionGate", "QueueReservation"]
 
 
 class QueueReservation:
-    """A reserved queue slot. Leaving the context without `commit()` releases it."""
+    """A reserved place in a mailbox. Leaving the context without `commit()` releases it."""
 
     def __init__(self, controller: AdmissionController, limits: ByteLimits, work: ChatWork) -> None:
         self._controller = controller
@@ -54,7 +54,7 @@ class AdmissionGate:
         self._poller = poller
 
     async def admit(self, routed: Routed, *, accepted_before: bool) -> QueueReservation | Rejected:
-        """Reserve a queue slot or reject; no other request is decided between the decision and the reservation.
+        """Reserve a place in the mailbox or reject; no other request is decided between the decision and the reservation.
 
         A request accepted before is not decided again: its work may be in the mailbox already.
         """

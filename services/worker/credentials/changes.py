@@ -58,7 +58,7 @@ class CredentialChanges:
             self._announce_availability(key, usable=False, why=str(failure))
 
     def record_spent_budget(self, key: QuotaKey, failure: ProviderFailure, began_s: float) -> None:
-        """Record that the account's budget is spent, which excludes its credential for every model."""
+        """Record that the provider account's budget is spent, which excludes its credential for every model."""
         models = self._models(key.credential)
         if not self._refusals.record_spent_budget(
             key.credential, models, began_s=began_s, now_s=loop_now_s()

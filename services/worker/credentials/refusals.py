@@ -10,7 +10,7 @@ __all__ = ["CredentialRefusals"]
 
 
 class _Spent(Struct, frozen=True):
-    """A credential whose account has no budget left."""
+    """A credential whose provider account has no budget left."""
 
     at_s: float
     """Time of the last error that reported it."""

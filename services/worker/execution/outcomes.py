@@ -63,7 +63,7 @@ class Outcomes:
         self._refusals = DistinctContents()
         """Refusals of unclear scope, by model."""
         self._suspicions = DistinctContents()
-        """Refusals that the provider attributes to a key, an account or a model without proof, by what they concern."""
+        """Refusals that the provider attributes to a key, a provider account or a model without proof, by what they concern."""
 
     def record_success(self, key: QuotaKey, began_s: float) -> None:
         self._cooldowns.succeeded(key, began_s=began_s)
@@ -184,7 +184,7 @@ class Outcomes:
 
 
 def _proves(failure: ProviderFailure) -> bool:
-    """Whether a single refusal proves that the credential or its account is at fault."""
+    """Whether a single refusal proves that the credential or its provider account is at fault."""
     error = failure.error
     if error is None:
         return True

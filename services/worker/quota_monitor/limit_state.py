@@ -128,7 +128,7 @@ class LimitHistory:
 class Trend:
     """A straight line through the usage of the last `lookback_s`, extrapolated by at most `horizon_s`.
 
-    Usage falls when spent quota leaves the limit's window, so the slope accounts for the window. Times are monotonic
+    Usage falls when spent quota leaves the limit's window, so the slope includes the effect of the window. Times are monotonic
     seconds and do not decrease.
     """
 

@@ -95,7 +95,7 @@ def signed_jwt(issuer: bytes, subject: bytes, claims: dict[str, Any], expiry: in
 
 
 class Operator:
-    """An operator with one account, for a server that resolves the account from memory."""
+    """An operator with one NATS account, for a server that resolves the account from memory."""
 
     def __init__(self) -> None:
         self._operator = new_seed(nkeys.PREFIX_BYTE_OPERATOR)

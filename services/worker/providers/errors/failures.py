@@ -77,7 +77,7 @@ _HANDLING: Final[dict[FailureKind, FailureHandling]] = {
     "malformed": FailureHandling("retry_here", "failure", "provider_unavailable", "model"),
     "not_found": FailureHandling("elsewhere", "neutral", "provider_unavailable", "model", uses_attempt=False),
     "credentials": FailureHandling("elsewhere", "neutral", "provider_credentials", "credential"),
-    # The key is valid and its account has no credit left.
+    # The key is valid and its provider account has no credit left.
     "budget_spent": FailureHandling("elsewhere", "neutral", "provider_credentials", "credential"),
     "too_large": FailureHandling("elsewhere", "neutral", "request_too_large", "request"),
     "context_length": FailureHandling("elsewhere", "success", "context_length_exceeded", "request"),

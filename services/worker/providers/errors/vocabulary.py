@@ -178,7 +178,7 @@ ACCOUNT_CLOSED_PATTERN: Final = re.compile(
     r"\b(?:account|organi[sz]ation|team|project|(?:api )?key|access)\b.{0,30}"
     r"\b(?:suspended|terminated|deactivated|disabled|restricted|banned|revoked|blocked)"
 )
-"""An account or key that the provider closed, for any reason."""
+"""A provider account or a key that was closed, for any reason."""
 BUDGET_PATTERN: Final = re.compile(
     r"insufficient[ _-](?:quota|balance|credits?|funds)|credit balance is|not enough (?:credits?|balance|funds)"
     r"|(?:run |ran )?out of (?:credits|funds|balance)|(?:used|exhausted) all .{0,30}credits"

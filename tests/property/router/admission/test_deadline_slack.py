@@ -1,4 +1,4 @@
-"""C3, C6: the ledger of how many more requests may start ahead of the admitted ones, against a plain list of them."""
+"""C3, C6: how many more requests may start ahead of the admitted ones, against a plain list of them."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ STEPS = st.lists(
 
 @given(STEPS)
 def test_c3_headroom_is_that_of_the_tightest_admitted_request(steps: list[tuple[str, int, int, int]]) -> None:
-    ledger, now_s = DeadlineSlack(), 0.0
+    slack, now_s = DeadlineSlack(), 0.0
     admitted: list[list[float]] = []  # rank, headroom, latest start
     for what, first, second, third in steps:
         if what == "admission":
-            ledger.record_admission(SHARERS, first, second, now_s + third)
+            slack.record_admission(SHARERS, first, second, now_s + third)
             admitted.append([first, second, now_s + third])
         elif what == "arrival":
-            ledger.record_arrival(SHARERS, first, second)
+            slack.record_arrival(SHARERS, first, second)
             for each in admitted:
                 each[1] -= second * (each[0] > first)
         else:
             now_s += first
         admitted = [each for each in admitted if each[2] >= now_s]
         least = min((each[1] for each in admitted), default=1000)
-        headroom = ledger.headroom(SHARERS, now_s)
+        headroom = slack.headroom(SHARERS, now_s)
         assert headroom >= int(least)
         assert (headroom >= int(least) + 1) == (not admitted)
 
 
 def test_c3_groups_are_independent_and_overtaking_uses_headroom_of_rank_0() -> None:
-    ledger = DeadlineSlack()
-    ledger.record_admission(("chat", "fast"), 0, 3, 9.0)
-    ledger.record_arrival(("chat", "fast"), 0, 2)
-    assert ledger.headroom(("chat", "fast"), 0.0) >= 3, "rank 0 of its own role is never overtaken"
-    ledger.record_overtaking(("chat", "fast"), 2)
-    assert ledger.headroom(("chat", "fast"), 0.0) < 2
-    assert ledger.headroom(("coding",), 0.0) >= 10**6
+    slack = DeadlineSlack()
+    slack.record_admission(("chat", "fast"), 0, 3, 9.0)
+    slack.record_arrival(("chat", "fast"), 0, 2)
+    assert slack.headroom(("chat", "fast"), 0.0) >= 3, "rank 0 of its own role is never overtaken"
+    slack.record_overtaking(("chat", "fast"), 2)
+    assert slack.headroom(("chat", "fast"), 0.0) < 2
+    assert slack.headroom(("coding",), 0.0) >= 10**6

@@ -1,6 +1,6 @@
 """Prompts that the vocabulary was not tuned on: only their score counts.
 
-Whoever changes the vocabulary on account of one of these moves it to corpus.py and writes another here.
+Whoever changes the vocabulary because of one of these moves it to corpus.py and writes another here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Errors for a credential that is invalid, has no permission, or whose account has no credit.
+"""Errors for a credential that is invalid, has no permission, or whose provider account has no credit.
 
 The bodies are taken from public issues and documentation (November 2026), with changed figures.
 """

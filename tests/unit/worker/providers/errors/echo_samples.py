@@ -1,6 +1,6 @@
 # ruff: noqa: E501 - one sample a line
 """Refusals that echo text of the request: in quotes, URLs, names, paths, JSON or a copy of the body. Each concerns one
-request, although the echo reads like an error of the model, the account or the provider.
+request, although the echo reads like an error of the model, the provider account or the provider.
 """
 
 from __future__ import annotations
