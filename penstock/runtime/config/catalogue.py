@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from penstock.contract.names import Role
-from penstock.runtime.config.takes import Take
+from penstock.runtime.config.parameter_mapping import SentAs
 
 __all__ = [
     "AutoRule",
@@ -101,7 +101,7 @@ class ProviderConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     stream: StreamFormat = field(default_factory=StreamFormat)
     rate_limit_headers: RateLimitHeaders | None = None
     """None: the format of the SDK's own provider."""
-    takes: dict[str, Take] = field(default_factory=dict)
+    parameter_mapping: dict[str, SentAs] = field(default_factory=dict)
     """Applies to all its models, which can override it."""
 
 
@@ -153,7 +153,7 @@ class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whether it accepts images."""
     price: Price = field(default_factory=Price)
     limits: Limits = field(default_factory=Limits)
-    takes: dict[str, Take] = field(default_factory=dict)
+    parameter_mapping: dict[str, SentAs] = field(default_factory=dict)
     """Parameters that are changed or left out for this model; others are sent unchanged."""
 
 
@@ -364,10 +364,10 @@ class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         own = self.roles[role].degradation
         return self.degradation if own is None else own
 
-    def takes_of(self, key: str) -> dict[str, Take]:
+    def parameter_mapping_of(self, key: str) -> dict[str, SentAs]:
         """The changes to the parameters of a request to the model `key`."""
         model = self.models[key]
-        return {**self.providers[model.provider].takes, **model.takes}
+        return {**self.providers[model.provider].parameter_mapping, **model.parameter_mapping}
 
     def model_name(self, key: str) -> str:
         """The provider's own name for the model `key`."""

@@ -28,9 +28,9 @@ from penstock.runtime.config.catalogue import (
     RoleConfig,
     Timeouts,
 )
-from penstock.runtime.config.presets import preset_takes_of_model, preset_takes_of_provider
+from penstock.runtime.config.parameter_mapping import check_parameter_mapping
+from penstock.runtime.config.presets import preset_mapping_of_model, preset_mapping_of_provider
 from penstock.runtime.config.problems import ProblemReport, nearest
-from penstock.runtime.config.takes import check_takes
 from penstock.runtime.tokens import ASSUMED_OUTPUT_TOKENS
 
 __all__ = ["Draft", "check", "warnings_of"]
@@ -112,7 +112,9 @@ def _check_provider(provider: ProviderConfig, path: str, report: ProblemReport) 
     _no_repeats(provider.api_key_env, f"{path}.api_key_env", report)
     if provider.quota_group == "":
         report.add(f"{path}.quota_group", "is empty", "name the group, or leave it out")
-    check_takes(provider.takes, preset_takes_of_provider(provider), f"{path}.takes", report)
+    check_parameter_mapping(
+        provider.parameter_mapping, preset_mapping_of_provider(provider), f"{path}.parameter_mapping", report
+    )
 
 
 def _check_model(model: Model, path: str, draft: Draft, report: ProblemReport) -> None:
@@ -126,9 +128,14 @@ def _check_model(model: Model, path: str, draft: Draft, report: ProblemReport) -
     if _known(model.limits, "kind", "requests_per_minute", "tokens_per_minute"):
         _check_kind(model.limits, f"{path}.limits", report)
     provider = draft.providers.get(model.provider) if _known(model, "provider", "name") else None
-    if provider is not None and _known(provider, "preset", "sdk", "takes"):
+    if provider is not None and _known(provider, "preset", "sdk", "parameter_mapping"):
         name = model.name or path.removeprefix("models.")
-        check_takes(model.takes, preset_takes_of_model(provider, name), f"{path}.takes", report)
+        check_parameter_mapping(
+            model.parameter_mapping,
+            preset_mapping_of_model(provider, name),
+            f"{path}.parameter_mapping",
+            report,
+        )
 
 
 def _check_kind(limits: Limits, path: str, report: ProblemReport) -> None:

@@ -11,12 +11,12 @@ from msgspec import UNSET, structs
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.checks import Draft, check
 from penstock.runtime.config.document import read_document
+from penstock.runtime.config.parameter_mapping import check_mapping_values
 from penstock.runtime.config.presets import apply_presets, merge_presets
 from penstock.runtime.config.problems import ConfigurationRefused, Problem, ProblemReport, nearest
 from penstock.runtime.config.shipped import default_catalogue, shipped_catalogues
 from penstock.runtime.config.shorthand import read_prices, unfold
 from penstock.runtime.config.structure import build
-from penstock.runtime.config.takes import check_take_values
 from penstock.runtime.config.unknown_keys import unknown_key
 
 __all__ = ["ConfigurationRefused", "Problem", "load_catalogue", "locate_catalogue", "read_catalogue"]
@@ -69,7 +69,7 @@ def load_catalogue(text: str, *, source: str, env: Mapping[str, str]) -> Catalog
     if not isinstance(data, dict):
         report.add("", "is not a catalogue", "begin with name:, providers:, models: and roles:")
         raise ConfigurationRefused(source, report.problems)
-    check_take_values(data, report)
+    check_mapping_values(data, report)
     parts = _parts(merge_presets(read_prices(unfold(data, report), report), report), report)
     check(_draft(data, parts), report)
     if report.problems:

@@ -15,15 +15,15 @@ from msgspec import Struct, field, structs
 
 from penstock.runtime.config.catalogue import Model, ProviderConfig, RateLimitHeaders
 from penstock.runtime.config.document import joined
+from penstock.runtime.config.parameter_mapping import SentAs
 from penstock.runtime.config.problems import ProblemReport, nearest
 from penstock.runtime.config.shipped import shipped_presets
-from penstock.runtime.config.takes import Take
 
 __all__ = [
     "apply_presets",
     "merge_presets",
-    "preset_takes_of_model",
-    "preset_takes_of_provider",
+    "preset_mapping_of_model",
+    "preset_mapping_of_provider",
     "read_preset",
 ]
 
@@ -33,11 +33,11 @@ _UNNAMED: Final = "openai"
 
 
 class _Family(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Models of one provider that take the same parameters."""
+    """Models of one provider that accept the same parameters."""
 
     models: tuple[str, ...]
     """Patterns of the provider's own names, such as `gpt-5-*`."""
-    takes: dict[str, Take]
+    parameter_mapping: dict[str, SentAs]
 
 
 class _Preset(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,11 +56,11 @@ class _Preset(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     stream: dict[str, str] = field(default_factory=dict)
     """Keys of `StreamFormat`."""
     rate_limit_headers: RateLimitHeaders = "none"
-    takes: dict[str, Take] = field(default_factory=dict)
+    parameter_mapping: dict[str, SentAs] = field(default_factory=dict)
     families_of: str | None = None
     """Another preset whose families apply here too."""
     families: tuple[_Family, ...] = ()
-    """A model has the `takes` of all its families; later ones override earlier ones."""
+    """A model has the `parameter_mapping` of all its families; later ones override earlier ones."""
 
 
 @cache
@@ -119,32 +119,32 @@ def apply_presets(
     )
 
 
-def preset_takes_of_provider(provider: ProviderConfig) -> dict[str, Take]:
-    """The `takes` that a provider's preset gives to all its models."""
+def preset_mapping_of_provider(provider: ProviderConfig) -> dict[str, SentAs]:
+    """The `parameter_mapping` that a provider's preset gives to all its models."""
     preset = _preset_of(provider.preset)
-    return {} if preset is None else preset.takes
+    return {} if preset is None else preset.parameter_mapping
 
 
-def preset_takes_of_model(provider: ProviderConfig, name: str) -> dict[str, Take]:
-    """The `takes` that the preset, its families and the provider give to the model `name`."""
-    takes = dict(preset_takes_of_provider(provider))
+def preset_mapping_of_model(provider: ProviderConfig, name: str) -> dict[str, SentAs]:
+    """The `parameter_mapping` that the preset, its families and the provider give to the model `name`."""
+    mapping = dict(preset_mapping_of_provider(provider))
     for family in _families(provider):
         if any(fnmatchcase(name, pattern) for pattern in family.models):
-            takes |= family.takes
-    return {**takes, **provider.takes}
+            mapping |= family.parameter_mapping
+    return {**mapping, **provider.parameter_mapping}
 
 
 def _provider_in_force(provider: ProviderConfig) -> ProviderConfig:
     return structs.replace(
         provider,
         rate_limit_headers=provider.rate_limit_headers or provider.sdk,
-        takes={**preset_takes_of_provider(provider), **provider.takes},
+        parameter_mapping={**preset_mapping_of_provider(provider), **provider.parameter_mapping},
     )
 
 
 def _model_in_force(key: str, model: Model, provider: ProviderConfig) -> Model:
-    takes = {**preset_takes_of_model(provider, model.name or key), **model.takes}
-    return model if takes == model.takes else structs.replace(model, takes=takes)
+    mapping = {**preset_mapping_of_model(provider, model.name or key), **model.parameter_mapping}
+    return model if mapping == model.parameter_mapping else structs.replace(model, parameter_mapping=mapping)
 
 
 def _families(provider: ProviderConfig) -> Iterable[_Family]:

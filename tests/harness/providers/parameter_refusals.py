@@ -10,7 +10,7 @@ from msgspec import Raw, structs
 
 from penstock.contract.reply import Adapted
 from penstock.runtime.config.catalogue import Catalogue, Model, ProviderConfig, RoleConfig
-from penstock.runtime.config.takes import Take
+from penstock.runtime.config.parameter_mapping import SentAs
 from services.worker.providers.errors.classify import failure_of_status
 from services.worker.providers.errors.read_error import ProviderError
 from services.worker.providers.parameters.learned import LearnedParameters
@@ -22,7 +22,7 @@ __all__ = ["RefusedRequest", "RefusingWorker", "by_field", "by_message", "from_b
 class RefusingWorker:
     """The rules of one worker for the models `m` and `other`."""
 
-    def __init__(self, takes: dict[str, Take] | None = None) -> None:
+    def __init__(self, mapping: dict[str, SentAs] | None = None) -> None:
         self.now_s = 0.0
         self.lines: list[str] = []
         self.number = 0
@@ -30,7 +30,10 @@ class RefusingWorker:
             Catalogue(
                 name="t",
                 providers={"p": ProviderConfig()},
-                models={"m": Model(provider="p", takes=takes or {}), "other": Model(provider="p")},
+                models={
+                    "m": Model(provider="p", parameter_mapping=mapping or {}),
+                    "other": Model(provider="p"),
+                },
                 roles={"chat": RoleConfig(chain=("m", "other"))},
             )
         )

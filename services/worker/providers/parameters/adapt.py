@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from penstock.contract.reply import Adapted
-from penstock.runtime.config.takes import ROLE_SUFFIX, Only, Take
+from penstock.runtime.config.parameter_mapping import ROLE_SUFFIX, Only, SentAs
 
 __all__ = ["AS_SENT", "OUTPUT_LIMITS", "Adaptation", "BodyAdapter", "ParameterRule", "role_of", "rules_of"]
 
@@ -90,19 +90,19 @@ AS_SENT: Final = Adaptation({}, {})
 """The rules of a model that accepts every parameter."""
 
 
-def rules_of(takes: Mapping[str, Take], why: str) -> Adaptation:
-    """The rules for the `takes` of a catalogue."""
+def rules_of(mapping: Mapping[str, SentAs], why: str) -> Adaptation:
+    """The rules for the `parameter_mapping` of a catalogue."""
     parameters: dict[str, ParameterRule] = {}
     roles: dict[str, ParameterRule] = {}
-    for parameter, take in takes.items():
-        if take is True:
+    for parameter, sent_as in mapping.items():
+        if sent_as is True:
             continue
-        if parameter.endswith(ROLE_SUFFIX) and isinstance(take, str):
-            roles[parameter.removesuffix(ROLE_SUFFIX)] = ParameterRule(name=take, why=why)
-        elif isinstance(take, Only):
-            parameters[parameter] = ParameterRule(name=parameter, only=_raw(take.only), why=why)
+        if parameter.endswith(ROLE_SUFFIX) and isinstance(sent_as, str):
+            roles[parameter.removesuffix(ROLE_SUFFIX)] = ParameterRule(name=sent_as, why=why)
+        elif isinstance(sent_as, Only):
+            parameters[parameter] = ParameterRule(name=parameter, only=_raw(sent_as.only), why=why)
         else:
-            parameters[parameter] = ParameterRule(name=take or None, why=why)
+            parameters[parameter] = ParameterRule(name=sent_as or None, why=why)
     return Adaptation(parameters, roles) if parameters or roles else AS_SENT
 
 

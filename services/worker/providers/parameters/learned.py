@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Raw, Struct, field, structs
 
 from penstock.runtime.config.catalogue import Catalogue
-from penstock.runtime.config.takes import ROLE_SUFFIX
+from penstock.runtime.config.parameter_mapping import ROLE_SUFFIX
 from services.worker.providers.errors.read_error import ProviderError
 from services.worker.providers.parameters.adapt import OUTPUT_LIMITS, Adaptation, ParameterRule, rules_of
 from services.worker.providers.parameters.refusal import RefusedParameter, read_refusal
@@ -64,7 +64,9 @@ class LearnedParameters:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue_rules = {
-            key: rules_of(catalogue.takes_of(key), f"set by `takes` of {key} in the catalogue")
+            key: rules_of(
+                catalogue.parameter_mapping_of(key), f"set by `parameter_mapping` of {key} in the catalogue"
+            )
             for key in catalogue.models
         }
         self._adaptations = dict(self._catalogue_rules)
@@ -170,8 +172,8 @@ class LearnedParameters:
         source = next((each for each, rule in rules.items() if rule.name == name and rule.only is None), name)
         if refused.value is not None:
             value = refused.value.decode()
-            return f"models.{model}.takes: {{{source}: no}}, if it refuses values other than {value} too"
-        return f"models.{model}.takes: {{{source}: {refused.instead or 'no'}}}"
+            return f"models.{model}.parameter_mapping: {{{source}: no}}, if it refuses values other than {value} too"
+        return f"models.{model}.parameter_mapping: {{{source}: {refused.instead or 'no'}}}"
 
     def _rebuild(self, model: str, state: _ModelState) -> None:
         state.next_expiry_s = min((rule.expires_s for rule in state.rules.values()), default=math.inf)

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import msgspec
 from msgspec import Raw, Struct
 
-from penstock.runtime.config.takes import ROLE_SUFFIX
+from penstock.runtime.config.parameter_mapping import ROLE_SUFFIX
 from services.worker.providers.errors.read_error import ProviderError
 from services.worker.providers.parameters.adapt import OUTPUT_LIMITS, role_of
 

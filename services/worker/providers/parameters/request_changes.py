@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from penstock.contract.reply import Adapted
-from penstock.runtime.config.takes import ROLE_SUFFIX
+from penstock.runtime.config.parameter_mapping import ROLE_SUFFIX
 from services.worker.providers.parameters.adapt import OUTPUT_LIMITS, Adaptation, BodyAdapter, ParameterRule
 from services.worker.providers.parameters.refusal import RefusedParameter
 

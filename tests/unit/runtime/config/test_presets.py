@@ -69,23 +69,23 @@ def test_mistral_in_one_line():
     catalogue = with_preset("mistral")
     provider = catalogue.providers["p"]
     assert (provider.base_url, provider.api_key_env) == ("https://api.mistral.ai/v1", ("MISTRAL_API_KEY",))
-    takes = catalogue.takes_of("m")
-    assert takes["max_completion_tokens"] == "max_tokens"
-    assert takes["stream_options"] is takes["store"] is False
-    assert takes["developer_role"] == "system"
+    mapping = catalogue.parameter_mapping_of("m")
+    assert mapping["max_completion_tokens"] == "max_tokens"
+    assert mapping["stream_options"] is mapping["store"] is False
+    assert mapping["developer_role"] == "system"
 
 
 def test_the_catalogue_overrides_its_preset():
     catalogue = with_preset(
         "gemini",
-        ", base_url: 'https://proxy.example/v1', api_key_env: [MINE], takes: {store: yes, user: no},"
+        ", base_url: 'https://proxy.example/v1', api_key_env: [MINE], parameter_mapping: {store: yes, user: no},"
         " stream: {done: required}, rate_limit_headers: openai",
     )
     provider = catalogue.providers["p"]
     assert (provider.base_url, provider.api_key_env) == ("https://proxy.example/v1", ("MINE",))
     assert provider.rate_limit_headers == "openai"
     assert (provider.stream.done, provider.stream.finish_reason) == ("required", "every")
-    assert catalogue.takes_of("m") == {"store": True, "frequency_penalty": False, "user": False}
+    assert catalogue.parameter_mapping_of("m") == {"store": True, "frequency_penalty": False, "user": False}
 
 
 def test_azure_asks_for_the_address():
@@ -119,27 +119,28 @@ def test_an_unknown_preset_names_the_nearest():
 def test_openai_families_apply_without_naming_the_preset(
     provider: str, model: str, renamed: bool, sampled: bool
 ):
-    takes = load(written(provider, f"{{provider: p, name: {model}}}")).takes_of("m")
-    assert (takes.get("max_tokens") == "max_completion_tokens") is renamed
-    assert takes.get("temperature", True) is sampled
+    mapping = load(written(provider, f"{{provider: p, name: {model}}}")).parameter_mapping_of("m")
+    assert (mapping.get("max_tokens") == "max_completion_tokens") is renamed
+    assert mapping.get("temperature", True) is sampled
 
 
 def test_groqs_names_are_not_mistaken_for_openais():
-    assert load(written("{sdk: groq}", "{provider: p, name: o3}")).takes_of("m") == {}
+    assert load(written("{sdk: groq}", "{provider: p, name: o3}")).parameter_mapping_of("m") == {}
 
 
 def test_provider_and_model_override_a_family():
     text = written(
-        "{takes: {temperature: yes, top_p: yes}}", "{provider: p, name: o3, takes: {top_p: {only: 1}}}"
+        "{parameter_mapping: {temperature: yes, top_p: yes}}",
+        "{provider: p, name: o3, parameter_mapping: {top_p: {only: 1}}}",
     )
-    takes = load(text).takes_of("m")
-    assert takes["temperature"] is True
-    assert takes["top_p"].only == 1  # type: ignore[union-attr]
-    assert takes["max_tokens"] == "max_completion_tokens"
+    mapping = load(text).parameter_mapping_of("m")
+    assert mapping["temperature"] is True
+    assert mapping["top_p"].only == 1  # type: ignore[union-attr]
+    assert mapping["max_tokens"] == "max_completion_tokens"
 
 
 def test_a_model_that_contradicts_its_preset_is_refused():
-    model = "{provider: p, name: x, takes: {max_tokens: max_completion_tokens}}"
+    model = "{provider: p, name: x, parameter_mapping: {max_tokens: max_completion_tokens}}"
     (problem,) = refused(written("{preset: mistral}", model))
     assert problem.fix == "write max_completion_tokens: yes beside it, or take the line out"
 
@@ -147,13 +148,19 @@ def test_a_model_that_contradicts_its_preset_is_refused():
 def test_the_effective_catalogue_can_be_printed_and_read_again():
     catalogue = with_preset("xai", model="grok-4")
     shown = yaml.safe_load(catalogue_yaml(catalogue, {}))
-    assert shown["models"]["m"]["takes"] == {"presence_penalty": False, "frequency_penalty": False}
+    assert shown["models"]["m"]["parameter_mapping"] == {
+        "presence_penalty": False,
+        "frequency_penalty": False,
+    }
     assert shown["providers"]["p"]["base_url"] == "https://api.x.ai/v1"
     assert shown["providers"]["p"]["rate_limit_headers"] == "openai"
 
 
 def test_the_penalties_of_a_model_that_does_not_reason_stay():
-    assert with_preset("xai", model="grok-4-fast-non-reasoning").takes_of("m")["presence_penalty"] is True
+    assert (
+        with_preset("xai", model="grok-4-fast-non-reasoning").parameter_mapping_of("m")["presence_penalty"]
+        is True
+    )
 
 
 def test_without_a_preset_the_sdk_decides_the_headers():

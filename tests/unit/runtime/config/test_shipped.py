@@ -133,9 +133,9 @@ def test_each_withdrawn_openai_model_has_a_served_fallback():
             assert model not in WITHDRAWN or role.chain[place + 1] not in WITHDRAWN
     assert catalogue.roles["fast"].chain == ("gpt-3.5-turbo", "gpt-4o-mini", "gpt-6-luna")
     assert catalogue.roles["reasoning"].chain == ("o1-preview", "gpt-6.1-sol", "gpt-4o")
-    assert catalogue.takes_of("gpt-6.1-sol")["max_tokens"] == "max_completion_tokens"
-    assert catalogue.takes_of("gpt-6.1-sol")["temperature"] is False
-    assert catalogue.takes_of("gpt-4o-mini") == {"reasoning_effort": False}, (
+    assert catalogue.parameter_mapping_of("gpt-6.1-sol")["max_tokens"] == "max_completion_tokens"
+    assert catalogue.parameter_mapping_of("gpt-6.1-sol")["temperature"] is False
+    assert catalogue.parameter_mapping_of("gpt-4o-mini") == {"reasoning_effort": False}, (
         "gpt-6-luna rejects these parameters"
     )
 

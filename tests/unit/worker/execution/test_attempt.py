@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from penstock.runtime.config.takes import Take
 
 from penstock.contract.errors import ErrorCode
 from penstock.contract.names import Rescue
@@ -20,7 +21,6 @@ from penstock.runtime.config.catalogue import (
     RoleConfig,
     StreamFormat,
 )
-from penstock.runtime.config.takes import Take
 from services.worker.execution.attempt import Spent, Success
 from services.worker.execution.state import Execution, GaveUp
 from services.worker.providers.errors.failures import ProviderFailure
@@ -160,8 +160,8 @@ async def test_a_refused_parameter_is_learned_once_and_logged_once(caplog: pytes
     ]
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 2
-    assert lines[0].endswith("models.m.takes: {temperature: no}")
-    assert lines[1].endswith("models.m.takes: {seed: no}")
+    assert lines[0].endswith("models.m.parameter_mapping: {temperature: no}")
+    assert lines[1].endswith("models.m.parameter_mapping: {seed: no}")
 
 
 async def test_a_refused_parameter_that_the_request_needs_is_a_refusal() -> None:

@@ -11,7 +11,7 @@ from tests.fault.worker.providers.rows.table import Both, Outcome, Row, Table, c
 from tests.fault.worker.providers.rows.wire import completion, delta, stream
 
 HELLO = Both(stream(delta("Hello world"), delta(None, "stop")), completion())
-TAKES = {
+MAPPING = {
     "max_tokens": "max_completion_tokens",
     "temperature": False,
     "stream_options": False,
@@ -98,9 +98,9 @@ ROWS = (
 TABLE = Table(
     rows=ROWS,
     models={
-        "chat-first": {"takes": TAKES},
-        "coding-first": {"takes": TAKES},
-        "fast-first": {"takes": TAKES},
+        "chat-first": {"parameter_mapping": MAPPING},
+        "coding-first": {"parameter_mapping": MAPPING},
+        "fast-first": {"parameter_mapping": MAPPING},
     },
     roles={"coding": {"parameters": {"temperature": 0.4, "max_tokens": 77}}},
 )
@@ -108,7 +108,7 @@ TABLE = Table(
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Outcome]]:
-    with run_rows(TABLE, tmp_path_factory.mktemp("takes")) as done:
+    with run_rows(TABLE, tmp_path_factory.mktemp("parameter_mapping")) as done:
         yield done
 
 

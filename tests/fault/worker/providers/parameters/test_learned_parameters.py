@@ -443,4 +443,4 @@ def test_a9_a_learned_parameter_is_logged_once(
 ) -> None:
     assert outcomes
     [log] = directory.glob("worker-*.log")
-    assert log.read_text(encoding="utf-8").count(f"models.reasoning-first.takes: {line}") == 1
+    assert log.read_text(encoding="utf-8").count(f"models.reasoning-first.parameter_mapping: {line}") == 1

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.runtime.config.takes import Only, Take
+from penstock.runtime.config.parameter_mapping import Only, SentAs
 from services.worker.providers.errors.classify import failure_of_status
 from services.worker.providers.errors.read_error import ProviderError
 from services.worker.providers.parameters.learned import LEARNED_FOR_S
@@ -44,7 +44,7 @@ WORDS = st.sampled_from(
     ]
 )
 BODIES = st.dictionaries(st.sampled_from(OPTIONAL + NEEDED), st.sampled_from([0, 1, 2]), min_size=1)
-TAKES: st.SearchStrategy[dict[str, Take]] = st.dictionaries(
+MAPPINGS: st.SearchStrategy[dict[str, SentAs]] = st.dictionaries(
     st.sampled_from(("temperature", "top_p", "user", "store")),
     st.sampled_from([True, False, Only(only=1)]),
     max_size=3,
@@ -52,13 +52,13 @@ TAKES: st.SearchStrategy[dict[str, Take]] = st.dictionaries(
 
 
 @settings(max_examples=examples(300))
-@given(TAKES, st.lists(BODIES, min_size=1, max_size=4), st.data())
+@given(MAPPINGS, st.lists(BODIES, min_size=1, max_size=4), st.data())
 def test_a_request_ends_after_few_refusals_with_its_essential_fields(
-    takes: dict[str, Take], bodies: list[dict[str, Any]], data: st.DataObject
+    mapping: dict[str, SentAs], bodies: list[dict[str, Any]], data: st.DataObject
 ) -> None:
-    requests = RefusingWorker(takes)
+    requests = RefusingWorker(mapping)
     for requested in bodies:
-        fresh = RefusingWorker(takes).sent(requested)
+        fresh = RefusingWorker(mapping).sent(requested)
         request = RefusedRequest(requests, requested)
         rounds = 0
         while True:

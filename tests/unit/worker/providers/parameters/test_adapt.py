@@ -10,13 +10,13 @@ import pytest
 from msgspec import Raw
 
 from penstock.contract.reply import Adapted
-from penstock.runtime.config.takes import Only, Take
+from penstock.runtime.config.parameter_mapping import Only, SentAs
 from services.worker.providers.parameters.adapt import AS_SENT, rules_of
 
 
-def adapted(takes: dict[str, Take], **requested: Any) -> tuple[dict[str, Any], tuple[Adapted, ...]]:
+def adapted(mapping: dict[str, SentAs], **requested: Any) -> tuple[dict[str, Any], tuple[Adapted, ...]]:
     fields = {name: Raw(json.dumps(value).encode()) for name, value in requested.items()}
-    changes = rules_of(takes, "why").apply(fields)
+    changes = rules_of(mapping, "why").apply(fields)
     return json.loads(msgspec.json.encode(fields)), changes
 
 
@@ -25,7 +25,7 @@ def expected_change(parameter: str, change: Any, sent: str = "") -> tuple[Adapte
 
 
 @pytest.mark.parametrize(
-    ("takes", "requested", "sent", "change"),
+    ("mapping", "requested", "sent", "change"),
     [
         (
             {"temperature": False},
@@ -67,9 +67,9 @@ def expected_change(parameter: str, change: Any, sent: str = "") -> tuple[Adapte
     ],
 )
 def test_a_parameter_is_omitted_renamed_or_replaced(
-    takes: dict[str, Take], requested: dict[str, Any], sent: dict[str, Any], change: tuple[Adapted, ...]
+    mapping: dict[str, SentAs], requested: dict[str, Any], sent: dict[str, Any], change: tuple[Adapted, ...]
 ) -> None:
-    assert adapted(takes, **requested) == (sent, change)
+    assert adapted(mapping, **requested) == (sent, change)
 
 
 @pytest.mark.parametrize(

@@ -29,10 +29,10 @@ CREATIVE = RoleConfig(
 BARE = RoleConfig(chain=("m",))
 
 
-def composed(role=BARE, *, takes=None, stream=False, **requested):
+def composed(role=BARE, *, mapping=None, stream=False, **requested):
     body = json.dumps({"messages": [], **requested}).encode()
     sent, _ = compose(
-        body, model="gpt-4o-mini", role=role, adaptation=rules_of(takes or {}, "why"), stream=stream
+        body, model="gpt-4o-mini", role=role, adaptation=rules_of(mapping or {}, "why"), stream=stream
     )
     fields = json.loads(sent)
     del fields["messages"], fields["model"], fields["stream"]
@@ -97,9 +97,9 @@ REASONING = {"max_tokens": "max_completion_tokens", "temperature": False, "top_p
 
 
 def test_role_parameters_are_adapted_to_the_model():
-    assert composed(CHAT, takes=REASONING) == {"max_completion_tokens": 2000}
-    assert composed(CREATIVE, takes=REASONING, temperature=1) == {"max_completion_tokens": 4096}
-    assert composed(CHAT, takes=REASONING, max_tokens=9000) == {"max_completion_tokens": 4096}
+    assert composed(CHAT, mapping=REASONING) == {"max_completion_tokens": 2000}
+    assert composed(CREATIVE, mapping=REASONING, temperature=1) == {"max_completion_tokens": 4096}
+    assert composed(CHAT, mapping=REASONING, max_tokens=9000) == {"max_completion_tokens": 4096}
 
 
 def test_a_model_may_refuse_stream_options():

@@ -99,7 +99,7 @@ def test_strong_evidence_is_learned_once_a_call_without_it_succeeds(
     after = RefusedRequest(requests, dict.fromkeys(NAMES, 2))
     assert requested.keys() - after.sent.keys() == {gone}
     assert [(each.parameter, each.change) for each in after.adapted] == [(gone, "omitted")]
-    assert requests.lines == [f"models.m.takes: {{{gone}: no}}"]
+    assert requests.lines == [f"models.m.parameter_mapping: {{{gone}: no}}"]
     assert requests.sent(requested, "other") == requested, "other models are not affected"
 
 
@@ -179,7 +179,7 @@ def test_only_a_name_with_the_same_meaning_replaces_a_parameter(
     assert requests.learn(requested, error)
     assert requests.sent(requested) == then
     (name,) = requested
-    assert requests.lines == [f"models.m.takes: {{{name}: {next(iter(then), 'no')}}}"]
+    assert requests.lines == [f"models.m.parameter_mapping: {{{name}: {next(iter(then), 'no')}}}"]
 
 
 def test_a_new_name_that_the_model_refuses_is_never_learned() -> None:
@@ -282,7 +282,7 @@ def test_the_role_developer_becomes_system(error: ProviderError) -> None:
     assert requests.sent({"messages": TALK})["messages"] == TALK
     request.succeeds()
     assert requests.sent({"messages": TALK})["messages"][0] == {"role": "system", "content": "x"}
-    assert requests.lines == ["models.m.takes: {developer_role: system}"]
+    assert requests.lines == ["models.m.parameter_mapping: {developer_role: system}"]
     assert not request.refused(error)
 
 
@@ -291,7 +291,7 @@ def test_a_refused_system_role_becomes_user_after_developer() -> None:
     system = by_field("messages[0].role", "does not support 'system'")
     assert requests.learn({"messages": TALK}, system, WEAK_EVIDENCE_REQUESTS)
     assert requests.sent({"messages": TALK})["messages"][0]["role"] == "user"
-    assert requests.lines == ["models.m.takes: {system_role: user}"]
+    assert requests.lines == ["models.m.parameter_mapping: {system_role: user}"]
 
 
 def test_nothing_is_learned_from_a_list_of_accepted_roles() -> None:
@@ -322,7 +322,7 @@ def test_learned_rules_take_precedence_over_the_catalogue() -> None:
     assert request.sent == {}
     assert [(each.parameter, each.change) for each in request.adapted] == [("seed", "omitted")]
     request.succeeds()
-    assert requests.lines == ["models.m.takes: {seed: no}"]
+    assert requests.lines == ["models.m.parameter_mapping: {seed: no}"]
     assert requests.sent({"seed": 1, "random_seed": 2}) == {}
     assert requests.learn({"top_p": 1}, by_field("top_p", code="unknown_parameter"))
     assert requests.sent({"top_p": 1}) == {}

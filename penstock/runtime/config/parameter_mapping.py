@@ -1,4 +1,4 @@
-"""The parameters that a model takes: a mapping from a parameter to how it is sent.
+"""How the parameters of a request are sent to a model that does not accept all of them as they are.
 
 `true`: unchanged. `false` (YAML `no`): not sent. A name: sent under that name. `{only: 1}`: sent if it has this value.
 `developer_role` and `system_role` are roles of messages, and the name is the role that is sent instead.
@@ -16,16 +16,17 @@ from msgspec import Struct
 from penstock.runtime.config.document import joined
 from penstock.runtime.config.problems import ProblemReport
 
-__all__ = ["ROLE_SUFFIX", "Only", "Take", "check_take_values", "check_takes"]
+__all__ = ["ROLE_SUFFIX", "Only", "SentAs", "check_mapping_values", "check_parameter_mapping"]
 
 
 class Only(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The only value of a parameter that a model takes."""
+    """The only value of a parameter that a model accepts."""
 
     only: bool | int | float | str
 
 
-Take = bool | str | Only
+SentAs = bool | str | Only
+"""How one parameter is sent."""
 
 ROLE_SUFFIX: Final = "_role"
 _ROLES: Final = ("developer", "system", "user")
@@ -45,44 +46,46 @@ _ALIKE: Final = 0.85
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
-def check_take_values(data: Mapping[str, Any], report: ProblemReport) -> None:
+def check_mapping_values(data: Mapping[str, Any], report: ProblemReport) -> None:
     """Report values of an unsuitable type in the raw data of a catalogue."""
     for section in ("providers", "models"):
         for name, entry in _mappings(data.get(section)):
-            takes = entry.get("takes")
-            for parameter, value in takes.items() if isinstance(takes, dict) else ():
+            mapping = entry.get("parameter_mapping")
+            for parameter, value in mapping.items() if isinstance(mapping, dict) else ():
                 if isinstance(value, bool | str | dict):
                     continue
                 shown = "1" if value is None or isinstance(value, list) else value
-                fix = f"write no to leave it out, another name, or {{only: {shown}}} if it takes this value alone"
-                path = joined(joined(joined(section, name), "takes"), parameter)
+                fix = f"write no to leave it out, another name, or {{only: {shown}}} if it accepts only this value"
+                path = joined(joined(joined(section, name), "parameter_mapping"), parameter)
                 report.add(path, "does not say how the parameter is sent", fix)
 
 
-def check_takes(takes: object, beneath: Mapping[str, Take], path: str, report: ProblemReport) -> None:
-    """Report entries of `takes` that no request could follow. `beneath`: the entries that `takes` overrides."""
-    if not isinstance(takes, dict):
+def check_parameter_mapping(
+    mapping: object, beneath: Mapping[str, SentAs], path: str, report: ProblemReport
+) -> None:
+    """Report entries that no request could follow. `beneath`: the entries that `mapping` overrides."""
+    if not isinstance(mapping, dict):
         return
-    merged = {**beneath, **takes}
-    for parameter, take in takes.items():
-        wrong = _misspelt(parameter) or _wrong(parameter, take, merged)
+    merged = {**beneath, **mapping}
+    for parameter, sent_as in mapping.items():
+        wrong = _misspelt(parameter) or _wrong(parameter, sent_as, merged)
         if wrong is not None:
             report.add(joined(path, parameter), *wrong)
 
 
-def _wrong(parameter: str, take: Take, merged: Mapping[str, Take]) -> tuple[str, str] | None:
+def _wrong(parameter: str, sent_as: SentAs, merged: Mapping[str, SentAs]) -> tuple[str, str] | None:
     if not _NAME.fullmatch(parameter):
         return "is not the name of a parameter", "write a name such as temperature"
-    if take is True:
+    if sent_as is True:
         return None
     if parameter in _FIXED:
         return "is part of every request and is sent unchanged", "take the line out"
     if parameter.endswith(ROLE_SUFFIX):
-        return _wrong_role(parameter, take)
-    if take is False and parameter in _ASKED_FOR:
+        return _wrong_role(parameter, sent_as)
+    if sent_as is False and parameter in _ASKED_FOR:
         problem = "cannot be left out: the answer would not be the requested one"
         return problem, "take the model out of the chains that need it"
-    return _wrong_name(parameter, take, merged) if isinstance(take, str) else None
+    return _wrong_name(parameter, sent_as, merged) if isinstance(sent_as, str) else None
 
 
 def _misspelt(parameter: str) -> tuple[str, str] | None:
@@ -92,12 +95,12 @@ def _misspelt(parameter: str) -> tuple[str, str] | None:
     return f"is not a known parameter and is like {close[0]}", f"write {close[0]}, or take the line out"
 
 
-def _wrong_role(parameter: str, take: Take) -> tuple[str, str] | None:
+def _wrong_role(parameter: str, sent_as: SentAs) -> tuple[str, str] | None:
     if parameter not in _ROLE_KEYS:
         return "is not a role that can be replaced", f"use one of: {', '.join(_ROLE_KEYS)}"
     own = parameter.removesuffix(ROLE_SUFFIX)
     others = [role for role in _ROLES if role != own]
-    if take in others:
+    if sent_as in others:
         return None
     return (
         "a message cannot be left out, so this names the role to send instead",
@@ -105,9 +108,9 @@ def _wrong_role(parameter: str, take: Take) -> tuple[str, str] | None:
     )
 
 
-def _wrong_name(parameter: str, name: str, merged: Mapping[str, Take]) -> tuple[str, str] | None:
+def _wrong_name(parameter: str, name: str, merged: Mapping[str, SentAs]) -> tuple[str, str] | None:
     if name == parameter:
-        return "is renamed to itself", "write yes if it is taken, no if it is not"
+        return "is renamed to itself", "write yes if it is accepted, no if it is not"
     if not _NAME.fullmatch(name):
         return "is not the name of a parameter", "write no to leave it out, or the name to send it under"
     if name in _FIXED or name in _ROLE_KEYS:
@@ -117,7 +120,7 @@ def _wrong_name(parameter: str, name: str, merged: Mapping[str, Take]) -> tuple[
         fix = f"write {name}: yes beside it, or take the line out"
         return f"is renamed to {name}, which is renamed itself", fix
     if other is False:
-        return f"is renamed to {name}, which the model does not take either", "write no for both"
+        return f"is renamed to {name}, which the model does not accept either", "write no for both"
     return None
 
 
