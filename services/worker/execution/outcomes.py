@@ -22,7 +22,7 @@ from services.worker.providers.errors.proof import (
     proves_key_refused,
     proves_model_missing,
 )
-from services.worker.rate_limit.cooldown import CooldownLengths, plausible_retry_s
+from services.worker.rate_limit.cooldown import LONGEST_RETRY_S, CooldownLengths
 from services.worker.rate_limit.quota import QuotaKey
 
 __all__ = ["SPAN_S", "DistinctContents", "Outcomes"]
@@ -144,9 +144,18 @@ class Outcomes:
         return handling.health
 
     def _pause(self, key: QuotaKey, failure: ProviderFailure, began_s: float) -> None:
-        """Pause the (credential, model) for at least as long as the provider asks."""
-        now_s = loop_now_s()
-        retry_after_s = plausible_retry_s(failure.retry_after_s)
+        """Pause the (credential, model) for as long as the provider asks, up to `LONGEST_RETRY_S`."""
+        now_s, retry_after_s = loop_now_s(), failure.retry_after_s
+        if retry_after_s is not None:
+            retry_after_s = min(retry_after_s, LONGEST_RETRY_S)
+        reported_s = None if failure.error is None else failure.error.retry_after_s
+        if reported_s is not None and reported_s > LONGEST_RETRY_S:
+            _log.warning(
+                "%s asks to wait %.0f s; a pause lasts at most %.0f s, and a wait of more than a day is ignored",
+                _label(key),
+                reported_s,
+                LONGEST_RETRY_S,
+            )
         self._availability.quota.refused(key, retry_after_s, began_s, now_s)
         pause_s = self._cooldowns.pause_s(key, retry_after_s, began_s=began_s, now_s=now_s)
         if pause_s > 0:

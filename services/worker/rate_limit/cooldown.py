@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
-__all__ = ["HALF_OPEN_FROM_S", "LONGEST_RETRY_S", "Cooldown", "CooldownLengths", "plausible_retry_s"]
+__all__ = ["HALF_OPEN_FROM_S", "LONGEST_RETRY_S", "Cooldown", "CooldownLengths"]
 
 _FIRST_S, _LONGEST_S = 0.1, 1.0
 """Seconds of the first and the longest pause in a row of 429s with a `Retry-After`: a provider that answers "now" is
@@ -18,8 +18,6 @@ _FIRST_BARE_S, _LONGEST_BARE_S = 1.0, 8.0
 LONGEST_RETRY_S: Final = 3_600.0
 """Seconds to which a longer `Retry-After` is cut, also that of a limit per day. One request goes first when the pause
 ends, so a true figure costs one call an hour and a wrong one stops no request for a day."""
-_PLAUSIBLE_RETRY_S: Final = 86_400.0
-"""Seconds above which a `Retry-After` is ignored: no provider's limit spans more than a day."""
 _DOUBLINGS: Final = 10
 """Most doublings of a pause; more than either first length takes to its longest."""
 _LONGEST_HALF_OPEN_S: Final = 2.0
@@ -37,13 +35,6 @@ class _Streak(Struct):
     """When the last of them came."""
 
 
-def plausible_retry_s(retry_after_s: float | None) -> float | None:
-    """The wait that a provider asks for, cut to a plausible length; None: treat it as absent."""
-    if retry_after_s is None or retry_after_s > _PLAUSIBLE_RETRY_S:
-        return None
-    return min(retry_after_s, LONGEST_RETRY_S)
-
-
 class CooldownLengths:
     """Length of each pause; it grows with every 429 in a row. Instants are seconds of one monotonic clock."""
 
@@ -56,7 +47,6 @@ class CooldownLengths:
         At least the provider's `Retry-After`, and at least a length that doubles with each 429 in a row. A call that
         began before the last 429 does not lengthen the row: for it only the `Retry-After` counts; 0 without one.
         """
-        retry_after_s = plausible_retry_s(retry_after_s)
         streak = self._streaks.setdefault(key, _Streak(last_s=began_s))
         if began_s < streak.last_s:
             return retry_after_s or 0.0

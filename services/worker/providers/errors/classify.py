@@ -17,6 +17,7 @@ from services.worker.providers.errors import vocabulary
 from services.worker.providers.errors.failures import FailureKind, ProviderFailure
 from services.worker.providers.errors.read_error import ProviderError, read_error
 from services.worker.providers.errors.request_echoes import strip_echoes, strip_input_dumps, strip_long_quotes
+from services.worker.providers.errors.retry_after import plausible_wait_s
 from services.worker.providers.errors.wire_errors import ProviderErrorEvent
 
 __all__ = ["failure_of_error_event", "failure_of_status"]
@@ -118,7 +119,7 @@ def _failure(error: ProviderError, message: str) -> ProviderFailure:
         found.kind,
         message,
         status=error.status,
-        retry_after_s=error.retry_after_s,
+        retry_after_s=plausible_wait_s(error.retry_after_s),
         error=replace(error, parameter=found.parameter, path=found.path) if found.parameter else error,
     )
 

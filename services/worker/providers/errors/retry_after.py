@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from math import isfinite
 from typing import Final
 
-__all__ = ["parse_duration_s", "retry_after_s", "seconds_until"]
+__all__ = ["parse_duration_s", "plausible_wait_s", "retry_after_s", "seconds_until"]
 
 _NUMBER: Final = r"[0-9]{1,15}(?:\.[0-9]{0,15})?"
 _PLAIN: Final = re.compile(_NUMBER)
@@ -27,8 +27,8 @@ _MAX_VALUE_CHARACTERS: Final = 64
 _MIN_UNIX_S: Final = 1e9
 """Seconds from which a plain number is a Unix time: as a duration it would be 31 years."""
 _MIN_UNIX_MS: Final = 1e11
-_MAX_LISTED_S: Final = 86_400.0
-"""Seconds above which one of several values of a header is ignored as a mistake."""
+_LONGEST_S: Final = 86_400.0
+"""Seconds above which a wait is ignored as a mistake: no provider's limit spans more than a day."""
 _HTTP_DATE: Final = re.compile(r"[A-Za-z]{3,9}, ?\d{1,2}[^,]{10,24}")
 _MAX_LISTED: Final = 16
 _MAX_MESSAGE_CHARACTERS: Final = 4_000
@@ -68,6 +68,11 @@ def retry_after_s(
     if not found and (reset_s := _reset_s(lower, now_unix_s)) is not None:
         found.append(reset_s)
     return max(found, default=header_s)
+
+
+def plausible_wait_s(wait_s: float | None) -> float | None:
+    """None also for a wait of more than a day."""
+    return wait_s if wait_s is not None and wait_s <= _LONGEST_S else None
 
 
 def parse_duration_s(text: str) -> float | None:
@@ -153,7 +158,7 @@ def _largest_listed_s(text: str | None, now_unix_s: float | None) -> float | Non
         for piece in pieces[:_MAX_LISTED]
         if (value := seconds_until(piece.strip(), now_unix_s or 0.0)) is not None
     ]
-    plausible = [value for value in values if value <= _MAX_LISTED_S or now_unix_s is None]
+    plausible = [value for value in values if value <= _LONGEST_S or now_unix_s is None]
     return max(plausible) if plausible else min(values, default=None)
 
 

@@ -10,6 +10,7 @@ import msgspec
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract import codec
 from penstock.contract.quota import QuotaRecord
+from services.worker.rate_limit.cooldown import LONGEST_RETRY_S
 
 __all__ = ["decode_record"]
 
@@ -18,6 +19,9 @@ _LARGEST: Final = 1 << 53
 """Largest valid number."""
 _LATEST_MS: Final = 1 << 42
 """Largest valid time, 139 years: a record's clock begins with the record."""
+_AHEAD_MS: Final = int(2 * LONGEST_RETRY_S * 1000)
+"""Milliseconds after the record's time up to which an instant in it is valid. A pause is the furthest that a worker
+writes; it is doubled because the clocks of the writers differ."""
 _MOST_LEASES: Final = 10_000
 _MOST_GRAINS: Final = 100_000
 
@@ -46,12 +50,28 @@ def _invalid(record: QuotaRecord) -> str:
         return f"{len(record.minute) + len(record.day)} grains"
     if not 0 <= record.at_ms <= _LATEST_MS:
         return "its time"
+    grows_ms = 0 if record.learned is None else record.learned.grows_from_ms
+    if max(grows_ms, *_instants(record)) > record.at_ms + _AHEAD_MS:
+        return f"a pause or another time more than {_AHEAD_MS // 3_600_000} hours ahead"
     wrong = next((number for number in _numbers(record) if not 0 <= number <= _LARGEST), None)
     return "" if wrong is None else "a number below 0 or beyond 2^53"
 
 
-def _numbers(record: QuotaRecord) -> Iterator[float]:
+def _instants(record: QuotaRecord) -> Iterator[float]:
     yield record.paused_until_ms
+    for lease in record.leases:
+        yield from (lease.until_ms, lease.waits_since_ms or 0)
+    for each in record.corrections:
+        yield from (
+            each.remaining_reported_ms,
+            each.ceiling_reported_ms,
+            each.ceiling_until_ms,
+            each.withheld_until_ms,
+        )
+
+
+def _numbers(record: QuotaRecord) -> Iterator[float]:
+    yield from _instants(record)
     yield from record.carried or ()
     learned = record.learned
     if learned is not None:
@@ -63,15 +83,7 @@ def _numbers(record: QuotaRecord) -> Iterator[float]:
     for grain in (*record.minute, *record.day):
         yield from grain
     for lease in record.leases:
-        yield from (lease.number, lease.until_ms, lease.requests, lease.tokens, lease.slots)
-        yield from (lease.waits_since_ms or 0, lease.waits_for_tokens)
+        yield from (lease.number, lease.requests, lease.tokens, lease.slots, lease.waits_for_tokens)
         yield from (number for _, number in lease.queued or ())
     for correction in record.corrections:
-        yield from (
-            correction.remaining_reported_ms,
-            correction.ceiling or 0,
-            correction.ceiling_reported_ms,
-            correction.ceiling_until_ms,
-            correction.withheld,
-            correction.withheld_until_ms,
-        )
+        yield from (correction.ceiling or 0, correction.withheld)

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from penstock.bus.clock import loop_now_s
 from penstock.runtime.config.catalogue import Breaker
 from services.worker.execution.state import Execution
+from services.worker.providers.errors.classify import failure_of_status
 from services.worker.providers.errors.failures import FailureKind, ProviderFailure
 from services.worker.providers.errors.read_error import ProviderError
 from services.worker.rate_limit.quota import QuotaKey
@@ -196,6 +197,20 @@ async def test_d11_an_unproved_rate_limit_pauses_no_model(shared: Shared) -> Non
     for text in ("one", "two", "three", "four"):
         shared.fails(shared.execution(text), "rate_limited", 500)
     assert shared.announced == []
+
+
+@pytest.mark.parametrize(
+    ("reported_s", "pause_s", "is_logged"),
+    [(3_600.0, 3_600.0, False), (3_601.0, 3_600.0, True), (86_400.0, 3_600.0, True), (9e8, 1.0, True)],
+)
+async def test_c4_a_pause_lasts_an_hour_at_most(
+    shared: Shared, caplog: pytest.LogCaptureFixture, reported_s: float, pause_s: float, *, is_logged: bool
+) -> None:
+    failure = failure_of_status(429, b"", {"retry-after": str(reported_s)}, 0.0)
+    shared.outcomes.record_failure(shared.execution("one"), KEY, failure, loop_now_s())
+    (event,) = shared.announced
+    assert event.until_ms - event.at_ms == pytest.approx(pause_s * 1000, abs=5)
+    assert (f"A_KEY m asks to wait {reported_s:.0f} s" in caplog.text) == is_logged
 
 
 async def test_d11_a_spent_budget_excludes_its_credential_and_is_logged(

@@ -38,6 +38,8 @@ INVALID = {
     "deep": b"[" * 100_000,
     "huge": b'{"type":"quota_record","at_ms":' + b"9" * 400 + b"}",
     "far_ahead": _record(at_ms=2**53, paused_until_ms=2**62),
+    "paused_for_years": _record(at_ms=60_000, paused_until_ms=10**11),
+    "leased_for_years": _record(at_ms=60_000, leases=[{**LEASE, "until_ms": 10**11, "requests": 20}]),
     "negative": _record(minute=[[1, -5, -500]], leases=[{**LEASE, "requests": -9, "tokens": -9}]),
     "many_leases": _record(leases=[{**LEASE, "holder": f"{number}"} for number in range(100_000)]),
 }

@@ -162,6 +162,15 @@ def test_c4_a_delay_field_of_the_error_is_read(body: Any, seconds: float | None)
     assert failure.retry_after_s == (seconds if seconds is None else pytest.approx(seconds))
 
 
+@pytest.mark.parametrize(("reported_s", "believed"), [(86_400.0, True), (86_401.0, False), (9e8, False)])
+def test_c4_a_wait_of_more_than_a_day_is_ignored(reported_s: float, *, believed: bool) -> None:
+    headers = {"Retry-After": str(reported_s)}
+    failure = failure_of_status(429, b"", headers, NOW_UNIX_S)
+    assert failure.error is not None
+    assert failure.error.retry_after_s == reported_s
+    assert failure.retry_after_s == (reported_s if believed else None)
+
+
 def test_c4_a_wait_inside_a_200_is_read() -> None:
     error = error_in(
         {"error": {"code": 429, "message": "try again in 2s", "details": [{"retryDelay": "1s"}]}}
