@@ -2,8 +2,8 @@
 
 Each consumer is a rank, and lower ranks are preferred; but of every EVERY requested messages at least one is requested
 from each rank that has any. A rank whose last known count is 0 keeps one long poll for a single message open, which
-costs nothing. From a rank known to hold messages as many are requested as there are free slots, and the server answers at
-once.
+costs nothing. From a rank known to hold messages as many are requested as there are free slots, and the server answers
+at once.
 """
 
 from __future__ import annotations

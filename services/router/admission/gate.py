@@ -54,7 +54,7 @@ class AdmissionGate:
         self._poller = poller
 
     async def admit(self, routed: Routed, *, accepted_before: bool) -> QueueReservation | Rejected:
-        """Reserve a place in the mailbox or reject; no other request is decided between the decision and the reservation.
+        """Reserve a place in the mailbox or reject; no other request is decided between decision and reservation.
 
         A request accepted before is not decided again: its work may be in the mailbox already.
         """

@@ -63,7 +63,7 @@ class Outcomes:
         self._refusals = DistinctContents()
         """Refusals of unclear scope, by model."""
         self._suspicions = DistinctContents()
-        """Refusals that the provider attributes to a key, a provider account or a model without proof, by what they concern."""
+        """Refusals attributed without proof to a key, a provider account or a model, by what they concern."""
 
     def record_success(self, key: QuotaKey, began_s: float) -> None:
         self._cooldowns.succeeded(key, began_s=began_s)

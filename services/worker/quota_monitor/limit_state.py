@@ -128,8 +128,8 @@ class LimitHistory:
 class Trend:
     """A straight line through the usage of the last `lookback_s`, extrapolated by at most `horizon_s`.
 
-    Usage falls when spent quota leaves the limit's window, so the slope includes the effect of the window. Times are monotonic
-    seconds and do not decrease.
+    Usage falls when spent quota leaves the limit's window, so the slope includes the effect of the window. Times are
+    monotonic seconds and do not decrease.
     """
 
     def __init__(self, lookback_s: float, horizon_s: float) -> None:

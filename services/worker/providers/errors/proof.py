@@ -1,4 +1,4 @@
-"""Decides whether one failure proves a fault in something that requests share: a key, a provider account, a model, a limit.
+"""Decides whether one failure proves a fault of something shared: a key, a provider account, a model, a limit.
 
 A provider's message may echo the request: prompts, names of parameters and tools, URLs of images. So no text that a
 request can write proves anything. Proof is an HTTP status, a known code in a field of the error object, or a message

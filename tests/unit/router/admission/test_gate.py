@@ -1,4 +1,4 @@
-"""C3: the admission gate reserves a place in the mailbox with its decision, and releases it if the request is not stored."""
+"""C3: the gate reserves a place in the mailbox with its decision, and releases it if the request is not stored."""
 
 from __future__ import annotations
 
