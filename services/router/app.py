@@ -10,6 +10,7 @@ from typing import Final
 from penstock.bus.clock import SYSTEM
 from penstock.contract.presence import Presence
 from penstock.contract.streams import ROUTER
+from penstock.runtime.cancellation import Cancellations
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.consumer.mailbox import Mailbox, MailboxPolicy
 from penstock.runtime.heartbeat import Heartbeat
@@ -20,8 +21,10 @@ from services.router.admission.capacity import Capacity
 from services.router.admission.controller import AdmissionController
 from services.router.admission.gate import AdmissionGate
 from services.router.expiry.sweeper import Sweeper
+from services.router.expiry.termination import Terminator
 from services.router.explain import ExplainHandler
 from services.router.handlers import RequestHandler, RouterTelemetry
+from services.router.jobs.orphan_reaper import OrphanReaper
 from services.router.jobs.recorder import JobRecorder
 from services.router.metrics import RouterMetrics
 from services.router.queues.backlog import Backlog
@@ -62,9 +65,15 @@ class Router:
             return decide(inbound, catalogue, tracker.served(SYSTEM.monotonic_s()), SYSTEM.unix_ms())
 
         await tracker.start()
-        sweeper = Sweeper(bus, catalogue.roles, tracker, poller, metrics, SYSTEM)
+        cancellations = Cancellations(bus.nc)
+        await cancellations.start(bus.reconnects)
+        terminator = Terminator(bus, catalogue.roles, cancellations, tracker, metrics, SYSTEM)
+        sweeper = Sweeper(bus, catalogue.roles, poller, terminator, metrics, SYSTEM)
         self._started.push_async_callback(sweeper.stop)
-        await sweeper.start()
+        sweeper.start()
+        reaper = OrphanReaper(bus, SYSTEM)
+        self._started.push_async_callback(reaper.stop)
+        reaper.start()
         await ExplainHandler(bus, decide_now, gate, catalogue, SYSTEM).start()
         recorder = JobRecorder(bus, SYSTEM)
         telemetry = RouterTelemetry(metrics, self._shell.tracer)

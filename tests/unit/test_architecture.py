@@ -28,6 +28,8 @@ IO_MODULES = {
         "queues.enqueue",
         "workers.tracker",
         "expiry.sweeper",
+        "expiry.termination",
+        "jobs.orphan_reaper",
     },
     "worker": EVERY_SERVICE
     | {"announcer", "accounting.usage_recorder", "redelivery.prior_attempts"}

@@ -6,6 +6,7 @@ import asyncio
 from typing import Final
 
 import msgspec
+import nats.errors
 
 from penstock.bus.clock import Clock
 from penstock.bus.direct_get import read_page, sequence_of
@@ -14,6 +15,7 @@ from penstock.contract import codec, subjects
 from penstock.contract.jobs import Job
 from penstock.contract.request import LONGEST_WAIT_S
 from penstock.contract.streams import JOBS
+from penstock.runtime.aio import CriticalLoop
 from penstock.runtime.jobs.completion import end_unless_ended, failure_of
 from penstock.runtime.jobs.store import JobStore
 from penstock.runtime.service import Bus
@@ -47,17 +49,29 @@ class OrphanReaper:
         self._jobs = JobStore(bus.js)
         self._clock = clock
         self._sequence = 1
-        self._next_page_s = float("-inf")
+        self._running = CriticalLoop("orphans")
+
+    def start(self) -> None:
+        self._running.start(self._loop())
+
+    async def stop(self) -> None:
+        await self._running.stop()
+
+    async def _loop(self) -> None:
+        while True:
+            await asyncio.sleep(_EVERY_S)
+            try:
+                await self.reap()
+            except (nats.errors.Error, TimeoutError) as error:
+                _log.warning("the job records cannot be read now: %r", error)
+            except Exception:  # noqa: BLE001 - without the reaper, orphaned jobs would never end
+                _log.exception("a page of the job records failed; the next one is read in %g s", _EVERY_S)
 
     async def reap(self) -> int:
-        """Read the next page if it is due; returns how many jobs were ended.
+        """Read the next page; returns how many jobs were ended.
 
         Raises nats errors or TimeoutError when JetStream does not answer.
         """
-        now_s = self._clock.monotonic_s()
-        if now_s < self._next_page_s:
-            return 0
-        self._next_page_s = now_s + _EVERY_S
         page = await read_page(
             self._bus.nc, JOBS.name, subjects.JOB_ALL, sequence=self._sequence, batch=_PAGE
         )

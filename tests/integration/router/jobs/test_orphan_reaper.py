@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
+import nats.errors
 import pytest
 
-from penstock.bus.clock import SYSTEM, Clock
+from penstock.bus.clock import SYSTEM
 from penstock.bus.connection import Reconnects, close, connect
+from penstock.bus.direct_get import Page, read_page
 from penstock.bus.stored_replies import stored_replies
 from penstock.cli.local.nats_server import NatsServer
 from penstock.contract import headers, subjects
@@ -18,15 +21,16 @@ from penstock.runtime.epochs import DeliveryEpochs
 from penstock.runtime.jobs.store import JobStore
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from penstock.runtime.service import Bus
+from services.router.jobs import orphan_reaper
 from services.router.jobs.orphan_reaper import OrphanReaper, is_overdue
+from tests.harness.suite.waiting import until
 
 
 class Scene:
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
         self.jobs = JobStore(bus.js)
-        self.now_s = 0.0
-        self.lost = OrphanReaper(bus, Clock(lambda: self.now_s, SYSTEM.unix_s))
+        self.reaper = OrphanReaper(bus, SYSTEM)
 
     async def write(self, name: str, state: JobState, late_s: float, work_seq: int = 0) -> Job:
         now_ms = SYSTEM.unix_ms()
@@ -50,10 +54,6 @@ class Scene:
         sent = {headers.REPLY_SUBJECT: subjects.reply("a", "c", name)}
         ack = await self.bus.js.publish(subjects.work("chat", "batch", 0, "f"), b"{}", headers=sent)
         return ack.seq
-
-    async def reap(self) -> int:
-        self.now_s += 100
-        return await self.lost.reap()
 
     async def code(self, job: Job) -> str | None:
         stored = await self.jobs.read(job.reply_to)
@@ -80,26 +80,49 @@ async def test_d6_an_orphaned_job_past_its_deadline_ends_and_others_do_not(
     in_time = await scene.write("time", "running", -60, gone_seq)
     just_late = await scene.write("late", "queued", 1)
 
-    assert await scene.reap() == 2
+    assert await scene.reaper.reap() == 2
     assert [await scene.code(job) for job in (gone, never_begun)] == ["deadline_exceeded"] * 2
     assert [await scene.code(job) for job in (held, in_time, just_late)] == [None] * 3
     (event,) = await stored_replies(scene.bus.nc, gone.reply_to.subject)
     assert isinstance(event, Failed)
-    assert await scene.reap() == 0, "once"
+    assert await scene.reaper.reap() == 0, "once"
     assert len(await stored_replies(scene.bus.nc, gone.reply_to.subject)) == 1
 
 
 async def test_d6_a_reused_sequence_of_a_recreated_stream_keeps_no_job_alive(scene: Scene) -> None:
     job = await scene.write("old", "running", 60, await scene.put("another"))
-    assert await scene.reap() == 1
+    assert await scene.reaper.reap() == 1
     assert await scene.code(job) == "deadline_exceeded"
 
 
 async def test_d6_orphans_ended_per_page_are_bounded(scene: Scene) -> None:
     for number in range(150):
         await scene.write(f"j{number}", "queued", 60)
-    assert [await scene.reap() for _ in range(3)] == [100, 50, 0]
-    assert await scene.lost.reap() == 0, "it waits between two runs"
+    assert [await scene.reaper.reap() for _ in range(3)] == [100, 50, 0]
+
+
+async def test_d6_the_reaper_reads_page_after_page_in_spite_of_errors(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orphan_reaper, "_EVERY_S", 0.01)
+    faults = [nats.errors.NoServersError(), TimeoutError(), ValueError("a bug")]
+
+    async def read(*args: Any, **options: Any) -> Page:
+        if faults:
+            raise faults.pop()
+        return await read_page(*args, **options)
+
+    monkeypatch.setattr(orphan_reaper, "read_page", read)
+
+    async def ended(job: Job) -> bool:
+        return await scene.code(job) is not None
+
+    scene.reaper.start()
+    first = await scene.write("first", "queued", 60)
+    await until(lambda: ended(first))
+    second = await scene.write("second", "queued", 60)
+    await until(lambda: ended(second))
+    await scene.reaper.stop()
 
 
 def test_d6_a_job_without_a_deadline_is_overdue_after_the_longest_wait() -> None:

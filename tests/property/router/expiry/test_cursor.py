@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.router.expiry.sweeper import SweepCursor
+from services.router.expiry.cursor import SweepCursor
 
 NOW_MS = 1_000_000
 

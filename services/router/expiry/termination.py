@@ -1,0 +1,110 @@
+"""Ends one request in its mailbox: past its deadline, cancelled, or not readable."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+from nats.aio.msg import Msg
+
+from penstock.bus.clock import Clock
+from penstock.bus.log_limits import rate_limited_logger
+from penstock.contract.errors import ErrorCode
+from penstock.contract.names import LANES
+from penstock.contract.reply import Failure
+from penstock.contract.streams import WORK
+from penstock.contract.subjects import ReplyAddress, work_address
+from penstock.runtime.cancellation import Cancellations
+from penstock.runtime.consumer.delivery import Delivery, Unprocessable
+from penstock.runtime.dead_letters import store_dead_letter
+from penstock.runtime.jobs.completion import end_unless_ended, failure_of
+from penstock.runtime.service import Bus
+from services.router.expiry.queued_message import QueuedMessage
+from services.router.metrics import RouterMetrics
+from services.router.workers.tracker import WorkerTracker
+
+__all__ = ["Terminator"]
+
+_log: Final = rate_limited_logger(__name__)
+_CANCELLED_MS: Final = -(2**62)
+"""The expiry of a cancelled request: an instant that has always passed."""
+_RETRY_S: Final = 1.0
+"""Advice to an expired request, unless a worker of its role expects to continue later."""
+_NO_ROLE: Final = "unknown"
+_UNREADABLE: Final = "its headers have no valid reply subject or no valid deadline"
+_NO_MAILBOX: Final = "no role of the catalogue has this mailbox"
+
+
+class Terminator:
+    def __init__(
+        self,
+        bus: Bus,
+        roles: Collection[str],
+        cancellations: Cancellations,
+        tracker: WorkerTracker,
+        metrics: RouterMetrics,
+        clock: Clock,
+    ) -> None:
+        self._bus = bus
+        self._roles = roles
+        self._cancellations = cancellations
+        self._tracker = tracker
+        self._metrics = metrics
+        self._clock = clock
+
+    def expires_ms(self, queued: QueuedMessage) -> int:
+        """When the request expires, Unix milliseconds."""
+        if self._is_cancelled(queued):
+            return _CANCELLED_MS
+        return queued.expires_ms(known=self._role_of(queued.subject) is not None)
+
+    async def terminate(self, queued: QueuedMessage, msg: Msg) -> None:
+        """End the request and delete its message. One that cannot be read is a dead letter, unless it is cancelled."""
+        cancelled = self._is_cancelled(queued)
+        if not queued.readable and not cancelled:
+            await self._dead_letter(queued, msg)
+        if queued.address is not None:
+            await self._end(queued, queued.address, cancelled=cancelled)
+        await self._bus.js.delete_msg(WORK.name, queued.sequence)
+
+    def _role_of(self, subject: str) -> str | None:
+        """The role whose mailbox `subject` is; None if the catalogue has no such role."""
+        address = work_address(subject)
+        if address is None or address.role not in self._roles or address.lane not in LANES:
+            return None
+        return address.role
+
+    def _is_cancelled(self, queued: QueuedMessage) -> bool:
+        address = queued.address
+        return address is not None and self._cancellations.is_cancelled(address.account, address.id)
+
+    async def _end(self, queued: QueuedMessage, address: ReplyAddress, *, cancelled: bool) -> None:
+        code: ErrorCode = "deadline_exceeded" if queued.readable else "undeliverable"
+        code = "cancelled" if cancelled else code
+        role = self._role_of(queued.subject) or _NO_ROLE
+        failure, now_ms = self._failure(role, code), self._clock.unix_ms()
+        await end_unless_ended(self._bus, address, failure, now_ms, work_seq=queued.sequence)
+        self._metrics.expired.labels(role, code).inc()
+
+    async def _dead_letter(self, queued: QueuedMessage, msg: Msg) -> None:
+        delivery = Delivery(
+            subject=queued.subject,
+            data=msg.data,
+            headers=msg.headers or {},
+            ack_subject="",
+            sequence=queued.sequence,
+            number=0,
+            stored_ns=queued.stored_ms * 1_000_000,
+        )
+        why = _UNREADABLE if self._role_of(queued.subject) is not None else _NO_MAILBOX
+        _log.warning("message %d on %s is dead-lettered: %s", queued.sequence, queued.subject, why)
+        await store_dead_letter(self._bus.js, "router", delivery, Unprocessable("undeliverable", why))
+        self._metrics.dead.labels("router").inc()
+
+    def _failure(self, role: str, code: ErrorCode) -> Failure:
+        if code == "cancelled":
+            return failure_of(code, "the request was cancelled")
+        if code == "undeliverable":
+            return failure_of(code, f"the work in the mailbox was dead-lettered: {_UNREADABLE}")
+        message = f"the deadline passed while the request waited in the queue of the role {role}"
+        return failure_of(code, message, self._tracker.retry_after_s(role) or _RETRY_S)
