@@ -20,10 +20,10 @@ ROLE = RoleConfig(chain=("m",), parameters=Parameters(max_tokens=2000), ceilings
 QUESTION = [{"role": "user", "content": "?"}]
 
 
-def sent(shortening: Shortening, *, takes: dict | None = None, **body) -> tuple[dict, Shortener]:
+def sent(shortening: Shortening, *, mapping: dict | None = None, **body) -> tuple[dict, Shortener]:
     shortener = Shortener(shortening)
     raw = json.dumps({"messages": QUESTION, **body}).encode()
-    adaptation = rules_of(takes or {}, "")
+    adaptation = rules_of(mapping or {}, "")
     made, _ = compose(raw, model="m", role=ROLE, adaptation=adaptation, stream=False, shorten=shortener.apply)
     return json.loads(made), shortener
 
@@ -48,7 +48,7 @@ def test_d5_a_high_output_limit_is_cut_by_three_tenths(requested, limit):
 
 
 def test_d5_the_limit_is_cut_under_the_parameter_name_of_the_model():
-    body, _ = sent(CUT, takes={"max_tokens": "max_completion_tokens"})
+    body, _ = sent(CUT, mapping={"max_tokens": "max_completion_tokens"})
     assert (body["max_completion_tokens"], "max_tokens" in body) == (1400, False)
 
 

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from penstock.runtime.config.takes import Take
 
 from penstock.contract.errors import ErrorCode
 from penstock.contract.names import Rescue
@@ -21,6 +20,7 @@ from penstock.runtime.config.catalogue import (
     RoleConfig,
     StreamFormat,
 )
+from penstock.runtime.config.parameter_mapping import SentAs
 from services.worker.execution.attempt import Spent, Success
 from services.worker.execution.state import Execution, GaveUp
 from services.worker.providers.errors.failures import ProviderFailure
@@ -93,7 +93,7 @@ class Unrecorded:
 
 
 class _Attempts:
-    def __init__(self, takes: dict[str, Take], *refused: str) -> None:
+    def __init__(self, mapping: dict[str, SentAs], *refused: str) -> None:
         self.reply = Reply()
         self.endpoint = RefusingEndpoint(
             {
@@ -111,7 +111,7 @@ class _Attempts:
         catalogue = Catalogue(
             name="t",
             providers={"p": ProviderConfig(api_key_env=NAMES)},
-            models={"m": Model(provider="p", takes=takes)},
+            models={"m": Model(provider="p", parameter_mapping=mapping)},
             roles={"chat": role},
         )
         self.parts = WorkerParts(catalogue, provider=self.endpoint, recorder=Unrecorded())
