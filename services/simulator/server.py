@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 
 from services.simulator.http.connection import Connection
 
-__all__ = ["run"]
+__all__ = ["listen", "run"]
 
 _KEEP_ALIVE_S = 300
 """Idle time in seconds before a connection is closed: longer than in clients, which must close first."""
@@ -31,9 +31,8 @@ class _AnnouncingServer(uvicorn.Server):
         sys.stdout.flush()
 
 
-def run(app: ASGIApp, host: str, port: int) -> None:
+def run(app: ASGIApp, listener: socket.socket) -> None:
     """Serve until SIGTERM or SIGINT, then return."""
-    listener = _listen(host, port)
     server = _AnnouncingServer(
         uvicorn.Config(
             app,
@@ -59,7 +58,8 @@ def run(app: ASGIApp, host: str, port: int) -> None:
     server.run(sockets=[listener])
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket. Raises OSError."""
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     listener = socket.socket(family, kind, protocol)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -10,8 +10,9 @@ from msgspec import Meta, Struct
 
 from services.simulator.rate_limits.limiter import ModelLimits
 
-__all__ = ["HeaderStyle", "Settings", "SettingsError", "Speed", "load"]
+__all__ = ["HIGHEST_PORT", "HeaderStyle", "Settings", "SettingsError", "Speed", "load"]
 
+HIGHEST_PORT: Final = 65_535
 HeaderStyle = Literal["openai", "groq"]
 Amount = Annotated[float, Meta(ge=0)]
 
@@ -82,7 +83,7 @@ def load(variables: Mapping[str, str]) -> Settings:
     reader, amount = _Reader(variables), _converted(Amount)
     settings = Settings(
         host=reader.read("HOST", "127.0.0.1", str),
-        port=reader.read("PORT", 9100, _converted(Annotated[int, Meta(ge=0, le=65535)])),
+        port=reader.read("PORT", 9100, _converted(Annotated[int, Meta(ge=0, le=HIGHEST_PORT)])),
         api_keys=frozenset(reader.read("API_KEYS", (), _names)),
         models=reader.read("MODELS", (), _names),
         limits=reader.read("LIMITS", {}, _json(dict[str, ModelLimits])),

@@ -4,7 +4,11 @@ import asyncio
 import hashlib
 import io
 import json
+import os
 import signal
+import socket
+import subprocess
+import sys
 import time
 
 import aiohttp
@@ -48,6 +52,43 @@ def test_k6_invalid_settings_prevent_the_start(start_simulator):
     with pytest.raises(AssertionError, match=r"SIMULATOR_PORT(.|\n)*SIMULATOR_LIMITS") as caught:
         start_simulator(SIMULATOR_PORT="x", SIMULATOR_LIMITS="[]")
     assert "Traceback" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "expected"),
+    [
+        *(
+            (("--port", port), {}, "is not a port")
+            for port in ("99999", "-1", "abc", "", "70000", "9" * 5000)
+        ),
+        *(((), {"SIMULATOR_PORT": port}, "SIMULATOR_PORT") for port in ("99999", "-1", "abc")),
+        (
+            ("--port", "0"),
+            {"SIMULATOR_HOST": "no.such.host.invalid"},
+            "cannot listen on no.such.host.invalid",
+        ),
+        (("--port", "TAKEN"), {}, "cannot listen on 127.0.0.1"),
+    ],
+)
+def test_k6_an_address_that_cannot_be_used_prevents_the_start(arguments, variables, expected):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "services.simulator",
+                *(port if each == "TAKEN" else each for each in arguments),
+            ],
+            env={**os.environ, **variables},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 async def test_unknown_keys_get_an_error_in_openais_shape(start_simulator, connect):
