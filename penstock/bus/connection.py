@@ -16,9 +16,10 @@ from nats.aio.client import Client as Nats
 from penstock.bus import nats_patches
 from penstock.bus.auth import NatsAuth
 from penstock.bus.masking import without_userinfo
+from penstock.bus.server_address import servers_of
 from penstock.errors import BrokerRefused, BrokerUnreachable
 
-__all__ = ["Reconnects", "close", "connect", "discard_and_close", "flush_failure", "options", "servers_of"]
+__all__ = ["Reconnects", "close", "connect", "discard_and_close", "flush_failure", "options"]
 
 _log: Final = logging.getLogger(__name__)
 _RECONNECT_WAIT_S: Final = 0.25
@@ -80,11 +81,6 @@ class Reconnects:
                 "the connection to NATS is lost; reconnecting until it is back",
                 extra={"fields": {"connection": "lost"}},
             )
-
-
-def servers_of(url: str) -> list[str]:
-    """The servers in `url`, which separates them by commas; nats-py takes a list."""
-    return [server.strip() for server in url.split(",")]
 
 
 def options(name: str, reconnects: Reconnects) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from inspect import currentframe
 from numbers import Real
 from typing import Any, Final
 
-from penstock.bus.connection import servers_of
 from penstock.bus.masking import without_userinfo
+from penstock.bus.server_address import is_server_address, servers_of
 from penstock.contract import subjects
 from penstock.contract.names import Lane
 from penstock.contract.request import LONGEST_S
@@ -19,7 +19,6 @@ from penstock.contract.request import LONGEST_S
 __all__ = ["check_body", "check_choice", "check_servers", "check_timeout", "check_token", "messages_of"]
 
 _PROMPT: Final = "use a text or a list of OpenAI messages"
-_SCHEMES: Final = ("nats", "tls", "ws", "wss")
 _OWN: Final = ("role", "user", "lane", "timeout_s", "degrade", "rescue", "cancel_on_exit")
 _NEAR: Final = 0.7
 """Similarity (difflib) from which a keyword is probably a misspelled one of `_OWN`."""
@@ -38,8 +37,7 @@ def check_token(what: str, text: str) -> None:
 
 def check_servers(url: str) -> None:
     for server in servers_of(url):
-        scheme, separator, _ = server.partition("://")
-        if not server or (separator and scheme.lower() not in _SCHEMES):
+        if not is_server_address(server):
             raise ValueError(
                 f"{without_userinfo(server)!r} is not the address of a NATS server: use nats://host:4222, or several "
                 "with commas between"

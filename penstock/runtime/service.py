@@ -24,8 +24,9 @@ from nats.js import JetStreamContext
 from prometheus_client import CollectorRegistry, ProcessCollector, make_asgi_app
 
 from penstock.bus.auth import NatsAuth
-from penstock.bus.connection import Reconnects, discard_and_close, flush_failure, options, servers_of
+from penstock.bus.connection import Reconnects, discard_and_close, flush_failure, options
 from penstock.bus.ids import instance_name
+from penstock.bus.server_address import servers_of
 from penstock.runtime.aio import run_in_daemon_thread
 from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.config.settings import Settings

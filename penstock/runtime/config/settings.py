@@ -11,6 +11,8 @@ from msgspec import Struct
 
 from penstock.bus.auth import NatsAuth, NatsAuthError
 from penstock.bus.masking import without_userinfo
+from penstock.bus.server_address import is_server_address, servers_of
+from penstock.contract.subjects import is_token
 from penstock.runtime.config.problems import ConfigurationRefused, Problem, nearest
 
 __all__ = ["MIN_STORE_SCALE", "LogLevel", "Settings", "Traces", "load_settings"]
@@ -24,8 +26,6 @@ MIN_STORE_SCALE = 0.1
 
 _SOURCE = "environment"
 _AUTH_FIX = "see docs/configuration.md, NATS credentials"
-_TOKEN = re.compile(r"[A-Za-z0-9_-]+")
-_SERVER = re.compile(r"((nats|tls|ws|wss)://)?([^\s/@]+@)?(\[[0-9A-Fa-f:.]+\]|[^\s/:@]+)(:\d{1,5})?/?")
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -136,8 +136,8 @@ class _Reading:
 
     def token(self, name: str) -> str | None:
         text = self._env.get(name)
-        if text and not _TOKEN.fullmatch(text):
-            self._add(name, "cannot stand in a NATS subject", "use letters, digits, - and _ only")
+        if text and not is_token(text):
+            self._add(name, "cannot stand in a NATS subject", "use 1 to 64 of A-Z a-z 0-9 _ -")
         return text or None
 
     def level(self, name: str, default: LogLevel) -> Any:
@@ -154,7 +154,7 @@ class _Reading:
 
     def servers(self, name: str, default: str) -> str:
         text = self._env.get(name) or default
-        if not all(_SERVER.fullmatch(server.strip()) for server in text.split(",")):
+        if not all(map(is_server_address, servers_of(text))):
             self._add(name, "is not the address of a NATS server", "write nats://host:4222")
         return text
 

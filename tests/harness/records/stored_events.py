@@ -7,8 +7,8 @@ from typing import TypeVar
 
 import nats
 
-from penstock.bus.connection import servers_of
 from penstock.bus.direct_get import read_all
+from penstock.bus.server_address import servers_of
 from penstock.contract import codec
 from penstock.contract.events import Event, UsageRecorded
 from penstock.contract.reply import Delta, ReplyEvent, Restarted

@@ -10,9 +10,9 @@ import nats
 import pytest
 from nats.aio.client import Client as Nats
 
-from penstock.bus.connection import servers_of
 from penstock.bus.ids import new_id
 from penstock.bus.publish import store
+from penstock.bus.server_address import servers_of
 from penstock.bus.stored_replies import acknowledged_replies, stored_replies
 from penstock.contract import subjects
 from penstock.contract.codec import encode

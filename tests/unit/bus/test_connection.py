@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from penstock.bus.connection import Reconnects, servers_of
+from penstock.bus.connection import Reconnects
 
 
 async def test_d9_a_listener_that_fails_does_not_stop_the_others(caplog):
@@ -26,8 +26,3 @@ async def test_d9_a_listener_that_fails_does_not_stop_the_others(caplog):
     reconnects.remove(succeeds)
     await reconnects.reconnected()
     assert called == [1]
-
-
-def test_a_url_names_several_servers_separated_by_commas():
-    assert servers_of("nats://a:4222, nats://b") == ["nats://a:4222", "nats://b"]
-    assert servers_of("nats://a:4222") == ["nats://a:4222"]

@@ -154,6 +154,34 @@ def test_an_invalid_setting_is_an_error(capsys, monkeypatch):
     assert "NATS_URL" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ask hi",
+        "ask hi --lane batch --detach",
+        "explain hi",
+        "status",
+        "trace",
+        "jobs",
+        "dead list",
+        "dead redrive 7",
+        "config check simulator",
+        "config print simulator",
+        "up",
+        "demo",
+    ],
+)
+def test_d10_every_command_rejects_an_account_too_long_for_a_subject(line, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PENSTOCK_ACCOUNT", "x" * 65)
+
+    assert main(line.split()) == 1
+
+    error = capsys.readouterr().err
+    assert "PENSTOCK_ACCOUNT" in error
+    assert "use 1 to 64 of A-Z a-z 0-9 _ -" in error
+
+
 def test_the_version_is_printed(capsys):
     with pytest.raises(SystemExit) as caught:
         main(["--version"])

@@ -89,6 +89,13 @@ WRONG = {
 }
 
 
+@pytest.mark.parametrize("name", ["PENSTOCK_ACCOUNT", "PENSTOCK_INSTANCE"])
+def test_d10_a_name_is_as_long_as_a_token_of_a_subject_may_be(name):
+    load_settings({name: "x" * 64})
+    with pytest.raises(ConfigurationRefused, match=f"{name} = .*Fix: use 1 to 64 of A-Z"):
+        load_settings({name: "x" * 65})
+
+
 def test_all_mistakes_are_reported_together():
     with pytest.raises(ConfigurationRefused) as caught:
         load_settings(WRONG)
