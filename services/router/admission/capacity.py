@@ -18,8 +18,8 @@ from services.router.admission.forecast import (
     drop_silent,
     forecast_role,
 )
-from services.router.admission.policy import RoleForecast
 from services.router.admission.quota_curve import bounded
+from services.router.admission.start_time import RoleForecast
 
 __all__ = ["Capacity"]
 

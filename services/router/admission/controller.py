@@ -18,7 +18,8 @@ from services.router.admission.arrival_rates import ArrivalRates, SoleUserDetect
 from services.router.admission.capacity import Capacity
 from services.router.admission.deadline_slack import DeadlineSlack
 from services.router.admission.forecast import BacklogCount
-from services.router.admission.policy import (
+from services.router.admission.queue_position import LaneRank, overtakable
+from services.router.admission.start_time import (
     RoleForecast,
     headroom,
     latest_start_s,
@@ -26,12 +27,11 @@ from services.router.admission.policy import (
     start_time_s,
     without_estimates,
 )
-from services.router.admission.queue_position import LaneRank, overtakable
 from services.router.queues.backlog import Backlog, rank_of
 
 __all__ = ["AdmissionController", "AdmissionForecast"]
 
-_NEWS_S: Final = 2.0
+_RECHECK_S: Final = 2.0
 """Retry delay, in seconds, of a rejection that rests only on estimates: by then the next heartbeats are here."""
 
 
@@ -76,10 +76,10 @@ class AdmissionController:
             wait_s, retry_s = decide(role, overtaken)
         if (
             retry_s is not None
-            and retry_s > _NEWS_S
+            and retry_s > _RECHECK_S
             and decide(without_estimates(role), overtaken)[1] is None
         ):
-            retry_s = _NEWS_S
+            retry_s = _RECHECK_S
         return AdmissionForecast(wait_s, retry_s, counted_s)
 
     def reserve(self, work: ChatWork) -> WorkAddress:

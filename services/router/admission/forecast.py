@@ -13,10 +13,10 @@ from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract.names import LANES, Lane
 from penstock.contract.presence import QuotaForecast, RoleStatus
 from penstock.runtime.config.catalogue import Batch
-from services.router.admission.policy import QuotaPool, RoleForecast, SlotRate
 from services.router.admission.queue_position import QuotaSharers
 from services.router.admission.quota_curve import UNLIMITED, QuotaCurve, quota_curve_of
 from services.router.admission.service_curve import TimedQuota, service_curve_of
+from services.router.admission.start_time import QuotaPool, RoleForecast, SlotRate
 
 __all__ = ["BacklogCount", "QuotaReport", "WorkerReport", "drop_silent", "forecast_role"]
 

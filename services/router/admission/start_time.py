@@ -1,4 +1,4 @@
-"""The pure admission decision: can a request start, and end, before its deadline?"""
+"""When a request starts, how many may start ahead of it, and the delay of a retry if it would start too late."""
 
 from __future__ import annotations
 

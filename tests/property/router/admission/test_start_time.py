@@ -11,10 +11,16 @@ from hypothesis import strategies as st
 from penstock.contract.names import LANES, RANKS
 from penstock.contract.presence import QuotaForecast, Recovery
 from services.router.admission.arrival_rates import ArrivalRates
-from services.router.admission.policy import QuotaPool, RoleForecast, SlotRate, retry_after_s, start_time_s
 from services.router.admission.queue_position import LaneRank, QuotaSharers
 from services.router.admission.quota_curve import quota_curve_of
 from services.router.admission.service_curve import TimedQuota, service_curve_of
+from services.router.admission.start_time import (
+    QuotaPool,
+    RoleForecast,
+    SlotRate,
+    retry_after_s,
+    start_time_s,
+)
 
 COUNTED_S = 1000.0
 seconds = st.floats(0, 400)
