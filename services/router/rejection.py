@@ -55,8 +55,8 @@ class _Ending(Struct, frozen=True, kw_only=True):
     event: Failed
     job: Job | None
     """Known status of a batch request."""
-    own: bool = False
-    """The job waits because of this very request, and its work is in no mailbox."""
+    own_record: bool = False
+    """The record of the job was written for this request, and its work is in no mailbox."""
     redelivered: bool
     accepted: Accepted | None = None
     trace: Mapping[str, str] = {}
@@ -87,7 +87,7 @@ class Rejecter:
                 address=address,
                 event=Failed(id=address.id, seq=rejected.seq, error=failure),
                 job=rejected.job,
-                own=rejected.recorded or lost,
+                own_record=rejected.recorded or lost,
                 redelivered=redelivered,
                 accepted=rejected.accepted,
                 trace=trace,
@@ -102,7 +102,7 @@ class Rejecter:
                 address=address,
                 event=Failed(id=address.id, seq=1, error=failure),
                 job=job or await self._recorder.read(address),
-                own=job is not None and await self._recorder.is_lost(address),
+                own_record=job is not None and await self._recorder.is_lost(address),
                 redelivered=True,
             )
         )
@@ -110,7 +110,7 @@ class Rejecter:
     async def _end(self, ending: _Ending) -> None:
         event: Completed | Failed | None = ending.event
         if ending.job is not None:
-            event = await self._recorder.reject(ending.job, ending.event, own=ending.own)
+            event = await self._recorder.reject(ending.job, ending.event, own_record=ending.own_record)
         if event is None:
             return
         js, subject = self._bus.js, ending.address.subject

@@ -333,7 +333,7 @@ async def test_d7_an_end_recorded_before_a_kill_is_published(
     await until(lambda: _asked(system, "leaver", 1))
     system.workers[1].kill()
     jobs, event = JobStore(publisher.js), completed_event(running, "the recorded answer")
-    size = await jobs.keep(running.reply_to, JobResult(completed=event))
+    size = await jobs.store_result(running.reply_to, JobResult(completed=event))
     assert (await end_job(jobs, running, event, running.at_ms + 1, size)).written
     assert not [
         each for each in await publisher.stored(job_id, client=client.name) if isinstance(each, TERMINAL)

@@ -35,7 +35,7 @@ from penstock.contract.streams import DEAD
 from penstock.contract.work import ChatWork
 from penstock.errors import NotAccepted, RequestTooLarge
 from penstock.runtime.jobs.capacity import BoundedJobStore
-from penstock.runtime.jobs.transitions import is_promised, next_record
+from penstock.runtime.jobs.transitions import awaits_router, next_record
 
 __all__ = ["NotRedrivable", "RedrivenRequest", "redrive", "redriven_request"]
 
@@ -170,7 +170,7 @@ async def _resubmit(nc: Nats, seq: int, redriven: RedrivenRequest) -> _RedriveRe
 
 def _may_be_unsent(job: Job | None) -> bool:
     """Whether no router has recorded the job yet, so that its request may never have been sent."""
-    return job is not None and is_promised(job)
+    return job is not None and awaits_router(job)
 
 
 def _result_text(result: _RedriveResult, own_account: str) -> str:

@@ -96,7 +96,7 @@ async def _start_and_show(system: LocalSystem, env: Mapping[str, str]) -> int:
     async with open_client(settings) as client:
         held, results = await _show(DemoContext(system, settings, client))
     await _show_trace(settings, addresses, results)
-    _say(f"\n{_count(held)} shown in {time.monotonic() - began_s:.0f} s.")
+    _say(f"\n{_verdict_text(held)} shown in {time.monotonic() - began_s:.0f} s.")
     _say(_next_steps(system.plan.data))
     return 0 if all(held) else 1
 
@@ -124,7 +124,7 @@ async def _show(context: DemoContext) -> tuple[list[bool], list[PromptResult]]:
     return held, results
 
 
-def _count(held: Sequence[bool]) -> str:
+def _verdict_text(held: Sequence[bool]) -> str:
     """The steps are numbered 1 to 6; 2 and 6 show the same promise."""
     return "All promises were" if all(held) else f"{held.count(False)} of {len(held)} promises were not"
 

@@ -125,8 +125,8 @@ class Mailbox:
         """By `Delivery.identity`."""
         self._awake = asyncio.Event()
         self._pullers = [Puller(nc, consumer, self._receive, self._awake.set) for consumer in consumers]
-        self._wanting = True
-        """A free slot can be used at once."""
+        self._waits_for_capacity = True
+        """Decide what to request as soon as a message ends: the gate is closed, or some rank could use more slots."""
         self._held_back = True
         """At the last check the gate was closed, or not every slot could be used."""
         self._stopping = False
@@ -207,7 +207,7 @@ class Mailbox:
             self._awake.clear()
             await self._recover()
             closed_s = self.policy.gate()
-            self._wanting = self._held_back = closed_s > 0.0
+            self._waits_for_capacity = self._held_back = closed_s > 0.0
             if closed_s > 0.0:
                 await self._sleep(min(closed_s, _RECHECK_S))
                 continue
@@ -219,7 +219,7 @@ class Mailbox:
     async def _request(self, slots: int) -> None:
         sources = [puller.source for puller in self._pullers]
         requests = self._scheduler.requests(sources, slots, len(self._in_flight))
-        self._wanting = self._scheduler.short
+        self._waits_for_capacity = self._scheduler.wants_more
         for request in requests:
             if not self._stopping:
                 await self._pullers[request.rank].request(request)
@@ -282,7 +282,7 @@ class Mailbox:
             await self._send_verdict(delivery, await self._verdict(delivery))
         finally:
             del self._in_flight[delivery.identity]
-            if self._wanting:
+            if self._waits_for_capacity:
                 self._awake.set()
 
     async def _verdict(self, delivery: Delivery) -> Verdict:

@@ -64,7 +64,7 @@ class PullScheduler:
 
     def __init__(self, ranks: int) -> None:
         self._passed = [0] * ranks
-        self.short = False
+        self.wants_more = False
         """At the last decision some rank could use more slots: decide again when one is free."""
 
     def requests(self, sources: Sequence[Source], slots: int, held: int) -> list[PullRequest]:
@@ -75,12 +75,12 @@ class PullScheduler:
         room = slots + len(sources) - 1 - held - outstanding
         wanted = {rank: source.pending for rank, source in enumerate(sources) if source.outstanding == 0}
         empty = sorted(rank for rank, pending in wanted.items() if pending == 0)
-        self.short = False
+        self.wants_more = False
         chosen: Counter[int] = Counter()
         while wanted:
             rank = self._next(wanted, free, room)
             if rank is None:
-                self.short = True
+                self.wants_more = True
                 break
             pending = wanted[rank]
             taken = min(free, room, pending) if pending and len(wanted) == 1 else 1

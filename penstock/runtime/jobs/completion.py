@@ -74,11 +74,11 @@ async def end_job(
     at_ms: int,
     result_bytes: int = 0,
     *,
-    follows: Transition = next_record,
+    transition: Transition = next_record,
 ) -> JobWrite:
     """Write `event` as the end of `job`, unless it has ended already."""
     wanted = ended_record(job, event, at_ms, result_bytes)
-    return await jobs.advance(job.reply_to, lambda stored: follows(stored, wanted))
+    return await jobs.advance(job.reply_to, lambda stored: transition(stored, wanted))
 
 
 async def fail_job(
@@ -87,19 +87,19 @@ async def fail_job(
     at_ms: int,
     *,
     known: Job | None,
-    unless_known: Job | None = None,
-    follows: Transition = next_record,
+    record_if_none: Job | None = None,
+    transition: Transition = next_record,
 ) -> Completed | Failed | None:
     """Write `event` as the end of the job with the record `known`, and return the end to publish.
 
-    `unless_known`: the record to use for a job without one; None: without a record the request is not a job. Returns
+    `record_if_none`: the record to use for a job without one; None: without a record the request is not a job. Returns
     None if there is no end to publish: the job goes on, or it is completed and its answer has expired.
     """
-    job = known or unless_known
+    job = known or record_if_none
     if job is None:
         return event
     try:
-        write = await end_job(jobs, job, event, at_ms, follows=follows)
+        write = await end_job(jobs, job, event, at_ms, transition=transition)
     except StreamFull:  # only for a job without a record
         _log.warning("no space for the status of %s, which has failed: %s", event.id, event.error.code)
         return event
@@ -129,7 +129,7 @@ async def end_from_events(bus: Bus, jobs: JobStore, job: Job, at_ms: int) -> Non
         if answer is None:
             _log.error("job %s is completed, but its answer is lost: not all reply events are stored", job.id)
         else:
-            size = await jobs.keep(job.reply_to, answer)
+            size = await jobs.store_result(job.reply_to, answer)
     await end_job(jobs, job, event, at_ms, size)
 
 

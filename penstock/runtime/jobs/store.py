@@ -81,7 +81,7 @@ class JobStore:
                 return JobWrite(wanted, written=True)
         raise TimeoutError(f"{subject} is being written by too many processes at once")
 
-    async def keep(self, address: ReplyAddress, result: JobResult) -> int:
+    async def store_result(self, address: ReplyAddress, result: JobResult) -> int:
         """Store the answer of an attempt; returns its size, or 0 when it exceeds the message limit."""
         payload = codec.encode(result)
         if len(payload) > MAX_REQUEST_BYTES:

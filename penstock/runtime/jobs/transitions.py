@@ -11,9 +11,9 @@ from penstock.contract.reply import Completed, Failed
 from penstock.contract.work import ChatWork
 
 __all__ = [
+    "awaits_router",
     "ended_record",
     "failed_at",
-    "is_promised",
     "next_record",
     "queued_job",
     "record_after_rejection",
@@ -36,7 +36,7 @@ def next_record(stored: Job | None, wanted: Job) -> Job | None:
         return wanted
     if stored.ended:
         return None
-    if wanted.state == "queued" and not (is_promised(stored) and not is_promised(wanted)):
+    if wanted.state == "queued" and not (awaits_router(stored) and not awaits_router(wanted)):
         return None
     if wanted.state == "running" and wanted.attempt <= stored.attempt:
         return None
@@ -57,13 +57,13 @@ def next_record(stored: Job | None, wanted: Job) -> Job | None:
     )
 
 
-def record_after_rejection(stored: Job | None, wanted: Job, *, own: bool) -> Job | None:
+def record_after_rejection(stored: Job | None, wanted: Job, *, own_record: bool) -> Job | None:
     """The record to write over `stored` when admission rejects a request with this id, whose end would be `wanted`.
 
     A known job waits in a mailbox or runs, and its worker ends it: a request with the same id is the same request,
-    sent again. `own`: the record was written for this request, and its work is in no mailbox.
+    sent again. `own_record`: the record was written for this request, and its work is in no mailbox.
     """
-    if stored is not None and not is_promised(stored) and not (own and stored.state == "queued"):
+    if stored is not None and not awaits_router(stored) and not (own_record and stored.state == "queued"):
         return None
     return next_record(stored, wanted)
 
@@ -76,7 +76,7 @@ def was_sent(job: Job, attempt: int) -> bool:
     return attempt <= job.attempt and attempt not in job.unsent
 
 
-def is_promised(job: Job) -> bool:
+def awaits_router(job: Job) -> bool:
     """Whether the record was written by the sender of the request, and no router has given it a deadline yet."""
     return job.state == "queued" and job.deadline_ms is None
 

@@ -71,7 +71,7 @@ class AdmissionGate:
         """
         work = routed.work
         forecast = self._controller.forecast(work)
-        if forecast.retry_after_s is not None and await self._poller.refreshed(forecast.counted_s):
+        if forecast.retry_after_s is not None and await self._poller.has_newer_than(forecast.counted_s):
             forecast = self._controller.forecast(work)
         return _rejected_as_late(work, forecast) or self._rejected_as_large(work), forecast
 

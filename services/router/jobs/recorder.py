@@ -21,8 +21,8 @@ from penstock.contract.work import ChatWork
 from penstock.runtime.jobs.capacity import BoundedJobStore
 from penstock.runtime.jobs.completion import fail_job, failure_of, terminal_event_of
 from penstock.runtime.jobs.transitions import (
+    awaits_router,
     ended_record,
-    is_promised,
     next_record,
     queued_job,
     record_after_rejection,
@@ -57,7 +57,7 @@ class JobRecorder:
         if work.lane != "batch":
             return False
         record = await self._jobs.read(work.reply_to)
-        return record is not None and not is_promised(record)
+        return record is not None and not awaits_router(record)
 
     async def record(
         self, work: ChatWork, trace: Mapping[str, str], *, accepted_before: bool
@@ -109,10 +109,10 @@ class JobRecorder:
             work.reply_to, lambda stored: ended_record(stored, event, at_ms) if _is_waiting(stored) else None
         )
 
-    async def reject(self, job: Job, event: Failed, *, own: bool) -> Completed | Failed | None:
+    async def reject(self, job: Job, event: Failed, *, own_record: bool) -> Completed | Failed | None:
         """Record the rejection; returns the terminal event to publish, or None while a job of this id goes on.
 
-        `own`: the job waits because of this very request, and its work is in no mailbox.
+        `own_record`: the record was written for this request, and its work is in no mailbox.
         """
         known = await self._jobs.read(job.reply_to)
         return await fail_job(
@@ -120,8 +120,8 @@ class JobRecorder:
             event,
             self._clock.unix_ms(),
             known=known,
-            unless_known=job,
-            follows=partial(record_after_rejection, own=own),
+            record_if_none=job,
+            transition=partial(record_after_rejection, own_record=own_record),
         )
 
     async def read(self, address: ReplyAddress) -> Job | None:
@@ -133,7 +133,7 @@ class JobRecorder:
         A router died between the two writes, or is between them now.
         """
         known = await self._jobs.read(address)
-        return _is_waiting(known) and not is_promised(known) and not await self._has_queued_work(known)
+        return _is_waiting(known) and not awaits_router(known) and not await self._has_queued_work(known)
 
     async def _has_queued_work(self, job: Job) -> bool:
         """Search all work of the job's user in the mailboxes; expensive, and rarely needed."""

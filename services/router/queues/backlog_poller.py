@@ -41,8 +41,8 @@ class BacklogPoller:
         async with self._one_at_a_time:
             return await self._poll()
 
-    async def refreshed(self, than_s: float | None) -> bool:
-        """Whether the current count is newer than that of `than_s`; an old count is repeated first.
+    async def has_newer_than(self, counted_s: float | None) -> bool:
+        """Whether the current count is newer than that of `counted_s`; an old count is repeated first.
 
         Requests that ended since an old count are still in it, so a rejection by it may be wrong. False also when the
         server does not answer in time.
@@ -53,7 +53,7 @@ class BacklogPoller:
                     await self._poll()
         except (nats.errors.Error, TimeoutError) as error:
             _log.warning("the mailboxes cannot be counted now: %r", error)
-        return self.backlog.counted_s != than_s
+        return self.backlog.counted_s != counted_s
 
     async def _poll(self) -> dict[str, int]:
         self.backlog.begin_count()

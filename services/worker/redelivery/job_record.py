@@ -79,7 +79,7 @@ class JobRecords:
 
         None: another worker has ended the job, and its answer is no longer stored.
         """
-        size = 0 if result is None else await self._jobs.keep(work.reply_to, result)
+        size = 0 if result is None else await self._jobs.store_result(work.reply_to, result)
         ended = replace(self._job(work, message_seq), worker=self._instance if event.attempt else "")
         write = await end_job(self._jobs, ended, event, self._clock.unix_ms(), size)
         if write.written or write.job is None:

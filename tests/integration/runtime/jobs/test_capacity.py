@@ -95,7 +95,7 @@ async def test_e4_rejected_requests_displace_no_other_accounts_jobs(nc: Nats):
     for number in range(5 * MOST):
         bad = of("greedy", number)
         store.now_s += 10
-        await fail_job(store, refusal(bad), 5, known=None, unless_known=bad)
+        await fail_job(store, refusal(bad), 5, known=None, record_if_none=bad)
     await store.write(of("modest", 1))
     assert await states(nc, "modest") == {"failed": 1, "queued": 1}
     assert 0 < (await states(nc, "greedy"))["failed"] <= HALF

@@ -97,7 +97,7 @@ async def test_a_result_is_read_while_stored_and_reported_when_gone(nc: Nats):
     jobs, reading = JobStore(nc.jetstream()), JobReader(nc, "demo")
     event = Completed(id="id-1", seq=7, attempt=2, role="chat", model="m", provider="p", finish_reason="stop")
     assert await reading.result(job(1)) is None
-    size = await jobs.keep(job(1).reply_to, JobResult(completed=event, text="streamed"))
+    size = await jobs.store_result(job(1).reply_to, JobResult(completed=event, text="streamed"))
     done = ended_record(job(1), event, 5, size)
     reply = await reading.result(done)
     assert reply is not None
@@ -114,7 +114,7 @@ async def test_a_result_is_read_while_stored_and_reported_when_gone(nc: Nats):
 async def test_an_answer_larger_than_a_message_is_not_kept(nc: Nats):
     event = Completed(id="id-1", seq=7, attempt=1, role="chat", model="m", provider="p", finish_reason="stop")
     result = JobResult(completed=event, text="x" * (8 * 1024 * 1024))
-    assert await JobStore(nc.jetstream()).keep(job(1).reply_to, result) == 0
+    assert await JobStore(nc.jetstream()).store_result(job(1).reply_to, result) == 0
 
 
 async def test_e4_an_end_is_written_after_an_outage_of_the_server(nc: Nats, own_nats_server: NatsServer):

@@ -19,7 +19,7 @@ from penstock.runtime.jobs.transitions import (
 QUEUED = Job(
     id="1", client="c", account="a", role="chat", state="queued", at_ms=1, submitted_ms=1, deadline_ms=9
 )
-PROMISED = replace(QUEUED, deadline_ms=None, redriven_from=7)
+AWAITS_ROUTER = replace(QUEUED, deadline_ms=None, redriven_from=7)
 RANK = {"queued": 0, "running": 1, "completed": 2, "failed": 2}
 
 
@@ -48,7 +48,7 @@ def completed(attempt: int) -> Job:
 attempts = st.integers(1, 5)
 writes = st.lists(
     st.just(QUEUED)
-    | st.just(PROMISED)
+    | st.just(AWAITS_ROUTER)
     | attempts.map(running)
     | attempts.map(failed)
     | attempts.map(completed)
@@ -77,12 +77,12 @@ def test_d7_the_state_of_a_job_only_advances_and_ends_once(wanted: list[Job]):
 
 
 @given(writes, st.booleans())
-def test_d7_a_rejection_ends_only_an_unclaimed_job(wanted: list[Job], own: bool) -> None:
+def test_d7_a_rejection_ends_only_an_unclaimed_job(wanted: list[Job], own_record: bool) -> None:
     stored: Job | None = None
     for each in wanted:
         stored = next_record(stored, each) or stored
-    written = record_after_rejection(stored, failed(0), own=own)
-    unclaimed = stored is None or stored == PROMISED or (own and stored.state == "queued")
+    written = record_after_rejection(stored, failed(0), own_record=own_record)
+    unclaimed = stored is None or stored == AWAITS_ROUTER or (own_record and stored.state == "queued")
     assert (written is not None) == unclaimed
     assert written is None or written.state == "failed"
 
@@ -116,13 +116,13 @@ def test_f2_a_skipped_range_of_attempts_keeps_the_record_small() -> None:
     assert len(following.unsent) == 50
 
 
-def test_a_promised_job_becomes_queued_once_and_keeps_its_origin():
-    accepted = next_record(PROMISED, QUEUED)
+def test_a_job_awaiting_the_router_is_queued_once_and_keeps_its_origin():
+    accepted = next_record(AWAITS_ROUTER, QUEUED)
     assert accepted is not None
     assert (accepted.deadline_ms, accepted.redriven_from) == (9, 7)
-    assert next_record(PROMISED, PROMISED) is None
+    assert next_record(AWAITS_ROUTER, AWAITS_ROUTER) is None
     assert next_record(accepted, QUEUED) is None
-    assert next_record(accepted, PROMISED) is None
+    assert next_record(accepted, AWAITS_ROUTER) is None
 
 
 def test_a_foreign_end_keeps_model_and_worker_of_the_attempt():

@@ -32,8 +32,8 @@ def gate(scene: Scene, limits: ByteLimits | None = None) -> AdmissionGate:
         def __init__(self) -> None:
             pass
 
-        async def refreshed(self, than_s: float | None) -> bool:
-            return scene.backlog.counted_s != than_s
+        async def has_newer_than(self, counted_s: float | None) -> bool:
+            return scene.backlog.counted_s != counted_s
 
     return AdmissionGate(scene.controller, limits or ByteLimits(scene.backlog), Current())
 
