@@ -1,4 +1,4 @@
-"""Estimates the input tokens of a text without a tokenizer.
+"""Estimates the tokens of a text without a tokenizer.
 
 The estimate is for OpenAI's o200k vocabulary (gpt-4o and later, gpt-oss), by the kind of character. The weights
 are chosen to agree with published counts: 4.38 characters a token over a million words of English and 2.66 of
@@ -13,6 +13,7 @@ from typing import Final
 
 __all__ = [
     "ASSUMED_OUTPUT_TOKENS",
+    "OUTPUT_BYTES_PER_TOKEN",
     "TOKENS_PER_ATTACHMENT",
     "TOKENS_PER_JSON_BYTE",
     "TOKENS_PER_MESSAGE",
@@ -22,6 +23,8 @@ __all__ = [
 
 ASSUMED_OUTPUT_TOKENS: Final = 1_000
 """Output tokens reserved for a request without `max_tokens`; corrected after the call."""
+OUTPUT_BYTES_PER_TOKEN: Final = 4
+"""Bytes per token by which the output of a broken stream is estimated."""
 TOKENS_PER_REQUEST: Final = 3
 TOKENS_PER_MESSAGE: Final = 4
 TOKENS_PER_ATTACHMENT: Final = 1_000

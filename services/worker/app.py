@@ -24,9 +24,7 @@ from penstock.runtime.service import Bus, Shell
 from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.announcer import Announcer
 from services.worker.credentials.changes import CredentialChanges
-from services.worker.credentials.clients import connect_providers
-from services.worker.credentials.keyring import Keyring
-from services.worker.credentials.quota_keys import keys_of, limits_of, records_of
+from services.worker.credentials.keyring import Keyring, keys_by_provider
 from services.worker.credentials.watch import KeyFileWatch
 from services.worker.degradation.monitor import DegradationMonitor
 from services.worker.estimates.service_times import ServiceTimes
@@ -51,10 +49,12 @@ from services.worker.models.availability import Availability
 from services.worker.models.peers import Peers
 from services.worker.models.roster import Roster
 from services.worker.models.roster_watch import RosterWatch
+from services.worker.providers.clients import connect_providers
 from services.worker.providers.provider import Provider
 from services.worker.quota_monitor.monitor import QuotaMonitor
 from services.worker.quota_monitor.watch import QuotaWatch
-from services.worker.rate_limit.quota import LocalQuota, Quota
+from services.worker.rate_limit.quota import LocalQuota, Quota, QuotaKey
+from services.worker.rate_limit.quota_keys import keys_of, limits_of, records_of
 from services.worker.rate_limit.shared.cooldown_events import CooldownEvents
 from services.worker.rate_limit.shared.nats_store import NatsRecordStore
 from services.worker.rate_limit.shared.replica import Member
@@ -76,6 +76,8 @@ class _Connected(Struct, frozen=True):
 
     bus: Bus
     providers: Mapping[str, Provider]
+    keys: Mapping[str, tuple[QuotaKey, ...]]
+    """The quotas of each model."""
     quota: Quota
     peers: Peers
     waiting: WaitQueue
@@ -126,22 +128,28 @@ class Worker:
         await self._started.aclose()
 
     async def _connect(self, bus: Bus) -> _Connected:
-        providers = connect_providers(self._catalogue, self._roles, self._keyring)
+        catalogue = self._catalogue
+        providers = connect_providers(
+            catalogue.providers, keys_by_provider(catalogue, self._roles, self._keyring)
+        )
         for provider in providers.values():
             self._started.push_async_callback(provider.close)
         await ensure_eventually(bus.js, self._plan)
         waiting = WaitQueue()
-        quota = await self._start_quota(bus, providers, waiting)
-        peers = Peers(self._catalogue, self._shell.instance)
+        keys = keys_of(catalogue, {name: provider.credentials for name, provider in providers.items()})
+        quota = await self._start_quota(bus, keys, waiting)
+        peers = Peers(catalogue, self._shell.instance)
 
         def observe(instance: str, presence: Presence | None) -> None:
             peers.observe(instance, presence, loop_now_s())
 
         await follow_presence(bus.nc, observe)
-        return _Connected(bus, providers, quota, peers, waiting)
+        return _Connected(bus, providers, keys, quota, peers, waiting)
 
-    async def _start_quota(self, bus: Bus, providers: Mapping[str, Provider], waiting: WaitQueue) -> Quota:
-        limits = limits_of(self._catalogue, providers)
+    async def _start_quota(
+        self, bus: Bus, keys: Mapping[str, tuple[QuotaKey, ...]], waiting: WaitQueue
+    ) -> Quota:
+        limits = limits_of(self._catalogue, keys)
         records = records_of(self._catalogue, limits)
         if self._shell.settings.quota != "shared":
             return LocalQuota(limits, records, batch=self._catalogue.batch)
@@ -289,9 +297,8 @@ class _Parts:
 def _shared_state(
     shell: Shell, catalogue: Catalogue, roles: Sequence[Role], keyring: Keyring, connected: _Connected
 ) -> _SharedState:
-    providers, quota = connected.providers, connected.quota
+    providers, keys, quota = connected.providers, connected.keys, connected.quota
     metrics = WorkerMetrics(shell.registry)
-    keys = keys_of(catalogue, {name: provider.credentials for name, provider in providers.items()})
     availability = Availability(catalogue, keys, quota, Roster(catalogue.models))
     announcer = Announcer(connected.bus.js, catalogue, SYSTEM, shell.instance)
     credential_changes = CredentialChanges(

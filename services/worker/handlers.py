@@ -8,8 +8,9 @@ from penstock.bus.clock import loop_now_s
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.consumer.delivery import ACK, Delivery, Unprocessable, Verdict
+from services.worker.accounting.lost_attempts import record_lost_attempts
 from services.worker.accounting.usage_recorder import UsageRecorder
-from services.worker.execution.run import Runner, record_lost_attempts
+from services.worker.execution.run import Runner
 from services.worker.intake.order import InvalidWork, read_order
 from services.worker.redelivery.dead_letter import DeadLetters
 from services.worker.redelivery.job_record import JobRecords

@@ -33,7 +33,10 @@ pytestmark = [pytest.mark.prove, pytest.mark.timeout(280)]
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with shared_system(tmp_path_factory.mktemp("isolation"), config=catalogue(CHAINS, models=dict.fromkeys(CHAINS[STARVED], LIMIT))) as running:
+    with shared_system(
+        tmp_path_factory.mktemp("isolation"),
+        config=catalogue(CHAINS, models=dict.fromkeys(CHAINS[STARVED], LIMIT)),
+    ) as running:
         yield running
 
 

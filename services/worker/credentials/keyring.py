@@ -18,8 +18,8 @@ __all__ = [
     "Keyring",
     "OverdueKey",
     "RotatedKey",
+    "keys_by_provider",
     "open_keyring",
-    "providers_of",
     "read_files",
 ]
 
@@ -180,10 +180,26 @@ class Keyring:
         return [InvalidKeyFile(name, why)]
 
 
-def providers_of(catalogue: Catalogue, roles: Iterable[Role]) -> list[str]:
+def _providers_of(catalogue: Catalogue, roles: Iterable[Role]) -> list[str]:
     """The providers of the models in the chains of these roles."""
     models = dict.fromkeys(model for role in roles for model in catalogue.roles[role].chain)
     return list(dict.fromkeys(catalogue.models[model].provider for model in models))
+
+
+def keys_by_provider(
+    catalogue: Catalogue, roles: Iterable[Role], keyring: Keyring
+) -> dict[str, dict[str, str | None]]:
+    """Keys by credential, for each provider of these roles; None for a credential whose key may come later. An endpoint
+    without authentication has one credential with the name of the provider.
+    """
+    found: dict[str, dict[str, str | None]] = {}
+    for name in _providers_of(catalogue, roles):
+        variables = catalogue.providers[name].api_key_env
+        keys = {variable: keyring.value(variable) for variable in variables} if variables else {name: "none"}
+        found[name] = {
+            variable: key for variable, key in keys.items() if key is not None or keyring.may_come_later
+        }
+    return found
 
 
 def open_keyring(
@@ -195,7 +211,7 @@ def open_keyring(
     check_secrets_dir(settings.secrets_dir)
     names = [
         name
-        for provider in providers_of(catalogue, roles)
+        for provider in _providers_of(catalogue, roles)
         for name in catalogue.providers[provider].api_key_env
     ]
     readings = read_files(names, settings.secrets_dir)

@@ -9,6 +9,7 @@ from msgspec import Struct, field
 from penstock.bus.clock import loop_now_s
 from penstock.contract.reply import Usage
 from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.tokens import OUTPUT_BYTES_PER_TOKEN
 from services.worker.accounting.usage_recorder import AttemptRecord, UsageRecorder
 from services.worker.degradation.monitor import DegradationMonitor
 from services.worker.estimates.token_calibration import OutputRate, TokenCalibration
@@ -17,10 +18,8 @@ from services.worker.execution.request_bodies import Body
 from services.worker.execution.state import Execution
 from services.worker.rate_limit.quota import QuotaKey
 
-__all__ = ["BYTES_PER_TOKEN", "CANCELLED", "AttemptUsage", "CurrentAttempt"]
+__all__ = ["CANCELLED", "AttemptUsage", "CurrentAttempt"]
 
-BYTES_PER_TOKEN: Final = 4
-"""Bytes per token by which the output of a broken stream is estimated."""
 CANCELLED: Final = "cancelled"
 
 
@@ -82,7 +81,7 @@ class AttemptUsage:
         counted, doubtful = answer.counted.without_implausible(self._models[model].context_tokens)
         sent_bytes = attempt.progress.content_bytes if answer.response is None else answer.message_bytes
         input_tokens = max(1, self._calibration.corrected(model, estimated_tokens))
-        output_tokens = -(-sent_bytes // BYTES_PER_TOKEN)
+        output_tokens = -(-sent_bytes // OUTPUT_BYTES_PER_TOKEN)
         answer.usage, estimated = counted.with_estimates(
             input_tokens=input_tokens, output_tokens=output_tokens
         )
@@ -99,9 +98,9 @@ class AttemptUsage:
         progress, model = attempt.progress, attempt.key.model
         if attempt.refused or (attempt.outcome == "connection" and progress.headers is None):
             return Usage(), False
-        output_tokens = progress.content_bytes // BYTES_PER_TOKEN
+        output_tokens = progress.content_bytes // OUTPUT_BYTES_PER_TOKEN
         if not execution.work.stream:
             made = self._output_rate.estimate(model, after_s=took_s, most=execution.size.output_tokens)
-            output_tokens = max(progress.bytes_out // BYTES_PER_TOKEN, made)
+            output_tokens = max(progress.bytes_out // OUTPUT_BYTES_PER_TOKEN, made)
         input_tokens = self._calibration.corrected(model, execution.size.input_tokens)
         return Usage(input_tokens=input_tokens, output_tokens=output_tokens), True

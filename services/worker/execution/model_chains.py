@@ -10,7 +10,8 @@ from penstock.bus.clock import loop_now_s
 from penstock.runtime.config.catalogue import Catalogue, RoleConfig
 from penstock.runtime.model_chain import needs_of, order, shortfall
 from services.worker.execution.state import Execution, GaveUp
-from services.worker.models.weighted_choice import ProviderCooldown, order_by_rank, weighted_order
+from services.worker.models.provider_cooldown import ProviderCooldown
+from services.worker.models.weighted_choice import order_by_rank, weighted_order
 
 __all__ = ["ModelChains", "failed_last"]
 

@@ -14,18 +14,17 @@ from penstock.bus.tracing import Attributes, Span
 from penstock.contract import headers, subjects
 from penstock.contract.errors import ERRORS
 from penstock.contract.jobs import JobResult
-from penstock.contract.reply import NO_RESPONSE, Completed, Failed, Failure, Timings, Usage
+from penstock.contract.reply import NO_RESPONSE, Completed, Failed, Failure, Timings
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue, RoleConfig
 from penstock.runtime.consumer.delivery import ACK, NO_VERDICT, Delivery, Redeliver, Verdict
 from penstock.runtime.reply_publisher import Position, ReplyPublisher, Superseded
 from penstock.runtime.service import Bus
 from penstock.runtime.tokens import ASSUMED_OUTPUT_TOKENS
-from services.worker.accounting.usage_recorder import AttemptRecord, UsageRecorder
+from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.degradation.shorten import RequestSize
 from services.worker.estimates.service_times import ServiceTimes
 from services.worker.execution.attempt import Success
-from services.worker.execution.attempt_usage import BYTES_PER_TOKEN
 from services.worker.execution.cancellation import CancellableExecutions
 from services.worker.execution.ladder import Ladder
 from services.worker.execution.state import AttemptHistory, Execution, GaveUp, HandBack
@@ -37,7 +36,7 @@ from services.worker.quota_monitor.monitor import QuotaMonitor
 from services.worker.redelivery.job_record import JobRecords
 from services.worker.redelivery.prior_attempts import PriorAttempts
 
-__all__ = ["Finisher", "Runner", "Starter", "failed", "record_lost_attempts"]
+__all__ = ["Finisher", "Runner", "Starter", "failed"]
 
 _log: Final = logging.getLogger(__name__)
 _CUT_SHORT: Final = frozenset({"interrupted", "superseded", "cancelled", "deadline_exceeded", "handed_back"})
@@ -45,7 +44,6 @@ _CUT_SHORT: Final = frozenset({"interrupted", "superseded", "cancelled", "deadli
 _ATTEMPTS_LEFT: Final = 2
 """Attempts left to a redelivered request: the earlier ones may have been refused for quota or a parameter, or may not
 have connected."""
-_LOST: Final = "worker_lost"
 
 
 class Starter(Struct, frozen=True):
@@ -134,26 +132,6 @@ def _output_tokens(order: Order, role: RoleConfig) -> int:
     max_tokens = order.max_tokens or role.parameters.max_tokens or ASSUMED_OUTPUT_TOKENS
     ceiling = role.ceilings.max_tokens
     return max_tokens if ceiling is None else min(max_tokens, ceiling)
-
-
-def record_lost_attempts(
-    recorder: UsageRecorder, catalogue: Catalogue, work: ChatWork, prior: PriorAttempts
-) -> None:
-    """Record estimated usage for the attempts of workers that are gone; usage they recorded themselves stays (F2)."""
-    for started in prior.attempts:
-        if started.model not in catalogue.models:
-            continue
-        sent_bytes = prior.bytes_out.get(started.attempt, 0)
-        usage = Usage(input_tokens=work.estimated_tokens, output_tokens=sent_bytes // BYTES_PER_TOKEN)
-        record = AttemptRecord(
-            number=started.attempt,
-            model=started.model,
-            credential="unknown",
-            outcome=_LOST,
-            usage=usage,
-            estimated=True,
-        )
-        recorder.record(work, record)
 
 
 class Runner(Struct, frozen=True):

@@ -11,8 +11,8 @@ from penstock.runtime.config.catalogue import Catalogue
 from services.worker.credentials.refusals import CredentialRefusals
 from services.worker.models.breaker import CircuitBreaker
 from services.worker.models.choose import ModelState
+from services.worker.models.provider_cooldown import ProviderCooldown
 from services.worker.models.roster import Roster
-from services.worker.models.weighted_choice import ProviderCooldown
 from services.worker.rate_limit.quota import Need, Quota, QuotaKey
 
 __all__ = ["Availability", "ConnectFailures"]

@@ -24,7 +24,6 @@ from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.announcer import Announcer
 from services.worker.credentials.changes import CredentialChanges
 from services.worker.credentials.keyring import Keyring
-from services.worker.credentials.quota_keys import keys_of
 from services.worker.degradation.monitor import DegradationMonitor
 from services.worker.degradation.shorten import RequestSize
 from services.worker.estimates.service_times import ServiceTimes
@@ -49,6 +48,7 @@ from services.worker.models.peers import Peers
 from services.worker.models.roster import Roster
 from services.worker.quota_monitor.monitor import QuotaMonitor
 from services.worker.rate_limit.quota import LocalQuota, QuotaKey
+from services.worker.rate_limit.quota_keys import keys_of
 from services.worker.redelivery.job_record import JobRecords
 from services.worker.status import CapacityReport, WorkerStatus
 from tests.harness.requests.routed_requests import chat_work

@@ -1,4 +1,4 @@
-"""A7: weighted steps keep their shares, and a failed provider gets a cooldown."""
+"""A7: weighted steps keep their shares."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from math import inf, sqrt
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from penstock.runtime.config.catalogue import Model, RoleConfig, WeightedStep
+from penstock.runtime.config.catalogue import WeightedStep
 from services.worker.models.choose import Choice, ModelState, NoModel, choose
-from services.worker.models.weighted_choice import ProviderCooldown, order_by_rank, weighted_order
+from services.worker.models.weighted_choice import order_by_rank, weighted_order
 from tests.harness.suite.examples import examples
 
 DRAWS = 4000
@@ -95,53 +94,3 @@ def test_a7_without_an_available_model_the_next_step_is_used() -> None:
     states = {"a": ModelState(inf, "withdrawn"), "b": ModelState(inf, "withdrawn"), "c": ModelState(0.0)}
     assert choose(chain, states, 1.0) == Choice("c")
     assert choose(chain, {**states, "c": ModelState(inf, "never")}, 1.0) == NoModel("never")
-
-
-COOLDOWN_S = 60.0
-MODELS = {name: Model(provider=f"p-{name in 'ab'}" if name in "abcd" else name) for name in NAMES}
-"""a and b have one provider, c and d another, e and f one each; f is in no weighted step."""
-ROLES = (
-    RoleConfig(
-        chain=tuple(NAMES),
-        weighted=(
-            WeightedStep(models=("a", "b", "c"), weights=(1, 1, 1)),
-            WeightedStep(models=("d", "e"), weights=(1, 1)),
-        ),
-    ),
-)
-
-
-class Cooling(RuleBasedStateMachine):
-    """Compares with a list of all failures."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.cooldown = ProviderCooldown(MODELS, ROLES, COOLDOWN_S)
-        self.now_s = 1000.0
-        self.failures: list[tuple[float, str]] = []
-
-    def recent(self) -> set[str]:
-        return {model for at_s, model in self.failures if self.now_s < at_s + COOLDOWN_S}
-
-    @rule(model=st.sampled_from(NAMES))
-    def fails(self, model: str) -> None:
-        out = {MODELS[each].provider for each in self.recent() if each != "f"}
-        provider = MODELS[model].provider
-        starts = model != "f" and provider not in out
-        assert self.cooldown.record_failure(model, self.now_s) == (provider if starts else None)
-        self.failures.append((self.now_s, model))
-
-    @rule(by_s=st.sampled_from([0.001, 1.0, 29.5, 59.999, 60.0, 61.0]))
-    def time_passes(self, by_s: float) -> None:
-        self.now_s += by_s
-
-    @invariant()
-    def only_recent_failures_change_the_rank(self) -> None:
-        recent = self.recent() - {"f"}
-        out = {MODELS[model].provider for model in recent}
-        for model in "abcde":
-            expected = 2 if model in recent else int(MODELS[model].provider in out)
-            assert self.cooldown.rank(model, self.now_s) == expected
-
-
-TestCooling = Cooling.TestCase

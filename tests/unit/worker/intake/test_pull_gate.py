@@ -10,9 +10,9 @@ import pytest
 from penstock.bus.clock import loop_now_s
 from penstock.contract.names import Lane
 from penstock.runtime.config.catalogue import Limits, RoleConfig
-from services.worker.credentials.quota_keys import keys_of
 from services.worker.intake.pull_gate import batch_slots
 from services.worker.rate_limit.quota import Need, Permit, QuotaKey
+from services.worker.rate_limit.quota_keys import keys_of
 from tests.unit.worker.worker_parts import WorkerParts, catalogue_of
 
 ROLE = RoleConfig(chain=("m",), concurrency=8, batch_concurrency=4)

@@ -14,11 +14,11 @@ from penstock.runtime.config.catalogue import (
     RoleConfig,
     WeightedStep,
 )
-from services.worker.credentials.quota_keys import keys_of
 from services.worker.models.availability import Availability, ConnectFailures
 from services.worker.models.choose import ModelState
 from services.worker.models.roster import Roster
 from services.worker.rate_limit.quota import LocalQuota, Need, QuotaKey
+from services.worker.rate_limit.quota_keys import keys_of
 
 NAMES = ("A_KEY", "B_KEY", "C_KEY")
 KEYS = {name: QuotaKey(name, "m") for name in NAMES}

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from penstock.runtime.config.catalogue import Batch, Catalogue, Limits, Model, ProviderConfig, RoleConfig
-from services.worker.credentials.quota_keys import keys_of
 from services.worker.models.availability import Availability
 from services.worker.models.roster import Roster
 from services.worker.rate_limit.batch_reserve import reserved
 from services.worker.rate_limit.quota import Denied, LocalQuota, Need, Permit, QuotaKey
+from services.worker.rate_limit.quota_keys import keys_of
 from services.worker.rate_limit.shared.replica import Member
 from services.worker.rate_limit.shared.shared_quota import SharedQuota
 from services.worker.rate_limit.shared.store_protocol import Conflict, Stored

@@ -17,9 +17,9 @@ from penstock.contract.subjects import quota_key
 from penstock.runtime.config.catalogue import Batch, Catalogue, Limits, Model, ProviderConfig, RoleConfig
 from services.simulator.rate_limits.headers import rate_limit_headers
 from services.simulator.rate_limits.limiter import ModelLimits, RateLimiter
-from services.worker.credentials.quota_keys import limits_of, records_of
 from services.worker.providers.rate_limit_headers import read_rate_limits
 from services.worker.rate_limit.quota import Denied, Need, Observation, Permit, Quota, QuotaKey
+from services.worker.rate_limit.quota_keys import keys_of, limits_of, records_of
 from services.worker.rate_limit.record.lease_settings import LeaseSettings
 from services.worker.rate_limit.shared.replica import Member
 from services.worker.rate_limit.shared.shared_quota import SharedQuota
@@ -288,14 +288,10 @@ def _catalogue(group: str | None) -> Catalogue:
     )
 
 
-class _Provided:
-    credentials = ("A_KEY", "B_KEY")
-
-
 @pytest.mark.parametrize(("group", "records"), [(None, 2), ("org", 1)])
 def test_a6_credentials_multiply_a_quota_unless_they_share_a_group(group: str | None, records: int):
     config = _catalogue(group)
-    limits = limits_of(config, {"p": _Provided()})
+    limits = limits_of(config, keys_of(config, {"p": ("A_KEY", "B_KEY")}))
     member = Member("a", lambda: 0.5)
     quota = SharedQuota(limits, records_of(config, limits), member, Memory(), batch=Batch())
     assert len(quota._by_record) == records, "two names of one model share a record"

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 
 from penstock.contract import subjects
 from penstock.runtime.config.catalogue import Catalogue, Limits
-from services.worker.providers.provider import Provider
 from services.worker.rate_limit.quota import QuotaKey
 
 __all__ = ["keys_of", "limits_of", "records_of"]
@@ -24,14 +23,9 @@ def keys_of(
     }
 
 
-def limits_of(catalogue: Catalogue, providers: Mapping[str, Provider]) -> dict[QuotaKey, Limits]:
-    """The limits of every model of these providers, for each credential."""
-    return {
-        QuotaKey(credential, name): model.limits
-        for name, model in catalogue.models.items()
-        if model.provider in providers
-        for credential in providers[model.provider].credentials
-    }
+def limits_of(catalogue: Catalogue, keys: Mapping[str, tuple[QuotaKey, ...]]) -> dict[QuotaKey, Limits]:
+    """The limits of each quota; `keys`: the quotas of each model."""
+    return {key: catalogue.models[name].limits for name, of_model in keys.items() for key in of_model}
 
 
 def records_of(catalogue: Catalogue, keys: Iterable[QuotaKey]) -> dict[QuotaKey, str]:

@@ -1,0 +1,38 @@
+"""The clients of the providers that a worker's roles use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from penstock.runtime.config.catalogue import ProviderConfig
+from services.worker.providers.provider import Provider
+from services.worker.providers.sdk import SdkKind, SdkProvider
+
+__all__ = ["connect_providers"]
+
+
+def connect_providers(
+    configs: Mapping[str, ProviderConfig], keys: Mapping[str, Mapping[str, str | None]]
+) -> dict[str, Provider]:
+    """A client for each provider in `keys`, which has its keys by credential; an SDK is imported only if it is used."""
+    return {
+        name: SdkProvider(
+            name,
+            _sdk(configs[name].sdk),
+            configs[name].base_url,
+            of_provider,
+            rate_limit_headers=configs[name].rate_limit_headers,
+            stream_format=configs[name].stream,
+        )
+        for name, of_provider in keys.items()
+    }
+
+
+def _sdk(name: str) -> SdkKind:
+    if name == "groq":
+        from services.worker.providers.groq_sdk import GROQ  # noqa: PLC0415 - 5 MB that most workers do not need
+
+        return GROQ
+    from services.worker.providers.openai_sdk import OPENAI  # noqa: PLC0415 - the same
+
+    return OPENAI
