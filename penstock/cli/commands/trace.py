@@ -14,14 +14,15 @@ from penstock.cli.errors import CommandError
 from penstock.cli.render.trace_tree import newest_trace, trace_of, trace_text
 from penstock.runtime.config.settings import load_settings
 from penstock.runtime.runtime_file import client_environment, read_runtime_file
+from penstock.runtime.telemetry.opentelemetry import EXPORT_INTERVAL_S
 from penstock.runtime.telemetry.trace_file import SpanLine, read_spans
 
 __all__ = ["find_trace", "trace"]
 
 _LAST = "last"
 """The argument that selects the newest request."""
-_EXPORT_S: Final = 1.3
-"""Seconds until a span is in the file: services export once a second."""
+_EXPORT_S: Final = EXPORT_INTERVAL_S + 0.3
+"""Seconds until an ended span is in the file: at most the interval of exports, and time to write."""
 
 
 def trace(request: str, data: Path) -> int:

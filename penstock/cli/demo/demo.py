@@ -159,7 +159,7 @@ async def _show_trace(settings: Settings, addresses: RuntimeFile, results: Seque
 
 
 async def _trace(file: Path, request_id: str) -> str:
-    """The tree of spans, once all services have exported theirs, which they do every second."""
+    """The tree of spans, once each service has exported its spans."""
     deadline_s = time.monotonic() + _EXPORT_TIMEOUT_S
     while True:
         spans = find_trace(file, request_id)

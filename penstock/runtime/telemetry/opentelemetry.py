@@ -15,12 +15,13 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status,
 from penstock.bus.trace_names import ERROR_TYPE
 from penstock.bus.tracing import Attribute, Attributes, Kind, Span, is_traceparent
 
-__all__ = ["OtelTracer"]
+__all__ = ["EXPORT_INTERVAL_S", "OtelTracer"]
 
 _KINDS: Final[dict[Kind, SpanKind]] = {kind: SpanKind[kind.upper()] for kind in get_args(Kind)}
 _QUEUE_SPANS: Final = 4_096
 _BATCH_SPANS: Final = 256
-_EXPORT_EVERY_MS: Final = 250
+EXPORT_INTERVAL_S: Final = 0.25
+"""Seconds between two exports of the spans that have ended."""
 
 
 class _OtelSpan:
@@ -60,7 +61,7 @@ class OtelTracer:
                 exporter,
                 max_queue_size=_QUEUE_SPANS,
                 max_export_batch_size=_BATCH_SPANS,
-                schedule_delay_millis=_EXPORT_EVERY_MS,
+                schedule_delay_millis=round(EXPORT_INTERVAL_S * 1000),
             )
         )
         self._tracer = self._provider.get_tracer("penstock")
