@@ -15,6 +15,7 @@ from penstock.bus.direct_get import read_page
 from penstock.bus.ids import new_id
 from penstock.client.client import Client
 from penstock.contract import codec, headers, subjects
+from penstock.contract.channels import CHANNELS
 from penstock.contract.errors import ERRORS
 from penstock.contract.explain import RoutingExplained
 from penstock.contract.reply import Accepted, Completed, Failed, Started
@@ -317,6 +318,8 @@ async def test_b5_explain_rejects_like_a_real_request(
     refused = codec.REPLY.decode(answer.data)
     assert isinstance(refused, Failed)
     assert refused.error.code in {"invalid_request", "unknown_role"}
+    (channel,) = (each for each in CHANNELS if each.subject == subjects.EXPLAIN)
+    assert Failed in channel.messages
 
 
 async def test_a_far_deadline_is_limited(system: System, post: RawPublisher) -> None:

@@ -14,9 +14,11 @@ from penstock.bus.direct_get import Page, read_page
 from penstock.bus.stored_replies import stored_replies
 from penstock.cli.local.nats_server import NatsServer
 from penstock.contract import headers, subjects
+from penstock.contract.channels import CHANNELS
+from penstock.contract.codec import encode
 from penstock.contract.jobs import Job, JobState
-from penstock.contract.reply import Failed
-from penstock.contract.streams import WORK
+from penstock.contract.reply import Completed, Delta, Failed, Started, first_seq
+from penstock.contract.streams import RESULTS, WORK
 from penstock.runtime.epochs import DeliveryEpochs
 from penstock.runtime.jobs.store import JobStore
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
@@ -87,6 +89,36 @@ async def test_d6_an_orphaned_job_past_its_deadline_ends_and_others_do_not(
     assert isinstance(event, Failed)
     assert await scene.reaper.reap() == 0, "once"
     assert len(await stored_replies(scene.bus.nc, gone.reply_to.subject)) == 1
+
+
+async def test_e4_the_router_stores_the_answer_of_a_job_whose_record_lags(
+    scene: Scene,
+) -> None:
+    job, first = await scene.write("done", "running", 60), first_seq(1)
+    events = (
+        Started(id="done", seq=first, attempt=1, model="m", provider="p", worker="w", at_ms=1),
+        Delta(id="done", seq=first + 1, attempt=1, text="answer"),
+        Completed(
+            id="done",
+            seq=first + 2,
+            attempt=1,
+            role="chat",
+            model="m",
+            provider="p",
+            finish_reason="stop",
+        ),
+    )
+    for event in events:
+        await scene.bus.js.publish(job.reply_to.subject, encode(event))
+
+    assert await scene.reaper.reap() == 1
+    ended = await scene.jobs.read(job.reply_to)
+    assert ended is not None
+    result = await scene.jobs.result(ended)
+    assert result is not None
+    assert result.text == "answer"
+    (channel,) = (each for each in CHANNELS if each.stream == RESULTS.name)
+    assert "router" in channel.producers
 
 
 async def test_d6_a_reused_sequence_of_a_recreated_stream_keeps_no_job_alive(scene: Scene) -> None:
