@@ -34,6 +34,7 @@ __all__ = [
     "RetrySettings",
     "RoleConfig",
     "Routing",
+    "SdkName",
     "StreamFormat",
     "Timeouts",
     "WeightedStep",
@@ -66,6 +67,7 @@ _Weight = Annotated[
 ]
 _MicroUsd = Annotated[int, _bound("is negative", "write micro-dollars per million tokens, 0 if free", ge=0)]
 
+SdkName = Literal["openai", "groq"]
 RateLimitHeaders = Literal["openai", "groq", "anthropic", "openrouter", "mistral", "none"]
 """The format of a provider's rate limit headers; `none`: it sends none."""
 
@@ -88,7 +90,7 @@ class ProviderConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     preset: str | None = None
     """The name of a file in deploy/catalogues/presets/, whose values apply where this entry has none."""
-    sdk: Literal["openai", "groq"] = "openai"
+    sdk: SdkName = "openai"
     """The SDK client to use; `openai` works for every OpenAI-compatible endpoint."""
     base_url: str | None = None
     """With the version path (`https://host/v1`); None means the SDK's own default."""

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 import yaml
 from msgspec import Struct, field, structs
 
-from penstock.runtime.config.catalogue import Model, ProviderConfig, RateLimitHeaders
+from penstock.runtime.config.catalogue import Model, ProviderConfig, RateLimitHeaders, SdkName
 from penstock.runtime.config.document import joined
 from penstock.runtime.config.parameter_mapping import SentAs
 from penstock.runtime.config.problems import ProblemReport, nearest
@@ -47,7 +47,7 @@ class _Preset(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Addresses of the pages that document them."""
     checked: dt.date
     """The day on which these pages were read."""
-    sdk: Literal["openai", "groq"] = "openai"
+    sdk: SdkName = "openai"
     base_url: str | None = None
     """None: the SDK's own address, unless `base_url_form` is set."""
     base_url_form: str | None = None

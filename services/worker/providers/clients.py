@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from penstock.runtime.config.catalogue import ProviderConfig
+from penstock.runtime.config.catalogue import ProviderConfig, SdkName
 from services.worker.providers.provider import Provider
 from services.worker.providers.sdk import SdkKind, SdkProvider
 
@@ -28,7 +28,7 @@ def connect_providers(
     }
 
 
-def _sdk(name: str) -> SdkKind:
+def _sdk(name: SdkName) -> SdkKind:
     if name == "groq":
         from services.worker.providers.groq_sdk import GROQ  # noqa: PLC0415 - 5 MB that most workers do not need
 

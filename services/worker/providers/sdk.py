@@ -6,12 +6,12 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import aiohttp
 from msgspec import Struct
 
-from penstock.runtime.config.catalogue import RateLimitHeaders, StreamFormat
+from penstock.runtime.config.catalogue import RateLimitHeaders, SdkName, StreamFormat
 from services.worker.providers.compression import DecompressionError, content_encoding, decompress
 from services.worker.providers.errors.classify import failure_of_status
 from services.worker.providers.errors.failures import ProviderFailure
@@ -36,7 +36,7 @@ _SECRET_CHARACTERS: Final = 8
 class SdkKind(Struct, frozen=True, kw_only=True):
     """The differences between the SDKs, which one tool generates for different HTTP libraries."""
 
-    sdk: Literal["openai", "groq"]
+    sdk: SdkName
     client: type[Any]
     base_url: str | None = None
     """The default base URL; None: the SDK's default."""
