@@ -34,7 +34,7 @@ _ONE_ATTEMPT: Final = {"allow_reconnect": False, "max_reconnect_attempts": 1}
 
 _BROKEN: Final = (OSError, TimeoutError, nats.errors.UnexpectedEOF, nats.errors.StaleConnectionError)
 """Errors of a connection that ended or could not be made; the loss and the reconnection are logged apart."""
-_HUNG_UP: Final = (ConnectionError, nats.errors.UnexpectedEOF)
+_CONNECTION_ENDED: Final = (ConnectionError, nats.errors.UnexpectedEOF)
 """Errors of a server that ended the connection during the handshake."""
 
 Listener = Callable[[], Awaitable[None]]
@@ -141,8 +141,8 @@ async def connect(
 
 def _failure(nc: Nats, url: str, error: Exception) -> BrokerUnreachable:
     kind, reason = _refused(error), _reason(error)
-    if kind is None and isinstance(error, _HUNG_UP):
-        # The server has hung up before its reason could be read.
+    if kind is None and isinstance(error, _CONNECTION_ENDED):
+        # The server ended the connection before its reason could be read.
         kind = nats_patches.demanded_by_server(nc)
     return BrokerUnreachable(url, reason) if kind is None else BrokerRefused(url, kind, reason)
 

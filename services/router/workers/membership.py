@@ -53,7 +53,7 @@ class Membership:
         """The time during which `_served` is valid unless a heartbeat arrives."""
 
     def record_activity(self, now_s: float) -> None:
-        """A heartbeat arrived, so that a missing one of another member is that member's fault."""
+        """Record a heartbeat of any instance: this router receives, so an instance without a heartbeat is gone."""
         self._extend_after_silence(now_s)
         self._heartbeat_s, self._may_extend = now_s, True
 

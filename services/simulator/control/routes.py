@@ -28,8 +28,8 @@ class _Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Control:
-    """Each PUT answers with the values now in force; `models` and `keys` replace the whole list, the others change
-    only the entries they name.
+    """Each PUT answers with the values now in force, `keys` with their number. `models`, `keys` and `hold` replace all
+    earlier values; the others change only the entries they name.
     """
 
     def __init__(self, state: SimulatorState) -> None:

@@ -32,9 +32,9 @@ _REPEATS: Final[dict[FailureKind, int]] = {"parameter": 4, "random_refusal": 1}
 _RESTARTING: Final[tuple[FailureKind, ...]] = ("connection", "server_error")
 """Failures of a provider that may be restarting: the next attempts are spread over the time that is left."""
 _GRACE_S: Final = 0.25
-"""Seconds beyond its time that a model is waited for, as its quota may come a moment later ..."""
+"""Seconds for which a model is waited for after the time of its next call: its quota may come a moment later."""
 _HALF_OPEN_GRACE_S: Final = 2.0
-"""... and seconds beyond that after a pause, when one request goes first and the others follow
+"""Seconds that `_GRACE_S` is longer after a pause, when one request goes first and the others follow
 (`rate_limit/cooldown.py`)."""
 
 

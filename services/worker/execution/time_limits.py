@@ -15,9 +15,9 @@ from services.worker.intake.hand_back import HandBackPolicy
 __all__ = ["AnswerTimes", "TimeLimits", "shortened"]
 
 _SHARE: Final = 0.5
-"""Share of the time left that an attempt may take ..."""
+"""Share of the remaining time that an attempt may take, unless its limit is a larger share of the role's whole time."""
 _LARGEST_SHARE: Final = 0.9
-"""... or the share that the role's limit is of its whole time, up to this."""
+"""Upper bound of that larger share."""
 _ABOVE_USUAL: Final = 1.5
 """Multiple of the slowest recent answer below which no limit is shortened."""
 _LATEST: Final = 20

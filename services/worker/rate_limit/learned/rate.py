@@ -66,9 +66,9 @@ _NEAR: Final = 0.25
 _BURST_S: Final = 2.0
 """Seconds of the rate that may go at once."""
 _EXPIRY_MS: Final = 600_000
-"""Milliseconds after the last refusal at which a learned limit expires ..."""
+"""Milliseconds after the last refusal at which a learned limit expires, or `_EXPIRY_PERIODS` if that is later."""
 _EXPIRY_PERIODS: Final = 5
-"""... and at least so many periods."""
+"""Periods of a learned limit that must pass before it expires."""
 _LEAST, _MOST = 0.01, 1_000_000.0
 """Bounds of an estimate."""
 _FAR_BELOW: Final = 0.5
