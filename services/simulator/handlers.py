@@ -175,7 +175,7 @@ async def _deliver(call: AdmittedCall, script: WholeScript, tokens: int) -> None
         await exchange.start(200, JSON, len(script.body))
     await exchange.write(script.body[: script.sent], more=script.sent < len(script.body))
     if script.ending in ("ok", "broken"):
-        attempt.outcome = "ok" if script.ending == "ok" else "cut"
+        attempt.outcome = "ok" if script.ending == "ok" else "broken"
     else:
         await _break_off(call, script.ending)
 
@@ -184,7 +184,7 @@ async def _end_stream(call: AdmittedCall, ending: Ending) -> None:
     """End the response after its last event, as `ending` prescribes."""
     if ending in ("ok", "broken"):
         await call.exchange.write(b"", more=False)
-        call.attempt.outcome = "ok" if ending == "ok" else "cut"
+        call.attempt.outcome = "ok" if ending == "ok" else "broken"
     else:
         await _break_off(call, ending)
 
@@ -193,4 +193,4 @@ async def _break_off(call: AdmittedCall, ending: Ending) -> None:
     if ending == "stall":
         await call.exchange.silence()
     await call.exchange.cut()
-    call.attempt.outcome = "cut"
+    call.attempt.outcome = "broken"

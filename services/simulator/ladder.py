@@ -136,9 +136,9 @@ class Ladder:
             await exchange.silence()
         elif kind == "reset":
             await exchange.reset()
-            call.attempt.outcome = "cut"
+            call.attempt.outcome = "broken"
         elif kind == "html":
             await exchange.reply(200, HTML_PAGE, HTML)
-            call.attempt.outcome = "cut"
+            call.attempt.outcome = "broken"
         else:
             await endpoint.respond(call, request)

@@ -13,13 +13,13 @@ from services.simulator.control.busiest_minute import BusiestMinute, Load
 
 __all__ = ["Attempt", "Counts", "ModelCounts", "Outcome"]
 
-Outcome = Literal["ok", "cut", "cancelled"]
+Outcome = Literal["ok", "broken", "cancelled"]
 _REQUESTS_KEPT: Final = 200
 _LABELS_KEPT: Final = 50_000
 
 
 class ModelCounts(Struct):
-    """`attempts` = `ok` + `cut` + `cancelled` + all `errors` + `in_flight`."""
+    """`attempts` = `ok` + `broken` + `cancelled` + all `errors` + `in_flight`."""
 
     attempts: int = 0
     ok: int = 0
@@ -27,7 +27,7 @@ class ModelCounts(Struct):
     errors: dict[str, int] = msgspec.field(default_factory=dict)
     """Error answers by HTTP status."""
     streams: int = 0
-    cut: int = 0
+    broken: int = 0
     """Deliberately broken answers: cut, malformed, unfinished, empty, reset."""
     cancelled: int = 0
     """The client disconnected before the end."""
@@ -125,8 +125,8 @@ class Counts:
         counts.completion_tokens += attempt.completion_tokens
         if attempt.outcome == "ok":
             counts.ok += 1
-        elif attempt.outcome == "cut":
-            counts.cut += 1
+        elif attempt.outcome == "broken":
+            counts.broken += 1
         elif attempt.outcome == "cancelled":
             counts.cancelled += 1
         else:

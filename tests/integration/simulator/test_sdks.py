@@ -85,7 +85,7 @@ async def test_reset_breaks_the_connection_before_a_byte(sdk, http):
     for streamed in (False, True):
         with pytest.raises(module.APIConnectionError):
             await whole(client, "m--reset", stream=streamed)
-    assert (await http.counts("m--reset"))["cut"] == 2
+    assert (await http.counts("m--reset"))["broken"] == 2
 
 
 async def test_d1_silent_never_answers(sdk):
@@ -121,7 +121,7 @@ async def test_d6_cut_closes_in_the_middle(sdk, http):
     assert set(reasons) == {None}
     assert error is not None
     counts = await http.counts("m--cut=3")
-    assert (counts["cut"], counts["ok"], counts["completion_tokens"]) == (2, 0, 40 + 3)
+    assert (counts["broken"], counts["ok"], counts["completion_tokens"]) == (2, 0, 40 + 3)
 
 
 async def test_d6_stall_falls_silent_in_the_middle(sdk):
@@ -141,7 +141,7 @@ async def test_d6_malformed_is_not_json(sdk, http):
     received, _, error = await stream(client, "m--malformed=3")
     assert len(received) == 1 + 3
     assert isinstance(error, ValueError)
-    assert (await http.counts("m--malformed=3"))["cut"] == 2
+    assert (await http.counts("m--malformed=3"))["broken"] == 2
 
 
 async def test_d6_the_sdks_accept_a_stream_without_done_or_finish_reason(sdk):
