@@ -113,7 +113,9 @@ def _leaf(kind: Any, value: object, path: str, report: ProblemReport) -> Any:
         elif (bound := _bound_of(kind)) is not None:
             report.add(path, bound["problem"], bound["fix"])
         else:
-            report.add(path, f"is not valid: {error}", "see the field's description in deploy/catalogues/README.md")
+            report.add(
+                path, f"is not valid: {error}", "see the field's description in deploy/catalogues/README.md"
+            )
         return UNSET
 
 
