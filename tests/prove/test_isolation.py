@@ -19,7 +19,7 @@ STARVED = "logic"
 OTHERS = tuple(role for role in ROLES if role != STARVED)
 CHAINS = {STARVED: ("dry-a", "dry-b")}
 LIMIT = {"limits": {"requests_per_minute": 100_000}}
-"""Configured, and never reached: otherwise the workers would learn a limit from the 429s, which are no rate limit here."""
+"""Configured, and never reached: otherwise the workers would learn a limit from the 429s, which mean none here."""
 REQUESTS = 500
 ROUNDS = 4
 """Number of rounds of each kind; the kinds alternate, so that other load on the machine affects both equally."""
