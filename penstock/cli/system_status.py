@@ -124,7 +124,7 @@ class CredentialView(Struct, frozen=True, kw_only=True):
     """The age of the oldest key in use; None: not known."""
     max_age_days: float
     refused_for: tuple[str, ...]
-    troubles: tuple[str, ...]
+    file_problems: tuple[str, ...]
     """The faults of its key file."""
 
     @property
@@ -153,9 +153,9 @@ class SystemStatus(Struct, frozen=True, kw_only=True):
     learned: tuple[LearnedLimitView, ...]
     breakers: tuple[OpenBreaker, ...]
     degraded: tuple[DegradedView, ...]
-    withdrawn: tuple[str, ...]
+    withdrawn_models: tuple[str, ...]
     credentials: tuple[CredentialView, ...]
-    keyless: tuple[str, ...]
+    providers_without_key: tuple[str, ...]
     """Providers for which a worker has no key."""
     unreachable_quotas: tuple[str, ...]
     """Quota records in `llm_quota` that a worker cannot reach."""
@@ -195,9 +195,11 @@ def fold_status(nats: str, known: Sequence[Presence], streams: StreamCounts, now
             for presence in alive
             for each in presence.degraded
         ),
-        withdrawn=tuple(sorted({model for presence in alive for model in presence.withdrawn})),
+        withdrawn_models=tuple(sorted({model for presence in alive for model in presence.withdrawn_models})),
         credentials=_credentials(alive),
-        keyless=tuple(sorted({name for presence in alive for name in presence.keyless})),
+        providers_without_key=tuple(
+            sorted({name for presence in alive for name in presence.providers_without_key})
+        ),
         unreachable_quotas=tuple(sorted({key for presence in alive for key in presence.unreachable_quotas})),
         other_catalogues=_other_catalogues(alive),
         waiting_for_router=streams.waiting_for_router,
@@ -268,9 +270,9 @@ def _merged(reports: Sequence[LimitStatus]) -> LimitStatus:
 def _merged_past(reports: Sequence[PastUsage]) -> PastUsage:
     """Times are the maximum, because all workers watch the same limit; refused requests are each worker's own."""
     return PastUsage(
-        near_s=max(past.near_s for past in reports),
+        near_limit_s=max(past.near_limit_s for past in reports),
         full_s=max(past.full_s for past in reports),
-        missed=sum(past.missed for past in reports),
+        throttled=sum(past.throttled for past in reports),
         peak=max(past.peak for past in reports),
         unmet=sum(past.unmet for past in reports),
     )
@@ -336,7 +338,7 @@ def _credentials(alive: Sequence[Presence]) -> tuple[CredentialView, ...]:
             age_days=max((each.age_days for each in reports if each.age_days is not None), default=None),
             max_age_days=min(each.max_age_days for each in reports),
             refused_for=tuple(sorted({model for each in reports for model in each.refused_for})),
-            troubles=tuple(sorted({each.trouble for each in reports if each.trouble})),
+            file_problems=tuple(sorted({each.file_problem for each in reports if each.file_problem})),
         )
         for (provider, name), reports in sorted(by_name.items())
     )

@@ -39,20 +39,20 @@ class RoleStatus(Struct, frozen=True, kw_only=True):
     service_ms: int | None = None
     """Mean time for which the latest requests held their slots, without the wait for quota; None: no request has ended
     yet."""
-    longest_ms: int | None = None
+    service_p95_ms: int | None = None
     """95th percentile of the same time."""
-    calls_each: float = 1.0
+    attempts_per_request: float = 1.0
     """Mean number of attempts of the latest requests."""
 
 
 class PastUsage(Struct, frozen=True, kw_only=True):
     """The history of a limit in a span of time, as observed by this worker since it started."""
 
-    near_s: int = 0
+    near_limit_s: int = 0
     """Seconds in which the limit was nearly or completely used up."""
     full_s: int = 0
     """Seconds in which nothing was left, or too little for a request that arrived."""
-    missed: int = 0
+    throttled: int = 0
     """Requests of this worker that had to wait or went to another model because of the limit."""
     peak: int = 0
     """The highest use."""
@@ -132,7 +132,7 @@ class QuotaForecast(Struct, frozen=True, kw_only=True):
     recoveries: tuple[Recovery, ...] = ()
     """Empty: there is no limit."""
     concurrency: int | None = None
-    tokens_each: int = 0
+    tokens_per_call: int = 0
     """Mean tokens of the latest calls; 0: unknown."""
 
 
@@ -146,7 +146,7 @@ class CredentialStatus(Struct, frozen=True, kw_only=True):
     max_age_days: float = 90.0
     refused_for: tuple[str, ...] = ()
     """Models for which the provider rejects the credential."""
-    trouble: str = ""
+    file_problem: str = ""
     """The problem with its file in the secrets directory; empty: none."""
 
 
@@ -172,13 +172,13 @@ class Presence(Struct, frozen=True, kw_only=True, tag="presence", tag_field="typ
     """Learned limits of models that have none in the catalogue and rejected calls recently."""
     breakers: tuple[BreakerStatus, ...] = ()
     degraded: tuple[DegradedModel, ...] = ()
-    withdrawn: tuple[str, ...] = ()
+    withdrawn_models: tuple[str, ...] = ()
     forecasts: tuple[QuotaForecast, ...] = ()
     """Forecasts for the models in the chains of its roles."""
     credentials: tuple[CredentialStatus, ...] = ()
-    keyless: tuple[str, ...] = ()
+    providers_without_key: tuple[str, ...] = ()
     """Providers in the chains of its roles that have no key set."""
-    unreachable: tuple[str, ...] = ()
+    unreachable_providers: tuple[str, ...] = ()
     """Providers to which it could not connect lately."""
     unreachable_quotas: tuple[str, ...] = ()
     """Keys of `llm_quota` whose records the worker cannot reach: requests that need those quotas wait."""

@@ -45,7 +45,7 @@ def advice(status: LimitStatus) -> str:
 
 def times_the_limit(past: PastUsage, allowed: int) -> float:
     """The multiple of the limit that would have sufficed, in steps of 0.5; at least 1.5 if a request was delayed."""
-    if past.missed == 0 or allowed <= 0:
+    if past.throttled == 0 or allowed <= 0:
         return 1.0
     return max(1.5, math.ceil(2 * (past.peak + past.unmet) / allowed) / 2)
 
@@ -61,12 +61,12 @@ def duration(seconds: float) -> str:
 
 def _to_raise(status: LimitStatus, past: PastUsage, watched_s: int) -> str:
     lately = f"of the last {duration(max(1, watched_s))}"
-    if past.missed:
-        held = "1 request was" if past.missed == 1 else f"{past.missed:,} requests were"
+    if past.throttled:
+        held = "1 request was" if past.throttled == 1 else f"{past.throttled:,} requests were"
         seen = f"was full for {duration(past.full_s)} {lately}; {held} held back or went elsewhere"
         return f"{_name(status)} {seen}: {_remedy(status, past)}."
-    if watched_s >= _NEAR_WATCHED_S and past.near_s >= watched_s * _NEAR_SHARE:
-        seen = f"was nearly full for {duration(past.near_s)} {lately}, and no request had to wait"
+    if watched_s >= _NEAR_WATCHED_S and past.near_limit_s >= watched_s * _NEAR_SHARE:
+        seen = f"was nearly full for {duration(past.near_limit_s)} {lately}, and no request had to wait"
         return f"{_name(status)} {seen}: raise it before there is more to do."
     return ""
 

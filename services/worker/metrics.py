@@ -37,7 +37,7 @@ class WorkerMetrics:
         self.fallbacks = counter("penstock_fallbacks", help_, ["role"])
         help_ = "Attempts degraded by a rule: sent with less than the request asks for."
         self.degraded = counter("penstock_degraded", help_, ["role", "model", "rule"])
-        self.running = gauge("penstock_running", "Requests in flight.", ["role"])
+        self.requests_in_flight = gauge("penstock_requests_in_flight", "Requests in flight.", ["role"])
         self.dead = counter("penstock_dead_letters", "Messages dead-lettered.", ["role"])
         help_ = "From the start of the successful attempt to its first output."
         self.first_token = histogram(
@@ -58,14 +58,14 @@ class WorkerMetrics:
         self.limit_headroom = gauge("penstock_limit_headroom", help_, _LIMIT)
         help_ = "Time in which nothing was left of a limit, or too little for a request."
         self.limit_full = counter("penstock_limit_full_seconds", help_, _LIMIT)
-        help_ = "Requests that had to wait for quota when they arrived."
-        self.limit_missed = counter("penstock_limit_missed_requests", help_, _LIMIT)
+        help_ = "Requests that had to wait for quota, or went to another model, when they arrived."
+        self.limit_throttled = counter("penstock_limit_throttled_requests", help_, _LIMIT)
         help_ = "1 while a degradation rule applies to a model in a role, as this worker sees it."
         self.degrading = gauge("penstock_degradation_active", help_, ["role", "model", "rule"])
         help_ = "Shared quotas whose record cannot be reached: their models are not called."
         self.unreachable_quotas = gauge("penstock_quota_unreachable", help_)
-        help_ = "Times that a failed provider was left out of weighted steps for a while."
-        self.left_out = counter("penstock_providers_left_out", help_, ["provider"])
+        help_ = "Cooldowns of failed providers, which weighted steps avoid meanwhile."
+        self.provider_cooldowns = counter("penstock_provider_cooldowns", help_, ["provider"])
         help_ = "Age of a key, since the last change of its file or the day that the environment names."
         self.credential_age = gauge("penstock_credential_age_days", help_, ["credential"])
         help_ = "Age above which a key is too old."

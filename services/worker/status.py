@@ -49,7 +49,7 @@ class CapacityReport(Struct, frozen=True):
 
     def role(self, role: Role, mailboxes: Iterable[Mailbox], now: _Now) -> RoleStatus:
         running = sum(mailbox.running for mailbox in mailboxes)
-        self.metrics.running.labels(role).set(running)
+        self.metrics.requests_in_flight.labels(role).set(running)
         config, times = self.catalogue.roles[role], self.service_times
         last_resort = self.availability.all_open(config.chain, now.loop_s)
         wait_s = self.availability.opens_in_s(config.chain, now.loop_s, last_resort=last_resort)
@@ -62,8 +62,8 @@ class CapacityReport(Struct, frozen=True):
             calling=times.calling_now(role),
             ended=times.ended_count(role),
             service_ms=None if statistics is None else round(statistics.mean_s * 1000),
-            longest_ms=None if statistics is None else round(statistics.longest_s * 1000),
-            calls_each=1.0 if statistics is None else round(statistics.calls_each, 3),
+            service_p95_ms=None if statistics is None else round(statistics.p95_s * 1000),
+            attempts_per_request=1.0 if statistics is None else round(statistics.attempts_per_request, 3),
             ready_at_ms=0 if wait_s == 0 else now.unix_ms + int(wait_s * 1000),
         )
 
@@ -88,7 +88,7 @@ class CapacityReport(Struct, frozen=True):
                     breaker_ms=max(0, ceil((breaker_at_s - now_s) * 1000)),
                     recoveries=forecast.recoveries,
                     concurrency=forecast.concurrency,
-                    tokens_each=self.service_times.mean_tokens(model),
+                    tokens_per_call=self.service_times.mean_tokens(model),
                 )
         return tuple(found.values())
 
@@ -126,12 +126,12 @@ class WorkerStatus(Struct, frozen=True):
             roles=tuple(capacity.role(role, boxes, now) for role, boxes in mailboxes.items()),
             forecasts=capacity.forecasts(mailboxes, now),
             credentials=self.credential_changes.status(now.unix_ms / 1000),
-            keyless=self.credential_changes.keyless_providers(),
-            unreachable=availability.connect_failures.unreachable(now.loop_s),
+            providers_without_key=self.credential_changes.providers_without_key(),
+            unreachable_providers=availability.connect_failures.unreachable(now.loop_s),
             unreachable_quotas=self.quota_monitor.unreachable_quotas(),
             limits=self.quota_monitor.limits(now.loop_s, now.unix_ms),
             learned=self.quota_monitor.learned(now.loop_s),
             breakers=capacity.breakers(now),
             degraded=capacity.degradation.report(now.loop_s),
-            withdrawn=capacity.withdrawn(now),
+            withdrawn_models=capacity.withdrawn(now),
         )

@@ -32,7 +32,7 @@ def status_text(status: SystemStatus) -> str:
 
 def limits_text(limits: Sequence[LimitView], now_ms: int) -> str:
     """A table of the limits in use, at most 100 columns wide, then the number of the others and the advice."""
-    in_use = [limit for limit in limits if limit.used or limit.leased or limit.hour.missed]
+    in_use = [limit for limit in limits if limit.used or limit.leased or limit.hour.throttled]
     if not in_use:
         return f"Limits: {len(limits)}, none used in its window."
     listed = in_use[:_SHOWN_LIMITS]
@@ -131,11 +131,11 @@ def _lines(status: SystemStatus) -> Iterator[str]:
     for each in status.degraded:
         effect = _DEGRADATIONS.get(each.rule, each.rule)
         yield f"Degraded: {each.role} with {each.model} at {each.worker}, {effect}"
-    if status.withdrawn:
-        yield f"Withdrawn by their provider: {', '.join(status.withdrawn)}"
-    if status.keyless:
+    if status.withdrawn_models:
+        yield f"Withdrawn by their provider: {', '.join(status.withdrawn_models)}"
+    if status.providers_without_key:
         yield (
-            f"Providers without a key: {', '.join(status.keyless)}; "
+            f"Providers without a key: {', '.join(status.providers_without_key)}; "
             f"`{command_name()} config check` names the variables"
         )
     if status.unreachable_quotas:
@@ -154,8 +154,8 @@ def _credentials(status: SystemStatus) -> Iterator[str]:
             yield f"{name}: {each.age_days} days old, more than {each.max_age_days:g}: replace it"
         if each.refused_for:
             yield f"{name}: refused for {', '.join(each.refused_for)}"
-        for trouble in each.troubles:
-            yield f"{name}: its file {trouble}; the last readable key stays in use"
+        for problem in each.file_problems:
+            yield f"{name}: its file {problem}; the last readable key stays in use"
 
 
 def _models_with_several_keys(limits: Sequence[LimitView]) -> set[str]:
@@ -195,5 +195,5 @@ def _outlook(full_in_s: float | None, now_ms: int) -> str:
 
 def _last_hour(limit: LimitView) -> str:
     parts = [duration(limit.hour.full_s)] if limit.hour.full_s else []
-    parts += [f"{_number(limit.hour.missed)} held"] if limit.hour.missed else []
+    parts += [f"{_number(limit.hour.throttled)} held"] if limit.hour.throttled else []
     return ", ".join(parts) or "-"

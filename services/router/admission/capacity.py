@@ -109,7 +109,7 @@ def _bounded_status(status: RoleStatus) -> RoleStatus:
         calling=bounded(status.calling),
         ended=bounded(status.ended),
         service_ms=None if status.service_ms is None else bounded(status.service_ms),
-        longest_ms=None if status.longest_ms is None else bounded(status.longest_ms),
+        service_p95_ms=None if status.service_p95_ms is None else bounded(status.service_p95_ms),
     )
 
 

@@ -108,7 +108,7 @@ def forecast_role(
     statuses = [report.roles[role] for report in reports if role in report.roles]
     if not statuses or role not in chains:
         return None
-    longest = [status.longest_ms for status in statuses if status.longest_ms is not None]
+    longest = [status.service_p95_ms for status in statuses if status.service_p95_ms is not None]
     models = chains[role]
     within = frozenset(each for each, chain in chains.items() if chain <= models)
     sharers, reach = _quota_component(role, chains)
@@ -171,7 +171,7 @@ def _pool(
         rate_per_s *= concurrency / at_once
         at_once = int(concurrency)
     free_slots = max(0.0, at_once - max(0.0, calling))
-    curve = service_curve_of(quotas, _calls_each(by_role), free_slots, rate_per_s)
+    curve = service_curve_of(quotas, _attempts_per_request(by_role), free_slots, rate_per_s)
     if curve is None:
         return None
     share = slots["batch"] / slots["interactive"] if slots["interactive"] else 1.0
@@ -195,8 +195,8 @@ def _past_quota(
     return calling, unobserved
 
 
-def _calls_each(by_role: Iterable[Iterable[RoleStatus]]) -> float:
-    most = max((status.calls_each for statuses in by_role for status in statuses), default=1.0)
+def _attempts_per_request(by_role: Iterable[Iterable[RoleStatus]]) -> float:
+    most = max((status.attempts_per_request for statuses in by_role for status in statuses), default=1.0)
     return min(_MOST_CALLS, max(1.0, most))
 
 

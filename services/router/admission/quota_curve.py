@@ -44,7 +44,7 @@ def bounded(number: int) -> int:
 
 def quota_curve_of(forecast: QuotaForecast) -> QuotaCurve:
     """The minimum over the limits of one quota; pauses and breakers are not included."""
-    cost = {"requests": 1.0, "tokens": float(bounded(forecast.tokens_each))}
+    cost = {"requests": 1.0, "tokens": float(bounded(forecast.tokens_per_call))}
     limits = [
         _limit_curve(recovery, cost[kind])
         for recovery in forecast.recoveries

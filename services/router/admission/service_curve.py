@@ -82,15 +82,15 @@ class ServiceCurve(Struct, frozen=True):
 
 
 def service_curve_of(
-    quotas: Iterable[TimedQuota], calls_each: float, free_slots: float, rate_per_s: float
+    quotas: Iterable[TimedQuota], attempts_per_request: float, free_slots: float, rate_per_s: float
 ) -> ServiceCurve | None:
-    """Combine all quotas, for requests of `calls_each` calls; None without quotas, when nothing is known."""
+    """Combine all quotas, for requests of `attempts_per_request` calls; None without quotas, when nothing is known."""
     known = tuple(quotas)
     if not known:
         return None
-    steps = sorted(step for quota in known for step in _steps(quota, calls_each))
+    steps = sorted(step for quota in known for step in _steps(quota, attempts_per_request))
     end_s = max(max(quota.reported_s + quota.curve.times_s[-1], quota.ready_s) for quota in known)
-    tail_per_s = sum(quota.curve.per_s for quota in known) / calls_each
+    tail_per_s = sum(quota.curve.per_s for quota in known) / attempts_per_request
     return ServiceCurve(
         granted=_paced(steps, end_s, inf, tail_per_s),
         ended=_paced(steps, end_s, rate_per_s, tail_per_s),
@@ -98,11 +98,11 @@ def service_curve_of(
     )
 
 
-def _steps(quota: TimedQuota, calls_each: float) -> Iterator[tuple[float, float]]:
+def _steps(quota: TimedQuota, attempts_per_request: float) -> Iterator[tuple[float, float]]:
     before = 0.0
     for after_s, total in zip(quota.curve.times_s, quota.curve.totals, strict=True):
         if total > before:
-            yield max(quota.ready_s, quota.reported_s + after_s), (total - before) / calls_each
+            yield max(quota.ready_s, quota.reported_s + after_s), (total - before) / attempts_per_request
             before = total
         if total == inf:
             return

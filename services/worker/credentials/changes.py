@@ -128,14 +128,14 @@ class CredentialChanges:
                 age_days=keyring.age_days(credential, now_s),
                 max_age_days=keyring.max_age_days,
                 refused_for=self._refusals.refused_models(credential),
-                trouble=keyring.file_error(credential),
+                file_problem=keyring.file_error(credential),
             )
             for name, provider in self._providers.items()
             for credential in provider.credentials
             if credential in keyring.names
         )
 
-    def keyless_providers(self) -> tuple[str, ...]:
+    def providers_without_key(self) -> tuple[str, ...]:
         """Providers that need a key and have none."""
         configured = self._catalogue.providers
         return tuple(

@@ -31,9 +31,9 @@ class RoleStatistics(Struct, frozen=True):
     """Statistics of a role's recent requests."""
 
     mean_s: float
-    longest_s: float
+    p95_s: float
     """95th percentile of the duration."""
-    calls_each: float
+    attempts_per_request: float
     """Mean number of calls per request."""
 
 
@@ -90,8 +90,8 @@ class ServiceTimes:
         times = sorted(took_s for took_s, _ in latest)
         return RoleStatistics(
             mean_s=sum(times) / len(times),
-            longest_s=times[ceil(_QUANTILE * len(times)) - 1],
-            calls_each=sum(calls for _, calls in latest) / len(latest),
+            p95_s=times[ceil(_QUANTILE * len(times)) - 1],
+            attempts_per_request=sum(calls for _, calls in latest) / len(latest),
         )
 
     def mean_tokens(self, model: str) -> int:

@@ -189,7 +189,7 @@ class Outcomes:
             return
         cooldown_s = self._catalogue.provider_cooldown_s
         _log.warning("the provider %s failed: weighted steps avoid it for %g s", provider, cooldown_s)
-        self._metrics.left_out.labels(provider).inc()
+        self._metrics.provider_cooldowns.labels(provider).inc()
 
 
 def _proves(failure: ProviderFailure) -> bool:

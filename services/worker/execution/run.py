@@ -77,7 +77,7 @@ class Starter(Struct, frozen=True):
         )
         self.telemetry.metrics.queue_wait.labels(work.role).observe(execution.queued_ms / 1000)
         self.quota_monitor.record_arrival(
-            work.role, execution.missed_quotas, execution.queued_ms / 1000, now_s
+            work.role, execution.throttled_quotas, execution.queued_ms / 1000, now_s
         )
         return execution
 

@@ -218,7 +218,7 @@ class Selection(Struct, frozen=True):
             if state.reason == "quota":
                 need = self.needs.need(execution, model)
                 self.quota_monitor.record_blocked(
-                    execution.work.role, execution.missed_quotas, model, need, now_s
+                    execution.work.role, execution.throttled_quotas, model, need, now_s
                 )
                 if not execution.degradation.on_rate_limit.enabled:
                     break

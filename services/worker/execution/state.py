@@ -121,7 +121,7 @@ class Execution(Struct, kw_only=True):
     """The chosen model is called although its breaker is not closed: no other can serve the request."""
     waits_for: str = ""
     """What the request waits for now, in words; empty while an attempt runs."""
-    missed_quotas: set[str] = field(default_factory=set)
+    throttled_quotas: set[str] = field(default_factory=set)
     """Quotas that had nothing left for the request when it came."""
     calls: RequestCalls = field(default_factory=RequestCalls)
     silent_until_deadline: bool = False

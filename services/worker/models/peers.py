@@ -71,8 +71,8 @@ class Peers:
         )
 
     def _callable_models(self, heartbeat: Presence) -> Mapping[Role, frozenset[str]]:
-        unusable = {breaker.model for breaker in heartbeat.breakers} | set(heartbeat.withdrawn)
-        unusable_providers = {*heartbeat.keyless, *heartbeat.unreachable}
+        unusable = {breaker.model for breaker in heartbeat.breakers} | set(heartbeat.withdrawn_models)
+        unusable_providers = {*heartbeat.providers_without_key, *heartbeat.unreachable_providers}
         roles, models = self._catalogue.roles, self._catalogue.models
         return {
             status.role: frozenset(

@@ -29,14 +29,14 @@ AlarmState = Literal["warned", "eased"]
 
 class _Interval(Struct):
     number: int
-    near_s: float = 0.0
+    near_limit_s: float = 0.0
     full_s: float = 0.0
-    missed: int = 0
+    throttled: int = 0
     peak: int = 0
     unmet_most: int = 0
-    """Maximum amount missed within a minute."""
+    """Maximum unmet demand within a minute."""
     unmet_all: int = 0
-    """Total amount missed."""
+    """Total unmet demand."""
 
 
 class _Span:
@@ -61,9 +61,9 @@ class _Span:
             else max((each.unmet_most for each in intervals), default=0)
         )
         return PastUsage(
-            near_s=round(sum(each.near_s for each in intervals)),
+            near_limit_s=round(sum(each.near_limit_s for each in intervals)),
             full_s=round(sum(each.full_s for each in intervals)),
-            missed=sum(each.missed for each in intervals),
+            throttled=sum(each.throttled for each in intervals),
             peak=max((each.peak for each in intervals), default=0),
             unmet=unmet,
         )
@@ -77,12 +77,12 @@ class LimitHistory:
     """Usage and unmet demand of one limit. Times are monotonic seconds and do not decrease."""
 
     def __init__(self, *, daily: bool) -> None:
-        """`daily`: the limit is per day, so missed amounts add up over the day."""
+        """`daily`: the limit is per day, so unmet demand adds up over the day."""
         self._daily = daily
         self._hour = _Span(_HOUR_S, MINUTE_S)
         self._day = _Span(DAY_S, 10 * MINUTE_S)
         self._last_s: float | None = None
-        self._missed_since = False
+        self._throttled_since = False
         self._minute = (0, 0)
         self.watched_s = 0.0
 
@@ -92,29 +92,29 @@ class LimitHistory:
         """
         step_s = 0.0 if self._last_s is None else now_s - self._last_s
         step_s = step_s if step_s <= _MAX_STEP_S else 0.0
-        full_s = step_s if used >= allowed or self._missed_since else 0.0
-        near_s = step_s if full_s or used >= allowed * near_share else 0.0
+        full_s = step_s if used >= allowed or self._throttled_since else 0.0
+        near_limit_s = step_s if full_s or used >= allowed * near_share else 0.0
         for span in (self._hour, self._day):
             interval = span.at(now_s)
-            interval.near_s += near_s
+            interval.near_limit_s += near_limit_s
             interval.full_s += full_s
             interval.peak = max(interval.peak, used)
         self.watched_s += step_s
         if step_s or self._last_s is None:
-            self._missed_since = False
+            self._throttled_since = False
         self._last_s = now_s
         return full_s
 
-    def record_missed(self, amount: int, now_s: float) -> None:
+    def record_throttled(self, amount: int, now_s: float) -> None:
         """Record a request that had to wait for `amount` (requests, tokens or calls) of the limit."""
-        self._missed_since = True
+        self._throttled_since = True
         number, total = self._minute
         minute = int(now_s // MINUTE_S)
         within_minute = amount + (total if number == minute else 0)
         self._minute = (minute, within_minute)
         for span in (self._hour, self._day):
             interval = span.at(now_s)
-            interval.missed += 1
+            interval.throttled += 1
             interval.unmet_all += amount
             interval.unmet_most = max(interval.unmet_most, within_minute)
 

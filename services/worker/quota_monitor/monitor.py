@@ -86,13 +86,13 @@ class QuotaMonitor:
                     found.append(Notice(key, record, use, state))
         return found
 
-    def record_blocked(self, role: Role, missed: set[str], model: str, need: Need, now_s: float) -> None:
-        """Record a request of `role` that has no quota of `model`; `missed`: the quotas recorded for it before."""
+    def record_blocked(self, role: Role, throttled: set[str], model: str, need: Need, now_s: float) -> None:
+        """Record a request of `role` that has no quota of `model`; `throttled`: the quotas recorded for it before."""
         self._last_need[role] = need
-        if all(self._owner(key) in missed for key in self._keys[model]):
+        if all(self._owner(key) in throttled for key in self._keys[model]):
             return
         for key, limit, amount in self._obstacles(model, need, now_s):
-            self._record_missed(missed, key, limit, amount, now_s)
+            self._record_throttled(throttled, key, limit, amount, now_s)
 
     def record_gate(self, role: Role, wait_s: float, now_s: float) -> None:
         """Record that the role's mailbox is not pulled from for `wait_s`; 0: that it is pulled from."""
@@ -110,14 +110,14 @@ class QuotaMonitor:
         if obstacles:
             self._closures[role] = _GateClosure(now_s + wait_s, obstacles)
 
-    def record_arrival(self, role: Role, missed: set[str], waited_s: float, now_s: float) -> None:
-        """Record a request pulled after `waited_s` in the mailbox, which a closed gate may have delayed; `missed` as in
-        `record_blocked`.
+    def record_arrival(self, role: Role, throttled: set[str], waited_s: float, now_s: float) -> None:
+        """Record a request pulled after `waited_s` in the mailbox, which a closed gate may have delayed; `throttled` as
+        in `record_blocked`.
         """
         closure = self._closures.get(role)
         if closure is not None and now_s - waited_s < closure.until_s:
             for key, limit, amount in closure.obstacles:
-                self._record_missed(missed, key, limit, amount, now_s)
+                self._record_throttled(throttled, key, limit, amount, now_s)
 
     def status(self, key: QuotaKey, use: LimitUse, now_s: float, now_ms: int) -> LimitStatus:
         limit = self._limit(key, use.name)
@@ -188,16 +188,16 @@ class QuotaMonitor:
                 found.append((key, limit, need.tokens if limit in _TOKENS else 1))
         return found
 
-    def _record_missed(
-        self, missed: set[str], key: QuotaKey, limit: LimitName, amount: int, now_s: float
+    def _record_throttled(
+        self, throttled: set[str], key: QuotaKey, limit: LimitName, amount: int, now_s: float
     ) -> None:
         """Count a request once for each quota that delayed it."""
         owner = self._owner(key)
-        if owner in missed:
+        if owner in throttled:
             return
-        missed.add(owner)
-        self._limit(key, limit).history.record_missed(amount, now_s)
-        self._metrics.limit_missed.labels(key.credential, key.model, limit).inc()
+        throttled.add(owner)
+        self._limit(key, limit).history.record_throttled(amount, now_s)
+        self._metrics.limit_throttled.labels(key.credential, key.model, limit).inc()
 
     def _limit(self, key: QuotaKey, name: LimitName) -> _Limit:
         limit_key = (self._owner(key), name)

@@ -115,8 +115,8 @@ async def test_d10_a_forged_presence_is_printed_terminal_safe(
         allowed=10,
         warned=True,
         watched_s=4000,
-        hour=PastUsage(full_s=900, missed=50, peak=10, unmet=50),
-        day=PastUsage(full_s=900, missed=50, peak=10, unmet=50),
+        hour=PastUsage(full_s=900, throttled=50, peak=10, unmet=50),
+        day=PastUsage(full_s=900, throttled=50, peak=10, unmet=50),
     )
     presence = Presence(
         service=ESCAPES,
@@ -125,9 +125,11 @@ async def test_d10_a_forged_presence_is_printed_terminal_safe(
         http=ESCAPES,
         limits=(limit, msgspec.structs.replace(limit, credential="another")),
         breakers=(BreakerStatus(model=ESCAPES, state=ESCAPES, retry_at_ms=0),),
-        withdrawn=(ESCAPES,),
+        withdrawn_models=(ESCAPES,),
         credentials=(
-            CredentialStatus(credential=ESCAPES, provider=ESCAPES, refused_for=(ESCAPES,), trouble=ESCAPES),
+            CredentialStatus(
+                credential=ESCAPES, provider=ESCAPES, refused_for=(ESCAPES,), file_problem=ESCAPES
+            ),
         ),
     )
     await publisher.nc.publish(f"$KV.{PRESENCE.name}.worker.hostile", encode(presence))

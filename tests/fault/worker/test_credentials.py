@@ -94,9 +94,9 @@ async def test_d10_a_provider_without_a_key_is_reported_in_the_status(tmp_path: 
         try:
 
             async def shown() -> bool:
-                return {each.keyless for each in await read_presence(nc) if each.service == "worker"} == {
-                    ("simulator",)
-                }
+                return {
+                    each.providers_without_key for each in await read_presence(nc) if each.service == "worker"
+                } == {("simulator",)}
 
             await until(shown)
         finally:
@@ -303,7 +303,7 @@ async def test_a6_a_key_file_may_come_late_and_is_read_on_sighup(tmp_path: Path)
             worker.signal(signal.SIGHUP)
 
             async def shown(why: str = why) -> bool:
-                return (await credentials(system))["SOME_KEY"].trouble == why
+                return (await credentials(system))["SOME_KEY"].file_problem == why
 
             await until(shown)
             assert (await ask(client, "Still?", role="chat")).code is None

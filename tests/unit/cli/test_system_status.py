@@ -70,7 +70,7 @@ def test_limits_breakers_and_withdrawn_models_are_shown():
             LimitStatus(credential="k", model="m2", limit="tokens_per_day", used=0, allowed=1000),
         ),
         breakers=(BreakerStatus(model="m3", state="open", retry_at_ms=NOW_MS + 42_000),),
-        withdrawn=("m4",),
+        withdrawn_models=("m4",),
         degraded=(DegradedModel(role="coding", model="m5", rule="errors"),),
     )
 
@@ -110,13 +110,13 @@ def test_a_silent_service_is_marked():
 def test_a_dead_worker_is_listed_and_its_reports_are_ignored():
     breakers = (BreakerStatus(model="m3", state="open", retry_at_ms=NOW_MS + 42_000),)
     limits = (LimitStatus(credential="k", model="m1", limit="concurrency", used=3, allowed=4),)
-    dead = worker("w1", 7_000, breakers=breakers, limits=limits, withdrawn=("m4",))
+    dead = worker("w1", 7_000, breakers=breakers, limits=limits, withdrawn_models=("m4",))
 
     status = fold_status("nats://here", [dead, worker("w2", 5_900)], StreamCounts(), NOW_MS)
 
     coding = next(line for line in status.roles if line.role == "coding")
     assert (coding.workers, coding.running, coding.slots) == (1, 3, 16)
-    assert (status.breakers, status.limits, status.withdrawn) == ((), (), ())
+    assert (status.breakers, status.limits, status.withdrawn_models) == ((), (), ())
     assert [service.alive for service in status.services] == [False, True]
     assert "silent for 7 s" in status_text(status)
 
@@ -129,7 +129,7 @@ def test_a6_only_faulty_credentials_are_shown():
     known = [
         fine,
         worker("w1", credentials=key(age_days=91, refused_for=("m1",))),
-        worker("w2", credentials=key(trouble="is gone", refused_for=("m2", "m1"))),
+        worker("w2", credentials=key(file_problem="is gone", refused_for=("m2", "m1"))),
     ]
 
     status = fold_status("nats://here", known, StreamCounts(), NOW_MS)
@@ -151,7 +151,7 @@ def test_c7_a_shared_limit_is_one_row_with_the_refusals_of_all_workers():
         model="m",
         used=29,
         watched_s=3000,
-        hour=PastUsage(full_s=1320, missed=100, peak=30, unmet=20),
+        hour=PastUsage(full_s=1320, throttled=100, peak=30, unmet=20),
         **SHARED,
     )
     newcomer = LimitStatus(
@@ -159,7 +159,7 @@ def test_c7_a_shared_limit_is_one_row_with_the_refusals_of_all_workers():
         used=30,
         watched_s=60,
         warned=True,
-        hour=PastUsage(full_s=9, missed=40, peak=30, unmet=10),
+        hour=PastUsage(full_s=9, throttled=40, peak=30, unmet=10),
         full_at_ms=NOW_MS + 12_000,
         **SHARED,
     )
@@ -174,7 +174,7 @@ def test_c7_a_shared_limit_is_one_row_with_the_refusals_of_all_workers():
     (limit,) = status.limits
     assert (limit.worker, limit.used, limit.headroom, limit.watched_s) == ("", 30, 0, 3000)
     assert limit.warned
-    assert limit.hour == PastUsage(full_s=1320, missed=140, peak=30, unmet=30)
+    assert limit.hour == PastUsage(full_s=1320, throttled=140, peak=30, unmet=30)
     text = status_text(status)
     (row,) = (line.split() for line in text.splitlines() if line.startswith("m "))
     assert row == ["m", "requests/min", "30", "0", "30", "100%", "0", "-", "22", "min,", "140", "held"]
@@ -184,7 +184,7 @@ def test_c7_a_shared_limit_is_one_row_with_the_refusals_of_all_workers():
 
 def test_c7_a_shared_quota_is_one_limit_and_a_local_one_is_per_worker():
     pair = tuple(
-        LimitStatus(model="m", used=3, hour=PastUsage(missed=2), **(SHARED | {"credential": key}))
+        LimitStatus(model="m", used=3, hour=PastUsage(throttled=2), **(SHARED | {"credential": key}))
         for key in ("k1", "k2")
     )
     own = LimitStatus(credential="k", model="n", limit="tokens_per_day", used=5, allowed=10)
@@ -196,7 +196,7 @@ def test_c7_a_shared_quota_is_one_limit_and_a_local_one_is_per_worker():
         NOW_MS,
     )
 
-    assert [(limit.model, limit.worker, limit.hour.missed) for limit in status.limits] == [
+    assert [(limit.model, limit.worker, limit.hour.throttled) for limit in status.limits] == [
         ("n", "w1", 0),
         ("n", "w2", 0),
         ("m", "", 2),
@@ -212,7 +212,7 @@ def test_c7_the_outlook_is_a_time_and_the_table_fits_100_columns():
             "allowed": 200_000,
             "record": f"k.{full_in_s}",
             "full_at_ms": NOW_MS + full_in_s * 1000,
-            "hour": PastUsage(full_s=7100, missed=9999, peak=1),
+            "hour": PastUsage(full_s=7100, throttled=9999, peak=1),
         }
         return LimitStatus(**(known | more))
 
@@ -247,7 +247,7 @@ def test_c7_two_keys_of_one_model_are_distinguished():
             credential=key,
             record=f"{key}.m",
             watched_s=90,
-            hour=PastUsage(missed=2, full_s=30, peak=10, unmet=2),
+            hour=PastUsage(throttled=2, full_s=30, peak=10, unmet=2),
         )
         for key in ("PROVIDER_API_KEY_1", "PROVIDER_API_KEY_2")
     )
@@ -266,10 +266,10 @@ def test_c1_an_unreachable_quota_record_is_shown():
 
 def test_d10_a_provider_without_a_key_is_named():
     status = fold_status(
-        "nats://here", [worker("w1", keyless=("groq",)), worker("w2")], StreamCounts(), NOW_MS
+        "nats://here", [worker("w1", providers_without_key=("groq",)), worker("w2")], StreamCounts(), NOW_MS
     )
 
-    assert status.keyless == ("groq",)
+    assert status.providers_without_key == ("groq",)
     assert "Providers without a key: groq; `penstock config check` names the variables" in status_text(status)
     assert "without a key" not in status_text(
         fold_status("nats://here", [worker("w2")], StreamCounts(), NOW_MS)

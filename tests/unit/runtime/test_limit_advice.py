@@ -16,7 +16,7 @@ def status(*, hour: PastUsage = QUIET, day: PastUsage = QUIET, **more) -> LimitS
 
 
 def test_c7_advice_states_how_far_to_raise_a_limit_that_delayed_requests():
-    busy = PastUsage(full_s=1320, near_s=1400, missed=140, peak=30, unmet=28)
+    busy = PastUsage(full_s=1320, near_limit_s=1400, throttled=140, peak=30, unmet=28)
     assert advice(status(hour=busy, day=busy)) == (
         "requests/min of m was full for 22 min of the last 60 min; 140 requests were held back or went elsewhere: "
         "about twice the limit would have served them at once."
@@ -24,20 +24,20 @@ def test_c7_advice_states_how_far_to_raise_a_limit_that_delayed_requests():
 
 
 def test_c7_a_short_observation_is_not_called_an_hour():
-    busy = PastUsage(full_s=12, missed=1, peak=30, unmet=1)
+    busy = PastUsage(full_s=12, throttled=1, peak=30, unmet=1)
     text = advice(status(hour=busy, day=busy, watched_s=45))
     assert "full for 12 s of the last 45 s; 1 request was held back" in text
     assert "half as much again" in text
 
 
 def test_c7_the_day_is_reported_when_the_hour_was_quiet():
-    text = advice(status(day=PastUsage(full_s=9000, missed=3, peak=30, unmet=60), watched_s=86_400))
+    text = advice(status(day=PastUsage(full_s=9000, throttled=3, peak=30, unmet=60), watched_s=86_400))
     assert "full for 2 h of the last 24 h" in text
     assert "about 3 times the limit" in text
 
 
 def test_c7_a_nearly_full_limit_is_reported_before_requests_wait():
-    near = PastUsage(near_s=700, peak=28)
+    near = PastUsage(near_limit_s=700, peak=28)
     assert advice(status(hour=near, day=near)) == (
         "requests/min of m was nearly full for 12 min of the last 60 min, and no request had to wait: "
         "raise it before there is more to do."

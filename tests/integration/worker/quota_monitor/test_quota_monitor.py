@@ -71,20 +71,20 @@ async def test_c7_a_full_limit_is_warned_of_once_and_status_gives_advice(
 
     async def seen() -> bool:
         limit = (await limits(system)).get(("counted", "requests_per_minute"))
-        return limit is not None and limit.warned and limit.hour.missed == 8 and limit.hour.full_s >= 1
+        return limit is not None and limit.warned and limit.hour.throttled == 8 and limit.hour.full_s >= 1
 
     await until(seen, 30, every_s=0.3)
     assert await system.attempts("counted") == 10
     for worker in system.workers:
         assert await _exported(system, worker, "penstock_limit_full_seconds_total") > 0
         assert await _exported(system, worker, "penstock_limit_headroom") == 0
-        assert await _exported(system, worker, "penstock_limit_missed_requests_total") > 0
+        assert await _exported(system, worker, "penstock_limit_throttled_requests_total") > 0
 
     found = await limits(system)
     minute = found["counted", "requests_per_minute"]
     assert (minute.worker, minute.used + minute.leased, minute.allowed, minute.headroom) == ("", 10, 10, 0)
     assert minute.full_in_s == 0
-    assert minute.hour.missed == 8
+    assert minute.hour.throttled == 8
     assert minute.hour.full_s >= 1
     assert "of counted was full for" in minute.advice
     assert "8 requests were held back or went elsewhere: about twice the limit" in minute.advice
@@ -105,7 +105,7 @@ async def test_c7_a_full_limit_is_warned_of_once_and_status_gives_advice(
 
 async def _delayed_requests(system: System) -> float:
     """Requests that both workers together delayed for the limit per minute."""
-    name = "penstock_limit_missed_requests_total"
+    name = "penstock_limit_throttled_requests_total"
     return sum([await _exported(system, worker, name) for worker in system.workers])
 
 

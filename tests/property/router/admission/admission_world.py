@@ -124,7 +124,7 @@ class _Worker:
             calling=self.pace.calling_now("chat"),
             ended=self.pace.ended_count("chat"),
             service_ms=None if tempo is None else round(tempo.mean_s * 1000),
-            longest_ms=None if tempo is None else round(tempo.longest_s * 1000),
+            service_p95_ms=None if tempo is None else round(tempo.p95_s * 1000),
         )
         forecast = QuotaForecast(
             model="m",

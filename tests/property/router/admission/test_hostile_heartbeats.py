@@ -47,7 +47,7 @@ FORECASTS = structs(
     breaker_ms=NUMBERS,
     recoveries=st.lists(RECOVERIES, max_size=3).map(tuple),
     concurrency=MAYBE,
-    tokens_each=NUMBERS,
+    tokens_per_call=NUMBERS,
 )
 STATUSES = structs(
     RoleStatus,
@@ -59,8 +59,8 @@ STATUSES = structs(
     calling=NUMBERS,
     ended=NUMBERS,
     service_ms=MAYBE,
-    longest_ms=MAYBE,
-    calls_each=st.floats(allow_nan=False, allow_infinity=False),
+    service_p95_ms=MAYBE,
+    attempts_per_request=st.floats(allow_nan=False, allow_infinity=False),
 )
 HEARTBEATS = structs(
     Presence,

@@ -86,30 +86,30 @@ def test_c7_warnings_and_their_ends_alternate_and_do_not_flap(course, allowed):
 def test_c7_the_history_adds_up(looks, daily):
     history = LimitHistory(daily=daily)
     now_s, began_s = 5000.0, None
-    missed = full_s = 0.0
+    throttled = full_s = 0.0
     for step_s, used, waiting in looks:
         now_s += step_s
         began_s = now_s if began_s is None else began_s
         for _ in range(waiting):
-            history.record_missed(1, now_s)
-        missed += waiting
+            history.record_throttled(1, now_s)
+        throttled += waiting
         full_s += history.sample(used, 10, now_s, near_share=0.9)
     assume(began_s is not None)
     hour, day = history.hour(now_s), history.day(now_s)
-    assert day.missed == missed
-    assert hour.missed <= day.missed
+    assert day.throttled == throttled
+    assert hour.throttled <= day.throttled
     assert abs(day.full_s - full_s) <= 1
-    assert day.full_s <= day.near_s <= round(history.watched_s) + 1
+    assert day.full_s <= day.near_limit_s <= round(history.watched_s) + 1
     assert history.watched_s <= now_s - began_s + 1e-6
     assert day.peak == max(used for _, used, _ in looks)
-    assert day.unmet <= day.missed
+    assert day.unmet <= day.throttled
     later = history.day(now_s + 90_000)
     assert later == PastUsage(), "after a day the history is empty"
 
 
 PASTS = st.builds(
-    lambda full, more, missed, peak, unmet: PastUsage(
-        full_s=full, near_s=full + more, missed=missed, peak=peak, unmet=unmet if missed else 0
+    lambda full, more, throttled, peak, unmet: PastUsage(
+        full_s=full, near_limit_s=full + more, throttled=throttled, peak=peak, unmet=unmet if throttled else 0
     ),
     st.integers(0, 3600),
     st.integers(0, 3600),
@@ -138,14 +138,14 @@ STATUSES = st.builds(
 @given(STATUSES)
 def test_c7_advice_is_given_only_on_sufficient_history(status):
     text = advice(status)
-    if status.hour.missed and status.allowed:
+    if status.hour.throttled and status.allowed:
         assert "held back" in text
         assert "smaller" not in text
     if "smaller" in text:
-        assert not status.hour.missed
+        assert not status.hour.throttled
         assert 0 < status.day.peak <= 0.4 * status.allowed
         assert status.watched_s >= 6 * 3600
-    if not status.hour.missed and status.watched_s < 600:
+    if not status.hour.throttled and status.watched_s < 600:
         assert text == "", "the history is too short"
     assert "inf" not in text
     assert "nan" not in text
@@ -154,12 +154,12 @@ def test_c7_advice_is_given_only_on_sufficient_history(status):
 @given(PASTS, st.integers(1, 100), st.integers(0, 500))
 def test_c7_the_advised_limit_covers_the_demand_and_is_monotonic(past, allowed, more):
     times = times_the_limit(past, allowed)
-    if past.missed == 0:
+    if past.throttled == 0:
         assert times == 1
         return
     assert times >= 1.5
     assert times * allowed >= past.peak + past.unmet
-    worse = PastUsage(missed=past.missed, peak=past.peak, unmet=past.unmet + more)
+    worse = PastUsage(throttled=past.throttled, peak=past.peak, unmet=past.unmet + more)
     assert times_the_limit(worse, allowed) >= times
 
 

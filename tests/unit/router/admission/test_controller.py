@@ -185,7 +185,7 @@ def test_c3_a_silent_worker_does_not_count_while_others_report(
     scene: Scene,
 ) -> None:
     """A killed worker sends no goodbye: its slots and running calls count for 5 s, not for 20."""
-    one = status(slots=4, calling=4, service_ms=2000, longest_ms=2000)
+    one = status(slots=4, calling=4, service_ms=2000, service_p95_ms=2000)
     limits = quota("small", minute(30)), quota("large", minute(0))
     for instance in ("w1", "w2"):
         scene.heartbeat(*limits, roles=(one,), instance=instance)
@@ -197,7 +197,7 @@ def test_c3_a_silent_worker_does_not_count_while_others_report(
 
 
 def test_c3_the_only_worker_of_a_role_counts_although_silent(scene: Scene) -> None:
-    scene.heartbeat(roles=(status(slots=4, service_ms=2000, longest_ms=3000),))
+    scene.heartbeat(roles=(status(slots=4, service_ms=2000, service_p95_ms=3000),))
     scene.now_s += 15
     scene.heartbeat(roles=(status("creative"),), instance="w2")
     scene.count(chat=4 + 20)
@@ -227,14 +227,14 @@ def test_c3_the_concurrency_limit_of_the_providers_slows_the_service(
 ) -> None:
     """Eight slots that take a second each; two models, each with so many calls at once."""
     limits = (quota(model, concurrency=concurrency) for model in ("small", "large"))
-    scene.heartbeat(*limits, roles=(status(slots=8, service_ms=1000, longest_ms=1000),))
+    scene.heartbeat(*limits, roles=(status(slots=8, service_ms=1000, service_p95_ms=1000),))
     scene.count(chat=20)
 
     assert scene.controller.forecast(scene.work()).wait_s == pytest.approx(wait_s)
 
 
 def test_c3_slots_limit_by_the_mean_service_time(scene: Scene) -> None:
-    scene.heartbeat(roles=(status(slots=4, service_ms=2000, longest_ms=3000),))
+    scene.heartbeat(roles=(status(slots=4, service_ms=2000, service_p95_ms=3000),))
     scene.count(chat=4 + 16)
     assert scene.retry_s(left_s=12.5) is None, "17 turns of half a second, 3 s for the answer"
     delay_s = scene.retry_s(left_s=10)
@@ -294,7 +294,7 @@ def test_c3_a_decision_takes_microseconds(scene: Scene) -> None:
     for number in range(4):
         scene.heartbeat(
             *(quota(model, minute(0, *steps, allowed=600)) for model in ("small", "large")),
-            roles=(status(service_ms=400, longest_ms=900), status("logic", service_ms=400)),
+            roles=(status(service_ms=400, service_p95_ms=900), status("logic", service_ms=400)),
             instance=f"w{number}",
         )
     scene.count(chat=100, logic=100)

@@ -16,8 +16,8 @@ def requests(free: int, *returns: tuple[int, int], allowed: int = 600) -> Recove
     )
 
 
-def forecast(*recoveries: Recovery, tokens_each: int = 0) -> QuotaForecast:
-    return QuotaForecast(model="m", source="s", recoveries=recoveries, tokens_each=tokens_each)
+def forecast(*recoveries: Recovery, tokens_per_call: int = 0) -> QuotaForecast:
+    return QuotaForecast(model="m", source="s", recoveries=recoveries, tokens_per_call=tokens_per_call)
 
 
 def test_c3_a_quota_used_within_ten_seconds_is_empty_for_fifty() -> None:
@@ -39,7 +39,7 @@ def test_c3_beyond_two_windows_the_mean_rate_applies() -> None:
 
 def test_c3_the_tightest_limit_applies() -> None:
     tokens = Recovery(limit="tokens_per_minute", window_ms=60_000, allowed=6000, free=1000)
-    tight = quota_curve_of(forecast(requests(600), tokens, tokens_each=100))
+    tight = quota_curve_of(forecast(requests(600), tokens, tokens_per_call=100))
     unknown = quota_curve_of(forecast(requests(600), tokens))
 
     assert tight.by(1) == 10

@@ -40,7 +40,7 @@ async def test_d3_a_refused_key_or_missing_model_hands_the_request_back(kind: An
     case.fails(kind)
     with pytest.raises(HandBack):
         await case.next_model()
-    case.parts.hear_other_worker(withdrawn=("m",))
+    case.parts.hear_other_worker(withdrawn_models=("m",))
     with pytest.raises(GaveUp):
         await case.next_model()
 
@@ -68,7 +68,7 @@ async def test_d3_two_unconnected_workers_do_not_pass_a_request_to_and_fro(*, ot
     case.execution.delivery = 2
     case.fails("connection", connected=False)
     if other_is_cut_off:
-        case.parts.hear_other_worker(unreachable=("p",))
+        case.parts.hear_other_worker(unreachable_providers=("p",))
         assert await case.next_model() == "m"
         return
     began_s = loop_now_s()

@@ -78,9 +78,9 @@ async def test_d2_a_request_that_backs_off_is_not_handed_back() -> None:
     "other",
     [
         heartbeat(breakers=(BreakerStatus(model="m", state="open", retry_at_ms=0),)),
-        heartbeat(withdrawn=("m",)),
-        heartbeat(keyless=("p",)),
-        heartbeat(unreachable=("p",)),
+        heartbeat(withdrawn_models=("m",)),
+        heartbeat(providers_without_key=("p",)),
+        heartbeat(unreachable_providers=("p",)),
         heartbeat(credentials=(CredentialStatus(credential="A_KEY", provider="p", refused_for=("m",)),)),
     ],
 )
@@ -120,8 +120,8 @@ async def test_d3_a_silent_model_hands_the_request_back_once() -> None:
         (),
         (OPEN,),
         (heartbeat("w"),),
-        (heartbeat(keyless=("p",)),),
-        (heartbeat(withdrawn=("m",)),),
+        (heartbeat(providers_without_key=("p",)),),
+        (heartbeat(withdrawn_models=("m",)),),
         (heartbeat(roles=()),),
     ],
 )

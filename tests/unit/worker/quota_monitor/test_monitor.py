@@ -33,8 +33,8 @@ class Bench:
         (use,) = (use for use in self.quota.usage(KEY, now_s) if use.name == limit)
         return self.quota_monitor.status(KEY, use, now_s, 1_000_000)
 
-    def missed(self, limit: str = "requests_per_minute") -> int:
-        return self.status(limit, NOW_S + 100).hour.missed
+    def throttled(self, limit: str = "requests_per_minute") -> int:
+        return self.status(limit, NOW_S + 100).hour.throttled
 
 
 @pytest.fixture
@@ -45,45 +45,45 @@ def bench() -> Bench:
 
 
 def test_c7_a_blocked_request_counts_once_for_its_limit(bench: Bench):
-    missed = set[str]()
+    throttled = set[str]()
     for second in range(5):
-        bench.quota_monitor.record_blocked("chat", missed, "m", ONE, NOW_S + second)
+        bench.quota_monitor.record_blocked("chat", throttled, "m", ONE, NOW_S + second)
     bench.quota_monitor.record_blocked("chat", set(), "m", ONE, NOW_S + 5)
-    assert (bench.missed(), bench.missed("tokens_per_day")) == (2, 0)
+    assert (bench.throttled(), bench.throttled("tokens_per_day")) == (2, 0)
 
 
 def test_c7_a_request_blocked_by_a_daily_limit_counts_its_tokens(bench: Bench):
     bench.quota_monitor.record_blocked("chat", set(), "m", Need(4950), NOW_S + 61)
     past = bench.status("tokens_per_day", NOW_S + 61).hour
-    assert (past.missed, past.unmet) == (1, 4950)
+    assert (past.throttled, past.unmet) == (1, 4950)
 
 
 def test_c7_a_request_delayed_in_the_mailbox_by_the_gate_counts(bench: Bench):
     bench.quota_monitor.record_gate("chat", 59.0, NOW_S + 1)
     bench.quota_monitor.record_gate("chat", 0.0, NOW_S + 60)
     bench.quota_monitor.record_arrival("chat", set(), 10.0, NOW_S + 61)
-    assert bench.missed() == 1
+    assert bench.throttled() == 1
     bench.quota_monitor.record_arrival("chat", set(), 0.5, NOW_S + 61)
-    assert bench.missed() == 1, "it arrived after the gate opened"
+    assert bench.throttled() == 1, "it arrived after the gate opened"
 
 
 def test_c7_a_gate_that_opens_early_delays_no_request_afterwards(bench: Bench):
     bench.quota_monitor.record_gate("chat", 59.0, NOW_S + 1)
     bench.quota_monitor.record_gate("chat", 0.0, NOW_S + 5)
     bench.quota_monitor.record_arrival("chat", set(), 2.0, NOW_S + 10)
-    assert bench.missed() == 0
+    assert bench.throttled() == 0
 
 
 def test_c7_a_gate_closed_for_another_reason_does_not_count(bench: Bench):
     bench.quota_monitor.record_gate("chat", 30.0, NOW_S + 61)
     bench.quota_monitor.record_arrival("chat", set(), 10.0, NOW_S + 91)
-    assert bench.missed() == 0
+    assert bench.throttled() == 0
 
 
 def test_c7_a_429_does_not_count_for_a_configured_limit(bench: Bench):
     bench.quota.pause(KEY, NOW_S + 300, "429")
     bench.quota_monitor.record_blocked("chat", set(), "m", ONE, NOW_S + 100)
-    assert bench.missed() == 0
+    assert bench.throttled() == 0
 
 
 def test_c7_a_full_limit_and_its_end_are_reported(bench: Bench):
