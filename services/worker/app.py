@@ -55,8 +55,8 @@ from services.worker.quota_monitor.monitor import QuotaMonitor
 from services.worker.quota_monitor.watch import QuotaWatch
 from services.worker.rate_limit.quota import LocalQuota, Quota, QuotaKey
 from services.worker.rate_limit.quota_keys import keys_of, limits_of, records_of
-from services.worker.rate_limit.shared.cooldown_events import CooldownEvents
 from services.worker.rate_limit.shared.nats_store import NatsRecordStore
+from services.worker.rate_limit.shared.pause_events import PauseEvents
 from services.worker.rate_limit.shared.replica import Member
 from services.worker.rate_limit.shared.shared_quota import SharedQuota
 from services.worker.redelivery.dead_letter import DeadLetters
@@ -159,8 +159,8 @@ class Worker:
         await store.watch(shared.observe)
         self._started.push_async_callback(shared.stop)
         await shared.start()
-        cooldowns = CooldownEvents(bus.nc, bus.js, self._shell.instance, shared.apply_pause, SYSTEM)
-        await cooldowns.start(shared.unlimited_models)
+        pauses = PauseEvents(bus.nc, bus.js, self._shell.instance, shared.apply_pause, SYSTEM)
+        await pauses.start(shared.unlimited_models)
         return shared
 
     async def _drain_events(self, parts: _Parts) -> None:

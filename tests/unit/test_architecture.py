@@ -33,7 +33,7 @@ IO_MODULES = {
     },
     "worker": EVERY_SERVICE
     | {"announcer", "accounting.usage_recorder", "redelivery.prior_attempts"}
-    | {"rate_limit.shared.nats_store", "rate_limit.shared.cooldown_events", "quota_monitor.notices"}
+    | {"rate_limit.shared.nats_store", "rate_limit.shared.pause_events", "quota_monitor.notices"}
     | {f"providers.{name}" for name in ("groq_sdk", "openai_sdk", "sdk", "http_connections")},
 }
 """The modules of a service that may speak to the broker or an SDK. Every other one, new ones too, is policy."""

@@ -35,7 +35,7 @@ _GRACE_S: Final = 0.25
 """Seconds for which a model is waited for after the time of its next call: its quota may come a moment later."""
 _HALF_OPEN_GRACE_S: Final = 2.0
 """Seconds that `_GRACE_S` is longer after a pause, when one request goes first and the others follow
-(`rate_limit/cooldown.py`)."""
+(`rate_limit/pause.py`)."""
 
 
 class NextAttempt:

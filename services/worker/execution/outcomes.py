@@ -22,7 +22,7 @@ from services.worker.providers.errors.proof import (
     proves_key_refused,
     proves_model_missing,
 )
-from services.worker.rate_limit.cooldown import LONGEST_RETRY_S, CooldownLengths
+from services.worker.rate_limit.pause import LONGEST_RETRY_S, PauseLengths
 from services.worker.rate_limit.quota import QuotaKey
 
 __all__ = ["SPAN_S", "DistinctContents", "Outcomes"]
@@ -57,7 +57,7 @@ class Outcomes:
         self._credential_changes = credential_changes
         self._announcer = announcer
         self._metrics = metrics
-        self._cooldowns = CooldownLengths()
+        self._pause_lengths = PauseLengths()
         self._failures = DistinctContents(_SAME_CONTENT_S)
         """Failures of unclear scope that the breaker has counted, by model."""
         self._refusals = DistinctContents()
@@ -66,7 +66,7 @@ class Outcomes:
         """Refusals attributed without proof to a key, a provider account or a model, by what they concern."""
 
     def record_success(self, key: QuotaKey, began_s: float) -> None:
-        self._cooldowns.succeeded(key, began_s=began_s)
+        self._pause_lengths.succeeded(key, began_s=began_s)
         self._failures.clear(key.model)
         self._refusals.clear(key.model)
         self._suspicions.clear(key.model)
@@ -81,7 +81,7 @@ class Outcomes:
 
         Returns what the failure says of the model's health, for `report_health`.
         """
-        if failure.starts_cooldown:
+        if failure.pauses_quota:
             self._pause(key, failure, began_s)
         elif failure.handling.scope == "credential":
             if not self._availability.refusals.rotated_since(key.credential, began_s):
@@ -157,7 +157,7 @@ class Outcomes:
                 LONGEST_RETRY_S,
             )
         self._availability.quota.refused(key, retry_after_s, began_s, now_s)
-        pause_s = self._cooldowns.pause_s(key, retry_after_s, began_s=began_s, now_s=now_s)
+        pause_s = self._pause_lengths.pause_s(key, retry_after_s, began_s=began_s, now_s=now_s)
         if pause_s > 0:
             in_force_s = self._availability.quota.pause(key, now_s + pause_s, str(failure))
             self._announcer.quota_paused(key, max(pause_s, in_force_s - now_s), str(failure))

@@ -10,9 +10,9 @@ from msgspec import Struct
 
 from penstock.runtime.config.catalogue import Limits
 from services.worker.rate_limit.batch_reserve import reserved
-from services.worker.rate_limit.cooldown import HALF_OPEN_FROM_S, Cooldown
 from services.worker.rate_limit.learned.bucket import LearnedBucket
 from services.worker.rate_limit.limit import DAY_S, MINUTE_S, Limit, LimitName, Observation
+from services.worker.rate_limit.pause import HALF_OPEN_FROM_S, PauseState
 from services.worker.rate_limit.quota_forecast import KeyForecast, recovery
 from services.worker.rate_limit.window import Charge
 
@@ -70,13 +70,13 @@ class LimitSet:
         self._open: dict[int, _OpenPermit] = {}
         self._numbers = count(number_step, number_step)
         self._clock_s = float("-inf")
-        self._cooldown = Cooldown()
+        self._pause_state = PauseState()
         self.learned = LearnedBucket() if limits.is_unlimited else None
         """Limit learned from refusals; None where a limit is configured."""
 
     @property
     def pause_reason(self) -> str:
-        return self._cooldown.why
+        return self._pause_state.why
 
     def fits(self, tokens: int, now_s: float, reserve: float = 0.0) -> bool:
         """Whether a request of so many tokens would be admitted now.
@@ -84,7 +84,7 @@ class LimitSet:
         `reserve`: the share of each limit per minute and of the concurrency that must stay free all the same.
         """
         now_s = self._advance(now_s)
-        if self._cooldown.wait_s(now_s) > 0 or not self._has_slot(reserve):
+        if self._pause_state.wait_s(now_s) > 0 or not self._has_slot(reserve):
             return False
         if self.learned is not None:
             return self.learned.limit is None or self.learned.wait_s(now_s) == 0
@@ -103,7 +103,7 @@ class LimitSet:
     def admit(self, tokens: int, now_s: float, reserve: float = 0.0) -> int | None:
         """Charge one request of so many tokens: the number to settle it by, or None if it does not fit."""
         learned = self.learned
-        if learned is not None and learned.limit is None and self._cooldown.is_open:
+        if learned is not None and learned.limit is None and self._pause_state.is_open:
             learned.calls.add(now_s)
             return 0
         if not self.fits(tokens, now_s, reserve):
@@ -111,14 +111,14 @@ class LimitSet:
         now_s = self._clock_s
         if learned is not None:
             learned.spend(now_s)
-            if self._cooldown.is_open:
+            if self._pause_state.is_open:
                 return 0
         for limit in self._requests:
             limit.charge(1, now_s)
         charges = tuple([(limit, limit.charge(tokens, now_s)) for limit in self._tokens])
         number = next(self._numbers)
         self._open[number] = _OpenPermit(tokens, charges)
-        self._cooldown.record_start(number, now_s)
+        self._pause_state.record_start(number, now_s)
         return number
 
     def settle(self, number: int, true_tokens: int, now_s: float) -> None:
@@ -128,7 +128,7 @@ class LimitSet:
         settled = self._open.pop(number, None)
         if settled is None:
             return
-        self._cooldown.record_end(number, true_tokens)
+        self._pause_state.record_end(number, true_tokens)
         now_s = self._advance(now_s)
         above = true_tokens - settled.tokens
         for limit, charge in settled.charges:
@@ -141,7 +141,7 @@ class LimitSet:
     def blocking_limit(self, tokens: int, now_s: float, reserve: float = 0.0) -> tuple[float, LimitName]:
         """When a request of so many tokens should ask again, and which limit blocks it until then."""
         now_s = self._advance(now_s)
-        blocking: list[tuple[float, LimitName]] = [(now_s + self._cooldown.wait_s(now_s), "paused")]
+        blocking: list[tuple[float, LimitName]] = [(now_s + self._pause_state.wait_s(now_s), "paused")]
         if self.learned is not None and (wait_s := self.learned.wait_s(now_s)) > 0:
             blocking.append((now_s + wait_s, "requests_per_minute"))
         if not self._has_slot(reserve):
@@ -157,8 +157,8 @@ class LimitSet:
         if until_s > self._clock_s:
             rate_is_known = self.learned is not None and self.learned.limit is not None
             short = rate_is_known and until_s - self._clock_s < HALF_OPEN_FROM_S
-            self._cooldown.pause(until_s, why, half_open=not short)
-        return self._cooldown.until_s
+            self._pause_state.pause(until_s, why, half_open=not short)
+        return self._pause_state.until_s
 
     def refused(self, retry_after_s: float | None, began_s: float, now_s: float) -> None:
         """Learn the rate from a 429, where no limit is configured."""
@@ -191,7 +191,7 @@ class LimitSet:
         )
         return KeyForecast(
             recoveries=recoveries if learned is None else (learned,),
-            paused_s=self._cooldown.wait_s(now_s),
+            paused_s=self._pause_state.wait_s(now_s),
             concurrency=self._concurrency,
         )
 

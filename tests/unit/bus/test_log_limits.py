@@ -47,7 +47,7 @@ NOT_LIMITED = {
     ),
     **dict.fromkeys(
         (
-            "services.worker.rate_limit.shared.cooldown_events",
+            "services.worker.rate_limit.shared.pause_events",
             "services.worker.rate_limit.shared.shared_quota",
         ),
         "logs once, at the start of the process",

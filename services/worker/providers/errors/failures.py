@@ -128,14 +128,14 @@ class ProviderFailure(Exception):
         self.connected = connected
 
     @property
-    def starts_cooldown(self) -> bool:
+    def pauses_quota(self) -> bool:
         """Whether it is a proven rate limit, for which other requests wait too."""
         return self.kind == "rate_limited" and (self.error is None or proves_rate_limit(self.error))
 
     @property
     def uses_attempt(self) -> bool:
         """Whether it counts as one of the attempts. An unproven rate limit does."""
-        return self.handling.uses_attempt or (self.kind == "rate_limited" and not self.starts_cooldown)
+        return self.handling.uses_attempt or (self.kind == "rate_limited" and not self.pauses_quota)
 
     def redact(self, secrets: Iterable[str]) -> None:
         """Remove the secrets, and recognizable parts of them, from the message and the provider's error."""

@@ -10,7 +10,7 @@ import msgspec
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract import codec
 from penstock.contract.quota import QuotaRecord
-from services.worker.rate_limit.cooldown import LONGEST_RETRY_S
+from services.worker.rate_limit.pause import LONGEST_RETRY_S
 
 __all__ = ["decode_record"]
 

@@ -58,7 +58,7 @@ class Renewer:
         self.clock = self._replica.clock
         self.view = self._replica.view
         self.lease = self._replica.lease
-        self.cooldown = self._replica.cooldown
+        self.pause_state = self._replica.pause_state
         self.is_unreachable = False
         """The record could not be reached for as long as a lease lasts."""
         self._models = models
@@ -109,7 +109,7 @@ class Renewer:
         if self._replica.pause(until_s, why, loop_now_s()):
             self._writer.report_pause(until_s, why)
             self._request_urgent_write()
-        return self.cooldown.until_s
+        return self.pause_state.until_s
 
     def refused(self, refusal: ReportedRefusal) -> None:
         """Report a 429, from which the admitted rate is learned."""
@@ -138,7 +138,7 @@ class Renewer:
 
     def is_limiting(self, now_s: float) -> bool:
         """Whether there is a limit or a pause. A learned limit may expire, and exists once it is written."""
-        if not self.accounting.is_learned or not self._joined or now_s < self.cooldown.until_s:
+        if not self.accounting.is_learned or not self._joined or now_s < self.pause_state.until_s:
             return True
         return self.learned(now_s) is not None or bool(self._writer.refusals)
 
@@ -240,7 +240,7 @@ class Renewer:
         if first is not None:
             found = self.view.wait_s(self.need(first), now_s)
             wait_s = 0.0 if found is None else found[0]
-            due.append(now_s + max(_SOON_S, wait_s, self.cooldown.until_s - now_s))
+            due.append(now_s + max(_SOON_S, wait_s, self.pause_state.until_s - now_s))
         return max(now_s + _SOON_S, min(due))
 
     def _record_failure(self, since_s: float, error: Exception) -> None:

@@ -10,8 +10,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from penstock.contract.quota import QuotaRecord
-from services.worker.rate_limit.cooldown import HALF_OPEN_FROM_S, Cooldown
 from services.worker.rate_limit.learned.rate import alive
+from services.worker.rate_limit.pause import HALF_OPEN_FROM_S, PauseState
 from services.worker.rate_limit.record.accounting import RecordAccounting
 from services.worker.rate_limit.record.allocation import lease_of
 from services.worker.rate_limit.record.decode import decode_record
@@ -53,7 +53,7 @@ class Replica:
         self.clock = RecordClock()
         self.view = RecordView(holder, accounting, self.clock)
         self.lease = LocalLease(accounting, self.clock, request_write)
-        self.cooldown = Cooldown()
+        self.pause_state = PauseState()
         self.revision = 0
         self.joining_worker_needs_time = False
         """A worker wrote without knowing the record's time; the next write states it."""
@@ -78,7 +78,7 @@ class Replica:
     def pause(self, until_s: float, why: str, now_s: float) -> bool:
         """Admit nothing before `until_s`; returns whether that changes anything."""
         half_open = not self.accounting.is_learned or until_s - now_s >= HALF_OPEN_FROM_S
-        return self.cooldown.pause(until_s, why, half_open=half_open)
+        return self.pause_state.pause(until_s, why, half_open=half_open)
 
     def observe(self, stored: Stored, now_s: float, *, joined: bool) -> bool:
         """Take an entry that was stored just now, possibly by this worker. Returns whether other workers need the

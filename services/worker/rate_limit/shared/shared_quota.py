@@ -126,10 +126,10 @@ class SharedQuota:
         need = renewer.capped(need)
         reserve = self._reserves[renewer.key].reserve(now_s) if need.lane == "batch" else 0.0
         blocked_by_reserve = self._blocked_by_reserve(renewer, need.tokens, now_s) if reserve else None
-        if blocked_by_reserve is None and renewer.cooldown.wait_s(now_s) == 0:
+        if blocked_by_reserve is None and renewer.pause_state.wait_s(now_s) == 0:
             number = renewer.lease.acquire(need.tokens, now_s, need.waiter, batch_only=reserve > 0)
             if number is not None:
-                renewer.cooldown.record_start(number, now_s)
+                renewer.pause_state.record_start(number, now_s)
                 if need.lane == "batch":
                     self._reserves[renewer.key].record_start(now_s)
                 return Permit(key, need.tokens, number)
@@ -149,7 +149,7 @@ class SharedQuota:
             blocked_by_reserve = self._blocked_by_reserve(renewer, need.tokens, now_s)
         if (
             blocked_by_reserve is None
-            and renewer.cooldown.wait_s(now_s) == 0
+            and renewer.pause_state.wait_s(now_s) == 0
             and renewer.lease.has(need.tokens, now_s)
         ):
             return 0.0
@@ -167,7 +167,7 @@ class SharedQuota:
         lease.settle(permit.number, true_tokens, now_s)
         if lease.has_unreported and not had_unreported:
             renewer.wake()
-        renewer.cooldown.record_end(permit.number, true_tokens)
+        renewer.pause_state.record_end(permit.number, true_tokens)
         if lease.demand.first is not None or renewer.view.others_wait:
             renewer.request_write()
 
@@ -218,7 +218,7 @@ class SharedQuota:
             return self._unlimited.forecast(key, now_s)
         return KeyForecast(
             recoveries=renewer.view.recoveries(renewer.lease.unreported, now_s),
-            paused_s=renewer.cooldown.wait_s(now_s),
+            paused_s=renewer.pause_state.wait_s(now_s),
             concurrency=renewer.accounting.limits.concurrency,
             source=renewer.key,
         )
@@ -227,7 +227,7 @@ class SharedQuota:
         if not self._has_configured_limit(key):
             return None
         renewer = self._by_record[self._records[key]]
-        if renewer.cooldown.wait_s(now_s) == 0 and renewer.lease.has(need.tokens, now_s):
+        if renewer.pause_state.wait_s(now_s) == 0 and renewer.lease.has(need.tokens, now_s):
             return None
         found = _blocking_limit(renewer, need, now_s)
         return None if found is None or found[1] == "paused" else found[1]
@@ -309,7 +309,7 @@ class SharedQuota:
         wait_s, limit = found
         if limit != "paused":
             self._enqueue(renewer, need, now_s)
-        return Denied(now_s + wait_s, limit, why=renewer.cooldown.why if limit == "paused" else "")
+        return Denied(now_s + wait_s, limit, why=renewer.pause_state.why if limit == "paused" else "")
 
     def _enqueue(self, renewer: Renewer, need: Need, now_s: float) -> None:
         batch_only = need.lane == "batch" and self._reserves[renewer.key].reserve(now_s) > 0
@@ -323,7 +323,7 @@ def _blocking_limit(renewer: Renewer, need: Need, now_s: float) -> tuple[float, 
     tokens = need.tokens
     if renewer.accounting.counts_tokens and tokens > renewer.accounting.largest_tokens:
         return inf, "tokens_per_minute"
-    paused_s = renewer.cooldown.wait_s(now_s)
+    paused_s = renewer.pause_state.wait_s(now_s)
     if paused_s > 0:
         return paused_s, "paused"
     whole, before = renewer.need(tokens), renewer.lease.demand.before(need.waiter)

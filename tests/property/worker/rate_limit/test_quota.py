@@ -77,7 +77,7 @@ class QuotaMachine(RuleBasedStateMachine):
         self.may_go()
         wait_s = self.quota.wait_s(KEY, Need(tokens), self.clock_s)
         got = self.quota.try_acquire(KEY, Need(tokens), self.clock_s)
-        assert (wait_s == 0) == isinstance(got, Permit), "the cooldown and the quota disagree"
+        assert (wait_s == 0) == isinstance(got, Permit), "the wait and the quota disagree"
         if isinstance(got, Permit):
             assert self.room(tokens, 0.0), "admitted more than a limit allows"
             self.record_start(got)
@@ -102,7 +102,7 @@ class QuotaMachine(RuleBasedStateMachine):
         due = self.clock_s >= self.batch_since_s + 10
         wait_s = self.quota.wait_s(KEY, need, self.clock_s)
         got = self.quota.try_acquire(KEY, need, self.clock_s)
-        assert (wait_s == 0) == isinstance(got, Permit), "the cooldown and the quota disagree"
+        assert (wait_s == 0) == isinstance(got, Permit), "the wait and the quota disagree"
         if isinstance(got, Permit):
             assert self.room(tokens, 0.0, spare=not due)
             self.batch_since_s = self.clock_s

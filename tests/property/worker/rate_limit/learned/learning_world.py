@@ -16,7 +16,7 @@ from typing import Any
 from msgspec import Struct
 
 from penstock.runtime.config.catalogue import Batch, Limits
-from services.worker.rate_limit.cooldown import CooldownLengths
+from services.worker.rate_limit.pause import PauseLengths
 from services.worker.rate_limit.quota import LocalQuota, Need, Permit, Quota, QuotaKey
 from services.worker.rate_limit.shared.replica import Member
 from services.worker.rate_limit.shared.shared_quota import SharedQuota
@@ -163,7 +163,7 @@ class _Worker:
         records: _Records,
     ) -> None:
         self.quota, self.provider, self.work, self.dice = quota, provider, work, dice
-        self.pauses = CooldownLengths()
+        self.pauses = PauseLengths()
         self.waiters = waiters
         self.records = records
         self.numbers = 0

@@ -216,7 +216,7 @@ def test_c1_a_pending_write_is_not_repeated_in_a_new_bucket(world: QuotaWorld):
         second.ask(0)
     world.advance(0.4)
     while world.revision < pending.revision:
-        until_s = second.renewer.cooldown.until_s
+        until_s = second.renewer.pause_state.until_s
         second.run_now(
             lambda until_s=until_s: second.quota.pause(KEY, max(until_s, second.now_s) + 0.01, "429")
         )

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.worker.rate_limit.cooldown import CooldownLengths
+from services.worker.rate_limit.pause import PauseLengths
 from services.worker.rate_limit.quota import QuotaKey
 
 KEY = QuotaKey("key", "m")
@@ -10,7 +10,7 @@ KEY = QuotaKey("key", "m")
 
 def in_a_row(retry_after_s: float | None, times: int) -> list[float]:
     """Pauses of a row of 429s; each call begins when the pause before it ends, and takes no time."""
-    pauses, now_s, found = CooldownLengths(), 100.0, []
+    pauses, now_s, found = PauseLengths(), 100.0, []
     for _ in range(times):
         found.append(pauses.pause_s(KEY, retry_after_s, began_s=now_s, now_s=now_s))
         now_s += found[-1]
@@ -38,7 +38,7 @@ def test_c3_a_pause_exceeds_retry_after_by_little(retry_after_s, longest_s):
 
 
 def test_c4_429s_of_calls_in_flight_together_count_once():
-    pauses = CooldownLengths()
+    pauses = PauseLengths()
     assert pauses.pause_s(KEY, None, began_s=9.0, now_s=10.0) == 1
     assert [pauses.pause_s(KEY, None, began_s=9.5, now_s=10.0 + n) for n in range(5)] == [0] * 5
     assert pauses.pause_s(KEY, 7.0, began_s=9.5, now_s=10.5) == 7  # a Retry-After counts all the same
@@ -46,7 +46,7 @@ def test_c4_429s_of_calls_in_flight_together_count_once():
 
 
 def test_c4_a_success_ends_the_row_if_its_call_began_after_the_last_429():
-    pauses = CooldownLengths()
+    pauses = PauseLengths()
     pauses.pause_s(KEY, None, began_s=9.0, now_s=10.0)
     pauses.succeeded(KEY, began_s=9.9)
     assert pauses.pause_s(KEY, None, began_s=11.0, now_s=11.0) == 2
@@ -55,6 +55,6 @@ def test_c4_a_success_ends_the_row_if_its_call_began_after_the_last_429():
 
 
 def test_c4_each_key_has_its_own_row():
-    pauses = CooldownLengths()
+    pauses = PauseLengths()
     pauses.pause_s(KEY, None, began_s=9.0, now_s=10.0)
     assert pauses.pause_s(QuotaKey("key", "other"), None, began_s=9.0, now_s=10.0) == 1

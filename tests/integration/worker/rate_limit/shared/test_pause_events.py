@@ -20,8 +20,8 @@ from penstock.runtime.config.catalogue import Batch, Catalogue, Limits, Model, P
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from services.worker.announcer import Announcer
 from services.worker.rate_limit.quota import Denied, Need, Permit, QuotaKey
-from services.worker.rate_limit.shared.cooldown_events import CooldownEvents
 from services.worker.rate_limit.shared.nats_store import NatsRecordStore
+from services.worker.rate_limit.shared.pause_events import PauseEvents
 from services.worker.rate_limit.shared.replica import Member
 from services.worker.rate_limit.shared.shared_quota import SharedQuota
 
@@ -61,7 +61,7 @@ class Worker:
         self.announcer = Announcer(js, CATALOGUE, SYSTEM, self._name)
         await store.watch(self.quota.observe)
         await self.quota.start()
-        events = CooldownEvents(self._nc, js, self._name, self.quota.apply_pause, SYSTEM)
+        events = PauseEvents(self._nc, js, self._name, self.quota.apply_pause, SYSTEM)
         await events.start(self.quota.unlimited_models)
 
     async def stop(self) -> None:

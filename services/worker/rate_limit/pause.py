@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
-__all__ = ["HALF_OPEN_FROM_S", "LONGEST_RETRY_S", "Cooldown", "CooldownLengths"]
+__all__ = ["HALF_OPEN_FROM_S", "LONGEST_RETRY_S", "PauseLengths", "PauseState"]
 
 _FIRST_S, _LONGEST_S = 0.1, 1.0
 """Seconds of the first and the longest pause in a row of 429s with a `Retry-After`: a provider that answers "now" is
@@ -35,7 +35,7 @@ class _Streak(Struct):
     """When the last of them came."""
 
 
-class CooldownLengths:
+class PauseLengths:
     """Length of each pause; it grows with every 429 in a row. Instants are seconds of one monotonic clock."""
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class CooldownLengths:
             del self._streaks[key]
 
 
-class Cooldown:
+class PauseState:
     """State of one pause: open, paused or half-open. Instants are monotonic seconds that do not run backwards.
 
     Half-open: one request goes first and the others follow when it got through. A provider that refused all requests

@@ -21,10 +21,10 @@ from penstock.bus.clock import Clock, loop_now_s
 from penstock.contract import subjects
 from penstock.contract.events import QuotaPaused
 from penstock.contract.streams import EVENTS
-from services.worker.rate_limit.cooldown import LONGEST_RETRY_S
+from services.worker.rate_limit.pause import LONGEST_RETRY_S
 from services.worker.rate_limit.quota import QuotaKey
 
-__all__ = ["CooldownEvents"]
+__all__ = ["PauseEvents"]
 
 _log: Final = logging.getLogger(__name__)
 _TIMEOUT_S: Final = 1.0
@@ -34,7 +34,7 @@ _LONGEST_PAUSE_MS: Final = int(LONGEST_RETRY_S * 1000)
 _DECODER: Final = msgspec.json.Decoder(QuotaPaused)
 
 
-class CooldownEvents:
+class PauseEvents:
     """Subscribes to `QuotaPaused` events.
 
     `until_ms` - `at_ms` of an event is the length of the pause, from its arrival on: no wall clock is compared. Only at

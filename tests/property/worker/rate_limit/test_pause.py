@@ -7,15 +7,15 @@ from math import inf
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from services.worker.rate_limit.cooldown import Cooldown
+from services.worker.rate_limit.pause import PauseState
 
 PATIENCE_S = 2.0
 
 
-class CooldownMachine(RuleBasedStateMachine):
+class PauseMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.cooldown = Cooldown()
+        self.pause_state = PauseState()
         self.now_s = 1000.0
         self.until_s = -inf
         self.numbers = 0
@@ -32,18 +32,18 @@ class CooldownMachine(RuleBasedStateMachine):
     @rule(quarters=st.integers(1, 40))
     def a_429(self, quarters: int) -> None:
         until_s = self.now_s + quarters / 4
-        longer = self.cooldown.pause(until_s, f"until {until_s}")
+        longer = self.pause_state.pause(until_s, f"until {until_s}")
         assert longer == (until_s > self.until_s)
         if longer:
             self.until_s, self.proved, self.first = until_s, False, None
 
     @rule()
     def ask(self) -> None:
-        if self.cooldown.wait_s(self.now_s) > 0:
+        if self.pause_state.wait_s(self.now_s) > 0:
             return
         assert self.now_s >= self.until_s, "admitted during a pause"
         self.numbers += 1
-        self.cooldown.record_start(self.numbers, self.now_s)
+        self.pause_state.record_start(self.numbers, self.now_s)
         self.running.add(self.numbers)
         if self.proved:
             return
@@ -57,21 +57,21 @@ class CooldownMachine(RuleBasedStateMachine):
     def end(self, data: st.DataObject, tokens: int) -> None:
         number = data.draw(st.sampled_from(sorted(self.running)))
         self.running.remove(number)
-        self.cooldown.record_end(number, tokens)
+        self.pause_state.record_end(number, tokens)
         if number == self.first:
             self.first, self.proved = None, self.proved or tokens > 0
 
     @invariant()
     def the_reported_wait_is_exact(self) -> None:
-        wait_s = self.cooldown.wait_s(self.now_s)
+        wait_s = self.pause_state.wait_s(self.now_s)
         if self.first is not None and self.now_s >= self.first_left_s + PATIENCE_S:
             self.proved = True
         assert 0 <= wait_s <= max(PATIENCE_S, self.until_s - self.now_s)
         if self.now_s < self.until_s:
             assert wait_s == self.until_s - self.now_s
-            assert self.cooldown.why == f"until {self.until_s}"
+            assert self.pause_state.why == f"until {self.until_s}"
         if self.proved and self.now_s >= self.until_s:
             assert wait_s == 0, "one request got through, and the others still wait"
 
 
-TestCooldown = CooldownMachine.TestCase
+TestPause = PauseMachine.TestCase
