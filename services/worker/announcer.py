@@ -1,21 +1,17 @@
-"""Events about models, quotas and credentials, stored in the background; the worker waits for them before it stops."""
+"""Events about models, quotas and credentials, stored in the background."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Coroutine
 from typing import Any, Final
 
 import msgspec
-import nats.errors
 from nats.js import JetStreamContext
 from nats.js.errors import APIError
 
 from penstock.bus.clock import Clock, loop_now_s
 from penstock.bus.ids import new_id
 from penstock.bus.log_limits import rate_limited_logger
-from penstock.bus.publish import WRONG_LAST_SEQUENCE, StreamFull, store
+from penstock.bus.publish import WRONG_LAST_SEQUENCE, store
 from penstock.bus.retry import read_from_leader
 from penstock.contract import subjects
 from penstock.contract.codec import EVENT, encode
@@ -34,17 +30,17 @@ from penstock.contract.headers import EXPECTED_LAST
 from penstock.contract.names import Role
 from penstock.contract.presence import LimitStatus
 from penstock.contract.streams import EVENTS
-from penstock.runtime.aio import cancel_and_wait
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.limit_advice import advice
 from services.worker.credentials.keyring import OverdueKey
 from services.worker.models.breaker import State
+from services.worker.pending_events import PendingEvents
 from services.worker.rate_limit.limit_set import LimitUse
 from services.worker.rate_limit.quota import QuotaKey
 
 __all__ = ["Announcer", "store_notice"]
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = rate_limited_logger(__name__)
 _KINDS: Final = {
     BreakerChanged: "breaker",
     QuotaPaused: "quota",
@@ -55,19 +51,16 @@ _KINDS: Final = {
 _TIMEOUT_S: Final = 30.0
 _OfModel = BreakerChanged | QuotaPaused | QuotaWarned | QuotaEased | ModelAvailabilityChanged
 _OfCredential = CredentialAged | CredentialAvailabilityChanged | CredentialRotated
-_limited_log: Final = rate_limited_logger(__name__)
-"""For a fault of a stored message that every read would report."""
 
 
 class Announcer:
-    """Stores this worker's events; one that cannot be stored is logged."""
+    """Stores this worker's events."""
 
-    def __init__(self, js: JetStreamContext, catalogue: Catalogue, clock: Clock, instance: str) -> None:
-        self._js = js
+    def __init__(self, events: PendingEvents, catalogue: Catalogue, clock: Clock, instance: str) -> None:
+        self._events = events
         self._catalogue = catalogue
         self._clock = clock
         self._instance = instance
-        self._tasks: set[asyncio.Task[None]] = set()
 
     def breaker_changed(self, model: str, before: State, after: State) -> None:
         self.announce(BreakerChanged(before=before, after=after, **self._of_model(model)))
@@ -118,27 +111,15 @@ class Announcer:
             subject = subjects.event("credential", event.credential)
         else:
             subject = subjects.event(_KINDS[type(event)], event.model)
-        store_it = store(self._js, subject, encode(event), message_id=new_id(), timeout_s=_TIMEOUT_S)
-        self._spawn(self._stored(event, store_it))
+        storing = store(self._events.js, subject, encode(event), message_id=new_id(), timeout_s=_TIMEOUT_S)
+        self._events.start(event, storing)
 
     def _announce_crossing(self, event: QuotaWarned | QuotaEased, record: str) -> None:
         if not record:
             self.announce(event)
             return
         subject = subjects.limit_event(record, event.limit)
-        self._spawn(self._stored(event, store_notice(self._js, subject, event, timeout_s=_TIMEOUT_S)))
-
-    async def drain(self, within_s: float) -> None:
-        """Wait until pending events are stored; one that JetStream does not store in time is logged and lost."""
-        if not self._tasks:
-            return
-        _, late = await asyncio.wait(self._tasks, timeout=within_s)
-        await cancel_and_wait(*late)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._events.start(event, store_notice(self._events.js, subject, event, timeout_s=_TIMEOUT_S))
 
     def _of_model(self, model: str) -> dict[str, Any]:
         provider = self._catalogue.models[model].provider
@@ -152,15 +133,6 @@ class Announcer:
     def _of_limit(self, key: QuotaKey, use: LimitUse) -> dict[str, Any]:
         used = {"credential": key.credential, "limit": use.name, "used": use.used, "allowed": use.limit}
         return used | self._of_model(key.model)
-
-    async def _stored(self, event: _OfModel | _OfCredential, stored: Coroutine[Any, Any, bool]) -> None:
-        try:
-            await stored
-        except asyncio.CancelledError:
-            _log.error("an event was not stored before the worker stopped: %s", encode(event).decode())
-            raise
-        except (APIError, StreamFull, TimeoutError, nats.errors.Error) as error:
-            _log.error("an event could not be stored: %r %s", error, encode(event).decode())
 
 
 async def store_notice(
@@ -201,5 +173,5 @@ async def _last(js: JetStreamContext, subject: str, timeout_s: float) -> tuple[i
     try:
         return msg.seq or 0, EVENT.decode(msg.data or b"")
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        _limited_log.warning("the last message of %s is not a valid event: %s", subject, error)
+        _log.warning("the last message of %s is not a valid event: %s", subject, error)
         return msg.seq or 0, None

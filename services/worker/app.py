@@ -49,6 +49,7 @@ from services.worker.models.availability import Availability
 from services.worker.models.peers import Peers
 from services.worker.models.roster import Roster
 from services.worker.models.roster_watch import RosterWatch
+from services.worker.pending_events import PendingEvents
 from services.worker.providers.clients import connect_providers
 from services.worker.providers.provider import Provider
 from services.worker.quota_monitor.monitor import QuotaMonitor
@@ -75,6 +76,7 @@ class _Connected(Struct, frozen=True):
     """What has to be connected before the other parts can be constructed."""
 
     bus: Bus
+    events: PendingEvents
     providers: Mapping[str, Provider]
     keys: Mapping[str, tuple[QuotaKey, ...]]
     """The quotas of each model."""
@@ -99,7 +101,7 @@ class Worker:
     async def start(self, bus: Bus, http: str) -> None:
         connected = await self._connect(bus)
         parts = _Parts(self._shell, self._catalogue, self._roles, self._keyring, connected)
-        self._started.push_async_callback(self._drain_events, parts)
+        self._started.push_async_callback(self._drain_events, connected.events)
         self._started.push_async_callback(parts.key_watch.stop)
         parts.key_watch.start()
         await parts.prior_attempts.start()
@@ -144,7 +146,7 @@ class Worker:
             peers.observe(instance, presence, loop_now_s())
 
         await follow_presence(bus.nc, observe)
-        return _Connected(bus, providers, keys, quota, peers, waiting)
+        return _Connected(bus, PendingEvents(bus.js), providers, keys, quota, peers, waiting)
 
     async def _start_quota(
         self, bus: Bus, keys: Mapping[str, tuple[QuotaKey, ...]], waiting: WaitQueue
@@ -163,12 +165,11 @@ class Worker:
         await pauses.start(shared.unlimited_models)
         return shared
 
-    async def _drain_events(self, parts: _Parts) -> None:
+    async def _drain_events(self, events: PendingEvents) -> None:
         """Store events in the time that the mailboxes left, at least `_EVENTS_S`: without JetStream the exit would
         otherwise take a minute.
         """
-        within_s = max(_EVENTS_S, self._drained_by_s - loop_now_s())
-        await asyncio.gather(parts.recorder.drain(within_s), parts.announcer.drain(within_s))
+        await events.drain(max(_EVENTS_S, self._drained_by_s - loop_now_s()))
 
     def _queued(self, models: frozenset[str]) -> Mapping[str, int]:
         """Requests that wait in the interactive mailboxes of the roles that use `models`, by role: batch work takes
@@ -247,8 +248,6 @@ class _Parts:
         bus, instance, settings = connected.bus, shell.instance, shell.settings
         state = _shared_state(shell, catalogue, roles, keyring, connected)
         self.availability = state.availability
-        self.announcer = state.announcer
-        self.recorder = state.recorder
         self.quota_monitor = state.quota_monitor
         self.hand_back = HandBackPolicy(connected.peers, settings.max_deliver)
         self.key_watch = KeyFileWatch(
@@ -300,7 +299,7 @@ def _shared_state(
     providers, keys, quota = connected.providers, connected.keys, connected.quota
     metrics = WorkerMetrics(shell.registry)
     availability = Availability(catalogue, keys, quota, Roster(catalogue.models))
-    announcer = Announcer(connected.bus.js, catalogue, SYSTEM, shell.instance)
+    announcer = Announcer(connected.events, catalogue, SYSTEM, shell.instance)
     credential_changes = CredentialChanges(
         keyring, providers, catalogue, availability.refusals, announcer, metrics
     )
@@ -308,7 +307,7 @@ def _shared_state(
         telemetry=WorkerTelemetry(metrics, shell.tracer, SYSTEM),
         availability=availability,
         announcer=announcer,
-        recorder=UsageRecorder(connected.bus.js, catalogue, metrics, SYSTEM, shell.instance),
+        recorder=UsageRecorder(connected.events, catalogue, metrics, SYSTEM, shell.instance),
         credential_changes=credential_changes,
         outcomes=Outcomes(catalogue, availability, credential_changes, announcer, metrics),
         quota_monitor=QuotaMonitor(catalogue, keys, quota, metrics, roles),

@@ -75,7 +75,9 @@ async def connected(system: System) -> None:
 
 def unstored(log: str) -> str:
     """The log lines of usage events that could not be stored."""
-    return "".join(line for line in log.splitlines() if "a usage event was not stored" in line)
+    return "".join(
+        line for line in log.splitlines() if "an event was not stored" in line and "usage_recorded" in line
+    )
 
 
 async def back(system: System, away: Away) -> None:

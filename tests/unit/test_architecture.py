@@ -32,7 +32,7 @@ IO_MODULES = {
         "jobs.orphan_reaper",
     },
     "worker": EVERY_SERVICE
-    | {"announcer", "accounting.usage_recorder", "redelivery.prior_attempts"}
+    | {"announcer", "pending_events", "redelivery.prior_attempts"}
     | {"rate_limit.shared.nats_store", "rate_limit.shared.pause_events", "quota_monitor.notices"}
     | {f"providers.{name}" for name in ("groq_sdk", "openai_sdk", "sdk", "http_connections")},
 }

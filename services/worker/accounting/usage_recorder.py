@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 from msgspec import Struct
-from nats.js import JetStreamContext
 
 from penstock.bus.clock import Clock
 from penstock.bus.publish import store
@@ -19,14 +17,13 @@ from penstock.contract.names import DegradationRule
 from penstock.contract.reply import Usage
 from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
-from penstock.runtime.aio import cancel_and_wait
 from penstock.runtime.config.catalogue import Catalogue, Model
 from services.worker.metrics import WorkerMetrics
+from services.worker.pending_events import PendingEvents
 from services.worker.providers.usage import cost_microusd
 
 __all__ = ["AttemptRecord", "UsageRecorder", "saved_by_routing_microusd"]
 
-_log: Final = logging.getLogger(__name__)
 _MILLION: Final = 1_000_000
 
 
@@ -48,30 +45,27 @@ class UsageRecorder:
     """Stores usage events in the background, while the next attempt of the request runs."""
 
     def __init__(
-        self, js: JetStreamContext, catalogue: Catalogue, metrics: WorkerMetrics, clock: Clock, instance: str
+        self, events: PendingEvents, catalogue: Catalogue, metrics: WorkerMetrics, clock: Clock, instance: str
     ) -> None:
-        self._js = js
+        self._events = events
         self._catalogue = catalogue
         self._metrics = metrics
         self._clock = clock
         self._instance = instance
         self._pending: dict[ReplyAddress, set[asyncio.Task[None]]] = {}
-        self._released: set[asyncio.Task[None]] = set()
-        """Tasks of requests that this worker returned to the queue."""
+        """For each request that this worker has, the events being stored."""
 
     def record(self, work: ChatWork, record: AttemptRecord) -> int:
         """Start storing the event of an attempt; returns its cost in micro-dollars."""
         event = self._event(work, record)
-        task = asyncio.create_task(self._store(work, event))
-        pending = self._pending.setdefault(work.reply_to, set())
-        pending.add(task)
-        task.add_done_callback(_log_failure)
+        task = self._events.start(event, self._store(work, event))
+        self._pending.setdefault(work.reply_to, set()).add(task)
         return event.cost_microusd
 
     async def wait_stored(self, work: ChatWork) -> None:
         """Wait until every usage event of the request is stored; raises the errors of `store`.
 
-        If the caller is cancelled meanwhile, the events are still stored: see `release` and `drain`.
+        If the caller is cancelled meanwhile, the events are still stored: see `release`.
         """
         pending = self._pending.get(work.reply_to)
         if not pending:
@@ -86,29 +80,16 @@ class UsageRecorder:
 
     def release(self, work: ChatWork) -> None:
         """Stop tracking a request that is returned to the queue; its events are still stored in the background."""
-        self._released |= self._pending.pop(work.reply_to, set())
-        self._released = {task for task in self._released if not task.done()}
-
-    async def drain(self, within_s: float) -> None:
-        """Wait for the events still being stored; those that are late are logged, like failures."""
-        tasks = self._released.union(*self._pending.values())
-        if not tasks:
-            return
-        _, late = await asyncio.wait(tasks, timeout=within_s)
-        await cancel_and_wait(*late)
+        self._pending.pop(work.reply_to, None)
 
     async def _store(self, work: ChatWork, event: UsageRecorded) -> None:
         """Store the event and count it in the metrics, unless it was stored before."""
-        try:
-            is_new = await store(
-                self._js,
-                subjects.event("usage", event.account),
-                encode(event),
-                message_id=f"{work.account}.{work.client}.{work.id}.{event.attempt}",
-            )
-        except asyncio.CancelledError:
-            _log.error("a usage event was not stored before the worker stopped: %s", encode(event).decode())
-            raise
+        is_new = await store(
+            self._events.js,
+            subjects.event("usage", event.account),
+            encode(event),
+            message_id=f"{work.account}.{work.client}.{work.id}.{event.attempt}",
+        )
         if is_new:
             self._count(event)
 
@@ -161,11 +142,6 @@ class UsageRecorder:
             metrics.degraded.labels(event.role, event.model, rule).inc()
         if event.attempt > 1:
             metrics.retries.labels(event.role).inc()
-
-
-def _log_failure(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        _log.error("cannot store a usage event", exc_info=task.exception())
 
 
 def saved_by_routing_microusd(

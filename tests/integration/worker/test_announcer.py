@@ -17,6 +17,7 @@ from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from services.worker.accounting.usage_recorder import AttemptRecord, UsageRecorder
 from services.worker.announcer import Announcer
 from services.worker.metrics import WorkerMetrics
+from services.worker.pending_events import PendingEvents
 from tests.unit.worker.worker_parts import catalogue_of, work
 
 
@@ -28,8 +29,9 @@ async def test_d9_events_are_stored_before_the_exit_or_logged(
     try:
         js = nc.jetstream()
         await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=10.0))
-        announcer = Announcer(js, catalogue_of(), SYSTEM, "w")
-        recorder = UsageRecorder(js, catalogue_of(), WorkerMetrics(CollectorRegistry()), SYSTEM, "w")
+        pending, metrics = PendingEvents(js), WorkerMetrics(CollectorRegistry())
+        announcer = Announcer(pending, catalogue_of(), SYSTEM, "w")
+        recorder = UsageRecorder(pending, catalogue_of(), metrics, SYSTEM, "w")
         if away:
             own_nats_server.kill()
         announcer.announce(CredentialRotated(provider="p", credential="A_KEY", worker="w", at_ms=1))
@@ -38,7 +40,7 @@ async def test_d9_events_are_stored_before_the_exit_or_logged(
             work(), AttemptRecord(number=1, model="m", credential="A_KEY", outcome="completed", usage=usage)
         )
         async with asyncio.timeout(3):
-            await asyncio.gather(announcer.drain(1.0), recorder.drain(1.0))
+            await pending.drain(1.0)
         lost = [
             each.message for each in caplog.records if "not stored before the worker stopped" in each.message
         ]

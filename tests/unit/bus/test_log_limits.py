@@ -37,10 +37,7 @@ NOT_LIMITED = {
         ),
         "logs the one line per request",
     ),
-    **dict.fromkeys(
-        ("services.worker.announcer", "services.worker.accounting.usage_recorder"),
-        "logs an event that is stored nowhere else",
-    ),
+    "services.worker.pending_events": "logs an event that is stored nowhere else",
     **dict.fromkeys(
         ("services.worker.providers.sdk", "services.worker.models.roster_watch"),
         "logs once per read of a provider's models",

@@ -46,6 +46,7 @@ from services.worker.metrics import WorkerMetrics, WorkerTelemetry
 from services.worker.models.availability import Availability
 from services.worker.models.peers import Peers
 from services.worker.models.roster import Roster
+from services.worker.pending_events import PendingEvents
 from services.worker.quota_monitor.monitor import QuotaMonitor
 from services.worker.rate_limit.quota import LocalQuota, QuotaKey
 from services.worker.rate_limit.quota_keys import keys_of
@@ -76,7 +77,7 @@ class RecordingAnnouncer(Announcer):
     """Keeps the events instead of storing them."""
 
     def __init__(self, catalogue: Catalogue) -> None:
-        super().__init__(bus_apart().js, catalogue, SYSTEM, "w")
+        super().__init__(PendingEvents(bus_apart().js), catalogue, SYSTEM, "w")
         self.events: list[Any] = []
 
     def announce(self, event: Any) -> None:
@@ -113,7 +114,7 @@ class WorkerParts:
         self.service_times = ServiceTimes()
         self.announcer = RecordingAnnouncer(catalogue)
         self.recorder: UsageRecorder = recorder or UsageRecorder(
-            self.bus.js, catalogue, self.metrics, SYSTEM, "w"
+            PendingEvents(self.bus.js), catalogue, self.metrics, SYSTEM, "w"
         )
         self.keyring = Keyring(names, dict.fromkeys(names, "secret"), {}, {}, 90)
 

@@ -16,6 +16,7 @@ from penstock.contract.reply import Usage
 from penstock.runtime.config.catalogue import Model, Price
 from services.worker.accounting.usage_recorder import AttemptRecord, UsageRecorder, saved_by_routing_microusd
 from services.worker.metrics import WorkerMetrics
+from services.worker.pending_events import PendingEvents
 from tests.unit.worker.worker_parts import catalogue_of, work
 
 
@@ -47,9 +48,14 @@ def stream() -> SlowStream:
 
 
 @pytest.fixture
-def recorder(stream: SlowStream) -> UsageRecorder:
+def pending(stream: SlowStream) -> PendingEvents:
     js: Any = stream
-    return UsageRecorder(js, catalogue_of(), WorkerMetrics(CollectorRegistry()), SYSTEM, "w")
+    return PendingEvents(js)
+
+
+@pytest.fixture
+def recorder(pending: PendingEvents) -> UsageRecorder:
+    return UsageRecorder(pending, catalogue_of(), WorkerMetrics(CollectorRegistry()), SYSTEM, "w")
 
 
 def _attempt(number: int = 1) -> AttemptRecord:
@@ -63,7 +69,7 @@ async def _published(stream: SlowStream, times: int) -> None:
 
 
 async def test_f2_the_usage_of_a_cancelled_handler_is_stored_by_the_drain(
-    recorder: UsageRecorder, stream: SlowStream
+    recorder: UsageRecorder, stream: SlowStream, pending: PendingEvents
 ) -> None:
     request = work()
 
@@ -80,7 +86,7 @@ async def test_f2_the_usage_of_a_cancelled_handler_is_stored_by_the_drain(
     with pytest.raises(asyncio.CancelledError):
         await handler
 
-    draining = asyncio.create_task(recorder.drain(within_s=10))
+    draining = asyncio.create_task(pending.drain(within_s=10))
     for _ in range(5):
         await asyncio.sleep(0)
     assert not draining.done(), "the drain waits for the event"
@@ -104,8 +110,8 @@ async def test_f2_every_attempt_is_stored_before_the_work_is_acknowledged(
     assert len(stream.stored) == 2
 
 
-async def test_f2_a_failure_to_store_is_raised_to_the_waiting_handler(
-    recorder: UsageRecorder, stream: SlowStream
+async def test_f2_a_failure_to_store_is_logged_and_raised_to_the_handler(
+    recorder: UsageRecorder, stream: SlowStream, caplog: pytest.LogCaptureFixture
 ) -> None:
     request = work()
     recorder.record(request, _attempt())
@@ -113,15 +119,19 @@ async def test_f2_a_failure_to_store_is_raised_to_the_waiting_handler(
     stream.opened.set()
     with pytest.raises(StreamFull):
         await recorder.wait_stored(request)
+    assert "no room" in caplog.text
+    assert '"usage_recorded"' in caplog.text
     await recorder.wait_stored(request)  # raised once: the next delivery records again
 
 
-async def test_f2_a_request_waits_for_its_own_usage_only(recorder: UsageRecorder, stream: SlowStream) -> None:
+async def test_f2_a_request_waits_for_its_own_usage_only(
+    recorder: UsageRecorder, stream: SlowStream, pending: PendingEvents
+) -> None:
     recorder.record(work(id="slow"), _attempt())
     await _published(stream, 1)
     await asyncio.wait_for(recorder.wait_stored(work(id="other")), 1)
     stream.opened.set()
-    await recorder.drain(within_s=10)
+    await pending.drain(within_s=10)
 
 
 MODELS = {

@@ -19,6 +19,7 @@ from penstock.contract.events import QuotaPaused
 from penstock.runtime.config.catalogue import Batch, Catalogue, Limits, Model, ProviderConfig, RoleConfig
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from services.worker.announcer import Announcer
+from services.worker.pending_events import PendingEvents
 from services.worker.rate_limit.quota import Denied, Need, Permit, QuotaKey
 from services.worker.rate_limit.shared.nats_store import NatsRecordStore
 from services.worker.rate_limit.shared.pause_events import PauseEvents
@@ -58,14 +59,15 @@ class Worker:
         store = NatsRecordStore(self._nc, js, partial(ensure, js, plan))
         member = Member(self._name, random.random)
         self.quota = SharedQuota({A: Limits(), B: Limits()}, self._records, member, store, batch=Batch())
-        self.announcer = Announcer(js, CATALOGUE, SYSTEM, self._name)
+        self._pending = PendingEvents(js)
+        self.announcer = Announcer(self._pending, CATALOGUE, SYSTEM, self._name)
         await store.watch(self.quota.observe)
         await self.quota.start()
         events = PauseEvents(self._nc, js, self._name, self.quota.apply_pause, SYSTEM)
         await events.start(self.quota.unlimited_models)
 
     async def stop(self) -> None:
-        await self.announcer.drain(1.0)
+        await self._pending.drain(1.0)
         await self.quota.stop()
         await self._nc.close()
 
