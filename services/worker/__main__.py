@@ -18,7 +18,7 @@ from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.config.settings import load_settings
 from penstock.runtime.runtime_file import DEFAULT_DATA
 from services.worker.credentials.keyring import open_keyring
-from services.worker.local_system import check_simulator, found_environment, found_text
+from services.worker.running_local_system import check_simulator, found_environment, found_text
 
 _DATA = "where `penstock up` keeps its data: by it the worker finds that system (default: %(default)s)"
 _NO_SIMULATOR = "start also where the catalogue expects a simulator and none answers"

@@ -19,13 +19,13 @@ from penstock.cli.demo.prompts import square_png
 from penstock.cli.local.nats_server import NatsServer, find_nats_server
 from penstock.runtime.runtime_file import read_runtime_file
 from tests.harness.nats.binary import require_nats_server
-from tests.harness.processes.local_system import REPOSITORY, UNSET, LocalSystem
+from tests.harness.processes.penstock_up import REPOSITORY, UNSET, PenstockUp
 
 
 @pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PenstockUp]:
     require_nats_server()
-    started = LocalSystem(tmp_path_factory.mktemp("up"))
+    started = PenstockUp(tmp_path_factory.mktemp("up"))
     yield started
     if started.process.poll() is None:
         started.stop()
@@ -34,7 +34,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
         process.wait()
 
 
-def test_up_prints_all_addresses(up: LocalSystem):
+def test_up_prints_all_addresses(up: PenstockUp):
     runtime_file = read_runtime_file(up.directory / ".penstock")
 
     assert runtime_file is not None
@@ -43,7 +43,7 @@ def test_up_prints_all_addresses(up: LocalSystem):
     assert runtime_file.services.keys() == {"router", "worker"}
 
 
-def test_ask_streams_the_answer_and_prints_a_summary(up: LocalSystem):
+def test_ask_streams_the_answer_and_prints_a_summary(up: PenstockUp):
     asked = up.run("ask", "Why do leaves turn red?")
 
     assert asked.returncode == 0
@@ -55,7 +55,7 @@ def test_ask_streams_the_answer_and_prints_a_summary(up: LocalSystem):
     assert "\n" not in summary, "one line"
 
 
-def test_ask_takes_a_prompt_from_stdin_in_any_language(up: LocalSystem):
+def test_ask_takes_a_prompt_from_stdin_in_any_language(up: PenstockUp):
     asked = up.run("ask", "-", text="Напиши функцию на Python, которая сортирует список.")
 
     assert asked.returncode == 0
@@ -63,14 +63,14 @@ def test_ask_takes_a_prompt_from_stdin_in_any_language(up: LocalSystem):
     assert asked.stderr.startswith("coding (")
 
 
-def test_d4_ask_names_the_model_that_answered(up: LocalSystem):
+def test_d4_ask_names_the_model_that_answered(up: PenstockUp):
     asked = up.run("ask", "Two lines of verse", "--role", "creative", "--no-stream")
 
     assert "sim-creative-small · 3 attempts" in asked.stderr, "D4: the reply names the model that answered"
     assert asked.stdout.strip()
 
 
-def test_ask_sends_an_image(up: LocalSystem):
+def test_ask_sends_an_image(up: PenstockUp):
     (up.directory / "square.png").write_bytes(square_png(8, (0, 0, 255)))
 
     asked = up.run("ask", "What colour is it?", "--image", "square.png")
@@ -79,7 +79,7 @@ def test_ask_sends_an_image(up: LocalSystem):
     assert "I see 1 image" in asked.stdout
 
 
-def test_ask_as_json_gives_every_event(up: LocalSystem):
+def test_ask_as_json_gives_every_event(up: PenstockUp):
     asked = up.run("ask", "hello", "--json", "--system", "be brief", "--user", "joe")
 
     events = [json.loads(line) for line in asked.stdout.splitlines()]
@@ -88,7 +88,7 @@ def test_ask_as_json_gives_every_event(up: LocalSystem):
     assert {event["type"] for event in events[1:-1]} == {"started", "delta"}
 
 
-def test_a_failure_is_reported_without_a_traceback(up: LocalSystem):
+def test_a_failure_is_reported_without_a_traceback(up: PenstockUp):
     picture = up.directory / "blue.png"
     picture.write_bytes(square_png(8, (0, 0, 255)))
 
@@ -100,7 +100,7 @@ def test_a_failure_is_reported_without_a_traceback(up: LocalSystem):
     assert "request " in asked.stderr
 
 
-def test_d10_an_unknown_role_is_not_to_be_tried_again(up: LocalSystem):
+def test_d10_an_unknown_role_is_not_to_be_tried_again(up: PenstockUp):
     for command in ("ask", "explain"):
         asked = up.run(command, "hello", "--role", "poet")
 
@@ -110,7 +110,7 @@ def test_d10_an_unknown_role_is_not_to_be_tried_again(up: LocalSystem):
         assert "Try again later" not in asked.stderr
 
 
-def test_explain_prints_role_complexity_why_chain_and_wait(up: LocalSystem):
+def test_explain_prints_role_complexity_why_chain_and_wait(up: PenstockUp):
     explained = up.run("explain", "Solve the equation x^2 = 4")
 
     assert explained.returncode == 0
@@ -126,7 +126,7 @@ def test_explain_prints_role_complexity_why_chain_and_wait(up: LocalSystem):
     assert json.loads(up.run("explain", "hi", "--json").stdout)["role"] == "chat"
 
 
-def test_c3_explain_decides_as_ask_with_the_same_options(up: LocalSystem):
+def test_c3_explain_decides_as_ask_with_the_same_options(up: PenstockUp):
     options = ("--role", "chat", "--user", "ann", "--lane", "batch", "--timeout", "7000")
     explained = json.loads(up.run("explain", "hi", *options, "--json").stdout)
     assert explained["lane"] == "batch"
@@ -141,7 +141,7 @@ def test_c3_explain_decides_as_ask_with_the_same_options(up: LocalSystem):
     assert "deadline_exceeded" in asked.stderr
 
 
-def test_status_shows_services_and_queues(up: LocalSystem):
+def test_status_shows_services_and_queues(up: PenstockUp):
     status = up.run("status")
 
     assert status.returncode == 0
@@ -153,7 +153,7 @@ def test_status_shows_services_and_queues(up: LocalSystem):
     }
 
 
-def test_trace_shows_the_request_from_client_to_provider(up: LocalSystem):
+def test_trace_shows_the_request_from_client_to_provider(up: PenstockUp):
     request_id = up.run("ask", "A poem", "--role", "creative").stderr.rsplit("id ", 1)[1].strip()
 
     traced = up.run("trace", request_id)
@@ -167,14 +167,14 @@ def test_trace_shows_the_request_from_client_to_provider(up: LocalSystem):
     assert up.run("trace", "last").stdout.splitlines()[0] == lines[0]
 
 
-def test_an_unknown_request_is_an_error(up: LocalSystem):
+def test_an_unknown_request_is_an_error(up: PenstockUp):
     traced = up.run("trace", "no-such-request")
 
     assert traced.returncode == 1
     assert "no request no-such-request" in traced.stderr
 
 
-def test_a_second_up_on_the_same_directory_is_rejected(up: LocalSystem):
+def test_a_second_up_on_the_same_directory_is_rejected(up: PenstockUp):
     second = up.run("up")
 
     assert second.returncode == 1
@@ -183,7 +183,7 @@ def test_a_second_up_on_the_same_directory_is_rejected(up: LocalSystem):
     assert up.run("ask", "still there?").returncode == 0
 
 
-def test_an_unreachable_server_is_reported_with_the_fix(up: LocalSystem, free_port: Callable[[], int]):
+def test_an_unreachable_server_is_reported_with_the_fix(up: PenstockUp, free_port: Callable[[], int]):
     asked = up.run("ask", "hello", env={"NATS_URL": f"nats://127.0.0.1:{free_port()}"})
 
     assert asked.returncode == 1
@@ -192,7 +192,7 @@ def test_an_unreachable_server_is_reported_with_the_fix(up: LocalSystem, free_po
     assert len(asked.stderr.strip().splitlines()) == 1
 
 
-async def test_a_server_without_penstock_is_reported_at_once(up: LocalSystem, own_nats_server: NatsServer):
+async def test_a_server_without_penstock_is_reported_at_once(up: PenstockUp, own_nats_server: NatsServer):
     asked = await asyncio.to_thread(up.run, "ask", "hello", env={"NATS_URL": own_nats_server.url})
 
     assert asked.returncode == 1
@@ -201,7 +201,7 @@ async def test_a_server_without_penstock_is_reported_at_once(up: LocalSystem, ow
 
 @pytest.mark.parametrize("arguments", [(), ("id-1",), ("id-1", "--result"), ("id-1", "--cancel")])
 async def test_jobs_of_a_server_without_penstock_are_an_error(
-    up: LocalSystem, own_nats_server: NatsServer, arguments: tuple[str, ...]
+    up: PenstockUp, own_nats_server: NatsServer, arguments: tuple[str, ...]
 ):
     jobs = await asyncio.to_thread(up.run, "jobs", *arguments, env={"NATS_URL": own_nats_server.url})
 
@@ -210,7 +210,7 @@ async def test_jobs_of_a_server_without_penstock_are_an_error(
     assert "Traceback" not in jobs.stderr
 
 
-def test_ctrl_c_cancels_the_request(up: LocalSystem):
+def test_ctrl_c_cancels_the_request(up: PenstockUp):
     up.simulator("PUT", "speed", {"tokens_per_second": 20})
     output = up.directory / "cancelled.log"
     asking = up.start("ask", "--json", "A long one [[tokens=1000]]", output=output)
@@ -225,7 +225,7 @@ def test_ctrl_c_cancels_the_request(up: LocalSystem):
     up.simulator("PUT", "speed", {"tokens_per_second": 0})
 
 
-def test_a_killed_worker_is_restarted_and_reported(up: LocalSystem):
+def test_a_killed_worker_is_restarted_and_reported(up: PenstockUp):
     worker = next(child for child in up.children if "services.worker" in child.cmdline())
     worker.kill()
 
@@ -235,7 +235,7 @@ def test_a_killed_worker_is_restarted_and_reported(up: LocalSystem):
     assert asked.returncode == 0, asked.stderr
 
 
-def test_a_killed_nats_server_is_restarted_on_the_same_port(up: LocalSystem):
+def test_a_killed_nats_server_is_restarted_on_the_same_port(up: PenstockUp):
     server = next(child for child in up.children if "nats-server" in child.name())
     server.kill()
 
@@ -249,7 +249,7 @@ def test_a_killed_nats_server_is_restarted_on_the_same_port(up: LocalSystem):
     assert asked.returncode == 0, asked.stderr
 
 
-def test_sigint_stops_everything(up: LocalSystem):
+def test_sigint_stops_everything(up: PenstockUp):
     children = psutil.Process(up.process.pid).children(recursive=True)
     assert len(children) >= 4
 

@@ -16,16 +16,16 @@ import pytest
 from penstock.cli.local.nats_server import NatsServer
 from penstock.runtime.runtime_file import RuntimeFile, read_runtime_file
 from tests.harness.nats.binary import require_nats_server
-from tests.harness.processes.local_system import REPOSITORY, LocalSystem
+from tests.harness.processes.penstock_up import REPOSITORY, PenstockUp
 
 BY_MODULE = ("-P", "-m", "services.worker")
 BY_COMMAND = ("-P", "-m", "penstock.cli", "run", "worker")
 
 
 @pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PenstockUp]:
     require_nats_server()
-    started = LocalSystem(tmp_path_factory.mktemp("up"))
+    started = PenstockUp(tmp_path_factory.mktemp("up"))
     yield started
     if started.process.poll() is None:
         started.stop()
@@ -35,14 +35,14 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
 
 
 @pytest.fixture
-def runtime_file(up: LocalSystem) -> RuntimeFile:
+def runtime_file(up: PenstockUp) -> RuntimeFile:
     found = read_runtime_file(up.directory / ".penstock")
     assert found is not None
     return found
 
 
 class Worker:
-    def __init__(self, up: LocalSystem, how: tuple[str, ...], *arguments: str, cwd: Path, **env: str) -> None:
+    def __init__(self, up: PenstockUp, how: tuple[str, ...], *arguments: str, cwd: Path, **env: str) -> None:
         self.log, self.out = cwd / "by-hand.log", cwd / "by-hand.out"
         with self.log.open("wb") as stderr, self.out.open("wb") as stdout:
             self.process = subprocess.Popen(
@@ -70,7 +70,7 @@ class Worker:
         self.process.wait(30)
 
 
-def ask_until_it_answers(up: LocalSystem, instance: str) -> dict[str, Any]:
+def ask_until_it_answers(up: PenstockUp, instance: str) -> dict[str, Any]:
     """The last event of the first request that `instance` executed; the worker of `penstock up` takes others."""
     deadline_s = time.monotonic() + 30
     while time.monotonic() < deadline_s:
@@ -83,7 +83,7 @@ def ask_until_it_answers(up: LocalSystem, instance: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("how", [BY_MODULE, BY_COMMAND], ids=["python -m services.worker", "penstock run"])
 def test_in_the_same_directory_a_worker_needs_no_settings(
-    up: LocalSystem, runtime_file: RuntimeFile, how: tuple[str, ...]
+    up: PenstockUp, runtime_file: RuntimeFile, how: tuple[str, ...]
 ):
     worker = Worker(up, how, cwd=up.directory)
     try:
@@ -95,7 +95,7 @@ def test_in_the_same_directory_a_worker_needs_no_settings(
         worker.stop()
 
 
-def test_with_nats_url_set_a_worker_finds_the_simulator(up: LocalSystem, runtime_file: RuntimeFile):
+def test_with_nats_url_set_a_worker_finds_the_simulator(up: PenstockUp, runtime_file: RuntimeFile):
     worker = Worker(
         up, BY_MODULE, cwd=up.directory, NATS_URL=runtime_file.nats_url.replace("127.0.0.1", "localhost")
     )
@@ -105,7 +105,7 @@ def test_with_nats_url_set_a_worker_finds_the_simulator(up: LocalSystem, runtime
         worker.stop()
 
 
-def test_elsewhere_a_worker_finds_the_system_by_data(up: LocalSystem, tmp_path: Path):
+def test_elsewhere_a_worker_finds_the_system_by_data(up: PenstockUp, tmp_path: Path):
     worker = Worker(up, BY_COMMAND, "--data", str(up.directory / ".penstock"), cwd=tmp_path)
     try:
         assert ask_until_it_answers(up, worker.instance())["type"] == "completed"
@@ -114,7 +114,7 @@ def test_elsewhere_a_worker_finds_the_system_by_data(up: LocalSystem, tmp_path: 
 
 
 def test_elsewhere_without_data_a_worker_ends_and_names_the_settings(
-    up: LocalSystem, runtime_file: RuntimeFile, tmp_path: Path
+    up: PenstockUp, runtime_file: RuntimeFile, tmp_path: Path
 ):
     worker = Worker(up, BY_MODULE, cwd=tmp_path, NATS_URL=runtime_file.nats_url)
     code, log = worker.ends()
@@ -132,7 +132,7 @@ def test_elsewhere_without_data_a_worker_ends_and_names_the_settings(
 
 
 async def test_with_another_nats_server_the_simulator_is_only_named(
-    up: LocalSystem, runtime_file: RuntimeFile, tmp_path: Path, own_nats_server: NatsServer
+    up: PenstockUp, runtime_file: RuntimeFile, tmp_path: Path, own_nats_server: NatsServer
 ):
     data = ("--data", str(up.directory / ".penstock"))
     worker = Worker(up, BY_MODULE, *data, cwd=tmp_path, NATS_URL=own_nats_server.url)
@@ -141,7 +141,7 @@ async def test_with_another_nats_server_the_simulator_is_only_named(
     assert f"set PENSTOCK_SIMULATOR_URL={runtime_file.simulator} " in log
 
 
-def test_a_configured_simulator_address_is_used(up: LocalSystem, runtime_file: RuntimeFile, tmp_path: Path):
+def test_a_configured_simulator_address_is_used(up: PenstockUp, runtime_file: RuntimeFile, tmp_path: Path):
     worker = Worker(
         up,
         BY_MODULE,
@@ -156,7 +156,7 @@ def test_a_configured_simulator_address_is_used(up: LocalSystem, runtime_file: R
 
 
 def test_d10_a_worker_with_another_catalogue_is_reported(
-    up: LocalSystem, runtime_file: RuntimeFile, tmp_path: Path
+    up: PenstockUp, runtime_file: RuntimeFile, tmp_path: Path
 ):
     """In the log of the worker and in `penstock status`; the worker of `penstock up` is not."""
     catalogue = tmp_path / "other.yaml"

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.harness.nats.binary import require_nats_server
-from tests.harness.processes.local_system import REPOSITORY, UNSET
+from tests.harness.processes.penstock_up import REPOSITORY, UNSET
 
 FAILING = """
 import sys

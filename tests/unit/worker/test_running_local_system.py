@@ -12,7 +12,7 @@ import pytest
 from penstock.runtime.config.load import read_catalogue
 from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.runtime_file import RuntimeFile, write_runtime_file
-from services.worker.local_system import check_simulator, found_environment, found_text
+from services.worker.running_local_system import check_simulator, found_environment, found_text
 
 NATS = "nats://127.0.0.1:4999"
 SIMULATOR = "http://127.0.0.1:4711"

@@ -17,7 +17,7 @@ import psutil
 
 from penstock.runtime.runtime_file import read_runtime_file
 
-__all__ = ["REPOSITORY", "UNSET", "LocalSystem"]
+__all__ = ["REPOSITORY", "UNSET", "PenstockUp"]
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 UNSET = (
@@ -31,7 +31,7 @@ UNSET = (
 )
 
 
-class LocalSystem:
+class PenstockUp:
     """A running `penstock up`, and the other commands beside it."""
 
     def __init__(self, directory: Path, **env: str) -> None:
