@@ -32,7 +32,7 @@ from services.worker.estimates.token_calibration import TokenCalibration
 from services.worker.execution.attempt import AttemptNumbers, Attempts
 from services.worker.execution.attempt_usage import AttemptUsage
 from services.worker.execution.cancellation import CancellableExecutions
-from services.worker.execution.ladder import Ladder
+from services.worker.execution.chain_executor import ChainExecutor
 from services.worker.execution.model_chains import ModelChains
 from services.worker.execution.next_attempt import NextAttempt
 from services.worker.execution.outcomes import Outcomes
@@ -267,7 +267,7 @@ class _Parts:
             state.recorder,
             Runner(
                 Starter(catalogue, bus, state.quota_monitor, state.telemetry),
-                _ladder(
+                _chain_executor(
                     catalogue, connected, state, self.hand_back, AttemptNumbers(job_records, SYSTEM, instance)
                 ),
                 Finisher(state.recorder, job_records, state.service_times, state.telemetry),
@@ -316,13 +316,13 @@ def _shared_state(
     )
 
 
-def _ladder(
+def _chain_executor(
     catalogue: Catalogue,
     connected: _Connected,
     state: _SharedState,
     hand_back: HandBackPolicy,
     numbers: AttemptNumbers,
-) -> Ladder:
+) -> ChainExecutor:
     """The steps of one request, from its chain to the provider call."""
     availability, degradation, calibration = state.availability, state.degradation, TokenCalibration()
     needs = NeedEstimator(degradation, calibration)
@@ -331,7 +331,7 @@ def _ladder(
         for key, model in catalogue.models.items()
         if model.provider in connected.providers
     }
-    return Ladder(
+    return ChainExecutor(
         ModelChains(catalogue, availability.provider_cooldown, random.random),
         Selection(availability, needs, state.outcomes, state.quota_monitor, hand_back, connected.waiting),
         Attempts(

@@ -11,7 +11,7 @@ from penstock.runtime.consumer.delivery import ACK, Delivery, Unprocessable, Ver
 from services.worker.accounting.lost_attempts import record_lost_attempts
 from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.execution.run import Runner
-from services.worker.intake.order import InvalidWork, read_order
+from services.worker.intake.checked_work import InvalidWork, read_work
 from services.worker.redelivery.dead_letter import DeadLetters
 from services.worker.redelivery.job_record import JobRecords
 from services.worker.redelivery.prior_attempts import PriorAttempts, PriorAttemptsReader
@@ -32,20 +32,20 @@ class WorkHandler(Struct, frozen=True):
     async def handle(self, delivery: Delivery) -> Verdict:
         began_s = loop_now_s()
         try:
-            order = read_order(delivery.subject, delivery.data, self.catalogue)
+            checked = read_work(delivery.subject, delivery.data, self.catalogue)
         except InvalidWork as error:
             return Unprocessable("invalid_request", f"the message is not valid work: {error}")
-        prior = await self._read_prior_attempts(order.work, delivery)
-        record_lost_attempts(self.recorder, self.catalogue, order.work, prior)
+        prior = await self._read_prior_attempts(checked.work, delivery)
+        record_lost_attempts(self.recorder, self.catalogue, checked.work, prior)
         if prior.ended:
-            await self.recorder.wait_stored(order.work)
+            await self.recorder.wait_stored(checked.work)
             return ACK
-        return await self.runner.run(order, prior, delivery, began_s)
+        return await self.runner.run(checked, prior, delivery, began_s)
 
     async def dead_letter(self, delivery: Delivery, dead: Unprocessable) -> None:
         """No worker receives the message after this, so attempts of lost workers are recorded first."""
         try:
-            work = read_order(delivery.subject, delivery.data, self.catalogue).work
+            work = read_work(delivery.subject, delivery.data, self.catalogue).work
         except InvalidWork:
             pass  # no provider was called for it
         else:

@@ -12,7 +12,7 @@ from penstock.bus.clock import Clock, loop_now_s
 from penstock.bus.tracing import Attributes, Span, Tracer
 from penstock.contract.reply import Adapted, Degraded
 from services.worker.execution.attempt_usage import CANCELLED, AttemptUsage, CurrentAttempt
-from services.worker.execution.delta_sink import DeltaSink, Flush
+from services.worker.execution.delta_sink import DeltaSink, JoinedDelta
 from services.worker.execution.next_attempt import why_no_other_attempt
 from services.worker.execution.provider_call import Answer, Call, Progress, make_call
 from services.worker.execution.request_bodies import Body, RequestBodies
@@ -108,7 +108,7 @@ class Attempts(Struct, frozen=True):
         number = await self.numbers.take(execution, key.model, provider.name, body)
         current = CurrentAttempt(key, number, body, loop_now_s())
         span = self._start_span(execution, current, provider.name)
-        batch_output: list[Flush] | None = [] if execution.work.lane == "batch" else None
+        batch_output: list[JoinedDelta] | None = [] if execution.work.lane == "batch" else None
         sink = DeltaSink(execution.reply, batch_output) if execution.work.stream else None
         limits = self.time_limits.limits(execution, key.model)
         try:

@@ -12,10 +12,10 @@ from services.worker.providers.size_limits import STREAM_BYTES, oversized
 from services.worker.providers.streams.choices import content_bytes
 from services.worker.providers.streams.chunks import ChunkDelta
 
-__all__ = ["Coalescer", "DeltaSink", "Flush"]
+__all__ = ["Coalescer", "DeltaSink", "JoinedDelta"]
 
 
-class Flush(Struct, frozen=True, gc=False):
+class JoinedDelta(Struct, frozen=True, gc=False):
     """One delta to publish: text, or choice objects in order; exactly one of the two is not empty."""
 
     text: str
@@ -41,7 +41,7 @@ class Coalescer:
         self._size = 0
         self._due_s: float | None = None
 
-    def push(self, piece: ChunkDelta, now_s: float) -> tuple[Flush, ...]:
+    def push(self, piece: ChunkDelta, now_s: float) -> tuple[JoinedDelta, ...]:
         """Add a piece; returns the deltas to publish now, in this order.
 
         A piece with text and choices is published choices first. Such pieces are joined into two deltas, so that text
@@ -49,7 +49,7 @@ class Coalescer:
         """
         if not self._begun:
             self._begun = True
-            return _flushes(piece.text, piece.choices)
+            return _joined(piece.text, piece.choices)
         before = self.flush() if self._must_wait(piece) else ()
         if self._due_s is None:
             self._due_s = now_s + self._gather_s
@@ -62,11 +62,11 @@ class Coalescer:
         """When to call `flush`; None while nothing waits."""
         return self._due_s
 
-    def flush(self) -> tuple[Flush, ...]:
+    def flush(self) -> tuple[JoinedDelta, ...]:
         """The waiting deltas; to be called when they are due, and before anything that must follow them."""
         if self._due_s is None:
             return ()
-        gathered = _flushes("".join(self._texts), tuple(self._choices))
+        gathered = _joined("".join(self._texts), tuple(self._choices))
         self._texts.clear()
         self._choices.clear()
         self._size = 0
@@ -88,10 +88,10 @@ class Coalescer:
             self._size += sum(map(len, piece.choices))
 
 
-def _flushes(text: str, choices: tuple[Raw, ...]) -> tuple[Flush, ...]:
+def _joined(text: str, choices: tuple[Raw, ...]) -> tuple[JoinedDelta, ...]:
     if not choices:
-        return (Flush(text),)
-    return (Flush("", choices), Flush(text)) if text else (Flush("", choices),)
+        return (JoinedDelta(text),)
+    return (JoinedDelta("", choices), JoinedDelta(text)) if text else (JoinedDelta("", choices),)
 
 
 class DeltaSink:
@@ -101,7 +101,7 @@ class DeltaSink:
     they keep the order of the pieces.
     """
 
-    def __init__(self, reply: ReplyPublisher, published: list[Flush] | None = None) -> None:
+    def __init__(self, reply: ReplyPublisher, published: list[JoinedDelta] | None = None) -> None:
         """`published` receives every published delta, in order."""
         self._reply = reply
         self._published = published
@@ -128,8 +128,8 @@ class DeltaSink:
         if self._late is not None and self._late.done():
             await self._late  # raises a failed publish, which would leave a gap in the answer
         async with self._lock:
-            for flush in self._coalescer.push(piece, self._loop.time()):
-                await self._send(flush)
+            for delta in self._coalescer.push(piece, self._loop.time()):
+                await self._send(delta)
         due_s = self._coalescer.due_s()
         if due_s is not None and self._timer is None:
             self._timer = self._loop.call_at(due_s, self._due)
@@ -161,11 +161,11 @@ class DeltaSink:
 
     async def _flush(self) -> None:
         async with self._lock:
-            for flush in self._coalescer.flush():
-                await self._send(flush)
+            for delta in self._coalescer.flush():
+                await self._send(delta)
 
-    async def _send(self, flush: Flush) -> None:
-        self.bytes_out += answer_bytes(flush.text, flush.choices)
-        await self._reply.delta(flush.text, flush.choices)
+    async def _send(self, delta: JoinedDelta) -> None:
+        self.bytes_out += answer_bytes(delta.text, delta.choices)
+        await self._reply.delta(delta.text, delta.choices)
         if self._published is not None:
-            self._published.append(flush)
+            self._published.append(delta)

@@ -26,10 +26,10 @@ from services.worker.degradation.shorten import RequestSize
 from services.worker.estimates.service_times import ServiceTimes
 from services.worker.execution.attempt import Success
 from services.worker.execution.cancellation import CancellableExecutions
-from services.worker.execution.ladder import Ladder
+from services.worker.execution.chain_executor import ChainExecutor
 from services.worker.execution.state import AttemptHistory, Execution, GaveUp, HandBack
+from services.worker.intake.checked_work import CheckedWork
 from services.worker.intake.hand_back import HandBackPolicy
-from services.worker.intake.order import Order
 from services.worker.metrics import WorkerTelemetry
 from services.worker.models.backoff import for_lane
 from services.worker.quota_monitor.monitor import QuotaMonitor
@@ -54,9 +54,9 @@ class Starter(Struct, frozen=True):
     quota_monitor: QuotaMonitor
     telemetry: WorkerTelemetry
 
-    def start(self, order: Order, prior: PriorAttempts, delivery: Delivery) -> Execution:
+    def start(self, checked: CheckedWork, prior: PriorAttempts, delivery: Delivery) -> Execution:
         """An execution that continues where earlier workers, if any, stopped."""
-        work = order.work
+        work = checked.work
         role = self.catalogue.roles[work.role]
         now_s = loop_now_s()
         span = self._start_spans(work, delivery)
@@ -64,7 +64,7 @@ class Starter(Struct, frozen=True):
             work=work,
             role=role,
             degradation=self.catalogue.degradation_of(work.role),
-            size=RequestSize(work, work.estimated_tokens, _output_tokens(order, role)),
+            size=RequestSize(work, work.estimated_tokens, _output_tokens(checked, role)),
             message_seq=delivery.sequence,
             delivery=delivery.number,
             started_s=now_s,
@@ -127,9 +127,9 @@ def _history(work: ChatWork, role: RoleConfig, prior: PriorAttempts) -> AttemptH
     )
 
 
-def _output_tokens(order: Order, role: RoleConfig) -> int:
+def _output_tokens(checked: CheckedWork, role: RoleConfig) -> int:
     """The output limit of the body that will be sent: never above the role's ceiling."""
-    max_tokens = order.max_tokens or role.parameters.max_tokens or ASSUMED_OUTPUT_TOKENS
+    max_tokens = checked.max_tokens or role.parameters.max_tokens or ASSUMED_OUTPUT_TOKENS
     ceiling = role.ceilings.max_tokens
     return max_tokens if ceiling is None else min(max_tokens, ceiling)
 
@@ -138,16 +138,18 @@ class Runner(Struct, frozen=True):
     """Executes requests."""
 
     starter: Starter
-    ladder: Ladder
+    chain_executor: ChainExecutor
     finisher: Finisher
     cancellable: CancellableExecutions
     hand_back: HandBackPolicy
     telemetry: WorkerTelemetry
 
-    async def run(self, order: Order, prior: PriorAttempts, delivery: Delivery, began_s: float) -> Verdict:
+    async def run(
+        self, checked: CheckedWork, prior: PriorAttempts, delivery: Delivery, began_s: float
+    ) -> Verdict:
         """Execute the request; `began_s`: when its message reached this worker."""
-        work = order.work
-        execution = self.starter.start(order, prior, delivery)
+        work = checked.work
+        execution = self.starter.start(checked, prior, delivery)
         outcome: str | None = "interrupted"
         try:
             event = await self._terminal_event(execution)
@@ -171,10 +173,10 @@ class Runner(Struct, frozen=True):
         return ACK
 
     async def _terminal_event(self, execution: Execution) -> Completed | Failed:
-        """Climb the ladder; a cancel request ends it until this returns."""
+        """Execute the request on its chain; a cancel request ends it until this returns."""
         try:
             with self.cancellable.entered(execution):
-                success = await self.ladder.climb(execution)
+                success = await self.chain_executor.execute(execution)
         except GaveUp as gave_up:
             return failed(execution, gave_up, self._timings(execution))
         return _completed(execution, success, self._timings(execution, success.first_output_s))
@@ -234,8 +236,8 @@ class Finisher(Struct, frozen=True):
 def _job_result(execution: Execution, event: Completed | Failed) -> JobResult | None:
     if isinstance(event, Failed):
         return None
-    text = "".join(flush.text for flush in execution.batch_output)
-    choices = tuple(choice for flush in execution.batch_output for choice in flush.choices)
+    text = "".join(delta.text for delta in execution.batch_output)
+    choices = tuple(choice for delta in execution.batch_output for choice in delta.choices)
     return JobResult(completed=event, text=text, choices=choices)
 
 

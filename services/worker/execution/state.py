@@ -17,7 +17,7 @@ from penstock.runtime.config.catalogue import Degradation, RoleConfig
 from penstock.runtime.reply_publisher import ReplyPublisher
 from services.worker.degradation.shorten import RequestSize
 from services.worker.estimates.service_times import RequestCalls
-from services.worker.execution.delta_sink import Flush
+from services.worker.execution.delta_sink import JoinedDelta
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.parameters.request_changes import RequestChanges
 from services.worker.rate_limit.quota import QuotaKey
@@ -127,6 +127,6 @@ class Execution(Struct, kw_only=True):
     silent_until_deadline: bool = False
     """The deadline ended an attempt after the provider had been silent for long enough to count as failed."""
     cost_microusd: int = 0
-    batch_output: tuple[Flush, ...] = ()
+    batch_output: tuple[JoinedDelta, ...] = ()
     """The streamed answer of a batch request, kept for its result."""
     cancelled: bool = False

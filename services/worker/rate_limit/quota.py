@@ -1,6 +1,6 @@
 """How much of each (credential, model) is left, and whether a request may go now (REQUIREMENTS C1, C4).
 
-`Quota` is the interface that the ladder uses; `LocalQuota` counts for this process alone.
+`Quota` is the interface that the execution of requests uses; `LocalQuota` counts for this process alone.
 """
 
 from __future__ import annotations

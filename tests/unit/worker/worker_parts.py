@@ -30,7 +30,7 @@ from services.worker.estimates.service_times import ServiceTimes
 from services.worker.estimates.token_calibration import TokenCalibration
 from services.worker.execution.attempt import AttemptNumbers, Attempts
 from services.worker.execution.attempt_usage import AttemptUsage
-from services.worker.execution.ladder import Ladder
+from services.worker.execution.chain_executor import ChainExecutor
 from services.worker.execution.model_chains import ModelChains
 from services.worker.execution.next_attempt import NextAttempt
 from services.worker.execution.outcomes import Outcomes
@@ -157,8 +157,8 @@ class WorkerParts:
     def next_attempt(self) -> NextAttempt:
         return NextAttempt(self.catalogue, self.availability, lambda: 0.5)
 
-    def ladder(self, attempts: Any = None) -> Ladder:
-        return Ladder(
+    def chain_executor(self, attempts: Any = None) -> ChainExecutor:
+        return ChainExecutor(
             ModelChains(self.catalogue, self.availability.provider_cooldown, lambda: 0.5),
             self.selection,
             attempts or self.attempts,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from services.worker.execution.delta_sink import Coalescer, DeltaSink, Flush
+from services.worker.execution.delta_sink import Coalescer, DeltaSink, JoinedDelta
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.size_limits import STREAM_BYTES
 from services.worker.providers.streams.chunks import ChunkDelta
@@ -146,12 +146,12 @@ A, B = Raw(b'{"index":1}'), Raw(b'{"index":2}')
 
 def test_the_first_piece_is_published_at_once_and_later_ones_are_joined():
     coalescer = Coalescer(gather_s=0.008)
-    assert coalescer.push(ChunkDelta("a"), 1.0) == (Flush("a"),)
+    assert coalescer.push(ChunkDelta("a"), 1.0) == (JoinedDelta("a"),)
     assert coalescer.due_s() is None
     assert coalescer.push(ChunkDelta("b"), 2.0) == ()
     assert coalescer.push(ChunkDelta("c"), 2.005) == ()
     assert coalescer.due_s() == 2.008
-    assert coalescer.flush() == (Flush("bc"),)
+    assert coalescer.flush() == (JoinedDelta("bc"),)
     assert (coalescer.flush(), coalescer.due_s()) == ((), None)
 
 
@@ -159,43 +159,43 @@ def test_a_late_timer_does_not_delay_due_deltas():
     coalescer = Coalescer(gather_s=0.008)
     coalescer.push(ChunkDelta("a"), 0.0)
     coalescer.push(ChunkDelta("b"), 0.0)
-    assert coalescer.push(ChunkDelta("c"), 0.008) == (Flush("bc"),)
+    assert coalescer.push(ChunkDelta("c"), 0.008) == (JoinedDelta("bc"),)
 
 
 def test_the_size_of_a_delta_is_counted_in_bytes():
     coalescer = Coalescer(max_bytes=4)
     coalescer.push(ChunkDelta("a"), 0.0)
     assert coalescer.push(ChunkDelta("ж"), 0.0) == ()
-    assert coalescer.push(ChunkDelta("ж"), 0.0) == (Flush("жж"),)
-    assert coalescer.push(ChunkDelta("", (A,)), 0.0) == (Flush("", (A,)),)
+    assert coalescer.push(ChunkDelta("ж"), 0.0) == (JoinedDelta("жж"),)
+    assert coalescer.push(ChunkDelta("", (A,)), 0.0) == (JoinedDelta("", (A,)),)
 
 
 def test_text_and_choices_keep_their_order():
     coalescer = Coalescer()
-    assert coalescer.push(ChunkDelta("", (A,)), 0.0) == (Flush("", (A,)),)
+    assert coalescer.push(ChunkDelta("", (A,)), 0.0) == (JoinedDelta("", (A,)),)
     coalescer.push(ChunkDelta("", (A,)), 0.0)
     coalescer.push(ChunkDelta("", (B,)), 0.0)
-    assert coalescer.push(ChunkDelta("x"), 0.001) == (Flush("", (A, B)),)
-    assert coalescer.push(ChunkDelta("", (B,)), 0.002) == (Flush("x"),)
-    assert coalescer.flush() == (Flush("", (B,)),)
+    assert coalescer.push(ChunkDelta("x"), 0.001) == (JoinedDelta("", (A, B)),)
+    assert coalescer.push(ChunkDelta("", (B,)), 0.002) == (JoinedDelta("x"),)
+    assert coalescer.flush() == (JoinedDelta("", (B,)),)
 
 
 def test_a_large_piece_of_another_kind_publishes_both_kinds():
     coalescer = Coalescer(max_bytes=4)
     coalescer.push(ChunkDelta("a"), 0.0)
     coalescer.push(ChunkDelta("b"), 0.0)
-    assert coalescer.push(ChunkDelta("", (A,)), 0.0) == (Flush("b"), Flush("", (A,)))
+    assert coalescer.push(ChunkDelta("", (A,)), 0.0) == (JoinedDelta("b"), JoinedDelta("", (A,)))
 
 
 def test_a_piece_with_text_and_choices_publishes_choices_first():
     coalescer = Coalescer()
-    assert coalescer.push(ChunkDelta("a", (A,)), 0.0) == (Flush("", (A,)), Flush("a"))
+    assert coalescer.push(ChunkDelta("a", (A,)), 0.0) == (JoinedDelta("", (A,)), JoinedDelta("a"))
     assert coalescer.push(ChunkDelta("b", (A,)), 0.0) == ()
     assert coalescer.push(ChunkDelta("c", (B,)), 0.0) == ()
     assert coalescer.push(ChunkDelta("d"), 0.0) == ()
-    assert coalescer.push(ChunkDelta("", (B,)), 0.0) == (Flush("", (A, B)), Flush("bcd"))
+    assert coalescer.push(ChunkDelta("", (B,)), 0.0) == (JoinedDelta("", (A, B)), JoinedDelta("bcd"))
     assert coalescer.push(ChunkDelta("e", (A,)), 0.0) == ()
-    assert coalescer.flush() == (Flush("", (B, A)), Flush("e"))
+    assert coalescer.flush() == (JoinedDelta("", (B, A)), JoinedDelta("e"))
 
 
 PIECES = st.builds(ChunkDelta, st.text(min_size=1, max_size=9)) | st.builds(
@@ -204,14 +204,14 @@ PIECES = st.builds(ChunkDelta, st.text(min_size=1, max_size=9)) | st.builds(
 )
 
 
-def laid_out(parts: list[ChunkDelta] | list[Flush]) -> list[str | bytes]:
+def laid_out(parts: list[ChunkDelta] | list[JoinedDelta]) -> list[str | bytes]:
     return [item for part in parts for item in (*part.text, *map(bytes, part.choices))]
 
 
 BOTH = PIECES | st.builds(ChunkDelta, st.text(min_size=1, max_size=9), st.just((A,)) | st.just((B, A)))
 
 
-def pushed(steps: list[tuple[ChunkDelta, float, bool]], max_bytes: int) -> list[Flush]:
+def pushed(steps: list[tuple[ChunkDelta, float, bool]], max_bytes: int) -> list[JoinedDelta]:
     coalescer = Coalescer(max_bytes=max_bytes)
     now_s, flushed = 0.0, []
     for piece, wait_s, timer_fires in steps:
@@ -222,7 +222,7 @@ def pushed(steps: list[tuple[ChunkDelta, float, bool]], max_bytes: int) -> list[
         flushed += coalescer.push(piece, now_s)
         assert coalescer.due_s() is None or now_s < coalescer.due_s()
     flushed += coalescer.flush()
-    assert all(bool(flush.text) != bool(flush.choices) for flush in flushed)
+    assert all(bool(delta.text) != bool(delta.choices) for delta in flushed)
     return flushed
 
 
@@ -241,5 +241,5 @@ def test_e1_no_text_is_lost_duplicated_or_reordered(steps, max_bytes):
 def test_e1_text_and_choices_each_keep_their_order(steps, max_bytes):
     flushed = pushed(steps, max_bytes)
     pieces = [piece for piece, _, _ in steps]
-    assert "".join(flush.text for flush in flushed) == "".join(piece.text for piece in pieces)
-    assert [c for flush in flushed for c in flush.choices] == [c for piece in pieces for c in piece.choices]
+    assert "".join(delta.text for delta in flushed) == "".join(piece.text for piece in pieces)
+    assert [c for delta in flushed for c in delta.choices] == [c for piece in pieces for c in piece.choices]

@@ -40,7 +40,7 @@ class Shared:
         *,
         own: tuple[str, ...] = (),
     ) -> None:
-        """One failed call, as the ladder reports it; `own`: words of the error's fields."""
+        """One failed call, as the chain executor reports it; `own`: words of the error's fields."""
         error = ProviderError(message="said", status=status, trusted_codes=frozenset(own))
         failure = ProviderFailure(kind, "said", status=status, error=error)
         admission = self.availability.breakers["m"].admit(loop_now_s())

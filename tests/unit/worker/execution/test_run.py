@@ -14,7 +14,7 @@ from penstock.runtime.config.catalogue import Limits, Parameters, RoleConfig
 from penstock.runtime.consumer.delivery import Delivery
 from services.worker.execution.run import failed
 from services.worker.execution.state import GaveUp
-from services.worker.intake.order import Order, read_order
+from services.worker.intake.checked_work import CheckedWork, read_work
 from services.worker.models.choose import ModelState
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.errors.read_error import ProviderError
@@ -28,8 +28,8 @@ def delivery(number: int = 1) -> Delivery:
     return Delivery(subject="", data=b"", headers={}, ack_subject="", sequence=1, number=number, stored_ns=0)
 
 
-def _order(catalogue: Any, **body: Any) -> Order:
-    return read_order(subjects.work("chat", "interactive", 0, "x"), encode(work(body=body)), catalogue)
+def _checked(catalogue: Any, **body: Any) -> CheckedWork:
+    return read_work(subjects.work("chat", "interactive", 0, "x"), encode(work(body=body)), catalogue)
 
 
 @pytest.mark.parametrize(
@@ -50,11 +50,11 @@ async def test_c1_the_quota_is_charged_up_to_the_roles_ceiling(
         chain=("m",), parameters=Parameters(max_tokens=default), ceilings=Parameters(max_tokens=ceiling)
     )
     catalogue = catalogue_of(role, Limits(tokens_per_minute=8000))
-    order = _order(catalogue, **asked)
-    execution = WorkerParts(catalogue).starter().start(order, PriorAttempts(), delivery())
+    checked = _checked(catalogue, **asked)
+    execution = WorkerParts(catalogue).starter().start(checked, PriorAttempts(), delivery())
 
     assert execution.size.output_tokens == charged
-    sent = json.loads(compose(order.work.body, model="m", role=role, stream=False)[0])
+    sent = json.loads(compose(checked.work.body, model="m", role=role, stream=False)[0])
     assert charged in {sent.get("max_tokens"), sent.get("max_completion_tokens")}
 
 
@@ -62,8 +62,8 @@ async def test_c1_a_limit_above_the_ceiling_does_not_refuse_the_request() -> Non
     role = RoleConfig(chain=("m",), ceilings=Parameters(max_tokens=4096))
     catalogue = catalogue_of(role, Limits(tokens_per_minute=8000))
     parts = WorkerParts(catalogue)
-    order = _order(catalogue, max_tokens=16_000)
-    execution = parts.starter().start(order, PriorAttempts(), delivery())
+    checked = _checked(catalogue, max_tokens=16_000)
+    execution = parts.starter().start(checked, PriorAttempts(), delivery())
 
     _, output_tokens = parts.degradation.expected_tokens(execution.size, "m", 0.0)
     need = Need(execution.size.input_tokens + output_tokens)
@@ -74,7 +74,7 @@ async def test_c1_a_limit_above_the_ceiling_does_not_refuse_the_request() -> Non
 async def test_d2_attempts_of_earlier_workers_leave_two(begun: int, counted: int) -> None:
     catalogue = catalogue_of()
     prior = PriorAttempts(tried=begun, attempt=begun)
-    history = WorkerParts(catalogue).starter().start(_order(catalogue), prior, delivery(2)).history
+    history = WorkerParts(catalogue).starter().start(_checked(catalogue), prior, delivery(2)).history
     assert (history.earlier, history.earlier_failures, history.failures) == (begun, counted, counted)
 
 

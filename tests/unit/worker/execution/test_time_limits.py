@@ -93,10 +93,10 @@ class _Unrecorded:
 def test_d3_a_call_silent_until_the_deadline_is_a_failure(lasts_s: float, state: str) -> None:
     async def five() -> str:
         parts = WorkerParts(catalogue_of(), ("A_KEY",), provider=_Silent(), recorder=_Unrecorded())
-        ladder = parts.ladder()
+        executor = parts.chain_executor()
         for _ in range(5):
             with pytest.raises(GaveUp) as caught:
-                await ladder.climb(parts.execution(_Reply(), lasts_s=lasts_s))
+                await executor.execute(parts.execution(_Reply(), lasts_s=lasts_s))
             assert caught.value.code == "deadline_exceeded"
         return parts.availability.breakers["m"].state
 

@@ -1,6 +1,6 @@
 """Workers that learn a provider's limit from its refusals, in simulated time: real quotas on one record in memory.
 
-A worker treats its quota as `ladder.py` does: a 429 is reported and pauses the model, and the request waits again.
+A worker treats its quota as `chain_executor.py` does: a 429 is reported and pauses the model; the request waits again.
 """
 
 from __future__ import annotations

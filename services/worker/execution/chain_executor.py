@@ -1,6 +1,6 @@
-"""The hot path, one concern a rung:
+"""The hot path: executes one request on the models of its chain, one concern a step.
 
-within the deadline → through the chain → with a permit of breaker and quota → one attempt.
+Within the deadline → through the chain → with a permit of breaker and quota → one attempt.
 """
 
 from __future__ import annotations
@@ -20,16 +20,13 @@ from services.worker.execution.selection import CallPermit, Selection
 from services.worker.execution.state import Execution, GaveUp
 from services.worker.providers.errors.failures import Health, ProviderFailure
 
-__all__ = ["Ladder"]
-
+__all__ = ["ChainExecutor"]
 
 _RETRY_SOON_S: Final = 1.0
 """`retry_after_s` of a missed deadline where no known limit stands in the way any more."""
 
 
-class Ladder(Struct, frozen=True):
-    """Climbed once per request. Raises GaveUp with the error for the application."""
-
+class ChainExecutor(Struct, frozen=True):
     chains: ModelChains
     selection: Selection
     attempts: Attempts
@@ -37,7 +34,8 @@ class Ladder(Struct, frozen=True):
     next_attempt: NextAttempt
     service_times: ServiceTimes
 
-    async def climb(self, execution: Execution) -> Success:
+    async def execute(self, execution: Execution) -> Success:
+        """Raises GaveUp with the error for the application."""
         return await self._within_deadline(execution)
 
     async def _within_deadline(self, execution: Execution) -> Success:

@@ -32,17 +32,17 @@ class Endless:
 async def test_e4_a_timeout_of_the_server_is_not_the_deadline() -> None:
     parts = WorkerParts(catalogue_of())
     with pytest.raises(nats.errors.TimeoutError):
-        await parts.ladder().climb(parts.execution(Unanswered(), lasts_s=3600, lane="batch"))
+        await parts.chain_executor().execute(parts.execution(Unanswered(), lasts_s=3600, lane="batch"))
 
 
 async def test_d1_a_passed_deadline_ends_the_request_with_the_reason() -> None:
     parts = WorkerParts(catalogue_of())
     with pytest.raises(GaveUp, match="the deadline passed during the provider call") as caught:
-        await parts.ladder().climb(parts.execution(Endless(), lasts_s=0.02))
+        await parts.chain_executor().execute(parts.execution(Endless(), lasts_s=0.02))
     assert caught.value.code == "deadline_exceeded"
 
 
 async def test_d1_a_deadline_passed_in_the_mailbox_starts_no_attempt() -> None:
     parts = WorkerParts(catalogue_of())
     with pytest.raises(GaveUp, match="waited in its queue"):
-        await parts.ladder().climb(parts.execution(Endless(), lasts_s=-1))
+        await parts.chain_executor().execute(parts.execution(Endless(), lasts_s=-1))

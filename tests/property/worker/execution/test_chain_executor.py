@@ -1,4 +1,4 @@
-"""D2, D3: a ladder against providers that fail at random, are down or recover, in simulated time."""
+"""D2, D3: requests against providers that fail at random, are down or recover, in simulated time."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class World:
             breaker=breaker,
         )
         self.parts = WorkerParts(catalogue, ("A_KEY",))
-        self.ladder = self.parts.ladder(attempts=self)
+        self.executor = self.parts.chain_executor(attempts=self)
         self.outcome = outcome
         self._number = count()
         self._hint_s = RETRY_AFTER_S[seed % len(RETRY_AFTER_S)]
@@ -77,7 +77,7 @@ class World:
         reply: Any = _Reply()
         began_s = loop_now_s()
         try:
-            await self.ladder.climb(self._execution(reply, lasts_s))
+            await self.executor.execute(self._execution(reply, lasts_s))
         except GaveUp as gave_up:
             self.ends[gave_up.code] += 1
         else:

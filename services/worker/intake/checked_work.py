@@ -15,7 +15,7 @@ from penstock.contract import codec, subjects
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue
 
-__all__ = ["InvalidWork", "Order", "read_order"]
+__all__ = ["CheckedWork", "InvalidWork", "read_work"]
 
 _EXACT_IN_JSON: Final = 2**53
 _MAX_TOKENS: Final = 2**31
@@ -25,7 +25,7 @@ class InvalidWork(ValueError):
     """The message was not written by a router."""
 
 
-class Order(Struct, frozen=True):
+class CheckedWork(Struct, frozen=True):
     """Work, and the output limit in its body."""
 
     work: ChatWork
@@ -40,7 +40,7 @@ class _Limits(Struct):
 _limits: Final = msgspec.json.Decoder(_Limits)
 
 
-def read_order(subject: str, data: bytes, catalogue: Catalogue) -> Order:
+def read_work(subject: str, data: bytes, catalogue: Catalogue) -> CheckedWork:
     """The work in a message of the mailbox `subject`. Raises InvalidWork."""
     try:
         data.decode()  # msgspec checks UTF-8 only in what it decodes
@@ -62,4 +62,4 @@ def read_order(subject: str, data: bytes, catalogue: Catalogue) -> Order:
     max_tokens = limits.max_completion_tokens or limits.max_tokens
     if max_tokens is not None and not 0 <= max_tokens < _MAX_TOKENS:
         raise InvalidWork(f"max_tokens is out of range: {max_tokens}")
-    return Order(work, max_tokens)
+    return CheckedWork(work, max_tokens)
