@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from services.simulator.control.routes import Control
 from services.simulator.handlers import Chat, Embeddings, Models, Moderations, health
 from services.simulator.http.errors import ApiError
-from services.simulator.ladder import Endpoint, Ladder
+from services.simulator.model_calls import Endpoint, ModelCalls
 from services.simulator.settings import Settings
 from services.simulator.state import SimulatorState
 
@@ -34,7 +34,7 @@ def build(
     wall_clock: Callable[[], float] = time.time,
 ) -> ASGIApp:
     state = SimulatorState(settings, clock, wall_clock, run_id=secrets.token_hex(4))
-    ladder = Ladder(state)
+    model_calls = ModelCalls(state)
     plain = _plain_routes(Models(state), Control(state))
     endpoints: dict[str, Endpoint[Any]] = {
         "/chat/completions": Chat(),
@@ -47,7 +47,7 @@ def build(
         # The model endpoints bypass Starlette, whose routing costs more than a whole chat answer.
         endpoint = hot.get(scope["path"])
         if endpoint is not None and scope["method"] == "POST":
-            await ladder.handle(endpoint, scope, receive, send)
+            await model_calls.handle(endpoint, scope, receive, send)
         else:
             await plain(scope, receive, send)
 

@@ -26,7 +26,7 @@ from services.simulator.answers.requests import (
 from services.simulator.behaviour.token_schedule import TokenSchedule
 from services.simulator.http.errors import invalid_request, model_not_found
 from services.simulator.http.exchange import JSON, SSE, bearer_key
-from services.simulator.ladder import AdmittedCall
+from services.simulator.model_calls import ModelCall
 from services.simulator.state import SimulatorState
 
 __all__ = ["Chat", "Embeddings", "Models", "Moderations", "health"]
@@ -39,7 +39,7 @@ class Chat:
     default_answer_tokens = DEFAULT_TOKENS
     decoder = msgspec.json.Decoder(CompletionRequest)
 
-    async def respond(self, call: AdmittedCall, request: CompletionRequest) -> None:
+    async def respond(self, call: ModelCall, request: CompletionRequest) -> None:
         choices = request.n or 1
         if request.stream and choices > 1:
             raise invalid_request("'n' above 1 cannot be streamed here.", "n")
@@ -57,7 +57,7 @@ class Embeddings:
     default_answer_tokens = 0
     decoder = msgspec.json.Decoder(EmbeddingsRequest)
 
-    async def respond(self, call: AdmittedCall, request: EmbeddingsRequest) -> None:
+    async def respond(self, call: ModelCall, request: EmbeddingsRequest) -> None:
         dimensions = request.dimensions or default_dimensions(call.name.base)
         vectors = [embed(text, dimensions) for text in request.texts]
         if request.encoding_format == "base64":
@@ -81,7 +81,7 @@ class Moderations:
     default_answer_tokens = 0
     decoder = msgspec.json.Decoder(ModerationsRequest)
 
-    async def respond(self, call: AdmittedCall, request: ModerationsRequest) -> None:
+    async def respond(self, call: ModelCall, request: ModerationsRequest) -> None:
         call.attempt.prompt_tokens = call.prompt.tokens
         results = [] if call.behaviour.kind == "empty" else [moderate(text) for text in request.texts]
         reply = {"id": f"modr-{call.attempt.request_id}", "model": call.name.full, "results": results}
@@ -117,7 +117,7 @@ async def health(request: Request) -> Response:  # noqa: ARG001 - Starlette's si
     return Response(status_code=204)
 
 
-def _head(call: AdmittedCall) -> Head:
+def _head(call: ModelCall) -> Head:
     return Head(
         id="chatcmpl-" + call.attempt.request_id.removeprefix("req_"),
         model=call.name.full,
@@ -127,12 +127,12 @@ def _head(call: AdmittedCall) -> Head:
     )
 
 
-async def _whole(call: AdmittedCall, answers: list[Answer]) -> None:
+async def _whole(call: ModelCall, answers: list[Answer]) -> None:
     script = script_whole(_head(call), answers, call.behaviour)
     await _deliver(call, script, tokens=sum(answer.tokens for answer in answers))
 
 
-async def _stream(call: AdmittedCall, answer: Answer, options: StreamOptions) -> None:
+async def _stream(call: ModelCall, answer: Answer, options: StreamOptions) -> None:
     exchange, attempt, clock, label = call.exchange, call.attempt, call.state.clock, call.exchange.label
     script = script_stream(_head(call), answer, call.behaviour, include_usage=options.include_usage)
     schedule = TokenSchedule.start(call.state.speed, call.behaviour, clock())
@@ -154,7 +154,7 @@ async def _stream(call: AdmittedCall, answer: Answer, options: StreamOptions) ->
     await _end_stream(call, script.ending)
 
 
-async def _deliver(call: AdmittedCall, script: WholeScript, tokens: int) -> None:
+async def _deliver(call: ModelCall, script: WholeScript, tokens: int) -> None:
     """Send a whole reply when its last token is due; a client that disconnects earlier is charged the tokens
     generated until then.
     """
@@ -180,7 +180,7 @@ async def _deliver(call: AdmittedCall, script: WholeScript, tokens: int) -> None
         await _break_off(call, script.ending)
 
 
-async def _end_stream(call: AdmittedCall, ending: Ending) -> None:
+async def _end_stream(call: ModelCall, ending: Ending) -> None:
     """End the response after its last event, as `ending` prescribes."""
     if ending in ("ok", "broken"):
         await call.exchange.write(b"", more=False)
@@ -189,7 +189,7 @@ async def _end_stream(call: AdmittedCall, ending: Ending) -> None:
         await _break_off(call, ending)
 
 
-async def _break_off(call: AdmittedCall, ending: Ending) -> None:
+async def _break_off(call: ModelCall, ending: Ending) -> None:
     if ending == "stall":
         await call.exchange.silence()
     await call.exchange.cut()

@@ -1,9 +1,9 @@
-"""The path of every model call, top to bottom: count → validate → rate limits → behaviour → answer."""
+"""The path of every model call: count → validate → rate limits → behaviour → answer."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -20,7 +20,7 @@ from services.simulator.rate_limits.headers import rate_limit_error, rate_limit_
 from services.simulator.rate_limits.limiter import Rejection
 from services.simulator.state import SimulatorState
 
-__all__ = ["AdmittedCall", "Endpoint", "Ladder"]
+__all__ = ["Endpoint", "ModelCall", "ModelCalls"]
 
 _UNREADABLE = "(unreadable)"
 """Model name under which requests with an unreadable body are counted."""
@@ -28,8 +28,8 @@ _UNREADABLE = "(unreadable)"
 Request = TypeVar("Request", bound=CompletionRequest | TextRequest)
 
 
-class AdmittedCall(Struct, frozen=True):
-    """An admitted call, ready to be answered."""
+class ModelCall(Struct, frozen=True):
+    """A validated call."""
 
     state: SimulatorState
     exchange: Exchange
@@ -47,11 +47,11 @@ class Endpoint(Protocol[Request]):
 
     decoder: msgspec.json.Decoder[Request]
 
-    async def respond(self, call: AdmittedCall, request: Request) -> None:
+    async def respond(self, call: ModelCall, request: Request) -> None:
         """Answer, and set the outcome of the attempt."""
 
 
-class Ladder:
+class ModelCalls:
     def __init__(self, state: SimulatorState) -> None:
         self._state = state
 
@@ -67,9 +67,10 @@ class Ladder:
                 raise error from None
         else:
             self._state.last_requests.record(request.model, body)
-            digest = fingerprint(request.content)
-            async with self._counted(exchange, request.model, digest) as attempt:
-                await self._validate(endpoint, exchange, attempt, request)
+            async with self._counted(exchange, request.model, fingerprint(request.content)) as attempt:
+                call = self._validated(exchange, attempt, request)
+                with self._within_rate_limits(endpoint, call):
+                    await self._behave(endpoint, call, request)
 
     @asynccontextmanager
     async def _counted(self, exchange: Exchange, model: str, digest: bytes) -> AsyncIterator[Attempt]:
@@ -89,9 +90,7 @@ class Ladder:
             attempt.status = exchange.status
             state.counts.end(attempt)
 
-    async def _validate(
-        self, endpoint: Endpoint[Request], exchange: Exchange, attempt: Attempt, request: Request
-    ) -> None:
+    def _validated(self, exchange: Exchange, attempt: Attempt, request: Request) -> ModelCall:
         """Check the key, the model name and the context length."""
         state = self._state
         state.counts.record_key(exchange.bearer_key)
@@ -99,31 +98,31 @@ class Ladder:
         name = state.models.find(request.model)
         prompt = request.measure()
         state.check_context(name, prompt)
-        call = AdmittedCall(state, exchange, attempt, name, state.models.behaviour(name), prompt)
-        await self._limit_rate(endpoint, call, request)
+        return ModelCall(state, exchange, attempt, name, state.models.behaviour(name), prompt)
 
-    async def _limit_rate(self, endpoint: Endpoint[Request], call: AdmittedCall, request: Request) -> None:
+    @contextmanager
+    def _within_rate_limits(self, endpoint: Endpoint[Request], call: ModelCall) -> Iterator[None]:
         """Charge the estimated tokens to the rate limits; correct the charge to the used tokens afterwards."""
         state, exchange, attempt = self._state, call.exchange, call.attempt
         limiter = state.rate_limiters.limiter(exchange.bearer_key, call.name)
+        now_s = state.clock()
         if limiter is None:
-            state.counts.record_admission(attempt, state.clock())
-            await self._behave(endpoint, call, request)
+            state.counts.record_admission(attempt, now_s)
+            yield
             return
         answer = call.prompt.answer_tokens
         reserved = endpoint.default_answer_tokens if answer is None else answer
-        now_s = state.clock()
         decision = limiter.admit(call.prompt.estimated_tokens + reserved, now_s)
         exchange.headers += rate_limit_headers(limiter, state.header_style, now_s)
         if isinstance(decision, Rejection):
             raise rate_limit_error(decision, call.name.full, state.header_style)
         state.counts.record_admission(attempt, now_s)
         try:
-            await self._behave(endpoint, call, request)
+            yield
         finally:
             limiter.settle(decision, attempt.prompt_tokens + attempt.completion_tokens, state.clock())
 
-    async def _behave(self, endpoint: Endpoint[Request], call: AdmittedCall, request: Request) -> None:
+    async def _behave(self, endpoint: Endpoint[Request], call: ModelCall, request: Request) -> None:
         """Delay, fail or break the connection as the model's behaviour prescribes; otherwise answer."""
         state, exchange, kind = self._state, call.exchange, call.behaviour.kind
         wait_s = state.speed.latency_ms / 1e3 + (call.behaviour.value if kind == "slow" else 0)
