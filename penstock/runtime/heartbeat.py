@@ -37,10 +37,13 @@ class Heartbeat:
     being replaced (`read_recent_presence`).
     """
 
-    def __init__(self, nc: Nats, describe: Callable[[], Presence]) -> None:
+    def __init__(
+        self, nc: Nats, describe: Callable[[], Presence], changed: asyncio.Event | None = None
+    ) -> None:
+        """`changed`: set by others to publish a changed presence before the regular interval is over."""
         self._nc = nc
         self._describe = describe
-        self._changed = asyncio.Event()
+        self._changed = changed or asyncio.Event()
         self._loop = CriticalLoop("heartbeat")
 
     async def start(self) -> None:
@@ -49,10 +52,6 @@ class Heartbeat:
         with contextlib.suppress(nats.errors.Error, TimeoutError):  # the loop publishes it again
             await self._nc.flush(timeout=_FLUSH_S)
         self._loop.start(self._run())
-
-    def send_soon(self) -> None:
-        """Publish a changed presence before the regular interval is over."""
-        self._changed.set()
 
     async def stop(self) -> None:
         await self._loop.stop()

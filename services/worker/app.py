@@ -83,6 +83,8 @@ class _Connected(Struct, frozen=True):
     quota: Quota
     peers: Peers
     waiting: WaitQueue
+    presence_changed: asyncio.Event
+    """Set to send the next heartbeat soon."""
 
 
 class Worker:
@@ -114,13 +116,12 @@ class Worker:
         self._started.push_async_callback(self._drain_mailboxes)
         for boxes in self._mailboxes.values():
             for box in boxes:
-                connected.waiting.on_wake(box.wake)
                 await box.start(bus.reconnects)
         self._started.push_async_callback(parts.quota_watch.stop)
         await parts.quota_watch.start()
-        heartbeat = Heartbeat(bus.nc, lambda: parts.status.presence(self._mailboxes, http))
-        connected.waiting.on_wait(heartbeat.send_soon)
-        parts.hand_back.on_hand_back(heartbeat.send_soon)
+        heartbeat = Heartbeat(
+            bus.nc, lambda: parts.status.presence(self._mailboxes, http), connected.presence_changed
+        )
         self._started.push_async_callback(heartbeat.stop)
         await heartbeat.start()
 
@@ -137,7 +138,8 @@ class Worker:
         for provider in providers.values():
             self._started.push_async_callback(provider.close)
         await ensure_eventually(bus.js, self._plan)
-        waiting = WaitQueue()
+        changed = asyncio.Event()
+        waiting = WaitQueue(changed.set, self._wake_mailboxes)
         keys = keys_of(catalogue, {name: provider.credentials for name, provider in providers.items()})
         quota = await self._start_quota(bus, keys, waiting)
         peers = Peers(catalogue, self._shell.instance)
@@ -146,7 +148,7 @@ class Worker:
             peers.observe(instance, presence, loop_now_s())
 
         await follow_presence(bus.nc, observe)
-        return _Connected(bus, PendingEvents(bus.js), providers, keys, quota, peers, waiting)
+        return _Connected(bus, PendingEvents(bus.js), providers, keys, quota, peers, waiting, changed)
 
     async def _start_quota(
         self, bus: Bus, keys: Mapping[str, tuple[QuotaKey, ...]], waiting: WaitQueue
@@ -181,6 +183,11 @@ class Worker:
             for role, boxes in self._mailboxes.items()
             if not models.isdisjoint(roles[role].chain)
         }
+
+    def _wake_mailboxes(self) -> None:
+        for boxes in self._mailboxes.values():
+            for box in boxes:
+                box.wake()
 
     async def _drain_mailboxes(self) -> None:
         grace_s = self._shell.settings.drain_s
@@ -249,7 +256,7 @@ class _Parts:
         state = _shared_state(shell, catalogue, roles, keyring, connected)
         self.availability = state.availability
         self.quota_monitor = state.quota_monitor
-        self.hand_back = HandBackPolicy(connected.peers, settings.max_deliver)
+        self.hand_back = HandBackPolicy(connected.peers, settings.max_deliver, connected.presence_changed.set)
         self.key_watch = KeyFileWatch(
             keyring, settings, state.credential_changes, SYSTEM, connected.waiting.wake
         )

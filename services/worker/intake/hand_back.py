@@ -22,15 +22,12 @@ it can call, so that two workers that can serve nothing do not pass the request 
 class HandBackPolicy:
     """Decides whether to hand a request back. Times are seconds of the loop's clock."""
 
-    def __init__(self, peers: Peers, max_deliver: int) -> None:
+    def __init__(self, peers: Peers, max_deliver: int, on_hand_back: Callable[[], None]) -> None:
+        """`on_hand_back`: called whenever a request is handed back."""
         self._peers = peers
         self._most = max_deliver - _SPARE_DELIVERIES
         self._paused_until_s: dict[Role, float] = {}
-        self._listeners: list[Callable[[], None]] = []
-
-    def on_hand_back(self, listener: Callable[[], None]) -> None:
-        """Call `listener` whenever a request is handed back."""
-        self._listeners.append(listener)
+        self._on_hand_back = on_hand_back
 
     def possible(self, role: Role, now_s: float) -> bool:
         """Whether another worker can serve `role`."""
@@ -49,8 +46,7 @@ class HandBackPolicy:
     def record_hand_back(self, role: Role, now_s: float, *, pauses: bool = True) -> None:
         if pauses:
             self._paused_until_s[role] = now_s + _PAUSE_S
-        for listener in self._listeners:
-            listener()
+        self._on_hand_back()
 
     def pause_s(self, role: Role, now_s: float) -> float:
         """Seconds for which nothing of `role` is pulled; 0 while no other worker can serve it."""

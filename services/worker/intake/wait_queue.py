@@ -27,20 +27,15 @@ class _Waiter(Struct, frozen=True):
 class WaitQueue:
     """The waiting requests, by role and lane. They wake in the order of their arrival at this worker."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_wait: Callable[[], None], on_wake: Callable[[], None]) -> None:
+        """`on_wait`: called whenever a request begins to wait; `on_wake`: when quota or a slot is freed, and when a
+        request stops waiting.
+        """
+        self._on_wait = on_wait
+        self._on_wake = on_wake
         self._waiters: dict[int, _Waiter] = {}
         self._last_id = 0
         self._numbers: Counter[tuple[Role, Lane]] = Counter()
-        self._wake_listeners: list[Callable[[], None]] = []
-        self._wait_listeners: list[Callable[[], None]] = []
-
-    def on_wait(self, listener: Callable[[], None]) -> None:
-        """Call `listener` whenever a request begins to wait."""
-        self._wait_listeners.append(listener)
-
-    def on_wake(self, listener: Callable[[], None]) -> None:
-        """Call `listener` when quota or a slot is freed, and when a request stops waiting."""
-        self._wake_listeners.append(listener)
 
     def count(self, role: Role, lane: Lane) -> int:
         """How many requests wait; each holds a slot of the mailbox."""
@@ -49,8 +44,7 @@ class WaitQueue:
     def wake(self) -> None:
         """Quota or a slot was freed: every waiting request tries again."""
         self._wake_waiters()
-        for listener in self._wake_listeners:
-            listener()
+        self._on_wake()
 
     async def wait_until(self, role: Role, lane: Lane, until_s: float, arrival: int) -> None:
         """Wait until `until_s` on the loop's clock, or until something was freed.
@@ -64,16 +58,14 @@ class WaitQueue:
         self._waiters[waiter_id] = waiter
         self._numbers[role, lane] += 1
         timer = loop.call_at(ceil(until_s / _TICK_S) * _TICK_S, self._wake_waiters)
-        for listener in self._wait_listeners:
-            listener()
+        self._on_wait()
         try:
             await waiter.woken
         finally:
             timer.cancel()
             del self._waiters[waiter_id]
             self._numbers[role, lane] -= 1
-            for listener in self._wake_listeners:
-                listener()
+            self._on_wake()
 
     def _wake_waiters(self) -> None:
         for waiter in sorted(self._waiters.values(), key=lambda waiter: waiter.arrival):

@@ -73,6 +73,10 @@ class Endpoint:
         self.credentials = credentials
 
 
+def ignore() -> None:
+    """A callback of a part that is tested alone."""
+
+
 class RecordingAnnouncer(Announcer):
     """Keeps the events instead of storing them."""
 
@@ -106,8 +110,8 @@ class WorkerParts:
         self.telemetry = WorkerTelemetry(self.metrics, NO_TRACER, SYSTEM)
         self.availability = Availability(catalogue, keys, self.quota, Roster(models))
         self.peers = Peers(catalogue, "w")
-        self.hand_back = HandBackPolicy(self.peers, max_deliver=5)
-        self.waiting = WaitQueue()
+        self.hand_back = HandBackPolicy(self.peers, 5, ignore)
+        self.waiting = WaitQueue(ignore, ignore)
         self.calibration = TokenCalibration()
         self.degradation = DegradationMonitor(catalogue, self.metrics)
         self.quota_monitor = QuotaMonitor(catalogue, keys, self.quota, self.metrics, catalogue.roles)

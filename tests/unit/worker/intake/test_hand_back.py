@@ -13,7 +13,7 @@ from services.worker.execution.selection import held_back_here
 from services.worker.intake.hand_back import HandBackPolicy
 from services.worker.models.choose import ModelState
 from services.worker.models.peers import Peers
-from tests.unit.worker.worker_parts import WorkerParts, catalogue_of
+from tests.unit.worker.worker_parts import WorkerParts, catalogue_of, ignore
 
 BEHIND_BREAKER = ModelState(20.0, "breaker")
 LATER = ModelState(5.0, "backoff")
@@ -54,7 +54,7 @@ class _Held:
 
     def back(self, m: ModelState, n: ModelState) -> bool:
         here = held_back_here(self.execution, {"m": m, "n": n}, self.parts.availability, 1.0)
-        return HandBackPolicy(self.peers, 5).wanted("chat", self.execution.delivery, here, 1.0)
+        return HandBackPolicy(self.peers, 5, ignore).wanted("chat", self.execution.delivery, here, 1.0)
 
 
 QUOTA = ModelState(3.0, "quota")
@@ -126,7 +126,7 @@ async def test_d3_a_silent_model_hands_the_request_back_once() -> None:
     ],
 )
 async def test_d3_without_another_able_worker_a_request_is_kept(others: Any) -> None:
-    assert not HandBackPolicy(peers(*others), 5).wanted("chat", 1, ("m",), 1.0)
+    assert not HandBackPolicy(peers(*others), 5, ignore).wanted("chat", 1, ("m",), 1.0)
 
 
 async def test_d3_a_silent_or_stopped_worker_does_not_count() -> None:
@@ -138,23 +138,22 @@ async def test_d3_a_silent_or_stopped_worker_does_not_count() -> None:
 
 
 async def test_d3_handing_back_leaves_two_deliveries() -> None:
-    hand_back = HandBackPolicy(peers(heartbeat()), 5)
+    hand_back = HandBackPolicy(peers(heartbeat()), 5, ignore)
     wanted = [hand_back.wanted("chat", delivery, ("m",), 1.0) for delivery in range(1, 6)]
     assert wanted == [True, True, True, False, False]
-    assert not HandBackPolicy(peers(heartbeat()), 2).wanted("chat", 1, ("m",), 1.0)
+    assert not HandBackPolicy(peers(heartbeat()), 2, ignore).wanted("chat", 1, ("m",), 1.0)
 
 
 async def test_d3_a_redelivered_request_is_kept_for_half_a_second() -> None:
-    hand_back = HandBackPolicy(peers(heartbeat()), 5)
+    hand_back = HandBackPolicy(peers(heartbeat()), 5, ignore)
     assert hand_back.keeps_until_s(7.0, delivery=1) == 7.0
     assert hand_back.keeps_until_s(7.0, delivery=2) == 7.5
 
 
 async def test_d3_handing_back_pauses_pulls_while_another_worker_is_able() -> None:
     others = peers(heartbeat())
-    hand_back = HandBackPolicy(others, 5)
     calls: list[bool] = []
-    hand_back.on_hand_back(lambda: calls.append(True))
+    hand_back = HandBackPolicy(others, 5, lambda: calls.append(True))
     assert hand_back.pause_s("chat", 1.0) == 0
     hand_back.record_hand_back("chat", 1.0)
     assert calls == [True]
@@ -163,7 +162,7 @@ async def test_d3_handing_back_pauses_pulls_while_another_worker_is_able() -> No
     assert hand_back.pause_s("chat", 3.0) == 0
     others.observe("other", None, 1.6)
     assert hand_back.pause_s("chat", 1.6) == 0
-    hand_back = HandBackPolicy(peers(heartbeat()), 5)
+    hand_back = HandBackPolicy(peers(heartbeat()), 5, ignore)
     hand_back.record_hand_back("chat", 1.0, pauses=False)
     assert hand_back.pause_s("chat", 1.5) == 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from services.worker.intake.wait_queue import WaitQueue
+from tests.unit.worker.worker_parts import ignore
 
 
 async def _waits(queue: WaitQueue, arrival: int, until_s: float, order: list[int]) -> None:
@@ -13,7 +14,7 @@ async def _waits(queue: WaitQueue, arrival: int, until_s: float, order: list[int
 
 
 async def test_c3_waiting_requests_wake_in_the_order_of_arrival() -> None:
-    queue, order = WaitQueue(), list[int]()
+    queue, order = WaitQueue(ignore, ignore), list[int]()
     far_s = asyncio.get_running_loop().time() + 60
     tasks = [asyncio.create_task(_waits(queue, arrival, far_s, order)) for arrival in (5, 1, 4, 2)]
     while queue.count("chat", "interactive") < len(tasks):
@@ -27,7 +28,7 @@ async def test_c3_waiting_requests_wake_in_the_order_of_arrival() -> None:
 
 
 async def test_c3_a_timer_of_one_request_wakes_earlier_ones_first() -> None:
-    queue, order = WaitQueue(), list[int]()
+    queue, order = WaitQueue(ignore, ignore), list[int]()
     now_s = asyncio.get_running_loop().time()
     late = asyncio.create_task(_waits(queue, 9, now_s + 0.02, order))
     old = asyncio.create_task(_waits(queue, 3, now_s + 60, order))
@@ -38,9 +39,8 @@ async def test_c3_a_timer_of_one_request_wakes_earlier_ones_first() -> None:
 
 
 async def test_listeners_learn_of_the_start_and_the_end_of_a_wait() -> None:
-    queue, calls = WaitQueue(), list[str]()
-    queue.on_wait(lambda: calls.append("waits"))
-    queue.on_wake(lambda: calls.append("woken"))
+    calls: list[str] = []
+    queue = WaitQueue(lambda: calls.append("waits"), lambda: calls.append("woken"))
     task = asyncio.create_task(
         queue.wait_until("chat", "interactive", asyncio.get_running_loop().time() + 60, 1)
     )
