@@ -218,11 +218,13 @@ class Worker:
             )
             return made
 
-        interactive = make("interactive", lambda: config.concurrency)
+        interactive = make("interactive", lambda: config.slots_per_worker)
 
         def slots_of_batch() -> int:
             running = interactive.running
-            return batch_slots(config.batch_concurrency, interactive=config.concurrency, running=running)
+            return batch_slots(
+                config.batch_slots_per_worker, interactive=config.slots_per_worker, running=running
+            )
 
         return [interactive, make("batch", slots_of_batch)]
 

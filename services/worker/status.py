@@ -56,9 +56,9 @@ class CapacityReport(Struct, frozen=True):
         statistics = times.statistics(role)
         return RoleStatus(
             role=role,
-            slots=config.concurrency,
+            slots=config.slots_per_worker,
             running=running,
-            batch_slots=config.batch_concurrency,
+            batch_slots=config.batch_slots_per_worker,
             calling=times.calling_now(role),
             ended=times.ended_count(role),
             service_ms=None if statistics is None else round(statistics.mean_s * 1000),

@@ -78,7 +78,7 @@ async def _through_penstock(
 ) -> dict[str, Any]:
     config = catalogue(
         {"chat": ["m-chat"]},
-        roles={"chat": {"concurrency": 256}},
+        roles={"chat": {"slots_per_worker": 256}},
         models={"m-chat": {"limits": limits}} if limits else None,
     )
     async with running_system(directory, "chat", config=config, env=env, fresh=True) as system:

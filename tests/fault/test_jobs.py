@@ -44,7 +44,7 @@ SHORT_S = 3.0
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    roles = {"coding": {"concurrency": 2, "timeouts": {"batch_total_s": SHORT_S}}}
+    roles = {"coding": {"slots_per_worker": 2, "timeouts": {"batch_total_s": SHORT_S}}}
     config = catalogue(CHAINS, roles=roles, breaker={"failure_threshold": 10_000})
     with shared_system(tmp_path_factory.mktemp("jobs"), *WORKERS, config=config) as running:
         yield running

@@ -22,7 +22,7 @@ from tests.harness.suite.waiting import until
 LONG = "Tell me of the river. [[tokens=40]]"
 REQUESTS = 6
 LONG_TIMEOUTS = {"first_token_s": 60.0, "non_streaming_s": 60.0, "between_tokens_s": 60.0}
-CONFIG = catalogue(roles={"chat": {"concurrency": REQUESTS, "timeouts": LONG_TIMEOUTS}})
+CONFIG = catalogue(roles={"chat": {"slots_per_worker": REQUESTS, "timeouts": LONG_TIMEOUTS}})
 """The first worker's slots are all in use, so that no open pull of its own takes a redelivered request back."""
 
 both_ways = pytest.mark.parametrize(

@@ -123,7 +123,7 @@ async def test_c3_three_times_the_quota(tmp_path: Path, quota: str, algorithm: s
     config = catalogue(
         {"chat": ["m-chat"]},
         models={"m-chat": {"limits": {"requests_per_minute": each}}},
-        role={"concurrency": slots},
+        role={"slots_per_worker": slots},
     )
     env = {"PENSTOCK_TRACES": "off", "PENSTOCK_QUOTA": quota}
     async with (
@@ -142,7 +142,7 @@ async def test_c3_three_times_the_quota(tmp_path: Path, quota: str, algorithm: s
 
 async def test_c3_three_times_the_slots(tmp_path: Path) -> None:
     """A slow provider without limits: two workers of 8 slots, two seconds for an answer."""
-    config = catalogue({"chat": ["m-chat"]}, role={"concurrency": 8})
+    config = catalogue({"chat": ["m-chat"]}, role={"slots_per_worker": 8})
     async with (
         running_system(tmp_path, "chat", "chat", config=config, env={"PENSTOCK_TRACES": "off"}) as system,
         await system.client() as client,

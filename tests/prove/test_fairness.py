@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.prove, pytest.mark.timeout(120)]
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    role = {"concurrency": SLOTS, "batch_concurrency": BATCH_SLOTS}
+    role = {"slots_per_worker": SLOTS, "batch_slots_per_worker": BATCH_SLOTS}
     with shared_system(
         tmp_path_factory.mktemp("fairness"),
         ROLE,

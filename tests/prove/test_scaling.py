@@ -26,7 +26,7 @@ WARM_UP = 100
 @pytest.mark.prove
 @pytest.mark.timeout(120)
 async def test_k4_four_workers_do_the_work_of_four(tmp_path: Path):
-    config = catalogue(roles={"chat": {"concurrency": SLOTS}})
+    config = catalogue(roles={"chat": {"slots_per_worker": SLOTS}})
     async with running_system(tmp_path, "chat", config=config) as system, await system.client() as client:
         await system.sim("PUT", "speed", {"latency_ms": LATENCY_MS})
         rates = [await answers_per_s(client, workers=1)]

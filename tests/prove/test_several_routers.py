@@ -52,7 +52,7 @@ async def _bursts(client: Client, lasts_s: float) -> Counter[str]:
 
 
 async def _with_routers(directory: Path, count: int) -> Counter[str]:
-    config = catalogue({"chat": ["m-chat"]}, role={"concurrency": 8})
+    config = catalogue({"chat": ["m-chat"]}, role={"slots_per_worker": 8})
     async with running_system(
         directory, "chat", "chat", config=config, env={"PENSTOCK_TRACES": "off"}
     ) as system:

@@ -36,7 +36,7 @@ async def test_c1_four_workers_share_one_limit(
     config = catalogue(
         {"chat": ["m-shared"], "coding": ["m-shared"]},
         models={"m-shared": {"limits": LIMITS}},
-        role={"concurrency": 64},
+        role={"slots_per_worker": 64},
     )
     workers = ("chat", "chat", "coding", "coding")
     async with (

@@ -300,9 +300,9 @@ class RoleConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Keys of `models`: the primary, then the fallbacks; those of a weighted step follow each other."""
     weighted: tuple[WeightedStep, ...] = ()
     """The weighted steps of the chain. Not a key of the file, where they are mappings inside `chain`."""
-    concurrency: _PositiveInt = 16
+    slots_per_worker: _PositiveInt = 16
     """Interactive requests of this role that one worker process runs at once."""
-    batch_concurrency: int = 4
+    batch_slots_per_worker: _NotNegativeInt = 4
     """Requests of the batch lane that it runs in addition."""
     auto: AutoRule | None = None
     """None: `auto` chooses the role by the built-in rules alone, which know the shipped roles only."""

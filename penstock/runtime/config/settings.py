@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from msgspec import Struct
 
@@ -21,6 +21,11 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 Traces = Literal["off", "otlp", "file"]
 Quota = Literal["local", "shared"]
 
+_RENAMED: Final = {
+    "PENSTOCK_REPLICAS": "PENSTOCK_STREAM_REPLICAS",
+    "PENSTOCK_TRACE_RATIO": "PENSTOCK_TRACE_SAMPLE_RATIO",
+}
+"""Variables of version 0.1.0 that have new names."""
 MIN_STORE_SCALE = 0.1
 """The least PENSTOCK_STORE_SCALE."""
 
@@ -53,7 +58,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     """How long a stopping process waits for running work."""
     ack_wait_s: float = 10.0
     max_deliver: int = 5
-    replicas: int = 1
+    stream_replicas: int = 1
     """Copies of each stream and bucket, on as many nodes of a cluster."""
     store_scale: float = 1.0
     """Factor for the size of the streams, which is 2.3 GiB at 1."""
@@ -84,13 +89,15 @@ def load_settings(env: Mapping[str, str]) -> Settings:
         http_port=reading.whole("PENSTOCK_HTTP_PORT", usual.http_port, low=0, high=65_535),
         traces=traces,
         trace_file=trace_file,
-        trace_sample_ratio=reading.number("PENSTOCK_TRACE_RATIO", usual.trace_sample_ratio, low=0, high=1),
+        trace_sample_ratio=reading.number(
+            "PENSTOCK_TRACE_SAMPLE_RATIO", usual.trace_sample_ratio, low=0, high=1
+        ),
         log_level=reading.level("PENSTOCK_LOG_LEVEL", usual.log_level),
         drain_s=reading.number("PENSTOCK_DRAIN_S", usual.drain_s, low=0, high=3_600),
         # Below a second, jitter of this process alone would cause redeliveries.
         ack_wait_s=reading.number("PENSTOCK_ACK_WAIT_S", usual.ack_wait_s, low=1, high=3_600),
         max_deliver=reading.whole("PENSTOCK_MAX_DELIVER", usual.max_deliver, low=1, high=1_000),
-        replicas=reading.whole("PENSTOCK_REPLICAS", usual.replicas, low=1, high=5),
+        stream_replicas=reading.whole("PENSTOCK_STREAM_REPLICAS", usual.stream_replicas, low=1, high=5),
         store_scale=reading.number("PENSTOCK_STORE_SCALE", usual.store_scale, low=MIN_STORE_SCALE, high=100),
         quota=reading.quota("PENSTOCK_QUOTA", usual.quota),
         secrets_dir=env.get("PENSTOCK_SECRETS_DIR") or None,
@@ -99,6 +106,7 @@ def load_settings(env: Mapping[str, str]) -> Settings:
             "PENSTOCK_KEY_MAX_AGE_DAYS", usual.key_max_age_days, low=1, high=3_650
         ),
     )
+    reading.renamed()
     if reading.problems:
         raise ConfigurationRefused(_SOURCE, reading.problems)
     return settings
@@ -179,6 +187,12 @@ class _Reading:
         if text != "off":
             self._add("PENSTOCK_TRACES", "is not a destination for traces", "write off, otlp or file:PATH")
         return "off", None
+
+    def renamed(self) -> None:
+        """Report variables of earlier versions, whose values would be ignored."""
+        for old, new in _RENAMED.items():
+            if self._env.get(old):
+                self._add(old, "has a new name", f"set {new}")
 
     def _add(self, name: str, problem: str, fix: str) -> None:
         shown = without_userinfo(self._env[name])

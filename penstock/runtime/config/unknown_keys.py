@@ -50,7 +50,12 @@ RENAMED_KEYS: Final[Mapping[type[Struct], Mapping[str, tuple[str, ...]]]] = {
         "cap_s": ("max_backoff_s",),
         "same_model": ("same_model_retries",),
     },
-    RoleConfig: {"by_complexity": ("order_by_complexity",), "wait_s": ("max_model_wait_s",)},
+    RoleConfig: {
+        "batch_concurrency": ("batch_slots_per_worker",),
+        "by_complexity": ("order_by_complexity",),
+        "concurrency": ("slots_per_worker",),
+        "wait_s": ("max_model_wait_s",),
+    },
     Routing: {"complex_characters": ("simple_max_characters",)},
     Timeouts: {"whole_s": ("non_streaming_s",)},
 }

@@ -65,7 +65,7 @@ class JetStreamPlan(Struct, frozen=True, kw_only=True):
         return cls(
             roles=tuple(roles),
             ack_wait_s=settings.ack_wait_s,
-            replicas=settings.replicas,
+            replicas=settings.stream_replicas,
             store_scale=settings.store_scale,
         )
 

@@ -36,7 +36,7 @@ class RoleLane(Struct, frozen=True):
 
     @classmethod
     def of(cls, role: Role, lane: Lane, config: RoleConfig) -> RoleLane:
-        slots = config.concurrency if lane == "interactive" else config.batch_concurrency
+        slots = config.slots_per_worker if lane == "interactive" else config.batch_slots_per_worker
         return cls(role, lane, config.chain, slots)
 
 

@@ -29,7 +29,7 @@ async def queued(js: JetStreamContext) -> dict[str, int]:
 
 
 async def test_c6_the_first_requests_of_others_precede_a_thousand_of_one_user(tmp_path: Path):
-    config = catalogue(roles={"chat": {"concurrency": 8}})
+    config = catalogue(roles={"chat": {"slots_per_worker": 8}})
     async with running_system(tmp_path, "chat", config=config) as system, await system.client() as client:
         await system.sim("PUT", "speed", {"latency_ms": 30, "first_token_ms": 0, "tokens_per_second": 0})
         js = client._nc.jetstream()

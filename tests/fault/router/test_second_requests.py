@@ -37,7 +37,7 @@ NO_BODY = {"body": {"messages": "none"}}
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     long_timeouts = {"first_token_s": 60.0, "between_tokens_s": 60.0}  # the tests hold answers
-    roles = {"chat": {"batch_concurrency": 1, "timeouts": long_timeouts}}
+    roles = {"chat": {"batch_slots_per_worker": 1, "timeouts": long_timeouts}}
     with shared_system(
         tmp_path_factory.mktemp("second-requests"), "chat", config=catalogue(CHAINS, roles=roles)
     ) as running:

@@ -42,7 +42,7 @@ class System:
         self.catalogue.write_text(config or catalogue())
         self.nats = NatsServer(directory / "nats") if nodes == 1 else NatsCluster(directory / "nats", nodes)
         self.workers: list[Process] = []
-        self._env = {"PENSTOCK_REPLICAS": str(nodes), **(env or {})}
+        self._env = {"PENSTOCK_STREAM_REPLICAS": str(nodes), **(env or {})}
         self._fresh = fresh
         self._processes: list[Process] = []
         """All processes ever started, including those that a test replaced."""

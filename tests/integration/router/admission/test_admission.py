@@ -27,7 +27,7 @@ SLOW_MS = 500
 
 @pytest.fixture
 async def system(tmp_path: Path) -> AsyncIterator[System]:
-    roles = {"coding": {"concurrency": 2}}
+    roles = {"coding": {"slots_per_worker": 2}}
     async with running_system(
         tmp_path, config=catalogue(roles=roles), env={"PENSTOCK_TRACES": "off"}
     ) as running:

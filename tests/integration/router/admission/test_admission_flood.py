@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(120)
 async def test_c6_a_flood_with_long_deadlines_does_not_block_short_ones(
     tmp_path: Path,
 ) -> None:
-    config = catalogue(roles={"coding": {"concurrency": 4}})
+    config = catalogue(roles={"coding": {"slots_per_worker": 4}})
     async with (
         running_system(tmp_path, "coding", config=config, env={"PENSTOCK_TRACES": "off"}) as system,
         await system.client() as flooding,

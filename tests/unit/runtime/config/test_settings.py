@@ -25,12 +25,12 @@ def test_every_setting_can_be_set():
             "PENSTOCK_HTTP_HOST": "::",
             "PENSTOCK_HTTP_PORT": "8080",
             "PENSTOCK_TRACES": "file:traces.jsonl",
-            "PENSTOCK_TRACE_RATIO": "0.1",
+            "PENSTOCK_TRACE_SAMPLE_RATIO": "0.1",
             "PENSTOCK_LOG_LEVEL": "WARNING",
             "PENSTOCK_DRAIN_S": "5.5",
             "PENSTOCK_ACK_WAIT_S": "30",
             "PENSTOCK_MAX_DELIVER": "3",
-            "PENSTOCK_REPLICAS": "3",
+            "PENSTOCK_STREAM_REPLICAS": "3",
             "PENSTOCK_QUOTA": "local",
             "PENSTOCK_SECRETS_DIR": "/",
             "PENSTOCK_SECRETS_POLL_S": "1",
@@ -50,7 +50,7 @@ def test_every_setting_can_be_set():
         drain_s=5.5,
         ack_wait_s=30,
         max_deliver=3,
-        replicas=3,
+        stream_replicas=3,
         quota="local",
         secrets_dir="/",
         secrets_poll_s=1,
@@ -77,12 +77,12 @@ WRONG = {
     "PENSTOCK_INSTANCE": "two words",
     "PENSTOCK_HTTP_PORT": "70000",
     "PENSTOCK_TRACES": "jaeger",
-    "PENSTOCK_TRACE_RATIO": "nan",
+    "PENSTOCK_TRACE_SAMPLE_RATIO": "nan",
     "PENSTOCK_LOG_LEVEL": "warn",
     "PENSTOCK_DRAIN_S": "-1",
     "PENSTOCK_ACK_WAIT_S": "10s",
     "PENSTOCK_MAX_DELIVER": "9" * 5000,
-    "PENSTOCK_REPLICAS": "0",
+    "PENSTOCK_STREAM_REPLICAS": "0",
     "PENSTOCK_QUOTA": "both",
     "PENSTOCK_SECRETS_POLL_S": "0",
     "PENSTOCK_KEY_MAX_AGE_DAYS": "a year",
@@ -112,6 +112,15 @@ def test_an_invalid_address_does_not_show_its_password(url):
     with pytest.raises(ConfigurationRefused) as caught:
         load_settings({"NATS_URL": url})
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_renamed_variable_is_reported_with_its_new_name():
+    with pytest.raises(ConfigurationRefused) as caught:
+        load_settings({"PENSTOCK_REPLICAS": "3", "PENSTOCK_TRACE_RATIO": "0.5"})
+    assert str(caught.value).splitlines() == [
+        'environment: PENSTOCK_REPLICAS = "3": has a new name. Fix: set PENSTOCK_STREAM_REPLICAS.',
+        'environment: PENSTOCK_TRACE_RATIO = "0.5": has a new name. Fix: set PENSTOCK_TRACE_SAMPLE_RATIO.',
+    ]
 
 
 @given(st.dictionaries(st.sampled_from(sorted(WRONG)), st.text(max_size=12)))

@@ -43,7 +43,7 @@ def test_the_timeouts_and_attempts_asked_for(name):
     assert roles["reasoning"].timeouts.total_s == 120
     if "embed" in roles:
         assert (roles["embed"].timeouts.total_s, roles["embed"].retry.max_attempts) == (30, 5)
-        assert roles["embed"].concurrency == 64
+        assert roles["embed"].slots_per_worker == 64
     for role in roles.values():
         # A call that may take longer than the whole request leaves no room for the fallback's.
         assert role.timeouts.non_streaming_s < role.timeouts.total_s

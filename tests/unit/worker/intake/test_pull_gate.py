@@ -15,7 +15,7 @@ from services.worker.rate_limit.quota import Need, Permit, QuotaKey
 from services.worker.rate_limit.quota_keys import keys_of
 from tests.unit.worker.worker_parts import WorkerParts, catalogue_of
 
-ROLE = RoleConfig(chain=("m",), concurrency=8, batch_concurrency=4)
+ROLE = RoleConfig(chain=("m",), slots_per_worker=8, batch_slots_per_worker=4)
 
 
 class _Mailboxes:
