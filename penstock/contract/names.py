@@ -10,7 +10,6 @@ __all__ = [
     "AUTO",
     "COMPLEXITIES",
     "EMBED",
-    "KINDS",
     "LANES",
     "RANKS",
     "RESCUES",
@@ -40,7 +39,6 @@ ROLES: Final[tuple[Role, ...]] = (
 """The roles of the shipped catalogues; a catalogue may define others."""
 LANES: Final[tuple[Lane, ...]] = get_args(Lane)
 RESCUES: Final[tuple[Rescue, ...]] = get_args(Rescue)
-KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 RANKS: Final = (0, 1, 2, 3)
 """The priority ranks of a mailbox: the more requests a user has in it, the higher the rank of the next one, and the
 later it is pulled. `services/router/queues/backlog.py` chooses the rank."""

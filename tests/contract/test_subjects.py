@@ -15,7 +15,7 @@ from penstock.contract.channels import CHANNELS
 from penstock.contract.codec import encode
 from penstock.contract.errors import ERRORS, ErrorCode
 from penstock.contract.generate import examples
-from penstock.contract.names import KINDS, LANES, RANKS, ROLES
+from penstock.contract.names import LANES, RANKS, ROLES, Kind
 from penstock.contract.request import LONGEST_S, LONGEST_WAIT_S
 from penstock.contract.subjects import ReplyAddress
 
@@ -107,7 +107,7 @@ def test_every_bucket_has_a_channel():
 
 
 def test_names_are_subject_tokens():
-    assert all(subjects.is_token(name) for name in (*ROLES, *LANES, *KINDS))
+    assert all(subjects.is_token(name) for name in (*ROLES, *LANES, *get_args(Kind)))
 
 
 def test_d10_every_error_code_has_status_level_and_meaning():

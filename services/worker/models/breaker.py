@@ -60,8 +60,6 @@ class BreakerAdmission(Struct, frozen=True):
     trial: bool = False
     began_s: float = 0.0
     """Start of a trial."""
-    retry_at_s: float = 0.0
-    """When to ask again, if not admitted."""
     transition: Transition | None = None
     """The change from open to half-open that the decision caused, if any."""
 
@@ -135,11 +133,10 @@ class CircuitBreaker:
         """Decide on a call. `trial`: no other model can serve the request."""
         if self._state == "closed":
             return self._closed_admission
-        retry_at_s = self.retry_at_s(now_s)
-        if retry_at_s > now_s:
+        if self.retry_at_s(now_s) > now_s:
             if trial and self.trial_at_s(now_s) <= now_s:
                 return self._admit_trial(now_s)
-            return BreakerAdmission(admitted=False, retry_at_s=retry_at_s)
+            return BreakerAdmission(admitted=False)
         transition = self._move("half_open") if self._state == "open" else None
         self._generation += 1
         self._probing = True

@@ -74,10 +74,6 @@ class LimitSet:
         self.learned = LearnedBucket() if limits.is_unlimited else None
         """Limit learned from refusals; None where a limit is configured."""
 
-    @property
-    def pause_reason(self) -> str:
-        return self._pause_state.why
-
     def fits(self, tokens: int, now_s: float, reserve: float = 0.0) -> bool:
         """Whether a request of so many tokens would be admitted now.
 
@@ -152,12 +148,12 @@ class LimitSet:
                 blocking.append((limit.fits_at_s(amount, now_s), name))
         return max(blocking)
 
-    def pause(self, until_s: float, why: str) -> float:
+    def pause(self, until_s: float) -> float:
         """Admit nothing before `until_s`; returns the end of the pause in force, which may be a longer one."""
         if until_s > self._clock_s:
             rate_is_known = self.learned is not None and self.learned.limit is not None
             short = rate_is_known and until_s - self._clock_s < HALF_OPEN_FROM_S
-            self._pause_state.pause(until_s, why, half_open=not short)
+            self._pause_state.pause(until_s, half_open=not short)
         return self._pause_state.until_s
 
     def refused(self, retry_after_s: float | None, began_s: float, now_s: float) -> None:

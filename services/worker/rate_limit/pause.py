@@ -72,18 +72,17 @@ class PauseState:
     would refuse them again if all of them returned at the same moment.
     """
 
-    __slots__ = ("_first", "_first_started_s", "_half_open", "is_open", "until_s", "why")
+    __slots__ = ("_first", "_first_started_s", "_half_open", "is_open", "until_s")
 
     def __init__(self) -> None:
         self.is_open = True
         self.until_s = -inf
         """The end of the latest pause."""
-        self.why = ""
         self._first: int | None = None
         self._first_started_s = -inf
         self._half_open = True
 
-    def pause(self, until_s: float, why: str, *, half_open: bool = True) -> bool:
+    def pause(self, until_s: float, *, half_open: bool = True) -> bool:
         """Admit nothing before `until_s`; returns whether that changes anything. A longer pause stays as it is.
 
         `half_open`: one request goes first at the end, and the others when it got through.
@@ -92,7 +91,7 @@ class PauseState:
             return False
         self.is_open = False
         self._half_open = half_open
-        self.until_s, self.why, self._first = until_s, why, None
+        self.until_s, self._first = until_s, None
         return True
 
     def wait_s(self, now_s: float) -> float:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import inf
-from typing import Protocol
+from typing import Final, Protocol
 
 from msgspec import Struct
 
@@ -60,16 +60,11 @@ class Permit(Struct, frozen=True):
 class Denied(Struct, frozen=True):
     """The request may not go now, and nothing was charged."""
 
-    retry_at_s: float
-    """When to ask again; infinite if `never`. Asking sooner is allowed: a call that ends may return tokens."""
-    limit: LimitName
-    """The limit that blocks the request; of several, the one that blocks it longest."""
-    never: bool = False
-    """No wait helps: the need is larger than the whole limit."""
     leasing: bool = False
     """The record has room as far as is known, and a lease has been requested."""
-    why: str = ""
-    """The reason given to `Quota.pause`, while paused."""
+
+
+_DENIED: Final = Denied()
 
 
 class Quota(Protocol):
@@ -99,7 +94,10 @@ class Quota(Protocol):
         """
 
     def pause(self, key: QuotaKey, until_s: float, why: str) -> float:
-        """Admit nothing before `until_s`, after a 429; returns the end of the pause in force, which may be longer."""
+        """Admit nothing before `until_s`, after a 429; returns the end of the pause in force, which may be longer.
+
+        `why` is stored in the shared record.
+        """
 
     def refused(self, key: QuotaKey, retry_after_s: float | None, began_s: float, now_s: float) -> None:
         """Record a 429 to a call that began at `began_s`: where no limit is configured, the rate is learned from it."""
@@ -152,12 +150,9 @@ class LocalQuota:
             self._reserves[key] = reserves.setdefault(owner, BatchReserve(batch))
 
     def try_acquire(self, key: QuotaKey, need: Need, now_s: float) -> Permit | Denied:
-        limit_set = self._limit_sets[key]
-        number = limit_set.admit(need.tokens, now_s, self._reserve(key, need, now_s))
+        number = self._limit_sets[key].admit(need.tokens, now_s, self._reserve(key, need, now_s))
         if number is None:
-            at_s, limit = self._blocking_limit(key, need, now_s)
-            why = limit_set.pause_reason if limit == "paused" else ""
-            return Denied(at_s, limit, never=at_s == inf, why=why)
+            return _DENIED
         if need.lane == "batch":
             self._reserves[key].record_start(now_s)
         return Permit(key, need.tokens, number)
@@ -173,8 +168,8 @@ class LocalQuota:
     def settle(self, permit: Permit, true_tokens: int, now_s: float) -> None:
         self._limit_sets[permit.key].settle(permit.number, true_tokens, now_s)
 
-    def pause(self, key: QuotaKey, until_s: float, why: str) -> float:
-        return self._limit_sets[key].pause(until_s, why)
+    def pause(self, key: QuotaKey, until_s: float, why: str = "") -> float:  # noqa: ARG002 - for the record
+        return self._limit_sets[key].pause(until_s)
 
     def refused(self, key: QuotaKey, retry_after_s: float | None, began_s: float, now_s: float) -> None:
         self._limit_sets[key].refused(retry_after_s, began_s, now_s)

@@ -47,10 +47,10 @@ class PauseEvents:
         nc: Nats,
         js: JetStreamContext,
         instance: str,
-        on_pause: Callable[[QuotaKey, float, str], None],
+        on_pause: Callable[[QuotaKey, float], None],
         clock: Clock,
     ) -> None:
-        """`on_pause(key, until_s, why)`: another worker received a 429; monotonic seconds."""
+        """`on_pause(key, until_s)`: another worker received a 429; monotonic seconds."""
         self._nc = nc
         self._js = js
         self._instance = instance
@@ -86,4 +86,4 @@ class PauseEvents:
         left_s = min(event.until_ms - event.at_ms, _LONGEST_PAUSE_MS) / 1000 - age_s
         if event.worker != self._instance and left_s > 0:
             until_s = loop_now_s() + left_s
-            self._on_pause(QuotaKey(event.credential, event.model), until_s, event.reason)
+            self._on_pause(QuotaKey(event.credential, event.model), until_s)

@@ -106,7 +106,7 @@ class Renewer:
 
     def pause(self, until_s: float, why: str) -> float:
         """Pause here at once, and in all workers a moment later; returns the end of the pause in force."""
-        if self._replica.pause(until_s, why, loop_now_s()):
+        if self._replica.pause(until_s, loop_now_s()):
             self._writer.report_pause(until_s, why)
             self._request_urgent_write()
         return self.pause_state.until_s

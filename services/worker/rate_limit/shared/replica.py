@@ -75,10 +75,10 @@ class Replica:
             self.lease.running + 1 if accounting.counts_slots else 0,
         )
 
-    def pause(self, until_s: float, why: str, now_s: float) -> bool:
+    def pause(self, until_s: float, now_s: float) -> bool:
         """Admit nothing before `until_s`; returns whether that changes anything."""
         half_open = not self.accounting.is_learned or until_s - now_s >= HALF_OPEN_FROM_S
-        return self.pause_state.pause(until_s, why, half_open=half_open)
+        return self.pause_state.pause(until_s, half_open=half_open)
 
     def observe(self, stored: Stored, now_s: float, *, joined: bool) -> bool:
         """Take an entry that was stored just now, possibly by this worker. Returns whether other workers need the
@@ -127,7 +127,7 @@ class Replica:
             self.lease.revoke()
         paused_until_s = self.clock.local_s(record.paused_until_ms)
         if paused_until_s > now_s:
-            self.pause(paused_until_s, record.pause_reason, now_s)
+            self.pause(paused_until_s, now_s)
         if self.lease.demand.first is not None or self.view.superseded(now_s):
             self._request_write()
 

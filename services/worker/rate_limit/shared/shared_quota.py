@@ -33,9 +33,8 @@ from services.worker.rate_limit.shared.store_protocol import RecordStore, Stored
 __all__ = ["SharedQuota"]
 
 _log: Final = logging.getLogger(__name__)
-_SOON_S: Final = 0.25
-"""Seconds after which a request without a lease tries the whole chain again; a lease usually comes within
-milliseconds."""
+_UNREACHABLE_WAIT_S: Final = 0.25
+"""Seconds that a request without a lease waits at least while the record cannot be reached."""
 _STOP_S: Final = 2.0
 """Seconds for returning the leases at exit; docs/configuration.md adds up what an exit may take."""
 
@@ -110,10 +109,10 @@ class SharedQuota:
         elif record in self._unlimited_records:
             self._adopt_learned(record, stored, age_s=0.0)
 
-    def apply_pause(self, key: QuotaKey, until_s: float, why: str) -> None:
+    def apply_pause(self, key: QuotaKey, until_s: float) -> None:
         """Apply a pause that another worker announced. A configured limit has it in its record."""
         if key in self._renewers and not self._has_configured_limit(key):
-            self._unlimited.pause(key, until_s, why)
+            self._unlimited.pause(key, until_s)
 
     @property
     def unreachable_records(self) -> tuple[str, ...]:
@@ -125,15 +124,15 @@ class SharedQuota:
             return self._unlimited.try_acquire(key, need, now_s)
         need = renewer.capped(need)
         reserve = self._reserves[renewer.key].reserve(now_s) if need.lane == "batch" else 0.0
-        blocked_by_reserve = self._blocked_by_reserve(renewer, need.tokens, now_s) if reserve else None
-        if blocked_by_reserve is None and renewer.pause_state.wait_s(now_s) == 0:
+        reserve_wait_s = self._reserve_wait_s(renewer, need.tokens, now_s) if reserve else None
+        if reserve_wait_s is None and renewer.pause_state.wait_s(now_s) == 0:
             number = renewer.lease.acquire(need.tokens, now_s, need.waiter, batch_only=reserve > 0)
             if number is not None:
                 renewer.pause_state.record_start(number, now_s)
                 if need.lane == "batch":
                     self._reserves[renewer.key].record_start(now_s)
                 return Permit(key, need.tokens, number)
-        return self._denied(renewer, need, blocked_by_reserve, now_s)
+        return self._denied(renewer, need, now_s, behind_reserve=reserve_wait_s is not None)
 
     def withdraw(self, waiter: int) -> None:
         for renewer in self._waiting.pop(waiter, ()):
@@ -144,18 +143,18 @@ class SharedQuota:
         if renewer is None:
             return self._unlimited.wait_s(key, need, now_s)
         need = renewer.capped(need)
-        blocked_by_reserve = None
+        reserve_wait_s = None
         if need.lane == "batch" and self._reserves[renewer.key].reserve(now_s):
-            blocked_by_reserve = self._blocked_by_reserve(renewer, need.tokens, now_s)
+            reserve_wait_s = self._reserve_wait_s(renewer, need.tokens, now_s)
         if (
-            blocked_by_reserve is None
+            reserve_wait_s is None
             and renewer.pause_state.wait_s(now_s) == 0
             and renewer.lease.has(need.tokens, now_s)
         ):
             return 0.0
         blocking = _blocking_limit(renewer, need, now_s)
-        least_s = _SOON_S if renewer.is_unreachable else 0.0
-        return max(least_s, *(0.0 if each is None else each[0] for each in (blocked_by_reserve, blocking)))
+        least_s = _UNREACHABLE_WAIT_S if renewer.is_unreachable else 0.0
+        return max(least_s, reserve_wait_s or 0.0, 0.0 if blocking is None else blocking[0])
 
     def settle(self, permit: Permit, true_tokens: int, now_s: float) -> None:
         renewer = self._renewers[permit.key]
@@ -174,9 +173,9 @@ class SharedQuota:
     def pause(self, key: QuotaKey, until_s: float, why: str) -> float:
         renewer = self._renewers[key]
         if renewer is None:
-            return self._unlimited.pause(key, until_s, why)
+            return self._unlimited.pause(key, until_s)
         if renewer.accounting.is_learned:  # in force also after the learned limit is dropped
-            self._unlimited.pause(key, until_s, why)
+            self._unlimited.pause(key, until_s)
         return renewer.pause(until_s, why)
 
     def refused(self, key: QuotaKey, retry_after_s: float | None, began_s: float, now_s: float) -> None:
@@ -281,35 +280,25 @@ class SharedQuota:
         renewer.start()
         return renewer
 
-    def _blocked_by_reserve(
-        self, renewer: Renewer, tokens: int, now_s: float
-    ) -> tuple[float, LimitName] | None:
-        """Seconds until a batch request leaves the reserve free, and the limit; None: it does so now."""
+    def _reserve_wait_s(self, renewer: Renewer, tokens: int, now_s: float) -> float | None:
+        """Seconds until a batch request leaves the reserve free; None: it does so now."""
         whole = renewer.need(tokens) + renewer.lease.unreported
         found = renewer.view.wait_s(whole, now_s, leave_reserve=True)
         if found is None:
             return None
-        wait_s, limit = found
-        return max(0.0, min(wait_s, self._reserves[renewer.key].due_at_s(now_s) - now_s)), limit
+        return max(0.0, min(found[0], self._reserves[renewer.key].due_at_s(now_s) - now_s))
 
-    def _denied(
-        self, renewer: Renewer, need: Need, blocked_by_reserve: tuple[float, LimitName] | None, now_s: float
-    ) -> Denied:
+    def _denied(self, renewer: Renewer, need: Need, now_s: float, *, behind_reserve: bool) -> Denied:
         found = _blocking_limit(renewer, need, now_s)
         if found is not None and found[0] == inf:
-            return Denied(inf, found[1], never=True)
-        if blocked_by_reserve is not None:
+            return Denied()
+        if behind_reserve:
             # It requests no lease: what it may not use must stay available to the other workers.
             renewer.withdraw(need.waiter)
-            wait_s, limit = blocked_by_reserve if found is None else max(blocked_by_reserve, found)
-            return Denied(now_s + wait_s, limit)
-        if found is None:
+            return Denied()
+        if found is None or found[1] != "paused":
             self._enqueue(renewer, need, now_s)
-            return Denied(now_s + _SOON_S, "requests_per_minute", leasing=True)
-        wait_s, limit = found
-        if limit != "paused":
-            self._enqueue(renewer, need, now_s)
-        return Denied(now_s + wait_s, limit, why=renewer.pause_state.why if limit == "paused" else "")
+        return Denied(leasing=found is None)
 
     def _enqueue(self, renewer: Renewer, need: Need, now_s: float) -> None:
         batch_only = need.lane == "batch" and self._reserves[renewer.key].reserve(now_s) > 0

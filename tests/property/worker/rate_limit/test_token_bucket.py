@@ -116,7 +116,7 @@ def test_c1_a_full_bucket_is_used_at_once_and_then_by_its_refill() -> None:
     record_start = [0.0]
     while len(record_start) <= 400:
         asked = quota.try_acquire(KEY, Need(1), record_start[-1])
-        record_start.append(record_start[-1] if isinstance(asked, Permit) else asked.retry_at_s)
+        record_start.append(record_start[-1] + quota.wait_s(KEY, Need(1), record_start[-1]))
         if not isinstance(asked, Permit):
             record_start.pop(-2)
             assert isinstance(quota.try_acquire(KEY, Need(1), record_start[-1]), Permit)

@@ -25,7 +25,8 @@ def test_d3_five_consecutive_failures_open_it_for_a_minute(breaker: CircuitBreak
     for _ in range(4):
         assert breaker.failed(breaker.admit(0.0), 0.0) is None
     assert breaker.failed(breaker.admit(1.0), 1.0) == Transition("closed", "open")
-    assert breaker.admit(60.9) == BreakerAdmission(admitted=False, retry_at_s=61.0)
+    assert not breaker.admit(60.9).admitted
+    assert breaker.retry_at_s(60.9) == 61.0
     probe = breaker.admit(61.0)
     assert probe.admitted
     assert probe.transition == Transition("open", "half_open")
@@ -44,7 +45,8 @@ def test_d3_two_successful_probes_thirty_seconds_apart_close_it(breaker: Circuit
     opened(breaker)
     first = breaker.admit(60.0)
     assert breaker.succeeded(first, 61.0) is None
-    assert breaker.admit(62.0) == BreakerAdmission(admitted=False, retry_at_s=90.0)
+    assert not breaker.admit(62.0).admitted
+    assert breaker.retry_at_s(62.0) == 90.0
     second = breaker.admit(90.0)
     assert second.transition is None
     assert breaker.succeeded(second, 91.0) == Transition("half_open", "closed")
@@ -54,8 +56,10 @@ def test_d3_two_successful_probes_thirty_seconds_apart_close_it(breaker: Circuit
 def test_d3_only_one_probe_is_in_flight(breaker: CircuitBreaker) -> None:
     opened(breaker)
     breaker.admit(60.0)
-    assert breaker.admit(61.0) == BreakerAdmission(admitted=False, retry_at_s=90.0)
-    assert breaker.admit(150.0) == BreakerAdmission(admitted=False, retry_at_s=150.0 + PROBE_RETRY_S)
+    assert not breaker.admit(61.0).admitted
+    assert breaker.retry_at_s(61.0) == 90.0
+    assert not breaker.admit(150.0).admitted
+    assert breaker.retry_at_s(150.0) == 150.0 + PROBE_RETRY_S
 
 
 def test_d3_a_failed_probe_opens_it_again_for_a_minute(breaker: CircuitBreaker) -> None:

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from penstock.runtime.config.catalogue import Batch, Limits
-from services.worker.rate_limit.limit import HEADER_VALID_S
+from services.worker.rate_limit.limit import HEADER_VALID_S, LimitName
 from services.worker.rate_limit.limit_set import CONCURRENCY_RETRY_S
 from services.worker.rate_limit.quota import (
     Denied,
@@ -31,18 +31,18 @@ def taken(quota: Quota, tokens: int = 1, now_s: float = 0.0) -> Permit:
     return got
 
 
-def denied(quota: Quota, tokens: int = 1, now_s: float = 0.0) -> Denied:
-    got = quota.try_acquire(KEY, Need(tokens), now_s)
-    assert isinstance(got, Denied)
-    return got
+def denied(quota: Quota, tokens: int = 1, now_s: float = 0.0) -> tuple[float, LimitName | None]:
+    """When to ask again, and the limit that blocks the request."""
+    need = Need(tokens)
+    assert quota.try_acquire(KEY, need, now_s) == Denied()
+    return now_s + quota.wait_s(KEY, need, now_s), quota.blocking_limit(KEY, need, now_s)
 
 
 def test_c1_a_request_over_the_limit_waits_until_a_minute_has_passed() -> None:
     quota = quota_of(requests_per_minute=2)
     taken(quota, now_s=10.0)
     taken(quota, now_s=30.0)
-    assert denied(quota, now_s=40.0) == Denied(70.0, "requests_per_minute")
-    assert quota.wait_s(KEY, Need(1), 40.0) == 30.0
+    assert denied(quota, now_s=40.0) == (70.0, "requests_per_minute")
     taken(quota, now_s=70.0)
 
 
@@ -67,8 +67,8 @@ def test_c4_tokens_below_the_estimate_are_free_at_once() -> None:
 def test_c4_tokens_above_the_estimate_are_charged_when_known() -> None:
     quota = quota_of(tokens_per_minute=100)
     quota.settle(taken(quota, 10), 95, 30.0)
-    assert denied(quota, 10, 59.0).retry_at_s == 60.0
-    assert denied(quota, 20, 60.0).retry_at_s == 90.0
+    assert denied(quota, 10, 59.0) == (60.0, "tokens_per_minute")
+    assert denied(quota, 20, 60.0) == (90.0, "tokens_per_minute")
 
 
 def test_c1_settling_twice_changes_nothing() -> None:
@@ -85,20 +85,19 @@ def test_c1_settling_twice_changes_nothing() -> None:
 
 def test_c1_a_need_above_the_whole_limit_is_denied_for_ever() -> None:
     quota = quota_of(tokens_per_minute=100)
-    assert denied(quota, 101) == Denied(math.inf, "tokens_per_minute", never=True)
-    assert quota.wait_s(KEY, Need(101), 0.0) == math.inf
+    assert denied(quota, 101) == (math.inf, "tokens_per_minute")
 
 
 def test_c1_a_call_above_the_concurrency_waits_for_one_to_end() -> None:
     quota = quota_of(concurrency=1)
     permit = taken(quota)
-    assert denied(quota, now_s=5.0) == Denied(5.0 + CONCURRENCY_RETRY_S, "concurrency")
+    assert denied(quota, now_s=5.0) == (5.0 + CONCURRENCY_RETRY_S, "concurrency")
     quota.settle(permit, 1, 6.0)
     taken(quota, now_s=6.0)
 
 
 def test_c1_a_concurrency_of_0_admits_nothing() -> None:
-    assert denied(quota_of(concurrency=0)).never
+    assert denied(quota_of(concurrency=0)) == (math.inf, "concurrency")
 
 
 @pytest.mark.parametrize("limits", [{}, {"requests_per_minute": 100}])
@@ -106,15 +105,14 @@ def test_c4_a_pause_admits_nothing_and_a_shorter_one_has_no_effect(limits: dict[
     quota = quota_of(**limits)
     quota.pause(KEY, 20.0, "429 from the provider")
     quota.pause(KEY, 5.0, "another 429")
-    assert denied(quota, now_s=10.0) == Denied(20.0, "paused", why="429 from the provider")
-    assert quota.wait_s(KEY, Need(1), 10.0) == 10.0
+    assert denied(quota, now_s=10.0) == (20.0, None)
     taken(quota, now_s=20.0)
 
 
 def test_c4_a_lower_remaining_counts_until_the_providers_reset() -> None:
     quota = quota_of(tokens_per_minute=100)
     quota.correct(KEY, Observation(kind="tokens", window="minute", remaining=10, reset_s=7.5), 0.0)
-    assert denied(quota, 20) == Denied(7.5, "tokens_per_minute")
+    assert denied(quota, 20) == (7.5, "tokens_per_minute")
     taken(quota, 10)
     taken(quota, 90, 7.5)
 
@@ -129,7 +127,7 @@ def test_c4_a_higher_remaining_changes_nothing() -> None:
 def test_c4_a_lower_limit_in_a_header_counts_until_it_expires() -> None:
     quota = quota_of(tokens_per_minute=100)
     quota.correct(KEY, Observation(kind="tokens", window="minute", limit=50), 0.0)
-    assert denied(quota, 60).never
+    assert denied(quota, 60) == (math.inf, "tokens_per_minute")
     taken(quota, 60, HEADER_VALID_S)
 
 
@@ -137,7 +135,7 @@ def test_c4_an_empty_limit_per_day_is_tried_long_before_its_reset() -> None:
     quota = quota_of(requests_per_day=1000)
     dry = Observation(kind="requests", window="day", limit=1000, remaining=0, reset_s=80_000.0)
     quota.correct(KEY, dry, 0.0)
-    assert denied(quota).retry_at_s == HEADER_VALID_S
+    assert denied(quota) == (HEADER_VALID_S, "requests_per_day")
 
 
 def test_c4_a_header_is_ignored_without_a_configured_limit() -> None:
@@ -150,7 +148,7 @@ def test_c4_a_header_is_ignored_without_a_configured_limit() -> None:
 def test_c7_of_two_blocking_limits_the_longer_one_is_named() -> None:
     quota = quota_of(requests_per_minute=1, requests_per_day=1)
     taken(quota)
-    assert denied(quota).limit == "requests_per_day"
+    assert denied(quota)[1] == "requests_per_day"
 
 
 def test_c1_a_day_loses_no_more_than_a_sixtieth_to_its_grains() -> None:
@@ -159,7 +157,7 @@ def test_c1_a_day_loses_no_more_than_a_sixtieth_to_its_grains() -> None:
         taken(quota, now_s=hour * 3600.0)
     for _ in range(36):
         taken(quota, now_s=23 * 3600.0)
-    assert 86_400.0 <= denied(quota, now_s=23.5 * 3600).retry_at_s <= 86_400.0 + 1_440.0
+    assert 86_400.0 <= denied(quota, now_s=23.5 * 3600)[0] <= 86_400.0 + 1_440.0
 
 
 def test_c1_keys_do_not_share_a_quota() -> None:

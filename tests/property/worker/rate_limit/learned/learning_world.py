@@ -29,6 +29,8 @@ _NEED = Need(100)
 _NOT_NAMED = Limits()
 _TICK_S = 0.005
 """Resolution of the wait queue in seconds, as in the worker."""
+_LEASE_S = 0.25
+"""Seconds after which a request without a lease asks again."""
 
 
 class Provider:
@@ -136,7 +138,7 @@ class _Records:
     def announce_pause(self, by: Quota, until_s: float) -> None:
         for quota in self.quotas:
             if quota is not by:
-                asyncio.get_running_loop().call_later(0.002, quota.apply_pause, KEY, until_s, "429")
+                asyncio.get_running_loop().call_later(0.002, quota.apply_pause, KEY, until_s)
 
 
 class _Waiters(list[asyncio.Future[None]]):
@@ -191,7 +193,9 @@ class _Worker:
             if not isinstance(permit, Permit):
                 waiter = loop.create_future()
                 self.waiters.append(waiter)
-                timer = loop.call_at(ceil(permit.retry_at_s / _TICK_S + 1e-6) * _TICK_S, _end, waiter)
+                now_s = loop.time()
+                wait_s = _LEASE_S if permit.leasing else self.quota.wait_s(KEY, need, now_s)
+                timer = loop.call_at(ceil((now_s + wait_s) / _TICK_S + 1e-6) * _TICK_S, _end, waiter)
                 await waiter
                 timer.cancel()
                 continue
