@@ -1,4 +1,4 @@
-"""Advice on a limit, from its observed use: raise it, or choose a smaller tier (REQUIREMENTS C7)."""
+"""Advice on a limit, from its observed use: raise it, or choose a smaller tier (C7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The order in which the models of a role's chain are tried (REQUIREMENTS A1, A4, B2)."""
+"""The order in which the models of a role's chain are tried (A1, A4, B2)."""
 
 from __future__ import annotations
 

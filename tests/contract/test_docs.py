@@ -180,7 +180,7 @@ def test_every_named_promise_is_listed_once() -> None:
         found.upper()
         for folder in ("penstock", "services", "tests")
         for path in (ROOT / folder).rglob("*.py")
-        for groups in re.findall(r"\bREQUIREMENTS ([A-K]\d+)\b|def test_([a-k]\d+)_", path.read_text())
+        for groups in re.findall(r"[(,] ?([A-K]\d+)(?=[,)])|def test_([a-k]\d+)_", path.read_text())
         for found in groups
         if found
     }

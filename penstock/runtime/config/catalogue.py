@@ -1,6 +1,6 @@
 """The catalogue: providers, models and roles, as frozen structs.
 
-Defaults are those of REQUIREMENTS C and D.
+The defaults of limits and retries are those of the promises C and D (docs/requirements.md).
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ class Timeouts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class RetrySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Retries: pauses start at `initial_backoff_s` and grow up to `max_backoff_s` (REQUIREMENTS D2)."""
+    """Retries: pauses start at `initial_backoff_s` and grow up to `max_backoff_s` (D2)."""
 
     max_attempts: _PositiveInt = 4
     same_model_retries: _NotNegativeInt = 1
@@ -199,7 +199,7 @@ class RetrySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Breaker(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The circuit breaker of a model (REQUIREMENTS D3)."""
+    """The circuit breaker of a model (D3)."""
 
     failure_threshold: _PositiveInt = 5
     """Failures in a row that open it."""
@@ -214,7 +214,7 @@ class Breaker(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Batch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The capacity that the batch lane leaves to the interactive one (REQUIREMENTS C6)."""
+    """The capacity that the batch lane leaves to the interactive one (C6)."""
 
     reserve_share: _Share = 0.2
     """The share of each limit per minute, and of concurrent calls, that batch requests leave free."""
@@ -266,7 +266,7 @@ class OnErrors(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Degradation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The rules for a model that is short of quota, slow or failing (REQUIREMENTS D5); each can be disabled."""
+    """The rules for a model that is short of quota, slow or failing (D5); each can be disabled."""
 
     on_rate_limit: OnRateLimit = field(default_factory=OnRateLimit)
     on_high_latency: OnHighLatency = field(default_factory=OnHighLatency)
@@ -274,7 +274,7 @@ class Degradation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class WeightedStep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Models of which one is chosen at random (REQUIREMENTS A7); in the file `{gpt-4o: 70, azure-gpt-4o: 30}`."""
+    """Models of which one is chosen at random (A7); in the file `{gpt-4o: 70, azure-gpt-4o: 30}`."""
 
     models: tuple[str, ...]
     """Keys of the models, adjacent in the chain and in this order."""
@@ -321,7 +321,7 @@ class RoleConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Routing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Thresholds of REQUIREMENTS B1 and B2."""
+    """Thresholds by which the router chooses a role and a complexity (B1, B2)."""
 
     long_context_tokens: _PositiveInt = 30_000
     """A request with more tokens of text uses the role `long_context`."""
@@ -330,7 +330,7 @@ class Routing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class QuotaWarning(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The warning about a limit that is nearly used up (REQUIREMENTS C7)."""
+    """The warning about a limit that is nearly used up (C7)."""
 
     warn_share: _Positive = 0.9
     """The warning starts when this share of the limit is used."""

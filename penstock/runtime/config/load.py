@@ -1,4 +1,4 @@
-"""Loads the catalogue from its YAML file and reports every mistake together (REQUIREMENTS K6)."""
+"""Loads the catalogue from its YAML file and reports every mistake together (K6)."""
 
 from __future__ import annotations
 

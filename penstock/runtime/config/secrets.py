@@ -1,4 +1,4 @@
-"""Keys of providers: from files as Docker and Kubernetes mount them, or from the environment (REQUIREMENTS A6)."""
+"""Keys of providers: from files as Docker and Kubernetes mount them, or from the environment (A6)."""
 
 from __future__ import annotations
 

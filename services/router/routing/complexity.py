@@ -1,4 +1,4 @@
-"""Complexity of a request (REQUIREMENTS B2): simple, medium or complex."""
+"""Complexity of a request (B2): simple, medium or complex."""
 
 from __future__ import annotations
 

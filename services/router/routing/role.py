@@ -1,4 +1,4 @@
-"""Role of a request (REQUIREMENTS B1), and the reason for it (B5)."""
+"""Role of a request (B1), and the reason for it (B5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stores one usage event per provider attempt, whatever its outcome (REQUIREMENTS F2, F4)."""
+"""Stores one usage event per provider attempt, whatever its outcome (F2, F4)."""
 
 from __future__ import annotations
 

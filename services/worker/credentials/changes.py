@@ -1,4 +1,4 @@
-"""Applies refusals, rotations and ages of credentials to the shared state and announces them (REQUIREMENTS A6)."""
+"""Applies refusals, rotations and ages of credentials to the shared state and announces them (A6)."""
 
 from __future__ import annotations
 

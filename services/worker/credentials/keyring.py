@@ -1,4 +1,4 @@
-"""The current key of each credential, with its source and age (REQUIREMENTS A6)."""
+"""The current key of each credential, with its source and age (A6)."""
 
 from __future__ import annotations
 

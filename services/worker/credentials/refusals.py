@@ -1,4 +1,4 @@
-"""Temporary exclusion of credentials that a provider refused or whose budget is spent (REQUIREMENTS A6)."""
+"""Temporary exclusion of credentials that a provider refused or whose budget is spent (A6)."""
 
 from __future__ import annotations
 

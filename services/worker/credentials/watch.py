@@ -1,4 +1,4 @@
-"""Reads the key files periodically and checks the age of the keys (REQUIREMENTS A6)."""
+"""Reads the key files periodically and checks the age of the keys (A6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Detects slow and failing models from this worker's calls, and reduces requests to them (REQUIREMENTS D5)."""
+"""Detects slow and failing models from this worker's calls, and reduces requests to them (D5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An alarm on the share of bad observations in a sliding window, with hysteresis (REQUIREMENTS D5)."""
+"""An alarm on the share of bad observations in a sliding window, with hysteresis (D5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reduces a request body to a shorter answer or less history (REQUIREMENTS D5); the body stays valid."""
+"""Reduces a request body to a shorter answer or less history (D5); the body stays valid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Executions that a cancel request can end (REQUIREMENTS D8)."""
+"""Executions that a cancel request can end (D8)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """What the outcome of a call means for the state that all requests of the worker share: breakers, pauses, withdrawn
-models, refused credentials (REQUIREMENTS D11).
+models, refused credentials (D11).
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class Outcomes:
         self._announcer.breaker_changed(model, transition.before, transition.after)
 
     def announce_roster_change(self, change: RosterChange | None) -> None:
-        """A model was withdrawn, or is served again (REQUIREMENTS A5)."""
+        """A model was withdrawn, or is served again (A5)."""
         if change is None:
             return
         roles = tuple(role for role, config in self._catalogue.roles.items() if change.model in config.chain)
@@ -184,7 +184,7 @@ class Outcomes:
         return self._refusals.add(model, _content(execution), loop_now_s()) >= _SEVERAL
 
     def _report_cooldown(self, provider: str | None) -> None:
-        """A provider is chosen last in weighted steps for a while (REQUIREMENTS A7)."""
+        """A provider is chosen last in weighted steps for a while (A7)."""
         if provider is None:
             return
         cooldown_s = self._catalogue.provider_cooldown_s

@@ -1,4 +1,4 @@
-"""One provider call under its time limits, from the bytes sent to a proved end of the answer (REQUIREMENTS D1, D6)."""
+"""One provider call under its time limits, from the bytes sent to a proved end of the answer (D1, D6)."""
 
 from __future__ import annotations
 

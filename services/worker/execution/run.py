@@ -286,7 +286,7 @@ def failed(execution: Execution, gave_up: GaveUp, timings: Timings) -> Failed:
 
 
 def _log_end(work: ChatWork, event: Completed | Failed, clock: Clock) -> None:
-    """Write one log line per request, never with content (REQUIREMENTS J4)."""
+    """Write one log line per request, never with content (J4)."""
     code = event.error.code if isinstance(event, Failed) else None
     fields: dict[str, object] = {
         "request": work.id,

@@ -1,4 +1,4 @@
-"""How long one attempt may take of the time that is left, so that another can still be made (REQUIREMENTS D1)."""
+"""How long one attempt may take of the time that is left, so that another can still be made (D1)."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def batch_slots(batch: int, *, interactive: int, running: int) -> int:
 
 
 class PullGate:
-    """The gate of one role's lane. Requests that wait in one lane do not stop the other (REQUIREMENTS C6)."""
+    """The gate of one role's lane. Requests that wait in one lane do not stop the other (C6)."""
 
     def __init__(
         self,

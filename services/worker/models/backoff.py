@@ -1,4 +1,4 @@
-"""Delay before the next attempt, and the number of attempts (REQUIREMENTS D2)."""
+"""Delay before the next attempt, and the number of attempts (D2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cooldown of providers whose models failed in weighted steps of a chain (REQUIREMENTS A7)."""
+"""The cooldown of providers whose models failed in weighted steps of a chain (A7)."""
 
 from __future__ import annotations
 

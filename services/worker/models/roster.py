@@ -1,4 +1,4 @@
-"""Models that their provider no longer serves or does not list (REQUIREMENTS A5)."""
+"""Models that their provider no longer serves or does not list (A5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads each provider's list of models at the start and periodically (REQUIREMENTS A5)."""
+"""Reads each provider's list of models at the start and periodically (A5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The order of the models in weighted steps of a chain (REQUIREMENTS A7)."""
+"""The order of the models in weighted steps of a chain (A7)."""
 
 from __future__ import annotations
 

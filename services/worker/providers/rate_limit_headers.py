@@ -1,4 +1,4 @@
-"""Rate limits that a provider reports in response headers (REQUIREMENTS C4).
+"""Rate limits that a provider reports in response headers (C4).
 
 Sources, read in November 2026: platform.openai.com/docs/guides/rate-limits (both kinds are per minute),
 console.groq.com/docs/rate-limits (requests are per day, tokens per minute), docs.anthropic.com/en/api/rate-limits

@@ -242,7 +242,7 @@ def _read_repaired(raw: Raw | bytes) -> dict[str, Any]:
 
 
 def cost_microusd(usage: Usage, price: Price) -> int:
-    """The cost in micro-dollars, rounded once, half up (REQUIREMENTS F4).
+    """The cost in micro-dollars, rounded once, half up (F4).
 
     Cached input has its own price. A cached count above the input counts as all of the input.
     """

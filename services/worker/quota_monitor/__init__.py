@@ -1,1 +1,1 @@
-"""The quota monitor (REQUIREMENTS C7): usage, history and forecast of each limit, and warnings."""
+"""The quota monitor (C7): usage, history and forecast of each limit, and warnings."""

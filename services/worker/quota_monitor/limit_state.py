@@ -1,6 +1,4 @@
-"""What this process observes of one limit: its usage in the last hour and day, its trend, and the warning threshold
-(REQUIREMENTS C7).
-"""
+"""What this process observes of one limit: its usage in the last hour and day, its trend, and when to warn (C7)."""
 
 from __future__ import annotations
 

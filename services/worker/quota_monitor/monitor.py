@@ -1,4 +1,4 @@
-"""The quota monitor (REQUIREMENTS C7): usage, history and forecast of each limit, in this process's memory.
+"""The quota monitor (C7): usage, history and forecast of each limit, in this process's memory.
 
 Workers that share a quota all observe the same usage, but each counts only the requests that it delayed itself.
 """

@@ -1,4 +1,4 @@
-"""The share of each limit that batch requests leave free, and when they need not (REQUIREMENTS C6)."""
+"""The share of each limit that batch requests leave free, and when they need not (C6)."""
 
 from __future__ import annotations
 

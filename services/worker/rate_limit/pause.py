@@ -1,4 +1,4 @@
-"""The pause of a (credential, model) after a 429: how long it lasts, and how it ends (REQUIREMENTS C4)."""
+"""The pause of a (credential, model) after a 429: how long it lasts, and how it ends (C4)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FIRST_S, _LONGEST_S = 0.1, 1.0
 """Seconds of the first and the longest pause in a row of 429s with a `Retry-After`: a provider that answers "now" is
 not asked in a loop, and from one second on only its own figure counts."""
 _FIRST_BARE_S, _LONGEST_BARE_S = 1.0, 8.0
-"""The same for 429s without a `Retry-After`; the longest is that of the backoff (REQUIREMENTS D2)."""
+"""The same for 429s without a `Retry-After`; the longest is that of the backoff (D2)."""
 LONGEST_RETRY_S: Final = 3_600.0
 """Seconds to which a longer `Retry-After` is cut, also that of a limit per day. One request goes first when the pause
 ends, so a true figure costs one call an hour and a wrong one stops no request for a day."""

@@ -1,4 +1,4 @@
-"""How much of each (credential, model) is left, and whether a request may go now (REQUIREMENTS C1, C4).
+"""How much of each (credential, model) is left, and whether a request may go now (C1, C4).
 
 `Quota` is the interface that the execution of requests uses; `LocalQuota` counts for this process alone.
 """

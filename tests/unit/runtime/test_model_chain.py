@@ -8,7 +8,7 @@ from penstock.contract.names import COMPLEXITIES, Complexity
 from penstock.runtime.config.catalogue import Model, Price, RoleConfig, WeightedStep
 from penstock.runtime.model_chain import Needs, needs_of, order, shortfall
 
-# The prices of REQUIREMENTS A4's models, in micro-dollars per million tokens.
+# The prices of the models of OpenAI's catalogue (A4), in micro-dollars per million tokens.
 MODELS = {
     "mini": Model(provider="openai", price=Price(input=150_000, output=600_000), supports_vision=True),
     "turbo": Model(provider="openai", price=Price(input=500_000, output=1_500_000), context_tokens=16_000),

@@ -45,8 +45,8 @@ Action = Literal["retry_here", "once_more", "elsewhere", "give_up"]
 """retry_here: another model at once if there is one, this one again after a backoff. once_more: this model one more
 time, then elsewhere. elsewhere: this request does not use the model again. give_up: the request itself is at fault."""
 Scope = Literal["request", "model", "credential", "provider", "unclear"]
-"""What is at fault, and so which shared state a failure may change (REQUIREMENTS D11). unclear: it counts against the
-model only when several requests with different content receive it."""
+"""What is at fault, and so which shared state a failure may change (D11). unclear: it counts against the model only
+when several requests with different content receive it."""
 Health = Literal["failure", "neutral", "success", "repeated"]
 """The effect on the model's breaker. repeated: a failure that a request with the same content has met before, which is
 no new evidence."""

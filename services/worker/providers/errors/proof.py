@@ -3,7 +3,7 @@
 A provider's message may echo the request: prompts, names of parameters and tools, URLs of images. So no text that a
 request can write proves anything. Proof is an HTTP status, a known code in a field of the error object, or a message
 that matches a known sentence from its first character to its last. A suspicion without proof takes effect when several
-requests with different content meet the same failure (REQUIREMENTS D11).
+requests with different content meet the same failure (D11).
 
 Sentences are compared in lower case. Sources: the samples in `tests/data/provider_errors/`, read in November 2026.
 """

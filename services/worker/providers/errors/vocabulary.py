@@ -113,7 +113,7 @@ FAILURE_FINISH_REASONS: Final = (
         "other",  # Gemini: "all other reasons that stopped the token generation"
     )
 )
-"""Finish reasons of an answer that broke off, which is not whole (REQUIREMENTS D6). Reasons that end it as requested or
+"""Finish reasons of an answer that broke off, which is not whole (D6). Reasons that end it as requested or
 by a rule (`length`, `content_filter`, `sensitive`) are passed to the application."""
 RANDOM_REFUSAL_CODES: Final = _UNUSABLE_OUTPUT_REASONS | {
     "tool_use_failed",

@@ -1,6 +1,6 @@
 """The errors in the bytes that a provider sends, as opposed to errors of the network.
 
-A reply with one of these is never delivered as complete (REQUIREMENTS D6). `failures.py` decides which are retried.
+A reply with one of these is never delivered as complete (D6). `failures.py` decides which are retried.
 """
 
 from __future__ import annotations

@@ -169,8 +169,7 @@ class ChunkReader:
 
         `done`: `[DONE]` was received; `framed`: the body had a length or was chunked, so truncation is detected by
         HTTP. Raises ProviderErrorEvent for a finish reason that reports a failure; BrokenStream unless there was a
-        choice, every choice seen has a finish reason, and the end is proved as the stream format defines (REQUIREMENTS
-        D6).
+        choice, every choice seen has a finish reason, and the end is proved as the stream format defines (D6).
         """
         for reason in self.finish_reasons.values():
             check_finish_reason(reason)

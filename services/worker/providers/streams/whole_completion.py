@@ -80,7 +80,7 @@ def read_whole(
     """Read the body of a response with status 200. A stream of events, sent unrequested, is joined into one body.
 
     `choices`: the number of requested choices; None if unknown. Raises MalformedReply unless the body is a complete
-    chat completion (REQUIREMENTS D6), ProviderErrorEvent for an error in its place, and WireError as for a stream.
+    chat completion (D6), ProviderErrorEvent for an error in its place, and WireError as for a stream.
     """
     body = body.removeprefix(_BOM)
     if body.lstrip().startswith(_SSE):

@@ -1,4 +1,4 @@
-"""Pauses that other workers announce, for models without a configured limit (REQUIREMENTS C4, decision 0021).
+"""Pauses that other workers announce, for models without a configured limit (C4, decision 0021).
 
 A pause of a model with a limit is part of the quota record; without a limit there is no record that is written.
 """

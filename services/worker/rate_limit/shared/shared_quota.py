@@ -1,4 +1,4 @@
-"""The limits that all workers share: `Quota` over leases from the record in `llm_quota` (REQUIREMENTS C1, C4)."""
+"""The limits that all workers share: `Quota` over leases from the record in `llm_quota` (C1, C4)."""
 
 from __future__ import annotations
 

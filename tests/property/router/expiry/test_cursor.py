@@ -1,4 +1,4 @@
-"""The expiry cursor finds every expired message, wherever it waits (DESIGN 4, "Expiry")."""
+"""The expiry cursor finds every expired message, wherever it waits."""
 
 from __future__ import annotations
 

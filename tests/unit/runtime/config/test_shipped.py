@@ -1,4 +1,4 @@
-"""A1-A4: what ships can be used, and says what REQUIREMENTS say."""
+"""A1-A4: what ships can be used, and is as promised."""
 
 from pathlib import Path
 
