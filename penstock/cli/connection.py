@@ -96,7 +96,7 @@ async def check_before_request(settings: Settings) -> str | None:
         await check_provisioned(nc, settings)
         if any(presence.service == "router" for presence in await read_presence(nc)):
             return None
-    return f"No router is alive: the request waits in its queue until one starts ({command_name()} status)."
+    return f"No router is alive: the request waits until one starts ({command_name()} status)."
 
 
 async def check_provisioned(nc: Nats, settings: Settings) -> None:

@@ -124,7 +124,7 @@ def _add_explain(commands: Commands) -> None:
 
 
 def _add_status(commands: Commands) -> None:
-    text = "show live services, queues and the use of limits"
+    text = "show live services, mailboxes and the use of limits"
     status = commands.add_parser("status", help=text, description=_sentence(text))
     status.add_argument("--json", action="store_true", help="print JSON")
     _add_data(status)

@@ -358,7 +358,7 @@ class Client:
         raise NoReply(f"request {request_id} had no terminal event within {timeout_s:g} s")
 
     async def cancel(self, request_id: str, reason: str = "") -> None:
-        """Stop a request: its provider call at once, or its place in the queue. It then ends in `failed`.
+        """Stop a request: its provider call at once, or the wait in its mailbox. It then ends in `failed`.
 
         Raises ValueError for an invalid request id.
         """

@@ -10,7 +10,7 @@ from penstock.runtime.config.load import read_catalogue
 from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.config.settings import load_settings
 
-_DESCRIPTION = "Route requests to the queues of their roles. The settings come from the environment."
+_DESCRIPTION = "Route requests to the mailboxes of their roles. The settings come from the environment."
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""`penstock status`: live services, queues, limits, breakers, dead letters."""
+"""`penstock status`: live services, mailboxes, limits, breakers, dead letters."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ def _next_steps(data: Path) -> str:
     commands = [
         ("make up", f"the same system, running until Ctrl-C ({name} up)"),
         (f'{name} ask "Why is the sky blue?"', f"in another terminal; {name} ask --help"),
-        (f"{name} status", "live services, queues, use of limits"),
+        (f"{name} status", "live services, mailboxes, use of limits"),
     ]
     width = max(len(command) for command, _ in commands)
     return "\n".join(

@@ -48,7 +48,7 @@ def _facts(job: Job, now_ms: int, waiting: int | None) -> Iterator[tuple[str, st
     yield "job", job.id
     yield "state", f"{job.state} since {utc_text(job.at_ms)} UTC"
     if waiting is not None:
-        yield "queue", f"{waiting:,} in its mailbox, this job and those in flight included"
+        yield "mailbox", f"{waiting:,} messages, this job and those in flight included"
     yield "role", job.role
     yield "client", job.client
     if job.user:

@@ -18,7 +18,7 @@ __all__ = ["BATCH_POLL_S", "EVERY", "LONG_POLL_S", "PullRequest", "PullScheduler
 
 EVERY: Final = 8
 """Messages requested of which each non-empty rank receives at least one: four full ranks share the slots 5 : 1 : 1 : 1,
-so that small queues are preferred and none starves."""
+so that small backlogs are preferred and none starves."""
 LONG_POLL_S: Final = 10.0
 """Seconds a long poll stays open. A frozen process still receives messages for that long; each of them is
 redelivered only after ack_wait and uses up one delivery."""

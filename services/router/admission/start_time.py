@@ -141,7 +141,7 @@ def headroom(
 def retry_after_s(wait_s: float, longest_s: float, left_s: float) -> float | None:
     """None to admit; else the seconds after which a request with the same time left would be admitted.
 
-    It assumes that the queue stays as it is.
+    It assumes that the backlog stays as it is.
     """
     if wait_s <= _NO_WAIT_S or wait_s == inf:
         return None

@@ -106,5 +106,5 @@ class Terminator:
             return failure_of(code, "the request was cancelled")
         if code == "undeliverable":
             return failure_of(code, f"the work in the mailbox was dead-lettered: {_UNREADABLE}")
-        message = f"the deadline passed while the request waited in the queue of the role {role}"
+        message = f"the deadline passed while the request waited in the mailbox of the role {role}"
         return failure_of(code, message, self._tracker.retry_after_s(role) or _RETRY_S)

@@ -79,7 +79,7 @@ class UsageRecorder:
             task.result()
 
     def release(self, work: ChatWork) -> None:
-        """Stop tracking a request that is returned to the queue; its events are still stored in the background."""
+        """Stop tracking a request that is returned to its mailbox; its events are still stored in the background."""
         self._pending.pop(work.reply_to, None)
 
     async def _store(self, work: ChatWork, event: UsageRecorded) -> None:

@@ -26,7 +26,7 @@ class CancellableExecutions:
 
     @contextmanager
     def entered(self, execution: Execution) -> Iterator[None]:
-        """Raises GaveUp when the request was cancelled in the queue, or is cancelled inside."""
+        """Raises GaveUp when the request was cancelled in its mailbox, or is cancelled inside."""
         key = (execution.work.account, execution.work.id)
         self._executions.setdefault(key, []).append(execution)
         try:

@@ -40,7 +40,7 @@ class ChainExecutor(Struct, frozen=True):
 
     async def _within_deadline(self, execution: Execution) -> Success:
         if execution.deadline_s <= loop_now_s():
-            raise self._too_late(execution, "while the request waited in its queue")
+            raise self._too_late(execution, "while the request waited in its mailbox")
         begun, text_sent = execution.reply.attempt > 0, execution.history.text_sent
         why = why_no_other_attempt(execution.work.rescue, begun=begun, text_sent=text_sent)
         if why is not None:

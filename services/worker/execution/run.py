@@ -89,7 +89,7 @@ class Starter(Struct, frozen=True):
         )
 
     def _start_spans(self, work: ChatWork, delivery: Delivery) -> Span:
-        """Record the span of the wait in the queue, which is over, and start the span of the execution."""
+        """Record the span of the wait in the mailbox, which is over, and start the span of the execution."""
         tracer = self.telemetry.tracer
         parent = delivery.headers.get(headers.TRACEPARENT)
         queue: Attributes = {
@@ -163,7 +163,7 @@ class Runner(Struct, frozen=True):
             return NO_VERDICT
         except HandBack as back:
             outcome = "handed_back"
-            _log.info("request %s returns to the queue: another worker can serve it now", work.id)
+            _log.info("request %s returns to its mailbox: another worker can serve it now", work.id)
             await self.finisher.recorder.wait_stored(work)
             self.hand_back.record_hand_back(work.role, loop_now_s(), pauses=back.pauses)
             return Redeliver(to_other_process=True)

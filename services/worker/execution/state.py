@@ -37,7 +37,7 @@ class GaveUp(Exception):
 
 
 class HandBack(Exception):
-    """The request returns to the queue: another worker of the role can serve it now, and this one cannot."""
+    """The request returns to its mailbox: another worker of the role can serve it now, and this one cannot."""
 
     def __init__(self, *, pauses: bool = True) -> None:
         """`pauses`: this worker pulls nothing more of the role for a moment, as it could not serve that either."""

@@ -1,4 +1,4 @@
-"""Whether a request that this worker cannot serve now returns to the queue, where another worker takes it."""
+"""Whether a request that this worker cannot serve now returns to its mailbox, where another worker takes it."""
 
 from __future__ import annotations
 

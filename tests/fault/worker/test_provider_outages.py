@@ -57,7 +57,7 @@ async def test_d2_an_outage_of_a_provider_for_five_seconds_costs_no_request(
     assert 5.0 < received[0].took_s < 15
     assert min(each.took_s for each in (*received[1:], *many)) > 1.5
     assert max(each.took_s for each in many) < 20
-    assert "returns to the queue" not in log, "without another worker it keeps its requests"
+    assert "returns to its mailbox" not in log, "without another worker it keeps its requests"
 
 
 async def test_d2_an_outage_of_a_provider_costs_two_workers_no_request(tmp_path: Path, free_port) -> None:
@@ -81,7 +81,7 @@ async def test_d3_a_worker_without_its_provider_delays_no_request(tmp_path: Path
     assert [each.code for each in (*single, *many)] == [None] * 60
     assert max(len(each.models) for each in (*single, *many)) <= 2, "one attempt per worker"
     assert max(each.took_s for each in (*single, *many)) < WITHOUT_WAITING_S
-    assert "returns to the queue" in cut_off.log.read_text()
+    assert "returns to its mailbox" in cut_off.log.read_text()
 
 
 @asynccontextmanager
@@ -117,7 +117,7 @@ async def test_d3_two_workers_without_a_provider_pass_a_request_on_once(tmp_path
             )
         logs = [worker.log.read_text() for worker in system.workers]
     assert {each.code for each in received} == {"deadline_exceeded"}
-    assert sum(log.count("returns to the queue") for log in logs) <= 4, "each request once at most"
+    assert sum(log.count("returns to its mailbox") for log in logs) <= 4, "each request once at most"
 
 
 async def test_d1_a_silent_provider_leaves_time_for_another_model(

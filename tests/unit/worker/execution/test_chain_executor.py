@@ -44,5 +44,5 @@ async def test_d1_a_passed_deadline_ends_the_request_with_the_reason() -> None:
 
 async def test_d1_a_deadline_passed_in_the_mailbox_starts_no_attempt() -> None:
     parts = WorkerParts(catalogue_of())
-    with pytest.raises(GaveUp, match="waited in its queue"):
+    with pytest.raises(GaveUp, match="waited in its mailbox"):
         await parts.chain_executor().execute(parts.execution(Endless(), lasts_s=-1))
