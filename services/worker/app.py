@@ -157,7 +157,7 @@ class Worker:
         records = records_of(self._catalogue, limits)
         if self._shell.settings.quota != "shared":
             return LocalQuota(limits, records, batch=self._catalogue.batch)
-        member = Member(self._shell.instance, random.random, waiting.wake, self._queued)
+        member = Member(self._shell.instance, random.random, SYSTEM.unix_s, waiting.wake, self._queued)
         store = NatsRecordStore(bus.nc, bus.js, partial(ensure, bus.js, self._plan))
         shared = SharedQuota(limits, records, member, store, batch=self._catalogue.batch)
         await store.watch(shared.observe)

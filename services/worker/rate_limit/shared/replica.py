@@ -34,6 +34,8 @@ class Member(Struct, frozen=True):
     holder: str
     """The worker's instance."""
     random: Callable[[], float]
+    unix_s: Callable[[], float]
+    """The wall clock, by which the age of an entry is measured at the start."""
     on_grant: Callable[[], None] = lambda: None
     """Called when waiting requests should ask again."""
     queued: Callable[[frozenset[str]], Mapping[str, int]] | None = None

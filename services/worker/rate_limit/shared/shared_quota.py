@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from math import inf
 from typing import Final
 
-from penstock.bus.clock import SYSTEM, loop_now_s
+from penstock.bus.clock import loop_now_s
 from penstock.contract.quota import QuotaLearned
 from penstock.runtime.config.catalogue import Batch, Limits
 from services.worker.rate_limit.batch_reserve import BatchReserve
@@ -93,7 +93,7 @@ class SharedQuota:
             for name in self._unlimited_records:
                 stored = await self._store.read(name)
                 if stored is not None:
-                    self._adopt_learned(name, stored, age_s=max(0.0, SYSTEM.unix_s() - stored.at_s))
+                    self._adopt_learned(name, stored, age_s=max(0.0, self._member.unix_s() - stored.at_s))
         except Unreachable as error:  # the next write of any of its workers reports it
             _log.warning("limits that other workers have learned are not known yet: %s", error)
 

@@ -127,7 +127,9 @@ async def records() -> AsyncIterator[_Records]:
 
 
 async def shared(records: _Records, name: str, batch: Batch = BATCH, **limits: int) -> SharedQuota:
-    quota = SharedQuota({KEY: Limits(**limits)}, {KEY: "r"}, Member(name, lambda: 0.5), records, batch=batch)
+    quota = SharedQuota(
+        {KEY: Limits(**limits)}, {KEY: "r"}, Member(name, lambda: 0.5, lambda: 0.0), records, batch=batch
+    )
     records.quotas.append(quota)
     await quota.start()
     quota.wait_s(KEY, Need(0, "batch"), _now_s())

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from nats.js import JetStreamContext
 
+from penstock.bus.clock import SYSTEM
 from penstock.bus.connection import Reconnects, connect
 from penstock.bus.ids import new_id
 from penstock.cli.local.nats_server import NatsServer
@@ -60,7 +61,9 @@ async def two_workers(server: NatsServer) -> AsyncIterator[tuple[JetStreamContex
     for _ in range(2):
         limits = {LIMITED: Limits(requests_per_minute=20), FREE: Limits()}
         store = NatsRecordStore(nc, js, repair)
-        quota = SharedQuota(limits, records, Member(new_id(), random.random), store, batch=Batch())
+        quota = SharedQuota(
+            limits, records, Member(new_id(), random.random, SYSTEM.unix_s), store, batch=Batch()
+        )
         await store.watch(quota.observe)
         await quota.start()
         quotas.append(quota)

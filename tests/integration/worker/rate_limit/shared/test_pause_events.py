@@ -57,7 +57,7 @@ class Worker:
         plan = JetStreamPlan(roles=("chat",), ack_wait_s=10.0)
         await ensure(js, plan)
         store = NatsRecordStore(self._nc, js, partial(ensure, js, plan))
-        member = Member(self._name, random.random)
+        member = Member(self._name, random.random, SYSTEM.unix_s)
         self.quota = SharedQuota({A: Limits(), B: Limits()}, self._records, member, store, batch=Batch())
         self._pending = PendingEvents(js)
         self.announcer = Announcer(self._pending, CATALOGUE, SYSTEM, self._name)

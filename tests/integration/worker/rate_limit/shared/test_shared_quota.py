@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 import pytest
 from nats.aio.client import Client as Nats
 
+from penstock.bus.clock import SYSTEM
 from penstock.bus.connection import Reconnects, connect
 from penstock.bus.ids import new_id
 from penstock.cli.local.nats_server import NatsServer
@@ -86,7 +87,7 @@ async def sharing(
                 await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=10.0))
 
         store = NatsRecordStore(nc, js, repair)
-        member = Member(name, random.random, granted.set)
+        member = Member(name, random.random, SYSTEM.unix_s, granted.set)
         quota = SharedQuota(
             {KEY: limits}, {KEY: record}, member, store, batch=Batch(), settings=LEASE_SETTINGS
         )

@@ -15,6 +15,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from penstock.bus.clock import loop_now_s
 from penstock.runtime.config.catalogue import Batch, Limits
 from services.worker.rate_limit.pause import PauseLengths
 from services.worker.rate_limit.quota import LocalQuota, Need, Permit, Quota, QuotaKey
@@ -286,7 +287,7 @@ def run(
             if local:
                 quota = LocalQuota({KEY: limits}, batch=Batch())
             else:
-                member = Member(f"w{number}", dice.random, waiters.wake)
+                member = Member(f"w{number}", dice.random, loop_now_s, waiters.wake)
                 quota = SharedQuota({KEY: limits}, {KEY: "record"}, member, records, batch=Batch())
                 records.quotas.append(quota)
                 await quota.start()

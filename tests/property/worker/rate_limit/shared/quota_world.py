@@ -116,7 +116,7 @@ class Process:
         """Tokens of each waiting request."""
         self.written = 0
         """Revision of its last stored write."""
-        member = Member(name, random.Random(name).random, self.wake)
+        member = Member(name, random.Random(name).random, lambda: 0.0, self.wake)
         self.quota = SharedQuota(
             {KEY: limits}, {KEY: "record"}, member, self, batch=Batch(), settings=LEASE_SETTINGS
         )

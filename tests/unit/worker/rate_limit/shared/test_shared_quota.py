@@ -13,7 +13,7 @@ from typing import Literal
 import pytest
 
 from penstock.contract import codec
-from penstock.contract.quota import QuotaLease
+from penstock.contract.quota import QuotaLearned, QuotaLease, QuotaRecord
 from penstock.contract.subjects import quota_key
 from penstock.runtime.config.catalogue import Batch, Catalogue, Limits, Model, ProviderConfig, RoleConfig
 from services.simulator.rate_limits.headers import rate_limit_headers
@@ -87,7 +87,7 @@ def _now_s() -> float:
 async def worker(
     memory: Memory, name: str, limits: Limits, on_grant: Callable[[], None] = lambda: None
 ) -> SharedQuota:
-    member = Member(name, random.Random(name).random, on_grant)
+    member = Member(name, random.Random(name).random, lambda: memory.server_s, on_grant)
     quota = SharedQuota(
         {KEY: limits}, {KEY: "record"}, member, memory, batch=Batch(), settings=LEASE_SETTINGS
     )
@@ -152,6 +152,7 @@ async def _one_beside_three() -> None:
         member = Member(
             name,
             random.Random(name).random,
+            lambda: 0.0,
             queued=lambda models, role=role: {role: 200} if models == {"m"} else {},
         )
         quota = SharedQuota(limits, {KEY: "record"}, member, memory, batch=Batch(), settings=settings)
@@ -188,6 +189,17 @@ async def test_c1_a_model_without_a_limit_has_no_record():
     assert 8.0 < quota.wait_s(KEY, Need(5), _now_s()) <= 9.0, "a 429 counts whether or not a limit is known"
     assert quota.usage(KEY, _now_s()) == ()
     assert memory.entries == {}
+
+
+@pytest.mark.parametrize(("age_s", "limited"), [(0.0, True), (3600.0, False)])
+async def test_c4_a_limit_learned_by_others_is_adopted_until_it_expires(age_s: float, limited: bool):
+    memory = Memory()
+    known = QuotaLearned(per_minute=30.0, measured_from_ms=0, grows_from_ms=0, refused_ms=0)
+    memory._store("record", codec.encode(QuotaRecord(at_ms=0, learned=known)), 0)
+    memory.server_s = age_s
+    quota = await worker(memory, "a", Limits())
+    assert bool(quota._by_record) == limited, "whether it leases the limit"
+    await quota.stop()
 
 
 async def test_c1_a_need_above_the_whole_limit_never_fits():
@@ -292,7 +304,7 @@ def _catalogue(group: str | None) -> Catalogue:
 def test_a6_credentials_multiply_a_quota_unless_they_share_a_group(group: str | None, records: int):
     config = _catalogue(group)
     limits = limits_of(config, keys_of(config, {"p": ("A_KEY", "B_KEY")}))
-    member = Member("a", lambda: 0.5)
+    member = Member("a", lambda: 0.5, lambda: 0.0)
     quota = SharedQuota(limits, records_of(config, limits), member, Memory(), batch=Batch())
     assert len(quota._by_record) == records, "two names of one model share a record"
 
@@ -307,7 +319,7 @@ def test_a6_no_two_owners_or_models_have_the_same_record():
 def test_c4_a_pause_of_a_model_without_a_limit_is_in_force():
     key = QuotaKey("k", "unlimited")
     quota = SharedQuota(
-        {key: Limits()}, {key: "k.unlimited"}, Member("a", lambda: 0.5), Memory(), batch=Batch()
+        {key: Limits()}, {key: "k.unlimited"}, Member("a", lambda: 0.5, lambda: 0.0), Memory(), batch=Batch()
     )
     assert isinstance(quota.try_acquire(key, Need(1), 10.0), Permit)
     quota.pause(key, 20.0, "429")
