@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -26,6 +27,9 @@ from penstock.contract.reply import (
 from penstock.errors import RequestFailed
 
 __all__ = ["Reply", "ReplyBuilder"]
+
+_FLOAT_DIGITS: Final = 309
+"""Digits of the largest float; Python reads an integer of more than 4300 digits in no other way."""
 
 
 class Reply(Struct, frozen=True, kw_only=True):
@@ -104,9 +108,19 @@ class ReplyBuilder:
 
 
 def _object(response: msgspec.Raw) -> dict[str, Any]:
-    """The body; empty when it is not a JSON object and thus not a chat completion."""
-    decoded = msgspec.json.decode(response)
+    """The body; empty when it is not a JSON object and thus not a chat completion.
+
+    A number that is beyond every float is infinity, and so is an integer of that size.
+    """
+    try:
+        decoded = msgspec.json.decode(response)
+    except msgspec.ValidationError:
+        decoded = json.loads(bytes(response), parse_int=_integer)
     return decoded if isinstance(decoded, dict) else {}
+
+
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _FLOAT_DIGITS else float(digits)
 
 
 def _text_of_first_choice(response: Mapping[str, Any]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -153,3 +155,15 @@ def test_d10_a_failure_has_code_retry_and_time():
         3.0,
         429,
     )
+
+
+@pytest.mark.parametrize(
+    ("number", "read"), [("1e999", inf), ("-1e999", -inf), ("9" * 5000, inf), ("9" * 30, 10**30 - 1)]
+)
+def test_d6_a_number_beyond_every_float_does_not_cost_the_answer(number: str, read: float):
+    body = b'{"choices":[{"index":0,"message":{"content":"hi"}}],"score":%b,"count":2}' % number.encode()
+    reply = build([replace(completed(1, first_seq(1)), response=Raw(body))])
+    assert reply is not None
+    assert reply.text == "hi"
+    assert reply.response["score"] == read
+    assert repr(reply.response["count"]) == "2"
