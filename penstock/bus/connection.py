@@ -182,11 +182,14 @@ async def close(nc: Nats) -> None:
     if nc.is_closed:
         return
     why = await flush_failure(nc)
-    if why is None:
-        await nc.close()
+    if why is not None:
+        _log.warning("not everything could be sent before closing: %s", why)
+        await discard_and_close(nc)
         return
-    _log.warning("not everything could be sent before closing: %s", why)
-    await discard_and_close(nc)
+    try:
+        await nc.close()
+    except OSError as error:
+        _log.warning("the connection was lost while it was being closed: %s", error)
 
 
 async def discard_and_close(nc: Nats) -> None:

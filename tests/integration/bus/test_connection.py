@@ -9,6 +9,7 @@ import signal
 import pytest
 from faststream.nats import NatsBroker
 from nats.aio.client import Client as Nats
+from nats.aio.transport import TcpTransport
 
 from penstock.bus.auth import NatsAuth
 from penstock.bus.connection import Reconnects, close, connect, flush_failure, options
@@ -67,6 +68,24 @@ async def test_d9_closing_at_a_frozen_server_logs_why_data_is_lost(own_nats_serv
         os.kill(own_nats_server.pid, signal.SIGCONT)
     assert nc.is_closed
     assert "before closing: nats: flush timeout" in caplog.text
+
+
+async def test_d9_a_connection_lost_while_it_is_being_closed_is_logged(nc, unique, monkeypatch, caplog):
+    flush = Nats.flush
+
+    async def lost(_: TcpTransport) -> None:
+        raise ConnectionResetError("reset by the server")
+
+    async def flush_then_publish(self: Nats, timeout: float) -> None:
+        await flush(self, timeout)
+        await self.publish(unique)
+        monkeypatch.setattr(TcpTransport, "drain", lost)
+
+    monkeypatch.setattr(Nats, "flush", flush_then_publish)
+    await close(nc)
+    nc._transport.close()
+    assert nc.is_closed
+    assert "was lost while it was being closed: reset by the server" in caplog.text
 
 
 async def test_d9_a_broker_disconnects_although_a_handler_does_not_end(own_nats_server, unique, monkeypatch):
