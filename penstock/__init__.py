@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         RequestFailed,
         RequestTooLarge,
         ResultGone,
+        StoreUnavailable,
         UnknownJob,
         UnknownReply,
     )
@@ -59,6 +60,7 @@ __all__ = [
     "Restarted",
     "ResultGone",
     "Started",
+    "StoreUnavailable",
     "UnknownJob",
     "UnknownReply",
     "Usage",

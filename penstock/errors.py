@@ -23,6 +23,7 @@ __all__ = [
     "RequestFailed",
     "RequestTooLarge",
     "ResultGone",
+    "StoreUnavailable",
     "UnknownJob",
     "UnknownReply",
 ]
@@ -30,10 +31,15 @@ __all__ = [
 
 _REPLY_MINUTES: Final = REPLIES.max_age_s // 60
 _JOB_HOURS: Final = JOBS.max_age_s // 3_600
+_RETRY_S: Final = 5.0
+"""Seconds until a call is worth repeating that NATS did not serve: a client connects again several times a second, and
+a stream elects a new leader in a few seconds."""
 
 
 class PenstockError(Exception):
-    """The error, whether to retry, and when."""
+    """The error, whether to retry, and when. The message says all three, except for RequestFailed, whose message is
+    that of the failure.
+    """
 
     code: ErrorCode = "internal"
     retry_after_s: float | None = None
@@ -52,7 +58,8 @@ class BrokerUnreachable(PenstockError):
 
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(
-            f"no NATS server answers at {url} ({reason}); start one with `penstock up`, or set NATS_URL"
+            f"no NATS server answers at {url} ({reason}); start one with `penstock up`, or set NATS_URL, "
+            "and connect again"
         )
 
 
@@ -63,7 +70,7 @@ class BrokerRefused(BrokerUnreachable):
         PenstockError.__init__(
             self,
             f"the NATS server at {url} answers and did not accept the {rejected}: {reason}; "
-            "check the credentials and certificates (docs/configuration.md, NATS credentials)",
+            "check the credentials and certificates (docs/configuration.md, NATS credentials) and connect again",
         )
 
 
@@ -77,7 +84,24 @@ class ClientClosed(PenstockError):
 
 
 class NotAccepted(PenstockError):
-    """JetStream did not acknowledge the request; it may be sent again with the same id."""
+    """JetStream did not acknowledge the request, or a cancel could not be sent.
+
+    A request of which only the acknowledgement was lost is stored all the same.
+    """
+
+    retry_after_s = _RETRY_S
+
+    def __init__(self, what: str, cause: str) -> None:
+        super().__init__(f"{what}: {cause} Send it again in {_RETRY_S:g} s")
+
+
+class StoreUnavailable(PenstockError):
+    """JetStream did not answer, or lacks the stream."""
+
+    retry_after_s = _RETRY_S
+
+    def __init__(self, what: str, cause: str) -> None:
+        super().__init__(f"{what} cannot be read: {cause} Try again in {_RETRY_S:g} s")
 
 
 class NoReply(PenstockError):
@@ -122,7 +146,7 @@ class RequestTooLarge(PenstockError):
     code: ErrorCode = "request_too_large"
 
     def __init__(self, size: int, limit: int) -> None:
-        super().__init__(f"the request has {size:,} bytes; the limit is {limit:,}")
+        super().__init__(f"the request has {size:,} bytes; the limit is {limit:,}: send a shorter one")
 
 
 class RequestFailed(PenstockError):
@@ -163,7 +187,8 @@ class UnknownJob(PenstockError):
     def __init__(self, request_id: str) -> None:
         super().__init__(
             f"there is no status of job {request_id}: either no router has read the request yet, or it is not a job "
-            f"(only requests of the batch lane are), or its last change is more than {_JOB_HOURS} hours ago"
+            f"(only requests of the batch lane are), or its last change is more than {_JOB_HOURS} hours ago. "
+            "If it was submitted just now, ask again in a second"
         )
 
     @property
@@ -173,12 +198,15 @@ class UnknownJob(PenstockError):
 
 
 class ResultGone(PenstockError):
-    """The job is completed, and its answer is not stored or no longer stored."""
+    """The job is completed, and its answer is not stored, no longer stored or not readable."""
 
-    def __init__(self, request_id: str, *, never_kept: bool) -> None:
-        why = (
-            "it exceeded the message limit, or was only partly stored when its worker died"
-            if never_kept
-            else "it was the oldest result when the store was full"
+    def __init__(self, request_id: str, why: str) -> None:
+        super().__init__(
+            f"job {request_id} is completed, but its answer is not stored: {why}. Submit the job again if the answer "
+            "is still wanted"
         )
-        super().__init__(f"job {request_id} is completed, but its answer is not stored: {why}")
+
+    @property
+    def retry(self) -> RetryAdvice:
+        """Reading again finds no answer either."""
+        return "never"

@@ -7,9 +7,10 @@ from typing import Final
 
 import nats.errors
 from nats.js import JetStreamContext
-from nats.js.errors import APIError, NoStreamResponseError
+from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 
 from penstock.bus.clock import loop_now_s
+from penstock.bus.direct_get import NoSuchStream
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.retry import RetryPolicy, retry
 from penstock.contract.headers import MESSAGE_ID, REPEATED
@@ -104,9 +105,14 @@ def _is_transient(error: Exception) -> bool:
 
 
 def what_to_check(subject: str, error: Exception) -> str:
-    """A sentence for the operator: why JetStream may not acknowledge a message on `subject`."""
+    """A sentence for the operator: why JetStream may neither store nor return a message.
+
+    `subject`: one of the stream's, or the stream's name.
+    """
     stream = _stream_of(subject)
-    if isinstance(error, NoStreamResponseError | nats.errors.NoRespondersError):
+    if isinstance(
+        error, NoSuchStream | NoStreamResponseError | nats.errors.NoRespondersError | NotFoundError
+    ):
         return (
             f"Check that this NATS server has JetStream enabled and the stream {stream}, which a router, a worker or "
             "`penstock up` creates at its start."
@@ -114,7 +120,7 @@ def what_to_check(subject: str, error: Exception) -> str:
     if isinstance(error, nats.errors.OutboundBufferLimitError):
         return "Check that NATS is reachable: the connection is lost, and its buffer is full."
     if isinstance(error, APIError | StreamFull):
-        return f"Check the disk and the JetStream limits of the NATS server: it cannot store in {stream} now."
+        return f"Check the disk and the JetStream limits of the NATS server: it cannot use {stream} now."
     return (
         f"Check that NATS is reachable, that JetStream is enabled and has the stream {stream} (a router, a worker or "
         "`penstock up` creates it at its start), and that the server's disk is neither full nor slow."

@@ -14,13 +14,13 @@ from nats.js import JetStreamContext
 from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
 
 from penstock.bus.connection import Reconnects, connect
-from penstock.bus.direct_get import NoSuchStream
 from penstock.bus.ids import instance_name
 from penstock.bus.masking import without_userinfo
 from penstock.cli.errors import CommandError
 from penstock.cli.program_name import command_name
 from penstock.client.client import Client
 from penstock.contract.streams import STREAMS
+from penstock.errors import StoreUnavailable
 from penstock.runtime.config.settings import Settings, load_settings
 from penstock.runtime.heartbeat import read_presence
 from penstock.runtime.runtime_file import DEFAULT_DATA, client_environment, read_runtime_file
@@ -71,7 +71,7 @@ def _nats_error(where: str, error: Exception) -> CommandError:
 @asynccontextmanager
 async def open_client(settings: Settings) -> AsyncIterator[Client]:
     """A client whose spans belong to the trace of its requests. Raises BrokerUnreachable, and CommandError where the
-    server lacks streams.
+    server lacks streams or JetStream.
     """
     tracer = make_tracer(settings, service=_SERVICE, instance=instance_name("client"))
     try:
@@ -79,7 +79,7 @@ async def open_client(settings: Settings) -> AsyncIterator[Client]:
             settings.nats_url, account=settings.account, auth=settings.nats_auth, tracer=tracer
         ) as client:
             yield client
-    except NoSuchStream:
+    except StoreUnavailable:
         async with open_connection(settings, _SERVICE) as nc:
             await check_provisioned(nc, settings)
         raise

@@ -118,7 +118,8 @@ class Client:
     async def close(self) -> None:
         """Send the buffered data and disconnect. Running requests continue, and their replies are stored.
 
-        Every later call raises ClientClosed.
+        Data that NATS does not receive within two seconds is lost, which is logged. Every later call raises
+        ClientClosed.
         """
         self._subscription.close()
         await close(self._nc)
@@ -148,8 +149,9 @@ class Client:
         sent) or `restart` (also afterwards). `timeout_s` is at most an hour, and a day in the batch lane; None stands
         for the deadline of the role.
 
-        Raises RequestFailed, NotAccepted, RequestTooLarge or NoReply, and ValueError for an empty prompt, a `timeout_s`
-        that is not above 0 or beyond the longest of the lane, and an unknown `lane` or `rescue`.
+        Raises RequestFailed, NotAccepted, RequestTooLarge, NoReply, ReplyIncomplete or ClientClosed, and ValueError for
+        an empty prompt, a `timeout_s` that is not above 0 or beyond the longest of the lane, an unknown `lane` or
+        `rescue`, and a value that cannot be written as JSON.
         """
         builder = ReplyBuilder()
         body = {"stream": False, **body}
@@ -167,7 +169,7 @@ class Client:
                 reply = builder.add(event)
                 if reply is not None:
                     return reply
-        raise NoReply(f"request {events.id} has no terminal event")
+        raise NoReply(f"request {events.id} has no terminal event: send it again")
 
     def stream(  # noqa: PLR0913 - the keywords of the envelope, each with a default
         self,
@@ -191,7 +193,7 @@ class Client:
         Leaving `async with` before it cancels the request, unless `detach()` was called or `cancel_on_exit` is False.
         With `rescue="before_output"` no text is ever taken back: an attempt that breaks after text was sent ends the
         request in `failed`, and `restarted` comes only before the first text, after a worker died. The other arguments,
-        and ValueError, are those of `chat`.
+        and the errors except RequestFailed, are those of `chat`.
         """
         request = self._request(
             prompt,
@@ -229,8 +231,8 @@ class Client:
         """Submit a job, a request of the batch lane, and return its id once JetStream has stored it.
 
         Any process uses the id: `job` for the status, `result` for the answer, `cancel` to cancel it. `timeout_s` is
-        at most a day; None stands for the role's `batch_total_s`. Raises NotAccepted and RequestTooLarge, and
-        ValueError as `chat` does.
+        at most a day; None stands for the role's `batch_total_s`. Raises NotAccepted, RequestTooLarge and ClientClosed,
+        and ValueError as `chat` does.
         """
         request = self._request(
             prompt,
@@ -265,7 +267,8 @@ class Client:
     async def job(self, request_id: str) -> Job:
         """The status of a job, whichever client of the account submitted it.
 
-        Raises UnknownJob, and ValueError for an invalid request id.
+        Raises UnknownJob, StoreUnavailable within seconds while NATS does not answer, ClientClosed, and ValueError for
+        an invalid request id.
         """
         self._check_open()
         check_token("the id of a request", request_id)
@@ -274,7 +277,7 @@ class Client:
     async def jobs(self, *, state: JobState | None = None, user: str | None = None) -> list[Job]:
         """The jobs of the account, or those in `state` and of `user`; the least recently changed first.
 
-        Raises ValueError for an unknown state.
+        Raises StoreUnavailable and ClientClosed as `job` does, and ValueError for an unknown state.
         """
         self._check_open()
         if state is not None:
@@ -284,7 +287,7 @@ class Client:
     async def result(self, request_id: str) -> Reply | None:
         """The answer of a job, stored for 48 hours after its end; None while the job has not ended.
 
-        Raises RequestFailed, UnknownJob and ResultGone, and ValueError for an invalid request id.
+        Raises RequestFailed and ResultGone, and as `job` does.
         """
         job = await self.job(request_id)
         return await JobReader(self._nc, self._subscription.account).result(job)
@@ -322,7 +325,8 @@ class Client:
         Works from any process while the reply is stored, for 15 minutes. `client` is the name of the client that sent
         the request, if it was another one. Yields nothing when `after_seq` is the end. Leaving the iteration does not
         cancel the request. Raises NoReply when no terminal event came within `timeout_s`, UnknownReply after some
-        seconds when none can come, BeyondTheEnd, and ValueError at once for an invalid request id or client name.
+        seconds when none can come, StoreUnavailable when NATS lacks the streams, BeyondTheEnd, ReplyIncomplete,
+        ClientClosed, and ValueError at once for an invalid argument.
         """
         self._check_open()
         owner = self.name if client is None else client
@@ -348,19 +352,23 @@ class Client:
             from_store=True,
             on_silence=give_up_if_lost,
         )
-        if await is_at_end(self._nc, subject, after_seq):
+        if await is_at_end(self._nc, followed):
             return
         async with self._subscription.feed(request_id, owner) as feed:
             async for event in follow(self._nc, feed, followed):
                 yield event
                 if isinstance(event, TERMINAL):
                     return
-        raise NoReply(f"request {request_id} had no terminal event within {timeout_s:g} s")
+        raise followed.no_end(
+            f"request {request_id} had no terminal event within {timeout_s:g} s",
+            "Resume it again while it may still run",
+        )
 
     async def cancel(self, request_id: str, reason: str = "") -> None:
         """Stop a request: its provider call at once, or the wait in its mailbox. It then ends in `failed`.
 
-        Raises ValueError for an invalid request id.
+        The cancel is not acknowledged, and is sent later while the connection is lost. Raises NotAccepted when the
+        buffer of a lost connection is full, ClientClosed, and ValueError for an invalid request id or reason.
         """
         self._check_open()
         check_token("the id of a request", request_id)

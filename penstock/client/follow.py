@@ -16,8 +16,10 @@ from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.stored_replies import stored_replies
 from penstock.client.sequencer import ReplySequencer, last_seq_if_beyond
 from penstock.client.timings import ClientTimings
+from penstock.client.unavailable import cause
 from penstock.contract.reply import TERMINAL, ReplyEvent
-from penstock.errors import BeyondTheEnd, ClientClosed, ReplyIncomplete
+from penstock.contract.streams import REPLIES
+from penstock.errors import BeyondTheEnd, ClientClosed, NoReply, ReplyIncomplete
 
 __all__ = ["Feed", "Followed", "follow", "is_at_end"]
 
@@ -73,6 +75,13 @@ class Followed(Struct):
     """Begin with the stored events."""
     on_silence: Callable[[], Awaitable[None]] | None = None
     """Called each time no event has come for some seconds; an exception from it ends the iteration."""
+    unreadable: str = ""
+    """Why the last read of the stored events failed; empty when it succeeded. Set by `follow`."""
+
+    def no_end(self, what: str, advice: str) -> NoReply:
+        """The error for the end of the time: `what` happened; `advice` says what to do now."""
+        unread = f" Its stored events cannot be read: {self.unreadable}" if self.unreadable else ""
+        return NoReply(f"{what}.{unread} {advice}")
 
 
 class _StoreReads(Struct):
@@ -89,7 +98,9 @@ class _StoreReads(Struct):
         if not sequencer.end_behind_gap:
             self.give_up_s = math.inf
         elif ended and now_s >= self.give_up_s:
-            raise ReplyIncomplete("the answer is finished, but not all of its text arrived or is stored")
+            raise ReplyIncomplete(
+                "the answer is finished, but not all of its text arrived or is stored: send the request again"
+            )
         elif ended:
             self.give_up_s = min(self.give_up_s, now_s + self.timings.missing_s)
 
@@ -107,7 +118,7 @@ async def follow(nc: Nats, feed: Feed, followed: Followed) -> AsyncGenerator[Rep
     event: ReplyEvent | None = None
     read_store = followed.from_store
     while True:
-        stored = await _stored(nc, followed.subject) if read_store else None
+        stored = await _stored(nc, followed) if read_store else None
         new = sequencer.deliver([*(stored or ()), *((event,) if event is not None else ())])
         for each in chain(new, sequencer.deliver_valid_attempt(stored or ())):
             yield each
@@ -136,21 +147,25 @@ def _needs_store(sequencer: ReplySequencer, event: ReplyEvent | None) -> bool:
     return place == "gap" or (place == "old" and isinstance(event, TERMINAL))
 
 
-async def is_at_end(nc: Nats, subject: str, after_seq: int) -> bool:
+async def is_at_end(nc: Nats, followed: Followed) -> bool:
     """Whether `after_seq` is the end of the reply, as far as the store shows now. Raises BeyondTheEnd."""
-    stored = await _stored(nc, subject) if after_seq >= 0 else None
+    after_seq = followed.after_seq
+    stored = await _stored(nc, followed) if after_seq >= 0 else None
     last_seq = last_seq_if_beyond(stored or (), after_seq)
     if last_seq is not None:
         raise BeyondTheEnd(after_seq, last_seq)
     return any(isinstance(event, TERMINAL) and event.seq == after_seq for event in stored or ())
 
 
-async def _stored(nc: Nats, subject: str) -> list[ReplyEvent] | None:
+async def _stored(nc: Nats, followed: Followed) -> list[ReplyEvent] | None:
     """The stored events; None when the store does not answer now."""
     try:
-        return await stored_replies(nc, subject)
+        stored = await stored_replies(nc, followed.subject)
     except nats.errors.ConnectionClosedError as error:
         raise ClientClosed from error
     except (nats.errors.Error, TimeoutError) as error:
         _log.warning("stored replies cannot be read now: %r", error)
+        followed.unreadable = cause(nc, REPLIES.name, error)
         return None
+    followed.unreadable = ""
+    return stored

@@ -7,24 +7,27 @@ from typing import Final
 import msgspec
 from nats.aio.client import Client as Nats
 
-from penstock.bus.direct_get import read_all
+from penstock.bus.direct_get import read_all, stream_position
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.stored_replies import stored_result
 from penstock.client.reply import Reply, ReplyBuilder
+from penstock.client.unavailable import reading
 from penstock.contract import codec, subjects
-from penstock.contract.jobs import Job, JobState
+from penstock.contract.jobs import Job, JobResult, JobState
 from penstock.contract.reply import Delta
-from penstock.contract.streams import JOBS
+from penstock.contract.streams import JOBS, RESULTS
 from penstock.errors import RequestFailed, ResultGone, UnknownJob
 
 __all__ = ["JobReader"]
 
 _log: Final = rate_limited_logger(__name__)
 _PAGE: Final = 1000
+_NOT_KEPT: Final = "it exceeded the message limit, or was only partly stored when its worker died"
+_REMOVED: Final = "it was the oldest result when the store was full"
 
 
 class JobReader:
-    """Reads the records that router and workers write. Every method raises nats errors and TimeoutError."""
+    """Reads the records that router and workers write. Every method raises StoreUnavailable and ClientClosed."""
 
     def __init__(self, nc: Nats, account: str) -> None:
         self._nc = nc
@@ -35,14 +38,16 @@ class JobReader:
 
         Raises UnknownJob.
         """
-        found = await self._read(subjects.jobs_of(self._account, request_id))
+        found = await self._read(
+            subjects.jobs_of(self._account, request_id), f"the status of job {request_id}"
+        )
         if not found:
             raise UnknownJob(request_id)
         return found[-1]
 
     async def list_all(self, state: JobState | None = None, user: str | None = None) -> list[Job]:
         """All jobs of the account, or those in `state` and of `user`; the least recently changed first."""
-        found = await self._read(subjects.jobs_of(self._account))
+        found = await self._read(subjects.jobs_of(self._account), "the status of the jobs")
         return [job for job in found if state in {None, job.state} and user in {None, job.user}]
 
     async def result(self, job: Job) -> Reply | None:
@@ -51,9 +56,7 @@ class JobReader:
             raise RequestFailed(job.id, job.error)
         if job.state != "completed":
             return None
-        result = await stored_result(self._nc.jetstream(), job)
-        if result is None:
-            raise ResultGone(job.id, never_kept=job.result_bytes == 0)
+        result = await self._stored_result(job)
         completed = result.completed
         builder = ReplyBuilder()
         builder.add(
@@ -61,12 +64,24 @@ class JobReader:
         )
         return builder.add(completed)
 
-    async def _read(self, subject: str) -> list[Job]:
-        found: list[Job] = []
-        async for msg in read_all(self._nc, JOBS.name, subject, batch=_PAGE):
+    async def _stored_result(self, job: Job) -> JobResult:
+        with reading(self._nc, f"the answer of job {job.id}", RESULTS.name):
             try:
-                found.append(codec.JOB.decode(msg.data))
+                result = await stored_result(self._nc.jetstream(), job)
             except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                where = (msg.headers or {}).get("Nats-Subject", subject)
-                _log.warning("%s holds a payload that is not a job record: %s", where, error)
+                raise ResultGone(job.id, f"what is stored in its place is not a result ({error})") from error
+            if result is None:
+                await stream_position(self._nc, RESULTS.name)  # raises where there is no such stream
+                raise ResultGone(job.id, _NOT_KEPT if job.result_bytes == 0 else _REMOVED)
+        return result
+
+    async def _read(self, subject: str, what: str) -> list[Job]:
+        found: list[Job] = []
+        with reading(self._nc, what, JOBS.name):
+            async for msg in read_all(self._nc, JOBS.name, subject, batch=_PAGE):
+                try:
+                    found.append(codec.JOB.decode(msg.data))
+                except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                    where = (msg.headers or {}).get("Nats-Subject", subject)
+                    _log.warning("%s holds a payload that is not a job record: %s", where, error)
         return found

@@ -11,10 +11,12 @@ from typing import Final
 import nats.errors
 from msgspec import Struct
 from nats.aio.client import Client as Nats
-from nats.js.errors import APIError
+from nats.js.errors import NotFoundError
 
 from penstock.bus.direct_get import last_sequence
+from penstock.client.unavailable import cause
 from penstock.contract.streams import REPLIES, REQUESTS, WORK
+from penstock.errors import StoreUnavailable
 
 __all__ = ["LostRequestCheck", "QueueState", "is_reply_lost"]
 
@@ -51,13 +53,19 @@ class LostRequestCheck:
 
 
 async def is_reply_lost(nc: Nats, check: LostRequestCheck, subject: str) -> bool:
-    """Whether no event will come to the reply subject any more; False while JetStream does not answer."""
+    """Whether no event will come to the reply subject any more; False while JetStream does not answer.
+
+    Raises StoreUnavailable when JetStream has no stream for requests: Penstock was never started there.
+    """
     try:
         requests = await _state(nc, REQUESTS.name)
         work = await _state(nc, WORK.name)
         # Read last: a request that ended meanwhile stored its end before it left its queue.
         return check.is_lost(requests, work) and await last_sequence(nc, REPLIES.name, subject) == 0
-    except (nats.errors.Error, APIError, TimeoutError) as error:
+    except NotFoundError as error:
+        what = f"the reply of request {subject.rpartition('.')[2]}"
+        raise StoreUnavailable(what, cause(nc, REQUESTS.name, error)) from error
+    except (nats.errors.Error, TimeoutError) as error:
         _log.info("JetStream does not say now whether %s is lost: %r", subject, error)
         return False
 

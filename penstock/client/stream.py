@@ -8,32 +8,47 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from types import TracebackType
 from typing import Any, Final, Self
 
+import nats.errors
 from msgspec import Struct
 from nats.aio.client import Client as Nats
 
 from penstock.bus.clock import loop_now_s
+from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.trace_names import OPERATION_NAME, REQUEST_ID, ROLE, SPAN_CLIENT
 from penstock.bus.tracing import Tracer
 from penstock.client.follow import Followed, follow
 from penstock.client.submit import encode_request, submit
 from penstock.client.subscription import ReplySubscription
 from penstock.client.timings import ClientTimings
+from penstock.client.unavailable import cause
 from penstock.contract import subjects
 from penstock.contract.codec import encode
 from penstock.contract.reply import TERMINAL, Accepted, Failed, ReplyEvent
 from penstock.contract.request import CancelRequest, ChatRequest
-from penstock.errors import NoReply
+from penstock.errors import ClientClosed, NotAccepted
 
 __all__ = ["Stream", "StreamedRequest", "cancel"]
 
+_log: Final = rate_limited_logger(__name__)
 _ABANDONED: Final = "abandoned"
 _SENT: Final[Any] = None
 """What the generator yields to `Stream.__aenter__` once the request is sent; it reaches no application."""
 
 
 async def cancel(nc: Nats, account: str, request_id: str, reason: str) -> None:
-    """Publish the cancel event of one request."""
-    await nc.publish(subjects.cancel(account, request_id), encode(CancelRequest(reason=reason)))
+    """Publish the cancel event of one request. A connection that is lost sends it when it is back.
+
+    Raises NotAccepted when its buffer is full, ClientClosed, and ValueError for a reason that is too long.
+    """
+    subject = subjects.cancel(account, request_id)
+    try:
+        await nc.publish(subject, encode(CancelRequest(reason=reason)))
+    except nats.errors.MaxPayloadError as error:
+        raise ValueError(f"the reason has {len(reason):,} characters: use a shorter one") from error
+    except nats.errors.ConnectionClosedError as error:
+        raise ClientClosed from error
+    except nats.errors.Error as error:
+        raise NotAccepted(f"request {request_id} was not cancelled", cause(nc, subject, error)) from error
 
 
 class StreamedRequest(Struct, eq=False):
@@ -82,7 +97,10 @@ class StreamedRequest(Struct, eq=False):
                         outcome = event.error.code if isinstance(event, Failed) else None
                     yield event
             if outcome == _ABANDONED:
-                raise NoReply(f"request {self.request.id} had no terminal event before its deadline")
+                raise followed.no_end(
+                    f"request {self.request.id} had no terminal event before its deadline",
+                    "Send it again if the answer is still wanted",
+                )
         except GeneratorExit:
             collected = outcome == _ABANDONED and self.cancel_on_exit and not self.closing
             raise
@@ -95,9 +113,15 @@ class StreamedRequest(Struct, eq=False):
 
     async def cancel(self) -> None:
         """Cancel the request, unless it is detached or the client is closed."""
-        if self.cancel_on_exit and not self.nc.is_closed:
-            reason = "the application stopped reading"
-            await cancel(self.nc, self.subscription.account, self.request.id, reason)
+        if not self.cancel_on_exit or self.nc.is_closed:
+            return
+        try:
+            await cancel(
+                self.nc, self.subscription.account, self.request.id, "the application stopped reading"
+            )
+        except NotAccepted as error:
+            # Raised here, it would replace the application's own exception, or its cancellation.
+            _log.warning("%s", error)
 
     def _followed(self) -> Followed:
         subject = subjects.reply(self.subscription.account, self.subscription.client_name, self.request.id)
@@ -132,7 +156,7 @@ class Stream:
         return self._events
 
     async def __aenter__(self) -> Self:
-        """Send the request. Raises NotAccepted and RequestTooLarge."""
+        """Send the request. Raises NotAccepted, RequestTooLarge and ClientClosed."""
         if self._events is None:
             self._request.entered = True
             self._events = self._request.events()

@@ -6,7 +6,8 @@ import nats.errors
 from nats.aio.client import Client as Nats
 from nats.js.errors import APIError
 
-from penstock.bus.publish import StreamFull, store, what_to_check
+from penstock.bus.publish import StreamFull, store
+from penstock.client.unavailable import cause
 from penstock.contract import headers, subjects
 from penstock.contract.codec import encode
 from penstock.contract.request import ChatRequest
@@ -55,6 +56,4 @@ async def submit(
     except nats.errors.ConnectionClosedError as error:
         raise ClientClosed from error
     except (APIError, StreamFull, TimeoutError, nats.errors.Error) as error:
-        raise NotAccepted(
-            f"JetStream did not accept the request: {error!r}. {what_to_check(subject, error)}"
-        ) from error
+        raise NotAccepted("JetStream did not accept the request", cause(nc, subject, error)) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import nats.errors
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -10,6 +11,7 @@ from penstock.bus.connection import Reconnects
 from penstock.bus.stored_replies import read_event
 from penstock.client.follow import Feed
 from penstock.contract import subjects
+from penstock.errors import ClientClosed
 
 __all__ = ["ReplySubscription"]
 
@@ -25,9 +27,9 @@ class ReplySubscription:
         self.client_name = client_name
 
     async def open(self) -> None:
+        """Subscribe. The server reads the subscription before anything that this connection sends later."""
         self._reconnects.add(self._read_stored)
         await self._nc.subscribe(subjects.reply_inbox(self.account, self.client_name), cb=self._on_reply)
-        await self._nc.flush()
 
     def close(self) -> None:
         """Announce that the connection is about to be closed on purpose."""
@@ -38,11 +40,12 @@ class ReplySubscription:
         return _FeedRegistration(self, request_id, owner)
 
     async def follow_other(self, request_id: str, owner: str) -> Subscription:
-        """Subscribe to the events of a request of another client of the account."""
+        """Subscribe to the events of a request of another client of the account. Raises ClientClosed."""
         subject = subjects.reply(self.account, owner, request_id)
-        subscription = await self._nc.subscribe(subject, cb=self._on_reply)
-        await self._nc.flush()
-        return subscription
+        try:
+            return await self._nc.subscribe(subject, cb=self._on_reply)
+        except nats.errors.ConnectionClosedError as error:
+            raise ClientClosed from error
 
     async def leave_other(self, subscription: Subscription) -> None:
         if not self._nc.is_closed:

@@ -11,7 +11,6 @@ from typing import Final
 from nats.aio.client import Client as Nats
 from nats.js.errors import NotFoundError
 
-from penstock.bus.direct_get import NoSuchStream
 from penstock.cli.connection import check_provisioned, command_settings, open_client, open_connection
 from penstock.cli.errors import CommandError
 from penstock.cli.render.answer import failure_text
@@ -21,7 +20,7 @@ from penstock.client.client import Client
 from penstock.client.jobs import JobReader
 from penstock.contract.jobs import Job, JobState
 from penstock.contract.streams import WORK, mailbox
-from penstock.errors import PenstockError
+from penstock.errors import RequestFailed, ResultGone, StoreUnavailable, UnknownJob
 from penstock.runtime.config.settings import Settings
 
 __all__ = ["cancel_job", "list_jobs", "print_result", "show_job"]
@@ -62,7 +61,7 @@ async def _jobs(settings: Settings, state: JobState | None, user: str | None) ->
     async with open_connection(settings, _NAME) as nc:
         try:
             return await JobReader(nc, settings.account).list_all(state, user)
-        except NoSuchStream:
+        except StoreUnavailable:
             await check_provisioned(nc, settings)
             raise
 
@@ -71,7 +70,7 @@ async def _job_and_queue(request_id: str, settings: Settings) -> tuple[Job, int 
     async with open_connection(settings, _NAME) as nc:
         try:
             job = await JobReader(nc, settings.account).get(request_id)
-        except NoSuchStream:
+        except StoreUnavailable:
             await check_provisioned(nc, settings)
             raise
         return job, await _queue_length(nc, job) if job.state == "queued" else None
@@ -92,7 +91,7 @@ async def _result(request_id: str, settings: Settings, *, as_json: bool) -> int:
     async with open_client(settings) as client:
         try:
             reply = await client.result(request_id)
-        except PenstockError as error:
+        except (RequestFailed, ResultGone, UnknownJob) as error:
             print(f"penstock: {failure_text(error)}", file=sys.stderr)
             return 1
         if reply is None:

@@ -120,11 +120,9 @@ def summary(reply: Reply) -> str:
 
 def failure_text(error: PenstockError) -> str:
     """The error, whether and when to try again (D10), and the provider's message of each failed attempt."""
-    lines = [
-        f"{visible(str(error), lines=True)} ({error.code})",
-        f"  {retry_advice(error.code, error.retry, error.retry_after_s)}",
-    ]
-    if isinstance(error, RequestFailed):
+    lines = [f"{visible(str(error), lines=True)} ({error.code})"]
+    if isinstance(error, RequestFailed):  # the message of every other error says when to try again
+        lines.append(f"  {retry_advice(error.code, error.retry, error.retry_after_s)}")
         lines += [f"  {line}" for line in attempt_lines(error.attempts)]
         lines.append(f"  request {visible(error.request_id)}")
     return "\n".join(lines)

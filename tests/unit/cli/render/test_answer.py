@@ -21,7 +21,7 @@ from penstock.contract.reply import (
     Timings,
     Usage,
 )
-from penstock.errors import RequestFailed
+from penstock.errors import NotAccepted, RequestFailed
 
 ESCAPES = "\x1b]0;owned\x07\x1b[31mred\x9b2J\u202e"
 WRITTEN = r"\x1b]0;owned\x07\x1b[31mred\x9b2J\u202e"
@@ -238,6 +238,11 @@ def test_a_failure_names_the_error_and_when_to_retry(out, notes):
     assert out.getvalue() == "half\n"
     for part in ("full", "overloaded", "Try again later", "In 10 s", "request r"):
         assert part in text
+
+
+def test_a_failure_whose_message_says_when_to_retry_says_it_once():
+    text = failure_text(NotAccepted("it was not accepted", "NATS does not answer."))
+    assert text == "it was not accepted: NATS does not answer. Send it again in 5 s (internal)"
 
 
 @pytest.mark.parametrize(
