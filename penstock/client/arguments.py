@@ -10,13 +10,25 @@ from inspect import currentframe
 from numbers import Real
 from typing import Any, Final
 
+import msgspec
+
 from penstock.bus.masking import without_userinfo
 from penstock.bus.server_address import is_server_address, servers_of
 from penstock.contract import subjects
 from penstock.contract.names import Lane
 from penstock.contract.request import LONGEST_S
 
-__all__ = ["check_body", "check_choice", "check_servers", "check_timeout", "check_token", "messages_of"]
+__all__ = [
+    "check_body",
+    "check_choice",
+    "check_servers",
+    "check_text",
+    "check_timeout",
+    "check_token",
+    "check_wait",
+    "encoded_body",
+    "messages_of",
+]
 
 _PROMPT: Final = "use a text or a list of OpenAI messages"
 _OWN: Final = ("role", "user", "lane", "timeout_s", "degrade", "rescue", "cancel_on_exit")
@@ -29,13 +41,19 @@ _MEANT: Final = {
 }
 
 
-def check_token(what: str, text: str) -> None:
+def check_text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is {value!r}: use a text")  # noqa: TRY004 - one error for every wrong argument
+
+
+def check_token(what: str, text: object) -> None:
     """Refuse wildcards, which would reach the requests of other clients."""
-    if not subjects.is_token(text):
+    if not isinstance(text, str) or not subjects.is_token(text):
         raise ValueError(f"{text!r} is not {what}: use 1 to 64 of A-Z a-z 0-9 _ -")
 
 
 def check_servers(url: str) -> None:
+    check_text("the address of a NATS server", url)
     for server in servers_of(url):
         if not is_server_address(server):
             raise ValueError(
@@ -44,22 +62,43 @@ def check_servers(url: str) -> None:
             )
 
 
-def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+def check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
     if value not in choices:
-        raise ValueError(f"{name} is {value!r}: use one of {', '.join(choices)}")
+        raise ValueError(f"{name} is {value!r}: use one of {', '.join(map(str, choices))}")
 
 
 def check_timeout(timeout_s: object, lane: Lane) -> None:
     """The router would reduce a later deadline to the longest of the lane."""
     if timeout_s is None:
         return
-    if not isinstance(timeout_s, Real):
-        raise ValueError(f"timeout_s is {timeout_s!r}: use a number of seconds")  # noqa: TRY004 - as every other one
-    seconds, longest_s = float(timeout_s), LONGEST_S[lane]
+    seconds, longest_s = _seconds(timeout_s), LONGEST_S[lane]
     if not 0 < seconds <= longest_s:
         raise ValueError(
             f"timeout_s is {seconds:g}: use seconds greater than 0 and at most {longest_s} in the {lane} lane"
         )
+
+
+def check_wait(timeout_s: object, after_seq: object) -> None:
+    """The arguments of `resume`."""
+    seconds = _seconds(timeout_s)
+    if not seconds > 0:
+        raise ValueError(f"timeout_s is {seconds:g}: use seconds greater than 0")
+    if not isinstance(after_seq, int):
+        raise ValueError(f"after_seq is {after_seq!r}: use the seq of an event")  # noqa: TRY004 - as every other one
+
+
+def _seconds(timeout_s: object) -> float:
+    if not isinstance(timeout_s, Real):
+        raise ValueError(f"timeout_s is {timeout_s!r}: use a number of seconds")  # noqa: TRY004 - as every other one
+    return float(timeout_s)
+
+
+def encoded_body(body: Mapping[str, Any]) -> bytes:
+    """The OpenAI body as JSON. Raises ValueError for a value that JSON lacks."""
+    try:
+        return msgspec.json.encode(body)
+    except (TypeError, RecursionError, UnicodeEncodeError) as error:
+        raise ValueError(f"the request cannot be written as JSON: {error}") from error
 
 
 def check_body(body: Mapping[str, Any]) -> None:

@@ -21,8 +21,11 @@ from penstock.client.arguments import (
     check_body,
     check_choice,
     check_servers,
+    check_text,
     check_timeout,
     check_token,
+    check_wait,
+    encoded_body,
     messages_of,
 )
 from penstock.client.follow import Followed, follow, is_at_end
@@ -306,11 +309,14 @@ class Client:
         check_choice("lane", lane, LANES)
         check_choice("rescue", rescue, RESCUES)
         check_timeout(timeout_s, lane)
+        check_text("role", envelope["role"])
+        check_text("user", envelope["user"])
+        check_choice("degrade", envelope["degrade"], (True, False))
         check_body(body)
         return ChatRequest(
             id=new_id(),
             client=self.name,
-            body=msgspec.Raw(msgspec.json.encode({"messages": messages_of(prompt), **body})),
+            body=msgspec.Raw(encoded_body({"messages": messages_of(prompt), **body})),
             deadline_ms=None if timeout_s is None else int((time.time() + timeout_s) * 1000),
             lane=lane,
             rescue=rescue,
@@ -332,6 +338,7 @@ class Client:
         owner = self.name if client is None else client
         check_token("the name of a client", owner)
         check_token("the id of a request", request_id)
+        check_wait(timeout_s, after_seq)
         return self._resume(request_id, owner, after_seq, timeout_s)
 
     async def _resume(
@@ -372,4 +379,5 @@ class Client:
         """
         self._check_open()
         check_token("the id of a request", request_id)
+        check_text("reason", reason)
         await cancel(self._nc, self._subscription.account, request_id, reason)

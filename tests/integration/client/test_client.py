@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -243,6 +244,58 @@ async def test_k2_a_keyword_like_an_argument_warns_and_is_sent(gateway, client, 
     assert [msgspec.json.decode(request.body)[keyword] for request in gateway.requests] == ["y", "y"]
 
 
+@pytest.mark.parametrize(
+    ("wrong", "fix"),
+    [
+        ({"role": 5}, "role is 5: use a text"),
+        ({"user": None}, "user is None: use a text"),
+        ({"degrade": "no"}, "degrade is 'no': use one of True, False"),
+        ({"seed": object()}, "the request cannot be written as JSON"),
+        ({"stop": "\ud800"}, "the request cannot be written as JSON"),
+    ],
+)
+async def test_k2_a_value_that_cannot_be_sent_is_a_value_error(gateway, client, wrong, fix):
+    for send in (client.chat, client.submit):
+        with pytest.raises(ValueError, match=fix):
+            await send("x", **wrong)
+    with pytest.raises(ValueError, match=fix):
+        client.stream("x", **wrong)
+    assert gateway.requests == []
+
+
+@pytest.mark.parametrize("wrong", [None, 5, uuid4()], ids=type)
+async def test_k2_an_id_that_is_not_a_text_is_a_value_error(gateway, client, wrong):
+    for call in (client.job, client.result, client.cancel):
+        with pytest.raises(ValueError, match="is not the id of a request: use 1 to 64 of"):
+            await call(wrong)
+    with pytest.raises(ValueError, match="is not the id of a request: use 1 to 64 of"):
+        client.resume(wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "fix"),
+    [
+        ({"timeout_s": None}, "timeout_s is None: use a number of seconds"),
+        ({"timeout_s": 0}, "timeout_s is 0: use seconds greater than 0"),
+        ({"timeout_s": float("nan")}, "timeout_s is nan: use seconds greater than 0"),
+        ({"after_seq": "7"}, "after_seq is '7': use the seq of an event"),
+    ],
+)
+async def test_k2_a_wrong_argument_of_resume_is_a_value_error(client, wrong, fix):
+    with pytest.raises(ValueError, match=fix):
+        client.resume("some-id", **wrong)
+
+
+@pytest.mark.parametrize(
+    ("reason", "fix"), [(5, "reason is 5: use a text"), ("x" * 9_000_000, "the reason has 9,000,000")]
+)
+async def test_k2_a_wrong_reason_of_a_cancel_is_a_value_error(gateway, client, reason, fix):
+    with pytest.raises(ValueError, match=fix):
+        await client.cancel("some-id", reason)
+    await client._nc.flush()
+    assert gateway.cancelled == []
+
+
 async def test_k2_a_keyword_of_another_call_warns(gateway, client):
     with pytest.warns(UserWarning, match="a job is always in the batch lane"):
         await client.submit("x", lane="interactive")
@@ -282,6 +335,9 @@ async def test_k2_a_stream_of_a_client_that_is_closed_ends_soon(gateway, client)
         async with asyncio.timeout(10):
             with pytest.raises(ClientClosed):
                 await waiting
+    await gateway.nc.flush()
+    await asyncio.sleep(0.05)
+    assert gateway.cancelled == []
 
 
 async def test_k2_a_request_too_large_is_not_sent(gateway, client):
