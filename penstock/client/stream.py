@@ -134,7 +134,8 @@ class Stream:
     `async with client.stream(...) as stream` sends the request, and cancels it on exit if the last event was not read;
     `detach()` and `cancel_on_exit=False` leave it running, to be resumed by its `id`. Without `async with`, the request
     is sent when the iteration begins. It is then cancelled when the stream object is collected, which may be late, and
-    a ResourceWarning is issued.
+    a ResourceWarning is issued. Neither `Client.close` nor the end of a program that has not left the stream sends a
+    cancel: the request runs on.
     """
 
     def __init__(self, request: StreamedRequest) -> None:
