@@ -25,7 +25,7 @@ __all__ = ["Cancellations"]
 _log: Final = logging.getLogger(__name__)
 
 _UNTIL_KNOWN: Final = RetryPolicy(timeout_s=2.0, first_wait_s=0.5, longest_wait_s=0.5)
-"""Patience at the start; after it work is taken although some cancellations may be unknown."""
+"""Retries at the start; after them work is taken although some cancellations may be unknown."""
 _IN_BACKGROUND: Final = RetryPolicy(timeout_s=math.inf, first_wait_s=0.5, longest_wait_s=5.0)
 _MOST: Final = 100_000
 """Marks remembered; the newest are kept. Their age is bounded by the stream's, which exceeds a job's longest wait."""

@@ -8,11 +8,11 @@ __all__ = ["GiveUp", "Restart", "RestartHistory", "RestartLimits"]
 
 
 class RestartLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """The delay doubles from `first_delay_s` to `longest_delay_s`; running for `calm_after_s` resets it."""
+    """The delay doubles from `first_delay_s` to `longest_delay_s`; running for `reset_after_s` resets it."""
 
     first_delay_s: float = 0.5
     longest_delay_s: float = 10.0
-    calm_after_s: float = 30.0
+    reset_after_s: float = 30.0
     deaths_before_ready: int = 5
     """A child that never became ready is given up after this many deaths."""
 
@@ -47,7 +47,7 @@ class RestartHistory:
     def record_death(self, now_s: float, *, permanent: bool = False) -> Restart | GiveUp:
         """`permanent`: another start would fail in the same way."""
         self._deaths += 1
-        if now_s - self._started_at_s >= self._limits.calm_after_s:
+        if now_s - self._started_at_s >= self._limits.reset_after_s:
             self._deaths_in_a_row = 0
         self._deaths_in_a_row += 1
         if not self._was_ready and (permanent or self._deaths >= self._limits.deaths_before_ready):

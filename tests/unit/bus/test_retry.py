@@ -36,7 +36,7 @@ def test_waits_double_up_to_the_longest():
     assert waits == [1, 2, 4, 4, 4]
 
 
-def test_the_last_error_is_raised_when_patience_is_over():
+def test_the_last_error_is_raised_after_the_timeout():
     operation, called_at_s = failing(1_000, OSError("away"))
     reported: list[Exception] = []
 

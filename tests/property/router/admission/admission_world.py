@@ -36,7 +36,7 @@ class Load(Struct, frozen=True, kw_only=True):
     """Demand and capacity."""
 
     per_s: float
-    patience_s: float
+    timeout_s: float
     limits: Limits = field(default_factory=Limits)
     shared: bool = True
     """True: one quota for all workers; False: a quota of `limits` for each worker."""
@@ -55,7 +55,7 @@ class Load(Struct, frozen=True, kw_only=True):
     """Number of additional requests of one user, sent together after FLOOD_AT_S."""
     flood_again_s: float = 0.0
     """Period in seconds after which the flood is repeated; 0: never."""
-    flood_patience_s: float = 90.0
+    flood_timeout_s: float = 90.0
 
 
 class _Request(Struct):
@@ -185,7 +185,7 @@ class World:
             while asked < self._asked_by(self.now_s - began_s):
                 asked += 1
                 user = f"u{self.random.randrange(self.load.users)}"
-                verdict = self._ask(user, self.load.patience_s)
+                verdict = self._ask(user, self.load.timeout_s)
                 self.met_flood[verdict] += self.now_s >= began_s + FLOOD_AT_S
             self._flood(self.now_s - began_s)
             self._deal()
@@ -219,12 +219,12 @@ class World:
             return
         self.floods += 1
         for _ in range(self.load.flood):
-            self.flooded[self._ask("flood", self.load.flood_patience_s)] += 1
+            self.flooded[self._ask("flood", self.load.flood_timeout_s)] += 1
 
-    def _ask(self, user: str, patience_s: float) -> str:
+    def _ask(self, user: str, timeout_s: float) -> str:
         """`accepted` or `rejected`."""
         now_ms = self.clock.unix_ms()
-        work = chat_work(user=user, deadline_ms=now_ms + round(patience_s * 1000), accepted_ms=now_ms)
+        work = chat_work(user=user, deadline_ms=now_ms + round(timeout_s * 1000), accepted_ms=now_ms)
         router = self.routers[0] if len(self.routers) == 1 else self.random.choice(self.routers)
         forecast = router.controller.forecast(work)
         if forecast.retry_after_s is not None and self.now_s >= router.counted_s + FRESH_S:
@@ -236,7 +236,7 @@ class World:
             return "rejected"
         address = router.controller.reserve(work)
         router.controller.commit(address)
-        self.mailbox[address.rank].append(_Request(work, subjects.work(*address), self.now_s + patience_s))
+        self.mailbox[address.rank].append(_Request(work, subjects.work(*address), self.now_s + timeout_s))
         return "accepted"
 
     def _deal(self) -> None:

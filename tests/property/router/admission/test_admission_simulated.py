@@ -15,23 +15,23 @@ from tests.property.router.admission.admission_world import Load, World
 
 MINUTES = 2.5
 LIMIT = Limits(requests_per_minute=600)
-OVERLOAD = Load(per_s=30, patience_s=15, limits=LIMIT)
+OVERLOAD = Load(per_s=30, timeout_s=15, limits=LIMIT)
 QUOTA_BINDS = {
     "three times the limit": OVERLOAD,
     "another seed": replace(OVERLOAD, seed=2),
     "a fifth too much": replace(OVERLOAD, per_s=12),
-    "short deadlines": replace(OVERLOAD, patience_s=5),
+    "short deadlines": replace(OVERLOAD, timeout_s=5),
     "one user sends all requests": replace(OVERLOAD, users=1),
     "five users": replace(OVERLOAD, users=5),
     "four workers": replace(OVERLOAD, workers=4, slots=16),
     "local quotas": replace(OVERLOAD, limits=Limits(requests_per_minute=300), shared=False, slots=8),
 }
-SLOW = Load(per_s=24, patience_s=15, slots=8, service_s=(1, 3))
+SLOW = Load(per_s=24, timeout_s=15, slots=8, service_s=(1, 3))
 SLOTS_BIND = {
     "three times the slots": SLOW,
     "slots stand empty between requests": replace(SLOW, overhead_s=0.3),
     "three users": replace(SLOW, users=3),
-    "long deadlines": replace(SLOW, patience_s=40),
+    "long deadlines": replace(SLOW, timeout_s=40),
 }
 
 
@@ -64,7 +64,7 @@ def test_c3_admitted_requests_get_quota_and_none_is_left(name: str) -> None:
 @pytest.mark.parametrize("name", SLOTS_BIND)
 def test_c3_admitted_requests_get_slots_and_none_is_idle(name: str) -> None:
     load = SLOTS_BIND[name]
-    seeds = (1, 2, 3) if load.patience_s > OVERLOAD.patience_s else (1,)  # a long queue varies more
+    seeds = (1, 2, 3) if load.timeout_s > OVERLOAD.timeout_s else (1,)  # a long queue varies more
     worlds = [World(replace(load, seed=seed)) for seed in seeds]
 
     for world in worlds:
@@ -76,10 +76,10 @@ def test_c3_admitted_requests_get_slots_and_none_is_idle(name: str) -> None:
 
 
 BURSTS = {
-    "quota": replace(OVERLOAD, patience_s=6, burst_s=5.0),
-    "quota, once in ten seconds": replace(OVERLOAD, patience_s=6, burst_s=10.0),
-    "slots": Load(per_s=24, patience_s=6, slots=8, service_s=(0.5, 1.5), burst_s=5.0),
-    "slots, once in ten seconds": Load(per_s=24, patience_s=6, slots=8, service_s=(0.5, 1.5), burst_s=10.0),
+    "quota": replace(OVERLOAD, timeout_s=6, burst_s=5.0),
+    "quota, once in ten seconds": replace(OVERLOAD, timeout_s=6, burst_s=10.0),
+    "slots": Load(per_s=24, timeout_s=6, slots=8, service_s=(0.5, 1.5), burst_s=5.0),
+    "slots, once in ten seconds": Load(per_s=24, timeout_s=6, slots=8, service_s=(0.5, 1.5), burst_s=10.0),
 }
 
 
@@ -104,7 +104,7 @@ def test_c3_several_routers_admit_as_many_as_one(name: str) -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_c3_load_below_the_limit_is_never_rejected(seed: int) -> None:
     """The load is nine tenths of the limit at random times, with more slots than needed."""
-    world = World(Load(per_s=9, patience_s=3, limits=LIMIT, seed=seed))
+    world = World(Load(per_s=9, timeout_s=3, limits=LIMIT, seed=seed))
 
     world.run(MINUTES * 60)
 
@@ -112,14 +112,14 @@ def test_c3_load_below_the_limit_is_never_rejected(seed: int) -> None:
     assert world.ends["late"] == 0
 
 
-FLOODED = Load(per_s=1.5, patience_s=3, slots=4, workers=1, service_s=(0.3, 0.5), users=1000, flood=400)
+FLOODED = Load(per_s=1.5, timeout_s=3, slots=4, workers=1, service_s=(0.3, 0.5), users=1000, flood=400)
 LEAST_LET_IN = {
     "once": (FLOODED, 1.0),
     "once, up to its deadline": (replace(FLOODED, flood=2000), 1.0),
     "repeated": (replace(FLOODED, per_s=6, flood_again_s=20), 0.5),
     "repeated, with newcomers for all slots": (replace(FLOODED, per_s=14, flood_again_s=20), 0.4),
     "limited by quota": (
-        Load(per_s=8, patience_s=15, limits=LIMIT, users=1000, flood=900, flood_again_s=20),
+        Load(per_s=8, timeout_s=15, limits=LIMIT, users=1000, flood=900, flood_again_s=20),
         0.35,
     ),
 }
@@ -134,7 +134,7 @@ def test_c6_short_deadlines_are_admitted_beside_a_flood_of_long_ones(
 
     world.run(MINUTES * 60)
     world.load = replace(load, per_s=0, flood=0)
-    world.run(load.flood_patience_s)  # until every queued request has ended
+    world.run(load.flood_timeout_s)  # until every queued request has ended
 
     met = world.met_flood
     print(f"\n{name}: {dict(met)} of the others, {dict(world.flooded)} of the flood")
