@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -13,19 +12,12 @@ import msgspec
 from penstock.cli.dead_letters import DeadLetter
 from penstock.cli.render.table import cell, shortened, table
 from penstock.cli.render.terminal_safe import visible
+from penstock.cli.render.times import utc_text
 
-__all__ = ["as_data", "letter_text", "list_text", "utc_text"]
+__all__ = ["as_data", "letter_text", "list_text"]
 
 _REASON_COLUMNS: Final = 60
 _BODY_CHARACTERS: Final = 20_000
-
-
-def utc_text(unix_ms: int) -> str:
-    """UTC to the second; `?` for a time out of range."""
-    try:
-        return datetime.fromtimestamp(unix_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    except (OverflowError, ValueError, OSError):
-        return "?"
 
 
 def list_text(letters: Sequence[DeadLetter]) -> str:

@@ -7,9 +7,9 @@ from typing import Final
 
 from penstock.cli.program_name import command_name
 from penstock.cli.render.answer import attempt_lines, money, retry_advice
-from penstock.cli.render.dead_letters import utc_text
 from penstock.cli.render.table import cell, table
 from penstock.cli.render.terminal_safe import visible
+from penstock.cli.render.times import utc_text
 from penstock.contract.jobs import Job
 
 __all__ = ["job_text", "jobs_text"]
