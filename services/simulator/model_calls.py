@@ -16,8 +16,8 @@ from services.simulator.behaviour.model_names import Behaviour, ModelName
 from services.simulator.control.counts import Attempt
 from services.simulator.http.errors import ApiError
 from services.simulator.http.exchange import HTML, ClientDisconnectedError, Exchange
-from services.simulator.rate_limits.headers import rate_limit_error, rate_limit_headers
 from services.simulator.rate_limits.limiter import Rejection
+from services.simulator.rate_limits.responses import rate_limit_error, rate_limit_headers
 from services.simulator.state import SimulatorState
 
 __all__ = ["Endpoint", "ModelCall", "ModelCalls"]

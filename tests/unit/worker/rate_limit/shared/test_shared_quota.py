@@ -16,8 +16,8 @@ from penstock.contract import codec
 from penstock.contract.quota import QuotaLearned, QuotaLease, QuotaRecord
 from penstock.contract.subjects import quota_key
 from penstock.runtime.config.catalogue import Batch, Catalogue, Limits, Model, ProviderConfig, RoleConfig
-from services.simulator.rate_limits.headers import rate_limit_headers
 from services.simulator.rate_limits.limiter import ModelLimits, RateLimiter
+from services.simulator.rate_limits.responses import rate_limit_headers
 from services.worker.providers.rate_limit_headers import read_rate_limits
 from services.worker.rate_limit.quota import Denied, Need, Observation, Permit, Quota, QuotaKey
 from services.worker.rate_limit.quota_keys import keys_of, limits_of, records_of

@@ -1,4 +1,4 @@
-"""The rate limit headers and 429 errors of OpenAI and Groq: same names, different meanings."""
+"""The rate limit headers and errors of OpenAI and Groq: same names, different meanings."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.simulator.rate_limits.headers import format_duration, rate_limit_error, rate_limit_headers
 from services.simulator.rate_limits.limiter import ModelLimits, RateLimiter
+from services.simulator.rate_limits.responses import format_duration, rate_limit_error, rate_limit_headers
 
 
 @pytest.mark.parametrize(
