@@ -10,14 +10,13 @@ from msgspec import Raw, Struct
 
 from penstock.contract.reply import Degraded
 from penstock.contract.work import ChatWork
+from services.worker.providers.raw_json import decode_fields, decode_list, encoded
 
 __all__ = ["BodyShape", "RequestSize", "Shortener", "Shortening", "Trimmed", "cut_limit", "shape_of", "trim"]
 
 _OUTPUT_LIMITS: Final = ("max_tokens", "max_completion_tokens")
 _NOTHING: Final = (Raw(b"null"), Raw(b"[]"))
-_decode_fields: Final = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_whole_number: Final = msgspec.json.Decoder(int).decode
-_encode: Final = msgspec.json.encode
 _INSTRUCTIONS: Final = ("system", "developer")
 
 
@@ -87,7 +86,7 @@ class Shortener:
         after = cut_limit(before, self._shortening)
         if after == before:
             return
-        fields[name] = Raw(_encode(after))
+        fields[name] = encoded(after)
         self.degraded.append(
             Degraded(
                 rule="high_latency",
@@ -102,7 +101,7 @@ class Shortener:
         trimmed = trim(fields.get("messages", _NOTHING[1]), at_most)
         if trimmed is None:
             return
-        fields["messages"] = Raw(_encode(trimmed.messages))
+        fields["messages"] = encoded(trimmed.messages)
         self.degraded.append(
             Degraded(
                 rule="errors",
@@ -125,7 +124,7 @@ def cut_limit(requested: int, shortening: Shortening) -> int:
 def shape_of(body: Raw, at_most: int | None) -> BodyShape:
     """How much `body` can be reduced; `at_most`: messages of history to keep. An unreadable body is not reduced."""
     try:
-        fields = _decode_fields(body)
+        fields = decode_fields(body)
     except (ValueError, RecursionError):
         return BodyShape(may_cut=False, kept_share=1.0)
     messages = fields.get("messages", _NOTHING[1])
@@ -169,7 +168,6 @@ class Trimmed(Struct, frozen=True):
     """Number of messages other than instructions after trimming."""
 
 
-_decode_list: Final = msgspec.json.Decoder(list[Raw]).decode
 _decode_messages: Final = msgspec.json.Decoder(list[_Message]).decode
 
 
@@ -182,7 +180,7 @@ def trim(raw: bytes | Raw, at_most: int) -> Trimmed | None:
     """
     try:
         messages = _decode_messages(raw)
-        parts = _decode_list(raw)
+        parts = decode_list(raw)
     except (ValueError, RecursionError):
         return None
     history = [index for index, message in enumerate(messages) if message.role not in _INSTRUCTIONS]

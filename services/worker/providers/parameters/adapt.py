@@ -10,16 +10,14 @@ from msgspec import Raw, Struct
 
 from penstock.contract.reply import Adapted
 from penstock.runtime.config.parameter_mapping import ROLE_SUFFIX, Only, SentAs
+from services.worker.providers.raw_json import ABSENT, decode_fields, decode_list, encoded
 
 __all__ = ["AS_SENT", "OUTPUT_LIMITS", "Adaptation", "BodyAdapter", "ParameterRule", "role_of", "rules_of"]
 
 OUTPUT_LIMITS: Final = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 """The names of the output limit, each with its replacement. A limit is never omitted: it bounds the cost of a call."""
-_NULL: Final = Raw(b"null")
 _ROLE: Final = "role"
 
-_decode_messages: Final = msgspec.json.Decoder(list[Raw]).decode
-_decode_message: Final = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_text: Final = msgspec.json.Decoder(str).decode
 _decode_number: Final = msgspec.json.Decoder(float).decode
 _encode: Final = msgspec.json.Encoder().encode
@@ -66,16 +64,16 @@ class Adaptation(Struct, frozen=True):
         if not any(role.encode() in text for role in self.roles):
             return
         try:
-            messages = [_decode_message(message) for message in _decode_messages(text)]
+            messages = [decode_fields(message) for message in decode_list(text)]
         except msgspec.MsgspecError:
             return  # the provider reports the error
         replaced = {role for message in messages if (role := role_of(message)) in self.roles}
         for message in messages:
             role = role_of(message)
             if role in replaced:
-                message[_ROLE] = _raw(self.roles[role].name)
+                message[_ROLE] = encoded(self.roles[role].name)
         if replaced:
-            fields["messages"] = _raw(messages)
+            fields["messages"] = encoded(messages)
         for role in sorted(replaced):
             rule = self.roles[role]
             yield Adapted(
@@ -100,7 +98,7 @@ def rules_of(mapping: Mapping[str, SentAs], why: str) -> Adaptation:
         if parameter.endswith(ROLE_SUFFIX) and isinstance(sent_as, str):
             roles[parameter.removesuffix(ROLE_SUFFIX)] = ParameterRule(name=sent_as, why=why)
         elif isinstance(sent_as, Only):
-            parameters[parameter] = ParameterRule(name=parameter, only=_raw(sent_as.only), why=why)
+            parameters[parameter] = ParameterRule(name=parameter, only=encoded(sent_as.only), why=why)
         else:
             parameters[parameter] = ParameterRule(name=sent_as or None, why=why)
     return Adaptation(parameters, roles) if parameters or roles else AS_SENT
@@ -108,14 +106,14 @@ def rules_of(mapping: Mapping[str, SentAs], why: str) -> Adaptation:
 
 def role_of(message: Mapping[str, Raw]) -> str:
     try:
-        return _decode_text(message.get(_ROLE, _NULL))
+        return _decode_text(message.get(_ROLE, ABSENT))
     except msgspec.MsgspecError:
         return ""
 
 
 def _apply_rule(parameter: str, rule: ParameterRule, fields: dict[str, Raw]) -> Adapted | None:
     requested = fields[parameter]
-    if requested == _NULL:
+    if requested == ABSENT:
         if rule.name != parameter:
             del fields[parameter]
         return None
@@ -136,8 +134,8 @@ def _apply_rule(parameter: str, rule: ParameterRule, fields: dict[str, Raw]) -> 
 
 def _put(fields: dict[str, Raw], name: str, value: Raw, *, is_limit: bool) -> bool:
     """Whether the value is sent under its new name. A value that is there stays, except an output limit above it."""
-    present = fields.get(name, _NULL)
-    if present != _NULL and not (is_limit and _below(value, present)):
+    present = fields.get(name, ABSENT)
+    if present != ABSENT and not (is_limit and _below(value, present)):
         return False
     fields[name] = value
     return True
@@ -148,7 +146,3 @@ def _below(value: Raw, other: Raw) -> bool:
         return _decode_number(value) < _decode_number(other)
     except msgspec.MsgspecError:
         return False
-
-
-def _raw(value: object) -> Raw:
-    return Raw(_encode(value))

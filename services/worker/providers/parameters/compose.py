@@ -14,6 +14,7 @@ from msgspec import Raw
 from penstock.contract.reply import Adapted
 from penstock.runtime.config.catalogue import Parameters, RoleConfig
 from services.worker.providers.parameters.adapt import AS_SENT, OUTPUT_LIMITS, BodyAdapter
+from services.worker.providers.raw_json import ABSENT, decode_fields, encoded
 
 __all__ = ["compose"]
 
@@ -30,11 +31,9 @@ _PROVIDER_DEFAULTS: Final = {
 _STREAM_OPTIONS: Final = "stream_options"
 _EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh")
 
-_NULL: Final = Raw(b"null")
 _TRUE: Final = Raw(b"true")
 _FALSE: Final = Raw(b"false")
 _USAGE: Final = Raw(b'{"include_usage":true}')
-_decode_fields: Final = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_number: Final = msgspec.json.Decoder(float).decode
 _decode_text: Final = msgspec.json.Decoder(str).decode
 _encode: Final = msgspec.json.Encoder().encode
@@ -58,9 +57,9 @@ def compose(
 
     Raises msgspec.DecodeError when `body` is not a JSON object.
     """
-    fields = {name: value for name, value in _decode_fields(body).items() if not _is_internal(name)}
+    fields = {name: value for name, value in decode_fields(body).items() if not _is_internal(name)}
     asks_for_usage = _STREAM_OPTIONS in fields
-    fields["model"] = _raw(model)
+    fields["model"] = encoded(model)
     _set_stream(fields, stream=stream)
     _set_sampling(fields, role.parameters, role.ceilings)
     _set_effort(fields, role.parameters.reasoning_effort, role.ceilings.reasoning_effort)
@@ -87,11 +86,11 @@ def _set_stream(fields: dict[str, Raw], *, stream: bool) -> None:
         fields[_STREAM_OPTIONS] = _USAGE
         return
     try:
-        options = _decode_fields(fields[_STREAM_OPTIONS])
+        options = decode_fields(fields[_STREAM_OPTIONS])
     except msgspec.ValidationError:
         options = {}
     options["include_usage"] = _TRUE
-    fields[_STREAM_OPTIONS] = _raw(options)
+    fields[_STREAM_OPTIONS] = encoded(options)
 
 
 def _set_sampling(fields: dict[str, Raw], parameters: Parameters, ceilings: Parameters) -> None:
@@ -99,13 +98,13 @@ def _set_sampling(fields: dict[str, Raw], parameters: Parameters, ceilings: Para
         ceiling: float | None = getattr(ceilings, name)
         if _is_set(fields, name):
             if ceiling is not None and not _is_allowed(fields[name], ceiling):
-                fields[name] = _raw(ceiling)
+                fields[name] = encoded(ceiling)
             continue
         default: float | None = getattr(parameters, name)
         if ceiling is not None and (provider_default if default is None else default) > ceiling:
             default = ceiling
         if default is not None:
-            fields[name] = _raw(default)
+            fields[name] = encoded(default)
 
 
 def _set_output_limit(fields: dict[str, Raw], default: int | None, ceiling: int | None) -> None:
@@ -113,10 +112,10 @@ def _set_output_limit(fields: dict[str, Raw], default: int | None, ceiling: int 
     for name in requested:
         # Some servers interpret -1 as "no limit".
         if ceiling is not None and not _is_allowed(fields[name], ceiling, above=0):
-            fields[name] = _raw(ceiling)
+            fields[name] = encoded(ceiling)
     limits = [limit for limit in (default, ceiling) if limit is not None]
     if limits and not requested:
-        fields["max_tokens"] = _raw(min(limits))
+        fields["max_tokens"] = encoded(min(limits))
 
 
 def _set_effort(fields: dict[str, Raw], default: str | None, ceiling: str | None) -> None:
@@ -124,9 +123,9 @@ def _set_effort(fields: dict[str, Raw], default: str | None, ceiling: str | None
     requested = _is_set(fields, name)
     effort = _text(fields[name]) if requested else default
     if ceiling is not None and (requested or effort is not None) and _over(effort, ceiling):
-        fields[name] = _raw(ceiling)
+        fields[name] = encoded(ceiling)
     elif not requested and effort is not None:
-        fields[name] = _raw(effort)
+        fields[name] = encoded(effort)
 
 
 def _over(effort: str | None, ceiling: str) -> bool:
@@ -136,7 +135,7 @@ def _over(effort: str | None, ceiling: str) -> bool:
 
 
 def _is_set(fields: dict[str, Raw], name: str) -> bool:
-    return fields.get(name, _NULL) != _NULL
+    return fields.get(name, ABSENT) != ABSENT
 
 
 def _is_allowed(value: Raw, ceiling: float, above: float = -math.inf) -> bool:
@@ -152,7 +151,3 @@ def _text(value: Raw) -> str | None:
         return _decode_text(value)
     except msgspec.DecodeError:
         return None
-
-
-def _raw(value: object) -> Raw:
-    return Raw(_encode(value))

@@ -11,8 +11,7 @@ import math
 from collections.abc import Iterable
 from typing import Final
 
-import msgspec
-from msgspec import Raw, Struct, field, structs
+from msgspec import Struct, field, structs
 
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.parameter_mapping import ROLE_SUFFIX
@@ -20,6 +19,7 @@ from services.worker.providers.errors.read_error import ProviderError
 from services.worker.providers.parameters.adapt import OUTPUT_LIMITS, Adaptation, ParameterRule, rules_of
 from services.worker.providers.parameters.refusal import RefusedParameter, read_refusal
 from services.worker.providers.parameters.request_changes import RequestChanges
+from services.worker.providers.raw_json import decode_fields
 
 __all__ = ["LEARNED_FOR_S", "WEAK_EVIDENCE_REQUESTS", "LearnedParameters"]
 
@@ -32,7 +32,6 @@ _MAX_RULES: Final = 64
 _MAX_SUSPICIONS: Final = 32
 """Suspicions about one model; the oldest is dropped."""
 
-_decode_fields: Final = msgspec.json.Decoder(dict[str, Raw]).decode
 
 _RuleKey = tuple[str, bytes | None]
 """The name of a parameter, and its refused value; None: it is refused with any value."""
@@ -184,7 +183,7 @@ class LearnedParameters:
 
 def _drop_refuted_suspicions(state: _ModelState, sent: bytes, now_s: float) -> None:
     """Drop the suspicions that this successful call refutes, and old ones."""
-    fields = _decode_fields(sent)
+    fields = decode_fields(sent)
     for key, suspicion in list(state.suspicions.items()):
         name, value = suspicion.refused.name, suspicion.refused.value
         accepted = name in fields and value in (None, bytes(fields[name]))

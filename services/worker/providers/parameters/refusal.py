@@ -16,6 +16,7 @@ from msgspec import Raw, Struct
 from penstock.runtime.config.parameter_mapping import ROLE_SUFFIX
 from services.worker.providers.errors.read_error import ProviderError
 from services.worker.providers.parameters.adapt import OUTPUT_LIMITS, role_of
+from services.worker.providers.raw_json import decode_fields
 
 __all__ = ["RefusedParameter", "read_refusal"]
 
@@ -103,7 +104,6 @@ _ECHO: Final = re.compile(r"\w+://\S+|(?<!\w)([`'\"])(?:(?!\1).)*\s(?:(?!\1).)*\
 _ESCAPE: Final = re.compile(r"\\(?:u[0-9a-f]{4}|.)")
 _NOT_ALPHANUMERIC: Final = re.compile(r"[^a-z0-9]+")
 
-_decode_fields: Final = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_messages: Final = msgspec.json.Decoder(list[dict[str, Raw]]).decode
 
 
@@ -127,7 +127,7 @@ class RefusedParameter(Struct, frozen=True, kw_only=True):
 
 def read_refusal(error: ProviderError, sent: bytes) -> tuple[RefusedParameter, ...]:
     """The refused parameters of the body `sent` that can be changed."""
-    fields = _decode_fields(sent)
+    fields = decode_fields(sent)
     role = _role_named(error)
     if role is not None:
         return _refused_role(role, error, fields)

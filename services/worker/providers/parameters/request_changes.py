@@ -11,13 +11,11 @@ from penstock.contract.reply import Adapted
 from penstock.runtime.config.parameter_mapping import ROLE_SUFFIX
 from services.worker.providers.parameters.adapt import OUTPUT_LIMITS, Adaptation, BodyAdapter, ParameterRule
 from services.worker.providers.parameters.refusal import RefusedParameter
+from services.worker.providers.raw_json import decode_fields, encoded
 
 __all__ = ["RequestChanges"]
 
 _WHY: Final = "the model refused it in this request"
-
-_decode_fields: Final = msgspec.json.Decoder(dict[str, Raw]).decode
-_encode: Final = msgspec.json.Encoder().encode
 
 
 class RequestChanges(Struct):
@@ -101,7 +99,7 @@ def _omit_key(refused: RefusedParameter, fields: dict[str, Raw], adapted: dict[s
 def _without(value: Raw, path: tuple[str, ...]) -> Raw | None:
     """The object without the key; None if it has no such key or no other."""
     try:
-        members = _decode_fields(value)
+        members = decode_fields(value)
     except msgspec.MsgspecError:
         return None
     whole = ".".join(path)
@@ -115,4 +113,4 @@ def _without(value: Raw, path: tuple[str, ...]) -> Raw | None:
             members[path[0]] = rest
     else:
         return None
-    return Raw(_encode(members)) if members else None
+    return encoded(members) if members else None

@@ -13,8 +13,7 @@ from msgspec import Meta, Raw, Struct, field
 from services.worker.providers.errors.read_error import ProviderError, error_in, reports_success
 from services.worker.providers.errors.vocabulary import FAILURE_FINISH_REASONS
 from services.worker.providers.errors.wire_errors import ProviderErrorEvent
-from services.worker.providers.size_limits import NAME_CHARACTERS, Name
-from services.worker.providers.streams.raw_json import (
+from services.worker.providers.raw_json import (
     ABSENT,
     decode_any,
     decode_list,
@@ -23,6 +22,7 @@ from services.worker.providers.streams.raw_json import (
     is_set,
     value_has_data,
 )
+from services.worker.providers.size_limits import NAME_CHARACTERS, Name
 
 __all__ = [
     "ChoiceDelta",

@@ -22,6 +22,16 @@ from services.worker.providers.errors.wire_errors import (
     ProviderErrorEvent,
 )
 from services.worker.providers.json_repair import REPLACEMENT, PendingSurrogates, repair_json
+from services.worker.providers.raw_json import (
+    ABSENT,
+    decode_any,
+    decode_list,
+    fields_of,
+    has_data,
+    is_set,
+    name_of,
+    value_has_data,
+)
 from services.worker.providers.size_limits import clip_name
 from services.worker.providers.streams.choices import (
     ChoiceDelta,
@@ -34,16 +44,6 @@ from services.worker.providers.streams.choices import (
     decode_text,
     error_of,
     read_choice,
-)
-from services.worker.providers.streams.raw_json import (
-    ABSENT,
-    decode_any,
-    decode_list,
-    fields_of,
-    has_data,
-    is_set,
-    name_of,
-    value_has_data,
 )
 from services.worker.providers.usage import TokenCounts, read_usage
 

@@ -15,6 +15,14 @@ from services.worker.providers.errors.wire_errors import (
     ProviderErrorEvent,
 )
 from services.worker.providers.json_repair import repair_json
+from services.worker.providers.raw_json import (
+    ABSENT,
+    decode_any,
+    decode_list,
+    fields_of,
+    is_set,
+    name_of,
+)
 from services.worker.providers.size_limits import WHOLE_BYTES
 from services.worker.providers.streams.choices import (
     check_finish_reason,
@@ -27,14 +35,6 @@ from services.worker.providers.streams.chunks import (
     ChunkReader,
     StreamEnd,
     missing_choices,
-)
-from services.worker.providers.streams.raw_json import (
-    ABSENT,
-    decode_any,
-    decode_list,
-    fields_of,
-    is_set,
-    name_of,
 )
 from services.worker.providers.streams.sse import SseReader
 from services.worker.providers.usage import TokenCounts, read_usage

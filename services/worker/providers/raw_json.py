@@ -12,7 +12,9 @@ from services.worker.providers.size_limits import clip_name
 __all__ = [
     "ABSENT",
     "decode_any",
+    "decode_fields",
     "decode_list",
+    "encoded",
     "fields_of",
     "has_data",
     "is_set",
@@ -21,18 +23,23 @@ __all__ = [
 ]
 
 ABSENT: Final = Raw(b"null")
-"""The value of a field that is missing."""
+"""The value of a field that is missing or null."""
 _EMPTY: Final = frozenset((b"null", b'""', b"[]", b"{}"))
 
-_decode_fields: Final = msgspec.json.Decoder(dict[str, Raw]).decode
+decode_fields: Final = msgspec.json.Decoder(dict[str, Raw]).decode
 decode_list: Final = msgspec.json.Decoder(list[Raw]).decode
 decode_any: Final = msgspec.json.Decoder().decode
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def encoded(value: object) -> Raw:
+    return Raw(_encode(value))
 
 
 def fields_of(raw: Raw | bytes) -> dict[str, Raw] | None:
     """The fields of a JSON object; None for any other value. Raises ValueError or RecursionError for invalid JSON."""
     try:
-        return _decode_fields(raw)
+        return decode_fields(raw)
     except msgspec.ValidationError:
         return None
 
