@@ -19,7 +19,7 @@ from penstock.bus.masking import without_userinfo
 from penstock.bus.server_address import servers_of
 from penstock.errors import BrokerRefused, BrokerUnreachable
 
-__all__ = ["Reconnects", "close", "connect", "discard_and_close", "flush_failure", "options"]
+__all__ = ["ConnectionEvents", "close", "connect", "discard_and_close", "flush_failure", "options"]
 
 _log: Final = logging.getLogger(__name__)
 _RECONNECT_WAIT_S: Final = 0.25
@@ -40,7 +40,7 @@ _CONNECTION_ENDED: Final = (ConnectionError, nats.errors.UnexpectedEOF)
 Listener = Callable[[], Awaitable[None]]
 
 
-class Reconnects:
+class ConnectionEvents:
     """Callbacks of one connection: logs its losses and calls each registered listener after a reconnection."""
 
     def __init__(self) -> None:
@@ -49,10 +49,10 @@ class Reconnects:
         self.closing = False
         """The owner is closing the connection; its loss is not logged."""
 
-    def add(self, listener: Listener) -> None:
+    def add_reconnect_listener(self, listener: Listener) -> None:
         self._listeners.append(listener)
 
-    def remove(self, listener: Listener) -> None:
+    def remove_reconnect_listener(self, listener: Listener) -> None:
         self._listeners.remove(listener)
 
     async def reconnected(self) -> None:
@@ -83,7 +83,7 @@ class Reconnects:
             )
 
 
-def options(name: str, reconnects: Reconnects) -> dict[str, Any]:
+def options(name: str, events: ConnectionEvents) -> dict[str, Any]:
     """The options of every Penstock connection, for `nats.connect` and for FastStream's broker.
 
     `max_reconnect_attempts` is -1 because nats-py otherwise gives up after about two minutes. The options of
@@ -99,28 +99,28 @@ def options(name: str, reconnects: Reconnects) -> dict[str, Any]:
         "ping_interval": _PING_INTERVAL_S,
         "max_outstanding_pings": 2,
         "pending_size": _PENDING_BYTES,
-        "error_cb": reconnects.error,
-        "disconnected_cb": reconnects.lost,
-        "reconnected_cb": reconnects.reconnected,
+        "error_cb": events.error,
+        "disconnected_cb": events.lost,
+        "reconnected_cb": events.reconnected,
     }
 
 
 async def connect(
-    url: str, *, name: str, reconnects: Reconnects | None = None, auth: NatsAuth | None = None
+    url: str, *, name: str, events: ConnectionEvents | None = None, auth: NatsAuth | None = None
 ) -> Nats:
     """Connect a process that is not a service: the first attempt must succeed, later losses are repaired.
 
     `url` may name several servers, separated by commas. Raises BrokerUnreachable when none of them answers,
     BrokerRefused when one rejects the credentials or the certificate, and NatsAuthError.
     """
-    reconnects = reconnects or Reconnects()
-    chosen = options(name, reconnects) | (auth or NatsAuth()).options()
+    events = events or ConnectionEvents()
+    chosen = options(name, events) | (auth or NatsAuth()).options()
     nc = Nats()
     errors: list[Exception] = []
 
     async def on_error(error: Exception) -> None:
         if nc.options["allow_reconnect"]:
-            await reconnects.error(error)
+            await events.error(error)
         else:
             errors.append(error)
 
@@ -130,10 +130,10 @@ async def connect(
             raise nats.errors.UnexpectedEOF
     except (OSError, TimeoutError, nats.errors.Error) as error:
         cause = errors[-1] if errors and isinstance(error, nats.errors.NoServersError) else error
-        reconnects.closing = True  # a connection that was never made is not reported as lost
+        events.closing = True  # a connection that was never made is not reported as lost
         if nats_patches.is_set_up(nc):
             await discard_and_close(nc)  # nats-py leaves the socket of a failed handshake open
-        reconnects.closing = False
+        events.closing = False
         raise _failure(nc, without_userinfo(url), cause) from error
     nc.options |= {name: chosen[name] for name in _ONE_ATTEMPT}
     return nc

@@ -13,7 +13,7 @@ from nats.aio.client import Client as Nats
 from nats.js import JetStreamContext
 from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
 
-from penstock.bus.connection import Reconnects, connect
+from penstock.bus.connection import ConnectionEvents, connect
 from penstock.bus.ids import instance_name
 from penstock.bus.masking import without_userinfo
 from penstock.cli.errors import CommandError
@@ -48,8 +48,8 @@ def command_settings(data: Path) -> Settings:
 @asynccontextmanager
 async def open_connection(settings: Settings, name: str) -> AsyncIterator[Nats]:
     """A NATS connection. Raises BrokerUnreachable; a later NATS error, or a lack of JetStream, is a CommandError."""
-    reconnects = Reconnects()
-    nc = await connect(settings.nats_url, name=name, reconnects=reconnects, auth=settings.nats_auth)
+    connection_events = ConnectionEvents()
+    nc = await connect(settings.nats_url, name=name, events=connection_events, auth=settings.nats_auth)
     where = without_userinfo(settings.nats_url)
     try:
         yield nc
@@ -60,7 +60,7 @@ async def open_connection(settings: Settings, name: str) -> AsyncIterator[Nats]:
     except (nats.errors.Error, APIError) as error:
         raise _nats_error(where, error) from error
     finally:
-        reconnects.closing = True
+        connection_events.closing = True
         await nc.close()
 
 

@@ -13,7 +13,7 @@ from nats.aio.client import Client as Nats
 
 from penstock.bus.auth import NatsAuth
 from penstock.bus.clock import loop_now_s
-from penstock.bus.connection import Reconnects, close, connect
+from penstock.bus.connection import ConnectionEvents, close, connect
 from penstock.bus.ids import new_id
 from penstock.bus.trace_names import OPERATION_NAME, REQUEST_ID, ROLE, SPAN_CLIENT
 from penstock.bus.tracing import NO_TRACER, Tracer
@@ -91,14 +91,14 @@ class Client:
         check_servers(servers)
         check_token("the name of an account", account)
         check_token("the name of a client", chosen)
-        reconnects = Reconnects()
+        connection_events = ConnectionEvents()
         nc = await connect(
             servers,
             name=chosen,
-            reconnects=reconnects,
+            events=connection_events,
             auth=auth or NatsAuth.from_env(os.environ),
         )
-        subscription = ReplySubscription(nc, reconnects, account, chosen)
+        subscription = ReplySubscription(nc, connection_events, account, chosen)
         try:
             await subscription.open()
         except BaseException:

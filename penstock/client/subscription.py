@@ -7,7 +7,7 @@ from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from penstock.bus.connection import Reconnects
+from penstock.bus.connection import ConnectionEvents
 from penstock.bus.stored_replies import read_event
 from penstock.client.follow import Feed
 from penstock.contract import subjects
@@ -19,21 +19,21 @@ __all__ = ["ReplySubscription"]
 class ReplySubscription:
     """Delivers each live reply event to the feeds of its request."""
 
-    def __init__(self, nc: Nats, reconnects: Reconnects, account: str, client_name: str) -> None:
+    def __init__(self, nc: Nats, events: ConnectionEvents, account: str, client_name: str) -> None:
         self._nc = nc
-        self._reconnects = reconnects
+        self._connection_events = events
         self._feeds: dict[str, set[Feed]] = {}
         self.account = account
         self.client_name = client_name
 
     async def open(self) -> None:
         """Subscribe. The server reads the subscription before anything that this connection sends later."""
-        self._reconnects.add(self._read_stored)
+        self._connection_events.add_reconnect_listener(self._read_stored)
         await self._nc.subscribe(subjects.reply_inbox(self.account, self.client_name), cb=self._on_reply)
 
     def close(self) -> None:
         """Announce that the connection is about to be closed on purpose."""
-        self._reconnects.closing = True
+        self._connection_events.closing = True
 
     def feed(self, request_id: str, owner: str) -> _FeedRegistration:
         """The live events of one request of the client `owner`: this one, or another one of the account."""

@@ -14,7 +14,7 @@ import nats.errors
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 
-from penstock.bus.connection import Reconnects
+from penstock.bus.connection import ConnectionEvents
 from penstock.bus.direct_get import read_all
 from penstock.bus.retry import RetryPolicy, retry
 from penstock.contract.streams import CANCELS
@@ -50,10 +50,10 @@ class Cancellations:
         self._marks: dict[tuple[str, str], float] = {}
         self._reading: asyncio.Task[None] | None = None
 
-    async def start(self, reconnects: Reconnects) -> None:
+    async def start(self, events: ConnectionEvents) -> None:
         """Subscribe, and read the marks now and after each reconnection, because some may have been missed."""
         await self._nc.subscribe(CANCEL_ALL, cb=self._on_message)
-        reconnects.add(self._catch_up)
+        events.add_reconnect_listener(self._catch_up)
         await self._catch_up()
 
     def is_cancelled(self, account: str, request_id: str) -> bool:

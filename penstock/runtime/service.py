@@ -24,7 +24,7 @@ from nats.js import JetStreamContext
 from prometheus_client import CollectorRegistry, ProcessCollector, make_asgi_app
 
 from penstock.bus.auth import NatsAuth
-from penstock.bus.connection import Reconnects, discard_and_close, flush_failure, options
+from penstock.bus.connection import ConnectionEvents, discard_and_close, flush_failure, options
 from penstock.bus.ids import instance_name
 from penstock.bus.server_address import servers_of
 from penstock.runtime.aio import run_in_daemon_thread
@@ -49,7 +49,7 @@ class Bus(Struct, frozen=True):
 
     nc: Nats
     js: JetStreamContext
-    reconnects: Reconnects
+    connection_events: ConnectionEvents
     epochs: DeliveryEpochs
 
 
@@ -105,11 +105,11 @@ class Shell:
         self.settings = settings
         self.instance = settings.instance or instance_name(service)
         configure(service, self.instance, settings.log_level)
-        self.reconnects = Reconnects()
+        self.connection_events = ConnectionEvents()
         self.broker = Broker(
             servers_of(settings.nats_url),
             settings.nats_auth,
-            **options(self.instance, self.reconnects),
+            **options(self.instance, self.connection_events),
             graceful_timeout=_BROKER_STOP_S,
             logger=None,
         )
@@ -141,7 +141,7 @@ class Shell:
         async def begin() -> None:
             try:
                 nc = self.broker.connection
-                bus = Bus(nc, nc.jetstream(), self.reconnects, DeliveryEpochs(nc))
+                bus = Bus(nc, nc.jetstream(), self.connection_events, DeliveryEpochs(nc))
                 await bus.epochs.watch()
                 if check is not None:
                     await run_in_daemon_thread(check)
@@ -163,7 +163,7 @@ class Shell:
         async def end() -> None:
             self._ready = False
             await component.drain()
-            self.reconnects.closing = True
+            self.connection_events.closing = True
 
         app = AsgiFastStream(
             self.broker,

@@ -66,7 +66,7 @@ class Router:
 
         await tracker.start()
         cancellations = Cancellations(bus.nc)
-        await cancellations.start(bus.reconnects)
+        await cancellations.start(bus.connection_events)
         terminator = Terminator(bus, catalogue.roles, cancellations, tracker, metrics, SYSTEM)
         sweeper = Sweeper(bus, catalogue.roles, poller, terminator, metrics, SYSTEM)
         self._started.push_async_callback(sweeper.stop)
@@ -108,7 +108,7 @@ class Router:
             bus.nc, [ROUTER], policy, handle=handler.handle, dead_letter=handler.dead_letter, repair=provision
         )
         self._started.push_async_callback(mailbox.drain, settings.drain_s)
-        await mailbox.start(bus.reconnects)
+        await mailbox.start(bus.connection_events)
 
     def _presence(self, http: str) -> Presence:
         return Presence(

@@ -116,7 +116,7 @@ class Worker:
         self._started.push_async_callback(self._drain_mailboxes)
         for boxes in self._mailboxes.values():
             for box in boxes:
-                await box.start(bus.reconnects)
+                await box.start(bus.connection_events)
         self._started.push_async_callback(parts.quota_watch.stop)
         await parts.quota_watch.start()
         heartbeat = Heartbeat(

@@ -16,7 +16,7 @@ from typing import Final
 from msgspec import Struct
 from nats.aio.client import Client as Nats
 
-from penstock.bus.connection import Reconnects
+from penstock.bus.connection import ConnectionEvents
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract.headers import TRACEPARENT
 from penstock.contract.streams import Consumer
@@ -130,7 +130,7 @@ class Mailbox:
         self._held_back = True
         """At the last check the gate was closed, or not every slot could be used."""
         self._stopping = False
-        self._reconnects: Reconnects | None = None
+        self._connection_events: ConnectionEvents | None = None
         self._pull_task = CriticalLoop(f"pull {self.name}")
         self._keep_alive_task = CriticalLoop(f"keep {self.name}")
         self._verdicts: set[asyncio.Task[None]] = set()
@@ -145,11 +145,11 @@ class Mailbox:
         """The number of undelivered messages of the consumers, as the server last reported it."""
         return sum(puller.source.pending for puller in self._pullers)
 
-    async def start(self, reconnects: Reconnects) -> None:
+    async def start(self, events: ConnectionEvents) -> None:
         for puller in self._pullers:
             await puller.open()
-        self._reconnects = reconnects
-        reconnects.add(self._on_reconnect)
+        self._connection_events = events
+        events.add_reconnect_listener(self._on_reconnect)
         self._pull_task.start(self._pull_loop())
         self._keep_alive_task.start(self._keep_alive_loop())
 
@@ -162,9 +162,9 @@ class Mailbox:
         """Stop pulling, let running handlers finish for `grace_s`, and return the remaining messages to the server."""
         self._stopping = True
         self._awake.set()
-        if self._reconnects is not None:
-            self._reconnects.remove(self._on_reconnect)
-            self._reconnects = None
+        if self._connection_events is not None:
+            self._connection_events.remove_reconnect_listener(self._on_reconnect)
+            self._connection_events = None
         await withdraw(self._nc, self._pullers)
         clock_s = asyncio.get_running_loop().time
         listen_until_s = clock_s() + _LATE_S

@@ -50,7 +50,7 @@ class WorkerTracker:
         # A worker that stopped a moment ago counts, as it does for a router that saw it stop.
         for presence in await read_recent_presence(self._bus.nc):
             self._on_heartbeat(presence.instance, presence)
-        self._bus.reconnects.add(self._read_after_reconnect)
+        self._bus.connection_events.add_reconnect_listener(self._read_after_reconnect)
 
     def served(self, now_s: float) -> frozenset[str]:
         """Roles with a live worker. All roles while the bucket is read after a reconnection: this router may have

@@ -17,12 +17,12 @@ class CancellableExecutions:
     """By account and request id; two clients of an account may use the same id."""
 
     def __init__(self, bus: Bus) -> None:
-        self._reconnects = bus.reconnects
+        self._connection_events = bus.connection_events
         self._cancellations = Cancellations(bus.nc, self._cancel)
         self._executions: dict[tuple[str, str], list[Execution]] = {}
 
     async def start(self) -> None:
-        await self._cancellations.start(self._reconnects)
+        await self._cancellations.start(self._connection_events)
 
     @contextmanager
     def entered(self, execution: Execution) -> Iterator[None]:

@@ -110,7 +110,7 @@ class PriorAttemptsReader:
         self._connections = 0
 
     async def start(self) -> None:
-        self._bus.reconnects.add(self._note_position)
+        self._bus.connection_events.add_reconnect_listener(self._note_position)
         await self._note_position()
 
     async def read(self, delivery: Delivery, reply_subject: str) -> PriorAttempts:

@@ -14,7 +14,7 @@ import pytest
 
 from penstock import BrokerRefused, BrokerUnreachable, Client, NatsAuth
 from penstock.bus.auth import NatsAuthError
-from penstock.bus.connection import Reconnects, connect, options
+from penstock.bus.connection import ConnectionEvents, connect, options
 from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.config.settings import load_settings
 from penstock.runtime.service import Broker
@@ -48,7 +48,7 @@ async def is_accepted(url: str, auth: NatsAuth) -> None:
     """The client and a service's broker connect and can use the connection."""
     async with await Client.connect(url, auth=auth) as client:
         await client.cancel("some-request")
-    broker = Broker([url], auth, **options("service", Reconnects()), logger=None)
+    broker = Broker([url], auth, **options("service", ConnectionEvents()), logger=None)
     await broker.connect()
     await broker.connection.flush()
     await broker.stop()
@@ -99,14 +99,14 @@ async def test_a_creds_file_is_accepted(serve, tmp_path: Path):
 async def test_an_expired_creds_file_is_read_again(serve, tmp_path: Path):
     operator, creds = Operator(), tmp_path / "user.creds"
     creds.write_text(operator.user_creds(expires_in_s=3))
-    reconnects, back = Reconnects(), asyncio.Event()
+    connection_events, back = ConnectionEvents(), asyncio.Event()
 
     async def reconnected() -> None:
         back.set()
 
-    reconnects.add(reconnected)
+    connection_events.add_reconnect_listener(reconnected)
     async with serve(operator.config) as url:
-        nc = await connect(url, name="test", reconnects=reconnects, auth=NatsAuth(creds=str(creds)))
+        nc = await connect(url, name="test", events=connection_events, auth=NatsAuth(creds=str(creds)))
         creds.write_text(operator.user_creds())
         async with asyncio.timeout(15):
             await back.wait()
@@ -173,9 +173,9 @@ async def test_the_client_reads_the_environment(serve, monkeypatch):
 
 
 async def test_a_service_logs_why_it_is_refused(caplog):
-    reconnects = Reconnects()
+    connection_events = ConnectionEvents()
     with caplog.at_level(logging.WARNING):
-        await reconnects.error(Exception("nats: 'Authorization Violation'"))
+        await connection_events.error(Exception("nats: 'Authorization Violation'"))
     assert "the server did not accept the credentials (Authorization Violation)" in caplog.text
 
 

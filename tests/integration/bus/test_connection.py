@@ -12,20 +12,20 @@ from nats.aio.client import Client as Nats
 from nats.aio.transport import TcpTransport
 
 from penstock.bus.auth import NatsAuth
-from penstock.bus.connection import Reconnects, close, connect, flush_failure, options
+from penstock.bus.connection import ConnectionEvents, close, connect, flush_failure, options
 from penstock.errors import BrokerUnreachable
 from penstock.runtime.service import Broker
 
 
 async def test_d9_unreadable_data_costs_one_reconnection(nats_server, unique, monkeypatch):
     """nats-py would leave the socket open and unread until two pings had gone unanswered."""
-    reconnects, lost, back = Reconnects(), [True], asyncio.Event()
+    connection_events, lost, back = ConnectionEvents(), [True], asyncio.Event()
 
     async def reconnected() -> None:
         back.set()
 
-    reconnects.add(reconnected)
-    nc = await connect(nats_server.url, name=unique, reconnects=reconnects)
+    connection_events.add_reconnect_listener(reconnected)
+    nc = await connect(nats_server.url, name=unique, events=connection_events)
     subscription = await nc.subscribe(unique)
     read = Nats._process_headers
 
@@ -89,7 +89,7 @@ async def test_d9_a_connection_lost_while_it_is_being_closed_is_logged(nc, uniqu
 
 
 async def test_d9_a_broker_disconnects_although_a_handler_does_not_end(own_nats_server, unique, monkeypatch):
-    broker = Broker([own_nats_server.url], NatsAuth(), **options(unique, Reconnects()))
+    broker = Broker([own_nats_server.url], NatsAuth(), **options(unique, ConnectionEvents()))
     nc = await broker.connect()
     own_nats_server.kill()
 
@@ -105,4 +105,4 @@ async def test_d9_a_broker_disconnects_although_a_handler_does_not_end(own_nats_
 @pytest.mark.parametrize("url", ["nats://127.0.0.1:abc", "nats://", "nats://[::1"])
 async def test_d10_an_address_that_cannot_be_read_is_reported(url):
     with pytest.raises(BrokerUnreachable, match="nats"):
-        await connect(url, name="test", reconnects=Reconnects())
+        await connect(url, name="test", events=ConnectionEvents())

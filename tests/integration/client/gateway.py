@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from penstock.bus.connection import Reconnects, connect
+from penstock.bus.connection import ConnectionEvents, connect
 from penstock.bus.publish import store
 from penstock.contract import codec, subjects
 from penstock.contract.reply import ReplyEvent
@@ -26,7 +26,7 @@ class Gateway:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
-        self.nc = await connect(self._url, name="gateway", reconnects=Reconnects())
+        self.nc = await connect(self._url, name="gateway", events=ConnectionEvents())
         self.js = self.nc.jetstream()
         await ensure(self.js, JetStreamPlan(roles=("chat",), ack_wait_s=10))
         await self.nc.subscribe(subjects.request(self.account, "chat"), cb=self._on_request)

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from penstock import Client
-from penstock.bus.connection import Reconnects, connect
+from penstock.bus.connection import ConnectionEvents, connect
 from penstock.client.follow import Feed
 from penstock.client.reply import ReplyBuilder
 from penstock.contract import codec, subjects
@@ -323,13 +323,13 @@ async def test_d6_attempts_stored_out_of_order_are_read_in_order(gateway, client
 async def test_e2_a_client_reconnects_however_long_the_server_was_down(own_nats_server):
     """nats-py's default gives up after 60 attempts."""
     reconnected = asyncio.Event()
-    reconnects = Reconnects()
+    connection_events = ConnectionEvents()
 
     async def on_reconnection() -> None:
         reconnected.set()
 
-    reconnects.add(on_reconnection)
-    nc = await connect(own_nats_server.url, name="reconnecting", reconnects=reconnects)
+    connection_events.add_reconnect_listener(on_reconnection)
+    nc = await connect(own_nats_server.url, name="reconnecting", events=connection_events)
     nc.options["reconnect_time_wait"] = 0.002
     own_nats_server.kill()
     await until(lambda: nc._server_pool[0].reconnects > 70)

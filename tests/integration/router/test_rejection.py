@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from penstock.bus.clock import SYSTEM
-from penstock.bus.connection import Reconnects, connect
+from penstock.bus.connection import ConnectionEvents, connect
 from penstock.bus.ids import new_id
 from penstock.bus.stored_replies import acknowledged_with_sequence
 from penstock.contract import codec
@@ -29,7 +29,7 @@ async def bus(nats_server) -> AsyncIterator[Bus]:
     nc = await connect(nats_server.url, name="refusing")
     js = nc.jetstream()
     await ensure(js, JetStreamPlan(roles=(), ack_wait_s=10))
-    yield Bus(nc, js, Reconnects(), DeliveryEpochs(nc))
+    yield Bus(nc, js, ConnectionEvents(), DeliveryEpochs(nc))
     await nc.close()
 
 

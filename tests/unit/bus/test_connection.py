@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from penstock.bus.connection import Reconnects
+from penstock.bus.connection import ConnectionEvents
 
 
 async def test_d9_a_listener_that_fails_does_not_stop_the_others(caplog):
@@ -16,13 +16,13 @@ async def test_d9_a_listener_that_fails_does_not_stop_the_others(caplog):
     async def succeeds() -> None:
         called.append(1)
 
-    reconnects = Reconnects()
-    reconnects.add(fails)
-    reconnects.add(succeeds)
+    connection_events = ConnectionEvents()
+    connection_events.add_reconnect_listener(fails)
+    connection_events.add_reconnect_listener(succeeds)
     with caplog.at_level(logging.ERROR):
-        await reconnects.reconnected()
+        await connection_events.reconnected()
     assert called == [1]
     assert "broken listener" in caplog.text
-    reconnects.remove(succeeds)
-    await reconnects.reconnected()
+    connection_events.remove_reconnect_listener(succeeds)
+    await connection_events.reconnected()
     assert called == [1]

@@ -12,7 +12,7 @@ from nats.aio.client import Client as Nats
 from prometheus_client import CollectorRegistry
 
 from penstock.bus.clock import SYSTEM, loop_now_s
-from penstock.bus.connection import Reconnects
+from penstock.bus.connection import ConnectionEvents
 from penstock.bus.tracing import NO_SPAN, NO_TRACER
 from penstock.contract.names import Lane
 from penstock.contract.presence import Presence, RoleStatus
@@ -60,7 +60,7 @@ NAMES = ("A_KEY", "B_KEY", "C_KEY")
 def bus_apart() -> Bus:
     """A bus whose client is not connected."""
     nc = Nats()
-    return Bus(nc, nc.jetstream(), Reconnects(), DeliveryEpochs(nc))
+    return Bus(nc, nc.jetstream(), ConnectionEvents(), DeliveryEpochs(nc))
 
 
 class Endpoint:

@@ -9,7 +9,7 @@ import nats.errors
 import pytest
 
 from penstock.bus.clock import SYSTEM
-from penstock.bus.connection import Reconnects, close, connect
+from penstock.bus.connection import ConnectionEvents, close, connect
 from penstock.bus.direct_get import Page, read_page
 from penstock.bus.stored_replies import stored_replies
 from penstock.cli.local.nats_server import NatsServer
@@ -67,7 +67,7 @@ class Scene:
 async def scene(own_nats_server: NatsServer) -> AsyncIterator[Scene]:
     nc = await connect(own_nats_server.url, name="lost")
     await ensure(nc.jetstream(), JetStreamPlan(roles=(), ack_wait_s=10))
-    yield Scene(Bus(nc, nc.jetstream(), Reconnects(), DeliveryEpochs(nc)))
+    yield Scene(Bus(nc, nc.jetstream(), ConnectionEvents(), DeliveryEpochs(nc)))
     await close(nc)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from penstock.bus.clock import SYSTEM
-from penstock.bus.connection import Reconnects, close, connect
+from penstock.bus.connection import ConnectionEvents, close, connect
 from penstock.cli.local.nats_server import NatsServer
 from penstock.contract.names import Lane, Role
 from penstock.contract.streams import WORK
@@ -34,7 +34,7 @@ async def test_c6_large_jobs_leave_space_for_small_requests_of_every_role(
     js = nc.jetstream()
     await ensure(js, JetStreamPlan(roles=(), ack_wait_s=10))
     await js.update_stream((await js.stream_info(WORK.name)).config.evolve(max_bytes=BOUND))
-    bus = Bus(nc, js, Reconnects(), DeliveryEpochs(nc))
+    bus = Bus(nc, js, ConnectionEvents(), DeliveryEpochs(nc))
     backlog = Backlog()
     limits = ByteLimits(backlog)
     poller = BacklogPoller(bus, backlog, limits, SYSTEM, lambda: 1)

@@ -7,7 +7,7 @@ import asyncio
 import nats
 
 from penstock.bus.clock import SYSTEM
-from penstock.bus.connection import Reconnects, close, connect
+from penstock.bus.connection import ConnectionEvents, close, connect
 from penstock.cli.local.nats_server import NatsServer
 from penstock.contract.presence import Presence, RoleStatus
 from penstock.runtime.config.catalogue import Batch, RoleConfig
@@ -30,16 +30,16 @@ async def test_c3_presence_stored_during_a_disconnection_is_read(
         service="worker", instance="w", at_ms=1, roles=(RoleStatus(role="chat", slots=4, running=0),)
     )
     roles = {"chat": RoleConfig(chain=("m",))}
-    reconnects, again = Reconnects(), asyncio.Event()
+    connection_events, again = ConnectionEvents(), asyncio.Event()
     provisioner = await connect(own_nats_server.url, name="p")
     await ensure(provisioner.jetstream(), JetStreamPlan(roles=(), ack_wait_s=10))
     nc = await nats.connect(
         own_nats_server.url,
         max_reconnect_attempts=-1,
         reconnect_time_wait=AWAY_S,
-        reconnected_cb=reconnects.reconnected,
+        reconnected_cb=connection_events.reconnected,
     )
-    bus = Bus(nc, nc.jetstream(), reconnects, DeliveryEpochs(nc))
+    bus = Bus(nc, nc.jetstream(), connection_events, DeliveryEpochs(nc))
     tracker = WorkerTracker(bus, Capacity(roles, Batch()), roles, SYSTEM)
     await tracker.start()
     assert tracker.served(SYSTEM.monotonic_s()) == frozenset()
@@ -47,7 +47,7 @@ async def test_c3_presence_stored_during_a_disconnection_is_read(
     async def reconnected() -> None:
         again.set()
 
-    reconnects.add(reconnected)
+    connection_events.add_reconnect_listener(reconnected)
     await own_nats_server.stop()
     await own_nats_server.start()
     await store_presence(own_nats_server.url, worker)

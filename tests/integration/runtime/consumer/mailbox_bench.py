@@ -8,7 +8,7 @@ from typing import Any
 
 from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy
 
-from penstock.bus.connection import Reconnects, connect
+from penstock.bus.connection import ConnectionEvents, connect
 from penstock.bus.publish import store
 from penstock.contract.streams import Consumer
 from penstock.runtime.consumer.delivery import ACK, Delivery, Unprocessable, Verdict
@@ -21,10 +21,10 @@ StoreDeadLetter = Callable[[Delivery, Unprocessable], Awaitable[None]]
 class Box:
     """One mailbox with its connection, and a record of its deliveries and verdicts."""
 
-    def __init__(self, nc, reconnects: Reconnects) -> None:
+    def __init__(self, nc, events: ConnectionEvents) -> None:
         self.nc = nc
         self.js = nc.jetstream()
-        self.reconnects = reconnects
+        self.connection_events = events
         self.mailbox: Any = None
         self.seen: list[tuple[bytes, int]] = []
         """Body and delivery number of every message a handler was given."""
@@ -98,8 +98,11 @@ class MailboxBench:
         self, handle: Handle | None = None, *, dead_letter: StoreDeadLetter | None = None, **policy: Any
     ) -> Box:
         """A mailbox with the handler `handle`; without one, it acknowledges every message."""
-        reconnects = Reconnects()
-        box = Box(await connect(self._url, name=f"box-{len(self.boxes)}", reconnects=reconnects), reconnects)
+        connection_events = ConnectionEvents()
+        box = Box(
+            await connect(self._url, name=f"box-{len(self.boxes)}", events=connection_events),
+            connection_events,
+        )
 
         async def judged(delivery: Delivery) -> Verdict:
             box.seen.append((delivery.data, delivery.number))
@@ -121,5 +124,5 @@ class MailboxBench:
             box.nc, self.consumers, settings, handle=judged, dead_letter=dead_letter or note, repair=repair
         )
         self.boxes.append(box)
-        await box.mailbox.start(reconnects)
+        await box.mailbox.start(connection_events)
         return box

@@ -7,7 +7,7 @@ import time
 import nats
 import pytest
 
-from penstock.bus.connection import Reconnects
+from penstock.bus.connection import ConnectionEvents
 from penstock.cli.local.nats_server import NatsServer
 from penstock.contract import subjects
 from penstock.contract.reply import Failed, Failure
@@ -38,7 +38,7 @@ async def test_d6_a_wrong_clock_does_not_make_an_old_message_new(
     try:
         js = nc.jetstream()
         await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=ACK_WAIT_S))
-        bus = Bus(nc, js, Reconnects(), DeliveryEpochs(nc))
+        bus = Bus(nc, js, ConnectionEvents(), DeliveryEpochs(nc))
         reader = PriorAttemptsReader(
             bus, ACK_WAIT_S, lambda: time.monotonic_ns() + int((wrong_by_s + passed_s) * 1e9)
         )

@@ -7,7 +7,7 @@ import logging
 
 import nats.errors
 
-from penstock.bus.connection import Reconnects
+from penstock.bus.connection import ConnectionEvents
 from penstock.cli.commands.ask import connection_notes
 from penstock.cli.render.answer import AnswerPrinter
 from penstock.contract.reply import Delta
@@ -16,15 +16,15 @@ from penstock.contract.reply import Delta
 async def test_a_lost_and_a_restored_connection_are_one_note_each():
     terminal = io.StringIO()
     answer = AnswerPrinter(terminal, terminal)
-    reconnects = Reconnects()
+    connection_events = ConnectionEvents()
 
     with connection_notes(answer.note):
         answer.show(Delta(id="r", seq=1, attempt=1, text="The sky"))
-        await reconnects.error(nats.errors.UnexpectedEOF())
-        await reconnects.lost()
-        await reconnects.error(OSError("Connect call failed"))
-        await reconnects.lost()
-        await reconnects.reconnected()
+        await connection_events.error(nats.errors.UnexpectedEOF())
+        await connection_events.lost()
+        await connection_events.error(OSError("Connect call failed"))
+        await connection_events.lost()
+        await connection_events.reconnected()
         answer.show(Delta(id="r", seq=2, attempt=1, text=" is blue"))
 
     assert terminal.getvalue() == (
@@ -36,7 +36,7 @@ async def test_an_error_of_the_server_is_a_note():
     notes: list[str] = []
 
     with connection_notes(notes.append):
-        await Reconnects().error(nats.errors.Error("Permissions Violation for Publish"))
+        await ConnectionEvents().error(nats.errors.Error("Permissions Violation for Publish"))
 
     assert notes == ["NATS: Permissions Violation for Publish"]
 

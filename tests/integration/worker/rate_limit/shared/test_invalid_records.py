@@ -12,7 +12,7 @@ import pytest
 from nats.js import JetStreamContext
 
 from penstock.bus.clock import SYSTEM
-from penstock.bus.connection import Reconnects, connect
+from penstock.bus.connection import ConnectionEvents, connect
 from penstock.bus.ids import new_id
 from penstock.cli.local.nats_server import NatsServer
 from penstock.contract import codec
@@ -50,7 +50,7 @@ INVALID = {
 async def two_workers(server: NatsServer) -> AsyncIterator[tuple[JetStreamContext, list[SharedQuota], str]]:
     name = new_id()
     records = {LIMITED: f"limited.{name}", FREE: f"free.{name}"}
-    nc = await connect(server.url, name="test", reconnects=Reconnects())
+    nc = await connect(server.url, name="test", events=ConnectionEvents())
     js = nc.jetstream()
     await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=10.0))
 
@@ -105,7 +105,7 @@ async def test_c1_a_limit_survives_an_invalid_entry(nats_server: NatsServer, inv
 async def test_c1_a_read_is_current_and_reports_a_missing_bucket(
     own_nats_server: NatsServer,
 ) -> None:
-    nc = await connect(own_nats_server.url, name="test", reconnects=Reconnects())
+    nc = await connect(own_nats_server.url, name="test", events=ConnectionEvents())
     js = nc.jetstream()
     await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=10.0))
     repaired = []

@@ -11,7 +11,7 @@ from typing import Self
 import pytest
 
 from penstock.bus.clock import SYSTEM
-from penstock.bus.connection import Reconnects, connect
+from penstock.bus.connection import ConnectionEvents, connect
 from penstock.bus.ids import new_id
 from penstock.cli.local.nats_server import NatsServer
 from penstock.contract import codec, subjects
@@ -52,7 +52,7 @@ class Worker:
         self._name = new_id()
 
     async def start(self) -> None:
-        self._nc = await connect(self._server.url, name="test", reconnects=Reconnects())
+        self._nc = await connect(self._server.url, name="test", events=ConnectionEvents())
         js = self._nc.jetstream()
         plan = JetStreamPlan(roles=("chat",), ack_wait_s=10.0)
         await ensure(js, plan)

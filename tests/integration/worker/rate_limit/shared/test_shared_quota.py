@@ -14,7 +14,7 @@ import pytest
 from nats.aio.client import Client as Nats
 
 from penstock.bus.clock import SYSTEM
-from penstock.bus.connection import Reconnects, connect
+from penstock.bus.connection import ConnectionEvents, connect
 from penstock.bus.ids import new_id
 from penstock.cli.local.nats_server import NatsServer
 from penstock.contract import codec
@@ -77,7 +77,7 @@ async def sharing(
     joined: list[Sharer] = []
 
     async def join(name: str) -> Sharer:
-        nc = await connect(server.url, name=name, reconnects=Reconnects())
+        nc = await connect(server.url, name=name, events=ConnectionEvents())
         js = nc.jetstream()
         await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=10.0))
         granted = asyncio.Event()
