@@ -20,7 +20,6 @@ from penstock.contract.reply import (
     Failed,
     ReplyEvent,
     Restarted,
-    Started,
     Timings,
     Usage,
 )
@@ -63,21 +62,16 @@ class ReplyBuilder:
     def __init__(self) -> None:
         self._accepted: Accepted | None = None
         self._text: list[str] = []
-        self.started: Started | None = None
-        self.restarts = 0
 
     def add(self, event: ReplyEvent) -> Reply | None:
         """The Reply once the event is `completed`, else None. Raises RequestFailed on `failed`."""
         match event:
             case Accepted():
                 self._accepted = event
-            case Started():
-                self.started = event
             case Delta():
                 self._text.append(event.text)
             case Restarted():
                 self._text.clear()
-                self.restarts += 1
             case Completed():
                 return self._reply(event)
             case Failed():
