@@ -61,7 +61,7 @@ class NatsAuth(Struct, frozen=True, kw_only=True):
 
     @property
     def wants_tls(self) -> bool:
-        return not self.ca is self.cert is self.tls_hostname is None
+        return any(each is not None for each in (self.ca, self.cert, self.key, self.tls_hostname))
 
     def options(self) -> dict[str, Any]:
         """The options of `nats.connect`. Reads every file once; raises NatsAuthError for one that cannot be used."""
@@ -81,7 +81,7 @@ class NatsAuth(Struct, frozen=True, kw_only=True):
             options |= {"user": self.user, "password": _secret("NATS_PASSWORD", self.password)}
         if self.token is not None:
             options["token"] = _secret("NATS_TOKEN", self.token)
-        if self.wants_tls or self.key is not None:
+        if self.wants_tls:
             options["tls"] = self._tls_context()
         if self.tls_hostname is not None:
             options["tls_hostname"] = self.tls_hostname
