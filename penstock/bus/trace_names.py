@@ -12,6 +12,7 @@ from penstock.contract import subjects
 
 __all__ = [
     "ACCOUNT",
+    "ADAPTED",
     "ATTEMPT",
     "CHAT",
     "COMPLEXITY",

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from penstock.cli.local.provider_checks import missing_key_notes
 from penstock.runtime.config.checks import warnings_of
-from penstock.runtime.config.load import ConfigurationRefused, locate_catalogue, read_catalogue
+from penstock.runtime.config.load import locate_catalogue, read_catalogue
 from penstock.runtime.config.printing import catalogue_yaml, settings_yaml
+from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.config.secrets import check_secrets_dir, key_dates
 from penstock.runtime.config.settings import load_settings
 

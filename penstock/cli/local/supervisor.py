@@ -11,7 +11,7 @@ from penstock.cli.errors import LaunchError
 from penstock.cli.local.child import Child, ServiceSpec
 from penstock.cli.local.restarts import RestartLimits
 
-__all__ = ["ServiceSpec", "Supervisor"]
+__all__ = ["Supervisor"]
 
 _REAP_TIMEOUT_S = 5.0
 """Longest wait after SIGKILL; only a process stuck in the kernel takes longer."""

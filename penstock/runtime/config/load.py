@@ -19,7 +19,7 @@ from penstock.runtime.config.shorthand import read_prices, unfold
 from penstock.runtime.config.structure import build
 from penstock.runtime.config.unknown_keys import unknown_key
 
-__all__ = ["ConfigurationRefused", "Problem", "load_catalogue", "locate_catalogue", "read_catalogue"]
+__all__ = ["load_catalogue", "locate_catalogue", "read_catalogue"]
 
 
 def read_catalogue(path: Path | None, env: Mapping[str, str]) -> Catalogue:

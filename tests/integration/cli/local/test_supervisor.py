@@ -14,8 +14,9 @@ import psutil
 import pytest
 
 from penstock.cli.errors import LaunchError
+from penstock.cli.local.child import ServiceSpec
 from penstock.cli.local.restarts import RestartLimits
-from penstock.cli.local.supervisor import ServiceSpec, Supervisor
+from penstock.cli.local.supervisor import Supervisor
 
 READY = """
 import json, os, sys, time
@@ -232,7 +233,8 @@ async def test_a_parent_killed_with_sigkill_leaves_no_orphan(tmp_path: Path):
 import asyncio, sys, time
 from pathlib import Path
 from penstock.cli.local.nats_server import NatsServer
-from penstock.cli.local.supervisor import ServiceSpec, Supervisor
+from penstock.cli.local.child import ServiceSpec
+from penstock.cli.local.supervisor import Supervisor
 
 async def main(directory):
     server = NatsServer(directory / "nats")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from penstock.runtime.config.catalogue import Catalogue
-from penstock.runtime.config.load import ConfigurationRefused, Problem, load_catalogue
+from penstock.runtime.config.load import load_catalogue
+from penstock.runtime.config.problems import ConfigurationRefused, Problem
 
 RIGHT = """\
 name: mine

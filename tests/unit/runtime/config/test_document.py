@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.runtime.config.document import read_document
-from penstock.runtime.config.load import ConfigurationRefused, load_catalogue
+from penstock.runtime.config.load import load_catalogue
+from penstock.runtime.config.problems import ConfigurationRefused
 from tests.unit.runtime.config.example import RIGHT, load
 
 

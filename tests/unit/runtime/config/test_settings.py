@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.bus.auth import NatsAuth
-from penstock.runtime.config.load import ConfigurationRefused
+from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.config.settings import Settings, load_settings
 
 

@@ -6,7 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from penstock.contract.names import ROLES
-from penstock.runtime.config.load import ConfigurationRefused, locate_catalogue, read_catalogue
+from penstock.runtime.config.load import locate_catalogue, read_catalogue
+from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.config.shipped import shipped_catalogues
 
 NAMES = ["groq", "groq-original.example", "openai", "openai-original.example", "simulator"]
