@@ -8,7 +8,7 @@ from typing import Final
 
 from penstock.contract.presence import Recovery
 from penstock.contract.quota import QuotaCorrection, QuotaRecord
-from services.worker.rate_limit.limit import LimitName, Observation
+from services.worker.rate_limit.limit import MINUTE_S, LimitName, Observation
 from services.worker.rate_limit.limit_set import LimitUse
 from services.worker.rate_limit.quota_forecast import recovery
 from services.worker.rate_limit.record.accounting import LimitGauge, RecordAccounting, earlier_waiters
@@ -21,7 +21,6 @@ from services.worker.rate_limit.token_bucket import refill_returns
 __all__ = ["RecordView"]
 
 _EMPTY: Final = QuotaRecord(at_ms=0)
-_MINUTE_S: Final = 60.0
 _REFILLED_MS: Final = 10
 """Milliseconds for which sums over a token bucket are kept: a moment later more is free, never less."""
 _NONE: Final[Mapping[str, QuotaCorrection]] = MappingProxyType({})
@@ -160,8 +159,8 @@ def _recovery(gauge: LimitGauge, unreported: int, now_ms: int) -> Recovery:
     length_s, allowed = gauge.window.length_ms / 1000, gauge.ceiling
     if gauge.bucket_level is not None:
         per_s = gauge.bucket_level.per_s(now_ms)
-        returns = list(refill_returns(gauge.bucket_level.level + unreported, per_s, _MINUTE_S))
-        length_s, allowed = _MINUTE_S, round(per_s * _MINUTE_S)
+        returns = list(refill_returns(gauge.bucket_level.level + unreported, per_s, MINUTE_S))
+        length_s, allowed = MINUTE_S, round(per_s * MINUTE_S)
     else:
         returns = [
             ((gauge.window.ends_ms(grain[0]) - now_ms) / 1000, grain[column]) for grain in gauge.grains
