@@ -10,8 +10,9 @@ from penstock.bus.stored_replies import stored_replies
 from penstock.contract import subjects
 from penstock.contract.reply import TERMINAL, Completed, Delta, Failed, ReplyEvent, Restarted
 from tests.harness.processes.system import System, running_system
-from tests.harness.records.stored_events import text_of, usage_count
+from tests.harness.records.stored_events import usage_count
 from tests.harness.requests.load import Load
+from tests.harness.requests.replies import text_of
 from tests.harness.suite.waiting import until
 
 LONG = "Tell me of the river. [[tokens=120]]"

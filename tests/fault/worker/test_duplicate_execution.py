@@ -14,7 +14,7 @@ from penstock.contract import subjects
 from penstock.contract.reply import TERMINAL, Completed, Delta, ReplyEvent, Restarted, Started
 from penstock.contract.streams import REPLIES, mailbox
 from tests.harness.processes.system import System, running_system
-from tests.harness.records.stored_events import text_of
+from tests.harness.requests.replies import text_of
 
 LONG = "Tell me of the river. [[tokens=150]]"
 

@@ -11,25 +11,13 @@ from penstock.bus.direct_get import read_all
 from penstock.bus.server_address import servers_of
 from penstock.contract import codec
 from penstock.contract.events import Event, UsageRecorded
-from penstock.contract.reply import Delta, ReplyEvent, Restarted
 from penstock.contract.streams import EVENTS
 from tests.harness.processes.system import System
 
-__all__ = ["stored_events", "text_of", "usage_count"]
+__all__ = ["stored_events", "usage_count"]
 
 _QUIET_S = 0.5
 Kind = TypeVar("Kind", bound=Event)
-
-
-def text_of(events: list[ReplyEvent]) -> str:
-    """The text as a reader shows it: text before a `restarted` is discarded."""
-    text = ""
-    for event in events:
-        if isinstance(event, Restarted):
-            text = ""
-        elif isinstance(event, Delta):
-            text += event.text
-    return text
 
 
 async def stored_events(system: System, kind: type[Kind]) -> list[Kind]:

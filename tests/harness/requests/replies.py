@@ -30,7 +30,21 @@ from penstock.contract.reply import (
 from tests.harness.processes.system import System
 from tests.harness.suite.waiting import WAIT_TIMEOUT_S, until
 
-__all__ = ["RawPublisher", "ReceivedReply", "ask", "simulator_answer"]
+__all__ = ["RawPublisher", "ReceivedReply", "ask", "simulator_answer", "text_of"]
+
+
+def text_of(events: list[ReplyEvent]) -> str:
+    """The text as a reader assembles it by the rules of penstock/contract/reply.py."""
+    texts: list[str] = []
+    for event in events:
+        if isinstance(event, Restarted):
+            texts.clear()
+        elif isinstance(event, Delta):
+            texts.append(event.text)
+        elif isinstance(event, Completed) and event.response != NO_RESPONSE:
+            whole = msgspec.json.decode(event.response)
+            texts.append(whole["choices"][0]["message"]["content"] or "")
+    return "".join(texts)
 
 
 class ReceivedReply(Struct):
@@ -69,17 +83,7 @@ class ReceivedReply(Struct):
 
     @property
     def text(self) -> str:
-        """The text as a reader assembles it by the rules of penstock/contract/reply.py."""
-        texts: list[str] = []
-        for event in self.events:
-            if isinstance(event, Restarted):
-                texts.clear()
-            elif isinstance(event, Delta):
-                texts.append(event.text)
-            elif isinstance(event, Completed) and event.response != NO_RESPONSE:
-                whole = msgspec.json.decode(event.response)
-                texts.append(whole["choices"][0]["message"]["content"] or "")
-        return "".join(texts)
+        return text_of(self.events)
 
     @property
     def choices(self) -> list[dict[str, Any]]:
