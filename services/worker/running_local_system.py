@@ -93,7 +93,8 @@ def check_simulator(
     """
     if env.get(_SIMULATOR_URL):
         return
-    simulated = _simulated(env)
+    marked = read_catalogue(None, {**env, _SIMULATOR_URL: _PLACEHOLDER})
+    simulated = marked.providers_at(_PLACEHOLDER)
     used = {catalogue.models[name].provider for role in roles for name in catalogue.roles[role].chain}
     if not used or not used <= simulated:
         return
@@ -103,13 +104,6 @@ def check_simulator(
         if time.monotonic() >= give_up_s:
             raise ConfigurationRefused(catalogue.name, [_problem(url, data, answers) for url in missing])
         time.sleep(_RETRY_S)
-
-
-def _simulated(env: Mapping[str, str]) -> set[str]:
-    marked = read_catalogue(None, {**env, _SIMULATOR_URL: _PLACEHOLDER})
-    return {
-        name for name, each in marked.providers.items() if f"{each.base_url}/".startswith(f"{_PLACEHOLDER}/")
-    }
 
 
 def _problem(url: str, data: Path, answers: Callable[[str], bool]) -> Problem:

@@ -73,7 +73,7 @@ def make_plan(
     port = ports.take() if simulator and not env.get(_SIMULATOR_URL) else None
     simulator_url = f"http://127.0.0.1:{port}" if port else env.get(_SIMULATOR_URL) or None
     catalogue = read_catalogue(None, env if simulator_url is None else {**env, _SIMULATOR_URL: simulator_url})
-    if port and not _simulated(catalogue, simulator_url):
+    if port and not catalogue.providers_at(simulator_url):
         port = simulator_url = None
     trace_file = _trace_file(data, env, settings)
     own = {**env, **code_path(env), **_own_environment(env, trace_file, simulator_url)}
@@ -110,14 +110,9 @@ def _catalogue_setting(env: Mapping[str, str]) -> str:
     return named if named in shipped_catalogues() else str(Path(named).absolute())
 
 
-def _simulated(catalogue: Catalogue, url: str | None) -> set[str]:
-    """The providers whose address contains PENSTOCK_SIMULATOR_URL."""
-    return {name for name, each in catalogue.providers.items() if f"{each.base_url}/".startswith(f"{url}/")}
-
-
 def _simulator(port: int, catalogue: Catalogue, url: str | None, env: Mapping[str, str]) -> ServiceSpec:
     # The simulator lists the model names of this catalogue, so that workers do not warn of unlisted models.
-    simulated = _simulated(catalogue, url)
+    simulated = catalogue.providers_at(url)
     names = dict.fromkeys(
         model.name or key for key, model in catalogue.models.items() if model.provider in simulated
     )

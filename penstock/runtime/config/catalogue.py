@@ -361,6 +361,10 @@ class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         shared = msgspec.json.encode((self.models, self.roles, self.routing), order="deterministic")
         return hashlib.sha256(shared).hexdigest()[:12]
 
+    def providers_at(self, url: str | None) -> set[str]:
+        """The providers whose address is below `url`."""
+        return {name for name, each in self.providers.items() if f"{each.base_url}/".startswith(f"{url}/")}
+
     def degradation_of(self, role: Role) -> Degradation:
         """The degradation rules of `role`."""
         own = self.roles[role].degradation
