@@ -12,7 +12,8 @@ from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.tokens import OUTPUT_BYTES_PER_TOKEN
 from services.worker.accounting.usage_recorder import AttemptRecord, UsageRecorder
 from services.worker.degradation.monitor import DegradationMonitor
-from services.worker.estimates.token_calibration import OutputRate, TokenCalibration
+from services.worker.estimates.output_rate import OutputRate
+from services.worker.estimates.token_calibration import TokenCalibration
 from services.worker.execution.provider_call import Answer, Progress
 from services.worker.execution.request_bodies import Body
 from services.worker.execution.state import Execution
