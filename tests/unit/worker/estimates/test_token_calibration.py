@@ -1,4 +1,4 @@
-"""C1, F2: token estimates, calibrated by the provider's count, and the output of a call without an answer."""
+"""C1: token estimates, calibrated by the provider's count."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from penstock.runtime.tokens import text_tokens
 from services.simulator.answers.tokens import count
-from services.worker.estimates.token_calibration import OutputRate, TokenCalibration
+from services.worker.estimates.token_calibration import TokenCalibration
 
 
 def test_each_model_is_calibrated_separately():
@@ -35,34 +35,6 @@ def test_the_factor_stays_within_its_bounds(observations):
     for estimated_tokens, true_tokens in observations:
         calibration.observe("a", estimated_tokens=estimated_tokens, true_tokens=true_tokens)
         assert 0.3 <= calibration.factor("a") <= 3.0
-
-
-def test_c1_an_unknown_model_counts_with_the_whole_limit():
-    assert OutputRate().estimate("m", after_s=0.1, most=250) == 250
-
-
-def test_c1_a_broken_call_counts_by_the_rate_of_finished_ones():
-    pace = OutputRate()
-    pace.observe("m", tokens=200, took_s=0.5)
-    assert pace.estimate("m", after_s=0.25, most=250) == 100
-    assert pace.estimate("m", after_s=5.0, most=250) == 250, "never more than the limit"
-    assert pace.estimate("m", after_s=-1.0, most=250) == 0
-    assert pace.estimate("other", after_s=0.25, most=7) == 7
-
-
-def test_the_rate_follows_a_model_that_becomes_slower():
-    pace = OutputRate()
-    pace.observe("m", tokens=400, took_s=1.0)
-    for _ in range(30):
-        pace.observe("m", tokens=100, took_s=1.0)
-    assert 95 <= pace.estimate("m", after_s=1.0, most=1000) <= 105
-
-
-def test_a_call_without_tokens_or_duration_is_ignored():
-    pace = OutputRate()
-    pace.observe("m", tokens=0, took_s=1.0)
-    pace.observe("m", tokens=5, took_s=0.0)
-    assert pace.estimate("m", after_s=1.0, most=99) == 99
 
 
 PIECES = {
