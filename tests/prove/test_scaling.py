@@ -1,7 +1,7 @@
-"""K4: four workers of one role do close to four times the work of one, against a provider that takes 200 ms.
+"""K4: four workers of one role do close to four times the work of one, against a provider that takes 600 ms.
 
-Each worker has six slots, so that one answers at most 30 requests a second and four 120: the limit is the provider's
-latency and the number of slots, as with a real provider, and not the CPU of the test machine.
+Each worker has six slots, so that one answers at most 10 requests a second and four 40: the limit is the provider's
+latency and the number of slots, as with a real provider, and not the CPU of the test machine, even beside other load.
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ from pathlib import Path
 
 import pytest
 
+from penstock.contract.streams import mailbox
 from tests.harness.processes.catalogues import catalogue
 from tests.harness.processes.system import running_system
 from tests.harness.requests.load import Load
 from tests.harness.suite.proofs import report_figures
 
-LATENCY_MS = 200
+LATENCY_MS = 600
 SLOTS = 6
 WORKERS = 4
 MEASURED_S = 12.0
-WARM_UP = 100
+WARM_UP = 50
 
 
 @pytest.mark.prove
@@ -41,7 +42,8 @@ async def test_k4_four_workers_do_the_work_of_four(tmp_path: Path):
         f"{SLOTS} slots each, provider {LATENCY_MS} ms; at most {counts['max_in_flight']} calls at once"
     )
     assert one <= SLOTS * 1000 / LATENCY_MS
-    assert counts["max_in_flight"] <= SLOTS * WORKERS
+    long_polls = len(mailbox("chat", "interactive")) - 1
+    assert counts["max_in_flight"] <= (SLOTS + long_polls) * WORKERS, "more than a mailbox may hold"
     assert four >= 3.6 * one
 
 
