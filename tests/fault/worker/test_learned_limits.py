@@ -18,7 +18,7 @@ from tests.harness.requests.replies import ReceivedReply, ask
 PER_MINUTE, CAPACITY = 600, 60
 REQUESTS = 160
 """Number of requests. They take 10 s at this limit, and less on a slow machine without one, so the limit is reached."""
-ROLE = {"timeouts": {"total_s": 60}, "concurrency": 8}
+ROLE = {"timeouts": {"total_s": 60}, "slots_per_worker": 8}
 """All requests in flight may have been sent before the first 429 is received."""
 
 
