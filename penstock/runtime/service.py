@@ -147,6 +147,9 @@ class Shell:
                     await run_in_daemon_thread(check)
                 await component.start(bus, http)
             except Exception as error:
+                if server.should_exit:
+                    _log.info("%s was stopped while it started: %r", self.service, error)
+                    return
                 # The ASGI lifespan reports its start before the broker's, so uvicorn would not notice the failure.
                 unexpected = not isinstance(error, ConfigurationRefused)
                 _log.error("%s could not start: %s", self.service, error, exc_info=unexpected)

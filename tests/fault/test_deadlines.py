@@ -170,7 +170,7 @@ async def test_c3_without_a_worker_the_router_ends_a_request_at_its_deadline(
     received = await ask(client, "Is a worker there?", role="fast", timeout_s=1)
 
     assert received.code == "deadline_exceeded"
-    assert "queue of the role fast" in received.failed.error.message
+    assert "mailbox of the role fast" in received.failed.error.message
     assert received.failed.error.retry_after_s is not None
     assert 1 <= received.took_s < 1 + MISSED_S
     assert await system.attempts("orphaned") == 0

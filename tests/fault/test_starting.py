@@ -61,6 +61,52 @@ async def test_d9_a_service_started_before_nats_waits_for_it(tmp_path, free_port
         await server.stop()
 
 
+_SLOW_START = """
+import asyncio, os
+import nats.errors
+from penstock.runtime.config.settings import load_settings
+from penstock.runtime.service import Shell
+
+class StartsSlowly:
+    async def start(self, bus, http):
+        self.draining = asyncio.Event()
+        print("starting", flush=True)
+        await self.draining.wait()
+        raise nats.errors.ConnectionClosedError
+
+    async def drain(self):
+        self.draining.set()
+        await asyncio.sleep(0.1)
+
+raise SystemExit(Shell("slow", load_settings(os.environ)).run(StartsSlowly()))
+"""
+
+
+async def test_d9_sigterm_during_the_start_is_no_failure(tmp_path):
+    server = NatsServer(tmp_path / "nats")
+    await server.start()
+    log = tmp_path / "log"
+    try:
+        with log.open("wb") as stderr:
+            process = subprocess.Popen(  # noqa: ASYNC220
+                [sys.executable, "-c", _SLOW_START],
+                env={**os.environ, "NATS_URL": server.url, "PENSTOCK_LOG_LEVEL": "info"},
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                preexec_fn=die_with_parent(),  # noqa: PLW1509
+            )
+        assert await asyncio.to_thread(process.stdout.readline) == b"starting\n"
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(process.wait, 20) == 0, log.read_text()
+        assert "was stopped while it started" in log.read_text()
+        assert "Traceback" not in log.read_text()
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        await server.stop()
+
+
 async def _streams(url: str) -> int:
     import nats
 
