@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+import services.router
 from penstock.cli.__main__ import main
 from penstock.cli.local.python_child import code_path, service_argv
 from penstock.cli.parser import contradiction, make_parser
@@ -209,3 +214,37 @@ def test_children_run_this_code_in_any_working_directory():
     assert "-P" in service_argv("router"), "a folder `services` in the current directory is not ours"
     found = code_path({"PYTHONPATH": "/elsewhere"})
     assert not found or found["PYTHONPATH"].endswith(":/elsewhere")
+
+
+@pytest.mark.parametrize("entry", [".", "", "absolute"])
+@pytest.mark.parametrize("file", ["services/__init__.py", "services.py"])
+def test_children_import_no_other_services_from_pythonpath(tmp_path, monkeypatch, entry, file):
+    env, kept = _pythonpath_with(tmp_path, monkeypatch, entry, file)
+    code = "import sys, services.router as found; print(found.__file__, sys.path)"
+    argv = (sys.executable, "-P", "-S", "-c", code)  # -S: without the finder of an editable installation
+
+    found = subprocess.run(argv, env={**env, **code_path(env)}, capture_output=True, text=True, check=True)
+
+    assert found.stdout.startswith(services.router.__file__)
+    assert kept in found.stdout
+
+
+@pytest.mark.parametrize(
+    "file", ["services/__init__.py", "services/router/__init__.py", "penstock/__init__.py"]
+)
+def test_installed_children_ignore_a_pythonpath_that_hides_them(tmp_path, monkeypatch, file):
+    env, kept = _pythonpath_with(tmp_path, monkeypatch, ".", file)
+    monkeypatch.setattr("sysconfig.get_path", lambda _: str(Path(services.router.__file__).parents[2]))
+
+    assert code_path(env) == {"PYTHONPATH": kept}
+    assert code_path({"PYTHONPATH": kept}) == {}
+
+
+def _pythonpath_with(folder, monkeypatch, entry, file):
+    (folder / file).parent.mkdir(parents=True, exist_ok=True)
+    (folder / file).touch()
+    kept = folder / "kept"
+    kept.mkdir()
+    monkeypatch.chdir(folder)
+    path = os.pathsep.join((str(folder) if entry == "absolute" else entry, str(kept)))
+    return {**os.environ, "PYTHONPATH": path}, str(kept)
