@@ -18,7 +18,8 @@ def main() -> int:
             raise
         sys.stderr.write(
             f"penstock: this command needs the server's packages ({error.name} is not installed); "
-            "run: pip install 'penstock[server]'\n"
+            "run: pip install 'PATH[server]', where PATH is a clone of Penstock; once the package is published: "
+            "pip install 'penstock[server]'\n"
         )
         return 1
 

@@ -44,5 +44,5 @@ def test_the_command_without_the_server_extra_names_the_extra():
     )
     done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
     assert done.returncode == 1
-    assert "pip install 'penstock[server]'" in done.stderr
+    assert "pip install 'PATH[server]'" in done.stderr
     assert "Traceback" not in done.stderr

@@ -123,7 +123,7 @@ def test_k8_the_command_without_the_extra_names_it(installed: Path, project: Pat
     for arguments in (["up"], ["run", "router"], ["config", "check"]):
         done = run(command, project, *arguments, PYTHONPATH="")
         assert done.returncode == 1
-        assert "pip install 'penstock[server]'" in done.stderr
+        assert "pip install 'PATH[server]'" in done.stderr
         assert "Traceback" not in done.stderr
 
 
