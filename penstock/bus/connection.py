@@ -34,6 +34,10 @@ _ONE_ATTEMPT: Final = {"allow_reconnect": False, "max_reconnect_attempts": 1}
 
 _BROKEN: Final = (OSError, TimeoutError, nats.errors.UnexpectedEOF, nats.errors.StaleConnectionError)
 """Errors of a connection that ended or could not be made; the loss and the reconnection are logged apart."""
+_TRYING: Final = (
+    "; trying again until it answers: check that the server runs (`penstock up` starts one) and that NATS_URL is its "
+    "address"
+)
 _CONNECTION_ENDED: Final = (ConnectionError, nats.errors.UnexpectedEOF)
 """Errors of a server that ended the connection during the handshake."""
 
@@ -41,9 +45,13 @@ Listener = Callable[[], Awaitable[None]]
 
 
 class ConnectionEvents:
-    """Callbacks of one connection: logs its losses and calls each registered listener after a reconnection."""
+    """Callbacks of one connection: logs its losses and calls each registered listener after a reconnection.
 
-    def __init__(self) -> None:
+    `url`: the servers, for log lines, which mask user names and passwords.
+    """
+
+    def __init__(self, url: str = "") -> None:
+        self._server = f"NATS at {without_userinfo(url)}" if url else "NATS"
         self._listeners: list[Listener] = []
         self._log_again_s: dict[str, float] = {}
         self.closing = False
@@ -70,8 +78,10 @@ class ConnectionEvents:
         text = _reason(error)
         now_s = time.monotonic()
         if now_s >= self._log_again_s.get(text, 0.0):
-            fields = {"connection": "broken"} if isinstance(error, _BROKEN) else {}
-            _log.warning("NATS: %s", _explained(error, text), extra={"fields": fields})
+            broken = isinstance(error, _BROKEN)
+            fields = {"connection": "broken"} if broken else {}
+            shown = f"{_explained(error, text)}{_TRYING if broken else ''}"
+            _log.warning("%s: %s", self._server, shown, extra={"fields": fields})
             self._log_again_s = {each: at_s for each, at_s in self._log_again_s.items() if at_s > now_s}
             self._log_again_s[text] = now_s + _LOG_AGAIN_S
 
@@ -113,7 +123,7 @@ async def connect(
     `url` may name several servers, separated by commas. Raises BrokerUnreachable when none of them answers,
     BrokerRefused when one rejects the credentials or the certificate, and NatsAuthError.
     """
-    events = events or ConnectionEvents()
+    events = events or ConnectionEvents(url)
     chosen = options(name, events) | (auth or NatsAuth()).options()
     nc = Nats()
     errors: list[Exception] = []

@@ -48,7 +48,7 @@ def command_settings(data: Path) -> Settings:
 @asynccontextmanager
 async def open_connection(settings: Settings, name: str) -> AsyncIterator[Nats]:
     """A NATS connection. Raises BrokerUnreachable; a later NATS error, or a lack of JetStream, is a CommandError."""
-    connection_events = ConnectionEvents()
+    connection_events = ConnectionEvents(settings.nats_url)
     nc = await connect(settings.nats_url, name=name, events=connection_events, auth=settings.nats_auth)
     where = without_userinfo(settings.nats_url)
     try:

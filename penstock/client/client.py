@@ -91,7 +91,7 @@ class Client:
         check_servers(servers)
         check_token("the name of an account", account)
         check_token("the name of a client", chosen)
-        connection_events = ConnectionEvents()
+        connection_events = ConnectionEvents(servers)
         nc = await connect(
             servers,
             name=chosen,

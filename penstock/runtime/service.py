@@ -105,7 +105,7 @@ class Shell:
         self.settings = settings
         self.instance = settings.instance or instance_name(service)
         configure(service, self.instance, settings.log_level)
-        self.connection_events = ConnectionEvents()
+        self.connection_events = ConnectionEvents(settings.nats_url)
         self.broker = Broker(
             servers_of(settings.nats_url),
             settings.nats_auth,

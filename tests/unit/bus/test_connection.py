@@ -26,3 +26,12 @@ async def test_d9_a_listener_that_fails_does_not_stop_the_others(caplog):
     connection_events.remove_reconnect_listener(succeeds)
     await connection_events.reconnected()
     assert called == [1]
+
+
+async def test_d9_a_refused_connection_names_the_server_and_hides_the_password(caplog):
+    connection_events = ConnectionEvents("nats://ada:secret@gate:4222")
+    await connection_events.error(ConnectionRefusedError(111, "Connection refused"))
+
+    assert "NATS at nats://…@gate:4222: [Errno 111] Connection refused; trying again" in caplog.text
+    assert "NATS_URL" in caplog.text
+    assert "secret" not in caplog.text
