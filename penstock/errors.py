@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from penstock.contract.errors import ERRORS
-from penstock.contract.streams import JOBS, REPLIES
+from penstock.contract.streams import JOBS, MAX_PAYLOAD_SETTING, MAX_REQUEST_BYTES, REPLIES
 
 if TYPE_CHECKING:
     from penstock.contract.errors import ErrorCode, RetryAdvice
@@ -146,7 +146,10 @@ class RequestTooLarge(PenstockError):
     code: ErrorCode = "request_too_large"
 
     def __init__(self, size: int, limit: int) -> None:
-        super().__init__(f"the request has {size:,} bytes; the limit is {limit:,}: send a shorter one")
+        server = f", or set {MAX_PAYLOAD_SETTING} at the NATS server" if limit < MAX_REQUEST_BYTES else ""
+        super().__init__(
+            f"the request has {size:,} bytes; the limit is {limit:,}: send a shorter one{server}"
+        )
 
 
 class RequestFailed(PenstockError):

@@ -17,9 +17,18 @@ from penstock.bus import nats_patches
 from penstock.bus.auth import NatsAuth
 from penstock.bus.masking import without_userinfo
 from penstock.bus.server_address import servers_of
+from penstock.contract.streams import MAX_PAYLOAD_BYTES, MAX_PAYLOAD_SETTING
 from penstock.errors import BrokerRefused, BrokerUnreachable
 
-__all__ = ["ConnectionEvents", "close", "connect", "discard_and_close", "flush_failure", "options"]
+__all__ = [
+    "ConnectionEvents",
+    "close",
+    "connect",
+    "discard_and_close",
+    "flush_failure",
+    "options",
+    "warn_of_small_messages",
+]
 
 _log: Final = logging.getLogger(__name__)
 _RECONNECT_WAIT_S: Final = 0.25
@@ -147,6 +156,18 @@ async def connect(
         raise _failure(nc, without_userinfo(url), cause) from error
     nc.options |= {name: chosen[name] for name in _ONE_ATTEMPT}
     return nc
+
+
+def warn_of_small_messages(nc: Nats, url: str) -> None:
+    """Log a warning if the server accepts smaller messages than a request may need."""
+    if nc.max_payload < MAX_PAYLOAD_BYTES:
+        _log.warning(
+            "the NATS server at %s accepts messages of %s bytes at most, and larger requests fail: set %s in its "
+            "configuration",
+            without_userinfo(url),
+            f"{nc.max_payload:,}",
+            MAX_PAYLOAD_SETTING,
+        )
 
 
 def _failure(nc: Nats, url: str, error: Exception) -> BrokerUnreachable:

@@ -13,7 +13,7 @@ from nats.aio.client import Client as Nats
 
 from penstock.bus.auth import NatsAuth
 from penstock.bus.clock import loop_now_s
-from penstock.bus.connection import ConnectionEvents, close, connect
+from penstock.bus.connection import ConnectionEvents, close, connect, warn_of_small_messages
 from penstock.bus.ids import new_id
 from penstock.bus.trace_names import OPERATION_NAME, REQUEST_ID, ROLE, SPAN_CLIENT
 from penstock.bus.tracing import NO_TRACER, Tracer
@@ -98,6 +98,7 @@ class Client:
             events=connection_events,
             auth=auth or NatsAuth.from_env(os.environ),
         )
+        warn_of_small_messages(nc, servers)
         subscription = ReplySubscription(nc, connection_events, account, chosen)
         try:
             await subscription.open()

@@ -23,6 +23,7 @@ __all__ = [
     "EVENTS",
     "JOBS",
     "MAX_PAYLOAD_BYTES",
+    "MAX_PAYLOAD_SETTING",
     "MAX_REQUEST_BYTES",
     "PRESENCE",
     "QUOTA",
@@ -48,6 +49,8 @@ WAITING_S: Final = LONGEST_WAIT_S + DAY_S
 
 MAX_PAYLOAD_BYTES: Final = 8 * MIB
 """`max_payload` of the NATS server for headers and body together; nats-server advises against more."""
+MAX_PAYLOAD_SETTING: Final = f"max_payload: {MAX_PAYLOAD_BYTES // MIB}MB"
+"""The same as a line of the server's configuration."""
 MAX_REQUEST_BYTES: Final = MAX_PAYLOAD_BYTES - 64 * 1024
 """The limit of a request; the remaining bytes of a message are for the fields that the router adds."""
 

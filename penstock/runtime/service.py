@@ -24,7 +24,13 @@ from nats.js import JetStreamContext
 from prometheus_client import CollectorRegistry, ProcessCollector, make_asgi_app
 
 from penstock.bus.auth import NatsAuth
-from penstock.bus.connection import ConnectionEvents, discard_and_close, flush_failure, options
+from penstock.bus.connection import (
+    ConnectionEvents,
+    discard_and_close,
+    flush_failure,
+    options,
+    warn_of_small_messages,
+)
 from penstock.bus.ids import instance_name
 from penstock.bus.server_address import servers_of
 from penstock.runtime.aio import run_in_daemon_thread
@@ -141,6 +147,7 @@ class Shell:
         async def begin() -> None:
             try:
                 nc = self.broker.connection
+                warn_of_small_messages(nc, self.settings.nats_url)
                 bus = Bus(nc, nc.jetstream(), self.connection_events, DeliveryEpochs(nc))
                 await bus.epochs.watch()
                 if check is not None:

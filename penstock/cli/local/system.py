@@ -10,6 +10,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from penstock.bus.connection import warn_of_small_messages
 from penstock.bus.masking import without_userinfo
 from penstock.cli.connection import open_connection
 from penstock.cli.errors import CommandError, LaunchError
@@ -126,6 +127,7 @@ class LocalSystem:
         where = without_userinfo(self.nats_url)
         try:
             async with open_connection(settings, "penstock-up") as nc:
+                warn_of_small_messages(nc, self.nats_url)
                 await ensure_streams(nc.jetstream(), streams)
         except BrokerRefused:
             raise

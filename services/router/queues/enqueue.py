@@ -10,6 +10,7 @@ from penstock.bus.publish import StreamFull, store
 from penstock.contract import headers
 from penstock.contract.codec import encode
 from penstock.contract.errors import ErrorCode
+from penstock.contract.streams import MAX_PAYLOAD_SETTING
 from penstock.contract.work import ChatWork
 from penstock.runtime.service import Bus
 from services.router.queues.byte_limits import OVERLOADED_RETRY_S
@@ -43,7 +44,10 @@ async def enqueue(
         message = f"the mailbox of the role {work.role} is full"
         return _rejected(routed, "overloaded", message, OVERLOADED_RETRY_S)
     except nats.errors.MaxPayloadError:
-        message = f"the request does not fit into one message of {bus.nc.max_payload:,} bytes"
+        message = (
+            f"the request does not fit into one message of {bus.nc.max_payload:,} bytes; "
+            f"Penstock expects {MAX_PAYLOAD_SETTING} at the NATS server"
+        )
         return _rejected(routed, "request_too_large", message)
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from penstock import Client
+from penstock.errors import RequestTooLarge
 from tests.harness.processes.process import Process
 from tests.harness.requests.replies import until
 from tests.integration.bus.nats_auth_server import nats_server_with
@@ -85,3 +87,27 @@ async def test_d10_every_command_reports_a_server_without_jetstream(serve: Serve
         finally:
             starting.cancel()
             router.kill()
+
+
+async def test_d10_a_server_that_accepts_small_messages_only_is_reported(
+    serve: Serve, tmp_path: Path, caplog
+):
+    warning = "accepts messages of 1,048,576 bytes at most, and larger requests fail: set max_payload: 8MB"
+    async with serve("") as url:
+        _, shown = await run(tmp_path, url, "up")
+        assert shown.count(warning) == 1
+        router = Process("services.router", env={"NATS_URL": url}, log=tmp_path / "log")
+        starting = asyncio.create_task(router.start())
+        try:
+
+            async def logged() -> bool:
+                return router.log.exists() and warning in router.log.read_text()
+
+            await until(logged)
+        finally:
+            starting.cancel()
+            router.kill()
+        async with await Client.connect(url) as client:
+            assert warning in caplog.text
+            with pytest.raises(RequestTooLarge, match="or set max_payload: 8MB at the NATS server"):
+                await client.chat("x" * 2_000_000)
