@@ -84,9 +84,11 @@ def _rejected_as_late(work: ChatWork, forecast: AdmissionForecast) -> Rejected |
     retry_s = forecast.retry_after_s
     if retry_s is None:
         return None
+    left_s = (work.deadline_ms - work.accepted_ms) / 1000
     reason = (
-        f"the role {work.role} could begin with this in {forecast.wait_s:.1f} s, too late for its deadline; "
-        f"try again in {retry_s:g} s, or give it more time"
+        f"the role {work.role} is forecast to begin with this in {forecast.wait_s:.1f} s, too late to end before its "
+        f"deadline in {left_s:.1f} s; try again in {retry_s:g} s, when a newer forecast may admit it, or give it more "
+        "time"
     )
     return _overloaded(work, reason, retry_s)
 

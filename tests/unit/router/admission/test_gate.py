@@ -95,6 +95,7 @@ async def test_c3_an_evaluation_gives_the_decision_and_reserves_nothing(scene: S
     assert isinstance(rejected, Rejected)
     assert evaluated == rejected
     assert forecast.retry_after_s == rejected.retry_after_s
+    assert "too late to end before its deadline in 15.0 s; try again in" in rejected.message
 
 
 async def test_c3_an_evaluation_rejects_a_body_that_exceeds_the_byte_limits(scene: Scene) -> None:
