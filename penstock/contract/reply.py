@@ -149,6 +149,9 @@ class Timings(Struct, frozen=True, kw_only=True):
 
     queued_ms: float = 0.0
     """Until a worker started the request."""
+    waited_ms: float = 0.0
+    """A duration, after `queued_ms`: how long that worker waited for quota, a circuit breaker or a backoff. The other
+    times include it."""
     first_token_ms: float | None = None
     """Until the answering attempt's first output; None for a whole reply."""
     total_ms: float = 0.0

@@ -138,6 +138,10 @@ async def test_d8_a_cancelled_request_that_waits_for_quota_is_never_sent(
 
     assert time.monotonic() - began_s < 10
     assert [end.error.code for end in ends if isinstance(end, Failed)] == ["cancelled"] * 5
+    longest = max(
+        (end.timings for end in ends if isinstance(end, Failed)), key=lambda timings: timings.waited_ms
+    )
+    assert 100 < longest.waited_ms <= longest.total_ms
     assert await system.attempts("narrow") == 1
 
 

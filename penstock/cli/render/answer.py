@@ -109,6 +109,11 @@ def summary(reply: Reply) -> str:
         f"{reply.role} ({reply.why})" if reply.why else reply.role,
         reply.model,
         "1 attempt" if reply.attempts == 1 else f"{reply.attempts} attempts",
+        *(
+            []
+            if reply.timings.waited_ms < 1
+            else [f"waited {reply.timings.waited_ms:.0f} ms for quota or a retry"]
+        ),
         *([] if first is None else [f"first token {first:.0f} ms"]),
         f"total {reply.timings.total_ms:.0f} ms",
         _tokens(reply.usage, estimated=reply.estimated),

@@ -186,7 +186,12 @@ class Runner(Struct, frozen=True):
         first_ms = None
         if first_output_s is not None:
             first_ms = round(total_ms - (loop_now_s() - first_output_s) * 1000, 3)
-        return Timings(queued_ms=execution.queued_ms, first_token_ms=first_ms, total_ms=total_ms)
+        return Timings(
+            queued_ms=execution.queued_ms,
+            waited_ms=round(execution.calls.waited_s * 1000, 3),
+            first_token_ms=first_ms,
+            total_ms=total_ms,
+        )
 
 
 class Finisher(Struct, frozen=True):

@@ -158,8 +158,12 @@ class Selection(Struct, frozen=True):
 
     async def _wait(self, execution: Execution, until_s: float) -> None:
         began_s = loop_now_s()
-        await self.waiting.wait_until(execution.work.role, execution.work.lane, until_s, execution.arrival)
-        execution.calls.waited_s += loop_now_s() - began_s
+        try:
+            await self.waiting.wait_until(
+                execution.work.role, execution.work.lane, until_s, execution.arrival
+            )
+        finally:
+            execution.calls.waited_s += loop_now_s() - began_s
 
     def _left_to_another_worker(self, execution: Execution, now_s: float) -> Wait | None:
         """After a failed connection the next attempt belongs to a worker that can connect, if there is one.

@@ -225,6 +225,13 @@ def test_the_summary_names_role_model_attempts_timings_and_cost(out, notes):
     )
 
 
+def test_the_summary_tells_the_wait_for_quota_from_the_time_of_the_provider(out, notes):
+    answer = AnswerPrinter(out, notes)
+    answer.show(completed(timings=Timings(waited_ms=36_020.4, first_token_ms=36_152.4, total_ms=36_480.0)))
+    assert answer.reply is not None
+    assert "waited 36020 ms for quota or a retry · first token 36152 ms" in summary(answer.reply)
+
+
 def test_a_failure_names_the_error_and_when_to_retry(out, notes):
     answer = AnswerPrinter(out, notes)
     answer.show(delta("half"))
