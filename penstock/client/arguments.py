@@ -39,6 +39,9 @@ _MEANT: Final = {
     "lane": "a job is always in the batch lane",
     "system": "for a system prompt begin the messages with {'role': 'system', 'content': '…'}",
 }
+_WITHOUT_EFFECT: Final = {
+    "model": "the chain of the role decides which model answers; `role` selects the role"
+}
 
 
 def check_text(name: str, value: object) -> None:
@@ -102,20 +105,27 @@ def encoded_body(body: Mapping[str, Any]) -> bytes:
 
 
 def check_body(body: Mapping[str, Any]) -> None:
-    """Warn of each keyword that was probably meant for Penstock: the provider receives it, or rejects it.
+    """Warn of each keyword without effect, and of each that was probably meant for Penstock: the provider receives it,
+    or rejects it.
 
     It is no error, since a provider may have a parameter of that name.
     """
     if "messages" in body:
         raise ValueError("messages is given twice: the prompt is the text or the list of messages")
     for name in body:
-        meant = _meant(name)
-        if meant is not None:
-            text = f"the keyword {name!r} is not an argument of Penstock and goes to the provider: {meant}"
-            warnings.warn(text, UserWarning, stacklevel=_level_of_caller())
+        advice = _advice(name)
+        if advice is not None:
+            warnings.warn(f"the keyword {name!r} {advice}", UserWarning, stacklevel=_level_of_caller())
 
 
 @lru_cache(256)
+def _advice(name: str) -> str | None:
+    if name in _WITHOUT_EFFECT:
+        return f"has no effect: {_WITHOUT_EFFECT[name]}"
+    meant = _meant(name)
+    return None if meant is None else f"is not an argument of Penstock and goes to the provider: {meant}"
+
+
 def _meant(name: str) -> str | None:
     near = get_close_matches(name, _OWN, n=1, cutoff=_NEAR)
     return _MEANT.get(name) or (f"did you mean {near[0]!r}?" if near else None)

@@ -11,7 +11,7 @@ from penstock.client.arguments import check_body
 PARAMETERS = re.findall(
     r"\w+",
     """
-frequency_penalty logit_bias logprobs max_completion_tokens max_tokens metadata modalities model n parallel_tool_calls
+frequency_penalty logit_bias logprobs max_completion_tokens max_tokens metadata modalities n parallel_tool_calls
 prediction presence_penalty prompt_cache_key reasoning_effort reasoning_format response_format safety_identifier seed
 service_tier stop store stream stream_options temperature tool_choice tools top_k top_logprobs top_p verbosity
 web_search_options min_p repetition_penalty extra_body documents functions function_call audio thinking
@@ -28,3 +28,8 @@ def test_k2_parameters_of_providers_do_not_warn() -> None:
 def test_k2_misspelled_arguments_warn(name: str) -> None:
     with pytest.warns(UserWarning, match=name):
         check_body({name: 1})
+
+
+def test_k2_a_model_warns_that_the_chain_of_the_role_decides() -> None:
+    with pytest.warns(UserWarning, match="'model' has no effect: the chain of the role decides"):
+        check_body({"model": "gpt-4o"})
