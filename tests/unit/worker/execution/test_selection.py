@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from penstock.bus.clock import loop_now_s
+from penstock.runtime.config.catalogue import Limits
 from services.worker.execution.state import GaveUp, HandBack
 from services.worker.providers.errors.failures import ProviderFailure
 from tests.unit.worker.worker_parts import WorkerParts, catalogue_of
@@ -75,3 +77,16 @@ async def test_d3_two_unconnected_workers_do_not_pass_a_request_to_and_fro(*, ot
     with pytest.raises(HandBack):
         await case.next_model()
     assert loop_now_s() - began_s > 0.4
+
+
+async def test_d8_a_wait_for_quota_that_a_cancel_cuts_off_counts_as_a_wait() -> None:
+    parts = WorkerParts(catalogue_of(limits=Limits(concurrency=1)), ("A_KEY",))
+    first, execution = parts.execution(lasts_s=60), parts.execution(lasts_s=60)
+    first.chain = execution.chain = ("m",)
+    await parts.selection.next_call(first)
+    waiting = asyncio.create_task(parts.selection.next_call(execution))
+    await asyncio.sleep(0.1)
+    waiting.cancel()
+    await asyncio.wait({waiting})
+    assert waiting.cancelled()
+    assert execution.calls.waited_s > 0.05
