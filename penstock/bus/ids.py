@@ -7,7 +7,7 @@ import secrets
 import socket
 import time
 
-from penstock.contract.subjects import token
+from penstock.contract.subjects import MAX_TOKEN_CHARACTERS, token
 
 __all__ = ["instance_name", "new_id"]
 
@@ -21,7 +21,13 @@ def new_id() -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-def instance_name(service: str) -> str:
-    """A name of this process that is unique over machines and restarts, and a valid subject token."""
-    host = token(socket.gethostname())[:24]
-    return f"{service}-{host}-{os.getpid()}-{secrets.token_hex(3)}"
+def instance_name(service: str, chosen: str | None = None) -> str:
+    """A name of this process that is unique over machines and restarts, and a valid subject token.
+
+    `chosen` is the beginning of the name instead of service, host and process id. It alone would not do: two workers
+    of one name would count each other's share of a quota as their own, and together exceed the limit.
+    """
+    random = secrets.token_hex(3)
+    if chosen is not None:
+        return f"{chosen[: MAX_TOKEN_CHARACTERS - len(random) - 1]}-{random}"
+    return f"{service}-{token(socket.gethostname())[:24]}-{os.getpid()}-{random}"

@@ -19,6 +19,7 @@ __all__ = [
     "EXPLAIN",
     "JOB",
     "JOB_ALL",
+    "MAX_TOKEN_CHARACTERS",
     "QUOTA_EVENTS",
     "QUOTA_STORED",
     "REPLY",
@@ -94,7 +95,9 @@ _ACCOUNT_DIGITS: Final = 8
 _USER_DIGITS: Final = 12
 _MOST_FLOWS: Final = 10_000
 """Cached flow tokens; one request needs its token several times."""
-_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+MAX_TOKEN_CHARACTERS: Final = 64
+"""Length of the longest token."""
+_TOKEN: Final = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_TOKEN_CHARACTERS}}}")
 _NOT_IN_TOKEN: Final = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -133,7 +136,7 @@ def is_token(text: str) -> bool:
 
 def token(text: str) -> str:
     """`text` as one token: every other character becomes `_`, and the length is bounded."""
-    return _NOT_IN_TOKEN.sub("_", text)[:64] or "_"
+    return _NOT_IN_TOKEN.sub("_", text)[:MAX_TOKEN_CHARACTERS] or "_"
 
 
 def quota_key(owner: str, model: str) -> str:

@@ -109,7 +109,7 @@ class Shell:
     def __init__(self, service: str, settings: Settings) -> None:
         self.service = service
         self.settings = settings
-        self.instance = settings.instance or instance_name(service)
+        self.instance = instance_name(service, settings.instance)
         configure(service, self.instance, settings.log_level)
         self.connection_events = ConnectionEvents(settings.nats_url)
         self.broker = Broker(

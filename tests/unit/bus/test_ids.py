@@ -43,3 +43,12 @@ def test_ids_and_instance_names_are_subject_tokens(monkeypatch):
     names = {instance_name("worker") for _ in range(100)}
     assert len(names) == 100
     assert all(is_token(name) for name in names)
+
+
+def test_c1_processes_of_one_chosen_name_have_different_names():
+    names = {instance_name("worker", "x" * 64) for _ in range(100)} | {
+        instance_name("worker", "east") for _ in range(100)
+    }
+    assert len(names) == 200
+    assert all(is_token(name) for name in names)
+    assert sum(name.startswith("east-") for name in names) == 100

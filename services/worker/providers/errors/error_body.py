@@ -61,6 +61,8 @@ _DELAY_KEYS: Final = frozenset({"retrydelay", "retryafter", "retryafterseconds"}
 _EMPTY_CODES: Final = frozenset({"", "error", "fail", "failed", "none", "null", "false", "true"})
 _PYTHON_CODE: Final = re.compile(r"'(?:code|type)': '(\w{1,64})'")
 """A code within a Python dict that was formatted into a message."""
+_SEPARATORS: Final = " :-\t\r\n"
+"""Characters between a message and JSON within it."""
 _ERROR_KEYS: Final = frozenset({"error", "errors", "message", "msg", "detail"})
 
 
@@ -306,17 +308,21 @@ def _truncated_json(text: str) -> TruncatedJson:
 
 
 def _embedded_json(text: str) -> tuple[str, object] | None:
-    """The words before a JSON object or list within a message, and its decoded value; None without one."""
+    """The words before a JSON object or list within a message, and its decoded value; None without one.
+
+    None also for JSON at the beginning with text after it: that is an input that a validation error repeats.
+    """
     start = text.find("{")
     if start < 0:
         return None
     if start and text[:start].rstrip().endswith("["):
         start = text[:start].rindex("[")
     try:
-        value, _ = _decoder.raw_decode(text, start)
+        value, end = _decoder.raw_decode(text, start)
     except (ValueError, RecursionError):
         return None
-    return text[:start].strip(" :-\t\r\n"), value
+    before, after = text[:start].strip(_SEPARATORS), text[end:].strip(_SEPARATORS)
+    return (before, value) if before or not after else None
 
 
 def _is_error(value: object) -> bool:

@@ -161,7 +161,7 @@ class ChunkReader:
         else:
             self._with_delta.add(0)
         if choice.finish_reason:
-            self.finish_reasons[0] = choice.finish_reason
+            self._record_finish_reason(0, choice.finish_reason)
         return ChunkDelta(text) if text else None
 
     def end(self, done: bool, *, framed: bool = False) -> StreamEnd:  # noqa: FBT001 - `done` names the parameter
@@ -289,8 +289,15 @@ class ChunkReader:
         if delta.has_content and index in self.finish_reasons and not self._every:
             raise _content_after_end(index)
         if delta.finish_reason:
-            self.finish_reasons[index] = delta.finish_reason
+            self._record_finish_reason(index, delta.finish_reason)
         self._record_usage(delta.usage)
+
+    def _record_finish_reason(self, index: int, reason: str) -> None:
+        """Keep an earlier reason other than `stop`: a proxy may add a last chunk with `stop` to an answer that was cut
+        off or that failed.
+        """
+        if self.finish_reasons.get(index, DEFAULT_FINISH_REASON) == DEFAULT_FINISH_REASON:
+            self.finish_reasons[index] = reason
 
     def _record_chunk(self, chunk: TextChunk | NonTextChunk) -> None:
         # Azure's first chunk has an empty id and model: the first value that is not empty counts.

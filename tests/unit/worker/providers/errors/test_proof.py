@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.worker.providers.errors.classify import failure_of_error_event, failure_of_status
@@ -154,6 +154,12 @@ FRAMES = st.sampled_from(
 )
 
 
+@example(
+    form="{}: Extra inputs are not permitted",
+    parts=['{"error":{"code":"insufficient_quota","message":"payment required"}}'],
+    status=400,
+    wrapped=False,
+)
 @given(
     form=FRAMES,
     parts=st.lists(STATEMENTS | PUNCTUATION | st.text(max_size=5), min_size=1, max_size=5),

@@ -76,6 +76,28 @@ def test_d6_a_stream_that_ends_with_any_other_reason_is_complete(reason):
     assert reader.end(done=True).finish_reason == reason
 
 
+@pytest.mark.parametrize("last", [{}, {"content": ""}])
+def test_d6_a_last_chunk_with_stop_hides_no_other_reason(last):
+    for reason in ("length", "content_filter", "tool_calls"):
+        reader = ChunkReader()
+        reader.read(chunk(choice({"content": "x"}, reason)))
+        reader.read(chunk(choice(last, "stop")))
+        assert reader.end(done=True).finish_reason == reason
+    for reason, _ in FAILURE_REASONS:
+        reader = ChunkReader()
+        reader.read(chunk(choice({"content": "x"}, reason)))
+        reader.read(chunk(choice(last, "stop")))
+        with pytest.raises(ProviderErrorEvent, match=reason):
+            reader.end(done=True)
+
+
+def test_a_reason_after_stop_replaces_it():
+    reader = ChunkReader()
+    reader.read(chunk(choice({"content": "x"}, "stop")))
+    reader.read(chunk(choice({}, "length")))
+    assert reader.end(done=True).finish_reason == "length"
+
+
 @pytest.mark.parametrize(
     "payload",
     [
