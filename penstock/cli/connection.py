@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from penstock.bus.connection import ConnectionEvents, connect
 from penstock.bus.ids import instance_name
 from penstock.bus.masking import without_userinfo
 from penstock.cli.errors import CommandError
-from penstock.cli.program_name import command_name
+from penstock.cli.program_name import as_invoked, command_name
 from penstock.client.client import Client
 from penstock.contract.streams import STREAMS
 from penstock.errors import StoreUnavailable
@@ -32,7 +33,7 @@ _SERVICE = "penstock-client"
 
 
 def command_settings(data: Path) -> Settings:
-    """The settings with the address of the system that runs in `data`.
+    """The settings with the address of the system that runs in `data`. The default address is noted on stderr.
 
     Raises ConfigurationRefused, and CommandError where no system runs in a directory that was named: the default
     address may be that of another system.
@@ -42,7 +43,11 @@ def command_settings(data: Path) -> Settings:
         raise CommandError(
             f"no `penstock up` runs with --data {data}; omit --data, or set NATS_URL to the address of the system"
         )
-    return load_settings(client_environment(os.environ, running))
+    settings = load_settings(client_environment(os.environ, running))
+    if running is None and not os.environ.get("NATS_URL"):
+        note = f"[no `penstock up` runs in {data}, and NATS_URL is not set: using {settings.nats_url}]"
+        print(as_invoked(note), file=sys.stderr, flush=True)
+    return settings
 
 
 @asynccontextmanager
