@@ -238,8 +238,10 @@ def _text(text: str) -> str:
 
 def _role(text: str) -> str:
     """The router knows the roles of its catalogue; only a name that no catalogue can have is rejected here."""
-    if not is_token(text) or text == EMBED:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a role that answers chat requests")
+    if text == EMBED:
+        raise argparse.ArgumentTypeError(f"the role {EMBED} is not available yet")
+    if not is_token(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not the name of a role")
     return text
 
 

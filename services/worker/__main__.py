@@ -34,9 +34,11 @@ def _served_roles(names: str, catalogue: Catalogue) -> tuple[Role, ...]:
         return known
     requested = [name.strip() for name in names.split(",") if name.strip()]
     unknown = [name for name in requested if name not in known]
+    if EMBED in unknown:
+        raise ValueError(f"the role {EMBED} is not available yet")
     if unknown or not requested:
         raise ValueError(
-            f"the catalogue {catalogue.name} has no chat role {', '.join(unknown) or repr(names)}; there are: "
+            f"the catalogue {catalogue.name} has no role {', '.join(unknown) or repr(names)}; there are: "
             f"{', '.join(known)}, all (PENSTOCK_CATALOGUE chooses the catalogue)"
         )
     return tuple(role for role in known if role in requested)

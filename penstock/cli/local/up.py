@@ -101,7 +101,9 @@ def startup_text(plan: Plan, runtime_file: RuntimeFile, *, port_taken: bool = Fa
             ("", f"or use --data {plan.data}."),
         ]
     facts += [(name, f"{http}/health  {http}/metrics") for name, http in runtime_file.services.items()]
-    roles = ", ".join(f"{role} (not served yet)" if role == EMBED else role for role in plan.catalogue.roles)
+    roles = ", ".join(
+        f"{role} (not available yet)" if role == EMBED else role for role in plan.catalogue.roles
+    )
     facts.append(("catalogue", f"{plan.catalogue.name} ({roles})"))
     if runtime_file.simulator is not None:
         facts.append(

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from penstock.contract import codec, headers, subjects
-from penstock.contract.names import Role
+from penstock.contract.names import EMBED, Role
 from penstock.contract.reply import Accepted
 from penstock.contract.request import LONGEST_S, ChatRequest
 from penstock.contract.streams import MAX_REQUEST_BYTES
@@ -145,8 +145,8 @@ def _route(
 
 def _check_served(role: Role, served: Collection[str]) -> None:
     """Reject on arrival a request whose role has no live worker, rather than at its deadline."""
-    if role == "embed":
-        raise InvalidRequest("the role embed makes embeddings; it does not chat")
+    if role == EMBED:
+        raise InvalidRequest(f"the role {EMBED} is not available yet")
     if role not in served:
         raise InvalidRequest(
             f"no worker for the role {role} is alive", "role_not_served", _NOT_SERVED_RETRY_S

@@ -8,7 +8,7 @@ from functools import cache
 
 from msgspec import Struct
 
-from penstock.contract.names import AUTO, Role
+from penstock.contract.names import AUTO, EMBED, Role
 from penstock.runtime.config.catalogue import Catalogue
 from services.router.classification.evidence import TopicEvidence
 from services.router.routing.features import Features
@@ -36,7 +36,7 @@ def resolve(requested: str, features: Features, catalogue: Catalogue, served: Co
     else:
         choice = RoleChoice(requested, "role named in the request")
     if choice.role not in catalogue.roles:
-        known = ", ".join((*catalogue.roles, AUTO))
+        known = ", ".join((*(role for role in catalogue.roles if role != EMBED), AUTO))
         raise InvalidRequest(
             f"there is no role {choice.role[:80]!r} in the catalogue {catalogue.name}; the roles are {known}",
             "unknown_role",

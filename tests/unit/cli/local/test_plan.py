@@ -204,7 +204,7 @@ def test_a_role_without_a_service_is_marked(tmp_path):
 
     text = startup_text(plan, RuntimeFile(nats_url="nats://127.0.0.1:4222", embedded=True, pid=1))
 
-    assert "embed (not served yet)" in text
+    assert "embed (not available yet)" in text
     assert "chat (" not in text
 
 
