@@ -70,7 +70,8 @@ class BrokerRefused(BrokerUnreachable):
         PenstockError.__init__(
             self,
             f"the NATS server at {url} answers and did not accept the {rejected}: {reason}; "
-            "check the credentials and certificates (docs/configuration.md, NATS credentials) and connect again",
+            "check the credentials and certificates (NATS_CREDS, NATS_NKEY_SEED, NATS_USER, NATS_TOKEN, NATS_CA, "
+            "NATS_CERT; or auth=NatsAuth(...)) and connect again",
         )
 
 
@@ -189,9 +190,8 @@ class UnknownJob(PenstockError):
 
     def __init__(self, request_id: str) -> None:
         super().__init__(
-            f"there is no status of job {request_id}: either no router has read the request yet, or it is not a job "
-            f"(only requests of the batch lane are), or its last change is more than {_JOB_HOURS} hours ago. "
-            "If it was submitted just now, ask again in a second"
+            f"there is no status of job {request_id}: check the id, or ask again in a second if it was submitted just "
+            f"now. Only requests of the batch lane have one, for {_JOB_HOURS} hours after the last change"
         )
 
     @property

@@ -52,6 +52,7 @@ async def test_d10_up_reports_refused_credentials(serve: Serve, tmp_path: Path):
             code, shown = await run(tmp_path, url, "up", env=env)
             assert code == 1
             assert "did not accept the credentials" in shown
+            assert "NATS_CREDS" in shown
             assert "no server answers" not in shown
 
 

@@ -93,7 +93,7 @@ async def test_e4_a_job_that_no_router_has_read_may_be_asked_for_later(gateway, 
     job_id = await client.submit("hello")
     for read in (client.job, client.result):
         with pytest.raises(
-            UnknownJob, match=f"no status of job {job_id}: either no router has read"
+            UnknownJob, match=f"no status of job {job_id}: check the id, or ask again in a second"
         ) as caught:
             await read(job_id)
         assert (caught.value.code, caught.value.retry) == ("invalid_request", "later")
