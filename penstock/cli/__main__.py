@@ -143,6 +143,12 @@ def _trace(arguments: argparse.Namespace) -> int:
     return trace(arguments.request_id, arguments.data)
 
 
+def _cancel(arguments: argparse.Namespace) -> int:
+    from penstock.cli.commands.cancel import cancel_request
+
+    return cancel_request(arguments.request_id, arguments.data)
+
+
 def _jobs(arguments: argparse.Namespace) -> int:
     from penstock.cli.commands.jobs import cancel_job, list_jobs, print_result, show_job
 
@@ -189,6 +195,7 @@ _COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "explain": _explain,
     "status": _status,
     "trace": _trace,
+    "cancel": _cancel,
     "jobs": _jobs,
     "dead": _dead,
     "config": _config,

@@ -40,6 +40,9 @@ is then discarded (default: %(default)s)"""
 _EXPLAIN = """\
 Takes the options of `ask` and shows the current decision: admitted, with its wait, or rejected, with its reason
 and exit code 1. The account is PENSTOCK_ACCOUNT."""
+_CANCEL = """\
+The cancel is not acknowledged: an unknown id, or that of a request that has ended, is no error. `penstock jobs ID
+--cancel` waits until a job has ended."""
 _LONGEST: Final = ", ".join(f"{longest_s} in the {lane} lane" for lane, longest_s in LONGEST_S.items())
 _HIGHEST_PORT = 65_535
 _DURATION: Final = re.compile(r"([0-9]{1,6})([smhd])")
@@ -62,6 +65,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_explain(commands)
     _add_status(commands)
     _add_trace(commands)
+    _add_cancel(commands)
     _add_jobs(commands)
     _add_dead(commands)
     _add_config(commands)
@@ -140,6 +144,13 @@ def _add_trace(commands: Commands) -> None:
         help="the request id, or its beginning; default: last, the newest request",
     )
     _add_data(trace)
+
+
+def _add_cancel(commands: Commands) -> None:
+    text = "cancel a request, queued or running"
+    cancel = commands.add_parser("cancel", help=text, description=f"{_sentence(text)} {_CANCEL}")
+    cancel.add_argument("request_id", type=_request_id, metavar="ID", help="the request id; `ask` prints it")
+    _add_data(cancel)
 
 
 def _add_jobs(commands: Commands) -> None:

@@ -225,6 +225,21 @@ def test_ctrl_c_cancels_the_request(up: PenstockUp):
     up.simulator("PUT", "speed", {"tokens_per_second": 0})
 
 
+def test_d8_cancel_ends_a_request_of_another_process(up: PenstockUp):
+    up.simulator("PUT", "speed", {"tokens_per_second": 20})
+    output = up.directory / "cancelled-by-id.log"
+    asking = up.start("ask", "--json", "A long one [[tokens=1000]]", output=output)
+    up._until(lambda: "delta" in output.read_text(), 10)
+
+    cancelled = up.run("cancel", json.loads(output.read_text().partition("\n")[0])["id"])
+
+    assert cancelled.returncode == 0, cancelled.stderr
+    assert "cancel sent" in cancelled.stdout
+    assert asking.wait(20) == 1
+    assert '"code":"cancelled"' in output.read_text().replace(" ", "")
+    up.simulator("PUT", "speed", {"tokens_per_second": 0})
+
+
 def test_a_killed_worker_is_restarted_and_reported(up: PenstockUp):
     worker = next(child for child in up.children if "services.worker" in child.cmdline())
     worker.kill()
