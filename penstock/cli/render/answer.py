@@ -36,6 +36,8 @@ _ADVICE: Final[dict[ErrorCode, str]] = {
     "provider_credentials": "Set or replace the key of the provider first: `penstock config check`.",
 }
 """Advice for the codes where the time of the next try does not decide."""
+_SHOWN_WAIT_MS: Final = 100
+"""Shortest wait for quota that is shown; a share of a quota often takes some milliseconds."""
 _SHOWN_ATTEMPTS: Final = 8
 _SHOWN_CHARACTERS: Final = 300
 """Longest part of a provider's message that is shown."""
@@ -111,7 +113,7 @@ def summary(reply: Reply) -> str:
         "1 attempt" if reply.attempts == 1 else f"{reply.attempts} attempts",
         *(
             []
-            if reply.timings.waited_ms < 1
+            if reply.timings.waited_ms < _SHOWN_WAIT_MS
             else [f"waited {reply.timings.waited_ms:.0f} ms for quota or a retry"]
         ),
         *([] if first is None else [f"first token {first:.0f} ms"]),

@@ -232,6 +232,13 @@ def test_the_summary_tells_the_wait_for_quota_from_the_time_of_the_provider(out,
     assert "waited 36020 ms for quota or a retry · first token 36152 ms" in summary(answer.reply)
 
 
+def test_the_summary_leaves_out_a_wait_of_milliseconds(out, notes):
+    answer = AnswerPrinter(out, notes)
+    answer.show(completed(timings=Timings(waited_ms=4.0, first_token_ms=162.0, total_ms=489.0)))
+    assert answer.reply is not None
+    assert "waited" not in summary(answer.reply)
+
+
 def test_a_failure_names_the_error_and_when_to_retry(out, notes):
     answer = AnswerPrinter(out, notes)
     answer.show(delta("half"))
