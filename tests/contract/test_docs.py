@@ -12,6 +12,7 @@ import pytest
 from penstock.cli.parser import make_parser
 from penstock.contract.errors import ERRORS
 from penstock.contract.streams import STREAMS
+from penstock.runtime.config.load import read_catalogue
 from penstock.runtime.config.settings import load_settings
 from tests.contract.documents import DOCUMENTS, ROOT, blocks, code
 from tests.contract.environment import Asked
@@ -51,6 +52,16 @@ def test_penstock_accepts_every_command_of_the_documents(name: str) -> None:
 def test_k2_the_python_examples_compile() -> None:
     for example in blocks(ROOT / "README.md", "python"):
         compile(example, "README.md", "exec")
+
+
+def test_k6_the_complete_catalogues_of_the_documents_are_valid(tmp_path: Path) -> None:
+    examples = [
+        text for text in blocks(ROOT / "deploy/catalogues/README.md", "yaml") if text.startswith("name:")
+    ]
+    assert len(examples) == 2
+    for example in examples:
+        (tmp_path / "mine.yaml").write_text(example)
+        assert read_catalogue(tmp_path / "mine.yaml", {}).name == "mine"
 
 
 def functions(path: Path) -> set[str]:
