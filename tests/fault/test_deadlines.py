@@ -42,7 +42,8 @@ LONG_TIMEOUTS = {
 }
 """Time limits beyond every wait of these tests, so that only the deadline can end a call."""
 MISSED_S = 15.0
-"""Seconds that a request may end after its deadline and still show that the deadline ended it, on a busy machine."""
+"""Seconds that a request may end after its deadline and still show that the deadline ended it, on a busy machine. A
+forecast may be so much too late, too, because the heartbeats are late: less than the minute to the next quota."""
 REST = 8
 """Requests beyond the limit."""
 
@@ -103,7 +104,7 @@ async def test_c1_c3_a_limit_per_minute_is_used_and_the_rest_get_retry_after(
     assert len(answered) == await system.attempts(model) == limit
     # A rejection names a later minute the longer the queue is that the router counts, up to all that were sent.
     minutes = math.ceil((limit + REST) / limit)
-    latest_s = {"deadline_exceeded": MINUTE_S, "overloaded": minutes * MINUTE_S}
+    latest_s = {"deadline_exceeded": MINUTE_S, "overloaded": minutes * MINUTE_S + MISSED_S}
     for each in refused:
         assert 30 < (each.failed.error.retry_after_s or 0) <= latest_s[each.code]
         assert each.took_s < 5 + MISSED_S

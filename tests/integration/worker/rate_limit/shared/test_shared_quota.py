@@ -125,15 +125,17 @@ async def test_c1_two_workers_share_one_limit_and_use_all_of_it(nats_server: Nat
 
 
 async def test_c1_most_requests_need_no_write(nats_server: NatsServer) -> None:
-    """Two workers make a thousand requests a second in all, below the limit; the server counts the writes."""
+    """Two workers make two thousand requests, a thousand a second if the machine allows, below the limit; the server
+    counts the writes.
+    """
     async with sharing(nats_server, Limits(requests_per_minute=1_000_000, concurrency=1000)) as join:
         sharers = [await join("a"), await join("b")]
         for sharer in sharers:
             assert isinstance(await sharer.acquire(), Permit)
         js = sharers[0].nc.jetstream()
         before = (await js.stream_info(f"KV_{QUOTA.name}")).state.last_seq
-        count, refused, until_s = 0, 0, _now_s() + 2.0
-        while _now_s() < until_s:
+        count, refused = 0, 0
+        while count < 2_000:
             for sharer in sharers:
                 got = sharer.quota.try_acquire(KEY, Need(0), _now_s())
                 if isinstance(got, Permit):
@@ -143,7 +145,6 @@ async def test_c1_most_requests_need_no_write(nats_server: NatsServer) -> None:
                     refused += 1
             await asyncio.sleep(0.002)
         writes = (await js.stream_info(f"KV_{QUOTA.name}")).state.last_seq - before
-        assert count > 500
         assert refused < 0.05 * count
         assert writes < 0.1 * count
 
