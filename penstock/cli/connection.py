@@ -45,7 +45,7 @@ def command_settings(data: Path) -> Settings:
         )
     settings = load_settings(client_environment(os.environ, running))
     if running is None and not os.environ.get("NATS_URL"):
-        note = f"[no `penstock up` runs in {data}, and NATS_URL is not set: using {settings.nats_url}]"
+        note = f"[using the default address {settings.nats_url}: no `penstock up` runs in {data}]"
         print(as_invoked(note), file=sys.stderr, flush=True)
     return settings
 

@@ -20,7 +20,7 @@ def test_the_default_address_is_noted_on_stderr(capsys: pytest.CaptureFixture[st
     """It may be that of a system that another directory has started."""
     assert command_settings(DEFAULT_DATA).nats_url == "nats://127.0.0.1:4222"
     shown = capsys.readouterr()
-    assert "NATS_URL is not set: using nats://127.0.0.1:4222" in shown.err
+    assert "using the default address nats://127.0.0.1:4222" in shown.err
     assert not shown.out
 
 
