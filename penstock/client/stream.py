@@ -65,6 +65,10 @@ class StreamedRequest(Struct, eq=False):
     timings: ClientTimings
     tracer: Tracer
     cancel_on_exit: bool
+    parent: str | None = None
+    """The `traceparent` of the caller's span, under which the span of the request is."""
+    traceparent: str | None = None
+    """That of the request's own span, once it is sent; None while tracing is off."""
     entered: bool = False
     """Sent by the context manager, not by the iteration."""
     closing: bool = False
@@ -74,7 +78,8 @@ class StreamedRequest(Struct, eq=False):
         """Submit the request and yield its events; cancel it when the generator is left before the terminal one."""
         payload = encode_request(self.request)
         attributes = {OPERATION_NAME: "chat", REQUEST_ID: self.request.id, ROLE: self.request.role}
-        span = self.tracer.start(SPAN_CLIENT, "client", attributes=dict(attributes))
+        span = self.tracer.start(SPAN_CLIENT, "client", parent=self.parent, attributes=dict(attributes))
+        self.traceparent = span.traceparent
         outcome: str | None = _ABANDONED
         collected = False
         try:

@@ -122,6 +122,8 @@ class Shell:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.tracer = make_tracer(settings, service=f"penstock-{service}", instance=self.instance)
+        self.announced: dict[str, str] = {}
+        """Further fields of the ready line, which a component sets while it starts."""
         self._ready = False
         self._checks: list[Callable[[], bool]] = []
 
@@ -195,6 +197,7 @@ class Shell:
     def _announce(self, http: str) -> None:
         """Print the line on stdout by which a supervisor recognises a ready service."""
         ready = {"event": "ready", "service": self.service, "instance": self.instance, "http": http}
+        ready |= self.announced
         sys.stdout.write(msgspec.json.encode(ready).decode() + "\n")
         sys.stdout.flush()
 

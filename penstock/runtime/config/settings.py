@@ -15,7 +15,15 @@ from penstock.bus.server_address import is_server_address, servers_of
 from penstock.contract.subjects import is_token
 from penstock.runtime.config.problems import ConfigurationRefused, Problem, nearest
 
-__all__ = ["MIN_STORE_SCALE", "LogLevel", "Settings", "Traces", "load_settings"]
+__all__ = [
+    "MIN_STORE_SCALE",
+    "SOURCE",
+    "EnvironmentReader",
+    "LogLevel",
+    "Settings",
+    "Traces",
+    "load_settings",
+]
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 Traces = Literal["off", "otlp", "file"]
@@ -29,7 +37,7 @@ _RENAMED: Final = {
 MIN_STORE_SCALE = 0.1
 """The least PENSTOCK_STORE_SCALE."""
 
-_SOURCE = "environment"
+SOURCE: Final = "environment"
 _AUTH_FIX = "see docs/configuration.md, NATS credentials"
 
 
@@ -77,7 +85,7 @@ def load_settings(env: Mapping[str, str]) -> Settings:
 
     Raises ConfigurationRefused with every mistake in it.
     """
-    reading = _Reading(env)
+    reading = EnvironmentReader(env)
     usual = Settings()
     traces, trace_file = reading.traces()
     settings = Settings(
@@ -108,11 +116,11 @@ def load_settings(env: Mapping[str, str]) -> Settings:
     )
     reading.renamed()
     if reading.problems:
-        raise ConfigurationRefused(_SOURCE, reading.problems)
+        raise ConfigurationRefused(SOURCE, reading.problems)
     return settings
 
 
-class _Reading:
+class EnvironmentReader:
     """Reads each value of the environment or its default, and collects the mistakes."""
 
     def __init__(self, env: Mapping[str, str]) -> None:

@@ -36,6 +36,8 @@ _IMPORTED: Final = (
     "services.worker.app",
     "services.simulator.app",
     "services.simulator.server",
+    "services.edge.app",
+    "services.edge.http.server",
     "penstock.runtime.service",
     "penstock.cli.commands.ask",
     "penstock.cli.commands.dead",
@@ -45,7 +47,7 @@ _IMPORTED: Final = (
     "penstock.cli.commands.status",
 )
 """Modules that take long to import; each `__main__` module is executed again in every process."""
-_FORKED: Final = ("services.router", "services.worker", "services.simulator", "penstock.cli")
+_FORKED: Final = ("services.router", "services.worker", "services.simulator", "services.edge", "penstock.cli")
 _ORDER_BYTES: Final = 200_000
 
 

@@ -18,7 +18,7 @@ from tests.harness.nats.cluster import NatsCluster
 from tests.harness.processes.catalogues import catalogue
 from tests.harness.processes.process import Process
 
-__all__ = ["System", "running_system", "shared_system"]
+__all__ = ["System", "running_system", "shared_system", "started"]
 
 
 class System:
@@ -78,6 +78,10 @@ class System:
     def new_router(self) -> Process:
         return self._process("services.router")
 
+    def new_edge(self, **env: str) -> Process:
+        """Its ready line has the public address as `url`."""
+        return self._process("services.edge", **{"PENSTOCK_EDGE_PORT": "0", **env})
+
     async def client(self, **options: Any) -> Client:
         return await Client.connect(self.nats.url, **options)
 
@@ -118,6 +122,12 @@ class System:
         process = Process(module, *arguments, env={**self._env, **env}, log=log, fresh=self._fresh)
         self._processes.append(process)
         return process
+
+
+def started(process: Process) -> Process:
+    """Start a process of a shared system, in a fixture without an event loop."""
+    _run(process.start())
+    return process
 
 
 @asynccontextmanager

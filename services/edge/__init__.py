@@ -1,0 +1,1 @@
+"""The HTTP edge: OpenAI and Anthropic clients over HTTP, served through the bus."""

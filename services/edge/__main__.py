@@ -1,0 +1,43 @@
+"""`python -m services.edge`: read the settings, run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from penstock.runtime.config.load import read_catalogue
+from penstock.runtime.config.problems import ConfigurationRefused
+from penstock.runtime.config.settings import load_settings
+from services.edge.settings import load_edge_settings
+
+_DESCRIPTION = "Serve OpenAI-compatible clients over HTTP. The settings come from the environment."
+
+
+def main(arguments: list[str] | None = None) -> int:
+    argparse.ArgumentParser(prog="penstock run edge", description=_DESCRIPTION).parse_args(arguments)
+    try:
+        settings = load_settings(os.environ)
+        edge_settings = load_edge_settings(os.environ)
+        catalogue = read_catalogue(None, os.environ)
+    except ConfigurationRefused as refused:
+        sys.stderr.write(f"{refused}\n")
+        return 2
+    from penstock.runtime.service import Shell  # noqa: PLC0415 - an invalid configuration is reported before the slow imports
+    from services.edge.app import Edge  # noqa: PLC0415
+    from services.edge.http.server import bind  # noqa: PLC0415
+
+    try:
+        listener = bind(edge_settings.host, edge_settings.port)
+    except OSError as error:
+        address = f"{edge_settings.host}, port {edge_settings.port}"
+        sys.stderr.write(
+            f"the edge cannot listen on {address}: {error.strerror}; set PENSTOCK_EDGE_HOST or PENSTOCK_EDGE_PORT\n"
+        )
+        return 1
+    shell = Shell("edge", settings)
+    return shell.run(Edge(shell, catalogue, edge_settings, listener))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""Comments in a stream whose request waits, so that the client and every proxy on the way see that it is alive."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+__all__ = ["QueueComments"]
+
+_EVERY_S: Final = 1.0
+
+
+class QueueComments:
+    """Calls `write` once a second, beginning `after_s` after `start`, until `stop`."""
+
+    def __init__(self, write: Callable[[], Awaitable[None]], after_s: float) -> None:
+        self._write = write
+        self._after_s = after_s
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._after_s, self._begin)
+
+    async def stop(self) -> None:
+        """Nothing is written after this returns; it may be called again."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._task is not None:
+            task, self._task = self._task, None
+            task.cancel()
+            await asyncio.wait({task})
+
+    def _begin(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="queue comments")
+
+    async def _run(self) -> None:
+        while True:
+            await self._write()
+            await asyncio.sleep(_EVERY_S)

@@ -1,0 +1,58 @@
+"""What is known of a request so far, for the response headers."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from penstock.contract.reply import Accepted, Completed, ReplyEvent, Started
+from services.edge.http.headers import Header, header_text
+
+__all__ = ["ReplyFacts"]
+
+_REASON_CHARACTERS: Final = 500
+
+
+class ReplyFacts:
+    """Collects facts from the events of a reply."""
+
+    def __init__(self, request_id: str) -> None:
+        self.request_id = request_id
+        self.traceparent: str | None = None
+        self.role = ""
+        self._accepted: Accepted | None = None
+        self._started: Started | None = None
+        self._completed: Completed | None = None
+
+    def add(self, event: ReplyEvent) -> None:
+        match event:
+            case Accepted():
+                self._accepted = event
+                self.role = event.role
+            case Started():
+                self._started = event
+            case Completed():
+                self._completed = event
+                self.role = event.role
+
+    @property
+    def progress(self) -> str:
+        """What the request waits for."""
+        return "queued" if self._started is None else f"waiting for {self._started.model}"
+
+    def headers(self) -> tuple[Header, ...]:
+        """The `x-penstock-*` headers of the facts that are known now."""
+        facts: dict[str, str] = {"request-id": self.request_id}
+        if self.traceparent is not None:
+            facts["trace-id"] = self.traceparent.split("-")[1]
+        if self._accepted is not None:
+            facts["role"] = self._accepted.role
+            facts["complexity"] = self._accepted.complexity
+            facts["reason"] = self._accepted.why[:_REASON_CHARACTERS]
+        if self._started is not None:
+            facts["attempts"] = str(self._started.attempt)
+        if self._completed is not None:
+            facts["queue-wait-ms"] = f"{self._completed.timings.queued_ms:.0f}"
+            facts["cost-microusd"] = str(self._completed.cost_microusd)
+        elif self._accepted is not None and self._started is not None:
+            facts["queue-wait-ms"] = str(max(0, self._started.at_ms - self._accepted.at_ms))
+        return tuple((f"x-penstock-{name}".encode(), header_text(text)) for name, text in facts.items())

@@ -1,0 +1,154 @@
+"""The events of a streamed answer from those of its reply, also where another attempt begins after text was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
+
+from penstock.contract.reply import (
+    Accepted,
+    Completed,
+    Delta,
+    Failed,
+    Failure,
+    ReplyEvent,
+    Restarted,
+    Started,
+)
+from services.edge.dialects.dialect import SseEvent, StreamWriter
+from services.edge.requests.answer_id import StreamRescue
+
+__all__ = ["RESTARTED", "RescuedStream"]
+
+RESTARTED: Final = "penstock.restarted"
+"""The `event` field by which `x-penstock-rescue: restart` tells a client to discard the answer so far."""
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class RescuedStream:
+    """Deterministic: the same reply events give the same events, in the same groups."""
+
+    def __init__(self, new_writer: Callable[[], StreamWriter], rescue: StreamRescue) -> None:
+        self._new_writer = new_writer
+        self._rescue = rescue
+        self._writer = new_writer()
+        self._started: Started | None = None
+        self._begun = False
+        self._sent: list[str] = []
+        self._sent_choices = False
+        self._expected = ""
+        """Text that was sent and that the current attempt has to repeat."""
+        self._held: list[Delta] = []
+        self._restarted: Restarted | None = None
+        self.broken: Failure | None = None
+        """Set when the answer cannot be continued; the request is of no more use."""
+        self.ended = False
+
+    def add(self, event: ReplyEvent) -> list[SseEvent]:
+        """The events to send now. After `ended` or `broken` there are no more."""
+        match event:
+            case Delta():
+                return self._delta(event)
+            case Started():
+                self._started = event
+            case Restarted():
+                return self._restart(event)
+            case Completed():
+                return self._complete(event)
+            case Failed():
+                self.ended = True
+                return self._writer.fail(event.error)
+            case Accepted():
+                pass
+        return []
+
+    def fail(self, failure: Failure) -> list[SseEvent]:
+        """End the stream with an error that is not in the reply."""
+        self.ended = True
+        return self._writer.fail(failure)
+
+    def _delta(self, delta: Delta) -> list[SseEvent]:
+        if self._rescue == "hold":
+            self._held.append(delta)
+            return []
+        if self._expected:
+            return self._repeated(delta)
+        return self._send(delta)
+
+    def _send(self, delta: Delta) -> list[SseEvent]:
+        if self._rescue == "error":
+            if delta.choices:
+                self._sent_choices = True
+            else:
+                self._sent.append(delta.text)
+        return [*self._begin(), *self._writer.delta(delta)]
+
+    def _begin(self) -> list[SseEvent]:
+        if self._begun or self._started is None:
+            return []
+        self._begun = True
+        return self._writer.begin(self._started)
+
+    def _repeated(self, delta: Delta) -> list[SseEvent]:
+        """Text of a further attempt, of which the client has the beginning."""
+        size = min(len(delta.text), len(self._expected))
+        if delta.choices or delta.text[:size] != self._expected[:size]:
+            return self._break()
+        self._expected = self._expected[size:]
+        rest = delta.text[size:]
+        return self._send(replace(delta, text=rest)) if rest else []
+
+    def _restart(self, event: Restarted) -> list[SseEvent]:
+        self._restarted = event
+        self._held.clear()
+        if not self._begun:
+            return []
+        if self._rescue == "restart":
+            self._writer, self._begun = self._new_writer(), False
+            data = {"code": event.code, "message": event.message, "attempt": event.attempt}
+            return [SseEvent(_encode(data), RESTARTED)]
+        if self._sent_choices:
+            return self._break()
+        self._expected = "".join(self._sent)
+        return []
+
+    def _complete(self, completed: Completed) -> list[SseEvent]:
+        if self._expected:
+            return self._break()
+        self.ended = True
+        if self._started is None:
+            self._started = _started(completed)
+        events = self._begin()
+        for delta in self._held:
+            events += self._writer.delta(delta)
+        return [*events, *self._writer.complete(completed)]
+
+    def _break(self) -> list[SseEvent]:
+        why = self._restarted.message if self._restarted is not None else ""
+        self.broken = Failure(
+            code="provider_unavailable",
+            message=(
+                f"the answer broke after a part of it was sent ({why}), and another attempt answers differently: "
+                "the text so far is incomplete. Send the request again; with the header x-penstock-rescue: hold "
+                "text is sent only once it is complete"
+            ),
+            retry="later",
+        )
+        self.ended = True
+        return self._writer.fail(self.broken)
+
+
+def _started(completed: Completed) -> Started:
+    return Started(
+        id=completed.id,
+        seq=completed.seq,
+        attempt=completed.attempt,
+        model=completed.model,
+        provider=completed.provider,
+        worker="",
+        at_ms=0,
+    )

@@ -1,0 +1,1 @@
+"""Who sends a request: the account and the user that it counts for."""

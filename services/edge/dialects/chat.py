@@ -1,0 +1,173 @@
+"""The dialect of OpenAI's chat completions: bodies pass as received, and answers get our id and the model's name."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from penstock.contract.errors import ERRORS
+from penstock.contract.reply import Completed, Delta, Failure, Started, Usage
+from services.edge.dialects.dialect import ChatCall, InvalidField, SseEvent
+from services.edge.dialects.request_json import decode
+
+__all__ = ["ChatDialect", "ChatStream"]
+
+_DONE: Final = SseEvent(b"[DONE]")
+_TYPES: Final = {
+    401: "authentication_error",
+    403: "permission_error",
+    429: "rate_limit_error",
+}
+"""Error types by status; below 500 the others are `invalid_request_error`, from 500 on `server_error`."""
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class _StreamOptions(Struct, frozen=True):
+    include_usage: bool | None = None
+
+
+class _Body(Struct, frozen=True):
+    """The fields that the edge reads."""
+
+    model: str
+    messages: list[dict[str, Any]]
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+
+
+class _ChunkChoice(Struct, frozen=True):
+    index: int = 0
+    finish_reason: str | None = None
+
+
+_decoder: Final = msgspec.json.Decoder(_Body)
+_any_decoder: Final = msgspec.json.Decoder()
+_decode_choice: Final = msgspec.json.Decoder(_ChunkChoice).decode
+_decode_fields: Final = msgspec.json.Decoder(dict[str, Raw]).decode
+
+
+class ChatDialect:
+    """A Dialect."""
+
+    def read(self, body: bytes) -> ChatCall:
+        decode(
+            _any_decoder, body
+        )  # a field that nobody here reads must be valid JSON too: it goes into the envelope
+        fields = decode(_decoder, body)
+        if not fields.model:
+            raise InvalidField("model", "model is empty: write auto, a role, or a model of GET /v1/models")
+        if not fields.messages:
+            raise InvalidField("messages", "messages is empty: write at least one message")
+        options = fields.stream_options
+        return ChatCall(
+            body=Raw(body),
+            model=fields.model,
+            stream=bool(fields.stream),
+            include_usage=options is not None and bool(options.include_usage),
+            user=fields.user or fields.safety_identifier or "",
+        )
+
+    def whole(
+        self,
+        answer_id: str,
+        created_s: int,
+        call: ChatCall,  # noqa: ARG002 - the signature is Dialect's
+        completed: Completed,
+    ) -> bytes:
+        fields: dict[str, Any] = {
+            "id": answer_id,
+            "object": "chat.completion",
+            "created": created_s,
+            "model": completed.model,
+        }
+        answer = _decode_fields(completed.response)
+        answer.update({name: Raw(_encode(value)) for name, value in fields.items()})
+        if bytes(answer.get("usage", b"null")) == b"null":
+            answer["usage"] = Raw(_encode(_usage(completed.usage)))
+        return _encode(answer)
+
+    def stream(self, answer_id: str, created_s: int, call: ChatCall) -> ChatStream:
+        return ChatStream(answer_id, created_s, include_usage=call.include_usage)
+
+    def error(self, status: int, code: str, message: str, param: str | None = None) -> bytes:
+        return _encode(_error(status, code, message, param))
+
+
+class ChatStream:
+    """A StreamWriter."""
+
+    def __init__(self, answer_id: str, created_s: int, *, include_usage: bool) -> None:
+        self._answer_id = answer_id
+        self._created_s = created_s
+        self._include_usage = include_usage
+        self._tail = b',"usage":null}' if include_usage else b"}"
+        self._head = b""
+
+    def begin(self, started: Started) -> list[SseEvent]:
+        self._head = self._head_for(started.model)
+        return [self._chunk(b'{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}')]
+
+    def delta(self, delta: Delta) -> list[SseEvent]:
+        if delta.choices:
+            return [self._chunk(b",".join(map(_one_line, delta.choices)))]
+        text = _encode(delta.text)
+        return [self._chunk(b'{"index":0,"delta":{"content":%s},"finish_reason":null}' % text)]
+
+    def complete(self, completed: Completed) -> list[SseEvent]:
+        # After a rescue another model may have finished the answer.
+        self._head = self._head_for(completed.model)
+        reason = _encode(completed.finish_reason)
+        events = [self._chunk(b'{"index":0,"delta":{},"finish_reason":%s}' % reason)]
+        if self._include_usage:
+            events.append(SseEvent(b'%s],"usage":%s}' % (self._head, _encode(_usage(completed.usage)))))
+        return [*events, _DONE]
+
+    def fail(self, failure: Failure) -> list[SseEvent]:
+        status = ERRORS[failure.code].http_status
+        return [SseEvent(_encode(_error(status, failure.code, failure.message, None)))]
+
+    def _head_for(self, model: str) -> bytes:
+        return b'{"id":%s,"object":"chat.completion.chunk","created":%d,"model":%s,"choices":[' % (
+            _encode(self._answer_id),
+            self._created_s,
+            _encode(model),
+        )
+
+    def _chunk(self, choices: bytes) -> SseEvent:
+        return SseEvent(b"%s%s]%s" % (self._head, choices, self._tail))
+
+
+def _one_line(choice: Raw) -> bytes:
+    """The choice without line breaks, which would end the line of the event, and without the finish reason of choice
+    0, which comes at the end: text of the same chunk may follow in the next delta.
+    """
+    data = bytes(choice).replace(b"\n", b" ").replace(b"\r", b" ")
+    if b'"finish_reason"' not in data:
+        return data
+    try:
+        read = _decode_choice(data)
+        if read.index != 0 or read.finish_reason is None:
+            return data
+        return _encode({**_decode_fields(data), "finish_reason": None})
+    except (ValueError, RecursionError):  # a provider may put other values there; they pass
+        return data
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    return {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_input_tokens},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+    }
+
+
+def _error(status: int, code: str, message: str, param: str | None) -> dict[str, Any]:
+    kind = _TYPES.get(status) or ("server_error" if status >= 500 else "invalid_request_error")
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}

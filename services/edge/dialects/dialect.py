@@ -1,0 +1,84 @@
+"""What every dialect of the edge provides. A dialect is a wire format: its requests become chat-completions bodies,
+and its answers are made from reply events. No dialect does I/O or reads a clock.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from msgspec import Raw, Struct
+
+from penstock.contract.reply import Completed, Delta, Failure, Started
+
+__all__ = ["ChatCall", "Dialect", "InvalidField", "SseEvent", "StreamWriter"]
+
+
+class InvalidField(Exception):
+    """The request cannot be translated: status 400, in the error shape of the dialect."""
+
+    def __init__(self, field: str, message: str) -> None:
+        """`field` is a path such as `input[2].content`; `message` says what to write instead."""
+        super().__init__(message)
+        self.field = field
+        self.message = message
+
+
+class ChatCall(Struct, frozen=True, kw_only=True):
+    """A request, translated."""
+
+    body: Raw
+    """The OpenAI chat-completions body; in the chat dialect the bytes as received."""
+    model: str
+    """As the application wrote it: a role, `role:complexity`, or a model of the catalogue."""
+    stream: bool = False
+    include_usage: bool = False
+    user: str = ""
+    background: bool = False
+    """Only in the Responses dialect: the request becomes a job."""
+
+
+class SseEvent(Struct, frozen=True):
+    """One server-sent event."""
+
+    data: bytes
+    """One line of JSON, or `[DONE]`."""
+    event: str = ""
+    """The `event:` field; empty: there is none."""
+
+
+class StreamWriter(Protocol):
+    """The events of one streamed answer, in order.
+
+    Deterministic: the same reply events give the same server-sent events with the same numbers, so that a resumed
+    stream is the whole stream without its first events.
+    """
+
+    def begin(self, started: Started) -> list[SseEvent]:
+        """Called once, before the first delta or before the end."""
+        ...
+
+    def delta(self, delta: Delta) -> list[SseEvent]: ...
+
+    def complete(self, completed: Completed) -> list[SseEvent]: ...
+
+    def fail(self, failure: Failure) -> list[SseEvent]:
+        """An error event of the dialect, and nothing that looks like a proper end."""
+        ...
+
+
+class Dialect(Protocol):
+    """One wire format."""
+
+    def read(self, body: bytes) -> ChatCall:
+        """Translate the body of a request. Raises InvalidField."""
+        ...
+
+    def whole(self, answer_id: str, created_s: int, call: ChatCall, completed: Completed) -> bytes:
+        """The body of a whole answer, from `completed.response`. `answer_id` is the id that the application sees."""
+        ...
+
+    def stream(self, answer_id: str, created_s: int, call: ChatCall) -> StreamWriter: ...
+
+    def error(self, status: int, code: str, message: str, param: str | None = None) -> bytes:
+        """The JSON body of an error response with this status."""
+        ...

@@ -1,0 +1,90 @@
+"""The ASGI application: finds the endpoint of a request, and turns every exception into an answer of its dialect."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Final
+
+from starlette.types import Receive, Scope, Send
+
+from penstock.contract.errors import ERRORS
+from services.edge.answers.failures import http_error_of
+from services.edge.http.cors import Cors
+from services.edge.http.errors import ClientDisconnected, HttpError
+from services.edge.http.exchange import Exchange, HttpLimits
+from services.edge.http.routes import Match, Routes
+from services.edge.metrics import EdgeMetrics
+
+__all__ = ["Dispatcher"]
+
+_log: Final = logging.getLogger(__name__)
+_CLOSED_BY_CLIENT: Final = 499
+
+
+class Dispatcher:
+    def __init__(self, routes: Routes, limits: HttpLimits, cors: Cors, metrics: EdgeMetrics) -> None:
+        self._routes = routes
+        self._limits = limits
+        self._cors = cors
+        self._metrics = metrics
+        self._open: set[Exchange] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange(scope, receive, send, self._limits)
+        match = self._routes.find(exchange.method, exchange.path)
+        metrics, started_s = self._metrics, time.monotonic()
+        metrics.open.labels(match.route).inc()
+        self._open.add(exchange)
+        try:
+            await self._answer(exchange, match)
+            status = exchange.status
+        except ClientDisconnected:
+            status = _CLOSED_BY_CLIENT
+        finally:
+            self._open.discard(exchange)
+            metrics.open.labels(match.route).dec()
+        metrics.requests.labels(match.route, str(status)).inc()
+        metrics.duration.labels(match.route).observe(time.monotonic() - started_s)
+
+    def interrupt_all(self) -> None:
+        """End every request in progress with an error."""
+        for exchange in tuple(self._open):
+            exchange.interrupt()
+
+    async def _answer(self, exchange: Exchange, match: Match) -> None:
+        origin = exchange.header(b"origin")
+        exchange.headers += self._cors.headers(origin)
+        try:
+            if match.endpoint is not None:
+                exchange.parameters = match.parameters
+                await match.endpoint(exchange)
+            elif exchange.method == "OPTIONS" and self._cors.allows(origin):
+                wanted = exchange.header(b"access-control-request-headers")
+                exchange.headers += self._cors.preflight(match.allowed, wanted)
+                await exchange.respond(204, b"")
+            else:
+                raise _no_endpoint(exchange, match)
+        except ClientDisconnected:
+            raise
+        except Exception as error:
+            await self._refuse(exchange, match, error)
+
+    async def _refuse(self, exchange: Exchange, match: Match, error: Exception) -> None:
+        refusal = http_error_of(error)
+        if refusal is None:
+            _log.error("%s %s failed", exchange.method, match.route, exc_info=error)
+            refusal = HttpError(500, "internal", ERRORS["internal"].meaning)
+        if exchange.status is not None:  # the missing end of the response shows that it is incomplete
+            exchange.abort()
+            return
+        body = match.error(refusal.status, refusal.code, refusal.message, refusal.param)
+        await exchange.respond(refusal.status, body, headers=refusal.headers)
+
+
+def _no_endpoint(exchange: Exchange, match: Match) -> HttpError:
+    if match.allowed:
+        allowed = ", ".join(match.allowed)
+        message = f"{exchange.method} is not possible on {match.route}: use {allowed}"
+        return HttpError(405, "method_not_allowed", message, headers=((b"allow", allowed.encode()),))
+    return HttpError(404, "not_found", f"there is no route {exchange.path}")

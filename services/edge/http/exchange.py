@@ -1,0 +1,212 @@
+"""One HTTP request and its response over raw ASGI."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Final, Self, cast
+from urllib.parse import parse_qsl
+
+from msgspec import Struct
+from starlette.types import Receive, Scope, Send
+
+from services.edge.http.connection import STATE_KEY, Connection
+from services.edge.http.errors import ClientDisconnected, HttpError, ShuttingDown
+from services.edge.http.headers import EVENT_STREAM, JSON, Header
+
+__all__ = ["Exchange", "HttpLimits"]
+
+_DISCARDED_BODIES: Final = 4
+"""A body of up to this many times its limit is read and discarded, so that the client reads the 413: a client that is
+still sending when the connection closes may see a reset instead."""
+_STREAM_HEADERS: Final[tuple[Header, ...]] = (
+    (b"content-type", EVENT_STREAM),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),  # nginx buffers the responses of upstream servers by default
+)
+_CLOSE: Final[Header] = (b"connection", b"close")
+
+
+class HttpLimits(Struct, frozen=True, kw_only=True):
+    """What one client may use."""
+
+    body_bytes: int
+    body_s: float
+    """To receive the whole body."""
+    write_s: float
+    """Without the client reading anything, after which its connection is closed."""
+
+
+class Exchange:
+    """The response is either `respond`, or `start_stream`, `write`, `end`."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, limits: HttpLimits) -> None:
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.parameters: dict[str, str] = {}
+        """The variable parts of the path, by their names in the route."""
+        self.status: int | None = None
+        """The status that was sent; None before."""
+        self.headers: list[Header] = []
+        """Further headers of the response."""
+        self._connection = cast("Connection", scope["state"][STATE_KEY])
+        self._limits = limits
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._interruption: _Interruption | None = None
+
+    @property
+    def request_headers(self) -> list[Header]:
+        """Names in lower case."""
+        return cast("list[Header]", self._scope["headers"])
+
+    def header(self, name: bytes) -> str:
+        """The first value of a request header; empty if there is none."""
+        for each, value in self.request_headers:
+            if each == name:
+                return value.decode("latin-1").strip()
+        return ""
+
+    def query(self) -> dict[str, str]:
+        return dict(parse_qsl(self._scope["query_string"].decode("latin-1"), keep_blank_values=True))
+
+    async def body(self) -> bytes:
+        """The whole body. Raises HttpError (408, 413) and ClientDisconnected."""
+        declared = self.header(b"content-length")
+        if declared.isdecimal() and int(declared) > self._limits.body_bytes * _DISCARDED_BODIES:
+            raise self._too_large()
+        try:
+            async with asyncio.timeout(self._limits.body_s):
+                return await self._read_body()
+        except TimeoutError:
+            message = f"the body did not arrive within {self._limits.body_s:g} s"
+            raise HttpError(408, "request_timeout", message, headers=(_CLOSE,)) from None
+
+    async def _read_body(self) -> bytes:
+        limit = self._limits.body_bytes
+        body = bytearray()
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnected
+            size += len(message["body"])
+            if size <= limit:
+                body += message["body"]
+            else:
+                body.clear()
+            if not message["more_body"]:
+                break
+            if size > limit * _DISCARDED_BODIES:
+                raise self._too_large()
+        if size > limit:
+            raise self._too_large()
+        self._connection.resume_reading()
+        return bytes(body)
+
+    def _too_large(self) -> HttpError:
+        message = f"the body has more than {self._limits.body_bytes:,} bytes, which is the limit"
+        return HttpError(413, "request_too_large", message, headers=(_CLOSE,))
+
+    async def respond(
+        self, status: int, body: bytes, *, content_type: bytes = JSON, headers: tuple[Header, ...] = ()
+    ) -> None:
+        self.status = status
+        await self._send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [
+                    (b"content-type", content_type),
+                    (b"content-length", b"%d" % len(body)),
+                    *self.headers,
+                    *headers,
+                ],
+            }
+        )
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def start_stream(self, headers: tuple[Header, ...] = ()) -> None:
+        self.status = 200
+        sent = [*_STREAM_HEADERS, *self.headers, *headers]
+        await self._send({"type": "http.response.start", "status": 200, "headers": sent})
+
+    async def write(self, data: bytes, *, more: bool = True) -> None:
+        """Raises ClientDisconnected, also after the client has read nothing for some time."""
+        if self._connection.is_backed_up:
+            try:
+                async with asyncio.timeout(self._limits.write_s):
+                    await self._connection.drained()
+            except TimeoutError:
+                self._connection.abort()
+                raise ClientDisconnected from None
+        if self._connection.is_lost:
+            raise ClientDisconnected
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+
+    def abort(self) -> None:
+        """Close the connection without the end of the response."""
+        self._connection.abort()
+
+    async def end(self) -> None:
+        await self.write(b"", more=False)
+
+    def interruptible(self, before_shutdown: Callable[[], None] | None = None) -> _Interruption:
+        """The block ends early with ClientDisconnected when the connection is lost, or with ShuttingDown.
+
+        `before_shutdown` is called before the latter.
+        """
+        self._interruption = _Interruption(self._connection, before_shutdown)
+        return self._interruption
+
+    def interrupt(self) -> None:
+        """This process stops: end the interruptible block with ShuttingDown."""
+        if self._interruption is not None:
+            self._interruption.shut_down()
+
+
+class _Interruption:
+    """Cancels the task inside the block, and turns the cancellation into the exception that says why."""
+
+    def __init__(self, connection: Connection, before_shutdown: Callable[[], None] | None) -> None:
+        self._connection = connection
+        self._before_shutdown = before_shutdown
+        self._task: asyncio.Task[Any] | None = None
+        self._cancelling = 0
+        self._why: type[Exception] | None = None
+
+    def __enter__(self) -> Self:
+        if self._connection.is_lost:
+            raise ClientDisconnected
+        self._task = asyncio.current_task()
+        self._cancelling = self._task.cancelling() if self._task is not None else 0
+        self._connection.on_lost = self._on_lost
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._connection.on_lost = None
+        task, self._task = self._task, None
+        if (
+            task is not None
+            and self._why is not None
+            and task.uncancel() <= self._cancelling
+            and kind is asyncio.CancelledError
+        ):
+            raise self._why from error
+
+    def shut_down(self) -> None:
+        if self._before_shutdown is not None:
+            self._before_shutdown()
+        self._cancel(ShuttingDown)
+
+    def _on_lost(self) -> None:
+        self._cancel(ClientDisconnected)
+
+    def _cancel(self, why: type[Exception]) -> None:
+        if self._task is not None and self._why is None:
+            self._why = why
+            self._task.cancel()

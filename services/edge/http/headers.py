@@ -1,0 +1,20 @@
+"""Names and values of response headers."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import quote
+
+__all__ = ["EVENT_STREAM", "JSON", "Header", "header_text"]
+
+Header = tuple[bytes, bytes]
+
+JSON: Final = b"application/json"
+EVENT_STREAM: Final = b"text/event-stream; charset=utf-8"
+
+_PRINTABLE: Final = "".join(map(chr, range(0x20, 0x7F)))
+
+
+def header_text(text: str) -> bytes:
+    """`text` as a header value; characters outside of printable ASCII are percent-encoded."""
+    return quote(text, safe=_PRINTABLE, errors="replace").encode("ascii")

@@ -1,0 +1,1 @@
+"""What the gateway serves: roles, models, and live workers."""

@@ -1,0 +1,73 @@
+"""The accounts that use this process: one reply subscription each, all over the connection of the process."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import nats.errors
+
+from penstock.bus.tracing import Tracer
+from penstock.client.client import Client
+from penstock.client.stream import StreamedRequest
+from penstock.client.subscription import ReplySubscription
+from penstock.client.timings import ClientTimings
+from penstock.contract.request import ChatRequest
+from penstock.errors import NotAccepted
+from penstock.runtime.service import Bus
+
+__all__ = ["Account", "Accounts"]
+
+_TIMINGS: Final = ClientTimings(accept_s=60.0)
+
+
+class Account:
+    """Submits the requests of one account and reads their replies."""
+
+    def __init__(self, bus: Bus, subscription: ReplySubscription, tracer: Tracer) -> None:
+        self._bus = bus
+        self._subscription = subscription
+        self._tracer = tracer
+        self.client = Client(bus.nc, subscription, tracer, _TIMINGS)
+        """Resumes and cancels requests, and reads jobs."""
+
+    def stream(self, request: ChatRequest, timeout_s: float | None, *, parent: str | None) -> StreamedRequest:
+        """The request, to be sent by a `Stream`. `parent` is the `traceparent` of the caller."""
+        return StreamedRequest(
+            nc=self._bus.nc,
+            subscription=self._subscription,
+            request=request,
+            timeout_s=_TIMINGS.accept_s if timeout_s is None else timeout_s,
+            timings=_TIMINGS,
+            tracer=self._tracer,
+            cancel_on_exit=True,
+            parent=parent,
+        )
+
+
+class Accounts:
+    """Opens the subscription of an account at its first request."""
+
+    def __init__(self, bus: Bus, client_name: str, tracer: Tracer) -> None:
+        self._bus = bus
+        self._tracer = tracer
+        self._accounts: dict[str, Account] = {}
+        self._opening = asyncio.Lock()
+        self.client_name = client_name
+
+    async def get(self, account: str) -> Account:
+        """Raises NotAccepted while NATS does not answer."""
+        return self._accounts.get(account) or await self._open(account)
+
+    async def _open(self, account: str) -> Account:
+        async with self._opening:
+            if account not in self._accounts:
+                subscription = ReplySubscription(
+                    self._bus.nc, self._bus.reconnects, account, self.client_name
+                )
+                try:
+                    await subscription.open()
+                except (nats.errors.Error, TimeoutError) as error:
+                    raise NotAccepted(f"NATS does not answer: {error!r}") from error
+                self._accounts[account] = Account(self._bus, subscription, self._tracer)
+            return self._accounts[account]

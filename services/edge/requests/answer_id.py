@@ -1,0 +1,58 @@
+"""The id of an answer, from which any edge process finds its reply and repeats its stream."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import Final, Literal, get_args
+
+from msgspec import Struct
+
+__all__ = ["AnswerId", "StreamRescue", "new_client_name", "parse_answer_id"]
+
+StreamRescue = Literal["error", "hold", "restart"]
+"""What a streamed answer does when another attempt begins after text was sent. `error`: it continues only if the new
+text begins with what was sent. `hold`: it sends no text before the end. `restart`: it tells the client to discard."""
+
+_RESCUES: Final[tuple[StreamRescue, ...]] = get_args(StreamRescue)
+_ID: Final = re.compile(r"([0-5])([A-Za-z0-9_]{1,64})-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
+
+
+class AnswerId(Struct, frozen=True, kw_only=True):
+    """What a stream depends on besides the reply events and the account, which the caller's key names."""
+
+    client: str
+    """The client name of the edge process that submitted the request: a part of the reply subject."""
+    request_id: str
+    """A UUIDv7."""
+    rescue: StreamRescue = "error"
+    include_usage: bool = False
+
+    def text(self, prefix: str) -> str:
+        """`prefix` is that of the dialect, such as `chatcmpl-`."""
+        options = _RESCUES.index(self.rescue) * 2 + self.include_usage
+        return f"{prefix}{options}{self.client}-{self.request_id}"
+
+    @property
+    def created_s(self) -> int:
+        """Unix seconds when the request was made."""
+        return int(self.request_id.replace("-", "")[:12], 16) // 1000
+
+
+def new_client_name() -> str:
+    """The client name of an edge process: short, because it is part of every id, and without a hyphen."""
+    return f"edge{secrets.token_hex(5)}"
+
+
+def parse_answer_id(text: str, prefix: str) -> AnswerId | None:
+    """The parts of an id; None for a text that is not one."""
+    match = _ID.fullmatch(text.removeprefix(prefix)) if text.startswith(prefix) else None
+    if match is None:
+        return None
+    options = int(match[1])
+    return AnswerId(
+        client=match[2],
+        request_id=match[3],
+        rescue=_RESCUES[options // 2],
+        include_usage=bool(options % 2),
+    )

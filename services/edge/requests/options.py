@@ -1,0 +1,95 @@
+"""The options of a request for Penstock: `x-penstock-*` headers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any, Final, get_args
+
+from msgspec import Struct
+
+from penstock.contract.names import LANES, Lane
+from penstock.contract.request import LONGEST_S
+from services.edge.http.errors import HttpError
+from services.edge.http.headers import Header
+from services.edge.requests.answer_id import StreamRescue
+
+__all__ = ["RequestOptions", "read_options"]
+
+_PREFIX: Final = b"x-penstock-"
+
+
+class RequestOptions(Struct, frozen=True, kw_only=True):
+    """How the gateway treats a request; the body is for the model."""
+
+    rescue: StreamRescue = "error"
+    on_disconnect: str = "cancel"
+    """`cancel`, or `continue`: the answer can be read later by its id."""
+    timeout_s: float | None = None
+    """None: the deadline of the role."""
+    lane: Lane = "interactive"
+    degrade: bool = True
+    user: str = ""
+
+
+def read_options(headers: Iterable[Header]) -> RequestOptions:
+    """Raises HttpError (400) for an unknown option or value: ignoring a misspelled one would be worse."""
+    given: dict[str, Any] = {}
+    for name, value in headers:
+        if name.startswith(_PREFIX):
+            option = name.removeprefix(_PREFIX).decode("latin-1")
+            read = _OPTIONS.get(option)
+            if read is None:
+                near = get_close_matches(option, _OPTIONS, n=1)
+                fix = f"did you mean x-penstock-{near[0]}?" if near else f"use one of {', '.join(_OPTIONS)}"
+                raise _invalid(option, f"there is no header x-penstock-{option}: {fix}")
+            given[option.replace("-", "_")] = read(option, value.decode("latin-1").strip())
+    if not given:
+        return _NONE
+    options = RequestOptions(**given)
+    longest_s = LONGEST_S[options.lane]
+    if options.timeout_s is not None and options.timeout_s > longest_s:
+        raise _invalid("timeout-s", f"x-penstock-timeout-s is at most {longest_s} in the {options.lane} lane")
+    return options
+
+
+def _choice(*choices: str) -> Callable[[str, str], str]:
+    def read(option: str, text: str) -> str:
+        if text not in choices:
+            raise _invalid(option, f"x-penstock-{option} is {text!r}: use one of {', '.join(choices)}")
+        return text
+
+    return read
+
+
+def _seconds(option: str, text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= max(LONGEST_S.values()):
+        raise _invalid(option, f"x-penstock-{option} is {text!r}: use a number of seconds greater than 0")
+    return seconds
+
+
+def _flag(option: str, text: str) -> bool:
+    return _choice("true", "false")(option, text) == "true"
+
+
+def _text(option: str, text: str) -> str:  # noqa: ARG001 - the signature of every reader
+    return text
+
+
+def _invalid(option: str, message: str) -> HttpError:
+    return HttpError(400, "invalid_request", message, param=f"x-penstock-{option}")
+
+
+_OPTIONS: Final[Mapping[str, Callable[[str, str], Any]]] = {
+    "rescue": _choice(*get_args(StreamRescue)),
+    "on-disconnect": _choice("cancel", "continue"),
+    "timeout-s": _seconds,
+    "lane": _choice(*LANES),
+    "degrade": _flag,
+    "user": _text,
+}
+_NONE: Final = RequestOptions()

@@ -1,0 +1,39 @@
+"""One system and one edge for each module of tests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import openai
+import pytest
+
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.process import Process
+from tests.harness.processes.system import System, shared_system, started
+
+CHAINS = {"coding": ("coder",), "reasoning": ("reasoning-model",), "logic": ("broken", "stand-in")}
+QUICK = {"retry": {"initial_backoff_s": 0.02, "max_backoff_s": 0.1, "same_model_retries": 0}}
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    config = catalogue(CHAINS, role=QUICK, breaker={"failure_threshold": 10_000})
+    with shared_system(tmp_path_factory.mktemp("edge"), config=config) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def edge(system: System) -> Process:
+    return started(system.new_edge(PENSTOCK_EDGE_WAIT_S="0.5"))
+
+
+@pytest.fixture(scope="module")
+def url(edge: Process) -> str:
+    return str(edge.ready["url"])
+
+
+@pytest.fixture
+async def ai(url: str) -> AsyncIterator[openai.AsyncOpenAI]:
+    """The SDK as anyone installs it; it does not retry, so that each test sees the first answer."""
+    async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0) as client:
+        yield client
