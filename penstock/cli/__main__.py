@@ -120,6 +120,7 @@ def _question(arguments: argparse.Namespace, *, stream: bool = True, rescue: Res
     return Question(
         prompt=arguments.prompt,
         role=arguments.role,
+        complexity=arguments.complexity,
         images=tuple(arguments.image),
         system=arguments.system,
         user=arguments.user,

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from penstock.cli.local.python_child import SERVICES
 from penstock.contract.jobs import JOB_STATES
-from penstock.contract.names import AUTO, EMBED, LANES, RESCUES
+from penstock.contract.names import AUTO, COMPLEXITIES, EMBED, LANES, RESCUES
 from penstock.contract.request import LONGEST_S
 from penstock.contract.subjects import is_token
 from penstock.runtime.runtime_file import DEFAULT_DATA
@@ -214,6 +214,11 @@ def _add_question(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompt", help="the prompt; - reads it from stdin")
     parser.add_argument(
         "--role", type=_role, default=AUTO, help="a role of the catalogue (default: the router chooses)"
+    )
+    parser.add_argument(
+        "--complexity",
+        choices=COMPLEXITIES,
+        help="the end of the role's chain (default: it follows from the text)",
     )
     parser.add_argument(
         "--image", action="append", type=Path, default=[], metavar="FILE", help="an image; may be repeated"

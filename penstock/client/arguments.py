@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 _PROMPT: Final = "use a text or a list of OpenAI messages"
-_OWN: Final = ("role", "user", "lane", "timeout_s", "degrade", "rescue", "cancel_on_exit")
+_OWN: Final = ("role", "user", "lane", "timeout_s", "degrade", "rescue", "complexity", "cancel_on_exit")
 _NEAR: Final = 0.7
 """Similarity (difflib) from which a keyword is probably a misspelled one of `_OWN`."""
 _MEANT: Final = {

@@ -38,7 +38,7 @@ from penstock.client.subscription import ReplySubscription
 from penstock.client.timings import ClientTimings
 from penstock.contract import subjects
 from penstock.contract.jobs import JOB_STATES, Job, JobState
-from penstock.contract.names import AUTO, LANES, RESCUES, Lane, Rescue
+from penstock.contract.names import AUTO, COMPLEXITIES, LANES, RESCUES, Complexity, Lane, Rescue
 from penstock.contract.reply import TERMINAL, ReplyEvent
 from penstock.contract.request import ChatRequest
 from penstock.errors import ClientClosed, NoReply, PenstockError, UnknownReply
@@ -142,6 +142,7 @@ class Client:
         timeout_s: float | None = None,
         degrade: bool = True,
         rescue: Rescue = "restart",
+        complexity: Complexity | None = None,
         **body: Any,
     ) -> Reply:
         """Send a request and wait for the whole reply.
@@ -150,12 +151,13 @@ class Client:
         they look like a misspelled argument. `user` identifies your end user: the requests of one user do not delay
         those of another. `degrade=False` forbids Penstock to shorten the request while a model is slow or failing.
         `rescue` says whether another attempt may follow a failed one: `none`, `before_output` (only before text was
-        sent) or `restart` (also afterwards). `timeout_s` is at most an hour, and a day in the batch lane; None stands
-        for the deadline of the role.
+        sent) or `restart` (also afterwards). `complexity` is `simple`, `medium` or `complex` and chooses the cheaper or
+        the more expensive end of the chain; None: it follows from the text. `timeout_s` is at most an hour, and a day
+        in the batch lane; None stands for the deadline of the role.
 
         Raises RequestFailed, NotAccepted, RequestTooLarge, NoReply, ReplyIncomplete or ClientClosed, and ValueError for
-        an empty prompt, a `timeout_s` that is not above 0 or beyond the longest of the lane, an unknown `lane` or
-        `rescue`, and a value that cannot be written as JSON.
+        an empty prompt, a `timeout_s` that is not above 0 or beyond the longest of the lane, an unknown `lane`,
+        `rescue` or `complexity`, and a value that cannot be written as JSON.
         """
         builder = ReplyBuilder()
         body = {"stream": False, **body}
@@ -167,6 +169,7 @@ class Client:
             timeout_s=timeout_s,
             degrade=degrade,
             rescue=rescue,
+            complexity=complexity,
             **body,
         ) as events:
             async for event in events:
@@ -185,6 +188,7 @@ class Client:
         timeout_s: float | None = None,
         degrade: bool = True,
         rescue: Rescue = "restart",
+        complexity: Complexity | None = None,
         cancel_on_exit: bool = True,
         **body: Any,
     ) -> Stream:
@@ -208,6 +212,7 @@ class Client:
             lane=lane,
             degrade=degrade,
             rescue=rescue,
+            complexity=complexity,
         )
         return Stream(
             StreamedRequest(
@@ -221,7 +226,7 @@ class Client:
             )
         )
 
-    async def submit(
+    async def submit(  # noqa: PLR0913 - the keywords of the envelope, each with a default
         self,
         prompt: Prompt,
         *,
@@ -230,6 +235,7 @@ class Client:
         timeout_s: float | None = None,
         degrade: bool = True,
         rescue: Rescue = "restart",
+        complexity: Complexity | None = None,
         **body: Any,
     ) -> str:
         """Submit a job, a request of the batch lane, and return its id once JetStream has stored it.
@@ -247,6 +253,7 @@ class Client:
             lane="batch",
             degrade=degrade,
             rescue=rescue,
+            complexity=complexity,
         )
         payload = encode_request(request)
         attributes = {OPERATION_NAME: "chat", REQUEST_ID: request.id, ROLE: role}
@@ -304,11 +311,14 @@ class Client:
         *,
         lane: Lane,
         rescue: Rescue,
+        complexity: Complexity | None,
         **envelope: Any,
     ) -> ChatRequest:
         self._check_open()
         check_choice("lane", lane, LANES)
         check_choice("rescue", rescue, RESCUES)
+        if complexity is not None:
+            check_choice("complexity", complexity, COMPLEXITIES)
         check_timeout(timeout_s, lane)
         check_text("role", envelope["role"])
         check_text("user", envelope["user"])
@@ -321,6 +331,7 @@ class Client:
             deadline_ms=None if timeout_s is None else int((time.time() + timeout_s) * 1000),
             lane=lane,
             rescue=rescue,
+            complexity=complexity,
             **envelope,
         )
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import Raw, Struct
 
-from penstock.contract.names import AUTO, Lane, Rescue
+from penstock.contract.names import AUTO, Complexity, Lane, Rescue
 
 __all__ = ["LONGEST_S", "LONGEST_WAIT_S", "CancelRequest", "ChatRequest"]
 
@@ -38,6 +38,8 @@ class ChatRequest(Struct, frozen=True, kw_only=True, tag="chat_request", tag_fie
     rescue: Rescue = "restart"
     """Whether a failed attempt may be followed by another: never (`none`), only while no text was sent
     (`before_output`), or also afterwards (`restart`), when `restarted` discards the text so far."""
+    complexity: Complexity | None = None
+    """The end of the chain to use, instead of an assessment of the text; None: the router assesses it."""
     v: int = 1
 
 

@@ -49,6 +49,7 @@ async def _submit(question: Question, messages: list[dict[str, Any]], settings: 
         return await client.submit(
             messages,
             role=question.role,
+            complexity=question.complexity,
             user=question.user,
             timeout_s=question.timeout_s,
             rescue=question.rescue,
@@ -61,6 +62,7 @@ async def _ask(question: Question, messages: list[dict[str, Any]], settings: Set
         stream = client.stream(
             messages,
             role=question.role,
+            complexity=question.complexity,
             user=question.user,
             lane=question.lane,
             timeout_s=question.timeout_s,

@@ -61,6 +61,7 @@ def explain_request(question: Question, messages: list[dict[str, Any]], account:
         client="penstock-explain",
         body=body,
         role=question.role,
+        complexity=question.complexity,
         lane=question.lane,
         user=question.user,
         deadline_ms=deadline_ms,

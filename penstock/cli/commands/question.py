@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Final
 from msgspec import Struct
 
 from penstock.cli.errors import CommandError
-from penstock.contract.names import AUTO, Lane, Rescue
+from penstock.contract.names import AUTO, Complexity, Lane, Rescue
 
 __all__ = ["Question", "data_url", "messages", "read_prompt"]
 
@@ -31,6 +31,7 @@ class Question(Struct, frozen=True, kw_only=True):
 
     prompt: str
     role: str = AUTO
+    complexity: Complexity | None = None
     images: tuple[Path, ...] = ()
     system: str | None = None
     user: str = ""

@@ -78,6 +78,7 @@ def redriven_request(letter: DeadLetter, now_ms: int) -> RedrivenRequest:
         user=original.user,
         degrade=original.degrade,
         rescue=original.rescue,
+        complexity=original.complexity,
     )
     job = Job(
         id=request.id,

@@ -8,17 +8,17 @@ from typing import Final
 import msgspec
 
 from penstock.contract import codec, headers, subjects
-from penstock.contract.names import EMBED, Role
+from penstock.contract.names import EMBED, Complexity, Role
 from penstock.contract.reply import Accepted
 from penstock.contract.request import LONGEST_S, ChatRequest
 from penstock.contract.streams import MAX_REQUEST_BYTES
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue
 from services.router.routing.complexity import assess
-from services.router.routing.features import extract_features
+from services.router.routing.features import Features, extract_features
 from services.router.routing.inbound import USER_CHARACTERS, InboundRequest, address_of, job_of
 from services.router.routing.outcome import InvalidRequest, Rejected, Routed
-from services.router.routing.role import resolve
+from services.router.routing.role import RoleChoice, resolve
 
 __all__ = ["Decide", "deadline_ms", "decide"]
 
@@ -106,12 +106,10 @@ def _route(
     features = extract_features(request.body)
     choice = resolve(request.role, features, catalogue, served)
     _check_served(choice.role, served)
-    assessment = assess(features, catalogue.routing)
+    complexity, why = _complexity(request, features, choice, catalogue)
     timeouts = catalogue.roles[choice.role].timeouts
     total_s = timeouts.batch_total_s if request.lane == "batch" else timeouts.total_s
     until_ms = deadline_ms(request.deadline_ms, stored_ms, now_ms, total_s, LONGEST_S[request.lane])
-    new = [reason for reason in assessment.why.split("; ") if reason not in choice.why]
-    why = f"{choice.why}; {assessment.complexity}{': ' if new else ''}{'; '.join(new)}"
     work = ChatWork(
         id=request.id,
         account=account,
@@ -119,7 +117,7 @@ def _route(
         user=request.user,
         role=choice.role,
         lane=request.lane,
-        complexity=assessment.complexity,
+        complexity=complexity,
         why=why,
         deadline_ms=until_ms,
         accepted_ms=stored_ms,
@@ -134,13 +132,27 @@ def _route(
         id=request.id,
         seq=0,
         role=choice.role,
-        complexity=assessment.complexity,
+        complexity=complexity,
         why=why,
         lane=request.lane,
         deadline_ms=until_ms,
         at_ms=now_ms,
     )
     return Routed(work=work, accepted=accepted)
+
+
+def _complexity(
+    request: ChatRequest, features: Features, choice: RoleChoice, catalogue: Catalogue
+) -> tuple[Complexity, str]:
+    """The complexity, and the reasons for it and for the role; a reason that both have is given once."""
+    if request.complexity is not None:
+        return request.complexity, f"{choice.why}; {request.complexity}: named in the request"
+    assessment = assess(features, catalogue.routing)
+    new = [reason for reason in assessment.why.split("; ") if reason not in choice.why]
+    return (
+        assessment.complexity,
+        f"{choice.why}; {assessment.complexity}{': ' if new else ''}{'; '.join(new)}",
+    )
 
 
 def _check_served(role: Role, served: Collection[str]) -> None:

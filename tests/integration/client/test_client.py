@@ -12,7 +12,7 @@ import pytest
 from penstock import Client, RequestFailed
 from penstock.bus.tracing import NO_TRACER, NoTracer
 from penstock.contract import headers
-from penstock.contract.names import RESCUES
+from penstock.contract.names import COMPLEXITIES, RESCUES
 from penstock.contract.reply import Completed, Delta, Restarted
 from penstock.errors import BrokerUnreachable, ClientClosed, NoReply, NotAccepted, RequestTooLarge, UnknownJob
 from tests.harness.suite.waiting import until
@@ -45,6 +45,22 @@ async def test_k2_an_unknown_rescue_is_a_value_error(gateway, client, rescue):
         await client.chat("hello", rescue=rescue)
     with pytest.raises(ValueError, match=message):
         await client.submit("hello", rescue=rescue)
+    assert not gateway.requests
+
+
+@pytest.mark.parametrize("complexity", [None, *COMPLEXITIES])
+async def test_b2_complexity_is_sent_in_the_envelope(gateway, client, complexity):
+    gateway.script = lambda request: answer_whole(gateway, request)
+    await client.chat("hello", complexity=complexity, timeout_s=10)
+    await client.submit("hello", complexity=complexity)
+    await until(lambda: len(gateway.requests) == 2)
+    assert [request.complexity for request in gateway.requests] == [complexity, complexity]
+    assert all("complexity" not in msgspec.json.decode(request.body) for request in gateway.requests)
+
+
+async def test_k2_an_unknown_complexity_is_a_value_error(gateway, client):
+    with pytest.raises(ValueError, match="use one of simple, medium, complex"):
+        await client.chat("hello", complexity="hard")
     assert not gateway.requests
 
 

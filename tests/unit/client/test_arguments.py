@@ -24,7 +24,9 @@ def test_k2_parameters_of_providers_do_not_warn() -> None:
     check_body(dict.fromkeys(PARAMETERS))
 
 
-@pytest.mark.parametrize("name", ["timeout", "timeout_ms", "roles", "usr", "rescu", "degraded", "system"])
+@pytest.mark.parametrize(
+    "name", ["timeout", "timeout_ms", "roles", "usr", "rescu", "degraded", "complexty", "system"]
+)
 def test_k2_misspelled_arguments_warn(name: str) -> None:
     with pytest.warns(UserWarning, match=name):
         check_body({name: 1})

@@ -8,13 +8,13 @@ from penstock.contract import codec
 from services.router.explain import account_of
 
 
-def test_c3_the_request_has_account_user_lane_and_deadline() -> None:
-    question = Question(prompt="hi", user="ann", lane="batch", timeout_s=5.0)
+def test_c3_the_request_has_account_user_lane_complexity_and_deadline() -> None:
+    question = Question(prompt="hi", user="ann", lane="batch", complexity="simple", timeout_s=5.0)
 
     data = explain_request(question, [{"role": "user", "content": "hi"}], "acme")
     request = codec.REQUEST.decode(data)
 
     assert account_of(data) == "acme"
-    assert (request.user, request.lane) == ("ann", "batch")
+    assert (request.user, request.lane, request.complexity) == ("ann", "batch", "simple")
     assert request.deadline_ms is not None
     assert b'"content":"hi"' in bytes(request.body)

@@ -14,7 +14,9 @@ from penstock.contract.request import ChatRequest
 from penstock.contract.work import ChatWork
 from tests.harness.requests.routed_requests import chat_work
 
-ASKED = ChatRequest(id="1", client="c", body=Raw(b'{"messages":[]}'), role="logic", user="u")
+ASKED = ChatRequest(
+    id="1", client="c", body=Raw(b'{"messages":[]}'), role="logic", user="u", complexity="simple"
+)
 WORK = chat_work(id="1", account="demo", user="u", role="logic", body=ASKED.body)
 
 
@@ -33,6 +35,7 @@ def test_d7_a_redriven_request_keeps_the_fields_of_the_original(
         "logic",
     )
     assert made.request.body == ASKED.body
+    assert made.request.complexity == "simple"
 
 
 def test_d7_a_truncated_letter_cannot_be_redriven() -> None:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from penstock.contract.errors import ERRORS
 from penstock.contract.headers import CLIENT
-from penstock.contract.names import ROLES
+from penstock.contract.names import COMPLEXITIES, ROLES
 from penstock.contract.streams import MAX_REQUEST_BYTES
 from penstock.runtime.config.load import read_catalogue
 from services.router.routing.decide import deadline_ms, decide
@@ -52,6 +52,21 @@ def test_b1_b5_a_valid_request_is_routed_with_the_reasons() -> None:
         "a reason of the role is not repeated for the complexity"
     )
     assert outcome.work.deadline_ms == NOW_MS + 90_000
+
+
+@pytest.mark.parametrize("role", ["auto", "coding"])
+@pytest.mark.parametrize("complexity", COMPLEXITIES)
+def test_b2_b5_a_complexity_named_in_the_request_is_used(role: str, complexity: str) -> None:
+    outcome = decided(inbound(role=role, complexity=complexity))
+    assert isinstance(outcome, Routed)
+    assert outcome.work.complexity == outcome.accepted.complexity == complexity
+    assert outcome.work.why.endswith(f"; {complexity}: named in the request")
+
+
+def test_d10_an_unknown_complexity_is_rejected() -> None:
+    outcome = rejected(inbound(complexity="hard"))
+    assert outcome.code == "invalid_request"
+    assert "complexity" in outcome.message
 
 
 @pytest.mark.parametrize("redelivered", [False, True])
