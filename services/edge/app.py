@@ -8,18 +8,22 @@ from contextlib import AsyncExitStack
 from penstock.bus.clock import SYSTEM
 from penstock.contract.presence import Presence
 from penstock.runtime.config.catalogue import Catalogue
-from penstock.runtime.heartbeat import Heartbeat
+from penstock.runtime.heartbeat import Heartbeat, follow_presence
 from penstock.runtime.service import Bus, Shell
-from services.edge.auth.identity import OneAccount
+from services.edge.answers.answer import Surface
+from services.edge.auth.identity import Authenticator, OneAccount
 from services.edge.dialects.chat import ChatDialect
 from services.edge.dispatch import Dispatcher
-from services.edge.handlers import GenerationHandler, Surface
+from services.edge.handlers import GenerationHandler, ResumeHandler
 from services.edge.http.connection import Connection
 from services.edge.http.cors import Cors
 from services.edge.http.exchange import HttpLimits
 from services.edge.http.routes import Routes
 from services.edge.http.server import PublicServer, address_of
+from services.edge.listing.live_workers import LiveWorkers
+from services.edge.listing.models import ModelList
 from services.edge.metrics import EdgeMetrics
+from services.edge.plain_routes import HealthRoutes, ModelRoutes
 from services.edge.requests.accounts import Accounts
 from services.edge.requests.answer_id import new_client_name
 from services.edge.settings import EdgeSettings
@@ -42,9 +46,17 @@ class Edge:
 
     async def start(self, bus: Bus, http: str) -> None:
         """Start the parts in the order in which they need each other."""
-        accounts = Accounts(bus, new_client_name(), self._shell.tracer)
+        workers = LiveWorkers()
+        await follow_presence(
+            bus.nc, lambda instance, presence: workers.observe(instance, presence, SYSTEM.monotonic_s())
+        )
         authenticator = OneAccount(self._shell.settings.account)
-        routes = self._routes(accounts, authenticator)
+        routes = Routes(ChatDialect().error)
+        self._add_plain_routes(routes, bus, workers, authenticator)
+        accounts = Accounts(bus, new_client_name(), self._shell.tracer)
+        self._add_surface(
+            routes, Surface(ChatDialect(), "chatcmpl-", "/v1/chat/completions"), accounts, authenticator
+        )
         limits = HttpLimits(
             body_bytes=self._settings.body_bytes, body_s=self._settings.read_s, write_s=self._settings.write_s
         )
@@ -61,14 +73,25 @@ class Edge:
         """Stop the parts in reverse order."""
         await self._started.aclose()
 
-    def _routes(self, accounts: Accounts, authenticator: OneAccount) -> Routes:
-        chat = Surface(ChatDialect(), "chatcmpl-", "/v1/chat/completions")
-        routes = Routes(chat.dialect.error)
-        handler = GenerationHandler(
-            chat, authenticator, accounts, self._metrics, wait_s=self._settings.wait_s
-        )
-        routes.add("POST", chat.path, handler)
-        return routes
+    def _add_plain_routes(
+        self, routes: Routes, bus: Bus, workers: LiveWorkers, authenticator: Authenticator
+    ) -> None:
+        health = HealthRoutes(lambda: bus.nc.is_connected, workers, self._shell.registry, SYSTEM)
+        routes.add("GET", "/healthz", health.healthz)
+        routes.add("GET", "/readyz", health.readyz)
+        routes.add("GET", "/metrics", health.metrics)
+        models = ModelRoutes(ModelList(self._catalogue, workers), authenticator, SYSTEM)
+        routes.add("GET", "/v1/models", models.list_all)
+        routes.add("GET", "/v1/models/{id...}", models.get)
+
+    def _add_surface(
+        self, routes: Routes, surface: Surface, accounts: Accounts, authenticator: Authenticator
+    ) -> None:
+        wait_s, error = self._settings.wait_s, surface.dialect.error
+        generation = GenerationHandler(surface, authenticator, accounts, wait_s=wait_s)
+        routes.add("POST", surface.path, generation, error)
+        resume = ResumeHandler(surface, authenticator, accounts)
+        routes.add("GET", f"{surface.path}/{{id}}", resume, error)
 
     def _connection(self) -> type[Connection]:
         class LimitedConnection(Connection):

@@ -13,7 +13,7 @@ from services.edge.answers.failures import http_error_of
 from services.edge.http.cors import Cors
 from services.edge.http.errors import ClientDisconnected, HttpError
 from services.edge.http.exchange import Exchange, HttpLimits
-from services.edge.http.routes import Match, Routes
+from services.edge.http.routes import Endpoint, Match, Routes
 from services.edge.metrics import EdgeMetrics
 
 __all__ = ["Dispatcher"]
@@ -41,30 +41,37 @@ class Dispatcher:
             status = exchange.status
         except ClientDisconnected:
             status = _CLOSED_BY_CLIENT
+            _log.info("%s %s: the client closed the connection (499)", exchange.method, match.route)
         finally:
             self._open.discard(exchange)
             metrics.open.labels(match.route).dec()
-        metrics.requests.labels(match.route, str(status)).inc()
-        metrics.duration.labels(match.route).observe(time.monotonic() - started_s)
+        self._count(exchange, match.route, status, started_s)
 
     def interrupt_all(self) -> None:
         """End every request in progress with an error."""
         for exchange in tuple(self._open):
             exchange.interrupt()
 
+    def _count(self, exchange: Exchange, route: str, status: int | None, started_s: float) -> None:
+        metrics = self._metrics
+        metrics.requests.labels(route, str(status)).inc()
+        metrics.duration.labels(route).observe(time.monotonic() - started_s)
+        if exchange.streaming_since_s is not None:
+            metrics.first_byte.labels(route).observe(exchange.streaming_since_s - started_s)
+        if exchange.is_broken:
+            metrics.broken_streams.labels(route).inc()
+
     async def _answer(self, exchange: Exchange, match: Match) -> None:
         origin = exchange.header(b"origin")
         exchange.headers += self._cors.headers(origin)
         try:
-            if match.endpoint is not None:
-                exchange.parameters = match.parameters
-                await match.endpoint(exchange)
-            elif exchange.method == "OPTIONS" and self._cors.allows(origin):
+            if exchange.method == "OPTIONS" and match.allowed and self._cors.allows(origin):
                 wanted = exchange.header(b"access-control-request-headers")
                 exchange.headers += self._cors.preflight(match.allowed, wanted)
                 await exchange.respond(204, b"")
             else:
-                raise _no_endpoint(exchange, match)
+                exchange.parameters = match.parameters
+                await _endpoint(exchange, match)(exchange)
         except ClientDisconnected:
             raise
         except Exception as error:
@@ -82,9 +89,12 @@ class Dispatcher:
         await exchange.respond(refusal.status, body, headers=refusal.headers)
 
 
-def _no_endpoint(exchange: Exchange, match: Match) -> HttpError:
+def _endpoint(exchange: Exchange, match: Match) -> Endpoint:
+    """Raises HttpError (404, 405)."""
+    if match.endpoint is not None:
+        return match.endpoint
     if match.allowed:
         allowed = ", ".join(match.allowed)
         message = f"{exchange.method} is not possible on {match.route}: use {allowed}"
-        return HttpError(405, "method_not_allowed", message, headers=((b"allow", allowed.encode()),))
-    return HttpError(404, "not_found", f"there is no route {exchange.path}")
+        raise HttpError(405, "method_not_allowed", message, headers=((b"allow", allowed.encode()),))
+    raise HttpError(404, "not_found", f"there is no route {exchange.path}")

@@ -1,57 +1,47 @@
-"""The life of one generation request: authenticate, read, translate, submit, answer."""
+"""The life of one generation request: authenticate, read, translate, submit, answer; and reading an answer again."""
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Final
 
-from msgspec import Struct
+from msgspec import Raw
 
 from penstock.client.stream import Stream, StreamedRequest
-from penstock.contract.reply import Completed, Failed, ReplyEvent
-from penstock.errors import PenstockError
-from services.edge.answers.failures import failure_of, http_error_of_failure
+from services.edge.answers.answer import Answer, Surface
 from services.edge.answers.reply_facts import ReplyFacts
 from services.edge.answers.rescued_stream import RescuedStream
-from services.edge.answers.stream_response import StreamResponse
+from services.edge.answers.respond import respond_stream, respond_whole
+from services.edge.answers.stream_response import BEFORE_THE_FIRST, StreamResponse
 from services.edge.auth.identity import Authenticator
-from services.edge.dialects.dialect import ChatCall, Dialect
-from services.edge.http.errors import ShuttingDown
+from services.edge.dialects.dialect import ChatCall
+from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
-from services.edge.metrics import EdgeMetrics
+from services.edge.http.sse import Position, parse_position
 from services.edge.requests.accounts import Accounts
-from services.edge.requests.answer_id import AnswerId
+from services.edge.requests.answer_id import AnswerId, parse_answer_id
 from services.edge.requests.builder import build
 from services.edge.requests.options import read_options
 
-__all__ = ["GenerationHandler", "Surface"]
+__all__ = ["GenerationHandler", "ResumeHandler"]
 
-
-class Surface(Struct, frozen=True):
-    """A dialect on its route."""
-
-    dialect: Dialect
-    prefix: str
-    """How its ids begin."""
-    path: str
+_RESUME_S: Final = 900.0
+"""How long a resumed stream waits for the end of its reply; replies are stored for as long."""
+_UNKNOWN_S: Final = 15.0
+"""How long a resumed stream waits before its status is sent; within that time an unknown reply is found to be one."""
 
 
 class GenerationHandler:
     """`POST` of one dialect."""
 
     def __init__(
-        self,
-        surface: Surface,
-        authenticator: Authenticator,
-        accounts: Accounts,
-        metrics: EdgeMetrics,
-        *,
-        wait_s: float,
+        self, surface: Surface, authenticator: Authenticator, accounts: Accounts, *, wait_s: float
     ) -> None:
         """`wait_s`: how long a streamed request may wait before its status is sent."""
         self._surface = surface
         self._authenticator = authenticator
         self._accounts = accounts
-        self._metrics = metrics
         self._wait_s = wait_s
 
     async def __call__(self, exchange: Exchange) -> None:
@@ -60,62 +50,78 @@ class GenerationHandler:
         call = self._surface.dialect.read(await exchange.body())
         account = await self._accounts.get(identity.account)
         request = build(call, options, identity, self._accounts.client_name)
-        answer = AnswerId(
-            client=request.client,
-            request_id=request.id,
-            rescue=options.rescue,
-            include_usage=call.include_usage,
-        )
         streamed = account.stream(request, options.timeout_s, parent=exchange.header(b"traceparent") or None)
         streamed.cancel_on_exit = options.on_disconnect == "cancel"
-        if call.stream:
-            await self._stream(exchange, streamed, call, answer)
-        else:
-            await self._whole(exchange, streamed, call, answer)
-
-    async def _whole(
-        self, exchange: Exchange, streamed: StreamedRequest, call: ChatCall, answer: AnswerId
-    ) -> None:
-        facts = ReplyFacts(answer.request_id)
-        last: ReplyEvent | None = None
-        with exchange.interruptible():
-            async with Stream(streamed) as reply:
-                facts.traceparent = streamed.traceparent
-                async for event in reply:
-                    facts.add(event)
-                    last = event
-        if isinstance(last, Failed):
-            exchange.headers += facts.headers()
-            raise http_error_of_failure(last.error)
-        if isinstance(last, Completed):
-            text = answer.text(self._surface.prefix)
-            body = self._surface.dialect.whole(text, answer.created_s, call, last)
-            await exchange.respond(200, body, headers=facts.headers())
-
-    async def _stream(
-        self, exchange: Exchange, streamed: StreamedRequest, call: ChatCall, answer: AnswerId
-    ) -> None:
-        text, facts = answer.text(self._surface.prefix), ReplyFacts(answer.request_id)
-        new_writer = partial(self._surface.dialect.stream, text, answer.created_s, call)
-        stream = RescuedStream(new_writer, answer.rescue)
-        response = StreamResponse(exchange, stream, facts, wait_s=self._wait_s)
-        reply = Stream(streamed)
+        facts = ReplyFacts(request.id)
+        answer = Answer(
+            self._surface,
+            AnswerId(
+                client=request.client,
+                request_id=request.id,
+                streamed=call.stream,
+                rescue=options.rescue,
+                include_usage=call.include_usage,
+            ),
+            call,
+        )
+        reply = _submitted(streamed, facts)
+        if not call.stream:
+            await respond_whole(exchange, answer, reply, facts)
+            return
 
         def leave_running() -> None:
-            if exchange.status is not None:
-                reply.detach()  # the client can read the rest from another process
+            """The client has the id once the status is sent, and can read the rest from another process."""
+            streamed.cancel_on_exit = streamed.cancel_on_exit and exchange.status is None
 
-        async with response:
-            try:
-                with exchange.interruptible(leave_running):
-                    async with reply:
-                        facts.traceparent = streamed.traceparent
-                        async for event in reply:
-                            if await response.add(event):
-                                break
-            except (PenstockError, ShuttingDown) as error:
-                if exchange.status is None:
-                    exchange.headers += facts.headers()
-                    raise
-                await response.fail(failure_of(error, f"{self._surface.path}/{text}"))
-        await exchange.end()
+        stream = RescuedStream(answer.writer, options.rescue)
+        response = StreamResponse(exchange, stream, facts, wait_s=self._wait_s)
+        await respond_stream(exchange, answer, reply, response, leave_running)
+
+
+class ResumeHandler:
+    """`GET` of an answer by its id, from any edge process: whole, or the stream after a position."""
+
+    def __init__(self, surface: Surface, authenticator: Authenticator, accounts: Accounts) -> None:
+        self._surface = surface
+        self._authenticator = authenticator
+        self._accounts = accounts
+
+    async def __call__(self, exchange: Exchange) -> None:
+        identity = self._authenticator.authenticate(exchange.request_headers)
+        text = exchange.parameters["id"]
+        found = parse_answer_id(text, self._surface.prefix)
+        if found is None:
+            raise HttpError(
+                404, "not_found", f"{text} is not the id of an answer of this gateway", param="id"
+            )
+        after = _position(exchange)
+        account = await self._accounts.get(identity.account)
+        call = ChatCall(body=Raw(b"{}"), model="", stream=found.streamed, include_usage=found.include_usage)
+        answer, facts = Answer(self._surface, found, call), ReplyFacts(found.request_id)
+        reply = aclosing(account.client.resume(found.request_id, client=found.client, timeout_s=_RESUME_S))
+        if not found.streamed:
+            await respond_whole(exchange, answer, reply, facts)
+            return
+        stream = RescuedStream(answer.writer, found.rescue)
+        response = StreamResponse(exchange, stream, facts, wait_s=_UNKNOWN_S, after=after)
+        await respond_stream(exchange, answer, reply, response)
+
+
+@asynccontextmanager
+async def _submitted(streamed: StreamedRequest, facts: ReplyFacts) -> AsyncIterator[Stream]:
+    """The request, sent. Leaving it before its last event cancels it."""
+    async with Stream(streamed) as reply:
+        facts.traceparent = streamed.traceparent
+        yield reply
+
+
+def _position(exchange: Exchange) -> Position:
+    """The last event that the client has, from the header of EventSource or from the query."""
+    text = exchange.query().get("starting_after") or exchange.header(b"last-event-id")
+    if not text:
+        return BEFORE_THE_FIRST
+    position = parse_position(text)
+    if position is None:
+        message = f"{text!r} is not the id of an event of a stream"
+        raise HttpError(400, "invalid_request", message, param="starting_after")
+    return position

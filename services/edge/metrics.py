@@ -19,10 +19,10 @@ class EdgeMetrics:
         self.requests = counter("penstock_edge_requests", help_, ["route", "status"])
         help_ = "Time from the head of a request to the end of its response."
         self.duration = histogram("penstock_edge_duration_seconds", help_, ["route"])
-        help_ = "Time from the head of a request to the status of its streamed answer."
-        self.first_byte = histogram("penstock_edge_first_byte_seconds", help_, ["route"])
         self.open = Gauge(
             "penstock_edge_open_requests", "HTTP requests in progress.", ["route"], registry=registry
         )
-        help_ = "Streamed answers that ended with an error event after a part was sent."
-        self.broken_streams = counter("penstock_edge_broken_streams", help_)
+        help_ = "Time from the head of a request to the status of a streamed answer."
+        self.first_byte = histogram("penstock_edge_first_byte_seconds", help_, ["route"])
+        help_ = "Streamed answers that ended with an error after their status was sent."
+        self.broken_streams = counter("penstock_edge_broken_streams", help_, ["route"])

@@ -26,25 +26,26 @@ def http_error_of_failure(failure: Failure) -> HttpError:
 
 def http_error_of(error: Exception) -> HttpError | None:
     """The answer of a request that ended with `error`; None: a fault of this process."""
-    match error:
-        case HttpError():
-            return error
-        case InvalidField():
-            return HttpError(400, "invalid_request", error.message, param=error.field)
-        case ShuttingDown():
-            message = f"{_STOPPING}: send the request again"
-            return HttpError(503, "shutting_down", message, headers=retry_headers("later", 1))
-        case UnknownReply():
-            return HttpError(
-                404, "not_found", "no answer of this id is stored: answers are stored for 15 minutes"
-            )
-        case NotAccepted():
-            message = "the message bus does not accept requests now: send the request again"
-            return HttpError(503, "bus_unavailable", message, headers=retry_headers("later", 1))
-        case PenstockError():
-            headers = retry_headers(error.retry, error.retry_after_s)
-            return HttpError(error.http_status, error.code, str(error), headers=headers)
-    return None
+    if isinstance(error, HttpError):
+        return error
+    if isinstance(error, InvalidField):
+        return HttpError(400, "invalid_request", error.message, param=error.field)
+    if isinstance(error, ShuttingDown):
+        message = f"{_STOPPING}: send the request again"
+        return HttpError(503, "shutting_down", message, headers=retry_headers("later", 1))
+    return _of_client_error(error) if isinstance(error, PenstockError) else None
+
+
+def _of_client_error(error: PenstockError) -> HttpError:
+    if isinstance(error, UnknownReply):
+        return HttpError(
+            404, "not_found", "no answer of this id is stored: answers are stored for 15 minutes"
+        )
+    if isinstance(error, NotAccepted):
+        message = "the message bus does not accept requests now: send the request again"
+        return HttpError(503, "bus_unavailable", message, headers=retry_headers("later", 1))
+    headers = retry_headers(error.retry, error.retry_after_s)
+    return HttpError(error.http_status, error.code, str(error), headers=headers)
 
 
 def failure_of(error: Exception, resume_path: str) -> Failure:
@@ -57,4 +58,6 @@ def failure_of(error: Exception, resume_path: str) -> Failure:
             return Failure(
                 code=error.code, message=str(error), retry=error.retry, retry_after_s=error.retry_after_s
             )
+        case HttpError():
+            return Failure(code="invalid_request", message=error.message, retry="never")
     return Failure(code="internal", message=ERRORS["internal"].meaning, retry="later")

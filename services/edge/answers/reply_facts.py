@@ -55,4 +55,7 @@ class ReplyFacts:
             facts["cost-microusd"] = str(self._completed.cost_microusd)
         elif self._accepted is not None and self._started is not None:
             facts["queue-wait-ms"] = str(max(0, self._started.at_ms - self._accepted.at_ms))
-        return tuple((f"x-penstock-{name}".encode(), header_text(text)) for name, text in facts.items())
+        return (
+            (b"x-request-id", self.request_id.encode()),  # OpenAI's SDKs show it with errors
+            *((f"x-penstock-{name}".encode(), header_text(text)) for name, text in facts.items()),
+        )

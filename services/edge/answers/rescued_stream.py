@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final
+from zlib import crc32
 
 import msgspec
 from msgspec.structs import replace
@@ -21,9 +22,9 @@ from penstock.contract.reply import (
 from services.edge.dialects.dialect import SseEvent, StreamWriter
 from services.edge.requests.answer_id import StreamRescue
 
-__all__ = ["RESTARTED", "RescuedStream"]
+__all__ = ["RescuedStream"]
 
-RESTARTED: Final = "penstock.restarted"
+_RESTARTED: Final = "penstock.restarted"
 """The `event` field by which `x-penstock-rescue: restart` tells a client to discard the answer so far."""
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -44,12 +45,14 @@ class RescuedStream:
         """Text that was sent and that the current attempt has to repeat."""
         self._held: list[Delta] = []
         self._restarted: Restarted | None = None
-        self.broken: Failure | None = None
-        """Set when the answer cannot be continued; the request is of no more use."""
+        self.digest = 0
+        """A checksum of the deltas that were sent: a resumed stream is the same as the first as long as they agree."""
         self.ended = False
+        self.has_failed = False
+        """The answer ended with an error event."""
 
     def add(self, event: ReplyEvent) -> list[SseEvent]:
-        """The events to send now. After `ended` or `broken` there are no more."""
+        """The events to send now. After `ended` there are no more."""
         match event:
             case Delta():
                 return self._delta(event)
@@ -60,15 +63,14 @@ class RescuedStream:
             case Completed():
                 return self._complete(event)
             case Failed():
-                self.ended = True
-                return self._writer.fail(event.error)
+                return self.fail(event.error)
             case Accepted():
                 pass
         return []
 
     def fail(self, failure: Failure) -> list[SseEvent]:
-        """End the stream with an error that is not in the reply."""
-        self.ended = True
+        """End the stream with an error."""
+        self.ended = self.has_failed = True
         return self._writer.fail(failure)
 
     def _delta(self, delta: Delta) -> list[SseEvent]:
@@ -85,6 +87,9 @@ class RescuedStream:
                 self._sent_choices = True
             else:
                 self._sent.append(delta.text)
+        self.digest = crc32(delta.text.encode(), self.digest)
+        for choice in delta.choices:
+            self.digest = crc32(choice, self.digest)
         return [*self._begin(), *self._writer.delta(delta)]
 
     def _begin(self) -> list[SseEvent]:
@@ -110,7 +115,7 @@ class RescuedStream:
         if self._rescue == "restart":
             self._writer, self._begun = self._new_writer(), False
             data = {"code": event.code, "message": event.message, "attempt": event.attempt}
-            return [SseEvent(_encode(data), RESTARTED)]
+            return [SseEvent(_encode(data), _RESTARTED)]
         if self._sent_choices:
             return self._break()
         self._expected = "".join(self._sent)
@@ -122,24 +127,17 @@ class RescuedStream:
         self.ended = True
         if self._started is None:
             self._started = _started(completed)
-        events = self._begin()
-        for delta in self._held:
-            events += self._writer.delta(delta)
-        return [*events, *self._writer.complete(completed)]
+        events = [event for delta in self._held for event in self._send(delta)]
+        return [*events, *self._begin(), *self._writer.complete(completed)]
 
     def _break(self) -> list[SseEvent]:
         why = self._restarted.message if self._restarted is not None else ""
-        self.broken = Failure(
-            code="provider_unavailable",
-            message=(
-                f"the answer broke after a part of it was sent ({why}), and another attempt answers differently: "
-                "the text so far is incomplete. Send the request again; with the header x-penstock-rescue: hold "
-                "text is sent only once it is complete"
-            ),
-            retry="later",
+        message = (
+            f"the answer broke after a part of it was sent ({why}), and another attempt answers differently: what was "
+            "sent is incomplete. Send the request again; with the header x-penstock-rescue: hold nothing is sent "
+            "before the answer is complete"
         )
-        self.ended = True
-        return self._writer.fail(self.broken)
+        return self.fail(Failure(code="provider_unavailable", message=message, retry="later"))
 
 
 def _started(completed: Completed) -> Started:

@@ -1,9 +1,9 @@
-"""The response to a streamed request: its status, its events with their numbers, and comments while it waits."""
+"""The response to a streamed request: its status, its events with their ids, and comments while it waits."""
 
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from penstock.contract.reply import Failed, Failure, ReplyEvent
 from services.edge.answers.failures import http_error_of_failure
@@ -11,10 +11,14 @@ from services.edge.answers.queue_comments import QueueComments
 from services.edge.answers.reply_facts import ReplyFacts
 from services.edge.answers.rescued_stream import RescuedStream
 from services.edge.dialects.dialect import SseEvent
+from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
-from services.edge.http.sse import comment, encode_event
+from services.edge.http.sse import Position, comment, encode_event
 
-__all__ = ["StreamResponse"]
+__all__ = ["BEFORE_THE_FIRST", "StreamResponse"]
+
+BEFORE_THE_FIRST: Final = Position(-1, None)
+"""The position of a client that has no event."""
 
 
 class StreamResponse:
@@ -25,16 +29,22 @@ class StreamResponse:
     """
 
     def __init__(
-        self, exchange: Exchange, stream: RescuedStream, facts: ReplyFacts, *, wait_s: float, skip: int = 0
+        self,
+        exchange: Exchange,
+        stream: RescuedStream,
+        facts: ReplyFacts,
+        *,
+        wait_s: float,
+        after: Position = BEFORE_THE_FIRST,
     ) -> None:
-        """`skip`: the client has that many events already."""
+        """`after`: the last event that the client has."""
         self._exchange = exchange
         self._stream = stream
         self._facts = facts
-        self._skip = skip
+        self._after = after
+        self._number = 0
+        """That of the next event."""
         self._comments = QueueComments(self._comment, wait_s)
-        self.number = 0
-        """The number of the next event."""
 
     async def __aenter__(self) -> Self:
         self._comments.start()
@@ -48,12 +58,12 @@ class StreamResponse:
     async def add(self, event: ReplyEvent) -> bool:
         """Send what `event` adds; True when the answer has ended.
 
-        Raises HttpError for a failure before anything was sent.
+        Raises HttpError for a failure before anything was sent, and for a position that is not of this stream.
         """
         self._facts.add(event)
         if isinstance(event, Failed):
             await self._comments.stop()
-            if self._exchange.status is None and self.number == 0:
+            if self._exchange.status is None and self._number == 0:
                 self._exchange.headers += self._facts.headers()
                 raise http_error_of_failure(event.error)
         events = self._stream.add(event)
@@ -62,24 +72,45 @@ class StreamResponse:
         return self._stream.ended
 
     async def fail(self, failure: Failure) -> None:
-        """End the stream with an error that is not in the reply."""
-        await self._send(self._stream.fail(failure))
+        """End the stream with an error that is not in the reply: a client that resumes after it misses nothing."""
+        await self._comments.stop()
+        number = max(0, self._number - 1)
+        await self._write(
+            b"".join(encode_event(event, number, self._stream.digest) for event in self._stream.fail(failure))
+        )
+
+    async def end(self) -> None:
+        """End the response. Raises HttpError where the client had every event, or claims to have more."""
+        self._exchange.is_broken = self._stream.has_failed
+        if self._exchange.status is not None:
+            await self._exchange.end()
+        elif self._after.number >= self._number:
+            raise HttpError(
+                400, "invalid_request", "the stream ends before this position", param="starting_after"
+            )
+        else:
+            await self._exchange.respond(204, b"")  # EventSource reconnects until it reads this status
 
     async def _send(self, events: list[SseEvent]) -> None:
         await self._comments.stop()
-        first = self.number
-        self.number += len(events)
+        first, digest = self._number, self._stream.digest
+        self._number += len(events)
+        after = self._after.number
+        if first <= after < self._number and self._after.digest not in {None, digest}:
+            message = "another attempt has replaced what was read: read the answer again from the beginning"
+            raise HttpError(409, "restarted", message, param="starting_after")
         data = b"".join(
-            encode_event(event, number) for number, event in enumerate(events, first) if number >= self._skip
+            encode_event(event, number, digest)
+            for number, event in enumerate(events, first)
+            if number > after
         )
         if data:
-            await self._start()
-            await self._exchange.write(data)
+            await self._write(data)
 
-    async def _start(self) -> None:
+    async def _write(self, data: bytes) -> None:
         if self._exchange.status is None:
             await self._exchange.start_stream(self._facts.headers())
+        await self._exchange.write(data)
 
     async def _comment(self) -> None:
-        await self._start()
-        await self._exchange.write(comment(self._facts.progress))
+        await self._write(comment(self._facts.progress))

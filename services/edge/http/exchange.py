@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, Self, cast
@@ -48,6 +49,10 @@ class Exchange:
         """The variable parts of the path, by their names in the route."""
         self.status: int | None = None
         """The status that was sent; None before."""
+        self.streaming_since_s: float | None = None
+        """When the status of a streamed response was sent, on the monotonic clock."""
+        self.is_broken = False
+        """A streamed response ended with an error."""
         self.headers: list[Header] = []
         """Further headers of the response."""
         self._connection = cast("Connection", scope["state"][STATE_KEY])
@@ -130,6 +135,7 @@ class Exchange:
 
     async def start_stream(self, headers: tuple[Header, ...] = ()) -> None:
         self.status = 200
+        self.streaming_since_s = time.monotonic()
         sent = [*_STREAM_HEADERS, *self.headers, *headers]
         await self._send({"type": "http.response.start", "status": 200, "headers": sent})
 

@@ -35,13 +35,15 @@ class _Path(Struct, frozen=True):
     endpoints: dict[str, Endpoint]
 
     def match(self, method: str, parameters: dict[str, str]) -> Match:
-        endpoint = self.endpoints.get(method)
+        endpoint = self.endpoints.get("GET" if method == "HEAD" else method)
         allowed = () if endpoint is not None else tuple(sorted(self.endpoints))
         return Match(self.path, endpoint, self.error, allowed, parameters)
 
 
 class Routes:
-    """Paths are exact, or have parts in braces that match one part of a path each. Exact paths go first."""
+    """Paths are exact, or have parts in braces: `{id}` matches one part of a path, `{id...}` at the end all the rest.
+    Exact paths go first.
+    """
 
     def __init__(self, error: ErrorBody) -> None:
         """`error`: for paths without a route."""
@@ -62,7 +64,7 @@ class Routes:
         exact = self._exact.get(path)
         if exact is not None:
             return exact.match(method, {})
-        parts = path.split("/", _MOST_PARTS)
+        parts = path.split("/", _MOST_PARTS)  # further ones stay together in the last
         for pattern, found in self._patterns.items():
             parameters = _parameters(pattern, parts)
             if parameters is not None:
@@ -71,12 +73,15 @@ class Routes:
 
 
 def _parameters(pattern: tuple[str, ...], parts: list[str]) -> dict[str, str] | None:
+    if pattern[-1].endswith("...}"):
+        size = len(pattern) - 1
+        parts = [*parts[:size], "/".join(parts[size:])]
     if len(pattern) != len(parts):
         return None
     parameters = {}
     for expected, part in zip(pattern, parts, strict=True):
         if expected.startswith("{"):
-            parameters[expected.strip("{}")] = part
+            parameters[expected.strip("{.}")] = part
         elif expected != part:
             return None
     return parameters

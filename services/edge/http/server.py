@@ -18,6 +18,13 @@ __all__ = ["PublicServer", "address_of", "bind"]
 _KEEP_ALIVE_S: Final = 75
 """Idle time before a connection is closed; longer than the 60 s of usual load balancers, which must close first."""
 _BACKLOG: Final = 2048
+_KEEPALIVE: Final = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+)
+"""Connections inherit these: a client whose machine is gone is noticed within a minute also while nothing is sent."""
 _INTERRUPTED_S: Final = 2.0
 """For the responses that are interrupted to be sent."""
 
@@ -28,6 +35,8 @@ def bind(host: str, port: int) -> socket.socket:
     bound = socket.socket(family, kind, protocol)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        for level, option, value in _KEEPALIVE:
+            bound.setsockopt(level, option, value)
         bound.bind(address)
     except OSError:
         bound.close()

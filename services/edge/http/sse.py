@@ -1,17 +1,40 @@
-"""Server-sent events as bytes (HTML Living Standard, 9.2)."""
+"""Server-sent events as bytes (HTML Living Standard, 9.2), and their ids."""
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
+from msgspec import Struct
+
 from services.edge.dialects.dialect import SseEvent
 
-__all__ = ["comment", "encode_event"]
+__all__ = ["Position", "comment", "encode_event", "parse_position"]
+
+_POSITION: Final = re.compile(r"([0-9]{1,9})(?:-([0-9a-f]{8}))?")
 
 
-def encode_event(event: SseEvent, number: int) -> bytes:
-    """One event; its `id` is its number in the stream, from 0."""
+class Position(Struct, frozen=True):
+    """The id of an event."""
+
+    number: int
+    """From 0."""
+    digest: int | None
+    """The checksum of the answer up to this event; None: the client sent the number alone."""
+
+
+def parse_position(text: str) -> Position | None:
+    """None for a text that is not the id of an event."""
+    match = _POSITION.fullmatch(text)
+    if match is None:
+        return None
+    return Position(int(match[1]), None if match[2] is None else int(match[2], 16))
+
+
+def encode_event(event: SseEvent, number: int, digest: int) -> bytes:
     if event.event:
-        return b"id: %d\nevent: %s\ndata: %s\n\n" % (number, event.event.encode(), event.data)
-    return b"id: %d\ndata: %s\n\n" % (number, event.data)
+        return b"id: %d-%08x\nevent: %s\ndata: %s\n\n" % (number, digest, event.event.encode(), event.data)
+    return b"id: %d-%08x\ndata: %s\n\n" % (number, digest, event.data)
 
 
 def comment(text: str) -> bytes:

@@ -15,7 +15,7 @@ StreamRescue = Literal["error", "hold", "restart"]
 text begins with what was sent. `hold`: it sends no text before the end. `restart`: it tells the client to discard."""
 
 _RESCUES: Final[tuple[StreamRescue, ...]] = get_args(StreamRescue)
-_ID: Final = re.compile(r"([0-5])([A-Za-z0-9_]{1,64})-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
+_ID: Final = re.compile(r"([0-9a-b])([A-Za-z0-9_]{1,64})-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 
 
 class AnswerId(Struct, frozen=True, kw_only=True):
@@ -25,13 +25,14 @@ class AnswerId(Struct, frozen=True, kw_only=True):
     """The client name of the edge process that submitted the request: a part of the reply subject."""
     request_id: str
     """A UUIDv7."""
+    streamed: bool
     rescue: StreamRescue = "error"
     include_usage: bool = False
 
     def text(self, prefix: str) -> str:
         """`prefix` is that of the dialect, such as `chatcmpl-`."""
-        options = _RESCUES.index(self.rescue) * 2 + self.include_usage
-        return f"{prefix}{options}{self.client}-{self.request_id}"
+        options = _RESCUES.index(self.rescue) * 4 + self.streamed * 2 + self.include_usage
+        return f"{prefix}{options:x}{self.client}-{self.request_id}"
 
     @property
     def created_s(self) -> int:
@@ -49,10 +50,11 @@ def parse_answer_id(text: str, prefix: str) -> AnswerId | None:
     match = _ID.fullmatch(text.removeprefix(prefix)) if text.startswith(prefix) else None
     if match is None:
         return None
-    options = int(match[1])
+    options = int(match[1], 16)
     return AnswerId(
         client=match[2],
         request_id=match[3],
-        rescue=_RESCUES[options // 2],
+        rescue=_RESCUES[options // 4],
+        streamed=bool(options // 2 % 2),
         include_usage=bool(options % 2),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from penstock.bus.ids import new_id
+from penstock.contract.names import COMPLEXITIES, Complexity
 from penstock.contract.request import ChatRequest
 from services.edge.auth.identity import Identity
 from services.edge.dialects.dialect import ChatCall
@@ -15,14 +16,23 @@ __all__ = ["build"]
 
 def build(call: ChatCall, options: RequestOptions, identity: Identity, client_name: str) -> ChatRequest:
     """`rescue` is always `restart`: the edge itself decides what a client sees of a further attempt."""
+    role, complexity = _role(call.model)
     return ChatRequest(
         id=new_id(),
         client=client_name,
         body=call.body,
-        role=call.model,
+        role=role,
+        complexity=complexity,
         lane=options.lane,
         user=identity.user or options.user or call.user,
         deadline_ms=None if options.timeout_s is None else int((time.time() + options.timeout_s) * 1000),
         degrade=options.degrade,
         rescue="restart",
     )
+
+
+def _role(model: str) -> tuple[str, Complexity | None]:
+    """A role and its complexity, or a model: names of models may contain colons too."""
+    name, _, last = model.rpartition(":")
+    complexity = next((each for each in COMPLEXITIES if each == last), None)
+    return (name, complexity) if name and complexity is not None else (model, None)

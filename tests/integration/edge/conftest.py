@@ -11,7 +11,15 @@ from tests.harness.processes.catalogues import catalogue
 from tests.harness.processes.process import Process
 from tests.harness.processes.system import System, shared_system, started
 
-CHAINS = {"coding": ("coder",), "reasoning": ("reasoning-model",), "logic": ("broken", "stand-in")}
+CHAINS = {
+    "coding": ("coder",),
+    "reasoning": ("reasoning-model",),
+    "creative": ("poet--cut=5", "poet"),
+    "logic": ("one--cut=5", "other"),
+    "safety": ("broken--cut=5",),
+    "long_context": ("one",),
+}
+"""The text of the simulator depends on the name before `--`: only the second model of `creative` repeats the first."""
 QUICK = {"retry": {"initial_backoff_s": 0.02, "max_backoff_s": 0.1, "same_model_retries": 0}}
 
 

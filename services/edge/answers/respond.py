@@ -1,0 +1,59 @@
+"""Follow a reply to its end and send the answer, whole or as a stream."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Callable
+from contextlib import AbstractAsyncContextManager
+
+from penstock.contract.reply import Completed, Failed, ReplyEvent
+from penstock.errors import PenstockError
+from services.edge.answers.answer import Answer
+from services.edge.answers.failures import failure_of, http_error_of_failure
+from services.edge.answers.reply_facts import ReplyFacts
+from services.edge.answers.stream_response import StreamResponse
+from services.edge.http.errors import HttpError, ShuttingDown
+from services.edge.http.exchange import Exchange
+
+__all__ = ["Reply", "respond_stream", "respond_whole"]
+
+Reply = AbstractAsyncContextManager[AsyncIterable[ReplyEvent]]
+"""The events of a reply, of which the last is `completed` or `failed`. Leaving it earlier may cancel the request."""
+
+
+async def respond_whole(exchange: Exchange, answer: Answer, reply: Reply, facts: ReplyFacts) -> None:
+    """Raises HttpError for a failed request."""
+    last: ReplyEvent | None = None
+    try:
+        with exchange.interruptible():
+            async with reply as events:
+                async for event in events:
+                    facts.add(event)
+                    last = event
+        if isinstance(last, Failed):
+            raise http_error_of_failure(last.error)
+    finally:
+        exchange.headers += facts.headers()
+    if isinstance(last, Completed):
+        await exchange.respond(200, answer.whole(last))
+
+
+async def respond_stream(
+    exchange: Exchange,
+    answer: Answer,
+    reply: Reply,
+    response: StreamResponse,
+    before_shutdown: Callable[[], None] | None = None,
+) -> None:
+    """Raises HttpError for a request that failed before its status was sent."""
+    async with response:
+        try:
+            with exchange.interruptible(before_shutdown):
+                async with reply as events:
+                    async for event in events:
+                        if await response.add(event):
+                            break
+        except (PenstockError, ShuttingDown, HttpError) as error:
+            if exchange.status is None:
+                raise
+            await response.fail(failure_of(error, answer.path))
+        await response.end()

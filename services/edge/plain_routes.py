@@ -1,0 +1,73 @@
+"""The routes that answer from this process alone: health, metrics and the list of models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from penstock.bus.clock import Clock
+from services.edge.auth.identity import Authenticator
+from services.edge.http.errors import HttpError
+from services.edge.http.exchange import Exchange
+from services.edge.listing.live_workers import LiveWorkers
+from services.edge.listing.models import ModelList
+
+__all__ = ["HealthRoutes", "ModelRoutes"]
+
+
+class HealthRoutes:
+    """For load balancers and Prometheus; they need no key."""
+
+    def __init__(
+        self,
+        is_connected: Callable[[], bool],
+        workers: LiveWorkers,
+        registry: CollectorRegistry,
+        clock: Clock,
+    ) -> None:
+        self._is_connected = is_connected
+        self._workers = workers
+        self._registry = registry
+        self._clock = clock
+
+    async def healthz(self, exchange: Exchange) -> None:
+        """The process is alive."""
+        await exchange.respond(200, b'{"status":"ok"}')
+
+    async def readyz(self, exchange: Exchange) -> None:
+        """A request that comes now can be answered."""
+        missing = []
+        if not self._is_connected():
+            missing.append("the connection to NATS is lost")
+        if not self._workers.roles(self._clock.monotonic_s()):
+            missing.append("no worker is alive")
+        status = "not ready" if missing else "ready"
+        body = msgspec.json.encode({"status": status, "missing": missing})
+        await exchange.respond(503 if missing else 200, body)
+
+    async def metrics(self, exchange: Exchange) -> None:
+        body = generate_latest(self._registry)
+        await exchange.respond(200, body, content_type=CONTENT_TYPE_LATEST.encode())
+
+
+class ModelRoutes:
+    def __init__(self, models: ModelList, authenticator: Authenticator, clock: Clock) -> None:
+        self._models = models
+        self._authenticator = authenticator
+        self._clock = clock
+
+    async def list_all(self, exchange: Exchange) -> None:
+        self._authenticator.authenticate(exchange.request_headers)
+        listed = self._models.all(self._clock.monotonic_s())
+        await exchange.respond(200, msgspec.json.encode({"object": "list", "data": listed}))
+
+    async def get(self, exchange: Exchange) -> None:
+        self._authenticator.authenticate(exchange.request_headers)
+        name = exchange.parameters["id"]
+        found = self._models.get(name, self._clock.monotonic_s())
+        if found is None:
+            message = f"there is no role and no model {name!r}: GET /v1/models lists them"
+            raise HttpError(404, "model_not_found", message, param="model")
+        await exchange.respond(200, msgspec.json.encode(found))

@@ -1,0 +1,145 @@
+"""A stream is resumed after any event, at another edge process too; a whole answer can be read again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.harness.processes.system import System, started
+from tests.harness.requests.edge_client import chat_body, open_stream, read_stream, request, text_of
+from tests.harness.suite.waiting import until
+
+
+@pytest.fixture(scope="module")
+def other_url(system: System) -> str:
+    return str(started(system.new_edge()).ready["url"])
+
+
+@pytest.fixture
+def chat(url: str) -> str:
+    return f"{url}/v1/chat/completions"
+
+
+@pytest.fixture
+def other(other_url: str) -> str:
+    return f"{other_url}/v1/chat/completions"
+
+
+@pytest.fixture(autouse=True)
+async def normal_speed(system: System) -> AsyncIterator[None]:
+    yield
+    await system.sim("PUT", "speed", {"tokens_per_second": 0, "first_token_ms": 0})
+
+
+@pytest.mark.parametrize(
+    ("model", "rescue"),
+    [("coding", "error"), ("creative", "error"), ("logic", "error"), ("logic", "hold"), ("logic", "restart")],
+)
+async def test_e2_a_stream_resumed_after_any_event_is_the_same(
+    chat: str, other: str, system: System, model: str, rescue: str
+):
+    await system.sim("PUT", "speed", {"tokens_per_second": 100})
+    body = chat_body(f"Hello {rescue}", model, stream=True, stream_options={"include_usage": True})
+    events = await read_stream("POST", chat, body, headers={"x-penstock-rescue": rescue})
+    assert len(events) > 5
+    path = f"{other}/{events[0].json['id']}"
+    assert await read_stream("GET", path) == events
+    for event in events[:-1]:
+        expected = events[event.number + 1 :]
+        assert await read_stream("GET", path, headers={"last-event-id": event.id}) == expected
+        assert await read_stream("GET", f"{path}?starting_after={event.number}") == expected
+    assert (await request("GET", f"{path}?starting_after={events[-1].id}")).status == 204
+    beyond = await request("GET", f"{path}?starting_after={events[-1].number + 1}")
+    assert (beyond.status, beyond.error["param"]) == (400, "starting_after")
+
+
+async def test_e2_a_running_stream_is_resumed_elsewhere_and_followed_to_its_end(
+    chat: str, other: str, system: System
+):
+    await system.sim("PUT", "speed", {"tokens_per_second": 40})
+    body = chat_body("Hello again [[tokens=80]]", stream=True)
+    headers = {"x-penstock-on-disconnect": "continue"}
+    seen = []
+    async with open_stream("POST", chat, body, headers=headers) as stream:
+        async for event in stream.events():
+            seen.append(event)
+            if event.number == 8:
+                break
+    path = f"{other}/{seen[0].json['id']}"
+    rest = await read_stream("GET", path, headers={"last-event-id": seen[-1].id})
+    assert [event.number for event in (*seen, *rest)] == list(range(len(seen) + len(rest)))
+    assert rest[-1].data == "[DONE]"
+    assert text_of([*seen, *rest]) == text_of(await read_stream("GET", path))
+
+
+async def test_e3_two_readers_follow_one_stream(chat: str, other: str, system: System):
+    await system.sim("PUT", "speed", {"tokens_per_second": 40})
+    body = chat_body("Hello both [[tokens=60]]", stream=True)
+    async with open_stream("POST", chat, body) as stream:
+        events = stream.events()
+        first = await anext(events)
+        path = f"{first.json['id']}"
+        readers = [asyncio.create_task(read_stream("GET", f"{each}/{path}")) for each in (chat, other)]
+        whole = [first, *[event async for event in events]]
+    assert [await reader for reader in readers] == [whole, whole]
+
+
+async def test_e2_a_reader_that_leaves_does_not_cancel_the_request(chat: str, other: str, system: System):
+    await system.sim("PUT", "speed", {"tokens_per_second": 40})
+    async with open_stream("POST", chat, chat_body("Hello reader [[tokens=60]]", stream=True)) as stream:
+        events = stream.events()
+        first = await anext(events)
+        async with open_stream("GET", f"{other}/{first.json['id']}") as reader:
+            await anext(reader.events())
+        rest = [event async for event in events]
+    assert rest[-1].data == "[DONE]"
+
+
+async def test_e2_a_whole_answer_is_read_again(chat: str, other: str):
+    answer = await request("POST", chat, chat_body("Hello whole"))
+    again = await request("GET", f"{other}/{answer.json['id']}")
+    assert (again.status, again.body) == (200, answer.body)
+    assert again.headers["x-penstock-cost-microusd"] == answer.headers["x-penstock-cost-microusd"]
+
+
+async def test_e2_the_position_of_a_replaced_part_is_a_conflict(chat: str):
+    events = await read_stream("POST", chat, chat_body("Hello digest", stream=True))
+    path = f"{chat}/{events[0].json['id']}"
+    conflict = await request("GET", path, headers={"last-event-id": "2-00000000"})
+    assert (conflict.status, conflict.error["code"]) == (409, "restarted")
+
+
+@pytest.mark.parametrize("position", ["x", "-1", "1.5", "1-xyz", "9" * 30])
+async def test_e2_a_position_that_is_none_is_a_400(chat: str, position: str):
+    events = await read_stream("POST", chat, chat_body("Hello position", stream=True))
+    answer = await request("GET", f"{chat}/{events[0].json['id']}?starting_after={position}")
+    assert (answer.status, answer.error["param"]) == (400, "starting_after")
+
+
+@pytest.mark.parametrize(
+    "answer_id",
+    [
+        "chatcmpl-123",
+        "chatcmpl-2edge-019a9f3e-5b7c-7d21-8a40-0c6f1e2d3b4a",
+        "resp_2edge-019a9f3e-5b7c-7d21-8a40-0c6f1e2d3b4a",
+        "*",
+        "chatcmpl-2%3E-019a9f3e-5b7c-7d21-8a40-0c6f1e2d3b4a",
+    ],
+)
+async def test_e2_an_unknown_answer_is_a_404(chat: str, answer_id: str):
+    answer = await request("GET", f"{chat}/{answer_id}")
+    assert (answer.status, answer.error["code"]) == (404, "not_found")
+
+
+async def test_e2_another_account_cannot_read_an_answer(chat: str, system: System):
+    events = await read_stream("POST", chat, chat_body("Hello secret", stream=True))
+    stranger = system.new_edge(PENSTOCK_ACCOUNT="stranger")
+    await stranger.start()
+    try:
+        path = f"{stranger.ready['url']}/v1/chat/completions/{events[0].json['id']}"
+        assert (await request("GET", path)).status == 404
+    finally:
+        stranger.kill()
+    await until(lambda: not stranger.alive)
