@@ -15,7 +15,9 @@ _DESCRIPTION = "Serve OpenAI-compatible clients over HTTP. The settings come fro
 
 
 def main(arguments: list[str] | None = None) -> int:
-    argparse.ArgumentParser(prog="penstock run edge", description=_DESCRIPTION).parse_args(arguments)
+    parser = argparse.ArgumentParser(prog="penstock run edge", description=_DESCRIPTION)
+    parser.add_argument("--fallback-port", type=int, metavar="PORT", help="where PENSTOCK_EDGE_PORT is taken")
+    options = parser.parse_args(arguments)
     try:
         settings = load_settings(os.environ)
         edge_settings = load_edge_settings(os.environ)
@@ -28,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     from services.edge.http.server import bind  # noqa: PLC0415
 
     try:
-        listener = bind(edge_settings.host, edge_settings.port)
+        listener = bind(edge_settings.host, edge_settings.port, options.fallback_port)
     except OSError as error:
         address = f"{edge_settings.host}, port {edge_settings.port}"
         sys.stderr.write(

@@ -20,10 +20,12 @@ from penstock.runtime.config.settings import Settings, load_settings
 from penstock.runtime.config.shipped import default_catalogue, shipped_catalogues
 from penstock.runtime.runtime_file import traces_are_chosen
 
-__all__ = ["VISIBLE_SPEED", "Plan", "make_plan"]
+__all__ = ["EDGE_PORT", "VISIBLE_SPEED", "Plan", "make_plan"]
 
 VISIBLE_SPEED: Final = {"SIMULATOR_FIRST_TOKEN_MS": "150", "SIMULATOR_TOKENS_PER_SECOND": "120"}
 """Settings of the simulator at which streaming can be seen; without them it answers at once."""
+EDGE_PORT: Final = 8080
+"""The default port of the HTTP edge."""
 _SIMULATOR: Final = "simulator"
 _SIMULATOR_URL: Final = "PENSTOCK_SIMULATOR_URL"
 _SPEED: Final = (*VISIBLE_SPEED, "SIMULATOR_LATENCY_MS")
@@ -46,6 +48,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     simulator_url: str | None
     router: ServiceSpec
     workers: tuple[ServiceSpec, ...]
+    edge: ServiceSpec | None
 
     @property
     def log_dir(self) -> Path:
@@ -53,17 +56,24 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     def stages(self, nats_url: str) -> list[list[ServiceSpec]]:
         """In starting order: workers list the provider's models and need the streams that the router creates."""
+        second = self.workers if self.edge is None else (*self.workers, self.edge)
         first = [self.router] if self.simulator is None else [self.simulator, self.router]
         return [
             [replace(spec, env={**spec.env, "NATS_URL": nats_url}) for spec in stage]
-            for stage in (first, self.workers)
+            for stage in (first, second)
         ]
 
 
 def make_plan(
-    data: Path, env: Mapping[str, str], *, per_role: bool = False, workers: int = 1, simulator: bool = True
+    data: Path,
+    env: Mapping[str, str],
+    *,
+    per_role: bool = False,
+    workers: int = 1,
+    simulator: bool = True,
+    edge: bool = False,
 ) -> Plan:
-    """`workers`: processes that serve all roles, unless `per_role`.
+    """`workers`: processes that serve all roles, unless `per_role`. `edge`: serve HTTP clients.
 
     Raises ConfigurationRefused with every mistake in `env`, before anything starts.
     """
@@ -101,8 +111,14 @@ def make_plan(
         simulator=_simulator(port, catalogue, simulator_url, own) if port else None,
         simulator_url=simulator_url,
         router=service("router", "router"),
+        edge=service("edge", "edge", *_edge_arguments(env, ports)) if edge else None,
         workers=tuple(service(name, "worker", "--role", role, *expected) for name, role in served),
     )
+
+
+def _edge_arguments(env: Mapping[str, str], ports: PortAllocator) -> tuple[str, ...]:
+    """A port that was chosen must be free; where the usual one is taken, another one serves as well."""
+    return () if env.get("PENSTOCK_EDGE_PORT") else ("--fallback-port", str(ports.take()))
 
 
 def _catalogue_setting(env: Mapping[str, str]) -> str:

@@ -154,5 +154,6 @@ class LocalSystem:
             services={name: str(line["http"]) for name, line in ready.items() if "http" in line},
             catalogue=self.plan.catalogue_setting,
             simulator=self.plan.simulator_url,
+            edge=ready["edge"].get("url") if "edge" in ready else None,
             traces=None if self.plan.trace_file is None else str(self.plan.trace_file),
         )

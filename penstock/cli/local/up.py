@@ -11,7 +11,7 @@ from typing import Final
 
 from penstock.bus.masking import without_userinfo
 from penstock.cli.errors import CommandError
-from penstock.cli.local.plan import Plan, make_plan
+from penstock.cli.local.plan import EDGE_PORT, Plan, make_plan
 from penstock.cli.local.ports import port_is_free
 from penstock.cli.local.provider_checks import (
     missing_key_notes,
@@ -42,7 +42,7 @@ def up(
 
     Raises LaunchError, CommandError or ConfigurationRefused.
     """
-    plan = make_plan(data, env, per_role=per_role, simulator=simulator)
+    plan = make_plan(data, env, per_role=per_role, simulator=simulator, edge=True)
     for note in missing_key_notes(plan.catalogue, env):
         print(note, file=sys.stderr, flush=True)
     try:
@@ -91,7 +91,13 @@ def _port(requested: int | None) -> int:
     return requested or -1
 
 
-def startup_text(plan: Plan, runtime_file: RuntimeFile, *, port_taken: bool = False) -> str:
+def startup_text(
+    plan: Plan,
+    runtime_file: RuntimeFile,
+    *,
+    port_taken: bool = False,
+    env: Mapping[str, str] = os.environ,
+) -> str:
     """The addresses and paths of the running system; `port_taken`: another port than 4222 was not requested."""
     at = "" if plan.data == DEFAULT_DATA.absolute() else f" --data {plan.data}"
     facts = [("NATS", without_userinfo(runtime_file.nats_url))]
@@ -100,6 +106,10 @@ def startup_text(plan: Plan, runtime_file: RuntimeFile, *, port_taken: bool = Fa
             ("", f"Port {_NATS_PORT} is taken. In other directories set NATS_URL={runtime_file.nats_url}"),
             ("", f"or use --data {plan.data}."),
         ]
+    if runtime_file.edge is not None:
+        facts.append(("HTTP", f"{runtime_file.edge}/v1 for OpenAI clients"))
+        if not env.get("PENSTOCK_EDGE_PORT") and not runtime_file.edge.endswith(f":{EDGE_PORT}"):
+            facts.append(("", f"Port {EDGE_PORT} is taken; PENSTOCK_EDGE_PORT chooses another one"))
     facts += [(name, f"{http}/health  {http}/metrics") for name, http in runtime_file.services.items()]
     roles = ", ".join(
         f"{role} (not available yet)" if role == EMBED else role for role in plan.catalogue.roles
@@ -116,8 +126,24 @@ def startup_text(plan: Plan, runtime_file: RuntimeFile, *, port_taken: bool = Fa
     width = max(len(name) for name, _ in facts)
     lines = ["Penstock is up. Ctrl-C stops it.", "", *(f"  {name:<{width}}  {fact}" for name, fact in facts)]
     name = command_name()
+    if runtime_file.edge is not None:
+        lines += ["", *_http_examples(runtime_file.edge)]
     lines += ["", f'  {name} ask{at} "Why is the sky blue?"', f"  {name} status{at}"]
     return "\n".join(lines)
+
+
+def _http_examples(address: str) -> list[str]:
+    body = (
+        '{"model": "auto", "stream": true, "messages": [{"role": "user", "content": "Why is the sky blue?"}]}'
+    )
+    client = f'openai.OpenAI(base_url="{address}/v1", api_key="any")'
+    asked = 'model="auto", messages=[{"role": "user", "content": "Why is the sky blue?"}]'
+    return [
+        f"  curl -N {address}/v1/chat/completions -H 'content-type: application/json' -d '{body}'",
+        "",
+        f"  import openai; client = {client}",
+        f"  print(client.chat.completions.create({asked}).choices[0].message.content)",
+    ]
 
 
 def _traces(plan: Plan, at: str) -> str:

@@ -29,8 +29,20 @@ _INTERRUPTED_S: Final = 2.0
 """For the responses that are interrupted to be sent."""
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A socket that does not listen yet. Raises OSError."""
+def bind(host: str, port: int, fallback_port: int | None = None) -> socket.socket:
+    """A listening socket; on the fallback port if there is one and the other is taken. Raises OSError.
+
+    It listens at once, since two sockets may be bound to one port as long as neither listens.
+    """
+    try:
+        return _bind(host, port)
+    except OSError:
+        if fallback_port is None:
+            raise
+        return _bind(host, fallback_port)
+
+
+def _bind(host: str, port: int) -> socket.socket:
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     bound = socket.socket(family, kind, protocol)
     try:
@@ -38,6 +50,7 @@ def bind(host: str, port: int) -> socket.socket:
         for level, option, value in _KEEPALIVE:
             bound.setsockopt(level, option, value)
         bound.bind(address)
+        bound.listen(_BACKLOG)
     except OSError:
         bound.close()
         raise

@@ -15,7 +15,7 @@ CHAINS = {
     "coding": ("coder",),
     "reasoning": ("reasoning-model",),
     "creative": ("poet--cut=5", "poet"),
-    "logic": ("one--cut=5", "other"),
+    "logic": ("one--cut=20", "other"),
     "safety": ("broken--cut=5",),
     "long_context": ("one",),
 }

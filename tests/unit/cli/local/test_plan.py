@@ -33,6 +33,33 @@ def test_the_default_plan_needs_no_settings(tmp_path):
     assert plan.trace_file == tmp_path / "traces.jsonl"
 
 
+def test_k2_up_starts_the_edge_with_a_fallback_port(tmp_path):
+    plan = make_plan(tmp_path, {}, edge=True)
+
+    assert names(plan) == [["simulator", "router"], ["worker", "edge"]]
+    assert plan.edge is not None
+    assert plan.edge.argv[-2] == "--fallback-port"
+
+
+def test_k2_a_chosen_port_of_the_edge_has_no_fallback(tmp_path):
+    plan = make_plan(tmp_path, {"PENSTOCK_EDGE_PORT": "9999"}, edge=True)
+
+    assert plan.edge is not None
+    assert "--fallback-port" not in plan.edge.argv
+
+
+@pytest.mark.parametrize(("port", "is_taken"), [(8080, False), (40123, True)])
+def test_k2_the_startup_text_has_a_curl_line_and_python(tmp_path, port, is_taken):
+    plan = make_plan(tmp_path, {}, edge=True)
+    address = f"http://127.0.0.1:{port}"
+    running = RuntimeFile(nats_url="nats://127.0.0.1:4222", embedded=True, pid=1, edge=address)
+    text = startup_text(plan, running, env={})
+
+    assert f"curl -N {address}/v1/chat/completions" in text
+    assert f'base_url="{address}/v1"' in text
+    assert ("Port 8080 is taken" in text) == is_taken
+
+
 def test_per_role_starts_a_worker_for_each_chat_role(tmp_path):
     plan = make_plan(tmp_path, {}, per_role=True)
 
