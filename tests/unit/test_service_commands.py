@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
+import services.edge.__main__
 import services.router.__main__
 import services.simulator.__main__
 import services.worker.__main__
 
 SERVICES = {
     "router": services.router.__main__.main,
+    "edge": services.edge.__main__.main,
     "worker": services.worker.__main__.main,
     "simulator": services.simulator.__main__.main,
 }

@@ -87,7 +87,7 @@ class ChatDialect:
         }
         answer = _decode_fields(completed.response)
         answer.update({name: Raw(_encode(value)) for name, value in fields.items()})
-        if bytes(answer.get("usage", b"null")) == b"null":
+        if not bytes(answer.get("usage", b"")).startswith(b"{"):
             answer["usage"] = Raw(_encode(_usage(completed.usage)))
         return _encode(answer)
 

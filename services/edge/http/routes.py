@@ -73,8 +73,8 @@ class Routes:
 
 
 def _parameters(pattern: tuple[str, ...], parts: list[str]) -> dict[str, str] | None:
-    if pattern[-1].endswith("...}"):
-        size = len(pattern) - 1
+    size = len(pattern) - 1
+    if pattern[-1].endswith("...}") and len(parts) > size:
         parts = [*parts[:size], "/".join(parts[size:])]
     if len(pattern) != len(parts):
         return None

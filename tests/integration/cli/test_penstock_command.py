@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,7 +42,24 @@ def test_up_prints_all_addresses(up: PenstockUp):
     assert runtime_file is not None
     for part in (runtime_file.nats_url, "/health", "/metrics", "/sim/counts", "traces.jsonl", "logs"):
         assert part in up.text()
-    assert runtime_file.services.keys() == {"router", "worker"}
+    assert runtime_file.services.keys() == {"router", "worker", "edge"}
+
+
+def test_k2_the_curl_line_and_the_python_lines_that_up_prints_work(up: PenstockUp):
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    (curl,) = re.findall(r"^  (curl -N .*)$", up.text(), re.MULTILINE)
+    streamed = subprocess.run(
+        ["sh", "-c", f"{curl} --silent"], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert streamed.stdout.endswith("data: [DONE]\n\n"), streamed.stderr
+
+    lines = re.findall(r"^  (import openai; .*|print\(client.*)$", up.text(), re.MULTILINE)
+    assert len(lines) == 2
+    python = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert python.stdout.startswith("You asked: “Why is the sky blue?”"), python.stderr
 
 
 def test_ask_streams_the_answer_and_prints_a_summary(up: PenstockUp):
@@ -150,6 +169,7 @@ def test_status_shows_services_and_queues(up: PenstockUp):
     assert {line["service"] for line in json.loads(up.run("status", "--json").stdout)["services"]} == {
         "router",
         "worker",
+        "edge",
     }
 
 
@@ -301,7 +321,7 @@ async def test_run_replaces_itself_by_the_service(tmp_path: Path):
     assert await process.wait() == 0, "the service handles signals and sets the exit code"
 
 
-@pytest.mark.parametrize("service", ["router", "worker", "simulator"])
+@pytest.mark.parametrize("service", ["router", "worker", "edge", "simulator"])
 def test_d10_run_prints_the_usage_of_a_service(tmp_path: Path, service: str):
     def run(option: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

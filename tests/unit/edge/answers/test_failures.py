@@ -1,0 +1,64 @@
+"""D10: errors of the client and failures of requests as HTTP errors."""
+
+from __future__ import annotations
+
+import pytest
+
+from penstock.contract.errors import ERRORS, ErrorCode
+from penstock.contract.reply import Failure
+from penstock.errors import BeyondTheEnd, NoReply, NotAccepted, ReplyIncomplete, RequestTooLarge, UnknownReply
+from services.edge.answers.failures import failure_of, http_error_of, http_error_of_failure
+from services.edge.dialects.dialect import InvalidField
+from services.edge.http.errors import HttpError, ShuttingDown
+
+
+@pytest.mark.parametrize("code", ERRORS)
+def test_d10_a_failure_has_the_status_of_its_code(code: ErrorCode):
+    error = http_error_of_failure(Failure(code=code, message="why", retry=ERRORS[code].retry))
+    assert (error.status, error.code, error.message) == (ERRORS[code].http_status, code, "why")
+    assert (b"x-should-retry" in dict(error.headers)) == (ERRORS[code].retry != "later")
+
+
+@pytest.mark.parametrize(("after_s", "header"), [(0.01, b"1"), (1.2, b"2"), (30, b"30"), (None, None)])
+def test_c4_retry_after_is_in_whole_seconds_and_never_early(after_s: float | None, header: bytes | None):
+    failure = Failure(code="overloaded", message="", retry="later", retry_after_s=after_s)
+    assert dict(http_error_of_failure(failure).headers).get(b"retry-after") == header
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (HttpError(418, "teapot", "no"), 418, "teapot"),
+        (InvalidField("messages[0]", "write text"), 400, "invalid_request"),
+        (ShuttingDown(), 503, "shutting_down"),
+        (UnknownReply("1", "c"), 404, "not_found"),
+        (BeyondTheEnd(5, 3), 400, "invalid_request"),
+        (NotAccepted("JetStream is away"), 503, "bus_unavailable"),
+        (NoReply("late"), 504, "deadline_exceeded"),
+        (RequestTooLarge(9, 8), 413, "request_too_large"),
+        (ReplyIncomplete("lost"), 500, "internal"),
+    ],
+)
+def test_d10_an_exception_has_a_status_and_a_code(error: Exception, status: int, code: str):
+    found = http_error_of(error)
+    assert found is not None
+    assert (found.status, found.code) == (status, code)
+    assert found.message
+
+
+def test_d10_any_other_exception_is_a_fault_of_this_process():
+    assert http_error_of(ValueError("internal detail")) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (ShuttingDown(), "internal", "GET /v1/x/1 with the header last-event-id"),
+        (NoReply("late"), "deadline_exceeded", "late"),
+        (HttpError(409, "restarted", "read it again"), "invalid_request", "read it again"),
+    ],
+)
+def test_d10_a_stream_ends_with_a_failure_that_says_why(error: Exception, code: str, message: str):
+    failure = failure_of(error, "/v1/x/1")
+    assert failure.code == code
+    assert message in failure.message

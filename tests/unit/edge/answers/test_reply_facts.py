@@ -1,0 +1,44 @@
+"""The `x-penstock-*` headers of a response."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from penstock.contract.reply import Timings
+from services.edge.answers.reply_facts import ReplyFacts
+from tests.harness.requests.reply_events import accepted, completed, started
+
+
+def headers(facts: ReplyFacts) -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in facts.headers()}
+
+
+def test_k3_headers_name_what_is_known_so_far():
+    facts = ReplyFacts("r1")
+    assert headers(facts) == {"x-request-id": "r1", "x-penstock-request-id": "r1"}
+
+    facts.traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    facts.add(accepted(why="the word “код”"))
+    facts.add(started(2))
+    assert headers(facts) == {
+        "x-request-id": "r1",
+        "x-penstock-request-id": "r1",
+        "x-penstock-trace-id": "0af7651916cd43dd8448eb211c80319c",
+        "x-penstock-role": "coding",
+        "x-penstock-complexity": "simple",
+        "x-penstock-reason": "the word %E2%80%9C%D0%BA%D0%BE%D0%B4%E2%80%9D",
+        "x-penstock-attempts": "2",
+        "x-penstock-queue-wait-ms": "250",
+    }
+
+    facts.add(replace(completed(3), cost_microusd=12, timings=Timings(queued_ms=251.7)))
+    assert headers(facts)["x-penstock-cost-microusd"] == "12"
+    assert headers(facts)["x-penstock-queue-wait-ms"] == "252"
+
+
+def test_k3_the_progress_names_what_the_request_waits_for():
+    facts = ReplyFacts("r1")
+    facts.add(accepted())
+    assert facts.progress == "queued"
+    facts.add(started(model="m"))
+    assert facts.progress == "waiting for m"

@@ -1,0 +1,152 @@
+"""D6: a streamed answer, and what it does when another attempt begins after a part was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+import pytest
+from msgspec import Raw
+
+from penstock.contract.reply import NO_RESPONSE, ReplyEvent
+from services.edge.answers.rescued_stream import RescuedStream
+from services.edge.dialects.chat import ChatDialect
+from services.edge.dialects.dialect import ChatCall, SseEvent
+from services.edge.requests.answer_id import StreamRescue
+from tests.harness.requests.reply_events import attempt, completed, delta, failed, restarted, started
+
+CALL = ChatCall(body=Raw(b"{}"), model="coding", stream=True)
+TOOL_CALL = {"index": 0, "delta": {"tool_calls": [{"index": 0, "function": {"name": "f"}}]}}
+
+
+def new_stream(rescue: StreamRescue = "error") -> RescuedStream:
+    return RescuedStream(lambda: ChatDialect().stream("chatcmpl-1", 1, CALL), rescue)
+
+
+def sent(stream: RescuedStream, events: Iterable[ReplyEvent]) -> list[SseEvent]:
+    found = []
+    for event in events:
+        found += stream.add(event)
+        if stream.ended:
+            break
+    return found
+
+
+def text(events: Iterable[SseEvent]) -> str:
+    return "".join(
+        msgspec.json.decode(event.data)["choices"][0]["delta"].get("content") or ""
+        for event in events
+        if event.data.startswith(b'{"id"')
+    )
+
+
+def is_done(events: list[SseEvent]) -> bool:
+    return events[-1].data == b"[DONE]"
+
+
+def error(events: list[SseEvent]) -> str:
+    return str(msgspec.json.decode(events[-1].data)["error"]["message"])
+
+
+def test_e1_a_plain_answer_begins_once_and_ends_with_done():
+    stream = new_stream()
+    events = sent(stream, [*attempt(["Hel", "lo"]), completed()])
+    assert text(events) == "Hello"
+    assert is_done(events)
+    assert stream.ended
+    assert not stream.has_failed
+
+
+def test_d6_nothing_is_sent_before_the_first_delta():
+    assert sent(new_stream(), [started(), restarted(), started(2)]) == []
+
+
+def test_e1_an_empty_answer_begins_and_ends():
+    events = sent(new_stream(), [started(), completed()])
+    assert len(events) == 3
+    assert is_done(events)
+
+
+def test_e1_the_end_alone_is_a_whole_stream():
+    """An end that stands alone, after events that are not stored any more."""
+    assert is_done(sent(new_stream(), [completed(response=NO_RESPONSE)]))
+
+
+@pytest.mark.parametrize("second", [["Hello world"], ["He", "llo w", "orld"], ["Hello", " world"]])
+def test_d6_an_attempt_that_repeats_the_text_continues(second: list[str]):
+    events = sent(new_stream(), [*attempt(["Hel", "lo"]), *attempt(second, number=2), completed(2)])
+    assert text(events) == "Hello world"
+    assert is_done(events)
+
+
+@pytest.mark.parametrize("second", [["Help"], ["H", "a"], ["Hel"], [""], []])
+def test_d6_an_attempt_that_differs_ends_in_an_error(second: list[str]):
+    stream = new_stream()
+    events = sent(stream, [*attempt(["Hel", "lo"]), *attempt(second, number=2), completed(2)])
+    assert text(events) == "Hello"
+    assert "it was cut" in error(events)
+    assert stream.ended
+    assert stream.has_failed
+
+
+def test_d6_a_third_attempt_is_compared_with_all_that_was_sent():
+    first, second = attempt(["Hello"]), attempt(["Hello wo"], number=2)
+    whole = sent(new_stream(), [*first, *second, *attempt(["Hello world"], number=3), completed(3)])
+    assert text(whole) == "Hello world"
+    other = sent(new_stream(), [*first, *second, *attempt(["Hello you"], number=3), completed(3)])
+    assert text(other) == "Hello wo"
+    assert not is_done(other)
+
+
+def test_d6_tool_calls_that_were_sent_cannot_be_continued():
+    events = sent(new_stream(), [started(), delta("", TOOL_CALL), started(2), restarted()])
+    assert "it was cut" in error(events)
+
+
+def test_d6_tool_calls_before_the_repeated_text_are_another_answer():
+    events = sent(new_stream(), [*attempt(["Hello"]), *attempt([], number=2), delta("", TOOL_CALL, number=2)])
+    assert "it was cut" in error(events)
+
+
+def test_d6_hold_sends_the_last_attempt_alone_at_its_end():
+    stream = new_stream("hold")
+    broken = [*attempt(["Hel", "lo"]), *attempt(["Other", " text"], number=2, model="m2")]
+    assert sent(stream, broken) == []
+    events = stream.add(completed(2, "m2"))
+    assert text(events) == "Other text"
+    assert all(b'"model":"m2"' in event.data for event in events[:-1])
+    assert is_done(events)
+
+
+def test_d6_restart_tells_the_client_and_begins_again():
+    events = sent(new_stream("restart"), [*attempt(["Hel"]), *attempt(["Other"], number=2), completed(2)])
+    (position,) = [n for n, event in enumerate(events) if event.event]
+    assert events[position].event == "penstock.restarted"
+    assert msgspec.json.decode(events[position].data) == {
+        "code": "provider_unavailable",
+        "message": "it was cut",
+        "attempt": 2,
+    }
+    assert text(events[:position]) == "Hel"
+    assert text(events[position + 1 :]) == "Other"
+    assert b'"role":"assistant"' in events[position + 1].data
+
+
+def test_d6_restart_says_nothing_before_the_first_delta():
+    events = sent(new_stream("restart"), [*attempt([]), *attempt(["Text"], number=2), completed(2)])
+    assert not any(event.event for event in events)
+
+
+@pytest.mark.parametrize("rescue", ["error", "hold", "restart"])
+def test_d6_a_failed_request_has_no_done(rescue: StreamRescue):
+    stream = new_stream(rescue)
+    events = sent(stream, [*attempt(["Hel"]), failed()])
+    assert error(events) == "all failed"
+    assert stream.has_failed
+
+
+def test_e2_the_digest_is_that_of_the_text_and_not_of_its_pieces():
+    streams = [new_stream(), new_stream(), new_stream()]
+    for stream, texts in zip(streams, (["Hello"], ["Hel", "lo"], ["Hallo"]), strict=True):
+        sent(stream, attempt(texts))
+    assert streams[0].digest == streams[1].digest != streams[2].digest

@@ -1,0 +1,77 @@
+"""Routes: exact paths, parts of paths, methods."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.edge.http.exchange import Exchange
+from services.edge.http.routes import Routes
+
+
+async def endpoint(exchange: Exchange) -> None:
+    """Never called."""
+
+
+async def other(exchange: Exchange) -> None:
+    """Never called."""
+
+
+def error(status: int, code: str, message: str, param: str | None) -> bytes:
+    return b"openai"
+
+
+def own_error(status: int, code: str, message: str, param: str | None) -> bytes:
+    return b"anthropic"
+
+
+@pytest.fixture
+def routes() -> Routes:
+    made = Routes(error)
+    made.add("POST", "/v1/chat", endpoint)
+    made.add("GET", "/v1/chat/{id}", other)
+    made.add("POST", "/v1/chat/{id}/cancel", endpoint)
+    made.add("GET", "/v1/models/{id...}", other)
+    made.add("POST", "/v1/messages", endpoint, own_error)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "route", "found", "parameters"),
+    [
+        ("POST", "/v1/chat", "/v1/chat", endpoint, {}),
+        ("GET", "/v1/chat/a-1", "/v1/chat/{id}", other, {"id": "a-1"}),
+        ("HEAD", "/v1/chat/a-1", "/v1/chat/{id}", other, {"id": "a-1"}),
+        ("POST", "/v1/chat/a/cancel", "/v1/chat/{id}/cancel", endpoint, {"id": "a"}),
+        ("GET", "/v1/models/x", "/v1/models/{id...}", other, {"id": "x"}),
+        ("GET", "/v1/models/meta/llama/4", "/v1/models/{id...}", other, {"id": "meta/llama/4"}),
+    ],
+)
+def test_k2_a_route_is_found(
+    routes: Routes, method: str, path: str, route: str, found: object, parameters: object
+):
+    match = routes.find(method, path)
+    assert (match.route, match.endpoint, match.parameters) == (route, found, parameters)
+    assert match.allowed == ()
+
+
+@pytest.mark.parametrize(
+    "path", ["", "/", "/v1", "/v1/chat/", "/v1/chat/a/b", "/v1/models", "/v1/models/", "//", "/" * 10_000]
+)
+def test_k2_another_path_is_unknown(routes: Routes, path: str):
+    match = routes.find("GET", path)
+    if path in {"/v1/chat/", "/v1/models/"}:
+        assert match.parameters == {"id": ""}
+    else:
+        assert (match.route, match.endpoint, match.allowed) == ("unknown", None, ())
+
+
+def test_k2_another_method_is_told_which_are_allowed(routes: Routes):
+    routes.add("DELETE", "/v1/chat", endpoint)
+    match = routes.find("PUT", "/v1/chat")
+    assert (match.endpoint, match.allowed) == (None, ("DELETE", "POST"))
+
+
+def test_d10_a_path_has_the_error_shape_of_its_dialect(routes: Routes):
+    assert routes.find("PUT", "/v1/messages").error(405, "", "", None) == b"anthropic"
+    assert routes.find("PUT", "/v1/chat").error(405, "", "", None) == b"openai"
+    assert routes.find("PUT", "/nowhere").error(404, "", "", None) == b"openai"

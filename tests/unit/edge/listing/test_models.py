@@ -1,0 +1,80 @@
+"""The list of models: roles and models, and which are available now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from penstock.contract.presence import Presence, RoleStatus
+from penstock.runtime.config.load import read_catalogue
+from services.edge.listing.live_workers import LiveWorkers
+from services.edge.listing.models import ModelList
+
+
+def worker(*roles: str, withdrawn: tuple[str, ...] = ()) -> Presence:
+    statuses = tuple(RoleStatus(role=role, slots=1, running=0) for role in roles)
+    return Presence(service="worker", instance="w", at_ms=0, roles=statuses, withdrawn_models=withdrawn)
+
+
+@pytest.fixture
+def workers() -> LiveWorkers:
+    return LiveWorkers()
+
+
+@pytest.fixture
+def models(workers: LiveWorkers) -> ModelList:
+    return ModelList(read_catalogue(None, {"PENSTOCK_CATALOGUE": "openai", "OPENAI_API_KEY": "k"}), workers)
+
+
+def by_id(models: ModelList, now_s: float = 0.0) -> dict[str, Any]:
+    return {entry["id"]: entry for entry in models.all(now_s)}
+
+
+def test_k2_roles_and_models_are_listed_with_what_is_known_of_them(models: ModelList, workers: LiveWorkers):
+    workers.observe("w", worker("coding"), 0.0)
+    listed = by_id(models)
+    assert next(iter(listed)) == "auto"
+    assert "embed" not in listed
+    assert all(entry["object"] == "model" for entry in listed.values())
+    coding = listed["coding"]["penstock"]
+    assert (coding["kind"], coding["available"]) == ("role", True)
+    assert listed["chat"]["penstock"]["available"] is False
+    first = listed[coding["chain"][0]]
+    assert first["owned_by"] == "openai"
+    assert first["penstock"]["kind"] == "model"
+    assert first["penstock"]["context_tokens"] <= coding["context_tokens"]
+    prices = first["penstock"]["usd_per_million_tokens"]
+    assert 0 < prices["cached_input"] <= prices["input"] < prices["output"] < 1_000
+
+
+def test_a5_a_model_that_every_worker_found_withdrawn_is_not_available(
+    models: ModelList, workers: LiveWorkers
+):
+    name = by_id(models)["coding"]["penstock"]["chain"][0]
+    workers.observe("a", worker("coding", withdrawn=(name,)), 0.0)
+    assert by_id(models)[name]["penstock"]["available"] is False
+    workers.observe("b", worker("coding"), 0.0)
+    assert by_id(models)[name]["penstock"]["available"] is True
+
+
+def test_k2_one_entry_is_found_by_its_name(models: ModelList):
+    assert (models.get("auto", 0.0) or {})["id"] == "auto"
+    assert models.get("gone", 0.0) is None
+
+
+def test_d9_a_worker_is_alive_until_it_stops_or_is_silent(workers: LiveWorkers):
+    workers.observe("a", worker("coding", "chat"), 0.0)
+    workers.observe("b", worker("chat"), 6.0)
+    assert workers.roles(7.0) == {"coding", "chat"}
+    assert workers.roles(11.0) == {"chat"}, "a was silent for 11 s"
+    workers.observe("b", None, 12.0)
+    assert workers.roles(12.0) == frozenset()
+    workers.observe("r", worker(), 12.0)
+    assert workers.roles(12.0) == frozenset(), "a router serves no role"
+
+
+def test_k2_forged_heartbeats_take_bounded_memory(workers: LiveWorkers):
+    for number in range(3_000):
+        workers.observe(f"w{number}", worker("chat"), 0.0)
+    assert len(workers._workers) == 1_000

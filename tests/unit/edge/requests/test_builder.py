@@ -1,0 +1,52 @@
+"""The request on the bus, from a call, its options and its sender."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from msgspec import Raw
+
+from services.edge.auth.identity import Identity
+from services.edge.dialects.dialect import ChatCall
+from services.edge.requests.builder import build
+from services.edge.requests.options import RequestOptions
+
+BODY = Raw(b'{"model": "coding"}')
+NOBODY = Identity(account="demo")
+
+
+@pytest.mark.parametrize(
+    ("model", "role", "complexity"),
+    [
+        ("auto", "auto", None),
+        ("coding:complex", "coding", "complex"),
+        ("auto:simple", "auto", "simple"),
+        ("llama3:8b", "llama3:8b", None),
+        ("llama3:8b:medium", "llama3:8b", "medium"),
+        (":simple", ":simple", None),
+        ("coding:", "coding:", None),
+    ],
+)
+def test_b2_the_model_names_a_role_and_a_complexity(model: str, role: str, complexity: str | None):
+    request = build(ChatCall(body=BODY, model=model), RequestOptions(), NOBODY, "edge1")
+    assert (request.role, request.complexity) == (role, complexity)
+    assert (request.client, request.rescue, request.body) == ("edge1", "restart", BODY)
+
+
+@pytest.mark.parametrize(
+    ("key", "header", "body", "user"),
+    [("k", "h", "b", "k"), ("", "h", "b", "h"), ("", "", "b", "b"), ("", "", "", "")],
+)
+def test_j1_the_user_of_the_key_comes_before_that_of_the_request(key: str, header: str, body: str, user: str):
+    call = ChatCall(body=BODY, model="auto", user=body)
+    request = build(call, RequestOptions(user=header), Identity(account="demo", user=key), "edge1")
+    assert request.user == user
+
+
+def test_c3_a_timeout_is_a_deadline():
+    options = RequestOptions(timeout_s=5, lane="batch", degrade=False)
+    request = build(ChatCall(body=BODY, model="auto"), options, NOBODY, "edge1")
+    assert request.deadline_ms is not None
+    assert abs(request.deadline_ms - (time.time() + 5) * 1000) < 2_000
+    assert (request.lane, request.degrade) == ("batch", False)

@@ -1,0 +1,52 @@
+"""Options of a request: `x-penstock-*` headers."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.edge.http.errors import HttpError
+from services.edge.requests.options import RequestOptions, read_options
+
+
+def test_k2_other_headers_change_nothing():
+    headers = [(b"authorization", b"Bearer x"), (b"x-stainless-lang", b"python")]
+    assert read_options(headers) == RequestOptions()
+
+
+def test_k2_every_option_is_read():
+    headers = {
+        "x-penstock-rescue": "hold",
+        "x-penstock-on-disconnect": "continue",
+        "x-penstock-timeout-s": " 2.5 ",
+        "x-penstock-lane": "batch",
+        "x-penstock-degrade": "false",
+        "x-penstock-user": "ada",
+    }
+    options = read_options([(name.encode(), value.encode()) for name, value in headers.items()])
+    assert options == RequestOptions(
+        rescue="hold", on_disconnect="continue", timeout_s=2.5, lane="batch", degrade=False, user="ada"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("rescue", "never", "use one of error, hold, restart"),
+        ("on-disconnect", "", "use one of cancel, continue"),
+        ("timeout-s", "0", "greater than 0"),
+        ("timeout-s", "-1", "greater than 0"),
+        ("timeout-s", "nan", "greater than 0"),
+        ("timeout-s", "inf", "greater than 0"),
+        ("timeout-s", "soon", "greater than 0"),
+        ("timeout-s", "3601", "at most 3600 in the interactive lane"),
+        ("lane", "fast", "use one of interactive, batch"),
+        ("degrade", "no", "use one of true, false"),
+        ("resque", "hold", "did you mean x-penstock-rescue?"),
+        ("zzz", "1", "use one of rescue"),
+    ],
+)
+def test_d10_a_wrong_option_is_a_400_that_names_it(name: str, value: str, message: str):
+    with pytest.raises(HttpError, match=message.replace("?", r"\?")) as refused:
+        read_options([(f"x-penstock-{name}".encode(), value.encode())])
+    assert refused.value.status == 400
+    assert refused.value.param == f"x-penstock-{name}"
