@@ -19,6 +19,9 @@ _HEADERS_TOO_LARGE: Final = (
 )
 _HEADERS_TOO_SLOW: Final = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
+_REFUSED_S: Final = 2.0
+"""Time for the client to read why its request was refused."""
+
 
 class Connection(HttpToolsProtocol):
     """uvicorn's protocol, with a callback at its loss, and with limits on the head of a request, which it lacks."""
@@ -38,17 +41,21 @@ class Connection(HttpToolsProtocol):
         self.on_lost: Callable[[], None] | None = None
         self._head_received: int | None = None
         """Bytes received of an incomplete request head; None between heads."""
-        self._head_timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        """Aborts the connection unless the head, or a body that is being discarded, is complete in time."""
+        self._is_refused = False
 
     def data_received(self, data: bytes) -> None:
+        if self._is_refused:
+            return
         super().data_received(data)
         if self._head_received is None:
             return
         self._head_received += len(data)
         if self._head_received > self.header_bytes:
             self._refuse(_HEADERS_TOO_LARGE)
-        elif self._head_timer is None:
-            self._head_timer = self.loop.call_later(self.header_s, self._refuse, _HEADERS_TOO_SLOW)
+        elif self._timer is None:
+            self._timer = self.loop.call_later(self.header_s, self._refuse, _HEADERS_TOO_SLOW)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -57,7 +64,15 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._end_head()
+        # A whole head may come in one read, with which bytes of the body come too, so its own size counts.
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > self.header_bytes:
+            self._refuse(_HEADERS_TOO_LARGE)
+            return
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._stop_timer()
+        super().on_message_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -79,18 +94,32 @@ class Connection(HttpToolsProtocol):
         """Resume reading, which uvicorn may have paused during a long body, so that a disconnect is noticed."""
         self.flow.resume_reading()
 
+    def discard_body(self, seconds: float) -> None:
+        """Let the client send the rest of a body that was answered already, for so long.
+
+        A client that is still sending when the connection is closed sees a reset instead of the answer.
+        """
+        self._stop_timer()
+        self._timer = self.loop.call_later(seconds, self.transport.abort)
+
     def abort(self) -> None:
         """Close at once, discarding what is not sent."""
         self.transport.abort()
 
     def _end_head(self) -> None:
         self._head_received = None
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        self._stop_timer()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _refuse(self, response: bytes) -> None:
+        """Answer, and ignore what the client still sends for a moment, as `discard_body` does."""
         self._end_head()
+        self._is_refused = True
         if getattr(self.cycle, "response_complete", True):  # else it would follow half of another answer
             self.transport.write(response)
-        self.transport.close()
+            self.transport.write_eof()
+        self.discard_body(_REFUSED_S)

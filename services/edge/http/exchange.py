@@ -18,9 +18,6 @@ from services.edge.http.headers import EVENT_STREAM, JSON, Header
 
 __all__ = ["Exchange", "HttpLimits"]
 
-_DISCARDED_BODIES: Final = 4
-"""A body of up to this many times its limit is read and discarded, so that the client reads the 413: a client that is
-still sending when the connection closes may see a reset instead."""
 _STREAM_HEADERS: Final[tuple[Header, ...]] = (
     (b"content-type", EVENT_STREAM),
     (b"cache-control", b"no-cache"),
@@ -80,7 +77,7 @@ class Exchange:
     async def body(self) -> bytes:
         """The whole body. Raises HttpError (408, 413) and ClientDisconnected."""
         declared = self.header(b"content-length")
-        if declared.isdecimal() and int(declared) > self._limits.body_bytes * _DISCARDED_BODIES:
+        if declared.isdecimal() and int(declared) > self._limits.body_bytes:
             raise self._too_large()
         try:
             async with asyncio.timeout(self._limits.body_s):
@@ -90,30 +87,26 @@ class Exchange:
             raise HttpError(408, "request_timeout", message, headers=(_CLOSE,)) from None
 
     async def _read_body(self) -> bytes:
-        limit = self._limits.body_bytes
         body = bytearray()
-        size = 0
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise ClientDisconnected
-            size += len(message["body"])
-            if size <= limit:
-                body += message["body"]
-            else:
-                body.clear()
-            if not message["more_body"]:
-                break
-            if size > limit * _DISCARDED_BODIES:
+            body += message["body"]
+            if len(body) > self._limits.body_bytes:
                 raise self._too_large()
-        if size > limit:
-            raise self._too_large()
-        self._connection.resume_reading()
-        return bytes(body)
+            if not message["more_body"]:
+                self._connection.resume_reading()
+                return bytes(body)
 
     def _too_large(self) -> HttpError:
         message = f"the body has more than {self._limits.body_bytes:,} bytes, which is the limit"
-        return HttpError(413, "request_too_large", message, headers=(_CLOSE,))
+        if self.header(
+            b"expect"
+        ):  # the client does not send the body, and the next request would be taken for it
+            return HttpError(413, "request_too_large", message, headers=(_CLOSE,))
+        self._connection.discard_body(self._limits.body_s)
+        return HttpError(413, "request_too_large", message)
 
     async def respond(
         self, status: int, body: bytes, *, content_type: bytes = JSON, headers: tuple[Header, ...] = ()

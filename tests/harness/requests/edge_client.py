@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from io import BytesIO
 from typing import Any
 
 import aiohttp
@@ -93,11 +94,13 @@ async def request(
     headers: dict[str, str] | None = None,
     timeout_s: float = 60.0,
 ) -> Response:
-    """Raises TimeoutError, having closed the connection."""
+    """`body` is sent as JSON, `data` as it is. Raises TimeoutError, having closed the connection."""
+    sent = data if body is None else json.dumps(body).encode()
+    given = {"content-type": "application/json", **(headers or {})}
     async with (
         asyncio.timeout(timeout_s),
         aiohttp.ClientSession() as session,
-        session.request(method, url, json=body, data=data, headers=headers) as answer,
+        session.request(method, url, data=None if sent is None else BytesIO(sent), headers=given) as answer,
     ):
         return Response(answer.status, _headers(answer), await answer.read())
 
