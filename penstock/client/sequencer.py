@@ -53,6 +53,13 @@ class ReplySequencer:
         begins = event.seq == first_seq(event.attempt) and self.last_seq >= 0
         return "next" if begins or event.seq == self.last_seq + 1 else "gap"
 
+    def take(self, event: ReplyEvent) -> bool:
+        """Whether `event` is the next one; the position moves to it then."""
+        if self.classify(event) != "next":
+            return False
+        self._advance(event)
+        return True
+
     def deliver(self, events: Iterable[ReplyEvent]) -> Iterator[ReplyEvent]:
         """Those of `events` that can be delivered, in order; the position moves with each.
 

@@ -95,5 +95,6 @@ class _FeedRegistration:
 
     async def __aexit__(self, *_: object) -> None:
         self._replies.discard(self._request_id, self._feed)
+        self._feed.close()
         if self._other is not None:
             await self._replies.leave_other(self._other)

@@ -24,6 +24,11 @@ class QueueComments:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._after_s, self._begin)
 
+    @property
+    def is_active(self) -> bool:
+        """`stop` was not called since `start`."""
+        return self._timer is not None or self._task is not None
+
     async def stop(self) -> None:
         """Nothing is written after this returns; it may be called again."""
         if self._timer is not None:

@@ -92,7 +92,8 @@ class StreamResponse:
             await self._exchange.respond(204, b"")  # EventSource reconnects until it reads this status
 
     async def _send(self, events: list[SseEvent]) -> None:
-        await self._comments.stop()
+        if self._comments.is_active:
+            await self._comments.stop()
         first, digest = self._number, self._stream.digest
         self._number += len(events)
         after = self._after.number

@@ -1,0 +1,70 @@
+"""The live events of one reply, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+
+from penstock.client.follow import Feed
+from tests.harness.requests.reply_events import delta
+
+ONE, TWO = delta("one"), delta("two")
+
+
+async def test_e1_events_that_wait_come_at_once_and_in_order():
+    feed = Feed()
+    feed.put(ONE)
+    feed.put(TWO)
+    assert [await feed.get(5), await feed.get(5)] == [ONE, TWO]
+    assert feed.is_empty
+
+
+async def test_e1_the_reader_is_woken_by_an_event():
+    feed, loop = Feed(), asyncio.get_running_loop()
+    began_s = loop.time()
+    loop.call_later(3, feed.put, ONE)
+    assert await feed.get(5) == ONE
+    assert 3 <= loop.time() - began_s < 3.01
+
+
+async def test_e2_silence_ends_each_wait_after_its_own_time():
+    """One timer serves several waits: that of the first may end while the second waits, and be late for a third."""
+    feed, loop = Feed(), asyncio.get_running_loop()
+    loop.call_later(4, feed.put, ONE)
+    assert await feed.get(5) == ONE
+    for timeout_s in (5.0, 0.25, 5.0, 2.0):
+        began_s = loop.time()
+        assert await feed.get(timeout_s) is None
+        assert abs(loop.time() - began_s - timeout_s) < 0.002
+    assert await feed.get(-1) is None
+
+
+async def test_e2_none_asks_the_reader_to_read_the_store():
+    feed, loop = Feed(), asyncio.get_running_loop()
+    loop.call_later(1, feed.put, None)
+    assert await feed.get(5) is None
+    assert loop.time() < 5
+
+
+async def test_e2_events_without_room_are_dropped_and_the_store_is_read_after_the_others():
+    feed = Feed()
+    for _ in range(5_000):
+        feed.put(ONE)
+    received = 0
+    while await feed.get(5) == ONE:
+        received += 1
+    assert received == 4_096
+    feed.put(TWO)
+    assert await feed.get(5) == TWO
+
+
+async def test_d8_a_cancelled_reader_leaves_no_timer():
+    feed, loop = Feed(), asyncio.get_running_loop()
+    reading = asyncio.create_task(feed.get(5))
+    await asyncio.sleep(1)
+    reading.cancel()
+    await asyncio.wait({reading})
+    feed.put(ONE)
+    feed.close()
+    began_s = loop.time()
+    assert await feed.get(5) == ONE
+    assert loop.time() == began_s
