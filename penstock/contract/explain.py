@@ -36,7 +36,9 @@ class RoutingExplained(Struct, frozen=True, kw_only=True, tag="routing_explained
     chain: tuple[str, ...]
     """Models in the order in which they would be tried; empty when no model of the role can serve the request."""
     wait_s: float | None = 0.0
-    """Forecast wait for a slot and for quota in seconds; None: no start can be forecast."""
+    """Estimated wait for a slot and for quota in seconds; None: not known, or no start can be forecast."""
+    queue_position: int | None = None
+    """How many requests are expected to start before this one; 0: it would be the next. None: not known."""
     weighted: tuple[WeightedModels, ...] = ()
     lane: Lane | None = None
     """None: the router is of a version that does not send it."""

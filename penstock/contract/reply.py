@@ -69,6 +69,10 @@ class Accepted(_Event, frozen=True, kw_only=True, tag="accepted"):
     deadline_ms: int
     """Unix milliseconds."""
     at_ms: int
+    queue_position: int | None = None
+    """How many requests are expected to start before this one; 0: it is the next. None: not known yet."""
+    estimated_wait_s: float | None = None
+    """Seconds until a slot and quota are expected for it; None: not known, or no start can be forecast."""
 
 
 class Degraded(Struct, frozen=True, kw_only=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import inf
 from typing import Final
 
 import msgspec
@@ -19,6 +18,7 @@ from penstock.runtime.jobs.completion import failure_of
 from penstock.runtime.model_chain import needs_of, order, shortfall
 from penstock.runtime.service import Bus
 from services.router.admission.gate import AdmissionGate
+from services.router.admission.wait_estimate import WaitEstimate
 from services.router.routing.decide import Decide
 from services.router.routing.inbound import InboundRequest
 from services.router.routing.outcome import Rejected, Routed
@@ -59,7 +59,7 @@ class ExplainHandler:
         if isinstance(outcome, Routed):
             rejected, forecast = await self._gate.evaluate(outcome)
             if rejected is None:
-                return encode(explained(outcome.work, self._catalogue, forecast.wait_s))
+                return encode(explained(outcome.work, self._catalogue, forecast.estimate))
             outcome = rejected
         failure = failure_of(outcome.code, outcome.message, outcome.retry_after_s)
         return encode(Failed(id="", seq=0, error=failure))
@@ -91,8 +91,10 @@ def account_of(data: bytes) -> str | None:
     return account if subjects.is_token(account) else None
 
 
-def explained(work: ChatWork, catalogue: Catalogue, wait_s: float = 0.0) -> RoutingExplained:
-    """The models in the order in which a worker would try them, were all available; none if none can serve `work`."""
+def explained(work: ChatWork, catalogue: Catalogue, estimate: WaitEstimate | None = None) -> RoutingExplained:
+    """The models in the order in which a worker would try them, were all available; none if none can serve `work`.
+    `estimate`: None while it is not known.
+    """
     role = catalogue.roles[work.role]
     needs = needs_of(work.estimated_tokens, vision=work.vision)
     why = work.why
@@ -104,7 +106,8 @@ def explained(work: ChatWork, catalogue: Catalogue, wait_s: float = 0.0) -> Rout
         role=work.role,
         complexity=work.complexity,
         why=why,
-        wait_s=round(wait_s, 1) if wait_s < inf else None,
+        wait_s=None if estimate is None or estimate.wait_s is None else round(estimate.wait_s, 1),
+        queue_position=None if estimate is None else estimate.position,
         chain=chain,
         lane=work.lane,
         deadline_ms=work.deadline_ms,

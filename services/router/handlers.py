@@ -21,6 +21,7 @@ from penstock.runtime.jobs.completion import failure_of
 from penstock.runtime.service import Bus
 from penstock.runtime.telemetry.logs import set_trace
 from services.router.admission.gate import AdmissionGate, QueueReservation
+from services.router.admission.wait_estimate import WaitEstimate
 from services.router.jobs.recorder import JobRecorder
 from services.router.metrics import RouterMetrics
 from services.router.queues.enqueue import enqueue
@@ -83,7 +84,11 @@ class RequestHandler:
             return self._recorder.with_job(admitted, routed.work)
         with admitted:
             outcome = await self._enqueue(
-                routed, admitted, trace, repeated=repeated, accepted_before=accepted_before
+                _with_estimate(routed, admitted.estimate),
+                admitted,
+                trace,
+                repeated=repeated,
+                accepted_before=accepted_before,
             )
         return self._recorder.with_job(outcome, routed.work) if isinstance(outcome, Rejected) else outcome
 
@@ -160,6 +165,15 @@ def _inbound(delivery: Delivery) -> InboundRequest:
         repeated=delivery.number > 1 or headers.REPEATED in delivery.headers,
         redelivered=delivery.number > 1,
     )
+
+
+def _with_estimate(routed: Routed, estimate: WaitEstimate | None) -> Routed:
+    """The request with its queue position and estimated wait in `accepted`."""
+    if estimate is None:
+        return routed
+    wait_s = None if estimate.wait_s is None else round(estimate.wait_s, 1)
+    accepted = replace(routed.accepted, queue_position=estimate.position, estimated_wait_s=wait_s)
+    return replace(routed, accepted=accepted)
 
 
 def _describe(span: Span, work: ChatWork) -> None:

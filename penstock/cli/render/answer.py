@@ -8,11 +8,13 @@ from itertools import groupby
 from typing import Final, TextIO
 
 from penstock.cli.program_name import as_invoked
+from penstock.cli.render.explanation import queue_text
 from penstock.cli.render.table import shortened
 from penstock.cli.render.terminal_safe import visible
 from penstock.client.reply import Reply, ReplyBuilder
 from penstock.contract.errors import ErrorCode, RetryAdvice
 from penstock.contract.reply import (
+    Accepted,
     Adapted,
     Degraded,
     Delta,
@@ -38,6 +40,8 @@ _ADVICE: Final[dict[ErrorCode, str]] = {
 """Advice for the codes where the time of the next try does not decide."""
 _SHOWN_WAIT_MS: Final = 100
 """Shortest wait for quota that is shown; a share of a quota often takes some milliseconds."""
+_SHOWN_WAIT_S: Final = 1.0
+"""Estimated wait in seconds above which it is shown."""
 _SHOWN_ATTEMPTS: Final = 8
 _SHOWN_CHARACTERS: Final = 300
 """Longest part of a provider's message that is shown."""
@@ -62,7 +66,9 @@ class AnswerPrinter:
 
     def show(self, event: ReplyEvent) -> None:
         """Raises RequestFailed on `failed`, after the end of the text line."""
-        if isinstance(event, Restarted):
+        if isinstance(event, Accepted) and (event.estimated_wait_s or 0.0) > _SHOWN_WAIT_S:
+            self.note(_waiting_text(event))
+        elif isinstance(event, Restarted):
             self.note(f"restarted: {event.message or event.code}")
         elif isinstance(event, Started):
             for each in event.degraded:
@@ -154,6 +160,12 @@ def retry_advice(code: ErrorCode, retry: RetryAdvice, retry_after_s: float | Non
 
 def money(microusd: int) -> str:
     return f"${microusd / 1_000_000:.6f}".rstrip("0").rstrip(".")
+
+
+def _waiting_text(accepted: Accepted) -> str:
+    """The estimated wait, and the requests ahead."""
+    place = "" if accepted.queue_position is None else f", {queue_text(accepted.queue_position)}"
+    return f"waiting for about {accepted.estimated_wait_s:.0f} s{place}"
 
 
 def _degradation_text(degraded: Degraded) -> str:

@@ -9,7 +9,7 @@ from penstock.cli.render.terminal_safe import all_visible
 from penstock.contract.explain import RoutingExplained, WeightedModels
 from penstock.contract.names import Lane
 
-__all__ = ["chain_text", "explanation_text"]
+__all__ = ["chain_text", "explanation_text", "queue_text"]
 
 _ADMITTED_AS: Final[dict[Lane | None, str]] = {
     "interactive": "as an interactive request",
@@ -28,7 +28,7 @@ def explanation_text(explained: RoutingExplained, now_ms: int) -> str:
             f"complexity  {answer.complexity}",
             f"why         {answer.why}",
             f"chain       {chain_text(answer.chain, answer.weighted) or 'no model can serve it'}",
-            f"wait        {_wait(answer.wait_s)}",
+            f"wait        {_wait(answer)}",
             f"admitted    {_admitted(answer, now_ms)}",
         )
     )
@@ -55,7 +55,16 @@ def _admitted(explained: RoutingExplained, now_ms: int) -> str:
     return f"{kind}, with {left_s:,.{0 if left_s >= 1 else 2}f} s until its deadline"
 
 
-def _wait(wait_s: float | None) -> str:
-    if wait_s is None:
-        return "not known"
-    return f"about {wait_s:g} s" if wait_s > 0 else "none"
+def _wait(explained: RoutingExplained) -> str:
+    wait_s = explained.wait_s
+    if wait_s == 0:
+        return "none"
+    wait = "not known" if wait_s is None else f"about {wait_s:g} s"
+    return wait if explained.queue_position is None else f"{wait}, {queue_text(explained.queue_position)}"
+
+
+def queue_text(position: int) -> str:
+    """`as the next request` or `behind 5 requests`."""
+    if position == 0:
+        return "as the next request"
+    return f"behind {position:,} request{'' if position == 1 else 's'}"

@@ -106,6 +106,7 @@ def _bounded_status(status: RoleStatus) -> RoleStatus:
         status,
         slots=bounded(status.slots),
         batch_slots=bounded(status.batch_slots),
+        running=bounded(status.running),
         calling=bounded(status.calling),
         ended=bounded(status.ended),
         service_ms=None if status.service_ms is None else bounded(status.service_ms),

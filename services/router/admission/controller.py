@@ -27,10 +27,12 @@ from services.router.admission.start_time import (
     start_time_s,
     without_estimates,
 )
+from services.router.admission.wait_estimate import NO_WAIT, WaitEstimate, estimate_wait
 from services.router.queues.backlog import Backlog, rank_of
 
 __all__ = ["AdmissionController", "AdmissionForecast"]
 
+_NO_ARRIVALS: Final = ArrivalRates()
 _RECHECK_S: Final = 2.0
 """Retry delay, in seconds, of a rejection that rests only on estimates: by then the next heartbeats are here."""
 
@@ -42,6 +44,8 @@ class AdmissionForecast(Struct, frozen=True):
     """None: the request is admitted."""
     counted_s: float | None = None
     """When the mailboxes were counted on which this forecast rests."""
+    estimate: WaitEstimate | None = None
+    """None: no heartbeat or count is known, or the request is not admitted."""
 
 
 class AdmissionController:
@@ -80,7 +84,8 @@ class AdmissionController:
             and decide(without_estimates(role), overtaken)[1] is None
         ):
             retry_s = _RECHECK_S
-        return AdmissionForecast(wait_s, retry_s, counted_s)
+        estimate = self._estimate(work, at, wait_s) if retry_s is None else None
+        return AdmissionForecast(wait_s, retry_s, counted_s, estimate)
 
     def reserve(self, work: ChatWork) -> WorkAddress:
         """Reserve a place in the mailbox, in the rank for the number of requests its user has queued (C6).
@@ -124,6 +129,21 @@ class AdmissionController:
         alone = self._sole_users.record_call(work.role, work.lane, flow, now_s)
         alone = alone and own == self._backlog.observed(work.role, work.lane)
         return LaneRank(work.lane, 0 if alone else rank_of(own))
+
+    def _estimate(self, work: ChatWork, at: LaneRank, wait_s: float) -> WaitEstimate | None:
+        """`at`: the rank for admission, which is 0 for a sole user: later requests do not overtake it. `wait_s`: the
+        forecast of admission, which has margins.
+        """
+        known = self._known(work.role)
+        if known is None:
+            return None
+        role, counted_s, now_s = known
+        if wait_s <= 0 and self._backlog.queued(work.role, work.lane) < role.lanes[work.lane].slots:
+            return NO_WAIT
+        own = self._backlog.of_flow(work.role, work.lane, subjects.flow(work.account, work.user))
+        arrivals = self._arrivals if at.rank > 0 else _NO_ARRIVALS
+        at = LaneRank(work.lane, rank_of(own))
+        return estimate_wait(role, self._backlog, at, arrivals, counted_s, now_s)
 
     def _overtakable(self, role: RoleForecast, at: LaneRank, now_s: float) -> int:
         """How many queued requests one of rank 0 may overtake: none if one of them could miss its deadline."""

@@ -176,7 +176,15 @@ def _pool(
         return None
     share = slots["batch"] / slots["interactive"] if slots["interactive"] else 1.0
     batch_per_s = len(reports) / batch.starvation_timeout_s if batch.reserve_share > 0 else None
-    return QuotaPool(QuotaSharers(tuple(sorted(roles)), calling, unobserved, share, batch_per_s), curve)
+    sharers = QuotaSharers(
+        roles=tuple(sorted(roles)),
+        calling=calling,
+        unobserved=unobserved,
+        held=sum(max(0, status.running - status.calling) for statuses in by_role for status in statuses),
+        batch_share=share,
+        batch_per_s=batch_per_s,
+    )
+    return QuotaPool(sharers, curve)
 
 
 def _past_quota(

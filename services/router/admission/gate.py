@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from penstock.contract import subjects
 from penstock.contract.work import ChatWork
 from services.router.admission.controller import AdmissionController, AdmissionForecast
+from services.router.admission.wait_estimate import WaitEstimate
 from services.router.queues.backlog_poller import BacklogPoller
 from services.router.queues.byte_limits import OVERLOADED_RETRY_S, ByteLimits, claim_of
 from services.router.routing.outcome import Rejected, Routed
 
 __all__ = ["AdmissionGate", "QueueReservation"]
 
+_LONG_WAIT_S: Final = 0.25
+"""Estimated wait in seconds from which on it is estimated from a new count: one of a second ago still contains the
+requests that ended since.
+"""
+
 
 class QueueReservation:
     """A reserved place in a mailbox. Leaving the context without `commit()` releases it."""
 
-    def __init__(self, controller: AdmissionController, limits: ByteLimits, work: ChatWork) -> None:
+    def __init__(
+        self,
+        controller: AdmissionController,
+        limits: ByteLimits,
+        work: ChatWork,
+        estimate: WaitEstimate | None,
+    ) -> None:
+        self.estimate = estimate
+        """None: not known."""
         self._controller = controller
         self._limits = limits
         self._address = controller.reserve(work)
@@ -58,26 +72,36 @@ class AdmissionGate:
 
         A request accepted before is not decided again: its work may be in the mailbox already.
         """
+        estimate = None
         if not accepted_before:
-            rejected, _ = await self.evaluate(routed)
+            rejected, forecast = await self.evaluate(routed)
             if rejected is not None:
                 return rejected
-        return QueueReservation(self._controller, self._limits, routed.work)
+            estimate = forecast.estimate
+        return QueueReservation(self._controller, self._limits, routed.work, estimate)
 
     async def evaluate(self, routed: Routed) -> tuple[Rejected | None, AdmissionForecast]:
         """The decision on this request now, and the forecast of its start; nothing is reserved.
 
-        Asks the server only before a rejection, and no more often than `BacklogPoller` allows.
+        Asks the server only before a rejection or the report of a long wait, and no more often than `BacklogPoller`
+        allows.
         """
         work = routed.work
         forecast = self._controller.forecast(work)
-        if forecast.retry_after_s is not None and await self._poller.has_newer_than(forecast.counted_s):
+        if _needs_new_count(forecast) and await self._poller.has_newer_than(forecast.counted_s):
             forecast = self._controller.forecast(work)
         return _rejected_as_late(work, forecast) or self._rejected_as_large(work), forecast
 
     def _rejected_as_large(self, work: ChatWork) -> Rejected | None:
         reason = self._limits.rejection_reason(claim_of(work, subjects.flow(work.account, work.user)))
         return None if reason is None else _overloaded(work, reason, OVERLOADED_RETRY_S)
+
+
+def _needs_new_count(forecast: AdmissionForecast) -> bool:
+    if forecast.retry_after_s is not None:
+        return True
+    wait_s = None if forecast.estimate is None else forecast.estimate.wait_s
+    return wait_s is not None and wait_s > _LONG_WAIT_S
 
 
 def _rejected_as_late(work: ChatWork, forecast: AdmissionForecast) -> Rejected | None:

@@ -12,17 +12,20 @@ from penstock.contract.names import LANES, RANKS, Lane
 from services.router.admission.arrival_rates import ArrivalRates
 
 __all__ = [
+    "CYCLE",
     "BacklogView",
     "LaneRank",
     "QueuePosition",
     "QuotaSharers",
+    "expected_for_quota",
+    "expected_in_mailbox",
     "overtakable",
     "position_for_quota",
     "position_in_mailbox",
     "spare_turns",
 ]
 
-_CYCLE: Final = 8
+CYCLE: Final = 8
 """Turns of a full mailbox among which every rank has at least one: `penstock/runtime/consumer/scheduler.py`."""
 _SHARE: Final = (1.0, 0.9, 0.8, 0.7)
 """Share of the servable requests that each rank may fill, so that users with a long queue leave room for others."""
@@ -58,6 +61,8 @@ class QuotaSharers(Struct, frozen=True):
     arrived and ended between heartbeat and count."""
     unobserved: float = 0.0
     """Requests that may have arrived or ended between the heartbeats and the count of the mailboxes."""
+    held: float = 0.0
+    """Requests that workers hold while they wait for the quota: whatever their rank, they are ahead."""
     batch_share: float = 1.0
     """Batch requests served per interactive one while both wait."""
     batch_per_s: float | None = None
@@ -104,7 +109,7 @@ def overtakable(role: str, backlog: BacklogView, at: LaneRank, slots: int) -> in
     higher = len(RANKS) - 1 - at.rank
     if behind <= slots or higher == 0:
         return 0
-    return max(0, behind - slots - higher * ceil((before + 1) / (_CYCLE - higher)))
+    return max(0, behind - slots - higher * ceil((before + 1) / (CYCLE - higher)))
 
 
 def spare_turns(turns: float, queued: float, own_or_lower: float, at: LaneRank) -> float:
@@ -113,7 +118,7 @@ def spare_turns(turns: float, queued: float, own_or_lower: float, at: LaneRank) 
     Limited by the turns left for requests of its own and lower ranks: each higher rank takes one of every cycle.
     """
     higher = len(RANKS) - 1 - at.rank
-    return min(turns - queued, turns * (1 - higher / _CYCLE) - own_or_lower)
+    return min(turns - queued, turns * (1 - higher / CYCLE) - own_or_lower)
 
 
 def position_in_mailbox(
@@ -137,20 +142,59 @@ def position_for_quota(
     overtaken: int = 0,
 ) -> QueuePosition:
     """Position before the quotas that all `sharers` draw on."""
-    queued = {lane: sum(backlog.queued(each, lane) for each in sharers.roles) for lane in LANES}
+    shared = _shared_queue(backlog, sharers)
+    ahead = shared.queued["interactive"] + (shared.queued["batch"] if at.lane == "batch" else -overtaken)
+    base = _base_position(ahead - sharers.calling, at.rank, sharers.unobserved)
+    return _beside_other_lane(base, role, backlog, at, arrivals, shared)
+
+
+def expected_in_mailbox(
+    role: str, backlog: BacklogView, at: LaneRank, arrivals: ArrivalRates, ahead: int
+) -> QueuePosition:
+    """`position_in_mailbox` without margins, where `ahead` requests of the mailbox are expected to start before."""
+    return QueuePosition(ahead + 1, *_overtaking(role, backlog, at, arrivals, ahead + 1))
+
+
+def expected_for_quota(
+    role: str, backlog: BacklogView, at: LaneRank, arrivals: ArrivalRates, sharers: QuotaSharers, ahead: int
+) -> QueuePosition:
+    """`position_for_quota` without margins, where `ahead` requests of the mailbox are expected to start before."""
+    shared = _shared_queue(backlog, sharers)
+    others = shared.queued[at.lane] - backlog.queued(role, at.lane)
+    others += shared.queued["interactive"] if at.lane == "batch" else 0
+    base = max(ahead + others - max(0.0, sharers.calling), sharers.held) + 1
+    return _beside_other_lane(base, role, backlog, at, arrivals, shared)
+
+
+class _SharedQueue(Struct, frozen=True):
+    """The requests of all sharers, by lane."""
+
+    sharers: QuotaSharers
+    queued: dict[Lane, int]
+
+
+def _shared_queue(backlog: BacklogView, sharers: QuotaSharers) -> _SharedQueue:
+    queued = {lane: sum([backlog.queued(each, lane) for each in sharers.roles]) for lane in LANES}
+    return _SharedQueue(sharers, queued)
+
+
+def _beside_other_lane(
+    base: float,
+    role: str,
+    backlog: BacklogView,
+    at: LaneRank,
+    arrivals: ArrivalRates,
+    shared: _SharedQueue,
+) -> QueuePosition:
+    """The position `base` among the requests ahead, and the requests of either lane that arrive later or take turns."""
+    sharers, queued = shared.sharers, shared.queued
     if at.lane == "interactive":
-        base = _base_position(
-            queued["interactive"] - overtaken - sharers.calling, at.rank, sharers.unobserved
-        )
         if sharers.batch_per_s is None:
             base += min(queued["batch"], base * sharers.batch_share)
         per_s, most = _overtaking(role, backlog, at, arrivals, base)
         if queued["batch"] and sharers.batch_per_s is not None:
             per_s, most = per_s + sharers.batch_per_s, most + queued["batch"]
         return QueuePosition(base, per_s, most)
-    base = _base_position(
-        queued["batch"] + queued["interactive"] - sharers.calling, at.rank, sharers.unobserved
-    )
     per_s, most = _overtaking(role, backlog, at, arrivals, queued["batch"] + 1)
     per_s += sum(arrivals.per_s(each, "interactive", rank) for each in sharers.roles for rank in RANKS)
     most = most * (1 + 1 / sharers.batch_share) if sharers.batch_share > 0 else inf
@@ -173,4 +217,4 @@ def _overtaking(
         return 0.0, base
     own = backlog.ahead(role, lane, rank) - backlog.ahead(role, lane, rank - 1)
     per_s = sum(arrivals.per_s(role, lane, each) for each in range(rank))
-    return per_s, max(base, (own + 1) * _CYCLE)
+    return per_s, max(base, (own + 1) * CYCLE)

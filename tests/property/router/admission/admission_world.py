@@ -17,12 +17,13 @@ from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Batch, Limits, RoleConfig
 from services.router.admission.capacity import Capacity
 from services.router.admission.controller import AdmissionController
+from services.router.admission.wait_estimate import WaitEstimate
 from services.router.queues.backlog import Backlog
 from services.worker.estimates.service_times import RequestCalls, ServiceTimes
 from services.worker.rate_limit.quota import LocalQuota, Need, Permit, QuotaKey
 from tests.harness.requests.routed_requests import chat_work
 
-__all__ = ["Load", "World"]
+__all__ = ["Load", "Waited", "World"]
 
 KEY = QuotaKey("key", "m")
 STEP_S = 0.02
@@ -58,11 +59,22 @@ class Load(Struct, frozen=True, kw_only=True):
     flood_timeout_s: float = 90.0
 
 
+class Waited(Struct, frozen=True):
+    """The estimate and the actual wait of a request whose call started."""
+
+    user: str
+    asked_s: float
+    estimate: WaitEstimate
+    wait_s: float
+
+
 class _Request(Struct):
     work: ChatWork
     subject: str
     deadline_s: float
     calls: RequestCalls = field(default_factory=RequestCalls)
+    asked_s: float = 0.0
+    estimate: WaitEstimate | None = None
     taken_s: float = 0.0
     ends_s: float | None = None
     permit: Permit | None = None
@@ -74,6 +86,7 @@ class _Worker:
         self.quota = quota
         self.pace = ServiceTimes()
         self.held_requests: list[_Request] = []
+        self.waited: list[Waited] = []
         self.free_at_s: list[float] = []
         self.heartbeat_s = -rng.random() * HEARTBEAT_S
 
@@ -98,6 +111,12 @@ class _Worker:
                     self.pace.record_call_start("chat", request.calls)
                     request.calls.waited_s = now_s - request.taken_s
                     request.permit, request.ends_s = permit, now_s + self.random.uniform(*self.load.service_s)
+                    if request.estimate is not None:
+                        self.waited.append(
+                            Waited(
+                                request.work.user, request.asked_s, request.estimate, now_s - request.asked_s
+                            )
+                        )
             if now_s >= min(request.deadline_s, request.ends_s or request.deadline_s):
                 over.append(request)
         for request in over:
@@ -236,7 +255,9 @@ class World:
             return "rejected"
         address = router.controller.reserve(work)
         router.controller.commit(address)
-        self.mailbox[address.rank].append(_Request(work, subjects.work(*address), self.now_s + timeout_s))
+        request = _Request(work, subjects.work(*address), self.now_s + timeout_s, asked_s=self.now_s)
+        request.estimate = forecast.estimate
+        self.mailbox[address.rank].append(request)
         return "accepted"
 
     def _deal(self) -> None:

@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from penstock.runtime.config.catalogue import Limits
-from tests.property.router.admission.admission_world import Load, World
+from tests.property.router.admission.admission_world import PRESSED_HEARTBEAT_S, Load, World
 
 MINUTES = 2.5
 LIMIT = Limits(requests_per_minute=600)
@@ -75,6 +75,7 @@ def test_c3_admitted_requests_get_slots_and_none_is_idle(name: str) -> None:
     assert all(world.calls >= 0.95 * most for world in worlds)
 
 
+FLOODED = Load(per_s=1.5, timeout_s=3, slots=4, workers=1, service_s=(0.3, 0.5), users=1000, flood=400)
 BURSTS = {
     "quota": replace(OVERLOAD, timeout_s=6, burst_s=5.0),
     "quota, once in ten seconds": replace(OVERLOAD, timeout_s=6, burst_s=10.0),
@@ -101,6 +102,42 @@ def test_c3_several_routers_admit_as_many_as_one(name: str) -> None:
         assert accepted[routers] >= 0.97 * accepted[1]
 
 
+ESTIMATED = {
+    "quota": OVERLOAD,
+    "quota of a token bucket": replace(OVERLOAD, limits=Limits(requests_per_minute=600, kind="token_bucket")),
+    "quota, four workers": replace(OVERLOAD, workers=4, slots=16),
+    "quota, one user": replace(OVERLOAD, users=1),
+    "quota, three routers": replace(OVERLOAD, routers=3),
+    "slots": SLOW,
+    "slots, three users": replace(SLOW, users=3),
+    "slots, one user sends 400 at once": FLOODED,
+}
+
+
+@pytest.mark.parametrize("name", ESTIMATED)
+def test_e5_estimated_waits_come_true(name: str) -> None:
+    """At least 19 of 20 are within a factor of two, where a heartbeat of a quarter of a second may be missing."""
+    world = World(ESTIMATED[name])
+
+    world.run(MINUTES * 60)
+
+    waited = [each for worker in world.workers for each in worker.waited if each.estimate.wait_s is not None]
+    ratios = sorted(
+        (each.estimate.wait_s + PRESSED_HEARTBEAT_S) / (each.wait_s + PRESSED_HEARTBEAT_S)
+        for each in waited
+        if max(each.wait_s, each.estimate.wait_s) > 1
+    )
+    close = sum(0.5 <= ratio <= 2 for ratio in ratios) / len(ratios)
+    print(
+        f"\n{name}: {close:.1%} of {len(ratios)}, the median is {ratios[len(ratios) // 2]:.2f} times the wait"
+    )
+    assert len(ratios) > 300
+    assert close >= 0.95
+    assert 0.8 <= ratios[len(ratios) // 2] <= 1.25
+    positions = [each.estimate.position for each in waited]
+    assert max(positions) > 10
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_c3_load_below_the_limit_is_never_rejected(seed: int) -> None:
     """The load is nine tenths of the limit at random times, with more slots than needed."""
@@ -112,7 +149,6 @@ def test_c3_load_below_the_limit_is_never_rejected(seed: int) -> None:
     assert world.ends["late"] == 0
 
 
-FLOODED = Load(per_s=1.5, timeout_s=3, slots=4, workers=1, service_s=(0.3, 0.5), users=1000, flood=400)
 LEAST_LET_IN = {
     "once": (FLOODED, 1.0),
     "once, up to its deadline": (replace(FLOODED, flood=2000), 1.0),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
+from msgspec.structs import replace
 
 from penstock.cli.render.answer import AnswerPrinter, failure_text, money, summary
 from penstock.contract.reply import (
@@ -38,6 +39,25 @@ def accepted():
         deadline_ms=1,
         at_ms=0,
     )
+
+
+@pytest.mark.parametrize(
+    ("position", "wait_s", "note"),
+    [
+        (5, 12.4, "[waiting for about 12 s, behind 5 requests]\n"),
+        (0, 2.0, "[waiting for about 2 s, as the next request]\n"),
+        (3, 1.0, ""),
+        (3, None, ""),
+        (None, None, ""),
+    ],
+)
+def test_e5_a_wait_above_a_second_is_noted(position, wait_s, note):
+    out, notes = io.StringIO(), io.StringIO()
+    event = replace(accepted(), queue_position=position, estimated_wait_s=wait_s)
+
+    AnswerPrinter(out, notes).show(event)
+
+    assert (out.getvalue(), notes.getvalue()) == ("", note)
 
 
 def completed(**more):

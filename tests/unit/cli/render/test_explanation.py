@@ -41,6 +41,25 @@ def test_c3_an_admitted_request_shows_its_wait_and_its_lane(lane: Lane | None, w
     assert RoutingExplained(role="chat", complexity="simple", why="", chain=()).lane is None
 
 
+@pytest.mark.parametrize(
+    ("position", "wait_s", "text"),
+    [
+        (0, 0.0, "none"),
+        (0, 3.5, "about 3.5 s, as the next request"),
+        (1, 3.5, "about 3.5 s, behind 1 request"),
+        (1200, 80.0, "about 80 s, behind 1,200 requests"),
+        (7, None, "not known, behind 7 requests"),
+        (None, None, "not known"),
+    ],
+)
+def test_e5_the_wait_is_shown_with_the_queue_position(position, wait_s, text) -> None:
+    explained = RoutingExplained(
+        role="chat", complexity="simple", why="", chain=("m",), wait_s=wait_s, queue_position=position
+    )
+
+    assert f"wait        {text}" in explanation_text(explained, 0).splitlines()
+
+
 def test_d10_a_chain_without_a_usable_model_is_reported() -> None:
     explained = RoutingExplained(
         role="chat", complexity="simple", why="", chain=(), wait_s=0.0, lane="interactive"

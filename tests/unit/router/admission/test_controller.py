@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from penstock.bus.clock import Clock
 from penstock.contract import subjects
@@ -16,6 +17,7 @@ from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Batch, Limits, RoleConfig
 from services.router.admission.capacity import Capacity
 from services.router.admission.controller import AdmissionController
+from services.router.admission.wait_estimate import WaitEstimate
 from services.router.queues.backlog import Backlog
 from services.worker.rate_limit.quota import LocalQuota, Need, Permit, QuotaKey
 from tests.harness.requests.routed_requests import chat_work
@@ -332,3 +334,50 @@ def test_c3_a_job_waits_hours_for_a_daily_limit() -> None:
     delay_s = forecasts[1.5].retry_after_s
     assert delay_s is not None
     assert 1800 < delay_s < 3600
+
+
+def test_e5_the_wait_is_unknown_without_heartbeats_and_counts(scene: Scene) -> None:
+    assert scene.controller.forecast(scene.work()).estimate is None
+    scene.count(chat=100)
+    assert scene.controller.forecast(scene.work()).estimate is None, "no worker has sent a heartbeat"
+    scene.now_s += 1.0
+    scene.heartbeat()
+    estimate = scene.controller.forecast(scene.work()).estimate
+    assert estimate == WaitEstimate(84, None), "no request has ended, so no service time is known"
+
+
+def test_e5_a_free_slot_and_quota_mean_no_wait(scene: Scene) -> None:
+    scene.heartbeat(quota("small", minute(30)), quota("large", minute(0)), roles=(status(service_ms=500),))
+    scene.count(chat=15)
+    assert scene.controller.forecast(scene.work()).estimate == WaitEstimate(0, 0.0)
+
+
+def test_e5_positions_and_waits_rise_with_each_admitted_request(scene: Scene) -> None:
+    returns = [(1000 * second, 1) for second in range(1, 60)]
+    scene.heartbeat(quota("small", minute(2, *returns)), quota("large", minute(0)))
+    scene.count()
+    found = []
+    for _ in range(8):
+        estimate = scene.controller.forecast(scene.work()).estimate
+        assert estimate is not None
+        found.append((estimate.position, estimate.wait_s))
+        scene.controller.commit(scene.controller.reserve(scene.work()))
+    assert found == [(0, 0.0), (0, 0.0), *((2 + number, 1.0 + number) for number in range(6))]
+
+
+def test_e5_a_new_user_is_estimated_to_start_before_the_queue_of_another(scene: Scene) -> None:
+    scene.heartbeat(roles=(status(slots=4, running=4, service_ms=1000, service_p95_ms=1000),))
+    scene.backlog.begin_count()
+    mailbox = {subjects.work("chat", "interactive", rank, subjects.flow("a", "busy")): 30 for rank in (1, 2)}
+    scene.backlog.snapshot(mailbox, routers=1)
+    scene.backlog.counted_s = scene.now_s
+    work = scene.work(left_s=90)
+    assert scene.controller.forecast(work).estimate == WaitEstimate(0, pytest.approx(0.25))
+    own = replace(work, user="busy")
+    assert scene.controller.forecast(own).estimate == WaitEstimate(56, pytest.approx(57 / 4))
+
+
+def test_e5_a_start_that_cannot_be_forecast_has_a_position_only(scene: Scene) -> None:
+    scene.heartbeat(quota("small", minute(0, allowed=0)), quota("large", minute(0, allowed=0)))
+    scene.count(chat=3)
+    assert scene.controller.forecast(scene.work()).estimate == WaitEstimate(3, None)
