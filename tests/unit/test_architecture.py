@@ -31,7 +31,6 @@ IO_MODULES = {
         "expiry.termination",
         "jobs.orphan_reaper",
     },
-    "edge": EVERY_SERVICE | {"requests.accounts"},
     "worker": EVERY_SERVICE
     | {"announcer", "pending_events", "redelivery.prior_attempts"}
     | {"rate_limit.shared.nats_store", "rate_limit.shared.pause_events", "quota_monitor.notices"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from penstock.contract.errors import ERRORS
 from penstock.contract.reply import Failure
-from penstock.errors import NotAccepted, PenstockError, UnknownReply
+from penstock.errors import NotAccepted, PenstockError, StoreUnavailable, UnknownReply
 from services.edge.dialects.dialect import InvalidField
 from services.edge.http.errors import HttpError, ShuttingDown, retry_headers
 
@@ -41,10 +41,9 @@ def _of_client_error(error: PenstockError) -> HttpError:
         return HttpError(
             404, "not_found", "no answer of this id is stored: answers are stored for 15 minutes"
         )
-    if isinstance(error, NotAccepted):
-        message = "the message bus does not accept requests now: send the request again"
-        return HttpError(503, "bus_unavailable", message, headers=retry_headers("later", 1))
     headers = retry_headers(error.retry, error.retry_after_s)
+    if isinstance(error, NotAccepted | StoreUnavailable):
+        return HttpError(503, "bus_unavailable", str(error), headers=headers)
     return HttpError(error.http_status, error.code, str(error), headers=headers)
 
 

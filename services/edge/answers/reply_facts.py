@@ -36,8 +36,15 @@ class ReplyFacts:
 
     @property
     def progress(self) -> str:
-        """What the request waits for."""
-        return "queued" if self._started is None else f"waiting for {self._started.model}"
+        """What the request waits for, as a comment in its stream."""
+        if self._started is not None:
+            return f"waiting for {self._started.model}"
+        accepted = self._accepted
+        if accepted is None:
+            return "queued"
+        position = "" if accepted.queue_position is None else f" position={accepted.queue_position}"
+        wait_s = accepted.estimated_wait_s
+        return f"queued{position}" + ("" if wait_s is None else f" wait_s={wait_s:g}")
 
     def headers(self) -> tuple[Header, ...]:
         """The `x-penstock-*` headers of the facts that are known now."""

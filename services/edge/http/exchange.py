@@ -58,6 +58,7 @@ class Exchange:
         self._receive = receive
         self._send = send
         self._interruption: _Interruption | None = None
+        self._is_interrupted = False
 
     @property
     def request_headers(self) -> list[Header]:
@@ -125,6 +126,7 @@ class Exchange:
             }
         )
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        await self._drain()
 
     async def start_stream(self, headers: tuple[Header, ...] = ()) -> None:
         self.status = 200
@@ -134,16 +136,21 @@ class Exchange:
 
     async def write(self, data: bytes, *, more: bool = True) -> None:
         """Raises ClientDisconnected, also after the client has read nothing for some time."""
-        if self._connection.is_backed_up:
-            try:
-                async with asyncio.timeout(self._limits.write_s):
-                    await self._connection.drained()
-            except TimeoutError:
-                self._connection.abort()
-                raise ClientDisconnected from None
+        await self._drain()
         if self._connection.is_lost:
             raise ClientDisconnected
         await self._send({"type": "http.response.body", "body": data, "more_body": more})
+
+    async def _drain(self) -> None:
+        """Wait for a client that reads more slowly than the server writes."""
+        if not self._connection.is_backed_up:
+            return
+        try:
+            async with asyncio.timeout(self._limits.write_s):
+                await self._connection.drained()
+        except TimeoutError:
+            self._connection.abort()
+            raise ClientDisconnected from None
 
     def abort(self) -> None:
         """Close the connection without the end of the response."""
@@ -157,11 +164,14 @@ class Exchange:
 
         `before_shutdown` is called before the latter.
         """
+        if self._is_interrupted:
+            raise ShuttingDown
         self._interruption = _Interruption(self._connection, before_shutdown)
         return self._interruption
 
     def interrupt(self) -> None:
-        """This process stops: end the interruptible block with ShuttingDown."""
+        """This process stops: end the interruptible block, or the next one, with ShuttingDown."""
+        self._is_interrupted = True
         if self._interruption is not None:
             self._interruption.shut_down()
 
@@ -198,7 +208,7 @@ class _Interruption:
             raise self._why from error
 
     def shut_down(self) -> None:
-        if self._before_shutdown is not None:
+        if self._task is not None and self._before_shutdown is not None:
             self._before_shutdown()
         self._cancel(ShuttingDown)
 

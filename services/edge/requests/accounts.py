@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-import nats.errors
-
 from penstock.bus.tracing import Tracer
 from penstock.client.client import Client
 from penstock.client.stream import StreamedRequest
 from penstock.client.subscription import ReplySubscription
 from penstock.client.timings import ClientTimings
 from penstock.contract.request import ChatRequest
-from penstock.errors import NotAccepted
 from penstock.runtime.service import Bus
 
 __all__ = ["Account", "Accounts"]
@@ -56,18 +53,14 @@ class Accounts:
         self.client_name = client_name
 
     async def get(self, account: str) -> Account:
-        """Raises NotAccepted while NATS does not answer."""
         return self._accounts.get(account) or await self._open(account)
 
     async def _open(self, account: str) -> Account:
         async with self._opening:
             if account not in self._accounts:
                 subscription = ReplySubscription(
-                    self._bus.nc, self._bus.reconnects, account, self.client_name
+                    self._bus.nc, self._bus.connection_events, account, self.client_name
                 )
-                try:
-                    await subscription.open()
-                except (nats.errors.Error, TimeoutError) as error:
-                    raise NotAccepted(f"NATS does not answer: {error!r}") from error
+                await subscription.open()
                 self._accounts[account] = Account(self._bus, subscription, self._tracer)
             return self._accounts[account]

@@ -43,7 +43,7 @@ def read_options(headers: Iterable[Header]) -> RequestOptions:
                 near = get_close_matches(option, _OPTIONS, n=1)
                 fix = f"did you mean x-penstock-{near[0]}?" if near else f"use one of {', '.join(_OPTIONS)}"
                 raise _invalid(option, f"there is no header x-penstock-{option}: {fix}")
-            given[option.replace("-", "_")] = read(option, value.decode("latin-1").strip())
+            given[option.replace("-", "_")] = read(option, value.decode(errors="replace").strip())
     if not given:
         return _NONE
     options = RequestOptions(**given)

@@ -6,7 +6,15 @@ import pytest
 
 from penstock.contract.errors import ERRORS, ErrorCode
 from penstock.contract.reply import Failure
-from penstock.errors import BeyondTheEnd, NoReply, NotAccepted, ReplyIncomplete, RequestTooLarge, UnknownReply
+from penstock.errors import (
+    BeyondTheEnd,
+    NoReply,
+    NotAccepted,
+    ReplyIncomplete,
+    RequestTooLarge,
+    StoreUnavailable,
+    UnknownReply,
+)
 from services.edge.answers.failures import failure_of, http_error_of, http_error_of_failure
 from services.edge.dialects.dialect import InvalidField
 from services.edge.http.errors import HttpError, ShuttingDown
@@ -33,7 +41,8 @@ def test_c4_retry_after_is_in_whole_seconds_and_never_early(after_s: float | Non
         (ShuttingDown(), 503, "shutting_down"),
         (UnknownReply("1", "c"), 404, "not_found"),
         (BeyondTheEnd(5, 3), 400, "invalid_request"),
-        (NotAccepted("JetStream is away"), 503, "bus_unavailable"),
+        (NotAccepted("the request was not accepted", "no answer."), 503, "bus_unavailable"),
+        (StoreUnavailable("the reply", "no answer."), 503, "bus_unavailable"),
         (NoReply("late"), 504, "deadline_exceeded"),
         (RequestTooLarge(9, 8), 413, "request_too_large"),
         (ReplyIncomplete("lost"), 500, "internal"),

@@ -38,7 +38,12 @@ def test_k3_headers_name_what_is_known_so_far():
 
 def test_k3_the_progress_names_what_the_request_waits_for():
     facts = ReplyFacts("r1")
-    facts.add(accepted())
     assert facts.progress == "queued"
+    facts.add(accepted())
+    assert facts.progress == "queued", "an older router"
+    facts.add(accepted(queue_position=5))
+    assert facts.progress == "queued position=5"
+    facts.add(accepted(queue_position=5, estimated_wait_s=18.25))
+    assert facts.progress == "queued position=5 wait_s=18.25"
     facts.add(started(model="m"))
     assert facts.progress == "waiting for m"
