@@ -11,13 +11,14 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 
+from services.edge.metrics import EdgeMetrics
 from services.router.metrics import RouterMetrics
 from services.worker.metrics import WorkerMetrics
 
 __all__ = ["page"]
 
 _PAGE: Final = Path(__file__).with_name("metrics.md")
-_SERVICES: Final = {"router": RouterMetrics, "worker": WorkerMetrics}
+_SERVICES: Final = {"router": RouterMetrics, "worker": WorkerMetrics, "edge": EdgeMetrics}
 _LABELS: Final = {
     "code": "an error code ([failures](failure.md))",
     "complexity": "`simple`, `medium` or `complex`",
@@ -29,7 +30,9 @@ _LABELS: Final = {
     "outcome": "`completed`, `cancelled`, an error code or the kind of a failure",
     "provider": "a provider of the catalogue",
     "role": "a role of the catalogue, or `router` for dead letters of the router",
+    "route": "a path of the edge, such as `/v1/chat/completions/{id}`, or `unknown`",
     "rule": "`rate_limit`, `high_latency` or `errors`",
+    "status": "an HTTP status; 499: the client closed the connection",
 }
 _HEAD: Final = """\
 # Metrics

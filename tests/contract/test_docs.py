@@ -14,6 +14,7 @@ from penstock.contract.errors import ERRORS
 from penstock.contract.streams import STREAMS
 from penstock.runtime.config.load import read_catalogue
 from penstock.runtime.config.settings import load_settings
+from services.edge.settings import load_edge_settings
 from tests.contract.documents import DOCUMENTS, ROOT, blocks, code
 from tests.contract.environment import Asked
 
@@ -121,6 +122,7 @@ def test_a_services_readme_names_files_that_exist(readme: Path) -> None:
 def test_k6_the_table_of_variables_is_complete() -> None:
     env = Asked({})
     load_settings(env)
+    load_edge_settings(env)
     rows = re.findall(r"^\| (`[A-Z].*?) \|", (ROOT / "docs/configuration.md").read_text(), re.MULTILINE)
     assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == env.names
 
