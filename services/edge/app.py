@@ -67,6 +67,7 @@ class Edge:
         await heartbeat.start()
         self._started.push_async_callback(server.stop, self._shell.settings.drain_s, dispatcher.interrupt_all)
         await server.start()
+        self._shell.healthy_while(server.is_serving)
         self._shell.announced["url"] = address_of(self._listener)
 
     async def drain(self) -> None:

@@ -45,6 +45,13 @@ class Connection(HttpToolsProtocol):
         """Aborts the connection unless the head, or a body that is being discarded, is complete in time."""
         self._is_refused = False
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        """A connection without a request is closed after the time of an idle one; uvicorn keeps it for ever."""
+        super().connection_made(transport)
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
+
     def data_received(self, data: bytes) -> None:
         if self._is_refused:
             return

@@ -11,6 +11,7 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
+from penstock.bus.log_limits import rate_limited_logger
 from services.edge.http.connection import Connection
 
 __all__ = ["PublicServer", "address_of", "bind"]
@@ -85,6 +86,10 @@ class PublicServer:
             )
         )
         self._serving: asyncio.Task[None] | None = None
+        rate_limited_logger("uvicorn.error")  # it warns of each request that is not HTTP
+
+    def is_serving(self) -> bool:
+        return self._serving is not None and not self._serving.done()
 
     async def start(self) -> None:
         self._serving = asyncio.create_task(

@@ -211,6 +211,8 @@ async def test_d10_a_large_complete_head_is_a_431(strict_url: str):
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"GET / HTTP/9.9\r\n\r\n",
         b"HELLO\r\n\r\n",
+        "GET /é HTTP/1.1\r\nhost: edge\r\n\r\n".encode(),
+        b"GET http://[::1 HTTP/1.1\r\nhost: edge\r\n\r\n",
     ],
 )
 async def test_d10_what_is_not_http_is_a_400(url: str, raw: bytes):
@@ -224,6 +226,12 @@ async def test_k2_a_connection_serves_several_requests_also_pipelined(url: str):
     last = one.replace(b"host: edge", b"host: edge\r\nconnection: close")
     answer = await answered(url, one + one + last)
     assert answer.count(b"HTTP/1.1 200 ") == 3
+
+
+async def test_d10_an_upgrade_is_not_offered(url: str):
+    upgrade = b"host: edge\r\nconnection: upgrade, close\r\nupgrade: websocket\r\n\r\n"
+    answer = await answered(url, b"GET /v1/models HTTP/1.1\r\n" + upgrade)
+    assert answer.startswith(b"HTTP/1.1 200 ")
 
 
 async def test_d10_a_wrong_option_is_a_400(url: str):

@@ -1,0 +1,46 @@
+"""D7, D9: the NATS server restarts while answers are streamed, and while nothing can be accepted."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.system import running_system
+from tests.harness.requests.edge_client import chat_body, open_stream, read_stream, request, text_of
+from tests.harness.requests.replies import simulator_answer
+from tests.harness.suite.waiting import until
+
+PROMPT = "Tell me of the bus [[tokens=150]]"
+
+
+@pytest.mark.timeout(180)
+async def test_d7_a_restart_of_nats_neither_loses_nor_repeats_text(tmp_path: Path):
+    async with running_system(tmp_path, "chat", config=catalogue({"chat": ("talker",)})) as system:
+        edge = system.new_edge(PENSTOCK_EDGE_WAIT_S="0.5")
+        await edge.start()
+        url = edge.ready["url"]
+        chat = f"{url}/v1/chat/completions"
+        await system.sim("PUT", "speed", {"tokens_per_second": 40})
+        async with open_stream("POST", chat, chat_body(PROMPT, "chat", stream=True)) as stream:
+            events = stream.events()
+            seen = [await anext(events) for _ in range(20)]
+            system.nats.kill()
+            await until(lambda: is_ready(url, 503))
+            waiting = asyncio.create_task(request("POST", chat, chat_body("Meanwhile", "chat")))
+            await asyncio.sleep(1)
+            await system.nats.start()
+            seen += [event async for event in events]
+        assert [event.number for event in seen] == list(range(len(seen)))
+        assert seen[-1].data == "[DONE]"
+        assert text_of(seen) == await simulator_answer(system, "talker", PROMPT)
+        assert (await waiting).status == 200
+        await until(lambda: is_ready(url, 200))
+        again = await read_stream("GET", f"{chat}/{seen[0].json['id']}")
+        assert again == seen
+
+
+async def is_ready(url: str, status: int) -> bool:
+    return (await request("GET", f"{url}/readyz")).status == status
