@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
+from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract.errors import ERRORS
 from services.edge.answers.failures import http_error_of
 from services.edge.http.cors import Cors
@@ -18,7 +18,7 @@ from services.edge.metrics import EdgeMetrics
 
 __all__ = ["Dispatcher"]
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = rate_limited_logger(__name__)
 _CLOSED_BY_CLIENT: Final = 499
 
 

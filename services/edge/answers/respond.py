@@ -54,6 +54,7 @@ async def respond_stream(
                             break
         except (PenstockError, ShuttingDown, HttpError) as error:
             if exchange.status is None:
+                response.add_headers()
                 raise
             await response.fail(failure_of(error, answer.path))
         await response.end()

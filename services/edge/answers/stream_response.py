@@ -64,12 +64,15 @@ class StreamResponse:
         if isinstance(event, Failed):
             await self._comments.stop()
             if self._exchange.status is None and self._number == 0:
-                self._exchange.headers += self._facts.headers()
                 raise http_error_of_failure(event.error)
         events = self._stream.add(event)
         if events:
             await self._send(events)
         return self._stream.ended
+
+    def add_headers(self) -> None:
+        """For the response to a request that failed before its status was sent."""
+        self._exchange.headers += self._facts.headers()
 
     async def fail(self, failure: Failure) -> None:
         """End the stream with an error that is not in the reply: a client that resumes after it misses nothing."""
