@@ -23,6 +23,7 @@ from penstock.contract.events import (
 )
 from penstock.contract.explain import RoutingExplained
 from penstock.contract.jobs import Job, JobResult
+from penstock.contract.keys import ApiKey
 from penstock.contract.presence import Presence
 from penstock.contract.quota import QuotaRecord
 from penstock.contract.reply import Accepted, Completed, Delta, Failed, Restarted, Started
@@ -184,6 +185,16 @@ CHANNELS: Final = (
         limits=f"compare-and-set only; deleted {_duration(streams.QUOTA.ttl_s)} after the last write; republished on "
         f"`{subjects.QUOTA_STORED}`",
         purpose="Consumption and leases of one quota, shared by all workers.",
+    ),
+    Channel(
+        name="keys",
+        subject=f"$KV.{streams.KEYS.name}.{{prefix}}",
+        messages=(ApiKey,),
+        delivery="key-value",
+        producers=("command line",),
+        consumers=("edge", "command line"),
+        limits=f"compare-and-set only; entries do not expire; republished on `{subjects.KEYS_STORED}`",
+        purpose="What one API key of the HTTP edge allows, and its digest.",
     ),
     Channel(
         name="dead",

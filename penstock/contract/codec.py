@@ -12,6 +12,7 @@ import msgspec
 from penstock.contract.events import Event
 from penstock.contract.headers import DeadHistory
 from penstock.contract.jobs import Job, JobResult
+from penstock.contract.keys import ApiKey
 from penstock.contract.presence import Presence
 from penstock.contract.quota import QuotaRecord
 from penstock.contract.reply import ReplyEvent
@@ -19,6 +20,7 @@ from penstock.contract.request import ChatRequest
 from penstock.contract.work import ChatWork
 
 __all__ = [
+    "API_KEY",
     "DEAD_HISTORY",
     "EVENT",
     "JOB",
@@ -39,6 +41,7 @@ REPLY: Final[msgspec.json.Decoder[ReplyEvent]] = msgspec.json.Decoder(ReplyEvent
 EVENT: Final[msgspec.json.Decoder[Event]] = msgspec.json.Decoder(Event)
 PRESENCE: Final = msgspec.json.Decoder(Presence)
 QUOTA: Final = msgspec.json.Decoder(QuotaRecord)
+API_KEY: Final = msgspec.json.Decoder(ApiKey)
 JOB: Final = msgspec.json.Decoder(Job)
 RESULT: Final = msgspec.json.Decoder(JobResult)
 DEAD_HISTORY: Final = msgspec.json.Decoder(DeadHistory)

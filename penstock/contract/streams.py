@@ -22,6 +22,7 @@ __all__ = [
     "DEAD",
     "EVENTS",
     "JOBS",
+    "KEYS",
     "MAX_PAYLOAD_BYTES",
     "MAX_PAYLOAD_SETTING",
     "MAX_REQUEST_BYTES",
@@ -91,6 +92,7 @@ class BucketSpec(Struct, frozen=True, kw_only=True):
 
     name: str
     ttl_s: int
+    """0: entries do not expire."""
     history: int = 1
     republished_as: str | None = None
     """The server also publishes every stored entry on this subject as a plain message: a watch without a consumer,
@@ -182,7 +184,13 @@ QUOTA: Final = BucketSpec(
     republished_as=subjects.QUOTA_STORED,
     purpose="Consumption and leases of each (credential or quota group, model), shared by all workers.",
 )
-BUCKETS: Final = (PRESENCE, QUOTA)
+KEYS: Final = BucketSpec(
+    name="llm_keys",
+    ttl_s=0,
+    republished_as=subjects.KEYS_STORED,
+    purpose="The API keys of the HTTP edge: what each allows, and its digest.",
+)
+BUCKETS: Final = (PRESENCE, QUOTA, KEYS)
 
 ROUTER: Final = Consumer(stream=REQUESTS.name, durable="router", filter_subject=subjects.REQUEST_ALL)
 

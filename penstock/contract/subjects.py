@@ -19,6 +19,7 @@ __all__ = [
     "EXPLAIN",
     "JOB",
     "JOB_ALL",
+    "KEYS_STORED",
     "MAX_TOKEN_CHARACTERS",
     "QUOTA_EVENTS",
     "QUOTA_STORED",
@@ -69,6 +70,7 @@ JOB: Final = "llm.job.{account}.{client}.{id}"
 RESULT: Final = "llm.result.{account}.{client}.{id}.{attempt}"
 EXPLAIN: Final = "llm.router.explain"
 QUOTA_STORED: Final = "llm.quota.>"
+KEYS_STORED: Final = "llm.keys.>"
 
 
 def _all(template: str) -> str:

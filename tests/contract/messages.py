@@ -12,6 +12,7 @@ from penstock.contract.events import Event
 from penstock.contract.explain import RoutingExplained
 from penstock.contract.generate import examples, tag
 from penstock.contract.jobs import Job, JobResult
+from penstock.contract.keys import ApiKey
 from penstock.contract.presence import Presence
 from penstock.contract.quota import QuotaRecord
 from penstock.contract.reply import ReplyEvent
@@ -26,6 +27,7 @@ DECODERS: dict[type[msgspec.Struct], msgspec.json.Decoder[Any]] = {
     ChatWork: codec.WORK,
     Presence: codec.PRESENCE,
     QuotaRecord: codec.QUOTA,
+    ApiKey: codec.API_KEY,
     Job: codec.JOB,
     JobResult: codec.RESULT,
     CancelRequest: msgspec.json.Decoder(CancelRequest),

@@ -168,7 +168,7 @@ def bucket_config(bucket: BucketSpec) -> StreamConfig:
         name=f"KV_{bucket.name}",
         max_age=bucket.ttl_s,
         max_msgs_per_subject=bucket.history,
-        duplicate_window=min(bucket.ttl_s, _BUCKET_DUPLICATES_S),
+        duplicate_window=min(bucket.ttl_s or _BUCKET_DUPLICATES_S, _BUCKET_DUPLICATES_S),
         storage=StorageType.FILE,
         allow_direct=True,
         republish=_republished(bucket),

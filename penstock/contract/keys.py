@@ -1,0 +1,31 @@
+"""The record of one API key of the HTTP edge, in the bucket `llm_keys`."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+__all__ = ["ApiKey"]
+
+
+class ApiKey(Struct, frozen=True, kw_only=True, tag="api_key", tag_field="type"):
+    """What a key allows, and the digest by which it is recognised. The key itself is stored nowhere."""
+
+    prefix: str
+    """The public part of the key, eight of a-z and 2-7; also the key of the record in the bucket."""
+    sha256: str
+    """SHA-256 of the whole key, in hexadecimal digits (docs/decisions/0024)."""
+    account: str
+    """Requests with the key count for this account; a token of subjects."""
+    user: str = ""
+    """The end user of every request with the key; empty: a request may name one."""
+    roles: tuple[str, ...] = ()
+    """Roles that a request may name, `auto` among them."""
+    models: tuple[str, ...] = ()
+    """Models that a request may name. Without roles and models the key allows all of both."""
+    created_ms: int
+    expires_ms: int | None = None
+    """From this time on the key is rejected; None: it does not expire."""
+    revoked_ms: int | None = None
+    """When the key was revoked; None: it was not."""
+    note: str = ""
+    v: int = 1
