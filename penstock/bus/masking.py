@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["masked_key", "without_userinfo"]
+__all__ = ["holds_api_key", "masked_key", "without_api_keys", "without_userinfo"]
 
 _TAIL_FROM = 12
 """Length from which the last four characters of a key are shown."""
+_API_KEY = re.compile(r"(psk_[a-z2-7]{8}_)[A-Za-z0-9_-]{8,}")
+"""A key of the HTTP edge (penstock/runtime/api_keys/format.py), also one that is cut off."""
 _USERINFO = re.compile(r"(?<=://)[^,\s]*@")
 
 
@@ -21,3 +23,13 @@ def masked_key(key: str | None) -> str:
 def without_userinfo(address: str) -> str:
     """An address, or a comma-separated list of addresses, without user names and passwords."""
     return _USERINFO.sub("…@", address)
+
+
+def holds_api_key(text: str) -> bool:
+    """Whether `text` contains what looks like an API key of the HTTP edge."""
+    return _API_KEY.search(text) is not None
+
+
+def without_api_keys(text: str) -> str:
+    """`text` with the secret part of every API key of the HTTP edge replaced."""
+    return _API_KEY.sub(r"\1…", text)

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from penstock.bus.masking import without_api_keys
 from penstock.bus.tracing import is_traceparent
 
 __all__ = ["JsonFormatter", "configure", "reset_trace", "set_trace"]
@@ -31,7 +32,7 @@ def reset_trace(token: Token[str | None]) -> None:
 
 
 class JsonFormatter(logging.Formatter):
-    """`logger.info("message", extra={"fields": {...}})` becomes one line with those fields."""
+    """`logger.info("message", extra={"fields": {...}})` becomes one line with those fields, without API keys."""
 
     def __init__(self, service: str, instance: str) -> None:
         super().__init__()
@@ -53,9 +54,10 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         try:
-            return msgspec.json.encode(line, enc_hook=str).decode()
+            text = msgspec.json.encode(line, enc_hook=str).decode()
         except UnicodeEncodeError:  # half a surrogate pair, out of a file name or a provider's broken text
-            return json.dumps(line, default=str, skipkeys=True)
+            text = json.dumps(line, default=str, skipkeys=True)
+        return without_api_keys(text)
 
 
 def configure(service: str, instance: str, level: str) -> None:

@@ -10,6 +10,7 @@ from datetime import datetime
 
 import pytest
 
+from penstock.runtime.api_keys.format import make_key
 from penstock.runtime.telemetry.logs import JsonFormatter, reset_trace, set_trace
 
 
@@ -32,6 +33,16 @@ def test_a_line_has_time_service_and_message():
         "message": "took 7 ms\nand a half",
     }
     assert datetime.fromisoformat(said["at"]).tzinfo is not None
+
+
+def test_k5_a_line_holds_no_api_key():
+    key, cut_off = make_key(), make_key()[:30]
+    error = ValueError(f"bad {key}")
+    fields = {"user": key, key: 1}
+    text = json.dumps(line("got %s\n%s", key, cut_off, fields=fields, exc_info=(ValueError, error, None)))
+    assert key[13:] not in text
+    assert cut_off[13:] not in text
+    assert text.count(key[:13]) == 4, "the prefix tells which key it was"
 
 
 def test_fields_stand_beside_the_message():
