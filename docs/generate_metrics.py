@@ -29,6 +29,8 @@ _LABELS: Final = {
     "model": "a model's key in the catalogue",
     "outcome": "`completed`, `cancelled`, an error code or the kind of a failure",
     "provider": "a provider of the catalogue",
+    "reason": "`missing`, `malformed`, `unknown`, `revoked`, `expired`, `not_allowed`, `too_many_requests` or "
+    "`not_read`",
     "role": "a role of the catalogue, or `router` for dead letters of the router",
     "route": "a path of the edge, such as `/v1/chat/completions/{id}`, or `unknown`",
     "rule": "`rate_limit`, `high_latency` or `errors`",

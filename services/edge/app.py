@@ -11,7 +11,11 @@ from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.heartbeat import Heartbeat, follow_presence
 from penstock.runtime.service import Bus, Shell
 from services.edge.answers.answer import Surface
-from services.edge.auth.identity import Authenticator, OneAccount
+from services.edge.auth.authenticator import Authenticator
+from services.edge.auth.key_slots import KeySlots
+from services.edge.auth.key_store import KeyStore
+from services.edge.auth.known_keys import KnownKeys
+from services.edge.auth.open_access import sender_without_keys
 from services.edge.dialects.chat import ChatDialect
 from services.edge.dispatch import Dispatcher
 from services.edge.handlers import GenerationHandler, ResumeHandler
@@ -50,9 +54,14 @@ class Edge:
         await follow_presence(
             bus.nc, lambda instance, presence: workers.observe(instance, presence, SYSTEM.monotonic_s())
         )
-        authenticator = OneAccount(self._shell.settings.account)
+        keys = KnownKeys()
+        key_store = KeyStore(bus.nc, bus.connection_events, keys)
+        self._started.push_async_callback(key_store.stop)
+        await key_store.start()
+        authenticator = self._authenticator(keys)
         routes = Routes(ChatDialect().error)
-        self._add_plain_routes(routes, bus, workers, authenticator)
+        health = HealthRoutes(lambda: bus.nc.is_connected, keys, workers, self._shell.registry, SYSTEM)
+        self._add_plain_routes(routes, health, workers, authenticator)
         accounts = Accounts(bus, new_client_name(), self._shell.tracer)
         self._add_surface(
             routes, Surface(ChatDialect(), "chatcmpl-", "/v1/chat/completions"), accounts, authenticator
@@ -74,10 +83,21 @@ class Edge:
         """Stop the parts in reverse order."""
         await self._started.aclose()
 
+    def _authenticator(self, keys: KnownKeys) -> Authenticator:
+        """Raises ConfigurationRefused on an address beyond loopback without keys."""
+        address, account = self._listener.getsockname()[0], self._shell.settings.account
+        return Authenticator(
+            keys,
+            KeySlots(self._settings.key_requests),
+            self._catalogue.roles,
+            sender_without_keys(keys, address, account),
+            SYSTEM,
+            lambda reason: self._metrics.rejected_keys.labels(reason).inc(),
+        )
+
     def _add_plain_routes(
-        self, routes: Routes, bus: Bus, workers: LiveWorkers, authenticator: Authenticator
+        self, routes: Routes, health: HealthRoutes, workers: LiveWorkers, authenticator: Authenticator
     ) -> None:
-        health = HealthRoutes(lambda: bus.nc.is_connected, workers, self._shell.registry, SYSTEM)
         routes.add("GET", "/healthz", health.healthz)
         routes.add("GET", "/readyz", health.readyz)
         routes.add("GET", "/metrics", health.metrics)

@@ -8,6 +8,7 @@ from typing import Final
 from starlette.types import Receive, Scope, Send
 
 from penstock.bus.log_limits import rate_limited_logger
+from penstock.bus.masking import without_api_keys
 from penstock.contract.errors import ERRORS
 from services.edge.answers.failures import http_error_of
 from services.edge.http.cors import Cors
@@ -44,6 +45,7 @@ class Dispatcher:
             _log.info("%s %s: the client closed the connection (499)", exchange.method, match.route)
         finally:
             self._open.discard(exchange)
+            exchange.finish()
             metrics.open.labels(match.route).dec()
         self._count(exchange, match.route, status, started_s)
 
@@ -85,7 +87,9 @@ class Dispatcher:
         if exchange.status is not None:  # the missing end of the response shows that it is incomplete
             exchange.abort()
             return
-        body = match.error(refusal.status, refusal.code, refusal.message, refusal.param)
+        # A message may quote the request, for example its path.
+        message = without_api_keys(refusal.message)
+        body = match.error(refusal.status, refusal.code, message, refusal.param)
         await exchange.respond(refusal.status, body, headers=refusal.headers)
 
 

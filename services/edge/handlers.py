@@ -14,14 +14,14 @@ from services.edge.answers.reply_facts import ReplyFacts
 from services.edge.answers.rescued_stream import RescuedStream
 from services.edge.answers.respond import respond_stream, respond_whole
 from services.edge.answers.stream_response import BEFORE_THE_FIRST, StreamResponse
-from services.edge.auth.identity import Authenticator
+from services.edge.auth.authenticator import Authenticator
 from services.edge.dialects.dialect import ChatCall
 from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
 from services.edge.http.sse import Position, parse_position
 from services.edge.requests.accounts import Accounts
 from services.edge.requests.answer_id import AnswerId, parse_answer_id
-from services.edge.requests.builder import build
+from services.edge.requests.builder import build, split_model
 from services.edge.requests.options import read_options
 
 __all__ = ["GenerationHandler", "ResumeHandler"]
@@ -45,11 +45,12 @@ class GenerationHandler:
         self._wait_s = wait_s
 
     async def __call__(self, exchange: Exchange) -> None:
-        identity = self._authenticator.authenticate(exchange.request_headers)
+        identity = self._authenticator.authenticate(exchange)
         options = read_options(exchange.request_headers)
         call = self._surface.dialect.read(await exchange.body())
-        account = await self._accounts.get(identity.account)
         request = build(call, options, identity, self._accounts.client_name)
+        self._authenticator.authorize(identity, split_model(call.model)[0])
+        account = await self._accounts.get(identity.account)
         streamed = account.stream(request, options.timeout_s, parent=exchange.header(b"traceparent") or None)
         streamed.cancel_on_exit = options.on_disconnect == "cancel"
         facts = ReplyFacts(request.id)
@@ -87,7 +88,7 @@ class ResumeHandler:
         self._accounts = accounts
 
     async def __call__(self, exchange: Exchange) -> None:
-        identity = self._authenticator.authenticate(exchange.request_headers)
+        identity = self._authenticator.authenticate(exchange)
         text = exchange.parameters["id"]
         found = parse_answer_id(text, self._surface.prefix)
         if found is None:

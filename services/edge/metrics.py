@@ -1,4 +1,4 @@
-"""Metrics of the edge. Label values are closed lists: routes, HTTP statuses."""
+"""Metrics of the edge. Label values are closed lists: routes, HTTP statuses, reasons."""
 
 from __future__ import annotations
 
@@ -26,3 +26,5 @@ class EdgeMetrics:
         self.first_byte = histogram("penstock_edge_first_byte_seconds", help_, ["route"])
         help_ = "Streamed answers that ended with an error after their status was sent."
         self.broken_streams = counter("penstock_edge_broken_streams", help_, ["route"])
+        help_ = "Requests that were not let in because of their API key."
+        self.rejected_keys = counter("penstock_edge_rejected_keys", help_, ["reason"])

@@ -8,7 +8,8 @@ import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from penstock.bus.clock import Clock
-from services.edge.auth.identity import Authenticator
+from services.edge.auth.authenticator import Authenticator
+from services.edge.auth.known_keys import KnownKeys
 from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
 from services.edge.listing.live_workers import LiveWorkers
@@ -23,11 +24,13 @@ class HealthRoutes:
     def __init__(
         self,
         is_connected: Callable[[], bool],
+        keys: KnownKeys,
         workers: LiveWorkers,
         registry: CollectorRegistry,
         clock: Clock,
     ) -> None:
         self._is_connected = is_connected
+        self._keys = keys
         self._workers = workers
         self._registry = registry
         self._clock = clock
@@ -41,6 +44,8 @@ class HealthRoutes:
         missing = []
         if not self._is_connected():
             missing.append("the connection to NATS is lost")
+        if not self._keys.are_read:
+            missing.append("the API keys cannot be read yet")
         if not self._workers.roles(self._clock.monotonic_s()):
             missing.append("no worker is alive")
         status = "not ready" if missing else "ready"
@@ -53,19 +58,23 @@ class HealthRoutes:
 
 
 class ModelRoutes:
+    """The roles and models that the key of a request allows."""
+
     def __init__(self, models: ModelList, authenticator: Authenticator, clock: Clock) -> None:
         self._models = models
         self._authenticator = authenticator
         self._clock = clock
 
     async def list_all(self, exchange: Exchange) -> None:
-        self._authenticator.authenticate(exchange.request_headers)
-        listed = self._models.all(self._clock.monotonic_s())
+        identity = self._authenticator.authenticate(exchange)
+        models = self._models.all(self._clock.monotonic_s())
+        listed = [model for model in models if self._authenticator.allows(identity, model["id"])]
         await exchange.respond(200, msgspec.json.encode({"object": "list", "data": listed}))
 
     async def get(self, exchange: Exchange) -> None:
-        self._authenticator.authenticate(exchange.request_headers)
+        identity = self._authenticator.authenticate(exchange)
         name = exchange.parameters["id"]
+        self._authenticator.authorize(identity, name)
         found = self._models.get(name, self._clock.monotonic_s())
         if found is None:
             message = f"there is no role and no model {name!r}: GET /v1/models lists them"

@@ -28,6 +28,8 @@ class EdgeSettings(Struct, frozen=True, kw_only=True):
     """Without the client reading anything, after which its connection is closed."""
     wait_s: float = 2.0
     """How long a streamed request waits before its status is sent and comments begin."""
+    key_requests: int = 500
+    """Requests in progress with one API key."""
     cors_origins: tuple[str, ...] = ()
     """Origins whose pages may call this edge; `*`: all."""
 
@@ -50,6 +52,7 @@ def load_edge_settings(env: Mapping[str, str]) -> EdgeSettings:
         read_s=reader.number("PENSTOCK_EDGE_READ_S", usual.read_s, low=0.1, high=3_600),
         write_s=reader.number("PENSTOCK_EDGE_WRITE_S", usual.write_s, low=0.1, high=3_600),
         wait_s=reader.number("PENSTOCK_EDGE_WAIT_S", usual.wait_s, low=0, high=3_600),
+        key_requests=reader.whole("PENSTOCK_EDGE_KEY_REQUESTS", usual.key_requests, low=1, high=1_000_000),
         cors_origins=tuple((env.get("PENSTOCK_EDGE_CORS_ORIGINS") or "").replace(",", " ").split()),
     )
     if reader.problems:

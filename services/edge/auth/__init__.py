@@ -1,1 +1,1 @@
-"""Who sends a request: the account and the user that it counts for."""
+"""Who sends a request: its API key, and the account, user, roles and models that the key stands for."""

@@ -1,14 +1,10 @@
-"""Who sends a request."""
+"""Who sends a request, and what it may name."""
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from msgspec import Struct
 
-from services.edge.http.headers import Header
-
-__all__ = ["Authenticator", "Identity", "OneAccount"]
+__all__ = ["Identity"]
 
 
 class Identity(Struct, frozen=True, kw_only=True):
@@ -18,19 +14,12 @@ class Identity(Struct, frozen=True, kw_only=True):
     """A token of subjects."""
     user: str = ""
     """The end user; empty: the request may name one."""
+    roles: tuple[str, ...] = ()
+    """Roles that a request may name."""
+    models: tuple[str, ...] = ()
+    """Models that a request may name; without roles and models it may name all of both."""
 
-
-class Authenticator(Protocol):
-    def authenticate(self, headers: list[Header]) -> Identity:
-        """Raises HttpError (401, 403)."""
-        ...
-
-
-class OneAccount:
-    """Without keys: every request counts for one account, whatever key the client sends."""
-
-    def __init__(self, account: str) -> None:
-        self._identity = Identity(account=account)
-
-    def authenticate(self, headers: list[Header]) -> Identity:  # noqa: ARG002 - the signature is Authenticator's
-        return self._identity
+    def allows(self, name: str, *, is_role: bool) -> bool:
+        if not self.roles and not self.models:
+            return True
+        return name in (self.roles if is_role else self.models)

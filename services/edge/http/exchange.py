@@ -59,6 +59,7 @@ class Exchange:
         self._send = send
         self._interruption: _Interruption | None = None
         self._is_interrupted = False
+        self._at_end: list[Callable[[], None]] = []
 
     @property
     def request_headers(self) -> list[Header]:
@@ -72,8 +73,12 @@ class Exchange:
                 return value.decode("latin-1").strip()
         return ""
 
+    @property
+    def query_string(self) -> str:
+        return cast("bytes", self._scope["query_string"]).decode("latin-1")
+
     def query(self) -> dict[str, str]:
-        return dict(parse_qsl(self._scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        return dict(parse_qsl(self.query_string, keep_blank_values=True))
 
     async def body(self) -> bytes:
         """The whole body. Raises HttpError (408, 413) and ClientDisconnected."""
@@ -158,6 +163,15 @@ class Exchange:
 
     async def end(self) -> None:
         await self.write(b"", more=False)
+
+    def on_end(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once the response was sent, or the request failed."""
+        self._at_end.append(callback)
+
+    def finish(self) -> None:
+        """The request has ended, in whatever way."""
+        for callback in self._at_end:
+            callback()
 
     def interruptible(self, before_shutdown: Callable[[], None] | None = None) -> _Interruption:
         """The block ends early with ClientDisconnected when the connection is lost, or with ShuttingDown.

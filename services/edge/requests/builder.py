@@ -8,15 +8,22 @@ from penstock.bus.ids import new_id
 from penstock.contract.names import COMPLEXITIES, Complexity
 from penstock.contract.request import ChatRequest
 from services.edge.auth.identity import Identity
+from services.edge.auth.misplaced_keys import refuse_key_as
 from services.edge.dialects.dialect import ChatCall
 from services.edge.requests.options import RequestOptions
 
-__all__ = ["build"]
+__all__ = ["build", "split_model"]
 
 
 def build(call: ChatCall, options: RequestOptions, identity: Identity, client_name: str) -> ChatRequest:
-    """`rescue` is always `restart`: the edge itself decides what a client sees of a further attempt."""
-    role, complexity = _role(call.model)
+    """`rescue` is always `restart`: the edge itself decides what a client sees of a further attempt.
+
+    Raises HttpError (400) for an API key in a field that gets into logs.
+    """
+    user = identity.user or options.user or call.user
+    refuse_key_as("user", user)
+    refuse_key_as("model", call.model)
+    role, complexity = split_model(call.model)
     return ChatRequest(
         id=new_id(),
         client=client_name,
@@ -24,14 +31,14 @@ def build(call: ChatCall, options: RequestOptions, identity: Identity, client_na
         role=role,
         complexity=complexity,
         lane=options.lane,
-        user=identity.user or options.user or call.user,
+        user=user,
         deadline_ms=None if options.timeout_s is None else int((time.time() + options.timeout_s) * 1000),
         degrade=options.degrade,
         rescue="restart",
     )
 
 
-def _role(model: str) -> tuple[str, Complexity | None]:
+def split_model(model: str) -> tuple[str, Complexity | None]:
     """A role and its complexity, or a model: names of models may contain colons too."""
     name, _, last = model.rpartition(":")
     complexity = next((each for each in COMPLEXITIES if each == last), None)

@@ -22,6 +22,7 @@ def test_k6_every_variable_is_read():
         "PENSTOCK_EDGE_READ_S": "3",
         "PENSTOCK_EDGE_WRITE_S": "4",
         "PENSTOCK_EDGE_WAIT_S": "0.5",
+        "PENSTOCK_EDGE_KEY_REQUESTS": "7",
         "PENSTOCK_EDGE_CORS_ORIGINS": "https://a.example, https://b.example",
     }
     assert load_edge_settings(env) == EdgeSettings(
@@ -32,6 +33,7 @@ def test_k6_every_variable_is_read():
         read_s=3,
         write_s=4,
         wait_s=0.5,
+        key_requests=7,
         cors_origins=("https://a.example", "https://b.example"),
     )
 

@@ -7,8 +7,10 @@ import time
 import pytest
 from msgspec import Raw
 
+from penstock.runtime.api_keys.format import make_key
 from services.edge.auth.identity import Identity
 from services.edge.dialects.dialect import ChatCall
+from services.edge.http.errors import HttpError
 from services.edge.requests.builder import build
 from services.edge.requests.options import RequestOptions
 
@@ -42,6 +44,16 @@ def test_j1_the_user_of_the_key_comes_before_that_of_the_request(key: str, heade
     call = ChatCall(body=BODY, model="auto", user=body)
     request = build(call, RequestOptions(user=header), Identity(account="demo", user=key), "edge1")
     assert request.user == user
+
+
+@pytest.mark.parametrize("place", ["user", "model"])
+def test_k5_a_key_in_a_field_that_is_logged_is_refused(place: str):
+    key = make_key()
+    call = ChatCall(body=BODY, **{"model": "auto", place: f"my {key}"})
+    with pytest.raises(HttpError) as refused:
+        build(call, RequestOptions(), NOBODY, "edge1")
+    assert (refused.value.status, refused.value.param) == (400, place)
+    assert key[13:] not in refused.value.message
 
 
 def test_c3_a_timeout_is_a_deadline():

@@ -1,0 +1,122 @@
+"""Who sends a request, from its API key; and whether the key allows what the request names."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from typing import Final, Literal
+
+from penstock.bus.clock import Clock
+from penstock.contract.keys import ApiKey
+from penstock.contract.names import AUTO
+from penstock.runtime.api_keys.format import digest, prefix_of
+from services.edge.auth.identity import Identity
+from services.edge.auth.key_slots import KeySlots
+from services.edge.auth.known_keys import KnownKeys
+from services.edge.auth.misplaced_keys import refuse_misplaced_keys
+from services.edge.http.errors import HttpError, retry_headers
+from services.edge.http.exchange import Exchange
+
+__all__ = ["Authenticator"]
+
+Rejection = Literal[
+    "missing", "malformed", "unknown", "revoked", "expired", "not_allowed", "too_many_requests", "not_read"
+]
+"""Why a request was not let in; a metric label."""
+_UNAUTHORIZED: Final[Mapping[Rejection, str]] = {
+    "missing": "there is no API key: send it in the header authorization (Bearer) or x-api-key",
+    "malformed": "the API key is incomplete or mistyped, or not one of this gateway",
+    "unknown": "the API key is not valid",
+    "revoked": "the API key was revoked",
+    "expired": "the API key has expired",
+}
+_NO_DIGEST: Final = "0" * 64
+"""Compared with where no key has the prefix, so that the time of an answer does not tell which prefixes exist."""
+
+
+class Authenticator:
+    def __init__(
+        self,
+        keys: KnownKeys,
+        slots: KeySlots,
+        roles: Collection[str],
+        without_keys: Identity | None,
+        clock: Clock,
+        report: Callable[[Rejection], None],
+    ) -> None:
+        """`roles`: those of the catalogue. `without_keys`: the sender of every request while no key exists; None: a key
+        is required nevertheless.
+        """
+        self._keys = keys
+        self._slots = slots
+        self._roles = frozenset({AUTO, *roles})
+        self._without_keys = without_keys
+        self._clock = clock
+        self._report = report
+
+    def authenticate(self, exchange: Exchange) -> Identity:
+        """The sender. The request counts against its key until its end. Raises HttpError (400, 401, 429, 503)."""
+        refuse_misplaced_keys(exchange)
+        if not self._keys.are_read:
+            raise self._not_read()
+        if self._without_keys is not None and not self._keys.are_required:
+            return self._without_keys
+        key = self._verified(_presented(exchange))
+        if not self._slots.take(key.prefix):
+            raise self._too_many()
+        exchange.on_end(partial(self._slots.give_back, key.prefix))
+        return Identity(account=key.account, user=key.user, roles=key.roles, models=key.models)
+
+    def allows(self, identity: Identity, name: str) -> bool:
+        """`name`: a role or a model."""
+        return identity.allows(name, is_role=name in self._roles)
+
+    def authorize(self, identity: Identity, name: str) -> None:
+        """Raises HttpError (403) where the key does not allow this role or model."""
+        if self.allows(identity, name):
+            return
+        self._report("not_allowed")
+        allowed = ", ".join((*identity.roles, *identity.models))
+        message = f"the API key does not allow {name!r}: use one of {allowed}"
+        raise HttpError(403, "not_allowed", message, param="model")
+
+    def _verified(self, text: str) -> ApiKey:
+        if not text:
+            raise self._unauthorized("missing")
+        prefix = prefix_of(text)
+        if prefix is None:
+            raise self._unauthorized("malformed")
+        key = self._keys.find(prefix)
+        is_same = hmac.compare_digest(digest(text), _NO_DIGEST if key is None else key.sha256)
+        if key is None or not is_same:
+            raise self._unauthorized("unknown")
+        if key.revoked_ms is not None:
+            raise self._unauthorized("revoked")
+        if key.expires_ms is not None and self._clock.unix_ms() >= key.expires_ms:
+            raise self._unauthorized("expired")
+        return key
+
+    def _unauthorized(self, why: Rejection) -> HttpError:
+        self._report(why)
+        challenge = (b"www-authenticate", b"Bearer")
+        return HttpError(401, "invalid_api_key", _UNAUTHORIZED[why], headers=(challenge,))
+
+    def _too_many(self) -> HttpError:
+        self._report("too_many_requests")
+        message = (
+            f"{self._slots.limit} requests with this API key are in progress, which is the limit: try again when one "
+            "has ended"
+        )
+        return HttpError(429, "too_many_requests", message, headers=retry_headers("later", 1))
+
+    def _not_read(self) -> HttpError:
+        self._report("not_read")
+        message = "the API keys cannot be read from NATS yet: send the request again"
+        return HttpError(503, "keys_unavailable", message, headers=retry_headers("later", 1))
+
+
+def _presented(exchange: Exchange) -> str:
+    """The key of OpenAI's clients, else that of Anthropic's; empty: there is none."""
+    scheme, _, key = exchange.header(b"authorization").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else exchange.header(b"x-api-key")

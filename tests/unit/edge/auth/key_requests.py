@@ -1,0 +1,38 @@
+"""Requests with an API key, without a connection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from penstock.contract.keys import ApiKey
+from penstock.runtime.api_keys.format import digest, prefix_of
+from services.edge.http.connection import STATE_KEY
+from services.edge.http.exchange import Exchange, HttpLimits
+from services.edge.http.headers import Header
+
+__all__ = ["bearer", "received", "record_of"]
+
+LIMITS = HttpLimits(body_bytes=1_000, body_s=1, write_s=1)
+
+
+def received(*headers: Header, path: str = "/v1/chat/completions", query: bytes = b"") -> Exchange:
+    """A request of which the head has arrived."""
+    scope = {
+        "method": "POST",
+        "path": path,
+        "query_string": query,
+        "headers": list(headers),
+        "state": {STATE_KEY: None},
+    }
+    unused: Any = None
+    return Exchange(scope, unused, unused, LIMITS)
+
+
+def bearer(key: str) -> Header:
+    return b"authorization", f"Bearer {key}".encode()
+
+
+def record_of(key: str, **fields: Any) -> ApiKey:
+    prefix = prefix_of(key)
+    assert prefix is not None
+    return ApiKey(**{"prefix": prefix, "sha256": digest(key), "account": "shop", "created_ms": 0, **fields})
