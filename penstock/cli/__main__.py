@@ -182,6 +182,24 @@ def _dead(arguments: argparse.Namespace) -> int:
     return redrive(selection, arguments.data, as_json=arguments.json)
 
 
+def _keys(arguments: argparse.Namespace) -> int:
+    from penstock.cli.commands.keys import KeyRequest, create_key, list_keys, revoke
+
+    if arguments.action == "list":
+        return list_keys(arguments.data, as_json=arguments.json)
+    if arguments.action == "revoke":
+        return revoke(arguments.prefix, arguments.data)
+    wanted = KeyRequest(
+        account=arguments.account,
+        user=arguments.user,
+        roles=tuple(arguments.role),
+        models=tuple(arguments.model),
+        expires_s=arguments.expires,
+        note=arguments.note,
+    )
+    return create_key(wanted, arguments.data, as_json=arguments.json)
+
+
 def _config(arguments: argparse.Namespace) -> int:
     from penstock.cli.commands.config import check, print_effective
 
@@ -199,6 +217,7 @@ _COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "cancel": _cancel,
     "jobs": _jobs,
     "dead": _dead,
+    "keys": _keys,
     "config": _config,
 }
 

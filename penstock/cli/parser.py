@@ -1,20 +1,28 @@
-"""The command line of `penstock`: commands, options, argument types, and rules between options."""
+"""The command line of `penstock`: commands, options, and rules between options."""
 
 from __future__ import annotations
 
 import argparse
-import math
-import re
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from penstock.cli.argument_types import (
+    parse_account,
+    parse_duration_s,
+    parse_key_prefix,
+    parse_port,
+    parse_request_id,
+    parse_role,
+    parse_seconds,
+    parse_sequence,
+    parse_text,
+)
 from penstock.cli.local.python_child import SERVICES
 from penstock.contract.jobs import JOB_STATES
-from penstock.contract.names import AUTO, COMPLEXITIES, EMBED, LANES, RESCUES
+from penstock.contract.names import AUTO, COMPLEXITIES, LANES, RESCUES
 from penstock.contract.request import LONGEST_S
-from penstock.contract.subjects import is_token
 from penstock.runtime.runtime_file import DEFAULT_DATA
 
 __all__ = ["contradiction", "make_parser"]
@@ -44,12 +52,10 @@ and exit code 1. The account is PENSTOCK_ACCOUNT."""
 _CANCEL = """\
 The cancel is not acknowledged: an unknown id, or that of a request that has ended, is no error. `penstock jobs ID
 --cancel` waits until a job has ended."""
+_CREATE_KEY = """\
+Create a key and print it, once: only a digest of it is stored. Without --role and --model it allows all roles and
+models, else only those named. Every edge knows it within two seconds."""
 _LONGEST: Final = ", ".join(f"{longest_s} in the {lane} lane" for lane, longest_s in LONGEST_S.items())
-_HIGHEST_PORT = 65_535
-_DURATION: Final = re.compile(r"([0-9]{1,6})([smhd])")
-_UNITS_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-_SEQUENCE_LIMIT: Final = 2**63
-"""Above every sequence number of a stream."""
 _DATA = "the directory of the store, logs and traces (default: %(default)s)"
 _DATA_OF_UP = "the data directory of `penstock up`, in which its NATS server is found (default: %(default)s)"
 
@@ -69,6 +75,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_cancel(commands)
     _add_jobs(commands)
     _add_dead(commands)
+    _add_keys(commands)
     _add_config(commands)
     for command in commands.choices.values():
         command.set_defaults(parser=command)
@@ -81,7 +88,7 @@ def _add_up(commands: Commands) -> None:
     up.add_argument("--no-simulator", action="store_true", help="do not start the simulated provider")
     up.add_argument(
         "--nats-port",
-        type=_port,
+        type=parse_port,
         metavar="PORT",
         help="the port of the embedded nats-server; 0: any free port (default: 4222, or a free one if taken)",
     )
@@ -150,7 +157,9 @@ def _add_trace(commands: Commands) -> None:
 def _add_cancel(commands: Commands) -> None:
     text = "cancel a request, queued or running"
     cancel = commands.add_parser("cancel", help=text, description=f"{_sentence(text)} {_CANCEL}")
-    cancel.add_argument("request_id", type=_request_id, metavar="ID", help="the request id; `ask` prints it")
+    cancel.add_argument(
+        "request_id", type=parse_request_id, metavar="ID", help="the request id; `ask` prints it"
+    )
     _add_data(cancel)
 
 
@@ -158,10 +167,10 @@ def _add_jobs(commands: Commands) -> None:
     text = "list jobs; show, cancel or read one"
     jobs = commands.add_parser("jobs", help=text, description=_sentence(text))
     jobs.add_argument(
-        "request_id", nargs="?", type=_request_id, metavar="ID", help="one job; default: a list of all"
+        "request_id", nargs="?", type=parse_request_id, metavar="ID", help="one job; default: a list of all"
     )
     jobs.add_argument("--state", choices=JOB_STATES, help="list only jobs in this state")
-    jobs.add_argument("--user", type=_text, help="list only jobs of this user")
+    jobs.add_argument("--user", type=parse_text, help="list only jobs of this user")
     action = jobs.add_mutually_exclusive_group()
     action.add_argument("--result", action="store_true", help="print the answer of ID")
     action.add_argument("--cancel", action="store_true", help="cancel ID, queued or running")
@@ -176,7 +185,9 @@ def _add_dead(commands: Commands) -> None:
     _add_letter_filters(listing)
     listing.add_argument("--json", action="store_true", help="as JSON, bodies included")
     show = actions.add_parser("show", help="show one letter: reason, history, headers and body")
-    show.add_argument("seqs", nargs=1, type=_sequence, metavar="SEQ", help="its sequence number in the list")
+    show.add_argument(
+        "seqs", nargs=1, type=parse_sequence, metavar="SEQ", help="its sequence number in the list"
+    )
     show.add_argument("--json", action="store_true", help="print JSON")
     redrive = actions.add_parser(
         "redrive", help="submit the requests again, each as a job under a new id, and delete the letters"
@@ -184,7 +195,7 @@ def _add_dead(commands: Commands) -> None:
     drop = actions.add_parser("drop", help="delete letters permanently")
     for action in (redrive, drop):
         action.add_argument(
-            "seqs", nargs="*", type=_sequence, metavar="SEQ", help="sequence numbers in the list"
+            "seqs", nargs="*", type=parse_sequence, metavar="SEQ", help="sequence numbers in the list"
         )
         action.add_argument("--all", action="store_true", help="all of --role")
         _add_letter_filters(action)
@@ -196,8 +207,44 @@ def _add_dead(commands: Commands) -> None:
 
 def _add_letter_filters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--role", help="letters of this role, or of `router`")
-    parser.add_argument("--since", type=_duration_s, metavar="TIME", help="letters of the last 30m, 12h, 7d")
+    parser.add_argument(
+        "--since", type=parse_duration_s, metavar="TIME", help="letters of the last 30m, 12h, 7d"
+    )
     parser.add_argument("--code", help="letters with this code, for example undeliverable")
+
+
+def _add_keys(commands: Commands) -> None:
+    text = "create, list or revoke API keys of the HTTP edge"
+    keys = commands.add_parser("keys", help=text, description=_sentence(text))
+    actions = keys.add_subparsers(dest="action", required=True, metavar="create|list|revoke")
+    create = actions.add_parser("create", help="create a key and print it, once", description=_CREATE_KEY)
+    create.add_argument("--account", type=parse_account, help="its account (default: PENSTOCK_ACCOUNT)")
+    create.add_argument("--user", type=parse_text, default="", help="the end user of every request with it")
+    create.add_argument(
+        "--role",
+        action="append",
+        type=parse_role,
+        default=[],
+        help="a role that it allows, or auto; may be repeated",
+    )
+    create.add_argument(
+        "--model",
+        action="append",
+        type=parse_text,
+        default=[],
+        help="a model that it allows; may be repeated",
+    )
+    create.add_argument(
+        "--expires", type=parse_duration_s, metavar="TIME", help="reject it after 12h, 90d, ..."
+    )
+    create.add_argument("--note", type=parse_text, default="", help="what it is for; shown in the list")
+    listing = actions.add_parser("list", help="list keys: what they allow, and whether they are valid")
+    for action in (create, listing):
+        action.add_argument("--json", action="store_true", help="print JSON")
+    revoke = actions.add_parser("revoke", help="reject a key from now on")
+    revoke.add_argument("prefix", type=parse_key_prefix, metavar="PREFIX", help="its prefix in the list")
+    for action in (create, listing, revoke):
+        _add_data(action)
 
 
 def _add_config(commands: Commands) -> None:
@@ -214,7 +261,7 @@ def _add_config(commands: Commands) -> None:
 def _add_question(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompt", help="the prompt; - reads it from stdin")
     parser.add_argument(
-        "--role", type=_role, default=AUTO, help="a role of the catalogue (default: the router chooses)"
+        "--role", type=parse_role, default=AUTO, help="a role of the catalogue (default: the router chooses)"
     )
     parser.add_argument(
         "--complexity",
@@ -224,11 +271,13 @@ def _add_question(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--image", action="append", type=Path, default=[], metavar="FILE", help="an image; may be repeated"
     )
-    parser.add_argument("--system", type=_text, metavar="TEXT", help="a system prompt")
-    parser.add_argument("--user", type=_text, default="", help="the end user, for fairness and job lists")
+    parser.add_argument("--system", type=parse_text, metavar="TEXT", help="a system prompt")
+    parser.add_argument(
+        "--user", type=parse_text, default="", help="the end user, for fairness and job lists"
+    )
     parser.add_argument(
         "--timeout",
-        type=_seconds,
+        type=parse_seconds,
         metavar="S",
         help=f"the deadline in seconds (default: the role's; at most {_LONGEST})",
     )
@@ -242,59 +291,6 @@ def _add_data(parser: argparse.ArgumentParser, text: str = _DATA_OF_UP) -> None:
 
 def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
-
-
-def _text(text: str) -> str:
-    """An argument that is not UTF-8 contains lone surrogates."""
-    try:
-        text.encode()
-    except UnicodeError as error:
-        raise argparse.ArgumentTypeError("it is not UTF-8 text") from error
-    return text
-
-
-def _role(text: str) -> str:
-    """The router knows the roles of its catalogue; only a name that no catalogue can have is rejected here."""
-    if text == EMBED:
-        raise argparse.ArgumentTypeError(f"the role {EMBED} is not available yet")
-    if not is_token(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not the name of a role")
-    return text
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) <= _HIGHEST_PORT):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port: use a number from 0 to {_HIGHEST_PORT}")
-    return int(text)
-
-
-def _request_id(text: str) -> str:
-    if not is_token(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a request id")
-    return text
-
-
-def _sequence(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < _SEQUENCE_LIMIT):
-        raise argparse.ArgumentTypeError(f"{text!r} is not the sequence number of a dead letter")
-    return int(text)
-
-
-def _duration_s(text: str) -> float:
-    match = _DURATION.fullmatch(text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a duration: use 90s, 30m, 12h or 7d")
-    return int(match[1]) * _UNITS_S[match[2]]
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < math.inf:  # nan is rejected as well
-        raise argparse.ArgumentTypeError(f"{text!r} is not a valid duration: use seconds greater than 0")
-    return seconds
 
 
 def contradiction(arguments: argparse.Namespace) -> str | None:

@@ -41,6 +41,12 @@ from penstock.cli.parser import contradiction, make_parser
         ["dead", "drop", "7", "--all"],
         ["dead", "show", "-1"],
         ["dead", "list", "--since", "soon"],
+        ["keys"],
+        ["keys", "create", "--account", "a.b"],
+        ["keys", "create", "--role", "a.role"],
+        ["keys", "create", "--expires", "soon"],
+        ["keys", "revoke"],
+        ["keys", "revoke", "a"],
     ],
 )
 def test_d10_an_invalid_command_line_exits_2(arguments, capsys):
@@ -216,6 +222,12 @@ def test_children_run_this_code_in_any_working_directory():
     assert "-P" in service_argv("router"), "a folder `services` in the current directory is not ours"
     found = code_path({"PYTHONPATH": "/elsewhere"})
     assert not found or found["PYTHONPATH"].endswith(":/elsewhere")
+
+
+def test_k5_a_mistyped_key_is_not_repeated(capsys):
+    with pytest.raises(SystemExit):
+        main(["keys", "revoke", "psk_abcdefg_secretsecretsecret"])
+    assert "secret" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("entry", [".", "", "absolute"])

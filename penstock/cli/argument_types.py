@@ -1,0 +1,97 @@
+"""The types of arguments on the command line: each takes the text and raises ArgumentTypeError with the fix."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from typing import Final
+
+from penstock.contract.names import EMBED
+from penstock.contract.subjects import is_token
+
+__all__ = [
+    "parse_account",
+    "parse_duration_s",
+    "parse_key_prefix",
+    "parse_port",
+    "parse_request_id",
+    "parse_role",
+    "parse_seconds",
+    "parse_sequence",
+    "parse_text",
+]
+
+_HIGHEST_PORT = 65_535
+_DURATION: Final = re.compile(r"([0-9]{1,6})([smhd])")
+_KEY_PREFIX: Final = re.compile(r"(?:psk_)?([a-z2-7]{8})(?:_.*)?")
+_UNITS_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_SEQUENCE_LIMIT: Final = 2**63
+"""Above every sequence number of a stream."""
+
+
+def parse_text(text: str) -> str:
+    """An argument that is not UTF-8 contains lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeError as error:
+        raise argparse.ArgumentTypeError("it is not UTF-8 text") from error
+    return text
+
+
+def parse_role(text: str) -> str:
+    """The router knows the roles of its catalogue; only a name that no catalogue can have is rejected here."""
+    if text == EMBED:
+        raise argparse.ArgumentTypeError(f"the role {EMBED} is not available yet")
+    if not is_token(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not the name of a role")
+    return text
+
+
+def parse_port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= _HIGHEST_PORT):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: use a number from 0 to {_HIGHEST_PORT}")
+    return int(text)
+
+
+def parse_request_id(text: str) -> str:
+    if not is_token(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a request id")
+    return text
+
+
+def parse_account(text: str) -> str:
+    if not is_token(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an account: use 1 to 64 of A-Z a-z 0-9 _ -")
+    return text
+
+
+def parse_key_prefix(text: str) -> str:
+    """The prefix, also of a whole key. An error does not quote the argument, which may be a key."""
+    match = _KEY_PREFIX.fullmatch(text)
+    if match is None:
+        raise argparse.ArgumentTypeError("not the prefix of a key, which has eight of a-z and 2-7")
+    return match[1]
+
+
+def parse_sequence(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < _SEQUENCE_LIMIT):
+        raise argparse.ArgumentTypeError(f"{text!r} is not the sequence number of a dead letter")
+    return int(text)
+
+
+def parse_duration_s(text: str) -> float:
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration: use 90s, 30m, 12h or 7d")
+    return int(match[1]) * _UNITS_S[match[2]]
+
+
+def parse_seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:  # nan is rejected as well
+        raise argparse.ArgumentTypeError(f"{text!r} is not a valid duration: use seconds greater than 0")
+    return seconds

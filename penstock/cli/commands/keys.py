@@ -1,0 +1,123 @@
+"""`penstock keys`: create, list and revoke API keys of the HTTP edge."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+from nats.aio.client import Client as Nats
+
+from penstock.bus.clock import SYSTEM
+from penstock.cli.connection import check_provisioned, command_settings, open_connection
+from penstock.cli.errors import CommandError
+from penstock.cli.render.keys import keys_text
+from penstock.cli.render.terminal_safe import as_ascii_json
+from penstock.contract.keys import ApiKey
+from penstock.runtime.api_keys.bucket import KeyChanged, read_keys, revoke_key, store_key
+from penstock.runtime.api_keys.format import digest, make_key, prefix_of
+from penstock.runtime.config.settings import Settings
+
+__all__ = ["KeyRequest", "create_key", "list_keys", "revoke"]
+
+_NAME: Final = "penstock-keys"
+
+
+class KeyRequest(Struct, frozen=True, kw_only=True):
+    """What a new key shall allow."""
+
+    account: str | None = None
+    """None: the account of the settings."""
+    user: str = ""
+    roles: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    expires_s: float | None = None
+    note: str = ""
+
+
+def create_key(wanted: KeyRequest, data: Path, *, as_json: bool) -> int:
+    """Print the key on stdout. Raises BrokerUnreachable, ConfigurationRefused and CommandError."""
+    settings = command_settings(data)
+    key = make_key()
+    record = _record(key, wanted, wanted.account or settings.account, SYSTEM.unix_ms())
+    asyncio.run(_store(record, settings))
+    if as_json:
+        print(as_ascii_json({"key": key, **_shown(record)}))
+        return 0
+    print(key)
+    print(
+        f"Keep this key of the account {record.account} now: it is not stored and not shown again.",
+        file=sys.stderr,
+    )
+    return 0
+
+
+def list_keys(data: Path, *, as_json: bool) -> int:
+    """Raises as `create_key`."""
+    keys = asyncio.run(_read(command_settings(data)))
+    keys.sort(key=lambda key: key.created_ms)
+    print(as_ascii_json(list(map(_shown, keys))) if as_json else keys_text(keys, SYSTEM.unix_ms()))
+    return 0
+
+
+def revoke(prefix: str, data: Path) -> int:
+    """Raises as `create_key`."""
+    before = asyncio.run(_revoke(prefix, command_settings(data)))
+    if before is None:
+        raise CommandError(f"there is no key with the prefix {prefix}: `penstock keys list` lists all keys")
+    if before.revoked_ms is not None:
+        print(f"The key {prefix} was revoked before.")
+    else:
+        print(f"The key {prefix} is revoked: every edge rejects it within two seconds.")
+    return 0
+
+
+def _record(key: str, wanted: KeyRequest, account: str, now_ms: int) -> ApiKey:
+    return ApiKey(
+        prefix=str(prefix_of(key)),
+        sha256=digest(key),
+        account=account,
+        user=wanted.user,
+        roles=wanted.roles,
+        models=wanted.models,
+        created_ms=now_ms,
+        expires_ms=None if wanted.expires_s is None else now_ms + int(wanted.expires_s * 1000),
+        note=wanted.note,
+    )
+
+
+def _shown(key: ApiKey) -> dict[str, Any]:
+    fields: dict[str, Any] = msgspec.to_builtins(key)
+    return {name: value for name, value in fields.items() if name not in {"type", "sha256", "v"}}
+
+
+async def _store(record: ApiKey, settings: Settings) -> None:
+    async with _connected(settings) as nc:
+        await store_key(nc.jetstream(), record)
+
+
+async def _read(settings: Settings) -> list[ApiKey]:
+    async with _connected(settings) as nc:
+        return await read_keys(nc)
+
+
+async def _revoke(prefix: str, settings: Settings) -> ApiKey | None:
+    async with _connected(settings) as nc:
+        return await revoke_key(nc.jetstream(), prefix, SYSTEM.unix_ms())
+
+
+@asynccontextmanager
+async def _connected(settings: Settings) -> AsyncIterator[Nats]:
+    async with open_connection(settings, _NAME) as nc:
+        await check_provisioned(nc, settings)
+        try:
+            yield nc
+        except KeyChanged as changed:
+            raise CommandError(
+                f"the key {changed} was changed by another command: repeat this one"
+            ) from changed
