@@ -85,6 +85,7 @@ class Dispatcher:
             _log.error("%s %s failed", exchange.method, match.route, exc_info=error)
             refusal = HttpError(500, "internal", ERRORS["internal"].meaning)
         if exchange.status is not None:  # the missing end of the response shows that it is incomplete
+            exchange.is_broken = True
             exchange.abort()
             return
         # A message may quote the request, for example its path.

@@ -13,11 +13,11 @@ from services.edge.answers.rescued_stream import RescuedStream
 from services.edge.dialects.dialect import SseEvent
 from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
-from services.edge.http.sse import Position, comment, encode_event
+from services.edge.http.sse import Position, comment, encode_event, event_id
 
 __all__ = ["BEFORE_THE_FIRST", "StreamResponse"]
 
-BEFORE_THE_FIRST: Final = Position(-1, None)
+BEFORE_THE_FIRST: Final = Position(-1, None, "")
 """The position of a client that has no event."""
 
 
@@ -44,6 +44,8 @@ class StreamResponse:
         self._after = after
         self._number = 0
         """That of the next event."""
+        self._last_id = after.text.encode()
+        """That of the last event which the client has."""
         self._comments = QueueComments(self._comment, wait_s)
 
     async def __aenter__(self) -> Self:
@@ -77,9 +79,8 @@ class StreamResponse:
     async def fail(self, failure: Failure) -> None:
         """End the stream with an error that is not in the reply: a client that resumes after it misses nothing."""
         await self._comments.stop()
-        number = max(0, self._number - 1)
         await self._write(
-            b"".join(encode_event(event, number, self._stream.digest) for event in self._stream.fail(failure))
+            b"".join(encode_event(event, self._last_id) for event in self._stream.fail(failure))
         )
 
     async def end(self) -> None:
@@ -104,11 +105,12 @@ class StreamResponse:
             message = "another attempt has replaced what was read: read the answer again from the beginning"
             raise HttpError(409, "restarted", message, param="starting_after")
         data = b"".join(
-            encode_event(event, number, digest)
+            encode_event(event, event_id(number, digest))
             for number, event in enumerate(events, first)
             if number > after
         )
         if data:
+            self._last_id = event_id(self._number - 1, digest)
             await self._write(data)
 
     async def _write(self, data: bytes) -> None:

@@ -56,7 +56,7 @@ class Connection(HttpToolsProtocol):
         if self._is_refused:
             return
         super().data_received(data)
-        if self._head_received is None:
+        if self._head_received is None or self.transport.is_closing():
             return
         self._head_received += len(data)
         if self._head_received > self.header_bytes:
@@ -77,9 +77,14 @@ class Connection(HttpToolsProtocol):
             return
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        if not self._is_refused:
+            super().on_body(body)
+
     def on_message_complete(self) -> None:
-        self._stop_timer()
-        super().on_message_complete()
+        if not self._is_refused:
+            self._stop_timer()
+            super().on_message_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -106,8 +111,8 @@ class Connection(HttpToolsProtocol):
 
         A client that is still sending when the connection is closed sees a reset instead of the answer.
         """
-        self._stop_timer()
-        self._timer = self.loop.call_later(seconds, self.transport.abort)
+        if self.cycle.more_body:
+            self._abort_after(seconds)
 
     def abort(self) -> None:
         """Close at once, discarding what is not sent."""
@@ -117,16 +122,20 @@ class Connection(HttpToolsProtocol):
         self._head_received = None
         self._stop_timer()
 
+    def _abort_after(self, seconds: float) -> None:
+        self._stop_timer()
+        self._timer = self.loop.call_later(seconds, self.transport.abort)
+
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _refuse(self, response: bytes) -> None:
-        """Answer, and ignore what the client still sends for a moment, as `discard_body` does."""
+        """Answer, and ignore for a moment what the client still sends, for the reason that `discard_body` gives."""
         self._end_head()
         self._is_refused = True
         if getattr(self.cycle, "response_complete", True):  # else it would follow half of another answer
             self.transport.write(response)
             self.transport.write_eof()
-        self.discard_body(_REFUSED_S)
+        self._abort_after(_REFUSED_S)

@@ -23,6 +23,7 @@ _STREAM_HEADERS: Final[tuple[Header, ...]] = (
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),  # nginx buffers the responses of upstream servers by default
 )
+_NO_CONTENT: Final = 204
 _CLOSE: Final[Header] = (b"connection", b"close")
 
 
@@ -81,7 +82,11 @@ class Exchange:
         return dict(parse_qsl(self.query_string, keep_blank_values=True))
 
     async def body(self) -> bytes:
-        """The whole body. Raises HttpError (408, 413) and ClientDisconnected."""
+        """The whole body, which is JSON. Raises HttpError (408, 413, 415) and ClientDisconnected."""
+        if self.header(b"content-type").partition(";")[0].strip().lower() != JSON.decode():
+            # A page of any origin may send other types without asking, and thus use an edge on the user's machine.
+            message = "the body must be JSON, with the header content-type: application/json"
+            raise HttpError(415, "unsupported_media_type", message)
         declared = self.header(b"content-length")
         if declared.isdecimal() and int(declared) > self._limits.body_bytes:
             raise self._too_large()
@@ -107,9 +112,8 @@ class Exchange:
 
     def _too_large(self) -> HttpError:
         message = f"the body has more than {self._limits.body_bytes:,} bytes, which is the limit"
-        if self.header(
-            b"expect"
-        ):  # the client does not send the body, and the next request would be taken for it
+        if self.header(b"expect"):
+            # The client does not send the body, and its next request would be taken for it.
             return HttpError(413, "request_too_large", message, headers=(_CLOSE,))
         self._connection.discard_body(self._limits.body_s)
         return HttpError(413, "request_too_large", message)
@@ -118,18 +122,10 @@ class Exchange:
         self, status: int, body: bytes, *, content_type: bytes = JSON, headers: tuple[Header, ...] = ()
     ) -> None:
         self.status = status
-        await self._send(
-            {
-                "type": "http.response.start",
-                "status": status,
-                "headers": [
-                    (b"content-type", content_type),
-                    (b"content-length", b"%d" % len(body)),
-                    *self.headers,
-                    *headers,
-                ],
-            }
-        )
+        sent = [*self.headers, *headers]
+        if status != _NO_CONTENT:
+            sent += [(b"content-type", content_type), (b"content-length", b"%d" % len(body))]
+        await self._send({"type": "http.response.start", "status": status, "headers": sent})
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
         await self._drain()
 

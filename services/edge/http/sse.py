@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from services.edge.dialects.dialect import SseEvent
 
-__all__ = ["Position", "comment", "encode_event", "parse_position"]
+__all__ = ["Position", "comment", "encode_event", "event_id", "parse_position"]
 
 _POSITION: Final = re.compile(r"([0-9]{1,9})(?:-([0-9a-f]{8}))?")
 
@@ -21,6 +21,8 @@ class Position(Struct, frozen=True):
     """From 0."""
     digest: int | None
     """The checksum of the answer up to this event; None: the client sent the number alone."""
+    text: str
+    """As the client sent it."""
 
 
 def parse_position(text: str) -> Position | None:
@@ -28,13 +30,18 @@ def parse_position(text: str) -> Position | None:
     match = _POSITION.fullmatch(text)
     if match is None:
         return None
-    return Position(int(match[1]), None if match[2] is None else int(match[2], 16))
+    return Position(int(match[1]), None if match[2] is None else int(match[2], 16), text)
 
 
-def encode_event(event: SseEvent, number: int, digest: int) -> bytes:
+def event_id(number: int, digest: int) -> bytes:
+    return b"%d-%08x" % (number, digest)
+
+
+def encode_event(event: SseEvent, event_id: bytes) -> bytes:
+    """An empty id stands for the position of a client that has no event."""
     if event.event:
-        return b"id: %d-%08x\nevent: %s\ndata: %s\n\n" % (number, digest, event.event.encode(), event.data)
-    return b"id: %d-%08x\ndata: %s\n\n" % (number, digest, event.data)
+        return b"id: %s\nevent: %s\ndata: %s\n\n" % (event_id, event.event.encode(), event.data)
+    return b"id: %s\ndata: %s\n\n" % (event_id, event.data)
 
 
 def comment(text: str) -> bytes:

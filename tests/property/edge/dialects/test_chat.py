@@ -12,7 +12,7 @@ from msgspec import Raw
 
 from services.edge.dialects.chat import ChatDialect
 from services.edge.dialects.dialect import ChatCall, InvalidField, SseEvent
-from services.edge.http.sse import encode_event
+from services.edge.http.sse import encode_event, event_id
 from tests.harness.requests.reply_events import completed, delta, started
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
@@ -54,7 +54,7 @@ def test_e1_any_splitting_gives_the_same_text_and_tool_calls(texts: list[str], a
 def test_e2_every_event_stays_one_event_on_the_wire(texts: list[str], arguments: list[str]):
     """No line break of an answer ends the line of an event, whichever line breaks a reader knows."""
     events = streamed(texts, arguments)
-    wire = b"".join(encode_event(event, number, 0) for number, event in enumerate(events))
+    wire = b"".join(encode_event(event, event_id(number, 0)) for number, event in enumerate(events))
     lines = [line for line in wire.replace(b"\r", b"\n").split(b"\n") if line.startswith(b"data: ")]
     assert [line.removeprefix(b"data: ") for line in lines] == [event.data for event in events]
 

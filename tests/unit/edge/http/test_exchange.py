@@ -50,11 +50,12 @@ class Client:
         self.sent: list[dict[str, Any]] = []
         self._pieces = list(pieces)
         self._pause_s = pause_s
+        given = {"content-type": "application/json", **(headers or {})}
         scope = {
             "method": "POST",
             "path": "/v1/x",
             "query_string": b"a=1&b=%20&c=",
-            "headers": [(name.encode(), value.encode()) for name, value in (headers or {}).items()],
+            "headers": [(name.encode(), value.encode()) for name, value in given.items()],
             "state": {STATE_KEY: self.connection},
         }
         self.exchange = Exchange(scope, self.receive, self.send, LIMITS)
@@ -93,6 +94,19 @@ async def test_d10_a_body_that_was_not_sent_yet_is_not_waited_for():
         await client.exchange.body()
     assert (b"connection", b"close") in refused.value.headers
     assert client.connection.discarded_for_s is None
+
+
+@pytest.mark.parametrize("media_type", ["", "text/plain", "application/x-www-form-urlencoded", "json"])
+async def test_d10_a_body_of_another_type_is_a_415(media_type: str):
+    """A page of any origin may send these to an edge on the machine of its visitor."""
+    with pytest.raises(HttpError) as refused:
+        await Client(b"{}", headers={"content-type": media_type}).exchange.body()
+    assert refused.value.status == 415
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "Application/JSON; charset=utf-8"])
+async def test_e1_a_body_of_json_is_read(media_type: str):
+    assert await Client(b"{}", headers={"content-type": media_type}).exchange.body() == b"{}"
 
 
 async def test_d10_a_slow_body_is_a_408():

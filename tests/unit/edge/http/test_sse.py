@@ -6,21 +6,21 @@ import pytest
 
 from services.edge.dialects.dialect import SseEvent
 from services.edge.http.headers import header_text
-from services.edge.http.sse import Position, comment, encode_event, parse_position
+from services.edge.http.sse import Position, comment, encode_event, event_id, parse_position
 
 
 def test_an_event_has_an_id_and_data_and_sometimes_a_name():
-    assert encode_event(SseEvent(b"{}"), 3, 0xAB) == b"id: 3-000000ab\ndata: {}\n\n"
-    assert encode_event(SseEvent(b"{}", "stop"), 0, 0) == b"id: 0-00000000\nevent: stop\ndata: {}\n\n"
+    assert encode_event(SseEvent(b"{}"), event_id(3, 0xAB)) == b"id: 3-000000ab\ndata: {}\n\n"
+    assert encode_event(SseEvent(b"{}", "stop"), b"") == b"id: \nevent: stop\ndata: {}\n\n"
     assert comment("queued") == b": queued\n\n"
 
 
 @pytest.mark.parametrize(
     ("text", "position"),
     [
-        ("3-000000ab", Position(3, 0xAB)),
-        ("0", Position(0, None)),
-        ("12-ffffffff", Position(12, 0xFFFFFFFF)),
+        ("3-000000ab", Position(3, 0xAB, "3-000000ab")),
+        ("0", Position(0, None, "0")),
+        ("12-ffffffff", Position(12, 0xFFFFFFFF, "12-ffffffff")),
         ("", None),
         ("-1", None),
         ("1-AB", None),
