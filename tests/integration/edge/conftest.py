@@ -25,7 +25,12 @@ QUICK = {"retry": {"initial_backoff_s": 0.02, "max_backoff_s": 0.1, "same_model_
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    config = catalogue(CHAINS, role=QUICK, breaker={"failure_threshold": 10_000})
+    config = catalogue(
+        CHAINS,
+        role=QUICK,
+        roles={"vision": {**QUICK, "slots_per_worker": 1}},
+        breaker={"failure_threshold": 10_000},
+    )
     with shared_system(tmp_path_factory.mktemp("edge"), config=config) as running:
         yield running
 

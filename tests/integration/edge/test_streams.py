@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import AsyncIterator
 from itertools import pairwise
@@ -74,6 +75,21 @@ async def test_e1_a_waiting_stream_gets_comments_at_most_once_a_second(chat: str
     assert {text for _, text in stream.comments} == {"waiting for coder"}
     assert events[-1].data == "[DONE]"
     assert_numbered(events)
+
+
+async def test_c3_the_comments_of_a_queued_stream_have_its_position(chat: str, system: System):
+    """The role has one slot."""
+    await system.sim("PUT", "speed", {"tokens_per_second": 20})
+    body = chat_body("Hello queue [[tokens=60]]", "vision", stream=True)
+    async with open_stream("POST", chat, body) as first:
+        await anext(first.events())
+        async with open_stream("POST", chat, body) as second:
+            assert second.status == 200
+            events = second.events()
+            await anext(events)
+    queued = [text for _, text in second.comments if text.startswith("queued")]
+    assert queued
+    assert all(re.fullmatch(r"queued position=\d+( wait_s=[\d.]+)?", text) for text in queued), queued
 
 
 async def test_d10_an_error_after_the_status_is_an_error_event_without_done(
