@@ -24,7 +24,7 @@ from services.simulator.answers.requests import (
     StreamOptions,
 )
 from services.simulator.behaviour.token_schedule import TokenSchedule
-from services.simulator.http.errors import invalid_request, model_not_found
+from services.simulator.http.errors import model_not_found
 from services.simulator.http.exchange import JSON, SSE, bearer_key
 from services.simulator.model_calls import ModelCall
 from services.simulator.state import SimulatorState
@@ -40,15 +40,14 @@ class Chat:
     decoder = msgspec.json.Decoder(CompletionRequest)
 
     async def respond(self, call: ModelCall, request: CompletionRequest) -> None:
-        choices = request.n or 1
-        if request.stream and choices > 1:
-            raise invalid_request("'n' above 1 cannot be streamed here.", "n")
         call.attempt.prompt_tokens = call.prompt.tokens
-        # The fingerprint covers only the messages, so that the answer does not depend on the other options.
-        seed = int(call.attempt.sha256[:12], 16)
-        answers = [compose(call.name.base, request, call.prompt, seed + choice) for choice in range(choices)]
+        # The fingerprint covers only the messages, so that the answer depends on no other option than the seed.
+        seed = int(call.attempt.sha256[:12], 16) + (request.seed or 0)
+        answers = [
+            compose(call.name.base, request, call.prompt, seed + choice) for choice in range(request.n or 1)
+        ]
         if request.stream:
-            await _stream(call, answers[0], request.stream_options or _NO_OPTIONS)
+            await _stream(call, answers, request.stream_options or _NO_OPTIONS)
         else:
             await _whole(call, answers)
 
@@ -132,9 +131,9 @@ async def _whole(call: ModelCall, answers: list[Answer]) -> None:
     await _deliver(call, script, tokens=sum(answer.tokens for answer in answers))
 
 
-async def _stream(call: ModelCall, answer: Answer, options: StreamOptions) -> None:
+async def _stream(call: ModelCall, answers: list[Answer], options: StreamOptions) -> None:
     exchange, attempt, clock, label = call.exchange, call.attempt, call.state.clock, call.exchange.label
-    script = script_stream(_head(call), answer, call.behaviour, include_usage=options.include_usage)
+    script = script_stream(_head(call), answers, call.behaviour, include_usage=options.include_usage)
     schedule = TokenSchedule.start(call.state.speed, call.behaviour, clock())
     attempt.stream = True
     await exchange.start(200, SSE)

@@ -24,6 +24,8 @@ class Language(Struct, frozen=True):
     """Takes `model` and `topic`."""
     images: str
     """Takes `count` and `plural` ("s" or nothing)."""
+    result: str
+    """Takes `result`, that of a tool."""
     thought: str
     """Takes `topic`."""
     sentences: tuple[tuple[str, ...], ...]
@@ -46,6 +48,7 @@ _ENGLISH: Final = Language(
     name="en",
     opening="You asked: “{topic}”. This is {model}.",
     images=" I see {count} image{plural}.",
+    result=" The tool answers “{result}”.",
     thought="The question begins with “{topic}”, so I look at it step by step before I answer.",
     sentences=_sentences(
         "This is simulated text, which fills the answer up to the length that is asked for.",
@@ -62,6 +65,7 @@ _RUSSIAN: Final = Language(
     name="ru",
     opening="Вы спросили: «{topic}». Отвечает {model}.",
     images=" Вижу изображения ({count} image{plural}).",
+    result=" Инструмент отвечает «{result}».",
     thought="Вопрос начинается с «{topic}», поэтому сначала разберу его по шагам.",
     sentences=_sentences(
         "Это имитация ответа: текст дополняет его до длины, которую требует или допускает запрос.",
@@ -78,6 +82,7 @@ _TURKISH: Final = Language(
     name="tr",
     opening="Sorunuz: “{topic}”. Yanıtlayan {model}.",
     images=" Görsel görüyorum ({count} image{plural}).",
+    result=" Aracın yanıtı: “{result}”.",
     thought="Soru “{topic}” diye başlıyor, bu yüzden önce adım adım düşünüyorum.",
     sentences=_sentences(
         "Bu, yanıtı istenen uzunluğa tamamlayan simüle edilmiş bir metindir.",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, zip_longest
 from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
 
 from services.simulator.answers.chat import Answer
+from services.simulator.answers.tools import ToolCall
 from services.simulator.behaviour.model_names import Behaviour
 from services.simulator.settings import HeaderStyle
 
@@ -65,12 +66,17 @@ class StreamScript(Struct, frozen=True):
     ending: Ending
 
 
-def _usage(head: Head, completion_tokens: int) -> dict[str, int]:
-    return {
+def _usage(head: Head, answers: list[Answer]) -> dict[str, Any]:
+    completion_tokens = sum(answer.tokens for answer in answers)
+    reasoning_tokens = sum(len(answer.reasoning) for answer in answers)
+    usage: dict[str, Any] = {
         "prompt_tokens": head.prompt_tokens,
         "completion_tokens": completion_tokens,
         "total_tokens": head.prompt_tokens + completion_tokens,
     }
+    if reasoning_tokens:
+        usage["completion_tokens_details"] = {"reasoning_tokens": reasoning_tokens}
+    return usage
 
 
 def script_whole(head: Head, answers: list[Answer], behaviour: Behaviour) -> WholeScript:
@@ -81,7 +87,7 @@ def script_whole(head: Head, answers: list[Answer], behaviour: Behaviour) -> Who
         "model": head.model,
         "system_fingerprint": "fp_simulator",
         "choices": [_choice(index, answer) for index, answer in enumerate(answers)],
-        "usage": _usage(head, sum(answer.tokens for answer in answers)),
+        "usage": _usage(head, answers),
     }
     if behaviour.kind == "empty":
         reply["choices"] = []
@@ -114,29 +120,48 @@ def break_body(body: bytes, behaviour: Behaviour) -> WholeScript:
 def _choice(index: int, answer: Answer) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": "".join(answer.content)}
     if answer.reasoning:
-        message["reasoning"] = "".join(answer.reasoning)
-    if answer.tool is not None:
+        thought = "".join(answer.reasoning)
+        message |= {"reasoning": thought, "reasoning_content": thought}
+    if answer.calls:
         message["content"] = None
-        call = {"name": answer.tool.name, "arguments": "".join(answer.tool.arguments)}
-        message["tool_calls"] = [{"id": answer.tool.id, "type": "function", "function": call}]
-    return {"index": index, "message": message, "logprobs": None, "finish_reason": answer.finish_reason}
+        message["tool_calls"] = [_call(call, "".join(call.arguments)) for call in answer.calls]
+    return {
+        "index": index,
+        "message": message,
+        "logprobs": answer.logprobs(answer.content),
+        "finish_reason": answer.finish_reason,
+    }
 
 
-def script_stream(head: Head, answer: Answer, behaviour: Behaviour, *, include_usage: bool) -> StreamScript:
+def _call(call: ToolCall, arguments: str) -> dict[str, Any]:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
+
+
+def script_stream(
+    head: Head, answers: list[Answer], behaviour: Behaviour, *, include_usage: bool
+) -> StreamScript:
     if behaviour.kind == "empty":
         return StreamScript((), iter(()), (_DONE,), "broken")
     events = _Events(head, include_usage=include_usage)
-    opening = (events.delta(_opening_delta(answer)),)
-    tokens = events.tokens(answer)
+    opening = tuple(events.choice(index, _opening_delta(answer)) for index, answer in enumerate(answers))
+    tokens = _in_turn([events.tokens(index, answer) for index, answer in enumerate(answers)])
     if behaviour.kind in _BREAKS_AFTER_TOKENS:
         return _broken(behaviour, opening, tokens, events)
     closing: list[bytes] = []
     if behaviour.kind != "no-finish":
-        closing += events.finish(answer)
+        closing += events.finish(answers)
     if behaviour.kind != "no-done":
         closing.append(_DONE)
     ending: Ending = "broken" if behaviour.kind in ("no-finish", "no-done") else "ok"
     return StreamScript(opening, tokens, tuple(closing), ending)
+
+
+def _in_turn(choices: list[Iterator[bytes]]) -> Iterator[bytes]:
+    """One event of each choice, another of each, and so on: providers generate choices at the same time."""
+    if len(choices) == 1:
+        return choices[0]
+    turns = zip_longest(*choices)
+    return (event for turn in turns for event in turn if event is not None)
 
 
 def _broken(
@@ -152,11 +177,9 @@ def _broken(
 
 
 def _opening_delta(answer: Answer) -> dict[str, Any]:
-    if answer.tool is None:
+    if not answer.calls:
         return {"role": "assistant", "content": ""}
-    call = {"name": answer.tool.name, "arguments": ""}
-    tool = {"index": 0, "id": answer.tool.id, "type": "function", "function": call}
-    return {"role": "assistant", "content": None, "tool_calls": [tool]}
+    return {"role": "assistant", "content": None, "tool_calls": [{"index": 0, **_call(answer.calls[0], "")}]}
 
 
 class _Events:
@@ -178,32 +201,42 @@ class _Events:
         # When usage is requested, OpenAI sends a null usage with every chunk but the last.
         self._suffix = b',"usage":null}\n\n' if include_usage else b"}\n\n"
 
-    def delta(self, delta: dict[str, Any]) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}
+    def choice(
+        self, index: int, delta: dict[str, Any], logprobs: Any = None, reason: str | None = None
+    ) -> bytes:
+        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
         return self._prefix + b'"choices":' + msgspec.json.encode([choice]) + self._suffix
 
-    def tokens(self, answer: Answer) -> Iterator[bytes]:
-        yield from self._pieces(b'{"reasoning":', answer.reasoning, b"}")
-        yield from self._pieces(b'{"content":', answer.content, b"}")
-        if answer.tool is not None:
-            before, after = b'{"tool_calls":[{"index":0,"function":{"arguments":', b"}}]}"
-            yield from self._pieces(before, answer.tool.arguments, after)
+    def tokens(self, index: int, answer: Answer) -> Iterator[bytes]:
+        for piece in answer.reasoning:
+            yield self.choice(index, {"reasoning": piece, "reasoning_content": piece})
+        if answer.top_logprobs is None:
+            yield from self._pieces(index, b'{"content":', answer.content, b"}")
+        else:
+            for piece in answer.content:
+                yield self.choice(index, {"content": piece}, answer.logprobs((piece,)))
+        for number, call in enumerate(answer.calls):
+            arguments = call.arguments
+            if number and arguments:  # the opening announces the first call
+                yield self.choice(index, {"tool_calls": [{"index": number, **_call(call, arguments[0])}]})
+                arguments = arguments[1:]
+            before = b'{"tool_calls":[{"index":%d,"function":{"arguments":' % number
+            yield from self._pieces(index, before, arguments, b"}}]}")
 
-    def _pieces(self, before: bytes, pieces: tuple[str, ...], after: bytes) -> Iterator[bytes]:
-        head = self._prefix + b'"choices":[{"index":0,"delta":' + before
+    def _pieces(self, index: int, before: bytes, pieces: tuple[str, ...], after: bytes) -> Iterator[bytes]:
+        head = self._prefix + b'"choices":[{"index":%d,"delta":' % index + before
         tail = after + b',"logprobs":null,"finish_reason":null}]' + self._suffix
         encode = msgspec.json.encode
         for piece in pieces:
             yield head + encode(piece) + tail
 
-    def finish(self, answer: Answer) -> list[bytes]:
-        choice = {"index": 0, "delta": {}, "logprobs": None, "finish_reason": answer.finish_reason}
-        body = self._prefix + b'"choices":' + msgspec.json.encode([choice])
-        total = msgspec.json.encode(_usage(self._head, answer.tokens))
+    def finish(self, answers: list[Answer]) -> list[bytes]:
+        events = [self.choice(index, {}, None, answer.finish_reason) for index, answer in enumerate(answers)]
+        total = msgspec.json.encode(_usage(self._head, answers))
         if self._head.style == "groq":
             # Groq reports the usage here whether or not it was requested.
-            body += b',"x_groq":{"id":' + msgspec.json.encode(self._head.id) + b',"usage":' + total + b"}"
-        events = [body + self._suffix]
+            groq = b',"x_groq":{"id":' + msgspec.json.encode(self._head.id) + b',"usage":' + total + b"}"
+            events[-1] = events[-1].removesuffix(self._suffix) + groq + self._suffix
         if self._include_usage:
             events.append(self._prefix + b'"choices":[],"usage":' + total + b"}\n\n")
         return events

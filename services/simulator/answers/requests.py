@@ -29,6 +29,7 @@ _TOKENS_PER_IMAGE: Final = 85
 """Tokens of an image; OpenAI's figure for low detail."""
 
 Positive = Annotated[int, Meta(ge=1)]
+Stop = str | Annotated[list[str], Meta(max_length=4)]
 
 
 class StreamOptions(Struct, frozen=True, kw_only=True):
@@ -46,29 +47,51 @@ class CompletionRequest(Struct, frozen=True, kw_only=True):
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     tools: list[dict[str, Any]] | None = None
     tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
     response_format: dict[str, Any] | None = None
+    stop: Stop | None = None
+    seed: int | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
 
     @property
     def token_limit(self) -> int | None:
         return self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
 
     @property
+    def stops(self) -> list[str]:
+        stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        return [each for each in stop if each]
+
+    @property
     def content(self) -> object:
         """The part of the request from which the fingerprint is computed."""
         return self.messages
 
+    def texts(self) -> list[str]:
+        """The text of each message, the last user message last."""
+        last = max((i for i, each in enumerate(self.messages) if each.get("role") == "user"), default=-1)
+        order = [*self.messages[last + 1 :], *self.messages[: last + 1]]
+        return [_content(message.get("content"))[0] for message in order]
+
     def measure(self) -> Prompt:
-        question = ""
+        if self.top_logprobs is not None and not self.logprobs:
+            raise invalid_request("'top_logprobs' needs 'logprobs' to be true.", "top_logprobs")
+        question = result = ""
         images = counted = estimated = 0
         for message in self.messages:
             text, image_count = _content(message.get("content"))
+            if message.get("role") == "tool":
+                result = text
+            elif message.get("role") == "user":
+                result = ""
             if message.get("role") == "user" or not question:
                 question = text or question
             images += image_count
             overhead = _TOKENS_PER_MESSAGE + image_count * _TOKENS_PER_IMAGE
             counted += tokens.count(text) + overhead
             estimated += tokens.estimate(text) + overhead
-        return Prompt(question, images, counted, estimated, self.token_limit)
+        return Prompt(question, images, counted, estimated, self.token_limit, result)
 
 
 class TextRequest(Struct, frozen=True, kw_only=True):
@@ -112,6 +135,8 @@ class Prompt(Struct, frozen=True):
     """The estimate that is charged at admission."""
     answer_tokens: int | None
     """The maximum answer length of the request; None if it sets none."""
+    tool_result: str = ""
+    """The last result of a tool after the question."""
 
 
 Request = TypeVar("Request", bound=CompletionRequest | TextRequest)

@@ -1,38 +1,54 @@
-"""An example value for a JSON Schema, used as the answer of JSON mode and of tool calls."""
+"""Answers in JSON: which schema they follow."""
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterator
 from typing import Any, Final
 
-__all__ = ["example_value"]
+import msgspec
 
-_MAX_DEPTH: Final = 8
-"""Depth at which the example of a recursive schema ends."""
-_UNIONS: Final = ("anyOf", "oneOf", "allOf")
+from services.simulator.answers.json_schema import example_value
 
+__all__ = ["json_answer"]
 
-def example_value(schema: object, text: str, depth: int = 0) -> Any:
-    """A value valid under the common keywords of JSON Schema; strings are `text`, numbers are 1."""
-    if not isinstance(schema, dict) or depth > _MAX_DEPTH:
-        return text
-    for fixed in ("const", "default"):
-        if fixed in schema:
-            return schema[fixed]
-    if schema.get("enum"):
-        return schema["enum"][0]
-    union = next((schema[name] for name in _UNIONS if schema.get(name)), None)
-    if union is not None:
-        return example_value(union[0], text, depth + 1)
-    return _of_type(schema, text, depth)
+_KEY: Final = re.compile(r"""['"`](\w{1,40})['"`]""")
+_SCHEMAS_TRIED: Final = 50
+"""Number of braces in a text at which a JSON Schema is looked for."""
+
+_parse: Final = json.JSONDecoder().raw_decode
 
 
-def _of_type(schema: dict[str, Any], text: str, depth: int) -> Any:
-    kind = schema.get("type", "object" if "properties" in schema else "string")
-    if isinstance(kind, list):
-        kind = kind[0] if kind else "null"
-    if kind == "object":
-        properties = schema.get("properties") or {}
-        return {name: example_value(inner, text, depth + 1) for name, inner in properties.items()}
-    if kind == "array":
-        return [example_value(schema.get("items"), text, depth + 1)] * max(1, schema.get("minItems", 1))
-    return {"integer": 1, "number": 1.0, "boolean": True, "null": None}.get(kind, text)
+def json_answer(response_format: dict[str, Any], texts: list[str], topic: str, base: str) -> str:
+    """The content of an answer in JSON. `texts`: the messages, of which the last is the question.
+
+    Without a schema in the request it follows the last JSON Schema in the messages, where some clients write it; else
+    it has the keys that the question names in quotation marks; else `answer` and `model`.
+    """
+    question = texts[-1] if texts else ""
+    schema = _schema_of(response_format)
+    if schema is None:
+        schema = next((found for text in reversed(texts) for found in _schemas_in(text)), None)
+    if schema is not None:
+        value = example_value(schema, topic, question)
+    elif keys := _KEY.findall(question):
+        value = dict.fromkeys(keys, topic)
+    else:
+        value = {"answer": topic, "model": base}
+    return msgspec.json.encode(value).decode()
+
+
+def _schema_of(response_format: dict[str, Any]) -> Any:
+    named = response_format.get("json_schema")
+    return named.get("schema") if isinstance(named, dict) else None
+
+
+def _schemas_in(text: str) -> Iterator[dict[str, Any]]:
+    for brace in list(re.finditer(r"\{", text))[:_SCHEMAS_TRIED]:
+        try:
+            value, _ = _parse(text, brace.start())
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(value, dict) and ("properties" in value or "$ref" in value):
+            yield value

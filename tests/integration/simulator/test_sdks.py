@@ -213,8 +213,29 @@ async def test_several_choices(sdk):
     reply = await whole(client, "m", **options)
     assert [choice.index for choice in reply.choices] == [0, 1, 2]
     assert len({choice.message.content for choice in reply.choices}) == 3
-    with pytest.raises(module.BadRequestError):
-        await whole(client, "m", stream=True, **options)
+    texts = ["", "", ""]
+    async for chunk in await whole(client, "m", stream=True, **options):
+        for choice in chunk.choices:
+            texts[choice.index] += choice.delta.content or ""
+    assert texts == [choice.message.content for choice in reply.choices]
+
+
+async def test_the_seed_decides_the_answer(sdk):
+    _, client = sdk
+    one, same, other = [
+        (await whole(client, "m", seed=seed)).choices[0].message.content for seed in (7, 7, 8)
+    ]
+    assert one == same != other
+
+
+async def test_logprobs_and_stop_sequences(sdk):
+    _, client = sdk
+    (choice,) = (await whole(client, "m", logprobs=True, top_logprobs=2)).choices
+    assert "".join(token.token for token in choice.logprobs.content) == choice.message.content
+    assert {len(token.top_logprobs) for token in choice.logprobs.content} == {2}
+    received, reasons, _ = await stream(client, "m", stop=["This is"])
+    assert "".join(received) == choice.message.content.partition("This is")[0]
+    assert reasons[-1] == "stop"
 
 
 async def test_embeddings_and_models(sdk):
