@@ -74,6 +74,8 @@ def _beginning(text: str) -> str:
 
 def _stopped(pieces: list[str], stops: list[str]) -> list[str]:
     """The pieces before the first stop sequence; the last of them may be a part of a token."""
+    if not stops:
+        return pieces
     text = "".join(pieces)
     end = min((at for at in map(text.find, stops) if at >= 0), default=None)
     return pieces if end is None else tokens.split(text[:end])
