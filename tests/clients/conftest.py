@@ -1,0 +1,40 @@
+"""One system and one edge for all clients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.system import System, shared_system, started
+
+collect_ignore = ["python"]
+"""These run in the environment of the clients."""
+
+CHAINS = {"reasoning": ("reasoning-model",)}
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    config = catalogue(
+        CHAINS,
+        roles={"fast": {"slots_per_worker": 1}},
+        role={"retry": {"initial_backoff_s": 0.02, "max_backoff_s": 0.1, "same_model_retries": 0}},
+        breaker={"failure_threshold": 10_000},
+    )
+    with shared_system(tmp_path_factory.mktemp("clients"), config=config) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def url(system: System) -> str:
+    return str(started(system.new_edge()).ready["url"])
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    directory = tmp_path / "home"
+    directory.mkdir()
+    return directory
