@@ -119,6 +119,12 @@ test("a stream that breaks ends with an error", async () => {
   });
 });
 
+test("comments before the first chunk are ignored", async () => {
+  await withBehaviour("m-logic", "slow=3", async () => {
+    assert.ok((await streamText({ model: penstock("logic"), prompt: QUESTION }).text).includes(QUESTION));
+  });
+});
+
 test("aborting a stream cancels the call of the provider", async () => {
   const before = await cancelled("m-logic");
   await control("PUT", "hold", { after_tokens: 3 });

@@ -124,6 +124,13 @@ test("a stream that breaks is an error", async () => {
   });
 });
 
+test("comments before the first chunk are ignored", async () => {
+  await withBehaviour("m-logic", "slow=3", async () => {
+    const stream = ai.chat.completions.stream({ model: "logic", messages });
+    assert.ok((await stream.finalContent()).includes(QUESTION));
+  });
+});
+
 test("aborting a request cancels the call of the provider", async () => {
   const before = await cancelled("m-logic");
   await withBehaviour("m-logic", "silent", () =>

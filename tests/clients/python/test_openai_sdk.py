@@ -218,6 +218,11 @@ def test_images_reach_the_model(ai: openai.OpenAI):
     assert "1 image" in (answer.choices[0].message.content or "")
 
 
+def test_an_answer_can_be_retrieved_by_its_id(ai: openai.OpenAI):
+    answer = ai.chat.completions.create(model="chat", messages=ASKED)
+    assert ai.chat.completions.retrieve(answer.id) == answer
+
+
 def test_models_are_listed_and_found(ai: openai.OpenAI):
     listed = {model.id for model in ai.models.list()}
     assert {"auto", "chat", "m-chat"} <= listed
@@ -303,6 +308,22 @@ def test_a_deadline_of_the_gateway_is_an_error_with_its_status(ai: openai.OpenAI
     with simulator.behaviour("m-logic", "silent"), pytest.raises(openai.InternalServerError) as failed:
         ai.chat.completions.create(model="logic", messages=ASKED, extra_headers={"x-penstock-timeout-s": "1"})
     assert (failed.value.status_code, failed.value.code) == (504, "deadline_exceeded")
+
+
+def test_comments_before_the_first_chunk_are_ignored(ai: openai.OpenAI, simulator: Any):
+    """They come once the status was sent, after two seconds."""
+    with simulator.behaviour("m-logic", "slow=3"):
+        chunks = list(ai.chat.completions.create(model="logic", messages=ASKED, stream=True))
+    assert QUESTION in "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+
+
+def test_a_deadline_after_the_status_of_a_stream_is_an_error(ai: openai.OpenAI, simulator: Any):
+    asked: Any = {"model": "logic", "messages": ASKED, "stream": True}
+    with simulator.behaviour("m-logic", "silent"):
+        stream = ai.chat.completions.create(**asked, extra_headers={"x-penstock-timeout-s": "3"})
+        with pytest.raises(openai.APIError) as failed:
+            list(stream)
+    assert failed.value.code == "deadline_exceeded"
 
 
 def test_closing_a_stream_cancels_the_call_of_the_provider(ai: openai.OpenAI, simulator: Any, until: Any):
