@@ -1,8 +1,14 @@
+import datetime as dt
+import ipaddress
+import uuid
+from decimal import Decimal
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any, Literal, Optional
 
 import jsonschema
+import msgspec
 import pytest
+from pydantic import BaseModel, Field, HttpUrl
 
 from services.simulator.answers.json_schema import example_value
 
@@ -94,3 +100,42 @@ def test_a_free_form_object_has_an_entry():
 def test_a_tuple_has_its_members():
     schema = {"type": "array", "prefixItems": [{"type": "string"}, {"type": "boolean"}], "items": False}
     assert example_value(schema, "t") == ["t", True]
+
+
+class Cat(BaseModel):
+    kind: Literal["cat"]
+    lives: int = Field(default=9, ge=1, le=9)
+
+
+class Dog(BaseModel):
+    kind: Literal["dog"]
+    name: str = Field(pattern=r"^[A-Z][a-z]{3,}$")
+
+
+class Tree(BaseModel):
+    label: str = Field(max_length=4)
+    branches: list["Tree"]
+    parent: Optional["Tree"] = None
+
+
+class Zoo(BaseModel):
+    id: uuid.UUID
+    opened: dt.datetime
+    days: set[int] = Field(min_length=3)
+    hours: tuple[dt.time, dt.time]
+    wait: dt.timedelta
+    price: Decimal = Field(gt=0, decimal_places=2)
+    share: float = Field(gt=0, lt=1)
+    even: int = Field(multiple_of=2, gt=3)
+    pets: list[Annotated[Cat | Dog, Field(discriminator="kind")]] = Field(min_length=2, max_length=3)
+    keepers: dict[str, int]
+    address: ipaddress.IPv4Address | None
+    tree: Tree
+    color: Literal["red", "green"] = "green"
+    url: HttpUrl
+    note: Annotated[str, Field(min_length=50)]
+
+
+@pytest.mark.parametrize("question", ["", "7 cats, 0.5 dogs and 12 trees in green", "-1 and 1000000"])
+def test_what_pydantic_asks_for_is_valid_for_pydantic(question: str):
+    Zoo.model_validate_json(msgspec.json.encode(example_value(Zoo.model_json_schema(), "A topic", question)))
