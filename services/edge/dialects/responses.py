@@ -1,0 +1,52 @@
+"""The dialect of OpenAI's Responses API (`POST /v1/responses`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+from msgspec import Raw
+
+from penstock.contract.reply import Completed, Failure
+from services.edge.dialects.chat_choices import choice_of_completion
+from services.edge.dialects.dialect import ChatCall, Dialect
+from services.edge.dialects.responses_object import ResponseObject, Status
+from services.edge.dialects.responses_request import ResponsesCall, read_request
+from services.edge.dialects.responses_stream import ResponsesStream
+
+__all__ = ["ResponsesDialect"]
+
+_NOTHING: Final[Mapping[str, Raw]] = {}
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class ResponsesDialect(Dialect):
+    """Only a ResponsesCall has the fields that the response repeats; those of another ChatCall stand as absent."""
+
+    def read(self, body: bytes) -> ResponsesCall:
+        return read_request(body)
+
+    def whole(self, answer_id: str, created_s: int, call: ChatCall, completed: Completed) -> bytes:
+        stream = self.stream(answer_id, created_s, call)
+        stream.add(choice_of_completion(completed.response))
+        return _encode(stream.finish(completed))
+
+    def unfinished(
+        self, answer_id: str, created_s: int, call: ChatCall, status: Status, failure: Failure | None = None
+    ) -> bytes:
+        """The body of a response without an answer: in the background, failed or cancelled."""
+        return _encode(_response(answer_id, created_s, call).state(status, call.model, failure=failure))
+
+    def stream(self, answer_id: str, created_s: int, call: ChatCall) -> ResponsesStream:
+        return ResponsesStream(_response(answer_id, created_s, call), call.model)
+
+    def error(self, status: int, code: str, message: str, param: str | None = None) -> bytes:
+        kind = "server_error" if status >= 500 else "invalid_request_error"
+        kind = "rate_limit_error" if status == 429 else kind
+        return _encode({"error": {"message": message, "type": kind, "param": param, "code": code}})
+
+
+def _response(answer_id: str, created_s: int, call: ChatCall) -> ResponseObject:
+    repeated = call.repeated if isinstance(call, ResponsesCall) else _NOTHING
+    return ResponseObject(id=answer_id, created_s=created_s, repeated=repeated)

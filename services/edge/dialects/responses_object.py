@@ -1,0 +1,110 @@
+"""The `response` object: the body of a whole answer, and a part of the first and the last events of a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+
+from msgspec import Raw, Struct
+
+from penstock.contract.errors import ErrorCode
+from penstock.contract.reply import Completed, Failure, Usage
+
+__all__ = ["REPEATED", "ResponseObject", "Status", "incomplete_reason"]
+
+Status = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
+
+REPEATED: Final[Mapping[str, Any]] = {
+    "background": False,
+    "instructions": None,
+    "max_output_tokens": None,
+    "max_tool_calls": None,
+    "metadata": {},
+    "parallel_tool_calls": True,
+    "prompt_cache_key": None,
+    "reasoning": {"effort": None, "summary": None},
+    "safety_identifier": None,
+    "service_tier": None,
+    "store": False,
+    "temperature": None,
+    "text": {"format": {"type": "text"}},
+    "tool_choice": "auto",
+    "tools": [],
+    "top_logprobs": 0,
+    "top_p": None,
+    "truncation": "disabled",
+    "user": None,
+}
+"""The fields of a request that its response repeats, with the values of absent ones."""
+
+_INCOMPLETE: Final = {
+    "length": "max_output_tokens",
+    "max_tokens": "max_output_tokens",
+    "model_length": "max_output_tokens",
+    "content_filter": "content_filter",
+}
+"""The reasons why a response is incomplete, by finish reason. Mistral's API has `model_length`."""
+_ERROR_CODES: Final[Mapping[ErrorCode, str]] = {
+    "invalid_request": "invalid_prompt",
+    "context_length_exceeded": "invalid_prompt",
+    "content_filtered": "invalid_prompt",
+    "provider_refused": "invalid_prompt",
+    "overloaded": "rate_limit_exceeded",
+}
+"""Codes of OpenAI's closed list, which strict clients check; any other failure is a `server_error`."""
+
+
+def incomplete_reason(finish_reason: str) -> str | None:
+    """None: the answer is complete."""
+    return _INCOMPLETE.get(finish_reason)
+
+
+class ResponseObject(Struct, frozen=True, kw_only=True):
+    """What is the same in every state of one response."""
+
+    id: str
+    created_s: int
+    repeated: Mapping[str, Raw]
+    """The fields of the request to repeat, as received."""
+
+    def state(
+        self,
+        status: Status,
+        model: str,
+        *,
+        output: Sequence[Mapping[str, Any]] = (),
+        completed: Completed | None = None,
+        failure: Failure | None = None,
+    ) -> dict[str, Any]:
+        reason = incomplete_reason(completed.finish_reason) if completed else None
+        return {
+            "id": self.id,
+            "object": "response",
+            "created_at": self.created_s,
+            "completed_at": self.created_s + round(completed.timings.total_ms / 1000) if completed else None,
+            "status": status,
+            "error": _error(failure) if failure else None,
+            "incomplete_details": {"reason": reason} if reason else None,
+            "model": model,
+            "output": output,
+            "previous_response_id": None,
+            "usage": _usage(completed.usage) if completed else None,
+            **REPEATED,
+            **self.repeated,
+        }
+
+
+def _error(failure: Failure) -> dict[str, Any]:
+    code = _ERROR_CODES.get(failure.code, "server_error")
+    return {"code": code, "message": failure.message, "type": failure.code}
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    """No count is null: Codex ends the whole turn with an error then."""
+    return {
+        "input_tokens": usage.input_tokens,
+        "input_tokens_details": {"cached_tokens": usage.cached_input_tokens, "cache_write_tokens": 0},
+        "output_tokens": usage.output_tokens,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+    }
