@@ -17,6 +17,7 @@ from services.edge.auth.key_store import KeyStore
 from services.edge.auth.known_keys import KnownKeys
 from services.edge.auth.open_access import sender_without_keys
 from services.edge.dialects.chat import ChatDialect
+from services.edge.dialects.responses import ResponsesDialect
 from services.edge.dispatch import Dispatcher
 from services.edge.handlers import GenerationHandler, ResumeHandler
 from services.edge.http.connection import Connection
@@ -27,9 +28,10 @@ from services.edge.http.server import PublicServer, address_of
 from services.edge.listing.live_workers import LiveWorkers
 from services.edge.listing.models import ModelList
 from services.edge.metrics import EdgeMetrics
-from services.edge.plain_routes import HealthRoutes, ModelRoutes
+from services.edge.plain_routes import HealthRoutes, MissingService, ModelRoutes
 from services.edge.requests.accounts import Accounts
 from services.edge.requests.answer_id import new_client_name
+from services.edge.response_routes import ResponseRoutes
 from services.edge.settings import EdgeSettings
 
 __all__ = ["Edge"]
@@ -63,9 +65,7 @@ class Edge:
         health = HealthRoutes(lambda: bus.nc.is_connected, keys, workers, self._shell.registry, SYSTEM)
         self._add_plain_routes(routes, health, workers, authenticator)
         accounts = Accounts(bus, new_client_name(), self._shell.tracer)
-        self._add_surface(
-            routes, Surface(ChatDialect(), "chatcmpl-", "/v1/chat/completions"), accounts, authenticator
-        )
+        self._add_generation(routes, accounts, authenticator)
         limits = HttpLimits(
             body_bytes=self._settings.body_bytes, body_s=self._settings.read_s, write_s=self._settings.write_s
         )
@@ -104,15 +104,25 @@ class Edge:
         models = ModelRoutes(ModelList(self._catalogue, workers), authenticator, SYSTEM)
         routes.add("GET", "/v1/models", models.list_all)
         routes.add("GET", "/v1/models/{id...}", models.get)
+        routes.add("POST", "/v1/embeddings", MissingService("embeddings", authenticator))
+        routes.add("POST", "/v1/moderations", MissingService("moderation", authenticator))
 
-    def _add_surface(
-        self, routes: Routes, surface: Surface, accounts: Accounts, authenticator: Authenticator
-    ) -> None:
-        wait_s, error = self._settings.wait_s, surface.dialect.error
-        generation = GenerationHandler(surface, authenticator, accounts, wait_s=wait_s)
-        routes.add("POST", surface.path, generation, error)
-        resume = ResumeHandler(surface, authenticator, accounts)
-        routes.add("GET", f"{surface.path}/{{id}}", resume, error)
+    def _add_generation(self, routes: Routes, accounts: Accounts, authenticator: Authenticator) -> None:
+        """The dialects."""
+        wait_s = self._settings.wait_s
+
+        chat = Surface(ChatDialect(), "chatcmpl-", "/v1/chat/completions")
+        routes.add("POST", chat.path, GenerationHandler(chat, authenticator, accounts, wait_s=wait_s))
+        routes.add("GET", f"{chat.path}/{{id}}", ResumeHandler(chat, authenticator, accounts))
+
+        dialect = ResponsesDialect()
+        responses = Surface(dialect, "resp_", "/v1/responses", resume_query="?stream=true")
+        response = ResponseRoutes(responses, dialect, authenticator, accounts)
+        error = dialect.error
+        create = GenerationHandler(responses, authenticator, accounts, wait_s=wait_s)
+        routes.add("POST", responses.path, create, error)
+        routes.add("GET", f"{responses.path}/{{id}}", response.get, error)
+        routes.add("POST", f"{responses.path}/{{id}}/cancel", response.cancel, error)
 
     def _connection(self) -> type[Connection]:
         class LimitedConnection(Connection):

@@ -12,19 +12,20 @@ from penstock.client.stream import Stream, StreamedRequest
 from services.edge.answers.answer import Answer, Surface
 from services.edge.answers.reply_facts import ReplyFacts
 from services.edge.answers.rescued_stream import RescuedStream
-from services.edge.answers.respond import respond_stream, respond_whole
+from services.edge.answers.respond import Reply, respond_stream, respond_whole
 from services.edge.answers.stream_response import BEFORE_THE_FIRST, StreamResponse
 from services.edge.auth.authenticator import Authenticator
+from services.edge.auth.identity import Identity
 from services.edge.dialects.dialect import ChatCall
 from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
 from services.edge.http.sse import Position, parse_position
-from services.edge.requests.accounts import Accounts
+from services.edge.requests.accounts import Account, Accounts
 from services.edge.requests.answer_id import AnswerId, parse_answer_id
 from services.edge.requests.builder import build, split_model
-from services.edge.requests.options import read_options
+from services.edge.requests.options import RequestOptions, read_options
 
-__all__ = ["GenerationHandler", "ResumeHandler"]
+__all__ = ["GenerationHandler", "ResumeHandler", "reply_of", "requested_id"]
 
 _RESUME_S: Final = 900.0
 """How long a resumed stream waits for the end of its reply; replies are stored for as long."""
@@ -48,6 +49,7 @@ class GenerationHandler:
         identity = self._authenticator.authenticate(exchange)
         options = read_options(exchange.request_headers)
         call = self._surface.dialect.read(await exchange.body())
+        _check_is_served(self._surface, call, options)
         request = build(call, options, identity, self._accounts.client_name)
         self._authenticator.authorize(identity, split_model(call.model)[0])
         account = await self._accounts.get(identity.account)
@@ -72,7 +74,8 @@ class GenerationHandler:
 
         def leave_running() -> None:
             """The client has the id once the status is sent, and can read the rest from another process."""
-            streamed.cancel_on_exit = streamed.cancel_on_exit and exchange.status is None
+            has_id = exchange.status is not None and answer.resume_path is not None
+            streamed.cancel_on_exit = streamed.cancel_on_exit and not has_id
 
         stream = RescuedStream(answer.writer, options.rescue)
         response = StreamResponse(exchange, stream, facts, wait_s=self._wait_s)
@@ -89,17 +92,14 @@ class ResumeHandler:
 
     async def __call__(self, exchange: Exchange) -> None:
         identity = self._authenticator.authenticate(exchange)
-        text = exchange.parameters["id"]
-        found = parse_answer_id(text, self._surface.prefix)
-        if found is None:
-            raise HttpError(
-                404, "not_found", f"{text} is not the id of an answer of this gateway", param="id"
-            )
+        await self.send(exchange, identity, requested_id(exchange, self._surface))
+
+    async def send(self, exchange: Exchange, identity: Identity, found: AnswerId) -> None:
         after = _position(exchange)
         account = await self._accounts.get(identity.account)
         call = ChatCall(body=Raw(b"{}"), model="", stream=found.streamed, include_usage=found.include_usage)
         answer, facts = Answer(self._surface, found, call), ReplyFacts(found.request_id)
-        reply = aclosing(account.client.resume(found.request_id, client=found.client, timeout_s=_RESUME_S))
+        reply = reply_of(found, account)
         if not found.streamed:
             await respond_whole(exchange, answer, reply, facts)
             return
@@ -114,6 +114,34 @@ async def _submitted(streamed: StreamedRequest, facts: ReplyFacts) -> AsyncItera
     async with Stream(streamed) as reply:
         facts.traceparent = streamed.traceparent
         yield reply
+
+
+def requested_id(exchange: Exchange, surface: Surface) -> AnswerId:
+    """The id in the path. Raises HttpError (404)."""
+    text = exchange.parameters["id"]
+    found = parse_answer_id(text, surface.prefix)
+    if found is None:
+        message = f"{text} is not the id of an answer of this gateway"
+        raise HttpError(404, "not_found", message, param="id")
+    return found
+
+
+def reply_of(found: AnswerId, account: Account) -> Reply:
+    """The reply from its first event, as far as it is stored; then its live events."""
+    return aclosing(account.client.resume(found.request_id, client=found.client, timeout_s=_RESUME_S))
+
+
+def _check_is_served(surface: Surface, call: ChatCall, options: RequestOptions) -> None:
+    """Raises HttpError (400)."""
+    if call.background:
+        message = (
+            "background responses are not served yet: leave background out; with the header "
+            "x-penstock-on-disconnect: continue a streamed response is made also after you hang up"
+        )
+        raise HttpError(400, "invalid_request", message, param="background")
+    if surface.resume_query is None and options.on_disconnect == "continue":
+        message = f"answers of {surface.path} cannot be read again: leave x-penstock-on-disconnect out"
+        raise HttpError(400, "invalid_request", message, param="x-penstock-on-disconnect")
 
 
 def _position(exchange: Exchange) -> Position:

@@ -1,4 +1,4 @@
-"""The routes that answer from this process alone: health, metrics and the list of models."""
+"""The routes that answer from this process alone: health, metrics, models, counted tokens, and what is not served."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from penstock.bus.clock import Clock
 from services.edge.auth.authenticator import Authenticator
 from services.edge.auth.known_keys import KnownKeys
-from services.edge.http.errors import HttpError
+from services.edge.http.errors import HttpError, retry_headers
 from services.edge.http.exchange import Exchange
 from services.edge.listing.live_workers import LiveWorkers
 from services.edge.listing.models import ModelList
 
-__all__ = ["HealthRoutes", "ModelRoutes"]
+__all__ = ["HealthRoutes", "MissingService", "ModelRoutes"]
 
 
 class HealthRoutes:
@@ -80,3 +80,20 @@ class ModelRoutes:
             message = f"there is no role and no model {name!r}: GET /v1/models lists them"
             raise HttpError(404, "model_not_found", message, param="model")
         await exchange.respond(200, msgspec.json.encode(found))
+
+
+class MissingService:
+    """A route of OpenAI's API whose requests no service of the bus takes."""
+
+    def __init__(self, service: str, authenticator: Authenticator) -> None:
+        """`service`: what would answer, such as `embeddings`."""
+        self._service = service
+        self._authenticator = authenticator
+
+    async def __call__(self, exchange: Exchange) -> None:
+        self._authenticator.authenticate(exchange)
+        message = (
+            f"{exchange.path} needs a service for {self._service} on the bus, and Penstock has none yet: send such "
+            "requests to their provider"
+        )
+        raise HttpError(501, "not_implemented", message, headers=retry_headers("never", None))

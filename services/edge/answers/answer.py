@@ -18,6 +18,8 @@ class Surface(Struct, frozen=True):
     prefix: str
     """How its ids begin."""
     path: str
+    resume_query: str | None = ""
+    """The query of the `GET` that resumes a stream; None: answers of this route cannot be read again."""
 
 
 class Answer(Struct, frozen=True):
@@ -37,6 +39,7 @@ class Answer(Struct, frozen=True):
         return self.surface.dialect.stream(self.text_id, self.id.created_s, self.call)
 
     @property
-    def path(self) -> str:
-        """Where the answer can be read again."""
-        return f"{self.surface.path}/{self.text_id}"
+    def resume_path(self) -> str | None:
+        """Where the stream can be read again; None: nowhere."""
+        query = self.surface.resume_query
+        return None if query is None else f"{self.surface.path}/{self.text_id}{query}"

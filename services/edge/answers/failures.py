@@ -47,11 +47,12 @@ def _of_client_error(error: PenstockError) -> HttpError:
     return HttpError(error.http_status, error.code, str(error), headers=headers)
 
 
-def failure_of(error: Exception, resume_path: str) -> Failure:
+def failure_of(error: Exception, resume_path: str | None) -> Failure:
     """The failure with which a stream ends, of which a part was sent."""
     match error:
         case ShuttingDown():
-            message = f"{_STOPPING}: read the rest from GET {resume_path} with the header last-event-id"
+            rest = f"read the rest from GET {resume_path} with the header last-event-id"
+            message = f"{_STOPPING}: {'send the request again' if resume_path is None else rest}"
             return Failure(code="internal", message=message, retry="later", retry_after_s=1)
         case PenstockError():
             return Failure(

@@ -35,6 +35,11 @@ class ReplyFacts:
                 self.role = event.role
 
     @property
+    def model(self) -> str:
+        """The model of the latest attempt; empty before the first."""
+        return "" if self._started is None else self._started.model
+
+    @property
     def progress(self) -> str:
         """What the request waits for, as a comment in its stream."""
         if self._started is not None:

@@ -14,7 +14,7 @@ from services.edge.answers.stream_response import StreamResponse
 from services.edge.http.errors import HttpError, ShuttingDown
 from services.edge.http.exchange import Exchange
 
-__all__ = ["Reply", "respond_stream", "respond_whole"]
+__all__ = ["Reply", "last_event", "respond_stream", "respond_whole"]
 
 Reply = AbstractAsyncContextManager[AsyncIterable[ReplyEvent]]
 """The events of a reply, of which the last is `completed` or `failed`. Leaving it earlier may cancel the request."""
@@ -22,19 +22,32 @@ Reply = AbstractAsyncContextManager[AsyncIterable[ReplyEvent]]
 
 async def respond_whole(exchange: Exchange, answer: Answer, reply: Reply, facts: ReplyFacts) -> None:
     """Raises HttpError for a failed request."""
+    last = await last_event(exchange, reply, facts)
+    if isinstance(last, Failed):
+        raise http_error_of_failure(last.error)
+    if isinstance(last, Completed):
+        await exchange.respond(200, answer.whole(last))
+
+
+async def last_event(
+    exchange: Exchange,
+    reply: Reply,
+    facts: ReplyFacts,
+    observe: Callable[[ReplyEvent], None] | None = None,
+) -> ReplyEvent | None:
+    """Read the reply to its end, and add what is known of it to the response headers."""
     last: ReplyEvent | None = None
     try:
         with exchange.interruptible():
             async with reply as events:
                 async for event in events:
                     facts.add(event)
+                    if observe is not None:
+                        observe(event)
                     last = event
-        if isinstance(last, Failed):
-            raise http_error_of_failure(last.error)
     finally:
         exchange.headers += facts.headers()
-    if isinstance(last, Completed):
-        await exchange.respond(200, answer.whole(last))
+    return last
 
 
 async def respond_stream(
@@ -56,5 +69,5 @@ async def respond_stream(
             if exchange.status is None:
                 response.add_headers()
                 raise
-            await response.fail(failure_of(error, answer.path))
+            await response.fail(failure_of(error, answer.resume_path))
         await response.end()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
 from msgspec import Raw
 
-from penstock.contract.reply import Completed, Failure
+from penstock.contract.reply import Completed, Delta, Failure
 from services.edge.dialects.chat_choices import choice_of_completion
 from services.edge.dialects.dialect import ChatCall, Dialect
 from services.edge.dialects.responses_object import ResponseObject, Status
@@ -30,6 +30,15 @@ class ResponsesDialect(Dialect):
     def whole(self, answer_id: str, created_s: int, call: ChatCall, completed: Completed) -> bytes:
         stream = self.stream(answer_id, created_s, call)
         stream.add(choice_of_completion(completed.response))
+        return _encode(stream.finish(completed))
+
+    def assembled(
+        self, answer_id: str, created_s: int, call: ChatCall, deltas: Iterable[Delta], completed: Completed
+    ) -> bytes:
+        """The body of the whole answer, where it was streamed."""
+        stream = self.stream(answer_id, created_s, call)
+        for delta in deltas:
+            stream.delta(delta)
         return _encode(stream.finish(completed))
 
     def unfinished(
