@@ -17,6 +17,8 @@ from services.edge.auth.key_store import KeyStore
 from services.edge.auth.known_keys import KnownKeys
 from services.edge.auth.open_access import sender_without_keys
 from services.edge.dialects.chat import ChatDialect
+from services.edge.dialects.messages import MessagesDialect
+from services.edge.dialects.messages_stream import PING
 from services.edge.dialects.responses import ResponsesDialect
 from services.edge.dispatch import Dispatcher
 from services.edge.handlers import GenerationHandler, ResumeHandler
@@ -28,7 +30,7 @@ from services.edge.http.server import PublicServer, address_of
 from services.edge.listing.live_workers import LiveWorkers
 from services.edge.listing.models import ModelList
 from services.edge.metrics import EdgeMetrics
-from services.edge.plain_routes import HealthRoutes, MissingService, ModelRoutes
+from services.edge.plain_routes import CountTokensRoute, HealthRoutes, MissingService, ModelRoutes
 from services.edge.requests.accounts import Accounts
 from services.edge.requests.answer_id import new_client_name
 from services.edge.response_routes import ResponseRoutes
@@ -108,7 +110,7 @@ class Edge:
         routes.add("POST", "/v1/moderations", MissingService("moderation", authenticator))
 
     def _add_generation(self, routes: Routes, accounts: Accounts, authenticator: Authenticator) -> None:
-        """The dialects."""
+        """The three dialects."""
         wait_s = self._settings.wait_s
 
         chat = Surface(ChatDialect(), "chatcmpl-", "/v1/chat/completions")
@@ -123,6 +125,12 @@ class Edge:
         routes.add("POST", responses.path, create, error)
         routes.add("GET", f"{responses.path}/{{id}}", response.get, error)
         routes.add("POST", f"{responses.path}/{{id}}/cancel", response.cancel, error)
+
+        messages = Surface(MessagesDialect(), "msg_", "/v1/messages", ping=PING, resume_query=None)
+        error = messages.dialect.error
+        create = GenerationHandler(messages, authenticator, accounts, wait_s=wait_s)
+        routes.add("POST", messages.path, create, error)
+        routes.add("POST", f"{messages.path}/count_tokens", CountTokensRoute(authenticator), error)
 
     def _connection(self) -> type[Connection]:
         class LimitedConnection(Connection):

@@ -78,7 +78,7 @@ class GenerationHandler:
             streamed.cancel_on_exit = streamed.cancel_on_exit and not has_id
 
         stream = RescuedStream(answer.writer, options.rescue)
-        response = StreamResponse(exchange, stream, facts, wait_s=self._wait_s)
+        response = StreamResponse(exchange, stream, facts, wait_s=self._wait_s, ping=self._surface.ping)
         await respond_stream(exchange, answer, reply, response, leave_running)
 
 

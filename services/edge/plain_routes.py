@@ -10,12 +10,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from penstock.bus.clock import Clock
 from services.edge.auth.authenticator import Authenticator
 from services.edge.auth.known_keys import KnownKeys
+from services.edge.dialects.messages import count_tokens
 from services.edge.http.errors import HttpError, retry_headers
 from services.edge.http.exchange import Exchange
 from services.edge.listing.live_workers import LiveWorkers
 from services.edge.listing.models import ModelList
 
-__all__ = ["HealthRoutes", "MissingService", "ModelRoutes"]
+__all__ = ["CountTokensRoute", "HealthRoutes", "MissingService", "ModelRoutes"]
 
 
 class HealthRoutes:
@@ -80,6 +81,17 @@ class ModelRoutes:
             message = f"there is no role and no model {name!r}: GET /v1/models lists them"
             raise HttpError(404, "model_not_found", message, param="model")
         await exchange.respond(200, msgspec.json.encode(found))
+
+
+class CountTokensRoute:
+    """`POST /v1/messages/count_tokens`: an estimate, as the router makes it."""
+
+    def __init__(self, authenticator: Authenticator) -> None:
+        self._authenticator = authenticator
+
+    async def __call__(self, exchange: Exchange) -> None:
+        self._authenticator.authenticate(exchange)
+        await exchange.respond(200, count_tokens(await exchange.body()))
 
 
 class MissingService:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from penstock.contract.reply import Completed
-from services.edge.dialects.dialect import ChatCall, Dialect, StreamWriter
+from services.edge.dialects.dialect import ChatCall, Dialect, SseEvent, StreamWriter
 from services.edge.requests.answer_id import AnswerId
 
 __all__ = ["Answer", "Surface"]
@@ -18,6 +18,8 @@ class Surface(Struct, frozen=True):
     prefix: str
     """How its ids begin."""
     path: str
+    ping: SseEvent | None = None
+    """Sent where a stream is silent for 10 s; None: it has comments only."""
     resume_query: str | None = ""
     """The query of the `GET` that resumes a stream; None: answers of this route cannot be read again."""
 

@@ -69,5 +69,6 @@ class ReplyFacts:
             facts["queue-wait-ms"] = str(max(0, self._started.at_ms - self._accepted.at_ms))
         return (
             (b"x-request-id", self.request_id.encode()),  # OpenAI's SDKs show it with errors
+            (b"request-id", self.request_id.encode()),  # Anthropic's SDKs do
             *((f"x-penstock-{name}".encode(), header_text(text)) for name, text in facts.items()),
         )

@@ -7,13 +7,14 @@ from typing import Final, Self
 
 from penstock.contract.reply import Failed, Failure, ReplyEvent
 from services.edge.answers.failures import http_error_of_failure
+from services.edge.answers.pings import Pings
 from services.edge.answers.queue_comments import QueueComments
 from services.edge.answers.reply_facts import ReplyFacts
 from services.edge.answers.rescued_stream import RescuedStream
 from services.edge.dialects.dialect import SseEvent
 from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
-from services.edge.http.sse import Position, comment, encode_event, event_id
+from services.edge.http.sse import Position, comment, encode_event, encode_ping, event_id
 
 __all__ = ["BEFORE_THE_FIRST", "StreamResponse"]
 
@@ -36,8 +37,9 @@ class StreamResponse:
         *,
         wait_s: float,
         after: Position = BEFORE_THE_FIRST,
+        ping: SseEvent | None = None,
     ) -> None:
-        """`after`: the last event that the client has."""
+        """`after`: the last event that the client has. `ping`: see Surface."""
         self._exchange = exchange
         self._stream = stream
         self._facts = facts
@@ -47,15 +49,19 @@ class StreamResponse:
         self._last_id = after.text.encode()
         """That of the last event which the client has."""
         self._comments = QueueComments(self._comment, wait_s)
+        self._ping = b"" if ping is None else encode_ping(ping)
+        self._pings = Pings(self._write_ping)
 
     async def __aenter__(self) -> Self:
         self._comments.start()
+        if self._ping:
+            self._pings.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._comments.stop()
+        await self._stop_signs_of_life()
 
     async def add(self, event: ReplyEvent) -> bool:
         """Send what `event` adds; True when the answer has ended.
@@ -78,13 +84,14 @@ class StreamResponse:
 
     async def fail(self, failure: Failure) -> None:
         """End the stream with an error that is not in the reply: a client that resumes after it misses nothing."""
-        await self._comments.stop()
+        await self._stop_signs_of_life()
         await self._write(
             b"".join(encode_event(event, self._last_id) for event in self._stream.fail(failure))
         )
 
     async def end(self) -> None:
         """End the response. Raises HttpError where the client had every event, or claims to have more."""
+        await self._stop_signs_of_life()
         self._exchange.is_broken = self._stream.has_failed
         if self._exchange.status is not None:
             await self._exchange.end()
@@ -112,11 +119,20 @@ class StreamResponse:
         if data:
             self._last_id = event_id(self._number - 1, digest)
             await self._write(data)
+            self._pings.sent()
 
     async def _write(self, data: bytes) -> None:
         if self._exchange.status is None:
             await self._exchange.start_stream(self._facts.headers())
         await self._exchange.write(data)
+
+    async def _write_ping(self) -> None:
+        if self._exchange.status is not None:
+            await self._exchange.write(self._ping)
+
+    async def _stop_signs_of_life(self) -> None:
+        await self._comments.stop()
+        await self._pings.stop()
 
     async def _comment(self) -> None:
         await self._write(comment(self._facts.progress))

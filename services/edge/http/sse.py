@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from services.edge.dialects.dialect import SseEvent
 
-__all__ = ["Position", "comment", "encode_event", "event_id", "parse_position"]
+__all__ = ["Position", "comment", "encode_event", "encode_ping", "event_id", "parse_position"]
 
 _POSITION: Final = re.compile(r"([0-9]{1,9})(?:-([0-9a-f]{8}))?")
 
@@ -42,6 +42,11 @@ def encode_event(event: SseEvent, event_id: bytes) -> bytes:
     if event.event:
         return b"id: %s\nevent: %s\ndata: %s\n\n" % (event_id, event.event.encode(), event.data)
     return b"id: %s\ndata: %s\n\n" % (event_id, event.data)
+
+
+def encode_ping(event: SseEvent) -> bytes:
+    """Without an id: it has no place in the order of events, and a resumed stream lacks it."""
+    return b"event: %s\ndata: %s\n\n" % (event.event.encode(), event.data)
 
 
 def comment(text: str) -> bytes:

@@ -119,6 +119,25 @@ async def test_k5_anthropics_header_is_accepted(system: System, urls: tuple[str,
     assert answer.status == 200
 
 
+async def test_k5_messages_need_a_key_and_refuse_in_anthropics_shape(system: System, urls: tuple[str, str]):
+    key = await usable_key(system, urls, "--role", "coding")
+    body = chat_body("Hello", max_tokens=100)
+    for route, sent, status, kind in (
+        ("messages", key, 200, None),
+        ("messages", key[:-1], 401, "authentication_error"),
+        ("messages/count_tokens", key[:-1], 401, "authentication_error"),
+        ("responses", key[:-1], 401, "invalid_request_error"),
+        ("embeddings", key[:-1], 401, "authentication_error"),
+    ):
+        answer = await request("POST", f"{urls[0]}/v1/{route}", body, headers={"x-api-key": sent})
+        assert answer.status == status
+        assert kind is None or answer.error["type"] == kind
+    refused = await request(
+        "POST", f"{urls[0]}/v1/messages", body | {"model": "fast"}, headers={"x-api-key": key}
+    )
+    assert (refused.status, refused.error["type"]) == (403, "permission_error")
+
+
 @pytest.mark.parametrize("stream", [True, False])
 async def test_k5_a_request_counts_for_the_account_and_user_of_its_key(
     system: System, urls: tuple[str, str], *, stream: bool

@@ -15,13 +15,14 @@ def headers(facts: ReplyFacts) -> dict[str, str]:
 
 def test_k3_headers_name_what_is_known_so_far():
     facts = ReplyFacts("r1")
-    assert headers(facts) == {"x-request-id": "r1", "x-penstock-request-id": "r1"}
+    assert headers(facts) == {"x-request-id": "r1", "request-id": "r1", "x-penstock-request-id": "r1"}
 
     facts.traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     facts.add(accepted(why="the word “код”"))
     facts.add(started(2))
     assert headers(facts) == {
         "x-request-id": "r1",
+        "request-id": "r1",
         "x-penstock-request-id": "r1",
         "x-penstock-trace-id": "0af7651916cd43dd8448eb211c80319c",
         "x-penstock-role": "coding",
