@@ -85,6 +85,44 @@ async def test_d9_an_answer_that_is_not_done_in_time_ends_in_an_error_and_goes_o
     assert text_of([*chunks, *rest]) == await simulator_answer(system, "talker", LONG)
 
 
+async def test_d9_a_response_that_is_not_done_in_time_is_read_from_another_edge(system: System, other: str):
+    edge = system.new_edge(PENSTOCK_DRAIN_S="0.5")
+    await edge.start()
+    body = {"model": "chat", "input": SHORT, "stream": True}
+    async with open_stream("POST", f"{edge.ready['url']}/v1/responses", body) as stream:
+        events = stream.events()
+        seen = [await anext(events)]
+        stopping = asyncio.create_task(edge.terminate())
+        seen += [event async for event in events]
+    *known, error = seen
+    assert error.event == "response.failed"
+    path = f"/v1/responses/{known[0].json['response']['id']}?stream=true"
+    assert f"GET {path} " in error.json["response"]["error"]["message"]
+    url = other.removesuffix("/v1/chat/completions")
+    rest = await read_stream("GET", f"{url}{path}&starting_after={known[-1].json['sequence_number']}")
+    assert rest[-1].event == "response.completed"
+    (message,) = rest[-1].json["response"]["output"]
+    assert message["content"][0]["text"] == await simulator_answer(system, "talker", SHORT)
+    assert await stopping == 0
+
+
+async def test_d9_a_message_that_is_not_done_in_time_ends_in_an_error_and_is_cancelled(system: System):
+    """Nobody can read the rest."""
+    edge = system.new_edge(PENSTOCK_DRAIN_S="0.5")
+    await edge.start()
+    body = chat_body(LONG, "chat", stream=True, max_tokens=1000)
+    async with open_stream("POST", f"{edge.ready['url']}/v1/messages", body) as stream:
+        events = stream.events()
+        seen = [await anext(events)]
+        stopping = asyncio.create_task(edge.terminate())
+        seen += [event async for event in events]
+    assert seen[-1].event == "error"
+    assert seen[-1].json["error"]["message"].endswith("send the request again")
+    assert not any(event.event == "message_stop" for event in seen)
+    assert await stopping == 0
+    await until(lambda: is_cancelled(system))
+
+
 async def test_d9_a_stream_of_a_killed_edge_is_continued_at_another(system: System, other: str):
     edge = system.new_edge()
     await edge.start()
@@ -104,6 +142,11 @@ async def test_d9_a_stream_of_a_killed_edge_is_continued_at_another(system: Syst
     assert [event.number for event in (*seen, *rest)] == list(range(len(seen) + len(rest)))
     assert rest[-1].data == "[DONE]"
     assert text_of([*seen, *rest]) == await simulator_answer(system, "talker", LONG)
+
+
+async def is_cancelled(system: System) -> bool:
+    counts = await system.sim("GET", "counts")
+    return bool(counts["models"]["talker"]["cancelled"] == 1)
 
 
 async def refuses_connections(url: str) -> bool:

@@ -71,3 +71,7 @@ def test_d10_a_stream_ends_with_a_failure_that_says_why(error: Exception, code: 
     failure = failure_of(error, "/v1/x/1")
     assert failure.code == code
     assert message in failure.message
+
+
+def test_d9_a_stream_that_nobody_can_resume_is_to_be_sent_again():
+    assert failure_of(ShuttingDown(), None).message.endswith("send the request again")
