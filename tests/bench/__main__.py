@@ -1,17 +1,15 @@
 """`make bench`: the cost of a request through Penstock and of the bare SDK call, in one run.
 
-The figures include all Penstock processes (client, router, worker) with traces and metrics enabled; nats-server and
-the simulator are reported separately. Ratios are more reliable than absolute figures, because the speed of machines
-varies.
+The figures include all Penstock processes (client, router, worker; for the edge: edge, router, worker) with traces and
+metrics enabled; nats-server and the simulator are reported separately. Ratios are more reliable than absolute figures,
+because the speed of machines varies.
 """
 
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +18,14 @@ import uvloop
 from openai import AsyncOpenAI
 
 from penstock.client.client import Client
-from tests.bench.load import Figures, percentile, run
+from tests.bench.cpu import cpu_s, own_cpu_s, spent_ms
+from tests.bench.edge import edge_figures, edge_targets
+from tests.bench.load import AT_ONCE, LONG, REQUESTS, SHORT, STREAMS, latency, run, to_queueing_at_64
 from tests.bench.sink import otlp_sink
 from tests.bench.subjects import direct_stream, direct_whole, penstock_stream, penstock_whole
 from tests.harness.processes.catalogues import catalogue
 from tests.harness.processes.system import System, running_system
 
-AT_ONCE = (1, 16, 64)
-REQUESTS = {1: 400, 16: 1600, 64: 3200}
 GENEROUS = {
     "requests_per_minute": 1_000_000,
     "tokens_per_minute": 10_000_000_000,
@@ -35,42 +33,10 @@ GENEROUS = {
     "concurrency": 10_000,
 }
 """Limits that are never reached: they show the cost of enforcement, beside `cpu_ms_per_request_untraced`."""
-SHORT, LONG, STREAMS = 40, 440, 150
-
-Ask = Callable[[], Awaitable[None]]
-
-
-def _own_cpu_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
-
-
-def _cpu_s(system: System) -> dict[str, float]:
-    times = psutil.Process(system.nats.pid).cpu_times()
-    return {
-        "client": _own_cpu_s(),
-        "router": system.router.cpu_s(),
-        "worker": system.workers[0].cpu_s(),
-        "nats_server": times.user + times.system,
-        "simulator": system.simulator.cpu_s(),
-    }
-
-
-def _spent_ms(before: dict[str, float], after: dict[str, float], count: int) -> dict[str, float]:
-    return {name: round((after[name] - before[name]) * 1000 / count, 3) for name in before}
 
 
 def _ours(spent: dict[str, float]) -> float:
     return round(spent["client"] + spent["router"] + spent["worker"], 3)
-
-
-def _latency(figures: dict[int, Figures], share: float) -> dict[str, float]:
-    return {str(at): round(percentile(each.latencies_ms, share), 3) for at, each in figures.items()}
-
-
-async def _measure(ask: Ask) -> dict[int, Figures]:
-    await run(ask, at_once=16, total=300)
-    return {at: await run(ask, at_once=at, total=REQUESTS[at]) for at in AT_ONCE}
 
 
 async def _through_penstock(
@@ -92,19 +58,16 @@ async def _through_penstock(
 async def _penstock_figures(system: System, client: Client, *, streams: bool) -> dict[str, Any]:
     whole = penstock_whole(client)
     await run(whole, at_once=16, total=300)
-    before = _cpu_s(system)
+    before = cpu_s(system)
     figures = {at: await run(whole, at_once=at, total=REQUESTS[at]) for at in AT_ONCE}
-    spent = _spent_ms(before, _cpu_s(system), sum(REQUESTS.values()))
+    spent = spent_ms(before, cpu_s(system), sum(REQUESTS.values()))
     found: dict[str, Any] = {
         "cpu_ms_per_request": _ours(spent),
         "cpu_ms_by_process": spent,
-        "p50_ms": _latency(figures, 0.50),
-        "p99_ms": _latency(figures, 0.99),
+        "p50_ms": latency(figures, 0.50),
+        "p99_ms": latency(figures, 0.99),
         "requests_per_s": round(figures[64].per_s, 1),
-        # Little's law with the throughput at 16: the latency at 64 if higher concurrency had no extra cost.
-        "p99_to_queueing_at_64": round(
-            percentile(figures[64].latencies_ms, 0.99) / (64 * 1000 / figures[16].per_s), 2
-        ),
+        "p99_to_queueing_at_64": to_queueing_at_64(figures),
     }
     if streams:
         found["cpu_us_per_delta"], found["cpu_us_by_process_per_delta"] = await _per_delta(system, client)
@@ -129,9 +92,9 @@ async def _per_delta(
     for tokens in (SHORT, LONG):
         ask = penstock_stream(client, tokens)
         await run(ask, at_once=16, total=16)
-        before = _cpu_s(system)
+        before = cpu_s(system)
         await run(ask, at_once=min(64, streams), total=streams)
-        spent[tokens] = _spent_ms(before, _cpu_s(system), streams)
+        spent[tokens] = spent_ms(before, cpu_s(system), streams)
     more = {
         name: round((spent[LONG][name] - spent[SHORT][name]) * 1000 / (LONG - SHORT), 2)
         for name in spent[LONG]
@@ -146,19 +109,19 @@ async def _direct(directory: Path) -> dict[str, Any]:
     ):
         whole = direct_whole(client)
         await run(whole, at_once=16, total=300)
-        before_s = _own_cpu_s()
+        before_s = own_cpu_s()
         figures = {at: await run(whole, at_once=at, total=REQUESTS[at]) for at in AT_ONCE}
-        cpu_ms = (_own_cpu_s() - before_s) * 1000 / sum(REQUESTS.values())
+        cpu_ms = (own_cpu_s() - before_s) * 1000 / sum(REQUESTS.values())
         per_stream_s = []
         for tokens in (SHORT, LONG):
             ask = direct_stream(client, tokens)
-            before_s = _own_cpu_s()
+            before_s = own_cpu_s()
             await run(ask, at_once=64, total=STREAMS)
-            per_stream_s.append((_own_cpu_s() - before_s) / STREAMS)
+            per_stream_s.append((own_cpu_s() - before_s) / STREAMS)
         return {
             "cpu_ms_per_request": round(cpu_ms, 3),
-            "p50_ms": _latency(figures, 0.50),
-            "p99_ms": _latency(figures, 0.99),
+            "p50_ms": latency(figures, 0.50),
+            "p99_ms": latency(figures, 0.99),
             "cpu_us_per_delta": round((per_stream_s[1] - per_stream_s[0]) * 1e6 / (LONG - SHORT), 2),
             "requests_per_s": round(figures[64].per_s, 1),
             "rss_mb": round(psutil.Process().memory_info().rss / 1e6, 1),
@@ -167,14 +130,13 @@ async def _direct(directory: Path) -> dict[str, Any]:
 
 async def main() -> None:
     sink, address = await otlp_sink()
+    traces = {"PENSTOCK_TRACES": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": address}
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        for each in ("traced", "untraced", "limited", "direct"):
+        for each in ("traced", "untraced", "limited", "edge", "direct"):
             (root / each).mkdir()
         print("measuring Penstock, traces on ...", file=sys.stderr)
-        traced = await _through_penstock(
-            root / "traced", {"PENSTOCK_TRACES": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": address}, streams=True
-        )
+        traced = await _through_penstock(root / "traced", traces, streams=True)
         print("measuring Penstock, traces off ...", file=sys.stderr)
         untraced = await _through_penstock(root / "untraced", {"PENSTOCK_TRACES": "off"}, streams=False)
         print("measuring Penstock, traces off, limits on ...", file=sys.stderr)
@@ -184,6 +146,8 @@ async def main() -> None:
             streams=False,
             limits=GENEROUS,
         )
+        print("measuring the edge and the simulator over HTTP, traces on ...", file=sys.stderr)
+        edge = await edge_figures(root / "edge", traces)
         print("measuring the bare SDK call ...", file=sys.stderr)
         direct = await _direct(root / "direct")
     sink.close()
@@ -199,6 +163,7 @@ async def main() -> None:
         "added_p99_ms": added["p99"],
         "cpu_ms_per_request_untraced": untraced["cpu_ms_per_request"],
         "cpu_ms_per_request_limited": limited["cpu_ms_per_request"],
+        **edge,
         "direct": direct,
     }
     print(json.dumps(report, indent=2), file=sys.stderr)
@@ -217,6 +182,7 @@ def _targets(report: dict[str, Any]) -> list[tuple[str, float, float]]:
         ("p99 at 64 over what queueing explains", report["p99_to_queueing_at_64"], 4.0),
         ("CPU us per delta", report["cpu_us_per_delta"], 20.0),
         *((f"MB of the {name}", report["rss_mb"][name], 100.0) for name in services),
+        *edge_targets(report),
     ]
 
 

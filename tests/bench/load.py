@@ -8,7 +8,25 @@ from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
-__all__ = ["Figures", "percentile", "run"]
+__all__ = [
+    "AT_ONCE",
+    "LONG",
+    "REQUESTS",
+    "SHORT",
+    "STREAMS",
+    "Ask",
+    "Figures",
+    "latency",
+    "percentile",
+    "run",
+    "to_queueing_at_64",
+]
+
+AT_ONCE = (1, 16, 64)
+REQUESTS = {1: 400, 16: 1600, 64: 3200}
+SHORT, LONG, STREAMS = 40, 440, 150
+
+Ask = Callable[[], Awaitable[None]]
 
 
 class Figures(Struct):
@@ -25,7 +43,18 @@ def percentile(values: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-async def run(ask: Callable[[], Awaitable[None]], *, at_once: int, total: int) -> Figures:
+def latency(figures: dict[int, Figures], share: float) -> dict[str, float]:
+    return {str(at): round(percentile(each.latencies_ms, share), 3) for at, each in figures.items()}
+
+
+def to_queueing_at_64(figures: dict[int, Figures]) -> float:
+    """The p99 at 64 over what Little's law gives with the throughput at 16: over the latency at 64 if higher
+    concurrency had no extra cost.
+    """
+    return round(percentile(figures[64].latencies_ms, 0.99) / (64 * 1000 / figures[16].per_s), 2)
+
+
+async def run(ask: Ask, *, at_once: int, total: int) -> Figures:
     left = total
     latencies: list[float] = []
 

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from openai import AsyncOpenAI
 
 from penstock.client.client import Client
 from penstock.contract.reply import Completed, Delta
+from tests.bench.load import Ask
 
-__all__ = ["PROMPT", "direct_stream", "direct_whole", "penstock_stream", "penstock_whole"]
+__all__ = [
+    "MODEL",
+    "PROMPT",
+    "direct_stream",
+    "direct_whole",
+    "penstock_stream",
+    "penstock_whole",
+    "streamed_prompt",
+]
 
 PROMPT = "What is the capital of France, and how did it come to be the capital?"
 MODEL = "m-chat"
-Ask = Callable[[], Awaitable[None]]
 
 
-def _streamed_prompt(tokens: int) -> str:
+def streamed_prompt(tokens: int) -> str:
     return f"{PROMPT} [[tokens={tokens}]]"
 
 
@@ -31,7 +37,7 @@ def penstock_whole(client: Client) -> Ask:
 def penstock_stream(client: Client, tokens: int) -> Ask:
     async def ask() -> None:
         length = 0
-        async for event in client.stream(_streamed_prompt(tokens), role="chat", max_tokens=5000):
+        async for event in client.stream(streamed_prompt(tokens), role="chat", max_tokens=5000):
             if isinstance(event, Delta):
                 length += len(event.text)
             elif isinstance(event, Completed):
@@ -56,7 +62,7 @@ def direct_stream(client: AsyncOpenAI, tokens: int) -> Ask:
         length = 0
         stream = await client.chat.completions.create(
             model=MODEL,
-            messages=[{"role": "user", "content": _streamed_prompt(tokens)}],
+            messages=[{"role": "user", "content": streamed_prompt(tokens)}],
             max_tokens=5000,
             stream=True,
         )
