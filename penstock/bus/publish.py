@@ -16,7 +16,7 @@ from penstock.bus.retry import RetryPolicy, retry
 from penstock.contract.headers import MESSAGE_ID, REPEATED
 from penstock.contract.streams import STREAMS
 
-__all__ = ["WRONG_LAST_SEQUENCE", "StreamFull", "store", "what_to_check"]
+__all__ = ["STREAM_FULL", "WRONG_LAST_SEQUENCE", "StreamFull", "store", "what_to_check"]
 
 _log: Final = rate_limited_logger(__name__)
 WRONG_LAST_SEQUENCE: Final = 10071
@@ -34,7 +34,7 @@ _RETRIED: Final = (
 )
 _IN_PROCESS: Final = 10158
 """JetStream error code: a message with this id is in flight in the cluster and may still be stored."""
-_STREAM_FULL: Final = frozenset({10077, 10047})
+STREAM_FULL: Final = frozenset({10077, 10047})
 """JetStream error codes: a stream with `discard: new` has reached a limit; no storage is left."""
 
 
@@ -91,7 +91,7 @@ async def store(
             transient=_is_transient,
         )
     except APIError as error:
-        if error.err_code in _STREAM_FULL:
+        if error.err_code in STREAM_FULL:
             raise StreamFull(str(error.description)) from error
         raise
 
@@ -99,7 +99,7 @@ async def store(
 def _is_transient(error: Exception) -> bool:
     if not isinstance(error, APIError):
         return True
-    if error.err_code in _STREAM_FULL:
+    if error.err_code in STREAM_FULL:
         return False
     return error.err_code == _IN_PROCESS or (error.code or 0) >= 500
 

@@ -25,7 +25,7 @@ def encode_request(request: ChatRequest) -> bytes:
     return payload
 
 
-async def submit(
+async def submit(  # noqa: PLR0913 - the message and how it is sent
     nc: Nats,
     account: str,
     request: ChatRequest,
@@ -33,14 +33,17 @@ async def submit(
     *,
     timeout_s: float,
     traceparent: str | None = None,
+    repeated: bool = False,
 ) -> None:
-    """Publish until JetStream acknowledges, for at most `timeout_s`.
+    """Publish until JetStream acknowledges, for at most `timeout_s`. `repeated`: another process may have sent it.
 
     Raises RequestTooLarge, NotAccepted and ClientClosed.
     """
     extra = {headers.CLIENT: request.client}
     if traceparent is not None:
         extra[headers.TRACEPARENT] = traceparent
+    if repeated:
+        extra[headers.REPEATED] = "1"
     subject = subjects.request(account, "chat")
     try:
         await store(

@@ -22,6 +22,7 @@ from penstock.contract.events import (
     UsageRecorded,
 )
 from penstock.contract.explain import RoutingExplained
+from penstock.contract.idempotency import IdempotencyRecord
 from penstock.contract.jobs import Job, JobResult
 from penstock.contract.keys import ApiKey
 from penstock.contract.presence import Presence
@@ -195,6 +196,17 @@ CHANNELS: Final = (
         consumers=("edge", "command line"),
         limits=f"compare-and-set only; entries do not expire; republished on `{subjects.KEYS_STORED}`",
         purpose="What one API key of the HTTP edge allows, and its digest.",
+    ),
+    Channel(
+        name="idempotency",
+        subject=f"$KV.{streams.IDEMPOTENCY.name}.{{digest}}",
+        messages=(IdempotencyRecord,),
+        delivery="key-value",
+        producers=("edge",),
+        consumers=("edge",),
+        limits=f"compare-and-set only; deleted {_duration(streams.IDEMPOTENCY.ttl_s)} after the last write; "
+        f"{streams.IDEMPOTENCY.max_messages:,} keys, then new ones are rejected",
+        purpose="The request to which an idempotency key of the HTTP edge belongs.",
     ),
     Channel(
         name="dead",

@@ -11,6 +11,7 @@ import msgspec
 
 from penstock.contract.events import Event
 from penstock.contract.headers import DeadHistory
+from penstock.contract.idempotency import IdempotencyRecord
 from penstock.contract.jobs import Job, JobResult
 from penstock.contract.keys import ApiKey
 from penstock.contract.presence import Presence
@@ -23,6 +24,7 @@ __all__ = [
     "API_KEY",
     "DEAD_HISTORY",
     "EVENT",
+    "IDEMPOTENCY",
     "JOB",
     "PRESENCE",
     "QUOTA",
@@ -42,6 +44,7 @@ EVENT: Final[msgspec.json.Decoder[Event]] = msgspec.json.Decoder(Event)
 PRESENCE: Final = msgspec.json.Decoder(Presence)
 QUOTA: Final = msgspec.json.Decoder(QuotaRecord)
 API_KEY: Final = msgspec.json.Decoder(ApiKey)
+IDEMPOTENCY: Final = msgspec.json.Decoder(IdempotencyRecord)
 JOB: Final = msgspec.json.Decoder(Job)
 RESULT: Final = msgspec.json.Decoder(JobResult)
 DEAD_HISTORY: Final = msgspec.json.Decoder(DeadHistory)

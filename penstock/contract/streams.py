@@ -21,6 +21,7 @@ __all__ = [
     "CANCELS",
     "DEAD",
     "EVENTS",
+    "IDEMPOTENCY",
     "JOBS",
     "KEYS",
     "MAX_PAYLOAD_BYTES",
@@ -94,6 +95,8 @@ class BucketSpec(Struct, frozen=True, kw_only=True):
     ttl_s: int
     """0: entries do not expire."""
     history: int = 1
+    max_messages: int = -1
+    """A full bucket rejects new keys; -1: there is no limit."""
     republished_as: str | None = None
     """The server also publishes every stored entry on this subject as a plain message: a watch without a consumer,
     which survives the server and the bucket."""
@@ -190,7 +193,13 @@ KEYS: Final = BucketSpec(
     republished_as=subjects.KEYS_STORED,
     purpose="The API keys of the HTTP edge: what each allows, and its digest.",
 )
-BUCKETS: Final = (PRESENCE, QUOTA, KEYS)
+IDEMPOTENCY: Final = BucketSpec(
+    name="llm_idempotency",
+    ttl_s=REPLIES.max_age_s,
+    max_messages=200_000,
+    purpose="The request to which each idempotency key of the HTTP edge belongs, for as long as replies are stored.",
+)
+BUCKETS: Final = (PRESENCE, QUOTA, KEYS, IDEMPOTENCY)
 
 ROUTER: Final = Consumer(stream=REQUESTS.name, durable="router", filter_subject=subjects.REQUEST_ALL)
 

@@ -33,6 +33,7 @@ from services.edge.metrics import EdgeMetrics
 from services.edge.plain_routes import CountTokensRoute, HealthRoutes, MissingService, ModelRoutes
 from services.edge.requests.accounts import Accounts
 from services.edge.requests.answer_id import new_client_name
+from services.edge.requests.idempotency import IdempotencyKeys
 from services.edge.response_routes import ResponseRoutes
 from services.edge.settings import EdgeSettings
 
@@ -67,7 +68,7 @@ class Edge:
         health = HealthRoutes(lambda: bus.nc.is_connected, keys, workers, self._shell.registry, SYSTEM)
         self._add_plain_routes(routes, health, workers, authenticator)
         accounts = Accounts(bus, new_client_name(), self._shell.tracer)
-        self._add_generation(routes, accounts, authenticator)
+        self._add_generation(routes, accounts, IdempotencyKeys(bus.nc), authenticator)
         limits = HttpLimits(
             body_bytes=self._settings.body_bytes, body_s=self._settings.read_s, write_s=self._settings.write_s
         )
@@ -109,26 +110,34 @@ class Edge:
         routes.add("POST", "/v1/embeddings", MissingService("embeddings", authenticator))
         routes.add("POST", "/v1/moderations", MissingService("moderation", authenticator))
 
-    def _add_generation(self, routes: Routes, accounts: Accounts, authenticator: Authenticator) -> None:
+    def _add_generation(
+        self,
+        routes: Routes,
+        accounts: Accounts,
+        idempotency: IdempotencyKeys,
+        authenticator: Authenticator,
+    ) -> None:
         """The three dialects."""
         wait_s = self._settings.wait_s
 
         chat = Surface(ChatDialect(), "chatcmpl-", "/v1/chat/completions")
-        routes.add("POST", chat.path, GenerationHandler(chat, authenticator, accounts, wait_s=wait_s))
+        routes.add(
+            "POST", chat.path, GenerationHandler(chat, authenticator, accounts, idempotency, wait_s=wait_s)
+        )
         routes.add("GET", f"{chat.path}/{{id}}", ResumeHandler(chat, authenticator, accounts))
 
         dialect = ResponsesDialect()
         responses = Surface(dialect, "resp_", "/v1/responses", resume_query="?stream=true")
         response = ResponseRoutes(responses, dialect, authenticator, accounts)
         error = dialect.error
-        create = GenerationHandler(responses, authenticator, accounts, wait_s=wait_s)
+        create = GenerationHandler(responses, authenticator, accounts, idempotency, wait_s=wait_s)
         routes.add("POST", responses.path, create, error)
         routes.add("GET", f"{responses.path}/{{id}}", response.get, error)
         routes.add("POST", f"{responses.path}/{{id}}/cancel", response.cancel, error)
 
         messages = Surface(MessagesDialect(), "msg_", "/v1/messages", ping=PING, resume_query=None)
         error = messages.dialect.error
-        create = GenerationHandler(messages, authenticator, accounts, wait_s=wait_s)
+        create = GenerationHandler(messages, authenticator, accounts, idempotency, wait_s=wait_s)
         routes.add("POST", messages.path, create, error)
         routes.add("POST", f"{messages.path}/count_tokens", CountTokensRoute(authenticator), error)
 

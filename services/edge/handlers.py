@@ -9,6 +9,9 @@ from typing import Final
 from msgspec import Raw
 
 from penstock.client.stream import Stream, StreamedRequest
+from penstock.contract.reply import ReplyEvent
+from penstock.contract.request import ChatRequest
+from penstock.errors import UnknownReply
 from services.edge.answers.answer import Answer, Surface
 from services.edge.answers.reply_facts import ReplyFacts
 from services.edge.answers.rescued_stream import RescuedStream
@@ -23,6 +26,7 @@ from services.edge.http.sse import Position, parse_position
 from services.edge.requests.accounts import Account, Accounts
 from services.edge.requests.answer_id import AnswerId, parse_answer_id
 from services.edge.requests.builder import build, split_model
+from services.edge.requests.idempotency import IdempotencyKeys, fingerprint, idempotency_key
 from services.edge.requests.options import RequestOptions, read_options
 
 __all__ = ["GenerationHandler", "ResumeHandler", "reply_of", "requested_id"]
@@ -37,24 +41,37 @@ class GenerationHandler:
     """`POST` of one dialect."""
 
     def __init__(
-        self, surface: Surface, authenticator: Authenticator, accounts: Accounts, *, wait_s: float
+        self,
+        surface: Surface,
+        authenticator: Authenticator,
+        accounts: Accounts,
+        idempotency: IdempotencyKeys,
+        *,
+        wait_s: float,
     ) -> None:
         """`wait_s`: how long a streamed request may wait before its status is sent."""
         self._surface = surface
         self._authenticator = authenticator
         self._accounts = accounts
+        self._idempotency = idempotency
         self._wait_s = wait_s
 
     async def __call__(self, exchange: Exchange) -> None:
         identity = self._authenticator.authenticate(exchange)
         options = read_options(exchange.request_headers)
-        call = self._surface.dialect.read(await exchange.body())
+        key = idempotency_key(exchange)
+        body = await exchange.body()
+        call = self._surface.dialect.read(body)
         _check_is_served(self._surface, call, options)
         request = build(call, options, identity, self._accounts.client_name)
         self._authenticator.authorize(identity, split_model(call.model)[0])
         account = await self._accounts.get(identity.account)
+        first = request
+        if key:
+            sha256 = fingerprint(self._surface.path, body)
+            request = await self._idempotency.claim(identity, key, sha256, first)
         streamed = account.stream(request, options.timeout_s, parent=exchange.header(b"traceparent") or None)
-        streamed.cancel_on_exit = options.on_disconnect == "cancel"
+        streamed.cancel_on_exit = options.on_disconnect == "cancel" or not (options.on_disconnect or key)
         facts = ReplyFacts(request.id)
         answer = Answer(
             self._surface,
@@ -67,7 +84,7 @@ class GenerationHandler:
             ),
             call,
         )
-        reply = _submitted(streamed, facts)
+        reply = _submitted(streamed, facts) if request is first else self._joined(account, request)
         if not call.stream:
             await respond_whole(exchange, answer, reply, facts)
             return
@@ -80,6 +97,24 @@ class GenerationHandler:
         stream = RescuedStream(answer.writer, options.rescue)
         response = StreamResponse(exchange, stream, facts, wait_s=self._wait_s, ping=self._surface.ping)
         await respond_stream(exchange, answer, reply, response, leave_running)
+
+    @asynccontextmanager
+    async def _joined(
+        self, account: Account, request: ChatRequest
+    ) -> AsyncIterator[AsyncIterator[ReplyEvent]]:
+        """The reply to an earlier request with the same idempotency key. Leaving it cancels nothing."""
+        if not await self._idempotency.has_reply(account.name, request):
+            await account.resubmit(request)  # the process of the earlier one may have died before it did
+        async with aclosing(
+            account.client.resume(request.id, client=request.client, timeout_s=_RESUME_S)
+        ) as events:
+            try:
+                yield events
+            except UnknownReply as error:
+                message = "the answer to the first request with this idempotency key is not stored any more"
+                raise HttpError(
+                    409, "answer_gone", f"{message}: send a new key", param="idempotency-key"
+                ) from error
 
 
 class ResumeHandler:

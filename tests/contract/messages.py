@@ -11,6 +11,7 @@ from penstock.contract.channels import MESSAGES
 from penstock.contract.events import Event
 from penstock.contract.explain import RoutingExplained
 from penstock.contract.generate import examples, tag
+from penstock.contract.idempotency import IdempotencyRecord
 from penstock.contract.jobs import Job, JobResult
 from penstock.contract.keys import ApiKey
 from penstock.contract.presence import Presence
@@ -28,6 +29,7 @@ DECODERS: dict[type[msgspec.Struct], msgspec.json.Decoder[Any]] = {
     Presence: codec.PRESENCE,
     QuotaRecord: codec.QUOTA,
     ApiKey: codec.API_KEY,
+    IdempotencyRecord: codec.IDEMPOTENCY,
     Job: codec.JOB,
     JobResult: codec.RESULT,
     CancelRequest: msgspec.json.Decoder(CancelRequest),

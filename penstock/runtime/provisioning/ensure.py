@@ -168,6 +168,7 @@ def bucket_config(bucket: BucketSpec) -> StreamConfig:
         name=f"KV_{bucket.name}",
         max_age=bucket.ttl_s,
         max_msgs_per_subject=bucket.history,
+        max_msgs=bucket.max_messages,
         duplicate_window=min(bucket.ttl_s or _BUCKET_DUPLICATES_S, _BUCKET_DUPLICATES_S),
         storage=StorageType.FILE,
         allow_direct=True,
@@ -192,11 +193,12 @@ async def _ensure_bucket(js: JetStreamContext, bucket: BucketSpec, replicas: int
                 republish=wanted.republish,
             )
         )
-        return
+        config = (await js.stream_info(f"KV_{bucket.name}")).config
     await js.update_stream(
         config.evolve(
             max_age=wanted.max_age,
             max_msgs_per_subject=wanted.max_msgs_per_subject,
+            max_msgs=wanted.max_msgs,
             duplicate_window=wanted.duplicate_window,
             allow_direct=wanted.allow_direct,
             republish=wanted.republish,

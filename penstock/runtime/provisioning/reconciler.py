@@ -50,6 +50,7 @@ _OF_CONSUMER: Final = ("filter_subject", "ack_policy", "ack_wait", "max_deliver"
 _OF_BUCKET: Final = (
     "storage",
     "max_age",
+    "max_msgs",
     "max_msgs_per_subject",
     "duplicate_window",
     "allow_direct",

@@ -66,7 +66,9 @@ class Authenticator:
         if not self._slots.take(key.prefix):
             raise self._too_many()
         exchange.on_end(partial(self._slots.give_back, key.prefix))
-        return Identity(account=key.account, user=key.user, roles=key.roles, models=key.models)
+        return Identity(
+            account=key.account, key=key.prefix, user=key.user, roles=key.roles, models=key.models
+        )
 
     def allows(self, identity: Identity, name: str) -> bool:
         """`name`: a role or a model."""

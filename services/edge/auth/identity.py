@@ -12,6 +12,8 @@ class Identity(Struct, frozen=True, kw_only=True):
 
     account: str
     """A token of subjects."""
+    key: str = ""
+    """The public prefix of the API key; empty: none is required."""
     user: str = ""
     """The end user; empty: the request may name one."""
     roles: tuple[str, ...] = ()

@@ -8,6 +8,7 @@ from typing import Final
 from penstock.bus.tracing import Tracer
 from penstock.client.client import Client
 from penstock.client.stream import StreamedRequest
+from penstock.client.submit import encode_request, submit
 from penstock.client.subscription import ReplySubscription
 from penstock.client.timings import ClientTimings
 from penstock.contract.request import ChatRequest
@@ -25,6 +26,7 @@ class Account:
         self._bus = bus
         self._subscription = subscription
         self._tracer = tracer
+        self.name = subscription.account
         self.client = Client(bus.nc, subscription, tracer, _TIMINGS)
         """Resumes and cancels requests, and reads jobs."""
 
@@ -39,6 +41,17 @@ class Account:
             tracer=self._tracer,
             cancel_on_exit=True,
             parent=parent,
+        )
+
+    async def resubmit(self, request: ChatRequest) -> None:
+        """Submit a request that another process may have submitted; it is stored once. Raises as `Stream` does."""
+        await submit(
+            self._bus.nc,
+            self._subscription.account,
+            request,
+            encode_request(request),
+            timeout_s=_TIMINGS.accept_s,
+            repeated=True,
         )
 
 

@@ -23,8 +23,8 @@ class RequestOptions(Struct, frozen=True, kw_only=True):
     """How the gateway treats a request; the body is for the model."""
 
     rescue: StreamRescue = "error"
-    on_disconnect: str = "cancel"
-    """`cancel`, or `continue`: the answer can be read later by its id."""
+    on_disconnect: str = ""
+    """`cancel`, or `continue`: the answer can be read later. Empty: `continue` with an idempotency key only."""
     timeout_s: float | None = None
     """None: the deadline of the role."""
     lane: Lane = "interactive"

@@ -59,7 +59,7 @@ class Parts:
 def test_k5_a_key_stands_for_its_account_and_user(header: Header):
     parts = Parts(record_of(KEY, user="ada", roles=("coding",), models=("m",)))
     identity = parts.authenticator.authenticate(received(header))
-    assert identity == Identity(account="shop", user="ada", roles=("coding",), models=("m",))
+    assert identity == Identity(account="shop", key=KEY[4:12], user="ada", roles=("coding",), models=("m",))
     assert not parts.reasons
 
 

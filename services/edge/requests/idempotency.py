@@ -1,0 +1,146 @@
+"""Idempotency keys: every request with one key gets the answer of the first one, at any edge process."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+import msgspec
+import nats.errors
+from msgspec.structs import replace
+from nats.aio.client import Client as Nats
+from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
+
+from penstock.bus.clock import loop_now_s
+from penstock.bus.publish import STREAM_FULL, WRONG_LAST_SEQUENCE
+from penstock.bus.stored_replies import stored_replies
+from penstock.client.unavailable import cause, reading
+from penstock.contract import codec, subjects
+from penstock.contract.headers import EXPECTED_LAST
+from penstock.contract.idempotency import IdempotencyRecord
+from penstock.contract.reply import Failed
+from penstock.contract.request import ChatRequest
+from penstock.contract.streams import IDEMPOTENCY, REPLIES
+from penstock.errors import NotAccepted
+from services.edge.auth.identity import Identity
+from services.edge.http.errors import HttpError, retry_headers
+from services.edge.http.exchange import Exchange
+
+__all__ = ["IdempotencyKeys", "fingerprint", "idempotency_key"]
+
+_HEADER: Final = b"idempotency-key"
+_LONGEST: Final = 255
+_STREAM: Final = f"KV_{IDEMPOTENCY.name}"
+_TIMEOUT_S: Final = 5.0
+_GIVE_UP_S: Final = 20.0
+
+
+def idempotency_key(exchange: Exchange) -> str:
+    """Empty: the request has none. Raises HttpError (400)."""
+    key = exchange.header(_HEADER)
+    if len(key) > _LONGEST:
+        message = f"the idempotency key has {len(key):,} characters: use at most {_LONGEST}"
+        raise HttpError(400, "invalid_request", message, param=_HEADER.decode())
+    return key
+
+
+def fingerprint(path: str, body: bytes) -> str:
+    """What a repeated request must have in common with the first one."""
+    return hashlib.sha256(path.encode() + b"\n" + body).hexdigest()
+
+
+class IdempotencyKeys:
+    """The record of a key is written before its request is submitted. Whoever finds a record without any reply
+    submits its request again, under the same message id: it is stored once.
+    """
+
+    def __init__(self, nc: Nats) -> None:
+        self._nc = nc
+
+    async def claim(self, identity: Identity, key: str, sha256: str, request: ChatRequest) -> ChatRequest:
+        """`request` itself where it is the first one with this key or the earlier one has failed; else the same request
+        under the address of the earlier one.
+
+        Raises HttpError (422, 429), NotAccepted and StoreUnavailable.
+        """
+        subject = f"$KV.{IDEMPOTENCY.name}.{_digest(identity, key)}"
+        record = IdempotencyRecord(client=request.client, request_id=request.id, sha256=sha256)
+        give_up_s = loop_now_s() + _GIVE_UP_S
+        replaces = 0
+        while True:
+            if await self._write(subject, record, replaces, give_up_s):
+                return request
+            found = await self._read(subject)
+            if found is None:
+                replaces = 0
+                continue
+            stored, sequence = found
+            if stored.sha256 != sha256:
+                raise _other_body()
+            if stored.request_id == request.id:  # written, but the acknowledgement was lost
+                return request
+            if not await self._has_failed(identity.account, stored):
+                return replace(request, client=stored.client, id=stored.request_id)
+            replaces = sequence
+
+    async def has_reply(self, account: str, request: ChatRequest) -> bool:
+        """Whether some event of the reply is stored. Raises StoreUnavailable."""
+        subject = subjects.reply(account, request.client, request.id)
+        with reading(self._nc, f"the reply of request {request.id}", REPLIES.name):
+            return bool(await stored_replies(self._nc, subject))
+
+    async def _has_failed(self, account: str, record: IdempotencyRecord) -> bool:
+        subject = subjects.reply(account, record.client, record.request_id)
+        with reading(self._nc, f"the reply of request {record.request_id}", REPLIES.name):
+            events = await stored_replies(self._nc, subject)
+        return bool(events) and isinstance(events[-1], Failed)
+
+    async def _write(self, subject: str, record: IdempotencyRecord, replaces: int, give_up_s: float) -> bool:
+        """False: another record is there, or this one was written by an attempt that got no acknowledgement."""
+        headers = {EXPECTED_LAST: str(replaces)}
+        while True:
+            try:
+                await self._nc.jetstream().publish(
+                    subject, codec.encode(record), timeout=_TIMEOUT_S, headers=headers
+                )
+            except (APIError, NoStreamResponseError, nats.errors.Error, TimeoutError) as error:
+                if isinstance(error, APIError) and error.err_code == WRONG_LAST_SEQUENCE:
+                    return False
+                if isinstance(error, APIError) and error.err_code in STREAM_FULL:
+                    raise _full() from error
+                if not isinstance(error, TimeoutError) or loop_now_s() > give_up_s:
+                    what = "the idempotency key was not stored"
+                    raise NotAccepted(what, cause(self._nc, _STREAM, error)) from error
+            else:
+                return True
+
+    async def _read(self, subject: str) -> tuple[IdempotencyRecord, int] | None:
+        """The record from the leader, and its sequence; None: there is none any more."""
+        with reading(self._nc, "the idempotency key", _STREAM):
+            try:
+                msg = await self._nc.jetstream().get_last_msg(_STREAM, subject, direct=False)
+                return codec.IDEMPOTENCY.decode(msg.data or b""), msg.seq or 0
+            except NotFoundError:
+                return None
+            except msgspec.MsgspecError as error:
+                raise nats.errors.Error(f"{subject} does not hold a valid record: {error}") from error
+
+
+def _digest(identity: Identity, key: str) -> str:
+    """A key counts for one API key of one account."""
+    return hashlib.sha256(msgspec.json.encode((identity.account, identity.key, key))).hexdigest()
+
+
+def _other_body() -> HttpError:
+    message = "this idempotency key was used for another request: send a new key with a changed body or route"
+    return HttpError(
+        422, "idempotency_key_reused", message, param=_HEADER.decode(), headers=retry_headers("never", None)
+    )
+
+
+def _full() -> HttpError:
+    message = (
+        f"{IDEMPOTENCY.max_messages:,} idempotency keys are in use, which is the limit: send the request later, or "
+        "without a key"
+    )
+    return HttpError(429, "overloaded", message, headers=retry_headers("later", 60))
