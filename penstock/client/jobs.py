@@ -56,7 +56,7 @@ class JobReader:
             raise RequestFailed(job.id, job.error)
         if job.state != "completed":
             return None
-        result = await self._stored_result(job)
+        result = await self.stored(job)
         completed = result.completed
         builder = ReplyBuilder()
         builder.add(
@@ -64,7 +64,8 @@ class JobReader:
         )
         return builder.add(completed)
 
-    async def _stored_result(self, job: Job) -> JobResult:
+    async def stored(self, job: Job) -> JobResult:
+        """The answer of a completed job as it is stored. Raises ResultGone."""
         with reading(self._nc, f"the answer of job {job.id}", RESULTS.name):
             try:
                 result = await stored_result(self._nc.jetstream(), job)

@@ -27,6 +27,7 @@ from services.edge.http.cors import Cors
 from services.edge.http.exchange import HttpLimits
 from services.edge.http.routes import Routes
 from services.edge.http.server import PublicServer, address_of
+from services.edge.jobs.job_routes import JOBS_PATH, JobRoutes
 from services.edge.listing.live_workers import LiveWorkers
 from services.edge.listing.models import ModelList
 from services.edge.metrics import EdgeMetrics
@@ -68,7 +69,10 @@ class Edge:
         health = HealthRoutes(lambda: bus.nc.is_connected, keys, workers, self._shell.registry, SYSTEM)
         self._add_plain_routes(routes, health, workers, authenticator)
         accounts = Accounts(bus, new_client_name(), self._shell.tracer)
-        self._add_generation(routes, accounts, IdempotencyKeys(bus.nc), authenticator)
+        chat = Surface(ChatDialect(), "chatcmpl-", "/v1/chat/completions")
+        idempotency = IdempotencyKeys(bus.nc)
+        self._add_generation(routes, chat, accounts, idempotency, authenticator)
+        _add_jobs(routes, JobRoutes(chat, authenticator, accounts, idempotency))
         limits = HttpLimits(
             body_bytes=self._settings.body_bytes, body_s=self._settings.read_s, write_s=self._settings.write_s
         )
@@ -113,6 +117,7 @@ class Edge:
     def _add_generation(
         self,
         routes: Routes,
+        chat: Surface,
         accounts: Accounts,
         idempotency: IdempotencyKeys,
         authenticator: Authenticator,
@@ -120,7 +125,6 @@ class Edge:
         """The three dialects."""
         wait_s = self._settings.wait_s
 
-        chat = Surface(ChatDialect(), "chatcmpl-", "/v1/chat/completions")
         routes.add(
             "POST", chat.path, GenerationHandler(chat, authenticator, accounts, idempotency, wait_s=wait_s)
         )
@@ -156,3 +160,11 @@ class Edge:
             http=http,
             catalogue=self._catalogue_digest,
         )
+
+
+def _add_jobs(routes: Routes, jobs: JobRoutes) -> None:
+    routes.add("POST", JOBS_PATH, jobs.submit)
+    routes.add("GET", JOBS_PATH, jobs.list_all)
+    routes.add("GET", f"{JOBS_PATH}/{{id}}", jobs.get)
+    routes.add("GET", f"{JOBS_PATH}/{{id}}/result", jobs.result)
+    routes.add("POST", f"{JOBS_PATH}/{{id}}/cancel", jobs.cancel)

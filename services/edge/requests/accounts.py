@@ -7,6 +7,7 @@ from typing import Final
 
 from penstock.bus.tracing import Tracer
 from penstock.client.client import Client
+from penstock.client.jobs import JobReader
 from penstock.client.stream import StreamedRequest
 from penstock.client.submit import encode_request, submit
 from penstock.client.subscription import ReplySubscription
@@ -28,7 +29,8 @@ class Account:
         self._tracer = tracer
         self.name = subscription.account
         self.client = Client(bus.nc, subscription, tracer, _TIMINGS)
-        """Resumes and cancels requests, and reads jobs."""
+        """Resumes and cancels requests."""
+        self.jobs = JobReader(bus.nc, subscription.account)
 
     def stream(self, request: ChatRequest, timeout_s: float | None, *, parent: str | None) -> StreamedRequest:
         """The request, to be sent by a `Stream`. `parent` is the `traceparent` of the caller."""

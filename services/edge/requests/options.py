@@ -32,8 +32,11 @@ class RequestOptions(Struct, frozen=True, kw_only=True):
     user: str = ""
 
 
-def read_options(headers: Iterable[Header]) -> RequestOptions:
-    """Raises HttpError (400) for an unknown option or value: ignoring a misspelled one would be worse."""
+def read_options(headers: Iterable[Header], *, lane: Lane | None = None) -> RequestOptions:
+    """The options in `headers`. `lane`: the only one that the route has; None: the request chooses.
+
+    Raises HttpError (400) for an unknown option or value: ignoring a misspelled one would be worse.
+    """
     given: dict[str, Any] = {}
     for name, value in headers:
         if name.startswith(_PREFIX):
@@ -44,6 +47,8 @@ def read_options(headers: Iterable[Header]) -> RequestOptions:
                 fix = f"did you mean x-penstock-{near[0]}?" if near else f"use one of {', '.join(_OPTIONS)}"
                 raise _invalid(option, f"there is no header x-penstock-{option}: {fix}")
             given[option.replace("-", "_")] = read(option, value.decode(errors="replace").strip())
+    if lane is not None and given.setdefault("lane", lane) != lane:
+        raise _invalid("lane", f"x-penstock-lane is {given['lane']!r}: this route has only {lane}")
     if not given:
         return _NONE
     options = RequestOptions(**given)

@@ -71,6 +71,10 @@ async def usable_key(system: System, urls: tuple[str, ...], *arguments: str) -> 
     return key
 
 
+def bearer(key: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {key}"}
+
+
 @asynccontextmanager
 async def client(url: str, key: str) -> AsyncIterator[openai.AsyncOpenAI]:
     async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0) as made:
@@ -268,6 +272,33 @@ async def test_k5_the_metrics_count_why_keys_were_rejected(system: System, urls:
     metrics = (await request("GET", f"{urls[0]}/metrics")).body.decode()
     for reason in ("missing", "malformed"):
         assert f'penstock_edge_rejected_keys_total{{reason="{reason}"}}' in metrics
+
+
+async def test_k5_a_key_with_a_user_sees_the_jobs_of_that_user_only(system: System, urls: tuple[str, str]):
+    ada, bob, all_users = [
+        bearer(await usable_key(system, urls, "--account", "jobs", *user))
+        for user in (("--user", "ada"), ("--user", "bob"), ())
+    ]
+    jobs = f"{urls[0]}/v1/jobs"
+    submitted = await request("POST", jobs, chat_body("Hello"), headers=ada)
+    path = f"{urls[1]}/v1/jobs/{submitted.json['id']}"
+    assert (await request("GET", path, headers=ada)).json["user"] == "ada"
+    assert (await request("GET", path, headers=all_users)).status == 200
+    for method, route in (("GET", path), ("GET", f"{path}/result"), ("POST", f"{path}/cancel")):
+        assert (await request(method, route, headers=bob)).status == 404
+    assert (await request("GET", f"{jobs}?user=ada", headers=bob)).json["data"] == []
+    assert len((await request("GET", f"{jobs}?user=bob", headers=ada)).json["data"]) == 1
+    assert (await request("GET", jobs)).status == 401
+
+
+async def test_k5_an_idempotency_key_counts_for_one_api_key(system: System, urls: tuple[str, str]):
+    ids = set()
+    for _ in range(2):
+        headers = bearer(await usable_key(system, urls)) | {"idempotency-key": "mine"}
+        for url in urls:
+            answer = await request("POST", f"{url}/v1/chat/completions", chat_body("Hello"), headers=headers)
+            ids.add(answer.json["id"])
+    assert len(ids) == 2
 
 
 @pytest.fixture

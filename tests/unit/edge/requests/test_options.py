@@ -50,3 +50,11 @@ def test_d10_a_wrong_option_is_a_400_that_names_it(name: str, value: str, messag
         read_options([(f"x-penstock-{name}".encode(), value.encode())])
     assert refused.value.status == 400
     assert refused.value.param == f"x-penstock-{name}"
+
+
+def test_e4_a_route_of_one_lane_has_its_limits_and_refuses_the_other():
+    assert read_options([], lane="batch").lane == "batch"
+    assert read_options([(b"x-penstock-timeout-s", b"7200")], lane="batch").timeout_s == 7200
+    with pytest.raises(HttpError) as caught:
+        read_options([(b"x-penstock-lane", b"interactive")], lane="batch")
+    assert caught.value.param == "x-penstock-lane"

@@ -1,0 +1,180 @@
+"""`/v1/jobs`: submit, status, result, cancel and list, for the jobs of one account."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final, get_args
+
+import msgspec
+
+from penstock.client.stream import Stream
+from penstock.contract.jobs import Job, JobState
+from penstock.contract.reply import NO_RESPONSE, Failed
+from penstock.contract.request import ChatRequest
+from penstock.contract.subjects import is_token
+from penstock.errors import ResultGone, UnknownJob
+from services.edge.answers.answer import Answer, Surface
+from services.edge.answers.failures import http_error_of_failure
+from services.edge.auth.authenticator import Authenticator
+from services.edge.dialects.dialect import ChatCall, InvalidField
+from services.edge.http.errors import HttpError, retry_headers
+from services.edge.http.exchange import Exchange
+from services.edge.jobs.job_view import job_page, job_view, submitted_view
+from services.edge.requests.accounts import Account, Accounts
+from services.edge.requests.answer_id import AnswerId
+from services.edge.requests.builder import build, split_model
+from services.edge.requests.idempotency import IdempotencyKeys, fingerprint, idempotency_key
+from services.edge.requests.options import read_options
+
+__all__ = ["JOBS_PATH", "JobRoutes"]
+
+JOBS_PATH: Final = "/v1/jobs"
+_ACCEPTED_S: Final = 5.0
+"""How long the answer to a submission waits for the router, so that a rejection has a status of its own."""
+_STATES: Final[tuple[str, ...]] = get_args(JobState)
+_PAGE: Final = 20
+_LARGEST_PAGE: Final = 100
+_ASK_AGAIN_S: Final = 2.0
+
+
+class JobRoutes:
+    def __init__(
+        self,
+        surface: Surface,
+        authenticator: Authenticator,
+        accounts: Accounts,
+        idempotency: IdempotencyKeys,
+    ) -> None:
+        """`surface`: the dialect of bodies and results."""
+        self._surface = surface
+        self._authenticator = authenticator
+        self._accounts = accounts
+        self._idempotency = idempotency
+
+    async def submit(self, exchange: Exchange) -> None:
+        """202 once a router has accepted the job, or once it is stored while no router runs."""
+        identity = self._authenticator.authenticate(exchange)
+        options = read_options(exchange.request_headers, lane="batch")
+        key = idempotency_key(exchange)
+        body = await exchange.body()
+        call = self._surface.dialect.read(body)
+        if call.stream:
+            raise InvalidField("stream", "a job has no stream: leave stream out, and read the result later")
+        request = build(call, options, identity, self._accounts.client_name)
+        self._authenticator.authorize(identity, split_model(call.model)[0])
+        account = await self._accounts.get(identity.account)
+        first = request
+        if key:
+            request = await self._idempotency.claim(identity, key, fingerprint(JOBS_PATH, body), first)
+        if request is first:
+            streamed = account.stream(
+                request, options.timeout_s, parent=exchange.header(b"traceparent") or None
+            )
+            streamed.cancel_on_exit = False
+            await _accepted(Stream(streamed))
+        elif not await self._idempotency.has_reply(identity.account, request):
+            await account.resubmit(request)
+        location = f"{JOBS_PATH}/{request.id}".encode()
+        submitted = await _submitted(account, request)
+        await exchange.respond(202, _json(submitted), headers=((b"location", location),))
+
+    async def get(self, exchange: Exchange) -> None:
+        _, job = await self._job(exchange)
+        await exchange.respond(200, _json(job_view(job)))
+
+    async def result(self, exchange: Exchange) -> None:
+        """The chat completion."""
+        account, job = await self._job(exchange)
+        if job.error is not None:
+            raise http_error_of_failure(job.error)
+        if job.state != "completed":
+            message = f"the job is {job.state}: read its result when it has ended"
+            raise HttpError(409, "job_not_ended", message, headers=retry_headers("later", _ASK_AGAIN_S))
+        try:
+            completed = (await account.jobs.stored(job)).completed
+        except ResultGone as error:
+            raise HttpError(410, "result_gone", str(error), headers=retry_headers("never", None)) from error
+        if completed.response == NO_RESPONSE:
+            message = (
+                f"the job was submitted as a stream: read GET {self._surface.path}/{{id}} within 15 minutes"
+            )
+            raise HttpError(410, "result_gone", message, headers=retry_headers("never", None))
+        call = ChatCall(body=NO_RESPONSE, model=job.role)
+        answer_id = AnswerId(client=job.client, request_id=job.id, streamed=False)
+        await exchange.respond(200, Answer(self._surface, answer_id, call).whole(completed))
+
+    async def cancel(self, exchange: Exchange) -> None:
+        """202: the job will end as failed, with the code `cancelled`; 200: it has ended already."""
+        account, job = await self._job(exchange)
+        if not job.ended:
+            await account.client.cancel(job.id, "cancelled over HTTP")
+        await exchange.respond(200 if job.ended else 202, _json(job_view(job)))
+
+    async def list_all(self, exchange: Exchange) -> None:
+        identity = self._authenticator.authenticate(exchange)
+        query = exchange.query()
+        state, limit = _state(query), _limit(query)
+        user = identity.user or query.get("user") or None
+        account = await self._accounts.get(identity.account)
+        page = job_page(
+            await account.jobs.list_all(state, user), after=query.get("after") or None, limit=limit
+        )
+        if page is None:
+            raise HttpError(400, "invalid_request", "after is not the id of a listed job", param="after")
+        await exchange.respond(200, _json(page))
+
+    async def _job(self, exchange: Exchange) -> tuple[Account, Job]:
+        """Raises HttpError (404), also for a job of another account, or of another user than that of the key."""
+        identity = self._authenticator.authenticate(exchange)
+        account = await self._accounts.get(identity.account)
+        job_id = exchange.parameters["id"]
+        if is_token(job_id):
+            try:
+                job = await account.jobs.get(job_id)
+            except UnknownJob:
+                pass
+            else:
+                if identity.user in {"", job.user}:
+                    return account, job
+        message = "there is no job of this id: a status is kept for 48 hours after its last change"
+        raise HttpError(404, "not_found", message, param="id")
+
+
+async def _accepted(stream: Stream) -> None:
+    """Submit the job, and wait for the router. Raises HttpError for a rejection."""
+    async with stream as events:
+        try:
+            async with asyncio.timeout(_ACCEPTED_S):
+                event = await anext(aiter(events), None)
+        except TimeoutError:
+            return
+        if isinstance(event, Failed):
+            raise http_error_of_failure(event.error)
+
+
+async def _submitted(account: Account, request: ChatRequest) -> dict[str, Any]:
+    try:
+        return job_view(await account.jobs.get(request.id))
+    except UnknownJob:
+        return submitted_view(request.id)
+
+
+def _state(query: dict[str, str]) -> JobState | None:
+    text = query.get("state") or None
+    found = next((state for state in get_args(JobState) if state == text), None)
+    if text is not None and found is None:
+        message = f"state is {text!r}: use one of {', '.join(_STATES)}"
+        raise HttpError(400, "invalid_request", message, param="state")
+    return found
+
+
+def _limit(query: dict[str, str]) -> int:
+    text = query.get("limit") or str(_PAGE)
+    if not (text.isascii() and text.isdecimal() and len(text) < 4 and 1 <= int(text) <= _LARGEST_PAGE):
+        message = f"limit is {text!r}: use a number from 1 to {_LARGEST_PAGE}"
+        raise HttpError(400, "invalid_request", message, param="limit")
+    return int(text)
+
+
+def _json(value: object) -> bytes:
+    return msgspec.json.encode(value)
