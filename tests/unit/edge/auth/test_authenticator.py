@@ -55,6 +55,7 @@ class Parts:
         (b"authorization", f"BEARER   {KEY} ".encode()),
         (b"x-api-key", KEY.encode()),
     ],
+    ids=("bearer", "lower case", "blanks", "x-api-key"),
 )
 def test_k5_a_key_stands_for_its_account_and_user(header: Header):
     parts = Parts(record_of(KEY, user="ada", roles=("coding",), models=("m",)))
@@ -81,6 +82,7 @@ def test_k5_another_scheme_leaves_the_key_of_anthropics_clients():
         (((b"x-api-key", "ключ".encode()),), "malformed", "incomplete or mistyped"),
         ((bearer(OTHER),), "unknown", "not valid"),
     ],
+    ids=("none", "empty", "no scheme", "not ours", "cut", "swapped case", "not ASCII", "unknown"),
 )
 def test_k5_a_request_without_a_valid_key_gets_a_401(headers: tuple[Header, ...], reason: str, words: str):
     parts = Parts(record_of(KEY))
@@ -156,6 +158,7 @@ def test_k5_without_any_key_an_edge_beyond_loopback_serves_nobody():
         ("/v1/models", b"", ((b"cookie", f"key={KEY}".encode()),)),
         ("/v1/models", b"", ((KEY.lower().encode(), b"1"),)),
     ],
+    ids=("query", "path", "other header", "user", "cookie", "name of a header"),
 )
 def test_k5_a_key_in_another_place_is_refused_even_beside_a_valid_one(
     path: str, query: bytes, headers: tuple[Header, ...]
