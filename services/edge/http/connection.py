@@ -17,6 +17,8 @@ STATE_KEY: Final = "connection"
 _HEADERS_TOO_LARGE: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 )
+_UPGRADE_REFUSED: Final = b"HTTP/1.1 501 Not Implemented\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+"""The parser takes all that follows an offer of another protocol for that protocol, a body included."""
 _HEADERS_TOO_SLOW: Final = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 _REFUSED_S: Final = 2.0
@@ -43,7 +45,9 @@ class Connection(HttpToolsProtocol):
         """Bytes received of an incomplete request head; None between heads."""
         self._timer: asyncio.TimerHandle | None = None
         """Aborts the connection unless the head, or a body that is being discarded, is complete in time."""
-        self._is_refused = False
+        self._without_body = 0
+        """Bytes received after a head that were no part of a body: sizes of chunks, and trailers."""
+        self._ignores_input = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """A connection without a request is closed after the time of an idle one; uvicorn keeps it for ever."""
@@ -53,10 +57,15 @@ class Connection(HttpToolsProtocol):
         )
 
     def data_received(self, data: bytes) -> None:
-        if self._is_refused:
+        if self._ignores_input:
             return
+        self._without_body += len(data)
         super().data_received(data)
-        if self._head_received is None or self.transport.is_closing():
+        if self.transport.is_closing() or self._ignores_input:
+            return
+        if self._head_received is None:
+            if self._without_body > self.header_bytes:
+                self.abort()
             return
         self._head_received += len(data)
         if self._head_received > self.header_bytes:
@@ -65,12 +74,30 @@ class Connection(HttpToolsProtocol):
             self._timer = self.loop.call_later(self.header_s, self._refuse, _HEADERS_TOO_SLOW)
 
     def on_message_begin(self) -> None:
+        """A request that follows before the response to the one before it is not read: the loss of the connection would
+        not be noticed. The connection ends with that response, and the client sends the request again.
+        """
+        if not getattr(self.cycle, "response_complete", True):
+            self._ignores_input = True
+            self.cycle.keep_alive = False
+            return
         super().on_message_begin()
         self.scope["state"][STATE_KEY] = self
         self._head_received = 0
+        self._without_body = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Trailers, which follow the body, are dropped: they do not count as headers (RFC 9110, section 6.5.1)."""
+        if self._head_received is not None:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        if self._ignores_input:
+            return
         self._end_head()
+        if self.parser.should_upgrade():
+            self._refuse(_UPGRADE_REFUSED)
+            return
         # A whole head may come in one read, with which bytes of the body come too, so its own size counts.
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > self.header_bytes:
             self._refuse(_HEADERS_TOO_LARGE)
@@ -78,11 +105,12 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        if not self._is_refused:
+        self._without_body = 0
+        if not self._ignores_input:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if not self._is_refused:
+        if not self._ignores_input:
             self._stop_timer()
             super().on_message_complete()
 
@@ -134,7 +162,7 @@ class Connection(HttpToolsProtocol):
     def _refuse(self, response: bytes) -> None:
         """Answer, and ignore for a moment what the client still sends, for the reason that `discard_body` gives."""
         self._end_head()
-        self._is_refused = True
+        self._ignores_input = True
         if getattr(self.cycle, "response_complete", True):  # else it would follow half of another answer
             self.transport.write(response)
             self.transport.write_eof()

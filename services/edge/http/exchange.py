@@ -115,7 +115,6 @@ class Exchange:
         if self.header(b"expect"):
             # The client does not send the body, and its next request would be taken for it.
             return HttpError(413, "request_too_large", message, headers=(_CLOSE,))
-        self._connection.discard_body(self._limits.body_s)
         return HttpError(413, "request_too_large", message)
 
     async def respond(
@@ -127,6 +126,7 @@ class Exchange:
             sent += [(b"content-type", content_type), (b"content-length", b"%d" % len(body))]
         await self._send({"type": "http.response.start", "status": status, "headers": sent})
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        self._connection.discard_body(self._limits.body_s)  # a no-op once the body was read
         await self._drain()
 
     async def start_stream(self, headers: tuple[Header, ...] = ()) -> None:

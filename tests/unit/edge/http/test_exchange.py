@@ -85,6 +85,7 @@ async def test_d10_a_body_over_the_limit_is_a_413_and_the_rest_is_discarded(head
     with pytest.raises(HttpError) as refused:
         await client.exchange.body()
     assert refused.value.status == 413
+    await client.exchange.respond(413, b"{}")
     assert client.connection.discarded_for_s == LIMITS.body_s
 
 
