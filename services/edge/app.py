@@ -91,13 +91,14 @@ class Edge:
         await self._started.aclose()
 
     def _authenticator(self, keys: KnownKeys) -> Authenticator:
-        """Raises ConfigurationRefused on an address beyond loopback without keys."""
+        """Raises ConfigurationRefused on an address beyond loopback without keys, unless a key is always required."""
         address, account = self._listener.getsockname()[0], self._shell.settings.account
+        is_required = self._settings.keys == "required"
         return Authenticator(
             keys,
             KeySlots(self._settings.key_requests),
             self._catalogue.roles,
-            sender_without_keys(keys, address, account),
+            None if is_required else sender_without_keys(keys, address, account),
             SYSTEM,
             lambda reason: self._metrics.rejected_keys.labels(reason).inc(),
         )

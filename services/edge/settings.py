@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal, get_args
 
 from msgspec import Struct
 
@@ -11,6 +12,8 @@ from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.config.settings import SOURCE, EnvironmentReader
 
 __all__ = ["EdgeSettings", "load_edge_settings"]
+
+KeyPolicy = Literal["optional", "required"]
 
 
 class EdgeSettings(Struct, frozen=True, kw_only=True):
@@ -28,6 +31,8 @@ class EdgeSettings(Struct, frozen=True, kw_only=True):
     """Without the client reading anything, after which its connection is closed."""
     wait_s: float = 2.0
     """How long a streamed request waits before its status is sent and comments begin."""
+    keys: KeyPolicy = "optional"
+    """`required`: an API key is needed even if none exists, so that a lost bucket does not open the edge."""
     key_requests: int = 500
     """Requests in progress with one API key."""
     cors_origins: tuple[str, ...] = ()
@@ -52,6 +57,7 @@ def load_edge_settings(env: Mapping[str, str]) -> EdgeSettings:
         read_s=reader.number("PENSTOCK_EDGE_READ_S", usual.read_s, low=0.1, high=3_600),
         write_s=reader.number("PENSTOCK_EDGE_WRITE_S", usual.write_s, low=0.1, high=3_600),
         wait_s=reader.number("PENSTOCK_EDGE_WAIT_S", usual.wait_s, low=0, high=3_600),
+        keys=reader.choice("PENSTOCK_EDGE_KEYS", usual.keys, get_args(KeyPolicy)),
         key_requests=reader.whole("PENSTOCK_EDGE_KEY_REQUESTS", usual.key_requests, low=1, high=1_000_000),
         cors_origins=tuple((env.get("PENSTOCK_EDGE_CORS_ORIGINS") or "").replace(",", " ").split()),
     )

@@ -107,7 +107,7 @@ def load_settings(env: Mapping[str, str]) -> Settings:
         max_deliver=reading.whole("PENSTOCK_MAX_DELIVER", usual.max_deliver, low=1, high=1_000),
         stream_replicas=reading.whole("PENSTOCK_STREAM_REPLICAS", usual.stream_replicas, low=1, high=5),
         store_scale=reading.number("PENSTOCK_STORE_SCALE", usual.store_scale, low=MIN_STORE_SCALE, high=100),
-        quota=reading.quota("PENSTOCK_QUOTA", usual.quota),
+        quota=reading.choice("PENSTOCK_QUOTA", usual.quota, get_args(Quota)),
         secrets_dir=env.get("PENSTOCK_SECRETS_DIR") or None,
         secrets_poll_s=reading.number("PENSTOCK_SECRETS_POLL_S", usual.secrets_poll_s, low=0.1, high=3_600),
         key_max_age_days=reading.number(
@@ -162,10 +162,10 @@ class EnvironmentReader:
             self._add(name, "is not a log level", nearest(text, get_args(LogLevel)))
         return text
 
-    def quota(self, name: str, default: Quota) -> Any:
+    def choice(self, name: str, default: str, choices: tuple[str, ...]) -> Any:
         text = self._env.get(name) or default
-        if text not in get_args(Quota):
-            self._add(name, "is neither local nor shared", f"leave it out for {default}")
+        if text not in choices:
+            self._add(name, f"is neither {' nor '.join(choices)}", f"leave it out for {default}")
         return text
 
     def servers(self, name: str, default: str) -> str:

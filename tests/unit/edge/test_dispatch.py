@@ -28,6 +28,9 @@ class FakeConnection:
     def abort(self) -> None:
         self.is_aborted = True
 
+    def discard_body(self, seconds: float) -> None:
+        """The request has no body."""
+
 
 class Answered:
     """One request to an endpoint that raises `error`, after the start of a stream where `streaming` says so."""

@@ -22,6 +22,7 @@ def test_k6_every_variable_is_read():
         "PENSTOCK_EDGE_READ_S": "3",
         "PENSTOCK_EDGE_WRITE_S": "4",
         "PENSTOCK_EDGE_WAIT_S": "0.5",
+        "PENSTOCK_EDGE_KEYS": "required",
         "PENSTOCK_EDGE_KEY_REQUESTS": "7",
         "PENSTOCK_EDGE_CORS_ORIGINS": "https://a.example, https://b.example",
     }
@@ -33,13 +34,14 @@ def test_k6_every_variable_is_read():
         read_s=3,
         write_s=4,
         wait_s=0.5,
+        keys="required",
         key_requests=7,
         cors_origins=("https://a.example", "https://b.example"),
     )
 
 
 def test_k6_every_mistake_is_reported_at_once():
-    env = {"PENSTOCK_EDGE_PORT": "http", "PENSTOCK_EDGE_READ_S": "-1", "PENSTOCK_EDGE_BODY_BYTES": "99999999"}
+    env = {"PENSTOCK_EDGE_PORT": "http", "PENSTOCK_EDGE_READ_S": "-1", "PENSTOCK_EDGE_KEYS": "yes"}
     with pytest.raises(ConfigurationRefused) as refused:
         load_edge_settings(env)
     for name in env:
