@@ -107,14 +107,16 @@ class ChatStream:
         self._include_usage = include_usage
         self._tail = b',"usage":null}' if include_usage else b"}"
         self._head = b""
+        self._begun = {0}
+        """Indices of the choices whose role was sent."""
 
     def begin(self, started: Started) -> list[SseEvent]:
         self._head = self._head_for(started.model)
         return [self._chunk(b'{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}')]
 
     def delta(self, delta: Delta) -> list[SseEvent]:
-        if delta.choices:
-            return [self._chunk(b",".join(map(_one_line, delta.choices)))]
+        if delta.choices:  # those of many chunks, but most clients read only the first of a chunk
+            return [event for choice in delta.choices for event in self._choice(choice)]
         text = _encode(delta.text)
         return [self._chunk(b'{"index":0,"delta":{"content":%s},"finish_reason":null}' % text)]
 
@@ -131,6 +133,16 @@ class ChatStream:
         status = ERRORS[failure.code].http_status
         return [SseEvent(_encode(_error(status, failure.code, failure.message, None)))]
 
+    def _choice(self, raw: Raw) -> list[SseEvent]:
+        """A chunk; the first of a choice above 0 comes after one with its role, which OpenAI's SDK for Node needs."""
+        data = _one_line(raw)
+        index = _index(data)
+        if index in self._begun:
+            return [self._chunk(data)]
+        self._begun.add(index)
+        role = b'{"index":%d,"delta":{"role":"assistant","content":""},"finish_reason":null}' % index
+        return [self._chunk(role), self._chunk(data)]
+
     def _head_for(self, model: str) -> bytes:
         return b'{"id":%s,"object":"chat.completion.chunk","created":%d,"model":%s,"choices":[' % (
             _encode(self._answer_id),
@@ -140,6 +152,13 @@ class ChatStream:
 
     def _chunk(self, choices: bytes) -> SseEvent:
         return SseEvent(b"%s%s]%s" % (self._head, choices, self._tail))
+
+
+def _index(choice: bytes) -> int:
+    try:
+        return _decode_choice(choice).index
+    except (ValueError, RecursionError):  # as below
+        return 0
 
 
 def _one_line(choice: Raw) -> bytes:

@@ -127,9 +127,24 @@ def test_e1_text_chunks_have_openais_shape():
     }
 
 
-def test_e1_choices_pass_in_their_order():
+def test_e1_choices_pass_in_their_order_each_in_a_chunk_of_its_own():
+    """Most clients read `choices[0]` of a chunk only."""
     several = [{"index": 1, "delta": {"content": "b"}}, {"index": 2, "delta": {}, "finish_reason": "stop"}]
-    assert chunks(delta("", *several))[1]["choices"] == several
+    sent = [chunk["choices"] for chunk in chunks(delta("", *several))[1:]]
+    assert [each for each in sent if "role" not in each[0]["delta"]] == [[each] for each in several]
+
+
+def test_e1_the_first_chunk_of_each_choice_has_the_role():
+    """OpenAI's SDK for Node refuses a streamed choice without one."""
+    first = delta("", {"index": 1, "delta": {"content": "a"}}, {"index": 0, "delta": {"reasoning": "b"}})
+    sent = chunks(first, delta("", {"index": 1, "delta": {"content": "c"}}))
+    roles = [choice["index"] for chunk in sent for choice in chunk["choices"] if "role" in choice["delta"]]
+    assert roles == [0, 1]
+    assert sent[1]["choices"][0] == {
+        "index": 1,
+        "delta": {"role": "assistant", "content": ""},
+        "finish_reason": None,
+    }
 
 
 def test_e1_the_finish_reason_of_choice_0_comes_at_the_end_only():
