@@ -14,6 +14,7 @@ from penstock.runtime.api_keys.format import digest, prefix_of
 from services.edge.auth.identity import Identity
 from services.edge.auth.key_slots import KeySlots
 from services.edge.auth.known_keys import KnownKeys
+from services.edge.auth.local_host import refuse_foreign_host
 from services.edge.auth.misplaced_keys import refuse_misplaced_keys
 from services.edge.http.errors import HttpError, retry_headers
 from services.edge.http.exchange import Exchange
@@ -56,11 +57,12 @@ class Authenticator:
         self._report = report
 
     def authenticate(self, exchange: Exchange) -> Identity:
-        """The sender. The request counts against its key until its end. Raises HttpError (400, 401, 429, 503)."""
+        """The sender. The request counts against its key until its end. Raises HttpError (400, 401, 421, 429, 503)."""
         refuse_misplaced_keys(exchange)
         if not self._keys.are_read:
             raise self._not_read()
         if self._without_keys is not None and not self._keys.are_required:
+            refuse_foreign_host(exchange)
             return self._without_keys
         key = self._verified(_presented(exchange))
         if not self._slots.take(key.prefix):

@@ -19,7 +19,7 @@ from tests.harness.processes.system import System, started
 from tests.harness.requests.edge_client import chat_body, open_stream, request
 from tests.harness.suite.waiting import until
 
-HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: edge\r\ncontent-type: application/json\r\n"
+HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
 LIMITS = {
     "PENSTOCK_EDGE_BODY_BYTES": "20000",
     "PENSTOCK_EDGE_HEADER_BYTES": "4096",
@@ -213,8 +213,8 @@ async def test_d10_a_large_complete_head_is_a_431(strict_url: str):
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"GET / HTTP/9.9\r\n\r\n",
         b"HELLO\r\n\r\n",
-        "GET /é HTTP/1.1\r\nhost: edge\r\n\r\n".encode(),
-        b"GET http://[::1 HTTP/1.1\r\nhost: edge\r\n\r\n",
+        "GET /é HTTP/1.1\r\nhost: localhost\r\n\r\n".encode(),
+        b"GET http://[::1 HTTP/1.1\r\nhost: localhost\r\n\r\n",
     ],
 )
 async def test_d10_what_is_not_http_is_a_400(url: str, raw: bytes):
@@ -234,7 +234,7 @@ async def test_d8_a_pipelined_request_ends_the_connection_unread(url: str):
 @pytest.mark.parametrize("protocol", [b"websocket", b"h2c"])
 async def test_d10_an_upgrade_is_a_501_and_its_body_is_no_request(url: str, protocol: bytes):
     """The parser takes what follows for the other protocol, so that a body would be read as the next request."""
-    hidden = b"GET /healthz HTTP/1.1\r\nhost: edge\r\n\r\n"
+    hidden = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"
     head = HEAD + b"connection: upgrade\r\nupgrade: %s\r\ncontent-length: %d\r\n\r\n" % (
         protocol,
         len(hidden),
@@ -254,7 +254,7 @@ async def test_d10_trailers_are_no_headers(url: str):
 
 @pytest.mark.parametrize("trailers", [b"a: b\r\n" * 200, b"a" * 1_000], ids=("many", "one without end"))
 async def test_d10_endless_trailers_end_the_connection(strict_url: str, trailers: bytes):
-    head = b"POST /nope HTTP/1.1\r\nhost: edge\r\ntransfer-encoding: chunked\r\n\r\n0\r\n"
+    head = b"POST /nope HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n0\r\n"
     answer = await answered(strict_url, head, *[trailers] * 200)
     assert answer.count(b"HTTP/1.1 ") == 1
     await assert_healthy(strict_url)
@@ -262,7 +262,7 @@ async def test_d10_endless_trailers_end_the_connection(strict_url: str, trailers
 
 async def test_d10_a_refused_request_with_a_slow_body_does_not_keep_its_connection(strict_url: str):
     began_s = time.monotonic()
-    head = b"POST /nope HTTP/1.1\r\nhost: edge\r\ncontent-length: 500\r\n\r\n"
+    head = b"POST /nope HTTP/1.1\r\nhost: localhost\r\ncontent-length: 500\r\n\r\n"
     answer = await answered(strict_url, head, *[b"{"] * 60, pause_s=0.2)
     assert b" 404 " in answer.partition(b"\r\n")[0]
     assert time.monotonic() - began_s < 8
@@ -334,3 +334,11 @@ async def test_k2_models_lists_roles_and_models(ai: openai.AsyncOpenAI):
     assert {"auto", "coding", "coder"} <= models.keys()
     assert "penstock" in models["coding"].to_dict()
     assert (await ai.models.retrieve("coder")).owned_by == "simulator"
+
+
+async def test_k5_a_page_with_a_rebound_name_reads_no_answer_of_an_edge_without_keys(url: str):
+    head = HEAD.replace(b"host: localhost", b"host: evil.example:8080\r\nconnection: close")
+    data = json.dumps(chat_body("Hello")).encode()
+    answer = await answered(url, head + b"content-length: %d\r\n\r\n" % len(data) + data)
+    assert answer.startswith(b"HTTP/1.1 421")
+    assert b"misdirected_request" in answer

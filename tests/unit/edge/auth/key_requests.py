@@ -15,13 +15,18 @@ __all__ = ["bearer", "received", "record_of"]
 LIMITS = HttpLimits(body_bytes=1_000, body_s=1, write_s=1)
 
 
-def received(*headers: Header, path: str = "/v1/chat/completions", query: bytes = b"") -> Exchange:
+def received(
+    *headers: Header,
+    path: str = "/v1/chat/completions",
+    query: bytes = b"",
+    hosts: tuple[str, ...] = ("127.0.0.1:8080",),
+) -> Exchange:
     """A request of which the head has arrived."""
     scope = {
         "method": "POST",
         "path": path,
         "query_string": query,
-        "headers": list(headers),
+        "headers": [*((b"host", host.encode()) for host in hosts), *headers],
         "state": {STATE_KEY: None},
     }
     unused: Any = None

@@ -134,6 +134,42 @@ def test_k5_without_any_key_a_local_edge_serves_everyone():
         assert parts.authenticator.authenticate(received(*headers)) == LOCAL
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("localhost", "localhost:8080", "LocalHost:1", "127.0.0.1", "127.0.0.1:65535", "127.1.2.3:80"),
+        *("[::1]", "[::1]:8080"),
+    ],
+)
+def test_k5_without_any_key_an_edge_is_reached_by_the_names_of_loopback(host: str):
+    assert Parts(without_keys=LOCAL).authenticator.authenticate(received(hosts=(host,))) == LOCAL
+
+
+FOREIGN = [
+    *("evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example", "xlocalhost"),
+    *("localhost:8080.evil.example", "evil.example:localhost", "user@localhost", "10.0.0.1", "[::2]", "::1"),
+    *("127.evil.example", "localhost,evil.example", ""),
+]
+
+
+@pytest.mark.parametrize("hosts", [(), *((host,) for host in FOREIGN), ("localhost", "evil.example")])
+def test_k5_without_any_key_another_host_is_refused(hosts: tuple[str, ...]):
+    """A page whose name was rebound to 127.0.0.1 has the origin of the edge, and its requests have that name."""
+    parts = Parts(without_keys=LOCAL)
+    with pytest.raises(HttpError) as refused:
+        parts.authenticator.authenticate(received(hosts=hosts))
+    error = refused.value
+    assert (error.status, error.code, error.param) == (421, "misdirected_request", "host")
+    assert "penstock keys create" in error.message
+
+
+def test_k5_with_keys_the_host_does_not_matter():
+    for without_keys in (LOCAL, None):
+        parts = Parts(record_of(KEY), without_keys=without_keys)
+        request = received(bearer(KEY), hosts=("gateway.example",))
+        assert parts.authenticator.authenticate(request).account == "shop"
+
+
 def test_k5_from_the_first_key_on_one_is_required():
     parts = Parts(without_keys=LOCAL)
     parts.keys.replace([record_of(KEY)])
