@@ -21,7 +21,8 @@ def build(call: ChatCall, options: RequestOptions, identity: Identity, client_na
     Raises HttpError (400) for an API key in a field that gets into logs.
     """
     user = identity.user or options.user or call.user
-    refuse_key_as("user", user)
+    for each in (user, call.user):  # that of the body goes to the provider, whoever the effective user is
+        refuse_key_as("user", each)
     refuse_key_as("model", call.model)
     role, complexity = split_model(call.model)
     return ChatRequest(

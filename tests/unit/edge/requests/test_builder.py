@@ -56,6 +56,23 @@ def test_k5_a_key_in_a_field_that_is_logged_is_refused(place: str):
     assert key[13:] not in refused.value.message
 
 
+@pytest.mark.parametrize(
+    ("options", "identity"),
+    [
+        (RequestOptions(), Identity(account="demo", user="ada")),
+        (RequestOptions(user="ada"), NOBODY),
+    ],
+    ids=("user of the key", "user of a header"),
+)
+def test_k5_a_key_as_user_of_the_body_is_refused_whoever_the_user_is(
+    options: RequestOptions, identity: Identity
+):
+    call = ChatCall(body=BODY, model="auto", user=make_key())
+    with pytest.raises(HttpError) as refused:
+        build(call, options, identity, "edge1")
+    assert (refused.value.code, refused.value.param) == ("misplaced_api_key", "user")
+
+
 def test_c3_a_timeout_is_a_deadline():
     options = RequestOptions(timeout_s=5, lane="batch", degrade=False)
     request = build(ChatCall(body=BODY, model="auto"), options, NOBODY, "edge1")
