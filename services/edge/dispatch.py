@@ -83,7 +83,7 @@ class Dispatcher:
         refusal = http_error_of(error)
         if refusal is None:
             _log.error("%s %s failed", exchange.method, match.route, exc_info=error)
-            refusal = HttpError(500, "internal", ERRORS["internal"].meaning)
+            refusal = HttpError.of("internal", ERRORS["internal"].meaning)
         if exchange.status is not None:  # the missing end of the response shows that it is incomplete
             exchange.is_broken = True
             exchange.abort()
@@ -101,5 +101,5 @@ def _endpoint(exchange: Exchange, match: Match) -> Endpoint:
     if match.allowed:
         allowed = ", ".join(match.allowed)
         message = f"{exchange.method} is not possible on {match.route}: use {allowed}"
-        raise HttpError(405, "method_not_allowed", message, headers=((b"allow", allowed.encode()),))
-    raise HttpError(404, "not_found", f"there is no route {exchange.path}")
+        raise HttpError.of("method_not_allowed", message, headers=((b"allow", allowed.encode()),))
+    raise HttpError.of("not_found", f"there is no route {exchange.path}")

@@ -112,8 +112,8 @@ class GenerationHandler:
                 yield events
             except UnknownReply as error:
                 message = "the answer to the first request with this idempotency key is not stored any more"
-                raise HttpError(
-                    409, "answer_gone", f"{message}: send a new key", param="idempotency-key"
+                raise HttpError.of(
+                    "answer_gone", f"{message}: send a new key", param="idempotency-key"
                 ) from error
 
 
@@ -157,7 +157,7 @@ def requested_id(exchange: Exchange, surface: Surface) -> AnswerId:
     found = parse_answer_id(text, surface.prefix)
     if found is None:
         message = f"{text} is not the id of an answer of this gateway"
-        raise HttpError(404, "not_found", message, param="id")
+        raise HttpError.of("not_found", message, param="id")
     return found
 
 
@@ -173,10 +173,10 @@ def _check_is_served(surface: Surface, call: ChatCall, options: RequestOptions) 
             "background responses are not served yet: leave background out; with the header "
             "x-penstock-on-disconnect: continue a streamed response is made also after you hang up"
         )
-        raise HttpError(400, "invalid_request", message, param="background")
+        raise HttpError.of("invalid_request", message, param="background")
     if surface.resume_query is None and options.on_disconnect == "continue":
         message = f"answers of {surface.path} cannot be read again: leave x-penstock-on-disconnect out"
-        raise HttpError(400, "invalid_request", message, param="x-penstock-on-disconnect")
+        raise HttpError.of("invalid_request", message, param="x-penstock-on-disconnect")
 
 
 def _position(exchange: Exchange) -> Position:
@@ -187,5 +187,5 @@ def _position(exchange: Exchange) -> Position:
     position = parse_position(text)
     if position is None:
         message = f"{text!r} is not the id of an event of a stream"
-        raise HttpError(400, "invalid_request", message, param="starting_after")
+        raise HttpError.of("invalid_request", message, param="starting_after")
     return position

@@ -11,7 +11,7 @@ from penstock.bus.clock import Clock
 from services.edge.auth.authenticator import Authenticator
 from services.edge.auth.known_keys import KnownKeys
 from services.edge.dialects.messages import count_tokens
-from services.edge.http.errors import HttpError, retry_headers
+from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
 from services.edge.listing.live_workers import LiveWorkers
 from services.edge.listing.models import ModelList
@@ -79,7 +79,7 @@ class ModelRoutes:
         found = self._models.get(name, self._clock.monotonic_s())
         if found is None:
             message = f"there is no role and no model {name!r}: GET /v1/models lists them"
-            raise HttpError(404, "model_not_found", message, param="model")
+            raise HttpError.of("model_not_found", message, param="model")
         await exchange.respond(200, msgspec.json.encode(found))
 
 
@@ -108,4 +108,4 @@ class MissingService:
             f"{exchange.path} needs a service for {self._service} on the bus, and Penstock has none yet: send such "
             "requests to their provider"
         )
-        raise HttpError(501, "not_implemented", message, headers=retry_headers("never", None))
+        raise HttpError.of("not_implemented", message)

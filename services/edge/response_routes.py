@@ -41,7 +41,7 @@ class ResponseRoutes:
         if exchange.query().get("stream") == "true":
             if not found.streamed:
                 message = "this response was not streamed: read it without stream=true"
-                raise HttpError(400, "invalid_request", message, param="stream")
+                raise HttpError.of("invalid_request", message, param="stream")
             await self._resume.send(exchange, identity, found)
             return
         await self._respond(exchange, found, await self._accounts.get(identity.account))

@@ -14,6 +14,7 @@ from penstock.contract.errors import ERRORS
 from penstock.contract.streams import STREAMS
 from penstock.runtime.config.load import read_catalogue
 from penstock.runtime.config.settings import load_settings
+from services.edge.http.errors import EDGE_ERRORS
 from services.edge.settings import load_edge_settings
 from tests.contract.documents import DOCUMENTS, ROOT, blocks, code
 from tests.contract.environment import Asked
@@ -171,6 +172,20 @@ def test_d10_error_codes_are_listed_by_their_retry_advice() -> None:
         (row,) = re.findall(rf"^\| `{retry}` \|.*\|(.*)\|$", text, re.MULTILINE)
         expected = {name for name, error in ERRORS.items() if error.retry == retry}
         assert set(re.findall(r"`(\w+)`", row)) == expected
+
+
+def test_d10_the_table_of_http_errors_has_every_code_of_the_edge_at_its_status() -> None:
+    errors = (ROOT / "docs/http.md").read_text().partition("\n## Errors\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| ([0-9, ]+) \|([^|]*)\|", errors, re.MULTILINE)
+    documented = {
+        code: set(map(int, statuses.split(", ")))
+        for statuses, codes in rows
+        for code in re.findall(r"`(\w+)`", codes)
+    }
+    statuses: dict[str, int] = {code: spec.http_status for code, spec in ERRORS.items()}
+    statuses |= {code: spec.status for code, spec in EDGE_ERRORS.items()}
+    assert set(EDGE_ERRORS) <= documented.keys() <= statuses.keys()
+    assert [code for code, found in documented.items() if statuses[code] not in found] == []
 
 
 def test_decisions_have_their_parts() -> None:

@@ -29,21 +29,19 @@ def http_error_of(error: Exception) -> HttpError | None:
     if isinstance(error, HttpError):
         return error
     if isinstance(error, InvalidField):
-        return HttpError(400, "invalid_request", error.message, param=error.field)
+        return HttpError.of("invalid_request", error.message, param=error.field)
     if isinstance(error, ShuttingDown):
         message = f"{_STOPPING}: send the request again"
-        return HttpError(503, "shutting_down", message, headers=retry_headers("later", 1))
+        return HttpError.of("shutting_down", message)
     return _of_client_error(error) if isinstance(error, PenstockError) else None
 
 
 def _of_client_error(error: PenstockError) -> HttpError:
     if isinstance(error, UnknownReply):
-        return HttpError(
-            404, "not_found", "no answer of this id is stored: answers are stored for 15 minutes"
-        )
-    headers = retry_headers(error.retry, error.retry_after_s)
+        return HttpError.of("not_found", "no answer of this id is stored: answers are stored for 15 minutes")
     if isinstance(error, NotAccepted | StoreUnavailable):
-        return HttpError(503, "bus_unavailable", str(error), headers=headers)
+        return HttpError.of("bus_unavailable", str(error), retry_after_s=error.retry_after_s)
+    headers = retry_headers(error.retry, error.retry_after_s)
     return HttpError(error.http_status, error.code, str(error), headers=headers)
 
 

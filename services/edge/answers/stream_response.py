@@ -96,8 +96,8 @@ class StreamResponse:
         if self._exchange.status is not None:
             await self._exchange.end()
         elif self._after.number >= self._number:
-            raise HttpError(
-                400, "invalid_request", "the stream ends before this position", param="starting_after"
+            raise HttpError.of(
+                "invalid_request", "the stream ends before this position", param="starting_after"
             )
         else:
             await self._exchange.respond(204, b"")  # EventSource reconnects until it reads this status
@@ -110,7 +110,7 @@ class StreamResponse:
         after = self._after.number
         if first <= after < self._number and self._after.digest not in {None, digest}:
             message = "another attempt has replaced what was read: read the answer again from the beginning"
-            raise HttpError(409, "restarted", message, param="starting_after")
+            raise HttpError.of("restarted", message, param="starting_after")
         data = b"".join(
             encode_event(event, event_id(number, digest))
             for number, event in enumerate(events, first)

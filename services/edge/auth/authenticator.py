@@ -16,7 +16,7 @@ from services.edge.auth.key_slots import KeySlots
 from services.edge.auth.known_keys import KnownKeys
 from services.edge.auth.local_host import refuse_foreign_host
 from services.edge.auth.misplaced_keys import refuse_misplaced_keys
-from services.edge.http.errors import HttpError, retry_headers
+from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
 
 __all__ = ["Authenticator"]
@@ -83,7 +83,7 @@ class Authenticator:
         self._report("not_allowed")
         allowed = ", ".join((*identity.roles, *identity.models))
         message = f"the API key does not allow {name!r}: use one of {allowed}"
-        raise HttpError(403, "not_allowed", message, param="model")
+        raise HttpError.of("not_allowed", message, param="model")
 
     def _verified(self, text: str) -> ApiKey:
         if not text:
@@ -104,7 +104,7 @@ class Authenticator:
     def _unauthorized(self, why: Rejection) -> HttpError:
         self._report(why)
         challenge = (b"www-authenticate", b"Bearer")
-        return HttpError(401, "invalid_api_key", _UNAUTHORIZED[why], headers=(challenge,))
+        return HttpError.of("invalid_api_key", _UNAUTHORIZED[why], headers=(challenge,))
 
     def _too_many(self) -> HttpError:
         self._report("too_many_requests")
@@ -112,12 +112,12 @@ class Authenticator:
             f"{self._slots.limit} requests with this API key are in progress, which is the limit: try again when one "
             "has ended"
         )
-        return HttpError(429, "too_many_requests", message, headers=retry_headers("later", 1))
+        return HttpError.of("too_many_requests", message)
 
     def _not_read(self) -> HttpError:
         self._report("not_read")
         message = "the API keys cannot be read from NATS yet: send the request again"
-        return HttpError(503, "keys_unavailable", message, headers=retry_headers("later", 1))
+        return HttpError.of("keys_unavailable", message)
 
 
 def _presented(exchange: Exchange) -> str:

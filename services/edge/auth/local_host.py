@@ -25,4 +25,4 @@ def refuse_foreign_host(exchange: Exchange) -> None:
             "without API keys the edge serves this machine only, under the names localhost, 127.0.0.1 and [::1]: use "
             "one of them, or create a key with `penstock keys create`"
         )
-        raise HttpError(421, "misdirected_request", message, param="host")
+        raise HttpError.of("misdirected_request", message, param="host")

@@ -36,4 +36,4 @@ def _misplaced(place: str, param: str) -> HttpError:
         f"there is an API key in {place}: send it in the header authorization or x-api-key only. It may have been "
         "logged on its way, so create another one and revoke it"
     )
-    return HttpError(400, "misplaced_api_key", message, param=param)
+    return HttpError.of("misplaced_api_key", message, param=param)

@@ -3,11 +3,72 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Final, Literal, Self
 
-from penstock.contract.errors import RetryAdvice
+from msgspec import Struct
+
+from penstock.contract.errors import ERRORS, ErrorCode, RetryAdvice
 from services.edge.http.headers import Header
 
-__all__ = ["ClientDisconnected", "HttpError", "ShuttingDown", "retry_headers"]
+__all__ = ["EDGE_ERRORS", "ClientDisconnected", "EdgeErrorCode", "HttpError", "ShuttingDown", "retry_headers"]
+
+EdgeErrorCode = Literal[
+    "misplaced_api_key",
+    "invalid_api_key",
+    "not_allowed",
+    "model_not_found",
+    "not_found",
+    "method_not_allowed",
+    "request_timeout",
+    "restarted",
+    "job_not_ended",
+    "answer_gone",
+    "result_gone",
+    "unsupported_media_type",
+    "misdirected_request",
+    "idempotency_key_reused",
+    "too_many_requests",
+    "not_implemented",
+    "bus_unavailable",
+    "keys_unavailable",
+    "shutting_down",
+]
+"""Codes that only HTTP clients get, beside those of penstock/contract/errors.py."""
+
+
+class EdgeErrorSpec(Struct, frozen=True):
+    status: int
+    retry: RetryAdvice
+    retry_after_s: float | None = None
+    """Where the error itself does not say when."""
+
+
+EDGE_ERRORS: Final[Mapping[str, EdgeErrorSpec]] = {
+    "misplaced_api_key": EdgeErrorSpec(400, "never"),
+    "invalid_api_key": EdgeErrorSpec(401, "never"),
+    "not_allowed": EdgeErrorSpec(403, "never"),
+    "model_not_found": EdgeErrorSpec(404, "never"),
+    "not_found": EdgeErrorSpec(404, "never"),
+    "method_not_allowed": EdgeErrorSpec(405, "never"),
+    "request_timeout": EdgeErrorSpec(408, "later"),
+    "restarted": EdgeErrorSpec(409, "never"),
+    "job_not_ended": EdgeErrorSpec(409, "later", 2),
+    "answer_gone": EdgeErrorSpec(409, "never"),
+    "result_gone": EdgeErrorSpec(410, "never"),
+    "unsupported_media_type": EdgeErrorSpec(415, "never"),
+    "misdirected_request": EdgeErrorSpec(421, "never"),
+    "idempotency_key_reused": EdgeErrorSpec(422, "never"),
+    "too_many_requests": EdgeErrorSpec(429, "later", 1),
+    "not_implemented": EdgeErrorSpec(501, "never"),
+    "bus_unavailable": EdgeErrorSpec(503, "later"),
+    "keys_unavailable": EdgeErrorSpec(503, "later", 1),
+    "shutting_down": EdgeErrorSpec(503, "later", 1),
+}
+_SPECS: Final[Mapping[str, EdgeErrorSpec]] = {
+    **{code: EdgeErrorSpec(spec.http_status, spec.retry) for code, spec in ERRORS.items()},
+    **EDGE_ERRORS,
+}
 
 
 class HttpError(Exception):
@@ -28,6 +89,22 @@ class HttpError(Exception):
         self.message = message
         self.param = param
         self.headers = headers
+
+    @classmethod
+    def of(
+        cls,
+        code: EdgeErrorCode | ErrorCode,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after_s: float | None = None,
+        headers: tuple[Header, ...] = (),
+    ) -> Self:
+        """With the status and the retry advice of `code`."""
+        spec = _SPECS[code]
+        after_s = spec.retry_after_s if retry_after_s is None else retry_after_s
+        advice = retry_headers(spec.retry, after_s)
+        return cls(spec.status, code, message, param=param, headers=(*advice, *headers))
 
 
 class ClientDisconnected(Exception):

@@ -86,7 +86,7 @@ class Exchange:
         if self.header(b"content-type").partition(";")[0].strip().lower() != JSON.decode():
             # A page of any origin may send other types without asking, and thus use an edge on the user's machine.
             message = "the body must be JSON, with the header content-type: application/json"
-            raise HttpError(415, "unsupported_media_type", message)
+            raise HttpError.of("unsupported_media_type", message)
         declared = self.header(b"content-length")
         if declared.isdecimal() and int(declared) > self._limits.body_bytes:
             raise self._too_large()
@@ -95,7 +95,7 @@ class Exchange:
                 return await self._read_body()
         except TimeoutError:
             message = f"the body did not arrive within {self._limits.body_s:g} s"
-            raise HttpError(408, "request_timeout", message, headers=(_CLOSE,)) from None
+            raise HttpError.of("request_timeout", message, headers=(_CLOSE,)) from None
 
     async def _read_body(self) -> bytes:
         body = bytearray()
@@ -114,8 +114,8 @@ class Exchange:
         message = f"the body has more than {self._limits.body_bytes:,} bytes, which is the limit"
         if self.header(b"expect"):
             # The client does not send the body, and its next request would be taken for it.
-            return HttpError(413, "request_too_large", message, headers=(_CLOSE,))
-        return HttpError(413, "request_too_large", message)
+            return HttpError.of("request_too_large", message, headers=(_CLOSE,))
+        return HttpError.of("request_too_large", message)
 
     async def respond(
         self, status: int, body: bytes, *, content_type: bytes = JSON, headers: tuple[Header, ...] = ()

@@ -17,7 +17,7 @@ from services.edge.answers.answer import Answer, Surface
 from services.edge.answers.failures import http_error_of_failure
 from services.edge.auth.authenticator import Authenticator
 from services.edge.dialects.dialect import ChatCall, InvalidField
-from services.edge.http.errors import HttpError, retry_headers
+from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
 from services.edge.jobs.job_view import job_page, job_view, submitted_view
 from services.edge.requests.accounts import Account, Accounts
@@ -34,7 +34,6 @@ _ACCEPTED_S: Final = 5.0
 _STATES: Final[tuple[str, ...]] = get_args(JobState)
 _PAGE: Final = 20
 _LARGEST_PAGE: Final = 100
-_ASK_AGAIN_S: Final = 2.0
 
 
 class JobRoutes:
@@ -89,16 +88,16 @@ class JobRoutes:
             raise http_error_of_failure(job.error)
         if job.state != "completed":
             message = f"the job is {job.state}: read its result when it has ended"
-            raise HttpError(409, "job_not_ended", message, headers=retry_headers("later", _ASK_AGAIN_S))
+            raise HttpError.of("job_not_ended", message)
         try:
             completed = (await account.jobs.stored(job)).completed
         except ResultGone as error:
-            raise HttpError(410, "result_gone", str(error), headers=retry_headers("never", None)) from error
+            raise HttpError.of("result_gone", str(error)) from error
         if completed.response == NO_RESPONSE:
             message = (
                 f"the job was submitted as a stream: read GET {self._surface.path}/{{id}} within 15 minutes"
             )
-            raise HttpError(410, "result_gone", message, headers=retry_headers("never", None))
+            raise HttpError.of("result_gone", message)
         call = ChatCall(body=NO_RESPONSE, model=job.role)
         answer_id = AnswerId(client=job.client, request_id=job.id, streamed=False)
         await exchange.respond(200, Answer(self._surface, answer_id, call).whole(completed))
@@ -120,7 +119,7 @@ class JobRoutes:
             await account.jobs.list_all(state, user), after=query.get("after") or None, limit=limit
         )
         if page is None:
-            raise HttpError(400, "invalid_request", "after is not the id of a listed job", param="after")
+            raise HttpError.of("invalid_request", "after is not the id of a listed job", param="after")
         await exchange.respond(200, _json(page))
 
     async def _job(self, exchange: Exchange) -> tuple[Account, Job]:
@@ -137,7 +136,7 @@ class JobRoutes:
                 if identity.user in {"", job.user}:
                     return account, job
         message = "there is no job of this id: a status is kept for 48 hours after its last change"
-        raise HttpError(404, "not_found", message, param="id")
+        raise HttpError.of("not_found", message, param="id")
 
 
 async def _accepted(stream: Stream) -> None:
@@ -164,7 +163,7 @@ def _state(query: dict[str, str]) -> JobState | None:
     found = next((state for state in get_args(JobState) if state == text), None)
     if text is not None and found is None:
         message = f"state is {text!r}: use one of {', '.join(_STATES)}"
-        raise HttpError(400, "invalid_request", message, param="state")
+        raise HttpError.of("invalid_request", message, param="state")
     return found
 
 
@@ -172,7 +171,7 @@ def _limit(query: dict[str, str]) -> int:
     text = query.get("limit") or str(_PAGE)
     if not (text.isascii() and text.isdecimal() and len(text) < 4 and 1 <= int(text) <= _LARGEST_PAGE):
         message = f"limit is {text!r}: use a number from 1 to {_LARGEST_PAGE}"
-        raise HttpError(400, "invalid_request", message, param="limit")
+        raise HttpError.of("invalid_request", message, param="limit")
     return int(text)
 
 

@@ -23,7 +23,7 @@ from penstock.contract.request import ChatRequest
 from penstock.contract.streams import IDEMPOTENCY, REPLIES
 from penstock.errors import NotAccepted
 from services.edge.auth.identity import Identity
-from services.edge.http.errors import HttpError, retry_headers
+from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
 
 __all__ = ["IdempotencyKeys", "fingerprint", "idempotency_key"]
@@ -40,7 +40,7 @@ def idempotency_key(exchange: Exchange) -> str:
     key = exchange.header(_HEADER)
     if len(key) > _LONGEST:
         message = f"the idempotency key has {len(key):,} characters: use at most {_LONGEST}"
-        raise HttpError(400, "invalid_request", message, param=_HEADER.decode())
+        raise HttpError.of("invalid_request", message, param=_HEADER.decode())
     return key
 
 
@@ -133,9 +133,7 @@ def _digest(identity: Identity, key: str) -> str:
 
 def _other_body() -> HttpError:
     message = "this idempotency key was used for another request: send a new key with a changed body or route"
-    return HttpError(
-        422, "idempotency_key_reused", message, param=_HEADER.decode(), headers=retry_headers("never", None)
-    )
+    return HttpError.of("idempotency_key_reused", message, param=_HEADER.decode())
 
 
 def _full() -> HttpError:
@@ -143,4 +141,4 @@ def _full() -> HttpError:
         f"{IDEMPOTENCY.max_messages:,} idempotency keys are in use, which is the limit: send the request later, or "
         "without a key"
     )
-    return HttpError(429, "overloaded", message, headers=retry_headers("later", 60))
+    return HttpError.of("overloaded", message, retry_after_s=60)

@@ -86,7 +86,7 @@ def _text(option: str, text: str) -> str:  # noqa: ARG001 - the signature of eve
 
 
 def _invalid(option: str, message: str) -> HttpError:
-    return HttpError(400, "invalid_request", message, param=f"x-penstock-{option}")
+    return HttpError.of("invalid_request", message, param=f"x-penstock-{option}")
 
 
 _OPTIONS: Final[Mapping[str, Callable[[str, str], Any]]] = {
