@@ -65,9 +65,9 @@ class Authenticator:
             refuse_foreign_host(exchange)
             return self._without_keys
         key = self._verified(_presented(exchange))
-        if not self._slots.take(key.prefix):
+        if not self._slots.try_acquire(key.prefix):
             raise self._too_many()
-        exchange.on_end(partial(self._slots.give_back, key.prefix))
+        exchange.on_end(partial(self._slots.release, key.prefix))
         return Identity(
             account=key.account, key=key.prefix, user=key.user, roles=key.roles, models=key.models
         )

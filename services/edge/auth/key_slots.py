@@ -11,15 +11,15 @@ class KeySlots:
         self.limit = limit
         self._taken: dict[str, int] = {}
 
-    def take(self, prefix: str) -> bool:
-        """Whether one more request may begin; it must be given back at its end."""
+    def try_acquire(self, prefix: str) -> bool:
+        """Whether one more request may begin; it must be released at its end."""
         taken = self._taken.get(prefix, 0)
         if taken >= self.limit:
             return False
         self._taken[prefix] = taken + 1
         return True
 
-    def give_back(self, prefix: str) -> None:
+    def release(self, prefix: str) -> None:
         taken = self._taken[prefix] - 1
         if taken:
             self._taken[prefix] = taken

@@ -9,16 +9,16 @@ from services.edge.auth.key_slots import KeySlots
 
 def test_k5_each_key_has_its_own_slots():
     slots = KeySlots(1)
-    assert slots.take("a")
-    assert not slots.take("a")
-    assert slots.take("b")
-    slots.give_back("a")
-    assert slots.take("a")
+    assert slots.try_acquire("a")
+    assert not slots.try_acquire("a")
+    assert slots.try_acquire("b")
+    slots.release("a")
+    assert slots.try_acquire("a")
 
 
-def test_k5_a_slot_is_given_back_once():
+def test_k5_a_slot_is_released_once():
     slots = KeySlots(2)
-    assert slots.take("a")
-    slots.give_back("a")
+    assert slots.try_acquire("a")
+    slots.release("a")
     with pytest.raises(KeyError):
-        slots.give_back("a")
+        slots.release("a")
