@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
@@ -63,40 +63,42 @@ class GenerationHandler:
         body = await exchange.body()
         call = self._surface.dialect.read(body)
         _check_is_served(self._surface, call, options)
-        request = build(call, options, identity, self._accounts.client_name)
+        first = build(call, options, identity, self._accounts.client_name)
         self._authenticator.authorize(identity, split_model(call.model)[0])
         account = await self._accounts.get(identity.account)
-        first = request
+        request = first
         if key:
             sha256 = fingerprint(self._surface.path, body)
             request = await self._idempotency.claim(identity, key, sha256, first)
-        streamed = account.stream(request, options.timeout_s, parent=exchange.header(b"traceparent") or None)
-        streamed.cancel_on_exit = options.on_disconnect == "cancel" or not (options.on_disconnect or key)
         facts = ReplyFacts(request.id)
-        answer = Answer(
-            self._surface,
-            AnswerId(
-                client=request.client,
-                request_id=request.id,
-                streamed=call.stream,
-                rescue=options.rescue,
-                include_usage=call.include_usage,
-            ),
-            call,
+        answer = Answer(self._surface, _answer_id(request, call, options), call)
+        if request is not first:
+            await self._respond(exchange, answer, self._joined(account, request), facts)
+            return
+        streamed = account.stream(
+            request,
+            options.timeout_s,
+            cancel_on_exit=options.cancels_on_disconnect(has_key=bool(key)),
+            parent=exchange.header(b"traceparent") or None,
         )
-        reply = _submitted(streamed, facts) if request is first else self._joined(account, request)
-        if not call.stream:
+        sent = Stream(streamed)
+        await self._respond(exchange, answer, _submitted(sent, streamed, facts), facts, sent.detach)
+
+    async def _respond(
+        self,
+        exchange: Exchange,
+        answer: Answer,
+        reply: Reply,
+        facts: ReplyFacts,
+        detach: Callable[[], None] | None = None,
+    ) -> None:
+        """`detach`: see `respond_stream`."""
+        if not answer.call.stream:
             await respond_whole(exchange, answer, reply, facts)
             return
-
-        def leave_running() -> None:
-            """The client has the id once the status is sent, and can read the rest from another process."""
-            has_id = exchange.status is not None and answer.resume_path is not None
-            streamed.cancel_on_exit = streamed.cancel_on_exit and not has_id
-
-        stream = RescuedStream(answer.writer, options.rescue)
+        stream = RescuedStream(answer.writer, answer.id.rescue)
         response = StreamResponse(exchange, stream, facts, wait_s=self._wait_s, ping=self._surface.ping)
-        await respond_stream(exchange, answer, reply, response, leave_running)
+        await respond_stream(exchange, answer, reply, response, detach)
 
     @asynccontextmanager
     async def _joined(
@@ -144,11 +146,21 @@ class ResumeHandler:
 
 
 @asynccontextmanager
-async def _submitted(streamed: StreamedRequest, facts: ReplyFacts) -> AsyncIterator[Stream]:
-    """The request, sent. Leaving it before its last event cancels it."""
-    async with Stream(streamed) as reply:
+async def _submitted(stream: Stream, streamed: StreamedRequest, facts: ReplyFacts) -> AsyncIterator[Stream]:
+    """The request, sent. Leaving it before its last event cancels it, unless it is detached."""
+    async with stream as reply:
         facts.traceparent = streamed.traceparent
         yield reply
+
+
+def _answer_id(request: ChatRequest, call: ChatCall, options: RequestOptions) -> AnswerId:
+    return AnswerId(
+        client=request.client,
+        request_id=request.id,
+        streamed=call.stream,
+        rescue=options.rescue,
+        include_usage=call.include_usage,
+    )
 
 
 def requested_id(exchange: Exchange, surface: Surface) -> AnswerId:

@@ -55,9 +55,18 @@ async def respond_stream(
     answer: Answer,
     reply: Reply,
     response: StreamResponse,
-    before_shutdown: Callable[[], None] | None = None,
+    detach: Callable[[], None] | None = None,
 ) -> None:
-    """Raises HttpError for a request that failed before its status was sent."""
+    """Raises HttpError for a request that failed before its status was sent.
+
+    `detach` lets the request run on where this process stops and the client can read the rest from another one.
+    """
+
+    def before_shutdown() -> None:
+        has_id = exchange.status is not None and answer.resume_path is not None
+        if detach is not None and has_id:
+            detach()
+
     async with response:
         try:
             with exchange.interruptible(before_shutdown):

@@ -67,9 +67,11 @@ class JobRoutes:
             request = await self._idempotency.claim(identity, key, fingerprint(JOBS_PATH, body), first)
         if request is first:
             streamed = account.stream(
-                request, options.timeout_s, parent=exchange.header(b"traceparent") or None
+                request,
+                options.timeout_s,
+                cancel_on_exit=False,
+                parent=exchange.header(b"traceparent") or None,
             )
-            streamed.cancel_on_exit = False
             await _accepted(Stream(streamed))
         elif not await self._idempotency.has_reply(identity.account, request):
             await account.resubmit(request)

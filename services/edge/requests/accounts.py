@@ -32,7 +32,9 @@ class Account:
         """Resumes and cancels requests."""
         self.jobs = JobReader(bus.nc, subscription.account)
 
-    def stream(self, request: ChatRequest, timeout_s: float | None, *, parent: str | None) -> StreamedRequest:
+    def stream(
+        self, request: ChatRequest, timeout_s: float | None, *, cancel_on_exit: bool, parent: str | None
+    ) -> StreamedRequest:
         """The request, to be sent by a `Stream`. `parent` is the `traceparent` of the caller."""
         return StreamedRequest(
             nc=self._bus.nc,
@@ -41,7 +43,7 @@ class Account:
             timeout_s=_TIMINGS.accept_s if timeout_s is None else timeout_s,
             timings=_TIMINGS,
             tracer=self._tracer,
-            cancel_on_exit=True,
+            cancel_on_exit=cancel_on_exit,
             parent=parent,
         )
 

@@ -31,6 +31,10 @@ class RequestOptions(Struct, frozen=True, kw_only=True):
     degrade: bool = True
     user: str = ""
 
+    def cancels_on_disconnect(self, *, has_key: bool) -> bool:
+        """`has_key`: the request has an idempotency key."""
+        return self.on_disconnect == "cancel" or not (self.on_disconnect or has_key)
+
 
 def read_options(headers: Iterable[Header], *, lane: Lane | None = None) -> RequestOptions:
     """The options in `headers`. `lane`: the only one that the route has; None: the request chooses.

@@ -145,3 +145,4 @@ async def test_e2_a_part_that_another_attempt_replaced_is_a_conflict():
     with pytest.raises(HttpError) as conflict:
         await sent([*attempt(["x", "b"]), completed()], position(whole.ids[1]))
     assert conflict.value.status == 409
+    assert (b"x-should-retry", b"false") in conflict.value.headers

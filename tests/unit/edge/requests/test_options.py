@@ -58,3 +58,21 @@ def test_e4_a_route_of_one_lane_has_its_limits_and_refuses_the_other():
     with pytest.raises(HttpError) as caught:
         read_options([(b"x-penstock-lane", b"interactive")], lane="batch")
     assert caught.value.param == "x-penstock-lane"
+
+
+@pytest.mark.parametrize(
+    ("header", "has_key", "cancels"),
+    [
+        (b"", False, True),
+        (b"", True, False),
+        (b"cancel", False, True),
+        (b"cancel", True, True),
+        (b"continue", False, False),
+        (b"continue", True, False),
+    ],
+)
+def test_d8_hanging_up_cancels_a_request_unless_it_is_to_be_read_later(
+    header: bytes, *, has_key: bool, cancels: bool
+):
+    options = read_options([(b"x-penstock-on-disconnect", header)] if header else [])
+    assert options.cancels_on_disconnect(has_key=has_key) == cancels
