@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 
+from penstock.contract.api_key_format import PREFIX, START
+
 __all__ = ["holds_api_key", "masked_key", "without_api_keys", "without_userinfo"]
 
 _TAIL_FROM = 12
 """Length from which the last four characters of a key are shown."""
-_API_KEY = re.compile(r"(psk_[a-z2-7]{8}_)[A-Za-z0-9_-]{8,}")
-"""A key of the HTTP edge (penstock/runtime/api_keys/format.py), also one that is cut off."""
+_API_KEY = re.compile(rf"({START}{PREFIX}_)[A-Za-z0-9_-]{{8,}}")
+"""A key of the HTTP edge, also one that is cut off."""
 _USERINFO = re.compile(r"(?<=://)[^,\s]*@")
 
 

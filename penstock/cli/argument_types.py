@@ -7,6 +7,7 @@ import math
 import re
 from typing import Final
 
+from penstock.contract.api_key_format import PREFIX, START
 from penstock.contract.names import EMBED
 from penstock.contract.subjects import is_token
 
@@ -24,7 +25,7 @@ __all__ = [
 
 _HIGHEST_PORT = 65_535
 _DURATION: Final = re.compile(r"([0-9]{1,6})([smhd])")
-_KEY_PREFIX: Final = re.compile(r"(?:psk_)?([a-z2-7]{8})(?:_.*)?")
+_KEY_PREFIX: Final = re.compile(rf"(?:{START})?({PREFIX})(?:_.*)?")
 _UNITS_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _SEQUENCE_LIMIT: Final = 2**63
 """Above every sequence number of a stream."""

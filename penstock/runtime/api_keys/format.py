@@ -15,9 +15,11 @@ import zlib
 from collections.abc import Callable
 from typing import Final
 
+from penstock.contract.api_key_format import CHECKSUM, PREFIX, RANDOM, START
+
 __all__ = ["digest", "make_key", "prefix_of"]
 
-_KEY: Final = re.compile(r"psk_([a-z2-7]{8})_[A-Za-z0-9_-]{43}([0-9A-Za-z]{6})", re.ASCII)
+_KEY: Final = re.compile(rf"{START}({PREFIX})_{RANDOM}({CHECKSUM})", re.ASCII)
 _DIGITS: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _CHECKSUM_DIGITS: Final = 6
 _PREFIX_BYTES: Final = 5
@@ -28,7 +30,7 @@ def make_key(random: Callable[[int], bytes] = secrets.token_bytes) -> str:
     """A new key. `random` returns so many random bytes."""
     prefix = base64.b32encode(random(_PREFIX_BYTES)).decode().lower()
     secret = base64.urlsafe_b64encode(random(_SECRET_BYTES)).decode().rstrip("=")
-    body = f"psk_{prefix}_{secret}"
+    body = f"{START}{prefix}_{secret}"
     return body + _checksum(body)
 
 

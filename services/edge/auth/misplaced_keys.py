@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from penstock.bus.masking import holds_api_key
+from penstock.contract.api_key_format import START
 from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
 
 __all__ = ["refuse_key_as", "refuse_misplaced_keys"]
 
 _KEY_HEADERS: Final = frozenset({b"authorization", b"x-api-key"})
-_START: Final = b"psk_"
+_START: Final = START.encode()
 
 
 def refuse_misplaced_keys(exchange: Exchange) -> None:
