@@ -193,7 +193,6 @@ def _keys(arguments: argparse.Namespace) -> int:
         account=arguments.account,
         user=arguments.user,
         roles=tuple(arguments.role),
-        models=tuple(arguments.model),
         expires_s=arguments.expires,
         note=arguments.note,
     )

@@ -53,8 +53,8 @@ _CANCEL = """\
 The cancel is not acknowledged: an unknown id, or that of a request that has ended, is no error. `penstock jobs ID
 --cancel` waits until a job has ended."""
 _CREATE_KEY = """\
-Create a key and print it, once: only a digest of it is stored. Without --role and --model it allows all roles and
-models, else only those named. Every edge knows it within two seconds."""
+Create a key and print it, once: only a digest of it is stored. Without --role it allows all roles, else
+only those named. Every edge knows it within two seconds."""
 _LONGEST: Final = ", ".join(f"{longest_s} in the {lane} lane" for lane, longest_s in LONGEST_S.items())
 _DATA = "the directory of the store, logs and traces (default: %(default)s)"
 _DATA_OF_UP = "the data directory of `penstock up`, in which its NATS server is found (default: %(default)s)"
@@ -226,13 +226,6 @@ def _add_keys(commands: Commands) -> None:
         type=parse_role,
         default=[],
         help="a role that it allows, or auto; may be repeated",
-    )
-    create.add_argument(
-        "--model",
-        action="append",
-        type=parse_text,
-        default=[],
-        help="a model that it allows; may be repeated",
     )
     create.add_argument(
         "--expires", type=parse_duration_s, metavar="TIME", help="reject it after 12h, 90d, ..."

@@ -19,9 +19,7 @@ class ApiKey(Struct, frozen=True, kw_only=True, tag="api_key", tag_field="type")
     user: str = ""
     """The end user of every request with the key; empty: a request may name one."""
     roles: tuple[str, ...] = ()
-    """Roles that a request may name, `auto` among them."""
-    models: tuple[str, ...] = ()
-    """Models that a request may name. Without roles and models the key allows all of both."""
+    """Roles that a request may name, `auto` among them; empty: all."""
     created_ms: int
     expires_ms: int | None = None
     """From this time on the key is rejected; None: it does not expire."""

@@ -97,7 +97,6 @@ class Edge:
         return Authenticator(
             keys,
             KeySlots(self._settings.key_requests),
-            self._catalogue.roles,
             None if is_required else sender_without_keys(keys, address, account),
             SYSTEM,
             lambda reason: self._metrics.rejected_keys.labels(reason).inc(),

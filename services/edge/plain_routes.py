@@ -59,7 +59,7 @@ class HealthRoutes:
 
 
 class ModelRoutes:
-    """The roles and models that the key of a request allows."""
+    """The roles that the key of a request allows."""
 
     def __init__(self, models: ModelList, authenticator: Authenticator, clock: Clock) -> None:
         self._models = models
@@ -69,7 +69,7 @@ class ModelRoutes:
     async def list_all(self, exchange: Exchange) -> None:
         identity = self._authenticator.authenticate(exchange)
         models = self._models.all(self._clock.monotonic_s())
-        listed = [model for model in models if self._authenticator.allows(identity, model["id"])]
+        listed = [model for model in models if identity.allows(model["id"])]
         await exchange.respond(200, msgspec.json.encode({"object": "list", "data": listed}))
 
     async def get(self, exchange: Exchange) -> None:
@@ -78,7 +78,8 @@ class ModelRoutes:
         self._authenticator.authorize(identity, name)
         found = self._models.get(name, self._clock.monotonic_s())
         if found is None:
-            message = f"there is no role and no model {name!r}: GET /v1/models lists them"
+            roles = ", ".join(role for role in self._models.names if identity.allows(role))
+            message = f"there is no role {name[:80]!r}; the roles are {roles}"
             raise HttpError.of("model_not_found", message, param="model")
         await exchange.respond(200, msgspec.json.encode(found))
 

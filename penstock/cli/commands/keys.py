@@ -35,7 +35,6 @@ class KeyRequest(Struct, frozen=True, kw_only=True):
     """None: the account of the settings."""
     user: str = ""
     roles: tuple[str, ...] = ()
-    models: tuple[str, ...] = ()
     expires_s: float | None = None
     note: str = ""
 
@@ -84,7 +83,6 @@ def _record(key: str, wanted: KeyRequest, account: str, now_ms: int) -> ApiKey:
         account=account,
         user=wanted.user,
         roles=wanted.roles,
-        models=wanted.models,
         created_ms=now_ms,
         expires_ms=None if wanted.expires_s is None else now_ms + int(wanted.expires_s * 1000),
         note=wanted.note,

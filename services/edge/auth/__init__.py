@@ -1,1 +1,1 @@
-"""Who sends a request: its API key, and the account, user, roles and models that the key stands for."""
+"""Who sends a request: its API key, and the account, user and roles that the key stands for."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, Literal
 
 from penstock.bus.clock import Clock
 from penstock.contract.keys import ApiKey
-from penstock.contract.names import AUTO
 from penstock.runtime.api_keys.format import digest, prefix_of
 from services.edge.auth.identity import Identity
 from services.edge.auth.key_slots import KeySlots
@@ -41,17 +40,13 @@ class Authenticator:
         self,
         keys: KnownKeys,
         slots: KeySlots,
-        roles: Collection[str],
         without_keys: Identity | None,
         clock: Clock,
         report: Callable[[Rejection], None],
     ) -> None:
-        """`roles`: those of the catalogue. `without_keys`: the sender of every request while no key exists; None: a key
-        is required nevertheless.
-        """
+        """`without_keys`: the sender of every request while no key exists; None: a key is required nevertheless."""
         self._keys = keys
         self._slots = slots
-        self._roles = frozenset({AUTO, *roles})
         self._without_keys = without_keys
         self._clock = clock
         self._report = report
@@ -68,21 +63,14 @@ class Authenticator:
         if not self._slots.try_acquire(key.prefix):
             raise self._too_many()
         exchange.on_end(partial(self._slots.release, key.prefix))
-        return Identity(
-            account=key.account, key=key.prefix, user=key.user, roles=key.roles, models=key.models
-        )
+        return Identity(account=key.account, key=key.prefix, user=key.user, roles=key.roles)
 
-    def allows(self, identity: Identity, name: str) -> bool:
-        """`name`: a role or a model."""
-        return identity.allows(name, is_role=name in self._roles)
-
-    def authorize(self, identity: Identity, name: str) -> None:
-        """Raises HttpError (403) where the key does not allow this role or model."""
-        if self.allows(identity, name):
+    def authorize(self, identity: Identity, role: str) -> None:
+        """Raises HttpError (403) where the key does not allow this role."""
+        if identity.allows(role):
             return
         self._report("not_allowed")
-        allowed = ", ".join((*identity.roles, *identity.models))
-        message = f"the API key does not allow {name!r}: use one of {allowed}"
+        message = f"the API key does not allow {role!r}: use one of {', '.join(identity.roles)}"
         raise HttpError.of("not_allowed", message, param="model")
 
     def _verified(self, text: str) -> ApiKey:

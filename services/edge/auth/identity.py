@@ -17,11 +17,7 @@ class Identity(Struct, frozen=True, kw_only=True):
     user: str = ""
     """The end user; empty: the request may name one."""
     roles: tuple[str, ...] = ()
-    """Roles that a request may name."""
-    models: tuple[str, ...] = ()
-    """Models that a request may name; without roles and models it may name all of both."""
+    """Roles that a request may name, `auto` among them; empty: all."""
 
-    def allows(self, name: str, *, is_role: bool) -> bool:
-        if not self.roles and not self.models:
-            return True
-        return name in (self.roles if is_role else self.models)
+    def allows(self, role: str) -> bool:
+        return not self.roles or role in self.roles

@@ -60,7 +60,7 @@ class ChatDialect:
         )  # a field that nobody here reads must be valid JSON too: it goes into the envelope
         fields = decode(_decoder, body)
         if not fields.model:
-            raise InvalidField("model", "model is empty: write auto, a role, or a model of GET /v1/models")
+            raise InvalidField("model", "model is empty: write auto or a role of GET /v1/models")
         if not fields.messages:
             raise InvalidField("messages", "messages is empty: write at least one message")
         options = fields.stream_options

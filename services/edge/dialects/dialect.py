@@ -29,7 +29,7 @@ class ChatCall(Struct, frozen=True, kw_only=True):
     body: Raw
     """The OpenAI chat-completions body; in the chat dialect the bytes as received."""
     model: str
-    """As the application wrote it: a role, `role:complexity`, or a model of the catalogue."""
+    """As the application wrote it: `auto`, a role, or one of them with a complexity (`coding:simple`)."""
     stream: bool = False
     include_usage: bool = False
     user: str = ""

@@ -2,55 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final
 
 from penstock.contract.names import AUTO, EMBED
-from penstock.runtime.config.catalogue import Catalogue, Model, RoleConfig
+from penstock.runtime.config.catalogue import Catalogue, Model
 from services.edge.listing.live_workers import LiveWorkers
 
 __all__ = ["ModelList"]
 
 _MICRO: Final = 1_000_000
+_BY_CONTENT: Final = frozenset({"chat", "logic", "coding", "vision", "long_context"})
+"""Roles that `auto` may become without keywords in the catalogue."""
 
 
 class ModelList:
-    """Roles first, then models. `penstock` in each entry has what OpenAI's shape has no place for."""
+    """`auto` and the roles. `penstock` in each entry has what OpenAI's shape has no place for."""
 
     def __init__(self, catalogue: Catalogue, workers: LiveWorkers) -> None:
         self._catalogue = catalogue
         self._workers = workers
+        self._roles = {name: role for name, role in catalogue.roles.items() if name != EMBED}
+        self.names = (AUTO, *self._roles)
 
     def all(self, now_s: float) -> list[dict[str, Any]]:
         served = self._workers.roles(now_s)
         withdrawn = self._workers.withdrawn_models(now_s)
-        catalogue = self._catalogue
-        roles = {name: role for name, role in catalogue.roles.items() if name != EMBED}
+        roles = {name: self._role(role.chain, withdrawn) for name, role in self._roles.items()}
         return [
-            _entry(AUTO, "penstock", {"kind": "role", "available": bool(served)}),
-            *(self._role(name, role, is_served=name in served) for name, role in roles.items()),
-            *(_model(key, model, withdrawn) for key, model in catalogue.models.items()),
+            _entry(AUTO, {"available": bool(served), **self._auto(roles)}),
+            *(_entry(name, {"available": name in served, **facts}) for name, facts in roles.items()),
         ]
 
     def get(self, name: str, now_s: float) -> dict[str, Any] | None:
         return next((entry for entry in self.all(now_s) if entry["id"] == name), None)
 
-    def _role(self, name: str, role: RoleConfig, *, is_served: bool) -> dict[str, Any]:
-        models = [self._catalogue.models[key] for key in role.chain]
-        facts = {
-            "kind": "role",
-            "available": is_served,
-            "chain": role.chain,
-            "context_tokens": max(model.context_tokens for model in models),
-            "vision": any(model.supports_vision for model in models),
+    def _auto(self, roles: dict[str, dict[str, Any]]) -> dict[str, Any]:
+        chosen = {
+            name: facts
+            for name, facts in roles.items()
+            if name in _BY_CONTENT or self._roles[name].auto is not None
         }
-        return _entry(name, "penstock", facts)
+        return {
+            "roles": list(chosen),
+            "context_tokens": max((facts["context_tokens"] for facts in chosen.values()), default=0),
+            "vision": any(facts["vision"] for facts in chosen.values()),
+        }
+
+    def _role(self, chain: Collection[str], withdrawn: frozenset[str]) -> dict[str, Any]:
+        models = [_model(key, self._catalogue.models[key], withdrawn) for key in chain]
+        return {
+            "chain": models,
+            "context_tokens": max(model["context_tokens"] for model in models),
+            "vision": any(model["vision"] for model in models),
+        }
 
 
 def _model(key: str, model: Model, withdrawn: frozenset[str]) -> dict[str, Any]:
     price = model.price
     cached = price.input if price.cached_input is None else price.cached_input
-    facts = {
-        "kind": "model",
+    return {
+        "model": key,
+        "provider": model.provider,
         "available": key not in withdrawn,
         "context_tokens": model.context_tokens,
         "vision": model.supports_vision,
@@ -60,8 +73,7 @@ def _model(key: str, model: Model, withdrawn: frozenset[str]) -> dict[str, Any]:
             "output": price.output / _MICRO,
         },
     }
-    return _entry(key, model.provider, facts)
 
 
-def _entry(name: str, owner: str, facts: dict[str, Any]) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": 0, "owned_by": owner, "penstock": facts}
+def _entry(name: str, facts: dict[str, Any]) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "penstock", "penstock": facts}

@@ -40,7 +40,7 @@ def build(call: ChatCall, options: RequestOptions, identity: Identity, client_na
 
 
 def split_model(model: str) -> tuple[str, Complexity | None]:
-    """A role and its complexity, or a model: names of models may contain colons too."""
+    """A role and its complexity; what follows another colon belongs to the name, which no role then has."""
     name, _, last = model.rpartition(":")
     complexity = next((each for each in COMPLEXITIES if each == last), None)
     return (name, complexity) if name and complexity is not None else (model, None)

@@ -21,11 +21,15 @@ def catalogue(
     breaker: Mapping[str, Any] | None = None,
     **sections: Mapping[str, Any],
 ) -> str:
-    """A catalogue as YAML with these chains; each other role gets a healthy model of its own.
+    """A catalogue as YAML with these chains; each other role of ROLES gets a healthy model of its own.
 
     `models` adds settings to a model, `role` to every role, `roles` to one role; `sections` are further sections.
     """
-    chosen = {name: list((chains or {}).get(name, (f"m-{name.replace('_', '-')}",))) for name in ROLES}
+    chains = chains or {}
+    chosen = {
+        name: list(chains.get(name, (f"m-{name.replace('_', '-')}",)))
+        for name in dict.fromkeys((*ROLES, *chains))
+    }
     names = dict.fromkeys(model for chain in chosen.values() for model in chain)
     return yaml.safe_dump(
         {

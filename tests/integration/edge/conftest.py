@@ -18,8 +18,10 @@ CHAINS = {
     "logic": ("one--cut=20", "other"),
     "safety": ("broken--cut=5",),
     "long_context": ("one",),
+    "poet": ("poet",),
 }
-"""The text of the simulator depends on the name before `--`: only the second model of `creative` repeats the first."""
+"""The text of the simulator depends on the name before `--`: only the second model of `creative` repeats the first.
+The role `poet` offers the model of that name."""
 QUICK = {"retry": {"initial_backoff_s": 0.02, "max_backoff_s": 0.1, "same_model_retries": 0}}
 
 

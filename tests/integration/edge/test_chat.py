@@ -174,6 +174,28 @@ async def test_d10_an_unknown_model_is_a_404_that_names_the_field(ai: openai.Asy
         await ai.chat.completions.create(model="no_such_role", messages=ASKED, stream=stream)
     assert isinstance(failed.value.body, dict)
     assert (failed.value.body["code"], failed.value.body["param"]) == ("unknown_role", "model")
+    assert "the roles are chat, " in failed.value.body["message"]
+
+
+@pytest.mark.parametrize("model", ["poet", "poet:simple"])
+async def test_b1_a_model_is_offered_under_its_name_by_a_role(ai: openai.AsyncOpenAI, model: str):
+    """The catalogue has a role of that name, whose chain is the model."""
+    answer = await ai.chat.completions.create(model=model, messages=ASKED)
+    assert answer.model == "poet"
+    streamed = [
+        each async for each in await ai.chat.completions.create(model=model, messages=ASKED, stream=True)
+    ]
+    assert {chunk.model for chunk in streamed} == {"poet"}
+    listed: Any = (await ai.models.retrieve("poet")).to_dict()["penstock"]
+    assert [each["model"] for each in listed["chain"]] == ["poet"]
+
+
+async def test_b1_a_model_without_a_role_of_its_name_is_not_offered(ai: openai.AsyncOpenAI):
+    assert "coder" not in {model.id async for model in ai.models.list()}
+    with pytest.raises(openai.NotFoundError, match="no role 'coder'"):
+        await ai.chat.completions.create(model="coder", messages=ASKED)
+    with pytest.raises(openai.NotFoundError, match=r"no role 'coder'.*the roles are auto, chat, "):
+        await ai.models.retrieve("coder")
 
 
 async def test_c3_a_wait_beyond_the_deadline_ends_with_retry_after(ai: openai.AsyncOpenAI, system: System):

@@ -15,6 +15,7 @@ import openai
 import pytest
 
 from penstock.contract.streams import MAX_REQUEST_BYTES
+from tests.harness.processes.catalogues import ROLES
 from tests.harness.processes.system import System, started
 from tests.harness.requests.edge_client import chat_body, open_stream, request
 from tests.harness.suite.waiting import until
@@ -329,11 +330,11 @@ async def test_k4_health_readiness_and_metrics(url: str):
         assert line in metrics
 
 
-async def test_k2_models_lists_roles_and_models(ai: openai.AsyncOpenAI):
+async def test_k2_models_lists_auto_and_the_roles(ai: openai.AsyncOpenAI):
     models = {model.id: model async for model in ai.models.list()}
-    assert {"auto", "coding", "coder"} <= models.keys()
+    assert models.keys() == {"auto", "poet", *ROLES}
     assert "penstock" in models["coding"].to_dict()
-    assert (await ai.models.retrieve("coder")).owned_by == "simulator"
+    assert (await ai.models.retrieve("coding")).owned_by == "penstock"
 
 
 async def test_k5_a_page_with_a_rebound_name_reads_no_answer_of_an_edge_without_keys(url: str):

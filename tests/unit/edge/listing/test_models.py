@@ -1,4 +1,4 @@
-"""The list of models: roles and models, and which are available now."""
+"""The list of models: `auto` and the roles, and which are available now."""
 
 from __future__ import annotations
 
@@ -31,36 +31,49 @@ def by_id(models: ModelList, now_s: float = 0.0) -> dict[str, Any]:
     return {entry["id"]: entry for entry in models.all(now_s)}
 
 
-def test_k2_roles_and_models_are_listed_with_what_is_known_of_them(models: ModelList, workers: LiveWorkers):
+def test_k2_auto_and_roles_are_listed_with_models_and_prices(models: ModelList, workers: LiveWorkers):
     workers.observe("w", worker("coding"), 0.0)
     listed = by_id(models)
-    assert next(iter(listed)) == "auto"
+    assert tuple(listed) == models.names
+    assert models.names[0] == "auto"
     assert "embed" not in listed
     assert all(entry["object"] == "model" for entry in listed.values())
     coding = listed["coding"]["penstock"]
-    assert (coding["kind"], coding["available"]) == ("role", True)
+    assert coding["available"] is True
     assert listed["chat"]["penstock"]["available"] is False
-    first = listed[coding["chain"][0]]
-    assert first["owned_by"] == "openai"
-    assert first["penstock"]["kind"] == "model"
-    assert first["penstock"]["context_tokens"] <= coding["context_tokens"]
-    prices = first["penstock"]["usd_per_million_tokens"]
+    first = coding["chain"][0]
+    assert first["model"] not in listed
+    assert first["provider"] == "openai"
+    assert first["context_tokens"] <= coding["context_tokens"]
+    prices = first["usd_per_million_tokens"]
     assert 0 < prices["cached_input"] <= prices["input"] < prices["output"] < 1_000
+
+
+def test_b1_auto_lists_the_roles_that_the_router_may_choose(models: ModelList):
+    auto = by_id(models)["auto"]["penstock"]
+    assert {"chat", "logic", "coding", "vision", "long_context"} <= set(auto["roles"])
+    assert "reasoning" not in auto["roles"]
+    contexts = [by_id(models)[role]["penstock"]["context_tokens"] for role in auto["roles"]]
+    assert auto["context_tokens"] == max(contexts)
+    assert auto["vision"] is True
 
 
 def test_a5_a_model_that_every_worker_found_withdrawn_is_not_available(
     models: ModelList, workers: LiveWorkers
 ):
-    name = by_id(models)["coding"]["penstock"]["chain"][0]
+    def is_available() -> bool:
+        return bool(by_id(models)["coding"]["penstock"]["chain"][0]["available"])
+
+    name = by_id(models)["coding"]["penstock"]["chain"][0]["model"]
     workers.observe("a", worker("coding", withdrawn=(name,)), 0.0)
-    assert by_id(models)[name]["penstock"]["available"] is False
+    assert not is_available()
     workers.observe("b", worker("coding"), 0.0)
-    assert by_id(models)[name]["penstock"]["available"] is True
+    assert is_available()
 
 
 def test_k2_one_entry_is_found_by_its_name(models: ModelList):
     assert (models.get("auto", 0.0) or {})["id"] == "auto"
-    assert models.get("gone", 0.0) is None
+    assert models.get("gpt-4o", 0.0) is None
 
 
 def test_d9_a_worker_is_alive_until_it_stops_or_is_silent(workers: LiveWorkers):
