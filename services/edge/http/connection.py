@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -14,13 +15,34 @@ __all__ = ["STATE_KEY", "Connection"]
 
 STATE_KEY: Final = "connection"
 """Key of a request's Connection in the ASGI scope: `scope["state"][STATE_KEY]`."""
-_HEADERS_TOO_LARGE: Final = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-)
-_UPGRADE_REFUSED: Final = b"HTTP/1.1 501 Not Implemented\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-"""The parser takes all that follows an offer of another protocol for that protocol, a body included."""
-_HEADERS_TOO_SLOW: Final = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
+
+def _refusal(status: str, code: str, message: str) -> bytes:
+    """A response to what has no route yet, so its error has OpenAI's shape."""
+    error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
+    body = msgspec.json.encode({"error": error})
+    head = (
+        f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+        "connection: close\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+_NOT_HTTP: Final = _refusal("400 Bad Request", "invalid_request", "the request is not valid HTTP/1.1")
+_HEADERS_TOO_LARGE: Final = _refusal(
+    "431 Request Header Fields Too Large",
+    "headers_too_large",
+    "the request line and the headers are too large: send fewer or shorter headers",
+)
+_HEADERS_TOO_SLOW: Final = _refusal(
+    "408 Request Timeout", "request_timeout", "the request line and the headers came too slowly"
+)
+_UPGRADE_REFUSED: Final = _refusal(
+    "501 Not Implemented",
+    "upgrade_not_served",
+    "no other protocol is served: send the request without the header upgrade",
+)
+"""The parser takes all that follows an offer of another protocol for that protocol, a body included."""
 _REFUSED_S: Final = 2.0
 """Time for the client to read why its request was refused."""
 
@@ -72,6 +94,10 @@ class Connection(HttpToolsProtocol):
             self._refuse(_HEADERS_TOO_LARGE)
         elif self._timer is None:
             self._timer = self.loop.call_later(self.header_s, self._refuse, _HEADERS_TOO_SLOW)
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's text, which says as much
+        self.transport.write(_NOT_HTTP)
+        self.transport.close()
 
     def on_message_begin(self) -> None:
         """A request that follows before the response to the one before it is not read: the loss of the connection would

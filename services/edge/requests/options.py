@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any, Final, get_args
@@ -76,7 +77,7 @@ def _seconds(option: str, text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = 0.0
-    if not 0 < seconds <= max(LONGEST_S.values()):
+    if not 0 < seconds < math.inf:
         raise _invalid(option, f"x-penstock-{option} is {text!r}: use a number of seconds greater than 0")
     return seconds
 

@@ -167,6 +167,16 @@ async def test_e1_a_body_of_several_megabytes_is_answered(url: str):
     assert answer.status == 200
 
 
+def code_of(answer: bytes) -> str:
+    """The code of an error in OpenAI's shape."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"content-type: application/json" in head
+    assert f"content-length: {len(body)}".encode() in head
+    error = json.loads(body)["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    return str(error["code"])
+
+
 async def test_d10_a_slow_body_is_a_408(strict_url: str):
     began_s = time.monotonic()
     answer = await answered(strict_url, HEAD + b"content-length: 500\r\n\r\n{", b'"model"', pause_s=0.4)
@@ -178,6 +188,7 @@ async def test_d10_a_slow_body_is_a_408(strict_url: str):
 async def test_d10_slow_headers_are_a_408(strict_url: str):
     answer = await answered(strict_url, b"POST /v1/chat", b"/completions HTTP/1.1\r\nhost", pause_s=0.4)
     assert b" 408 " in answer.partition(b"\r\n")[0]
+    assert code_of(answer) == "request_timeout"
 
 
 @pytest.mark.parametrize(
@@ -191,6 +202,7 @@ async def test_d10_slow_headers_are_a_408(strict_url: str):
 async def test_d10_an_endless_request_head_is_a_431(strict_url: str, head: bytes):
     answer = await answered(strict_url, *(head[n : n + 1_000] for n in range(0, 50_000, 1_000)))
     assert b" 431 " in answer.partition(b"\r\n")[0]
+    assert code_of(answer) == "headers_too_large"
     await assert_healthy(strict_url)
 
 
@@ -198,6 +210,7 @@ async def test_d10_a_large_complete_head_is_a_431(strict_url: str):
     head = HEAD + b"".join(b"x-%d: %s\r\n" % (n, b"a" * 1_000) for n in range(10))
     answer = await answered(strict_url, head + b"content-length: 2\r\n\r\n{}")
     assert b" 431 " in answer.partition(b"\r\n")[0]
+    assert code_of(answer) == "headers_too_large"
 
 
 @pytest.mark.parametrize(
@@ -219,7 +232,9 @@ async def test_d10_a_large_complete_head_is_a_431(strict_url: str):
     ],
 )
 async def test_d10_what_is_not_http_is_a_400(url: str, raw: bytes):
-    assert (await answered(url, raw)).startswith(b"HTTP/1.1 400 ")
+    answer = await answered(url, raw)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert code_of(answer) == "invalid_request"
     await assert_healthy(url)
 
 

@@ -38,6 +38,7 @@ def test_k2_every_option_is_read():
         ("timeout-s", "nan", "greater than 0"),
         ("timeout-s", "inf", "greater than 0"),
         ("timeout-s", "soon", "greater than 0"),
+        ("timeout-s", "1e9", "at most 3600 in the interactive lane"),
         ("timeout-s", "3601", "at most 3600 in the interactive lane"),
         ("lane", "fast", "use one of interactive, batch"),
         ("degrade", "no", "use one of true, false"),
@@ -55,6 +56,8 @@ def test_d10_a_wrong_option_is_a_400_that_names_it(name: str, value: str, messag
 def test_e4_a_route_of_one_lane_has_its_limits_and_refuses_the_other():
     assert read_options([], lane="batch").lane == "batch"
     assert read_options([(b"x-penstock-timeout-s", b"7200")], lane="batch").timeout_s == 7200
+    with pytest.raises(HttpError, match="at most 86400 in the batch lane"):
+        read_options([(b"x-penstock-timeout-s", b"86401")], lane="batch")
     with pytest.raises(HttpError) as caught:
         read_options([(b"x-penstock-lane", b"interactive")], lane="batch")
     assert caught.value.param == "x-penstock-lane"
