@@ -35,12 +35,15 @@ class Account:
     def stream(
         self, request: ChatRequest, timeout_s: float | None, *, cancel_on_exit: bool, parent: str | None
     ) -> StreamedRequest:
-        """The request, to be sent by a `Stream`. `parent` is the `traceparent` of the caller."""
+        """The request, to be sent by a `Stream`. `parent` is the `traceparent` of the caller.
+
+        The bus accepts it within `accept_s`, or within `timeout_s` where that is shorter.
+        """
         return StreamedRequest(
             nc=self._bus.nc,
             subscription=self._subscription,
             request=request,
-            timeout_s=_TIMINGS.accept_s if timeout_s is None else timeout_s,
+            timeout_s=_TIMINGS.accept_s if timeout_s is None else min(timeout_s, _TIMINGS.accept_s),
             timings=_TIMINGS,
             tracer=self._tracer,
             cancel_on_exit=cancel_on_exit,

@@ -42,5 +42,24 @@ async def test_d7_a_restart_of_nats_neither_loses_nor_repeats_text(tmp_path: Pat
         assert again == seen
 
 
+async def test_d9_a_request_that_the_bus_cannot_accept_is_a_503(tmp_path: Path):
+    async with running_system(tmp_path, "chat", config=catalogue({"chat": ("talker",)})) as system:
+        edge = system.new_edge()
+        await edge.start()
+        url = edge.ready["url"]
+        chat = f"{url}/v1/chat/completions"
+        assert (await request("POST", chat, chat_body("Before", "chat"))).status == 200
+        system.nats.kill()
+        await until(lambda: is_ready(url, 503))
+        for stream in (False, True):
+            body = chat_body("Meanwhile", "chat", stream=stream)
+            answer = await request("POST", chat, body, headers={"x-penstock-timeout-s": "1"})
+            assert (answer.status, answer.error["code"]) == (503, "bus_unavailable")
+            assert answer.headers.get("x-should-retry") != "false"
+        await system.nats.start()
+        await until(lambda: is_ready(url, 200))
+        assert (await request("POST", chat, chat_body("After", "chat"))).status == 200
+
+
 async def is_ready(url: str, status: int) -> bool:
     return (await request("GET", f"{url}/readyz")).status == status

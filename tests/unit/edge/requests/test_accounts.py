@@ -1,0 +1,20 @@
+"""How long a request waits for the bus to accept it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from msgspec import Raw
+
+from penstock.contract.request import ChatRequest
+from services.edge.requests.accounts import Account
+
+
+@pytest.mark.parametrize(("wanted_s", "waits_s"), [(None, 60.0), (5.0, 5.0), (3_600.0, 60.0)])
+def test_d9_a_request_waits_for_the_bus_for_a_minute_at_most(wanted_s: float | None, waits_s: float):
+    unused: Any = SimpleNamespace(nc=None, account="demo")
+    account = Account(unused, unused, unused)
+    request = ChatRequest(id="r", client="c", body=Raw(b"{}"))
+    assert account.stream(request, wanted_s, parent=None).timeout_s == waits_s
