@@ -11,6 +11,7 @@ from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.heartbeat import Heartbeat, follow_presence
 from penstock.runtime.service import Bus, Shell
 from services.edge.answers.answer import Surface
+from services.edge.answers.reply_facts import REPLY_HEADERS
 from services.edge.auth.authenticator import Authenticator
 from services.edge.auth.key_slots import KeySlots
 from services.edge.auth.key_store import KeyStore
@@ -76,7 +77,8 @@ class Edge:
         limits = HttpLimits(
             body_bytes=self._settings.body_bytes, body_s=self._settings.read_s, write_s=self._settings.write_s
         )
-        dispatcher = Dispatcher(routes, limits, Cors(self._settings.cors_origins), self._metrics)
+        cors = Cors(self._settings.cors_origins, REPLY_HEADERS)
+        dispatcher = Dispatcher(routes, limits, cors, self._metrics)
         server = PublicServer(dispatcher, self._listener, self._connection())
         heartbeat = Heartbeat(bus.nc, lambda: self._presence(http))
         self._started.push_async_callback(heartbeat.stop)

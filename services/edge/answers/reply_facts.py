@@ -7,9 +7,15 @@ from typing import Final
 from penstock.contract.reply import Accepted, Completed, ReplyEvent, Started
 from services.edge.http.headers import Header, header_text
 
-__all__ = ["ReplyFacts"]
+__all__ = ["REPLY_HEADERS", "ReplyFacts"]
 
 _REASON_CHARACTERS: Final = 500
+REPLY_HEADERS: Final = (
+    *("x-request-id", "request-id", "x-penstock-request-id", "x-penstock-trace-id"),
+    *("x-penstock-role", "x-penstock-complexity", "x-penstock-reason", "x-penstock-attempts"),
+    *("x-penstock-queue-wait-ms", "x-penstock-cost-microusd"),
+)
+"""The headers that a response may have from ReplyFacts."""
 
 
 class ReplyFacts:

@@ -10,10 +10,7 @@ from services.edge.http.headers import Header
 __all__ = ["Cors"]
 
 _ANY: Final = "*"
-_EXPOSED: Final = (
-    "x-penstock-request-id, x-penstock-role, x-penstock-reason, x-penstock-attempts, x-penstock-queue-wait-ms, "
-    "x-penstock-cost-microusd, x-penstock-trace-id, retry-after"
-)
+_RETRY: Final = ("retry-after", "x-should-retry")
 _PREFLIGHT_S: Final = 600
 """How long a browser may remember the answer to a preflight request."""
 
@@ -21,9 +18,10 @@ _PREFLIGHT_S: Final = 600
 class Cors:
     """Credentials are API keys in a header and never cookies, so `access-control-allow-credentials` is not sent."""
 
-    def __init__(self, origins: Collection[str]) -> None:
-        """`*` stands for every origin."""
+    def __init__(self, origins: Collection[str], exposed: Collection[str] = ()) -> None:
+        """`*` stands for every origin. `exposed`: response headers that a page may read, beside those on retries."""
         self._origins = frozenset(origins)
+        self._exposed = ", ".join((*exposed, *_RETRY)).encode()
 
     def headers(self, origin: str) -> list[Header]:
         """For every response to a request with this `origin`; empty: it has none, or it is not allowed."""
@@ -35,7 +33,7 @@ class Cors:
         allowed = _ANY if _ANY in self._origins else origin
         return [
             (b"access-control-allow-origin", allowed.encode("latin-1")),
-            (b"access-control-expose-headers", _EXPOSED.encode()),
+            (b"access-control-expose-headers", self._exposed),
             *vary,
         ]
 

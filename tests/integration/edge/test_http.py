@@ -301,6 +301,8 @@ async def test_k2_cors_is_off_unless_an_origin_is_configured(url: str, strict_ur
     assert "POST" in preflight.headers["access-control-allow-methods"]
     answer = await request("POST", strict_url + path, chat_body("Hello"), headers=headers)
     assert answer.headers["access-control-allow-origin"] == "https://app.example"
+    exposed = set(answer.headers["access-control-expose-headers"].split(", "))
+    assert {name for name in answer.headers if name.startswith("x-")} <= exposed
     failed = await request("POST", strict_url + path, data=b"{", headers=headers)
     assert failed.headers["access-control-allow-origin"] == "https://app.example"
     other = await request("OPTIONS", strict_url + path, headers={"origin": "https://evil.example"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from penstock.contract.reply import Timings
-from services.edge.answers.reply_facts import ReplyFacts
+from services.edge.answers.reply_facts import REPLY_HEADERS, ReplyFacts
 from tests.harness.requests.reply_events import accepted, completed, started
 
 
@@ -35,6 +35,7 @@ def test_k3_headers_name_what_is_known_so_far():
     facts.add(replace(completed(3), cost_microusd=12, timings=Timings(queued_ms=251.7)))
     assert headers(facts)["x-penstock-cost-microusd"] == "12"
     assert headers(facts)["x-penstock-queue-wait-ms"] == "252"
+    assert headers(facts).keys() == set(REPLY_HEADERS)
 
 
 def test_k3_the_progress_names_what_the_request_waits_for():

@@ -14,10 +14,12 @@ def test_without_origins_there_are_no_headers(origin: str):
 
 
 def test_a_configured_origin_is_allowed_and_caches_are_told():
-    headers = dict(Cors(("https://a.example", "https://b.example")).headers("https://b.example"))
+    headers = dict(
+        Cors(("https://a.example", "https://b.example"), ("x-a", "x-b")).headers("https://b.example")
+    )
     assert headers[b"access-control-allow-origin"] == b"https://b.example"
     assert headers[b"vary"] == b"origin"
-    assert b"x-penstock-request-id" in headers[b"access-control-expose-headers"]
+    assert headers[b"access-control-expose-headers"] == b"x-a, x-b, retry-after, x-should-retry"
     assert b"access-control-allow-credentials" not in headers
 
 
