@@ -21,6 +21,7 @@ from penstock.contract.streams import MAX_PAYLOAD_BYTES, STREAMS
 from penstock.runtime.config.load import read_catalogue
 from penstock.runtime.config.settings import load_settings
 from penstock.runtime.config.shipped import shipped_catalogues
+from services.edge.settings import load_edge_settings
 from services.router.metrics import RouterMetrics
 from services.simulator.settings import load as load_simulator_settings
 from services.worker.metrics import WorkerMetrics
@@ -58,11 +59,23 @@ def test_k4_workers_can_be_scaled() -> None:
         assert "PENSTOCK_INSTANCE" not in service["environment"], name
 
 
+def test_k5_the_edge_is_published_and_starts_only_on_request() -> None:
+    """It serves beyond loopback, so without a key it does not start, and `up --wait` would fail."""
+    edge = SERVICES["edge"]
+    settings = load_edge_settings(environment(edge))
+    assert edge["command"] == ["run", "edge"]
+    assert edge["profiles"] == ["edge"]
+    assert settings.host == "0.0.0.0"  # noqa: S104 - inside the container
+    assert edge["ports"] == [f"127.0.0.1:{settings.port}:{settings.port}"]
+
+
 @pytest.mark.parametrize("name", ON_NATS)
 def test_every_variable_is_read_and_accepted_by_its_process(name: str) -> None:
     env = Asked(environment(OURS[name]))
     settings = load_settings(env)
     read_catalogue(None, env)
+    if name == "edge":
+        load_edge_settings(env)
     keys = {
         "GROQ_API_KEY",
         "OPENAI_API_KEY",
