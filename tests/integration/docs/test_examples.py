@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import AsyncIterator
@@ -13,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.documents import ROOT, blocks
+from tests.contract.documents import ROOT, blocks, code
 from tests.harness.processes.system import System, running_system
 
+EDGE = "http://127.0.0.1:8080"
 ASK = ROOT / "docs/examples/ask.mjs"
 
 
@@ -52,7 +54,7 @@ async def run(*argv: str, **env: str) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize(
-    ("number", "expected"), [(0, "coding ("), (1, "m-chat, 40 tokens"), (2, "You asked")]
+    ("number", "expected"), [(1, "coding ("), (2, "m-chat, 40 tokens"), (3, "You asked")]
 )
 async def test_k2_the_python_examples_run(system: System, number: int, expected: str) -> None:
     example = blocks(ROOT / "README.md", "python")[number]
@@ -61,6 +63,29 @@ async def test_k2_the_python_examples_run(system: System, number: int, expected:
     status, stdout, stderr = await run(sys.executable, "-c", here, PYTHONPATH=str(ROOT))
     assert status == 0, stderr
     assert expected in stdout
+
+
+async def test_k2_the_first_example_is_openais_client(system: System) -> None:
+    example = blocks(ROOT / "README.md", "python")[0]
+    status, stdout, stderr = await run(sys.executable, "-c", example.replace(EDGE, await edge_of(system)))
+    assert status == 0, stderr
+    assert stdout.startswith("m-coding: You asked")
+
+
+async def test_k2_the_curl_lines_get_a_whole_and_a_streamed_answer(system: System) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    url = await edge_of(system)
+    lines = re.findall(r"^curl (?:.*\\\n)*.*$", code(ROOT / "README.md"), re.MULTILINE)
+    whole, streamed = [await run("sh", "-c", line.replace(EDGE, url)) for line in lines]
+    assert json.loads(whole[1])["model"] == "m-chat"
+    assert streamed[1].rstrip().endswith("data: [DONE]")
+
+
+async def edge_of(system: System) -> str:
+    edge = system.new_edge()
+    await edge.start()
+    return str(edge.ready["url"])
 
 
 async def test_k1_the_javascript_example_prints_an_answer(system: System, node: str) -> None:
