@@ -116,6 +116,14 @@ def unanswered_port() -> int:
         return port
 
 
+def http_models(port: int, key: str) -> set[str]:
+    asked = urllib.request.Request(
+        f"http://127.0.0.1:{port}/v1/models", headers={"authorization": f"Bearer {key}"}
+    )
+    with urllib.request.urlopen(asked, timeout=5) as answer:  # noqa: S310 - the same
+        return {model["id"] for model in json.load(answer)["data"]}
+
+
 async def ask(nats_url: str) -> Reply:
     async with await Client.connect(nats_url) as client:
         return await client.chat("Write a function that adds two numbers.", role="coding", timeout_s=20)
@@ -137,6 +145,25 @@ def test_k4_d9_the_composed_services_answer_and_stop_on_sigterm(
         reply = asyncio.run(ask(nats_url))
         assert reply.role == "coding"
         assert reply.text
-        for name in ("worker-coding", "router", "simulator"):
+        # As `docker compose run --rm router keys create` and `docker compose --profile edge up` do.
+        router_env = here("router", nats_url, ports["router"], ports["simulator"])
+        made = subprocess.run(
+            [installed / "penstock", "keys", "create"],
+            env=router_env,
+            check=True,
+            capture_output=True,
+            text=True,
+            cwd="/",
+        )
+        public = free_port()
+        env = here("edge", nats_url, free_port(), ports["simulator"])
+        env |= {"PENSTOCK_EDGE_HOST": "127.0.0.1", "PENSTOCK_EDGE_PORT": str(public)}
+        processes["edge"] = stack.enter_context(
+            running([installed / "penstock", *OURS["edge"]["command"]], env)
+        )
+        wait_for_status(f"http://127.0.0.1:{public}/readyz", 200)
+        wait_for_status(f"http://127.0.0.1:{public}/v1/models", 401)
+        assert http_models(public, made.stdout.strip()) >= {"auto", "coding"}
+        for name in ("edge", "worker-coding", "router", "simulator"):
             processes[name].send_signal(signal.SIGTERM)
             assert processes[name].wait(timeout=30) == 0, name
