@@ -10,7 +10,6 @@ from penstock.contract.presence import Presence
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.heartbeat import Heartbeat, follow_presence
 from penstock.runtime.service import Bus, Shell
-from services.edge.answers.answer import Surface
 from services.edge.answers.reply_facts import REPLY_HEADERS
 from services.edge.auth.authenticator import Authenticator
 from services.edge.auth.key_slots import KeySlots
@@ -18,6 +17,7 @@ from services.edge.auth.key_store import KeyStore
 from services.edge.auth.known_keys import KnownKeys
 from services.edge.auth.open_access import sender_without_keys
 from services.edge.dialects.chat import ChatDialect
+from services.edge.dialects.dialect import DialectRoute
 from services.edge.dialects.messages import MessagesDialect
 from services.edge.dialects.messages_stream import PING
 from services.edge.dialects.responses import ResponsesDialect
@@ -70,7 +70,7 @@ class Edge:
         health = HealthRoutes(lambda: bus.nc.is_connected, keys, workers, self._shell.registry, SYSTEM)
         self._add_plain_routes(routes, health, workers, authenticator)
         accounts = Accounts(bus, new_client_name(), self._shell.tracer)
-        chat = Surface(ChatDialect(), "chatcmpl-", "/v1/chat/completions")
+        chat = DialectRoute(ChatDialect(), "chatcmpl-", "/v1/chat/completions")
         idempotency = IdempotencyKeys(bus.nc)
         self._add_generation(routes, chat, accounts, idempotency, authenticator)
         _add_jobs(routes, JobRoutes(chat, authenticator, accounts, idempotency))
@@ -119,7 +119,7 @@ class Edge:
     def _add_generation(
         self,
         routes: Routes,
-        chat: Surface,
+        chat: DialectRoute,
         accounts: Accounts,
         idempotency: IdempotencyKeys,
         authenticator: Authenticator,
@@ -133,7 +133,7 @@ class Edge:
         routes.add("GET", f"{chat.path}/{{id}}", ResumeHandler(chat, authenticator, accounts))
 
         dialect = ResponsesDialect()
-        responses = Surface(dialect, "resp_", "/v1/responses", resume_query="?stream=true")
+        responses = DialectRoute(dialect, "resp_", "/v1/responses", resume_query="?stream=true")
         response = ResponseRoutes(responses, dialect, authenticator, accounts)
         error = dialect.error
         create = GenerationHandler(responses, authenticator, accounts, idempotency, wait_s=wait_s)
@@ -141,7 +141,7 @@ class Edge:
         routes.add("GET", f"{responses.path}/{{id}}", response.get, error)
         routes.add("POST", f"{responses.path}/{{id}}/cancel", response.cancel, error)
 
-        messages = Surface(MessagesDialect(), "msg_", "/v1/messages", ping=PING, resume_query=None)
+        messages = DialectRoute(MessagesDialect(), "msg_", "/v1/messages", ping=PING, resume_query=None)
         error = messages.dialect.error
         create = GenerationHandler(messages, authenticator, accounts, idempotency, wait_s=wait_s)
         routes.add("POST", messages.path, create, error)

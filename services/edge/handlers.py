@@ -12,14 +12,14 @@ from penstock.client.stream import Stream, StreamedRequest
 from penstock.contract.reply import ReplyEvent
 from penstock.contract.request import ChatRequest
 from penstock.errors import UnknownReply
-from services.edge.answers.answer import Answer, Surface
+from services.edge.answers.answer import Answer
 from services.edge.answers.reply_facts import ReplyFacts
 from services.edge.answers.rescued_stream import RescuedStream
 from services.edge.answers.respond import Reply, respond_stream, respond_whole
 from services.edge.answers.stream_response import BEFORE_THE_FIRST, StreamResponse
 from services.edge.auth.authenticator import Authenticator
 from services.edge.auth.identity import Identity
-from services.edge.dialects.dialect import ChatCall
+from services.edge.dialects.dialect import ChatCall, DialectRoute
 from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
 from services.edge.http.sse import Position, parse_position
@@ -42,7 +42,7 @@ class GenerationHandler:
 
     def __init__(
         self,
-        surface: Surface,
+        route: DialectRoute,
         authenticator: Authenticator,
         accounts: Accounts,
         idempotency: IdempotencyKeys,
@@ -50,7 +50,7 @@ class GenerationHandler:
         wait_s: float,
     ) -> None:
         """`wait_s`: how long a streamed request may wait before its status is sent."""
-        self._surface = surface
+        self._route = route
         self._authenticator = authenticator
         self._accounts = accounts
         self._idempotency = idempotency
@@ -61,17 +61,17 @@ class GenerationHandler:
         options = read_options(exchange.request_headers)
         key = idempotency_key(exchange)
         body = await exchange.body()
-        call = self._surface.dialect.read(body)
-        _check_is_served(self._surface, call, options)
+        call = self._route.dialect.read(body)
+        _check_is_served(self._route, call, options)
         first = build(call, options, identity, self._accounts.client_name)
         self._authenticator.authorize(identity, split_model(call.model)[0])
         account = await self._accounts.get(identity.account)
         request = first
         if key:
-            sha256 = fingerprint(self._surface.path, body)
+            sha256 = fingerprint(self._route.path, body)
             request = await self._idempotency.claim(identity, key, sha256, first)
         facts = ReplyFacts(request.id)
-        answer = Answer(self._surface, _answer_id(request, call, options), call)
+        answer = Answer(self._route, _answer_id(request, call, options), call)
         if request is not first:
             await self._respond(exchange, answer, self._joined(account, request), facts)
             return
@@ -97,7 +97,7 @@ class GenerationHandler:
             await respond_whole(exchange, answer, reply, facts)
             return
         stream = RescuedStream(answer.writer, answer.id.rescue)
-        response = StreamResponse(exchange, stream, facts, wait_s=self._wait_s, ping=self._surface.ping)
+        response = StreamResponse(exchange, stream, facts, wait_s=self._wait_s, ping=self._route.ping)
         await respond_stream(exchange, answer, reply, response, detach)
 
     @asynccontextmanager
@@ -122,20 +122,20 @@ class GenerationHandler:
 class ResumeHandler:
     """`GET` of an answer by its id, from any edge process: whole, or the stream after a position."""
 
-    def __init__(self, surface: Surface, authenticator: Authenticator, accounts: Accounts) -> None:
-        self._surface = surface
+    def __init__(self, route: DialectRoute, authenticator: Authenticator, accounts: Accounts) -> None:
+        self._route = route
         self._authenticator = authenticator
         self._accounts = accounts
 
     async def __call__(self, exchange: Exchange) -> None:
         identity = self._authenticator.authenticate(exchange)
-        await self.send(exchange, identity, requested_id(exchange, self._surface))
+        await self.send(exchange, identity, requested_id(exchange, self._route))
 
     async def send(self, exchange: Exchange, identity: Identity, found: AnswerId) -> None:
         after = _position(exchange)
         account = await self._accounts.get(identity.account)
         call = ChatCall(body=Raw(b"{}"), model="", stream=found.streamed, include_usage=found.include_usage)
-        answer, facts = Answer(self._surface, found, call), ReplyFacts(found.request_id)
+        answer, facts = Answer(self._route, found, call), ReplyFacts(found.request_id)
         reply = reply_of(found, account)
         if not found.streamed:
             await respond_whole(exchange, answer, reply, facts)
@@ -163,10 +163,10 @@ def _answer_id(request: ChatRequest, call: ChatCall, options: RequestOptions) ->
     )
 
 
-def requested_id(exchange: Exchange, surface: Surface) -> AnswerId:
+def requested_id(exchange: Exchange, route: DialectRoute) -> AnswerId:
     """The id in the path. Raises HttpError (404)."""
     text = exchange.parameters["id"]
-    found = parse_answer_id(text, surface.prefix)
+    found = parse_answer_id(text, route.prefix)
     if found is None:
         message = f"{text} is not the id of an answer of this gateway"
         raise HttpError.of("not_found", message, param="id")
@@ -178,7 +178,7 @@ def reply_of(found: AnswerId, account: Account) -> Reply:
     return aclosing(account.client.resume(found.request_id, client=found.client, timeout_s=_RESUME_S))
 
 
-def _check_is_served(surface: Surface, call: ChatCall, options: RequestOptions) -> None:
+def _check_is_served(route: DialectRoute, call: ChatCall, options: RequestOptions) -> None:
     """Raises HttpError (400)."""
     if call.background:
         message = (
@@ -186,8 +186,8 @@ def _check_is_served(surface: Surface, call: ChatCall, options: RequestOptions) 
             "x-penstock-on-disconnect: continue a streamed response is made also after you hang up"
         )
         raise HttpError.of("invalid_request", message, param="background")
-    if surface.resume_query is None and options.on_disconnect == "continue":
-        message = f"answers of {surface.path} cannot be read again: leave x-penstock-on-disconnect out"
+    if route.resume_query is None and options.on_disconnect == "continue":
+        message = f"answers of {route.path} cannot be read again: leave x-penstock-on-disconnect out"
         raise HttpError.of("invalid_request", message, param="x-penstock-on-disconnect")
 
 

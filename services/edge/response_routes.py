@@ -5,11 +5,11 @@ from __future__ import annotations
 from msgspec import Raw
 
 from penstock.contract.reply import Completed, Delta, Failed, Failure, ReplyEvent, Restarted
-from services.edge.answers.answer import Answer, Surface
+from services.edge.answers.answer import Answer
 from services.edge.answers.reply_facts import ReplyFacts
 from services.edge.answers.respond import last_event
 from services.edge.auth.authenticator import Authenticator
-from services.edge.dialects.dialect import ChatCall
+from services.edge.dialects.dialect import ChatCall, DialectRoute
 from services.edge.dialects.responses import ResponsesDialect
 from services.edge.handlers import ResumeHandler, reply_of, requested_id
 from services.edge.http.errors import HttpError
@@ -26,18 +26,18 @@ class ResponseRoutes:
     """The request is not stored: a response that is read again lacks the fields that repeat it."""
 
     def __init__(
-        self, surface: Surface, dialect: ResponsesDialect, authenticator: Authenticator, accounts: Accounts
+        self, route: DialectRoute, dialect: ResponsesDialect, authenticator: Authenticator, accounts: Accounts
     ) -> None:
-        self._surface = surface
+        self._route = route
         self._dialect = dialect
         self._authenticator = authenticator
         self._accounts = accounts
-        self._resume = ResumeHandler(surface, authenticator, accounts)
+        self._resume = ResumeHandler(route, authenticator, accounts)
 
     async def get(self, exchange: Exchange) -> None:
         """The response when it has ended; with `stream=true` its events, of which the client has `starting_after`."""
         identity = self._authenticator.authenticate(exchange)
-        found = requested_id(exchange, self._surface)
+        found = requested_id(exchange, self._route)
         if exchange.query().get("stream") == "true":
             if not found.streamed:
                 message = "this response was not streamed: read it without stream=true"
@@ -49,7 +49,7 @@ class ResponseRoutes:
     async def cancel(self, exchange: Exchange) -> None:
         """The response as it has ended: `cancelled`, unless it had ended before."""
         identity = self._authenticator.authenticate(exchange)
-        found = requested_id(exchange, self._surface)
+        found = requested_id(exchange, self._route)
         account = await self._accounts.get(identity.account)
         await account.client.cancel(found.request_id, _CANCELLED)
         await self._respond(exchange, found, account)
@@ -58,7 +58,7 @@ class ResponseRoutes:
         facts, deltas = ReplyFacts(found.request_id), _Deltas()
         last = await last_event(exchange, reply_of(found, account), facts, deltas.add)
         call = ChatCall(body=Raw(b"{}"), model=facts.model, stream=found.streamed)
-        answer = Answer(self._surface, found, call)
+        answer = Answer(self._route, found, call)
         if isinstance(last, Completed):
             await exchange.respond(200, self._completed(answer, deltas, last))
         elif isinstance(last, Failed):

@@ -39,7 +39,7 @@ class StreamResponse:
         after: Position = BEFORE_THE_FIRST,
         ping: SseEvent | None = None,
     ) -> None:
-        """`after`: the last event that the client has. `ping`: see Surface."""
+        """`after`: the last event that the client has. `ping`: see DialectRoute."""
         self._exchange = exchange
         self._stream = stream
         self._facts = facts

@@ -10,7 +10,7 @@ from msgspec import Raw, Struct
 
 from penstock.contract.reply import Completed, Delta, Failure, Started
 
-__all__ = ["ChatCall", "Dialect", "InvalidField", "SseEvent", "StreamWriter"]
+__all__ = ["ChatCall", "Dialect", "DialectRoute", "InvalidField", "SseEvent", "StreamWriter"]
 
 
 class InvalidField(Exception):
@@ -82,3 +82,16 @@ class Dialect(Protocol):
     def error(self, status: int, code: str, message: str, param: str | None = None) -> bytes:
         """The JSON body of an error response with this status."""
         ...
+
+
+class DialectRoute(Struct, frozen=True):
+    """A dialect on its route."""
+
+    dialect: Dialect
+    prefix: str
+    """How its ids begin."""
+    path: str
+    ping: SseEvent | None = None
+    """Sent where a stream is silent for 10 s; None: it has comments only."""
+    resume_query: str | None = ""
+    """The query of the `GET` that resumes a stream; None: answers of this route cannot be read again."""

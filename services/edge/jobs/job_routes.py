@@ -13,10 +13,10 @@ from penstock.contract.reply import NO_RESPONSE, Failed
 from penstock.contract.request import ChatRequest
 from penstock.contract.subjects import is_token
 from penstock.errors import ResultGone, UnknownJob
-from services.edge.answers.answer import Answer, Surface
+from services.edge.answers.answer import Answer
 from services.edge.answers.failures import http_error_of_failure
 from services.edge.auth.authenticator import Authenticator
-from services.edge.dialects.dialect import ChatCall, InvalidField
+from services.edge.dialects.dialect import ChatCall, DialectRoute, InvalidField
 from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
 from services.edge.jobs.job_view import job_page, job_view, submitted_view
@@ -39,13 +39,13 @@ _LARGEST_PAGE: Final = 100
 class JobRoutes:
     def __init__(
         self,
-        surface: Surface,
+        route: DialectRoute,
         authenticator: Authenticator,
         accounts: Accounts,
         idempotency: IdempotencyKeys,
     ) -> None:
-        """`surface`: the dialect of bodies and results."""
-        self._surface = surface
+        """`route`: the dialect of bodies and results."""
+        self._route = route
         self._authenticator = authenticator
         self._accounts = accounts
         self._idempotency = idempotency
@@ -56,7 +56,7 @@ class JobRoutes:
         options = read_options(exchange.request_headers, lane="batch")
         key = idempotency_key(exchange)
         body = await exchange.body()
-        call = self._surface.dialect.read(body)
+        call = self._route.dialect.read(body)
         if call.stream:
             raise InvalidField("stream", "a job has no stream: leave stream out, and read the result later")
         request = build(call, options, identity, self._accounts.client_name)
@@ -97,12 +97,12 @@ class JobRoutes:
             raise HttpError.of("result_gone", str(error)) from error
         if completed.response == NO_RESPONSE:
             message = (
-                f"the job was submitted as a stream: read GET {self._surface.path}/{{id}} within 15 minutes"
+                f"the job was submitted as a stream: read GET {self._route.path}/{{id}} within 15 minutes"
             )
             raise HttpError.of("result_gone", message)
         call = ChatCall(body=NO_RESPONSE, model=job.role)
         answer_id = AnswerId(client=job.client, request_id=job.id, streamed=False)
-        await exchange.respond(200, Answer(self._surface, answer_id, call).whole(completed))
+        await exchange.respond(200, Answer(self._route, answer_id, call).whole(completed))
 
     async def cancel(self, exchange: Exchange) -> None:
         """202: the job will end as failed, with the code `cancelled`; 200: it has ended already."""
