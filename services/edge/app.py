@@ -73,12 +73,12 @@ class Edge:
         chat = DialectRoute(ChatDialect(), "chatcmpl-", "/v1/chat/completions")
         idempotency = IdempotencyKeys(bus.nc)
         self._add_generation(routes, chat, accounts, idempotency, authenticator)
-        _add_jobs(routes, JobRoutes(chat, authenticator, accounts, idempotency))
+        _add_jobs(routes, JobRoutes(chat, authenticator, accounts, idempotency, SYSTEM))
         limits = HttpLimits(
             body_bytes=self._settings.body_bytes, body_s=self._settings.read_s, write_s=self._settings.write_s
         )
         cors = Cors(self._settings.cors_origins, REPLY_HEADERS)
-        dispatcher = Dispatcher(routes, limits, cors, self._metrics)
+        dispatcher = Dispatcher(routes, limits, cors, self._metrics, SYSTEM)
         server = PublicServer(dispatcher, self._listener, self._connection())
         heartbeat = Heartbeat(bus.nc, lambda: self._presence(http))
         self._started.push_async_callback(heartbeat.stop)
@@ -128,7 +128,9 @@ class Edge:
         wait_s = self._settings.wait_s
 
         routes.add(
-            "POST", chat.path, GenerationHandler(chat, authenticator, accounts, idempotency, wait_s=wait_s)
+            "POST",
+            chat.path,
+            GenerationHandler(chat, authenticator, accounts, idempotency, wait_s=wait_s, clock=SYSTEM),
         )
         routes.add("GET", f"{chat.path}/{{id}}", ResumeHandler(chat, authenticator, accounts))
 
@@ -136,14 +138,18 @@ class Edge:
         responses = DialectRoute(dialect, "resp_", "/v1/responses", resume_query="?stream=true")
         response = ResponseRoutes(responses, dialect, authenticator, accounts)
         error = dialect.error
-        create = GenerationHandler(responses, authenticator, accounts, idempotency, wait_s=wait_s)
+        create = GenerationHandler(
+            responses, authenticator, accounts, idempotency, wait_s=wait_s, clock=SYSTEM
+        )
         routes.add("POST", responses.path, create, error)
         routes.add("GET", f"{responses.path}/{{id}}", response.get, error)
         routes.add("POST", f"{responses.path}/{{id}}/cancel", response.cancel, error)
 
         messages = DialectRoute(MessagesDialect(), "msg_", "/v1/messages", ping=PING, resume_query=None)
         error = messages.dialect.error
-        create = GenerationHandler(messages, authenticator, accounts, idempotency, wait_s=wait_s)
+        create = GenerationHandler(
+            messages, authenticator, accounts, idempotency, wait_s=wait_s, clock=SYSTEM
+        )
         routes.add("POST", messages.path, create, error)
         routes.add("POST", f"{messages.path}/count_tokens", CountTokensRoute(authenticator), error)
 

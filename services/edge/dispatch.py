@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
+from penstock.bus.clock import Clock
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.masking import without_api_keys
 from penstock.contract.errors import ERRORS
@@ -24,17 +24,20 @@ _CLOSED_BY_CLIENT: Final = 499
 
 
 class Dispatcher:
-    def __init__(self, routes: Routes, limits: HttpLimits, cors: Cors, metrics: EdgeMetrics) -> None:
+    def __init__(
+        self, routes: Routes, limits: HttpLimits, cors: Cors, metrics: EdgeMetrics, clock: Clock
+    ) -> None:
         self._routes = routes
         self._limits = limits
         self._cors = cors
         self._metrics = metrics
+        self._clock = clock
         self._open: set[Exchange] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = Exchange(scope, receive, send, self._limits)
+        exchange = Exchange(scope, receive, send, self._limits, self._clock)
         match = self._routes.find(exchange.method, exchange.path)
-        metrics, started_s = self._metrics, time.monotonic()
+        metrics, started_s = self._metrics, self._clock.monotonic_s()
         metrics.open.labels(match.route).inc()
         self._open.add(exchange)
         try:
@@ -57,7 +60,7 @@ class Dispatcher:
     def _count(self, exchange: Exchange, route: str, status: int | None, started_s: float) -> None:
         metrics = self._metrics
         metrics.requests.labels(route, str(status)).inc()
-        metrics.duration.labels(route).observe(time.monotonic() - started_s)
+        metrics.duration.labels(route).observe(self._clock.monotonic_s() - started_s)
         if exchange.streaming_since_s is not None:
             metrics.first_byte.labels(route).observe(exchange.streaming_since_s - started_s)
         if exchange.is_broken:

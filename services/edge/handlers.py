@@ -8,6 +8,7 @@ from typing import Final
 
 from msgspec import Raw
 
+from penstock.bus.clock import Clock
 from penstock.client.stream import Stream, StreamedRequest
 from penstock.contract.reply import ReplyEvent
 from penstock.contract.request import ChatRequest
@@ -48,6 +49,7 @@ class GenerationHandler:
         idempotency: IdempotencyKeys,
         *,
         wait_s: float,
+        clock: Clock,
     ) -> None:
         """`wait_s`: how long a streamed request may wait before its status is sent."""
         self._route = route
@@ -55,6 +57,7 @@ class GenerationHandler:
         self._accounts = accounts
         self._idempotency = idempotency
         self._wait_s = wait_s
+        self._clock = clock
 
     async def __call__(self, exchange: Exchange) -> None:
         identity = self._authenticator.authenticate(exchange)
@@ -63,7 +66,7 @@ class GenerationHandler:
         body = await exchange.body()
         call = self._route.dialect.read(body)
         _check_is_served(self._route, call, options)
-        first = build(call, options, identity, self._accounts.client_name)
+        first = build(call, options, identity, self._accounts.client_name, self._clock.unix_ms())
         self._authenticator.authorize(identity, split_model(call.model)[0])
         account = await self._accounts.get(identity.account)
         request = first

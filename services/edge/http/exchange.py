@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, Self, cast
@@ -12,6 +11,7 @@ from urllib.parse import parse_qsl
 from msgspec import Struct
 from starlette.types import Receive, Scope, Send
 
+from penstock.bus.clock import Clock
 from services.edge.http.connection import STATE_KEY, Connection
 from services.edge.http.errors import ClientDisconnected, HttpError, ShuttingDown
 from services.edge.http.headers import EVENT_STREAM, JSON, Header
@@ -40,7 +40,7 @@ class HttpLimits(Struct, frozen=True, kw_only=True):
 class Exchange:
     """The response is either `respond`, or `start_stream`, `write`, `end`."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, limits: HttpLimits) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, limits: HttpLimits, clock: Clock) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.parameters: dict[str, str] = {}
@@ -55,6 +55,7 @@ class Exchange:
         """Further headers of the response."""
         self._connection = cast("Connection", scope["state"][STATE_KEY])
         self._limits = limits
+        self._clock = clock
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -131,7 +132,7 @@ class Exchange:
 
     async def start_stream(self, headers: tuple[Header, ...] = ()) -> None:
         self.status = 200
-        self.streaming_since_s = time.monotonic()
+        self.streaming_since_s = self._clock.monotonic_s()
         sent = [*_STREAM_HEADERS, *self.headers, *headers]
         await self._send({"type": "http.response.start", "status": 200, "headers": sent})
 

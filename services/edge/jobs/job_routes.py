@@ -7,6 +7,7 @@ from typing import Any, Final, get_args
 
 import msgspec
 
+from penstock.bus.clock import Clock
 from penstock.client.stream import Stream
 from penstock.contract.jobs import Job, JobState
 from penstock.contract.reply import NO_RESPONSE, Failed
@@ -43,12 +44,14 @@ class JobRoutes:
         authenticator: Authenticator,
         accounts: Accounts,
         idempotency: IdempotencyKeys,
+        clock: Clock,
     ) -> None:
         """`route`: the dialect of bodies and results."""
         self._route = route
         self._authenticator = authenticator
         self._accounts = accounts
         self._idempotency = idempotency
+        self._clock = clock
 
     async def submit(self, exchange: Exchange) -> None:
         """202 once a router has accepted the job, or once it is stored while no router runs."""
@@ -59,7 +62,7 @@ class JobRoutes:
         call = self._route.dialect.read(body)
         if call.stream:
             raise InvalidField("stream", "a job has no stream: leave stream out, and read the result later")
-        request = build(call, options, identity, self._accounts.client_name)
+        request = build(call, options, identity, self._accounts.client_name, self._clock.unix_ms())
         self._authenticator.authorize(identity, split_model(call.model)[0])
         account = await self._accounts.get(identity.account)
         first = request

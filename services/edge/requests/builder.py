@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from penstock.bus.ids import new_id
 from penstock.contract.names import COMPLEXITIES, Complexity
 from penstock.contract.request import ChatRequest
@@ -15,7 +13,9 @@ from services.edge.requests.options import RequestOptions
 __all__ = ["build", "split_model"]
 
 
-def build(call: ChatCall, options: RequestOptions, identity: Identity, client_name: str) -> ChatRequest:
+def build(
+    call: ChatCall, options: RequestOptions, identity: Identity, client_name: str, now_ms: int
+) -> ChatRequest:
     """`rescue` is always `restart`: the edge itself decides what a client sees of a further attempt.
 
     Raises HttpError (400) for an API key in a field that gets into logs.
@@ -33,7 +33,7 @@ def build(call: ChatCall, options: RequestOptions, identity: Identity, client_na
         complexity=complexity,
         lane=options.lane,
         user=user,
-        deadline_ms=None if options.timeout_s is None else int((time.time() + options.timeout_s) * 1000),
+        deadline_ms=None if options.timeout_s is None else now_ms + int(options.timeout_s * 1000),
         degrade=options.degrade,
         rescue="restart",
     )

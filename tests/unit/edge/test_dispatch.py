@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from penstock.bus.clock import SYSTEM
 from penstock.errors import NoReply
 from services.edge.dialects.chat import ChatDialect
 from services.edge.dialects.dialect import InvalidField
@@ -45,7 +46,7 @@ class Answered:
     async def run(self, path: str = "/x") -> None:
         routes = Routes(ChatDialect().error)
         routes.add("GET", "/x", self._endpoint)
-        dispatcher = Dispatcher(routes, LIMITS, Cors(()), EdgeMetrics(self.registry))
+        dispatcher = Dispatcher(routes, LIMITS, Cors(()), EdgeMetrics(self.registry), SYSTEM)
         scope = {
             "method": "GET",
             "path": path,

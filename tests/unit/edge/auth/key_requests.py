@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from penstock.bus.clock import SYSTEM
 from penstock.contract.keys import ApiKey
 from penstock.runtime.api_keys.format import digest, prefix_of
 from services.edge.http.connection import STATE_KEY
@@ -30,7 +31,7 @@ def received(
         "state": {STATE_KEY: None},
     }
     unused: Any = None
-    return Exchange(scope, unused, unused, LIMITS)
+    return Exchange(scope, unused, unused, LIMITS, SYSTEM)
 
 
 def bearer(key: str) -> Header:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from penstock.bus.clock import SYSTEM
 from services.edge.http.connection import STATE_KEY
 from services.edge.http.errors import ClientDisconnected, HttpError, ShuttingDown
 from services.edge.http.exchange import Exchange, HttpLimits
@@ -58,7 +59,7 @@ class Client:
             "headers": [(name.encode(), value.encode()) for name, value in given.items()],
             "state": {STATE_KEY: self.connection},
         }
-        self.exchange = Exchange(scope, self.receive, self.send, LIMITS)
+        self.exchange = Exchange(scope, self.receive, self.send, LIMITS, SYSTEM)
 
     async def receive(self) -> dict[str, Any]:
         await asyncio.sleep(self._pause_s)
