@@ -11,7 +11,15 @@ from msgspec import Struct
 from penstock.contract.errors import ERRORS, ErrorCode, RetryAdvice
 from services.edge.http.headers import Header
 
-__all__ = ["EDGE_ERRORS", "ClientDisconnected", "EdgeErrorCode", "HttpError", "ShuttingDown", "retry_headers"]
+__all__ = [
+    "EDGE_ERRORS",
+    "ClientDisconnected",
+    "EdgeErrorCode",
+    "EdgeErrorSpec",
+    "HttpError",
+    "ShuttingDown",
+    "retry_headers",
+]
 
 EdgeErrorCode = Literal[
     "misplaced_api_key",
@@ -27,6 +35,7 @@ EdgeErrorCode = Literal[
     "result_gone",
     "unsupported_media_type",
     "misdirected_request",
+    "headers_too_large",
     "idempotency_key_reused",
     "too_many_requests",
     "not_implemented",
@@ -59,6 +68,7 @@ EDGE_ERRORS: Final[Mapping[str, EdgeErrorSpec]] = {
     "unsupported_media_type": EdgeErrorSpec(415, "never"),
     "misdirected_request": EdgeErrorSpec(421, "never"),
     "idempotency_key_reused": EdgeErrorSpec(422, "never"),
+    "headers_too_large": EdgeErrorSpec(431, "never"),
     "too_many_requests": EdgeErrorSpec(429, "later", 1),
     "not_implemented": EdgeErrorSpec(501, "never"),
     "bus_unavailable": EdgeErrorSpec(503, "later"),

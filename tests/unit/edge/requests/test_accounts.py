@@ -17,4 +17,4 @@ def test_d9_a_request_waits_for_the_bus_for_a_minute_at_most(wanted_s: float | N
     unused: Any = SimpleNamespace(nc=None, account="demo")
     account = Account(unused, unused, unused)
     request = ChatRequest(id="r", client="c", body=Raw(b"{}"))
-    assert account.stream(request, wanted_s, parent=None).timeout_s == waits_s
+    assert account.stream(request, wanted_s, cancel_on_exit=True, parent=None).timeout_s == waits_s
