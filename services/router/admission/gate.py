@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 from penstock.contract import subjects
 from penstock.contract.work import ChatWork
@@ -14,11 +14,6 @@ from services.router.queues.byte_limits import OVERLOADED_RETRY_S, ByteLimits, c
 from services.router.routing.outcome import Rejected, Routed
 
 __all__ = ["AdmissionGate", "QueueReservation"]
-
-_LONG_WAIT_S: Final = 0.25
-"""Estimated wait in seconds from which on it is estimated from a new count: one of a second ago still contains the
-requests that ended since.
-"""
 
 
 class QueueReservation:
@@ -83,25 +78,18 @@ class AdmissionGate:
     async def evaluate(self, routed: Routed) -> tuple[Rejected | None, AdmissionForecast]:
         """The decision on this request now, and the forecast of its start; nothing is reserved.
 
-        Asks the server only before a rejection or the report of a long wait, and no more often than `BacklogPoller`
-        allows.
+        Asks the server only before a rejection, and no more often than `BacklogPoller` allows: a count that is newer
+        than the heartbeats counts requests twice, as queued and as quota that was used.
         """
         work = routed.work
         forecast = self._controller.forecast(work)
-        if _needs_new_count(forecast) and await self._poller.has_newer_than(forecast.counted_s):
+        if forecast.retry_after_s is not None and await self._poller.has_newer_than(forecast.counted_s):
             forecast = self._controller.forecast(work)
         return _rejected_as_late(work, forecast) or self._rejected_as_large(work), forecast
 
     def _rejected_as_large(self, work: ChatWork) -> Rejected | None:
         reason = self._limits.rejection_reason(claim_of(work, subjects.flow(work.account, work.user)))
         return None if reason is None else _overloaded(work, reason, OVERLOADED_RETRY_S)
-
-
-def _needs_new_count(forecast: AdmissionForecast) -> bool:
-    if forecast.retry_after_s is not None:
-        return True
-    wait_s = None if forecast.estimate is None else forecast.estimate.wait_s
-    return wait_s is not None and wait_s > _LONG_WAIT_S
 
 
 def _rejected_as_late(work: ChatWork, forecast: AdmissionForecast) -> Rejected | None:
