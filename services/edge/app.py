@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import AsyncExitStack
+from typing import Final
 
 from penstock.bus.clock import SYSTEM
 from penstock.contract.presence import Presence
@@ -36,10 +37,13 @@ from services.edge.plain_routes import CountTokensRoute, HealthRoutes, MissingSe
 from services.edge.requests.accounts import Accounts
 from services.edge.requests.answer_id import new_client_name
 from services.edge.requests.idempotency import IdempotencyKeys
+from services.edge.requests.preparation import Preparation
 from services.edge.response_routes import ResponseRoutes
 from services.edge.settings import EdgeSettings
 
 __all__ = ["Edge"]
+
+_CHAT_PREFIX: Final = "chatcmpl-"
 
 
 class Edge:
@@ -70,10 +74,11 @@ class Edge:
         health = HealthRoutes(lambda: bus.nc.is_connected, keys, workers, self._shell.registry, SYSTEM)
         self._add_plain_routes(routes, health, workers, authenticator)
         accounts = Accounts(bus, new_client_name(), self._shell.tracer)
-        chat = DialectRoute(ChatDialect(), "chatcmpl-", "/v1/chat/completions")
         idempotency = IdempotencyKeys(bus.nc)
-        self._add_generation(routes, chat, accounts, idempotency, authenticator)
-        _add_jobs(routes, JobRoutes(chat, authenticator, accounts, idempotency, SYSTEM))
+        preparation = Preparation(authenticator, accounts, idempotency, SYSTEM)
+        self._add_generation(routes, preparation, accounts, idempotency, authenticator)
+        jobs = DialectRoute(ChatDialect(), _CHAT_PREFIX, JOBS_PATH, is_for_jobs=True)
+        _add_jobs(routes, JobRoutes(jobs, preparation, authenticator, accounts, idempotency))
         limits = HttpLimits(
             body_bytes=self._settings.body_bytes, body_s=self._settings.read_s, write_s=self._settings.write_s
         )
@@ -119,38 +124,31 @@ class Edge:
     def _add_generation(
         self,
         routes: Routes,
-        chat: DialectRoute,
+        preparation: Preparation,
         accounts: Accounts,
         idempotency: IdempotencyKeys,
         authenticator: Authenticator,
     ) -> None:
         """The three dialects."""
-        wait_s = self._settings.wait_s
 
-        routes.add(
-            "POST",
-            chat.path,
-            GenerationHandler(chat, authenticator, accounts, idempotency, wait_s=wait_s, clock=SYSTEM),
-        )
+        def creation(route: DialectRoute) -> GenerationHandler:
+            return GenerationHandler(route, preparation, idempotency, wait_s=self._settings.wait_s)
+
+        chat = DialectRoute(ChatDialect(), _CHAT_PREFIX, "/v1/chat/completions")
+        routes.add("POST", chat.path, creation(chat))
         routes.add("GET", f"{chat.path}/{{id}}", ResumeHandler(chat, authenticator, accounts))
 
         dialect = ResponsesDialect()
         responses = DialectRoute(dialect, "resp_", "/v1/responses", resume_query="?stream=true")
         response = ResponseRoutes(responses, dialect, authenticator, accounts)
         error = dialect.error
-        create = GenerationHandler(
-            responses, authenticator, accounts, idempotency, wait_s=wait_s, clock=SYSTEM
-        )
-        routes.add("POST", responses.path, create, error)
+        routes.add("POST", responses.path, creation(responses), error)
         routes.add("GET", f"{responses.path}/{{id}}", response.get, error)
         routes.add("POST", f"{responses.path}/{{id}}/cancel", response.cancel, error)
 
         messages = DialectRoute(MessagesDialect(), "msg_", "/v1/messages", ping=PING, resume_query=None)
         error = messages.dialect.error
-        create = GenerationHandler(
-            messages, authenticator, accounts, idempotency, wait_s=wait_s, clock=SYSTEM
-        )
-        routes.add("POST", messages.path, create, error)
+        routes.add("POST", messages.path, creation(messages), error)
         routes.add("POST", f"{messages.path}/count_tokens", CountTokensRoute(authenticator), error)
 
     def _connection(self) -> type[Connection]:

@@ -8,10 +8,8 @@ from typing import Final
 
 from msgspec import Raw
 
-from penstock.bus.clock import Clock
 from penstock.client.stream import Stream, StreamedRequest
 from penstock.contract.reply import ReplyEvent
-from penstock.contract.request import ChatRequest
 from penstock.errors import UnknownReply
 from services.edge.answers.answer import Answer
 from services.edge.answers.reply_facts import ReplyFacts
@@ -26,9 +24,8 @@ from services.edge.http.exchange import Exchange
 from services.edge.http.sse import Position, parse_position
 from services.edge.requests.accounts import Account, Accounts
 from services.edge.requests.answer_id import AnswerId, parse_answer_id
-from services.edge.requests.builder import build, split_model
-from services.edge.requests.idempotency import IdempotencyKeys, fingerprint, idempotency_key
-from services.edge.requests.options import RequestOptions, read_options
+from services.edge.requests.idempotency import IdempotencyKeys
+from services.edge.requests.preparation import Preparation, PreparedRequest
 
 __all__ = ["GenerationHandler", "ResumeHandler", "reply_of", "requested_id"]
 
@@ -42,48 +39,22 @@ class GenerationHandler:
     """`POST` of one dialect."""
 
     def __init__(
-        self,
-        route: DialectRoute,
-        authenticator: Authenticator,
-        accounts: Accounts,
-        idempotency: IdempotencyKeys,
-        *,
-        wait_s: float,
-        clock: Clock,
+        self, route: DialectRoute, preparation: Preparation, idempotency: IdempotencyKeys, *, wait_s: float
     ) -> None:
         """`wait_s`: how long a streamed request may wait before its status is sent."""
         self._route = route
-        self._authenticator = authenticator
-        self._accounts = accounts
+        self._preparation = preparation
         self._idempotency = idempotency
         self._wait_s = wait_s
-        self._clock = clock
 
     async def __call__(self, exchange: Exchange) -> None:
-        identity = self._authenticator.authenticate(exchange)
-        options = read_options(exchange.request_headers)
-        key = idempotency_key(exchange)
-        body = await exchange.body()
-        call = self._route.dialect.read(body)
-        _check_is_served(self._route, call, options)
-        first = build(call, options, identity, self._accounts.client_name, self._clock.unix_ms())
-        self._authenticator.authorize(identity, split_model(call.model)[0])
-        account = await self._accounts.get(identity.account)
-        request = first
-        if key:
-            sha256 = fingerprint(self._route.path, body)
-            request = await self._idempotency.claim(identity, key, sha256, first)
-        facts = ReplyFacts(request.id)
-        answer = Answer(self._route, _answer_id(request, call, options), call)
-        if request is not first:
-            await self._respond(exchange, answer, self._joined(account, request), facts)
+        prepared = await self._preparation.prepare(exchange, self._route)
+        facts = ReplyFacts(prepared.request.id)
+        answer = Answer(self._route, prepared.answer_id, prepared.call)
+        if prepared.is_repeated:
+            await self._respond(exchange, answer, self._joined(prepared), facts)
             return
-        streamed = account.stream(
-            request,
-            options.timeout_s,
-            cancel_on_exit=options.cancels_on_disconnect(has_key=bool(key)),
-            parent=exchange.header(b"traceparent") or None,
-        )
+        streamed = prepared.streamed()
         sent = Stream(streamed)
         await self._respond(exchange, answer, _submitted(sent, streamed, facts), facts, sent.detach)
 
@@ -104,10 +75,9 @@ class GenerationHandler:
         await respond_stream(exchange, answer, reply, response, detach)
 
     @asynccontextmanager
-    async def _joined(
-        self, account: Account, request: ChatRequest
-    ) -> AsyncIterator[AsyncIterator[ReplyEvent]]:
+    async def _joined(self, prepared: PreparedRequest) -> AsyncIterator[AsyncIterator[ReplyEvent]]:
         """The reply to an earlier request with the same idempotency key. Leaving it cancels nothing."""
+        account, request = prepared.account, prepared.request
         if not await self._idempotency.has_reply(account.name, request):
             await account.resubmit(request)  # the process of the earlier one may have died before it did
         async with aclosing(
@@ -156,16 +126,6 @@ async def _submitted(stream: Stream, streamed: StreamedRequest, facts: ReplyFact
         yield reply
 
 
-def _answer_id(request: ChatRequest, call: ChatCall, options: RequestOptions) -> AnswerId:
-    return AnswerId(
-        client=request.client,
-        request_id=request.id,
-        streamed=call.stream,
-        rescue=options.rescue,
-        include_usage=call.include_usage,
-    )
-
-
 def requested_id(exchange: Exchange, route: DialectRoute) -> AnswerId:
     """The id in the path. Raises HttpError (404)."""
     text = exchange.parameters["id"]
@@ -179,19 +139,6 @@ def requested_id(exchange: Exchange, route: DialectRoute) -> AnswerId:
 def reply_of(found: AnswerId, account: Account) -> Reply:
     """The reply from its first event, as far as it is stored; then its live events."""
     return aclosing(account.client.resume(found.request_id, client=found.client, timeout_s=_RESUME_S))
-
-
-def _check_is_served(route: DialectRoute, call: ChatCall, options: RequestOptions) -> None:
-    """Raises HttpError (400)."""
-    if call.background:
-        message = (
-            "background responses are not served yet: leave background out; with the header "
-            "x-penstock-on-disconnect: continue a streamed response is made also after you hang up"
-        )
-        raise HttpError.of("invalid_request", message, param="background")
-    if route.resume_query is None and options.on_disconnect == "continue":
-        message = f"answers of {route.path} cannot be read again: leave x-penstock-on-disconnect out"
-        raise HttpError.of("invalid_request", message, param="x-penstock-on-disconnect")
 
 
 def _position(exchange: Exchange) -> Position:

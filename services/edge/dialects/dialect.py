@@ -95,3 +95,5 @@ class DialectRoute(Struct, frozen=True):
     """Sent where a stream is silent for 10 s; None: it has comments only."""
     resume_query: str | None = ""
     """The query of the `GET` that resumes a stream; None: answers of this route cannot be read again."""
+    is_for_jobs: bool = False
+    """Its requests are jobs: in the batch lane, and not streamed."""

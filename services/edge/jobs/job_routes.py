@@ -7,7 +7,6 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-from penstock.bus.clock import Clock
 from penstock.client.stream import Stream
 from penstock.contract.jobs import Job, JobState
 from penstock.contract.reply import NO_RESPONSE, Failed
@@ -17,15 +16,14 @@ from penstock.errors import ResultGone, UnknownJob
 from services.edge.answers.answer import Answer
 from services.edge.answers.failures import http_error_of_failure
 from services.edge.auth.authenticator import Authenticator
-from services.edge.dialects.dialect import ChatCall, DialectRoute, InvalidField
+from services.edge.dialects.dialect import ChatCall, DialectRoute
 from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
 from services.edge.jobs.job_view import job_page, job_view, submitted_view
 from services.edge.requests.accounts import Account, Accounts
 from services.edge.requests.answer_id import AnswerId
-from services.edge.requests.builder import build, split_model
-from services.edge.requests.idempotency import IdempotencyKeys, fingerprint, idempotency_key
-from services.edge.requests.options import read_options
+from services.edge.requests.idempotency import IdempotencyKeys
+from services.edge.requests.preparation import Preparation
 
 __all__ = ["JOBS_PATH", "JobRoutes"]
 
@@ -41,42 +39,25 @@ class JobRoutes:
     def __init__(
         self,
         route: DialectRoute,
+        preparation: Preparation,
         authenticator: Authenticator,
         accounts: Accounts,
         idempotency: IdempotencyKeys,
-        clock: Clock,
     ) -> None:
         """`route`: the dialect of bodies and results."""
         self._route = route
+        self._preparation = preparation
         self._authenticator = authenticator
         self._accounts = accounts
         self._idempotency = idempotency
-        self._clock = clock
 
     async def submit(self, exchange: Exchange) -> None:
         """202 once a router has accepted the job, or once it is stored while no router runs."""
-        identity = self._authenticator.authenticate(exchange)
-        options = read_options(exchange.request_headers, lane="batch")
-        key = idempotency_key(exchange)
-        body = await exchange.body()
-        call = self._route.dialect.read(body)
-        if call.stream:
-            raise InvalidField("stream", "a job has no stream: leave stream out, and read the result later")
-        request = build(call, options, identity, self._accounts.client_name, self._clock.unix_ms())
-        self._authenticator.authorize(identity, split_model(call.model)[0])
-        account = await self._accounts.get(identity.account)
-        first = request
-        if key:
-            request = await self._idempotency.claim(identity, key, fingerprint(JOBS_PATH, body), first)
-        if request is first:
-            streamed = account.stream(
-                request,
-                options.timeout_s,
-                cancel_on_exit=False,
-                parent=exchange.header(b"traceparent") or None,
-            )
-            await _accepted(Stream(streamed))
-        elif not await self._idempotency.has_reply(identity.account, request):
+        prepared = await self._preparation.prepare(exchange, self._route)
+        account, request = prepared.account, prepared.request
+        if not prepared.is_repeated:
+            await _accepted(Stream(prepared.streamed()))
+        elif not await self._idempotency.has_reply(account.name, request):
             await account.resubmit(request)
         location = f"{JOBS_PATH}/{request.id}".encode()
         submitted = await _submitted(account, request)
@@ -99,9 +80,7 @@ class JobRoutes:
         except ResultGone as error:
             raise HttpError.of("result_gone", str(error)) from error
         if completed.response == NO_RESPONSE:
-            message = (
-                f"the job was submitted as a stream: read GET {self._route.path}/{{id}} within 15 minutes"
-            )
+            message = "the job was submitted as a stream: read its answer by the id of the answer, within 15 minutes"
             raise HttpError.of("result_gone", message)
         call = ChatCall(body=NO_RESPONSE, model=job.role)
         answer_id = AnswerId(client=job.client, request_id=job.id, streamed=False)

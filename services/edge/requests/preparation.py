@@ -1,0 +1,108 @@
+"""From an HTTP request to a request on the bus: its sender, its options, and whether it was sent before."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from penstock.bus.clock import Clock
+from penstock.client.stream import StreamedRequest
+from penstock.contract.request import ChatRequest
+from services.edge.auth.authenticator import Authenticator
+from services.edge.dialects.dialect import ChatCall, DialectRoute, InvalidField
+from services.edge.http.errors import HttpError
+from services.edge.http.exchange import Exchange
+from services.edge.requests.accounts import Account, Accounts
+from services.edge.requests.answer_id import AnswerId
+from services.edge.requests.builder import build, split_model
+from services.edge.requests.idempotency import IdempotencyKeys, fingerprint, idempotency_key
+from services.edge.requests.options import RequestOptions, read_options
+
+__all__ = ["Preparation", "PreparedRequest"]
+
+
+class PreparedRequest(Struct, frozen=True, kw_only=True):
+    """A request that may be submitted."""
+
+    account: Account
+    call: ChatCall
+    options: RequestOptions
+    request: ChatRequest
+    """Under the address of the earlier one where it is repeated."""
+    is_repeated: bool
+    """An earlier request with the same idempotency key gives the answer."""
+    cancel_on_exit: bool
+    """Cancel the request where its reply is left before the end."""
+    traceparent: str | None
+    """That of the caller."""
+
+    @property
+    def answer_id(self) -> AnswerId:
+        return AnswerId(
+            client=self.request.client,
+            request_id=self.request.id,
+            streamed=self.call.stream,
+            rescue=self.options.rescue,
+            include_usage=self.call.include_usage,
+        )
+
+    def streamed(self) -> StreamedRequest:
+        """The request, to be submitted by a `Stream`."""
+        return self.account.stream(
+            self.request,
+            self.options.timeout_s,
+            cancel_on_exit=self.cancel_on_exit,
+            parent=self.traceparent,
+        )
+
+
+class Preparation:
+    """What every route that makes requests does first."""
+
+    def __init__(
+        self, authenticator: Authenticator, accounts: Accounts, idempotency: IdempotencyKeys, clock: Clock
+    ) -> None:
+        self._authenticator = authenticator
+        self._accounts = accounts
+        self._idempotency = idempotency
+        self._clock = clock
+
+    async def prepare(self, exchange: Exchange, route: DialectRoute) -> PreparedRequest:
+        """Raises HttpError, InvalidField and ClientDisconnected; NotAccepted and StoreUnavailable where the idempotency
+        key cannot be stored.
+        """
+        identity = self._authenticator.authenticate(exchange)
+        key = idempotency_key(exchange)
+        body = await exchange.body()
+        call = route.dialect.read(body)
+        options = read_options(exchange.request_headers, lane="batch" if route.is_for_jobs else None)
+        _check_is_served(route, call, options)
+        first = build(call, options, identity, self._accounts.client_name, self._clock.unix_ms())
+        self._authenticator.authorize(identity, split_model(call.model)[0])
+        account = await self._accounts.get(identity.account)
+        request = first
+        if key:
+            request = await self._idempotency.claim(identity, key, fingerprint(route.path, body), first)
+        return PreparedRequest(
+            account=account,
+            call=call,
+            options=options,
+            request=request,
+            is_repeated=request is not first,
+            cancel_on_exit=not route.is_for_jobs and options.cancels_on_disconnect(has_key=bool(key)),
+            traceparent=exchange.header(b"traceparent") or None,
+        )
+
+
+def _check_is_served(route: DialectRoute, call: ChatCall, options: RequestOptions) -> None:
+    """Raises HttpError (400) and InvalidField."""
+    if route.is_for_jobs and call.stream:
+        raise InvalidField("stream", "a job has no stream: leave stream out, and read the result later")
+    if call.background:
+        message = (
+            "background responses are not served yet: leave background out; with the header "
+            "x-penstock-on-disconnect: continue a streamed response is made also after you hang up"
+        )
+        raise HttpError.of("invalid_request", message, param="background")
+    if route.resume_query is None and options.on_disconnect == "continue":
+        message = f"answers of {route.path} cannot be read again: leave x-penstock-on-disconnect out"
+        raise HttpError.of("invalid_request", message, param="x-penstock-on-disconnect")
