@@ -15,6 +15,7 @@ __all__ = [
     "RESCUES",
     "RESERVED_ROLES",
     "ROLES",
+    "ROLES_BY_CONTENT",
     "Complexity",
     "DegradationRule",
     "Kind",
@@ -32,8 +33,10 @@ DegradationRule = Literal["rate_limit", "high_latency", "errors"]
 Rescue = Literal["none", "before_output", "restart"]
 """Further attempts that a request allows after a failed one: none, none once text was sent, or any."""
 
+ROLES_BY_CONTENT: Final[tuple[Role, ...]] = ("chat", "logic", "coding", "vision", "long_context")
+"""The roles that the router chooses by the content of a request; any other one needs keywords in the catalogue."""
 ROLES: Final[tuple[Role, ...]] = (
-    *("chat", "logic", "coding", "vision", "long_context"),
+    *ROLES_BY_CONTENT,
     *("fast", "creative", "reasoning", "safety", "embed"),
 )
 """The roles of the shipped catalogues; a catalogue may define others."""

@@ -47,7 +47,7 @@ class HealthRoutes:
             missing.append("the connection to NATS is lost")
         if not self._keys.are_read:
             missing.append("the API keys cannot be read yet")
-        if not self._workers.roles(self._clock.monotonic_s()):
+        if not self._workers.served(self._clock.monotonic_s()):
             missing.append("no worker is alive")
         status = "not ready" if missing else "ready"
         body = msgspec.json.encode({"status": status, "missing": missing})

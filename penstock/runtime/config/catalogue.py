@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Struct, field
 
-from penstock.contract.names import Role
+from penstock.contract.names import ROLES_BY_CONTENT, Role
 from penstock.runtime.config.parameter_mapping import SentAs
 
 __all__ = [
@@ -305,7 +305,7 @@ class RoleConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     batch_slots_per_worker: _NotNegativeInt = 4
     """Requests of the batch lane that it runs in addition."""
     auto: AutoRule | None = None
-    """None: `auto` chooses the role by the built-in rules alone, which know the shipped roles only."""
+    """None: `auto` chooses the role by the built-in rules alone, which know ROLES_BY_CONTENT."""
     order_by_complexity: bool = True
     """False: the chain keeps its order for every complexity."""
     parameters: Parameters = field(default_factory=Parameters)
@@ -364,6 +364,12 @@ class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def providers_at(self, url: str | None) -> set[str]:
         """The providers whose address is below `url`."""
         return {name for name, each in self.providers.items() if f"{each.base_url}/".startswith(f"{url}/")}
+
+    def roles_of_auto(self) -> tuple[Role, ...]:
+        """The roles that the router may choose for a request whose role is `auto`."""
+        return tuple(
+            name for name, role in self.roles.items() if name in ROLES_BY_CONTENT or role.auto is not None
+        )
 
     def degradation_of(self, role: Role) -> Degradation:
         """The degradation rules of `role`."""

@@ -12,8 +12,6 @@ from services.edge.listing.live_workers import LiveWorkers
 __all__ = ["ModelList"]
 
 _MICRO: Final = 1_000_000
-_BY_CONTENT: Final = frozenset({"chat", "logic", "coding", "vision", "long_context"})
-"""Roles that `auto` may become without keywords in the catalogue."""
 
 
 class ModelList:
@@ -26,8 +24,8 @@ class ModelList:
         self.names = (AUTO, *self._roles)
 
     def all(self, now_s: float) -> list[dict[str, Any]]:
-        served = self._workers.roles(now_s)
-        withdrawn = self._workers.withdrawn_models(now_s)
+        served = self._workers.served(now_s)
+        withdrawn = self._workers.withdrawn(now_s)
         roles = {name: self._role(role.chain, withdrawn) for name, role in self._roles.items()}
         return [
             _entry(AUTO, {"available": bool(served), **self._auto(roles)}),
@@ -38,11 +36,8 @@ class ModelList:
         return next((entry for entry in self.all(now_s) if entry["id"] == name), None)
 
     def _auto(self, roles: dict[str, dict[str, Any]]) -> dict[str, Any]:
-        chosen = {
-            name: facts
-            for name, facts in roles.items()
-            if name in _BY_CONTENT or self._roles[name].auto is not None
-        }
+        of_auto = self._catalogue.roles_of_auto()
+        chosen = {name: facts for name, facts in roles.items() if name in of_auto}
         return {
             "roles": list(chosen),
             "context_tokens": max((facts["context_tokens"] for facts in chosen.values()), default=0),

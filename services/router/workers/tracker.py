@@ -13,9 +13,9 @@ from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract.presence import Presence
 from penstock.contract.request import LONGEST_WAIT_S
 from penstock.runtime.heartbeat import read_recent_presence, watch_presence
+from penstock.runtime.membership import Membership
 from penstock.runtime.service import Bus
 from services.router.admission.capacity import Capacity
-from services.router.workers.membership import Membership
 
 __all__ = ["WorkerTracker"]
 

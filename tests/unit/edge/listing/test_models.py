@@ -79,15 +79,15 @@ def test_k2_one_entry_is_found_by_its_name(models: ModelList):
 def test_d9_a_worker_is_alive_until_it_stops_or_is_silent(workers: LiveWorkers):
     workers.observe("a", worker("coding", "chat"), 0.0)
     workers.observe("b", worker("chat"), 6.0)
-    assert workers.roles(7.0) == {"coding", "chat"}
-    assert workers.roles(11.0) == {"chat"}, "a was silent for 11 s"
+    assert workers.served(7.0) == {"coding", "chat"}
+    assert workers.served(11.0) == {"chat"}, "a was silent for 11 s"
     workers.observe("b", None, 12.0)
-    assert workers.roles(12.0) == frozenset()
+    assert workers.served(12.0) == frozenset()
     workers.observe("r", worker(), 12.0)
-    assert workers.roles(12.0) == frozenset(), "a router serves no role"
+    assert workers.served(12.0) == frozenset(), "a router serves no role"
 
 
 def test_k2_forged_heartbeats_take_bounded_memory(workers: LiveWorkers):
     for number in range(3_000):
         workers.observe(f"w{number}", worker("chat"), 0.0)
-    assert len(workers._workers) == 1_000
+    assert len(workers.instances(0.0)) == 1_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from penstock.contract.names import ROLES
+from penstock.contract.names import ROLES, ROLES_BY_CONTENT
 from penstock.runtime.config.catalogue import AutoRule, Catalogue, RoleConfig
 from services.router.routing.features import Features, extract_features
 from services.router.routing.outcome import InvalidRequest
@@ -60,6 +60,20 @@ def test_the_corpora_are_large_enough_and_disjoint(corpus: Corpus) -> None:
         tuned = {prompt for prompts in TUNED[language].values() for prompt in prompts}
         held_out = {prompt for prompts in HELD_OUT[language].values() for prompt in prompts}
         assert not tuned & held_out
+
+
+def test_b1_auto_chooses_only_roles_that_the_catalogue_lists_for_it() -> None:
+    prompts = [
+        prompt
+        for corpus in (TUNED, HELD_OUT)
+        for roles in corpus.values()
+        for each in roles.values()
+        for prompt in each
+    ]
+    image = [{"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}]
+    chosen = {auto(content).role for content in (*prompts, image, "word " * 40_000)}
+    assert chosen == set(CATALOGUE.roles_of_auto()) == set(ROLES_BY_CONTENT)
+    assert LEGAL.roles_of_auto() == ("chat", "coding", "legal")
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -1,4 +1,4 @@
-"""Live instances and the roles they serve, with tolerance for times in which this router received nothing."""
+"""Live instances and the roles they serve, with tolerance for times in which this process received nothing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from math import inf
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 __all__ = ["Membership"]
 
@@ -17,6 +18,8 @@ _PRUNED_EVERY_S: Final = 1.0
 
 class _Member(Struct, frozen=True):
     roles: frozenset[str]
+    withdrawn: frozenset[str]
+    """Models that it found withdrawn by their provider."""
     until_s: float
     extended: bool = False
     """Its time was extended for a silence since its last heartbeat."""
@@ -25,13 +28,13 @@ class _Member(Struct, frozen=True):
 class Membership:
     """Instances and the roles they serve (routers serve none), each alive for `ttl_s` after its last heartbeat.
 
-    A router also receives its own heartbeats. When it receives none for `silent_s`, it was frozen or disconnected,
+    A process also receives its own heartbeats. When it receives none for `silent_s`, it was frozen or disconnected,
     which says nothing about the others: live members are then kept for `grace_s` more, once per silence.
 
     There are at most `most` members. Members with a single heartbeat are dropped first, oldest first, so that a burst
     of new names displaces no established member.
 
-    Times are monotonic seconds of this router: the clocks of the members may differ.
+    Times are monotonic seconds of this process: the clocks of the members may differ.
     """
 
     def __init__(self, ttl_s: float = 20, silent_s: float = 5, grace_s: float = 5, most: int = _MOST) -> None:
@@ -47,31 +50,43 @@ class Membership:
         self._heartbeat_s = inf
         """When any heartbeat was last received; infinite before the first, when there can be no silence."""
         self._may_extend = True
-        """True until validity was extended once after the router itself received nothing."""
+        """True until validity was extended once after the process itself received nothing."""
         self._served: frozenset[str] = frozenset()
         self._served_s = (inf, -inf)
         """The time during which `_served` is valid unless a heartbeat arrives."""
 
     def record_activity(self, now_s: float) -> None:
-        """Record a heartbeat of any instance: this router receives, so an instance without a heartbeat is gone."""
+        """Record a heartbeat of any instance: this process receives, so an instance without a heartbeat is gone."""
         self._extend_after_silence(now_s)
         self._heartbeat_s, self._may_extend = now_s, True
 
-    def record_heartbeat(self, instance: str, roles: Collection[str], now_s: float) -> str | None:
-        """`instance` is alive and serves exactly `roles`; returns the member it displaces."""
+    def record_heartbeat(
+        self, instance: str, roles: Collection[str], now_s: float, withdrawn: Collection[str] = ()
+    ) -> str | None:
+        """`instance` is alive, serves exactly `roles`, and found these models withdrawn by their provider.
+
+        Returns the member it displaces.
+        """
         self.record_activity(now_s)
         self._prune(now_s)
-        return self._put(instance, _Member(frozenset(roles), now_s + self._ttl_s))
+        return self._put(instance, _Member(frozenset(roles), frozenset(withdrawn), now_s + self._ttl_s))
 
     def record_stored(self, instance: str, roles: Collection[str], now_s: float) -> str | None:
-        """`instance` stored its presence while this router was disconnected: alive until a heartbeat can arrive.
+        """`instance` stored its presence while this process was disconnected: alive until a heartbeat can arrive.
 
         Returns the member it displaces.
         """
         known = self._members.get(instance)
         if known is not None and known.until_s >= now_s + self._grace_s:
             return None
-        return self._put(instance, _Member(frozenset(roles), now_s + self._grace_s, extended=True))
+        return self._put(
+            instance, _Member(frozenset(roles), frozenset(), now_s + self._grace_s, extended=True)
+        )
+
+    def forget(self, instance: str) -> None:
+        """`instance` has stopped."""
+        if instance in self._members:
+            self._drop(instance)
 
     def served(self, now_s: float) -> frozenset[str]:
         """The roles with a live worker at `now_s`."""
@@ -87,6 +102,12 @@ class Membership:
         """The instances alive at `now_s`."""
         self._extend_after_silence(now_s)
         return frozenset(name for name, each in self._members.items() if now_s <= each.until_s)
+
+    def withdrawn(self, now_s: float) -> frozenset[str]:
+        """The models that every live worker found withdrawn by their provider."""
+        living = self.instances(now_s)
+        found = [each.withdrawn for name, each in self._members.items() if name in living and each.roles]
+        return found[0].intersection(*found[1:]) if found else frozenset()
 
     def _put(self, instance: str, member: _Member) -> str | None:
         self._served_s = (inf, -inf)
@@ -122,4 +143,4 @@ class Membership:
         for name, each in self._members.items():
             if each.until_s >= self._heartbeat_s and not each.extended:
                 until_s = max(each.until_s, now_s + self._grace_s)
-                self._members[name] = _Member(each.roles, until_s, extended=True)
+                self._members[name] = replace(each, until_s=until_s, extended=True)

@@ -1,15 +1,15 @@
-"""C3: how long a member counts as alive, also after the router received no heartbeats for a while."""
+"""C3: how long a member counts as alive, also after the process received no heartbeats for a while."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.router.workers.membership import Membership
+from penstock.runtime.membership import Membership
 
 
 def receives_own_heartbeats(members: Membership, since_s: int, until_s: int) -> None:
-    """The router hears itself, at least."""
+    """The process receives its own heartbeats, at least."""
     for now_s in range(since_s, until_s + 1, 2):
         members.record_activity(now_s)
 
