@@ -112,7 +112,7 @@ NO_NATS_AUTH: Final[Mapping[str, str]] = {
     _FORMER_CREDS: "",
     **{_variable(name): "" for name in NatsAuth.__struct_fields__},
 }
-"""Every variable of NatsAuth, empty: the environment for a server that asks for no credentials."""
+"""Every variable of NatsAuth, empty: the environment for a server without authentication."""
 
 
 def _text(variable: str, path: str) -> str:

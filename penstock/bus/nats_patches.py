@@ -7,7 +7,7 @@ nats-py parses a message outside of any `try`, inside the loop that reads the co
 or a byte in a subject that is not UTF-8 or that its parser takes for a space, ends that loop; the socket stays open and
 unread until two pings have gone unanswered. JetStream delivers the message again after the reconnection, so that one
 publisher could stop every process. And nats-py sends credentials in clear text to a server that does not offer TLS,
-even where the address or the options ask for TLS.
+even where the address or the options demand TLS.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ class Feed:
         return self._events.popleft() if self._events else None
 
     def close(self) -> None:
-        """Nobody reads any more."""
+        """Cancel the timer: `get` is not called again."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

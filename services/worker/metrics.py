@@ -35,7 +35,7 @@ class WorkerMetrics:
         )
         help_ = "Requests answered by another model than the first one chosen."
         self.fallbacks = counter("penstock_fallbacks", help_, ["role"])
-        help_ = "Attempts degraded by a rule: sent with less than the request asks for."
+        help_ = "Attempts degraded by a rule: sent with less than the request specifies."
         self.degraded = counter("penstock_degraded", help_, ["role", "model", "rule"])
         self.requests_in_flight = gauge("penstock_requests_in_flight", "Requests in flight.", ["role"])
         self.dead = counter("penstock_dead_letters", "Messages dead-lettered.", ["role"])

@@ -154,5 +154,5 @@ def _own_environment(
     if simulator_url is not None:
         own[_SIMULATOR_URL] = simulator_url
     if not env.get("NATS_URL"):
-        own |= NO_NATS_AUTH  # the embedded server asks for no credentials
+        own |= NO_NATS_AUTH  # the embedded server has no authentication
     return own

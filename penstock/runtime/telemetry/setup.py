@@ -1,4 +1,4 @@
-"""The tracer that the settings of a process ask for."""
+"""The tracer that the settings of a process select."""
 
 from __future__ import annotations
 

@@ -55,9 +55,7 @@ class ChatDialect:
     """A Dialect."""
 
     def read(self, body: bytes) -> ChatCall:
-        decode(
-            _any_decoder, body
-        )  # a field that nobody here reads must be valid JSON too: it goes into the envelope
+        decode(_any_decoder, body)  # fields that are only passed on must be valid JSON too
         fields = decode(_decoder, body)
         if not fields.model:
             raise InvalidField("model", "model is empty: write auto or a role of GET /v1/models")

@@ -28,7 +28,7 @@ __all__ = ["read_call", "read_counted", "shows_thinking"]
 _LONGEST_USER: Final = 64
 """Characters that OpenAI accepts in `user`; Claude Code sends about 150."""
 _MEDIUM_BUDGET, _HIGH_BUDGET = 8_192, 24_576
-"""Thinking budgets in tokens from which the effort is medium and high. Claude Code's keywords ask for 4,000 (low),
+"""Thinking budgets in tokens from which the effort is medium and high. Claude Code's keywords set 4,000 (low),
 10,000 (medium) and 31,999 (high)."""
 _EFFORTS: Final = {"max": "xhigh"}
 """Efforts that chat completions name differently."""
@@ -107,7 +107,7 @@ class _Request(Struct, kw_only=True):
 
 class _Marked(Struct):
     penstock_thinking: bool = False
-    """A field of the chat body that no provider receives: the application asked for thinking blocks."""
+    """A field of the chat body that no provider receives: the application requested thinking blocks."""
 
 
 _decoder: Final = msgspec.json.Decoder(_Request)
@@ -142,7 +142,7 @@ def read_counted(body: bytes) -> Raw:
 
 
 def shows_thinking(chat_body: Raw) -> bool:
-    """Whether the application asked for thinking blocks. One that did not reads the answer from the first block."""
+    """Whether the application requested thinking blocks. One that did not reads the answer from the first block."""
     return _decode_marked(chat_body).penstock_thinking
 
 

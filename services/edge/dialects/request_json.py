@@ -33,7 +33,7 @@ _decode_any: Final = msgspec.json.Decoder()
 
 
 def decode_fields(body: bytes) -> dict[str, Raw]:
-    """The fields of the object `body`, all of it checked: a Raw value that nobody decodes is valid JSON too, without
+    """The fields of the object `body`, all of it checked: a Raw value that is only passed on is valid JSON too, without
     lone surrogates, numbers out of range, or nesting that a decoder refuses. Raises InvalidField.
     """
     decode(_decode_any, body)

@@ -50,8 +50,8 @@ def fingerprint(path: str, body: bytes) -> str:
 
 
 class IdempotencyKeys:
-    """The record of a key is written before its request is submitted. Whoever finds a record without any reply
-    submits its request again, under the same message id: it is stored once.
+    """The record of a key is written before its request is submitted. Where a record is found without any
+    reply, its request is submitted again, under the same message id: it is stored once.
     """
 
     def __init__(self, nc: Nats) -> None:

@@ -24,7 +24,7 @@ MODEL = """
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """What llm's documentation asks for: the models in a file, and the key in another."""
+    """What llm's documentation prescribes: the models in a file, and the key in another."""
     (tmp_path / "extra-openai-models.yaml").write_text(MODEL.format(model="chat", url=BASE_URL))
     return tmp_path
 

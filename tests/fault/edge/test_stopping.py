@@ -107,7 +107,7 @@ async def test_d9_a_response_that_is_not_done_in_time_is_read_from_another_edge(
 
 
 async def test_d9_a_message_that_is_not_done_in_time_ends_in_an_error_and_is_cancelled(system: System):
-    """Nobody can read the rest."""
+    """The rest cannot be read."""
     edge = system.new_edge(PENSTOCK_DRAIN_S="0.5")
     await edge.start()
     body = chat_body(LONG, "chat", stream=True, max_tokens=1000)

@@ -45,7 +45,7 @@ def test_the_running_system_fills_in_what_is_not_set():
 
     assert found["NATS_URL"] == PLACES.nats_url
     assert found["PENSTOCK_TRACES"] == "file:/data/traces.jsonl"
-    assert not found["NATS_CREDENTIALS"], "the embedded server asks for none"
+    assert not found["NATS_CREDENTIALS"], "the embedded server needs none"
 
 
 def test_nats_url_takes_precedence_over_the_running_system():

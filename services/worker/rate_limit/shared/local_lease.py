@@ -1,7 +1,7 @@
 """The lease of one worker on a shared quota: what it may spend, and what it has spent. No I/O, no waiting.
 
 At every instant the stored record holds at least what this worker may still spend and what it has spent but not yet
-reported: whatever becomes of the worker, the others count enough.
+reported: if the worker stops or is cut off, the other workers count its use as at least what it was.
 """
 
 from __future__ import annotations

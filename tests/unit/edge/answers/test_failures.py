@@ -73,5 +73,5 @@ def test_d10_a_stream_ends_with_a_failure_that_says_why(error: Exception, code: 
     assert message in failure.message
 
 
-def test_d9_a_stream_that_nobody_can_resume_is_to_be_sent_again():
+def test_d9_a_stream_that_cannot_be_resumed_is_to_be_sent_again():
     assert failure_of(ShuttingDown(), None).message.endswith("send the request again")

@@ -178,7 +178,7 @@ def test_k5_from_the_first_key_on_one_is_required():
     assert parts.refusal(bearer(KEY)).status == 401
 
 
-def test_k5_without_any_key_an_edge_beyond_loopback_serves_nobody():
+def test_k5_without_any_key_an_edge_beyond_loopback_serves_no_request():
     assert Parts().refusal().status == 401
     assert Parts().refusal(bearer(KEY)).status == 401
 

@@ -46,7 +46,7 @@ def test_d10_the_path_begins_with_the_outer_field():
     assert invalid.value.field == "tools.name"
 
 
-def test_d10_fields_that_nobody_decodes_are_checked_too():
+def test_d10_fields_that_are_only_passed_on_are_checked_too():
     assert decode_fields(b'{"a":1.50}') == {"a": Raw(b"1.50")}
     with pytest.raises(InvalidField):
         decode_fields(b'{"a":"\\ud800"}')

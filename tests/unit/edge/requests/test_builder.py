@@ -13,7 +13,7 @@ from services.edge.requests.builder import build
 from services.edge.requests.options import RequestOptions
 
 BODY = Raw(b'{"model": "coding"}')
-NOBODY = Identity(account="demo")
+WITHOUT_KEY = Identity(account="demo")
 NOW_MS = 1_000_000
 
 
@@ -30,7 +30,7 @@ NOW_MS = 1_000_000
     ],
 )
 def test_b2_the_model_names_a_role_and_a_complexity(model: str, role: str, complexity: str | None):
-    request = build(ChatCall(body=BODY, model=model), RequestOptions(), NOBODY, "edge1", NOW_MS)
+    request = build(ChatCall(body=BODY, model=model), RequestOptions(), WITHOUT_KEY, "edge1", NOW_MS)
     assert (request.role, request.complexity) == (role, complexity)
     assert (request.client, request.rescue, request.body) == ("edge1", "restart", BODY)
 
@@ -50,7 +50,7 @@ def test_k5_a_key_in_a_field_that_is_logged_is_refused(place: str):
     key = make_key()
     call = ChatCall(body=BODY, **{"model": "auto", place: f"my {key}"})
     with pytest.raises(HttpError) as refused:
-        build(call, RequestOptions(), NOBODY, "edge1", NOW_MS)
+        build(call, RequestOptions(), WITHOUT_KEY, "edge1", NOW_MS)
     assert (refused.value.status, refused.value.param) == (400, place)
     assert key[13:] not in refused.value.message
 
@@ -59,7 +59,7 @@ def test_k5_a_key_in_a_field_that_is_logged_is_refused(place: str):
     ("options", "identity"),
     [
         (RequestOptions(), Identity(account="demo", user="ada")),
-        (RequestOptions(user="ada"), NOBODY),
+        (RequestOptions(user="ada"), WITHOUT_KEY),
     ],
     ids=("user of the key", "user of a header"),
 )
@@ -74,6 +74,6 @@ def test_k5_a_key_as_user_of_the_body_is_refused_whoever_the_user_is(
 
 def test_c3_a_timeout_is_a_deadline():
     options = RequestOptions(timeout_s=5, lane="batch", degrade=False)
-    request = build(ChatCall(body=BODY, model="auto"), options, NOBODY, "edge1", NOW_MS)
+    request = build(ChatCall(body=BODY, model="auto"), options, WITHOUT_KEY, "edge1", NOW_MS)
     assert request.deadline_ms == NOW_MS + 5_000
     assert (request.lane, request.degrade) == ("batch", False)

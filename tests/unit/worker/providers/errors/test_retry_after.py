@@ -1,4 +1,4 @@
-"""C4: the wait that a provider asks for, in headers, fields and messages."""
+"""C4: the wait that a provider states in headers, fields and messages."""
 
 from __future__ import annotations
 

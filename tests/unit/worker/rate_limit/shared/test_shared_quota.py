@@ -329,7 +329,7 @@ def test_c4_a_pause_of_a_model_without_a_limit_is_in_force():
 
 
 async def _with_one_waiter(memory: Memory, woken: list[str]) -> tuple[SharedQuota, SharedQuota]:
-    """5,000 of 8,000 tokens are taken, and request 1 of another worker asked for 5,000 at the same moment."""
+    """5,000 of 8,000 tokens are taken, and request 1 of another worker requested 5,000 at the same moment."""
     limits = Limits(tokens_per_minute=8000)
     winner, loser = [
         await worker(memory, name, limits, partial(woken.append, name)) for name in ("winner", "loser")
