@@ -80,11 +80,17 @@ def test_d9_a_worker_is_alive_until_it_stops_or_is_silent(workers: LiveWorkers):
     workers.observe("a", worker("coding", "chat"), 0.0)
     workers.observe("b", worker("chat"), 6.0)
     assert workers.served(7.0) == {"coding", "chat"}
+    workers.observe("edge", worker(), 10.5)
     assert workers.served(11.0) == {"chat"}, "a was silent for 11 s"
     workers.observe("b", None, 12.0)
-    assert workers.served(12.0) == frozenset()
-    workers.observe("r", worker(), 12.0)
-    assert workers.served(12.0) == frozenset(), "a router serves no role"
+    assert workers.served(12.0) == frozenset(), "the edge itself serves no role"
+
+
+def test_c3_workers_stay_alive_while_the_edge_itself_receives_nothing(workers: LiveWorkers):
+    workers.observe("a", worker("coding"), 0.0)
+    assert workers.served(14.0) == {"coding"}, "not even the edge's own heartbeats arrived"
+    workers.observe("edge", worker(), 14.0)
+    assert workers.served(19.5) == frozenset()
 
 
 def test_k2_forged_heartbeats_take_bounded_memory(workers: LiveWorkers):
