@@ -78,9 +78,9 @@ def test_k2_one_entry_is_found_by_its_name(models: ModelList):
 
 def test_d9_a_worker_is_alive_until_it_stops_or_is_silent(workers: LiveWorkers):
     workers.observe("a", worker("coding", "chat"), 0.0)
-    workers.observe("b", worker("chat"), 6.0)
+    workers.observe("b", worker("chat"), 4.0)
     assert workers.served(7.0) == {"coding", "chat"}
-    workers.observe("edge", worker(), 10.5)
+    workers.observe("edge", worker(), 8.0)
     assert workers.served(11.0) == {"chat"}, "a was silent for 11 s"
     workers.observe("b", None, 12.0)
     assert workers.served(12.0) == frozenset(), "the edge itself serves no role"
