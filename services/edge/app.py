@@ -70,7 +70,7 @@ class Edge:
         self._started.push_async_callback(key_store.stop)
         await key_store.start()
         authenticator = self._authenticator(keys)
-        routes = Routes(ChatDialect().error)
+        routes = Routes()
         health = HealthRoutes(lambda: bus.nc.is_connected, keys, workers, self._shell.registry, SYSTEM)
         self._add_plain_routes(routes, health, workers, authenticator)
         accounts = Accounts(bus, new_client_name(), self._shell.tracer)
@@ -141,15 +141,13 @@ class Edge:
         dialect = ResponsesDialect()
         responses = DialectRoute(dialect, "resp_", "/v1/responses", resume_query="?stream=true")
         response = ResponseRoutes(responses, dialect, authenticator, accounts)
-        error = dialect.error
-        routes.add("POST", responses.path, creation(responses), error)
-        routes.add("GET", f"{responses.path}/{{id}}", response.get, error)
-        routes.add("POST", f"{responses.path}/{{id}}/cancel", response.cancel, error)
+        routes.add("POST", responses.path, creation(responses))
+        routes.add("GET", f"{responses.path}/{{id}}", response.get)
+        routes.add("POST", f"{responses.path}/{{id}}/cancel", response.cancel)
 
         messages = DialectRoute(MessagesDialect(), "msg_", "/v1/messages", ping=PING, resume_query=None)
-        error = messages.dialect.error
-        routes.add("POST", messages.path, creation(messages), error)
-        routes.add("POST", f"{messages.path}/count_tokens", CountTokensRoute(authenticator), error)
+        routes.add("POST", messages.path, creation(messages))
+        routes.add("POST", f"{messages.path}/count_tokens", CountTokensRoute(authenticator))
 
     def _connection(self) -> type[Connection]:
         class LimitedConnection(Connection):

@@ -11,6 +11,9 @@ from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.masking import without_api_keys
 from penstock.contract.errors import ERRORS
 from services.edge.answers.failures import http_error_of
+from services.edge.dialects.chat import ChatDialect
+from services.edge.dialects.messages import MessagesDialect
+from services.edge.dialects.responses import ResponsesDialect
 from services.edge.http.cors import Cors
 from services.edge.http.errors import ClientDisconnected, HttpError
 from services.edge.http.exchange import Exchange, HttpLimits
@@ -21,6 +24,12 @@ __all__ = ["Dispatcher"]
 
 _log: Final = rate_limited_logger(__name__)
 _CLOSED_BY_CLIENT: Final = 499
+_ERRORS: Final = {
+    "/v1/responses": ResponsesDialect().error,
+    "/v1/messages": MessagesDialect().error,
+    "": ChatDialect().error,
+}
+"""The shapes of errors, by the beginning of a path; the first that matches."""
 
 
 class Dispatcher:
@@ -82,10 +91,10 @@ class Dispatcher:
         except Exception as error:
             await self._refuse(exchange, match, error)
 
-    async def _refuse(self, exchange: Exchange, match: Match, error: Exception) -> None:
-        refusal = http_error_of(error)
+    async def _refuse(self, exchange: Exchange, match: Match, raised: Exception) -> None:
+        refusal = http_error_of(raised)
         if refusal is None:
-            _log.error("%s %s failed", exchange.method, match.route, exc_info=error)
+            _log.error("%s %s failed", exchange.method, match.route, exc_info=raised)
             refusal = HttpError.of("internal", ERRORS["internal"].meaning)
         if exchange.status is not None:  # the missing end of the response shows that it is incomplete
             exchange.is_broken = True
@@ -93,7 +102,8 @@ class Dispatcher:
             return
         # A message may quote the request, for example its path.
         message = without_api_keys(refusal.message)
-        body = match.error(refusal.status, refusal.code, message, refusal.param)
+        error = next(shape for start, shape in _ERRORS.items() if exchange.path.startswith(start))
+        body = error(refusal.status, refusal.code, message, refusal.param)
         await exchange.respond(refusal.status, body, headers=refusal.headers)
 
 

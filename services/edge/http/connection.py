@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any, Final
 
-import msgspec
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
+
+from penstock.contract.errors import ErrorCode
+from services.edge.dialects.chat import ChatDialect
+from services.edge.http.errors import EdgeErrorCode, HttpError
+from services.edge.http.headers import JSON
 
 __all__ = ["STATE_KEY", "Connection"]
 
@@ -17,30 +22,23 @@ STATE_KEY: Final = "connection"
 """Key of a request's Connection in the ASGI scope: `scope["state"][STATE_KEY]`."""
 
 
-def _refusal(status: str, code: str, message: str) -> bytes:
+def _refusal(code: EdgeErrorCode | ErrorCode, message: str) -> bytes:
     """A response to what has no route yet, so its error has OpenAI's shape."""
-    error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
-    body = msgspec.json.encode({"error": error})
-    head = (
-        f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
-        "connection: close\r\n\r\n"
-    )
-    return head.encode() + body
+    error = HttpError.of(code, message)
+    body = ChatDialect().error(error.status, code, message)
+    head = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}".encode()]
+    head += [b"%s: %s" % header for header in error.headers]
+    head += [b"content-type: " + JSON, b"content-length: %d" % len(body), b"connection: close"]
+    return b"\r\n".join([*head, b"", body])
 
 
-_NOT_HTTP: Final = _refusal("400 Bad Request", "invalid_request", "the request is not valid HTTP/1.1")
+_NOT_HTTP: Final = _refusal("invalid_request", "the request is not valid HTTP/1.1")
 _HEADERS_TOO_LARGE: Final = _refusal(
-    "431 Request Header Fields Too Large",
-    "headers_too_large",
-    "the request line and the headers are too large: send fewer or shorter headers",
+    "headers_too_large", "the request line and the headers are too large: send fewer or shorter headers"
 )
-_HEADERS_TOO_SLOW: Final = _refusal(
-    "408 Request Timeout", "request_timeout", "the request line and the headers came too slowly"
-)
+_HEADERS_TOO_SLOW: Final = _refusal("request_timeout", "the request line and the headers came too slowly")
 _UPGRADE_REFUSED: Final = _refusal(
-    "501 Not Implemented",
-    "upgrade_not_served",
-    "no other protocol is served: send the request without the header upgrade",
+    "upgrade_not_served", "no other protocol is served: send the request without the header upgrade"
 )
 """The parser takes all that follows an offer of another protocol for that protocol, a body included."""
 _REFUSED_S: Final = 2.0

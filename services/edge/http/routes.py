@@ -9,11 +9,9 @@ from msgspec import Struct
 
 from services.edge.http.exchange import Exchange
 
-__all__ = ["Endpoint", "ErrorBody", "Match", "Routes"]
+__all__ = ["Endpoint", "Match", "Routes"]
 
 Endpoint = Callable[[Exchange], Awaitable[None]]
-ErrorBody = Callable[[int, str, str, str | None], bytes]
-"""The body of an error response, from its status, code, message and parameter."""
 _MOST_PARTS: Final = 8
 
 
@@ -23,7 +21,6 @@ class Match(Struct, frozen=True):
     route: str
     """The path of the route, such as `/v1/chat/completions/{id}`; `unknown` where there is none."""
     endpoint: Endpoint | None
-    error: ErrorBody
     allowed: tuple[str, ...] = ()
     """The methods of this path, when the method of the request is none of them."""
     parameters: dict[str, str] = {}
@@ -31,13 +28,12 @@ class Match(Struct, frozen=True):
 
 class _Path(Struct, frozen=True):
     path: str
-    error: ErrorBody
     endpoints: dict[str, Endpoint]
 
     def match(self, method: str, parameters: dict[str, str]) -> Match:
         endpoint = self.endpoints.get("GET" if method == "HEAD" else method)
         allowed = () if endpoint is not None else tuple(sorted(self.endpoints))
-        return Match(self.path, endpoint, self.error, allowed, parameters)
+        return Match(self.path, endpoint, allowed, parameters)
 
 
 class Routes:
@@ -45,15 +41,12 @@ class Routes:
     Exact paths go first.
     """
 
-    def __init__(self, error: ErrorBody) -> None:
-        """`error`: for paths without a route."""
-        self._error = error
+    def __init__(self) -> None:
         self._exact: dict[str, _Path] = {}
         self._patterns: dict[tuple[str, ...], _Path] = {}
 
-    def add(self, method: str, path: str, endpoint: Endpoint, error: ErrorBody | None = None) -> None:
-        """`error` is that of the dialect; every method of a path has the same."""
-        added = _Path(path, error or self._error, {})
+    def add(self, method: str, path: str, endpoint: Endpoint) -> None:
+        added = _Path(path, {})
         if "{" in path:
             added = self._patterns.setdefault(tuple(path.split("/")), added)
         else:
@@ -69,7 +62,7 @@ class Routes:
             parameters = _parameters(pattern, parts)
             if parameters is not None:
                 return found.match(method, parameters)
-        return Match("unknown", None, self._error)
+        return Match("unknown", None)
 
 
 def _parameters(pattern: tuple[str, ...], parts: list[str]) -> dict[str, str] | None:

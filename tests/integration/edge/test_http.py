@@ -257,6 +257,8 @@ async def test_d10_an_upgrade_is_a_501_and_its_body_is_no_request(url: str, prot
     )
     answer = await answered(url, head, hidden)
     assert answer.startswith(b"HTTP/1.1 501 ")
+    assert code_of(answer) == "upgrade_not_served"
+    assert b"x-should-retry: false" in answer
     assert answer.count(b"HTTP/1.1 ") == 1
 
 

@@ -10,7 +10,6 @@ from prometheus_client import CollectorRegistry
 
 from penstock.bus.clock import SYSTEM
 from penstock.errors import NoReply
-from services.edge.dialects.chat import ChatDialect
 from services.edge.dialects.dialect import InvalidField
 from services.edge.dispatch import Dispatcher
 from services.edge.http.connection import STATE_KEY
@@ -44,7 +43,7 @@ class Answered:
         self._streaming = streaming
 
     async def run(self, path: str = "/x") -> None:
-        routes = Routes(ChatDialect().error)
+        routes = Routes()
         routes.add("GET", "/x", self._endpoint)
         dispatcher = Dispatcher(routes, LIMITS, Cors(()), EdgeMetrics(self.registry), SYSTEM)
         scope = {
@@ -130,3 +129,18 @@ async def test_k4_unknown_paths_are_one_label():
     await answered.run("/anything/else")
     assert answered.status == 404
     assert answered.counted("unknown", 404) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "detail"),
+    [
+        ("/v1/messages", {"details": {"error_code": "not_found"}}),
+        ("/v1/messages/batches", {"details": {"error_code": "not_found"}}),
+        ("/v1/chat", {"code": "not_found"}),
+    ],
+)
+async def test_d10_an_error_has_the_shape_of_the_dialect_of_its_path(path: str, detail: dict[str, Any]):
+    answered = Answered(ClientDisconnected())
+    await answered.run(path)
+    assert answered.status == 404
+    assert answered.error.items() >= detail.items()

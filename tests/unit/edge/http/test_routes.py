@@ -16,22 +16,13 @@ async def other(exchange: Exchange) -> None:
     """Never called."""
 
 
-def error(status: int, code: str, message: str, param: str | None) -> bytes:
-    return b"openai"
-
-
-def own_error(status: int, code: str, message: str, param: str | None) -> bytes:
-    return b"anthropic"
-
-
 @pytest.fixture
 def routes() -> Routes:
-    made = Routes(error)
+    made = Routes()
     made.add("POST", "/v1/chat", endpoint)
     made.add("GET", "/v1/chat/{id}", other)
     made.add("POST", "/v1/chat/{id}/cancel", endpoint)
     made.add("GET", "/v1/models/{id...}", other)
-    made.add("POST", "/v1/messages", endpoint, own_error)
     return made
 
 
@@ -69,9 +60,3 @@ def test_k2_another_method_is_told_which_are_allowed(routes: Routes):
     routes.add("DELETE", "/v1/chat", endpoint)
     match = routes.find("PUT", "/v1/chat")
     assert (match.endpoint, match.allowed) == (None, ("DELETE", "POST"))
-
-
-def test_d10_a_path_has_the_error_shape_of_its_dialect(routes: Routes):
-    assert routes.find("PUT", "/v1/messages").error(405, "", "", None) == b"anthropic"
-    assert routes.find("PUT", "/v1/chat").error(405, "", "", None) == b"openai"
-    assert routes.find("PUT", "/nowhere").error(404, "", "", None) == b"openai"
