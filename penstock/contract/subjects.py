@@ -55,6 +55,7 @@ __all__ = [
     "work",
     "work_address",
     "work_of_flow",
+    "work_of_lane",
     "work_of_rank",
 ]
 
@@ -195,6 +196,11 @@ def work(role: str, lane: str, rank: int, flow: str) -> str:
 def work_of_rank(role: str, lane: str, rank: int) -> str:
     """Matches the work of every flow in one rank of a mailbox."""
     return work(role, lane, rank, "*")
+
+
+def work_of_lane(lane: str) -> str:
+    """Matches the work of every flow in one lane of all mailboxes."""
+    return f"{'.'.join(_WORK_START)}.*.{lane}.*.*"
 
 
 def work_of_flow(token_of_flow: str) -> str:

@@ -130,17 +130,18 @@ class Edge:
         authenticator: Authenticator,
     ) -> None:
         """The three dialects."""
+        wait_s = self._settings.wait_s
 
         def creation(route: DialectRoute) -> GenerationHandler:
-            return GenerationHandler(route, preparation, idempotency, wait_s=self._settings.wait_s)
+            return GenerationHandler(route, preparation, idempotency, wait_s=wait_s)
 
         chat = DialectRoute(ChatDialect(), _CHAT_PREFIX, "/v1/chat/completions")
         routes.add("POST", chat.path, creation(chat))
-        routes.add("GET", f"{chat.path}/{{id}}", ResumeHandler(chat, authenticator, accounts))
+        routes.add("GET", f"{chat.path}/{{id}}", ResumeHandler(chat, authenticator, accounts, wait_s=wait_s))
 
         dialect = ResponsesDialect()
         responses = DialectRoute(dialect, "resp_", "/v1/responses", resume_query="?stream=true")
-        response = ResponseRoutes(responses, dialect, authenticator, accounts)
+        response = ResponseRoutes(responses, dialect, authenticator, accounts, wait_s=wait_s)
         routes.add("POST", responses.path, creation(responses))
         routes.add("GET", f"{responses.path}/{{id}}", response.get)
         routes.add("POST", f"{responses.path}/{{id}}/cancel", response.cancel)

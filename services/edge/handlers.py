@@ -27,12 +27,12 @@ from services.edge.requests.answer_id import AnswerId, parse_answer_id
 from services.edge.requests.idempotency import IdempotencyKeys
 from services.edge.requests.preparation import Preparation, PreparedRequest
 
-__all__ = ["GenerationHandler", "ResumeHandler", "reply_of", "requested_id"]
+__all__ = ["GenerationHandler", "ResumeHandler", "is_known_answer", "reply_of", "requested_id"]
 
 _RESUME_S: Final = 900.0
 """How long a resumed stream waits for the end of its reply; replies are stored for as long."""
-_UNKNOWN_S: Final = 15.0
-"""How long a resumed stream waits before its status is sent; within that time an unknown reply is found to be one."""
+_UNDECIDED_S: Final = 15.0
+"""How long a resumed stream waits before its status is sent, where its request may be queued or may not exist."""
 
 
 class GenerationHandler:
@@ -49,8 +49,8 @@ class GenerationHandler:
 
     async def __call__(self, exchange: Exchange) -> None:
         prepared = await self._preparation.prepare(exchange, self._route)
-        facts = ReplyFacts(prepared.request.id)
         answer = Answer(self._route, prepared.answer_id, prepared.call)
+        facts = answer.new_facts()
         if prepared.is_repeated:
             await self._respond(exchange, answer, self._joined(prepared), facts)
             return
@@ -95,10 +95,14 @@ class GenerationHandler:
 class ResumeHandler:
     """`GET` of an answer by its id, from any edge process: whole, or the stream after a position."""
 
-    def __init__(self, route: DialectRoute, authenticator: Authenticator, accounts: Accounts) -> None:
+    def __init__(
+        self, route: DialectRoute, authenticator: Authenticator, accounts: Accounts, *, wait_s: float
+    ) -> None:
+        """`wait_s`: as for GenerationHandler."""
         self._route = route
         self._authenticator = authenticator
         self._accounts = accounts
+        self._wait_s = wait_s
 
     async def __call__(self, exchange: Exchange) -> None:
         identity = self._authenticator.authenticate(exchange)
@@ -107,14 +111,16 @@ class ResumeHandler:
     async def send(self, exchange: Exchange, identity: Identity, found: AnswerId) -> None:
         after = _position(exchange)
         account = await self._accounts.get(identity.account)
+        is_known = await is_known_answer(account, found)
         call = ChatCall(body=Raw(b"{}"), model="", stream=found.streamed, include_usage=found.include_usage)
-        answer, facts = Answer(self._route, found, call), ReplyFacts(found.request_id)
-        reply = reply_of(found, account)
+        answer = Answer(self._route, found, call)
+        reply, facts = reply_of(found, account), answer.new_facts()
         if not found.streamed:
             await respond_whole(exchange, answer, reply, facts)
             return
         stream = RescuedStream(answer.writer, found.rescue)
-        response = StreamResponse(exchange, stream, facts, wait_s=_UNKNOWN_S, after=after)
+        wait_s = self._wait_s if is_known else _UNDECIDED_S
+        response = StreamResponse(exchange, stream, facts, wait_s=wait_s, after=after)
         await respond_stream(exchange, answer, reply, response)
 
 
@@ -134,6 +140,14 @@ def requested_id(exchange: Exchange, route: DialectRoute) -> AnswerId:
         message = f"{text} is not the id of an answer of this gateway"
         raise HttpError.of("not_found", message, param="id")
     return found
+
+
+async def is_known_answer(account: Account, found: AnswerId) -> bool:
+    """False: its request may be queued, and may not exist. Raises UnknownReply."""
+    existence = await account.answers.find(found)
+    if existence == "unknown":
+        raise UnknownReply(found.request_id, found.client)
+    return existence == "known"
 
 
 def reply_of(found: AnswerId, account: Account) -> Reply:

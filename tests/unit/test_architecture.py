@@ -31,7 +31,7 @@ IO_MODULES = {
         "expiry.termination",
         "jobs.orphan_reaper",
     },
-    "edge": EVERY_SERVICE | {"auth.key_store", "requests.idempotency"},
+    "edge": EVERY_SERVICE | {"auth.key_store", "requests.idempotency", "requests.lookup"},
     "worker": EVERY_SERVICE
     | {"announcer", "pending_events", "redelivery.prior_attempts"}
     | {"rate_limit.shared.nats_store", "rate_limit.shared.pause_events", "quota_monitor.notices"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from penstock.contract.reply import Completed
+from services.edge.answers.reply_facts import ReplyFacts
 from services.edge.dialects.dialect import ChatCall, DialectRoute, StreamWriter
 from services.edge.requests.answer_id import AnswerId
 
@@ -23,6 +24,10 @@ class Answer(Struct, frozen=True):
 
     def whole(self, completed: Completed) -> bytes:
         return self.route.dialect.whole(self.text_id, self.id.created_s, self.call, completed)
+
+    def new_facts(self) -> ReplyFacts:
+        """For the headers of the response."""
+        return ReplyFacts(self.id.request_id, None if self.resume_path is None else self.text_id)
 
     def writer(self) -> StreamWriter:
         return self.route.dialect.stream(self.text_id, self.id.created_s, self.call)

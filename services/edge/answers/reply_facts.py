@@ -11,7 +11,7 @@ __all__ = ["REPLY_HEADERS", "ReplyFacts"]
 
 _REASON_CHARACTERS: Final = 500
 REPLY_HEADERS: Final = (
-    *("x-request-id", "request-id", "x-penstock-request-id", "x-penstock-trace-id"),
+    *("x-request-id", "request-id", "x-penstock-request-id", "x-penstock-answer-id", "x-penstock-trace-id"),
     *("x-penstock-role", "x-penstock-complexity", "x-penstock-reason", "x-penstock-attempts"),
     *("x-penstock-queue-wait-ms", "x-penstock-cost-microusd"),
 )
@@ -21,8 +21,10 @@ REPLY_HEADERS: Final = (
 class ReplyFacts:
     """Collects facts from the events of a reply."""
 
-    def __init__(self, request_id: str) -> None:
+    def __init__(self, request_id: str, answer_id: str | None) -> None:
+        """`answer_id`: the id by which the answer can be read; None: it cannot."""
         self.request_id = request_id
+        self._answer_id = answer_id
         self.traceparent: str | None = None
         self.role = ""
         self._accepted: Accepted | None = None
@@ -60,6 +62,8 @@ class ReplyFacts:
     def headers(self) -> tuple[Header, ...]:
         """The `x-penstock-*` headers of the facts that are known now."""
         facts: dict[str, str] = {"request-id": self.request_id}
+        if self._answer_id is not None:
+            facts["answer-id"] = self._answer_id
         if self.traceparent is not None:
             facts["trace-id"] = self.traceparent.split("-")[1]
         if self._accepted is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from penstock.bus.clock import SYSTEM
 from penstock.bus.tracing import Tracer
 from penstock.client.client import Client
 from penstock.client.jobs import JobReader
@@ -14,6 +15,7 @@ from penstock.client.subscription import ReplySubscription
 from penstock.client.timings import ClientTimings
 from penstock.contract.request import ChatRequest
 from penstock.runtime.service import Bus
+from services.edge.requests.lookup import AnswerLookup
 
 __all__ = ["Account", "Accounts"]
 
@@ -31,6 +33,7 @@ class Account:
         self.client = Client(bus.nc, subscription, tracer, _TIMINGS)
         """Resumes and cancels requests."""
         self.jobs = JobReader(bus.nc, subscription.account)
+        self.answers = AnswerLookup(bus.nc, subscription.account, SYSTEM)
 
     def stream(
         self, request: ChatRequest, timeout_s: float | None, *, cancel_on_exit: bool, parent: str | None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import secrets
+import string
 from typing import Final, Literal, get_args
+from zlib import crc32
 
 from msgspec import Struct
 
@@ -15,7 +17,9 @@ StreamRescue = Literal["error", "hold", "restart"]
 text begins with what was sent. `hold`: it sends no text before the end. `restart`: it tells the client to discard."""
 
 _RESCUES: Final[tuple[StreamRescue, ...]] = get_args(StreamRescue)
-_ID: Final = re.compile(r"([0-9a-b])([A-Za-z0-9_]{1,64})-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
+_DIGITS: Final = string.digits + string.ascii_lowercase
+_UUID: Final = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_ID: Final = re.compile(rf"([0-9a-z])([0-9a-z])(([A-Za-z0-9_]{{1,64}})-({_UUID}))")
 
 
 class AnswerId(Struct, frozen=True, kw_only=True):
@@ -30,9 +34,13 @@ class AnswerId(Struct, frozen=True, kw_only=True):
     include_usage: bool = False
 
     def text(self, prefix: str) -> str:
-        """`prefix` is that of the dialect, such as `chatcmpl-`."""
-        options = _RESCUES.index(self.rescue) * 4 + self.streamed * 2 + self.include_usage
-        return f"{prefix}{options:x}{self.client}-{self.request_id}"
+        """`prefix` is that of the dialect, such as `chatcmpl-`.
+
+        A digit for the form, a check digit, and the address of the reply.
+        """
+        form = _RESCUES.index(self.rescue) * 4 + self.streamed * 2 + self.include_usage
+        address = f"{self.client}-{self.request_id}"
+        return f"{prefix}{_DIGITS[form]}{_check_digit(prefix, form, address)}{address}"
 
     @property
     def created_s(self) -> int:
@@ -50,11 +58,18 @@ def parse_answer_id(text: str, prefix: str) -> AnswerId | None:
     match = _ID.fullmatch(text.removeprefix(prefix)) if text.startswith(prefix) else None
     if match is None:
         return None
-    options = int(match[1], 16)
+    form = _DIGITS.index(match[1])
+    if form >= 4 * len(_RESCUES) or match[2] != _check_digit(prefix, form, match[3]):
+        return None
     return AnswerId(
-        client=match[2],
-        request_id=match[3],
-        rescue=_RESCUES[options // 4],
-        streamed=bool(options // 2 % 2),
-        include_usage=bool(options % 2),
+        client=match[4],
+        request_id=match[5],
+        rescue=_RESCUES[form // 4],
+        streamed=bool(form // 2 % 2),
+        include_usage=bool(form % 2),
     )
+
+
+def _check_digit(prefix: str, form: int, address: str) -> str:
+    """It differs for every form of one answer, and nearly always for another answer or dialect."""
+    return _DIGITS[(crc32(f"{prefix}{address}".encode()) + form) % len(_DIGITS)]

@@ -11,6 +11,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 
+from services.edge.requests.answer_id import AnswerId
 from tests.harness.processes.system import System, started
 from tests.harness.requests.edge_client import ReceivedEvent, open_stream, read_stream, request
 from tests.harness.requests.replies import simulator_answer
@@ -216,7 +217,10 @@ async def test_d8_cancelling_a_completed_response_returns_it(ai: openai.AsyncOpe
     assert (await ai.responses.cancel(response.id)).output_text == response.output_text
 
 
-@pytest.mark.parametrize("path", ["resp_1", "chatcmpl-2edge-019a9f3e-5b7c-7d21-8a40-0c6f1e2d3b4a"])
+NEVER = AnswerId(client="edge", request_id="019a9f3e-5b7c-7d21-8a40-0c6f1e2d3b4a", streamed=True)
+
+
+@pytest.mark.parametrize("path", ["resp_1", NEVER.text("chatcmpl-"), NEVER.text("resp_")])
 async def test_e2_an_unknown_response_is_a_404(responses: str, path: str):
     for method, route in (("GET", path), ("GET", f"{path}?stream=true"), ("POST", f"{path}/cancel")):
         answer = await request(method, f"{responses}/{route}")

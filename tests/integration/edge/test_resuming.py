@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
+from penstock.bus.ids import new_id
+from services.edge.requests.answer_id import AnswerId
 from tests.harness.processes.system import System, started
-from tests.harness.requests.edge_client import chat_body, open_stream, read_stream, request, text_of
+from tests.harness.requests.edge_client import (
+    ReceivedEvent,
+    chat_body,
+    open_stream,
+    read_stream,
+    request,
+    text_of,
+)
 from tests.harness.suite.waiting import until
 
 
@@ -118,19 +128,101 @@ async def test_e2_a_position_that_is_none_is_a_400(chat: str, position: str):
     assert (answer.status, answer.error["param"]) == (400, "starting_after")
 
 
+OLD = "019a9f3e-5b7c-7d21-8a40-0c6f1e2d3b4a"
+
+
+def unknown_id(**fields: Any) -> str:
+    given = {"client": "edge", "request_id": new_id(), "streamed": True, **fields}
+    return AnswerId(**given).text("chatcmpl-")
+
+
 @pytest.mark.parametrize(
-    "answer_id",
-    [
-        "chatcmpl-123",
-        "chatcmpl-2edge-019a9f3e-5b7c-7d21-8a40-0c6f1e2d3b4a",
-        "resp_2edge-019a9f3e-5b7c-7d21-8a40-0c6f1e2d3b4a",
-        "*",
-        "chatcmpl-2%3E-019a9f3e-5b7c-7d21-8a40-0c6f1e2d3b4a",
-    ],
+    "answer_id", ["chatcmpl-123", unknown_id(request_id=OLD).replace("chatcmpl-", "resp_"), "*", "2%3E-0"]
 )
-async def test_e2_an_unknown_answer_is_a_404(chat: str, answer_id: str):
+async def test_e2_what_is_no_id_is_a_404(chat: str, answer_id: str):
     answer = await request("GET", f"{chat}/{answer_id}")
     assert (answer.status, answer.error["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_e2_an_id_that_never_existed_is_a_404_at_once_while_work_is_queued(
+    chat: str, system: System, *, streamed: bool
+):
+    await system.hold_answers()
+    waiting = [
+        asyncio.create_task(request("POST", chat, chat_body(f"Wait {n}", "vision", stream=True)))
+        for n in range(3)
+    ]
+    try:
+
+        async def is_called() -> bool:
+            return "vision" in await system.metrics() and await system.attempts() > 0
+
+        await until(is_called)
+        async with asyncio.timeout(3):
+            answer = await request("GET", f"{chat}/{unknown_id(streamed=streamed)}")
+        assert (answer.status, answer.error["code"]) == (404, "not_found")
+    finally:
+        await system.release_answers()
+        await asyncio.gather(*waiting)
+
+
+async def test_e2_a_request_that_waits_in_its_mailbox_is_followed(chat: str, other: str, system: System):
+    await system.hold_answers()
+    body = chat_body("Wait here", "vision", stream=True)
+    first = asyncio.create_task(read_stream("POST", chat, body))
+    async with open_stream("POST", chat, body) as second:
+        followed = asyncio.create_task(
+            read_stream("GET", f"{other}/{second.headers['x-penstock-answer-id']}")
+        )
+        await asyncio.sleep(0.5)
+        assert not followed.done()
+        await system.release_answers()
+        events = [event async for event in second.events()]
+    assert await followed == events
+    assert events[-1].data == "[DONE]"
+    await first
+
+
+async def test_e2_the_form_of_an_answer_cannot_be_changed_in_its_id(chat: str):
+    answer = await request("POST", chat, chat_body("Hello form"))
+    text_id = answer.json["id"]
+    place = len("chatcmpl-")
+    changed = [f"{text_id[:place]}{digit}{text_id[place + 1 :]}" for digit in "0123456789abz"]
+    found = [(await request("GET", f"{chat}/{each}")).status for each in changed]
+    assert found == [200 if each == text_id else 404 for each in changed]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_e2_a_header_has_the_id_of_the_answer(chat: str, other: str, *, stream: bool):
+    answer = await request("POST", chat, chat_body("Hello header", stream=stream))
+    again = await request("GET", f"{other}/{answer.headers['x-penstock-answer-id']}")
+    assert (again.status, again.body) == (200, answer.body)
+
+
+async def test_e2_a_client_that_lost_a_held_stream_reads_all_of_it_as_event_source_does(
+    chat: str, other: str, system: System
+):
+    """It has no event when the connection breaks; then it reconnects with the id of the last event, until a 204."""
+    await system.sim("PUT", "speed", {"tokens_per_second": 40})
+    headers = {"x-penstock-rescue": "hold", "x-penstock-on-disconnect": "continue"}
+    body = chat_body("Hello held [[tokens=60]]", stream=True)
+    async with open_stream("POST", chat, body, headers=headers) as stream:
+        path = f"{other}/{stream.headers['x-penstock-answer-id']}"
+    seen: list[ReceivedEvent] = []
+    status = 200
+    while status == 200:
+        last = {"last-event-id": seen[-1].id} if seen else {}
+        async with open_stream("GET", path, headers=last) as stream:
+            status = stream.status
+            async for event in stream.events():
+                seen.append(event)
+                if len(seen) % 25 == 0:
+                    break  # the connection breaks
+    assert status == 204
+    assert [event.number for event in seen] == list(range(len(seen)))
+    assert seen[-1].data == "[DONE]"
+    assert len(seen) > 50
 
 
 async def test_e2_another_account_cannot_read_an_answer(chat: str, system: System):

@@ -14,16 +14,20 @@ def headers(facts: ReplyFacts) -> dict[str, str]:
 
 
 def test_k3_headers_name_what_is_known_so_far():
-    facts = ReplyFacts("r1")
-    assert headers(facts) == {"x-request-id": "r1", "request-id": "r1", "x-penstock-request-id": "r1"}
+    facts = ReplyFacts("r1", "chatcmpl-1")
+    known = {
+        "x-request-id": "r1",
+        "request-id": "r1",
+        "x-penstock-request-id": "r1",
+        "x-penstock-answer-id": "chatcmpl-1",
+    }
+    assert headers(facts) == known
 
     facts.traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     facts.add(accepted(why="the word “код”"))
     facts.add(started(2))
     assert headers(facts) == {
-        "x-request-id": "r1",
-        "request-id": "r1",
-        "x-penstock-request-id": "r1",
+        **known,
         "x-penstock-trace-id": "0af7651916cd43dd8448eb211c80319c",
         "x-penstock-role": "coding",
         "x-penstock-complexity": "simple",
@@ -38,8 +42,12 @@ def test_k3_headers_name_what_is_known_so_far():
     assert headers(facts).keys() == set(REPLY_HEADERS)
 
 
+def test_e2_there_is_no_answer_id_where_an_answer_cannot_be_read_again():
+    assert "x-penstock-answer-id" not in headers(ReplyFacts("r1", None))
+
+
 def test_k3_the_progress_names_what_the_request_waits_for():
-    facts = ReplyFacts("r1")
+    facts = ReplyFacts("r1", None)
     assert facts.progress == "queued"
     facts.add(accepted())
     assert facts.progress == "queued", "an older router"

@@ -53,7 +53,7 @@ class FakeExchange:
 def new_response(after: Position = BEFORE_THE_FIRST) -> tuple[FakeExchange, StreamResponse]:
     exchange = FakeExchange()
     stream = RescuedStream(lambda: ChatDialect().stream("c", 1, CALL), "error")
-    facts = ReplyFacts("r1")
+    facts = ReplyFacts("r1", None)
     return exchange, StreamResponse(cast("Exchange", exchange), stream, facts, wait_s=2.0, after=after)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import string
 from itertools import product
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -40,20 +41,38 @@ def test_e2_the_time_is_that_of_the_request():
     assert AnswerId(client="e", request_id=ID, streamed=True).created_s == 0x019A9F3E5B7C // 1000
 
 
+def made(**fields: Any) -> str:
+    return AnswerId(**{"client": "edge", "request_id": ID, "streamed": True, **fields}).text("chatcmpl-")
+
+
+def test_e2_an_id_with_one_changed_digit_of_its_form_or_check_is_no_id():
+    """It would be another form of the same answer: streamed or whole, with usage or not."""
+    text = made()
+    start = len("chatcmpl-")
+    for place, digit in product((start, start + 1), string.digits + string.ascii_lowercase):
+        changed = f"{text[:place]}{digit}{text[place + 1 :]}"
+        assert (parse_answer_id(changed, "chatcmpl-") is None) == (changed != text)
+
+
+def test_e2_the_id_of_one_dialect_is_none_of_another():
+    text = made().replace("chatcmpl-", "resp_")
+    assert parse_answer_id(text, "resp_") is None
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "",
         "chatcmpl-",
-        f"chatcmpl-2edge-{ID}x",
-        f"chatcmpl-cedge-{ID}",
-        f"chatcmpl-2-{ID}",
-        f"chatcmpl-2ed.ge-{ID}",
-        f"chatcmpl-2*-{ID}",
-        f"chatcmpl-2edge-{ID.upper()}",
-        f"resp_2edge-{ID}",
-        f"chatcmpl-2{'e' * 65}-{ID}",
-        "chatcmpl-2edge->",
+        f"{made()}x",
+        made(client="ed.ge"),
+        made(client=""),
+        made(client="*"),
+        made(client="e" * 65),
+        made(request_id=ID.upper()),
+        made(request_id=">"),
+        made().replace("chatcmpl-", "resp_"),
+        made().replace("chatcmpl-2", "chatcmpl-z"),
     ],
 )
 def test_e2_another_text_is_no_id(text: str):

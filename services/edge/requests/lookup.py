@@ -1,0 +1,133 @@
+"""Whether an answer with an id can exist, decided within a second.
+
+A request is in `LLM_REQUESTS` until a router has published `accepted`, has a status if it is a job, and stays in
+`LLM_WORK` until its end is stored. So an id without a stored event and without a job that goes on is unknown, unless
+its request can be among the queued ones: no queue is searched, but the time in the id and the age of the oldest queued
+message exclude nearly all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from typing import Final, Literal
+
+import nats.errors
+from msgspec import Struct
+from nats.aio.client import Client as Nats
+from nats.js.errors import NotFoundError
+
+from penstock.bus.clock import Clock
+from penstock.bus.direct_get import last_sequence, read_page
+from penstock.bus.log_limits import rate_limited_logger
+from penstock.client.jobs import JobReader
+from penstock.client.lost_request import QueueState
+from penstock.contract import subjects
+from penstock.contract.request import LONGEST_S
+from penstock.contract.streams import REPLIES, REQUESTS, WORK
+from penstock.errors import PenstockError, UnknownJob
+from services.edge.requests.answer_id import AnswerId
+
+__all__ = ["AnswerLookup", "Existence", "StoredTimes", "can_wait"]
+
+Existence = Literal["known", "unknown", "undecided"]
+"""`undecided`: the answer has no event, and its request may be queued."""
+
+_log: Final = rate_limited_logger(__name__)
+_SKEW_S: Final = 60
+"""How far the clocks of edges and of NATS may differ."""
+_REPEATED_S: Final = REPLIES.max_age_s
+"""How long after its first submission a request with an idempotency key may be submitted again."""
+_QUEUE_S: Final = 1.0
+"""To wait for the router to read the requests that were queued before."""
+_POLL_S: Final = 0.05
+_ON_THE_WAY_S: Final = 0.2
+"""For an event that was published and is not stored yet."""
+_NEARLY_FULL: Final = 0.9
+
+
+class StoredTimes(Struct, frozen=True, kw_only=True):
+    """Times of stored messages, Unix seconds."""
+
+    now_s: float
+    oldest_work_s: float | None
+    """When the oldest interactive request in `LLM_WORK` was stored; None: there is none."""
+    replies_are_trimmed: bool
+    """`LLM_REPLIES` may have deleted events before their time, because it was full."""
+
+
+def can_wait(created_s: float, times: StoredTimes) -> bool:
+    """Whether an interactive request that was created then, and that no router has to read any more, may be queued
+    although no event of it is stored. False also for a time in the future.
+    """
+    age_s = times.now_s - created_s
+    if age_s < -_SKEW_S or age_s > LONGEST_S["interactive"] + _REPEATED_S + REPLIES.max_age_s:
+        return False
+    if times.oldest_work_s is None:
+        return False
+    if times.replies_are_trimmed:
+        return True
+    kept_since_s = times.now_s - REPLIES.max_age_s + _SKEW_S
+    return created_s <= kept_since_s and times.oldest_work_s <= kept_since_s
+
+
+class AnswerLookup:
+    """Looks for the answers of one account."""
+
+    def __init__(self, nc: Nats, account: str, clock: Clock) -> None:
+        self._nc = nc
+        self._account = account
+        self._jobs = JobReader(nc, account)
+        self._clock = clock
+
+    async def find(self, answer_id: AnswerId) -> Existence:
+        """`undecided` also while NATS does not answer."""
+        try:
+            if await self._is_known(answer_id):
+                return "known"
+            if not await self._are_requests_read() or can_wait(answer_id.created_s, await self._times()):
+                return "undecided"
+            await asyncio.sleep(_ON_THE_WAY_S)
+            return "known" if await self._is_known(answer_id) else "unknown"
+        except (nats.errors.Error, NotFoundError, TimeoutError, PenstockError) as error:
+            _log.info("NATS does not say now whether %s exists: %r", answer_id.request_id, error)
+            return "undecided"
+
+    async def _is_known(self, answer_id: AnswerId) -> bool:
+        """An event of the answer is stored, or it is that of a job that has not ended."""
+        subject = subjects.reply(self._account, answer_id.client, answer_id.request_id)
+        if await last_sequence(self._nc, REPLIES.name, subject) > 0:
+            return True
+        try:
+            job = await self._jobs.get(answer_id.request_id)
+        except UnknownJob:
+            return False
+        return job.client == answer_id.client and not job.ended
+
+    async def _are_requests_read(self) -> bool:
+        """The routers have read every request that was queued at the call."""
+        loop = asyncio.get_running_loop()
+        queued, give_up_s = await self._queued_requests(), loop.time() + _QUEUE_S
+        last_seq = queued.last_seq
+        while not queued.has_passed(last_seq) and loop.time() < give_up_s:
+            await asyncio.sleep(_POLL_S)
+            queued = await self._queued_requests()
+        return queued.has_passed(last_seq)
+
+    async def _queued_requests(self) -> QueueState:
+        state = (await self._nc.jetstream().stream_info(REQUESTS.name)).state
+        return QueueState(state.messages, state.first_seq, state.last_seq)
+
+    async def _times(self) -> StoredTimes:
+        oldest = await read_page(self._nc, WORK.name, subjects.work_of_lane("interactive"), batch=1)
+        replies = await self._nc.jetstream().stream_info(REPLIES.name)
+        limit = replies.config.max_bytes or 0
+        return StoredTimes(
+            now_s=self._clock.unix_s(),
+            oldest_work_s=_stored_s(oldest.messages[0].headers or {}) if oldest.messages else None,
+            replies_are_trimmed=limit > 0 and replies.state.bytes > _NEARLY_FULL * limit,
+        )
+
+
+def _stored_s(headers: dict[str, str]) -> float:
+    return datetime.fromisoformat(headers["Nats-Time-Stamp"]).timestamp()
