@@ -15,6 +15,7 @@ from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
 from services.edge.listing.live_workers import LiveWorkers
 from services.edge.listing.models import ModelList
+from services.edge.requests.translate import translated
 
 __all__ = ["CountTokensRoute", "HealthRoutes", "MissingService", "ModelRoutes"]
 
@@ -92,7 +93,7 @@ class CountTokensRoute:
 
     async def __call__(self, exchange: Exchange) -> None:
         self._authenticator.authenticate(exchange)
-        await exchange.respond(200, count_tokens(await exchange.body()))
+        await exchange.respond(200, await translated(count_tokens, await exchange.body()))
 
 
 class MissingService:

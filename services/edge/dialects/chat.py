@@ -10,7 +10,7 @@ from msgspec import Raw, Struct
 from penstock.contract.errors import ERRORS
 from penstock.contract.reply import Completed, Delta, Failure, Started, Usage
 from services.edge.dialects.dialect import ChatCall, InvalidField, SseEvent
-from services.edge.dialects.request_json import decode
+from services.edge.dialects.request_json import check, decode
 
 __all__ = ["ChatDialect", "ChatStream"]
 
@@ -29,11 +29,15 @@ class _StreamOptions(Struct, frozen=True):
     include_usage: bool | None = None
 
 
+class _Message(Struct, gc=False):
+    """An object, of which the edge reads nothing."""
+
+
 class _Body(Struct, frozen=True):
     """The fields that the edge reads."""
 
     model: str
-    messages: list[dict[str, Any]]
+    messages: list[_Message]
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
     user: str | None = None
@@ -46,7 +50,6 @@ class _ChunkChoice(Struct, frozen=True):
 
 
 _decoder: Final = msgspec.json.Decoder(_Body)
-_any_decoder: Final = msgspec.json.Decoder()
 _decode_choice: Final = msgspec.json.Decoder(_ChunkChoice).decode
 _decode_fields: Final = msgspec.json.Decoder(dict[str, Raw]).decode
 
@@ -55,7 +58,7 @@ class ChatDialect:
     """A Dialect."""
 
     def read(self, body: bytes) -> ChatCall:
-        decode(_any_decoder, body)  # fields that are only passed on must be valid JSON too
+        check(body)
         fields = decode(_decoder, body)
         if not fields.model:
             raise InvalidField("model", "model is empty: write auto or a role of GET /v1/models")

@@ -8,9 +8,10 @@ from typing import Any, Final, TypeVar
 import msgspec
 from msgspec import Raw
 
+from penstock.runtime.json_values import MAX_BODY_VALUES, has_more_values
 from services.edge.dialects.dialect import InvalidField
 
-__all__ = ["NULL", "decode", "decode_fields", "given"]
+__all__ = ["NULL", "check", "decode", "decode_fields", "given"]
 
 NULL: Final = Raw(b"null")
 """The value of a Raw field that is absent."""
@@ -32,11 +33,18 @@ _decode_fields: Final = msgspec.json.Decoder(dict[str, Raw])
 _decode_any: Final = msgspec.json.Decoder()
 
 
-def decode_fields(body: bytes) -> dict[str, Raw]:
-    """The fields of the object `body`, all of it checked: a Raw value that is only passed on is valid JSON too, without
-    lone surrogates, numbers out of range, or nesting that a decoder refuses. Raises InvalidField.
+def check(body: bytes) -> None:
+    """Raises InvalidField unless all of the body is JSON that every decoder accepts: without lone surrogates, numbers
+    out of range, deep nesting or too many values. This includes fields that are not decoded later.
     """
+    if has_more_values(body, MAX_BODY_VALUES):
+        raise InvalidField("body", f"the body has more than {MAX_BODY_VALUES:,} values, which is the limit")
     decode(_decode_any, body)
+
+
+def decode_fields(body: bytes) -> dict[str, Raw]:
+    """The fields of the object `body`, which is checked. Raises InvalidField."""
+    check(body)
     return decode(_decode_fields, body)
 
 

@@ -16,6 +16,7 @@ from services.edge.requests.answer_id import AnswerId
 from services.edge.requests.builder import build, split_model
 from services.edge.requests.idempotency import IdempotencyKeys, fingerprint, idempotency_key
 from services.edge.requests.options import RequestOptions, read_options
+from services.edge.requests.translate import translated
 
 __all__ = ["Preparation", "PreparedRequest"]
 
@@ -73,7 +74,7 @@ class Preparation:
         identity = self._authenticator.authenticate(exchange)
         key = idempotency_key(exchange)
         body = await exchange.body()
-        call = route.dialect.read(body)
+        call = await translated(route.dialect.read, body)
         options = read_options(exchange.request_headers, lane="batch" if route.is_for_jobs else None)
         _check_is_served(route, call, options)
         first = build(call, options, identity, self._accounts.client_name, self._clock.unix_ms())

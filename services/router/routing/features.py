@@ -11,6 +11,7 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Raw, Struct, field
 
+from penstock.runtime.json_values import MAX_BODY_VALUES, has_more_values
 from penstock.runtime.tokens import (
     TOKENS_PER_ATTACHMENT,
     TOKENS_PER_JSON_BYTE,
@@ -175,6 +176,8 @@ def _is_attachment(part: _Part) -> bool:
 
 
 def _decode(body: Raw | bytes) -> _Body:
+    if has_more_values(body, MAX_BODY_VALUES):
+        raise InvalidBody("body", f"the body has more than {MAX_BODY_VALUES:,} values, which is the limit")
     try:
         decoded = _DECODER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -112,7 +112,12 @@ def test_raw_and_bytes_give_the_same_features() -> None:
         (b'"hi"', "body", "the body must be an object, not text"),
         (b"{", "body", "the body is not JSON: "),
         (b'{"messages":[{"role":"user","content":"\xff"}]}', "body", "the body is not UTF-8 text"),
-        (b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "body", "the body is nested too deeply"),
+        (b'{"x":' + b"[" * 50_000 + b"]" * 50_000 + b"}", "body", "the body is nested too deeply"),
+        (
+            b'{"x":[' + b"{}," * 60_000 + b"0]}",
+            "body",
+            "the body has more than 100,000 values, which is the limit",
+        ),
         (b"{}", "messages", "messages is missing"),
         (b'{"messages":null}', "messages", "messages must be a list of messages, not null"),
         (b'{"messages":{}}', "messages", "messages must be a list of messages, not an object"),
