@@ -29,10 +29,12 @@ from services.edge.http.cors import Cors
 from services.edge.http.exchange import HttpLimits
 from services.edge.http.routes import Routes
 from services.edge.http.server import PublicServer, address_of
-from services.edge.jobs.job_routes import JOBS_PATH, JobRoutes
+from services.edge.jobs.job_routes import JobRoutes
 from services.edge.listing.live_workers import LiveWorkers
 from services.edge.listing.models import ModelList
 from services.edge.metrics import EdgeMetrics
+from services.edge.openapi import operations
+from services.edge.openapi.routes import DescriptionRoutes
 from services.edge.plain_routes import CountTokensRoute, HealthRoutes, MissingService, ModelRoutes
 from services.edge.requests.accounts import Accounts
 from services.edge.requests.answer_id import new_client_name
@@ -72,13 +74,13 @@ class Edge:
         authenticator = self._authenticator(keys)
         routes = Routes()
         health = HealthRoutes(lambda: bus.nc.is_connected, keys, workers, self._shell.registry, SYSTEM)
-        self._add_plain_routes(routes, health, workers, authenticator)
         accounts = Accounts(bus, new_client_name(), self._shell.tracer)
         idempotency = IdempotencyKeys(bus.nc)
         preparation = Preparation(authenticator, accounts, idempotency, SYSTEM)
         self._add_generation(routes, preparation, accounts, idempotency, authenticator)
-        jobs = DialectRoute(ChatDialect(), _CHAT_PREFIX, JOBS_PATH, is_for_jobs=True)
+        jobs = DialectRoute(ChatDialect(), _CHAT_PREFIX, operations.SUBMIT_JOB.path, is_for_jobs=True)
         _add_jobs(routes, JobRoutes(jobs, preparation, authenticator, accounts, idempotency))
+        self._add_plain_routes(routes, health, workers, authenticator)
         limits = HttpLimits(
             body_bytes=self._settings.body_bytes, body_s=self._settings.read_s, write_s=self._settings.write_s
         )
@@ -112,14 +114,17 @@ class Edge:
     def _add_plain_routes(
         self, routes: Routes, health: HealthRoutes, workers: LiveWorkers, authenticator: Authenticator
     ) -> None:
-        routes.add("GET", "/healthz", health.healthz)
-        routes.add("GET", "/readyz", health.readyz)
-        routes.add("GET", "/metrics", health.metrics)
+        routes.add(operations.GET_HEALTH, health.healthz)
+        routes.add(operations.GET_READINESS, health.readyz)
+        routes.add(operations.GET_METRICS, health.metrics)
         models = ModelRoutes(ModelList(self._catalogue, workers), authenticator, SYSTEM)
-        routes.add("GET", "/v1/models", models.list_all)
-        routes.add("GET", "/v1/models/{id...}", models.get)
-        routes.add("POST", "/v1/embeddings", MissingService("embeddings", authenticator))
-        routes.add("POST", "/v1/moderations", MissingService("moderation", authenticator))
+        routes.add(operations.LIST_MODELS, models.list_all)
+        routes.add(operations.GET_MODEL, models.get)
+        routes.add(operations.CREATE_EMBEDDINGS, MissingService("embeddings", authenticator))
+        routes.add(operations.CREATE_MODERATION, MissingService("moderation", authenticator))
+        description = DescriptionRoutes(routes)
+        routes.add(operations.GET_DOCUMENT, description.document)
+        routes.add(operations.GET_PAGE, description.page)
 
     def _add_generation(
         self,
@@ -135,20 +140,24 @@ class Edge:
         def creation(route: DialectRoute) -> GenerationHandler:
             return GenerationHandler(route, preparation, idempotency, wait_s=wait_s)
 
-        chat = DialectRoute(ChatDialect(), _CHAT_PREFIX, "/v1/chat/completions")
-        routes.add("POST", chat.path, creation(chat))
-        routes.add("GET", f"{chat.path}/{{id}}", ResumeHandler(chat, authenticator, accounts, wait_s=wait_s))
+        chat = DialectRoute(ChatDialect(), _CHAT_PREFIX, operations.CREATE_CHAT_COMPLETION.path)
+        routes.add(operations.CREATE_CHAT_COMPLETION, creation(chat))
+        routes.add(
+            operations.GET_CHAT_COMPLETION, ResumeHandler(chat, authenticator, accounts, wait_s=wait_s)
+        )
 
         dialect = ResponsesDialect()
-        responses = DialectRoute(dialect, "resp_", "/v1/responses", resume_query="?stream=true")
+        path = operations.CREATE_RESPONSE.path
+        responses = DialectRoute(dialect, "resp_", path, resume_query="?stream=true")
         response = ResponseRoutes(responses, dialect, authenticator, accounts, wait_s=wait_s)
-        routes.add("POST", responses.path, creation(responses))
-        routes.add("GET", f"{responses.path}/{{id}}", response.get)
-        routes.add("POST", f"{responses.path}/{{id}}/cancel", response.cancel)
+        routes.add(operations.CREATE_RESPONSE, creation(responses))
+        routes.add(operations.GET_RESPONSE, response.get)
+        routes.add(operations.CANCEL_RESPONSE, response.cancel)
 
-        messages = DialectRoute(MessagesDialect(), "msg_", "/v1/messages", ping=PING, resume_query=None)
-        routes.add("POST", messages.path, creation(messages))
-        routes.add("POST", f"{messages.path}/count_tokens", CountTokensRoute(authenticator))
+        path = operations.CREATE_MESSAGE.path
+        messages = DialectRoute(MessagesDialect(), "msg_", path, ping=PING, resume_query=None)
+        routes.add(operations.CREATE_MESSAGE, creation(messages))
+        routes.add(operations.COUNT_TOKENS, CountTokensRoute(authenticator))
 
     def _connection(self) -> type[Connection]:
         class LimitedConnection(Connection):
@@ -168,8 +177,8 @@ class Edge:
 
 
 def _add_jobs(routes: Routes, jobs: JobRoutes) -> None:
-    routes.add("POST", JOBS_PATH, jobs.submit)
-    routes.add("GET", JOBS_PATH, jobs.list_all)
-    routes.add("GET", f"{JOBS_PATH}/{{id}}", jobs.get)
-    routes.add("GET", f"{JOBS_PATH}/{{id}}/result", jobs.result)
-    routes.add("POST", f"{JOBS_PATH}/{{id}}/cancel", jobs.cancel)
+    routes.add(operations.SUBMIT_JOB, jobs.submit)
+    routes.add(operations.LIST_JOBS, jobs.list_all)
+    routes.add(operations.GET_JOB, jobs.get)
+    routes.add(operations.GET_JOB_RESULT, jobs.result)
+    routes.add(operations.CANCEL_JOB, jobs.cancel)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from penstock.contract.reply import Accepted, Completed, ReplyEvent, Started
@@ -10,12 +11,20 @@ from services.edge.http.headers import Header, header_text
 __all__ = ["REPLY_HEADERS", "ReplyFacts"]
 
 _REASON_CHARACTERS: Final = 500
-REPLY_HEADERS: Final = (
-    *("x-request-id", "request-id", "x-penstock-request-id", "x-penstock-answer-id", "x-penstock-trace-id"),
-    *("x-penstock-role", "x-penstock-complexity", "x-penstock-reason", "x-penstock-attempts"),
-    *("x-penstock-queue-wait-ms", "x-penstock-cost-microusd"),
-)
-"""The headers that a response may have from ReplyFacts."""
+REPLY_HEADERS: Final[Mapping[str, str]] = {
+    "x-request-id": "The id of the request.",
+    "request-id": "The same.",
+    "x-penstock-request-id": "The same.",
+    "x-penstock-answer-id": "The id by which the answer can be read again.",
+    "x-penstock-trace-id": "The trace of the request.",
+    "x-penstock-role": "The role that the request was given.",
+    "x-penstock-complexity": "`simple`, `medium` or `complex`.",
+    "x-penstock-reason": "Why it was given this role.",
+    "x-penstock-attempts": "The number of the attempt that answers, from 1.",
+    "x-penstock-queue-wait-ms": "Milliseconds for which the request waited before its first attempt.",
+    "x-penstock-cost-microusd": "Cost in millionths of a US dollar; a stream lacks it.",
+}
+"""The headers that a response may have from ReplyFacts, with their meaning. Each is sent once it is known."""
 
 
 class ReplyFacts:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from penstock.contract.errors import ERRORS
 from penstock.contract.reply import Completed, Delta, Failure, Started, Usage
-from services.edge.dialects.dialect import ChatCall, InvalidField, SseEvent
+from services.edge.dialects.dialect import ChatCall, InvalidField, ModelName, SseEvent
 from services.edge.dialects.request_json import check, decode
 
-__all__ = ["ChatDialect", "ChatStream"]
+__all__ = ["ChatCompletionRequest", "ChatDialect", "ChatStream"]
 
 _DONE: Final = SseEvent(b"[DONE]")
 _TYPES: Final = {
@@ -30,18 +30,18 @@ class _StreamOptions(Struct, frozen=True):
 
 
 class _Message(Struct, gc=False):
-    """An object, of which the edge reads nothing."""
+    """In OpenAI's shape. The gateway reads nothing of it."""
 
 
-class _Body(Struct, frozen=True):
-    """The fields that the edge reads."""
+class ChatCompletionRequest(Struct, frozen=True):
+    """The fields that the gateway reads. All others pass to the provider as received."""
 
-    model: str
-    messages: list[_Message]
-    stream: bool | None = None
+    model: ModelName
+    messages: Annotated[list[_Message], Meta(description="At least one.")]
+    stream: Annotated[bool | None, Meta(description="Whether the answer is streamed.")] = None
     stream_options: _StreamOptions | None = None
-    user: str | None = None
-    safety_identifier: str | None = None
+    user: Annotated[str | None, Meta(description="Your end user, for fairness.")] = None
+    safety_identifier: Annotated[str | None, Meta(description="The same, where `user` is not set.")] = None
 
 
 class _ChunkChoice(Struct, frozen=True):
@@ -49,7 +49,7 @@ class _ChunkChoice(Struct, frozen=True):
     finish_reason: str | None = None
 
 
-_decoder: Final = msgspec.json.Decoder(_Body)
+_decoder: Final = msgspec.json.Decoder(ChatCompletionRequest)
 _decode_choice: Final = msgspec.json.Decoder(_ChunkChoice).decode
 _decode_fields: Final = msgspec.json.Decoder(dict[str, Raw]).decode
 

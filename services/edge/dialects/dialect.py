@@ -4,13 +4,22 @@ and its answers are made from reply events. No dialect does I/O or reads a clock
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Annotated, Protocol
 
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from penstock.contract.reply import Completed, Delta, Failure, Started
 
-__all__ = ["ChatCall", "Dialect", "DialectRoute", "InvalidField", "SseEvent", "StreamWriter"]
+__all__ = ["ChatCall", "Dialect", "DialectRoute", "InvalidField", "ModelName", "SseEvent", "StreamWriter"]
+
+ModelName = Annotated[
+    str,
+    Meta(
+        description="`auto` or a role of `GET /v1/models`, also with a complexity: `coding:simple`.",
+        examples=["auto"],
+    ),
+]
+"""The field `model` of a request."""
 
 
 class InvalidField(Exception):

@@ -11,9 +11,9 @@ import re
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Raw, Struct, field
 
-from services.edge.dialects.dialect import ChatCall, InvalidField
+from services.edge.dialects.dialect import ChatCall, InvalidField, ModelName
 from services.edge.dialects.messages_blocks import (
     BLOCK_TYPES,
     Message,
@@ -21,9 +21,9 @@ from services.edge.dialects.messages_blocks import (
     to_chat_messages,
     to_system_text,
 )
-from services.edge.dialects.request_json import NULL, decode, decode_fields, given
+from services.edge.dialects.request_json import NULL, absent, decode, decode_fields, given
 
-__all__ = ["read_call", "read_counted", "shows_thinking"]
+__all__ = ["MessagesRequest", "read_call", "read_counted", "shows_thinking"]
 
 _LONGEST_USER: Final = 64
 """Characters that OpenAI accepts in `user`; Claude Code sends about 150."""
@@ -48,10 +48,14 @@ _ALLOWED: Final = {
 }
 
 
+_Number = Annotated[Raw, Meta(extra_json_schema={"type": ["number", "null"]})]
+"""A number that is only passed on, and stays encoded."""
+
+
 class _Tool(Struct):
     name: str = ""
     description: str | None = None
-    input_schema: Raw = NULL
+    input_schema: Raw = field(default_factory=absent)
     type: str | None = None
     strict: bool | None = None
 
@@ -62,7 +66,7 @@ class _ToolChoice(Struct):
     disable_parallel_tool_use: bool | None = None
 
 
-class _Thinking(Struct):
+class _ThinkingOptions(Struct):
     type: Literal["enabled", "disabled", "adaptive", "between_tools"]
     budget_tokens: int | None = None
     display: str | None = None
@@ -82,27 +86,28 @@ class _Metadata(Struct):
     user_id: str | None = None
 
 
-class _Request(Struct, kw_only=True):
-    """The body of a request. Numbers that are only passed on stay encoded."""
+class MessagesRequest(Struct, kw_only=True):
+    """The fields that are understood. Other fields are ignored."""
 
-    model: str
+    model: ModelName
     messages: list[Message]
-    max_tokens: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
-    """None only in a request that counts tokens."""
+    max_tokens: Annotated[
+        Annotated[int, Meta(ge=1, le=2**31 - 1)] | None, Meta(description="Required, except to count tokens.")
+    ] = None
     system: str | list[TextBlock] | None = None
-    stream: bool | None = None
-    temperature: Raw = NULL
-    top_p: Raw = NULL
-    top_k: Raw = NULL
+    stream: Annotated[bool | None, Meta(description="Whether the message is streamed.")] = None
+    temperature: _Number = field(default_factory=absent)
+    top_p: _Number = field(default_factory=absent)
+    top_k: _Number = field(default_factory=absent)
     stop_sequences: list[str] | None = None
     tools: list[_Tool] | None = None
     tool_choice: _ToolChoice | None = None
-    thinking: _Thinking | None = None
+    thinking: _ThinkingOptions | None = None
     output_config: _OutputConfig | None = None
     metadata: _Metadata | None = None
-    container: Raw = NULL
-    mcp_servers: Raw = NULL
-    inference_geo: Raw = NULL
+    container: Raw = field(default_factory=absent)
+    mcp_servers: Raw = field(default_factory=absent)
+    inference_geo: Raw = field(default_factory=absent)
 
 
 class _Marked(Struct):
@@ -110,7 +115,7 @@ class _Marked(Struct):
     """A field of the chat body that no provider receives: the application requested thinking blocks."""
 
 
-_decoder: Final = msgspec.json.Decoder(_Request)
+_decoder: Final = msgspec.json.Decoder(MessagesRequest)
 _number_decoder: Final = msgspec.json.Decoder(float)
 _encode: Final = msgspec.json.Encoder().encode
 _decode_marked: Final = msgspec.json.Decoder(_Marked).decode
@@ -146,7 +151,7 @@ def shows_thinking(chat_body: Raw) -> bool:
     return _decode_marked(chat_body).penstock_thinking
 
 
-def _read(body: bytes) -> _Request:
+def _read(body: bytes) -> MessagesRequest:
     decode_fields(body)
     try:
         request = decode(_decoder, body)
@@ -162,7 +167,7 @@ def _read(body: bytes) -> _Request:
     return request
 
 
-def _messages(request: _Request) -> list[dict[str, Any]]:
+def _messages(request: MessagesRequest) -> list[dict[str, Any]]:
     messages = to_chat_messages(request.messages)
     if not messages:
         raise InvalidField("messages", "must contain a message of the user")
@@ -170,7 +175,7 @@ def _messages(request: _Request) -> list[dict[str, Any]]:
     return [{"role": "system", "content": system}, *messages] if system else messages
 
 
-def _chat_body(request: _Request, messages: list[dict[str, Any]]) -> Raw:
+def _chat_body(request: MessagesRequest, messages: list[dict[str, Any]]) -> Raw:
     fields = given(
         model=request.model,
         messages=messages,
@@ -231,7 +236,7 @@ def _tool(tool: _Tool, path: str) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
-def _effort(request: _Request) -> str | None:
+def _effort(request: MessagesRequest) -> str | None:
     """The effort as stated, or else from the thinking budget; None: the default of the model."""
     thinking, config = request.thinking, request.output_config
     if thinking is not None and thinking.type == "disabled":
@@ -247,7 +252,7 @@ def _effort(request: _Request) -> str | None:
     return "medium" if thinking.budget_tokens >= _MEDIUM_BUDGET else "low"
 
 
-def _wants_thinking(thinking: _Thinking | None) -> bool:
+def _wants_thinking(thinking: _ThinkingOptions | None) -> bool:
     return thinking is not None and thinking.type != "disabled" and thinking.display != "omitted"
 
 
@@ -258,7 +263,7 @@ def _response_format(config: _OutputConfig | None) -> dict[str, Any] | None:
     return {"type": "json_schema", "json_schema": schema}
 
 
-def _user_id(request: _Request) -> str:
+def _user_id(request: MessagesRequest) -> str:
     return (request.metadata and request.metadata.user_id) or ""
 
 

@@ -11,7 +11,7 @@ from msgspec import Raw
 from penstock.runtime.json_values import MAX_BODY_VALUES, has_more_values
 from services.edge.dialects.dialect import InvalidField
 
-__all__ = ["NULL", "check", "decode", "decode_fields", "given"]
+__all__ = ["NULL", "absent", "check", "decode", "decode_fields", "given"]
 
 NULL: Final = Raw(b"null")
 """The value of a Raw field that is absent."""
@@ -31,6 +31,11 @@ _MISSING: Final = re.compile(r"^Object missing required field `(.*?)`")
 _Value = TypeVar("_Value")
 _decode_fields: Final = msgspec.json.Decoder(dict[str, Raw])
 _decode_any: Final = msgspec.json.Decoder()
+
+
+def absent() -> Raw:
+    """The default of a Raw field; a factory, because JSON Schemas cannot show a Raw value as a default."""
+    return NULL
 
 
 def check(body: bytes) -> None:

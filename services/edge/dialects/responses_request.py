@@ -9,15 +9,15 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Raw, Struct, field
 
-from services.edge.dialects.dialect import ChatCall, InvalidField
-from services.edge.dialects.request_json import NULL, decode, decode_fields, given
+from services.edge.dialects.dialect import ChatCall, InvalidField, ModelName
+from services.edge.dialects.request_json import NULL, absent, decode, decode_fields, given
 from services.edge.dialects.responses_input import chat_messages
 from services.edge.dialects.responses_object import REPEATED
 from services.edge.dialects.responses_tools import ToolChoice, tool_options
 
-__all__ = ["ResponsesCall", "read_request"]
+__all__ = ["ResponsesCall", "ResponsesRequest", "read_request"]
 
 _NOT_STORED: Final = "send the whole conversation in input, because responses are not stored"
 _UNSUPPORTED: Final = {
@@ -76,7 +76,7 @@ class _JsonSchema(Struct):
 
 
 class _Text(Struct):
-    format: Raw = NULL
+    format: Raw = field(default_factory=absent)
     verbosity: str | None = None
 
 
@@ -91,13 +91,15 @@ class _StreamOptions(Struct):
     include_obfuscation: bool | None = None
 
 
-class _Request(Struct, kw_only=True):
+class ResponsesRequest(Struct, kw_only=True):
     """The fields that are understood; those with a fixed meaning in OpenAI's service only are accepted and unused."""
 
-    model: Annotated[str, Meta(min_length=1)]
-    input: str | list[Raw]
+    model: Annotated[ModelName, Meta(min_length=1)]
+    input: Annotated[
+        str | list[Raw], Meta(description="The whole conversation: conversations are not stored.")
+    ]
     instructions: str | None = None
-    tools: list[Raw] | None = None
+    tools: Annotated[list[Raw] | None, Meta(description="Functions.")] = None
     tool_choice: str | ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     max_tool_calls: int | None = None
@@ -110,20 +112,20 @@ class _Request(Struct, kw_only=True):
     include: list[str] | None = None
     truncation: str | None = None
     metadata: dict[str, str] | None = None
-    client_metadata: Raw = NULL
+    client_metadata: Raw = field(default_factory=absent)
     user: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
-    prompt_cache_options: Raw = NULL
+    prompt_cache_options: Raw = field(default_factory=absent)
     prompt_cache_retention: str | None = None
     service_tier: str | None = None
-    stream: bool | None = None
+    stream: Annotated[bool | None, Meta(description="Whether the response is streamed.")] = None
     stream_options: _StreamOptions | None = None
-    store: bool | None = None
-    background: bool | None = None
+    store: Annotated[bool | None, Meta(description="Without effect.")] = None
+    background: Annotated[bool | None, Meta(description="`true` is not served yet.")] = None
 
 
-_REQUEST: Final = msgspec.json.Decoder(_Request)
+_REQUEST: Final = msgspec.json.Decoder(ResponsesRequest)
 _KIND: Final = msgspec.json.Decoder(_Kind)
 _JSON_SCHEMA: Final = msgspec.json.Decoder(_JsonSchema)
 _encode: Final = msgspec.json.Encoder().encode
@@ -161,12 +163,12 @@ def read_request(body: bytes) -> ResponsesCall:
 def _check_known(name: str) -> None:
     if name in _UNSUPPORTED:
         raise InvalidField(name, f"{name} is not supported: {_UNSUPPORTED[name]}")
-    if name not in _Request.__struct_fields__:
+    if name not in ResponsesRequest.__struct_fields__:
         hint = f"write {_MOVED[name]}" if name in _MOVED else "leave it out"
         raise InvalidField(name[:40], f"{name[:40]} is not a field of a Responses request: {hint}")
 
 
-def _output_options(request: _Request) -> dict[str, Any]:
+def _output_options(request: ResponsesRequest) -> dict[str, Any]:
     reasoning, text = request.reasoning or _Reasoning(), request.text or _Text()
     if reasoning.mode not in {None, "standard"}:
         raise InvalidField("reasoning.mode", "reasoning.mode must be standard")

@@ -12,6 +12,7 @@ from penstock.contract.errors import ERRORS, ErrorCode, RetryAdvice
 from services.edge.http.headers import Header
 
 __all__ = [
+    "ALL_ERRORS",
     "EDGE_ERRORS",
     "ClientDisconnected",
     "EdgeErrorCode",
@@ -50,37 +51,57 @@ EdgeErrorCode = Literal[
 class EdgeErrorSpec(Struct, frozen=True):
     status: int
     retry: RetryAdvice
+    meaning: str
     retry_after_s: float | None = None
     """Where the error itself does not say when."""
 
 
 EDGE_ERRORS: Final[Mapping[str, EdgeErrorSpec]] = {
-    "misplaced_api_key": EdgeErrorSpec(400, "never"),
-    "invalid_api_key": EdgeErrorSpec(401, "never"),
-    "not_allowed": EdgeErrorSpec(403, "never"),
-    "model_not_found": EdgeErrorSpec(404, "never"),
-    "not_found": EdgeErrorSpec(404, "never"),
-    "method_not_allowed": EdgeErrorSpec(405, "never"),
-    "request_timeout": EdgeErrorSpec(408, "later"),
-    "restarted": EdgeErrorSpec(409, "never"),
-    "job_not_ended": EdgeErrorSpec(409, "later", 2),
-    "answer_gone": EdgeErrorSpec(409, "never"),
-    "result_gone": EdgeErrorSpec(410, "never"),
-    "unsupported_media_type": EdgeErrorSpec(415, "never"),
-    "misdirected_request": EdgeErrorSpec(421, "never"),
-    "idempotency_key_reused": EdgeErrorSpec(422, "never"),
-    "headers_too_large": EdgeErrorSpec(431, "never"),
-    "too_many_requests": EdgeErrorSpec(429, "later", 1),
-    "upgrade_not_served": EdgeErrorSpec(501, "never"),
-    "not_implemented": EdgeErrorSpec(501, "never"),
-    "bus_unavailable": EdgeErrorSpec(503, "later"),
-    "keys_unavailable": EdgeErrorSpec(503, "later", 1),
-    "shutting_down": EdgeErrorSpec(503, "later", 1),
+    "misplaced_api_key": EdgeErrorSpec(
+        400, "never", "An API key is in a place from which it gets into logs."
+    ),
+    "invalid_api_key": EdgeErrorSpec(
+        401, "never", "The API key is missing, mistyped, unknown, revoked or expired."
+    ),
+    "not_allowed": EdgeErrorSpec(
+        403, "never", "The API key does not allow this role; the message lists those that it allows."
+    ),
+    "model_not_found": EdgeErrorSpec(
+        404, "never", "No role of that name exists; the message lists those that do."
+    ),
+    "not_found": EdgeErrorSpec(404, "never", "There is no such route, answer or job."),
+    "method_not_allowed": EdgeErrorSpec(405, "never", "The header `allow` lists the methods of this path."),
+    "request_timeout": EdgeErrorSpec(408, "later", "The request came too slowly."),
+    "restarted": EdgeErrorSpec(
+        409, "never", "The stream cannot be resumed at this event: read it from the beginning."
+    ),
+    "job_not_ended": EdgeErrorSpec(409, "later", "The job has no result yet.", 2),
+    "answer_gone": EdgeErrorSpec(
+        409, "never", "The answer that belongs to this idempotency key is not stored any more."
+    ),
+    "result_gone": EdgeErrorSpec(410, "never", "The result of the job is not stored."),
+    "unsupported_media_type": EdgeErrorSpec(
+        415, "never", "The header `content-type` is not `application/json`."
+    ),
+    "misdirected_request": EdgeErrorSpec(
+        421, "never", "The edge has no keys, and the request names another host than this machine."
+    ),
+    "idempotency_key_reused": EdgeErrorSpec(
+        422, "never", "This idempotency key was used for another request."
+    ),
+    "headers_too_large": EdgeErrorSpec(431, "never", "The request line and the headers are too large."),
+    "too_many_requests": EdgeErrorSpec(429, "later", "The key has too many requests in progress.", 1),
+    "upgrade_not_served": EdgeErrorSpec(501, "never", "Another protocol than HTTP/1.1 is not served."),
+    "not_implemented": EdgeErrorSpec(501, "never", "Nothing on the bus answers such requests."),
+    "bus_unavailable": EdgeErrorSpec(503, "later", "NATS cannot be reached, or does not answer."),
+    "keys_unavailable": EdgeErrorSpec(503, "later", "The API keys were not read from NATS yet.", 1),
+    "shutting_down": EdgeErrorSpec(503, "later", "This process stops before the answer is complete.", 1),
 }
-_SPECS: Final[Mapping[str, EdgeErrorSpec]] = {
-    **{code: EdgeErrorSpec(spec.http_status, spec.retry) for code, spec in ERRORS.items()},
+ALL_ERRORS: Final[Mapping[str, EdgeErrorSpec]] = {
+    **{code: EdgeErrorSpec(spec.http_status, spec.retry, spec.meaning) for code, spec in ERRORS.items()},
     **EDGE_ERRORS,
 }
+"""Every code that an HTTP client can get."""
 
 
 class HttpError(Exception):
@@ -113,7 +134,7 @@ class HttpError(Exception):
         headers: tuple[Header, ...] = (),
     ) -> Self:
         """With the status and the retry advice of `code`."""
-        spec = _SPECS[code]
+        spec = ALL_ERRORS[code]
         after_s = spec.retry_after_s if retry_after_s is None else retry_after_s
         advice = retry_headers(spec.retry, after_s)
         return cls(spec.status, code, message, param=param, headers=(*advice, *headers))

@@ -8,6 +8,7 @@ from typing import Final
 from msgspec import Struct
 
 from services.edge.http.exchange import Exchange
+from services.edge.http.operation import Operation
 
 __all__ = ["Endpoint", "Match", "Routes"]
 
@@ -39,19 +40,25 @@ class _Path(Struct, frozen=True):
 class Routes:
     """Paths are exact, or have parts in braces: `{id}` matches one part of a path, `{id...}` at the end all the rest.
     Exact paths go first.
+
+    A route is added with its description, of which the OpenAPI document is made, so that no route can lack one.
     """
 
     def __init__(self) -> None:
         self._exact: dict[str, _Path] = {}
         self._patterns: dict[tuple[str, ...], _Path] = {}
+        self.operations: list[Operation] = []
+        """In the order in which they were added."""
 
-    def add(self, method: str, path: str, endpoint: Endpoint) -> None:
+    def add(self, operation: Operation, endpoint: Endpoint) -> None:
+        path = operation.path
         added = _Path(path, {})
         if "{" in path:
             added = self._patterns.setdefault(tuple(path.split("/")), added)
         else:
             added = self._exact.setdefault(path, added)
-        added.endpoints[method] = endpoint
+        added.endpoints[operation.method] = endpoint
+        self.operations.append(operation)
 
     def find(self, method: str, path: str) -> Match:
         exact = self._exact.get(path)

@@ -25,9 +25,8 @@ from services.edge.requests.answer_id import AnswerId
 from services.edge.requests.idempotency import IdempotencyKeys
 from services.edge.requests.preparation import Preparation
 
-__all__ = ["JOBS_PATH", "JobRoutes"]
+__all__ = ["JobRoutes"]
 
-JOBS_PATH: Final = "/v1/jobs"
 _ACCEPTED_S: Final = 5.0
 """How long the answer to a submission waits for the router, so that a rejection has a status of its own."""
 _STATES: Final[tuple[str, ...]] = get_args(JobState)
@@ -59,7 +58,7 @@ class JobRoutes:
             await _accepted(Stream(prepared.streamed()))
         elif not await self._idempotency.has_reply(account.name, request):
             await account.resubmit(request)
-        location = f"{JOBS_PATH}/{request.id}".encode()
+        location = f"{self._route.path}/{request.id}".encode()
         submitted = await _submitted(account, request)
         await exchange.respond(202, _json(submitted), headers=((b"location", location),))
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any, Final, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from penstock.contract.names import LANES, Lane
-from penstock.contract.request import LONGEST_S
+from penstock.contract.request import LONGEST_S, LONGEST_WAIT_S
 from services.edge.http.errors import HttpError
 from services.edge.http.headers import Header
 from services.edge.requests.answer_id import StreamRescue
@@ -18,19 +18,37 @@ from services.edge.requests.answer_id import StreamRescue
 __all__ = ["RequestOptions", "read_options"]
 
 _PREFIX: Final = b"x-penstock-"
+OnDisconnect = Literal["cancel", "continue"]
 
 
 class RequestOptions(Struct, frozen=True, kw_only=True):
-    """How the gateway treats a request; the body is for the model."""
+    """How the gateway treats a request; the body is for the model.
 
-    rescue: StreamRescue = "error"
-    on_disconnect: str = ""
-    """`cancel`, or `continue`: the answer can be read later. Empty: `continue` with an idempotency key only."""
-    timeout_s: float | None = None
-    """None: the deadline of the role."""
-    lane: Lane = "interactive"
-    degrade: bool = True
-    user: str = ""
+    The descriptions are those of the headers in the OpenAPI document.
+    """
+
+    rescue: Annotated[
+        StreamRescue, Meta(description="What a stream does when an attempt fails after text was sent.")
+    ] = "error"
+    on_disconnect: Annotated[
+        OnDisconnect | None,
+        Meta(
+            description="`continue`: the answer is made also after the client hangs up, to be read by its id. "
+            "Default: `cancel`, and `continue` with an idempotency key."
+        ),
+    ] = None
+    timeout_s: Annotated[
+        Annotated[float, Meta(gt=0, le=LONGEST_WAIT_S)] | None,
+        Meta(
+            description="Seconds for the whole request, waiting included; in the lane `interactive` at most 3600. "
+            "Default: those of the role."
+        ),
+    ] = None
+    lane: Annotated[
+        Lane, Meta(description="`batch`: the request may wait for hours, behind those of the other lane.")
+    ] = "interactive"
+    degrade: Annotated[bool, Meta(description="`false`: the request is never shortened.")] = True
+    user: Annotated[str, Meta(description="Your end user, before `user` in the body.")] = ""
 
     def cancels_on_disconnect(self, *, has_key: bool) -> bool:
         """`has_key`: the request has an idempotency key."""
@@ -96,7 +114,7 @@ def _invalid(option: str, message: str) -> HttpError:
 
 _OPTIONS: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "rescue": _choice(*get_args(StreamRescue)),
-    "on-disconnect": _choice("cancel", "continue"),
+    "on-disconnect": _choice(*get_args(OnDisconnect)),
     "timeout-s": _seconds,
     "lane": _choice(*LANES),
     "degrade": _flag,

@@ -16,6 +16,7 @@ from services.edge.http.connection import STATE_KEY
 from services.edge.http.cors import Cors
 from services.edge.http.errors import ClientDisconnected, HttpError
 from services.edge.http.exchange import Exchange, HttpLimits
+from services.edge.http.operation import Operation
 from services.edge.http.routes import Routes
 from services.edge.metrics import EdgeMetrics
 
@@ -44,7 +45,8 @@ class Answered:
 
     async def run(self, path: str = "/x") -> None:
         routes = Routes()
-        routes.add("GET", "/x", self._endpoint)
+        operation = Operation(method="GET", path="/x", id="x", group="", summary="")
+        routes.add(operation, self._endpoint)
         dispatcher = Dispatcher(routes, LIMITS, Cors(()), EdgeMetrics(self.registry), SYSTEM)
         scope = {
             "method": "GET",

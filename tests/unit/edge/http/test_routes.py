@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from services.edge.http.exchange import Exchange
+from services.edge.http.operation import Operation
 from services.edge.http.routes import Routes
 
 
@@ -16,13 +19,17 @@ async def other(exchange: Exchange) -> None:
     """Never called."""
 
 
+def operation(method: Literal["GET", "POST", "DELETE"], path: str) -> Operation:
+    return Operation(method=method, path=path, id=f"{method} {path}", group="", summary="")
+
+
 @pytest.fixture
 def routes() -> Routes:
     made = Routes()
-    made.add("POST", "/v1/chat", endpoint)
-    made.add("GET", "/v1/chat/{id}", other)
-    made.add("POST", "/v1/chat/{id}/cancel", endpoint)
-    made.add("GET", "/v1/models/{id...}", other)
+    made.add(operation("POST", "/v1/chat"), endpoint)
+    made.add(operation("GET", "/v1/chat/{id}"), other)
+    made.add(operation("POST", "/v1/chat/{id}/cancel"), endpoint)
+    made.add(operation("GET", "/v1/models/{id...}"), other)
     return made
 
 
@@ -57,6 +64,12 @@ def test_k2_another_path_is_unknown(routes: Routes, path: str):
 
 
 def test_k2_another_method_is_told_which_are_allowed(routes: Routes):
-    routes.add("DELETE", "/v1/chat", endpoint)
+    routes.add(operation("DELETE", "/v1/chat"), endpoint)
     match = routes.find("PUT", "/v1/chat")
     assert (match.endpoint, match.allowed) == (None, ("DELETE", "POST"))
+
+
+def test_k2_every_route_has_a_description(routes: Routes):
+    assert [each.id for each in routes.operations] == [
+        *("POST /v1/chat", "GET /v1/chat/{id}", "POST /v1/chat/{id}/cancel", "GET /v1/models/{id...}"),
+    ]

@@ -1,0 +1,173 @@
+"""The bodies of responses, for the OpenAPI document only: the edge makes them in the dialects, jobs and listing.
+
+Each struct names the fields on which a client may rely; a response may have further ones.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from penstock.contract.jobs import JobState
+from services.edge.dialects.responses_object import Status
+
+__all__ = [
+    "ChatCompletion",
+    "ErrorResponse",
+    "Health",
+    "InputTokens",
+    "Job",
+    "JobList",
+    "Message",
+    "MessagesErrorResponse",
+    "Model",
+    "ModelList",
+    "Readiness",
+    "Response",
+]
+
+_UnixSeconds = Annotated[int, Meta(description="Unix seconds.")]
+
+
+class _TokenCounts(Struct):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class ChatCompletion(Struct):
+    """A whole chat completion, in OpenAI's shape. Fields of the provider's answer pass unchanged."""
+
+    id: Annotated[str, Meta(description="With it the answer can be read again for 15 minutes.")]
+    object: Literal["chat.completion"]
+    created: _UnixSeconds
+    model: Annotated[str, Meta(description="The model that answered.")]
+    choices: list[dict[str, Any]]
+    usage: dict[str, Any]
+
+
+class Response(Struct):
+    """A response, in OpenAI's shape."""
+
+    id: Annotated[str, Meta(description="With it the response can be read again for 15 minutes.")]
+    object: Literal["response"]
+    created_at: _UnixSeconds
+    completed_at: int | None
+    status: Status
+    error: dict[str, Any] | None
+    incomplete_details: dict[str, Any] | None
+    model: Annotated[str, Meta(description="The model that answered.")]
+    output: list[dict[str, Any]]
+    usage: dict[str, Any] | None
+
+
+class Message(Struct):
+    """A message, in Anthropic's shape."""
+
+    id: str
+    type: Literal["message"]
+    role: Literal["assistant"]
+    model: Annotated[str, Meta(description="The model that answered.")]
+    content: list[dict[str, Any]]
+    stop_reason: str | None
+    stop_sequence: str | None
+    usage: dict[str, Any]
+
+
+class InputTokens(Struct):
+    """An estimate; no model is called."""
+
+    input_tokens: int
+
+
+class _ModelFacts(Struct):
+    available: Annotated[bool, Meta(description="A worker that is alive serves it.")]
+    context_tokens: int
+    vision: bool
+
+
+class Model(Struct):
+    """What the field `model` of a request may name."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    penstock: _ModelFacts
+
+
+class ModelList(Struct):
+    object: Literal["list"]
+    data: list[Model]
+
+
+class _JobError(Struct):
+    code: str
+    message: str
+
+
+class Job(Struct):
+    """The status of a job. One that no router has read yet has `id`, `object` and `state` only."""
+
+    id: str
+    object: Literal["job"]
+    state: JobState
+    role: str | UnsetType = UNSET
+    model: Annotated[str | UnsetType | None, Meta(description="That of the last attempt.")] = UNSET
+    user: str | UnsetType | None = UNSET
+    attempts: int | UnsetType = UNSET
+    submitted_at: _UnixSeconds | UnsetType = UNSET
+    changed_at: _UnixSeconds | UnsetType = UNSET
+    deadline_at: int | UnsetType | None = UNSET
+    finish_reason: str | UnsetType | None = UNSET
+    usage: _TokenCounts | UnsetType | None = UNSET
+    cost_microusd: Annotated[int | UnsetType, Meta(description="Millionths of a US dollar.")] = UNSET
+    error: _JobError | UnsetType | None = UNSET
+
+
+class JobList(Struct):
+    object: Literal["list"]
+    data: list[Job]
+    first_id: str | None
+    last_id: Annotated[str | None, Meta(description="The value of `after` for the next page.")]
+    has_more: bool
+
+
+class Health(Struct):
+    status: Literal["ok"]
+
+
+class Readiness(Struct):
+    status: Literal["ready", "not ready"]
+    missing: Annotated[list[str], Meta(description="Why a request that comes now cannot be answered.")]
+
+
+class _Error(Struct):
+    message: Annotated[str, Meta(description="What happened, and what to do.")]
+    type: str
+    param: Annotated[str | None, Meta(description="The field or header.")]
+    code: str
+
+
+class ErrorResponse(Struct):
+    """An error in OpenAI's shape."""
+
+    error: _Error
+
+
+class _ErrorDetails(Struct):
+    error_code: str
+
+
+class _MessagesError(Struct):
+    type: str
+    message: Annotated[str, Meta(description="What happened, and what to do.")]
+    details: _ErrorDetails
+
+
+class MessagesErrorResponse(Struct):
+    """An error in Anthropic's shape."""
+
+    type: Literal["error"]
+    error: _MessagesError
