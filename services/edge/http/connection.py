@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final
@@ -33,6 +34,9 @@ def _refusal(code: EdgeErrorCode | ErrorCode, message: str) -> bytes:
 
 
 _NOT_HTTP: Final = _refusal("invalid_request", "the request is not valid HTTP/1.1")
+_NO_HOST: Final = _refusal(
+    "invalid_request", "an HTTP/1.1 request must have the header host, and have it once"
+)
 _HEADERS_TOO_LARGE: Final = _refusal(
     "headers_too_large", "the request line and the headers are too large: send fewer or shorter headers"
 )
@@ -122,6 +126,11 @@ class Connection(HttpToolsProtocol):
         if self.parser.should_upgrade():
             self._refuse(_UPGRADE_REFUSED)
             return
+        if self.parser.get_http_version() == "1.0":
+            self.expect_100_continue = False  # RFC 9110, section 10.1.1
+        elif sum(name == b"host" for name, _ in self.headers) != 1:  # RFC 9112, section 3.2
+            self._refuse(_NO_HOST)
+            return
         # A whole head may come in one read, with which bytes of the body come too, so its own size counts.
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > self.header_bytes:
             self._refuse(_HEADERS_TOO_LARGE)
@@ -165,6 +174,19 @@ class Connection(HttpToolsProtocol):
         """
         if self.cycle.more_body:
             self._abort_after(seconds)
+
+    def begin_stream(self) -> None:
+        """The next response has a body of unknown length, which HTTP/1.0 cannot receive in chunks: the end of the
+        connection is its end.
+        """
+        if self.cycle.scope["http_version"] == "1.0":
+            self.cycle.chunked_encoding = False
+            self.cycle.expected_content_length = sys.maxsize
+
+    def end_stream(self) -> None:
+        """The body of that response is complete."""
+        if not self.cycle.chunked_encoding:
+            self.cycle.expected_content_length = 0
 
     def abort(self) -> None:
         """Close at once, discarding what is not sent."""

@@ -88,6 +88,12 @@ class Exchange:
             # A page of any origin may send other types without asking, and thus use an edge on the user's machine.
             message = "the body must be JSON, with the header content-type: application/json"
             raise HttpError.of("unsupported_media_type", message)
+        if self.header(b"content-encoding").lower() not in {"", "identity"}:
+            message = "the body must not be compressed: send it without the header content-encoding"
+            raise HttpError.of("unsupported_media_type", message)
+        if self.header(b"transfer-encoding").lower() not in {"", "chunked"}:
+            message = "the header transfer-encoding must be chunked, without another encoding"
+            raise HttpError.of("unsupported_media_type", message)
         declared = self.header(b"content-length")
         if declared.isdecimal() and int(declared) > self._limits.body_bytes:
             raise self._too_large()
@@ -134,6 +140,7 @@ class Exchange:
         self.status = 200
         self.streaming_since_s = self._clock.monotonic_s()
         sent = [*_STREAM_HEADERS, *self.headers, *headers]
+        self._connection.begin_stream()
         await self._send({"type": "http.response.start", "status": 200, "headers": sent})
 
     async def write(self, data: bytes, *, more: bool = True) -> None:
@@ -159,6 +166,7 @@ class Exchange:
         self._connection.abort()
 
     async def end(self) -> None:
+        self._connection.end_stream()
         await self.write(b"", more=False)
 
     def on_end(self, callback: Callable[[], None]) -> None:

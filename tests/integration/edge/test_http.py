@@ -5,11 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import socket
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from urllib.parse import urlsplit
 
 import openai
 import pytest
@@ -18,9 +14,10 @@ from penstock.contract.streams import MAX_REQUEST_BYTES
 from tests.harness.processes.catalogues import ROLES
 from tests.harness.processes.system import System, started
 from tests.harness.requests.edge_client import chat_body, open_stream, request
+from tests.harness.requests.raw_http import POST_CHAT as HEAD
+from tests.harness.requests.raw_http import answered, code_of, connected
 from tests.harness.suite.waiting import until
 
-HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
 LIMITS = {
     "PENSTOCK_EDGE_BODY_BYTES": "20000",
     "PENSTOCK_EDGE_HEADER_BYTES": "4096",
@@ -34,32 +31,6 @@ LIMITS = {
 def strict_url(system: System) -> str:
     """An edge with small limits."""
     return str(started(system.new_edge(**LIMITS)).ready["url"])
-
-
-@asynccontextmanager
-async def connected(url: str, *, receive_bytes: int | None = None) -> AsyncIterator[socket.socket]:
-    """`receive_bytes`: the size of the receive buffer of the kernel."""
-    parts = urlsplit(url)
-    with socket.socket() as opened:
-        if receive_bytes is not None:
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-        opened.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(opened, (parts.hostname, parts.port))
-        yield opened
-
-
-async def answered(url: str, *pieces: bytes, pause_s: float = 0.0) -> bytes:
-    """All that the server sends until it closes or resets the connection."""
-    loop, received = asyncio.get_running_loop(), b""
-    async with connected(url) as opened, asyncio.timeout(15):
-        with suppress(ConnectionError):
-            for piece in pieces:
-                await loop.sock_sendall(opened, piece)
-                await asyncio.sleep(pause_s)
-        with suppress(ConnectionError):
-            while data := await loop.sock_recv(opened, 65_536):
-                received += data
-    return received
 
 
 async def assert_healthy(url: str) -> None:
@@ -165,16 +136,6 @@ async def test_e1_a_body_of_several_megabytes_is_answered(url: str):
     body = {"model": "vision", "messages": [{"role": "user", "content": [image]}]}
     answer = await request("POST", f"{url}/v1/chat/completions", body)
     assert answer.status == 200
-
-
-def code_of(answer: bytes) -> str:
-    """The code of an error in OpenAI's shape."""
-    head, _, body = answer.partition(b"\r\n\r\n")
-    assert b"content-type: application/json" in head
-    assert f"content-length: {len(body)}".encode() in head
-    error = json.loads(body)["error"]
-    assert set(error) == {"message", "type", "param", "code"}
-    return str(error["code"])
 
 
 async def test_d10_a_slow_body_is_a_408(strict_url: str):

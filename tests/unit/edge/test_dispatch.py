@@ -26,6 +26,9 @@ LIMITS = HttpLimits(body_bytes=100, body_s=5.0, write_s=3.0)
 class FakeConnection:
     is_lost = is_backed_up = is_aborted = False
 
+    def begin_stream(self) -> None:
+        """The client speaks HTTP/1.1."""
+
     def abort(self) -> None:
         self.is_aborted = True
 

@@ -31,6 +31,12 @@ class FakeConnection:
     def resume_reading(self) -> None:
         """Reading is never paused here."""
 
+    def begin_stream(self) -> None:
+        """The client speaks HTTP/1.1."""
+
+    def end_stream(self) -> None:
+        """As above."""
+
     def discard_body(self, seconds: float) -> None:
         self.discarded_for_s = seconds
 
