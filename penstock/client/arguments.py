@@ -15,12 +15,13 @@ import msgspec
 from penstock.bus.masking import without_userinfo
 from penstock.bus.server_address import is_server_address, servers_of
 from penstock.contract import subjects
-from penstock.contract.names import Lane
+from penstock.contract.names import AUTO, Lane
 from penstock.contract.request import LONGEST_S
 
 __all__ = [
     "check_body",
     "check_choice",
+    "check_role_or_model",
     "check_servers",
     "check_text",
     "check_timeout",
@@ -31,16 +32,23 @@ __all__ = [
 ]
 
 _PROMPT: Final = "use a text or a list of OpenAI messages"
-_OWN: Final = ("role", "user", "lane", "timeout_s", "degrade", "rescue", "complexity", "cancel_on_exit")
+_OWN: Final = (
+    "role",
+    "model",
+    "user",
+    "lane",
+    "timeout_s",
+    "degrade",
+    "rescue",
+    "complexity",
+    "cancel_on_exit",
+)
 _NEAR: Final = 0.7
 """Similarity (difflib) from which a keyword is probably a misspelled one of `_OWN`."""
 _MEANT: Final = {
     "cancel_on_exit": "only `stream` has that argument",
     "lane": "a job is always in the batch lane",
     "system": "for a system prompt begin the messages with {'role': 'system', 'content': '…'}",
-}
-_WITHOUT_EFFECT: Final = {
-    "model": "the chain of the role decides which model answers; `role` selects the role"
 }
 
 
@@ -68,6 +76,13 @@ def check_servers(url: str) -> None:
 def check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
     if value not in choices:
         raise ValueError(f"{name} is {value!r}: use one of {', '.join(map(str, choices))}")
+
+
+def check_role_or_model(role: str, model: str) -> None:
+    check_text("role", role)
+    check_text("model", model)
+    if model and role != AUTO:
+        raise ValueError(f"role is {role!r} and model is {model!r}: name one of them")
 
 
 def check_timeout(timeout_s: object, lane: Lane) -> None:
@@ -105,8 +120,7 @@ def encoded_body(body: Mapping[str, Any]) -> bytes:
 
 
 def check_body(body: Mapping[str, Any]) -> None:
-    """Warn of each keyword without effect, and of each that was probably meant for Penstock: the provider receives it,
-    or rejects it.
+    """Warn of each keyword that was probably meant for Penstock: the provider receives it, or rejects it.
 
     It is no error, since a provider may have a parameter of that name.
     """
@@ -120,8 +134,6 @@ def check_body(body: Mapping[str, Any]) -> None:
 
 @lru_cache(256)
 def _advice(name: str) -> str | None:
-    if name in _WITHOUT_EFFECT:
-        return f"has no effect: {_WITHOUT_EFFECT[name]}"
     meant = _meant(name)
     return None if meant is None else f"is not an argument of Penstock and goes to the provider: {meant}"
 

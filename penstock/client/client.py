@@ -20,6 +20,7 @@ from penstock.bus.tracing import NO_TRACER, Tracer
 from penstock.client.arguments import (
     check_body,
     check_choice,
+    check_role_or_model,
     check_servers,
     check_text,
     check_timeout,
@@ -137,6 +138,7 @@ class Client:
         prompt: Prompt,
         *,
         role: str = AUTO,
+        model: str = "",
         user: str = "",
         lane: Lane = "interactive",
         timeout_s: float | None = None,
@@ -148,22 +150,22 @@ class Client:
         """Send a request and wait for the whole reply.
 
         `prompt` is a text or OpenAI `messages`; further keywords are copied into the OpenAI body, with a warning if
-        they look like a misspelled argument. `user` identifies your end user: the requests of one user do not delay
-        those of another. `degrade=False` forbids Penstock to shorten the request while a model is slow or failing.
-        `rescue` says whether another attempt may follow a failed one: `none`, `before_output` (only before text was
-        sent) or `restart` (also afterwards). `complexity` is `simple`, `medium` or `complex` and chooses the cheaper or
-        the more expensive end of the chain; None: it follows from the text. `timeout_s` is at most an hour, and a day
-        in the batch lane; None stands for the deadline of the role.
+        they look like a misspelled argument. `role` is a role of the catalogue; `model`, in its place, is one of its
+        models, and only that one and its own fallbacks may answer. `user` identifies your end user: the requests of one
+        do not delay those of another. `degrade=False` forbids Penstock to shorten the request while a model is slow or
+        failing. `rescue` says whether another attempt may follow a failed one: `none`, `before_output` (before text was
+        sent) or `restart` (also afterwards). `complexity` (`simple`, `medium`, `complex`) chooses the end of the chain;
+        None: by the text. `timeout_s` is at most an hour, in the batch lane a day; None: the deadline of the role.
 
         Raises RequestFailed, NotAccepted, RequestTooLarge, NoReply, ReplyIncomplete or ClientClosed, and ValueError for
-        an empty prompt, a `timeout_s` that is not above 0 or beyond the longest of the lane, an unknown `lane`,
-        `rescue` or `complexity`, and a value that cannot be written as JSON.
+        an argument that is not valid.
         """
         builder = ReplyBuilder()
         body = {"stream": False, **body}
         async with self.stream(
             prompt,
             role=role,
+            model=model,
             user=user,
             lane=lane,
             timeout_s=timeout_s,
@@ -183,6 +185,7 @@ class Client:
         prompt: Prompt,
         *,
         role: str = AUTO,
+        model: str = "",
         user: str = "",
         lane: Lane = "interactive",
         timeout_s: float | None = None,
@@ -208,6 +211,7 @@ class Client:
             {"stream": True, **body},
             timeout_s,
             role=role,
+            model=model,
             user=user,
             lane=lane,
             degrade=degrade,
@@ -231,6 +235,7 @@ class Client:
         prompt: Prompt,
         *,
         role: str = AUTO,
+        model: str = "",
         user: str = "",
         timeout_s: float | None = None,
         degrade: bool = True,
@@ -241,14 +246,14 @@ class Client:
         """Submit a job, a request of the batch lane, and return its id once JetStream has stored it.
 
         Any process uses the id: `job` for the status, `result` for the answer, `cancel` to cancel it. `timeout_s` is
-        at most a day; None stands for the role's `batch_total_s`. Raises NotAccepted, RequestTooLarge and ClientClosed,
-        and ValueError as `chat` does.
+        at most a day; None: the role's `batch_total_s`. Raises NotAccepted, RequestTooLarge, ClientClosed, ValueError.
         """
         request = self._request(
             prompt,
             {"stream": False, **body},
             timeout_s,
             role=role,
+            model=model,
             user=user,
             lane="batch",
             degrade=degrade,
@@ -320,7 +325,7 @@ class Client:
         if complexity is not None:
             check_choice("complexity", complexity, COMPLEXITIES)
         check_timeout(timeout_s, lane)
-        check_text("role", envelope["role"])
+        check_role_or_model(envelope["role"], envelope["model"])
         check_text("user", envelope["user"])
         check_choice("degrade", envelope["degrade"], (True, False))
         check_body(body)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from typing import Annotated, Final, Literal, get_args
 
 from msgspec import Meta
@@ -22,10 +24,16 @@ __all__ = [
     "Lane",
     "Rescue",
     "Role",
+    "implicit_role",
+    "is_implicit",
 ]
 
-Role = Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{0,31}$")]
-"""The name of a role of the catalogue: a token of NATS subjects, a part of consumer names and a metric label."""
+_IMPLICIT: Final = "model-"
+_IMPLICIT_CHARACTERS: Final = 58
+"""With the prefix, the longest token of a subject."""
+Role = Annotated[str, Meta(pattern="^([a-z][a-z0-9_]{0,31}|model-[A-Za-z0-9_-]{1,58})$")]
+"""The name of a role of the catalogue, or of the implicit role of a model: a token of NATS subjects, a part of consumer
+names and a metric label."""
 Lane = Literal["interactive", "batch"]
 Kind = Literal["chat", "embed", "index"]
 Complexity = Literal["simple", "medium", "complex"]
@@ -53,3 +61,24 @@ EMBED: Final = "embed"
 """The role for embeddings, which no service answers yet."""
 RESERVED_ROLES: Final = frozenset({AUTO, "router"})
 """Names that a catalogue cannot define: the router's dead letters are filed under `router`."""
+
+
+def implicit_role(model: str) -> Role:
+    """The role of the requests that name `model`, the key of a model in the catalogue.
+
+    Every character but A-Z a-z 0-9 - is written as `_` and two hexadecimal digits for each of its bytes, and a name
+    that is too long ends in `__` and a digest: different models have different roles.
+    """
+    safe = re.sub(r"[^A-Za-z0-9-]", _escaped, model) or "_"
+    if len(safe) > _IMPLICIT_CHARACTERS:
+        safe = f"{safe[:40]}__{hashlib.sha256(model.encode(errors='surrogatepass')).hexdigest()[:16]}"
+    return f"{_IMPLICIT}{safe}"
+
+
+def is_implicit(role: str) -> bool:
+    """Whether `role` is the implicit role of a model: no role of a catalogue has a hyphen in its name."""
+    return role.startswith(_IMPLICIT)
+
+
+def _escaped(character: re.Match[str]) -> str:
+    return "".join(f"_{byte:02x}" for byte in character[0].encode(errors="surrogatepass"))

@@ -184,4 +184,6 @@ class Presence(Struct, frozen=True, kw_only=True, tag="presence", tag_field="typ
     """Keys of `llm_quota` whose records the worker cannot reach: requests that need those quotas wait."""
     catalogue: str = ""
     """Digest of the catalogue that this process loaded; empty: not reported."""
+    roles_in_use: tuple[Role, ...] = ()
+    """Of a router: the implicit roles that have work, or had some moments ago; workers pull from their mailboxes."""
     v: int = 1

@@ -26,8 +26,11 @@ class ChatRequest(Struct, frozen=True, kw_only=True, tag="chat_request", tag_fie
     client: str
     """Reply events go to `llm.reply.<account>.<client>.<id>`."""
     body: Raw
-    """The OpenAI chat-completions body. Its `model` is ignored: the chain of the role decides."""
+    """The OpenAI chat-completions body. Its `model` is ignored: `role` or `model` of the envelope decides."""
     role: str = AUTO
+    model: str = ""
+    """The key of a model in the catalogue, to be answered by it and its own fallbacks only; empty: the chain of the
+    role decides. A request names a role or a model."""
     lane: Lane = "interactive"
     user: str = ""
     """Your end user; fairness counts by it."""

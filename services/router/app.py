@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
@@ -30,6 +31,7 @@ from services.router.metrics import RouterMetrics
 from services.router.queues.backlog import Backlog
 from services.router.queues.backlog_poller import BacklogPoller
 from services.router.queues.byte_limits import ByteLimits
+from services.router.queues.roles_in_use import RolesInUse
 from services.router.rejection import Rejecter
 from services.router.routing.decide import decide
 from services.router.routing.inbound import InboundRequest
@@ -54,12 +56,14 @@ class Router:
         """Provision JetStream, then start the parts in the order in which they need each other."""
         provision = await self._provision(bus)
         catalogue, metrics = self._catalogue, self._metrics
-        capacity = Capacity(catalogue.roles, catalogue.batch)
-        tracker = WorkerTracker(bus, capacity, catalogue.roles, SYSTEM)
+        capacity = Capacity(catalogue.all_roles, catalogue.batch)
+        tracker = WorkerTracker(bus, capacity, catalogue.all_roles, SYSTEM)
         backlog = Backlog()
+        presence_changed = asyncio.Event()
+        in_use = RolesInUse(catalogue.implicit_roles, backlog, presence_changed, SYSTEM)
         limits = ByteLimits(backlog)
         poller = BacklogPoller(bus, backlog, limits, SYSTEM, tracker.routers)
-        gate = AdmissionGate(AdmissionController(capacity, backlog, SYSTEM), limits, poller)
+        gate = AdmissionGate(AdmissionController(capacity, backlog, SYSTEM), limits, poller, in_use)
 
         def decide_now(inbound: InboundRequest) -> Routed | Rejected:
             return decide(inbound, catalogue, tracker.served(SYSTEM.monotonic_s()), SYSTEM.unix_ms())
@@ -67,8 +71,8 @@ class Router:
         await tracker.start()
         cancellations = Cancellations(bus.nc)
         await cancellations.start(bus.connection_events)
-        terminator = Terminator(bus, catalogue.roles, cancellations, tracker, metrics, SYSTEM)
-        sweeper = Sweeper(bus, catalogue.roles, poller, terminator, metrics, SYSTEM)
+        terminator = Terminator(bus, catalogue.all_roles, cancellations, tracker, metrics, SYSTEM)
+        sweeper = Sweeper(bus, catalogue, poller, terminator, metrics, SYSTEM)
         self._started.push_async_callback(sweeper.stop)
         sweeper.start()
         reaper = OrphanReaper(bus, SYSTEM)
@@ -79,7 +83,7 @@ class Router:
         telemetry = RouterTelemetry(metrics, self._shell.tracer)
         handler = RequestHandler(bus, decide_now, gate, recorder, Rejecter(bus, recorder), telemetry)
         await self._start_mailbox(bus, handler, provision)
-        heartbeat = Heartbeat(bus.nc, lambda: self._presence(http))
+        heartbeat = Heartbeat(bus.nc, lambda: self._presence(http, in_use), presence_changed)
         self._started.push_async_callback(heartbeat.stop)
         await heartbeat.start()
 
@@ -110,11 +114,12 @@ class Router:
         self._started.push_async_callback(mailbox.drain, settings.drain_s)
         await mailbox.start(bus.connection_events)
 
-    def _presence(self, http: str) -> Presence:
+    def _presence(self, http: str, in_use: RolesInUse) -> Presence:
         return Presence(
             service=self._shell.service,
             instance=self._shell.instance,
             at_ms=SYSTEM.unix_ms(),
             http=http,
             catalogue=self._catalogue_digest,
+            roles_in_use=in_use.for_heartbeat(),
         )

@@ -95,7 +95,7 @@ def explained(work: ChatWork, catalogue: Catalogue, estimate: WaitEstimate | Non
     """The models in the order in which a worker would try them, were all available; none if none can serve `work`.
     `estimate`: None while it is not known.
     """
-    role = catalogue.roles[work.role]
+    role = catalogue.all_roles[work.role]
     needs = needs_of(work.estimated_tokens, vision=work.vision)
     why = work.why
     if (lacks := shortfall(role, catalogue.models, needs)) is not None:

@@ -25,15 +25,16 @@ _NO_SIMULATOR = "start also where the catalogue expects a simulator and none ans
 
 
 def _served_roles(names: str, catalogue: Catalogue) -> tuple[Role, ...]:
-    """The requested roles, separated by commas; `all`: every role of the catalogue that answers chat requests.
+    """The requested roles, separated by commas; `all`: every role of the catalogue that answers chat requests, without
+    the implicit roles of models.
 
     Raises ValueError for a role that the catalogue does not have.
     """
     known: tuple[Role, ...] = tuple(role for role in catalogue.roles if role != EMBED)
-    if names == "all":
-        return known
     requested = [name.strip() for name in names.split(",") if name.strip()]
-    unknown = [name for name in requested if name not in known]
+    if "all" in requested:
+        requested = [*known, *(name for name in requested if name != "all")]
+    unknown = [name for name in requested if name not in known and name not in catalogue.implicit_roles]
     if EMBED in unknown:
         raise ValueError(f"the role {EMBED} is not available yet")
     if unknown or not requested:
@@ -41,7 +42,7 @@ def _served_roles(names: str, catalogue: Catalogue) -> tuple[Role, ...]:
             f"the catalogue {catalogue.name} has no role {', '.join(unknown) or repr(names)}; there are: "
             f"{', '.join(known)}, all (PENSTOCK_CATALOGUE chooses the catalogue)"
         )
-    return tuple(role for role in known if role in requested)
+    return tuple(role for role in catalogue.all_roles if role in requested)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -57,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
         settings = load_settings(env)
         catalogue = read_catalogue(None, env)
         roles = _served_roles(options.role, catalogue)
-        keyring = open_keyring(catalogue, roles, settings, env)
+        keyring = open_keyring(catalogue, (*roles, *catalogue.implicit_roles_of(roles)), settings, env)
         found = found_text(os.environ, env, options.data)
         if found is not None:
             sys.stderr.write(f"{found}\n")

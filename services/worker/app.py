@@ -15,11 +15,16 @@ from msgspec import Struct
 from penstock.bus.clock import SYSTEM, loop_now_s
 from penstock.contract.names import Lane, Role
 from penstock.contract.presence import Presence
-from penstock.contract.streams import mailbox
+from penstock.contract.streams import mailbox, mailboxes
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.consumer.mailbox import Mailbox, MailboxPolicy
 from penstock.runtime.heartbeat import Heartbeat, follow_presence
-from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure, ensure_eventually
+from penstock.runtime.provisioning.ensure import (
+    JetStreamPlan,
+    ensure,
+    ensure_consumers,
+    ensure_eventually,
+)
 from penstock.runtime.service import Bus, Shell
 from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.announcer import Announcer
@@ -42,6 +47,8 @@ from services.worker.execution.selection import NeedEstimator, Selection
 from services.worker.execution.time_limits import TimeLimits
 from services.worker.handlers import WorkHandler
 from services.worker.intake.hand_back import HandBackPolicy
+from services.worker.intake.on_demand import OnDemandMailboxes, ReportedRoles
+from services.worker.intake.open_mailboxes import OpenMailboxes
 from services.worker.intake.pull_gate import PullGate, RoleLane, batch_slots
 from services.worker.intake.wait_queue import WaitQueue
 from services.worker.metrics import WorkerMetrics, WorkerTelemetry
@@ -83,26 +90,30 @@ class _Connected(Struct, frozen=True):
     quota: Quota
     peers: Peers
     waiting: WaitQueue
+    reported: ReportedRoles
     presence_changed: asyncio.Event
     """Set to send the next heartbeat soon."""
 
 
 class Worker:
-    """One mailbox per role and lane."""
+    """One mailbox per role and lane; those of the models in its chains are open while requests name them."""
 
     def __init__(self, shell: Shell, catalogue: Catalogue, roles: Sequence[Role], keyring: Keyring) -> None:
         self._shell = shell
         self._catalogue = catalogue
         self._roles = roles
+        self._on_demand = tuple(each for each in catalogue.implicit_roles_of(roles) if each not in roles)
+        """The implicit roles of the models in the chains."""
         self._plan = JetStreamPlan.of(shell.settings, roles)
         self._keyring = keyring
-        self._mailboxes: dict[Role, list[Mailbox]] = {}
+        self._mailboxes = OpenMailboxes(catalogue.all_roles, roles)
         self._started = AsyncExitStack()
         self._drained_by_s = inf
 
     async def start(self, bus: Bus, http: str) -> None:
         connected = await self._connect(bus)
-        parts = _Parts(self._shell, self._catalogue, self._roles, self._keyring, connected)
+        served = (*self._roles, *self._on_demand)
+        parts = _Parts(self._shell, self._catalogue, served, self._keyring, connected)
         self._started.push_async_callback(self._drain_events, connected.events)
         self._started.push_async_callback(parts.key_watch.stop)
         parts.key_watch.start()
@@ -110,17 +121,16 @@ class Worker:
         await parts.cancellable.start()
         self._started.push_async_callback(parts.roster_watch.stop)
         await parts.roster_watch.start()
-        self._mailboxes = {
-            role: self._mailboxes_of(bus, parts, connected.waiting, role) for role in self._roles
-        }
         self._started.push_async_callback(self._drain_mailboxes)
-        for boxes in self._mailboxes.values():
-            for box in boxes:
-                await box.start(bus.connection_events)
+        for role in self._roles:
+            self._mailboxes.by_role[role] = await self._started_mailboxes(bus, parts, connected.waiting, role)
+        on_demand = self._on_demand_mailboxes(parts, connected)
+        self._started.push_async_callback(on_demand.stop)
+        on_demand.start()
         self._started.push_async_callback(parts.quota_watch.stop)
         await parts.quota_watch.start()
         heartbeat = Heartbeat(
-            bus.nc, lambda: parts.status.presence(self._mailboxes, http), connected.presence_changed
+            bus.nc, lambda: parts.status.presence(self._mailboxes.by_role, http), connected.presence_changed
         )
         self._started.push_async_callback(heartbeat.stop)
         await heartbeat.start()
@@ -133,22 +143,26 @@ class Worker:
     async def _connect(self, bus: Bus) -> _Connected:
         catalogue = self._catalogue
         providers = connect_providers(
-            catalogue.providers, keys_by_provider(catalogue, self._roles, self._keyring)
+            catalogue.providers,
+            keys_by_provider(catalogue, (*self._roles, *self._on_demand), self._keyring),
         )
         for provider in providers.values():
             self._started.push_async_callback(provider.close)
         await ensure_eventually(bus.js, self._plan)
         changed = asyncio.Event()
-        waiting = WaitQueue(changed.set, self._wake_mailboxes)
+        waiting = WaitQueue(changed.set, self._mailboxes.wake)
         keys = keys_of(catalogue, {name: provider.credentials for name, provider in providers.items()})
         quota = await self._start_quota(bus, keys, waiting)
-        peers = Peers(catalogue, self._shell.instance)
+        peers, reported = Peers(catalogue, self._shell.instance), ReportedRoles(self._on_demand)
 
         def observe(instance: str, presence: Presence | None) -> None:
             peers.observe(instance, presence, loop_now_s())
+            reported.observe(presence, loop_now_s())
 
         await follow_presence(bus.nc, observe)
-        return _Connected(bus, PendingEvents(bus.js), providers, keys, quota, peers, waiting, changed)
+        return _Connected(
+            bus, PendingEvents(bus.js), providers, keys, quota, peers, waiting, reported, changed
+        )
 
     async def _start_quota(
         self, bus: Bus, keys: Mapping[str, tuple[QuotaKey, ...]], waiting: WaitQueue
@@ -157,7 +171,9 @@ class Worker:
         records = records_of(self._catalogue, limits)
         if self._shell.settings.quota != "shared":
             return LocalQuota(limits, records, batch=self._catalogue.batch)
-        member = Member(self._shell.instance, random.random, SYSTEM.unix_s, waiting.wake, self._queued)
+        member = Member(
+            self._shell.instance, random.random, SYSTEM.unix_s, waiting.wake, self._mailboxes.queued
+        )
         store = NatsRecordStore(bus.nc, bus.js, partial(ensure, bus.js, self._plan))
         shared = SharedQuota(limits, records, member, store, batch=self._catalogue.batch)
         await store.watch(shared.observe)
@@ -173,30 +189,37 @@ class Worker:
         """
         await events.drain(max(_EVENTS_S, self._drained_by_s - loop_now_s()))
 
-    def _queued(self, models: frozenset[str]) -> Mapping[str, int]:
-        """Requests that wait in the interactive mailboxes of the roles that use `models`, by role: batch work takes
-        what quota is left, and no share of its own.
-        """
-        roles = self._catalogue.roles
-        return {
-            role: boxes[0].queued
-            for role, boxes in self._mailboxes.items()
-            if not models.isdisjoint(roles[role].chain)
-        }
-
-    def _wake_mailboxes(self) -> None:
-        for boxes in self._mailboxes.values():
-            for box in boxes:
-                box.wake()
-
     async def _drain_mailboxes(self) -> None:
-        grace_s = self._shell.settings.drain_s
-        await asyncio.gather(*(box.drain(grace_s) for boxes in self._mailboxes.values() for box in boxes))
+        await self._mailboxes.drain(self._shell.settings.drain_s)
+
+    def _on_demand_mailboxes(self, parts: _Parts, connected: _Connected) -> OnDemandMailboxes:
+        bus, settings = connected.bus, self._shell.settings
+
+        async def open_(role: Role) -> list[Mailbox]:
+            await ensure_consumers(bus.js, mailboxes([role]), settings.ack_wait_s)
+            return await self._started_mailboxes(bus, parts, connected.waiting, role)
+
+        return OnDemandMailboxes(
+            connected.reported,
+            self._mailboxes.by_role,
+            open_,
+            drain_s=settings.drain_s,
+            on_open=connected.presence_changed.set,
+        )
+
+    async def _started_mailboxes(
+        self, bus: Bus, parts: _Parts, waiting: WaitQueue, role: Role
+    ) -> list[Mailbox]:
+        boxes = self._mailboxes_of(bus, parts, waiting, role)
+        for box in boxes:
+            await box.start(bus.connection_events)
+        return boxes
 
     def _mailboxes_of(self, bus: Bus, parts: _Parts, waiting: WaitQueue, role: Role) -> list[Mailbox]:
         """The interactive mailbox of the role, and the batch mailbox."""
-        config = self._catalogue.roles[role]
+        config = self._catalogue.all_roles[role]
         settings = self._shell.settings
+        plan = JetStreamPlan.of(settings, {*self._roles, role})
 
         def make(lane: Lane, slots: Callable[[], int]) -> Mailbox:
             role_lane = RoleLane.of(role, lane, config)
@@ -206,7 +229,9 @@ class Worker:
                 ack_wait_s=settings.ack_wait_s,
                 max_deliver=settings.max_deliver,
                 gate=gate.closed_s,
-                usable_slots=lambda: min(slots(), gate.at_most(made.running)),
+                usable_slots=lambda: min(
+                    slots(), gate.at_most(made.running), self._mailboxes.usable_slots(role, lane)
+                ),
             )
             made = Mailbox(
                 bus.nc,
@@ -214,7 +239,7 @@ class Worker:
                 policy,
                 handle=parts.handler.handle,
                 dead_letter=parts.handler.dead_letter,
-                repair=partial(ensure_eventually, bus.js, self._plan),
+                repair=partial(ensure_eventually, bus.js, plan),
             )
             return made
 

@@ -95,7 +95,7 @@ def check_simulator(
         return
     marked = read_catalogue(None, {**env, _SIMULATOR_URL: _PLACEHOLDER})
     simulated = marked.providers_at(_PLACEHOLDER)
-    used = {catalogue.models[name].provider for role in roles for name in catalogue.roles[role].chain}
+    used = {catalogue.models[name].provider for role in roles for name in catalogue.all_roles[role].chain}
     if not used or not used <= simulated:
         return
     urls = {f"{catalogue.providers[name].base_url}" for name in used}

@@ -50,7 +50,7 @@ class CapacityReport(Struct, frozen=True):
     def role(self, role: Role, mailboxes: Iterable[Mailbox], now: _Now) -> RoleStatus:
         running = sum(mailbox.running for mailbox in mailboxes)
         self.metrics.requests_in_flight.labels(role).set(running)
-        config, times = self.catalogue.roles[role], self.service_times
+        config, times = self.catalogue.all_roles[role], self.service_times
         last_resort = self.availability.all_open(config.chain, now.loop_s)
         wait_s = self.availability.opens_in_s(config.chain, now.loop_s, last_resort=last_resort)
         statistics = times.statistics(role)
@@ -71,7 +71,7 @@ class CapacityReport(Struct, frozen=True):
         """One forecast per model and quota: several credentials of a group share one quota."""
         availability, now_s = self.availability, now.loop_s
         found: dict[tuple[str, str], QuotaForecast] = {}
-        chains = [self.catalogue.roles[role].chain for role in roles]
+        chains = [self.catalogue.all_roles[role].chain for role in roles]
         tried = {model for chain in chains if availability.all_open(chain, now_s) for model in chain}
         for model in dict.fromkeys(model for chain in chains for model in chain):
             if availability.roster.is_withdrawn(model, now_s):

@@ -33,7 +33,7 @@ IO_MODULES = {
     },
     "edge": EVERY_SERVICE | {"auth.key_store", "requests.idempotency", "requests.lookup"},
     "worker": EVERY_SERVICE
-    | {"announcer", "pending_events", "redelivery.prior_attempts"}
+    | {"announcer", "intake.on_demand", "pending_events", "redelivery.prior_attempts"}
     | {"rate_limit.shared.nats_store", "rate_limit.shared.pause_events", "quota_monitor.notices"}
     | {f"providers.{name}" for name in ("groq_sdk", "openai_sdk", "sdk", "http_connections")},
 }

@@ -6,13 +6,28 @@ The defaults of limits and retries are those of the promises C and D (docs/requi
 from __future__ import annotations
 
 import hashlib
-from sys import float_info
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import Struct, field
+from msgspec.structs import replace
 
-from penstock.contract.names import ROLES_BY_CONTENT, Role
+from penstock.contract.names import ROLES_BY_CONTENT, Role, implicit_role
+from penstock.runtime.config.bounds import (
+    Limit,
+    MicroUsd,
+    NotNegative,
+    NotNegativeInt,
+    Positive,
+    PositiveInt,
+    Share,
+    Weight,
+    between,
+    bounded,
+)
+from penstock.runtime.config.degradation import Degradation
 from penstock.runtime.config.parameter_mapping import SentAs
 
 __all__ = [
@@ -20,12 +35,8 @@ __all__ = [
     "Batch",
     "Breaker",
     "Catalogue",
-    "Degradation",
     "Limits",
     "Model",
-    "OnErrors",
-    "OnHighLatency",
-    "OnRateLimit",
     "Parameters",
     "Price",
     "ProviderConfig",
@@ -40,32 +51,6 @@ __all__ = [
     "WeightedStep",
 ]
 
-
-def _bound(problem: str, fix: str, **bounds: Any) -> Meta:
-    """Bounds of a number, with the problem and the fix to report outside them."""
-    return Meta(extra={"problem": problem, "fix": fix}, **bounds)
-
-
-def _range(low: float, high: float) -> Meta:
-    between = f"between {low:g} and {high:g}"
-    return _bound(f"must be {between}", f"write a number {between}", ge=low, le=high)
-
-
-_ABOVE_0: Final = ("must be more than 0, and finite", "write a number above 0")
-_FROM_0: Final = ("must be 0 or more, and finite", "write 0 to switch it off")
-_Positive = Annotated[float, _bound(*_ABOVE_0, gt=0, le=float_info.max)]
-_PositiveInt = Annotated[int, _bound(*_ABOVE_0, gt=0)]
-_NotNegative = Annotated[float, _bound(*_FROM_0, ge=0, le=float_info.max)]
-_NotNegativeInt = Annotated[int, _bound(*_FROM_0, ge=0)]
-_Share = Annotated[
-    float, _bound("is not a share", "write a number from 0 to below 1, as 0.05 for 5%", ge=0, lt=1)
-]
-_Limit = Annotated[int, _bound("must be more than 0", "leave it out for no limit", gt=0)]
-_Weight = Annotated[
-    int,
-    _bound("must be more than 0", "write its share as a whole number above 0, or take the model out", gt=0),
-]
-_MicroUsd = Annotated[int, _bound("is negative", "write micro-dollars per million tokens, 0 if free", ge=0)]
 
 SdkName = Literal["openai", "groq"]
 RateLimitHeaders = Literal["openai", "groq", "anthropic", "openrouter", "mistral", "none"]
@@ -110,11 +95,11 @@ class ProviderConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The limits of one credential for one model. None: no limit."""
 
-    requests_per_minute: _Limit | None = None
-    tokens_per_minute: _Limit | None = None
-    requests_per_day: _Limit | None = None
-    tokens_per_day: _Limit | None = None
-    concurrency: _Limit | None = None
+    requests_per_minute: Limit | None = None
+    tokens_per_minute: Limit | None = None
+    requests_per_day: Limit | None = None
+    tokens_per_day: Limit | None = None
+    concurrency: Limit | None = None
     kind: Literal["window", "token_bucket"] = "window"
     """How the provider counts per minute: in a sliding window, or in a bucket that refills evenly within a minute.
     Limits per day are windows.
@@ -138,9 +123,9 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Price(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Micro-dollars per million tokens ($0.15 per million = 150_000)."""
 
-    input: _MicroUsd = 0
-    output: _MicroUsd = 0
-    cached_input: _MicroUsd | None = None
+    input: MicroUsd = 0
+    output: MicroUsd = 0
+    cached_input: MicroUsd | None = None
     """None: the price of cached input is that of input."""
 
 
@@ -150,127 +135,78 @@ class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     provider: str
     name: str | None = None
     """The provider's name for it; None: the same as the key."""
-    context_tokens: _PositiveInt = 128_000
+    context_tokens: PositiveInt = 128_000
     supports_vision: bool = False
     """Whether it accepts images."""
     price: Price = field(default_factory=Price)
     limits: Limits = field(default_factory=Limits)
     parameter_mapping: dict[str, SentAs] = field(default_factory=dict)
     """Parameters that are changed or left out for this model; others are sent unchanged."""
+    fallbacks: tuple[str, ...] = ()
+    """Models that answer a request which names this one, while it cannot; in roles the chain alone decides."""
 
 
 class Parameters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Generation parameters that a role adds if the request does not set them."""
 
-    temperature: Annotated[float, _range(0, 2)] | None = None
-    top_p: Annotated[float, _range(0, 1)] | None = None
-    max_tokens: Annotated[int, _bound("must be at least 1", "write a number of at least 1", ge=1)] | None = (
+    temperature: Annotated[float, between(0, 2)] | None = None
+    top_p: Annotated[float, between(0, 1)] | None = None
+    max_tokens: Annotated[int, bounded("must be at least 1", "write a number of at least 1", ge=1)] | None = (
         None
     )
-    frequency_penalty: Annotated[float, _range(-2, 2)] | None = None
-    presence_penalty: Annotated[float, _range(-2, 2)] | None = None
+    frequency_penalty: Annotated[float, between(-2, 2)] | None = None
+    presence_penalty: Annotated[float, between(-2, 2)] | None = None
     reasoning_effort: str | None = None
 
 
 class Timeouts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Time limits in seconds. `total_s` covers the whole request from acceptance, with all attempts and waiting."""
 
-    total_s: _Positive = 90.0
-    batch_total_s: _Positive = 14_400.0
+    total_s: Positive = 90.0
+    batch_total_s: Positive = 14_400.0
     """The same for a request of the batch lane without a deadline."""
-    non_streaming_s: _Positive = 60.0
+    non_streaming_s: Positive = 60.0
     """One provider call that does not stream."""
-    first_token_s: _Positive = 20.0
-    between_tokens_s: _Positive = 15.0
+    first_token_s: Positive = 20.0
+    between_tokens_s: Positive = 15.0
 
 
 class RetrySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Retries: pauses start at `initial_backoff_s` and grow up to `max_backoff_s` (D2)."""
 
-    max_attempts: _PositiveInt = 4
-    same_model_retries: _NotNegativeInt = 1
+    max_attempts: PositiveInt = 4
+    same_model_retries: NotNegativeInt = 1
     """How often a request retries the same model at once, after a 5xx or a broken connection without output, before it
     goes to the next model."""
-    initial_backoff_s: _Positive = 0.2
-    max_backoff_s: _Positive = 8.0
-    batch_max_attempts: _PositiveInt = 50
+    initial_backoff_s: Positive = 0.2
+    max_backoff_s: Positive = 8.0
+    batch_max_attempts: PositiveInt = 50
     """`max_attempts` of the batch lane: with `batch_max_backoff_s` it outlasts an outage of some hours."""
-    batch_max_backoff_s: _Positive = 300.0
+    batch_max_backoff_s: Positive = 300.0
 
 
 class Breaker(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The circuit breaker of a model (D3)."""
 
-    failure_threshold: _PositiveInt = 5
+    failure_threshold: PositiveInt = 5
     """Failures in a row that open it."""
-    open_s: _Positive = 15.0
+    open_s: Positive = 15.0
     """Duration of the first opening; it doubles while probes fail."""
-    max_open_s: _Positive = 60.0
+    max_open_s: Positive = 60.0
     """The longest opening, unless `open_s` is longer."""
-    probe_interval_s: _Positive = 5.0
+    probe_interval_s: Positive = 5.0
     """The minimum time between two probes."""
-    success_threshold: _PositiveInt = 2
+    success_threshold: PositiveInt = 2
     """Successful probes in a row that close it."""
 
 
 class Batch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The capacity that the batch lane leaves to the interactive one (C6)."""
 
-    reserve_share: _Share = 0.2
+    reserve_share: Share = 0.2
     """The share of each limit per minute, and of concurrent calls, that batch requests leave free."""
-    starvation_timeout_s: _Positive = 10.0
+    starvation_timeout_s: Positive = 10.0
     """If no batch request was admitted for this time, one is admitted as if it were interactive."""
-
-
-class OnRateLimit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A model without quota is skipped, and the next one of the chain is used."""
-
-    enabled: bool = True
-    """False: the request waits for the model."""
-
-
-class OnHighLatency(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """While too many calls of a model are slow, its answers are limited to fewer tokens."""
-
-    enabled: bool = True
-    slow_s: _Positive = 20.0
-    """A call is slow if its whole answer took longer than this."""
-    slow_first_token_s: _Positive = 8.0
-    """A streamed call is slow also if its first token took longer than this."""
-    trigger_share: _Share = 0.1
-    """The rule starts above this share of slow calls: at 0.1, when the 90th percentile is slow."""
-    clear_share: _Share = 0.05
-    """The rule ends at this share or below."""
-    window_s: _Positive = 120.0
-    min_calls: _PositiveInt = 10
-    """The minimum number of calls in the window for the rule to start."""
-    min_duration_s: _Positive = 60.0
-    """The minimum duration of the rule."""
-    reduce_by: _Share = 0.3
-    """The share by which `max_tokens` is reduced."""
-    floor_tokens: _PositiveInt = 256
-    """`max_tokens` is not reduced below this."""
-
-
-class OnErrors(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """While too many attempts at a model fail, it is sent less history. A 429 does not count as a failure."""
-
-    enabled: bool = True
-    trigger_share: _Share = 0.05
-    clear_share: _Share = 0.025
-    window_s: _Positive = 60.0
-    min_calls: _PositiveInt = 20
-    min_duration_s: _Positive = 30.0
-    keep_messages: _PositiveInt = 6
-    """The number of messages kept besides system and developer messages."""
-
-
-class Degradation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The rules for a model that is short of quota, slow or failing (D5); each can be disabled."""
-
-    on_rate_limit: OnRateLimit = field(default_factory=OnRateLimit)
-    on_high_latency: OnHighLatency = field(default_factory=OnHighLatency)
-    on_errors: OnErrors = field(default_factory=OnErrors)
 
 
 class WeightedStep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -278,7 +214,7 @@ class WeightedStep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     models: tuple[str, ...]
     """Keys of the models, adjacent in the chain and in this order."""
-    weights: tuple[_Weight, ...]
+    weights: tuple[Weight, ...]
     """The weight of each model; divided by their sum it is the model's share of the requests."""
 
     @property
@@ -300,9 +236,9 @@ class RoleConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Keys of `models`: the primary, then the fallbacks; those of a weighted step follow each other."""
     weighted: tuple[WeightedStep, ...] = ()
     """The weighted steps of the chain. Not a key of the file, where they are mappings inside `chain`."""
-    slots_per_worker: _PositiveInt = 16
+    slots_per_worker: PositiveInt = 16
     """Interactive requests of this role that one worker process runs at once."""
-    batch_slots_per_worker: _NotNegativeInt = 4
+    batch_slots_per_worker: NotNegativeInt = 4
     """Requests of the batch lane that it runs in addition."""
     auto: AutoRule | None = None
     """None: `auto` chooses the role by the built-in rules alone, which know ROLES_BY_CONTENT."""
@@ -313,33 +249,40 @@ class RoleConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Upper bounds; a request with a higher value gets the bound."""
     timeouts: Timeouts = field(default_factory=Timeouts)
     retry: RetrySettings = field(default_factory=RetrySettings)
-    max_model_wait_s: _NotNegative = 2.0
+    max_model_wait_s: NotNegative = 2.0
     """After a 429 whose `retry-after` is no longer than this, a request waits for the same model once before it goes to
     the next one."""
     degradation: Degradation | None = None
     """None: the catalogue's section; a section here replaces it completely."""
 
+    def with_chain(self, chain: tuple[str, ...]) -> RoleConfig:
+        """A role with this chain, in its order, and the slots, time limits, retries and degradation of this one."""
+        own = Parameters()
+        return replace(
+            self, chain=chain, weighted=(), auto=None, order_by_complexity=False, parameters=own, ceilings=own
+        )
+
 
 class Routing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Thresholds by which the router chooses a role and a complexity (B1, B2)."""
 
-    long_context_tokens: _PositiveInt = 30_000
+    long_context_tokens: PositiveInt = 30_000
     """A request with more tokens of text uses the role `long_context`."""
-    simple_max_characters: _PositiveInt = 200
+    simple_max_characters: PositiveInt = 200
     """A request whose last user message is longer is not simple."""
 
 
 class QuotaWarning(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The warning about a limit that is nearly used up (C7)."""
 
-    warn_share: _Positive = 0.9
+    warn_share: Positive = 0.9
     """The warning starts when this share of the limit is used."""
-    clear_share: _Positive = 0.8
+    clear_share: Positive = 0.8
     """The warning ends when the used share stays below this for `clear_s`."""
-    clear_s: _Positive = 30.0
+    clear_s: Positive = 30.0
 
 
-class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """The providers, models and roles of a system, with their rules."""
 
     name: str
@@ -347,14 +290,37 @@ class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     models: dict[str, Model]
     roles: dict[Role, RoleConfig]
     breaker: Breaker = field(default_factory=Breaker)
-    provider_cooldown_s: _Positive = 60.0
+    provider_cooldown_s: Positive = 60.0
     """How long weighted steps avoid a failed provider (A7)."""
-    credential_cooldown_s: _Positive = 60.0
+    credential_cooldown_s: Positive = 60.0
     """How long a refused key is not used while another one is accepted (A6)."""
     routing: Routing = field(default_factory=Routing)
     batch: Batch = field(default_factory=Batch)
     degradation: Degradation = field(default_factory=Degradation)
     quota_warning: QuotaWarning = field(default_factory=QuotaWarning)
+
+    @cached_property
+    def implicit_roles(self) -> dict[Role, RoleConfig]:
+        """The role of each model, for requests that name it (docs/decisions/0025)."""
+        return {
+            implicit_role(key): self._user_of(key).with_chain((key, *model.fallbacks))
+            for key, model in self.models.items()
+        }
+
+    @cached_property
+    def all_roles(self) -> dict[Role, RoleConfig]:
+        """`roles` and the implicit ones."""
+        return self.roles | self.implicit_roles
+
+    def implicit_roles_of(self, roles: Iterable[Role]) -> tuple[Role, ...]:
+        """The implicit roles of the models in the chains of those of `roles` that the file defines."""
+        chains = (self.roles[role].chain for role in roles if role in self.roles)
+        return tuple(dict.fromkeys(implicit_role(model) for chain in chains for model in chain))
+
+    def _user_of(self, model: str) -> RoleConfig:
+        """The role in whose chain the model comes first or nearest to it."""
+        users = [role for role in self.roles.values() if model in role.chain]
+        return min(users, key=lambda role: role.chain.index(model), default=RoleConfig(chain=(model,)))
 
     def digest(self) -> str:
         """A short hash of models, roles and routing, which a router and its workers must have in common."""
@@ -373,7 +339,7 @@ class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def degradation_of(self, role: Role) -> Degradation:
         """The degradation rules of `role`."""
-        own = self.roles[role].degradation
+        own = self.all_roles[role].degradation
         return self.degradation if own is None else own
 
     def parameter_mapping_of(self, key: str) -> dict[str, SentAs]:

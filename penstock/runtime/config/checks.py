@@ -18,7 +18,6 @@ from penstock.contract.request import LONGEST_S
 from penstock.runtime.config.catalogue import (
     AutoRule,
     Catalogue,
-    Degradation,
     Limits,
     Model,
     Parameters,
@@ -28,6 +27,7 @@ from penstock.runtime.config.catalogue import (
     RoleConfig,
     Timeouts,
 )
+from penstock.runtime.config.degradation import Degradation
 from penstock.runtime.config.parameter_mapping import check_parameter_mapping
 from penstock.runtime.config.presets import preset_mapping_of_model, preset_mapping_of_provider
 from penstock.runtime.config.problems import ProblemReport, nearest
@@ -127,9 +127,14 @@ def _check_model(model: Model, path: str, draft: Draft, report: ProblemReport) -
         report.add(f"{path}.provider", "there is no provider of that name", fix)
     if _known(model.limits, "kind", "requests_per_minute", "tokens_per_minute"):
         _check_kind(model.limits, f"{path}.limits", report)
+    key = path.removeprefix("models.")
+    _check_models(model.fallbacks, f"{path}.fallbacks", draft, report)
+    for index, name in _texts(model.fallbacks):
+        if name == key:
+            report.add(f"{path}.fallbacks[{index}]", "is the model itself", "remove it")
     provider = draft.providers.get(model.provider) if _known(model, "provider", "name") else None
     if provider is not None and _known(provider, "preset", "sdk", "parameter_mapping"):
-        name = model.name or path.removeprefix("models.")
+        name = model.name or key
         check_parameter_mapping(
             model.parameter_mapping,
             preset_mapping_of_model(provider, name),
@@ -244,12 +249,16 @@ def _check_warning(warning: QuotaWarning, report: ProblemReport) -> None:
 def _check_chain(role: RoleConfig, path: str, draft: Draft, report: ProblemReport) -> None:
     if role.chain == ():
         report.add(path, "is empty", "name at least one model of models:")
+    _check_models(role.chain, path, draft, report)
+
+
+def _check_models(names: Iterable[object], path: str, draft: Draft, report: ProblemReport) -> None:
     if draft.model_names is not None:
-        for index, name in _texts(role.chain):
+        for index, name in _texts(names):
             if name not in draft.model_names:
                 fix = f"define it under models:, or {nearest(name, draft.model_names)}"
                 report.add(f"{path}[{index}]", "there is no model of that name", fix)
-    _no_repeats(role.chain, path, report)
+    _no_repeats(names, path, report)
 
 
 def _check_vision(draft: Draft, report: ProblemReport) -> None:
@@ -279,7 +288,7 @@ def _texts(items: Iterable[object]) -> list[tuple[int, str]]:
     return [(index, item) for index, item in enumerate(known) if isinstance(item, str)]
 
 
-def _no_repeats(names: Iterable[str], path: str, report: ProblemReport) -> None:
+def _no_repeats(names: Iterable[object], path: str, report: ProblemReport) -> None:
     seen: set[str] = set()
     for index, name in _texts(names):
         if name in seen:

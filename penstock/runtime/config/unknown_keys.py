@@ -12,8 +12,6 @@ from penstock.runtime.config.catalogue import (
     Breaker,
     Catalogue,
     Model,
-    OnErrors,
-    OnHighLatency,
     ProviderConfig,
     QuotaWarning,
     RetrySettings,
@@ -21,6 +19,7 @@ from penstock.runtime.config.catalogue import (
     Routing,
     Timeouts,
 )
+from penstock.runtime.config.degradation import OnErrors, OnHighLatency
 from penstock.runtime.config.problems import nearest
 
 __all__ = ["RENAMED_KEYS", "unknown_key"]

@@ -33,6 +33,7 @@ __all__ = [
     "bucket_config",
     "consumer_config",
     "ensure",
+    "ensure_consumers",
     "ensure_eventually",
     "ensure_streams",
     "stream_config",
@@ -221,19 +222,24 @@ async def ensure(js: JetStreamContext, plan: JetStreamPlan) -> None:
     when it has too little storage.
     """
     await ensure_streams(js, plan)
-    consumers = iter((ROUTER, *mailboxes(plan.roles)))
+    await ensure_consumers(js, (ROUTER, *mailboxes(plan.roles)), plan.ack_wait_s)
+    for bucket in BUCKETS:
+        await _ensure_bucket(js, bucket, plan.replicas)
+
+
+async def ensure_consumers(js: JetStreamContext, consumers: Iterable[Consumer], ack_wait_s: float) -> None:
+    """Create the consumers, or change them to what is wanted. Raises nats errors."""
+    remaining = iter(consumers)
 
     async def create() -> None:
-        for consumer in consumers:
+        for consumer in remaining:
             # nats-py's `pull_subscribe` would silently keep an existing consumer as it is.
-            await js.add_consumer(consumer.stream, consumer_config(consumer, plan.ack_wait_s))
+            await js.add_consumer(consumer.stream, consumer_config(consumer, ack_wait_s))
 
     outcomes = await asyncio.gather(*(create() for _ in range(_AT_ONCE)), return_exceptions=True)
     for outcome in outcomes:
         if outcome is not None:
             raise outcome
-    for bucket in BUCKETS:
-        await _ensure_bucket(js, bucket, plan.replicas)
 
 
 async def ensure_eventually(js: JetStreamContext, plan: JetStreamPlan) -> None:

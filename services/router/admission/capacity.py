@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from penstock.contract.names import Role
+from penstock.contract.names import Role, is_implicit
 from penstock.contract.presence import Presence, RoleStatus
 from penstock.runtime.config.catalogue import Batch, RoleConfig
 from services.router.admission.forecast import (
@@ -37,6 +37,8 @@ class Capacity:
     def __init__(self, roles: Mapping[Role, RoleConfig], batch: Batch) -> None:
         self._batch = batch
         self._chains = {str(role): frozenset(config.chain) for role, config in roles.items()}
+        self._chains_in_use = self._chains
+        """Without the implicit roles that no worker reports: they have no work."""
         self._reports: dict[str, WorkerReport] = {}
         self._folded: tuple[WorkerReport, ...] = ()
         self._forecasts: dict[str, RoleForecast | None] = {}
@@ -90,9 +92,18 @@ class Capacity:
             self._forecasts.clear()
             self._folded = drop_silent(tuple(self._reports.values()))
             self._folded_s, self._folded_for_s, self._changed = now_s, counted_s, False
+            self._chains_in_use = self._reported_chains()
         if role not in self._forecasts:
-            self._forecasts[role] = forecast_role(role, self._chains, self._folded, counted, self._batch)
+            self._forecasts[role] = forecast_role(
+                role, self._chains_in_use, self._folded, counted, self._batch
+            )
         return self._forecasts[role]
+
+    def _reported_chains(self) -> dict[str, frozenset[str]]:
+        reported = {role for report in self._folded for role in report.roles}
+        return {
+            role: chain for role, chain in self._chains.items() if role in reported or not is_implicit(role)
+        }
 
     def _kept_s(self) -> float:
         """Folding takes at most a tenth of the time, however many workers report."""

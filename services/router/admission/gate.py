@@ -11,6 +11,7 @@ from services.router.admission.controller import AdmissionController, AdmissionF
 from services.router.admission.wait_estimate import WaitEstimate
 from services.router.queues.backlog_poller import BacklogPoller
 from services.router.queues.byte_limits import OVERLOADED_RETRY_S, ByteLimits, claim_of
+from services.router.queues.roles_in_use import RolesInUse
 from services.router.routing.outcome import Rejected, Routed
 
 __all__ = ["AdmissionGate", "QueueReservation"]
@@ -23,6 +24,7 @@ class QueueReservation:
         self,
         controller: AdmissionController,
         limits: ByteLimits,
+        in_use: RolesInUse,
         work: ChatWork,
         estimate: WaitEstimate | None,
     ) -> None:
@@ -30,6 +32,7 @@ class QueueReservation:
         """None: not known."""
         self._controller = controller
         self._limits = limits
+        self._in_use = in_use
         self._address = controller.reserve(work)
         self._claim = claim_of(work, self._address.flow)
         self._committed = False
@@ -44,6 +47,7 @@ class QueueReservation:
         self._committed = True
         self._controller.commit(self._address)
         self._limits.commit(self._claim)
+        self._in_use.record_enqueued(self._address.role)
 
     def __enter__(self) -> Self:
         return self
@@ -57,10 +61,17 @@ class QueueReservation:
 
 
 class AdmissionGate:
-    def __init__(self, controller: AdmissionController, limits: ByteLimits, poller: BacklogPoller) -> None:
+    def __init__(
+        self,
+        controller: AdmissionController,
+        limits: ByteLimits,
+        poller: BacklogPoller,
+        in_use: RolesInUse,
+    ) -> None:
         self._controller = controller
         self._limits = limits
         self._poller = poller
+        self._in_use = in_use
 
     async def admit(self, routed: Routed, *, accepted_before: bool) -> QueueReservation | Rejected:
         """Reserve a place in the mailbox or reject; no other request is decided between decision and reservation.
@@ -73,7 +84,7 @@ class AdmissionGate:
             if rejected is not None:
                 return rejected
             estimate = forecast.estimate
-        return QueueReservation(self._controller, self._limits, routed.work, estimate)
+        return QueueReservation(self._controller, self._limits, self._in_use, routed.work, estimate)
 
     async def evaluate(self, routed: Routed) -> tuple[Rejected | None, AdmissionForecast]:
         """The decision on this request now, and the forecast of its start; nothing is reserved.

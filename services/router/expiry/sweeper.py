@@ -7,7 +7,6 @@ message without a readable address and deadline is a dead letter at once there, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from typing import Final
 
 import nats.errors
@@ -23,6 +22,7 @@ from penstock.contract.names import LANES
 from penstock.contract.streams import WORK
 from penstock.contract.subjects import work_address
 from penstock.runtime.aio import CriticalLoop
+from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.service import Bus
 from penstock.runtime.telemetry.logs import reset_trace, set_trace
 from services.router.expiry.cursor import SweepCursor
@@ -50,14 +50,16 @@ class Sweeper:
     def __init__(
         self,
         bus: Bus,
-        roles: Iterable[str],
+        catalogue: Catalogue,
         poller: BacklogPoller,
         terminator: Terminator,
         metrics: RouterMetrics,
         clock: Clock,
     ) -> None:
         self._bus = bus
-        self._mailboxes = [(role, lane) for role in roles for lane in LANES]
+        self._implicit = catalogue.implicit_roles.keys()
+        self._roles = dict.fromkeys(catalogue.roles)
+        """Roles whose mailboxes are measured: an implicit one from its first work on."""
         self._poller = poller
         self._terminator = terminator
         self._metrics = metrics
@@ -84,13 +86,19 @@ class Sweeper:
 
     async def _round(self) -> None:
         counts = await self._poller.poll()
-        for role, lane in self._mailboxes:
-            self._metrics.queued.labels(role, lane).set(self._poller.backlog.observed(role, lane))
+        self._set_gauges()
         self._failures = 0
         filters = dict.fromkeys(map(_filter_for, counts))
         self._cursors = {each: self._cursors.get(each) or SweepCursor() for each in filters}
         for each, cursor in self._cursors.items():
             await self._sweep(each, cursor)
+
+    def _set_gauges(self) -> None:
+        backlog = self._poller.backlog
+        self._roles |= dict.fromkeys(backlog.roles() & self._implicit)
+        for role in self._roles:
+            for lane in LANES:
+                self._metrics.queued.labels(role, lane).set(backlog.observed(role, lane))
 
     async def _sweep(self, subject: str, cursor: SweepCursor) -> None:
         while (sequence := cursor.next_sequence) is not None:

@@ -48,6 +48,10 @@ class Backlog:
         self._reserved: Counter[WorkAddress] = Counter()
         self._departures: deque[tuple[float, int]] = deque(maxlen=_COUNTS)
 
+    def roles(self) -> set[str]:
+        """The roles with requests in a mailbox."""
+        return {role for (role, _), count in self._observed.items() if count > 0}
+
     def queued(self, role: str, lane: str) -> int:
         """Requests in a mailbox, including the estimate for other routers."""
         return self._mailboxes[role, lane]

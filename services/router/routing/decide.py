@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from penstock.contract import codec, headers, subjects
-from penstock.contract.names import EMBED, Complexity, Role
+from penstock.contract.names import EMBED, Complexity, is_implicit
 from penstock.contract.reply import Accepted
 from penstock.contract.request import LONGEST_S, ChatRequest
 from penstock.contract.streams import MAX_REQUEST_BYTES
@@ -104,10 +104,10 @@ def _route(
     now_ms: int,
 ) -> Routed:
     features = extract_features(request.body)
-    choice = resolve(request.role, features, catalogue, served)
-    _check_served(choice.role, served)
+    choice = resolve(request.role, features, catalogue, served, request.model)
+    _check_served(choice, catalogue, served)
     complexity, why = _complexity(request, features, choice, catalogue)
-    timeouts = catalogue.roles[choice.role].timeouts
+    timeouts = catalogue.all_roles[choice.role].timeouts
     total_s = timeouts.batch_total_s if request.lane == "batch" else timeouts.total_s
     until_ms = deadline_ms(request.deadline_ms, stored_ms, now_ms, total_s, LONGEST_S[request.lane])
     work = ChatWork(
@@ -155,14 +155,20 @@ def _complexity(
     )
 
 
-def _check_served(role: Role, served: Collection[str]) -> None:
+def _check_served(choice: RoleChoice, catalogue: Catalogue, served: Collection[str]) -> None:
     """Reject on arrival a request whose role has no live worker, rather than at its deadline."""
+    role = choice.role
     if role == EMBED:
         raise InvalidRequest(f"the role {EMBED} is not available yet")
-    if role not in served:
-        raise InvalidRequest(
-            f"no worker for the role {role} is alive", "role_not_served", _NOT_SERVED_RETRY_S
+    if role in served or (is_implicit(role) and role in catalogue.implicit_roles_of(served)):
+        return
+    message = f"no worker for the role {role} is alive"
+    if is_implicit(role):
+        message = (
+            f"no live worker serves the model {catalogue.all_roles[role].chain[0]}: a worker serves the models in the "
+            f"chains of its roles; add the model to a chain, or start a worker with --role {role}"
         )
+    raise InvalidRequest(message, "role_not_served", _NOT_SERVED_RETRY_S)
 
 
 def deadline_ms(

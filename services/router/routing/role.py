@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from difflib import get_close_matches
 from functools import cache
+from typing import Final
 
 from msgspec import Struct
 
-from penstock.contract.names import AUTO, EMBED, Role
+from penstock.contract.names import AUTO, EMBED, Role, implicit_role, is_implicit
 from penstock.runtime.config.catalogue import Catalogue
 from services.router.classification.evidence import TopicEvidence
 from services.router.routing.features import Features
 from services.router.routing.outcome import InvalidRequest
 
 __all__ = ["RoleChoice", "resolve"]
+
+_QUOTED: Final = 80
+"""Characters of an unknown name that an error repeats."""
+_NEAR_MODELS: Final = 5
 
 
 class RoleChoice(Struct, frozen=True):
@@ -23,25 +29,54 @@ class RoleChoice(Struct, frozen=True):
     """The evidence, for the person who asked."""
 
 
-def resolve(requested: str, features: Features, catalogue: Catalogue, served: Collection[str]) -> RoleChoice:
-    """Choose the role of a request that named `requested`; `served` are the roles with a live worker.
+def resolve(
+    requested: str, features: Features, catalogue: Catalogue, served: Collection[str], model: str = ""
+) -> RoleChoice:
+    """Choose the role of a request that named the role `requested`, or `model`; `served` are the roles with a live
+    worker.
 
-    A role requested by name is kept even where no worker serves it: another role's answer was not requested. `auto`
-    falls back to chat. Raises InvalidRequest for a role that the catalogue lacks.
+    A role or a model requested by name is kept even where no worker serves it: another one's answer was not requested.
+    `auto` falls back to chat. Raises InvalidRequest for a role or a model that the catalogue lacks.
     """
-    if requested == AUTO:
+    if model:
+        choice = _of_model(requested, model, catalogue)
+    elif requested == AUTO:
         choice = _by_evidence(features, catalogue)
         if choice.role not in served and ("chat" in served or choice.role not in catalogue.roles):
             choice = RoleChoice("chat", f"{choice.why}; no live worker serves {choice.role}, so chat")
     else:
-        choice = RoleChoice(requested, "role named in the request")
-    if choice.role not in catalogue.roles:
-        known = ", ".join((*(role for role in catalogue.roles if role != EMBED), AUTO))
-        raise InvalidRequest(
-            f"there is no role {choice.role[:80]!r} in the catalogue {catalogue.name}; the roles are {known}",
-            "unknown_role",
-        )
+        why = "model" if is_implicit(requested) else "role"
+        choice = RoleChoice(requested, f"{why} named in the request")
+    if choice.role not in catalogue.all_roles:
+        raise _unknown(f"role {choice.role[:_QUOTED]!r}", choice.role, catalogue)
     return choice
+
+
+def _of_model(requested: str, model: str, catalogue: Catalogue) -> RoleChoice:
+    if requested != AUTO:
+        raise InvalidRequest(
+            f"the request names the role {requested[:_QUOTED]!r} and the model {model[:_QUOTED]!r}: name one of them"
+        )
+    if model not in catalogue.models:
+        raise _unknown(f"model {model[:_QUOTED]!r}", model, catalogue)
+    return RoleChoice(implicit_role(model), "model named in the request")
+
+
+def _unknown(what: str, name: str, catalogue: Catalogue) -> InvalidRequest:
+    roles = (*(role for role in catalogue.roles if role != EMBED), AUTO)
+    message = f"there is no {what} in the catalogue {catalogue.name}; the roles are {', '.join(roles)}"
+    near = _near(name[:_QUOTED], catalogue.models)
+    if near:
+        message += f"; models of a similar name are {', '.join(near)}"
+    return InvalidRequest(message, "unknown_role")
+
+
+def _near(name: str, models: Iterable[str]) -> list[str]:
+    """The models whose name is like `name`, or contains it."""
+    by_case = {model.lower(): model for model in models}
+    similar = get_close_matches(name.lower(), by_case, n=_NEAR_MODELS)
+    longer = [each for each in by_case if name and name.lower() in each]
+    return [by_case[each] for each in dict.fromkeys((*similar, *longer))][:_NEAR_MODELS]
 
 
 def _by_evidence(features: Features, catalogue: Catalogue) -> RoleChoice:

@@ -97,7 +97,7 @@ class UsageRecorder:
         model = self._catalogue.models[record.model]
         usage = record.usage
         saved = saved_by_routing_microusd(
-            self._catalogue.roles[work.role].chain,
+            self._catalogue.all_roles[work.role].chain,
             self._catalogue.models,
             record.model,
             usage.input_tokens,

@@ -182,7 +182,7 @@ class Keyring:
 
 def _providers_of(catalogue: Catalogue, roles: Iterable[Role]) -> list[str]:
     """The providers of the models in the chains of these roles."""
-    models = dict.fromkeys(model for role in roles for model in catalogue.roles[role].chain)
+    models = dict.fromkeys(model for role in roles for model in catalogue.all_roles[role].chain)
     return list(dict.fromkeys(catalogue.models[model].provider for model in models))
 
 

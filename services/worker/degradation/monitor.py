@@ -11,7 +11,8 @@ from penstock.contract.names import DegradationRule, Role
 from penstock.contract.presence import DegradedModel
 from penstock.contract.reply import Degraded
 from penstock.contract.work import ChatWork
-from penstock.runtime.config.catalogue import Catalogue, OnErrors, OnHighLatency
+from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.config.degradation import OnErrors, OnHighLatency
 from services.worker.accounting.usage_recorder import AttemptRecord
 from services.worker.degradation.rate_alarm import RateAlarm
 from services.worker.degradation.shorten import (
@@ -49,7 +50,7 @@ class DegradationMonitor:
         """All alarms of a model, because a failure in one role counts in every role."""
         self._active: set[tuple[Role, str, DegradationRule]] = set()
         alarms: dict[tuple[str, OnHighLatency | OnErrors], RateAlarm] = {}
-        for role, config in catalogue.roles.items():
+        for role, config in catalogue.all_roles.items():
             rules = catalogue.degradation_of(role)
             for model in config.chain:
                 slow, failing = (
@@ -92,8 +93,12 @@ class DegradationMonitor:
         return tokens, output_tokens
 
     def report(self, now_s: float) -> tuple[DegradedModel, ...]:
-        """The active rules. Sets their gauges, and logs those that started or ended since the last call."""
+        """The active rules, of an implicit role with those of the role from which it has them. Sets their gauges, and
+        logs those that started or ended since the last call.
+        """
         for (role, model), watched in self._watched.items():
+            if role not in self._catalogue.roles:
+                continue
             rules = self._catalogue.degradation_of(role)
             slow = rules.on_high_latency.enabled and watched.slow.on(now_s)
             failing = rules.on_errors.enabled and watched.failing.on(now_s)
@@ -121,7 +126,7 @@ class DegradationMonitor:
         messages = errors.keep_messages if errors.enabled and watched.failing.on(now_s) else None
         if cut == 0 and messages is None:
             return _UNCHANGED
-        role = self._catalogue.roles[work.role]
+        role = self._catalogue.all_roles[work.role]
         limits = (role.parameters.max_tokens, role.ceilings.max_tokens)
         return Shortening(
             cut=cut,

@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from penstock.runtime.config.catalogue import OnErrors, OnHighLatency
+from penstock.runtime.config.degradation import OnErrors, OnHighLatency
 
 __all__ = ["RateAlarm"]
 

@@ -57,7 +57,7 @@ class Starter(Struct, frozen=True):
     def start(self, checked: CheckedWork, prior: PriorAttempts, delivery: Delivery) -> Execution:
         """An execution that continues where earlier workers, if any, stopped."""
         work = checked.work
-        role = self.catalogue.roles[work.role]
+        role = self.catalogue.all_roles[work.role]
         now_s = loop_now_s()
         span = self._start_spans(work, delivery)
         execution = Execution(

@@ -13,7 +13,8 @@ from penstock.bus.tracing import Span
 from penstock.contract.errors import ErrorCode
 from penstock.contract.reply import FailedAttempt
 from penstock.contract.work import ChatWork
-from penstock.runtime.config.catalogue import Degradation, RoleConfig
+from penstock.runtime.config.catalogue import RoleConfig
+from penstock.runtime.config.degradation import Degradation
 from penstock.runtime.reply_publisher import ReplyPublisher
 from services.worker.degradation.shorten import RequestSize
 from services.worker.estimates.service_times import RequestCalls

@@ -51,7 +51,7 @@ def read_work(subject: str, data: bytes, catalogue: Catalogue) -> CheckedWork:
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvalidWork(str(error)) from error
     address = subjects.work_address(subject)
-    if address is None or address[:2] != (work.role, work.lane) or work.role not in catalogue.roles:
+    if address is None or address[:2] != (work.role, work.lane) or work.role not in catalogue.all_roles:
         raise InvalidWork(f"it names the role {work.role} and the lane {work.lane}")
     if not all(map(subjects.is_token, work.reply_to)):
         raise InvalidWork("its account, client or id is not a valid subject token")

@@ -73,7 +73,7 @@ class Peers:
     def _callable_models(self, heartbeat: Presence) -> Mapping[Role, frozenset[str]]:
         unusable = {breaker.model for breaker in heartbeat.breakers} | set(heartbeat.withdrawn_models)
         unusable_providers = {*heartbeat.providers_without_key, *heartbeat.unreachable_providers}
-        roles, models = self._catalogue.roles, self._catalogue.models
+        roles, models = self._catalogue.all_roles, self._catalogue.models
         return {
             status.role: frozenset(
                 model

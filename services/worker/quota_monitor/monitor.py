@@ -68,7 +68,7 @@ class QuotaMonitor:
         self._keys = keys
         self._quota = quota
         self._metrics = metrics
-        models = dict.fromkeys(model for role in roles for model in catalogue.roles[role].chain)
+        models = dict.fromkeys(model for role in roles for model in catalogue.all_roles[role].chain)
         self.keys = tuple(key for model in models for key in keys[model])
         self._limits: dict[tuple[str, LimitName], _Limit] = {}
         self._closures: dict[Role, _GateClosure] = {}
@@ -104,7 +104,7 @@ class QuotaMonitor:
         need = self._last_need.get(role, Need(0))
         obstacles = tuple(
             obstacle
-            for model in self._catalogue.roles[role].chain
+            for model in self._catalogue.all_roles[role].chain
             for obstacle in self._obstacles(model, need, now_s)
         )
         if obstacles:

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from penstock.client.arguments import check_body
+from penstock.client.arguments import check_body, check_role_or_model
 
 PARAMETERS = re.findall(
     r"\w+",
@@ -32,6 +32,8 @@ def test_k2_misspelled_arguments_warn(name: str) -> None:
         check_body({name: 1})
 
 
-def test_k2_a_model_warns_that_the_chain_of_the_role_decides() -> None:
-    with pytest.warns(UserWarning, match="'model' has no effect: the chain of the role decides"):
-        check_body({"model": "gpt-4o"})
+def test_k2_a_role_and_a_model_cannot_both_be_named() -> None:
+    check_role_or_model("auto", "gpt-4o")
+    check_role_or_model("chat", "")
+    with pytest.raises(ValueError, match="role is 'chat' and model is 'gpt-4o': name one of them"):
+        check_role_or_model("chat", "gpt-4o")

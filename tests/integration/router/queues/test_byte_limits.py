@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 
 from penstock.bus.clock import SYSTEM
@@ -20,6 +22,7 @@ from services.router.queues.backlog import Backlog
 from services.router.queues.backlog_poller import BacklogPoller
 from services.router.queues.byte_limits import ByteLimits
 from services.router.queues.enqueue import enqueue
+from services.router.queues.roles_in_use import RolesInUse
 from services.router.routing.outcome import Enqueued, Rejected
 from tests.harness.requests.routed_requests import chat_work, routed
 
@@ -39,7 +42,8 @@ async def test_c6_large_jobs_leave_space_for_small_requests_of_every_role(
     limits = ByteLimits(backlog)
     poller = BacklogPoller(bus, backlog, limits, SYSTEM, lambda: 1)
     await poller.poll()
-    gate = AdmissionGate(AdmissionController(Capacity({}, Batch()), backlog, SYSTEM), limits, poller)
+    in_use = RolesInUse((), backlog, asyncio.Event(), SYSTEM)
+    gate = AdmissionGate(AdmissionController(Capacity({}, Batch()), backlog, SYSTEM), limits, poller, in_use)
     asked = 0
 
     async def ask(user: str, size: int, role: Role, lane: Lane, account: str = "a") -> Rejected | None:

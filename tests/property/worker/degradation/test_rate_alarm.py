@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.runtime.config.catalogue import OnErrors
+from penstock.runtime.config.degradation import OnErrors
 from services.worker.degradation.rate_alarm import RateAlarm
 
 TERMS = OnErrors(trigger_share=0.1, clear_share=0.05, window_s=60, min_calls=10, min_duration_s=30)

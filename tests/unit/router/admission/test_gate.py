@@ -6,9 +6,11 @@ import asyncio
 
 import pytest
 
+from penstock.bus.clock import SYSTEM
 from services.router.admission.gate import AdmissionGate, QueueReservation
 from services.router.queues.backlog_poller import BacklogPoller
 from services.router.queues.byte_limits import ByteLimits
+from services.router.queues.roles_in_use import RolesInUse
 from services.router.routing.outcome import Rejected
 from tests.harness.requests.routed_requests import routed
 from tests.unit.router.admission.test_controller import Scene, minute, quota
@@ -35,7 +37,8 @@ def gate(scene: Scene, limits: ByteLimits | None = None) -> AdmissionGate:
         async def has_newer_than(self, counted_s: float | None) -> bool:
             return scene.backlog.counted_s != counted_s
 
-    return AdmissionGate(scene.controller, limits or ByteLimits(scene.backlog), Current())
+    in_use = RolesInUse((), scene.backlog, asyncio.Event(), SYSTEM)
+    return AdmissionGate(scene.controller, limits or ByteLimits(scene.backlog), Current(), in_use)
 
 
 async def admit(admission: AdmissionGate, scene: Scene) -> QueueReservation | Rejected:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from penstock.contract.errors import ERRORS
 from penstock.contract.headers import CLIENT
-from penstock.contract.names import COMPLEXITIES, ROLES
+from penstock.contract.names import COMPLEXITIES, ROLES, implicit_role
 from penstock.contract.streams import MAX_REQUEST_BYTES
 from penstock.runtime.config.load import read_catalogue
 from services.router.routing.decide import deadline_ms, decide
@@ -92,6 +92,31 @@ def test_d7_a_rejection_is_numbered_after_an_accepted_that_may_be_out(
 def test_c3_a_role_without_a_live_worker_is_rejected_with_a_retry_delay() -> None:
     outcome = rejected(inbound(role="vision"), served=("chat",))
     assert (outcome.code, outcome.retry_after_s) == ("role_not_served", 5.0)
+
+
+MODEL = CATALOGUE.roles["coding"].chain[0]
+
+
+def test_k2_a_model_is_routed_to_its_implicit_role() -> None:
+    outcome = decided(inbound(model=MODEL, body={"messages": [{"role": "user", "content": "hi"}]}))
+    assert isinstance(outcome, Routed)
+    assert outcome.work.role == outcome.accepted.role == implicit_role(MODEL)
+    assert outcome.work.why == "model named in the request; simple: a short text without code"
+    assert outcome.work.deadline_ms == NOW_MS + 90_000
+
+
+def test_k2_a_model_is_served_by_a_worker_with_the_model_in_a_chain_or_with_its_implicit_role() -> None:
+    asked = inbound(model=MODEL)
+    assert isinstance(decided(asked, ("coding",)), Routed)
+    assert isinstance(decided(asked, (implicit_role(MODEL),)), Routed)
+
+
+def test_k2_a_model_that_no_live_worker_serves_is_rejected_with_what_to_do() -> None:
+    for served in ((), ("vision",), (implicit_role("another"),)):
+        outcome = rejected(inbound(model=MODEL), served)
+        assert (outcome.code, outcome.retry_after_s) == ("role_not_served", 5.0)
+        assert f"no live worker serves the model {MODEL}:" in outcome.message
+        assert f"start a worker with --role {implicit_role(MODEL)}" in outcome.message
 
 
 def test_b1_a_role_missing_from_the_catalogue_is_unknown_and_never_retried() -> None:

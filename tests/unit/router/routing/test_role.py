@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from penstock.contract.names import ROLES, ROLES_BY_CONTENT
-from penstock.runtime.config.catalogue import AutoRule, Catalogue, RoleConfig
+from penstock.runtime.config.catalogue import AutoRule, Catalogue, Model, RoleConfig
 from services.router.routing.features import Features, extract_features
 from services.router.routing.outcome import InvalidRequest
 from services.router.routing.role import RoleChoice, resolve
@@ -180,3 +180,62 @@ def test_auto_keeps_a_role_without_a_worker_if_chat_has_none_either() -> None:
 def test_words_shared_by_code_and_mathematics_decide_neither() -> None:
     assert auto("Prove that every class of functions closed under limits is a vector space").role == "logic"
     assert auto("Write a Python function that solves the equation x^2 = 2").role == "coding"
+
+
+MODELS = Catalogue(
+    name="test",
+    providers={},
+    models={name: Model(provider="p") for name in ("gpt-oss-120b", "gpt-oss-20b", "chat", "llama-3.1-8b")},
+    roles={"chat": RoleConfig(chain=("gpt-oss-20b", "gpt-oss-120b"))},
+)
+
+
+def test_k2_a_request_that_names_a_model_gets_its_implicit_role() -> None:
+    choice = resolve("auto", features("Solve 3x + 7 = 22"), MODELS, ("chat",), "llama-3.1-8b")
+    assert choice == RoleChoice("model-llama-3_2e1-8b", "model named in the request")
+
+
+def test_k2_a_model_with_the_name_of_a_role_can_be_named() -> None:
+    assert resolve("auto", features("hi"), MODELS, ("chat",), "chat").role == "model-chat"
+    assert resolve("chat", features("hi"), MODELS, ("chat",)).role == "chat"
+
+
+def test_k2_the_implicit_role_can_be_named_as_the_role() -> None:
+    """As a redriven dead letter does."""
+    choice = resolve("model-gpt-oss-120b", features("hi"), MODELS, ("chat",))
+    assert choice == RoleChoice("model-gpt-oss-120b", "model named in the request")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "near"),
+    [
+        ("gpt-oss-12b", "gpt-oss-120b, gpt-oss-20b"),
+        ("GPT-OSS-120B", "gpt-oss-120b, gpt-oss-20b"),
+        ("llama", "llama-3.1-8b"),
+    ],
+)
+def test_k2_an_unknown_model_is_rejected_with_the_roles_and_models_of_a_similar_name(
+    wanted: str, near: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=f"no model '{wanted}'") as caught:
+        resolve("auto", features("hi"), MODELS, ("chat",), wanted)
+    assert caught.value.code == "unknown_role"
+    assert str(caught.value).endswith(f"the roles are chat, auto; models of a similar name are {near}")
+
+
+def test_k2_an_unknown_role_names_models_too_as_one_of_them_may_be_meant() -> None:
+    with pytest.raises(InvalidRequest, match=r"no role 'gpt-oss-120'.*gpt-oss-120b"):
+        resolve("gpt-oss-120", features("hi"), MODELS, ("chat",))
+    with pytest.raises(InvalidRequest, match=r"the roles are chat, auto$"):
+        resolve("", features("hi"), MODELS, ("chat",))
+
+
+def test_k2_a_role_and_a_model_together_are_rejected() -> None:
+    with pytest.raises(InvalidRequest, match="names the role 'chat' and the model 'gpt-oss-20b'") as caught:
+        resolve("chat", features("hi"), MODELS, ("chat",), "gpt-oss-20b")
+    assert caught.value.code == "invalid_request"
+
+
+def test_b1_auto_never_chooses_the_role_of_a_model() -> None:
+    for text in ("gpt-oss-120b", "use the model gpt-oss-120b", "model-gpt-oss-120b"):
+        assert resolve("auto", features(text), MODELS, ("chat",)).role == "chat"

@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from penstock.bus.clock import Clock
 from penstock.contract.presence import Presence, QuotaForecast, RoleStatus
@@ -61,6 +62,23 @@ def test_c3_forged_heartbeats_use_bounded_memory_and_no_computation() -> None:
     assert len(capacity._reports) == 1000
     assert capacity._reports.keys() == tracker._workers.instances(1000.0)
     assert all(each._curve is None for report in capacity._reports.values() for each in report.quotas)
+
+
+def test_k2_an_implicit_role_takes_part_in_forecasts_only_while_a_worker_reports_it() -> None:
+    """Otherwise each model of the catalogue would add to the cost of every admission."""
+    role = RoleConfig(chain=("m",))
+    capacity = Capacity({"chat": role, "fast": role, "model-m": role}, Batch())
+
+    def sharers(now_s: float, *reported: str) -> tuple[str, ...]:
+        status = tuple(RoleStatus(role=each, slots=1, running=0) for each in reported)
+        capacity.observe("w", replace(heartbeat("w"), roles=status), now_s)
+        forecast = capacity.forecast("chat", BacklogCount(now_s), now_s)
+        assert forecast is not None
+        return tuple(sorted(forecast.sharers))
+
+    assert sharers(1000.0, "chat") == ("chat", "fast")
+    assert sharers(1001.0, "chat", "model-m") == ("chat", "fast", "model-m")
+    assert sharers(1002.0, "chat") == ("chat", "fast")
 
 
 def test_c3_silent_workers_are_removed() -> None:

@@ -14,8 +14,6 @@ from penstock.runtime.config.catalogue import (
     Breaker,
     Catalogue,
     Model,
-    OnErrors,
-    OnHighLatency,
     ProviderConfig,
     QuotaWarning,
     RetrySettings,
@@ -23,6 +21,7 @@ from penstock.runtime.config.catalogue import (
     Routing,
     Timeouts,
 )
+from penstock.runtime.config.degradation import OnErrors, OnHighLatency
 from penstock.runtime.config.unknown_keys import RENAMED_KEYS
 from tests.unit.runtime.config.example import RIGHT, refused
 

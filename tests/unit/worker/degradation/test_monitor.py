@@ -10,16 +10,8 @@ from msgspec import Raw
 from prometheus_client import CollectorRegistry
 
 from penstock.contract.reply import Usage
-from penstock.runtime.config.catalogue import (
-    Catalogue,
-    Degradation,
-    Model,
-    OnErrors,
-    OnHighLatency,
-    Parameters,
-    ProviderConfig,
-    RoleConfig,
-)
+from penstock.runtime.config.catalogue import Catalogue, Model, Parameters, ProviderConfig, RoleConfig
+from penstock.runtime.config.degradation import Degradation, OnErrors, OnHighLatency
 from services.worker.accounting.usage_recorder import AttemptRecord
 from services.worker.degradation.monitor import DegradationMonitor, without_quota
 from services.worker.degradation.shorten import RequestSize

@@ -207,11 +207,8 @@ async def test_a4_parameters_are_limited_to_the_ceiling(system: System, client: 
     assert (await last_request(system, "quick"))["max_tokens"] == 2000
 
 
-async def test_the_model_of_a_request_and_gateway_fields_are_not_sent(system: System, client: Client) -> None:
-    with pytest.warns(UserWarning, match="the keyword 'model' has no effect"):
-        received = await ask(
-            client, "Which?", role="chat", model="gpt-9", penstock={"trace": True}, penstock_note="x"
-        )
+async def test_gateway_fields_are_not_sent(system: System, client: Client) -> None:
+    received = await ask(client, "Which?", role="chat", penstock={"trace": True}, penstock_note="x")
 
     assert received.completed.model == "plain"
     arrived = await last_request(system, "plain")
