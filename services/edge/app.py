@@ -29,6 +29,7 @@ from services.edge.http.cors import Cors
 from services.edge.http.exchange import HttpLimits
 from services.edge.http.routes import Routes
 from services.edge.http.server import PublicServer, address_of
+from services.edge.jobs.background import BackgroundResponses
 from services.edge.jobs.job_routes import JobRoutes
 from services.edge.listing.live_workers import LiveWorkers
 from services.edge.listing.models import ModelList
@@ -40,7 +41,7 @@ from services.edge.requests.accounts import Accounts
 from services.edge.requests.answer_id import new_client_name
 from services.edge.requests.idempotency import IdempotencyKeys
 from services.edge.requests.preparation import Preparation
-from services.edge.response_routes import ResponseRoutes
+from services.edge.response_routes import CreateResponse, ResponseRoutes
 from services.edge.settings import EdgeSettings
 
 __all__ = ["Edge"]
@@ -149,8 +150,11 @@ class Edge:
         dialect = ResponsesDialect()
         path = operations.CREATE_RESPONSE.path
         responses = DialectRoute(dialect, "resp_", path, resume_query="?stream=true")
-        response = ResponseRoutes(responses, dialect, authenticator, accounts, wait_s=wait_s)
-        routes.add(operations.CREATE_RESPONSE, creation(responses))
+        background = BackgroundResponses(responses, dialect, idempotency)
+        resume = ResumeHandler(responses, authenticator, accounts, wait_s=wait_s)
+        response = ResponseRoutes(responses, dialect, authenticator, accounts, resume, background)
+        create = CreateResponse(responses, preparation, creation(responses), background)
+        routes.add(operations.CREATE_RESPONSE, create)
         routes.add(operations.GET_RESPONSE, response.get)
         routes.add(operations.CANCEL_RESPONSE, response.cancel)
 

@@ -10,6 +10,8 @@ from msgspec import Raw
 
 from penstock.client.stream import Stream, StreamedRequest
 from penstock.contract.reply import ReplyEvent
+from penstock.contract.request import LONGEST_WAIT_S
+from penstock.contract.streams import REPLIES
 from penstock.errors import UnknownReply
 from services.edge.answers.answer import Answer
 from services.edge.answers.reply_facts import ReplyFacts
@@ -17,7 +19,6 @@ from services.edge.answers.rescued_stream import RescuedStream
 from services.edge.answers.respond import Reply, respond_stream, respond_whole
 from services.edge.answers.stream_response import BEFORE_THE_FIRST, StreamResponse
 from services.edge.auth.authenticator import Authenticator
-from services.edge.auth.identity import Identity
 from services.edge.dialects.dialect import ChatCall, DialectRoute
 from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
@@ -27,10 +28,18 @@ from services.edge.requests.answer_id import AnswerId, parse_answer_id
 from services.edge.requests.idempotency import IdempotencyKeys
 from services.edge.requests.preparation import Preparation, PreparedRequest
 
-__all__ = ["GenerationHandler", "ResumeHandler", "is_known_answer", "reply_of", "requested_id"]
+__all__ = [
+    "GenerationHandler",
+    "ResumeHandler",
+    "call_of",
+    "is_known_answer",
+    "position",
+    "reply_of",
+    "requested_id",
+]
 
-_RESUME_S: Final = 900.0
-"""How long a resumed stream waits for the end of its reply; replies are stored for as long."""
+_RESUME_S: Final = float(LONGEST_WAIT_S + REPLIES.max_age_s)
+"""How long a resumed stream waits for the end of its reply, which comes at its deadline at the latest."""
 _UNDECIDED_S: Final = 15.0
 """How long a resumed stream waits before its status is sent, where its request may be queued or may not exist."""
 
@@ -48,7 +57,10 @@ class GenerationHandler:
         self._wait_s = wait_s
 
     async def __call__(self, exchange: Exchange) -> None:
-        prepared = await self._preparation.prepare(exchange, self._route)
+        await self.respond(exchange, await self._preparation.prepare(exchange, self._route))
+
+    async def respond(self, exchange: Exchange, prepared: PreparedRequest) -> None:
+        """Submit the request, or join the earlier one, and answer it."""
         answer = Answer(self._route, prepared.answer_id, prepared.call)
         facts = answer.new_facts()
         if prepared.is_repeated:
@@ -106,15 +118,16 @@ class ResumeHandler:
 
     async def __call__(self, exchange: Exchange) -> None:
         identity = self._authenticator.authenticate(exchange)
-        await self.send(exchange, identity, requested_id(exchange, self._route))
-
-    async def send(self, exchange: Exchange, identity: Identity, found: AnswerId) -> None:
-        after = _position(exchange)
+        found = requested_id(exchange, self._route)
         account = await self._accounts.get(identity.account)
         is_known = await is_known_answer(account, found)
-        call = ChatCall(body=Raw(b"{}"), model="", stream=found.streamed, include_usage=found.include_usage)
-        answer = Answer(self._route, found, call)
-        reply, facts = reply_of(found, account), answer.new_facts()
+        await self.send(exchange, found, reply_of(found, account), is_known=is_known)
+
+    async def send(self, exchange: Exchange, found: AnswerId, reply: Reply, *, is_known: bool = True) -> None:
+        """`is_known`: see `is_known_answer`."""
+        after = position(exchange)
+        answer = Answer(self._route, found, call_of(found))
+        facts = answer.new_facts()
         if not found.streamed:
             await respond_whole(exchange, answer, reply, facts)
             return
@@ -142,6 +155,17 @@ def requested_id(exchange: Exchange, route: DialectRoute) -> AnswerId:
     return found
 
 
+def call_of(found: AnswerId, model: str = "") -> ChatCall:
+    """What is known of a request whose answer is read again."""
+    return ChatCall(
+        body=Raw(b"{}"),
+        model=model,
+        stream=found.streamed,
+        include_usage=found.include_usage,
+        background=found.background,
+    )
+
+
 async def is_known_answer(account: Account, found: AnswerId) -> bool:
     """False: its request may be queued, and may not exist. Raises UnknownReply."""
     existence = await account.answers.find(found)
@@ -155,7 +179,7 @@ def reply_of(found: AnswerId, account: Account) -> Reply:
     return aclosing(account.client.resume(found.request_id, client=found.client, timeout_s=_RESUME_S))
 
 
-def _position(exchange: Exchange) -> Position:
+def position(exchange: Exchange) -> Position:
     """The last event that the client has, from the header of EventSource or from the query."""
     text = exchange.query().get("starting_after") or exchange.header(b"last-event-id")
     if not text:

@@ -38,6 +38,7 @@ class RescuedStream:
         self._rescue = rescue
         self._writer = new_writer()
         self._started: Started | None = None
+        self._accepted = False
         self._begun = False
         self._sent: list[str] = []
         self._sent_choices = False
@@ -56,22 +57,29 @@ class RescuedStream:
         match event:
             case Delta():
                 return self._delta(event)
+            case Accepted():
+                return self._accept(event.role)
             case Started():
                 self._started = event
+                return self._accept(event.model)
             case Restarted():
                 return self._restart(event)
             case Completed():
                 return self._complete(event)
             case Failed():
                 return self.fail(event.error)
-            case Accepted():
-                pass
-        return []
 
     def fail(self, failure: Failure) -> list[SseEvent]:
         """End the stream with an error."""
         self.ended = self.has_failed = True
         return self._writer.fail(failure)
+
+    def _accept(self, model: str) -> list[SseEvent]:
+        """`accepted` may not be stored any more when `started` is."""
+        if self._accepted:
+            return []
+        self._accepted = True
+        return self._writer.accept(model)
 
     def _delta(self, delta: Delta) -> list[SseEvent]:
         if self._rescue == "hold":

@@ -111,6 +111,9 @@ class ChatStream:
         self._begun = {0}
         """Indices of the choices whose role was sent."""
 
+    def accept(self, model: str) -> list[SseEvent]:  # noqa: ARG002 - the signature is StreamWriter's
+        return []
+
     def begin(self, started: Started) -> list[SseEvent]:
         self._head = self._head_for(started.model)
         return [self._chunk(b'{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}')]

@@ -43,7 +43,7 @@ class ChatCall(Struct, frozen=True, kw_only=True):
     include_usage: bool = False
     user: str = ""
     background: bool = False
-    """Only in the Responses dialect: the request becomes a job."""
+    """Only in the Responses dialect: the request is a job."""
 
 
 class SseEvent(Struct, frozen=True):
@@ -61,6 +61,12 @@ class StreamWriter(Protocol):
     Deterministic: the same reply events give the same server-sent events with the same numbers, so that a resumed
     stream is the whole stream without its first events.
     """
+
+    def accept(self, model: str) -> list[SseEvent]:
+        """Called once, when the request is known to be accepted, before everything else. `model`: the role or the
+        model, as far as it is known.
+        """
+        ...
 
     def begin(self, started: Started) -> list[SseEvent]:
         """Called once, before the first delta or before the end."""

@@ -102,6 +102,9 @@ class MessagesStream:
         self._calls_tools = False
         self._refused = False
 
+    def accept(self, model: str) -> list[SseEvent]:  # noqa: ARG002 - the signature is StreamWriter's
+        return []
+
     def begin(self, started: Started) -> list[SseEvent]:
         # Usage is known at the end only; Claude Code shows the size of the context from this estimate until then.
         usage = Usage(input_tokens=estimate_input_tokens(self._call.body))

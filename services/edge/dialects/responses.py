@@ -18,6 +18,7 @@ from services.edge.dialects.responses_stream import ResponsesStream
 __all__ = ["ResponsesDialect"]
 
 _NOTHING: Final[Mapping[str, Raw]] = {}
+_IN_BACKGROUND: Final[Mapping[str, Raw]] = {"background": Raw(b"true"), "store": Raw(b"true")}
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -41,14 +42,20 @@ class ResponsesDialect(Dialect):
             stream.delta(delta)
         return _encode(stream.finish(completed))
 
-    def unfinished(
-        self, answer_id: str, created_s: int, call: ChatCall, status: Status, failure: Failure | None = None
-    ) -> bytes:
-        """The body of a response without an answer: in the background, failed or cancelled."""
-        return _encode(_response(answer_id, created_s, call).state(status, call.model, failure=failure))
+    def unfinished(self, answer_id: str, created_s: int, call: ChatCall, status: Status) -> bytes:
+        """The body of a response that has no answer yet: queued or in progress."""
+        return _encode(_response(answer_id, created_s, call).state(status, call.model))
+
+    def failed(self, answer_id: str, created_s: int, call: ChatCall, failure: Failure) -> bytes:
+        """The body of a response that has ended without an answer: failed or cancelled."""
+        response = _response(answer_id, created_s, call)
+        if failure.code == "cancelled":
+            return _encode(response.state("cancelled", call.model))
+        return _encode(response.state("failed", call.model, failure=failure))
 
     def stream(self, answer_id: str, created_s: int, call: ChatCall) -> ResponsesStream:
-        return ResponsesStream(_response(answer_id, created_s, call), call.model)
+        response = _response(answer_id, created_s, call)
+        return ResponsesStream(response, call.model, background=call.background)
 
     def error(self, status: int, code: str, message: str, param: str | None = None) -> bytes:
         kind = "server_error" if status >= 500 else "invalid_request_error"
@@ -58,4 +65,6 @@ class ResponsesDialect(Dialect):
 
 def _response(answer_id: str, created_s: int, call: ChatCall) -> ResponseObject:
     repeated = call.repeated if isinstance(call, ResponsesCall) else _NOTHING
+    if call.background:
+        repeated = {**repeated, **_IN_BACKGROUND}
     return ResponseObject(id=answer_id, created_s=created_s, repeated=repeated)

@@ -1,7 +1,7 @@
 """The request of the Responses dialect, as a chat-completions body.
 
-The edge stores no conversations: `store` has no effect, and fields that refer to stored objects are refused, as are
-those that only OpenAI's own tools give a meaning.
+The edge stores no conversations: `store` has no effect without `background`. Fields that refer to stored objects are
+refused, as are those that only OpenAI's own tools give a meaning.
 """
 
 from __future__ import annotations
@@ -137,6 +137,8 @@ def read_request(body: bytes) -> ResponsesCall:
     for name in fields:
         _check_known(name)
     request = decode(_REQUEST, body)
+    if request.background and request.store is False:
+        raise InvalidField("store", "a background response is stored: leave store out")
     if request.truncation not in {None, "disabled"}:
         raise InvalidField("truncation", "truncation must be disabled: input is never shortened")
     chat: dict[str, Any] = {

@@ -78,9 +78,13 @@ class _Call(Struct):
 class ResponsesStream(StreamWriter):
     """A whole answer is the final response of a stream of one piece."""
 
-    def __init__(self, response: ResponseObject, model: str) -> None:
-        """`model` stands in the response until it is known which model answers."""
+    def __init__(self, response: ResponseObject, model: str, *, background: bool) -> None:
+        """`model` stands in the response until it is known which model answers. `background`: the response is announced
+        while it is queued.
+        """
         self._response = response
+        self._background = background
+        self._created = False
         self._model = model
         self._suffix = response.id.removeprefix("resp_")
         self._events: list[SseEvent] = []
@@ -94,10 +98,20 @@ class ResponsesStream(StreamWriter):
         self._logprobs: list[dict[str, Any]] = []
         """Those of the text that comes next."""
 
+    def accept(self, model: str) -> list[SseEvent]:
+        if not self._background:
+            return []
+        response = self._response.state("queued", model)
+        self._created = True
+        self._emit("response.created", response=response)
+        self._emit("response.queued", response=response)
+        return self._take_events()
+
     def begin(self, started: Started) -> list[SseEvent]:
         self._model = started.model
         response = self._response.state("in_progress", self._model)
-        self._emit("response.created", response=response)
+        if not self._created:
+            self._emit("response.created", response=response)
         self._emit("response.in_progress", response=response)
         return self._take_events()
 

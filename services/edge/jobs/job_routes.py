@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, Final, get_args
 
 import msgspec
 
-from penstock.client.stream import Stream
 from penstock.contract.jobs import Job, JobState
-from penstock.contract.reply import NO_RESPONSE, Failed
+from penstock.contract.reply import NO_RESPONSE
 from penstock.contract.request import ChatRequest
 from penstock.contract.subjects import is_token
 from penstock.errors import ResultGone, UnknownJob
@@ -20,6 +18,7 @@ from services.edge.dialects.dialect import ChatCall, DialectRoute
 from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
 from services.edge.jobs.job_view import job_page, job_view, submitted_view
+from services.edge.jobs.submission import submit_job
 from services.edge.requests.accounts import Account, Accounts
 from services.edge.requests.answer_id import AnswerId
 from services.edge.requests.idempotency import IdempotencyKeys
@@ -27,8 +26,6 @@ from services.edge.requests.preparation import Preparation
 
 __all__ = ["JobRoutes"]
 
-_ACCEPTED_S: Final = 5.0
-"""How long the answer to a submission waits for the router, so that a rejection has a status of its own."""
 _STATES: Final[tuple[str, ...]] = get_args(JobState)
 _PAGE: Final = 20
 _LARGEST_PAGE: Final = 100
@@ -54,10 +51,7 @@ class JobRoutes:
         """202 once a router has accepted the job, or once it is stored while no router runs."""
         prepared = await self._preparation.prepare(exchange, self._route)
         account, request = prepared.account, prepared.request
-        if not prepared.is_repeated:
-            await _accepted(Stream(prepared.streamed()))
-        elif not await self._idempotency.has_reply(account.name, request):
-            await account.resubmit(request)
+        await submit_job(prepared, self._idempotency)
         location = f"{self._route.path}/{request.id}".encode()
         submitted = await _submitted(account, request)
         await exchange.respond(202, _json(submitted), headers=((b"location", location),))
@@ -120,18 +114,6 @@ class JobRoutes:
                     return account, job
         message = "there is no job of this id: a status is kept for 48 hours after its last change"
         raise HttpError.of("not_found", message, param="id")
-
-
-async def _accepted(stream: Stream) -> None:
-    """Submit the job, and wait for the router. Raises HttpError for a rejection."""
-    async with stream as events:
-        try:
-            async with asyncio.timeout(_ACCEPTED_S):
-                event = await anext(aiter(events), None)
-        except TimeoutError:
-            return
-        if isinstance(event, Failed):
-            raise http_error_of_failure(event.error)
 
 
 async def _submitted(account: Account, request: ChatRequest) -> dict[str, Any]:

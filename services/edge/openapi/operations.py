@@ -119,10 +119,10 @@ GET_RESPONSE: Final = Operation(
     id="getResponse",
     group=_RESPONSES,
     summary="Read a response again, or the rest of its stream",
-    description="Without `stream=true` it is sent when the response has ended.",
+    description="Without `stream=true` it is sent when the response has ended; one in the background at once.",
     parameters=(parameters.ANSWER_ID, parameters.STREAM_AGAIN, *parameters.RESUME),
     responses=(_answered(answers.Response, _RESPONSE_EVENTS), _ALL_READ),
-    errors=_READ_AGAIN,
+    errors=(*_READ_AGAIN, "result_gone"),
 )
 CANCEL_RESPONSE: Final = Operation(
     method="POST",
@@ -136,7 +136,7 @@ CANCEL_RESPONSE: Final = Operation(
             answers.Response, "The response: `cancelled`, unless it had ended.", headers=tuple(REPLY_HEADERS)
         ),
     ),
-    errors=_READ_AGAIN,
+    errors=(*_READ_AGAIN, "result_gone"),
 )
 
 _MESSAGES: Final = "Messages"

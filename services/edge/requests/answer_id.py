@@ -32,13 +32,16 @@ class AnswerId(Struct, frozen=True, kw_only=True):
     streamed: bool
     rescue: StreamRescue = "error"
     include_usage: bool = False
+    background: bool = False
+    """The answer is that of a job."""
 
     def text(self, prefix: str) -> str:
         """`prefix` is that of the dialect, such as `chatcmpl-`.
 
         A digit for the form, a check digit, and the address of the reply.
         """
-        form = _RESCUES.index(self.rescue) * 4 + self.streamed * 2 + self.include_usage
+        rescue, background = _RESCUES.index(self.rescue), self.background
+        form = rescue * 8 + background * 4 + self.streamed * 2 + self.include_usage
         address = f"{self.client}-{self.request_id}"
         return f"{prefix}{_DIGITS[form]}{_check_digit(prefix, form, address)}{address}"
 
@@ -59,12 +62,13 @@ def parse_answer_id(text: str, prefix: str) -> AnswerId | None:
     if match is None:
         return None
     form = _DIGITS.index(match[1])
-    if form >= 4 * len(_RESCUES) or match[2] != _check_digit(prefix, form, match[3]):
+    if form >= 8 * len(_RESCUES) or match[2] != _check_digit(prefix, form, match[3]):
         return None
     return AnswerId(
         client=match[4],
         request_id=match[5],
-        rescue=_RESCUES[form // 4],
+        rescue=_RESCUES[form // 8],
+        background=bool(form // 4 % 2),
         streamed=bool(form // 2 % 2),
         include_usage=bool(form % 2),
     )

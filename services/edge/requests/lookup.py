@@ -20,9 +20,12 @@ from nats.js.errors import NotFoundError
 from penstock.bus.clock import Clock
 from penstock.bus.direct_get import last_sequence, read_page
 from penstock.bus.log_limits import rate_limited_logger
+from penstock.bus.stored_replies import stored_replies
 from penstock.client.jobs import JobReader
 from penstock.client.lost_request import QueueState
+from penstock.client.unavailable import reading
 from penstock.contract import subjects
+from penstock.contract.reply import TERMINAL
 from penstock.contract.request import LONGEST_S
 from penstock.contract.streams import REPLIES, REQUESTS, WORK
 from penstock.errors import PenstockError, UnknownJob
@@ -92,6 +95,12 @@ class AnswerLookup:
         except (nats.errors.Error, NotFoundError, TimeoutError, PenstockError) as error:
             _log.info("NATS does not say now whether %s exists: %r", answer_id.request_id, error)
             return "undecided"
+
+    async def has_ended(self, answer_id: AnswerId) -> bool:
+        """Whether the end of the reply is stored. Raises StoreUnavailable and ClientClosed."""
+        subject = subjects.reply(self._account, answer_id.client, answer_id.request_id)
+        with reading(self._nc, f"the reply of request {answer_id.request_id}", REPLIES.name):
+            return any(isinstance(event, TERMINAL) for event in await stored_replies(self._nc, subject))
 
     async def _is_known(self, answer_id: AnswerId) -> bool:
         """An event of the answer is stored, or it is that of a job that has not ended."""

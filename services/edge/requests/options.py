@@ -34,7 +34,7 @@ class RequestOptions(Struct, frozen=True, kw_only=True):
         OnDisconnect | None,
         Meta(
             description="`continue`: the answer is made also after the client hangs up, to be read by its id. "
-            "Default: `cancel`, and `continue` with an idempotency key."
+            "Default: `cancel`; `continue` for jobs and with an idempotency key."
         ),
     ] = None
     timeout_s: Annotated[
@@ -50,13 +50,13 @@ class RequestOptions(Struct, frozen=True, kw_only=True):
     degrade: Annotated[bool, Meta(description="`false`: the request is never shortened.")] = True
     user: Annotated[str, Meta(description="Your end user, before `user` in the body.")] = ""
 
-    def cancels_on_disconnect(self, *, has_key: bool) -> bool:
-        """`has_key`: the request has an idempotency key."""
-        return self.on_disconnect == "cancel" or not (self.on_disconnect or has_key)
+    def cancels_on_disconnect(self, *, can_be_read_later: bool) -> bool:
+        """`can_be_read_later`: the request has an idempotency key, or is a job."""
+        return self.on_disconnect == "cancel" or not (self.on_disconnect or can_be_read_later)
 
 
 def read_options(headers: Iterable[Header], *, lane: Lane | None = None) -> RequestOptions:
-    """The options in `headers`. `lane`: the only one that the route has; None: the request chooses.
+    """The options in `headers`. `lane`: the only one of a job; None: the request chooses.
 
     Raises HttpError (400) for an unknown option or value: ignoring a misspelled one would be worse.
     """
@@ -71,7 +71,7 @@ def read_options(headers: Iterable[Header], *, lane: Lane | None = None) -> Requ
                 raise _invalid(option, f"there is no header x-penstock-{option}: {fix}")
             given[option.replace("-", "_")] = read(option, value.decode(errors="replace").strip())
     if lane is not None and given.setdefault("lane", lane) != lane:
-        raise _invalid("lane", f"x-penstock-lane is {given['lane']!r}: this route has only {lane}")
+        raise _invalid("lane", f"x-penstock-lane is {given['lane']!r}: a job is always in the {lane} lane")
     if not given:
         return _NONE
     options = RequestOptions(**given)

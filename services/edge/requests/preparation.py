@@ -44,6 +44,7 @@ class PreparedRequest(Struct, frozen=True, kw_only=True):
             streamed=self.call.stream,
             rescue=self.options.rescue,
             include_usage=self.call.include_usage,
+            background=self.call.background,
         )
 
     def streamed(self) -> StreamedRequest:
@@ -75,7 +76,8 @@ class Preparation:
         key = idempotency_key(exchange)
         body = await exchange.body()
         call = await translated(route.dialect.read, body)
-        options = read_options(exchange.request_headers, lane="batch" if route.is_for_jobs else None)
+        is_job = route.is_for_jobs or call.background
+        options = read_options(exchange.request_headers, lane="batch" if is_job else None)
         _check_is_served(route, call, options)
         first = build(call, options, identity, self._accounts.client_name, self._clock.unix_ms())
         self._authenticator.authorize(identity, split_model(call.model)[0])
@@ -89,7 +91,7 @@ class Preparation:
             options=options,
             request=request,
             is_repeated=request is not first,
-            cancel_on_exit=not route.is_for_jobs and options.cancels_on_disconnect(has_key=bool(key)),
+            cancel_on_exit=options.cancels_on_disconnect(can_be_read_later=is_job or bool(key)),
             traceparent=exchange.header(b"traceparent") or None,
         )
 
@@ -98,12 +100,6 @@ def _check_is_served(route: DialectRoute, call: ChatCall, options: RequestOption
     """Raises HttpError (400) and InvalidField."""
     if route.is_for_jobs and call.stream:
         raise InvalidField("stream", "a job has no stream: leave stream out, and read the result later")
-    if call.background:
-        message = (
-            "background responses are not served yet: leave background out; with the header "
-            "x-penstock-on-disconnect: continue a streamed response is made also after you hang up"
-        )
-        raise HttpError.of("invalid_request", message, param="background")
     if route.resume_query is None and options.on_disconnect == "continue":
         message = f"answers of {route.path} cannot be read again: leave x-penstock-on-disconnect out"
         raise HttpError.of("invalid_request", message, param="x-penstock-on-disconnect")

@@ -131,7 +131,7 @@ async def test_d10_a_failure_is_an_openai_error_with_its_status(
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"background": True}, "background"),
+        ({"background": True, "store": False}, "store"),
         ({"previous_response_id": "resp_1"}, "previous_response_id"),
         ({"input": 1}, "input"),
         ({"tools": [{"type": "web_search"}]}, "tools[0].type"),

@@ -327,22 +327,23 @@ def test_failures_have_codes_of_the_sdk(code: str, expected: str):
     assert (types(events)[-1], events[-1].response.error.code) == ("failed", expected)
 
 
-@pytest.mark.parametrize("status", ["queued", "in_progress", "cancelled"])
-def test_a_response_in_the_background_has_a_status_and_no_output(status: Any):
-    body = ResponsesDialect().unfinished(ID, CREATED_S, call(background=True), status)
-    response = strict_response(body)
-    assert (response.status, response.background, response.output, response.model) == (
-        status,
-        True,
-        [],
-        "auto",
-    )
+@pytest.mark.parametrize("status", ["queued", "in_progress"])
+def test_e4_a_response_in_the_background_has_a_status_and_no_output(status: Any):
+    response = strict_response(ResponsesDialect().unfinished(ID, CREATED_S, call(background=True), status))
+    assert (response.status, response.output, response.model) == (status, [], "auto")
+    assert response.background is True
+    assert response.store is True
 
 
-def test_a_response_that_failed_in_the_background_has_an_error():
-    response = strict_response(ResponsesDialect().unfinished(ID, CREATED_S, call(), "failed", failure()))
+def test_e4_a_response_that_failed_in_the_background_has_an_error():
+    response = strict_response(ResponsesDialect().failed(ID, CREATED_S, call(), failure()))
     assert response.error is not None
-    assert response.error.code == "rate_limit_exceeded"
+    assert (response.status, response.error.code) == ("failed", "rate_limit_exceeded")
+
+
+def test_d8_a_response_that_was_cancelled_has_no_error():
+    response = strict_response(ResponsesDialect().failed(ID, CREATED_S, call(), failure("cancelled")))
+    assert (response.status, response.error) == ("cancelled", None)
 
 
 def test_a_response_repeats_its_request():

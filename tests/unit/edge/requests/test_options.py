@@ -78,4 +78,4 @@ def test_d8_hanging_up_cancels_a_request_unless_it_is_to_be_read_later(
     header: bytes, *, has_key: bool, cancels: bool
 ):
     options = read_options([(b"x-penstock-on-disconnect", header)] if header else [])
-    assert options.cancels_on_disconnect(has_key=has_key) == cancels
+    assert options.cancels_on_disconnect(can_be_read_later=has_key) == cancels
