@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from penstock.contract.errors import ERRORS
-from penstock.contract.streams import JOBS, MAX_PAYLOAD_SETTING, MAX_REQUEST_BYTES, REPLIES
+from penstock.contract.streams import JOBS, REPLIES
 
 if TYPE_CHECKING:
     from penstock.contract.errors import ErrorCode, RetryAdvice
@@ -142,15 +142,12 @@ class ReplyIncomplete(PenstockError):
 
 
 class RequestTooLarge(PenstockError):
-    """The request exceeds the message limit."""
+    """The request is larger than any may be."""
 
     code: ErrorCode = "request_too_large"
 
     def __init__(self, size: int, limit: int) -> None:
-        server = f", or set {MAX_PAYLOAD_SETTING} at the NATS server" if limit < MAX_REQUEST_BYTES else ""
-        super().__init__(
-            f"the request has {size:,} bytes; the limit is {limit:,}: send a shorter one{server}"
-        )
+        super().__init__(f"the request has {size:,} bytes; the limit is {limit:,}: send a shorter one")
 
 
 class RequestFailed(PenstockError):

@@ -159,10 +159,10 @@ async def connect(
 
 
 def warn_of_small_messages(nc: Nats, url: str) -> None:
-    """Log a warning if the server accepts smaller messages than a request may need."""
+    """Log a warning if the server accepts smaller messages than an answer may need."""
     if nc.max_payload < MAX_PAYLOAD_BYTES:
         _log.warning(
-            "the NATS server at %s accepts messages of %s bytes at most, and larger requests fail: set %s in its "
+            "the NATS server at %s accepts messages of %s bytes at most, and larger answers fail: set %s in its "
             "configuration",
             without_userinfo(url),
             f"{nc.max_payload:,}",

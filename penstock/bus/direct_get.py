@@ -108,8 +108,12 @@ def sequence_of(msg: Msg) -> int:
     return int((msg.headers or {})["Nats-Sequence"])
 
 
-async def read_page(nc: Nats, stream: str, subject: str, *, sequence: int = 1, batch: int = 500) -> Page:
+async def read_page(
+    nc: Nats, stream: str, subject: str, *, sequence: int = 1, batch: int = 500, max_bytes: int = _MAX_BYTES
+) -> Page:
     """Up to `batch` messages of `subject`, which may contain wildcards, from stream sequence `sequence` on.
+
+    The page ends with the message that exceeds `max_bytes`.
 
     Raises NoSuchStream, and nats.errors.Error or TimeoutError when the stream does not answer.
     """
@@ -117,7 +121,7 @@ async def read_page(nc: Nats, stream: str, subject: str, *, sequence: int = 1, b
     answers: asyncio.Queue[Msg] = asyncio.Queue()
     subscription = await nc.subscribe(inbox, cb=answers.put)
     found: list[Msg] = []
-    request = {"seq": sequence, "next_by_subj": subject, "batch": batch, "max_bytes": _MAX_BYTES}
+    request = {"seq": sequence, "next_by_subj": subject, "batch": batch, "max_bytes": max_bytes}
     try:
         await nc.publish(f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(request), reply=inbox)
         while True:

@@ -260,7 +260,7 @@ class Client:
             rescue=rescue,
             complexity=complexity,
         )
-        payload = encode_request(request)
+        encoded = await encode_request(self._nc, request)
         attributes = {OPERATION_NAME: "chat", REQUEST_ID: request.id, ROLE: role}
         span = self._tracer.start(SPAN_CLIENT, "client", attributes=dict(attributes))
         outcome: str | None = None
@@ -268,8 +268,7 @@ class Client:
             await submit(
                 self._nc,
                 self._subscription.account,
-                request,
-                payload,
+                encoded,
                 timeout_s=self._timings.submit_s,
                 traceparent=span.traceparent,
             )

@@ -76,7 +76,7 @@ class StreamedRequest(Struct, eq=False):
 
     async def events(self) -> AsyncGenerator[ReplyEvent, None]:
         """Submit the request and yield its events; cancel it when the generator is left before the terminal one."""
-        payload = encode_request(self.request)
+        encoded = await encode_request(self.nc, self.request)
         attributes = {OPERATION_NAME: "chat", REQUEST_ID: self.request.id, ROLE: self.request.role}
         span = self.tracer.start(SPAN_CLIENT, "client", parent=self.parent, attributes=dict(attributes))
         self.traceparent = span.traceparent
@@ -87,8 +87,7 @@ class StreamedRequest(Struct, eq=False):
                 await submit(
                     self.nc,
                     self.subscription.account,
-                    self.request,
-                    payload,
+                    encoded,
                     timeout_s=self.timeout_s,
                     traceparent=span.traceparent,
                 )

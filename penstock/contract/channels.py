@@ -112,6 +112,19 @@ CHANNELS: Final = (
         "`flow` stands for account and user; `rank` (0 to 3) grows with the number of their requests in the mailbox.",
     ),
     Channel(
+        name="bodies",
+        subject=subjects.BODY,
+        messages=(),
+        delivery="stored",
+        stream=streams.BODIES.name,
+        producers=("application", "command line"),
+        consumers=("router", "worker", "command line"),
+        limits=f"{_size(streams.MAX_BODY_BYTES)} per body, {_size(streams.BODIES.max_bytes)} in all by default, then "
+        f"new ones are rejected; stored until the request ends, at most for {_duration(streams.BODIES.max_age_s)}",
+        purpose="The body of a request that exceeds a message, in parts of 4 KiB and more; `offset` is that of the "
+        "first byte of a part. They are stored before the request, whose `body_ref` has size and digest.",
+    ),
+    Channel(
         name="jobs",
         subject=subjects.JOB,
         messages=(Job,),

@@ -47,7 +47,9 @@ ERRORS: Final[dict[ErrorCode, ErrorSpec]] = {
     "unknown_role": ErrorSpec(
         404, "never", "info", "No role of that name exists; the message lists those that do."
     ),
-    "request_too_large": ErrorSpec(413, "never", "info", "The request is larger than one message may be."),
+    "request_too_large": ErrorSpec(
+        413, "never", "info", "The request is larger than the limit, which the message names."
+    ),
     "kind_not_served": ErrorSpec(501, "never", "info", "No service answers this kind of request."),
     "role_not_served": ErrorSpec(503, "later", "warning", "The role exists, and no live worker serves it."),
     "overloaded": ErrorSpec(

@@ -7,6 +7,7 @@ from typing import Final
 from msgspec import Struct
 
 __all__ = [
+    "BODY_BYTES",
     "CLIENT",
     "DEADLINE_MS",
     "DEAD_DELIVERIES",
@@ -36,6 +37,8 @@ CLIENT: Final = "Penstock-Client"
 cannot be decoded reaches the reply subject."""
 DEADLINE_MS: Final = "Penstock-Deadline-Ms"
 """On work: the deadline in Unix milliseconds, which the expiry sweep reads without decoding the body."""
+BODY_BYTES: Final = "Penstock-Body-Bytes"
+"""On work with a `body_ref`: the size of the stored body, which the expiry sweep deletes."""
 REPLY_SUBJECT: Final = "Penstock-Reply"
 """On work and dead letters: the subject of the reply events."""
 

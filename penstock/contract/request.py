@@ -9,12 +9,27 @@ from msgspec import Raw, Struct
 
 from penstock.contract.names import AUTO, Complexity, Lane, Rescue
 
-__all__ = ["LONGEST_S", "LONGEST_WAIT_S", "CancelRequest", "ChatRequest"]
+__all__ = ["LONGEST_S", "LONGEST_WAIT_S", "NO_BODY", "BodyRef", "CancelRequest", "ChatRequest"]
 
 LONGEST_S: Final[Mapping[Lane, int]] = {"interactive": 3_600, "batch": 86_400}
 """The latest possible deadline of each lane, in seconds after JetStream stored the request."""
 LONGEST_WAIT_S: Final = max(LONGEST_S.values())
 """The longest time a request may wait; streams that keep or mark waiting requests keep them longer."""
+NO_BODY: Final = Raw(b"null")
+"""The `body` of a message with a `body_ref`."""
+
+
+class BodyRef(Struct, frozen=True, kw_only=True):
+    """A body that is stored under `llm.body.<account>.<client>.<id>.<offset>`, in parts that begin at each offset.
+
+    It has no name of its own: account, client and id are those of the request, so that none can refer to the body of
+    another.
+    """
+
+    size: int
+    """In bytes."""
+    sha256: str
+    """Of the whole body, in hexadecimal."""
 
 
 class ChatRequest(Struct, frozen=True, kw_only=True, tag="chat_request", tag_field="type"):
@@ -26,7 +41,8 @@ class ChatRequest(Struct, frozen=True, kw_only=True, tag="chat_request", tag_fie
     client: str
     """Reply events go to `llm.reply.<account>.<client>.<id>`."""
     body: Raw
-    """The OpenAI chat-completions body. Its `model` is ignored: `role` or `model` of the envelope decides."""
+    """The OpenAI chat-completions body. Its `model` is ignored: `role` or `model` of the envelope decides. `null` with a
+    `body_ref`."""
     role: str = AUTO
     model: str = ""
     """The key of a model in the catalogue, to be answered by it and its own fallbacks only; empty: the chain of the
@@ -43,6 +59,8 @@ class ChatRequest(Struct, frozen=True, kw_only=True, tag="chat_request", tag_fie
     (`before_output`), or also afterwards (`restart`), when `restarted` discards the text so far."""
     complexity: Complexity | None = None
     """The end of the chain to use, instead of an assessment of the text; None: the router assesses it."""
+    body_ref: BodyRef | None = None
+    """The body, where it is too large for a message. It is stored before the request, and deleted at its end."""
     v: int = 1
 
 

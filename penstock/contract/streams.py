@@ -1,6 +1,6 @@
 """Streams, consumers and buckets as data; one provisioning step creates them.
 
-JetStream reserves the `max_bytes` of every stream, 2.3 GiB in all, on each node that keeps a copy.
+JetStream reserves the `max_bytes` of every stream, 3.3 GiB in all, on each node that keeps a copy.
 `PENSTOCK_STORE_SCALE` multiplies all of them but the one that is bounded in number (`StreamSpec.scaled`).
 """
 
@@ -17,6 +17,8 @@ from penstock.contract.names import LANES, RANKS, Lane
 from penstock.contract.request import LONGEST_WAIT_S
 
 __all__ = [
+    "BODIES",
+    "BODY_PART_BYTES",
     "BUCKETS",
     "CANCELS",
     "DEAD",
@@ -24,6 +26,7 @@ __all__ = [
     "IDEMPOTENCY",
     "JOBS",
     "KEYS",
+    "MAX_BODY_BYTES",
     "MAX_PAYLOAD_BYTES",
     "MAX_PAYLOAD_SETTING",
     "MAX_REQUEST_BYTES",
@@ -38,6 +41,7 @@ __all__ = [
     "BucketSpec",
     "Consumer",
     "StreamSpec",
+    "largest_request",
     "mailbox",
     "mailboxes",
 ]
@@ -53,8 +57,18 @@ MAX_PAYLOAD_BYTES: Final = 8 * MIB
 """`max_payload` of the NATS server for headers and body together; nats-server advises against more."""
 MAX_PAYLOAD_SETTING: Final = f"max_payload: {MAX_PAYLOAD_BYTES // MIB}MB"
 """The same as a line of the server's configuration."""
-MAX_REQUEST_BYTES: Final = MAX_PAYLOAD_BYTES - 64 * 1024
+_ENVELOPE_BYTES: Final = 64 * 1024
+MAX_REQUEST_BYTES: Final = MAX_PAYLOAD_BYTES - _ENVELOPE_BYTES
 """The limit of a request; the remaining bytes of a message are for the fields that the router adds."""
+MAX_BODY_BYTES: Final = 64 * MIB
+"""The limit of a body that is stored in parts because its request would exceed the limit of a message."""
+BODY_PART_BYTES: Final = 512 * 1024
+"""Size of these parts: small enough for every server, and for other messages between them on a connection."""
+
+
+def largest_request(max_payload: int) -> int:
+    """The limit of a request event at a server with this `max_payload`."""
+    return min(MAX_REQUEST_BYTES, max(max_payload - _ENVELOPE_BYTES, max_payload // 2))
 
 
 class StreamSpec(Struct, frozen=True, kw_only=True):
@@ -178,7 +192,17 @@ RESULTS: Final = StreamSpec(
     max_per_subject=1,
     purpose="The answers of completed jobs; at the limit the oldest are deleted.",
 )
-STREAMS: Final = (REQUESTS, WORK, REPLIES, EVENTS, DEAD, CANCELS, JOBS, RESULTS)
+BODIES: Final = StreamSpec(
+    name="LLM_BODIES",
+    subjects=(subjects.BODY_ALL,),
+    retention="limits",
+    max_age_s=LONGEST_WAIT_S + HOUR_S,
+    max_bytes=1024 * MIB,
+    discard="new",
+    max_per_subject=1,
+    purpose="Bodies of requests that exceed a message, in parts, until their requests end; a full stream rejects more.",
+)
+STREAMS: Final = (REQUESTS, WORK, REPLIES, EVENTS, DEAD, CANCELS, JOBS, RESULTS, BODIES)
 
 PRESENCE: Final = BucketSpec(name="llm_presence", ttl_s=30, purpose="The heartbeats of live services.")
 QUOTA: Final = BucketSpec(

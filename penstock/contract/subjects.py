@@ -10,6 +10,8 @@ from typing import Final, NamedTuple
 from penstock.contract.names import RANKS
 
 __all__ = [
+    "BODY",
+    "BODY_ALL",
     "CANCEL",
     "CANCEL_ALL",
     "DEAD",
@@ -35,6 +37,9 @@ __all__ = [
     "RequestAddress",
     "WorkAddress",
     "account_of_flow",
+    "body_offset",
+    "body_part",
+    "body_parts",
     "cancel",
     "dead",
     "dead_role",
@@ -69,6 +74,7 @@ QUOTA_EVENTS: Final = EVENT.format(kind="quota", scope="*")
 DEAD: Final = "llm.dead.{role}"
 JOB: Final = "llm.job.{account}.{client}.{id}"
 RESULT: Final = "llm.result.{account}.{client}.{id}.{attempt}"
+BODY: Final = "llm.body.{account}.{client}.{id}.{offset}"
 EXPLAIN: Final = "llm.router.explain"
 QUOTA_STORED: Final = "llm.quota.>"
 KEYS_STORED: Final = "llm.keys.>"
@@ -88,6 +94,7 @@ EVENT_ALL: Final = _all(EVENT)
 DEAD_ALL: Final = _all(DEAD)
 JOB_ALL: Final = _all(JOB)
 RESULT_ALL: Final = _all(RESULT)
+BODY_ALL: Final = _all(BODY)
 
 
 _REQUEST_START: Final = REQUEST.split(".")[:2]
@@ -267,3 +274,18 @@ def jobs_of(account: str, request_id: str = "*") -> str:
 
 def result(account: str, client: str, request_id: str, attempt: int) -> str:
     return RESULT.format(account=account, client=client, id=request_id, attempt=attempt)
+
+
+def body_part(address: ReplyAddress, offset: int) -> str:
+    """The part of a stored body that begins at byte `offset`."""
+    return BODY.format(account=address.account, client=address.client, id=address.id, offset=offset)
+
+
+def body_parts(address: ReplyAddress) -> str:
+    """The filter for all parts of the body of one request."""
+    return BODY.format(account=address.account, client=address.client, id=address.id, offset="*")
+
+
+def body_offset(subject: str) -> int:
+    """The offset of a part. Raises ValueError for any other subject."""
+    return int(subject.rpartition(".")[2])

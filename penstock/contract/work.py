@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Raw, Struct
 
 from penstock.contract.names import Complexity, Lane, Rescue, Role
+from penstock.contract.request import BodyRef
 from penstock.contract.subjects import ReplyAddress
 
 __all__ = ["ChatWork"]
@@ -36,6 +37,9 @@ class ChatWork(Struct, frozen=True, kw_only=True, tag="chat_work", tag_field="ty
     rescue: Rescue = "restart"
     """The `rescue` of the request."""
     body: Raw
+    """`null` with a `body_ref`."""
+    body_ref: BodyRef | None = None
+    """The `body_ref` of the request."""
     v: int = 1
 
     @property

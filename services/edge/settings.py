@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from msgspec import Struct
 
-from penstock.contract.streams import MAX_REQUEST_BYTES
+from penstock.contract.streams import MAX_BODY_BYTES
 from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.config.settings import SOURCE, EnvironmentReader
 
@@ -22,7 +22,8 @@ class EdgeSettings(Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 8080
     """0: any free port."""
-    body_bytes: int = MAX_REQUEST_BYTES
+    body_bytes: int = 32 * 1024 * 1024
+    """The largest body of a request; Anthropic's limit for one."""
     header_bytes: int = 32 * 1024
     """The largest head of a request: its request line and headers."""
     read_s: float = 30.0
@@ -48,9 +49,7 @@ def load_edge_settings(env: Mapping[str, str]) -> EdgeSettings:
     settings = EdgeSettings(
         host=env.get("PENSTOCK_EDGE_HOST") or usual.host,
         port=reader.whole("PENSTOCK_EDGE_PORT", usual.port, low=0, high=65_535),
-        body_bytes=reader.whole(
-            "PENSTOCK_EDGE_BODY_BYTES", usual.body_bytes, low=1_024, high=MAX_REQUEST_BYTES
-        ),
+        body_bytes=reader.whole("PENSTOCK_EDGE_BODY_BYTES", usual.body_bytes, low=1_024, high=MAX_BODY_BYTES),
         header_bytes=reader.whole(
             "PENSTOCK_EDGE_HEADER_BYTES", usual.header_bytes, low=1_024, high=1_048_576
         ),

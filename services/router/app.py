@@ -35,7 +35,7 @@ from services.router.queues.roles_in_use import RolesInUse
 from services.router.rejection import Rejecter
 from services.router.routing.decide import decide
 from services.router.routing.inbound import InboundRequest
-from services.router.routing.outcome import Rejected, Routed
+from services.router.routing.outcome import BodyNeeded, Rejected, Routed
 from services.router.workers.tracker import WorkerTracker
 
 __all__ = ["Router"]
@@ -65,7 +65,7 @@ class Router:
         poller = BacklogPoller(bus, backlog, limits, SYSTEM, tracker.routers)
         gate = AdmissionGate(AdmissionController(capacity, backlog, SYSTEM), limits, poller, in_use)
 
-        def decide_now(inbound: InboundRequest) -> Routed | Rejected:
+        def decide_now(inbound: InboundRequest) -> Routed | Rejected | BodyNeeded:
             return decide(inbound, catalogue, tracker.served(SYSTEM.monotonic_s()), SYSTEM.unix_ms())
 
         await tracker.start()

@@ -19,9 +19,9 @@ from penstock.runtime.model_chain import needs_of, order, shortfall
 from penstock.runtime.service import Bus
 from services.router.admission.gate import AdmissionGate
 from services.router.admission.wait_estimate import WaitEstimate
-from services.router.routing.decide import Decide
+from services.router.routing.decide import Decide, rejection_of
 from services.router.routing.inbound import InboundRequest
-from services.router.routing.outcome import Rejected, Routed
+from services.router.routing.outcome import BodyNeeded, InvalidRequest, Rejected, Routed
 
 __all__ = ["ExplainHandler", "account_of", "explained"]
 
@@ -73,6 +73,8 @@ class ExplainHandler:
             stored_ms=self._clock.unix_ms(),
         )
         outcome = self._decide(inbound)
+        if isinstance(outcome, BodyNeeded):
+            return rejection_of(inbound, InvalidRequest("explain needs the body itself, not a body_ref"))
         if isinstance(outcome, Routed) and account is None:
             return Rejected(
                 code="invalid_request",

@@ -10,11 +10,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from penstock.bus import trace_names as names
+from penstock.bus.large_bodies import BodyDiffers, BodyLost, read_body
 from penstock.bus.tracing import Span, Tracer
 from penstock.contract import headers, subjects
 from penstock.contract.errors import ERRORS, ErrorCode
+from penstock.contract.streams import MAX_BODY_BYTES
 from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
+from penstock.runtime.byte_budget import ByteBudget
 from penstock.runtime.consumer.delivery import ACK, Delivery, Unprocessable, Verdict
 from penstock.runtime.dead_letters import store_dead_letter
 from penstock.runtime.jobs.completion import failure_of
@@ -26,14 +29,25 @@ from services.router.jobs.recorder import JobRecorder
 from services.router.metrics import RouterMetrics
 from services.router.queues.enqueue import enqueue
 from services.router.rejection import Rejecter
-from services.router.routing.decide import Decide
+from services.router.routing.decide import Decide, rejection_of
 from services.router.routing.inbound import InboundRequest, address_of, job_of
-from services.router.routing.outcome import AlreadyAccepted, Enqueued, Outcome, Rejected, Routed
+from services.router.routing.outcome import (
+    AlreadyAccepted,
+    BodyNeeded,
+    Enqueued,
+    InvalidRequest,
+    Outcome,
+    Rejected,
+    Routed,
+)
 
 __all__ = ["RequestHandler", "RouterTelemetry"]
 
 _log: Final = logging.getLogger(__name__)
 _ROUTER: Final = "router"
+_BODIES_BYTES: Final = 2 * MAX_BODY_BYTES
+"""Bytes of stored bodies in memory at once."""
+_LOST_RETRY_S: Final = 1.0
 
 
 class RouterTelemetry(Struct, frozen=True):
@@ -58,23 +72,46 @@ class RequestHandler:
         self._rejecter = rejecter
         self._metrics = telemetry.metrics
         self._tracer = telemetry.tracer
+        self._bodies = ByteBudget(_BODIES_BYTES)
 
     async def handle(self, delivery: Delivery) -> Verdict:
         """Decide on a request event, then accept or reject it."""
         began_s = time.perf_counter()
+        error: str | None = None
         span = self._start_span(delivery)
         set_trace(span.traceparent)
         trace = {} if span.traceparent is None else {headers.TRACEPARENT: span.traceparent}
         inbound = _inbound(delivery)
-        outcome: Routed | Outcome = self._decide(inbound)
+        decided = self._decide(inbound)
+        is_large = isinstance(decided, BodyNeeded)
         try:
+            outcome: Routed | Outcome = await self._with_body(inbound, decided)
             if isinstance(outcome, Routed):
                 _describe(span, outcome.work)
                 outcome = await self._accept(outcome, trace, repeated=inbound.repeated)
-            return await self._conclude(outcome, trace, redelivered=inbound.redelivered)
+            if isinstance(outcome, Rejected):
+                error = outcome.code
+            return await self._conclude(outcome, trace, redelivered=inbound.redelivered, is_large=is_large)
         finally:
-            span.end(error=outcome.code if isinstance(outcome, Rejected) else None)
+            span.end(error=error)
             self._metrics.duration.observe(time.perf_counter() - began_s)
+
+    async def _with_body(
+        self, inbound: InboundRequest, decided: Routed | Rejected | BodyNeeded
+    ) -> Routed | Rejected:
+        """The decision; where it needs a stored body, that is read first."""
+        if not isinstance(decided, BodyNeeded):
+            return decided
+        async with self._bodies.hold(decided.ref.size):
+            try:
+                body = await read_body(self._bus.nc, decided.address, decided.ref)
+            except BodyLost as error:
+                message = f"the body of the request is not stored any more ({error}): send the request again"
+                return rejection_of(inbound, InvalidRequest(message, "internal", _LOST_RETRY_S))
+            except BodyDiffers as error:
+                return rejection_of(inbound, InvalidRequest(str(error)))
+            known = replace(inbound, stored_body=body)
+            return await self._with_body(known, self._decide(known))
 
     async def _accept(self, routed: Routed, trace: dict[str, str], *, repeated: bool) -> Outcome:
         """Reserve a place in the mailbox, then record and enqueue the request."""
@@ -115,7 +152,7 @@ class RequestHandler:
         return stored
 
     async def _conclude(
-        self, outcome: Routed | Outcome, trace: dict[str, str], *, redelivered: bool
+        self, outcome: Routed | Outcome, trace: dict[str, str], *, redelivered: bool, is_large: bool
     ) -> Verdict:
         match outcome:
             case Enqueued(work):
@@ -123,7 +160,9 @@ class RequestHandler:
             case Rejected(reply_to=None):
                 return Unprocessable(outcome.code, outcome.message)
             case Rejected(reply_to=ReplyAddress() as address):
-                retry = await self._rejecter.reject(outcome, address, trace, redelivered=redelivered)
+                retry = await self._rejecter.reject(
+                    outcome, address, trace, redelivered=redelivered, is_large=is_large
+                )
                 if retry is not None:
                     return retry
                 self._metrics.rejected.labels(outcome.code).inc()

@@ -11,11 +11,12 @@ from typing import Final
 
 from msgspec import Struct
 
+from penstock.bus.large_bodies import delete_body
 from penstock.bus.stored_replies import acknowledged_with_sequence
 from penstock.contract.errors import ErrorCode
 from penstock.contract.jobs import Job
 from penstock.contract.names import Lane
-from penstock.contract.reply import Accepted, Completed, Failed, Failure, ReplyEvent
+from penstock.contract.reply import TERMINAL, Accepted, Completed, Failed, Failure, ReplyEvent
 from penstock.contract.subjects import ReplyAddress
 from penstock.runtime.consumer.delivery import Redeliver
 from penstock.runtime.jobs.completion import failure_of
@@ -72,17 +73,24 @@ class Rejecter:
         self._recorder = recorder
 
     async def reject(
-        self, rejected: Rejected, address: ReplyAddress, trace: Mapping[str, str], *, redelivered: bool
+        self,
+        rejected: Rejected,
+        address: ReplyAddress,
+        trace: Mapping[str, str],
+        *,
+        redelivered: bool,
+        is_large: bool = False,
     ) -> Redeliver | None:
         """Publish the rejection and return None, or return Redeliver for an accepted job that may be enqueued later.
 
+        `is_large`: its body is stored apart, and is deleted if the request ends here.
         A router died between the record of such a job and its mailbox. The limit of deliveries bounds the retries.
         """
         lost = redelivered and rejected.job is not None and await self._recorder.is_lost(address)
         if lost and rejected.code in _TEMPORARY:
             return Redeliver(_RETRY_S)
         failure = failure_of(rejected.code, rejected.message, rejected.retry_after_s)
-        await self._end(
+        ended = await self._end(
             _Ending(
                 address=address,
                 event=Failed(id=address.id, seq=rejected.seq, error=failure),
@@ -93,6 +101,8 @@ class Rejecter:
                 trace=trace,
             )
         )
+        if ended and is_large:
+            await delete_body(self._bus.nc, address)
         return None
 
     async def end_dead_letter(self, address: ReplyAddress, failure: Failure, job: Job | None) -> None:
@@ -107,21 +117,22 @@ class Rejecter:
             )
         )
 
-    async def _end(self, ending: _Ending) -> None:
+    async def _end(self, ending: _Ending) -> bool:
+        """Whether the request has ended; False where another one of the same id waits or runs."""
         event: Completed | Failed | None = ending.event
         if ending.job is not None:
             event = await self._recorder.reject(ending.job, ending.event, own_record=ending.own_record)
         if event is None:
-            return
+            return False
         js, subject = self._bus.js, ending.address.subject
         if event is not ending.event:  # the record holds another end: publish that one again
             await publish_terminal(js, subject, event, ending.trace)
-        elif event.seq == 0:
-            await publish_after(js, subject, event, 0, ending.trace)
-        else:
-            await self._publish_unless_begun(ending)
+            return True
+        if event.seq == 0:
+            return await publish_after(js, subject, event, 0, ending.trace)
+        return await self._publish_unless_begun(ending)
 
-    async def _publish_unless_begun(self, ending: _Ending) -> None:
+    async def _publish_unless_begun(self, ending: _Ending) -> bool:
         """Publishes with the last sequence that was read as a condition: the server rejects the event if another one
         was stored since.
         """
@@ -131,7 +142,7 @@ class Rejecter:
             if not may_terminate(
                 stored, ending.lane, accepted=ending.accepted, redelivered=ending.redelivered
             ):
-                return
+                return any(isinstance(event, TERMINAL) for event in stored)
             if await publish_after(self._bus.js, subject, ending.event, last, ending.trace):
-                return
+                return True
         raise TimeoutError(f"too many processes write to {subject} at once")

@@ -38,6 +38,7 @@ from services.worker.execution.attempt import AttemptNumbers, Attempts
 from services.worker.execution.attempt_usage import AttemptUsage
 from services.worker.execution.cancellation import CancellableExecutions
 from services.worker.execution.chain_executor import ChainExecutor
+from services.worker.execution.large_bodies import LargeBodies
 from services.worker.execution.model_chains import ModelChains
 from services.worker.execution.next_attempt import NextAttempt
 from services.worker.execution.outcomes import Outcomes
@@ -294,6 +295,7 @@ class _Parts:
         self.cancellable = CancellableExecutions(bus)
         self.prior_attempts = PriorAttemptsReader(bus, settings.ack_wait_s)
         job_records = JobRecords(bus, SYSTEM, instance)
+        bodies = LargeBodies(bus)
         self.handler = WorkHandler(
             catalogue,
             self.prior_attempts,
@@ -302,9 +304,14 @@ class _Parts:
             Runner(
                 Starter(catalogue, bus, state.quota_monitor, state.telemetry),
                 _chain_executor(
-                    catalogue, connected, state, self.hand_back, AttemptNumbers(job_records, SYSTEM, instance)
+                    catalogue,
+                    connected,
+                    state,
+                    self.hand_back,
+                    AttemptNumbers(job_records, SYSTEM, instance),
+                    bodies,
                 ),
-                Finisher(state.recorder, job_records, state.service_times, state.telemetry),
+                Finisher(state.recorder, job_records, state.service_times, bodies, state.telemetry),
                 self.cancellable,
                 self.hand_back,
                 state.telemetry,
@@ -356,6 +363,7 @@ def _chain_executor(
     state: _SharedState,
     hand_back: HandBackPolicy,
     numbers: AttemptNumbers,
+    bodies: LargeBodies,
 ) -> ChainExecutor:
     """The steps of one request, from its chain to the provider call."""
     availability, degradation, calibration = state.availability, state.degradation, TokenCalibration()
@@ -376,6 +384,7 @@ def _chain_executor(
             AttemptUsage(catalogue, calibration, degradation, state.recorder),
             state.telemetry.tracer,
         ),
+        bodies,
         state.outcomes,
         NextAttempt(catalogue, availability, random.random),
         state.service_times,

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
+from msgspec.structs import replace
 from nats.aio.client import Client as Nats
 
 from penstock.bus.clock import SYSTEM
 from penstock.bus.direct_get import delete_message
+from penstock.bus.large_bodies import BodyDiffers, BodyLost, delete_body, read_body
 from penstock.bus.publish import StreamFull
 from penstock.cli.commands.dead import CONNECTION_NAME
 from penstock.cli.connection import command_settings, open_connection
@@ -30,20 +32,29 @@ from penstock.cli.render.terminal_safe import as_ascii_json, visible
 from penstock.client.submit import encode_request, submit
 from penstock.contract import subjects
 from penstock.contract.jobs import Job
-from penstock.contract.request import ChatRequest
-from penstock.contract.streams import DEAD
+from penstock.contract.request import BodyRef, ChatRequest
+from penstock.contract.streams import BODIES, DEAD
+from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
 from penstock.errors import NotAccepted, RequestTooLarge
 from penstock.runtime.jobs.capacity import BoundedJobStore
 from penstock.runtime.jobs.transitions import awaits_router, next_record
 
-__all__ = ["NotRedrivable", "RedrivenRequest", "redrive", "redriven_request"]
+__all__ = ["NotRedrivable", "RedrivenRequest", "StoredBody", "redrive", "redriven_request"]
 
 _SEND_TIMEOUT_S: Final = 10.0
+_BODY_HOURS: Final = BODIES.max_age_s // 3_600
 
 
 class NotRedrivable(ValueError):
     """A dead letter cannot be submitted again; the text gives the reason."""
+
+
+class StoredBody(Struct, frozen=True):
+    """The body of the dead-lettered request, stored in parts."""
+
+    address: ReplyAddress
+    ref: BodyRef
 
 
 class RedrivenRequest(Struct, frozen=True):
@@ -52,6 +63,8 @@ class RedrivenRequest(Struct, frozen=True):
     account: str
     request: ChatRequest
     job: Job
+    original_body: StoredBody | None = None
+    """Where the body is, if the letter only refers to it."""
 
 
 def redrive(selection: LetterSelection, data: Path, *, as_json: bool) -> int:
@@ -91,7 +104,9 @@ def redriven_request(letter: DeadLetter, now_ms: int) -> RedrivenRequest:
         submitted_ms=now_ms,
         redriven_from=letter.seq,
     )
-    return RedrivenRequest(account, request, job)
+    ref = original.body_ref
+    stored = None if ref is None else StoredBody(ReplyAddress(account, client, original.id), ref)
+    return RedrivenRequest(account, request, job, stored)
 
 
 def _content(letter: DeadLetter) -> tuple[str, ChatWork | ChatRequest]:
@@ -152,21 +167,35 @@ async def _redrive(selection: LetterSelection, data: Path, *, as_json: bool) -> 
 
 
 async def _resubmit(nc: Nats, seq: int, redriven: RedrivenRequest) -> _RedriveResult:
-    """Store the job record, send the request, delete the letter. Each step may be repeated after an interruption."""
+    """Store the job record, send the request, delete the letter. Each step may be repeated after an interruption.
+
+    Raises NotRedrivable where a large body is not stored any more.
+    """
+    old = redriven.original_body
+    request = redriven.request if old is None else await _with_body(nc, redriven.request, old)
     try:
         stored = await BoundedJobStore(nc, SYSTEM).advance(
             redriven.job.reply_to, lambda job: next_record(job, redriven.job)
         )
         must_send = stored.written or stored.job == redriven.job or _may_be_unsent(stored.job)
         if must_send:
-            payload = encode_request(redriven.request)
-            await submit(nc, redriven.account, redriven.request, payload, timeout_s=_SEND_TIMEOUT_S)
+            encoded = await encode_request(nc, request)
+            await submit(nc, redriven.account, encoded, timeout_s=_SEND_TIMEOUT_S)
     except (StreamFull, NotAccepted, RequestTooLarge) as error:
         raise CommandError(
             f"dead letter {seq} cannot be redriven now: {error}; it was not deleted"
         ) from error
     await delete_message(nc, DEAD.name, seq, erase=True)
+    if old is not None:
+        await delete_body(nc, old.address)
     return _RedriveResult(seq, redriven.account, redriven.request.id, before=not must_send)
+
+
+async def _with_body(nc: Nats, request: ChatRequest, stored: StoredBody) -> ChatRequest:
+    try:
+        return replace(request, body=Raw(await read_body(nc, stored.address, stored.ref)))
+    except (BodyLost, BodyDiffers) as error:
+        raise NotRedrivable(f"its body, which is stored for {_BODY_HOURS} hours, is gone: {error}") from error
 
 
 def _may_be_unsent(job: Job | None) -> bool:

@@ -38,9 +38,9 @@ async def end_unless_ended(
     *,
     work_seq: int | None = None,
     events: list[ReplyEvent] | None = None,
-) -> None:
+) -> bool:
     """End a request, job or not, in place of the worker that should have: publish `failure` after all stored events of
-    its reply, unless one of them is terminal.
+    its reply, unless one of them is terminal. Returns whether the reply has an end now.
 
     `work_seq`: the mailbox message that is given up; a job that runs under another message goes on. `events`: the
     stored events, if they are known.
@@ -52,9 +52,9 @@ async def end_unless_ended(
     if any(isinstance(event, TERMINAL) for event in events):
         if known is not None and not known.ended:
             await end_from_events(bus, jobs, known, at_ms)
-        return
+        return True
     if known is not None and work_seq is not None and await jobs.is_held_elsewhere(known, work_seq):
-        return
+        return False
     last = max(events, key=lambda event: event.seq, default=None)
     event = Failed(
         id=address.id,
@@ -65,6 +65,7 @@ async def end_unless_ended(
     end = await fail_job(jobs, event, at_ms, known=known)
     if end is not None:
         await publish_terminal(bus.js, address.subject, end)
+    return end is not None
 
 
 async def end_job(

@@ -58,8 +58,7 @@ class Account:
         await submit(
             self._bus.nc,
             self._subscription.account,
-            request,
-            encode_request(request),
+            await encode_request(self._bus.nc, request),
             timeout_s=_TIMINGS.accept_s,
             repeated=True,
         )

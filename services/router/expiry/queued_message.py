@@ -29,6 +29,8 @@ class QueuedMessage(Struct, frozen=True, kw_only=True):
     stored_ms: int
     address: ReplyAddress | None
     deadline_ms: int | None
+    is_large: bool = False
+    """Its body is stored apart."""
 
     @classmethod
     def of(cls, sequence: int, written: Mapping[str, str]) -> QueuedMessage:
@@ -39,6 +41,7 @@ class QueuedMessage(Struct, frozen=True, kw_only=True):
             stored_ms=int(datetime.fromisoformat(written["Nats-Time-Stamp"]).timestamp() * 1000),
             address=subjects.reply_address(written.get(headers.REPLY_SUBJECT, "")),
             deadline_ms=_milliseconds(written.get(headers.DEADLINE_MS, "")),
+            is_large=headers.BODY_BYTES in written,
         )
 
     @property

@@ -8,6 +8,7 @@ from typing import Final
 from nats.aio.msg import Msg
 
 from penstock.bus.clock import Clock
+from penstock.bus.large_bodies import delete_body
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract.errors import ErrorCode
 from penstock.contract.names import LANES
@@ -59,12 +60,17 @@ class Terminator:
         return queued.expires_ms(known=self._role_of(queued.subject) is not None)
 
     async def terminate(self, queued: QueuedMessage, msg: Msg) -> None:
-        """End the request and delete its message. One that cannot be read is a dead letter, unless it is cancelled."""
+        """End the request and delete its message. One that cannot be read is a dead letter, unless it is cancelled;
+        then a body that is stored apart stays.
+        """
         cancelled = self._is_cancelled(queued)
-        if not queued.readable and not cancelled:
+        is_dead = not queued.readable and not cancelled
+        if is_dead:
             await self._dead_letter(queued, msg)
         if queued.address is not None:
-            await self._end(queued, queued.address, cancelled=cancelled)
+            ended = await self._end(queued, queued.address, cancelled=cancelled)
+            if ended and queued.is_large and not is_dead:
+                await delete_body(self._bus.nc, queued.address)
         await self._bus.js.delete_msg(WORK.name, queued.sequence)
 
     def _role_of(self, subject: str) -> str | None:
@@ -78,13 +84,14 @@ class Terminator:
         address = queued.address
         return address is not None and self._cancellations.is_cancelled(address.account, address.id)
 
-    async def _end(self, queued: QueuedMessage, address: ReplyAddress, *, cancelled: bool) -> None:
+    async def _end(self, queued: QueuedMessage, address: ReplyAddress, *, cancelled: bool) -> bool:
         code: ErrorCode = "deadline_exceeded" if queued.readable else "undeliverable"
         code = "cancelled" if cancelled else code
         role = self._role_of(queued.subject) or _NO_ROLE
         failure, now_ms = self._failure(role, code), self._clock.unix_ms()
-        await end_unless_ended(self._bus, address, failure, now_ms, work_seq=queued.sequence)
+        ended = await end_unless_ended(self._bus, address, failure, now_ms, work_seq=queued.sequence)
         self._metrics.expired.labels(role, code).inc()
+        return ended
 
     async def _dead_letter(self, queued: QueuedMessage, msg: Msg) -> None:
         delivery = Delivery(

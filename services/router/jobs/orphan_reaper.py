@@ -10,6 +10,7 @@ import nats.errors
 
 from penstock.bus.clock import Clock
 from penstock.bus.direct_get import read_page, sequence_of
+from penstock.bus.large_bodies import delete_body
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract import codec, subjects
 from penstock.contract.jobs import Job
@@ -98,6 +99,7 @@ class OrphanReaper:
         )
         async with asyncio.timeout(_TIMEOUT_S):
             await end_unless_ended(self._bus, job.reply_to, failure, self._clock.unix_ms())
+            await delete_body(self._bus.nc, job.reply_to)
         return True
 
     async def _has_work(self, job: Job) -> bool:

@@ -57,6 +57,8 @@ def _work_headers(work: ChatWork, trace: Mapping[str, str], *, repeated: bool) -
         headers.DEADLINE_MS: str(work.deadline_ms),
         headers.REPLY_SUBJECT: work.reply_to.subject,
     }
+    if work.body_ref is not None:
+        written[headers.BODY_BYTES] = str(work.body_ref.size)
     return written | {headers.REPEATED: "1"} if repeated else written
 
 

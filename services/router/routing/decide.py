@@ -10,19 +10,20 @@ import msgspec
 from penstock.contract import codec, headers, subjects
 from penstock.contract.names import EMBED, Complexity, is_implicit
 from penstock.contract.reply import Accepted
-from penstock.contract.request import LONGEST_S, ChatRequest
-from penstock.contract.streams import MAX_REQUEST_BYTES
+from penstock.contract.request import LONGEST_S, NO_BODY, BodyRef, ChatRequest
+from penstock.contract.streams import MAX_BODY_BYTES, MAX_REQUEST_BYTES
+from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue
 from services.router.routing.complexity import assess
 from services.router.routing.features import Features, extract_features
 from services.router.routing.inbound import USER_CHARACTERS, InboundRequest, address_of, job_of
-from services.router.routing.outcome import InvalidRequest, Rejected, Routed
+from services.router.routing.outcome import BodyNeeded, InvalidRequest, Rejected, Routed
 from services.router.routing.role import RoleChoice, resolve
 
-__all__ = ["Decide", "deadline_ms", "decide"]
+__all__ = ["Decide", "deadline_ms", "decide", "rejection_of"]
 
-Decide = Callable[[InboundRequest], Routed | Rejected]
+Decide = Callable[[InboundRequest], Routed | Rejected | BodyNeeded]
 """`decide` with the catalogue, the served roles and the time of the call filled in."""
 
 _NOT_SERVED_RETRY_S: Final = 5.0
@@ -35,22 +36,32 @@ _EARLIEST_INSTANT_MS: Final = 100_000_000_000
 
 def decide(
     inbound: InboundRequest, catalogue: Catalogue, served: Collection[str], now_ms: int
-) -> Routed | Rejected:
-    """Reject what cannot be served, with the reason; route the rest. `served`: roles with a live worker."""
+) -> Routed | Rejected | BodyNeeded:
+    """Reject what cannot be served, with the reason; route the rest. `served`: roles with a live worker.
+
+    BodyNeeded for a request that refers to its body, unless `inbound` has it.
+    """
     try:
         account = _checked_account(inbound.subject)
         _check_size(len(inbound.data))
         request = _decode(inbound)
-        return _route(request, account, catalogue, served, inbound.stored_ms, now_ms)
+        if request.body_ref is not None and inbound.stored_body is None:
+            _check_ref(request, request.body_ref)
+            return BodyNeeded(ReplyAddress(account, request.client, request.id), request.body_ref)
+        return _route(request, inbound, account, catalogue, served, now_ms)
     except InvalidRequest as error:
-        return Rejected(
-            code=error.code,
-            message=str(error),
-            reply_to=address_of(inbound),
-            retry_after_s=error.retry_after_s,
-            seq=int(inbound.redelivered),
-            job=job_of(inbound),
-        )
+        return rejection_of(inbound, error)
+
+
+def rejection_of(inbound: InboundRequest, error: InvalidRequest) -> Rejected:
+    return Rejected(
+        code=error.code,
+        message=str(error),
+        reply_to=address_of(inbound),
+        retry_after_s=error.retry_after_s,
+        seq=int(inbound.redelivered),
+        job=job_of(inbound),
+    )
 
 
 def _checked_account(subject: str) -> str:
@@ -95,15 +106,37 @@ def _decode(inbound: InboundRequest) -> ChatRequest:
     return request
 
 
+def _check_ref(request: ChatRequest, ref: BodyRef) -> None:
+    if request.body != NO_BODY:
+        raise InvalidRequest("body and body_ref exclude each other: body must be null")
+    if ref.size > MAX_BODY_BYTES:
+        raise InvalidRequest(
+            f"the body has {ref.size:,} bytes; the limit is {MAX_BODY_BYTES:,}", "request_too_large"
+        )
+    if ref.size <= 0:
+        raise InvalidRequest("body_ref.size must be greater than 0")
+
+
+def _features(request: ChatRequest, inbound: InboundRequest) -> Features:
+    body = inbound.stored_body
+    if body is None:
+        return extract_features(request.body)
+    try:
+        body.decode()  # msgspec checks UTF-8 only in the fields it decodes
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"the stored body is not UTF-8 text: {error.reason}") from error
+    return extract_features(body)
+
+
 def _route(
     request: ChatRequest,
+    inbound: InboundRequest,
     account: str,
     catalogue: Catalogue,
     served: Collection[str],
-    stored_ms: int,
     now_ms: int,
 ) -> Routed:
-    features = extract_features(request.body)
+    features, stored_ms = _features(request, inbound), inbound.stored_ms
     choice = resolve(request.role, features, catalogue, served, request.model)
     _check_served(choice, catalogue, served)
     complexity, why = _complexity(request, features, choice, catalogue)
@@ -127,6 +160,7 @@ def _route(
         degrade=request.degrade,
         rescue=request.rescue,
         body=request.body,
+        body_ref=request.body_ref,
     )
     accepted = Accepted(
         id=request.id,

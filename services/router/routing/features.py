@@ -142,7 +142,7 @@ class _Body(Struct):
 _DECODER: Final = msgspec.json.Decoder(_Body)
 
 
-def extract_features(body: Raw | bytes) -> Features:
+def extract_features(body: Raw | bytes | bytearray) -> Features:
     """Extract the features of an OpenAI chat-completions body. Raises InvalidBody for a body no provider would take."""
     decoded = _decode(body)
     tokens: float = TOKENS_PER_REQUEST + TOKENS_PER_MESSAGE * len(decoded.messages)
@@ -175,7 +175,7 @@ def _is_attachment(part: _Part) -> bool:
     return part.text is None and part.type not in _TEXT_TYPES
 
 
-def _decode(body: Raw | bytes) -> _Body:
+def _decode(body: Raw | bytes | bytearray) -> _Body:
     if has_more_values(body, MAX_BODY_VALUES):
         raise InvalidBody("body", f"the body has more than {MAX_BODY_VALUES:,} values, which is the limit")
     try:

@@ -29,6 +29,8 @@ class InboundRequest(Struct, frozen=True, kw_only=True):
     """It may have been handled before: JetStream redelivers it, or its publisher marked it as repeated."""
     redelivered: bool = False
     """A router received this very message before, so `accepted` may be published."""
+    stored_body: bytes | bytearray | None = None
+    """The body to which the event refers, once it has been read."""
 
 
 class _Address(Struct):

@@ -7,10 +7,11 @@ from msgspec import Struct
 from penstock.contract.errors import ErrorCode
 from penstock.contract.jobs import Job
 from penstock.contract.reply import Accepted
+from penstock.contract.request import BodyRef
 from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
 
-__all__ = ["AlreadyAccepted", "Enqueued", "InvalidRequest", "Outcome", "Rejected", "Routed"]
+__all__ = ["AlreadyAccepted", "BodyNeeded", "Enqueued", "InvalidRequest", "Outcome", "Rejected", "Routed"]
 
 
 class InvalidRequest(ValueError):
@@ -22,6 +23,13 @@ class InvalidRequest(ValueError):
         super().__init__(message)
         self.code: ErrorCode = code
         self.retry_after_s = retry_after_s
+
+
+class BodyNeeded(Struct, frozen=True):
+    """The decision needs the stored body of the request."""
+
+    address: ReplyAddress
+    ref: BodyRef
 
 
 class Routed(Struct, frozen=True, kw_only=True):

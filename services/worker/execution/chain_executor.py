@@ -1,6 +1,6 @@
 """The hot path: executes one request on the models of its chain, one concern a step.
 
-Within the deadline → through the chain → with a permit of breaker and quota → one attempt.
+Within the deadline → with its body → through the chain → with a permit of breaker and quota → one attempt.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from msgspec import Struct
 from penstock.bus.clock import loop_now_s
 from services.worker.estimates.service_times import ServiceTimes
 from services.worker.execution.attempt import Attempts, Spent, Success
+from services.worker.execution.large_bodies import LargeBodies
 from services.worker.execution.model_chains import ModelChains
 from services.worker.execution.next_attempt import NextAttempt, why_no_other_attempt
 from services.worker.execution.outcomes import Outcomes
@@ -30,6 +31,7 @@ class ChainExecutor(Struct, frozen=True):
     chains: ModelChains
     selection: Selection
     attempts: Attempts
+    bodies: LargeBodies
     outcomes: Outcomes
     next_attempt: NextAttempt
     service_times: ServiceTimes
@@ -47,7 +49,7 @@ class ChainExecutor(Struct, frozen=True):
             raise GaveUp("provider_unavailable", f"the worker stopped responding; {why}")
         try:
             async with asyncio.timeout_at(execution.deadline_s) as timer:
-                return await self._through_chain(execution)
+                return await self._with_body(execution)
         except TimeoutError as error:
             if not timer.expired():
                 raise  # a store did not answer: the mailbox delivers the message again
@@ -59,6 +61,14 @@ class ChainExecutor(Struct, frozen=True):
     def _too_late(self, execution: Execution, when: str) -> GaveUp:
         retry_after_s = self.selection.retry_after_s(execution) or _RETRY_SOON_S
         return GaveUp("deadline_exceeded", f"the deadline passed {when}", retry_after_s)
+
+    async def _with_body(self, execution: Execution) -> Success:
+        """A body that is stored apart is read first."""
+        ref = execution.work.body_ref
+        if ref is None:
+            return await self._through_chain(execution)
+        async with self.bodies.read(execution, ref):
+            return await self._through_chain(execution)
 
     async def _through_chain(self, execution: Execution) -> Success:
         execution.chain = self.chains.for_request(execution)

@@ -20,15 +20,15 @@ from penstock.runtime.config.catalogue import Catalogue, RoleConfig
 from penstock.runtime.consumer.delivery import ACK, NO_VERDICT, Delivery, Redeliver, Verdict
 from penstock.runtime.reply_publisher import Position, ReplyPublisher, Superseded
 from penstock.runtime.service import Bus
-from penstock.runtime.tokens import ASSUMED_OUTPUT_TOKENS
 from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.degradation.shorten import RequestSize
 from services.worker.estimates.service_times import ServiceTimes
 from services.worker.execution.attempt import Success
 from services.worker.execution.cancellation import CancellableExecutions
 from services.worker.execution.chain_executor import ChainExecutor
+from services.worker.execution.large_bodies import LargeBodies
 from services.worker.execution.state import AttemptHistory, Execution, GaveUp, HandBack
-from services.worker.intake.checked_work import CheckedWork
+from services.worker.intake.checked_work import CheckedWork, output_tokens
 from services.worker.intake.hand_back import HandBackPolicy
 from services.worker.metrics import WorkerTelemetry
 from services.worker.models.backoff import for_lane
@@ -64,7 +64,7 @@ class Starter(Struct, frozen=True):
             work=work,
             role=role,
             degradation=self.catalogue.degradation_of(work.role),
-            size=RequestSize(work, work.estimated_tokens, _output_tokens(checked, role)),
+            size=RequestSize(work, work.estimated_tokens, output_tokens(checked.max_tokens, role)),
             message_seq=delivery.sequence,
             delivery=delivery.number,
             started_s=now_s,
@@ -125,13 +125,6 @@ def _history(work: ChatWork, role: RoleConfig, prior: PriorAttempts) -> AttemptH
         output_sent=prior.output_sent,
         text_sent=prior.text_sent and work.stream,
     )
-
-
-def _output_tokens(checked: CheckedWork, role: RoleConfig) -> int:
-    """The output limit of the body that will be sent: never above the role's ceiling."""
-    max_tokens = checked.max_tokens or role.parameters.max_tokens or ASSUMED_OUTPUT_TOKENS
-    ceiling = role.ceilings.max_tokens
-    return max_tokens if ceiling is None else min(max_tokens, ceiling)
 
 
 class Runner(Struct, frozen=True):
@@ -195,11 +188,12 @@ class Runner(Struct, frozen=True):
 
 
 class Finisher(Struct, frozen=True):
-    """Stores what a request cost and how it ended."""
+    """Stores what a request cost and how it ended, and deletes a body that was stored apart."""
 
     recorder: UsageRecorder
     job_records: JobRecords
     service_times: ServiceTimes
+    bodies: LargeBodies
     telemetry: WorkerTelemetry
 
     async def finish(self, execution: Execution, event: Completed | Failed) -> None:
@@ -213,6 +207,7 @@ class Finisher(Struct, frozen=True):
                 end = await self.job_records.end(execution.work, execution.message_seq, event, result)
             if end is not None:
                 await execution.reply.finish(end)
+            await self.bodies.delete(execution.work)
         finally:
             span.end()
         self.telemetry.metrics.count_end(execution.work.role, execution.first_choice, event)

@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from penstock.contract import codec, subjects
 from penstock.contract.work import ChatWork
-from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.config.catalogue import Catalogue, RoleConfig
+from penstock.runtime.tokens import ASSUMED_OUTPUT_TOKENS
 
-__all__ = ["CheckedWork", "InvalidWork", "read_work"]
+__all__ = ["CheckedWork", "InvalidWork", "output_limit", "output_tokens", "read_work"]
 
 _EXACT_IN_JSON: Final = 2**53
 _MAX_TOKENS: Final = 2**31
@@ -30,6 +31,7 @@ class CheckedWork(Struct, frozen=True):
 
     work: ChatWork
     max_tokens: int | None
+    """None also for a body that is stored apart."""
 
 
 class _Limits(Struct):
@@ -45,7 +47,7 @@ def read_work(subject: str, data: bytes, catalogue: Catalogue) -> CheckedWork:
     try:
         data.decode()  # msgspec checks UTF-8 only in what it decodes
         work = codec.WORK.decode(data)
-        limits = _limits.decode(work.body)
+        max_tokens = output_limit(work.body) if work.body_ref is None else None
     except RecursionError as error:
         raise InvalidWork("it is nested too deeply") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -59,7 +61,23 @@ def read_work(subject: str, data: bytes, catalogue: Catalogue) -> CheckedWork:
         0 <= number < _EXACT_IN_JSON for number in (work.deadline_ms, work.accepted_ms, work.estimated_tokens)
     ):
         raise InvalidWork("its deadline, time of acceptance or token estimate is out of range")
+    return CheckedWork(work, max_tokens)
+
+
+def output_limit(body: Raw | bytearray) -> int | None:
+    """The output limit in a body. Raises InvalidWork, msgspec.MsgspecError and RecursionError."""
+    limits = _limits.decode(body)
     max_tokens = limits.max_completion_tokens or limits.max_tokens
     if max_tokens is not None and not 0 <= max_tokens < _MAX_TOKENS:
         raise InvalidWork(f"max_tokens is out of range: {max_tokens}")
-    return CheckedWork(work, max_tokens)
+    return max_tokens
+
+
+def output_tokens(max_tokens: int | None, role: RoleConfig) -> int:
+    """The output limit of the body that will be sent, never above the role's ceiling.
+
+    `max_tokens`: that of the request.
+    """
+    limit = max_tokens or role.parameters.max_tokens or ASSUMED_OUTPUT_TOKENS
+    ceiling = role.ceilings.max_tokens
+    return limit if ceiling is None else min(limit, ceiling)

@@ -31,6 +31,7 @@ from services.worker.estimates.token_calibration import TokenCalibration
 from services.worker.execution.attempt import AttemptNumbers, Attempts
 from services.worker.execution.attempt_usage import AttemptUsage
 from services.worker.execution.chain_executor import ChainExecutor
+from services.worker.execution.large_bodies import LargeBodies
 from services.worker.execution.model_chains import ModelChains
 from services.worker.execution.next_attempt import NextAttempt
 from services.worker.execution.outcomes import Outcomes
@@ -166,6 +167,7 @@ class WorkerParts:
             ModelChains(self.catalogue, self.availability.provider_cooldown, lambda: 0.5),
             self.selection,
             attempts or self.attempts,
+            LargeBodies(self.bus),
             self.outcomes,
             self.next_attempt,
             self.service_times,

@@ -1,0 +1,153 @@
+"""Bodies of requests that exceed a message: stored in parts, read, verified and deleted (docs/decisions/0026)."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from typing import Final
+
+import msgspec
+import nats.errors
+from msgspec import Raw
+from nats.aio.client import Client as Nats
+from nats.aio.msg import Msg
+
+from penstock.bus.clock import loop_now_s
+from penstock.bus.direct_get import last_sequence, read_page, sequence_of
+from penstock.bus.ids import new_id
+from penstock.bus.log_limits import rate_limited_logger
+from penstock.bus.publish import store
+from penstock.bus.retry import RetryPolicy, retry
+from penstock.contract import subjects
+from penstock.contract.request import BodyRef
+from penstock.contract.streams import BODIES, BODY_PART_BYTES, MAX_BODY_BYTES
+from penstock.contract.subjects import ReplyAddress
+
+__all__ = ["BodyDiffers", "BodyLost", "delete_body", "read_body", "reference_to", "store_body"]
+
+_log: Final = rate_limited_logger(__name__)
+_PAGE_BYTES: Final = 4 * BODY_PART_BYTES
+"""Bytes per read: other messages of the connection wait behind them."""
+_MOST_PARTS: Final = MAX_BODY_BYTES // 4096
+_DELETION_TIMEOUT_S: Final = 5.0
+
+
+class BodyLost(Exception):
+    """The body, or a part of it, is not stored: it was deleted, has expired, or was never stored."""
+
+
+class BodyDiffers(Exception):
+    """The stored body is not the one that the reference describes."""
+
+
+class _Purged(msgspec.Struct):
+    """The field of a response to STREAM.PURGE that is used here."""
+
+    error: dict[str, object] | None = None
+
+
+_decode_purged: Final = msgspec.json.Decoder(_Purged).decode
+
+
+async def reference_to(body: Raw | bytes) -> BodyRef:
+    return BodyRef(size=memoryview(body).nbytes, sha256=await _sha256(body))
+
+
+async def store_body(nc: Nats, address: ReplyAddress, body: Raw | bytes, *, timeout_s: float) -> None:
+    """Store the body of the request at `address`, part by part; one that is stored already is replaced.
+
+    Raises StreamFull when there is no space, and the last nats error after `timeout_s`; parts may be stored then.
+    """
+    js, parts, this_time = nc.jetstream(), memoryview(body), new_id()
+    part_bytes = min(BODY_PART_BYTES, nc.max_payload // 2)
+    give_up_s = loop_now_s() + timeout_s
+    for offset in range(0, parts.nbytes, part_bytes):
+        # The ids differ each time: within the duplicate window a body may be deleted and stored again.
+        await store(
+            js,
+            subjects.body_part(address, offset),
+            bytes(parts[offset : offset + part_bytes]),
+            message_id=f"{this_time}.{offset}",
+            timeout_s=max(0.0, give_up_s - loop_now_s()),
+        )
+
+
+async def read_body(
+    nc: Nats, address: ReplyAddress, ref: BodyRef, *, timeout_s: float = RetryPolicy().timeout_s
+) -> bytearray:
+    """The body of the request at `address`. Repeated while JetStream does not answer.
+
+    Raises BodyLost, BodyDiffers, and nats.errors.Error or TimeoutError after `timeout_s`.
+    """
+    if not 0 < ref.size <= MAX_BODY_BYTES:
+        raise BodyDiffers(f"a stored body has 1 to {MAX_BODY_BYTES:,} bytes, not {ref.size:,}")
+    body = await retry(
+        lambda: _read(nc, subjects.body_parts(address), ref.size),
+        on=(nats.errors.Error, TimeoutError),
+        report=lambda error: _log.warning("the body of a request cannot be read yet: %r", error),
+        policy=RetryPolicy(timeout_s=timeout_s),
+    )
+    if await _sha256(body) != ref.sha256:
+        raise BodyDiffers("the stored body has another SHA-256 than its body_ref")
+    return body
+
+
+async def delete_body(nc: Nats, address: ReplyAddress) -> None:
+    """Delete the body of the request at `address`, if one is stored. A failure is logged: the body expires later."""
+    request = msgspec.json.encode({"filter": subjects.body_parts(address)})
+    try:
+        msg = await nc.request(
+            f"$JS.API.STREAM.PURGE.{BODIES.name}",
+            request,
+            timeout=_DELETION_TIMEOUT_S if nc.is_connected else 0,
+        )
+        error = _decode_purged(msg.data).error
+    except (nats.errors.Error, TimeoutError, msgspec.MsgspecError) as failure:
+        error = {"description": repr(failure)}
+    if error is not None:
+        _log.warning("the body of request %s is not deleted and will expire: %s", address.id, error)
+
+
+async def _read(nc: Nats, parts: str, size: int) -> bytearray:
+    body, sequence = bytearray(size), 1
+    found: list[tuple[int, int]] = []
+    while True:
+        page = await read_page(nc, BODIES.name, parts, sequence=sequence, max_bytes=_PAGE_BYTES)
+        for msg in page.messages:
+            start = _offset_of(msg)
+            end = start + len(msg.data)
+            if not 0 <= start < end <= size or len(found) == _MOST_PARTS:
+                raise BodyDiffers(f"the stored parts are not those of a body of {size:,} bytes")
+            body[start:end] = msg.data
+            found.append((start, end))
+            sequence = sequence_of(msg) + 1
+        if not page.messages or page.pending == 0:
+            break
+    if not _is_complete(found, size):
+        if await last_sequence(nc, BODIES.name, parts) >= sequence:
+            raise TimeoutError(f"{BODIES.name}: a node lacks parts that its leader has")
+        raise BodyLost(f"{sum(end - start for start, end in found):,} of its {size:,} bytes are stored")
+    return body
+
+
+def _offset_of(msg: Msg) -> int:
+    """Negative for a subject that has none: any publisher may have written it."""
+    try:
+        return subjects.body_offset((msg.headers or {})["Nats-Subject"])
+    except ValueError:
+        return -1
+
+
+def _is_complete(found: list[tuple[int, int]], size: int) -> bool:
+    """Whether the parts, of which some may overlap, leave no gap."""
+    reached = 0
+    for start, end in sorted(found):
+        if start > reached:
+            return False
+        reached = max(reached, end)
+    return reached == size
+
+
+async def _sha256(body: Raw | bytes | bytearray) -> str:
+    """In a thread: a large body takes tens of milliseconds, in which hashlib releases the interpreter."""
+    return (await asyncio.to_thread(hashlib.sha256, body)).hexdigest()
