@@ -32,15 +32,18 @@ class System:
         env: Mapping[str, str] | None = None,
         nodes: int = 1,
         fresh: bool = False,
+        nats: NatsServer | None = None,
     ) -> None:
         """`nodes`: number of NATS servers; several form a cluster with a replica of each stream on every one.
+        `nats`: a server with other settings, not started yet.
 
         `fresh`: each service has an interpreter of its own and shares no memory with a fork server.
         """
         self.directory = directory
         self.catalogue = directory / "catalogue.yaml"
         self.catalogue.write_text(config or catalogue())
-        self.nats = NatsServer(directory / "nats") if nodes == 1 else NatsCluster(directory / "nats", nodes)
+        one = nats or NatsServer(directory / "nats")
+        self.nats = one if nodes == 1 else NatsCluster(directory / "nats", nodes)
         self.workers: list[Process] = []
         self._env = {"PENSTOCK_STREAM_REPLICAS": str(nodes), **(env or {})}
         self._fresh = fresh
@@ -154,10 +157,11 @@ def shared_system(
     config: str | None = None,
     env: Mapping[str, str] | None = None,
     fresh: bool = False,
+    nats: NatsServer | None = None,
 ) -> Iterator[System]:
     """Like `running_system`, for fixtures that outlive the event loop of a test."""
     require_nats_server()
-    system = System(directory, config=config, env=env, fresh=fresh)
+    system = System(directory, config=config, env=env, fresh=fresh, nats=nats)
     try:
         _run(system.start(*workers))
         yield system

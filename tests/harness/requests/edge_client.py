@@ -25,6 +25,9 @@ __all__ = [
 ]
 
 
+_JSON = {"content-type": "application/json"}
+
+
 class Response(Struct):
     status: int
     headers: dict[str, str]
@@ -95,12 +98,13 @@ async def request(
     timeout_s: float = 60.0,
 ) -> Response:
     """`body` is sent as JSON, `data` as it is. Raises TimeoutError, having closed the connection."""
-    sent = data if body is None else json.dumps(body).encode()
-    given = {"content-type": "application/json", **(headers or {})}
+    given = {**_JSON, **(headers or {})}
     async with (
         asyncio.timeout(timeout_s),
         aiohttp.ClientSession() as session,
-        session.request(method, url, data=None if sent is None else BytesIO(sent), headers=given) as answer,
+        session.request(
+            method, url, data=_json(body) if data is None else BytesIO(data), headers=given
+        ) as answer,
     ):
         return Response(answer.status, _headers(answer), await answer.read())
 
@@ -112,7 +116,7 @@ async def open_stream(
     """Leaving the block closes the connection."""
     async with (
         aiohttp.ClientSession() as session,
-        session.request(method, url, json=body, headers=headers) as answer,
+        session.request(method, url, data=_json(body), headers={**_JSON, **(headers or {})}) as answer,
     ):
         yield ReceivedStream(answer.status, _headers(answer), answer)
 
@@ -133,6 +137,10 @@ def text_of(events: list[ReceivedEvent]) -> str:
             for choice in event.json["choices"]:
                 text += choice["delta"].get("content") or ""
     return text
+
+
+def _json(body: object) -> BytesIO | None:
+    return None if body is None else BytesIO(json.dumps(body).encode())
 
 
 def _headers(answer: aiohttp.ClientResponse) -> dict[str, str]:

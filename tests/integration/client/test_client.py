@@ -357,8 +357,8 @@ async def test_k2_a_stream_of_a_client_that_is_closed_ends_soon(gateway, client)
 
 
 async def test_k2_a_request_too_large_is_not_sent(gateway, client):
-    with pytest.raises(RequestTooLarge, match="8,323,072") as caught:
-        await client.chat("x" * 9_000_000)
+    with pytest.raises(RequestTooLarge, match="67,108,864") as caught:
+        await client.chat("x" * 70_000_000)
     assert (caught.value.code, caught.value.http_status) == ("request_too_large", 413)
     assert gateway.requests == []
 

@@ -268,7 +268,7 @@ async def test_e2_a_stream_detached_before_its_first_event_is_resumed(gateway, c
 
 async def test_k2_entering_a_stream_that_cannot_be_sent_raises(gateway, client):
     with pytest.raises(RequestTooLarge):
-        async with client.stream("x" * 9_000_000):
+        async with client.stream("x" * 70_000_000):
             pytest.fail("the request was accepted")
     assert gateway.requests == []
     assert client._subscription._feeds == {}

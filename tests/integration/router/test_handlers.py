@@ -19,7 +19,7 @@ from penstock.contract.channels import CHANNELS
 from penstock.contract.errors import ERRORS
 from penstock.contract.explain import RoutingExplained
 from penstock.contract.reply import Accepted, Completed, Failed, Started
-from penstock.contract.streams import DEAD, MAX_REQUEST_BYTES
+from penstock.contract.streams import DEAD, MAX_BODY_BYTES, MAX_REQUEST_BYTES
 from penstock.errors import RequestTooLarge
 from tests.harness.processes.catalogues import catalogue
 from tests.harness.processes.system import System, shared_system
@@ -192,9 +192,9 @@ async def test_a_request_above_the_size_limit_is_rejected_with_the_limit(
     assert f"the limit is {MAX_REQUEST_BYTES:,}" in end.error.message
 
 
-async def test_the_client_rejects_a_request_larger_than_a_message(client: Client) -> None:
+async def test_the_client_rejects_a_request_larger_than_any_may_be(client: Client) -> None:
     with pytest.raises(RequestTooLarge, match="the limit is"):
-        await ask(client, "x" * (MAX_REQUEST_BYTES + 1), role="chat")
+        await ask(client, "x" * (MAX_BODY_BYTES + 1), role="chat")
 
 
 async def test_an_unknown_kind_is_rejected(system: System, post: RawPublisher) -> None:
