@@ -29,7 +29,7 @@ _log: Final = rate_limited_logger(__name__)
 _PAGE_BYTES: Final = 4 * BODY_PART_BYTES
 """Bytes per read: other messages of the connection wait behind them."""
 _MOST_PARTS: Final = MAX_BODY_BYTES // 4096
-_DELETION_TIMEOUT_S: Final = 5.0
+_DELETION_TIMEOUT_S: Final = 2.0
 
 
 class BodyLost(Exception):

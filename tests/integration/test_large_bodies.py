@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
-import random
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -27,23 +25,12 @@ from tests.harness.processes.process import Process
 from tests.harness.processes.system import System, shared_system, started
 from tests.harness.requests.edge_client import read_stream, request
 from tests.harness.requests.jobs import job_in_state
+from tests.harness.requests.pictures import conversation
 from tests.harness.requests.replies import RawPublisher, ask
 from tests.harness.suite.waiting import until
 
 MODEL = "m-vision"
 QUICK = {"retry": {"initial_backoff_s": 0.02, "max_backoff_s": 0.1, "same_model_retries": 0}}
-
-
-def conversation(megabytes: float) -> list[dict[str, Any]]:
-    """A message with a picture, so that the request has this size."""
-    picture = base64.b64encode(random.Random(megabytes).randbytes(int(megabytes * 750_000))).decode()
-    url = {"url": f"data:image/png;base64,{picture}"}
-    return [
-        {
-            "role": "user",
-            "content": [{"type": "text", "text": "Look"}, {"type": "image_url", "image_url": url}],
-        }
-    ]
 
 
 @pytest.fixture(scope="module")

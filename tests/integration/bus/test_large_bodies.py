@@ -1,0 +1,82 @@
+"""Stored bodies: replaced, read while NATS restarts, and deleted (issue 9)."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+from nats.aio.client import Client as Nats
+
+from penstock.bus.large_bodies import BodyLost, delete_body, read_body, reference_to, store_body
+from penstock.cli.local.nats_server import NatsServer
+from penstock.contract import subjects
+from penstock.contract.streams import BODIES, BODY_PART_BYTES
+from penstock.contract.subjects import ReplyAddress
+from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
+
+BODY = random.Random(1).randbytes(5 * BODY_PART_BYTES + 17)
+
+
+@pytest.fixture
+def address(unique: str) -> ReplyAddress:
+    return ReplyAddress("demo", "client", unique)
+
+
+async def parts(nc: Nats, address: ReplyAddress) -> int:
+    info = await nc.jetstream().stream_info(BODIES.name, subjects_filter=subjects.body_parts(address))
+    return len(info.state.subjects or {})
+
+
+async def test_a_body_may_be_stored_again_at_any_time_and_is_gone_after_its_deletion(
+    provisioned: Nats, address: ReplyAddress
+):
+    ref = await reference_to(BODY)
+    await store_body(provisioned, address, BODY, timeout_s=5)
+    await store_body(provisioned, address, BODY, timeout_s=5)
+    assert await parts(provisioned, address) == 6
+    assert await read_body(provisioned, address, ref) == BODY
+
+    await delete_body(provisioned, address)
+    await delete_body(provisioned, address)
+    with pytest.raises(BodyLost, match="0 of its"):
+        await read_body(provisioned, address, ref)
+    await store_body(provisioned, address, BODY, timeout_s=5)
+    assert await read_body(provisioned, address, ref) == BODY
+    await delete_body(provisioned, address)
+
+
+async def test_the_deletion_of_a_body_leaves_those_of_other_requests(
+    provisioned: Nats, address: ReplyAddress
+):
+    other = address._replace(id=f"{address.id}x")
+    for each in (address, other):
+        await store_body(provisioned, each, b"body", timeout_s=5)
+    await delete_body(provisioned, address)
+    assert await read_body(provisioned, other, await reference_to(b"body")) == b"body"
+    await delete_body(provisioned, other)
+
+
+async def test_d9_a_body_is_stored_and_read_across_a_restart_of_nats(
+    own_nc: Nats, own_nats_server: NatsServer, address: ReplyAddress
+):
+    await ensure(own_nc.jetstream(), JetStreamPlan(ack_wait_s=10))
+    own_nats_server.kill()
+    storing = asyncio.create_task(store_body(own_nc, address, BODY, timeout_s=20))
+    await asyncio.sleep(0.2)
+    await own_nats_server.restart()
+    await storing
+    own_nats_server.kill()
+    reading = asyncio.create_task(read_body(own_nc, address, await reference_to(BODY)))
+    await asyncio.sleep(0.2)
+    await own_nats_server.restart()
+    assert await reading == BODY
+
+
+async def test_d9_a_deletion_that_nats_does_not_answer_is_logged_and_ends(
+    own_nc: Nats, own_nats_server: NatsServer, address: ReplyAddress, caplog: pytest.LogCaptureFixture
+):
+    own_nats_server.kill()
+    async with asyncio.timeout(10):
+        await delete_body(own_nc, address)
+    assert "is not deleted and will expire" in caplog.text
