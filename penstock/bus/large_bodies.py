@@ -79,6 +79,8 @@ async def read_body(
 
     Raises BodyLost, BodyDiffers, and nats.errors.Error or TimeoutError after `timeout_s`.
     """
+    if not all(map(subjects.is_token, address)):
+        raise BodyLost("its account, client or id is not a valid subject token")
     if not 0 < ref.size <= MAX_BODY_BYTES:
         raise BodyDiffers(f"a stored body has 1 to {MAX_BODY_BYTES:,} bytes, not {ref.size:,}")
     body = await retry(
@@ -94,6 +96,8 @@ async def read_body(
 
 async def delete_body(nc: Nats, address: ReplyAddress) -> None:
     """Delete the body of the request at `address`, if one is stored. A failure is logged: the body expires later."""
+    if not all(map(subjects.is_token, address)):
+        return  # a wildcard would delete the bodies of other requests
     request = msgspec.json.encode({"filter": subjects.body_parts(address)})
     try:
         msg = await nc.request(

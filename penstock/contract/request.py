@@ -41,8 +41,8 @@ class ChatRequest(Struct, frozen=True, kw_only=True, tag="chat_request", tag_fie
     client: str
     """Reply events go to `llm.reply.<account>.<client>.<id>`."""
     body: Raw
-    """The OpenAI chat-completions body. Its `model` is ignored: `role` or `model` of the envelope decides. `null` with a
-    `body_ref`."""
+    """The OpenAI chat-completions body. Its `model` is ignored: `role` or `model` of the envelope decides. `null` with
+    a `body_ref`."""
     role: str = AUTO
     model: str = ""
     """The key of a model in the catalogue, to be answered by it and its own fallbacks only; empty: the chain of the

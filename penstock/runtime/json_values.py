@@ -16,7 +16,7 @@ _STRUCTURE: Final = b',[{"\\'
 _OTHERS: Final = bytes(set(range(256)) - set(_STRUCTURE))
 
 
-def has_more_values(json: bytes | Raw, limit: int) -> bool:
+def has_more_values(json: bytes | bytearray | Raw, limit: int) -> bool:
     """Whether the arrays and objects of a JSON text have more than `limit` elements in all.
 
     An empty one counts as one element. Exact for valid JSON, and for the valid beginning of any other text, which is

@@ -80,3 +80,15 @@ async def test_d9_a_deletion_that_nats_does_not_answer_is_logged_and_ends(
     async with asyncio.timeout(10):
         await delete_body(own_nc, address)
     assert "is not deleted and will expire" in caplog.text
+
+
+@pytest.mark.parametrize("wrong", ["*", ">", "a.b", ""])
+async def test_k1_an_address_with_a_wildcard_neither_reads_nor_deletes_bodies(
+    provisioned: Nats, address: ReplyAddress, wrong: str
+):
+    await store_body(provisioned, address, b"body", timeout_s=5)
+    await delete_body(provisioned, address._replace(id=wrong))
+    assert await parts(provisioned, address) == 1
+    with pytest.raises(BodyLost, match="not a valid subject token"):
+        await read_body(provisioned, address._replace(id=wrong), await reference_to(b"body"))
+    await delete_body(provisioned, address)

@@ -6,11 +6,12 @@ import pytest
 from msgspec import Raw
 from msgspec.structs import replace
 
-from penstock.cli.commands.redrive import NotRedrivable, redriven_request
+from penstock.cli.commands.redrive import NotRedrivable, StoredBody, redriven_request
 from penstock.cli.dead_letters import parse_letter
 from penstock.contract import headers, subjects
 from penstock.contract.codec import encode
-from penstock.contract.request import ChatRequest
+from penstock.contract.request import NO_BODY, BodyRef, ChatRequest
+from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
 from tests.harness.requests.routed_requests import chat_work
 
@@ -43,3 +44,15 @@ def test_d7_a_truncated_letter_cannot_be_redriven() -> None:
 
     with pytest.raises(NotRedrivable, match="of its 9000 bytes were kept"):
         redriven_request(parse_letter(7, written, encode(ASKED)), 1)
+
+
+@pytest.mark.parametrize("dead", [ASKED, WORK])
+def test_d7_a_redriven_request_takes_its_large_body_from_the_address_of_the_original(
+    dead: ChatRequest | ChatWork,
+) -> None:
+    written = {headers.DEAD_SUBJECT: subjects.request("demo", "chat")}
+    ref = BodyRef(size=20_000_000, sha256="a" * 64)
+    letter = parse_letter(7, written, encode(replace(dead, body=NO_BODY, body_ref=ref)))
+    made = redriven_request(letter, 1)
+    assert made.original_body == StoredBody(ReplyAddress("demo", "c", "1"), ref)
+    assert made.request.body_ref is None

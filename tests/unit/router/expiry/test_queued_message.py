@@ -56,3 +56,8 @@ def test_any_headers_can_be_parsed(deadline: str, reply: str):
 @pytest.mark.parametrize("stamp", ["2023-11-14T22:13:20Z", "2023-11-14T22:13:20.1Z"])
 def test_timestamps_without_trailing_zeros_are_parsed(stamp: str):
     assert QueuedMessage.of(1, OWN | {"Nats-Time-Stamp": stamp}).stored_ms // 1000 == STORED_MS // 1000
+
+
+def test_work_whose_body_is_stored_apart_says_so_in_its_headers():
+    assert not QueuedMessage.of(7, OWN | REPLY).is_large
+    assert QueuedMessage.of(7, OWN | REPLY | {headers.BODY_BYTES: "20000000"}).is_large

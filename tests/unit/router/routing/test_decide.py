@@ -11,11 +11,13 @@ from msgspec.structs import replace
 from penstock.contract.errors import ERRORS
 from penstock.contract.headers import CLIENT
 from penstock.contract.names import COMPLEXITIES, ROLES, implicit_role
-from penstock.contract.streams import MAX_REQUEST_BYTES
+from penstock.contract.request import NO_BODY, BodyRef
+from penstock.contract.streams import MAX_BODY_BYTES, MAX_REQUEST_BYTES
+from penstock.contract.subjects import ReplyAddress
 from penstock.runtime.config.load import read_catalogue
 from services.router.routing.decide import deadline_ms, decide
 from services.router.routing.inbound import InboundRequest
-from services.router.routing.outcome import InvalidRequest, Rejected, Routed
+from services.router.routing.outcome import BodyNeeded, InvalidRequest, Rejected, Routed
 
 NOW_MS = 1_800_000_000_000
 CATALOGUE = read_catalogue(None, {"PENSTOCK_CATALOGUE": "simulator"})
@@ -34,7 +36,9 @@ def inbound(*, redelivered: bool = False, stored_ms: int = NOW_MS, **changed: An
 
 
 def decided(event: InboundRequest, served: tuple[str, ...] = ROLES) -> Routed | Rejected:
-    return decide(event, CATALOGUE, served, NOW_MS)
+    outcome = decide(event, CATALOGUE, served, NOW_MS)
+    assert not isinstance(outcome, BodyNeeded)
+    return outcome
 
 
 def rejected(event: InboundRequest, served: tuple[str, ...] = ROLES) -> Rejected:
@@ -190,3 +194,43 @@ def test_d10_a_duration_or_seconds_given_as_a_deadline_are_explained(asked_ms):
         InvalidRequest, match=f"deadline_ms {asked_ms} .* milliseconds since 1970, such as {now_ms + 60_000}"
     ):
         deadline_ms(asked_ms, now_ms, now_ms, 90)
+
+
+REF = {"size": 20_000_000, "sha256": "a" * 64}
+
+
+def test_a_stored_body_is_asked_for_and_decides_the_route_but_is_not_copied_into_the_work() -> None:
+    event = inbound(body=None, body_ref=REF)
+    needed = decide(event, CATALOGUE, ROLES, NOW_MS)
+    assert needed == BodyNeeded(ReplyAddress("demo", "c1", "r1"), BodyRef(**REF))
+    body = bytearray(b'{"messages":[{"role":"user","content":"Write a Python function."}],"stream":true}')
+    outcome = decided(replace(event, stored_body=body))
+    assert isinstance(outcome, Routed)
+    assert (outcome.work.role, outcome.work.stream) == ("coding", True)
+    assert (outcome.work.body, outcome.work.body_ref) == (NO_BODY, BodyRef(**REF))
+
+
+@pytest.mark.parametrize(
+    ("changed", "code", "message"),
+    [
+        ({"body": {}}, "invalid_request", "body and body_ref exclude each other: body must be null"),
+        ({"body_ref": REF | {"size": 0}}, "invalid_request", "body_ref.size must be greater than 0"),
+        ({"body_ref": REF | {"size": -1}}, "invalid_request", "body_ref.size must be greater than 0"),
+        (
+            {"body_ref": REF | {"size": MAX_BODY_BYTES + 1}},
+            "request_too_large",
+            "the body has 67,108,865 bytes; the limit is 67,108,864",
+        ),
+        ({"body_ref": {"size": 1}}, "invalid_request", "the request event is not valid: "),
+        ({"body_ref": None}, "invalid_request", "the body must be an object, not null"),
+    ],
+)
+def test_a_wrong_reference_to_a_body_is_rejected(changed: dict[str, Any], code: str, message: str) -> None:
+    outcome = rejected(inbound(**{"body": None, "body_ref": REF, **changed}))
+    assert outcome.code == code
+    assert outcome.message.startswith(message)
+
+
+def test_a_stored_body_that_is_not_text_is_rejected() -> None:
+    event = replace(inbound(body=None, body_ref=REF), stored_body=b'{"messages":[], "x": "\xff"}')
+    assert rejected(event).message == "the stored body is not UTF-8 text: invalid start byte"
