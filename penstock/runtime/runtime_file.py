@@ -43,6 +43,8 @@ class RuntimeFile(Struct, frozen=True, kw_only=True):
     """The address of the simulator, without a path; None if none was started."""
     edge: str | None = None
     """The public address of the HTTP edge, without a path; None if none was started."""
+    edge_needs_key: bool = False
+    """Whether an API key was needed for requests to the edge when it started."""
     traces: str | None = None
     """The file of spans; None if they are not written to a file."""
 

@@ -95,6 +95,7 @@ class Edge:
         await server.start()
         self._shell.healthy_while(server.is_serving)
         self._shell.announced["url"] = address_of(self._listener)
+        self._shell.announced["api_key"] = "required" if authenticator.requires_key else "not required"
 
     async def drain(self) -> None:
         """Stop the parts in reverse order."""

@@ -127,21 +127,30 @@ def startup_text(
     lines = ["Penstock is up. Ctrl-C stops it.", "", *(f"  {name:<{width}}  {fact}" for name, fact in facts)]
     name = command_name()
     if runtime_file.edge is not None:
-        lines += ["", *_http_examples(runtime_file.edge)]
+        create_key = f"{name} keys create{at}" if runtime_file.edge_needs_key else None
+        lines += ["", *_http_examples(runtime_file.edge, create_key)]
     lines += ["", f'  {name} ask{at} "Why is the sky blue?"', f"  {name} status{at}"]
     return "\n".join(lines)
 
 
-def _http_examples(address: str) -> list[str]:
+def _http_examples(address: str, create_key: str | None) -> list[str]:
+    """`create_key`: the command that creates an API key; None: any key is accepted."""
     body = (
         '{"model": "auto", "stream": true, "messages": [{"role": "user", "content": "Why is the sky blue?"}]}'
     )
-    client = f'openai.OpenAI(base_url="{address}/v1", api_key="any")'
+    if create_key is None:
+        imports, key, header, export = "import openai", '"any"', "", []
+    else:
+        imports, key = "import openai, os", 'os.environ["API_KEY"]'
+        header = ' -H "authorization: Bearer $API_KEY"'
+        export = [f"  export API_KEY=$({create_key})"]
+    client = f'openai.OpenAI(base_url="{address}/v1", api_key={key})'
     asked = 'model="auto", messages=[{"role": "user", "content": "Why is the sky blue?"}]'
     return [
-        f"  curl -N {address}/v1/chat/completions -H 'content-type: application/json' -d '{body}'",
+        *export,
+        f"  curl -N {address}/v1/chat/completions{header} -H 'content-type: application/json' -d '{body}'",
         "",
-        f"  import openai; client = {client}",
+        f"  {imports}; client = {client}",
         f"  print(client.chat.completions.create({asked}).choices[0].message.content)",
     ]
 

@@ -51,6 +51,10 @@ class Authenticator:
         self._clock = clock
         self._report = report
 
+    @property
+    def requires_key(self) -> bool:
+        return self._without_keys is None or self._keys.are_required
+
     def authenticate(self, exchange: Exchange) -> Identity:
         """The sender. The request counts against its key until its end. Raises HttpError (400, 401, 421, 429, 503)."""
         refuse_misplaced_keys(exchange)

@@ -57,7 +57,25 @@ def test_k2_the_startup_text_has_a_curl_line_and_python(tmp_path, port, is_taken
 
     assert f"curl -N {address}/v1/chat/completions" in text
     assert f'base_url="{address}/v1"' in text
+    assert 'api_key="any"' in text
     assert ("Port 8080 is taken" in text) == is_taken
+
+
+def test_k5_the_startup_text_with_keys_says_how_to_get_one(tmp_path):
+    plan = make_plan(tmp_path, {}, edge=True)
+    running = RuntimeFile(
+        nats_url="nats://127.0.0.1:4222",
+        embedded=True,
+        pid=1,
+        edge="http://127.0.0.1:8080",
+        edge_needs_key=True,
+    )
+    text = startup_text(plan, running, env={})
+
+    assert f"export API_KEY=$(penstock keys create --data {tmp_path})" in text
+    assert '-H "authorization: Bearer $API_KEY"' in text
+    assert 'api_key=os.environ["API_KEY"]' in text
+    assert '"any"' not in text
 
 
 def test_per_role_starts_a_worker_for_each_chat_role(tmp_path):

@@ -171,7 +171,9 @@ def test_k5_with_keys_the_host_does_not_matter():
 
 def test_k5_from_the_first_key_on_one_is_required():
     parts = Parts(without_keys=LOCAL)
+    assert not parts.authenticator.requires_key
     parts.keys.replace([record_of(KEY)])
+    assert parts.authenticator.requires_key
     assert parts.refusal().status == 401
     parts.keys.replace([])  # the bucket was deleted
     assert parts.refusal().status == 401
@@ -179,6 +181,7 @@ def test_k5_from_the_first_key_on_one_is_required():
 
 
 def test_k5_without_any_key_an_edge_beyond_loopback_serves_no_request():
+    assert Parts().authenticator.requires_key
     assert Parts().refusal().status == 401
     assert Parts().refusal(bearer(KEY)).status == 401
 
