@@ -5,19 +5,16 @@ The difference between the server and the contract is found with a few requests,
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Final, TypeVar
 
-import nats.errors
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, StreamConfig
 
 from penstock.contract.streams import BUCKETS, REQUESTS, ROUTER, WORK, mailboxes
-from penstock.runtime.aio import CriticalLoop
-from penstock.runtime.config.problems import ConfigurationRefused
+from penstock.runtime.periodic_loop import PeriodicLoop
 from penstock.runtime.provisioning.ensure import (
     JetStreamPlan,
     bucket_config,
@@ -122,15 +119,18 @@ class Reconciler:
     def __init__(self, js: JetStreamContext, plan: JetStreamPlan) -> None:
         self._js = js
         self._plan = plan
-        self._loop = CriticalLoop("reconciler")
-        self.succeeded = True
-        """The last comparison was answered, and everything was there or could be restored."""
+        self._loop = PeriodicLoop("the provisioning of JetStream", _EVERY_S, self.reconcile)
 
     def start(self) -> None:
-        self._loop.start(self._run())
+        self._loop.start()
 
     async def stop(self) -> None:
         await self._loop.stop()
+
+    @property
+    def succeeded(self) -> bool:
+        """The last comparison was answered, and everything was there or could be restored."""
+        return self._loop.succeeded
 
     async def reconcile(self) -> None:
         """Compare and restore once. Raises nats errors when JetStream does not answer or refuses."""
@@ -138,17 +138,3 @@ class Reconciler:
         if drift:
             _log.warning("JetStream lacks or has changed %s; provisioning again", ", ".join(drift))
             await ensure(self._js, self._plan)
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(_EVERY_S)
-            try:
-                await self.reconcile()
-            except (nats.errors.Error, TimeoutError, ConfigurationRefused) as error:
-                self.succeeded = False
-                _log.warning("JetStream cannot be provisioned now: %r", error)
-            except Exception:  # noqa: BLE001 - an unexpected error may be gone at the next comparison
-                self.succeeded = False
-                _log.exception("provisioning failed")
-            else:
-                self.succeeded = True

@@ -21,8 +21,8 @@ from penstock.contract.headers import TRACEPARENT
 from penstock.contract.names import LANES
 from penstock.contract.streams import WORK
 from penstock.contract.subjects import work_address
-from penstock.runtime.aio import CriticalLoop
 from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.periodic_loop import PeriodicLoop
 from penstock.runtime.service import Bus
 from penstock.runtime.telemetry.logs import reset_trace, set_trace
 from services.router.expiry.cursor import SweepCursor
@@ -66,23 +66,13 @@ class Sweeper:
         self._clock = clock
         self._cursors: dict[str, SweepCursor] = {}
         self._failures = 0
-        self._running = CriticalLoop("sweep")
+        self._loop = PeriodicLoop("the sweep of the mailboxes", _EVERY_S, self._round)
 
     def start(self) -> None:
-        self._running.start(self._loop())
+        self._loop.start()
 
     async def stop(self) -> None:
-        await self._running.stop()
-
-    async def _loop(self) -> None:
-        while True:
-            await asyncio.sleep(_EVERY_S)
-            try:
-                await self._round()
-            except (nats.errors.Error, TimeoutError) as error:
-                _log.warning("the sweep cannot read the mailboxes now: %r", error)
-            except Exception:  # noqa: BLE001 - without the sweep, requests would end without `failed`
-                _log.exception("a round of the sweep failed; the next one starts in %g s", _EVERY_S)
+        await self._loop.stop()
 
     async def _round(self) -> None:
         counts = await self._poller.poll()

@@ -6,7 +6,6 @@ import asyncio
 from typing import Final
 
 import msgspec
-import nats.errors
 
 from penstock.bus.clock import Clock
 from penstock.bus.direct_get import read_page, sequence_of
@@ -16,9 +15,9 @@ from penstock.contract import codec, subjects
 from penstock.contract.jobs import Job
 from penstock.contract.request import LONGEST_WAIT_S
 from penstock.contract.streams import JOBS
-from penstock.runtime.aio import CriticalLoop
 from penstock.runtime.jobs.completion import end_unless_ended, failure_of
 from penstock.runtime.jobs.store import JobStore
+from penstock.runtime.periodic_loop import PeriodicLoop
 from penstock.runtime.service import Bus
 
 __all__ = ["OrphanReaper", "is_overdue"]
@@ -45,28 +44,18 @@ def is_overdue(job: Job, now_ms: int) -> bool:
 class OrphanReaper:
     """Reads all records, a page every few seconds, and starts again after the last."""
 
-    def __init__(self, bus: Bus, clock: Clock) -> None:
+    def __init__(self, bus: Bus, clock: Clock, every_s: float = _EVERY_S) -> None:
         self._bus = bus
         self._jobs = JobStore(bus.js)
         self._clock = clock
         self._sequence = 1
-        self._running = CriticalLoop("orphans")
+        self._loop = PeriodicLoop("the search for orphaned jobs", every_s, self.reap)
 
     def start(self) -> None:
-        self._running.start(self._loop())
+        self._loop.start()
 
     async def stop(self) -> None:
-        await self._running.stop()
-
-    async def _loop(self) -> None:
-        while True:
-            await asyncio.sleep(_EVERY_S)
-            try:
-                await self.reap()
-            except (nats.errors.Error, TimeoutError) as error:
-                _log.warning("the job records cannot be read now: %r", error)
-            except Exception:  # noqa: BLE001 - without the reaper, orphaned jobs would never end
-                _log.exception("a page of the job records failed; the next one is read in %g s", _EVERY_S)
+        await self._loop.stop()
 
     async def reap(self) -> int:
         """Read the next page; returns how many jobs were ended.

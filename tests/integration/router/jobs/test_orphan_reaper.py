@@ -136,7 +136,6 @@ async def test_d6_orphans_ended_per_page_are_bounded(scene: Scene) -> None:
 async def test_d6_the_reaper_reads_page_after_page_in_spite_of_errors(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(orphan_reaper, "_EVERY_S", 0.01)
     faults = [nats.errors.NoServersError(), TimeoutError(), ValueError("a bug")]
 
     async def read(*args: Any, **options: Any) -> Page:
@@ -149,12 +148,13 @@ async def test_d6_the_reaper_reads_page_after_page_in_spite_of_errors(
     async def ended(job: Job) -> bool:
         return await scene.code(job) is not None
 
-    scene.reaper.start()
+    reaper = OrphanReaper(scene.bus, SYSTEM, every_s=0.01)
+    reaper.start()
     first = await scene.write("first", "queued", 60)
     await until(lambda: ended(first))
     second = await scene.write("second", "queued", 60)
     await until(lambda: ended(second))
-    await scene.reaper.stop()
+    await reaper.stop()
 
 
 def test_d6_a_job_without_a_deadline_is_overdue_after_the_longest_wait() -> None:
