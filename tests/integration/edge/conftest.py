@@ -47,6 +47,22 @@ def url(edge: Process) -> str:
     return str(edge.ready["url"])
 
 
+@pytest.fixture(scope="module")
+def other_url(system: System) -> str:
+    """Another edge process of the same system."""
+    return str(started(system.new_edge()).ready["url"])
+
+
+@pytest.fixture
+def chat(url: str) -> str:
+    return f"{url}/v1/chat/completions"
+
+
+@pytest.fixture
+def other(other_url: str) -> str:
+    return f"{other_url}/v1/chat/completions"
+
+
 @pytest.fixture
 async def ai(url: str) -> AsyncIterator[openai.AsyncOpenAI]:
     """The SDK as anyone installs it; it does not retry, so that each test sees the first answer."""

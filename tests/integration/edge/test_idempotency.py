@@ -20,24 +20,9 @@ from services.edge.auth.identity import Identity
 from services.edge.http.errors import HttpError
 from services.edge.requests.idempotency import IdempotencyKeys, fingerprint
 from tests.harness.processes.process import Process
-from tests.harness.processes.system import System, started
+from tests.harness.processes.system import System
 from tests.harness.requests.edge_client import Response, chat_body, open_stream, read_stream, request
 from tests.harness.suite.waiting import until
-
-
-@pytest.fixture(scope="module")
-def other_url(system: System) -> str:
-    return str(started(system.new_edge()).ready["url"])
-
-
-@pytest.fixture
-def chat(url: str) -> str:
-    return f"{url}/v1/chat/completions"
-
-
-@pytest.fixture
-def other(other_url: str) -> str:
-    return f"{other_url}/v1/chat/completions"
 
 
 @pytest.fixture(autouse=True)

@@ -8,17 +8,12 @@ from typing import Any
 import pytest
 
 from penstock.bus.ids import new_id
-from tests.harness.processes.system import System, started
+from tests.harness.processes.system import System
 from tests.harness.requests.edge_client import Response, chat_body, request
 from tests.harness.requests.replies import simulator_answer
 from tests.harness.suite.waiting import until
 
 BODY = chat_body("Summarise this.")
-
-
-@pytest.fixture(scope="module")
-def other_url(system: System) -> str:
-    return str(started(system.new_edge()).ready["url"])
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from services.edge.requests.answer_id import AnswerId
-from tests.harness.processes.system import System, started
+from tests.harness.processes.system import System
 from tests.harness.requests.edge_client import ReceivedEvent, open_stream, read_stream, request
 from tests.harness.requests.replies import simulator_answer
 
@@ -35,9 +35,9 @@ def responses(url: str) -> str:
     return f"{url}/v1/responses"
 
 
-@pytest.fixture(scope="module")
-def other(system: System) -> str:
-    return f"{started(system.new_edge()).ready['url']}/v1/responses"
+@pytest.fixture
+def other(other_url: str) -> str:
+    return f"{other_url}/v1/responses"
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import pytest
 
 from penstock.bus.ids import new_id
 from services.edge.requests.answer_id import AnswerId
-from tests.harness.processes.system import System, started
+from tests.harness.processes.system import System
 from tests.harness.requests.edge_client import (
     ReceivedEvent,
     chat_body,
@@ -20,21 +20,6 @@ from tests.harness.requests.edge_client import (
     text_of,
 )
 from tests.harness.suite.waiting import until
-
-
-@pytest.fixture(scope="module")
-def other_url(system: System) -> str:
-    return str(started(system.new_edge()).ready["url"])
-
-
-@pytest.fixture
-def chat(url: str) -> str:
-    return f"{url}/v1/chat/completions"
-
-
-@pytest.fixture
-def other(other_url: str) -> str:
-    return f"{other_url}/v1/chat/completions"
 
 
 @pytest.fixture(autouse=True)

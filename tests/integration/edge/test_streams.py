@@ -25,11 +25,6 @@ from tests.harness.suite.waiting import until
 LONG = "Tell me everything [[tokens=2000]]"
 
 
-@pytest.fixture
-def chat(url: str) -> str:
-    return f"{url}/v1/chat/completions"
-
-
 @pytest.fixture(autouse=True)
 async def fast_answers(system: System) -> AsyncIterator[None]:
     await system.sim("POST", "reset")

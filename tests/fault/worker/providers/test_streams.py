@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.fault.worker.providers.rows.stream_content import (
@@ -23,7 +21,7 @@ from tests.fault.worker.providers.rows.stream_ends import (
     NO_FINISH_REASON,
     SEVERAL_CHOICES,
 )
-from tests.fault.worker.providers.rows.table import Outcome, Table, check, row_ids, run_rows
+from tests.fault.worker.providers.rows.table import Outcome, Table, check, row_ids
 from tests.fault.worker.providers.rows.transport import JSON_INSTEAD_OF_STREAM, NOT_200, TRANSPORT
 
 ROWS = (
@@ -52,12 +50,6 @@ TABLE = Table(
     },
     sections={"breaker": {"failure_threshold": 10_000}},
 )
-
-
-@pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Outcome]]:
-    with run_rows(TABLE, tmp_path_factory.mktemp("streams")) as done:
-        yield done
 
 
 @pytest.mark.parametrize("name", row_ids(TABLE))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.fault.worker.providers.rows.table import Both, Outcome, Row, Table, check, row_ids, run_rows
+from tests.fault.worker.providers.rows.table import Both, Outcome, Row, Table, check, row_ids
 from tests.fault.worker.providers.rows.wire import completion, delta, stream
 
 
@@ -147,12 +145,6 @@ ROWS = (
     ),
 )
 TABLE = Table(rows=ROWS)
-
-
-@pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Outcome]]:
-    with run_rows(TABLE, tmp_path_factory.mktemp("usage")) as done:
-        yield done
 
 
 @pytest.mark.parametrize("name", row_ids(TABLE))

@@ -9,35 +9,22 @@ import pytest
 import yaml
 from msgspec import Struct
 
-from penstock.runtime.config.catalogue import (
-    Batch,
-    Breaker,
-    Catalogue,
-    Model,
-    ProviderConfig,
-    QuotaWarning,
-    RetrySettings,
-    RoleConfig,
-    Routing,
-    Timeouts,
-)
-from penstock.runtime.config.degradation import OnErrors, OnHighLatency
 from penstock.runtime.config.unknown_keys import RENAMED_KEYS
 from tests.unit.runtime.config.example import RIGHT, refused
 
-SECTIONS: dict[type[Struct], tuple[str, ...]] = {
-    Batch: ("batch",),
-    Breaker: ("breaker",),
-    Catalogue: (),
-    Model: ("models", "large"),
-    OnErrors: ("degradation", "on_errors"),
-    OnHighLatency: ("degradation", "on_high_latency"),
-    ProviderConfig: ("providers", "here"),
-    QuotaWarning: ("quota_warning",),
-    RetrySettings: ("roles", "chat", "retry"),
-    RoleConfig: ("roles", "chat"),
-    Routing: ("routing",),
-    Timeouts: ("roles", "chat", "timeouts"),
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "Batch": ("batch",),
+    "Breaker": ("breaker",),
+    "Catalogue": (),
+    "Model": ("models", "large"),
+    "OnErrors": ("degradation", "on_errors"),
+    "OnHighLatency": ("degradation", "on_high_latency"),
+    "ProviderConfig": ("providers", "here"),
+    "QuotaWarning": ("quota_warning",),
+    "RetrySettings": ("roles", "chat", "retry"),
+    "RoleConfig": ("roles", "chat"),
+    "Routing": ("routing",),
+    "Timeouts": ("roles", "chat", "timeouts"),
 }
 """Where each section with renamed keys stands in a catalogue."""
 OLD_KEYS = [(kind, old) for kind, keys in RENAMED_KEYS.items() for old in keys]
@@ -54,7 +41,7 @@ def with_entry(path: tuple[str, ...], value: object) -> str:
 
 @pytest.mark.parametrize(("kind", "old"), OLD_KEYS, ids=[f"{kind.__name__}.{old}" for kind, old in OLD_KEYS])
 def test_an_old_key_is_reported_with_its_new_name(kind: type[Struct], old: str) -> None:
-    path = (*SECTIONS[kind], old)
+    path = (*SECTIONS[kind.__name__], old)
     (problem,) = refused(with_entry(path, 1))
     assert (problem.key, problem.problem) == (".".join(path), "has a new name")
     assert problem.fix == f"write {' and '.join(RENAMED_KEYS[kind][old])}"

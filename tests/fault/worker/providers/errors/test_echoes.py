@@ -6,7 +6,6 @@ Each provider has two keys here, and breakers open after two failures in a row.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
@@ -20,7 +19,6 @@ from tests.fault.worker.providers.rows.table import (
     Table,
     check,
     row_ids,
-    run_rows,
 )
 from tests.fault.worker.providers.rows.wire import Answer, delta, error, sized, stream
 from tests.unit.worker.providers.errors.echo_samples import ECHOES, Echo
@@ -140,12 +138,6 @@ ROWS = (
     *MISSING_MODELS,
 )
 TABLE = Table(rows=ROWS, keys=2, sections={"breaker": {"failure_threshold": 2, "open_s": 60}})
-
-
-@pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Outcome]]:
-    with run_rows(TABLE, tmp_path_factory.mktemp("echoes")) as done:
-        yield done
 
 
 @pytest.mark.parametrize("name", row_ids(TABLE))

@@ -18,12 +18,6 @@ KEYED = Table(rows=(*BILLING, *KEYS), keys=2, sections={"credential_cooldown_s":
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Outcome]]:
-    with run_rows(TABLE, tmp_path_factory.mktemp("errors")) as done:
-        yield done
-
-
-@pytest.fixture(scope="module")
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Outcome]]:
     with run_rows(KEYED, tmp_path_factory.mktemp("keys")) as done:
         yield done

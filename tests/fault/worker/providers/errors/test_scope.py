@@ -30,7 +30,6 @@ from tests.fault.worker.providers.rows.table import (
     Table,
     check,
     row_ids,
-    run_rows,
 )
 from tests.fault.worker.providers.rows.wire import Answer, delta, error, sized, stream
 from tests.harness.processes.catalogues import catalogue
@@ -228,12 +227,6 @@ OF_THE_MODEL = (
 
 ROWS = (*OF_THE_REQUEST, *OF_THE_MODEL)
 TABLE = Table(rows=ROWS, keys=1, sections={"breaker": {"failure_threshold": 2, "open_s": 60}})
-
-
-@pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Outcome]]:
-    with run_rows(TABLE, tmp_path_factory.mktemp("scope")) as done:
-        yield done
 
 
 @pytest.mark.parametrize("name", row_ids(TABLE))

@@ -22,7 +22,6 @@ from tests.fault.worker.providers.rows.table import (
     Table,
     check,
     row_ids,
-    run_rows,
 )
 from tests.fault.worker.providers.rows.wire import Answer, completion, data, delta, error, sized, stream
 from tests.harness.providers.scripted_provider import Part
@@ -186,12 +185,6 @@ TABLE = Table(
     models={model: {"limits": KNOWN} for model in MODELS},
     role={"timeouts": {"total_s": 8.0, "non_streaming_s": 3.0, "first_token_s": 2.0}},
 )
-
-
-@pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Outcome]]:
-    with run_rows(TABLE, tmp_path_factory.mktemp("waits")) as done:
-        yield done
 
 
 @pytest.mark.parametrize("name", row_ids(TABLE))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from penstock.contract.reply import Started
-from tests.fault.worker.providers.rows.table import Both, Outcome, Row, Table, check, row_ids, run_rows
+from tests.fault.worker.providers.rows.table import Both, Outcome, Row, Table, check, row_ids
 from tests.fault.worker.providers.rows.wire import completion, delta, stream
 
 HELLO = Both(stream(delta("Hello world"), delta(None, "stop")), completion())
@@ -104,12 +102,6 @@ TABLE = Table(
     },
     roles={"coding": {"parameters": {"temperature": 0.4, "max_tokens": 77}}},
 )
-
-
-@pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Outcome]]:
-    with run_rows(TABLE, tmp_path_factory.mktemp("parameter_mapping")) as done:
-        yield done
 
 
 @pytest.mark.parametrize("name", row_ids(TABLE))

@@ -6,14 +6,14 @@ Each row sends a request twice: the refusal of the first is learned, and the sec
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.fault.worker.providers.rows.parameter_refusals import Refusing, extra_inputs, openai_refusal
-from tests.fault.worker.providers.rows.table import Outcome, Row, Table, check, row_ids, run_rows
+from tests.fault.worker.providers.rows.table import Outcome, Row, Table, check, row_ids
 from tests.fault.worker.providers.rows.wire import Answer, error
 
 
@@ -412,17 +412,6 @@ NOT_LEARNED = (
 )
 
 TABLE = Table(rows=(*ROWS, ONE_AFTER_THE_OTHER, *DEVELOPER, *NOT_LEARNED))
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("parameters")
-
-
-@pytest.fixture(scope="module")
-def outcomes(directory: Path) -> Iterator[dict[str, Outcome]]:
-    with run_rows(TABLE, directory) as done:
-        yield done
 
 
 @pytest.mark.parametrize("name", row_ids(TABLE))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from tests.fault.worker.providers.rows.parameter_refusals import HELLO, Refusing, extra_inputs, openai_refusal
-from tests.fault.worker.providers.rows.table import Outcome, Row, Table, check, row_ids, run_rows
+from tests.fault.worker.providers.rows.table import Outcome, Row, Table, check, row_ids
 from tests.fault.worker.providers.rows.wire import Answer, error
 
 
@@ -169,12 +169,6 @@ ROWS = (
     ),
 )
 TABLE = Table(rows=ROWS)
-
-
-@pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Outcome]]:
-    with run_rows(TABLE, tmp_path_factory.mktemp("request_changes")) as done:
-        yield done
 
 
 @pytest.mark.parametrize("name", row_ids(TABLE))
