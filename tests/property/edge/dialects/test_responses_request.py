@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from services.edge.dialects.dialect import InvalidField
 from services.edge.dialects.responses import ResponsesDialect
-from services.edge.dialects.responses_request import ResponsesCall, _Request
+from services.edge.dialects.responses_request import ResponsesCall, ResponsesRequest
 from services.router.routing.features import extract_features
 from tests.harness.suite.examples import examples
 from tests.unit.edge.dialects.responses_answers import CREATED_S, ID, completed, strict_response
@@ -117,7 +117,7 @@ def test_results_follow_their_calls_whatever_the_order_of_items(data: st.DataObj
 
 
 @given(
-    st.dictionaries(st.sampled_from(_Request.__struct_fields__), VALUES, max_size=3),
+    st.dictionaries(st.sampled_from(ResponsesRequest.__struct_fields__), VALUES, max_size=3),
     st.lists(VALUES, max_size=3),
 )
 @settings(max_examples=examples(300))
