@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, Struct
 
-__all__ = ["Choice", "ToolCall", "choice_of_chunk", "choice_of_completion"]
+__all__ = ["CallNumbers", "Choice", "ToolCall", "choice_of_chunk", "choice_of_completion"]
 
 _decode: Final = msgspec.json.Decoder().decode
 _encode: Final = msgspec.json.Encoder().encode
@@ -20,6 +20,45 @@ class ToolCall(Struct, frozen=True):
     id: str
     name: str
     arguments: str
+
+
+class _KnownCall(Struct):
+    id: str = ""
+    name: str = ""
+
+
+class CallNumbers:
+    """Tells which pieces of a streamed answer belong to one tool call.
+
+    Gemini omits the index of parallel calls, or sends 0 for all. Some servers repeat the name, or send another id with
+    each piece, but not both.
+    """
+
+    def __init__(self) -> None:
+        self._calls: list[_KnownCall] = []
+        self._numbers: dict[int | str, int] = {}
+        """By the index in the pieces; by the id where they have no index."""
+        self._latest: int | None = None
+
+    def of(self, piece: ToolCall) -> int:
+        """The number of the call, from 0 in the order in which calls begin."""
+        key = piece.id if piece.index is None else piece.index
+        number = self._numbers.get(key, self._latest if piece.index is None else None)
+        if number is None or self._is_another(piece, self._calls[number]):
+            number = len(self._calls)
+            self._calls.append(_KnownCall())
+        if key != "":
+            self._numbers[key] = number
+        self._latest = number
+        call = self._calls[number]
+        call.id, call.name = call.id or piece.id, call.name or piece.name
+        return number
+
+    @staticmethod
+    def _is_another(piece: ToolCall, call: _KnownCall) -> bool:
+        if not (piece.name and call.name):
+            return False
+        return piece.id != call.id if piece.id and call.id else piece.index is None
 
 
 class Choice(Struct, frozen=True, kw_only=True):

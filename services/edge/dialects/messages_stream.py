@@ -13,7 +13,7 @@ import msgspec
 
 from penstock.contract.errors import ERRORS
 from penstock.contract.reply import Completed, Delta, Failure, Started, Usage
-from services.edge.dialects.chat_choices import Choice, ToolCall, choice_of_chunk
+from services.edge.dialects.chat_choices import CallNumbers, Choice, ToolCall, choice_of_chunk
 from services.edge.dialects.dialect import ChatCall, SseEvent
 from services.edge.dialects.input_tokens import estimate_input_tokens
 from services.edge.dialects.messages_object import (
@@ -96,8 +96,8 @@ class MessagesStream:
         """The open block, or the next one, and those that wait for it."""
         self._held = False
         """The open block was incomplete when the next one came: its fragments may be mixed with those of others."""
-        self._calls: dict[object, _Block] = {}
-        self._last_call: _Block | None = None
+        self._call_numbers = CallNumbers()
+        self._calls: list[_Block] = []
         self._started = 0
         self._calls_tools = False
         self._refused = False
@@ -145,12 +145,11 @@ class MessagesStream:
             self._blocks[-1].add(text)
 
     def _add_call(self, part: ToolCall) -> None:
-        block = self._last_call if part.index is None else self._calls.get(part.index)
-        if block is None or _is_another(part, block):
-            block = _Block("tool_use")
-            self._blocks.append(block)
-            self._calls[part.index] = block
-        self._last_call = block
+        number = self._call_numbers.of(part)
+        if number == len(self._calls):
+            self._calls.append(_Block("tool_use"))
+            self._blocks.append(self._calls[number])
+        block = self._calls[number]
         block.id = block.id or part.id
         block.name = block.name or part.name
         block.add(part.arguments)
@@ -192,16 +191,6 @@ class MessagesStream:
         self._calls_tools = True
         block_id = block.id or made_up_id(self._answer_id, self._started)
         return {"type": "tool_use", "id": block_id, "name": block.name, "input": {}}
-
-
-def _is_another(part: ToolCall, block: _Block) -> bool:
-    """Whether the fragment begins another call: Gemini omits the index of parallel calls, or sends 0 for all.
-
-    Some servers repeat the name, or send another id with each fragment, but not both.
-    """
-    if not (part.name and block.name):
-        return False
-    return part.id != block.id if part.id else part.index is None
 
 
 def _stop(block: _Block) -> list[SseEvent]:

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct, field
 
 from penstock.contract.reply import Completed, Delta, Failure, Started
-from services.edge.dialects.chat_choices import Choice, ToolCall, choice_of_chunk
+from services.edge.dialects.chat_choices import CallNumbers, Choice, ToolCall, choice_of_chunk
 from services.edge.dialects.dialect import SseEvent, StreamWriter
 from services.edge.dialects.responses_object import ResponseObject, Status, incomplete_reason
 
@@ -91,9 +91,8 @@ class ResponsesStream(StreamWriter):
         self._sequence_number = 0
         self._items: list[_Item] = []
         self._text: _OpenText | None = None
+        self._call_numbers = CallNumbers()
         self._calls: list[_Call] = []
-        self._call_at: dict[int | str, _Call] = {}
-        """The latest call with an index of the provider; with an id, if the provider sends no index."""
         self._call_ids: set[str] = set()
         self._logprobs: list[dict[str, Any]] = []
         """Those of the text that comes next."""
@@ -196,26 +195,16 @@ class ResponsesStream(StreamWriter):
         open_text.item.fields["content"].append(part)
 
     def _add_to_call(self, piece: ToolCall) -> None:
-        call = self._call_of(piece)
+        number = self._call_numbers.of(piece)
+        if number == len(self._calls):
+            self._calls.append(_Call(piece.id))
+        call = self._calls[number]
+        call.provider_id = call.provider_id or piece.id
         call.arguments.append(piece.arguments)
         if call.item is not None:
             self._emit_arguments(call.item, piece.arguments)
         elif piece.name:
             self._open_call(call, piece.name)
-
-    def _call_of(self, piece: ToolCall) -> _Call:
-        """Gemini sends parallel calls that all have the index 0, and other providers send no index."""
-        key = piece.id if piece.index is None else piece.index
-        call = self._call_at.get(key)
-        if key == "" and not piece.name and self._calls:
-            call = self._calls[-1]
-        if call is None or (piece.name and piece.id and call.provider_id not in {"", piece.id}):
-            call = _Call(piece.id)
-            self._calls.append(call)
-            if key != "":
-                self._call_at[key] = call
-        call.provider_id = call.provider_id or piece.id
-        return call
 
     def _open_call(self, call: _Call, name: str) -> _Item:
         self._end_text()
