@@ -193,6 +193,7 @@ def _keys(arguments: argparse.Namespace) -> int:
         account=arguments.account,
         user=arguments.user,
         roles=tuple(arguments.role),
+        rescue=arguments.rescue,
         expires_s=arguments.expires,
         note=arguments.note,
     )

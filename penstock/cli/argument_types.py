@@ -8,6 +8,7 @@ import re
 from typing import Final
 
 from penstock.contract.api_key_format import PREFIX, START
+from penstock.contract.keys import STREAM_RESCUE
 from penstock.contract.names import EMBED
 from penstock.contract.subjects import is_token
 
@@ -20,6 +21,7 @@ __all__ = [
     "parse_role",
     "parse_seconds",
     "parse_sequence",
+    "parse_stream_rescue",
     "parse_text",
 ]
 
@@ -46,6 +48,12 @@ def parse_role(text: str) -> str:
         raise argparse.ArgumentTypeError(f"the role {EMBED} is not available yet")
     if not is_token(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not the name of a role")
+    return text
+
+
+def parse_stream_rescue(text: str) -> str:
+    if re.fullmatch(STREAM_RESCUE, text) is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not error, hold, hold:MILLISECONDS or restart")
     return text
 
 

@@ -17,6 +17,7 @@ from penstock.cli.argument_types import (
     parse_role,
     parse_seconds,
     parse_sequence,
+    parse_stream_rescue,
     parse_text,
 )
 from penstock.cli.local.python_child import SERVICES
@@ -226,6 +227,13 @@ def _add_keys(commands: Commands) -> None:
         type=parse_role,
         default=[],
         help="a role that it allows, or auto; may be repeated",
+    )
+    create.add_argument(
+        "--rescue",
+        type=parse_stream_rescue,
+        default="error",
+        metavar="error|hold|hold:MS|restart",
+        help="what its streams do when an attempt fails after text was sent (default: %(default)s)",
     )
     create.add_argument(
         "--expires", type=parse_duration_s, metavar="TIME", help="reject it after 12h, 90d, ..."

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import Annotated, Final
 
-__all__ = ["ApiKey"]
+from msgspec import Meta, Struct
+
+__all__ = ["STREAM_RESCUE", "ApiKey"]
+
+STREAM_RESCUE: Final = r"^(error|restart|hold(:[1-9][0-9]{0,4})?)$"
+"""What a stream does when another attempt begins after text was sent; `hold` may have a number of milliseconds."""
 
 
 class ApiKey(Struct, frozen=True, kw_only=True, tag="api_key", tag_field="type"):
@@ -20,6 +25,8 @@ class ApiKey(Struct, frozen=True, kw_only=True, tag="api_key", tag_field="type")
     """The end user of every request with the key; empty: a request may name one."""
     roles: tuple[str, ...] = ()
     """Roles that a request may name, `auto` among them; empty: all."""
+    rescue: Annotated[str, Meta(pattern=STREAM_RESCUE)] = "error"
+    """The header `x-penstock-rescue` of requests that have none."""
     created_ms: int
     expires_ms: int | None = None
     """From this time on the key is rejected; None: it does not expire."""

@@ -17,6 +17,7 @@ from services.edge.answers.answer import Answer
 from services.edge.answers.reply_facts import ReplyFacts
 from services.edge.answers.rescued_stream import RescuedStream
 from services.edge.answers.respond import Reply, respond_stream, respond_whole
+from services.edge.answers.resumed_stream import AmbiguousPosition, released_attempt
 from services.edge.answers.stream_response import BEFORE_THE_FIRST, StreamResponse
 from services.edge.auth.authenticator import Authenticator
 from services.edge.dialects.dialect import ChatCall, DialectRoute
@@ -27,6 +28,7 @@ from services.edge.requests.accounts import Account, Accounts
 from services.edge.requests.answer_id import AnswerId, parse_answer_id
 from services.edge.requests.idempotency import IdempotencyKeys
 from services.edge.requests.preparation import Preparation, PreparedRequest
+from services.edge.requests.rescue import RescueChoice
 
 __all__ = [
     "GenerationHandler",
@@ -40,6 +42,8 @@ __all__ = [
 
 _RESUME_S: Final = float(LONGEST_WAIT_S + REPLIES.max_age_s)
 """How long a resumed stream waits for the end of its reply, which comes at its deadline at the latest."""
+_HOLD_AGAIN_S: Final = 1.5
+"""How long a stream that holds text briefly holds it where it is read again from the beginning."""
 _UNDECIDED_S: Final = 15.0
 """How long a resumed stream waits before its status is sent, where its request may be queued or may not exist."""
 
@@ -64,11 +68,13 @@ class GenerationHandler:
         answer = Answer(self._route, prepared.answer_id, prepared.call)
         facts = answer.new_facts()
         if prepared.is_repeated:
-            await self._respond(exchange, answer, self._joined(prepared), facts)
+            await self._respond(exchange, answer, self._joined(prepared), facts, prepared.rescue)
             return
         streamed = prepared.streamed()
         sent = Stream(streamed)
-        await self._respond(exchange, answer, _submitted(sent, streamed, facts), facts, sent.detach)
+        await self._respond(
+            exchange, answer, _submitted(sent, streamed, facts), facts, prepared.rescue, sent.detach
+        )
 
     async def _respond(
         self,
@@ -76,13 +82,14 @@ class GenerationHandler:
         answer: Answer,
         reply: Reply,
         facts: ReplyFacts,
+        rescue: RescueChoice,
         detach: Callable[[], None] | None = None,
     ) -> None:
         """`detach`: see `respond_stream`."""
         if not answer.call.stream:
             await respond_whole(exchange, answer, reply, facts)
             return
-        stream = RescuedStream(answer.writer, answer.id.rescue)
+        stream = RescuedStream(answer.writer, rescue.kind, hold_s=rescue.hold_s)
         response = StreamResponse(exchange, stream, facts, wait_s=self._wait_s, ping=self._route.ping)
         await respond_stream(exchange, answer, reply, response, detach)
 
@@ -121,9 +128,11 @@ class ResumeHandler:
         found = requested_id(exchange, self._route)
         account = await self._accounts.get(identity.account)
         is_known = await is_known_answer(account, found)
-        await self.send(exchange, found, reply_of(found, account), is_known=is_known)
+        await self.send(exchange, account, found, reply_of(found, account), is_known=is_known)
 
-    async def send(self, exchange: Exchange, found: AnswerId, reply: Reply, *, is_known: bool = True) -> None:
+    async def send(
+        self, exchange: Exchange, account: Account, found: AnswerId, reply: Reply, *, is_known: bool = True
+    ) -> None:
         """`is_known`: see `is_known_answer`."""
         after = position(exchange)
         answer = Answer(self._route, found, call_of(found))
@@ -131,10 +140,24 @@ class ResumeHandler:
         if not found.streamed:
             await respond_whole(exchange, answer, reply, facts)
             return
-        stream = RescuedStream(answer.writer, found.rescue)
+        stream = await _resumed_stream(account, answer, after)
         wait_s = self._wait_s if is_known else _UNDECIDED_S
         response = StreamResponse(exchange, stream, facts, wait_s=wait_s, after=after)
         await respond_stream(exchange, answer, reply, response)
+
+
+async def _resumed_stream(account: Account, answer: Answer, after: Position) -> RescuedStream:
+    """Raises HttpError (409) where `after` is a number alone, at which several attempts have different text."""
+    rescue, attempt = answer.id.rescue, None
+    if rescue == "hold_briefly" and after != BEFORE_THE_FIRST:
+        stored = await account.answers.stored_events(answer.id)
+        try:
+            attempt = released_attempt(stored, answer.writer, after)
+        except AmbiguousPosition as error:
+            message = "several attempts were made, and a number does not say which was read: send the id of the event"
+            raise HttpError.of("restarted", message, param="starting_after") from error
+    hold_s = _HOLD_AGAIN_S if rescue == "hold_briefly" and attempt is None else None
+    return RescuedStream(answer.writer, rescue, hold_s=hold_s, release_attempt=attempt)
 
 
 @asynccontextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from penstock.contract.reply import Completed, Delta, Failed, ReplyEvent, Restarted
+from penstock.contract.reply import TERMINAL, Completed, Delta, Failed, ReplyEvent, Restarted
 from services.edge.answers.answer import Answer
 from services.edge.answers.respond import last_event
 from services.edge.auth.authenticator import Authenticator
@@ -85,17 +85,15 @@ class ResponseRoutes:
             job = await self._background.find(identity, account, found)
             if is_streamed:
                 reply = self._background.reply_of(exchange, account, found, job)
-                await self._resume.send(exchange, found, reply)
-            elif job is None and await account.answers.has_ended(
-                found
-            ):  # its status made space for newer ones
+                await self._resume.send(exchange, account, found, reply)
+            elif job is None and await _has_ended(account, found):  # its status made space for newer ones
                 await self._respond(exchange, found, account)
             else:
                 await self._background.respond(exchange, account, found, job)
             return
         is_known = await is_known_answer(account, found)
         if is_streamed:
-            await self._resume.send(exchange, found, reply_of(found, account), is_known=is_known)
+            await self._resume.send(exchange, account, found, reply_of(found, account), is_known=is_known)
         else:
             await self._respond(exchange, found, account)
 
@@ -128,6 +126,10 @@ class ResponseRoutes:
             return answer.whole(completed)
         text_id, created_s = answer.text_id, answer.id.created_s
         return self._dialect.assembled(text_id, created_s, answer.call, deltas.list, completed)
+
+
+async def _has_ended(account: Account, found: AnswerId) -> bool:
+    return any(isinstance(event, TERMINAL) for event in await account.answers.stored_events(found))
 
 
 class _Deltas:

@@ -21,13 +21,24 @@ def keys_text(keys: Sequence[ApiKey], now_ms: int) -> str:
             cell(key.account),
             cell(key.user or "-"),
             cell(", ".join(key.roles) or "all"),
+            key.rescue,
             utc_text(key.created_ms),
             "never" if key.expires_ms is None else utc_text(key.expires_ms),
             cell(key.note),
         )
         for key in keys
     ]
-    titles = ("prefix", "state", "account", "user", "allows", "created (UTC)", "expires (UTC)", "note")
+    titles = (
+        "prefix",
+        "state",
+        "account",
+        "user",
+        "allows",
+        "rescue",
+        "created (UTC)",
+        "expires (UTC)",
+        "note",
+    )
     return table(titles, rows)
 
 

@@ -7,6 +7,7 @@ from typing import Final
 from zlib import crc32
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from penstock.contract.reply import (
@@ -22,7 +23,7 @@ from penstock.contract.reply import (
 from services.edge.dialects.dialect import SseEvent, StreamWriter
 from services.edge.requests.answer_id import StreamRescue
 
-__all__ = ["RescuedStream"]
+__all__ = ["RescuedStream", "StreamPart"]
 
 _RESTARTED: Final = "penstock.restarted"
 """The `event` field by which `x-penstock-rescue: restart` tells a client to discard the answer so far."""
@@ -30,12 +31,34 @@ _RESTARTED: Final = "penstock.restarted"
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class RescuedStream:
-    """Deterministic: the same reply events give the same events, in the same groups."""
+class StreamPart(Struct, frozen=True):
+    """Events that are sent together."""
 
-    def __init__(self, new_writer: Callable[[], StreamWriter], rescue: StreamRescue) -> None:
+    events: list[SseEvent]
+    digest: int
+    """A checksum of the deltas up to here: a resumed stream is the same as the first as long as they agree."""
+
+
+class RescuedStream:
+    """Deterministic: the same reply events give the same parts, whenever `release` is called in one attempt. Text that
+    was held and discarded is in no part.
+    """
+
+    def __init__(
+        self,
+        new_writer: Callable[[], StreamWriter],
+        rescue: StreamRescue,
+        *,
+        hold_s: float | None = None,
+        release_attempt: int | None = None,
+    ) -> None:
+        """`hold_s` and `release_attempt` are for a stream that holds text briefly: how long after the first text
+        `release` is to be called (None: never), and the attempt whose text is not held.
+        """
+        self.hold_s = hold_s
         self._new_writer = new_writer
         self._rescue = rescue
+        self._release_attempt = release_attempt
         self._writer = new_writer()
         self._started: Started | None = None
         self._accepted = False
@@ -44,16 +67,16 @@ class RescuedStream:
         self._sent_choices = False
         self._expected = ""
         """Text that was sent and that the current attempt has to repeat."""
+        self._holds = rescue in {"hold", "hold_briefly"}
         self._held: list[Delta] = []
         self._restarted: Restarted | None = None
-        self.digest = 0
-        """A checksum of the deltas that were sent: a resumed stream is the same as the first as long as they agree."""
+        self._digest = 0
         self.ended = False
         self.has_failed = False
         """The answer ended with an error event."""
 
-    def add(self, event: ReplyEvent) -> list[SseEvent]:
-        """The events to send now. After `ended` there are no more."""
+    def add(self, event: ReplyEvent) -> list[StreamPart]:
+        """The parts to send now. After `ended` there are no more."""
         match event:
             case Delta():
                 return self._delta(event)
@@ -61,6 +84,7 @@ class RescuedStream:
                 return self._accept(event.role)
             case Started():
                 self._started = event
+                self._held.clear()
                 return self._accept(event.model)
             case Restarted():
                 return self._restart(event)
@@ -69,36 +93,52 @@ class RescuedStream:
             case Failed():
                 return self.fail(event.error)
 
-    def fail(self, failure: Failure) -> list[SseEvent]:
+    @property
+    def holds_text(self) -> bool:
+        return bool(self._held)
+
+    def release(self) -> list[StreamPart]:
+        """Stop holding: the parts that were held."""
+        self._holds = False
+        held, self._held = self._held, []
+        return [part for delta in held for part in self._send(delta)]
+
+    def fail(self, failure: Failure) -> list[StreamPart]:
         """End the stream with an error."""
         self.ended = self.has_failed = True
-        return self._writer.fail(failure)
+        return self._part(self._writer.fail(failure))
 
-    def _accept(self, model: str) -> list[SseEvent]:
+    def _part(self, events: list[SseEvent]) -> list[StreamPart]:
+        return [StreamPart(events, self._digest)] if events else []
+
+    def _accept(self, model: str) -> list[StreamPart]:
         """`accepted` may not be stored any more when `started` is."""
         if self._accepted:
             return []
         self._accepted = True
-        return self._writer.accept(model)
+        return self._part(self._writer.accept(model))
 
-    def _delta(self, delta: Delta) -> list[SseEvent]:
-        if self._rescue == "hold":
-            self._held.append(delta)
-            return []
+    def _delta(self, delta: Delta) -> list[StreamPart]:
+        if self._holds:
+            return self._hold(delta)
         if self._expected:
             return self._repeated(delta)
         return self._send(delta)
 
-    def _send(self, delta: Delta) -> list[SseEvent]:
-        if self._rescue == "error":
+    def _hold(self, delta: Delta) -> list[StreamPart]:
+        self._held.append(delta)
+        return self.release() if delta.attempt == self._release_attempt else []
+
+    def _send(self, delta: Delta) -> list[StreamPart]:
+        if self._rescue != "restart" and not self.ended:
             if delta.choices:
                 self._sent_choices = True
             else:
                 self._sent.append(delta.text)
-        self.digest = crc32(delta.text.encode(), self.digest)
+        self._digest = crc32(delta.text.encode(), self._digest)
         for choice in delta.choices:
-            self.digest = crc32(choice, self.digest)
-        return [*self._begin(), *self._writer.delta(delta)]
+            self._digest = crc32(choice, self._digest)
+        return self._part([*self._begin(), *self._writer.delta(delta)])
 
     def _begin(self) -> list[SseEvent]:
         if self._begun or self._started is None:
@@ -106,7 +146,7 @@ class RescuedStream:
         self._begun = True
         return self._writer.begin(self._started)
 
-    def _repeated(self, delta: Delta) -> list[SseEvent]:
+    def _repeated(self, delta: Delta) -> list[StreamPart]:
         """Text of a further attempt, of which the client has the beginning."""
         size = min(len(delta.text), len(self._expected))
         if delta.choices or delta.text[:size] != self._expected[:size]:
@@ -115,7 +155,7 @@ class RescuedStream:
         rest = delta.text[size:]
         return self._send(replace(delta, text=rest)) if rest else []
 
-    def _restart(self, event: Restarted) -> list[SseEvent]:
+    def _restart(self, event: Restarted) -> list[StreamPart]:
         self._restarted = event
         self._held.clear()
         if not self._begun:
@@ -123,22 +163,21 @@ class RescuedStream:
         if self._rescue == "restart":
             self._writer, self._begun = self._new_writer(), False
             data = {"code": event.code, "message": event.message, "attempt": event.attempt}
-            return [SseEvent(_encode(data), _RESTARTED)]
+            return self._part([SseEvent(_encode(data), _RESTARTED)])
         if self._sent_choices:
             return self._break()
         self._expected = "".join(self._sent)
         return []
 
-    def _complete(self, completed: Completed) -> list[SseEvent]:
+    def _complete(self, completed: Completed) -> list[StreamPart]:
         if self._expected:
             return self._break()
         self.ended = True
         if self._started is None:
             self._started = _started(completed)
-        events = [event for delta in self._held for event in self._send(delta)]
-        return [*events, *self._begin(), *self._writer.complete(completed)]
+        return [*self.release(), *self._part([*self._begin(), *self._writer.complete(completed)])]
 
-    def _break(self) -> list[SseEvent]:
+    def _break(self) -> list[StreamPart]:
         why = self._restarted.message if self._restarted is not None else ""
         message = (
             f"the answer broke after a part of it was sent ({why}), and another attempt answers differently: what was "

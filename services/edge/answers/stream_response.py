@@ -9,8 +9,9 @@ from penstock.contract.reply import Failed, Failure, ReplyEvent
 from services.edge.answers.failures import http_error_of_failure
 from services.edge.answers.pings import Pings
 from services.edge.answers.queue_comments import QueueComments
+from services.edge.answers.release_timer import ReleaseTimer
 from services.edge.answers.reply_facts import ReplyFacts
-from services.edge.answers.rescued_stream import RescuedStream
+from services.edge.answers.rescued_stream import RescuedStream, StreamPart
 from services.edge.dialects.dialect import SseEvent
 from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
@@ -51,6 +52,7 @@ class StreamResponse:
         self._comments = QueueComments(self._comment, wait_s)
         self._ping = b"" if ping is None else encode_ping(ping)
         self._pings = Pings(self._write_ping)
+        self._release = ReleaseTimer(self._send_held, stream.hold_s)
 
     async def __aenter__(self) -> Self:
         self._comments.start()
@@ -70,12 +72,16 @@ class StreamResponse:
         """
         self._facts.add(event)
         if isinstance(event, Failed):
+            await self._release.stop()
             await self._comments.stop()
             if self._exchange.status is None and self._number == 0:
                 raise http_error_of_failure(event.error)
-        events = self._stream.add(event)
-        if events:
-            await self._send(events)
+        async with self._release.paused():
+            parts = self._stream.add(event)
+            if parts:
+                await self._send(parts)
+        if self._stream.holds_text:
+            self._release.start()
         return self._stream.ended
 
     def add_headers(self) -> None:
@@ -85,9 +91,8 @@ class StreamResponse:
     async def fail(self, failure: Failure) -> None:
         """End the stream with an error that is not in the reply: a client that resumes after it misses nothing."""
         await self._stop_signs_of_life()
-        await self._write(
-            b"".join(encode_event(event, self._last_id) for event in self._stream.fail(failure))
-        )
+        events = (event for part in self._stream.fail(failure) for event in part.events)
+        await self._write(b"".join(encode_event(event, self._last_id) for event in events))
 
     async def end(self) -> None:
         """End the response. Raises HttpError where the client had every event, or claims to have more."""
@@ -102,24 +107,31 @@ class StreamResponse:
         else:
             await self._exchange.respond(204, b"")  # EventSource reconnects until it reads this status
 
-    async def _send(self, events: list[SseEvent]) -> None:
+    async def _send_held(self) -> None:
+        await self._send(self._stream.release())
+
+    async def _send(self, parts: list[StreamPart]) -> None:
         if self._comments.is_active:
             await self._comments.stop()
-        first, digest = self._number, self._stream.digest
-        self._number += len(events)
-        after = self._after.number
-        if first <= after < self._number and self._after.digest not in {None, digest}:
-            message = "another attempt has replaced what was read: read the answer again from the beginning"
-            raise HttpError.of("restarted", message, param="starting_after")
-        data = b"".join(
-            encode_event(event, event_id(number, digest))
-            for number, event in enumerate(events, first)
-            if number > after
-        )
+        data = b"".join(map(self._encoded, parts))
         if data:
-            self._last_id = event_id(self._number - 1, digest)
             await self._write(data)
             self._pings.sent()
+
+    def _encoded(self, part: StreamPart) -> bytes:
+        """The events of `part` that the client does not have. Raises HttpError (409)."""
+        first, after = self._number, self._after.number
+        self._number += len(part.events)
+        if first <= after < self._number and self._after.digest not in {None, part.digest}:
+            message = "another attempt has replaced what was read: read the answer again from the beginning"
+            raise HttpError.of("restarted", message, param="starting_after")
+        if self._number - 1 > after:
+            self._last_id = event_id(self._number - 1, part.digest)
+        return b"".join(
+            encode_event(event, event_id(number, part.digest))
+            for number, event in enumerate(part.events, first)
+            if number > after
+        )
 
     async def _write(self, data: bytes) -> None:
         if self._exchange.status is None:
@@ -131,6 +143,7 @@ class StreamResponse:
             await self._exchange.write(self._ping)
 
     async def _stop_signs_of_life(self) -> None:
+        await self._release.stop()
         await self._comments.stop()
         await self._pings.stop()
 

@@ -67,7 +67,9 @@ class Authenticator:
         if not self._slots.try_acquire(key.prefix):
             raise self._too_many()
         exchange.on_end(partial(self._slots.release, key.prefix))
-        return Identity(account=key.account, key=key.prefix, user=key.user, roles=key.roles)
+        return Identity(
+            account=key.account, key=key.prefix, user=key.user, roles=key.roles, rescue=key.rescue
+        )
 
     def authorize(self, identity: Identity, role: str) -> None:
         """Raises HttpError (403) where the key does not allow this role."""

@@ -18,6 +18,8 @@ class Identity(Struct, frozen=True, kw_only=True):
     """The end user; empty: the request may name one."""
     roles: tuple[str, ...] = ()
     """Roles that a request may name, `auto` among them; empty: all."""
+    rescue: str = "error"
+    """The header `x-penstock-rescue` of requests that have none."""
 
     def allows(self, role: str) -> bool:
         return not self.roles or role in self.roles

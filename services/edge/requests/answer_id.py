@@ -12,9 +12,10 @@ from msgspec import Struct
 
 __all__ = ["AnswerId", "StreamRescue", "new_client_name", "parse_answer_id"]
 
-StreamRescue = Literal["error", "hold", "restart"]
+StreamRescue = Literal["error", "hold", "restart", "hold_briefly"]
 """What a streamed answer does when another attempt begins after text was sent. `error`: it continues only if the new
-text begins with what was sent. `hold`: it sends no text before the end. `restart`: it tells the client to discard."""
+text begins with what was sent. `hold`: it sends no text before the end. `restart`: it tells the client to discard.
+`hold_briefly`: it holds text for some time, and then goes on as `error`."""
 
 _RESCUES: Final[tuple[StreamRescue, ...]] = get_args(StreamRescue)
 _DIGITS: Final = string.digits + string.ascii_lowercase

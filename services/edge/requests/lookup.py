@@ -25,7 +25,7 @@ from penstock.client.jobs import JobReader
 from penstock.client.lost_request import QueueState
 from penstock.client.unavailable import reading
 from penstock.contract import subjects
-from penstock.contract.reply import TERMINAL
+from penstock.contract.reply import ReplyEvent
 from penstock.contract.request import LONGEST_S
 from penstock.contract.streams import REPLIES, REQUESTS, WORK
 from penstock.errors import PenstockError, UnknownJob
@@ -96,11 +96,11 @@ class AnswerLookup:
             _log.info("NATS does not say now whether %s exists: %r", answer_id.request_id, error)
             return "undecided"
 
-    async def has_ended(self, answer_id: AnswerId) -> bool:
-        """Whether the end of the reply is stored. Raises StoreUnavailable and ClientClosed."""
+    async def stored_events(self, answer_id: AnswerId) -> list[ReplyEvent]:
+        """The events that are stored now. Raises StoreUnavailable and ClientClosed."""
         subject = subjects.reply(self._account, answer_id.client, answer_id.request_id)
         with reading(self._nc, f"the reply of request {answer_id.request_id}", REPLIES.name):
-            return any(isinstance(event, TERMINAL) for event in await stored_replies(self._nc, subject))
+            return await stored_replies(self._nc, subject)
 
     async def _is_known(self, answer_id: AnswerId) -> bool:
         """An event of the answer is stored, or it is that of a job that has not ended."""

@@ -9,11 +9,12 @@ from typing import Annotated, Any, Final, Literal, get_args
 
 from msgspec import Meta, Struct
 
+from penstock.contract.keys import STREAM_RESCUE
 from penstock.contract.names import LANES, Lane
 from penstock.contract.request import LONGEST_S, LONGEST_WAIT_S
 from services.edge.http.errors import HttpError
 from services.edge.http.headers import Header
-from services.edge.requests.answer_id import StreamRescue
+from services.edge.requests.rescue import read_rescue
 
 __all__ = ["RequestOptions", "read_options"]
 
@@ -28,8 +29,13 @@ class RequestOptions(Struct, frozen=True, kw_only=True):
     """
 
     rescue: Annotated[
-        StreamRescue, Meta(description="What a stream does when an attempt fails after text was sent.")
-    ] = "error"
+        Annotated[str, Meta(pattern=STREAM_RESCUE)] | None,
+        Meta(
+            description="What a stream does when an attempt fails after text was sent: `error`, `hold`, `restart`, or "
+            "`hold:1500`, which holds text for so many milliseconds. Default: that of the key, which is `error`.",
+            examples=["hold", "hold:1500"],
+        ),
+    ] = None
     on_disconnect: Annotated[
         OnDisconnect | None,
         Meta(
@@ -90,6 +96,14 @@ def _choice(*choices: str) -> Callable[[str, str], str]:
     return read
 
 
+def _rescue(option: str, text: str) -> str:
+    try:
+        read_rescue(text)
+    except ValueError as error:
+        raise _invalid(option, f"x-penstock-{option}: {error}") from error
+    return text
+
+
 def _seconds(option: str, text: str) -> float:
     try:
         seconds = float(text)
@@ -113,7 +127,7 @@ def _invalid(option: str, message: str) -> HttpError:
 
 
 _OPTIONS: Final[Mapping[str, Callable[[str, str], Any]]] = {
-    "rescue": _choice(*get_args(StreamRescue)),
+    "rescue": _rescue,
     "on-disconnect": _choice(*get_args(OnDisconnect)),
     "timeout-s": _seconds,
     "lane": _choice(*LANES),

@@ -16,6 +16,7 @@ from services.edge.requests.answer_id import AnswerId
 from services.edge.requests.builder import build, split_model
 from services.edge.requests.idempotency import IdempotencyKeys, fingerprint, idempotency_key
 from services.edge.requests.options import RequestOptions, read_options
+from services.edge.requests.rescue import RescueChoice, read_rescue
 from services.edge.requests.translate import translated
 
 __all__ = ["Preparation", "PreparedRequest"]
@@ -27,6 +28,7 @@ class PreparedRequest(Struct, frozen=True, kw_only=True):
     account: Account
     call: ChatCall
     options: RequestOptions
+    rescue: RescueChoice
     request: ChatRequest
     """Under the address of the earlier one where it is repeated."""
     is_repeated: bool
@@ -42,7 +44,7 @@ class PreparedRequest(Struct, frozen=True, kw_only=True):
             client=self.request.client,
             request_id=self.request.id,
             streamed=self.call.stream,
-            rescue=self.options.rescue,
+            rescue=self.rescue.kind,
             include_usage=self.call.include_usage,
             background=self.call.background,
         )
@@ -89,6 +91,7 @@ class Preparation:
             account=account,
             call=call,
             options=options,
+            rescue=read_rescue(options.rescue or identity.rescue),
             request=request,
             is_repeated=request is not first,
             cancel_on_exit=options.cancels_on_disconnect(can_be_read_later=is_job or bool(key)),

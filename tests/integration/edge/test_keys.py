@@ -13,10 +13,11 @@ import pytest
 
 from penstock.contract import codec
 from penstock.contract.request import ChatRequest
+from services.edge.requests.answer_id import parse_answer_id
 from tests.harness.processes.catalogues import catalogue
 from tests.harness.processes.cli_command import run_command
 from tests.harness.processes.system import System, running_system, shared_system, started
-from tests.harness.requests.edge_client import chat_body, open_stream, request
+from tests.harness.requests.edge_client import chat_body, open_stream, read_stream, request
 from tests.harness.suite.waiting import until
 
 PROMISED_S = 2.0
@@ -380,3 +381,32 @@ async def test_k5_an_edge_that_cannot_read_the_keys_answers_503(own_system: Syst
         assert await status_of(old_url, key) == 200, "known keys go on"
     finally:
         await nc.close()
+
+
+async def test_d6_a_key_has_a_rescue_that_a_request_may_change(system: System, urls: tuple[str, str]):
+    key = await usable_key(system, urls, "--rescue", "hold:500")
+    chat, body = f"{urls[0]}/v1/chat/completions", chat_body("Hello rescue", stream=True)
+    rescues = []
+    for chosen in ({}, {"x-penstock-rescue": "restart"}):
+        events = await read_stream("POST", chat, body, headers={**bearer(key), **chosen})
+        found = parse_answer_id(events[0].json["id"], "chatcmpl-")
+        assert found is not None
+        rescues.append(found.rescue)
+    assert rescues == ["hold_briefly", "restart"]
+    listed = await run_command(system, "keys", "list")
+    (line,) = [line for line in listed.out.splitlines() if line.startswith(key[4:12])]
+    assert "hold:500" in line
+
+
+async def test_k5_a_key_with_a_user_reads_the_background_responses_of_that_user_only(
+    system: System, urls: tuple[str, str]
+):
+    ada = await usable_key(system, urls, "--user", "ada")
+    eve = await usable_key(system, urls, "--user", "eve")
+    whole = await usable_key(system, urls)
+    async with client(urls[0], ada) as ai:
+        created = await ai.responses.create(model="coding", input="Hello", background=True)
+    path = f"{urls[1]}/v1/responses/{created.id}"
+    statuses = [(await request("GET", path, headers=bearer(key))).status for key in (ada, eve, whole)]
+    assert statuses == [200, 404, 200]
+    assert (await request("POST", f"{path}/cancel", headers=bearer(eve))).status == 404

@@ -45,6 +45,7 @@ from penstock.cli.parser import contradiction, make_parser
         ["keys", "create", "--account", "a.b"],
         ["keys", "create", "--role", "a.role"],
         ["keys", "create", "--expires", "soon"],
+        ["keys", "create", "--rescue", "hold:0"],
         ["keys", "revoke"],
         ["keys", "revoke", "a"],
     ],

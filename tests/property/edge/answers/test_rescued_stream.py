@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
+from msgspec.structs import replace
 
-from penstock.contract.reply import ReplyEvent
-from services.edge.answers.rescued_stream import RescuedStream
+from penstock.contract.reply import ReplyEvent, first_seq
+from services.edge.answers.rescued_stream import RescuedStream, StreamPart
+from services.edge.answers.resumed_stream import AmbiguousPosition, released_attempt
 from services.edge.dialects.chat import ChatDialect
-from services.edge.dialects.dialect import ChatCall
+from services.edge.dialects.dialect import ChatCall, StreamWriter
+from services.edge.http.sse import Position
 from services.edge.requests.answer_id import StreamRescue
 from tests.harness.requests.reply_events import attempt, completed, failed
 
@@ -30,14 +34,23 @@ def reply(attempts: Sequence[Sequence[str]], *, fails: bool) -> list[ReplyEvent]
     for number, texts in enumerate(attempts, 1):
         events += attempt(texts, number=number, model=f"m{number}")
     last = len(attempts)
-    return [*events, failed(last) if fails else completed(last, f"m{last}")]
+    events.append(failed(last) if fails else completed(last, f"m{last}"))
+    counts: Counter[int] = Counter()
+    for place, event in enumerate(events):  # without gaps
+        events[place] = replace(event, seq=first_seq(event.attempt) + counts[event.attempt])
+        counts[event.attempt] += 1
+    return events
+
+
+def lines(parts: Sequence[StreamPart]) -> Shown:
+    return [(f"{event.event} {event.data.decode()}", part.digest) for part in parts for event in part.events]
 
 
 def shown(events: Sequence[ReplyEvent], rescue: StreamRescue) -> Shown:
     stream = RescuedStream(lambda: ChatDialect().stream("chatcmpl-1", 1, CALL), rescue)
     found: Shown = []
     for event in events:
-        found += [(f"{each.event} {each.data.decode()}", stream.digest) for each in stream.add(event)]
+        found += lines(stream.add(event))
         if stream.ended:
             break
     return found
@@ -103,3 +116,78 @@ def test_e2_one_digest_at_one_number_means_the_same_answer_so_far(
         if "error" in first[number][0] or "error" in second[number][0]:
             continue
         assert text_since_restart(first[: number + 1]) == text_since_restart(second[: number + 1])
+
+
+def new_stream(release_attempt: int | None = None) -> RescuedStream:
+    return RescuedStream(writer, "hold_briefly", release_attempt=release_attempt)
+
+
+def writer() -> StreamWriter:
+    return ChatDialect().stream("chatcmpl-1", 1, CALL)
+
+
+def held_briefly(events: Sequence[ReplyEvent], released_after: int) -> list[Shown]:
+    """What the first reader gets of each event, if the time is over after so many events."""
+    stream = new_stream()
+    found: list[Shown] = []
+    for place, event in enumerate(events):
+        released = lines(stream.release()) if place == released_after else []
+        found.append([*released, *lines(stream.add(event))])
+        if stream.ended:
+            break
+    return found
+
+
+def resumed(events: Sequence[ReplyEvent], stored: int, read: Shown, *, with_digest: bool) -> Shown | None:
+    """What a reader gets that has `read`, and finds the first `stored` events in the store; None: it is refused."""
+    number, digest = len(read) - 1, read[-1][1]
+    try:
+        attempt = released_attempt(
+            events[:stored], writer, Position(number, digest if with_digest else None, "")
+        )
+    except AmbiguousPosition:
+        return None
+    stream = new_stream(attempt)
+    found: Shown = []
+    for event in events:
+        found += lines(stream.add(event))
+        if stream.ended:
+            break
+    is_same = len(found) > number and found[number][1] == digest
+    return found[number + 1 :] if is_same else None
+
+
+@given(ATTEMPTS, st.booleans(), st.integers(0, 25))
+def test_d6_text_held_briefly_is_never_mixed(attempts: list[list[str]], fails: bool, released_after: int):
+    events = [line for part in held_briefly(reply(attempts, fails=fails), released_after) for line in part]
+    texts = ["".join(texts) for texts in attempts]
+    if events[-1][0] == " [DONE]":
+        assert not fails
+        assert text_since_restart(events) == texts[-1]
+    else:
+        assert any(each.startswith(text_since_restart(events)) for each in texts)
+
+
+@given(ATTEMPTS, st.booleans(), st.integers(0, 25), st.booleans(), st.data())
+def test_e2_a_stream_held_briefly_is_resumed_after_any_event(
+    attempts: list[list[str]], fails: bool, released_after: int, with_digest: bool, data: st.DataObject
+):
+    """Whenever its text was released and the client reconnects: the rest belongs to what was read, or is refused."""
+    events = reply(attempts, fails=fails)
+    first = held_briefly(events, released_after)
+    whole = [line for part in first for line in part]
+    size = data.draw(st.integers(1, len(whole)))
+    read = whole[:size]
+    sent_at = next(n for n in range(len(first)) if sum(map(len, first[: n + 1])) >= size)
+    stored = data.draw(st.integers(sent_at + 1, len(events)))
+    rest = resumed(events, stored, read, with_digest=with_digest)
+    if rest is None:
+        assert not with_digest or "error" in read[0][0], "only an error without any text"
+        return
+    texts = ["".join(texts) for texts in attempts]
+    joined = [*read, *rest]
+    if joined[-1][0] == " [DONE]":
+        assert text_since_restart(joined) == texts[-1]
+    else:
+        assert whole[-1][0] != " [DONE]" or stored < len(events)
+        assert any(text.startswith(text_since_restart(joined)) for text in texts)

@@ -9,7 +9,7 @@ import pytest
 from msgspec import Raw
 
 from penstock.contract.reply import NO_RESPONSE, ReplyEvent
-from services.edge.answers.rescued_stream import RescuedStream
+from services.edge.answers.rescued_stream import RescuedStream, StreamPart
 from services.edge.dialects.chat import ChatDialect
 from services.edge.dialects.dialect import ChatCall, SseEvent
 from services.edge.requests.answer_id import StreamRescue
@@ -23,10 +23,14 @@ def new_stream(rescue: StreamRescue = "error") -> RescuedStream:
     return RescuedStream(lambda: ChatDialect().stream("chatcmpl-1", 1, CALL), rescue)
 
 
+def events_of(parts: list[StreamPart]) -> list[SseEvent]:
+    return [event for part in parts for event in part.events]
+
+
 def sent(stream: RescuedStream, events: Iterable[ReplyEvent]) -> list[SseEvent]:
     found = []
     for event in events:
-        found += stream.add(event)
+        found += events_of(stream.add(event))
         if stream.ended:
             break
     return found
@@ -112,7 +116,7 @@ def test_d6_hold_sends_the_last_attempt_alone_at_its_end():
     stream = new_stream("hold")
     broken = [*attempt(["Hel", "lo"]), *attempt(["Other", " text"], number=2, model="m2")]
     assert sent(stream, broken) == []
-    events = stream.add(completed(2, "m2"))
+    events = events_of(stream.add(completed(2, "m2")))
     assert text(events) == "Other text"
     assert all(b'"model":"m2"' in event.data for event in events[:-1])
     assert is_done(events)
@@ -147,6 +151,33 @@ def test_d6_a_failed_request_has_no_done(rescue: StreamRescue):
 
 def test_e2_the_digest_is_that_of_the_text_and_not_of_its_pieces():
     streams = [new_stream(), new_stream(), new_stream()]
+    digests = []
     for stream, texts in zip(streams, (["Hello"], ["Hel", "lo"], ["Hallo"]), strict=True):
-        sent(stream, attempt(texts))
-    assert streams[0].digest == streams[1].digest != streams[2].digest
+        parts = [part for event in attempt(texts) for part in stream.add(event)]
+        digests.append(parts[-1].digest)
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_d6_text_that_is_held_briefly_is_sent_when_it_is_released_and_goes_on_as_error():
+    stream = new_stream("hold_briefly")
+    assert sent(stream, attempt(["Hel", "lo"])) == []
+    assert stream.holds_text
+    assert text(events_of(stream.release())) == "Hello"
+    events = sent(stream, [*attempt(["Hello wor"], number=2), *attempt(["Other"], number=3)])
+    assert text(events) == " wor"
+    assert "it was cut" in error(events)
+
+
+def test_d6_an_attempt_that_fails_while_its_text_is_held_briefly_is_invisible():
+    stream = new_stream("hold_briefly")
+    assert sent(stream, [*attempt(["Hel", "lo"]), *attempt(["Other"], number=2, model="m2")]) == []
+    events = events_of(stream.release()) + sent(stream, [delta(" text", number=2, seq=3), completed(2, "m2")])
+    assert text(events) == "Other text"
+    assert all(b'"model":"m2"' in event.data for event in events[:-1])
+    assert is_done(events)
+
+
+def test_d6_text_is_not_released_once_another_attempt_has_started():
+    stream = new_stream("hold_briefly")
+    sent(stream, [*attempt(["Hello"]), started(2)])
+    assert stream.release() == []

@@ -19,7 +19,8 @@ from services.edge.dialects.dialect import ChatCall
 from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
 from services.edge.http.sse import Position, parse_position
-from tests.harness.requests.reply_events import accepted, attempt, completed, failed
+from services.edge.requests.answer_id import StreamRescue
+from tests.harness.requests.reply_events import accepted, attempt, completed, delta, failed
 
 CALL = ChatCall(body=Raw(b"{}"), model="coding", stream=True)
 STOPPING = Failure(code="internal", message="stopping", retry="later")
@@ -50,9 +51,11 @@ class FakeExchange:
         return re.findall(r"^id: (.*)$", self.written.decode(), re.MULTILINE)
 
 
-def new_response(after: Position = BEFORE_THE_FIRST) -> tuple[FakeExchange, StreamResponse]:
+def new_response(
+    after: Position = BEFORE_THE_FIRST, rescue: StreamRescue = "error", hold_s: float | None = None
+) -> tuple[FakeExchange, StreamResponse]:
     exchange = FakeExchange()
-    stream = RescuedStream(lambda: ChatDialect().stream("c", 1, CALL), "error")
+    stream = RescuedStream(lambda: ChatDialect().stream("c", 1, CALL), rescue, hold_s=hold_s)
     facts = ReplyFacts("r1", None)
     return exchange, StreamResponse(cast("Exchange", exchange), stream, facts, wait_s=2.0, after=after)
 
@@ -146,3 +149,30 @@ async def test_e2_a_part_that_another_attempt_replaced_is_a_conflict():
         await sent([*attempt(["x", "b"]), completed()], position(whole.ids[1]))
     assert conflict.value.status == 409
     assert (b"x-should-retry", b"false") in conflict.value.headers
+
+
+async def test_d6_held_text_is_sent_after_its_time_and_the_rest_at_once():
+    exchange, response = new_response(rescue="hold_briefly", hold_s=1.5)
+    async with response:
+        for event in attempt(["a", "b"]):
+            await response.add(event)
+        await asyncio.sleep(1.4)
+        assert exchange.status is None
+        await asyncio.sleep(0.2)
+        held = exchange.ids
+        assert len(held) == 3
+        await response.add(delta("c", seq=3))
+        assert len(exchange.ids) == 4
+        await response.add(completed())
+        await response.end()
+    assert exchange.ids == (await sent([*attempt(["a", "b", "c"]), completed()])).ids
+    assert exchange.has_ended
+
+
+async def test_d10_a_failure_while_text_is_held_is_an_http_error():
+    _, response = new_response(rescue="hold_briefly", hold_s=1.5)
+    async with response:
+        for event in attempt(["a", "b"]):
+            await response.add(event)
+        with pytest.raises(HttpError):
+            await response.add(failed())

@@ -100,8 +100,10 @@ def test_k2_the_headers_of_a_request_are_those_that_the_edge_reads():
 )
 def test_k2_the_edge_accepts_the_documented_values_of_a_header(header: dict[str, Any]):
     schema = header["schema"]
-    values = schema.get("enum") or {"boolean": ["true", "false"], "number": ["0.5"]}.get(
-        schema.get("type"), ["text"]
+    values = (
+        schema.get("enum")
+        or schema.get("examples")
+        or {"boolean": ["true", "false"], "number": ["0.5"]}.get(schema.get("type"), ["text"])
     )
     for value in values:
         read_options([(header["name"].encode(), value.encode())])

@@ -31,7 +31,11 @@ def test_k2_every_option_is_read():
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("rescue", "never", "use one of error, hold, restart"),
+        ("rescue", "never", "use error, hold, hold:1500"),
+        ("rescue", "hold:", "use error, hold, hold:1500"),
+        ("rescue", "hold:0", "use error, hold, hold:1500"),
+        ("rescue", "hold:1s", "use error, hold, hold:1500"),
+        ("rescue", "hold:100000", "use error, hold, hold:1500"),
         ("on-disconnect", "", "use one of cancel, continue"),
         ("timeout-s", "0", "greater than 0"),
         ("timeout-s", "-1", "greater than 0"),
