@@ -42,6 +42,9 @@ class StreamCounts(Struct, frozen=True, kw_only=True):
     work: Mapping[str, int] = {}
     """Mailbox subject -> messages, those being executed included."""
     dead: int = 0
+    large_bodies: int = 0
+    """Requests whose bodies are stored apart."""
+    large_bodies_bytes: int = 0
 
 
 class ServiceView(Struct, frozen=True, kw_only=True):
@@ -163,6 +166,9 @@ class SystemStatus(Struct, frozen=True, kw_only=True):
     """Workers whose catalogue differs from the router's."""
     waiting_for_router: int
     dead_letters: int
+    large_bodies: int
+    """Requests whose bodies exceed a message and are stored apart."""
+    large_bodies_bytes: int
 
 
 def fold_status(nats: str, known: Sequence[Presence], streams: StreamCounts, now_ms: int) -> SystemStatus:
@@ -204,6 +210,8 @@ def fold_status(nats: str, known: Sequence[Presence], streams: StreamCounts, now
         other_catalogues=_other_catalogues(alive),
         waiting_for_router=streams.waiting_for_router,
         dead_letters=streams.dead,
+        large_bodies=streams.large_bodies,
+        large_bodies_bytes=streams.large_bodies_bytes,
     )
 
 

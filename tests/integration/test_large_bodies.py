@@ -21,6 +21,7 @@ from penstock.contract.request import NO_BODY, BodyRef, ChatRequest
 from penstock.contract.streams import BODIES, BODY_PART_BYTES, MAX_BODY_BYTES
 from penstock.contract.subjects import ReplyAddress, body_part
 from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.cli_command import run_command
 from tests.harness.processes.process import Process
 from tests.harness.processes.system import System, shared_system, started
 from tests.harness.requests.edge_client import read_stream, request
@@ -243,6 +244,8 @@ async def test_d9_a_full_store_rejects_large_requests_only(small_server: System)
         others = [ReplyAddress("demo", "other", str(number)) for number in range(5)]
         for each in others:
             await store_body(publisher.nc, each, b"x" * 20 * 1024 * 1024, timeout_s=10)
+        shown = (await run_command(small_server, "status")).out
+        assert "Bodies that exceed a message: 5, 100 MiB" in shown
         async with await small_server.client() as client:
             with pytest.raises(NotAccepted, match=r"fill LLM_BODIES\. Send it again in 5 s") as caught:
                 await client.chat(conversation(10), role="vision")

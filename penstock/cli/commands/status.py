@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from nats.js import JetStreamContext
+from nats.js.api import StreamState
 from nats.js.errors import NotFoundError, ServiceUnavailableError
 
 from penstock.bus.masking import without_userinfo
@@ -14,13 +15,14 @@ from penstock.cli.connection import command_settings, open_connection
 from penstock.cli.render.status import status_text
 from penstock.cli.render.terminal_safe import as_ascii_json
 from penstock.cli.system_status import StreamCounts, SystemStatus, fold_status
-from penstock.contract.streams import DEAD, REQUESTS, WORK
+from penstock.contract.streams import BODIES, DEAD, REQUESTS, WORK
 from penstock.runtime.config.settings import Settings
 from penstock.runtime.heartbeat import read_presence
 
 __all__ = ["status"]
 
 _ALL = ">"
+_EMPTY = StreamState(messages=0, bytes=0, first_seq=0, last_seq=0, consumer_count=0)
 
 
 def status(data: Path, *, as_json: bool) -> int:
@@ -36,23 +38,30 @@ def status(data: Path, *, as_json: bool) -> int:
 async def _read_status(settings: Settings) -> SystemStatus:
     async with open_connection(settings, "penstock-status") as nc:
         js = nc.jetstream()
+        bodies = await _state(js, BODIES.name)
         streams = StreamCounts(
             waiting_for_router=sum((await _messages(js, REQUESTS.name)).values()),
             work=await _messages(js, WORK.name),
             dead=sum((await _messages(js, DEAD.name)).values()),
+            large_bodies=len({subject.rpartition(".")[0] for subject in bodies.subjects or {}}),
+            large_bodies_bytes=bodies.bytes,
         )
         alive = await read_presence(nc)
     return fold_status(without_userinfo(settings.nats_url), alive, streams, time.time_ns() // 1_000_000)
 
 
 async def _messages(js: JetStreamContext, stream: str) -> dict[str, int]:
-    """Subject -> messages; empty where the stream does not exist yet, or a cluster has no leader."""
+    """Subject -> messages."""
+    return dict((await _state(js, stream)).subjects or {})
+
+
+async def _state(js: JetStreamContext, stream: str) -> StreamState:
+    """Empty where the stream does not exist yet, or a cluster has no leader."""
     try:
-        info = await js.stream_info(stream, subjects_filter=_ALL)
+        return (await js.stream_info(stream, subjects_filter=_ALL)).state
     except NotFoundError:
-        return {}
+        return _EMPTY
     except ServiceUnavailableError as error:
         if error.err_code is None:  # no JetStream
             raise
-        return {}
-    return dict(info.state.subjects or {})
+        return _EMPTY

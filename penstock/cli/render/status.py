@@ -143,6 +143,9 @@ def _lines(status: SystemStatus) -> Iterator[str]:
     if status.other_catalogues:
         yield f"Warning: {', '.join(status.other_catalogues)} runs with another catalogue than the router"
     yield from _credentials(status)
+    if status.large_bodies:
+        size = f"{status.large_bodies_bytes / 2**20:,.0f} MiB"
+        yield f"Bodies that exceed a message: {status.large_bodies:,}, {size}"
     yield f"Dead letters: {status.dead_letters:,}"
 
 

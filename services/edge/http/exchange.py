@@ -8,10 +8,11 @@ from types import TracebackType
 from typing import Any, Final, Self, cast
 from urllib.parse import parse_qsl
 
-from msgspec import Struct
+from msgspec import Struct, field
 from starlette.types import Receive, Scope, Send
 
 from penstock.bus.clock import Clock
+from services.edge.http.body_memory import SMALL_BODY_BYTES, BodyMemory
 from services.edge.http.connection import STATE_KEY, Connection
 from services.edge.http.errors import ClientDisconnected, HttpError, ShuttingDown
 from services.edge.http.headers import EVENT_STREAM, JSON, Header
@@ -35,6 +36,8 @@ class HttpLimits(Struct, frozen=True, kw_only=True):
     """To receive the whole body."""
     write_s: float
     """Without the client reading anything, after which its connection is closed."""
+    memory: BodyMemory = field(default_factory=BodyMemory)
+    """Shared by all requests."""
 
 
 class Exchange:
@@ -83,7 +86,7 @@ class Exchange:
         return dict(parse_qsl(self.query_string, keep_blank_values=True))
 
     async def body(self) -> bytes:
-        """The whole body, which is JSON. Raises HttpError (408, 413, 415) and ClientDisconnected."""
+        """The whole body, which is JSON. Raises HttpError (408, 413, 415, 429) and ClientDisconnected."""
         if self.header(b"content-type").partition(";")[0].strip().lower() != JSON.decode():
             # A page of any origin may send other types without asking, and thus use an edge on the user's machine.
             message = "the body must be JSON, with the header content-type: application/json"
@@ -105,7 +108,7 @@ class Exchange:
             raise HttpError.of("request_timeout", message, headers=(_CLOSE,)) from None
 
     async def _read_body(self) -> bytes:
-        body = bytearray()
+        body, is_large = bytearray(), False
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
@@ -113,9 +116,23 @@ class Exchange:
             body += message["body"]
             if len(body) > self._limits.body_bytes:
                 raise self._too_large()
+            if len(body) > SMALL_BODY_BYTES and not is_large:
+                is_large = True
+                self._take_memory()
             if not message["more_body"]:
                 self._connection.resume_reading()
                 return bytes(body)
+
+    def _take_memory(self) -> None:
+        """Count a large body until the end of the request. Raises HttpError (429)."""
+        declared, memory = self.header(b"content-length"), self._limits.memory
+        size = int(declared) if declared.isdecimal() else self._limits.body_bytes
+        if not memory.take(size):
+            message = (
+                "the bodies of other requests need the memory of this gateway process: send the request again"
+            )
+            raise HttpError.of("overloaded", message, retry_after_s=1)
+        self.on_end(lambda: memory.release(size))
 
     def _too_large(self) -> HttpError:
         message = f"the body has more than {self._limits.body_bytes:,} bytes, which is the limit"

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from penstock.bus.clock import SYSTEM
+from services.edge.http.body_memory import BodyMemory
 from services.edge.http.connection import STATE_KEY
 from services.edge.http.errors import ClientDisconnected, HttpError, ShuttingDown
 from services.edge.http.exchange import Exchange, HttpLimits
 
+MIB = 1024 * 1024
 LIMITS = HttpLimits(body_bytes=100, body_s=5.0, write_s=3.0)
 
 
@@ -52,7 +54,13 @@ class FakeConnection:
 class Client:
     """The messages of ASGI in both directions."""
 
-    def __init__(self, *pieces: bytes, pause_s: float = 0.0, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *pieces: bytes,
+        pause_s: float = 0.0,
+        headers: dict[str, str] | None = None,
+        limits: HttpLimits = LIMITS,
+    ) -> None:
         self.connection = FakeConnection()
         self.sent: list[dict[str, Any]] = []
         self._pieces = list(pieces)
@@ -65,7 +73,7 @@ class Client:
             "headers": [(name.encode(), value.encode()) for name, value in given.items()],
             "state": {STATE_KEY: self.connection},
         }
-        self.exchange = Exchange(scope, self.receive, self.send, LIMITS, SYSTEM)
+        self.exchange = Exchange(scope, self.receive, self.send, limits, SYSTEM)
 
     async def receive(self) -> dict[str, Any]:
         await asyncio.sleep(self._pause_s)
@@ -94,6 +102,22 @@ async def test_d10_a_body_over_the_limit_is_a_413_and_the_rest_is_discarded(head
     assert refused.value.status == 413
     await client.exchange.respond(413, b"{}")
     assert client.connection.discarded_for_s == LIMITS.body_s
+
+
+@pytest.mark.parametrize("headers", [{"content-length": str(3 * MIB * 5)}, {}])
+async def test_d9_large_bodies_of_all_requests_share_a_bounded_memory(headers: dict[str, str]):
+    limits = HttpLimits(body_bytes=15 * MIB, body_s=5.0, write_s=3.0, memory=BodyMemory(30 * MIB))
+    clients = [Client(*[b"a" * 3 * MIB] * 5, headers=headers, limits=limits) for _ in range(4)]
+    for client in clients[:2]:
+        assert len(await client.exchange.body()) == 15 * MIB
+    with pytest.raises(HttpError) as refused:
+        await clients[2].exchange.body()
+    assert (refused.value.status, refused.value.code) == (429, "overloaded")
+    assert (b"retry-after", b"1") in refused.value.headers
+    small = Client(b"a" * 8 * MIB, limits=limits)
+    assert len(await small.exchange.body()) == 8 * MIB
+    clients[0].exchange.finish()
+    assert len(await clients[3].exchange.body()) == 15 * MIB
 
 
 async def test_d10_a_body_that_was_not_sent_yet_is_not_waited_for():
