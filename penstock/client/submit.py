@@ -105,6 +105,7 @@ async def _store_body(nc: Nats, address: ReplyAddress, body: Raw, timeout_s: flo
     except nats.errors.ConnectionClosedError as error:
         raise ClientClosed from error
     except StreamFull as error:
+        await delete_body(nc, address)  # also of a repeated request: had its body been complete, it would fit
         full = f"the bodies of other requests fill {BODIES.name}."
         raise NotAccepted(
             "The body of the request is larger than a message and was not stored", full

@@ -7,14 +7,17 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec import Raw
 from msgspec.structs import replace
+from nats.aio.client import Client as Nats
 
 from penstock import Client, NotAccepted
 from penstock.bus.ids import new_id
 from penstock.bus.large_bodies import delete_body, reference_to, store_body
 from penstock.cli.local.nats_server import NatsServer
+from penstock.client.submit import encode_request, submit
 from penstock.contract.codec import encode
 from penstock.contract.reply import Failed, Failure
 from penstock.contract.request import NO_BODY, BodyRef, ChatRequest
@@ -205,6 +208,16 @@ async def test_k1_a_request_cannot_refer_to_the_body_of_another_account(publishe
     await delete_body(publisher.nc, foreign)
 
 
+async def refuses_a_repeated_request(nc: Nats) -> None:
+    """It leaves no part of its body."""
+    before = (await nc.jetstream().stream_info(BODIES.name)).state.messages
+    body = Raw(msgspec.json.encode({"messages": conversation(9)}))
+    repeated = await encode_request(nc, ChatRequest(id=new_id(), client="c", body=body))
+    with pytest.raises(NotAccepted, match="fill LLM_BODIES"):
+        await submit(nc, "demo", repeated, timeout_s=5, repeated=True)
+    assert (await nc.jetstream().stream_info(BODIES.name)).state.messages == before
+
+
 def address(sent: ChatRequest) -> ReplyAddress:
     return ReplyAddress("demo", sent.client, sent.id)
 
@@ -244,9 +257,13 @@ async def test_d9_a_full_store_rejects_large_requests_only(small_server: System)
         others = [ReplyAddress("demo", "other", str(number)) for number in range(5)]
         for each in others:
             await store_body(publisher.nc, each, b"x" * 20 * 1024 * 1024, timeout_s=10)
+        others.append(ReplyAddress("demo", "other", "last"))
+        await store_body(publisher.nc, others[-1], b"x" * 2 * 1024 * 1024, timeout_s=10)
+        await store_body(publisher.nc, others[0], b"y" * 20 * 1024 * 1024, timeout_s=10)  # a replacement fits
         shown = (await run_command(small_server, "status")).out
-        assert "Bodies that exceed a message: 5, 100 MiB" in shown
+        assert "Bodies that exceed a message: 6, 102 MiB" in shown
         async with await small_server.client() as client:
+            await refuses_a_repeated_request(client._nc)
             with pytest.raises(NotAccepted, match=r"fill LLM_BODIES\. Send it again in 5 s") as caught:
                 await client.chat(conversation(10), role="vision")
             assert (caught.value.retry, caught.value.retry_after_s) == ("later", 5.0)

@@ -22,6 +22,7 @@ from services.edge.requests.idempotency import IdempotencyKeys, fingerprint
 from tests.harness.processes.process import Process
 from tests.harness.processes.system import System
 from tests.harness.requests.edge_client import Response, chat_body, open_stream, read_stream, request
+from tests.harness.requests.pictures import conversation
 from tests.harness.suite.waiting import until
 
 
@@ -204,6 +205,18 @@ async def test_d7_a_request_that_was_recorded_and_never_submitted_is_submitted(
     assert answer.status == 200
     assert lost.id in answer.body.decode()
     assert await system.attempts() == before + 1
+
+
+async def test_d7_the_large_body_of_a_request_that_was_never_submitted_is_stored_again(
+    chat: str, system: System, claims: IdempotencyKeys, headers: dict[str, str]
+):
+    body = {"model": "vision", "messages": conversation(9)}
+    lost = ChatRequest(id=new_id(), client="killed", body=Raw(b"{}"))
+    sha256 = fingerprint("/v1/chat/completions", json.dumps(body).encode())
+    await claims.claim(Identity(account="demo"), headers["idempotency-key"], sha256, lost)
+    answer = await request("POST", chat, body, headers=headers)
+    assert (answer.status, answer.headers["x-penstock-request-id"]) == (200, lost.id)
+    assert (await system.sim("GET", "last_request?model=m-vision"))["messages"] == body["messages"]
 
 
 async def test_d7_an_answer_that_is_stored_no_more_is_a_409_and_not_called_again(
