@@ -39,7 +39,7 @@ class Pings:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        with suppress(ClientDisconnected):  # the task that follows the reply is told as well
+        with suppress(ClientDisconnected):  # raised in the task that follows the reply too
             while True:
                 await asyncio.sleep(self._sent_s + _AFTER_S - loop.time())
                 if loop.time() - self._sent_s >= _AFTER_S:

@@ -41,6 +41,6 @@ class ReleaseTimer:
 
     async def _run(self, after_s: float) -> None:
         await asyncio.sleep(after_s)
-        with suppress(ClientDisconnected):  # the task that follows the reply is told as well
+        with suppress(ClientDisconnected):  # raised in the task that follows the reply too
             async with self._lock:
                 await self._release()

@@ -63,10 +63,13 @@ class RescuedStream:
         self._started: Started | None = None
         self._accepted = False
         self._begun = False
-        self._sent: list[str] = []
+        self._sent = bytearray()
+        """The text in UTF-8: as many strings it would take fifteen times the memory."""
         self._sent_choices = False
         self._expected = ""
         """Text that was sent and that the current attempt has to repeat."""
+        self._repeated_size = 0
+        """Characters of it that were repeated."""
         self._holds = rescue in {"hold", "hold_briefly"}
         self._held: list[Delta] = []
         self._restarted: Restarted | None = None
@@ -130,12 +133,11 @@ class RescuedStream:
         return self.release() if delta.attempt == self._release_attempt else []
 
     def _send(self, delta: Delta) -> list[StreamPart]:
+        text = delta.text.encode()
         if self._rescue != "restart" and not self.ended:
-            if delta.choices:
-                self._sent_choices = True
-            else:
-                self._sent.append(delta.text)
-        self._digest = crc32(delta.text.encode(), self._digest)
+            self._sent_choices = self._sent_choices or bool(delta.choices)
+            self._sent += text
+        self._digest = crc32(text, self._digest)
         for choice in delta.choices:
             self._digest = crc32(choice, self._digest)
         return self._part([*self._begin(), *self._writer.delta(delta)])
@@ -148,10 +150,12 @@ class RescuedStream:
 
     def _repeated(self, delta: Delta) -> list[StreamPart]:
         """Text of a further attempt, of which the client has the beginning."""
-        size = min(len(delta.text), len(self._expected))
-        if delta.choices or delta.text[:size] != self._expected[:size]:
+        size = min(len(delta.text), len(self._expected) - self._repeated_size)
+        if delta.choices or not self._expected.startswith(delta.text[:size], self._repeated_size):
             return self._break()
-        self._expected = self._expected[size:]
+        self._repeated_size += size
+        if self._repeated_size == len(self._expected):
+            self._expected = ""
         rest = delta.text[size:]
         return self._send(replace(delta, text=rest)) if rest else []
 
@@ -166,7 +170,7 @@ class RescuedStream:
             return self._part([SseEvent(_encode(data), _RESTARTED)])
         if self._sent_choices:
             return self._break()
-        self._expected = "".join(self._sent)
+        self._expected, self._repeated_size = self._sent.decode(), 0
         return []
 
     def _complete(self, completed: Completed) -> list[StreamPart]:

@@ -21,7 +21,7 @@ def build(
     Raises HttpError (400) for an API key in a field that gets into logs.
     """
     user = identity.user or options.user or call.user
-    for each in (user, call.user):  # that of the body goes to the provider, whoever the effective user is
+    for each in (user, call.user):  # that of the body goes to the provider in any case
         refuse_key_as("user", each)
     refuse_key_as("model", call.model)
     role, complexity = split_model(call.model)

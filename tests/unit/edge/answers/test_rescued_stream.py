@@ -12,8 +12,17 @@ from penstock.contract.reply import NO_RESPONSE, ReplyEvent
 from services.edge.answers.rescued_stream import RescuedStream, StreamPart
 from services.edge.dialects.chat import ChatDialect
 from services.edge.dialects.dialect import ChatCall, SseEvent
+from services.edge.dialects.responses import ResponsesDialect
 from services.edge.requests.answer_id import StreamRescue
-from tests.harness.requests.reply_events import attempt, completed, delta, failed, restarted, started
+from tests.harness.requests.reply_events import (
+    accepted,
+    attempt,
+    completed,
+    delta,
+    failed,
+    restarted,
+    started,
+)
 
 CALL = ChatCall(body=Raw(b"{}"), model="coding", stream=True)
 TOOL_CALL = {"index": 0, "delta": {"tool_calls": [{"index": 0, "function": {"name": "f"}}]}}
@@ -181,3 +190,28 @@ def test_d6_text_is_not_released_once_another_attempt_has_started():
     stream = new_stream("hold_briefly")
     sent(stream, [*attempt(["Hello"]), started(2)])
     assert stream.release() == []
+
+
+def background_stream() -> RescuedStream:
+    dialect, called = (
+        ResponsesDialect(),
+        ChatCall(body=Raw(b"{}"), model="auto", stream=True, background=True),
+    )
+    return RescuedStream(lambda: dialect.stream("resp_1", 1, called), "error")
+
+
+def test_e2_a_background_stream_has_the_same_numbers_where_accepted_is_not_stored_any_more():
+    events = [*attempt(["Hel", "lo"]), completed()]
+    with_it, without = background_stream(), background_stream()
+    first = [part for event in [accepted(), *events] for part in with_it.add(event)]
+    again = [part for event in events for part in without.add(event)]
+    assert [(len(part.events), part.digest) for part in first] == [
+        (len(part.events), part.digest) for part in again
+    ]
+    assert [event.event for event in first[0].events] == ["response.created", "response.queued"]
+    assert first[0].digest == 0
+    assert first[1].events[0].event == "response.in_progress"
+
+
+def test_e1_a_stream_that_is_not_in_the_background_begins_with_its_first_text():
+    assert new_stream().add(accepted()) == []
