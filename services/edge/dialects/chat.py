@@ -37,7 +37,7 @@ class ChatCompletionRequest(Struct, frozen=True):
     """The fields that the gateway reads. All others pass to the provider as received."""
 
     model: ModelName
-    messages: Annotated[list[_Message], Meta(description="At least one.")]
+    messages: Annotated[list[_Message], Meta(extra_json_schema={"minItems": 1})]
     stream: Annotated[bool | None, Meta(description="Whether the answer is streamed.")] = None
     stream_options: _StreamOptions | None = None
     user: Annotated[str | None, Meta(description="Your end user, for fairness.")] = None

@@ -90,7 +90,7 @@ class MessagesRequest(Struct, kw_only=True):
     """The fields that are understood. Other fields are ignored."""
 
     model: ModelName
-    messages: list[Message]
+    messages: Annotated[list[Message], Meta(extra_json_schema={"minItems": 1})]
     max_tokens: Annotated[
         Annotated[int, Meta(ge=1, le=2**31 - 1)] | None, Meta(description="Required, except to count tokens.")
     ] = None

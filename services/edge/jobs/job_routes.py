@@ -124,7 +124,7 @@ async def _submitted(account: Account, request: ChatRequest) -> dict[str, Any]:
 
 
 def _state(query: dict[str, str]) -> JobState | None:
-    text = query.get("state") or None
+    text = query.get("state")
     found = next((state for state in get_args(JobState) if state == text), None)
     if text is not None and found is None:
         message = f"state is {text!r}: use one of {', '.join(_STATES)}"
@@ -133,7 +133,7 @@ def _state(query: dict[str, str]) -> JobState | None:
 
 
 def _limit(query: dict[str, str]) -> int:
-    text = query.get("limit") or str(_PAGE)
+    text = query.get("limit", str(_PAGE))
     if not (text.isascii() and text.isdecimal() and len(text) < 4 and 1 <= int(text) <= _LARGEST_PAGE):
         message = f"limit is {text!r}: use a number from 1 to {_LARGEST_PAGE}"
         raise HttpError.of("invalid_request", message, param="limit")

@@ -25,6 +25,7 @@ __all__ = [
     "ModelList",
     "Readiness",
     "Response",
+    "ServerSentEvent",
 ]
 
 _UnixSeconds = Annotated[int, Meta(description="Unix seconds.")]
@@ -73,6 +74,14 @@ class Message(Struct):
     stop_reason: str | None
     stop_sequence: str | None
     usage: dict[str, Any]
+
+
+class ServerSentEvent(Struct):
+    """One server-sent event. There may be comments between events, while the request waits."""
+
+    data: Annotated[str, Meta(description="One line of JSON, or `[DONE]`.")]
+    id: Annotated[str | UnsetType, Meta(description="Its position; a ping has none.")] = UNSET
+    event: str | UnsetType = UNSET
 
 
 class InputTokens(Struct):

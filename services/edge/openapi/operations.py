@@ -54,7 +54,9 @@ _JOB: Final[tuple[AnyErrorCode, ...]] = ("bus_unavailable", "not_found")
 
 
 def _events(description: str) -> Any:
-    return Annotated[str, Meta(description=f"Server-sent events, each with an `id`. {description}")]
+    return Annotated[
+        answers.ServerSentEvent, Meta(description=f"Each of the server-sent events. {description}")
+    ]
 
 
 _CHAT_EVENTS: Final = _events("Chunks of OpenAI's shape, and `[DONE]` after a complete answer only.")
