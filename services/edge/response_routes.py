@@ -77,7 +77,7 @@ class ResponseRoutes:
         identity = self._authenticator.authenticate(exchange)
         found = requested_id(exchange, self._route)
         account = await self._accounts.get(identity.account)
-        is_streamed = exchange.query().get("stream") == "true"
+        is_streamed = _is_streamed(exchange)
         if is_streamed and not found.streamed:
             message = "this response was not streamed: read it without stream=true"
             raise HttpError.of("invalid_request", message, param="stream")
@@ -130,6 +130,14 @@ class ResponseRoutes:
 
 async def _has_ended(account: Account, found: AnswerId) -> bool:
     return any(isinstance(event, TERMINAL) for event in await account.answers.stored_events(found))
+
+
+def _is_streamed(exchange: Exchange) -> bool:
+    """Raises HttpError (400)."""
+    text = exchange.query().get("stream", "false")
+    if text not in {"true", "false"}:
+        raise HttpError.of("invalid_request", f"stream is {text!r}: use true or false", param="stream")
+    return text == "true"
 
 
 class _Deltas:

@@ -15,7 +15,7 @@ __all__ = ["ChatCall", "Dialect", "DialectRoute", "InvalidField", "ModelName", "
 ModelName = Annotated[
     str,
     Meta(
-        description="`auto` or a role of `GET /v1/models`, also with a complexity: `coding:simple`.",
+        description="`auto` or another `id` of `GET /v1/models`; a role also with a complexity: `coding:simple`.",
         examples=["auto"],
     ),
 ]

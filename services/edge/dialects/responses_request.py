@@ -121,8 +121,10 @@ class ResponsesRequest(Struct, kw_only=True):
     service_tier: str | None = None
     stream: Annotated[bool | None, Meta(description="Whether the response is streamed.")] = None
     stream_options: _StreamOptions | None = None
-    store: Annotated[bool | None, Meta(description="Without effect.")] = None
-    background: Annotated[bool | None, Meta(description="`true` is not served yet.")] = None
+    store: Annotated[bool | None, Meta(description="`false` is not possible with `background`.")] = None
+    background: Annotated[
+        bool | None, Meta(description="`true`: the response is made as a job, to be read by its id.")
+    ] = None
 
 
 _REQUEST: Final = msgspec.json.Decoder(ResponsesRequest)
