@@ -30,14 +30,26 @@ class _StreamOptions(Struct, frozen=True):
 
 
 class _Message(Struct, gc=False):
-    """In OpenAI's shape. The gateway reads nothing of it."""
+    """In OpenAI's shape. The edge reads nothing of it."""
+
+
+_MESSAGE: Final = {
+    "required": ["role"],
+    "properties": {
+        "role": {"enum": ["system", "developer", "user", "assistant", "tool", "function"]},
+        "content": {"anyOf": [{"type": ["string", "null"]}, {"type": "array", "items": {"type": "object"}}]},
+    },
+}
+"""What the router checks in a message."""
 
 
 class ChatCompletionRequest(Struct, frozen=True):
     """The fields that the gateway reads. All others pass to the provider as received."""
 
     model: ModelName
-    messages: Annotated[list[_Message], Meta(extra_json_schema={"minItems": 1})]
+    messages: Annotated[
+        list[Annotated[_Message, Meta(extra_json_schema=_MESSAGE)]], Meta(extra_json_schema={"minItems": 1})
+    ]
     stream: Annotated[bool | None, Meta(description="Whether the answer is streamed.")] = None
     stream_options: _StreamOptions | None = None
     user: Annotated[str | None, Meta(description="Your end user, for fairness.")] = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Raw, Struct, field
@@ -23,7 +23,7 @@ from services.edge.dialects.messages_blocks import (
 )
 from services.edge.dialects.request_json import NULL, absent, decode, decode_fields, given
 
-__all__ = ["MessagesRequest", "read_call", "read_counted", "shows_thinking"]
+__all__ = ["CountTokensRequest", "MessagesRequest", "read_call", "read_counted", "shows_thinking"]
 
 _LONGEST_USER: Final = 64
 """Characters that OpenAI accepts in `user`; Claude Code sends about 150."""
@@ -86,14 +86,11 @@ class _Metadata(Struct):
     user_id: str | None = None
 
 
-class MessagesRequest(Struct, kw_only=True):
+class CountTokensRequest(Struct, kw_only=True):
     """The fields that are understood. Other fields are ignored."""
 
     model: ModelName
     messages: Annotated[list[Message], Meta(extra_json_schema={"minItems": 1})]
-    max_tokens: Annotated[
-        Annotated[int, Meta(ge=1, le=2**31 - 1)] | None, Meta(description="Required, except to count tokens.")
-    ] = None
     system: str | list[TextBlock] | None = None
     stream: Annotated[bool | None, Meta(description="Whether the message is streamed.")] = None
     temperature: _Number = field(default_factory=absent)
@@ -110,12 +107,20 @@ class MessagesRequest(Struct, kw_only=True):
     inference_geo: Raw = field(default_factory=absent)
 
 
+class MessagesRequest(CountTokensRequest, kw_only=True):
+    """The fields that are understood. Other fields are ignored."""
+
+    max_tokens: Annotated[int, Meta(ge=1, le=2**31 - 1)]
+
+
 class _Marked(Struct):
     penstock_thinking: bool = False
     """A field of the chat body that no provider receives: the application requested thinking blocks."""
 
 
+_Request = TypeVar("_Request", bound=CountTokensRequest)
 _decoder: Final = msgspec.json.Decoder(MessagesRequest)
+_counted_decoder: Final = msgspec.json.Decoder(CountTokensRequest)
 _number_decoder: Final = msgspec.json.Decoder(float)
 _encode: Final = msgspec.json.Encoder().encode
 _decode_marked: Final = msgspec.json.Decoder(_Marked).decode
@@ -123,9 +128,7 @@ _decode_marked: Final = msgspec.json.Decoder(_Marked).decode
 
 def read_call(body: bytes) -> ChatCall:
     """Translate a request for an answer. Raises InvalidField."""
-    request = _read(body)
-    if request.max_tokens is None:
-        raise InvalidField("max_tokens", "this field is required")
+    request = _read(body, _decoder)
     messages = _messages(request)
     if messages[-1]["role"] == "assistant":
         raise InvalidField(
@@ -133,7 +136,7 @@ def read_call(body: bytes) -> ChatCall:
             "assistant message prefill is not supported; the conversation must end with a user message",
         )
     return ChatCall(
-        body=_chat_body(request, messages),
+        body=_chat_body(request, messages, request.max_tokens),
         model=request.model,
         stream=request.stream is True,
         user=_user_id(request),
@@ -142,7 +145,7 @@ def read_call(body: bytes) -> ChatCall:
 
 def read_counted(body: bytes) -> Raw:
     """Translate a request whose tokens are counted to a chat body. Raises InvalidField."""
-    request = _read(body)
+    request = _read(body, _counted_decoder)
     return _chat_body(request, _messages(request))
 
 
@@ -151,10 +154,10 @@ def shows_thinking(chat_body: Raw) -> bool:
     return _decode_marked(chat_body).penstock_thinking
 
 
-def _read(body: bytes) -> MessagesRequest:
+def _read(body: bytes, decoder: msgspec.json.Decoder[_Request]) -> _Request:
     decode_fields(body)
     try:
-        request = decode(_decoder, body)
+        request = decode(decoder, body)
     except InvalidField as error:
         if allowed := _ALLOWED.get(_INDEX.sub("[]", error.field)):
             raise InvalidField(error.field, f"{error.message}; use {allowed}") from error
@@ -167,7 +170,7 @@ def _read(body: bytes) -> MessagesRequest:
     return request
 
 
-def _messages(request: MessagesRequest) -> list[dict[str, Any]]:
+def _messages(request: CountTokensRequest) -> list[dict[str, Any]]:
     messages = to_chat_messages(request.messages)
     if not messages:
         raise InvalidField("messages", "must contain a message of the user")
@@ -175,11 +178,13 @@ def _messages(request: MessagesRequest) -> list[dict[str, Any]]:
     return [{"role": "system", "content": system}, *messages] if system else messages
 
 
-def _chat_body(request: MessagesRequest, messages: list[dict[str, Any]]) -> Raw:
+def _chat_body(
+    request: CountTokensRequest, messages: list[dict[str, Any]], max_tokens: int | None = None
+) -> Raw:
     fields = given(
         model=request.model,
         messages=messages,
-        max_tokens=request.max_tokens,
+        max_tokens=max_tokens,
         stream=request.stream or None,
         temperature=_number("temperature", request.temperature),
         top_p=_number("top_p", request.top_p),
@@ -236,7 +241,7 @@ def _tool(tool: _Tool, path: str) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
-def _effort(request: MessagesRequest) -> str | None:
+def _effort(request: CountTokensRequest) -> str | None:
     """The effort as stated, or else from the thinking budget; None: the default of the model."""
     thinking, config = request.thinking, request.output_config
     if thinking is not None and thinking.type == "disabled":
@@ -263,7 +268,7 @@ def _response_format(config: _OutputConfig | None) -> dict[str, Any] | None:
     return {"type": "json_schema", "json_schema": schema}
 
 
-def _user_id(request: MessagesRequest) -> str:
+def _user_id(request: CountTokensRequest) -> str:
     return (request.metadata and request.metadata.user_id) or ""
 
 

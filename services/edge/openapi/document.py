@@ -75,8 +75,9 @@ class _Schemas:
         self.components: _Json = {}
         self._made: dict[Any, _Json] = {}
         bodies = {each.body: each for each in operations if each.body is not None}
+        for module in dict.fromkeys(body.__module__ for body in bodies):
+            self._add([body for body in bodies if body.__module__ == module], are_owners=True)
         for body, operation in bodies.items():
-            self._add([body], owner=body.__name__)
             self.components[body.__name__]["additionalProperties"] = _OTHER_FIELDS[operation.other_fields]
         self._add(
             [
@@ -89,10 +90,12 @@ class _Schemas:
     def of(self, kind: Any) -> _Json:
         return dict(self._made[kind])
 
-    def _add(self, kinds: Sequence[Any], owner: str = "") -> None:
-        """`owner`: the struct of which the others are parts; its name becomes the beginning of theirs."""
+    def _add(self, kinds: Sequence[Any], *, are_owners: bool = False) -> None:
+        """`are_owners`: the others are parts of them; the first name becomes the beginning of theirs."""
+        kept = [kind.__name__ for kind in kinds] if are_owners else []
+        prefix = kept[0] if kept else ""
         made, components = msgspec.json.schema_components(kinds, ref_template=f"{_COMPONENTS}{{name}}")
-        names = {name: name if name == owner else owner + name.lstrip("_") for name in components}
+        names = {name: name if name in kept else prefix + name.lstrip("_") for name in components}
         for name, schema in components.items():
             schema.pop("title", None)
             self.components[names[name]] = _renamed(schema, names)

@@ -9,7 +9,7 @@ from msgspec import Meta
 from penstock.contract.errors import ERRORS
 from services.edge.answers.reply_facts import REPLY_HEADERS
 from services.edge.dialects.chat import ChatCompletionRequest
-from services.edge.dialects.messages_request import MessagesRequest
+from services.edge.dialects.messages_request import CountTokensRequest, MessagesRequest
 from services.edge.dialects.responses_request import ResponsesRequest
 from services.edge.http.operation import AnyErrorCode, Operation, OperationResponse
 from services.edge.openapi import answers, parameters
@@ -160,7 +160,7 @@ COUNT_TOKENS: Final = Operation(
     id="countTokens",
     group=_MESSAGES,
     summary="Estimate the input tokens of a message",
-    body=MessagesRequest,
+    body=CountTokensRequest,
     other_fields="ignored",
     responses=(_json(answers.InputTokens, "The estimate."),),
 )

@@ -21,6 +21,8 @@ from services.edge.jobs.job_view import job_page, job_view, submitted_view
 from services.edge.openapi import operations
 from services.edge.openapi.document import openapi_document
 from services.edge.requests.options import read_options
+from services.router.routing.features import extract_features
+from services.router.routing.outcome import InvalidRequest
 
 OPERATIONS: list[Operation] = [getattr(operations, name) for name in operations.__all__]
 DOCUMENT = msgspec.json.decode(msgspec.json.encode(openapi_document(OPERATIONS, "1.2.3")))
@@ -161,6 +163,14 @@ def test_e1_further_fields_of_a_body_are_allowed_where_the_edge_allows_them(
         del body["messages"], body["max_tokens"]
     component(name).validate(body)
     assert component(name).is_valid({**body, "an_unknown_field": extra}) == valid
+
+
+def test_e1_the_documented_roles_of_messages_are_those_that_the_router_accepts():
+    messages = DOCUMENT["components"]["schemas"]["ChatCompletionRequest"]["properties"]["messages"]
+    for role in messages["items"]["properties"]["role"]["enum"]:
+        extract_features(msgspec.json.encode({"messages": [{"role": role}]}))
+    with pytest.raises(InvalidRequest, match=", ".join(messages["items"]["properties"]["role"]["enum"])):
+        extract_features(b'{"messages": [{"role": "x"}]}')
 
 
 def test_e4_a_job_has_the_documented_fields():
