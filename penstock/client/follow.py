@@ -27,6 +27,8 @@ __all__ = ["Feed", "Followed", "follow", "is_at_end"]
 _log: Final = rate_limited_logger(__name__)
 _QUEUE: Final = 4096
 """Events of one reply that wait for its reader."""
+_QUEUE_BYTES: Final = 512 * 1024
+"""Size of these events as messages; one more may exceed it."""
 _CLOCK_S: Final = 0.001
 """The resolution of the timers of uvloop, which may fire early by as much."""
 
@@ -39,7 +41,9 @@ class Feed:
     """
 
     def __init__(self) -> None:
-        self._events: deque[ReplyEvent | None] = deque()
+        self._events: deque[tuple[ReplyEvent | None, int]] = deque()
+        """Each with its size in bytes."""
+        self._bytes = 0
         self._has_dropped = False
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
@@ -47,9 +51,11 @@ class Feed:
         self._due_s = math.inf
         """When the reader that waits wants to be woken, on the loop's clock."""
 
-    def put(self, event: ReplyEvent | None) -> None:
-        if len(self._events) < _QUEUE:
-            self._events.append(event)
+    def put(self, event: ReplyEvent | None, size: int = 0) -> None:
+        """`size`: that of its message, in bytes."""
+        if len(self._events) < _QUEUE and self._bytes < _QUEUE_BYTES:
+            self._events.append((event, size))
+            self._bytes += size
         else:
             self._has_dropped = True
             _log.info("slow reader: an event will be read from the store")
@@ -62,7 +68,7 @@ class Feed:
     async def get(self, timeout_s: float) -> ReplyEvent | None:
         """The next event; None after `timeout_s` or when the store should be read. There is one reader."""
         if self._events:
-            return self._events.popleft()
+            return self._take()
         if self._has_dropped:
             self._has_dropped = False
             return None
@@ -74,7 +80,12 @@ class Feed:
             await self._waiter
         finally:
             self._waiter = None
-        return self._events.popleft() if self._events else None
+        return self._take() if self._events else None
+
+    def _take(self) -> ReplyEvent | None:
+        event, size = self._events.popleft()
+        self._bytes -= size
+        return event
 
     def close(self) -> None:
         """Cancel the timer: `get` is not called again."""

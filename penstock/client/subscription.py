@@ -64,7 +64,7 @@ class ReplySubscription:
         event = read_event(msg) if feeds else None
         if feeds and event is not None:
             for feed in feeds:
-                feed.put(event)
+                feed.put(event, len(msg.data))
 
     async def _read_stored(self) -> None:
         """After a reconnection: every reader looks into the store, since live events may have been lost."""

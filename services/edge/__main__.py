@@ -27,8 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     from penstock.runtime.service import Shell  # noqa: PLC0415 - an invalid configuration is reported before the slow imports
     from services.edge.app import Edge  # noqa: PLC0415
-    from services.edge.http.server import bind  # noqa: PLC0415
+    from services.edge.http.server import bind, raise_open_files  # noqa: PLC0415
 
+    raise_open_files()
     try:
         listener = bind(edge_settings.host, edge_settings.port, options.fallback_port)
     except OSError as error:

@@ -28,17 +28,23 @@ from tests.bench.subjects import MODEL, PROMPT, streamed_prompt
 from tests.harness.processes.catalogues import catalogue
 from tests.harness.processes.process import Process
 from tests.harness.processes.system import System, running_system
+from tests.harness.requests.stream_load import longest_gap_ms, stream_at_once
 
 __all__ = ["edge_figures", "edge_targets"]
 
 FIRST_TOKENS = {1: 300, 8: 600}
 """Streams in progress, and streams in all, for the time to the first token."""
 PACED = {"tokens_per_second": 100, "first_token_ms": 0, "latency_ms": 0}
+STALL_MS = 250
+STALL_TOKENS = 100
+STALL_SPEED = {"tokens_per_second": 50, "first_token_ms": 0, "latency_ms": 0}
+FEWEST_STREAMS, MOST_STREAMS, STREAMS_STEP = 25, 500, 25
+SEARCH_S = 60.0
 FULL_SPEED = {"tokens_per_second": 0, "first_token_ms": 0, "latency_ms": 0}
 
 
 async def edge_figures(directory: Path, env: Mapping[str, str]) -> dict[str, Any]:
-    config = catalogue({"chat": [MODEL]}, roles={"chat": {"slots_per_worker": 256}})
+    config = catalogue({"chat": [MODEL]}, roles={"chat": {"slots_per_worker": MOST_STREAMS}})
     async with (
         running_system(directory, "chat", config=config, env=env, fresh=True) as system,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
@@ -57,6 +63,8 @@ async def edge_figures(directory: Path, env: Mapping[str, str]) -> dict[str, Any
         )
         first = {at: await through.first_tokens_ms(at) for at in FIRST_TOKENS}
         bare = {at: await direct.first_tokens_ms(at) for at in FIRST_TOKENS}
+        await system.sim("PUT", "speed", STALL_SPEED)
+        found["stall_free_streams"] = await _stall_free_streams(str(edge.ready["url"]))
         await system.sim("PUT", "speed", FULL_SPEED)
         found["edge_first_token_p99_ms"] = {
             str(at): round(percentile(first[at], 0.99) - percentile(bare[at], 0.99), 3) for at in FIRST_TOKENS
@@ -169,6 +177,30 @@ async def _per_delta(
         for name in spent[LONG]
     }
     return _ours(more, 2), more
+
+
+async def _stall_free_streams(url: str) -> int:
+    """The largest number of streams at once of which none has a gap above STALL_MS; 0: not even FEWEST_STREAMS.
+
+    The number is doubled while it passes; then the interval is halved down to STREAMS_STEP. A number fails only when it
+    has failed twice, since other processes on the machine cause gaps, too.
+    """
+    give_up_s = time.perf_counter() + SEARCH_S
+    passed, failed, count = 0, MOST_STREAMS + 1, FEWEST_STREAMS
+    while failed - passed > STREAMS_STEP and time.perf_counter() < give_up_s:
+        if await _is_stall_free(url, count) or await _is_stall_free(url, count):
+            passed = count
+        else:
+            failed = count
+        count = min(2 * passed, MOST_STREAMS) if failed > MOST_STREAMS else (passed + failed) // 2
+    return passed
+
+
+async def _is_stall_free(url: str, count: int) -> bool:
+    prompts = [f"{PROMPT} {number} [[tokens={STALL_TOKENS}]]" for number in range(count)]
+    streams = await stream_at_once(url, "chat", prompts)
+    assert all(stream.is_whole for stream in streams)
+    return longest_gap_ms(streams) <= STALL_MS
 
 
 def _ours(spent: dict[str, float], digits: int) -> float:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from penstock.contract.reply import Accepted, Completed, ReplyEvent, Started
+from msgspec.structs import replace
+
+from penstock.contract.reply import NO_RESPONSE, Accepted, Completed, ReplyEvent, Started
 from services.edge.http.headers import Header, header_text
 
 __all__ = ["REPLY_HEADERS", "ReplyFacts"]
@@ -48,7 +50,7 @@ class ReplyFacts:
             case Started():
                 self._started = event
             case Completed():
-                self._completed = event
+                self._completed = replace(event, response=NO_RESPONSE)  # which may have megabytes
                 self.role = event.role
 
     @property

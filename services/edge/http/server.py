@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import uvicorn
@@ -14,7 +15,7 @@ from starlette.types import ASGIApp
 from penstock.bus.log_limits import rate_limited_logger
 from services.edge.http.connection import Connection
 
-__all__ = ["PublicServer", "address_of", "bind"]
+__all__ = ["PublicServer", "address_of", "bind", "raise_open_files"]
 
 _KEEP_ALIVE_S: Final = 75
 """Idle time before a connection is closed; longer than the 60 s of usual load balancers, which must close first."""
@@ -28,6 +29,15 @@ _KEEPALIVE: Final = (
 """Connections inherit these: a client whose machine is gone is noticed within a minute also while nothing is sent."""
 _INTERRUPTED_S: Final = 2.0
 """For the responses that are interrupted to be sent."""
+
+
+def raise_open_files() -> None:
+    """Allow as many open files, and thus connections, as the system allows this user: shells and systemd set a soft
+    limit of 1,024, which idle connections alone may reach, and every further one is reset.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # systems that refuse a limit without bound
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def bind(host: str, port: int, fallback_port: int | None = None) -> socket.socket:

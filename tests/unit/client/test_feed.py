@@ -57,6 +57,18 @@ async def test_e2_events_without_room_are_dropped_and_the_store_is_read_after_th
     assert await feed.get(5) == TWO
 
 
+async def test_e2_large_events_without_room_are_dropped_as_well():
+    feed = Feed()
+    for _ in range(100):
+        feed.put(ONE, 100_000)
+    received = 0
+    while await feed.get(5) == ONE:
+        received += 1
+    assert received == 6
+    feed.put(TWO, 10_000_000)
+    assert await feed.get(5) == TWO
+
+
 async def test_d8_a_cancelled_reader_leaves_no_timer():
     feed, loop = Feed(), asyncio.get_running_loop()
     reading = asyncio.create_task(feed.get(5))
