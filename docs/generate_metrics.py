@@ -31,7 +31,7 @@ _LABELS: Final = {
     "provider": "a provider of the catalogue",
     "reason": "`missing`, `malformed`, `unknown`, `revoked`, `expired`, `not_allowed`, `too_many_requests` or "
     "`not_read`",
-    "role": "a role of the catalogue, or `router` for dead letters of the router",
+    "role": "a role of the catalogue, `model-` and a [model](http.md#models), or `router` for its dead letters",
     "route": "a path of the edge, such as `/v1/chat/completions/{id}`, or `unknown`",
     "rule": "`rate_limit`, `high_latency` or `errors`",
     "status": "an HTTP status; 499: the client closed the connection",

@@ -120,6 +120,7 @@ def _question(arguments: argparse.Namespace, *, stream: bool = True, rescue: Res
     return Question(
         prompt=arguments.prompt,
         role=arguments.role,
+        model=arguments.model,
         complexity=arguments.complexity,
         images=tuple(arguments.image),
         system=arguments.system,
@@ -135,7 +136,7 @@ def _question(arguments: argparse.Namespace, *, stream: bool = True, rescue: Res
 def _status(arguments: argparse.Namespace) -> int:
     from penstock.cli.commands.status import status
 
-    return status(arguments.data, as_json=arguments.json)
+    return status(arguments.data, as_json=arguments.json, with_idle=arguments.all)
 
 
 def _trace(arguments: argparse.Namespace) -> int:
@@ -193,6 +194,7 @@ def _keys(arguments: argparse.Namespace) -> int:
         account=arguments.account,
         user=arguments.user,
         roles=tuple(arguments.role),
+        models=tuple(arguments.model),
         rescue=arguments.rescue,
         expires_s=arguments.expires,
         note=arguments.note,

@@ -54,8 +54,8 @@ _CANCEL = """\
 The cancel is not acknowledged: an unknown id, or that of a request that has ended, is no error. `penstock jobs ID
 --cancel` waits until a job has ended."""
 _CREATE_KEY = """\
-Create a key and print it, once: only a digest of it is stored. Without --role it allows all roles, else
-only those named. Every edge knows it within two seconds."""
+Create a key and print it, once: only a digest of it is stored. Without --role and --model it allows all roles
+and models, else only those named. Every edge knows it within two seconds."""
 _LONGEST: Final = ", ".join(f"{longest_s} in the {lane} lane" for lane, longest_s in LONGEST_S.items())
 _DATA = "the directory of the store, logs and traces (default: %(default)s)"
 _DATA_OF_UP = "the data directory of `penstock up`, in which its NATS server is found (default: %(default)s)"
@@ -139,6 +139,9 @@ def _add_explain(commands: Commands) -> None:
 def _add_status(commands: Commands) -> None:
     text = "show live services, mailboxes and the use of limits"
     status = commands.add_parser("status", help=text, description=_sentence(text))
+    status.add_argument(
+        "--all", action="store_true", help="also models that were named a moment ago and have no work now"
+    )
     status.add_argument("--json", action="store_true", help="print JSON")
     _add_data(status)
 
@@ -229,6 +232,13 @@ def _add_keys(commands: Commands) -> None:
         help="a role that it allows, or auto; may be repeated",
     )
     create.add_argument(
+        "--model",
+        action="append",
+        type=parse_text,
+        default=[],
+        help="a model of the catalogue that a request may name; may be repeated",
+    )
+    create.add_argument(
         "--rescue",
         type=parse_stream_rescue,
         default="error",
@@ -261,8 +271,12 @@ def _add_config(commands: Commands) -> None:
 
 def _add_question(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompt", help="the prompt; - reads it from stdin")
-    parser.add_argument(
+    target = parser.add_mutually_exclusive_group()
+    target.add_argument(
         "--role", type=parse_role, default=AUTO, help="a role of the catalogue (default: the router chooses)"
+    )
+    target.add_argument(
+        "--model", type=parse_text, default="", help="a model of the catalogue, for an answer from it alone"
     )
     parser.add_argument(
         "--complexity",
@@ -305,15 +319,17 @@ def contradiction(arguments: argparse.Namespace) -> str | None:
 
 def _check_ask(arguments: argparse.Namespace) -> str | None:
     if not arguments.detach:
-        return _check_timeout(arguments)
+        return _check_question(arguments)
     if arguments.lane != "batch":
         return "--detach submits a job: add --lane batch"
     if arguments.no_stream:
         return "--no-stream has no effect with --detach, which prints no answer"
-    return _check_timeout(arguments)
+    return _check_question(arguments)
 
 
-def _check_timeout(arguments: argparse.Namespace) -> str | None:
+def _check_question(arguments: argparse.Namespace) -> str | None:
+    if arguments.model and arguments.complexity:
+        return "--complexity has no effect with --model, which answers itself"
     longest_s = LONGEST_S[arguments.lane]
     if arguments.timeout is None or arguments.timeout <= longest_s:
         return None
@@ -354,7 +370,7 @@ def _given(options: Mapping[str, object]) -> str:
 
 _RULES: Final[Mapping[str, Callable[[argparse.Namespace], str | None]]] = {
     "ask": _check_ask,
-    "explain": _check_timeout,
+    "explain": _check_question,
     "jobs": _check_jobs,
     "dead": _check_dead,
 }

@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import Struct, structs
 
-from penstock.contract.names import LANES, ROLES
+from penstock.contract.names import LANES, ROLES, is_implicit
 from penstock.contract.presence import (
     CredentialStatus,
     LearnedLimit,
@@ -29,6 +29,7 @@ __all__ = [
     "StreamCounts",
     "SystemStatus",
     "fold_status",
+    "without_idle_models",
 ]
 
 _SILENT_S: Final = 6.0
@@ -213,6 +214,16 @@ def fold_status(nats: str, known: Sequence[Presence], streams: StreamCounts, now
         large_bodies=streams.large_bodies,
         large_bodies_bytes=streams.large_bodies_bytes,
     )
+
+
+def without_idle_models(status: SystemStatus) -> SystemStatus:
+    """The status without the implicit roles that have no work."""
+    roles = tuple(
+        view
+        for view in status.roles
+        if view.running or any(view.queued.values()) or not is_implicit(view.role)
+    )
+    return structs.replace(status, roles=roles)
 
 
 def _service(presence: Presence, now_ms: int) -> ServiceView:

@@ -24,7 +24,9 @@ class ApiKey(Struct, frozen=True, kw_only=True, tag="api_key", tag_field="type")
     user: str = ""
     """The end user of every request with the key; empty: a request may name one."""
     roles: tuple[str, ...] = ()
-    """Roles that a request may name, `auto` among them; empty: all."""
+    """Roles that a request may name, `auto` among them."""
+    models: tuple[str, ...] = ()
+    """Models of the catalogue that a request may name. A key without roles and models allows everything."""
     rescue: Annotated[str, Meta(pattern=STREAM_RESCUE)] = "error"
     """The header `x-penstock-rescue` of requests that have none."""
     created_ms: int

@@ -8,6 +8,7 @@ import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from penstock.bus.clock import Clock
+from penstock.runtime.config.catalogue import Catalogue
 from services.edge.auth.authenticator import Authenticator
 from services.edge.auth.known_keys import KnownKeys
 from services.edge.dialects.messages import count_tokens
@@ -15,6 +16,7 @@ from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
 from services.edge.listing.live_workers import LiveWorkers
 from services.edge.listing.models import ModelList
+from services.edge.listing.target import Target, target_of
 from services.edge.requests.translate import translated
 
 __all__ = ["CountTokensRoute", "HealthRoutes", "MissingService", "ModelRoutes"]
@@ -60,27 +62,30 @@ class HealthRoutes:
 
 
 class ModelRoutes:
-    """The roles that the key of a request allows."""
+    """The roles and models that the key of a request allows."""
 
-    def __init__(self, models: ModelList, authenticator: Authenticator, clock: Clock) -> None:
+    def __init__(
+        self, models: ModelList, catalogue: Catalogue, authenticator: Authenticator, clock: Clock
+    ) -> None:
         self._models = models
+        self._catalogue = catalogue
         self._authenticator = authenticator
         self._clock = clock
 
     async def list_all(self, exchange: Exchange) -> None:
         identity = self._authenticator.authenticate(exchange)
         models = self._models.all(self._clock.monotonic_s())
-        listed = [model for model in models if identity.allows(model["id"])]
+        listed = [model for model in models if identity.allows(target_of(model["id"], self._catalogue))]
         await exchange.respond(200, msgspec.json.encode({"object": "list", "data": listed}))
 
     async def get(self, exchange: Exchange) -> None:
         identity = self._authenticator.authenticate(exchange)
         name = exchange.parameters["id"]
-        self._authenticator.authorize(identity, name)
+        self._authenticator.authorize(identity, target_of(name, self._catalogue))
         found = self._models.get(name, self._clock.monotonic_s())
         if found is None:
-            roles = ", ".join(role for role in self._models.names if identity.allows(role))
-            message = f"there is no role {name[:80]!r}; the roles are {roles}"
+            roles = ", ".join(role for role in self._models.roles if identity.allows(Target(role=role)))
+            message = f"there is no role and no model {name[:80]!r}; the roles are {roles}; GET /v1/models lists all"
             raise HttpError.of("model_not_found", message, param="model")
         await exchange.respond(200, msgspec.json.encode(found))
 

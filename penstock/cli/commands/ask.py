@@ -49,6 +49,7 @@ async def _submit(question: Question, messages: list[dict[str, Any]], settings: 
         return await client.submit(
             messages,
             role=question.role,
+            model=question.model,
             complexity=question.complexity,
             user=question.user,
             timeout_s=question.timeout_s,
@@ -62,6 +63,7 @@ async def _ask(question: Question, messages: list[dict[str, Any]], settings: Set
         stream = client.stream(
             messages,
             role=question.role,
+            model=question.model,
             complexity=question.complexity,
             user=question.user,
             lane=question.lane,

@@ -61,6 +61,7 @@ def explain_request(question: Question, messages: list[dict[str, Any]], account:
         client="penstock-explain",
         body=body,
         role=question.role,
+        model=question.model,
         complexity=question.complexity,
         lane=question.lane,
         user=question.user,

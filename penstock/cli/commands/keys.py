@@ -35,6 +35,7 @@ class KeyRequest(Struct, frozen=True, kw_only=True):
     """None: the account of the settings."""
     user: str = ""
     roles: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
     rescue: str = "error"
     """The header `x-penstock-rescue` of requests that have none."""
     expires_s: float | None = None
@@ -85,6 +86,7 @@ def _record(key: str, wanted: KeyRequest, account: str, now_ms: int) -> ApiKey:
         account=account,
         user=wanted.user,
         roles=wanted.roles,
+        models=wanted.models,
         rescue=wanted.rescue,
         created_ms=now_ms,
         expires_ms=None if wanted.expires_s is None else now_ms + int(wanted.expires_s * 1000),

@@ -31,6 +31,8 @@ class Question(Struct, frozen=True, kw_only=True):
 
     prompt: str
     role: str = AUTO
+    model: str = ""
+    """In place of a role; empty: none."""
     complexity: Complexity | None = None
     images: tuple[Path, ...] = ()
     system: str | None = None

@@ -14,7 +14,7 @@ from penstock.bus.masking import without_userinfo
 from penstock.cli.connection import command_settings, open_connection
 from penstock.cli.render.status import status_text
 from penstock.cli.render.terminal_safe import as_ascii_json
-from penstock.cli.system_status import StreamCounts, SystemStatus, fold_status
+from penstock.cli.system_status import StreamCounts, SystemStatus, fold_status, without_idle_models
 from penstock.contract.streams import BODIES, DEAD, REQUESTS, WORK
 from penstock.runtime.config.settings import Settings
 from penstock.runtime.heartbeat import read_presence
@@ -25,9 +25,12 @@ _ALL = ">"
 _EMPTY = StreamState(messages=0, bytes=0, first_seq=0, last_seq=0, consumer_count=0)
 
 
-def status(data: Path, *, as_json: bool) -> int:
-    """Exit code 1 when no service is alive. Raises BrokerUnreachable, ConfigurationRefused and CommandError."""
-    found = asyncio.run(_read_status(command_settings(data)))
+def status(data: Path, *, as_json: bool, with_idle: bool = False) -> int:
+    """Exit code 1 when no service is alive. `with_idle`: also implicit roles without work.
+
+    Raises BrokerUnreachable, ConfigurationRefused and CommandError.
+    """
+    found = asyncio.run(_read_status(command_settings(data), with_idle=with_idle))
     if as_json:
         print(as_ascii_json(found))
     else:
@@ -35,7 +38,7 @@ def status(data: Path, *, as_json: bool) -> int:
     return 0 if any(service.alive for service in found.services) else 1
 
 
-async def _read_status(settings: Settings) -> SystemStatus:
+async def _read_status(settings: Settings, *, with_idle: bool) -> SystemStatus:
     async with open_connection(settings, "penstock-status") as nc:
         js = nc.jetstream()
         bodies = await _state(js, BODIES.name)
@@ -47,7 +50,8 @@ async def _read_status(settings: Settings) -> SystemStatus:
             large_bodies_bytes=bodies.bytes,
         )
         alive = await read_presence(nc)
-    return fold_status(without_userinfo(settings.nats_url), alive, streams, time.time_ns() // 1_000_000)
+    found = fold_status(without_userinfo(settings.nats_url), alive, streams, time.time_ns() // 1_000_000)
+    return found if with_idle else without_idle_models(found)
 
 
 async def _messages(js: JetStreamContext, stream: str) -> dict[str, int]:

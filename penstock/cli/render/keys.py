@@ -20,7 +20,7 @@ def keys_text(keys: Sequence[ApiKey], now_ms: int) -> str:
             _state(key, now_ms),
             cell(key.account),
             cell(key.user or "-"),
-            cell(", ".join(key.roles) or "all"),
+            cell(", ".join((*key.roles, *key.models)) or "all"),
             key.rescue,
             utc_text(key.created_ms),
             "never" if key.expires_ms is None else utc_text(key.expires_ms),

@@ -17,6 +17,7 @@ from services.edge.auth.local_host import refuse_foreign_host
 from services.edge.auth.misplaced_keys import refuse_misplaced_keys
 from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
+from services.edge.listing.target import Target
 
 __all__ = ["Authenticator"]
 
@@ -68,15 +69,21 @@ class Authenticator:
             raise self._too_many()
         exchange.on_end(partial(self._slots.release, key.prefix))
         return Identity(
-            account=key.account, key=key.prefix, user=key.user, roles=key.roles, rescue=key.rescue
+            account=key.account,
+            key=key.prefix,
+            user=key.user,
+            roles=key.roles,
+            models=key.models,
+            rescue=key.rescue,
         )
 
-    def authorize(self, identity: Identity, role: str) -> None:
-        """Raises HttpError (403) where the key does not allow this role."""
-        if identity.allows(role):
+    def authorize(self, identity: Identity, target: Target) -> None:
+        """Raises HttpError (403) where the key does not allow this role or model."""
+        if identity.allows(target):
             return
         self._report("not_allowed")
-        message = f"the API key does not allow {role!r}: use one of {', '.join(identity.roles)}"
+        allowed = ", ".join((*identity.roles, *identity.models))
+        message = f"the API key does not allow {target.name!r}: use one of {allowed}"
         raise HttpError.of("not_allowed", message, param="model")
 
     def _verified(self, text: str) -> ApiKey:

@@ -1,1 +1,1 @@
-"""What the gateway serves: roles and live workers."""
+"""What the gateway serves: roles, models and live workers."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from penstock.contract.names import AUTO, EMBED
+from penstock.contract.names import AUTO, EMBED, implicit_role
 from penstock.runtime.config.catalogue import Catalogue, Model
 from services.edge.listing.live_workers import LiveWorkers
 
@@ -15,21 +15,28 @@ _MICRO: Final = 1_000_000
 
 
 class ModelList:
-    """`auto` and the roles. `penstock` in each entry has what OpenAI's shape has no place for."""
+    """`auto`, the roles and the models. `penstock` in each entry has what OpenAI's shape has no place for."""
 
     def __init__(self, catalogue: Catalogue, workers: LiveWorkers) -> None:
         self._catalogue = catalogue
         self._workers = workers
         self._roles = {name: role for name, role in catalogue.roles.items() if name != EMBED}
-        self.names = (AUTO, *self._roles)
+        self._models = _chat_models(catalogue)
+        self.roles = (AUTO, *self._roles)
 
     def all(self, now_s: float) -> list[dict[str, Any]]:
         served = self._workers.served(now_s)
+        served |= frozenset(self._catalogue.implicit_roles_of(served))
         withdrawn = self._workers.withdrawn(now_s)
         roles = {name: self._role(role.chain, withdrawn) for name, role in self._roles.items()}
+        models = {name: self._role(chain, withdrawn) for name, chain in self._models.items()}
         return [
-            _entry(AUTO, {"available": bool(served), **self._auto(roles)}),
-            *(_entry(name, {"available": name in served, **facts}) for name, facts in roles.items()),
+            _entry(AUTO, "role", {"available": bool(served), **self._auto(roles)}),
+            *(_entry(name, "role", {"available": name in served, **facts}) for name, facts in roles.items()),
+            *(
+                _entry(name, "model", {"available": implicit_role(name) in served, **facts})
+                for name, facts in models.items()
+            ),
         ]
 
     def get(self, name: str, now_s: float) -> dict[str, Any] | None:
@@ -53,6 +60,18 @@ class ModelList:
         }
 
 
+def _chat_models(catalogue: Catalogue) -> dict[str, tuple[str, ...]]:
+    """The chain of each model, without those that a role hides by its name, and those for embeddings alone."""
+    embed = catalogue.roles.get(EMBED)
+    of_embed = set() if embed is None else set(embed.chain)
+    of_others = {model for name, role in catalogue.roles.items() if name != EMBED for model in role.chain}
+    return {
+        name: (name, *model.fallbacks)
+        for name, model in catalogue.models.items()
+        if name not in of_embed - of_others and name not in catalogue.roles and name != AUTO
+    }
+
+
 def _model(key: str, model: Model, withdrawn: frozenset[str]) -> dict[str, Any]:
     price = model.price
     cached = price.input if price.cached_input is None else price.cached_input
@@ -70,5 +89,6 @@ def _model(key: str, model: Model, withdrawn: frozenset[str]) -> dict[str, Any]:
     }
 
 
-def _entry(name: str, facts: dict[str, Any]) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": 0, "owned_by": "penstock", "penstock": facts}
+def _entry(name: str, kind: Literal["role", "model"], facts: dict[str, Any]) -> dict[str, Any]:
+    about = {"kind": kind, **facts}
+    return {"id": name, "object": "model", "created": 0, "owned_by": "penstock", "penstock": about}

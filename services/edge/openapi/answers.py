@@ -91,6 +91,7 @@ class InputTokens(Struct):
 
 
 class _ModelFacts(Struct):
+    kind: Literal["role", "model"]
     available: Annotated[bool, Meta(description="A worker that is alive serves it.")]
     context_tokens: int
     vision: bool

@@ -7,13 +7,15 @@ from msgspec import Struct
 from penstock.bus.clock import Clock
 from penstock.client.stream import StreamedRequest
 from penstock.contract.request import ChatRequest
+from penstock.runtime.config.catalogue import Catalogue
 from services.edge.auth.authenticator import Authenticator
 from services.edge.dialects.dialect import ChatCall, DialectRoute, InvalidField
 from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
+from services.edge.listing.target import target_of
 from services.edge.requests.accounts import Account, Accounts
 from services.edge.requests.answer_id import AnswerId
-from services.edge.requests.builder import build, split_model
+from services.edge.requests.builder import build
 from services.edge.requests.idempotency import IdempotencyKeys, fingerprint, idempotency_key
 from services.edge.requests.options import RequestOptions, read_options
 from services.edge.requests.rescue import RescueChoice, read_rescue
@@ -63,11 +65,17 @@ class Preparation:
     """What every route that makes requests does first."""
 
     def __init__(
-        self, authenticator: Authenticator, accounts: Accounts, idempotency: IdempotencyKeys, clock: Clock
+        self,
+        authenticator: Authenticator,
+        accounts: Accounts,
+        idempotency: IdempotencyKeys,
+        catalogue: Catalogue,
+        clock: Clock,
     ) -> None:
         self._authenticator = authenticator
         self._accounts = accounts
         self._idempotency = idempotency
+        self._catalogue = catalogue
         self._clock = clock
 
     async def prepare(self, exchange: Exchange, route: DialectRoute) -> PreparedRequest:
@@ -81,8 +89,9 @@ class Preparation:
         is_job = route.is_for_jobs or call.background
         options = read_options(exchange.request_headers, lane="batch" if is_job else None)
         _check_is_served(route, call, options)
-        first = build(call, options, identity, self._accounts.client_name, self._clock.unix_ms())
-        self._authenticator.authorize(identity, split_model(call.model)[0])
+        target = target_of(call.model, self._catalogue)
+        first = build(call, target, options, identity, self._accounts.client_name, self._clock.unix_ms())
+        self._authenticator.authorize(identity, target)
         account = await self._accounts.get(identity.account)
         request = first
         if key:

@@ -72,11 +72,13 @@ def _unknown(what: str, name: str, catalogue: Catalogue) -> InvalidRequest:
 
 
 def _near(name: str, models: Iterable[str]) -> list[str]:
-    """The models whose name is like `name`, or contains it."""
-    by_case = {model.lower(): model for model in models}
-    similar = get_close_matches(name.lower(), by_case, n=_NEAR_MODELS)
-    longer = [each for each in by_case if name and name.lower() in each]
-    return [by_case[each] for each in dict.fromkeys((*similar, *longer))][:_NEAR_MODELS]
+    """The models whose name is like `name`, contains it, or is a part of it."""
+    if not name:
+        return []
+    wanted, by_case = name.lower(), {model.lower(): model for model in models}
+    similar = get_close_matches(wanted, by_case, n=_NEAR_MODELS)
+    containing = [each for each in by_case if wanted in each or each in wanted]
+    return [by_case[each] for each in dict.fromkeys((*similar, *containing))][:_NEAR_MODELS]
 
 
 def _by_evidence(features: Features, catalogue: Catalogue) -> RoleChoice:

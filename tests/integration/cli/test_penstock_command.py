@@ -19,6 +19,7 @@ import pytest
 
 from penstock.cli.demo.prompts import square_png
 from penstock.cli.local.nats_server import NatsServer, find_nats_server
+from penstock.contract.names import implicit_role
 from penstock.runtime.runtime_file import read_runtime_file
 from tests.harness.nats.binary import require_nats_server
 from tests.harness.processes.penstock_up import REPOSITORY, UNSET, PenstockUp
@@ -127,6 +128,22 @@ def test_d10_an_unknown_role_is_not_to_be_tried_again(up: PenstockUp):
         assert "there is no role 'poet'" in asked.stderr
         assert "The same request will fail again." in asked.stderr
         assert "Try again later" not in asked.stderr
+
+
+def test_k2_ask_and_explain_take_a_model_in_place_of_a_role(up: PenstockUp):
+    model = json.loads(up.run("explain", "--role", "coding", "--json", "hi").stdout)["chain"][-1]
+    answered = up.run("ask", "--model", model, "Hello?")
+    assert answered.returncode == 0, answered.stderr
+    assert model in answered.stderr
+    explained = json.loads(up.run("explain", "--model", model, "--json", "hi").stdout)
+    assert explained["chain"] == [model]
+    unknown = up.run("ask", "--model", f"{model}x", "Hello?")
+    assert unknown.returncode == 1
+    assert f"a similar name are {model}" in unknown.stderr
+    shown = [role["role"] for role in json.loads(up.run("status", "--json").stdout)["roles"]]
+    every = [role["role"] for role in json.loads(up.run("status", "--all", "--json").stdout)["roles"]]
+    assert implicit_role(model) in every
+    assert implicit_role(model) not in shown
 
 
 def test_explain_prints_role_complexity_why_chain_and_wait(up: PenstockUp):

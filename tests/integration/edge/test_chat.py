@@ -190,12 +190,42 @@ async def test_b1_a_model_is_offered_under_its_name_by_a_role(ai: openai.AsyncOp
     assert [each["model"] for each in listed["chain"]] == ["poet"]
 
 
-async def test_b1_a_model_without_a_role_of_its_name_is_not_offered(ai: openai.AsyncOpenAI):
-    assert "coder" not in {model.id async for model in ai.models.list()}
-    with pytest.raises(openai.NotFoundError, match="no role 'coder'"):
-        await ai.chat.completions.create(model="coder", messages=ASKED)
-    with pytest.raises(openai.NotFoundError, match=r"no role 'coder'.*the roles are auto, chat, "):
-        await ai.models.retrieve("coder")
+@pytest.mark.parametrize("stream", [False, True])
+async def test_k2_a_model_named_by_a_client_answers(ai: openai.AsyncOpenAI, *, stream: bool):
+    """The chain of `logic` prefers another one."""
+    if stream:
+        chunks = await ai.chat.completions.create(model="other", messages=ASKED, stream=True)
+        assert {chunk.model async for chunk in chunks} == {"other"}
+        return
+    answer = await ai.chat.completions.with_raw_response.create(model="other", messages=ASKED)
+    assert answer.parse().model == "other"
+    assert answer.headers["x-penstock-role"] == "model-other"
+
+
+async def test_k2_a_named_model_without_fallbacks_ends_in_its_own_error(
+    ai: openai.AsyncOpenAI, system: System
+):
+    await system.sim("PUT", "behaviour", {"m-chat": "500"})
+    try:
+        with pytest.raises(openai.InternalServerError) as failed:
+            await ai.chat.completions.create(model="m-chat", messages=ASKED)
+    finally:
+        await system.sim("PUT", "behaviour", {"m-chat": ""})
+    assert failed.value.status_code == 503
+
+
+async def test_k2_an_unknown_model_is_a_404_with_roles_and_models_of_a_similar_name(ai: openai.AsyncOpenAI):
+    with pytest.raises(openai.NotFoundError, match=r"the roles are chat, .*similar name are coder") as failed:
+        await ai.chat.completions.create(model="coders", messages=ASKED)
+    assert isinstance(failed.value.body, dict)
+    assert (failed.value.body["code"], failed.value.body["param"]) == ("unknown_role", "model")
+    with pytest.raises(openai.NotFoundError, match=r"no model 'coders'; the roles are auto, chat, "):
+        await ai.models.retrieve("coders")
+
+
+async def test_b2_a_complexity_after_a_model_is_no_name(ai: openai.AsyncOpenAI):
+    with pytest.raises(openai.NotFoundError, match=r"no role 'coder:simple'.*similar name are coder"):
+        await ai.chat.completions.create(model="coder:simple", messages=ASKED)
 
 
 async def test_c3_a_wait_beyond_the_deadline_ends_with_retry_after(ai: openai.AsyncOpenAI, system: System):

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import time
+from typing import Any
 
 import openai
 import pytest
@@ -310,11 +311,14 @@ async def test_k4_health_readiness_and_metrics(url: str):
         assert line in metrics
 
 
-async def test_k2_models_lists_auto_and_the_roles(ai: openai.AsyncOpenAI):
+async def test_k2_models_lists_auto_the_roles_and_the_models(ai: openai.AsyncOpenAI):
     models = {model.id: model async for model in ai.models.list()}
-    assert models.keys() == {"auto", "poet", *ROLES}
-    assert "penstock" in models["coding"].to_dict()
+    assert models.keys() > {"auto", "poet", *ROLES, "coder", "poet--cut=5"}
+    about: Any = {name: model.to_dict()["penstock"] for name, model in models.items()}
+    assert (about["coding"]["kind"], about["coder"]["kind"]) == ("role", "model")
+    assert all(each["available"] for each in about.values())
     assert (await ai.models.retrieve("coding")).owned_by == "penstock"
+    assert (await ai.models.retrieve("coder")).id == "coder"
 
 
 async def test_k5_a_page_with_a_rebound_name_reads_no_answer_of_an_edge_without_keys(url: str):

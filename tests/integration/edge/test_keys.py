@@ -190,6 +190,18 @@ async def test_k5_a_key_allows_only_its_roles(system: System, urls: tuple[str, s
             await ai.models.retrieve("chat")
 
 
+async def test_k5_a_key_allows_only_its_models(system: System, urls: tuple[str, str]):
+    key = await usable_key(system, urls, "--role", "chat", "--model", "coder", "--model", "m-fast")
+    async with client(urls[0], key) as ai:
+        assert (await ai.chat.completions.create(model="coder", messages=ASKED)).model == "coder"
+        assert {model.id async for model in ai.models.list()} == {"chat", "coder", "m-fast"}
+        for model in ("m-chat", "coding", "auto", "model-m-chat"):
+            with pytest.raises(openai.PermissionDeniedError, match="use one of chat, coder, m-fast"):
+                await ai.chat.completions.create(model=model, messages=ASKED)
+    listed = await run_command(system, "keys", "list")
+    assert "chat, coder, m-fast" in listed.out
+
+
 async def test_k5_an_expired_key_gets_a_401(system: System, urls: tuple[str, str]):
     key = await new_key(system, "--expires", "0s")
     for url in urls:

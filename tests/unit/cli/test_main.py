@@ -61,7 +61,7 @@ def test_d10_an_invalid_command_line_exits_2(arguments, capsys):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("ask --model gpt-4 hi", "unrecognized arguments: --model\n"),
+        ("ask --temperature 1 hi", "unrecognized arguments: --temperature\n"),
         ("ask hi --timeout 4000", "--timeout is at most"),
         ("ask hi --detach", "add --lane batch"),
     ],
@@ -110,6 +110,8 @@ def test_an_error_is_one_line_and_exits_1(arguments, expected, capsys, monkeypat
         ("jobs some-id --user ''", "--user filters the list"),
         ("jobs some-id --cancel --json", "no JSON"),
         ("jobs --cancel", "need the ID"),
+        ("explain hi --model gpt-4o --complexity simple", "--complexity has no effect with --model"),
+        ("ask hi --role chat --model gpt-4o", "--model: not allowed with argument --role"),
         ("ask hi --lane batch --detach --no-stream", "--no-stream has no effect"),
         ("ask hi --detach", "add --lane batch"),
         ("ask hi --timeout 3601", "at most 3600 s in the interactive lane; --lane batch takes up to 86400 s"),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 
+from msgspec.structs import replace
+
 from penstock.cli.render.status import limits_text, status_text
-from penstock.cli.system_status import StreamCounts, fold_status
+from penstock.cli.system_status import StreamCounts, fold_status, without_idle_models
 from penstock.contract.presence import (
     BreakerStatus,
     CredentialStatus,
@@ -60,6 +62,22 @@ def test_workers_are_summed_per_role_and_queues_per_lane():
     assert chat == ["chat", "none", "0/0", "2", "0"], "work without a worker must be seen"
     assert "Dead letters: 5" in text
     assert "Waiting for a router: 1" in text
+
+
+def test_k2_implicit_roles_are_hidden_while_they_have_no_work():
+    def listed(running: int = 0, **queued: int) -> list[str]:
+        statuses = (
+            RoleStatus(role="chat", slots=4, running=0),
+            RoleStatus(role="model-m", slots=4, running=running),
+        )
+        work = {f"llm.work.model-m.{lane}.0.f": count for lane, count in queued.items()}
+        known = [replace(worker("w1"), roles=statuses)]
+        status = fold_status("nats://here", known, StreamCounts(work=work), NOW_MS)
+        assert [view.role for view in status.roles] == ["chat", "model-m"]
+        return [view.role for view in without_idle_models(status).roles]
+
+    assert listed() == ["chat"]
+    assert listed(running=1) == listed(batch=2) == ["chat", "model-m"]
 
 
 def test_limits_breakers_and_withdrawn_models_are_shown():

@@ -8,6 +8,12 @@ from penstock.contract import codec
 from services.router.explain import account_of
 
 
+def test_k2_the_request_has_the_model() -> None:
+    data = explain_request(Question(prompt="hi", model="gpt-4o"), [{"role": "user", "content": "hi"}], "acme")
+    request = codec.REQUEST.decode(data)
+    assert (request.role, request.model) == ("auto", "gpt-4o")
+
+
 def test_c3_the_request_has_account_user_lane_complexity_and_deadline() -> None:
     question = Question(prompt="hi", user="ann", lane="batch", complexity="simple", timeout_s=5.0)
 

@@ -15,6 +15,7 @@ from services.edge.auth.key_slots import KeySlots
 from services.edge.auth.known_keys import KnownKeys
 from services.edge.http.errors import HttpError
 from services.edge.http.headers import Header
+from services.edge.listing.target import Target
 from tests.unit.edge.auth.key_requests import bearer, received, record_of
 
 KEY = make_key()
@@ -239,11 +240,43 @@ def test_k5_a_key_allows_its_roles(
     parts = Parts(record_of(KEY, roles=roles))
     identity = parts.authenticator.authenticate(received(bearer(KEY)))
     for name in allowed:
-        parts.authenticator.authorize(identity, name)
+        parts.authenticator.authorize(identity, Target(role=name))
     for name in refused:
         with pytest.raises(HttpError) as raised:
-            parts.authenticator.authorize(identity, name)
+            parts.authenticator.authorize(identity, Target(role=name))
         error = raised.value
         assert (error.status, error.code, error.param) == (403, "not_allowed", "model")
         assert error.message.endswith(", ".join(roles))
     assert parts.reasons["not_allowed"] == len(refused)
+
+
+@pytest.mark.parametrize(
+    ("roles", "models", "allowed", "refused"),
+    [
+        ((), (), (Target(model="gpt-4o"), Target()), ()),
+        (("coding",), (), (Target(role="coding"),), (Target(model="gpt-4o"), Target(model="coding"))),
+        ((), ("gpt-4o",), (Target(model="gpt-4o"),), (Target(), Target(role="gpt-4o"), Target(model="o3"))),
+        (
+            ("auto",),
+            ("gpt-4o",),
+            (Target(), Target(model="gpt-4o")),
+            (Target(role="coding"), Target(role="model-gpt-4o")),
+        ),
+    ],
+)
+def test_k5_a_key_for_roles_allows_only_the_models_that_it_lists(
+    roles: tuple[str, ...],
+    models: tuple[str, ...],
+    allowed: tuple[Target, ...],
+    refused: tuple[Target, ...],
+):
+    parts = Parts(record_of(KEY, roles=roles, models=models))
+    identity = parts.authenticator.authenticate(received(bearer(KEY)))
+    for target in allowed:
+        parts.authenticator.authorize(identity, target)
+    for target in refused:
+        with pytest.raises(HttpError) as raised:
+            parts.authenticator.authorize(identity, target)
+        error = raised.value
+        assert (error.status, error.code, error.param) == (403, "not_allowed", "model")
+        assert error.message.endswith(", ".join((*roles, *models)))

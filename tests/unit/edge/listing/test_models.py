@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from penstock.contract.names import implicit_role
 from penstock.contract.presence import Presence, RoleStatus
+from penstock.runtime.config.catalogue import Catalogue, Model, ProviderConfig, RoleConfig
 from penstock.runtime.config.load import read_catalogue
 from services.edge.listing.live_workers import LiveWorkers
 from services.edge.listing.models import ModelList
@@ -34,15 +36,15 @@ def by_id(models: ModelList, now_s: float = 0.0) -> dict[str, Any]:
 def test_k2_auto_and_roles_are_listed_with_models_and_prices(models: ModelList, workers: LiveWorkers):
     workers.observe("w", worker("coding"), 0.0)
     listed = by_id(models)
-    assert tuple(listed) == models.names
-    assert models.names[0] == "auto"
+    assert tuple(listed)[: len(models.roles)] == models.roles
+    assert models.roles[0] == "auto"
+    assert {listed[name]["penstock"]["kind"] for name in models.roles} == {"role"}
     assert "embed" not in listed
     assert all(entry["object"] == "model" for entry in listed.values())
     coding = listed["coding"]["penstock"]
     assert coding["available"] is True
     assert listed["chat"]["penstock"]["available"] is False
     first = coding["chain"][0]
-    assert first["model"] not in listed
     assert first["provider"] == "openai"
     assert first["context_tokens"] <= coding["context_tokens"]
     prices = first["usd_per_million_tokens"]
@@ -73,7 +75,8 @@ def test_a5_a_model_that_every_worker_found_withdrawn_is_not_available(
 
 def test_k2_one_entry_is_found_by_its_name(models: ModelList):
     assert (models.get("auto", 0.0) or {})["id"] == "auto"
-    assert models.get("gpt-4o", 0.0) is None
+    assert (models.get("gpt-4o", 0.0) or {})["id"] == "gpt-4o"
+    assert models.get("gpt-5o", 0.0) is None
 
 
 def test_d9_a_worker_is_alive_until_it_stops_or_is_silent(workers: LiveWorkers):
@@ -97,3 +100,36 @@ def test_k2_forged_heartbeats_take_bounded_memory(workers: LiveWorkers):
     for number in range(3_000):
         workers.observe(f"w{number}", worker("chat"), 0.0)
     assert len(workers.instances(0.0)) == 1_000
+
+
+def test_k2_models_are_listed_after_the_roles_and_available_where_a_worker_serves_them(workers: LiveWorkers):
+    catalogue = read_catalogue(None, {"PENSTOCK_CATALOGUE": "openai", "OPENAI_API_KEY": "k"})
+    models = ModelList(catalogue, workers)
+    named = {name: entry for name, entry in by_id(models).items() if entry["penstock"]["kind"] == "model"}
+    (embedding,) = set(catalogue.models) - set(named)
+    assert embedding in catalogue.roles["embed"].chain
+    entry = named["gpt-4o"]["penstock"]
+    assert [model["model"] for model in entry["chain"]] == ["gpt-4o"]
+    assert (entry["context_tokens"], entry["vision"], entry["available"]) == (128_000, True, False)
+    workers.observe("w", worker("creative"), 0.0)
+    served = {name for name, entry in by_id(models).items() if entry["penstock"]["available"]}
+    assert served == {"auto", "creative", *catalogue.roles["creative"].chain}
+    workers.observe("w", worker(implicit_role("o1-preview")), 1.0)
+    assert by_id(models, 1.0)["o1-preview"]["penstock"]["available"] is True
+
+
+def test_k2_a_model_lists_its_fallbacks_and_one_with_the_name_of_a_role_is_not_listed(workers: LiveWorkers):
+    catalogue = Catalogue(
+        name="test",
+        providers={"p": ProviderConfig()},
+        models={
+            "a": Model(provider="p", fallbacks=("b",)),
+            "b": Model(provider="p", context_tokens=1_000_000),
+            "chat": Model(provider="p"),
+        },
+        roles={"chat": RoleConfig(chain=("a",))},
+    )
+    listed = ModelList(catalogue, workers).all(0.0)
+    assert [entry["id"] for entry in listed] == ["auto", "chat", "a", "b"]
+    assert [model["model"] for model in listed[2]["penstock"]["chain"]] == ["a", "b"]
+    assert listed[2]["penstock"]["context_tokens"] == 1_000_000

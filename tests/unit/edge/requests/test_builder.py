@@ -9,30 +9,23 @@ from penstock.runtime.api_keys.format import make_key
 from services.edge.auth.identity import Identity
 from services.edge.dialects.dialect import ChatCall
 from services.edge.http.errors import HttpError
+from services.edge.listing.target import Target
 from services.edge.requests.builder import build
 from services.edge.requests.options import RequestOptions
 
 BODY = Raw(b'{"model": "coding"}')
+OPTIONS = RequestOptions()
 WITHOUT_KEY = Identity(account="demo")
 NOW_MS = 1_000_000
 
 
-@pytest.mark.parametrize(
-    ("model", "role", "complexity"),
-    [
-        ("auto", "auto", None),
-        ("coding:complex", "coding", "complex"),
-        ("auto:simple", "auto", "simple"),
-        ("llama3:8b", "llama3:8b", None),
-        ("llama3:8b:medium", "llama3:8b", "medium"),
-        (":simple", ":simple", None),
-        ("coding:", "coding:", None),
-    ],
-)
-def test_b2_the_model_names_a_role_and_a_complexity(model: str, role: str, complexity: str | None):
-    request = build(ChatCall(body=BODY, model=model), RequestOptions(), WITHOUT_KEY, "edge1", NOW_MS)
-    assert (request.role, request.complexity) == (role, complexity)
+def test_b2_the_target_is_that_of_the_request():
+    call = ChatCall(body=BODY, model="coding:complex")
+    request = build(call, Target(role="coding", complexity="complex"), OPTIONS, WITHOUT_KEY, "edge1", NOW_MS)
+    assert (request.role, request.model, request.complexity) == ("coding", "", "complex")
     assert (request.client, request.rescue, request.body) == ("edge1", "restart", BODY)
+    request = build(call, Target(model="gpt-4o"), OPTIONS, WITHOUT_KEY, "edge1", NOW_MS)
+    assert (request.role, request.model, request.complexity) == ("auto", "gpt-4o", None)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +34,9 @@ def test_b2_the_model_names_a_role_and_a_complexity(model: str, role: str, compl
 )
 def test_j1_the_user_of_the_key_comes_before_that_of_the_request(key: str, header: str, body: str, user: str):
     call = ChatCall(body=BODY, model="auto", user=body)
-    request = build(call, RequestOptions(user=header), Identity(account="demo", user=key), "edge1", NOW_MS)
+    request = build(
+        call, Target(), RequestOptions(user=header), Identity(account="demo", user=key), "edge1", NOW_MS
+    )
     assert request.user == user
 
 
@@ -50,7 +45,7 @@ def test_k5_a_key_in_a_field_that_is_logged_is_refused(place: str):
     key = make_key()
     call = ChatCall(body=BODY, **{"model": "auto", place: f"my {key}"})
     with pytest.raises(HttpError) as refused:
-        build(call, RequestOptions(), WITHOUT_KEY, "edge1", NOW_MS)
+        build(call, Target(), OPTIONS, WITHOUT_KEY, "edge1", NOW_MS)
     assert (refused.value.status, refused.value.param) == (400, place)
     assert key[13:] not in refused.value.message
 
@@ -68,12 +63,12 @@ def test_k5_a_key_as_user_of_the_body_is_refused_whoever_the_user_is(
 ):
     call = ChatCall(body=BODY, model="auto", user=make_key())
     with pytest.raises(HttpError) as refused:
-        build(call, options, identity, "edge1", NOW_MS)
+        build(call, Target(), options, identity, "edge1", NOW_MS)
     assert (refused.value.code, refused.value.param) == ("misplaced_api_key", "user")
 
 
 def test_c3_a_timeout_is_a_deadline():
     options = RequestOptions(timeout_s=5, lane="batch", degrade=False)
-    request = build(ChatCall(body=BODY, model="auto"), options, WITHOUT_KEY, "edge1", NOW_MS)
+    request = build(ChatCall(body=BODY, model="auto"), Target(), options, WITHOUT_KEY, "edge1", NOW_MS)
     assert request.deadline_ms == NOW_MS + 5_000
     assert (request.lane, request.degrade) == ("batch", False)
