@@ -40,13 +40,12 @@ async def last_event(
     """Read the reply to its end, and add what is known of it to the response headers."""
     last: ReplyEvent | None = None
     try:
-        with exchange.interruptible():
-            async with reply as events:
-                async for event in events:
-                    facts.add(event)
-                    if observe is not None:
-                        observe(event)
-                    last = event
+        async with exchange.interruptible(), reply as events:
+            async for event in events:
+                facts.add(event)
+                if observe is not None:
+                    observe(event)
+                last = event
     finally:
         exchange.headers += facts.headers()
     return last
@@ -71,11 +70,10 @@ async def respond_stream(
 
     async with response:
         try:
-            with exchange.interruptible(before_shutdown):
-                async with reply as events:
-                    async for event in events:
-                        if await response.add(event):
-                            break
+            async with exchange.interruptible(before_shutdown), reply as events:
+                async for event in events:
+                    if await response.add(event):
+                        break
         except (PenstockError, ShuttingDown, HttpError) as error:
             if exchange.status is None:
                 response.add_headers()

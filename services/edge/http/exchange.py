@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Final, Self, cast
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Final, cast
 from urllib.parse import parse_qsl
 
 from msgspec import Struct, field
@@ -62,7 +63,8 @@ class Exchange:
         self._scope = scope
         self._receive = receive
         self._send = send
-        self._interruption: _Interruption | None = None
+        self._shut_down: Callable[[], None] | None = None
+        """Ends the interruptible block; None outside of it."""
         self._is_interrupted = False
         self._at_end: list[Callable[[], None]] = []
 
@@ -195,63 +197,40 @@ class Exchange:
         for callback in self._at_end:
             callback()
 
-    def interruptible(self, before_shutdown: Callable[[], None] | None = None) -> _Interruption:
+    @asynccontextmanager
+    async def interruptible(self, before_shutdown: Callable[[], None] | None = None) -> AsyncIterator[None]:
         """The block ends early with ClientDisconnected when the connection is lost, or with ShuttingDown.
 
         `before_shutdown` is called before the latter.
         """
         if self._is_interrupted:
             raise ShuttingDown
-        self._interruption = _Interruption(self._connection, before_shutdown)
-        return self._interruption
+        if self._connection.is_lost:
+            raise ClientDisconnected
+        reasons: list[type[Exception]] = []
+        try:
+            async with asyncio.timeout(None) as limit:
+
+                def end(reason: type[Exception]) -> None:
+                    if reason is ShuttingDown and before_shutdown is not None:
+                        before_shutdown()
+                    if not reasons:
+                        reasons.append(reason)
+                        limit.reschedule(asyncio.get_running_loop().time())
+
+                self._connection.on_lost = partial(end, ClientDisconnected)
+                self._shut_down = partial(end, ShuttingDown)
+                try:
+                    yield
+                finally:
+                    self._connection.on_lost = self._shut_down = None
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise reasons[0] from error
 
     def interrupt(self) -> None:
         """This process stops: end the interruptible block, or the next one, with ShuttingDown."""
         self._is_interrupted = True
-        if self._interruption is not None:
-            self._interruption.shut_down()
-
-
-class _Interruption:
-    """Cancels the task inside the block, and turns the cancellation into the exception that says why."""
-
-    def __init__(self, connection: Connection, before_shutdown: Callable[[], None] | None) -> None:
-        self._connection = connection
-        self._before_shutdown = before_shutdown
-        self._task: asyncio.Task[Any] | None = None
-        self._cancelling = 0
-        self._why: type[Exception] | None = None
-
-    def __enter__(self) -> Self:
-        if self._connection.is_lost:
-            raise ClientDisconnected
-        self._task = asyncio.current_task()
-        self._cancelling = self._task.cancelling() if self._task is not None else 0
-        self._connection.on_lost = self._on_lost
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._connection.on_lost = None
-        task, self._task = self._task, None
-        if (
-            task is not None
-            and self._why is not None
-            and task.uncancel() <= self._cancelling
-            and kind is asyncio.CancelledError
-        ):
-            raise self._why from error
-
-    def shut_down(self) -> None:
-        if self._task is not None and self._before_shutdown is not None:
-            self._before_shutdown()
-        self._cancel(ShuttingDown)
-
-    def _on_lost(self) -> None:
-        self._cancel(ClientDisconnected)
-
-    def _cancel(self, why: type[Exception]) -> None:
-        if self._task is not None and self._why is None:
-            self._why = why
-            self._task.cancel()
+        if self._shut_down is not None:
+            self._shut_down()

@@ -69,7 +69,7 @@ class BackgroundResponses:
         """The response as it is once the job has ended, or after some seconds."""
         if job is None or not job.ended:
             await account.client.cancel(found.request_id, _CANCELLED)
-            with exchange.interruptible():
+            async with exchange.interruptible():
                 job = await _ended(account, found)
         await self.respond(exchange, account, found, job)
 

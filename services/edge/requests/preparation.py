@@ -87,6 +87,7 @@ class Preparation:
         body = await exchange.body()
         call = await translated(route.dialect.read, body)
         is_job = route.is_for_jobs or call.background
+        is_awaited = not is_job or call.stream
         options = read_options(exchange.request_headers, lane="batch" if is_job else None)
         _check_is_served(route, call, options)
         target = target_of(call.model, self._catalogue)
@@ -103,7 +104,8 @@ class Preparation:
             rescue=read_rescue(options.rescue or identity.rescue),
             request=request,
             is_repeated=request is not first,
-            cancel_on_exit=options.cancels_on_disconnect(can_be_read_later=is_job or bool(key)),
+            cancel_on_exit=is_awaited
+            and options.cancels_on_disconnect(can_be_read_later=is_job or bool(key)),
             traceparent=exchange.header(b"traceparent") or None,
         )
 

@@ -110,6 +110,24 @@ async def test_e4_a_response_that_waits_is_queued_and_can_be_cancelled(
         await ai.responses.cancel(response.id)
 
 
+async def test_e4_the_end_of_the_submission_is_no_disconnect(ai: openai.AsyncOpenAI):
+    response = await create(ai, extra_headers={"x-penstock-on-disconnect": "cancel"})
+    await reached(ai, response.id, "completed")
+
+
+async def test_d8_hanging_up_cancels_a_background_stream_that_asks_for_it(
+    ai: openai.AsyncOpenAI, system: System
+):
+    await system.hold_answers()
+    headers = {"x-penstock-on-disconnect": "cancel"}
+    stream: Any = await ai.responses.create(
+        model="coding", input=QUESTION, background=True, stream=True, extra_headers=headers
+    )
+    created = await anext(aiter(stream))
+    await stream.close()
+    await reached(ai, created.response.id, "cancelled")
+
+
 async def test_e4_a_response_that_its_limit_ended_is_incomplete(ai: openai.AsyncOpenAI):
     response = await create(ai, max_output_tokens=3)
     ended = await reached(ai, response.id, "incomplete")

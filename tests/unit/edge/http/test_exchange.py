@@ -191,30 +191,55 @@ async def test_d8_the_loss_of_the_connection_ends_the_block_at_once():
     client, loop = Client(), asyncio.get_running_loop()
     loop.call_later(1.0, client.connection.lose)
     began_s = loop.time()
-    with pytest.raises(ClientDisconnected), client.exchange.interruptible():
-        await asyncio.sleep(60)
+    with pytest.raises(ClientDisconnected):
+        async with client.exchange.interruptible():
+            await asyncio.sleep(60)
     assert loop.time() - began_s < 1.1
-    with pytest.raises(ClientDisconnected), client.exchange.interruptible():
-        pytest.fail("the block of a lost connection is entered")
+    with pytest.raises(ClientDisconnected):
+        async with client.exchange.interruptible():
+            pytest.fail("the block of a lost connection is entered")
 
 
 async def test_d9_a_shutdown_ends_the_block_after_its_callback():
     client, called = Client(), []
     asyncio.get_running_loop().call_later(1.0, client.exchange.interrupt)
-    with pytest.raises(ShuttingDown), client.exchange.interruptible(lambda: called.append(1)):
-        await asyncio.sleep(60)
+    with pytest.raises(ShuttingDown):
+        async with client.exchange.interruptible(lambda: called.append(1)):
+            await asyncio.sleep(60)
     client.exchange.interrupt()
     assert called == [1]
     await asyncio.sleep(1)  # the task is not cancelled again
     with pytest.raises(ShuttingDown):
-        client.exchange.interruptible()
+        async with client.exchange.interruptible():
+            pytest.fail("the block is entered during a shutdown")
+
+
+async def test_d9_a_shutdown_after_the_loss_of_the_connection_changes_nothing():
+    client, called = Client(), []
+
+    async def lose_and_stop() -> None:
+        async with client.exchange.interruptible(lambda: called.append(1)):
+            client.connection.lose()
+            client.exchange.interrupt()
+            await asyncio.sleep(60)
+
+    with pytest.raises(ClientDisconnected):
+        await lose_and_stop()
+    assert called == [1]
+
+
+async def test_d9_a_time_limit_inside_the_block_is_not_taken_for_an_interruption():
+    client = Client()
+    with pytest.raises(TimeoutError):
+        async with client.exchange.interruptible(), asyncio.timeout(1):
+            await asyncio.sleep(60)
 
 
 async def test_a_cancellation_from_elsewhere_passes():
     client = Client()
 
     async def wait() -> None:
-        with client.exchange.interruptible():
+        async with client.exchange.interruptible():
             await asyncio.sleep(60)
 
     waiting = asyncio.create_task(wait())
