@@ -147,6 +147,28 @@ async def test_d8_the_body_of_a_failed_a_cancelled_or_an_expired_request_is_dele
         await system.release_answers()  # the running one was cancelled when its block was left
 
 
+async def test_d10_a_body_that_is_lost_while_its_request_is_queued_is_reported(
+    system: System, client: Client, publisher: RawPublisher
+):
+    await system.hold_answers(0)
+    try:
+        async with client.stream("hello", role="logic", timeout_s=60) as running:
+            async for event in running:
+                if event.seq > 0:
+                    break
+            async with client.stream(conversation(9), role="logic", timeout_s=60) as waiting:
+                events = aiter(waiting)
+                await anext(events)  # accepted
+                await publisher.js.purge_stream(BODIES.name)
+                await system.release_answers()
+                last = [event async for event in events][-1]
+    finally:
+        await system.release_answers()
+    assert isinstance(last, Failed)
+    assert (last.error.code, last.error.retry, last.error.retry_after_s) == ("internal", "later", 1.0)
+    assert last.error.message.startswith("the body of the request is not stored any more (0 of its")
+
+
 def large_request(ref: BodyRef) -> ChatRequest:
     return ChatRequest(id=new_id(), client="publisher", body=NO_BODY, body_ref=ref, role="vision")
 

@@ -11,6 +11,7 @@ import pytest
 from nats.aio.client import Client as Nats
 
 from penstock.bus.ids import new_id
+from penstock.bus.large_bodies import delete_body, read_body, reference_to, store_body
 from penstock.bus.publish import store
 from penstock.bus.server_address import servers_of
 from penstock.bus.stored_replies import acknowledged_replies, stored_replies
@@ -18,6 +19,7 @@ from penstock.contract import subjects
 from penstock.contract.codec import encode
 from penstock.contract.reply import Started
 from penstock.contract.streams import BUCKETS, REPLIES, ROUTER, STREAMS
+from penstock.contract.subjects import ReplyAddress
 from penstock.runtime.provisioning import ensure as provisioning
 from penstock.runtime.provisioning.ensure import JetStreamPlan
 from tests.harness.nats.binary import require_nats_server
@@ -73,6 +75,17 @@ async def test_d7_acknowledged_replies_include_every_event(
         lagging += plain.count([])
     report_figures(f"{lagging} of {3 * ROUNDS} reads from any node lagged behind the acknowledgement")
     assert await acknowledged_replies(connections[1], subjects.reply("demo", "client-1", new_id())) == []
+
+
+async def test_d7_a_large_body_is_read_whole_from_any_node_as_soon_as_it_is_stored(connections: list[Nats]):
+    await provisioned(connections[0], 3)
+    body = bytes(range(256)) * 8 * 1024
+    ref = await reference_to(body)
+    for _ in range(20):
+        address = ReplyAddress("demo", "client-1", new_id())
+        await store_body(connections[0], address, body, timeout_s=10)
+        assert await asyncio.gather(*(read_body(nc, address, ref) for nc in connections)) == [body] * 3
+        await delete_body(connections[1], address)
 
 
 async def test_d7_one_id_published_by_several_at_once_is_one_message(connections: list[Nats]):
