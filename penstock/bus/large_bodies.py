@@ -98,18 +98,22 @@ async def delete_body(nc: Nats, address: ReplyAddress) -> None:
     """Delete the body of the request at `address`, if one is stored. A failure is logged: the body expires later."""
     if not all(map(subjects.is_token, address)):
         return  # a wildcard would delete the bodies of other requests
-    request = msgspec.json.encode({"filter": subjects.body_parts(address)})
     try:
-        msg = await nc.request(
-            f"$JS.API.STREAM.PURGE.{BODIES.name}",
-            request,
-            timeout=_DELETION_TIMEOUT_S if nc.is_connected else 0,
-        )
-        error = _decode_purged(msg.data).error
+        # Sent after a reconnection, it could delete the body that another process stored for the same request.
+        error = await _purge(nc, address) if nc.is_connected else "not connected"
     except (nats.errors.Error, TimeoutError, msgspec.MsgspecError) as failure:
-        error = {"description": repr(failure)}
+        error = repr(failure)
     if error is not None:
         _log.warning("the body of request %s is not deleted and will expire: %s", address.id, error)
+
+
+async def _purge(nc: Nats, address: ReplyAddress) -> str | None:
+    """The error of the server; None: it deleted the body."""
+    request = msgspec.json.encode({"filter": subjects.body_parts(address)})
+    subject = f"$JS.API.STREAM.PURGE.{BODIES.name}"
+    msg = await nc.request(subject, request, timeout=_DELETION_TIMEOUT_S)
+    error = _decode_purged(msg.data).error
+    return None if error is None else str(error.get("description"))
 
 
 async def _read(nc: Nats, parts: str, size: int) -> bytearray:

@@ -19,9 +19,9 @@ from penstock.bus.large_bodies import delete_body, reference_to, store_body
 from penstock.cli.local.nats_server import NatsServer
 from penstock.client.submit import encode_request, submit
 from penstock.contract.codec import encode
-from penstock.contract.reply import Failed, Failure
+from penstock.contract.reply import Completed, Failed, Failure
 from penstock.contract.request import NO_BODY, BodyRef, ChatRequest
-from penstock.contract.streams import BODIES, BODY_PART_BYTES, MAX_BODY_BYTES
+from penstock.contract.streams import BODIES, BODY_PART_BYTES, MAX_BODY_BYTES, REQUESTS
 from penstock.contract.subjects import ReplyAddress, body_part
 from tests.harness.processes.catalogues import catalogue
 from tests.harness.processes.cli_command import run_command
@@ -145,6 +145,34 @@ async def test_d8_the_body_of_a_failed_a_cancelled_or_an_expired_request_is_dele
             assert events[-1].error.code == "cancelled"
     finally:
         await system.release_answers()  # the running one was cancelled when its block was left
+
+
+@pytest.mark.usefixtures("nothing_left")
+@pytest.mark.parametrize("again", [{"deadline_ms": 1_700_000_000_000}, {"role": "none"}])
+async def test_d7_the_rejection_of_a_second_request_of_the_same_id_keeps_the_body(
+    system: System, publisher: RawPublisher, again: dict[str, Any]
+):
+    body = msgspec.json.encode({"messages": conversation(1), "stream": True})
+    sent = large_request(await reference_to(body))
+    await store_body(publisher.nc, address(sent), body, timeout_s=5)
+    await system.hold_answers(0)
+    try:
+        await publisher.request(encode(sent))
+
+        async def started() -> bool:
+            return len(await publisher.stored(sent.id)) == 2
+
+        await until(started)
+        await publisher.request(encode(replace(sent, **again)))
+
+        async def acknowledged() -> bool:
+            return (await publisher.js.stream_info(REQUESTS.name)).state.messages == 0
+
+        await until(acknowledged)
+        assert (await publisher.js.stream_info(BODIES.name)).state.messages > 0
+    finally:
+        await system.release_answers()
+    assert isinstance(await publisher.end(sent.id), Completed)
 
 
 async def test_d10_a_body_that_is_lost_while_its_request_is_queued_is_reported(
