@@ -8,7 +8,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Final, Protocol
@@ -131,17 +131,29 @@ class Shell:
         """Make `/health` return 503 also while `check` returns False."""
         self._checks.append(check)
 
-    def run(self, component: Component, *, check: Callable[[], None] | None = None) -> int:
+    def run(
+        self,
+        component: Component,
+        *,
+        before_connection: Callable[[], Awaitable[None]] | None = None,
+        check: Callable[[], None] | None = None,
+    ) -> int:
         """Serve until SIGTERM or SIGINT; returns the process's exit code.
 
+        `before_connection` is called before NATS is connected, for which the process waits as long as it takes.
         `check` is called once NATS is connected, before `component` starts; if it raises ConfigurationRefused, the
         process exits with code 2, as with any other mistake in the configuration.
         """
         # The thread that exports spans releases the interpreter ten times sooner than by default.
         sys.setswitchinterval(_SWITCH_S)
-        return uvloop.run(self._serve(component, check))
+        return uvloop.run(self._serve(component, before_connection, check))
 
-    async def _serve(self, component: Component, check: Callable[[], None] | None) -> int:
+    async def _serve(
+        self,
+        component: Component,
+        before_connection: Callable[[], Awaitable[None]] | None,
+        check: Callable[[], None] | None,
+    ) -> int:
         listener = socket.create_server((self.settings.http_host, self.settings.http_port))
         http = f"http://{self.settings.http_host}:{listener.getsockname()[1]}"
         failure: list[Exception] = []
@@ -180,6 +192,7 @@ class Shell:
         app = AsgiFastStream(
             self.broker,
             asgi_routes=[("/health", self._health()), ("/metrics", make_asgi_app(self.registry))],
+            on_startup=[] if before_connection is None else [before_connection],
             after_startup=[begin],
             on_shutdown=[end],
             logger=None,

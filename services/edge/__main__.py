@@ -9,6 +9,7 @@ import sys
 from penstock.runtime.config.load import read_catalogue
 from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.config.settings import load_settings
+from services.edge.http.listener import bind, raise_open_files
 from services.edge.settings import load_edge_settings
 
 _DESCRIPTION = "Serve OpenAI-compatible clients over HTTP. The settings come from the environment."
@@ -25,10 +26,6 @@ def main(arguments: list[str] | None = None) -> int:
     except ConfigurationRefused as refused:
         sys.stderr.write(f"{refused}\n")
         return 2
-    from penstock.runtime.service import Shell  # noqa: PLC0415 - an invalid configuration is reported before the slow imports
-    from services.edge.app import Edge  # noqa: PLC0415
-    from services.edge.http.server import bind, raise_open_files  # noqa: PLC0415
-
     raise_open_files()
     try:
         listener = bind(edge_settings.host, edge_settings.port, options.fallback_port)
@@ -38,8 +35,12 @@ def main(arguments: list[str] | None = None) -> int:
             f"the edge cannot listen on {address}: {error.strerror}; set PENSTOCK_EDGE_HOST or PENSTOCK_EDGE_PORT\n"
         )
         return 1
+    from penstock.runtime.service import Shell  # noqa: PLC0415 - what prevents a start is reported before the slow imports
+    from services.edge.app import Edge  # noqa: PLC0415
+
     shell = Shell("edge", settings)
-    return shell.run(Edge(shell, catalogue, edge_settings, listener))
+    edge = Edge(shell, catalogue, edge_settings, listener)
+    return shell.run(edge, before_connection=edge.listen)
 
 
 if __name__ == "__main__":

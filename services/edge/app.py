@@ -27,8 +27,9 @@ from services.edge.handlers import GenerationHandler, ResumeHandler
 from services.edge.http.connection import Connection
 from services.edge.http.cors import Cors
 from services.edge.http.exchange import HttpLimits
+from services.edge.http.listener import address_of
 from services.edge.http.routes import Routes
-from services.edge.http.server import PublicServer, address_of
+from services.edge.http.server import PublicServer
 from services.edge.jobs.background import BackgroundResponses
 from services.edge.jobs.job_routes import JobRoutes
 from services.edge.listing.live_workers import LiveWorkers
@@ -43,6 +44,7 @@ from services.edge.requests.idempotency import IdempotencyKeys
 from services.edge.requests.preparation import Preparation
 from services.edge.response_routes import CreateResponse, ResponseRoutes
 from services.edge.settings import EdgeSettings
+from services.edge.starting import STARTING, starting_routes
 
 __all__ = ["Edge"]
 
@@ -60,46 +62,57 @@ class Edge:
         self._settings = settings
         self._listener = listener
         self._metrics = EdgeMetrics(shell.registry)
+        self._keys = KnownKeys()
+        self._workers = LiveWorkers()
+        self._health = HealthRoutes(self._missing_bus, self._keys, self._workers, shell.registry, SYSTEM)
+        self._bus: Bus | None = None
+        """Set at the end of the start."""
+        limits = HttpLimits(body_bytes=settings.body_bytes, body_s=settings.read_s, write_s=settings.write_s)
+        cors = Cors(settings.cors_origins, REPLY_HEADERS)
+        self._dispatcher = Dispatcher(starting_routes(self._health), limits, cors, self._metrics, SYSTEM)
+        self._server = PublicServer(self._dispatcher, listener, self._connection())
         self._started = AsyncExitStack()
+
+    async def listen(self) -> None:
+        """Answer from now on: until `start` has ended, only about health."""
+        await self._server.start()
 
     async def start(self, bus: Bus, http: str) -> None:
         """Start the parts in the order in which they need each other."""
-        workers = LiveWorkers()
+        workers = self._workers
         await follow_presence(
             bus.nc, lambda instance, presence: workers.observe(instance, presence, SYSTEM.monotonic_s())
         )
-        keys = KnownKeys()
-        key_store = KeyStore(bus.nc, bus.connection_events, keys)
+        key_store = KeyStore(bus.nc, bus.connection_events, self._keys)
         self._started.push_async_callback(key_store.stop)
         await key_store.start()
-        authenticator = self._authenticator(keys)
+        authenticator = self._authenticator(self._keys)
         routes = Routes()
-        health = HealthRoutes(lambda: bus.nc.is_connected, keys, workers, self._shell.registry, SYSTEM)
         accounts = Accounts(bus, new_client_name(), self._shell.tracer)
         idempotency = IdempotencyKeys(bus.nc)
         preparation = Preparation(authenticator, accounts, idempotency, self._catalogue, SYSTEM)
         self._add_generation(routes, preparation, accounts, idempotency, authenticator)
         jobs = DialectRoute(ChatDialect(), _CHAT_PREFIX, operations.SUBMIT_JOB.path, is_for_jobs=True)
         _add_jobs(routes, JobRoutes(jobs, preparation, authenticator, accounts, idempotency))
-        self._add_plain_routes(routes, health, workers, authenticator)
-        limits = HttpLimits(
-            body_bytes=self._settings.body_bytes, body_s=self._settings.read_s, write_s=self._settings.write_s
-        )
-        cors = Cors(self._settings.cors_origins, REPLY_HEADERS)
-        dispatcher = Dispatcher(routes, limits, cors, self._metrics, SYSTEM)
-        server = PublicServer(dispatcher, self._listener, self._connection())
+        self._add_plain_routes(routes, authenticator)
         heartbeat = Heartbeat(bus.nc, lambda: self._presence(http))
         self._started.push_async_callback(heartbeat.stop)
         await heartbeat.start()
-        self._started.push_async_callback(server.stop, self._shell.settings.drain_s, dispatcher.interrupt_all)
-        await server.start()
-        self._shell.healthy_while(server.is_serving)
+        self._dispatcher.routes, self._bus = routes, bus
+        self._shell.healthy_while(self._server.is_serving)
         self._shell.announced["url"] = address_of(self._listener)
         self._shell.announced["api_key"] = "required" if authenticator.requires_key else "not required"
 
     async def drain(self) -> None:
         """Stop the parts in reverse order."""
+        await self._server.stop(self._shell.settings.drain_s, self._dispatcher.interrupt_all)
         await self._started.aclose()
+
+    def _missing_bus(self) -> str:
+        """What prevents the use of NATS; empty: nothing."""
+        if self._bus is None:
+            return STARTING
+        return "" if self._bus.nc.is_connected else "the connection to NATS is lost"
 
     def _authenticator(self, keys: KnownKeys) -> Authenticator:
         """Raises ConfigurationRefused on an address beyond loopback without keys, unless a key is always required."""
@@ -113,13 +126,11 @@ class Edge:
             lambda reason: self._metrics.rejected_keys.labels(reason).inc(),
         )
 
-    def _add_plain_routes(
-        self, routes: Routes, health: HealthRoutes, workers: LiveWorkers, authenticator: Authenticator
-    ) -> None:
-        routes.add(operations.GET_HEALTH, health.healthz)
-        routes.add(operations.GET_READINESS, health.readyz)
-        routes.add(operations.GET_METRICS, health.metrics)
-        models = ModelRoutes(ModelList(self._catalogue, workers), self._catalogue, authenticator, SYSTEM)
+    def _add_plain_routes(self, routes: Routes, authenticator: Authenticator) -> None:
+        self._health.add_to(routes)
+        models = ModelRoutes(
+            ModelList(self._catalogue, self._workers), self._catalogue, authenticator, SYSTEM
+        )
         routes.add(operations.LIST_MODELS, models.list_all)
         routes.add(operations.GET_MODEL, models.get)
         routes.add(operations.CREATE_EMBEDDINGS, MissingService("embeddings", authenticator))

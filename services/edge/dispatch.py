@@ -36,7 +36,8 @@ class Dispatcher:
     def __init__(
         self, routes: Routes, limits: HttpLimits, cors: Cors, metrics: EdgeMetrics, clock: Clock
     ) -> None:
-        self._routes = routes
+        self.routes = routes
+        """Those of the next request."""
         self._limits = limits
         self._cors = cors
         self._metrics = metrics
@@ -45,7 +46,7 @@ class Dispatcher:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, send, self._limits, self._clock)
-        match = self._routes.find(exchange.method, exchange.path)
+        match = self.routes.find(exchange.method, exchange.path)
         metrics, started_s = self._metrics, self._clock.monotonic_s()
         metrics.open.labels(match.route).inc()
         self._open.add(exchange)

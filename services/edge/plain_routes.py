@@ -14,9 +14,11 @@ from services.edge.auth.known_keys import KnownKeys
 from services.edge.dialects.messages import count_tokens
 from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
+from services.edge.http.routes import Routes
 from services.edge.listing.live_workers import LiveWorkers
 from services.edge.listing.models import ModelList
 from services.edge.listing.target import Target, target_of
+from services.edge.openapi import operations
 from services.edge.requests.translate import translated
 
 __all__ = ["CountTokensRoute", "HealthRoutes", "MissingService", "ModelRoutes"]
@@ -27,17 +29,23 @@ class HealthRoutes:
 
     def __init__(
         self,
-        is_connected: Callable[[], bool],
+        missing_bus: Callable[[], str],
         keys: KnownKeys,
         workers: LiveWorkers,
         registry: CollectorRegistry,
         clock: Clock,
     ) -> None:
-        self._is_connected = is_connected
+        """`missing_bus`: what prevents the use of NATS; empty: nothing."""
+        self._missing_bus = missing_bus
         self._keys = keys
         self._workers = workers
         self._registry = registry
         self._clock = clock
+
+    def add_to(self, routes: Routes) -> None:
+        routes.add(operations.GET_HEALTH, self.healthz)
+        routes.add(operations.GET_READINESS, self.readyz)
+        routes.add(operations.GET_METRICS, self.metrics)
 
     async def healthz(self, exchange: Exchange) -> None:
         """The process is alive."""
@@ -45,9 +53,8 @@ class HealthRoutes:
 
     async def readyz(self, exchange: Exchange) -> None:
         """A request that comes now can be answered."""
-        missing = []
-        if not self._is_connected():
-            missing.append("the connection to NATS is lost")
+        missing_bus = self._missing_bus()
+        missing = [missing_bus] if missing_bus else []
         if not self._keys.are_read:
             missing.append("the API keys cannot be read yet")
         if not self._workers.served(self._clock.monotonic_s()):

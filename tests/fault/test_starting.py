@@ -25,11 +25,12 @@ async def started(module: str, env: dict[str, str], log) -> subprocess.Popen[byt
         )
 
 
-@pytest.mark.parametrize("module", ["services.router", "services.worker"])
+@pytest.mark.parametrize("module", ["services.router", "services.worker", "services.edge"])
 async def test_d9_sigterm_while_nats_is_down_ends_without_a_traceback(
     module: str, tmp_path, free_port, monkeypatch
 ):
     monkeypatch.setenv("NATS_URL", f"nats://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("PENSTOCK_EDGE_PORT", "0")
     log = tmp_path / "log"
     process = await started(module, dict(os.environ), log)
     async with asyncio.timeout(20):

@@ -44,7 +44,9 @@ class Routes:
     A route is added with its description, of which the OpenAPI document is made, so that no route can lack one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, unknown: Endpoint | None = None) -> None:
+        """`unknown`: answers requests of all other paths."""
+        self._unknown = unknown
         self._exact: dict[str, _Path] = {}
         self._patterns: dict[tuple[str, ...], _Path] = {}
         self.operations: list[Operation] = []
@@ -69,7 +71,7 @@ class Routes:
             parameters = _parameters(pattern, parts)
             if parameters is not None:
                 return found.match(method, parameters)
-        return Match("unknown", None)
+        return Match("unknown", self._unknown)
 
 
 def _parameters(pattern: tuple[str, ...], parts: list[str]) -> dict[str, str] | None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Final
 
 import uvicorn
@@ -14,64 +13,14 @@ from starlette.types import ASGIApp
 
 from penstock.bus.log_limits import rate_limited_logger
 from services.edge.http.connection import Connection
+from services.edge.http.listener import BACKLOG
 
-__all__ = ["PublicServer", "address_of", "bind", "raise_open_files"]
+__all__ = ["PublicServer"]
 
 _KEEP_ALIVE_S: Final = 75
 """Idle time before a connection is closed; longer than the 60 s of usual load balancers, which must close first."""
-_BACKLOG: Final = 2048
-_KEEPALIVE: Final = (
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
-)
-"""Connections inherit these: a client whose machine is gone is noticed within a minute also while nothing is sent."""
 _INTERRUPTED_S: Final = 2.0
 """For the responses that are interrupted to be sent."""
-
-
-def raise_open_files() -> None:
-    """Allow as many open files, and thus connections, as the system allows this user: shells and systemd set a soft
-    limit of 1,024, which idle connections alone may reach, and every further one is reset.
-    """
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(OSError, ValueError):  # systems that refuse a limit without bound
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def bind(host: str, port: int, fallback_port: int | None = None) -> socket.socket:
-    """A listening socket; on the fallback port if there is one and the other is taken. Raises OSError.
-
-    It listens at once, since two sockets may be bound to one port as long as neither listens.
-    """
-    try:
-        return _bind(host, port)
-    except OSError:
-        if fallback_port is None:
-            raise
-        return _bind(host, fallback_port)
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    bound = socket.socket(family, kind, protocol)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        for level, option, value in _KEEPALIVE:
-            bound.setsockopt(level, option, value)
-        bound.bind(address)
-        bound.listen(_BACKLOG)
-    except OSError:
-        bound.close()
-        raise
-    return bound
-
-
-def address_of(listener: socket.socket) -> str:
-    """The base address, as a client on this machine writes it."""
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if listener.family == socket.AF_INET6 else f"http://{host}:{port}"
 
 
 class PublicServer:
@@ -91,7 +40,7 @@ class PublicServer:
                 proxy_headers=False,
                 server_header=False,
                 date_header=True,
-                backlog=_BACKLOG,
+                backlog=BACKLOG,
                 timeout_keep_alive=_KEEP_ALIVE_S,
             )
         )

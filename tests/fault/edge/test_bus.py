@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,42 @@ async def test_d9_a_request_that_the_bus_cannot_accept_is_a_503(tmp_path: Path):
         await system.nats.start()
         await until(lambda: is_ready(url, 200))
         assert (await request("POST", chat, chat_body("After", "chat"))).status == 200
+
+
+async def test_d9_an_edge_that_starts_while_nats_is_away_answers_at_once(
+    tmp_path: Path, free_port: Callable[[], int]
+):
+    async with running_system(tmp_path, "chat", config=catalogue({"chat": ("talker",)})) as system:
+        port = free_port()
+        url = f"http://127.0.0.1:{port}"
+        chat = f"{url}/v1/chat/completions"
+        edge = system.new_edge(PENSTOCK_EDGE_PORT=str(port))
+        system.nats.kill()
+        starting = asyncio.create_task(edge.start())
+        await until(lambda: listens(port))
+        assert (await request("GET", f"{url}/healthz")).status == 200
+        readiness = await request("GET", f"{url}/readyz")
+        assert readiness.status == 503
+        assert any("NATS" in missing for missing in readiness.json["missing"])
+        assert (await request("GET", f"{url}/metrics")).status == 200
+        for method, path in (("GET", "/v1/models"), ("POST", "/v1/chat/completions"), ("GET", "/v1/nosuch")):
+            answer = await request(method, f"{url}{path}", chat_body("Before", "chat"))
+            assert (answer.status, answer.error["code"]) == (503, "bus_unavailable"), path
+            assert answer.headers["retry-after"] == "1"
+        await system.nats.start()
+        await starting
+        await until(lambda: is_ready(url, 200))
+        assert (await request("POST", chat, chat_body("After", "chat"))).status == 200
+        assert await edge.terminate() == 0
+
+
+async def listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 async def is_ready(url: str, status: int) -> bool:

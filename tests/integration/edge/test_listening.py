@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 
 import pytest
 
 from services.edge.__main__ import main
-from services.edge.http.server import address_of, bind
+from services.edge.http.listener import address_of, bind
 
 
 @pytest.fixture
@@ -26,6 +29,21 @@ def test_k2_a_taken_port_is_reported_with_the_variable(
     error = capsys.readouterr().err
     assert f"cannot listen on 127.0.0.1, port {taken_port}" in error
     assert "PENSTOCK_EDGE_PORT" in error
+
+
+def test_k2_a_taken_port_is_reported_before_the_slow_imports(taken_port: int):
+    """So within a second, on a machine that is not busy."""
+    program = (
+        "import sys; from services.edge.__main__ import main; code = main([]); "
+        "sys.exit(1 if code != 1 else 2 if 'faststream' in sys.modules or 'nats' in sys.modules else 0)"
+    )
+    env = {
+        **os.environ,
+        "PENSTOCK_EDGE_PORT": str(taken_port),
+        "PENSTOCK_CATALOGUE": "simulator",
+        "PENSTOCK_SIMULATOR_URL": "http://127.0.0.1:1",
+    }
+    assert subprocess.run([sys.executable, "-c", program], env=env, timeout=60, check=False).returncode == 0
 
 
 def test_k6_wrong_settings_are_reported_and_the_exit_code_is_2(
