@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from penstock.bus.clock import loop_now_s
 from penstock.bus.large_bodies import BodyDiffers, BodyLost, delete_body, read_body
+from penstock.contract.names import Lane
 from penstock.contract.request import BodyRef
 from penstock.contract.streams import MAX_BODY_BYTES
 from penstock.contract.work import ChatWork
@@ -22,22 +23,22 @@ from services.worker.intake.checked_work import InvalidWork, output_limit, outpu
 
 __all__ = ["LargeBodies"]
 
-_BODIES_BYTES: Final = 2 * MAX_BODY_BYTES
-"""Bytes of stored bodies in memory at once."""
+_BODIES_BYTES: Final[Mapping[Lane, int]] = {"interactive": 2 * MAX_BODY_BYTES, "batch": MAX_BODY_BYTES}
+"""Bytes of stored bodies in memory at once. The lanes are apart, because a job may wait long for quota."""
 _RETRY_S: Final = 1.0
 
 
 class LargeBodies:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._budget = ByteBudget(_BODIES_BYTES)
+        self._budgets = {lane: ByteBudget(limit) for lane, limit in _BODIES_BYTES.items()}
 
     @asynccontextmanager
     async def read(self, execution: Execution, ref: BodyRef) -> AsyncIterator[None]:
         """The execution has its body inside. Raises GaveUp."""
         work, size = execution.work, execution.size
         execution.waits_for = "the body was read"
-        async with self._budget.hold(ref.size):
+        async with self._budgets[work.lane].hold(ref.size):
             body = await self._read(execution, ref)
             execution.work = replace(work, body=Raw(body))
             execution.size = replace(size, work=execution.work, output_tokens=_output_tokens(execution, body))
