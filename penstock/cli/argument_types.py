@@ -26,6 +26,10 @@ __all__ = [
 ]
 
 _HIGHEST_PORT = 65_535
+_HTTP_ANSWER: Final = re.compile(
+    r"(?:chatcmpl-|resp_|msg_)[0-9a-z]{2}[A-Za-z0-9_]{1,64}-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+)
+"""services/edge/requests/answer_id.py makes these."""
 _DURATION: Final = re.compile(r"([0-9]{1,6})([smhd])")
 _KEY_PREFIX: Final = re.compile(rf"(?:{START})?({PREFIX})(?:_.*)?")
 _UNITS_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -64,6 +68,10 @@ def parse_port(text: str) -> int:
 
 
 def parse_request_id(text: str) -> str:
+    """The id of the request, also of the `id` of an answer over HTTP."""
+    answer = _HTTP_ANSWER.fullmatch(text)
+    if answer is not None:
+        return answer[1]
     if not is_token(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a request id")
     return text
@@ -91,7 +99,7 @@ def parse_sequence(text: str) -> int:
 
 def parse_duration_s(text: str) -> float:
     match = _DURATION.fullmatch(text)
-    if match is None:
+    if match is None or int(match[1]) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a duration: use 90s, 30m, 12h or 7d")
     return int(match[1]) * _UNITS_S[match[2]]
 

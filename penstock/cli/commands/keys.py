@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,13 +20,21 @@ from penstock.cli.errors import CommandError
 from penstock.cli.render.keys import keys_text
 from penstock.cli.render.terminal_safe import as_ascii_json
 from penstock.contract.keys import ApiKey
-from penstock.runtime.api_keys.bucket import KeyChanged, read_keys, revoke_key, store_key
+from penstock.contract.names import AUTO
+from penstock.runtime.api_keys.bucket import KeyChanged, last_change, read_keys, revoke_key, store_key
 from penstock.runtime.api_keys.format import digest, make_key, prefix_of
+from penstock.runtime.config.load import read_catalogue
+from penstock.runtime.config.problems import ConfigurationRefused, nearest
 from penstock.runtime.config.settings import Settings
+from penstock.runtime.runtime_file import read_runtime_file
 
 __all__ = ["KeyRequest", "create_key", "list_keys", "revoke"]
 
 _NAME: Final = "penstock-keys"
+_FIRST: Final = (
+    "It is the first one: from now on every client of the HTTP edge needs a key, also after all keys were revoked "
+    "(docs/http.md, Keys)."
+)
 
 
 class KeyRequest(Struct, frozen=True, kw_only=True):
@@ -47,15 +56,13 @@ def create_key(wanted: KeyRequest, data: Path, *, as_json: bool) -> int:
     settings = command_settings(data)
     key = make_key()
     record = _record(key, wanted, wanted.account or settings.account, SYSTEM.unix_ms())
-    asyncio.run(_store(record, settings))
-    if as_json:
-        print(as_ascii_json({"key": key, **_shown(record)}))
-        return 0
-    print(key)
-    print(
-        f"Keep this key of the account {record.account} now: it is not stored and not shown again.",
-        file=sys.stderr,
-    )
+    is_first = asyncio.run(_store(record, settings))
+    print(as_ascii_json({"key": key, **_shown(record)}) if as_json else key)
+    notes = [f"Keep this key of the account {record.account} now: it is not stored and not shown again."]
+    if is_first:
+        notes.append(_FIRST)
+    notes += _warnings(wanted.roles, data)
+    print("\n".join(notes), file=sys.stderr)
     return 0
 
 
@@ -79,6 +86,27 @@ def revoke(prefix: str, data: Path) -> int:
     return 0
 
 
+def _warnings(roles: tuple[str, ...], data: Path) -> list[str]:
+    """Roles may be added to the catalogue later, so an unknown one is no error."""
+    running = read_runtime_file(data)
+    env = dict(os.environ)
+    if running is not None and not env.get("NATS_URL"):
+        env |= {
+            "PENSTOCK_CATALOGUE": running.catalogue or "",
+            "PENSTOCK_SIMULATOR_URL": running.simulator or "",
+        }
+    try:
+        catalogue = read_catalogue(None, env)
+    except ConfigurationRefused:  # this machine may have none
+        return []
+    unknown = [role for role in roles if role != AUTO and role not in catalogue.roles]
+    return [
+        f"Warning: the catalogue {catalogue.name} has no role {role} ({nearest(role, catalogue.roles)}): until it has "
+        "one, this name allows nothing."
+        for role in unknown
+    ]
+
+
 def _record(key: str, wanted: KeyRequest, account: str, now_ms: int) -> ApiKey:
     return ApiKey(
         prefix=str(prefix_of(key)),
@@ -99,9 +127,12 @@ def _shown(key: ApiKey) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if name not in {"type", "sha256", "v"}}
 
 
-async def _store(record: ApiKey, settings: Settings) -> None:
+async def _store(record: ApiKey, settings: Settings) -> bool:
+    """Whether there was no key before."""
     async with _connected(settings) as nc:
+        is_first = await last_change(nc) == 0
         await store_key(nc.jetstream(), record)
+        return is_first
 
 
 async def _read(settings: Settings) -> list[ApiKey]:

@@ -203,14 +203,14 @@ async def test_k5_a_key_allows_only_its_models(system: System, urls: tuple[str, 
 
 
 async def test_k5_an_expired_key_gets_a_401(system: System, urls: tuple[str, str]):
-    key = await new_key(system, "--expires", "0s")
+    key = await new_key(system, "--expires", "1s")
     for url in urls:
 
         async def is_known(url: str = url) -> bool:
             answer = await request("GET", f"{url}/v1/models", headers={"x-api-key": key})
             return answer.status == 401 and "expired" in answer.error["message"]
 
-        await until(is_known, PROMISED_S)
+        await until(is_known, 1 + PROMISED_S)
 
 
 async def test_k5_requests_in_progress_with_one_key_are_bounded(system: System, urls: tuple[str, str]):
@@ -332,8 +332,14 @@ async def test_k5_without_keys_the_edge_serves_this_machine_and_says_so(own_syst
         await ai.chat.completions.create(model="coding", messages=ASKED)
         await until(lambda: [subject for subject, _ in seen] == ["llm.request.demo.chat"])
 
-    key = await new_key(own_system)
+    made = await run_command(own_system, "keys", "create")
+    assert "from now on every client of the HTTP edge needs a key" in made.notes
+    key = made.out.strip()
     await until(answers(url, None, 401), PROMISED_S)
+    later = await run_command(own_system, "keys", "create", "--role", "codng", "--role", "auto")
+    assert "from now on" not in later.notes
+    assert "has no role codng (write coding, if that is what you meant)" in later.notes
+    assert "auto" not in later.notes
     assert await status_of(url, "any") == 401
     assert await status_of(url, key) == 200
     await revoke(own_system, key)
