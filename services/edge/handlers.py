@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
 from msgspec import Raw
+from msgspec.structs import replace
 
 from penstock.client.stream import Stream, StreamedRequest
-from penstock.contract.reply import ReplyEvent
+from penstock.contract.reply import Failed, ReplyEvent
 from penstock.contract.request import LONGEST_WAIT_S
 from penstock.contract.streams import REPLIES
 from penstock.errors import UnknownReply
@@ -44,6 +45,10 @@ _RESUME_S: Final = float(LONGEST_WAIT_S + REPLIES.max_age_s)
 """How long a resumed stream waits for the end of its reply, which comes at its deadline at the latest."""
 _HOLD_AGAIN_S: Final = 1.5
 """How long a stream that holds text briefly holds it where it is read again from the beginning."""
+_CANCELLED: Final = (
+    "the request was cancelled, by its id or because its client hung up. With the header x-penstock-on-disconnect: "
+    "continue, or with an Idempotency-Key, the answer is made also after the client has hung up"
+)
 _UNDECIDED_S: Final = 15.0
 """How long a resumed stream waits before its status is sent, where its request may be queued or may not exist."""
 
@@ -199,7 +204,18 @@ async def is_known_answer(account: Account, found: AnswerId) -> bool:
 
 def reply_of(found: AnswerId, account: Account) -> Reply:
     """The reply from its first event, as far as it is stored; then its live events."""
-    return aclosing(account.client.resume(found.request_id, client=found.client, timeout_s=_RESUME_S))
+    events = account.client.resume(found.request_id, client=found.client, timeout_s=_RESUME_S)
+    return aclosing(events if found.background else _explained(events))
+
+
+async def _explained(events: AsyncGenerator[ReplyEvent, None]) -> AsyncGenerator[ReplyEvent, None]:
+    """A cancelled request says what cancels: the client that reads again may not know that its hanging up did."""
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, Failed) and event.error.code == "cancelled":
+                yield replace(event, error=replace(event.error, message=_CANCELLED))
+            else:
+                yield event
 
 
 def position(exchange: Exchange) -> Position:

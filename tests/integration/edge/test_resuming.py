@@ -120,6 +120,22 @@ async def test_e3_two_readers_follow_one_stream(chat: str, other: str, system: S
     assert [await reader for reader in readers] == [whole, whole]
 
 
+async def test_d8_a_request_cancelled_by_hanging_up_says_how_to_keep_the_next_one(
+    chat: str, other: str, system: System
+):
+    await system.sim("PUT", "speed", {"tokens_per_second": 20})
+    async with open_stream(
+        "POST", chat, chat_body("I leave [[tokens=200]]", "coding", stream=True)
+    ) as stream:
+        events = stream.events()
+        text_id = (await anext(events)).json["id"]
+    seen = await read_stream("GET", f"{other}/{text_id}")
+    error = seen[-1].json["error"]
+    assert error["code"] == "cancelled"
+    assert "x-penstock-on-disconnect: continue" in error["message"]
+    assert "Idempotency-Key" in error["message"]
+
+
 async def test_e2_a_reader_that_leaves_does_not_cancel_the_request(chat: str, other: str, system: System):
     await system.sim("PUT", "speed", {"tokens_per_second": 40})
     async with open_stream("POST", chat, chat_body("Hello reader [[tokens=60]]", stream=True)) as stream:
