@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
+import aiohttp
 import openai
 import pytest
 from nats.aio.client import Client as Nats
@@ -15,7 +17,7 @@ from penstock.bus.ids import new_id
 from penstock.contract.streams import JOBS, REPLIES
 from tests.harness.processes.process import Process
 from tests.harness.processes.system import System, started
-from tests.harness.requests.edge_client import request
+from tests.harness.requests.edge_client import ReceivedEvent, open_stream, request
 from tests.harness.requests.replies import simulator_answer
 from tests.harness.suite.waiting import until
 
@@ -256,6 +258,49 @@ async def test_e4_after_a_kill_of_the_edge_another_one_has_the_status_and_the_an
     await system.release_answers()
     ended = await reached(ai, response.id, "completed")
     assert ended.output_text == await simulator_answer(system, "coder", QUESTION)
+
+
+async def test_e4_after_a_kill_of_the_edge_a_stream_is_resumed_at_another_one(
+    ai: openai.AsyncOpenAI, system: System
+):
+    await system.hold_answers(after_tokens=10)
+    victim = system.new_edge()
+    await victim.start()
+    body = {"model": "coding", "input": QUESTION, "background": True, "stream": True}
+    seen: list[ReceivedEvent] = []
+    with suppress(aiohttp.ClientError):  # the connection breaks
+        async with open_stream("POST", f"{victim.ready['url']}/v1/responses", body) as stream:
+            async for event in stream.events():
+                seen.append(event)
+                if event.event == "response.output_text.delta":
+                    victim.kill()
+    await system.release_answers()
+    response_id, last = seen[0].json["response"]["id"], seen[-1].json["sequence_number"]
+    rest: Any = await ai.responses.retrieve(response_id, stream=True, starting_after=last)
+    events = [event async for event in rest]
+    assert events[0].sequence_number == last + 1
+    text = "".join(e.json["delta"] for e in seen if e.event == "response.output_text.delta")
+    text += "".join(e.delta for e in events if e.type == "response.output_text.delta")
+    assert events[-1].response.output_text == text == await simulator_answer(system, "coder", QUESTION)
+
+
+async def test_e4_a_stream_whose_first_events_expired_while_it_ran_has_the_whole_answer(
+    ai: openai.AsyncOpenAI, other: openai.AsyncOpenAI, system: System, nc: Nats
+):
+    """It is read from the result of the job, once there is one."""
+    await system.hold_answers(after_tokens=10)
+    stream: Any = await ai.responses.create(model="coding", input=QUESTION, background=True, stream=True)
+    response_id = (await anext(aiter(stream))).response.id
+    await stream.close()
+    await reached(other, response_id, "in_progress")
+    await forget_replies(nc)
+    resumed: Any = await other.responses.retrieve(response_id, stream=True)
+    await system.release_answers()
+    events = [event async for event in resumed]
+    assert events[-1].type == "response.completed"
+    assert events[-1].response.output_text == await simulator_answer(system, "coder", QUESTION)
+    numbers = [event.sequence_number for event in events]
+    assert numbers == list(range(len(numbers)))
 
 
 @pytest.mark.parametrize(
