@@ -76,7 +76,17 @@ def clean_environment(directory: Path, env: Mapping[str, str]) -> dict[str, str]
     return {**kept, "HOME": str(directory), "NO_PROXY": "127.0.0.1", **env}
 
 
-_REMOVED = ("PYTHON", "OPENAI_", "LLM_", "LANGCHAIN_", "LANGSMITH_", "PENSTOCK_", "SIMULATOR_", "PYTEST_")
+_REMOVED = (
+    "PYTHON",
+    "OPENAI_",
+    "ANTHROPIC_",
+    "LLM_",
+    "LANGCHAIN_",
+    "LANGSMITH_",
+    "PENSTOCK_",
+    "SIMULATOR_",
+    "PYTEST_",
+)
 
 
 def outcomes(argv: list[str | Path], directory: Path, report: Path, env: Mapping[str, str]) -> list[Outcome]:

@@ -37,10 +37,17 @@ def texts(stream: str) -> list[str]:
 
 
 def test_e1_curl_prints_a_whole_answer(url: str):
-    """-d alone sends the content type of a form."""
-    done = curl(f"{url}/v1/chat/completions", "-d", body())
+    done = curl(f"{url}/v1/chat/completions", "-H", "content-type: application/json", "-d", body())
     assert done.returncode == 0, done.stderr
     assert QUESTION in json.loads(done.stdout)["choices"][0]["message"]["content"]
+
+
+def test_d10_curl_without_the_content_type_is_told_to_send_it(url: str):
+    """-d alone sends that of a form, which pages of any origin may send."""
+    done = curl("-w", "\n%{http_code}", f"{url}/v1/chat/completions", "-d", body())
+    answer, _, status = done.stdout.rpartition("\n")
+    assert (status, json.loads(answer)["error"]["code"]) == ("415", "unsupported_media_type")
+    assert "content-type: application/json" in json.loads(answer)["error"]["message"]
 
 
 def test_e1_curl_prints_a_stream_as_it_comes(url: str):

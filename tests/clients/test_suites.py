@@ -20,7 +20,7 @@ from tests.harness.suite.proofs import report_figures
 
 pytestmark = [pytest.mark.prove, pytest.mark.timeout(300)]
 
-PYTHON = ("openai_sdk", "langchain", "pydantic_ai", "llm")
+PYTHON = ("openai_sdk", "anthropic_sdk", "langchain", "pydantic_ai", "llm")
 NODE = ("openai_sdk", "ai_sdk")
 SKIPPED: Mapping[str, Mapping[str, str]] = {
     "langchain": {
