@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.harness.processes.catalogues import catalogue
 from tests.harness.processes.system import System, shared_system, started
 from tests.harness.requests.edge_client import ReceivedEvent, chat_body, open_stream, request, text_of
 from tests.harness.requests.replies import simulator_answer
+from tests.harness.suite.waiting import until
 
 PROMPT = "Tell me of the river [[tokens=100]]"
 
@@ -75,6 +77,72 @@ async def test_d7_restart_shows_the_other_text_after_a_kill(system: System, chat
     (position,) = [n for n, event in enumerate(events) if event.event == "penstock.restarted"]
     assert text_of(events[position:]) == await simulator_answer(system, "other", PROMPT)
     assert events[-1].data == "[DONE]"
+
+
+@pytest.mark.parametrize(
+    ("rescue", "others_answer"),
+    [
+        ("hold", True),
+        ("error", False),
+        *(
+            pytest.param(*each, marks=pytest.mark.prove)
+            for each in [("error", True), ("restart", True), ("hold", False), ("restart", False)]
+        ),
+    ],
+)
+async def test_d7_a_stream_whose_worker_dies_is_one_answer_or_an_error(
+    system: System, chat: str, rescue: str, *, others_answer: bool
+):
+    await system.sim("POST", "reset")
+    await system.hold_answers(20)
+    headers = {"x-penstock-rescue": rescue}
+    reading = asyncio.create_task(read_to_the_end(chat, chat_body(PROMPT, "logic", stream=True), headers))
+    await until(lambda: is_called(system, "one"))
+    await asyncio.sleep(0.5)  # until the text has arrived, if it is sent
+    system.workers[1].kill()
+    await system.sim("PUT", "behaviour", {"one": "500", "other": "" if others_answer else "bad-request"})
+    await system.release_answers()
+    system.workers[1] = system.new_worker("logic")
+    await system.workers[1].start()
+    events = await reading
+    await system.sim("PUT", "behaviour", {"other": ""})
+
+    parts = split_at_restarts(events)
+    one, other = [await simulator_answer(system, model, PROMPT) for model in ("one", "other")]
+    *before, last = [text_of(part[:-1]) for part in parts]
+    assert all(one.startswith(text) for text in before)
+    if others_answer and rescue != "error":
+        assert last == other
+        assert events[-1].data == "[DONE]"
+    else:
+        assert one.startswith(last), "what was sent is of one generation"
+        assert events[-1].json["error"]["message"]
+        assert not any(event.data == "[DONE]" for event in events)
+
+
+async def read_to_the_end(chat: str, body: dict[str, Any], headers: dict[str, str]) -> list[ReceivedEvent]:
+    async with open_stream("POST", chat, body, headers=headers) as stream:
+        if stream.status != 200:  # nothing was sent before the failure
+            return [ReceivedEvent("", "", await stream.response.text())]
+        events = [event async for event in stream.events()]
+    assert stream.ended
+    return events
+
+
+def split_at_restarts(events: list[ReceivedEvent]) -> list[list[ReceivedEvent]]:
+    parts: list[list[ReceivedEvent]] = [[]]
+    for event in events:
+        if event.event == "penstock.restarted":
+            parts[-1].append(event)
+            parts.append([])
+        else:
+            parts[-1].append(event)
+    return parts
+
+
+async def is_called(system: System, model: str) -> bool:
+    counts = (await system.sim("GET", "counts"))["models"].get(model, {})
+    return bool(counts.get("in_flight", 0) == 1)
 
 
 async def test_d7_a_whole_answer_survives_a_kill(system: System, chat: str):

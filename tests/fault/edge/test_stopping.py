@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 
 import aiohttp
 import pytest
@@ -27,7 +28,8 @@ SHORT = "A short one [[tokens=60]]"
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with shared_system(tmp_path_factory.mktemp("edge"), config=catalogue({"chat": ("talker",)})) as running:
+    config = catalogue({"chat": ("talker",)}, role={"slots_per_worker": 32})
+    with shared_system(tmp_path_factory.mktemp("edge"), config=config) as running:
         yield running
 
 
@@ -142,6 +144,38 @@ async def test_d9_a_stream_of_a_killed_edge_is_continued_at_another(system: Syst
     assert [event.number for event in (*seen, *rest)] == list(range(len(seen) + len(rest)))
     assert rest[-1].data == "[DONE]"
     assert text_of([*seen, *rest]) == await simulator_answer(system, "talker", LONG)
+
+
+async def test_d9_all_streams_of_a_killed_edge_are_continued_exactly_once(system: System, other: str):
+    edge = system.new_edge()
+    await edge.start()
+    chat = f"{edge.ready['url']}/v1/chat/completions"
+    prompts = [f"Stream {number} [[tokens=60]]" for number in range(20)]
+    begun = [asyncio.Event() for _ in prompts]
+
+    async def read(prompt: str, has_begun: asyncio.Event) -> list[ReceivedEvent]:
+        seen: list[ReceivedEvent] = []
+        async with open_stream("POST", chat, chat_body(prompt, "chat", stream=True)) as stream:
+            with suppress(aiohttp.ClientError):
+                async for event in stream.events():
+                    seen.append(event)
+                    if len(seen) == 5:
+                        has_begun.set()
+        assert not stream.ended
+        headers = {"last-event-id": seen[-1].id}
+        return [*seen, *await read_stream("GET", f"{other}/{seen[0].json['id']}", headers=headers)]
+
+    await system.hold_answers(20)
+    reading = [asyncio.create_task(read(*each)) for each in zip(prompts, begun, strict=True)]
+    async with asyncio.timeout(20):
+        for each in begun:
+            await each.wait()
+    edge.kill()
+    await system.release_answers()
+    for prompt, events in zip(prompts, await asyncio.gather(*reading), strict=True):
+        assert [event.number for event in events] == list(range(len(events)))
+        assert [event.data == "[DONE]" for event in events].count(True) == 1
+        assert text_of(events) == await simulator_answer(system, "talker", prompt)
 
 
 async def is_cancelled(system: System) -> bool:
