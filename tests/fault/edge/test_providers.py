@@ -1,17 +1,19 @@
-"""D6, D10: every behaviour of the simulator, streamed and whole: the whole answer or a clean error, in time."""
+"""D6, D10: every behaviour of the simulator on every route: the whole answer or a clean error, in time."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Iterator
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
+from msgspec.structs import replace
 
 from services.simulator.behaviour.model_names import Kind
 from tests.harness.processes.catalogues import catalogue
 from tests.harness.processes.system import System, shared_system, started
-from tests.harness.requests.edge_client import chat_body, open_stream, request, text_of
+from tests.harness.requests.dialects import DIALECTS, Dialect, Summary, last_part, looks_whole
+from tests.harness.requests.edge_client import ReceivedEvent, chat_body, open_stream, request
 from tests.harness.requests.replies import simulator_answer
 
 TIMEOUTS = {"total_s": 4, "non_streaming_s": 0.8, "first_token_s": 0.7, "between_tokens_s": 0.6}
@@ -23,6 +25,9 @@ ROLE = {
 KINDS = [kind for kind in get_args(Kind) if kind != "withdrawn"]
 """A withdrawn model is not called again for a long time, by which the tests would depend on each other."""
 
+BRIEFLY = ("healthy", "429", "cut", "stall", "malformed", "no-done", "content-filter")
+"""The behaviours with which `make test` tests every route; all routes translate the same chat completions."""
+
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
@@ -32,7 +37,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         chains,
         role=ROLE,
         breaker={"failure_threshold": 10_000},
-        models=dict.fromkeys(("actor", "stand-in", "solo"), limits),
+        models={"actor": limits, "stand-in": {**limits, "context_tokens": 256_000}, "solo": limits},
     )
     with shared_system(tmp_path_factory.mktemp("edge"), config=config) as running:
         yield running
@@ -52,57 +57,109 @@ async def healthy_again(system: System, url: str) -> AsyncIterator[None]:
     assert answer.status == 200
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("role", ["chat", "logic"])
-async def test_d6_d10_a_whole_answer_or_a_clean_error(system: System, url: str, kind: str, role: str):
+def rows(*cases: tuple[str, ...]) -> list[Any]:
+    """Each case with each behaviour and each route; those that `make test` leaves out are marked as proofs."""
+
+    def is_brief(case: tuple[str, ...], kind: str, name: str) -> bool:
+        return name == "chat" or (kind in BRIEFLY and case in {("chat",), ("chat", "error")})
+
+    return [
+        pytest.param(
+            *case, kind, DIALECTS[name], marks=[] if is_brief(case, kind, name) else [pytest.mark.prove]
+        )
+        for case in cases
+        for kind in KINDS
+        for name in DIALECTS
+    ]
+
+
+def row_id(value: object) -> str:
+    return value.path.rpartition("/")[2] if isinstance(value, Dialect) else str(value)
+
+
+@pytest.mark.parametrize(("role", "kind", "dialect"), rows(("chat",), ("logic",)), ids=row_id)
+async def test_d6_d10_a_whole_answer_or_a_clean_error(
+    system: System, url: str, role: str, kind: str, dialect: Dialect
+):
     prompt, model = f"Whole with {kind}", "actor" if role == "chat" else "solo"
     await system.sim("PUT", "behaviour", {model: kind})
     began_s = time.monotonic()
 
-    answer = await request("POST", f"{url}/v1/chat/completions", chat_body(prompt, role))
+    answer = await request("POST", url + dialect.path, {"model": role, **dialect.body(prompt)})
 
     assert time.monotonic() - began_s < TIMEOUTS["total_s"] + 8
     if answer.status == 200:
-        content = answer.json["choices"][0]["message"]["content"]
-        assert content == await simulator_answer(system, answer.json["model"], prompt)
+        await assert_answered(
+            system, prompt, dialect.whole_text_of(answer.json), dialect.summary(answer.json)
+        )
     else:
-        assert 400 <= answer.status < 600
-        assert answer.error["message"]
-        assert answer.error["code"]
+        assert_clean_error(answer.status, answer.json)
     if role == "chat" and kind != "content-filter":
         assert answer.status == 200
 
 
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    ("role", "rescue"), [("logic", "error"), ("chat", "error"), ("chat", "hold"), ("chat", "restart")]
+    ("role", "rescue", "kind", "dialect"),
+    rows(("logic", "error"), ("chat", "error"), ("chat", "hold"), ("chat", "restart")),
+    ids=row_id,
 )
 async def test_d6_d10_a_whole_stream_or_a_clean_error(
-    system: System, url: str, kind: str, role: str, rescue: str
+    system: System, url: str, role: str, rescue: str, kind: str, dialect: Dialect
 ):
     prompt, model = f"Streamed with {kind}", "actor" if role == "chat" else "solo"
     await system.sim("PUT", "behaviour", {model: kind})
-    headers = {"x-penstock-rescue": rescue}
+    body = {"model": role, "stream": True, **dialect.body(prompt), **dialect.stream_options}
     began_s = time.monotonic()
 
-    async with open_stream(
-        "POST", f"{url}/v1/chat/completions", chat_body(prompt, role, stream=True), headers=headers
-    ) as stream:
-        events = [event async for event in stream.events()] if stream.status == 200 else []
-        assert stream.status == 200 or (await stream.response.json())["error"]["code"]
+    events: list[ReceivedEvent] = []
+    async with open_stream("POST", url + dialect.path, body, headers={"x-penstock-rescue": rescue}) as stream:
+        if stream.status == 200:
+            events = [event async for event in stream.events()]
+            assert stream.ended
+        else:
+            assert_clean_error(stream.status, await stream.response.json())
 
     assert time.monotonic() - began_s < TIMEOUTS["total_s"] + 8
-    is_done = [event.data == "[DONE]" for event in events]
-    if not events:
-        assert 400 <= stream.status < 600
-    elif is_done[-1]:
-        last_part = max((n for n, event in enumerate(events) if event.event), default=-1) + 1
-        answered_by = events[-2].json["model"]
-        assert text_of(events[last_part:]) == await simulator_answer(system, answered_by, prompt)
-        assert events[-2].json["choices"][0]["finish_reason"] == "stop"
-        assert is_done.count(True) == 1
-    else:
-        assert events[-1].json["error"]["message"]
-        assert not any(is_done)
+    is_whole = looks_whole(dialect, events[-1:])
+    if is_whole:
+        part = last_part(events)
+        summary = dialect.stream_summary(part)
+        if dialect.path == "/v1/messages" and rescue == "error":
+            # `message_start` names the model that began; another one may have finished its text.
+            summary = replace(summary, model=await author(system, prompt, dialect.text_of(part)))
+        await assert_answered(system, prompt, dialect.text_of(part), summary)
+    elif events:
+        assert events[-1].event == dialect.error
+        assert "error" in events[-1].json or events[-1].json["response"]["error"]
+        assert not looks_whole(dialect, events)
     if role == "chat" and rescue != "error" and kind != "content-filter":
-        assert is_done[-1]
+        assert is_whole
+
+
+async def author(system: System, prompt: str, text: str) -> str:
+    """The model whose answer this is."""
+    models = ("actor", "stand-in", "solo")
+    (found,) = [model for model in models if await simulator_answer(system, model, prompt) == text]
+    return found
+
+
+async def assert_answered(system: System, prompt: str, text: str, summary: Summary) -> None:
+    """The answer is the one that the reported model gives, and so is the usage."""
+    direct = await request(
+        "POST",
+        f"{system.simulator.ready['url']}/v1/chat/completions",
+        chat_body(prompt, f"{summary.model}--healthy"),
+    )
+    expected, usage = direct.json["choices"][0]["message"]["content"], direct.json["usage"]
+    assert text == expected
+    assert (summary.input_tokens, summary.output_tokens) == (
+        usage["prompt_tokens"],
+        usage["completion_tokens"],
+    )
+
+
+def assert_clean_error(status: int, body: Any) -> None:
+    assert 400 <= status < 600
+    error = body["error"]
+    assert error["message"]
+    assert error.get("code") or error["details"]["error_code"]

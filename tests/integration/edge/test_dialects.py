@@ -2,66 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
-from msgspec import Struct
 
 from tests.harness.processes.system import System
-from tests.harness.requests.edge_client import ReceivedEvent, open_stream, read_stream, request
-from tests.harness.requests.edge_client import text_of as chat_text_of
+from tests.harness.requests.dialects import DIALECTS, Dialect, last_part, looks_whole
+from tests.harness.requests.edge_client import open_stream, read_stream, request
 from tests.harness.requests.replies import simulator_answer
 from tests.harness.suite.waiting import until
 
 LONG = "Tell me everything [[tokens=2000]]"
-
-
-class Dialect(Struct, frozen=True):
-    path: str
-    body: Callable[[str], dict[str, Any]]
-    text_of: Callable[[list[ReceivedEvent]], str]
-    ends: frozenset[str]
-    """What only a complete answer has: names of events, or data."""
-    error: str
-    """The name of an event that ends a broken stream; empty: it has no name."""
-    whole_text_of: Callable[[Any], str]
-
-
-def _chat(prompt: str) -> dict[str, Any]:
-    return {"messages": [{"role": "user", "content": prompt}]}
-
-
-def _deltas_of(name: str, read: Callable[[Any], str]) -> Callable[[list[ReceivedEvent]], str]:
-    return lambda events: "".join(read(event.json) for event in events if event.event == name)
-
-
-DIALECTS = {
-    "chat": Dialect(
-        "/v1/chat/completions",
-        _chat,
-        chat_text_of,
-        frozenset({"[DONE]"}),
-        "",
-        lambda answer: str(answer["choices"][0]["message"]["content"]),
-    ),
-    "responses": Dialect(
-        "/v1/responses",
-        lambda prompt: {"input": prompt},
-        _deltas_of("response.output_text.delta", lambda data: str(data["delta"])),
-        frozenset({"response.completed", "response.incomplete", "response.output_text.done"}),
-        "response.failed",
-        lambda answer: str(answer["output"][0]["content"][0]["text"]),
-    ),
-    "messages": Dialect(
-        "/v1/messages",
-        lambda prompt: {**_chat(prompt), "max_tokens": 4000},
-        _deltas_of("content_block_delta", lambda data: str(data["delta"]["text"])),
-        frozenset({"message_delta", "message_stop", "content_block_stop"}),
-        "error",
-        lambda answer: str(answer["content"][0]["text"]),
-    ),
-}
 
 
 @pytest.fixture(params=DIALECTS)
@@ -75,15 +26,6 @@ async def fast_answers(system: System) -> AsyncIterator[None]:
     yield
     await system.sim("PUT", "speed", {"tokens_per_second": 0, "first_token_ms": 0, "latency_ms": 0})
     await system.sim("PUT", "behaviour", dict.fromkeys(("coder", "one", "other", "poet", "broken"), ""))
-
-
-def looks_whole(dialect: Dialect, events: list[ReceivedEvent]) -> bool:
-    return any(event.event in dialect.ends or event.data in dialect.ends for event in events)
-
-
-def last_part(events: list[ReceivedEvent]) -> list[ReceivedEvent]:
-    restarts = [n for n, event in enumerate(events) if event.event == "penstock.restarted"]
-    return events[restarts[-1] + 1 :] if restarts else events
 
 
 @pytest.mark.parametrize("rescue", ["error", "hold", "restart"])
