@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, nullcontext, suppress
-from typing import Final
+from contextlib import AbstractAsyncContextManager, suppress
 
 from services.edge.http.errors import ClientDisconnected
 
 __all__ = ["ReleaseTimer"]
-
-_NOTHING: Final[AbstractAsyncContextManager[None]] = nullcontext()
 
 
 class ReleaseTimer:
@@ -28,9 +25,14 @@ class ReleaseTimer:
         if self._after_s is not None and self._task is None:
             self._task = asyncio.create_task(self._run(self._after_s), name="release")
 
+    @property
+    def is_pending(self) -> bool:
+        """It was started."""
+        return self._task is not None
+
     def paused(self) -> AbstractAsyncContextManager[None]:
         """`release` does not run inside the block."""
-        return _NOTHING if self._task is None else self._lock
+        return self._lock
 
     async def stop(self) -> None:
         """`release` does not run after this returns; it may be called again."""

@@ -76,13 +76,19 @@ class StreamResponse:
             await self._comments.stop()
             if self._exchange.status is None and self._number == 0:
                 raise http_error_of_failure(event.error)
-        async with self._release.paused():
-            parts = self._stream.add(event)
-            if parts:
-                await self._send(parts)
-        if self._stream.holds_text:
-            self._release.start()
+        if self._release.is_pending:
+            async with self._release.paused():
+                await self._add(event)
+        else:
+            await self._add(event)
         return self._stream.ended
+
+    async def _add(self, event: ReplyEvent) -> None:
+        parts = self._stream.add(event)
+        if parts:
+            await self._send(parts)
+        elif self._stream.holds_text:
+            self._release.start()
 
     def add_headers(self) -> None:
         """For the response to a request that failed before its status was sent."""
@@ -113,7 +119,7 @@ class StreamResponse:
     async def _send(self, parts: list[StreamPart]) -> None:
         if self._comments.is_active:
             await self._comments.stop()
-        data = b"".join(map(self._encoded, parts))
+        data = self._encoded(parts[0]) if len(parts) == 1 else b"".join(map(self._encoded, parts))
         if data:
             await self._write(data)
             self._pings.sent()
@@ -125,8 +131,11 @@ class StreamResponse:
         if first <= after < self._number and self._after.digest not in {None, part.digest}:
             message = "another attempt has replaced what was read: read the answer again from the beginning"
             raise HttpError.of("restarted", message, param="starting_after")
-        if self._number - 1 > after:
-            self._last_id = event_id(self._number - 1, part.digest)
+        last = self._number - 1
+        if last > after:
+            self._last_id = event_id(last, part.digest)
+        if first == last > after:  # nearly always
+            return encode_event(part.events[0], self._last_id)
         return b"".join(
             encode_event(event, event_id(number, part.digest))
             for number, event in enumerate(part.events, first)
