@@ -50,6 +50,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     description: str = ""
     needs_key: bool = True
     """Where the edge has keys."""
+    waits_for_nats: bool = True
+    """While the process starts, the answer is a 503, `bus_unavailable`; later too where it uses the bus."""
     parameters: tuple[Parameter, ...] = ()
     body: Any = None
     """The type of the JSON body; None: the body is not read."""

@@ -168,6 +168,8 @@ def _response(response: OperationResponse, schemas: _Schemas) -> _Json:
 
 def _errors(operation: Operation) -> _Json:
     own: set[AnyErrorCode] = {*_EVERYWHERE, *operation.errors}
+    if operation.waits_for_nats:
+        own.add("bus_unavailable")
     if operation.needs_key:
         own.update(_WITH_KEY)
     if operation.parameters:

@@ -41,7 +41,7 @@ __all__ = [
 _JSON: Final = "application/json"
 _EVENTS: Final = "text/event-stream"
 
-_REPLY: Final[tuple[AnyErrorCode, ...]] = (*ERRORS, "bus_unavailable", "shutting_down")
+_REPLY: Final[tuple[AnyErrorCode, ...]] = (*ERRORS, "shutting_down")
 """How a request on the bus may end without an answer."""
 _GENERATION: Final[tuple[AnyErrorCode, ...]] = (
     *_REPLY,
@@ -50,7 +50,7 @@ _GENERATION: Final[tuple[AnyErrorCode, ...]] = (
     "idempotency_key_reused",
 )
 _READ_AGAIN: Final[tuple[AnyErrorCode, ...]] = (*_REPLY, "not_found", "restarted")
-_JOB: Final[tuple[AnyErrorCode, ...]] = ("bus_unavailable", "not_found")
+_JOB: Final[tuple[AnyErrorCode, ...]] = ("not_found",)
 
 
 def _events(description: str) -> Any:
@@ -186,7 +186,6 @@ LIST_JOBS: Final = Operation(
     summary="List the jobs of the account, newest first",
     parameters=parameters.LIST_JOBS,
     responses=(_json(answers.JobList, "A page of jobs."),),
-    errors=("bus_unavailable",),
 )
 GET_JOB: Final = Operation(
     method="GET",
@@ -269,6 +268,7 @@ GET_HEALTH: Final = Operation(
     group=_OPERATION,
     summary="Whether this process is alive",
     needs_key=False,
+    waits_for_nats=False,
     responses=(_json(answers.Health, "It is."),),
 )
 GET_READINESS: Final = Operation(
@@ -278,6 +278,7 @@ GET_READINESS: Final = Operation(
     group=_OPERATION,
     summary="Whether a request that comes now can be answered",
     needs_key=False,
+    waits_for_nats=False,
     responses=(_json(answers.Readiness, "It can."), _json(answers.Readiness, "It cannot.", 503)),
 )
 GET_METRICS: Final = Operation(
@@ -287,6 +288,7 @@ GET_METRICS: Final = Operation(
     group=_OPERATION,
     summary="Metrics for Prometheus",
     needs_key=False,
+    waits_for_nats=False,
     responses=(
         OperationResponse(description="In the text format of Prometheus.", content={"text/plain": str}),
     ),

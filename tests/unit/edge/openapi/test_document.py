@@ -180,6 +180,11 @@ def test_e4_a_job_has_the_documented_fields():
     component("JobList").validate(job_page([JOB], after=None, limit=1))
 
 
+def test_d10_every_operation_but_health_and_metrics_is_a_503_while_an_edge_starts():
+    without = {name for name, each in METHODS if "`bus_unavailable`" not in str(each["responses"].get("503"))}
+    assert without == {"GET /healthz", "GET /readyz", "GET /metrics"}
+
+
 def test_k5_a_key_is_optional_where_one_may_be_needed():
     without = {
         path for path, methods in DOCUMENT["paths"].items() if "security" not in next(iter(methods.values()))
