@@ -32,6 +32,7 @@ from penstock.cli.render.terminal_safe import as_ascii_json, visible
 from penstock.client.submit import encode_request, submit
 from penstock.contract import subjects
 from penstock.contract.jobs import Job
+from penstock.contract.names import implicit_role
 from penstock.contract.request import BodyRef, ChatRequest
 from penstock.contract.streams import BODIES, DEAD
 from penstock.contract.subjects import ReplyAddress
@@ -80,6 +81,7 @@ def redriven_request(letter: DeadLetter, now_ms: int) -> RedrivenRequest:
         )
     account, original = _content(letter)
     client, role = original.client, original.role
+    model = "" if isinstance(original, ChatWork) else original.model
     if not (subjects.is_token(account) and subjects.is_token(client)):
         raise NotRedrivable("its account or client is not a valid subject token, so no reply could be sent")
     request = ChatRequest(
@@ -87,6 +89,7 @@ def redriven_request(letter: DeadLetter, now_ms: int) -> RedrivenRequest:
         client=client,
         body=original.body,
         role=role,
+        model=model,
         lane="batch",
         user=original.user,
         degrade=original.degrade,
@@ -98,7 +101,7 @@ def redriven_request(letter: DeadLetter, now_ms: int) -> RedrivenRequest:
         client=client,
         account=account,
         user=original.user,
-        role=subjects.token(role),
+        role=implicit_role(model) if model else subjects.token(role),
         state="queued",
         at_ms=now_ms,
         submitted_ms=now_ms,

@@ -111,6 +111,8 @@ class OnDemandMailboxes:
 
     async def _close(self, role: Role, boxes: list[Mailbox]) -> None:
         """A message that arrives meanwhile is finished, or returned to the server as at the end of a worker."""
-        await asyncio.gather(*(box.drain(self._drain_s) for box in boxes))
-        del self._mailboxes[role], self._closing[role]
-        self._reported.due.set()
+        try:
+            await asyncio.gather(*(box.drain(self._drain_s) for box in boxes))
+        finally:
+            del self._mailboxes[role], self._closing[role]
+            self._reported.due.set()

@@ -77,6 +77,14 @@ async def test_e4_a_job_is_submitted_followed_and_read_at_another_edge(jobs: str
     assert again.body == result.body
 
 
+async def test_k2_a_job_can_name_a_model(jobs: str):
+    job_id = await submitted(jobs, {**BODY, "model": "other"})
+    job = await reached(jobs, job_id, "completed")
+    assert (job["role"], job["model"]) == ("model-other", "other")
+    result = await request("GET", f"{jobs}/{job_id}/result")
+    assert result.json["model"] == "other"
+
+
 async def test_e4_a_job_that_runs_has_no_result_and_can_be_cancelled(jobs: str, other: str, system: System):
     await system.hold_answers()
     job_id = await submitted(jobs)

@@ -82,6 +82,11 @@ async def test_e1_a_whole_message_with_its_model_usage_and_headers(messages: str
     assert answer.headers["x-penstock-role"] == "coding"
 
 
+async def test_k2_a_message_can_name_a_model(messages: str):
+    answer = await request("POST", messages, body_of(model="other"), headers=HEADERS)
+    assert (answer.status, answer.json["model"]) == (200, "other")
+
+
 async def test_e1_a_streamed_message_is_a_sequence_of_blocks(messages: str, system: System):
     async with open_stream("POST", messages, body_of(stream=True), headers=HEADERS) as stream:
         assert stream.status == 200

@@ -10,6 +10,7 @@ from penstock.cli.commands.redrive import NotRedrivable, StoredBody, redriven_re
 from penstock.cli.dead_letters import parse_letter
 from penstock.contract import headers, subjects
 from penstock.contract.codec import encode
+from penstock.contract.names import implicit_role
 from penstock.contract.request import NO_BODY, BodyRef, ChatRequest
 from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
@@ -37,6 +38,22 @@ def test_d7_a_redriven_request_keeps_the_fields_of_the_original(
     )
     assert made.request.body == ASKED.body
     assert made.request.complexity == "simple"
+
+
+@pytest.mark.parametrize(
+    ("dead", "role", "model"),
+    [
+        (replace(ASKED, role="auto", model="gpt-4.1"), "auto", "gpt-4.1"),
+        (replace(WORK, role=implicit_role("gpt-4.1")), implicit_role("gpt-4.1"), ""),
+    ],
+)
+def test_k2_a_redriven_request_for_a_model_is_for_that_model(
+    dead: ChatRequest | ChatWork, role: str, model: str
+) -> None:
+    written = {headers.DEAD_SUBJECT: subjects.request("demo", "chat")}
+    made = redriven_request(parse_letter(7, written, encode(dead)), 1)
+    assert (made.request.role, made.request.model) == (role, model)
+    assert made.job.role == implicit_role("gpt-4.1")
 
 
 def test_d7_a_truncated_letter_cannot_be_redriven() -> None:
