@@ -73,7 +73,7 @@ class ChatDialect:
         check(body)
         fields = decode(_decoder, body)
         if not fields.model:
-            raise InvalidField("model", "model is empty: write auto or a role of GET /v1/models")
+            raise InvalidField("model", "model is empty: write auto or another id of GET /v1/models")
         if not fields.messages:
             raise InvalidField("messages", "messages is empty: write at least one message")
         options = fields.stream_options

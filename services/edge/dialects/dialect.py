@@ -38,7 +38,7 @@ class ChatCall(Struct, frozen=True, kw_only=True):
     body: Raw
     """The OpenAI chat-completions body; in the chat dialect the bytes as received."""
     model: str
-    """As the application wrote it: `auto`, a role, or one of them with a complexity (`coding:simple`)."""
+    """As the application wrote it: `auto`, a role, one of them with a complexity (`coding:simple`), or a model."""
     stream: bool = False
     include_usage: bool = False
     user: str = ""
