@@ -17,6 +17,7 @@ from services.edge.dialects.responses import ResponsesDialect
 from services.edge.http.cors import Cors
 from services.edge.http.errors import ClientDisconnected, HttpError
 from services.edge.http.exchange import Exchange, HttpLimits
+from services.edge.http.rejections import log_rejection
 from services.edge.http.routes import Endpoint, Match, Routes
 from services.edge.metrics import EdgeMetrics
 
@@ -95,7 +96,11 @@ class Dispatcher:
     async def _refuse(self, exchange: Exchange, match: Match, raised: Exception) -> None:
         refusal = http_error_of(raised)
         if refusal is None:
-            _log.error("%s %s failed", exchange.method, match.route, exc_info=raised)
+            _log.error(
+                "%s %s failed (request %s)",
+                *(exchange.method, match.route, exchange.request_id),
+                exc_info=raised,
+            )
             refusal = HttpError.of("internal", ERRORS["internal"].meaning)
         if exchange.status is not None:  # the missing end of the response shows that it is incomplete
             exchange.is_broken = True
@@ -105,6 +110,11 @@ class Dispatcher:
         message = without_api_keys(refusal.message)
         error = next(shape for start, shape in _ERRORS.items() if exchange.path.startswith(start))
         body = error(refusal.status, refusal.code, message, refusal.param)
+        log_rejection(
+            *(exchange.method, match.route, refusal.status, refusal.code),
+            request_id=exchange.request_id,
+            sender=exchange.sender,
+        )
         await exchange.respond(refusal.status, body, headers=refusal.headers)
 
 

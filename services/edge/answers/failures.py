@@ -5,10 +5,10 @@ from __future__ import annotations
 from penstock.contract.errors import ERRORS
 from penstock.contract.reply import Failure
 from penstock.errors import NotAccepted, PenstockError, StoreUnavailable, UnknownReply
-from services.edge.dialects.dialect import InvalidField
+from services.edge.dialects.dialect import InvalidField, StreamError
 from services.edge.http.errors import HttpError, ShuttingDown, retry_headers
 
-__all__ = ["failure_of", "http_error_of", "http_error_of_failure"]
+__all__ = ["http_error_of", "http_error_of_failure", "stream_error_of"]
 
 _STOPPING = "this gateway process stops before the answer is complete"
 
@@ -45,17 +45,10 @@ def _of_client_error(error: PenstockError) -> HttpError:
     return HttpError(error.http_status, error.code, str(error), headers=headers)
 
 
-def failure_of(error: Exception, resume_path: str | None) -> Failure:
-    """The failure with which a stream ends, of which a part was sent."""
-    match error:
-        case ShuttingDown():
-            rest = f"read the rest from GET {resume_path} with the header last-event-id"
-            message = f"{_STOPPING}: {'send the request again' if resume_path is None else rest}"
-            return Failure(code="internal", message=message, retry="later", retry_after_s=1)
-        case PenstockError():
-            return Failure(
-                code=error.code, message=str(error), retry=error.retry, retry_after_s=error.retry_after_s
-            )
-        case HttpError():
-            return Failure(code="invalid_request", message=error.message, retry="never")
-    return Failure(code="internal", message=ERRORS["internal"].meaning, retry="later")
+def stream_error_of(error: Exception, resume_path: str | None) -> StreamError:
+    """The error with which a stream ends, of which a part was sent."""
+    known = http_error_of(error) or HttpError.of("internal", ERRORS["internal"].meaning)
+    message = known.message
+    if isinstance(error, ShuttingDown) and resume_path is not None:
+        message = f"{_STOPPING}: read the rest from GET {resume_path} with the header last-event-id"
+    return StreamError(known.code, message, known.status)

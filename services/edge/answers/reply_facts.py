@@ -8,7 +8,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from penstock.contract.reply import NO_RESPONSE, Accepted, Completed, ReplyEvent, Started
-from services.edge.http.headers import Header, header_text
+from services.edge.http.headers import Header, header_text, request_id_headers
 
 __all__ = ["REPLY_HEADERS", "ReplyFacts"]
 
@@ -89,7 +89,6 @@ class ReplyFacts:
         elif self._accepted is not None and self._started is not None:
             facts["queue-wait-ms"] = str(max(0, self._started.at_ms - self._accepted.at_ms))
         return (
-            (b"x-request-id", self.request_id.encode()),  # OpenAI's SDKs show it with errors
-            (b"request-id", self.request_id.encode()),  # Anthropic's SDKs do
+            *request_id_headers(self.request_id),
             *((f"x-penstock-{name}".encode(), header_text(text)) for name, text in facts.items()),
         )

@@ -10,17 +10,17 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from penstock.contract.errors import ERRORS
 from penstock.contract.reply import (
     Accepted,
     Completed,
     Delta,
     Failed,
-    Failure,
     ReplyEvent,
     Restarted,
     Started,
 )
-from services.edge.dialects.dialect import SseEvent, StreamWriter
+from services.edge.dialects.dialect import SseEvent, StreamError, StreamWriter
 from services.edge.requests.answer_id import StreamRescue
 
 __all__ = ["RescuedStream", "StreamPart"]
@@ -94,7 +94,7 @@ class RescuedStream:
             case Completed():
                 return self._complete(event)
             case Failed():
-                return self.fail(event.error)
+                return self.fail(StreamError.of(event.error))
 
     @property
     def holds_text(self) -> bool:
@@ -106,10 +106,10 @@ class RescuedStream:
         held, self._held = self._held, []
         return [part for delta in held for part in self._send(delta)]
 
-    def fail(self, failure: Failure) -> list[StreamPart]:
+    def fail(self, error: StreamError) -> list[StreamPart]:
         """End the stream with an error."""
         self.ended = self.has_failed = True
-        return self._part(self._writer.fail(failure))
+        return self._part(self._writer.fail(error))
 
     def _part(self, events: list[SseEvent]) -> list[StreamPart]:
         return [StreamPart(events, self._digest)] if events else []
@@ -188,7 +188,9 @@ class RescuedStream:
             "sent is incomplete. Send the request again; with the header x-penstock-rescue: hold nothing is sent "
             "before the answer is complete"
         )
-        return self.fail(Failure(code="provider_unavailable", message=message, retry="later"))
+        return self.fail(
+            StreamError("provider_unavailable", message, ERRORS["provider_unavailable"].http_status)
+        )
 
 
 def _started(completed: Completed) -> Started:

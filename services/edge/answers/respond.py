@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from penstock.contract.reply import Completed, Failed, ReplyEvent
 from penstock.errors import PenstockError
 from services.edge.answers.answer import Answer
-from services.edge.answers.failures import failure_of, http_error_of_failure
+from services.edge.answers.failures import http_error_of_failure, stream_error_of
 from services.edge.answers.reply_facts import ReplyFacts
 from services.edge.answers.stream_response import StreamResponse
 from services.edge.http.errors import HttpError, ShuttingDown
@@ -78,5 +78,5 @@ async def respond_stream(
             if exchange.status is None:
                 response.add_headers()
                 raise
-            await response.fail(failure_of(error, answer.resume_path))
+            await response.fail(stream_error_of(error, answer.resume_path))
         await response.end()

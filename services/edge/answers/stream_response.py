@@ -5,14 +5,14 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Final, Self
 
-from penstock.contract.reply import Failed, Failure, ReplyEvent
+from penstock.contract.reply import Failed, ReplyEvent
 from services.edge.answers.failures import http_error_of_failure
 from services.edge.answers.pings import Pings
 from services.edge.answers.queue_comments import QueueComments
 from services.edge.answers.release_timer import ReleaseTimer
 from services.edge.answers.reply_facts import ReplyFacts
 from services.edge.answers.rescued_stream import RescuedStream, StreamPart
-from services.edge.dialects.dialect import SseEvent
+from services.edge.dialects.dialect import SseEvent, StreamError
 from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
 from services.edge.http.sse import Position, comment, encode_event, encode_ping, event_id
@@ -94,10 +94,10 @@ class StreamResponse:
         """For the response to a request that failed before its status was sent."""
         self._exchange.headers += self._facts.headers()
 
-    async def fail(self, failure: Failure) -> None:
+    async def fail(self, error: StreamError) -> None:
         """End the stream with an error that is not in the reply: a client that resumes after it misses nothing."""
         await self._stop_signs_of_life()
-        events = (event for part in self._stream.fail(failure) for event in part.events)
+        events = (event for part in self._stream.fail(error) for event in part.events)
         await self._write(b"".join(encode_event(event, self._last_id) for event in events))
 
     async def end(self) -> None:

@@ -32,6 +32,7 @@ _UNAUTHORIZED: Final[Mapping[Rejection, str]] = {
     "revoked": "the API key was revoked",
     "expired": "the API key has expired",
 }
+_NO_SCHEME: Final = "the header authorization must be the word Bearer, a blank and the API key"
 _NO_DIGEST: Final = "0" * 64
 """Compared with where no key has the prefix, so that the time of an answer does not tell which prefixes exist."""
 
@@ -63,8 +64,16 @@ class Authenticator:
             raise self._not_read()
         if self._without_keys is not None and not self._keys.are_required:
             refuse_foreign_host(exchange)
+            exchange.sender = f"account {self._without_keys.account}"
             return self._without_keys
-        key = self._verified(_presented(exchange))
+        text = _presented(exchange)
+        if not text and exchange.header(b"authorization").partition(" ")[0].lower() not in {"", "bearer"}:
+            raise self._unauthorized("missing", _NO_SCHEME)
+        prefix = prefix_of(text)
+        if prefix is not None:
+            exchange.sender = f"key {prefix}"
+        key = self._verified(text)
+        exchange.sender = f"account {key.account}, key {key.prefix}"
         if not self._slots.try_acquire(key.prefix):
             raise self._too_many()
         exchange.on_end(partial(self._slots.release, key.prefix))
@@ -102,10 +111,10 @@ class Authenticator:
             raise self._unauthorized("expired")
         return key
 
-    def _unauthorized(self, why: Rejection) -> HttpError:
+    def _unauthorized(self, why: Rejection, message: str = "") -> HttpError:
         self._report(why)
         challenge = (b"www-authenticate", b"Bearer")
-        return HttpError.of("invalid_api_key", _UNAUTHORIZED[why], headers=(challenge,))
+        return HttpError.of("invalid_api_key", message or _UNAUTHORIZED[why], headers=(challenge,))
 
     def _too_many(self) -> HttpError:
         self._report("too_many_requests")

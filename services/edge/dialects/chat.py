@@ -7,9 +7,8 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from penstock.contract.errors import ERRORS
-from penstock.contract.reply import Completed, Delta, Failure, Started, Usage
-from services.edge.dialects.dialect import ChatCall, InvalidField, ModelName, SseEvent
+from penstock.contract.reply import Completed, Delta, Started, Usage
+from services.edge.dialects.dialect import ChatCall, InvalidField, ModelName, SseEvent, StreamError
 from services.edge.dialects.request_json import check, decode
 
 __all__ = ["ChatCompletionRequest", "ChatDialect", "ChatStream"]
@@ -145,9 +144,8 @@ class ChatStream:
             events.append(SseEvent(b'%s],"usage":%s}' % (self._head, _encode(_usage(completed.usage)))))
         return [*events, _DONE]
 
-    def fail(self, failure: Failure) -> list[SseEvent]:
-        status = ERRORS[failure.code].http_status
-        return [SseEvent(_encode(_error(status, failure.code, failure.message, None)))]
+    def fail(self, error: StreamError) -> list[SseEvent]:
+        return [SseEvent(_encode(_error(error.status, error.code, error.message, None)))]
 
     def _choice(self, raw: Raw) -> list[SseEvent]:
         """A chunk; the first of a choice above 0 comes after one with its role, which OpenAI's SDK for Node needs."""

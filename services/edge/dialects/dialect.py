@@ -4,13 +4,23 @@ and its answers are made from reply events. No dialect does I/O or reads a clock
 
 from __future__ import annotations
 
-from typing import Annotated, Protocol
+from typing import Annotated, Protocol, Self
 
 from msgspec import Meta, Raw, Struct
 
+from penstock.contract.errors import ERRORS
 from penstock.contract.reply import Completed, Delta, Failure, Started
 
-__all__ = ["ChatCall", "Dialect", "DialectRoute", "InvalidField", "ModelName", "SseEvent", "StreamWriter"]
+__all__ = [
+    "ChatCall",
+    "Dialect",
+    "DialectRoute",
+    "InvalidField",
+    "ModelName",
+    "SseEvent",
+    "StreamError",
+    "StreamWriter",
+]
 
 ModelName = Annotated[
     str,
@@ -55,6 +65,20 @@ class SseEvent(Struct, frozen=True):
     """The `event:` field; empty: there is none."""
 
 
+class StreamError(Struct, frozen=True):
+    """Why a stream ends early."""
+
+    code: str
+    """Of the edge or of the contract."""
+    message: str
+    status: int
+    """That of a response with this error."""
+
+    @classmethod
+    def of(cls, failure: Failure) -> Self:
+        return cls(failure.code, failure.message, ERRORS[failure.code].http_status)
+
+
 class StreamWriter(Protocol):
     """The events of one streamed answer, in order.
 
@@ -76,7 +100,7 @@ class StreamWriter(Protocol):
 
     def complete(self, completed: Completed) -> list[SseEvent]: ...
 
-    def fail(self, failure: Failure) -> list[SseEvent]:
+    def fail(self, error: StreamError) -> list[SseEvent]:
         """An error event of the dialect, and nothing that looks like a proper end."""
         ...
 

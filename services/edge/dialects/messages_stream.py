@@ -11,10 +11,9 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from penstock.contract.errors import ERRORS
-from penstock.contract.reply import Completed, Delta, Failure, Started, Usage
+from penstock.contract.reply import Completed, Delta, Started, Usage
 from services.edge.dialects.chat_choices import CallNumbers, Choice, ToolCall, choice_of_chunk
-from services.edge.dialects.dialect import ChatCall, SseEvent
+from services.edge.dialects.dialect import ChatCall, SseEvent, StreamError
 from services.edge.dialects.input_tokens import estimate_input_tokens
 from services.edge.dialects.messages_object import (
     SIGNATURE,
@@ -125,9 +124,9 @@ class MessagesStream:
         events.append(_event("message_stop"))
         return events
 
-    def fail(self, failure: Failure) -> list[SseEvent]:
-        error = error_object(ERRORS[failure.code].http_status, failure.code, failure.message)
-        return [SseEvent(_encode(error), "error")]
+    def fail(self, error: StreamError) -> list[SseEvent]:
+        shown = error_object(error.status, error.code, error.message)
+        return [SseEvent(_encode(shown), "error")]
 
     def _add(self, content: Choice) -> None:
         if self._shows_thinking:

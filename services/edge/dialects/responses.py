@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from penstock.contract.reply import Completed, Delta, Failure
 from services.edge.dialects.chat_choices import choice_of_completion
-from services.edge.dialects.dialect import ChatCall, Dialect
+from services.edge.dialects.dialect import ChatCall, Dialect, StreamError
 from services.edge.dialects.responses_object import ResponseObject, Status
 from services.edge.dialects.responses_request import ResponsesCall, read_request
 from services.edge.dialects.responses_stream import ResponsesStream
@@ -51,7 +51,7 @@ class ResponsesDialect(Dialect):
         response = _response(answer_id, created_s, call)
         if failure.code == "cancelled":
             return _encode(response.state("cancelled", call.model))
-        return _encode(response.state("failed", call.model, failure=failure))
+        return _encode(response.state("failed", call.model, error=StreamError.of(failure)))
 
     def stream(self, answer_id: str, created_s: int, call: ChatCall) -> ResponsesStream:
         response = _response(answer_id, created_s, call)

@@ -7,8 +7,8 @@ from typing import Any, Final, Literal
 
 from msgspec import Raw, Struct
 
-from penstock.contract.errors import ErrorCode
-from penstock.contract.reply import Completed, Failure, Usage
+from penstock.contract.reply import Completed, Usage
+from services.edge.dialects.dialect import StreamError
 
 __all__ = ["REPEATED", "ResponseObject", "Status", "incomplete_reason"]
 
@@ -44,7 +44,7 @@ _INCOMPLETE: Final = {
     "content_filter": "content_filter",
 }
 """The reasons why a response is incomplete, by finish reason. Mistral's API has `model_length`."""
-_ERROR_CODES: Final[Mapping[ErrorCode, str]] = {
+_ERROR_CODES: Final[Mapping[str, str]] = {
     "invalid_request": "invalid_prompt",
     "context_length_exceeded": "invalid_prompt",
     "content_filtered": "invalid_prompt",
@@ -74,7 +74,7 @@ class ResponseObject(Struct, frozen=True, kw_only=True):
         *,
         output: Sequence[Mapping[str, Any]] = (),
         completed: Completed | None = None,
-        failure: Failure | None = None,
+        error: StreamError | None = None,
     ) -> dict[str, Any]:
         reason = incomplete_reason(completed.finish_reason) if completed else None
         return {
@@ -83,7 +83,7 @@ class ResponseObject(Struct, frozen=True, kw_only=True):
             "created_at": self.created_s,
             "completed_at": self.created_s + round(completed.timings.total_ms / 1000) if completed else None,
             "status": status,
-            "error": _error(failure) if failure else None,
+            "error": _error(error) if error else None,
             "incomplete_details": {"reason": reason} if reason else None,
             "model": model,
             "output": output,
@@ -94,9 +94,9 @@ class ResponseObject(Struct, frozen=True, kw_only=True):
         }
 
 
-def _error(failure: Failure) -> dict[str, Any]:
-    code = _ERROR_CODES.get(failure.code, "server_error")
-    return {"code": code, "message": failure.message, "type": failure.code}
+def _error(error: StreamError) -> dict[str, Any]:
+    code = _ERROR_CODES.get(error.code, "server_error")
+    return {"code": code, "message": error.message, "type": error.code}
 
 
 def _usage(usage: Usage) -> dict[str, Any]:

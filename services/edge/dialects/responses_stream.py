@@ -13,9 +13,9 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct, field
 
-from penstock.contract.reply import Completed, Delta, Failure, Started
+from penstock.contract.reply import Completed, Delta, Started
 from services.edge.dialects.chat_choices import CallNumbers, Choice, ToolCall, choice_of_chunk
-from services.edge.dialects.dialect import SseEvent, StreamWriter
+from services.edge.dialects.dialect import SseEvent, StreamError, StreamWriter
 from services.edge.dialects.responses_object import ResponseObject, Status, incomplete_reason
 
 __all__ = ["ResponsesStream"]
@@ -127,8 +127,8 @@ class ResponsesStream(StreamWriter):
         self._emit(f"response.{response['status']}", response=response)
         return self._take_events()
 
-    def fail(self, failure: Failure) -> list[SseEvent]:
-        self._emit("response.failed", response=self._response.state("failed", self._model, failure=failure))
+    def fail(self, error: StreamError) -> list[SseEvent]:
+        self._emit("response.failed", response=self._response.state("failed", self._model, error=error))
         return self._take_events()
 
     def add(self, choice: Choice) -> None:

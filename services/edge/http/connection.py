@@ -12,10 +12,11 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from penstock.contract.errors import ErrorCode
+from penstock.bus.ids import new_id
 from services.edge.dialects.chat import ChatDialect
-from services.edge.http.errors import EdgeErrorCode, HttpError
-from services.edge.http.headers import JSON
+from services.edge.http.errors import HttpError
+from services.edge.http.headers import JSON, request_id_headers
+from services.edge.http.rejections import log_rejection
 
 __all__ = ["STATE_KEY", "Connection"]
 
@@ -23,26 +24,28 @@ STATE_KEY: Final = "connection"
 """Key of a request's Connection in the ASGI scope: `scope["state"][STATE_KEY]`."""
 
 
-def _refusal(code: EdgeErrorCode | ErrorCode, message: str) -> bytes:
-    """A response to what has no route yet, so its error has OpenAI's shape."""
-    error = HttpError.of(code, message)
-    body = ChatDialect().error(error.status, code, message)
+def _encoded(error: HttpError) -> bytes:
+    """A response to what has no route, so its error has OpenAI's shape."""
+    request_id = new_id()
+    log_rejection("a request", "without a route", error.status, error.code, request_id=request_id)
+    body = ChatDialect().error(error.status, error.code, error.message)
     head = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}".encode()]
-    head += [b"%s: %s" % header for header in error.headers]
+    head += [b"%s: %s" % header for header in (*error.headers, *request_id_headers(request_id))]
     head += [b"content-type: " + JSON, b"content-length: %d" % len(body), b"connection: close"]
     return b"\r\n".join([*head, b"", body])
 
 
-_NOT_HTTP: Final = _refusal("invalid_request", "the request is not valid HTTP/1.1")
-_NO_HOST: Final = _refusal(
+_NOT_HTTP: Final = HttpError.of("invalid_request", "the request is not valid HTTP/1.1")
+_NO_HOST: Final = HttpError.of(
     "invalid_request", "an HTTP/1.1 request must have the header host, and have it once"
 )
-_HEADERS_TOO_LARGE: Final = _refusal(
+_HEADERS_TOO_LARGE: Final = HttpError.of(
     "headers_too_large", "the request line and the headers are too large: send fewer or shorter headers"
 )
-_HEADERS_TOO_SLOW: Final = _refusal("request_timeout", "the request line and the headers came too slowly")
-_UPGRADE_REFUSED: Final = _refusal(
-    "upgrade_not_served", "no other protocol is served: send the request without the header upgrade"
+_HEADERS_TOO_SLOW: Final = HttpError.of("request_timeout", "the request line and the headers came too slowly")
+_UPGRADE_REFUSED: Final = HttpError.of(
+    "upgrade_not_served",
+    "an upgrade from HTTP 1.1 to another protocol is not served: send the request without the header upgrade",
 )
 """The parser takes all that follows an offer of another protocol for that protocol, a body included."""
 _REFUSED_S: Final = 2.0
@@ -98,8 +101,11 @@ class Connection(HttpToolsProtocol):
             self._timer = self.loop.call_later(self.header_s, self._refuse, _HEADERS_TOO_SLOW)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's text, which says as much
-        self.transport.write(_NOT_HTTP)
+        self.transport.write(_encoded(_NOT_HTTP))
         self.transport.close()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """The refusal has its own line in the log; uvicorn would advise to install a library for WebSockets."""
 
     def on_message_begin(self) -> None:
         """A request that follows before the response to the one before it is not read: the loss of the connection would
@@ -205,11 +211,11 @@ class Connection(HttpToolsProtocol):
             self._timer.cancel()
             self._timer = None
 
-    def _refuse(self, response: bytes) -> None:
+    def _refuse(self, error: HttpError) -> None:
         """Answer, and ignore for a moment what the client still sends, for the reason that `discard_body` gives."""
         self._end_head()
         self._ignores_input = True
         if getattr(self.cycle, "response_complete", True):  # else it would follow half of another answer
-            self.transport.write(response)
+            self.transport.write(_encoded(error))
             self.transport.write_eof()
         self._abort_after(_REFUSED_S)

@@ -13,10 +13,11 @@ from msgspec import Struct, field
 from starlette.types import Receive, Scope, Send
 
 from penstock.bus.clock import Clock
+from penstock.bus.ids import new_id
 from services.edge.http.body_memory import SMALL_BODY_BYTES, BodyMemory
 from services.edge.http.connection import STATE_KEY, Connection
 from services.edge.http.errors import ClientDisconnected, HttpError, ShuttingDown
-from services.edge.http.headers import EVENT_STREAM, JSON, Header
+from services.edge.http.headers import EVENT_STREAM, JSON, REQUEST_ID, Header, request_id_headers
 
 __all__ = ["Exchange", "HttpLimits"]
 
@@ -57,6 +58,9 @@ class Exchange:
         """A streamed response ended with an error."""
         self.headers: list[Header] = []
         """Further headers of the response."""
+        self.sender = ""
+        """The account, or the prefix of the API key, as far as it is known."""
+        self._id = new_id()
         self._connection = cast("Connection", scope["state"][STATE_KEY])
         self._limits = limits
         self._clock = clock
@@ -67,6 +71,17 @@ class Exchange:
         """Ends the interruptible block; None outside of it."""
         self._is_interrupted = False
         self._at_end: list[Callable[[], None]] = []
+
+    @property
+    def request_id(self) -> str:
+        """That of the response: of the request on the bus once there is one."""
+        found = next((value for name, value in self.headers if name == REQUEST_ID), None)
+        return self._id if found is None else found.decode()
+
+    def _identified(self, headers: list[Header]) -> list[Header]:
+        if any(name == REQUEST_ID for name, _ in headers):
+            return headers
+        return [*headers, *request_id_headers(self._id)]
 
     @property
     def request_headers(self) -> list[Header]:
@@ -147,7 +162,7 @@ class Exchange:
         self, status: int, body: bytes, *, content_type: bytes = JSON, headers: tuple[Header, ...] = ()
     ) -> None:
         self.status = status
-        sent = [*self.headers, *headers]
+        sent = self._identified([*self.headers, *headers])
         if status != _NO_CONTENT:
             sent += [(b"content-type", content_type), (b"content-length", b"%d" % len(body))]
         await self._send({"type": "http.response.start", "status": status, "headers": sent})
@@ -158,7 +173,7 @@ class Exchange:
     async def start_stream(self, headers: tuple[Header, ...] = ()) -> None:
         self.status = 200
         self.streaming_since_s = self._clock.monotonic_s()
-        sent = [*_STREAM_HEADERS, *self.headers, *headers]
+        sent = self._identified([*_STREAM_HEADERS, *self.headers, *headers])
         self._connection.begin_stream()
         await self._send({"type": "http.response.start", "status": 200, "headers": sent})
 

@@ -75,6 +75,7 @@ async def test_d9_an_answer_that_is_not_done_in_time_ends_in_an_error_and_goes_o
         seen += [event async for event in events]
     *chunks, error = seen
     assert stream.ended
+    assert error.json["error"]["code"] == "shutting_down"
     assert f"GET /v1/chat/completions/{chunks[0].json['id']}" in error.json["error"]["message"]
     assert error.id == chunks[-1].id, "a client that resumes after the error misses nothing"
     assert (await whole).status == 503

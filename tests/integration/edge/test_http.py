@@ -165,6 +165,8 @@ async def test_d10_an_endless_request_head_is_a_431(strict_url: str, head: bytes
     answer = await answered(strict_url, *(head[n : n + 1_000] for n in range(0, 50_000, 1_000)))
     assert b" 431 " in answer.partition(b"\r\n")[0]
     assert code_of(answer) == "headers_too_large"
+    assert b"x-should-retry: false\r\n" in answer
+    assert b"\r\nx-request-id: " in answer
     await assert_healthy(strict_url)
 
 
@@ -220,6 +222,7 @@ async def test_d10_an_upgrade_is_a_501_and_its_body_is_no_request(url: str, prot
     answer = await answered(url, head, hidden)
     assert answer.startswith(b"HTTP/1.1 501 ")
     assert code_of(answer) == "upgrade_not_served"
+    assert b"x-should-retry: false\r\n" in answer
     assert b"x-should-retry: false" in answer
     assert answer.count(b"HTTP/1.1 ") == 1
 

@@ -149,3 +149,21 @@ async def test_d10_an_error_has_the_shape_of_the_dialect_of_its_path(path: str, 
     await answered.run(path)
     assert answered.status == 404
     assert answered.error.items() >= detail.items()
+
+
+async def test_k4_a_rejected_request_has_one_line_with_the_id_of_its_response(
+    caplog: pytest.LogCaptureFixture,
+):
+    caplog.set_level("INFO")
+    answered = Answered(InvalidField("messages[0]", "secret content"))
+    await answered.run()
+    headers = dict(answered.sent[0]["headers"])
+    request_id = headers[b"x-request-id"].decode()
+    assert headers[b"request-id"].decode() == request_id
+    assert caplog.messages == [f"GET /x: 400 invalid_request (request {request_id})"]
+
+
+async def test_k4_a_fault_is_logged_under_the_id_of_its_response(caplog: pytest.LogCaptureFixture):
+    answered = Answered(KeyError("fault"))
+    await answered.run()
+    assert dict(answered.sent[0]["headers"])[b"x-request-id"].decode() in caplog.messages[0]

@@ -15,7 +15,7 @@ from penstock.errors import (
     StoreUnavailable,
     UnknownReply,
 )
-from services.edge.answers.failures import failure_of, http_error_of, http_error_of_failure
+from services.edge.answers.failures import http_error_of, http_error_of_failure, stream_error_of
 from services.edge.dialects.dialect import InvalidField
 from services.edge.http.errors import HttpError, ShuttingDown
 
@@ -62,16 +62,18 @@ def test_d10_any_other_exception_is_a_fault_of_this_process():
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [
-        (ShuttingDown(), "internal", "GET /v1/x/1 with the header last-event-id"),
+        (ShuttingDown(), "shutting_down", "GET /v1/x/1 with the header last-event-id"),
         (NoReply("late"), "deadline_exceeded", "late"),
-        (HttpError(409, "restarted", "read it again"), "invalid_request", "read it again"),
+        (HttpError(409, "restarted", "read it again"), "restarted", "read it again"),
+        (NotAccepted("The body was not stored", "no answer."), "bus_unavailable", "no answer"),
+        (KeyError("detail"), "internal", ERRORS["internal"].meaning),
     ],
 )
-def test_d10_a_stream_ends_with_a_failure_that_says_why(error: Exception, code: str, message: str):
-    failure = failure_of(error, "/v1/x/1")
+def test_d10_a_stream_ends_with_an_error_that_says_why(error: Exception, code: str, message: str):
+    failure = stream_error_of(error, "/v1/x/1")
     assert failure.code == code
     assert message in failure.message
 
 
 def test_d9_a_stream_that_cannot_be_resumed_is_to_be_sent_again():
-    assert failure_of(ShuttingDown(), None).message.endswith("send the request again")
+    assert stream_error_of(ShuttingDown(), None).message.endswith("send the request again")

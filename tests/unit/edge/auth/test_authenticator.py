@@ -75,14 +75,25 @@ def test_k5_another_scheme_leaves_the_key_of_anthropics_clients():
     [
         ((), "missing", "there is no API key"),
         (((b"authorization", b"Bearer"),), "missing", "there is no API key"),
-        (((b"authorization", KEY.encode()),), "missing", "there is no API key"),
+        (((b"authorization", KEY.encode()),), "missing", "must be the word Bearer"),
+        (((b"authorization", b"Basic dXNlcjpwYXNz"),), "missing", "must be the word Bearer"),
         ((bearer("sk-1234"),), "malformed", "incomplete or mistyped"),
         ((bearer(KEY[:-1]),), "malformed", "incomplete or mistyped"),
         ((bearer(KEY.swapcase()),), "malformed", "incomplete or mistyped"),
         (((b"x-api-key", "ключ".encode()),), "malformed", "incomplete or mistyped"),
         ((bearer(OTHER),), "unknown", "not valid"),
     ],
-    ids=("none", "empty", "no scheme", "not ours", "cut", "swapped case", "not ASCII", "unknown"),
+    ids=(
+        "none",
+        "empty",
+        "no scheme",
+        "another scheme",
+        "not ours",
+        "cut",
+        "swapped case",
+        "not ASCII",
+        "unknown",
+    ),
 )
 def test_k5_a_request_without_a_valid_key_gets_a_401(headers: tuple[Header, ...], reason: str, words: str):
     parts = Parts(record_of(KEY))
@@ -280,3 +291,19 @@ def test_k5_a_key_for_roles_allows_only_the_models_that_it_lists(
         error = raised.value
         assert (error.status, error.code, error.param) == (403, "not_allowed", "model")
         assert error.message.endswith(", ".join((*roles, *models)))
+
+
+def test_k4_the_sender_of_a_rejected_request_is_known_by_account_and_prefix():
+    parts = Parts(record_of(KEY))
+    for header, sender in (
+        (bearer(KEY), f"account shop, key {KEY[4:12]}"),
+        (bearer(OTHER), f"key {OTHER[4:12]}"),
+        (bearer("sk-1234"), ""),
+    ):
+        exchange = received(header)
+        if sender.startswith("account"):
+            parts.authenticator.authenticate(exchange)
+        else:
+            with pytest.raises(HttpError):
+                parts.authenticator.authenticate(exchange)
+        assert exchange.sender == sender

@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from penstock.contract.errors import ERRORS
 from services.edge.dialects.chat import ChatDialect
-from services.edge.dialects.dialect import ChatCall, InvalidField
+from services.edge.dialects.dialect import ChatCall, InvalidField, StreamError
 from tests.harness.requests.reply_events import completed, delta, failed, started
 
 DIALECT = ChatDialect()
@@ -181,7 +181,7 @@ def test_e1_the_end_has_the_finish_reason_the_usage_and_done():
 
 def test_d10_a_failed_stream_has_an_error_object_and_no_done():
     stream = DIALECT.stream("c", 1, ChatCall(body=Raw(b"{}"), model="m", stream=True))
-    (event,) = stream.fail(failed(message="it broke").error)
+    (event,) = stream.fail(StreamError.of(failed(message="it broke").error))
     assert json.loads(event.data) == {
         "error": {
             "message": "it broke",
