@@ -40,7 +40,7 @@ from services.edge.openapi.routes import DescriptionRoutes
 from services.edge.plain_routes import CountTokensRoute, HealthRoutes, MissingService, ModelRoutes
 from services.edge.requests.accounts import Accounts
 from services.edge.requests.answer_id import new_client_name
-from services.edge.requests.idempotency import IdempotencyKeys
+from services.edge.requests.idempotency import REPLAYED, IdempotencyKeys
 from services.edge.requests.preparation import Preparation
 from services.edge.response_routes import CreateResponse, ResponseRoutes
 from services.edge.settings import EdgeSettings
@@ -68,7 +68,7 @@ class Edge:
         self._bus: Bus | None = None
         """Set at the end of the start."""
         limits = HttpLimits(body_bytes=settings.body_bytes, body_s=settings.read_s, write_s=settings.write_s)
-        cors = Cors(settings.cors_origins, REPLY_HEADERS)
+        cors = Cors(settings.cors_origins, (*REPLY_HEADERS, REPLAYED[0].decode()))
         self._dispatcher = Dispatcher(starting_routes(self._health), limits, cors, self._metrics, SYSTEM)
         self._server = PublicServer(self._dispatcher, listener, self._connection())
         self._started = AsyncExitStack()

@@ -87,7 +87,7 @@ class Dispatcher:
                 await exchange.respond(204, b"")
             else:
                 exchange.parameters = match.parameters
-                await _endpoint(exchange, match)(exchange)
+                await self._endpoint(exchange, match)(exchange)
         except ClientDisconnected:
             raise
         except Exception as error:
@@ -117,13 +117,14 @@ class Dispatcher:
         )
         await exchange.respond(refusal.status, body, headers=refusal.headers)
 
-
-def _endpoint(exchange: Exchange, match: Match) -> Endpoint:
-    """Raises HttpError (404, 405)."""
-    if match.endpoint is not None:
-        return match.endpoint
-    if match.allowed:
-        allowed = ", ".join(match.allowed)
-        message = f"{exchange.method} is not possible on {match.route}: use {allowed}"
-        raise HttpError.of("method_not_allowed", message, headers=((b"allow", allowed.encode()),))
-    raise HttpError.of("not_found", f"there is no route {exchange.path}")
+    def _endpoint(self, exchange: Exchange, match: Match) -> Endpoint:
+        """Raises HttpError (404, 405)."""
+        if match.endpoint is not None:
+            return match.endpoint
+        if match.allowed:
+            allowed = ", ".join(match.allowed)
+            message = f"{exchange.method} is not possible on {match.route}: use {allowed}"
+            raise HttpError.of("method_not_allowed", message, headers=((b"allow", allowed.encode()),))
+        near = self.routes.similar(exchange.method, exchange.path)
+        fix = f"did you mean {near}?" if near else "GET /docs lists all"
+        raise HttpError.of("not_found", f"there is no route {exchange.path}: {fix}")

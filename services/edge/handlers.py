@@ -25,10 +25,12 @@ from services.edge.dialects.dialect import ChatCall, DialectRoute
 from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
 from services.edge.http.sse import Position, parse_position
+from services.edge.openapi import operations
 from services.edge.requests.accounts import Account, Accounts
 from services.edge.requests.answer_id import AnswerId, parse_answer_id
 from services.edge.requests.idempotency import IdempotencyKeys
 from services.edge.requests.preparation import Preparation, PreparedRequest
+from services.edge.requests.query import known_query
 from services.edge.requests.rescue import RescueChoice
 
 __all__ = [
@@ -130,6 +132,7 @@ class ResumeHandler:
 
     async def __call__(self, exchange: Exchange) -> None:
         identity = self._authenticator.authenticate(exchange)
+        known_query(exchange, operations.GET_CHAT_COMPLETION.parameters)
         found = requested_id(exchange, self._route)
         account = await self._accounts.get(identity.account)
         is_known = await is_known_answer(account, found)
@@ -220,11 +223,13 @@ async def _explained(events: AsyncGenerator[ReplyEvent, None]) -> AsyncGenerator
 
 def position(exchange: Exchange) -> Position:
     """The last event that the client has, from the header of EventSource or from the query."""
-    text = exchange.query().get("starting_after") or exchange.header(b"last-event-id")
+    queried = exchange.query().get("starting_after")
+    text = queried or exchange.header(b"last-event-id")
     if not text:
         return BEFORE_THE_FIRST
     position = parse_position(text)
     if position is None:
         message = f"{text!r} is not the id of an event of a stream"
-        raise HttpError.of("invalid_request", message, param="starting_after")
+        param = "starting_after" if queried else "last-event-id"
+        raise HttpError.of("invalid_request", message, param=param)
     return position

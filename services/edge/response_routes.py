@@ -19,9 +19,11 @@ from services.edge.handlers import (
 from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
 from services.edge.jobs.background import BackgroundResponses
+from services.edge.openapi import operations
 from services.edge.requests.accounts import Account, Accounts
 from services.edge.requests.answer_id import AnswerId
 from services.edge.requests.preparation import Preparation
+from services.edge.requests.query import known_query
 
 __all__ = ["CreateResponse", "ResponseRoutes"]
 
@@ -75,6 +77,7 @@ class ResponseRoutes:
         client has `starting_after`.
         """
         identity = self._authenticator.authenticate(exchange)
+        known_query(exchange, operations.GET_RESPONSE.parameters)
         found = requested_id(exchange, self._route)
         account = await self._accounts.get(identity.account)
         is_streamed = _is_streamed(exchange)

@@ -66,9 +66,11 @@ class ReplyFacts:
         accepted = self._accepted
         if accepted is None:
             return "queued"
-        position = "" if accepted.queue_position is None else f" position={accepted.queue_position}"
-        wait_s = accepted.estimated_wait_s
-        return f"queued{position}" + ("" if wait_s is None else f" wait_s={wait_s:g}")
+        position, wait_s = accepted.queue_position, accepted.estimated_wait_s
+        if not position and not wait_s:  # it was to start at once, and waits all the same
+            return "queued"
+        place = "" if position is None else f" position={position}"
+        return f"queued{place}" + ("" if wait_s is None else f" wait_s={wait_s:g}")
 
     def headers(self) -> tuple[Header, ...]:
         """The `x-penstock-*` headers of the facts that are known now."""

@@ -27,6 +27,8 @@ _STREAM_HEADERS: Final[tuple[Header, ...]] = (
     (b"x-accel-buffering", b"no"),  # nginx buffers the responses of upstream servers by default
 )
 _NO_CONTENT: Final = 204
+_GZIP: Final = b"\x1f\x8b"
+"""How such data begins (RFC 1952)."""
 _CLOSE: Final[Header] = (b"connection", b"close")
 
 
@@ -119,10 +121,16 @@ class Exchange:
             raise self._too_large()
         try:
             async with asyncio.timeout(self._limits.body_s):
-                return await self._read_body()
+                body = await self._read_body()
         except TimeoutError:
             message = f"the body did not arrive within {self._limits.body_s:g} s"
             raise HttpError.of("request_timeout", message, headers=(_CLOSE,)) from None
+        if not body:
+            raise HttpError.of("invalid_request", "the body is empty: send a JSON object")
+        if body.startswith(_GZIP):
+            message = "the body is compressed with gzip: send it uncompressed"
+            raise HttpError.of("unsupported_media_type", message)
+        return body
 
     async def _read_body(self) -> bytes:
         body, is_large = bytearray(), False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from difflib import get_close_matches
 from typing import Final
 
 from msgspec import Struct
@@ -14,6 +15,8 @@ __all__ = ["Endpoint", "Match", "Routes"]
 
 Endpoint = Callable[[Exchange], Awaitable[None]]
 _MOST_PARTS: Final = 8
+_LONGEST_PATH: Final = 100
+_ALIKE: Final = 0.8
 
 
 class Match(Struct, frozen=True):
@@ -63,6 +66,8 @@ class Routes:
         self.operations.append(operation)
 
     def find(self, method: str, path: str) -> Match:
+        """A slash at the end of `path` counts for nothing."""
+        path = path.rstrip("/")
         exact = self._exact.get(path)
         if exact is not None:
             return exact.match(method, {})
@@ -72,6 +77,13 @@ class Routes:
             if parameters is not None:
                 return found.match(method, parameters)
         return Match("unknown", self._unknown)
+
+    def similar(self, method: str, path: str) -> str | None:
+        """A path that has a route and is like `path`, which has none; the usual mistake is `/v1` in a base address."""
+        for near in (f"/v1{path}", path.replace("/v1/v1/", "/v1/", 1)):
+            if self.find(method, near).endpoint is not None:
+                return near
+        return next(iter(get_close_matches(path[:_LONGEST_PATH], self._exact, n=1, cutoff=_ALIKE)), None)
 
 
 def _parameters(pattern: tuple[str, ...], parts: list[str]) -> dict[str, str] | None:

@@ -19,10 +19,12 @@ from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
 from services.edge.jobs.job_view import job_page, job_view, submitted_view
 from services.edge.jobs.submission import submit_job
+from services.edge.openapi import operations
 from services.edge.requests.accounts import Account, Accounts
 from services.edge.requests.answer_id import AnswerId
 from services.edge.requests.idempotency import IdempotencyKeys
 from services.edge.requests.preparation import Preparation
+from services.edge.requests.query import known_query
 
 __all__ = ["JobRoutes"]
 
@@ -88,7 +90,7 @@ class JobRoutes:
 
     async def list_all(self, exchange: Exchange) -> None:
         identity = self._authenticator.authenticate(exchange)
-        query = exchange.query()
+        query = known_query(exchange, operations.LIST_JOBS.parameters)
         state, limit = _state(query), _limit(query)
         user = identity.user or query.get("user") or None
         account = await self._accounts.get(identity.account)

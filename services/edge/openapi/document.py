@@ -31,7 +31,11 @@ _WITH_PARAMETERS: Final[tuple[AnyErrorCode, ...]] = ("invalid_request",)
 _WITH_BODY: Final[tuple[AnyErrorCode, ...]] = (
     *("invalid_request", "request_timeout", "request_too_large", "unsupported_media_type"),
 )
-_HEADERS: Final[Mapping[str, str]] = {**REPLY_HEADERS, "location": "The address of the job."}
+_HEADERS: Final[Mapping[str, str]] = {
+    **REPLY_HEADERS,
+    "idempotent-replayed": "`true`: the answer, and its cost, are those of an earlier request with the same key.",
+    "location": "The address of the job.",
+}
 _OTHER_FIELDS: Final[Mapping[str, Any]] = {"passed": True, "ignored": True, "refused": {"type": "null"}}
 _INFO: Final = (
     "OpenAI's Chat Completions and Responses and Anthropic's Messages, served by workers behind a queue. Every `GET` "

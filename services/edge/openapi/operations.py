@@ -69,7 +69,9 @@ def _answered(
     whole: type, events: Any, description: str = "The answer, whole or as a stream."
 ) -> OperationResponse:
     return OperationResponse(
-        description=description, content={_JSON: whole, _EVENTS: events}, headers=tuple(REPLY_HEADERS)
+        description=description,
+        content={_JSON: whole, _EVENTS: events},
+        headers=(*REPLY_HEADERS, "idempotent-replayed"),
     )
 
 
@@ -175,7 +177,7 @@ SUBMIT_JOB: Final = Operation(
     description="The body is that of a chat completion, without `stream`.",
     body=ChatCompletionRequest,
     parameters=parameters.JOB_SUBMISSION,
-    responses=(_json(answers.Job, "The job is stored.", 202, headers=("location",)),),
+    responses=(_json(answers.Job, "The job is stored.", 202, headers=("location", "idempotent-replayed")),),
     errors=_GENERATION,
 )
 LIST_JOBS: Final = Operation(

@@ -25,11 +25,14 @@ from penstock.errors import NotAccepted
 from services.edge.auth.identity import Identity
 from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
+from services.edge.http.headers import Header
 
-__all__ = ["IdempotencyKeys", "fingerprint", "idempotency_key"]
+__all__ = ["REPLAYED", "IdempotencyKeys", "fingerprint", "idempotency_key"]
 
 _HEADER: Final = b"idempotency-key"
 _LONGEST: Final = 255
+REPLAYED: Final[Header] = (b"idempotent-replayed", b"true")
+"""The header of a response whose answer, and cost, are those of an earlier request."""
 _STREAM: Final = f"KV_{IDEMPOTENCY.name}"
 _TIMEOUT_S: Final = 5.0
 _GIVE_UP_S: Final = 20.0
@@ -38,6 +41,9 @@ _GIVE_UP_S: Final = 20.0
 def idempotency_key(exchange: Exchange) -> str:
     """Empty: the request has none. Raises HttpError (400)."""
     key = exchange.header(_HEADER)
+    if not key and any(name == _HEADER for name, _ in exchange.request_headers):
+        message = "the idempotency key is empty: send one, or leave the header out"
+        raise HttpError.of("invalid_request", message, param=_HEADER.decode())
     if len(key) > _LONGEST:
         message = f"the idempotency key has {len(key):,} characters: use at most {_LONGEST}"
         raise HttpError.of("invalid_request", message, param=_HEADER.decode())

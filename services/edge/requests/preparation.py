@@ -16,7 +16,7 @@ from services.edge.listing.target import target_of
 from services.edge.requests.accounts import Account, Accounts
 from services.edge.requests.answer_id import AnswerId
 from services.edge.requests.builder import build
-from services.edge.requests.idempotency import IdempotencyKeys, fingerprint, idempotency_key
+from services.edge.requests.idempotency import REPLAYED, IdempotencyKeys, fingerprint, idempotency_key
 from services.edge.requests.options import RequestOptions, read_options
 from services.edge.requests.rescue import RescueChoice, read_rescue
 from services.edge.requests.translate import translated
@@ -97,6 +97,8 @@ class Preparation:
         request = first
         if key:
             request = await self._idempotency.claim(identity, key, fingerprint(route.path, body), first)
+        if request is not first:
+            exchange.headers.append(REPLAYED)
         return PreparedRequest(
             account=account,
             call=call,

@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from penstock.contract.names import AUTO, EMBED, Role, implicit_role, is_implicit
+from penstock.contract.names import AUTO, COMPLEXITIES, EMBED, Role, implicit_role, is_implicit
 from penstock.runtime.config.catalogue import Catalogue
 from services.router.classification.evidence import TopicEvidence
 from services.router.routing.features import Features
@@ -65,6 +65,13 @@ def _of_model(requested: str, model: str, catalogue: Catalogue) -> RoleChoice:
 def _unknown(what: str, name: str, catalogue: Catalogue) -> InvalidRequest:
     roles = (*(role for role in catalogue.roles if role != EMBED), AUTO)
     message = f"there is no {what} in the catalogue {catalogue.name}; the roles are {', '.join(roles)}"
+    role, _, complexity = name.rpartition(":")
+    if role in roles and complexity not in COMPLEXITIES:
+        message += (
+            f"; the complexity after a role is {', '.join(COMPLEXITIES)}, as in {role}:{COMPLEXITIES[-1]}"
+        )
+    elif name.lower() in roles:
+        message += f"; write {name.lower()} in lower case"
     near = _near(name[:_QUOTED], catalogue.models)
     if near:
         message += f"; models of a similar name are {', '.join(near)}"

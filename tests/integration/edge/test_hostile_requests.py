@@ -148,6 +148,12 @@ async def test_d10_a_request_without_one_host_is_a_400(url: str, hosts: bytes):
     assert code_of(answer) == "invalid_request"
 
 
+async def test_d10_a_compressed_body_without_a_header_is_a_415_too(url: str):
+    answer = await request("POST", f"{url}/v1/chat/completions", data=gzip.compress(BODY))
+    assert answer.status == 415
+    assert "gzip" in answer.error["message"]
+
+
 @pytest.mark.parametrize(
     "headers",
     [{"content-encoding": "gzip"}, {"content-encoding": "br"}, {"transfer-encoding": "gzip, chunked"}],

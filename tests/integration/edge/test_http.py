@@ -44,7 +44,7 @@ async def assert_healthy(url: str) -> None:
     [
         ("GET", "/", 404, "not_found"),
         ("GET", "/v1", 404, "not_found"),
-        ("POST", "/v1/chat/completions/", 405, "method_not_allowed"),
+        ("PUT", "/v1/chat/completions/", 405, "method_not_allowed"),
         ("GET", "/v1/chat/completions", 405, "method_not_allowed"),
         ("DELETE", "/v1/models", 405, "method_not_allowed"),
         ("POST", "/chat/completions", 404, "not_found"),
@@ -64,7 +64,6 @@ async def test_d10_other_routes_and_methods_are_openai_errors(
 @pytest.mark.parametrize(
     "body",
     [
-        b"",
         b"{",
         b"[]",
         b'"text"',
@@ -82,6 +81,27 @@ async def test_d10_a_hostile_body_is_a_400_that_names_a_field(url: str, body: by
     assert answer.error["param"]
     assert answer.error["message"]
     await assert_healthy(url)
+
+
+async def test_d10_an_empty_body_is_called_empty(url: str):
+    answer = await request("POST", f"{url}/v1/chat/completions", data=b"")
+    assert (answer.status, answer.error["code"]) == (400, "invalid_request")
+    assert "is empty" in answer.error["message"]
+
+
+async def test_d10_a_misspelled_query_parameter_is_a_400(url: str):
+    answer = await request("GET", f"{url}/v1/jobs?status=running")
+    assert (answer.status, answer.error["param"]) == (400, "status")
+    assert "did you mean state?" in answer.error["message"]
+    answer = await request("GET", f"{url}/v1/chat/completions/chatcmpl-1?after=3")
+    assert "starting_after" in answer.error["message"]
+
+
+async def test_k2_an_address_without_v1_is_told_the_right_one(url: str):
+    answer = await request("POST", f"{url}/chat/completions", chat_body("Hello"))
+    assert (answer.status, answer.error["code"]) == (404, "not_found")
+    assert "did you mean /v1/chat/completions?" in answer.error["message"]
+    assert (await request("POST", f"{url}/v1/chat/completions/", chat_body("Hello"))).status == 200
 
 
 @pytest.mark.parametrize("name", ["model", "messages"])

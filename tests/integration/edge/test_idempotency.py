@@ -64,8 +64,15 @@ async def test_d7_a_repeated_request_gets_the_stored_answer(
     again = await request("POST", other, chat_body("Once"), headers=headers)
     assert (answer.status, again.status) == (200, 200)
     assert again.body == answer.body
+    assert "idempotent-replayed" not in answer.headers
+    assert again.headers["idempotent-replayed"] == "true"
     assert again.headers["x-penstock-request-id"] == answer.headers["x-penstock-request-id"]
     assert await system.attempts() == before + 1
+
+
+async def test_d7_an_empty_key_is_a_400_as_it_protects_nothing(chat: str):
+    answer = await request("POST", chat, chat_body("Once"), headers={"idempotency-key": ""})
+    assert (answer.status, answer.error["param"]) == (400, "idempotency-key")
 
 
 async def test_d7_a_repeated_stream_has_the_same_events(

@@ -57,8 +57,8 @@ def test_k2_a_route_is_found(
 )
 def test_k2_another_path_is_unknown(routes: Routes, path: str):
     match = routes.find("GET", path)
-    if path in {"/v1/chat/", "/v1/models/"}:
-        assert match.parameters == {"id": ""}
+    if path == "/v1/chat/":
+        assert (match.route, match.allowed) == ("/v1/chat", ("POST",))
     else:
         assert (match.route, match.endpoint, match.allowed) == ("unknown", None, ())
 
@@ -73,3 +73,23 @@ def test_k2_every_route_has_a_description(routes: Routes):
     assert [each.id for each in routes.operations] == [
         *("POST /v1/chat", "GET /v1/chat/{id}", "POST /v1/chat/{id}/cancel", "GET /v1/models/{id...}"),
     ]
+
+
+def test_k2_a_slash_at_the_end_counts_for_nothing(routes: Routes):
+    assert routes.find("POST", "/v1/chat/") == routes.find("POST", "/v1/chat")
+    assert routes.find("GET", "/v1/chat/a-1/") == routes.find("GET", "/v1/chat/a-1")
+
+
+@pytest.mark.parametrize(
+    ("path", "near"),
+    [
+        ("/chat", "/v1/chat"),
+        ("/v1/v1/chat", "/v1/chat"),
+        ("/v1/chta", "/v1/chat"),
+        ("/", None),
+        ("/v1/credits", None),
+        ("/" * 10_000, None),
+    ],
+)
+def test_k2_an_unknown_path_has_the_one_that_is_meant(routes: Routes, path: str, near: str | None):
+    assert routes.similar("POST", path) == near

@@ -112,9 +112,10 @@ def test_k2_the_edge_accepts_the_documented_values_of_a_header(header: dict[str,
 
 
 def test_k2_the_headers_of_an_answer_are_those_that_the_edge_sends():
-    assert DOCUMENT["paths"]["/v1/messages"]["post"]["responses"]["200"]["headers"].keys() == set(
-        REPLY_HEADERS
-    )
+    assert DOCUMENT["paths"]["/v1/messages"]["post"]["responses"]["200"]["headers"].keys() == {
+        *REPLY_HEADERS,
+        "idempotent-replayed",
+    }
 
 
 def test_d10_every_error_code_is_in_the_document_at_its_status():

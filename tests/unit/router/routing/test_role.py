@@ -230,6 +230,18 @@ def test_k2_an_unknown_role_names_models_too_as_one_of_them_may_be_meant() -> No
         resolve("", features("hi"), MODELS, ("chat",))
 
 
+def test_k2_an_unknown_complexity_is_told_which_there_are() -> None:
+    with pytest.raises(
+        InvalidRequest, match=r"no role 'chat:hard'.*simple, medium, complex, as in chat:complex"
+    ):
+        resolve("chat:hard", features("hi"), MODELS, ("chat",))
+
+
+def test_k2_a_role_in_upper_case_is_told_its_name() -> None:
+    with pytest.raises(InvalidRequest, match=r"no role 'AUTO'.*write auto in lower case"):
+        resolve("AUTO", features("hi"), MODELS, ("chat",))
+
+
 def test_k2_a_role_and_a_model_together_are_rejected() -> None:
     with pytest.raises(InvalidRequest, match="names the role 'chat' and the model 'gpt-oss-20b'") as caught:
         resolve("chat", features("hi"), MODELS, ("chat",), "gpt-oss-20b")
