@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, suppress
-
-from services.edge.http.errors import ClientDisconnected
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 __all__ = ["ReleaseTimer"]
 
@@ -14,10 +12,17 @@ __all__ = ["ReleaseTimer"]
 class ReleaseTimer:
     """Calls `release` once, `after_s` after the first `start`, unless it is stopped before."""
 
-    def __init__(self, release: Callable[[], Awaitable[None]], after_s: float | None) -> None:
-        """`after_s`: None: never."""
+    def __init__(
+        self,
+        release: Callable[[], Awaitable[None]],
+        after_s: float | None,
+        on_error: Callable[[Exception], None],
+    ) -> None:
+        """`after_s`: None: never. `on_error` is called with what `release` raises."""
         self._release = release
         self._after_s = after_s
+        self._on_error = on_error
+        self._error: Exception | None = None
         self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
@@ -30,9 +35,13 @@ class ReleaseTimer:
         """It was started."""
         return self._task is not None
 
-    def paused(self) -> AbstractAsyncContextManager[None]:
-        """`release` does not run inside the block."""
-        return self._lock
+    @asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        """`release` does not run inside the block. Raises what it has raised."""
+        async with self._lock:
+            if self._error is not None:
+                raise self._error
+            yield
 
     async def stop(self) -> None:
         """`release` does not run after this returns; it may be called again."""
@@ -43,6 +52,9 @@ class ReleaseTimer:
 
     async def _run(self, after_s: float) -> None:
         await asyncio.sleep(after_s)
-        with suppress(ClientDisconnected):  # raised in the task that follows the reply too
-            async with self._lock:
+        async with self._lock:
+            try:
                 await self._release()
+            except Exception as error:  # noqa: BLE001 - raised in the task that follows the reply
+                self._error = error
+                self._on_error(error)

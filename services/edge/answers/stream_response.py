@@ -52,7 +52,7 @@ class StreamResponse:
         self._comments = QueueComments(self._comment, wait_s)
         self._ping = b"" if ping is None else encode_ping(ping)
         self._pings = Pings(self._write_ping)
-        self._release = ReleaseTimer(self._send_held, stream.hold_s)
+        self._release = ReleaseTimer(self._send_held, stream.hold_s, exchange.interrupt_with)
 
     async def __aenter__(self) -> Self:
         self._comments.start()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Final, cast
 from urllib.parse import parse_qsl
 
@@ -69,7 +68,7 @@ class Exchange:
         self._scope = scope
         self._receive = receive
         self._send = send
-        self._shut_down: Callable[[], None] | None = None
+        self._end_block: Callable[[Exception], None] | None = None
         """Ends the interruptible block; None outside of it."""
         self._is_interrupted = False
         self._at_end: list[Callable[[], None]] = []
@@ -222,31 +221,32 @@ class Exchange:
 
     @asynccontextmanager
     async def interruptible(self, before_shutdown: Callable[[], None] | None = None) -> AsyncIterator[None]:
-        """The block ends early with ClientDisconnected when the connection is lost, or with ShuttingDown.
+        """The block ends early with ClientDisconnected when the connection is lost, with ShuttingDown, or with the
+        error of `interrupt_with`.
 
-        `before_shutdown` is called before the latter.
+        `before_shutdown` is called before ShuttingDown.
         """
         if self._is_interrupted:
             raise ShuttingDown
         if self._connection.is_lost:
             raise ClientDisconnected
-        reasons: list[type[Exception]] = []
+        reasons: list[Exception] = []
         try:
             async with asyncio.timeout(None) as limit:
 
-                def end(reason: type[Exception]) -> None:
-                    if reason is ShuttingDown and before_shutdown is not None:
+                def end(reason: Exception) -> None:
+                    if isinstance(reason, ShuttingDown) and before_shutdown is not None:
                         before_shutdown()
                     if not reasons:
                         reasons.append(reason)
                         limit.reschedule(asyncio.get_running_loop().time())
 
-                self._connection.on_lost = partial(end, ClientDisconnected)
-                self._shut_down = partial(end, ShuttingDown)
+                self._connection.on_lost = lambda: end(ClientDisconnected())
+                self._end_block = end
                 try:
                     yield
                 finally:
-                    self._connection.on_lost = self._shut_down = None
+                    self._connection.on_lost = self._end_block = None
         except TimeoutError as error:
             if not limit.expired():
                 raise
@@ -255,5 +255,9 @@ class Exchange:
     def interrupt(self) -> None:
         """This process stops: end the interruptible block, or the next one, with ShuttingDown."""
         self._is_interrupted = True
-        if self._shut_down is not None:
-            self._shut_down()
+        self.interrupt_with(ShuttingDown())
+
+    def interrupt_with(self, error: Exception) -> None:
+        """End the interruptible block with `error`; nothing happens outside of one."""
+        if self._end_block is not None:
+            self._end_block(error)

@@ -33,6 +33,10 @@ class FakeExchange:
         self.is_broken = False
         self.written = b""
         self.has_ended = False
+        self.errors: list[Exception] = []
+
+    def interrupt_with(self, error: Exception) -> None:
+        self.errors.append(error)
 
     async def start_stream(self, *_headers: object) -> None:
         self.status = 200
@@ -176,3 +180,18 @@ async def test_d10_a_failure_while_text_is_held_is_an_http_error():
             await response.add(event)
         with pytest.raises(HttpError):
             await response.add(failed())
+
+
+async def test_e2_an_attempt_that_replaced_held_text_is_a_conflict_also_where_the_timer_releases_it():
+    """The stream goes on with nothing of the other attempt: two attempts are never spliced."""
+    whole = await sent([*attempt(["a", "b"]), completed()])
+    exchange, response = new_response(position(whole.ids[1]), rescue="hold_briefly", hold_s=1.5)
+    async with response:
+        for event in attempt(["x", "y", "z"]):
+            await response.add(event)
+        await asyncio.sleep(1.6)
+        assert [error.status for error in exchange.errors if isinstance(error, HttpError)] == [409]
+        with pytest.raises(HttpError) as conflict:
+            await response.add(completed())
+    assert conflict.value.status == 409
+    assert exchange.written == b""

@@ -214,6 +214,17 @@ async def test_d9_a_shutdown_ends_the_block_after_its_callback():
             pytest.fail("the block is entered during a shutdown")
 
 
+async def test_d6_an_error_from_elsewhere_ends_the_block_at_once():
+    client, loop = Client(), asyncio.get_running_loop()
+    client.exchange.interrupt_with(ValueError("outside of the block"))
+    loop.call_later(1.0, client.exchange.interrupt_with, ValueError("inside"))
+    with pytest.raises(ValueError, match="inside"):
+        async with client.exchange.interruptible():
+            await asyncio.sleep(60)
+    async with client.exchange.interruptible():
+        await asyncio.sleep(1)
+
+
 async def test_d9_a_shutdown_after_the_loss_of_the_connection_changes_nothing():
     client, called = Client(), []
 
