@@ -65,6 +65,8 @@ class StreamedRequest(Struct, eq=False):
     timings: ClientTimings
     tracer: Tracer
     cancel_on_exit: bool
+    submit_s: float | None = None
+    """To wait for JetStream's acknowledgement, where that is shorter than `timeout_s`."""
     parent: str | None = None
     """The `traceparent` of the caller's span, under which the span of the request is."""
     traceparent: str | None = None
@@ -88,7 +90,7 @@ class StreamedRequest(Struct, eq=False):
                     self.nc,
                     self.subscription.account,
                     encoded,
-                    timeout_s=self.timeout_s,
+                    timeout_s=self.timeout_s if self.submit_s is None else min(self.timeout_s, self.submit_s),
                     traceparent=span.traceparent,
                 )
                 followed = self._followed()

@@ -20,6 +20,9 @@ from services.edge.requests.lookup import AnswerLookup
 __all__ = ["Account", "Accounts"]
 
 _TIMINGS: Final = ClientTimings(accept_s=60.0)
+_SUBMIT_S: Final = 20.0
+"""To wait until NATS has stored a request: longer than a restart of NATS, or the election of a leader. Then a client
+can send the request again, to another edge too."""
 
 
 class Account:
@@ -40,7 +43,8 @@ class Account:
     ) -> StreamedRequest:
         """The request, to be sent by a `Stream`. `parent` is the `traceparent` of the caller.
 
-        The bus accepts it within `accept_s`, or within `timeout_s` where that is shorter.
+        NATS stores it within 20 s and a router accepts it within `accept_s`, or both within `timeout_s` where that is
+        shorter.
         """
         return StreamedRequest(
             nc=self._bus.nc,
@@ -50,6 +54,7 @@ class Account:
             timings=_TIMINGS,
             tracer=self._tracer,
             cancel_on_exit=cancel_on_exit,
+            submit_s=_SUBMIT_S,
             parent=parent,
         )
 
@@ -59,7 +64,7 @@ class Account:
             self._bus.nc,
             self._subscription.account,
             await encode_request(self._bus.nc, request),
-            timeout_s=_TIMINGS.accept_s,
+            timeout_s=_SUBMIT_S,
             repeated=True,
         )
 

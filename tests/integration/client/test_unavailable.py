@@ -11,11 +11,16 @@ from typing import Any
 
 import psutil
 import pytest
+from msgspec import Raw
 from nats.errors import OutboundBufferLimitError
 
 from penstock import Client, NotAccepted, PenstockError, ResultGone, StoreUnavailable
+from penstock.bus.tracing import NO_TRACER
+from penstock.client.stream import Stream, StreamedRequest
+from penstock.client.timings import ClientTimings
 from penstock.contract import codec, subjects
 from penstock.contract.jobs import Job
+from penstock.contract.request import ChatRequest
 from penstock.contract.streams import RESULTS
 from penstock.errors import BrokerUnreachable, NoReply, UnknownJob
 from tests.harness.suite.waiting import until
@@ -109,6 +114,25 @@ async def test_d10_every_call_says_that_the_server_does_not_answer(own_nats_serv
         await connected.close()
     with pytest.raises(BrokerUnreachable, match=r"start one .* and connect again"):
         await connecting
+
+
+async def test_d10_a_stream_gives_up_after_its_time_for_the_acknowledgement(own_nats_server, connected):
+    own_nats_server.kill()
+    await until(lambda: not connected._nc.is_connected)
+    streamed = StreamedRequest(
+        nc=connected._nc,
+        subscription=connected._subscription,
+        request=ChatRequest(id="some-id", client=connected._subscription.client_name, body=Raw(b"{}")),
+        timeout_s=60,
+        timings=ClientTimings(),
+        tracer=NO_TRACER,
+        cancel_on_exit=False,
+        submit_s=0.5,
+    )
+    async with asyncio.timeout(10):
+        with pytest.raises(NotAccepted):
+            async with Stream(streamed):
+                pass
 
 
 async def test_d10_every_call_says_that_the_stream_is_missing(own_nats_server):
