@@ -85,12 +85,14 @@ class ResponseRoutes:
             message = "this response was not streamed: read it without stream=true"
             raise HttpError.of("invalid_request", message, param="stream")
         if found.background:
-            job = await self._background.find(identity, account, found)
             if is_streamed:
+                job = await self._background.find_recorded(identity, account, found)
                 reply = self._background.reply_of(exchange, account, found, job)
                 await self._resume.send(exchange, account, found, reply)
-            elif job is None and await _has_ended(account, found):  # its status made space for newer ones
-                await self._respond(exchange, found, account)
+                return
+            job = await self._background.find(identity, account, found)
+            if job is None and not identity.user and await _has_ended(account, found):
+                await self._respond(exchange, found, account)  # its record was deleted for newer ones
             else:
                 await self._background.respond(exchange, account, found, job)
             return
@@ -106,7 +108,7 @@ class ResponseRoutes:
         found = requested_id(exchange, self._route)
         account = await self._accounts.get(identity.account)
         if found.background:
-            job = await self._background.find(identity, account, found)
+            job = await self._background.find_recorded(identity, account, found)
             await self._background.cancel(exchange, account, found, job)
             return
         await is_known_answer(account, found)

@@ -51,13 +51,31 @@ class BackgroundResponses:
         await self._respond(exchange, account, prepared.answer_id, prepared.call, job)
 
     async def find(self, identity: Identity, account: Account, found: AnswerId) -> Job | None:
-        """None: no router has read its request yet. Raises UnknownReply, also for the job of another user."""
+        """None: no router has read its request yet, or, for a key without a user, the record was deleted for newer
+        ones.
+
+        Raises UnknownReply, also for the job of another user.
+        """
         job = await _stored_job(account, found)
+        is_known = False
         if job is None:
-            await is_known_answer(account, found)
+            is_known = await is_known_answer(account, found)
             job = await _stored_job(account, found)
-        if job is not None and identity.user not in {"", job.user}:
+        if identity.user and (is_known if job is None else job.user != identity.user):
             raise UnknownReply(found.request_id, found.client)
+        return job
+
+    async def find_recorded(self, identity: Identity, account: Account, found: AnswerId) -> Job | None:
+        """As `find`, for what a key with a user may do once the user of the job is known.
+
+        Raises HttpError (409) before that.
+        """
+        job = await self.find(identity, account, found)
+        if job is None and identity.user:
+            message = (
+                "no router has accepted this response yet, so its user is not known: send the request again"
+            )
+            raise HttpError.of("job_not_ended", message)
         return job
 
     async def respond(self, exchange: Exchange, account: Account, found: AnswerId, job: Job | None) -> None:

@@ -126,7 +126,7 @@ GET_RESPONSE: Final = Operation(
     description="Without `stream=true` it is sent when the response has ended; one in the background at once.",
     parameters=(parameters.ANSWER_ID, parameters.STREAM_AGAIN, *parameters.RESUME),
     responses=(_answered(answers.Response, _RESPONSE_EVENTS), _ALL_READ),
-    errors=(*_READ_AGAIN, "result_gone"),
+    errors=(*_READ_AGAIN, "job_not_ended", "result_gone"),
 )
 CANCEL_RESPONSE: Final = Operation(
     method="POST",
@@ -140,7 +140,7 @@ CANCEL_RESPONSE: Final = Operation(
             answers.Response, "The response: `cancelled`, unless it had ended.", headers=tuple(REPLY_HEADERS)
         ),
     ),
-    errors=(*_READ_AGAIN, "result_gone"),
+    errors=(*_READ_AGAIN, "job_not_ended", "result_gone"),
 )
 
 _MESSAGES: Final = "Messages"

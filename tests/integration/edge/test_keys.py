@@ -11,8 +11,10 @@ import nats
 import openai
 import pytest
 
+from penstock.bus.connection import close, connect
 from penstock.contract import codec
 from penstock.contract.request import ChatRequest
+from penstock.contract.streams import JOBS
 from services.edge.requests.answer_id import parse_answer_id
 from tests.harness.processes.catalogues import catalogue
 from tests.harness.processes.cli_command import run_command
@@ -302,6 +304,24 @@ async def test_k5_a_key_with_a_user_sees_the_jobs_of_that_user_only(system: Syst
     assert (await request("GET", f"{jobs}?user=ada", headers=bob)).json["data"] == []
     assert len((await request("GET", f"{jobs}?user=bob", headers=ada)).json["data"]) == 1
     assert (await request("GET", jobs)).status == 401
+
+
+async def test_k5_a_background_response_whose_record_was_deleted_is_hidden_from_other_users(
+    system: System, urls: tuple[str, str]
+):
+    ada, bob, all_users = [
+        bearer(await usable_key(system, urls, "--account", "responses", *user))
+        for user in (("--user", "ada"), ("--user", "bob"), ())
+    ]
+    body = {"model": "coding", "input": "Hello", "background": True, "stream": True}
+    events = await read_stream("POST", f"{urls[0]}/v1/responses", body, headers=ada)
+    path = f"{urls[1]}/v1/responses/{events[0].json['response']['id']}"
+    connection = await connect(system.nats.url, name="test")
+    await connection.jetstream().purge_stream(JOBS.name)
+    await close(connection)
+    assert (await request("GET", path, headers=all_users)).json["status"] == "completed"
+    for method, route in (("GET", path), ("GET", f"{path}?stream=true"), ("POST", f"{path}/cancel")):
+        assert (await request(method, route, headers=bob)).status == 404
 
 
 async def test_k5_an_idempotency_key_counts_for_one_api_key(system: System, urls: tuple[str, str]):
