@@ -153,10 +153,12 @@ class Edge:
         def creation(route: DialectRoute) -> GenerationHandler:
             return GenerationHandler(route, preparation, idempotency, wait_s=wait_s)
 
-        chat = DialectRoute(ChatDialect(), _CHAT_PREFIX, operations.CREATE_CHAT_COMPLETION.path)
+        chat_dialect = ChatDialect()
+        chat = DialectRoute(chat_dialect, _CHAT_PREFIX, operations.CREATE_CHAT_COMPLETION.path)
         routes.add(operations.CREATE_CHAT_COMPLETION, creation(chat))
         routes.add(
-            operations.GET_CHAT_COMPLETION, ResumeHandler(chat, authenticator, accounts, wait_s=wait_s)
+            operations.GET_CHAT_COMPLETION,
+            ResumeHandler(chat, authenticator, accounts, wait_s=wait_s, assemble=chat_dialect.assembled),
         )
 
         dialect = ResponsesDialect()

@@ -10,14 +10,16 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from penstock.client.stream import Stream, StreamedRequest
-from penstock.contract.reply import Failed, ReplyEvent
+from penstock.contract.reply import Completed, Delta, Failed, ReplyEvent
 from penstock.contract.request import LONGEST_WAIT_S
 from penstock.contract.streams import REPLIES
 from penstock.errors import UnknownReply
 from services.edge.answers.answer import Answer
+from services.edge.answers.attempt_deltas import AttemptDeltas
+from services.edge.answers.failures import http_error_of_failure
 from services.edge.answers.reply_facts import ReplyFacts
 from services.edge.answers.rescued_stream import RescuedStream
-from services.edge.answers.respond import Reply, respond_stream, respond_whole
+from services.edge.answers.respond import Reply, last_event, respond_stream, respond_whole
 from services.edge.answers.resumed_stream import AmbiguousPosition, released_attempt
 from services.edge.answers.stream_response import BEFORE_THE_FIRST, StreamResponse
 from services.edge.auth.authenticator import Authenticator
@@ -36,6 +38,7 @@ from services.edge.requests.rescue import RescueChoice
 __all__ = [
     "GenerationHandler",
     "ResumeHandler",
+    "asks_for_stream",
     "call_of",
     "is_known_answer",
     "position",
@@ -43,6 +46,8 @@ __all__ = [
     "requested_id",
 ]
 
+Assemble = Callable[[str, int, list[Delta], Completed], bytes]
+"""The body of a whole answer: from its id, when it was created (Unix seconds), its pieces and its end."""
 _RESUME_S: Final = float(LONGEST_WAIT_S + REPLIES.max_age_s)
 """How long a resumed stream waits for the end of its reply, which comes at its deadline at the latest."""
 _HOLD_AGAIN_S: Final = 1.5
@@ -122,9 +127,16 @@ class ResumeHandler:
     """`GET` of an answer by its id, from any edge process: whole, or the stream after a position."""
 
     def __init__(
-        self, route: DialectRoute, authenticator: Authenticator, accounts: Accounts, *, wait_s: float
+        self,
+        route: DialectRoute,
+        authenticator: Authenticator,
+        accounts: Accounts,
+        *,
+        wait_s: float,
+        assemble: Assemble | None = None,
     ) -> None:
-        """`wait_s`: as for GenerationHandler."""
+        """`wait_s`: as for GenerationHandler. `assemble`: makes a whole answer of a streamed one."""
+        self._assemble = assemble
         self._route = route
         self._authenticator = authenticator
         self._accounts = accounts
@@ -136,7 +148,23 @@ class ResumeHandler:
         found = requested_id(exchange, self._route)
         account = await self._accounts.get(identity.account)
         is_known = await is_known_answer(account, found)
-        await self.send(exchange, account, found, reply_of(found, account), is_known=is_known)
+        reply = reply_of(found, account)
+        if found.streamed and self._assemble is not None and _wants_whole(exchange):
+            await self._send_whole(exchange, found, reply, self._assemble)
+        else:
+            await self.send(exchange, account, found, reply, is_known=is_known)
+
+    async def _send_whole(
+        self, exchange: Exchange, found: AnswerId, reply: Reply, assemble: Assemble
+    ) -> None:
+        """Raises HttpError for a failed request."""
+        answer, deltas = Answer(self._route, found, call_of(found)), AttemptDeltas()
+        last = await last_event(exchange, reply, answer.new_facts(), deltas.add)
+        if isinstance(last, Failed):
+            raise http_error_of_failure(last.error)
+        if isinstance(last, Completed):
+            body = assemble(answer.text_id, found.created_s, deltas.list, last)
+            await exchange.respond(200, body)
 
     async def send(
         self, exchange: Exchange, account: Account, found: AnswerId, reply: Reply, *, is_known: bool = True
@@ -152,6 +180,24 @@ class ResumeHandler:
         wait_s = self._wait_s if is_known else _UNDECIDED_S
         response = StreamResponse(exchange, stream, facts, wait_s=wait_s, after=after)
         await respond_stream(exchange, answer, reply, response)
+
+
+def _wants_whole(exchange: Exchange) -> bool:
+    """`stream=false`, or what OpenAI's SDKs send to read a completion: they accept JSON and no events."""
+    asked = asks_for_stream(exchange)
+    if asked is not None:
+        return not asked
+    accepted = exchange.header(b"accept")
+    is_json_only = "application/json" in accepted and "text/event-stream" not in accepted
+    return is_json_only and position(exchange) == BEFORE_THE_FIRST
+
+
+def asks_for_stream(exchange: Exchange) -> bool | None:
+    """The query parameter `stream`; None: there is none. Raises HttpError (400)."""
+    text = exchange.query().get("stream")
+    if text not in {"true", "false", None}:
+        raise HttpError.of("invalid_request", f"stream is {text!r}: use true or false", param="stream")
+    return None if text is None else text == "true"
 
 
 async def _resumed_stream(account: Account, answer: Answer, after: Position) -> RescuedStream:

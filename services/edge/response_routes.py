@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from penstock.contract.reply import TERMINAL, Completed, Delta, Failed, ReplyEvent, Restarted
+from penstock.contract.reply import TERMINAL, Completed, Failed
 from services.edge.answers.answer import Answer
+from services.edge.answers.attempt_deltas import AttemptDeltas
 from services.edge.answers.respond import last_event
 from services.edge.auth.authenticator import Authenticator
 from services.edge.dialects.dialect import DialectRoute
@@ -11,6 +12,7 @@ from services.edge.dialects.responses import ResponsesDialect
 from services.edge.handlers import (
     GenerationHandler,
     ResumeHandler,
+    asks_for_stream,
     call_of,
     is_known_answer,
     reply_of,
@@ -80,7 +82,7 @@ class ResponseRoutes:
         known_query(exchange, operations.GET_RESPONSE.parameters)
         found = requested_id(exchange, self._route)
         account = await self._accounts.get(identity.account)
-        is_streamed = _is_streamed(exchange)
+        is_streamed = asks_for_stream(exchange) is True
         if is_streamed and not found.streamed:
             message = "this response was not streamed: read it without stream=true"
             raise HttpError.of("invalid_request", message, param="stream")
@@ -116,7 +118,7 @@ class ResponseRoutes:
         await self._respond(exchange, found, account)
 
     async def _respond(self, exchange: Exchange, found: AnswerId, account: Account) -> None:
-        answer, deltas = Answer(self._route, found, call_of(found)), _Deltas()
+        answer, deltas = Answer(self._route, found, call_of(found)), AttemptDeltas()
         facts = answer.new_facts()
         last = await last_event(exchange, reply_of(found, account), facts, deltas.add)
         answer = Answer(self._route, found, call_of(found, facts.model))
@@ -126,7 +128,7 @@ class ResponseRoutes:
             body = self._dialect.failed(answer.text_id, found.created_s, answer.call, last.error)
             await exchange.respond(200, body)
 
-    def _completed(self, answer: Answer, deltas: _Deltas, completed: Completed) -> bytes:
+    def _completed(self, answer: Answer, deltas: AttemptDeltas, completed: Completed) -> bytes:
         if not answer.id.streamed:
             return answer.whole(completed)
         text_id, created_s = answer.text_id, answer.id.created_s
@@ -135,24 +137,3 @@ class ResponseRoutes:
 
 async def _has_ended(account: Account, found: AnswerId) -> bool:
     return any(isinstance(event, TERMINAL) for event in await account.answers.stored_events(found))
-
-
-def _is_streamed(exchange: Exchange) -> bool:
-    """Raises HttpError (400)."""
-    text = exchange.query().get("stream", "false")
-    if text not in {"true", "false"}:
-        raise HttpError.of("invalid_request", f"stream is {text!r}: use true or false", param="stream")
-    return text == "true"
-
-
-class _Deltas:
-    """The deltas of the last attempt."""
-
-    def __init__(self) -> None:
-        self.list: list[Delta] = []
-
-    def add(self, event: ReplyEvent) -> None:
-        if isinstance(event, Restarted):
-            self.list.clear()
-        elif isinstance(event, Delta):
-            self.list.append(event)

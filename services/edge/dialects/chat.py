@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta, Raw, Struct
 
 from penstock.contract.reply import Completed, Delta, Started, Usage
+from services.edge.dialects.chat_assembly import assembled_choices
 from services.edge.dialects.dialect import ChatCall, InvalidField, ModelName, SseEvent, StreamError
 from services.edge.dialects.request_json import check, decode
 
@@ -102,6 +104,20 @@ class ChatDialect:
         if not bytes(answer.get("usage", b"")).startswith(b"{"):
             answer["usage"] = Raw(_encode(_usage(completed.usage)))
         return _encode(answer)
+
+    def assembled(
+        self, answer_id: str, created_s: int, deltas: Iterable[Delta], completed: Completed
+    ) -> bytes:
+        """The body of the whole answer, where it was streamed."""
+        fields: dict[str, Any] = {
+            "id": answer_id,
+            "object": "chat.completion",
+            "created": created_s,
+            "model": completed.model,
+            "choices": assembled_choices(deltas, completed.finish_reason),
+            "usage": _usage(completed.usage),
+        }
+        return _encode(fields)
 
     def stream(self, answer_id: str, created_s: int, call: ChatCall) -> ChatStream:
         return ChatStream(answer_id, created_s, include_usage=call.include_usage)

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, Struct
 
-__all__ = ["CallNumbers", "Choice", "ToolCall", "choice_of_chunk", "choice_of_completion"]
+__all__ = ["CallNumbers", "Choice", "ToolCall", "choice_of_chunk", "choice_of_completion", "piece_of_chunk"]
 
 _decode: Final = msgspec.json.Decoder().decode
 _encode: Final = msgspec.json.Encoder().encode
@@ -74,11 +74,21 @@ class Choice(Struct, frozen=True, kw_only=True):
 
 def choice_of_chunk(raw: Raw) -> Choice | None:
     """None for another choice than the first."""
+    index, choice = piece_of_chunk(raw)
+    return None if index else choice
+
+
+def piece_of_chunk(raw: Raw) -> tuple[int, Choice | None]:
+    """The index of a choice and its content; None for what is no choice."""
     try:
         choice = _dict(_decode(raw))
     except (ValueError, RecursionError):  # the worker passes such parts of an answer without decoding them
-        return None
-    return None if choice.get("index") else _choice(choice, _dict(choice.get("delta")), whole=False)
+        return 0, None
+    index = choice.get("index")
+    return (
+        index if isinstance(index, int) else 0,
+        _choice(choice, _dict(choice.get("delta")), whole=False),
+    )
 
 
 def choice_of_completion(response: Raw) -> Choice:

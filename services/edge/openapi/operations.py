@@ -99,7 +99,7 @@ GET_CHAT_COMPLETION: Final = Operation(
     id="getChatCompletion",
     group=_CHAT,
     summary="Read an answer again, or the rest of a stream",
-    parameters=(parameters.ANSWER_ID, *parameters.RESUME),
+    parameters=(parameters.ANSWER_ID, *parameters.RESUME, parameters.STREAM_AGAIN),
     responses=(_answered(answers.ChatCompletion, _CHAT_EVENTS), _ALL_READ),
     errors=_READ_AGAIN,
 )

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+import openai
 import pytest
 
 from penstock.bus.ids import new_id
@@ -118,6 +119,20 @@ async def test_e3_two_readers_follow_one_stream(chat: str, other: str, system: S
         readers = [asyncio.create_task(read_stream("GET", f"{each}/{path}")) for each in (chat, other)]
         whole = [first, *[event async for event in events]]
     assert [await reader for reader in readers] == [whole, whole]
+
+
+async def test_e1_the_sdk_retrieves_a_streamed_answer_as_a_completion(
+    chat: str, other: str, ai: openai.AsyncOpenAI, system: System
+):
+    events = await read_stream("POST", chat, chat_body("Read me whole", "coding", stream=True))
+    text_id = events[0].json["id"]
+    found = await ai.chat.completions.retrieve(text_id)
+    assert (found.id, found.choices[0].message.content) == (text_id, text_of(events))
+    assert found.choices[0].finish_reason == "stop"
+    assert found.usage is not None
+    whole = await request("GET", f"{other}/{text_id}?stream=false")
+    assert whole.json == found.model_dump(exclude_unset=True)
+    assert await read_stream("GET", f"{other}/{text_id}?stream=true") == events
 
 
 async def test_d8_a_request_cancelled_by_hanging_up_says_how_to_keep_the_next_one(
