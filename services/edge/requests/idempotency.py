@@ -26,6 +26,7 @@ from services.edge.auth.identity import Identity
 from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
 from services.edge.http.headers import Header
+from services.edge.requests.translate import translated
 
 __all__ = ["REPLAYED", "IdempotencyKeys", "fingerprint", "idempotency_key"]
 
@@ -50,9 +51,11 @@ def idempotency_key(exchange: Exchange) -> str:
     return key
 
 
-def fingerprint(path: str, body: bytes) -> str:
+async def fingerprint(path: str, body: bytes) -> str:
     """What a repeated request must have in common with the first one."""
-    return hashlib.sha256(path.encode() + b"\n" + body).hexdigest()
+    digest = hashlib.sha256(path.encode() + b"\n")
+    await translated(digest.update, body)
+    return digest.hexdigest()
 
 
 class IdempotencyKeys:

@@ -96,7 +96,8 @@ class Preparation:
         account = await self._accounts.get(identity.account)
         request = first
         if key:
-            request = await self._idempotency.claim(identity, key, fingerprint(route.path, body), first)
+            sha256 = await fingerprint(route.path, body)
+            request = await self._idempotency.claim(identity, key, sha256, first)
         if request is not first:
             exchange.headers.append(REPLAYED)
         return PreparedRequest(

@@ -205,7 +205,7 @@ async def test_d7_a_request_that_was_recorded_and_never_submitted_is_submitted(
     """The edge of the first request was killed in between."""
     body = chat_body("Lost", stream=stream)
     lost = ChatRequest(id=new_id(), client="killed", body=Raw(b"{}"))
-    sha256 = fingerprint("/v1/chat/completions", json.dumps(body).encode())
+    sha256 = await fingerprint("/v1/chat/completions", json.dumps(body).encode())
     assert await claims.claim(Identity(account="demo"), headers["idempotency-key"], sha256, lost) is lost
     before = await system.attempts()
     answer = await request("POST", chat, body, headers=headers)
@@ -219,7 +219,7 @@ async def test_d7_the_large_body_of_a_request_that_was_never_submitted_is_stored
 ):
     body = {"model": "vision", "messages": conversation(9)}
     lost = ChatRequest(id=new_id(), client="killed", body=Raw(b"{}"))
-    sha256 = fingerprint("/v1/chat/completions", json.dumps(body).encode())
+    sha256 = await fingerprint("/v1/chat/completions", json.dumps(body).encode())
     await claims.claim(Identity(account="demo"), headers["idempotency-key"], sha256, lost)
     answer = await request("POST", chat, body, headers=headers)
     assert (answer.status, answer.headers["x-penstock-request-id"]) == (200, lost.id)
