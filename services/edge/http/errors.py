@@ -64,10 +64,10 @@ EDGE_ERRORS: Final[Mapping[str, EdgeErrorSpec]] = {
         401, "never", "The API key is missing, mistyped, unknown, revoked or expired."
     ),
     "not_allowed": EdgeErrorSpec(
-        403, "never", "The API key does not allow this role; the message lists those that it allows."
+        403, "never", "The API key does not allow this role or model; the message lists what it allows."
     ),
     "model_not_found": EdgeErrorSpec(
-        404, "never", "No role of that name exists; the message lists those that do."
+        404, "never", "No role or model of that name exists; the message lists the roles."
     ),
     "not_found": EdgeErrorSpec(404, "never", "There is no such route, answer or job."),
     "method_not_allowed": EdgeErrorSpec(405, "never", "The header `allow` lists the methods of this path."),
@@ -81,7 +81,10 @@ EDGE_ERRORS: Final[Mapping[str, EdgeErrorSpec]] = {
     ),
     "result_gone": EdgeErrorSpec(410, "never", "The result of the job is not stored."),
     "unsupported_media_type": EdgeErrorSpec(
-        415, "never", "The header `content-type` is not `application/json`."
+        415,
+        "never",
+        "The header `content-type` is not `application/json`, or the body is compressed or has another transfer coding "
+        "than `chunked`.",
     ),
     "misdirected_request": EdgeErrorSpec(
         421, "never", "The edge has no keys, and the request names another host than this machine."

@@ -51,7 +51,12 @@ class ChatCompletion(Struct):
 class Response(Struct):
     """A response, in OpenAI's shape."""
 
-    id: Annotated[str, Meta(description="With it the response can be read again for 15 minutes.")]
+    id: Annotated[
+        str,
+        Meta(
+            description="With it the response can be read again for 15 minutes, a background response for 48 hours."
+        ),
+    ]
     object: Literal["response"]
     created_at: _UnixSeconds
     completed_at: int | None
