@@ -40,6 +40,8 @@ class ChatWork(Struct, frozen=True, kw_only=True, tag="chat_work", tag_field="ty
     """`null` with a `body_ref`."""
     body_ref: BodyRef | None = None
     """The `body_ref` of the request."""
+    max_tokens: int | None = None
+    """The output limit in a body to which `body_ref` refers; None: it has none, or the body is here."""
     v: int = 1
 
     @property

@@ -136,7 +136,8 @@ def _route(
     served: Collection[str],
     now_ms: int,
 ) -> Routed:
-    features, stored_ms = _features(request, inbound), inbound.stored_ms
+    features = _features(request, inbound)
+    stored_ms = inbound.stored_ms
     choice = resolve(request.role, features, catalogue, served, request.model)
     _check_served(choice, catalogue, served)
     complexity, why = _complexity(request, features, choice, catalogue)
@@ -161,6 +162,7 @@ def _route(
         rescue=request.rescue,
         body=request.body,
         body_ref=request.body_ref,
+        max_tokens=None if request.body_ref is None else features.max_tokens,
     )
     accepted = Accepted(
         id=request.id,

@@ -112,6 +112,8 @@ class Features(Struct, frozen=True, kw_only=True):
     estimated_tokens: int = 0
     """Input tokens: text, tool definitions and calls, and a flat charge per image or other attachment."""
     stream: bool = False
+    max_tokens: int | None = None
+    """The output limit."""
     evidence: Evidence = field(default_factory=Evidence)
     """Topics of `text`."""
 
@@ -167,6 +169,7 @@ def extract_features(body: Raw | bytes | bytearray) -> Features:
         images=images,
         estimated_tokens=round(tokens + json_bytes * TOKENS_PER_JSON_BYTE),
         stream=decoded.stream is True,
+        max_tokens=decoded.max_completion_tokens or decoded.max_tokens,
         evidence=collect_evidence(text),
     )
 

@@ -1,6 +1,6 @@
 """The hot path: executes one request on the models of its chain, one concern a step.
 
-Within the deadline → with its body → through the chain → with a permit of breaker and quota → one attempt.
+Within the deadline → through the chain → with a permit of breaker and quota, and with its body → one attempt.
 """
 
 from __future__ import annotations
@@ -20,11 +20,19 @@ from services.worker.execution.outcomes import Outcomes
 from services.worker.execution.selection import CallPermit, Selection
 from services.worker.execution.state import Execution, GaveUp
 from services.worker.providers.errors.failures import Health, ProviderFailure
+from services.worker.rate_limit.quota import QuotaKey
 
 __all__ = ["ChainExecutor"]
 
 _RETRY_SOON_S: Final = 1.0
 """`retry_after_s` of a missed deadline where no known limit stands in the way any more."""
+
+
+class _Call(Struct):
+    """What one call used, and what it says of its model's health."""
+
+    spent: Spent
+    health: Health = "neutral"
 
 
 class ChainExecutor(Struct, frozen=True):
@@ -49,7 +57,7 @@ class ChainExecutor(Struct, frozen=True):
             raise GaveUp("provider_unavailable", f"the worker stopped responding; {why}")
         try:
             async with asyncio.timeout_at(execution.deadline_s) as timer:
-                return await self._with_body(execution)
+                return await self._through_chain(execution)
         except TimeoutError as error:
             if not timer.expired():
                 raise  # a store did not answer: the mailbox delivers the message again
@@ -61,14 +69,6 @@ class ChainExecutor(Struct, frozen=True):
     def _too_late(self, execution: Execution, when: str) -> GaveUp:
         retry_after_s = self.selection.retry_after_s(execution) or _RETRY_SOON_S
         return GaveUp("deadline_exceeded", f"the deadline passed {when}", retry_after_s)
-
-    async def _with_body(self, execution: Execution) -> Success:
-        """A body that is stored apart is read first."""
-        ref = execution.work.body_ref
-        if ref is None:
-            return await self._through_chain(execution)
-        async with self.bodies.read(execution, ref):
-            return await self._through_chain(execution)
 
     async def _through_chain(self, execution: Execution) -> Success:
         execution.chain = self.chains.for_request(execution)
@@ -84,23 +84,29 @@ class ChainExecutor(Struct, frozen=True):
                 return success
 
     async def _with_permit(self, execution: Execution, permit: CallPermit) -> Success:
-        key, began_s, spent = permit.key, loop_now_s(), Spent(tokens=permit.quota.tokens)
-        health: Health = "neutral"
+        """With the body in memory: one that is stored apart is read now."""
+        key, call = permit.key, _Call(Spent(tokens=0))
+        try:
+            async with self.bodies.read(execution):
+                call.spent.tokens = permit.quota.tokens
+                return await self._attempt(execution, key, call)
+        finally:
+            self.selection.settle(permit, call.spent)
+            self.service_times.record_tokens(key.model, call.spent.tokens)
+            self.outcomes.report_health(key.model, permit.admission, call.health)
+
+    async def _attempt(self, execution: Execution, key: QuotaKey, call: _Call) -> Success:
+        began_s = loop_now_s()
         self.service_times.record_call_start(execution.work.role, execution.calls)
         try:
-            success = await self.attempts.run(execution, key, spent)
+            success = await self.attempts.run(execution, key, call.spent)
         except ProviderFailure as failure:
             self.service_times.record_call_failure(execution.work.role, execution.calls)
-            health = self.outcomes.record_failure(execution, key, failure, began_s)
+            call.health = self.outcomes.record_failure(execution, key, failure, began_s)
             raise
         except asyncio.CancelledError:
-            health = "failure" if execution.silent_until_deadline else "neutral"
+            call.health = "failure" if execution.silent_until_deadline else "neutral"
             raise
-        else:
-            self.outcomes.record_success(key, began_s)
-            health = "success"
-            return success
-        finally:
-            self.selection.settle(permit, spent)
-            self.service_times.record_tokens(key.model, spent.tokens)
-            self.outcomes.report_health(key.model, permit.admission, health)
+        self.outcomes.record_success(key, began_s)
+        call.health = "success"
+        return success

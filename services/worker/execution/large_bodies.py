@@ -1,4 +1,4 @@
-"""Bodies that are stored apart: read before the call, and deleted once the request has ended."""
+"""Bodies that are stored apart: read before each call, and deleted once the request has ended."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
-import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
@@ -19,34 +18,36 @@ from penstock.contract.work import ChatWork
 from penstock.runtime.byte_budget import ByteBudget
 from penstock.runtime.service import Bus
 from services.worker.execution.state import Execution, GaveUp
-from services.worker.intake.checked_work import InvalidWork, output_limit, output_tokens
 
 __all__ = ["LargeBodies"]
 
-_BODIES_BYTES: Final[Mapping[Lane, int]] = {"interactive": 2 * MAX_BODY_BYTES, "batch": MAX_BODY_BYTES}
-"""Bytes of stored bodies in memory at once. The lanes are apart, because a job may wait long for quota."""
+_LIMITS_BYTES: Final[Mapping[Lane, int]] = {"interactive": 2 * MAX_BODY_BYTES, "batch": MAX_BODY_BYTES}
+"""Bytes of stored bodies in memory at once. The lanes are apart, so that the calls of jobs delay no other request."""
 _RETRY_S: Final = 1.0
 
 
 class LargeBodies:
-    def __init__(self, bus: Bus) -> None:
+    """Bodies are in memory during calls only: a request that waits for quota delays no request of another role."""
+
+    def __init__(self, bus: Bus, limits: Mapping[Lane, int] = _LIMITS_BYTES) -> None:
         self._bus = bus
-        self._budgets = {lane: ByteBudget(limit) for lane, limit in _BODIES_BYTES.items()}
+        self._budgets = {lane: ByteBudget(limit) for lane, limit in limits.items()}
 
     @asynccontextmanager
-    async def read(self, execution: Execution, ref: BodyRef) -> AsyncIterator[None]:
-        """The execution has its body inside. Raises GaveUp."""
-        work, size = execution.work, execution.size
+    async def read(self, execution: Execution) -> AsyncIterator[None]:
+        """The work of the execution has its body inside. Raises GaveUp."""
+        work, ref = execution.work, execution.work.body_ref
+        if ref is None:
+            yield
+            return
         execution.waits_for = "the body was read"
         async with self._budgets[work.lane].hold(ref.size):
-            body = await self._read(execution, ref)
-            execution.work = replace(work, body=Raw(body))
-            execution.size = replace(size, work=execution.work, output_tokens=_output_tokens(execution, body))
+            execution.work = replace(work, body=Raw(await self._read(execution, ref)))
             execution.waits_for = ""
             try:
                 yield
             finally:
-                execution.work, execution.size = work, size
+                execution.work = work
 
     async def delete(self, work: ChatWork) -> None:
         if work.body_ref is not None:
@@ -61,10 +62,3 @@ class LargeBodies:
             raise GaveUp("internal", message, _RETRY_S) from error
         except BodyDiffers as error:
             raise GaveUp("invalid_request", str(error)) from error
-
-
-def _output_tokens(execution: Execution, body: bytearray) -> int:
-    try:
-        return output_tokens(output_limit(body), execution.role)
-    except (InvalidWork, msgspec.MsgspecError, RecursionError) as error:
-        raise GaveUp("invalid_request", f"the body cannot be read: {error}") from error

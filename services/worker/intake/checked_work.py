@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from penstock.contract import codec, subjects
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue, RoleConfig
 from penstock.runtime.tokens import ASSUMED_OUTPUT_TOKENS
 
-__all__ = ["CheckedWork", "InvalidWork", "output_limit", "output_tokens", "read_work"]
+__all__ = ["CheckedWork", "InvalidWork", "output_tokens", "read_work"]
 
 _EXACT_IN_JSON: Final = 2**53
 _MAX_TOKENS: Final = 2**31
@@ -31,7 +31,6 @@ class CheckedWork(Struct, frozen=True):
 
     work: ChatWork
     max_tokens: int | None
-    """None also for a body that is stored apart."""
 
 
 class _Limits(Struct):
@@ -47,7 +46,7 @@ def read_work(subject: str, data: bytes, catalogue: Catalogue) -> CheckedWork:
     try:
         data.decode()  # msgspec checks UTF-8 only in what it decodes
         work = codec.WORK.decode(data)
-        max_tokens = output_limit(work.body) if work.body_ref is None else None
+        max_tokens = _output_limit(work)
     except RecursionError as error:
         raise InvalidWork("it is nested too deeply") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -64,10 +63,13 @@ def read_work(subject: str, data: bytes, catalogue: Catalogue) -> CheckedWork:
     return CheckedWork(work, max_tokens)
 
 
-def output_limit(body: Raw | bytearray) -> int | None:
-    """The output limit in a body. Raises InvalidWork, msgspec.MsgspecError and RecursionError."""
-    limits = _limits.decode(body)
-    max_tokens = limits.max_completion_tokens or limits.max_tokens
+def _output_limit(work: ChatWork) -> int | None:
+    """Raises InvalidWork, msgspec.MsgspecError and RecursionError."""
+    if work.body_ref is None:
+        limits = _limits.decode(work.body)
+        max_tokens = limits.max_completion_tokens or limits.max_tokens
+    else:
+        max_tokens = work.max_tokens
     if max_tokens is not None and not 0 <= max_tokens < _MAX_TOKENS:
         raise InvalidWork(f"max_tokens is out of range: {max_tokens}")
     return max_tokens

@@ -162,12 +162,12 @@ class WorkerParts:
     def next_attempt(self) -> NextAttempt:
         return NextAttempt(self.catalogue, self.availability, lambda: 0.5)
 
-    def chain_executor(self, attempts: Any = None) -> ChainExecutor:
+    def chain_executor(self, attempts: Any = None, bodies: LargeBodies | None = None) -> ChainExecutor:
         return ChainExecutor(
             ModelChains(self.catalogue, self.availability.provider_cooldown, lambda: 0.5),
             self.selection,
             attempts or self.attempts,
-            LargeBodies(self.bus),
+            bodies or LargeBodies(self.bus),
             self.outcomes,
             self.next_attempt,
             self.service_times,

@@ -203,10 +203,11 @@ def test_a_stored_body_is_asked_for_and_decides_the_route_but_is_not_copied_into
     event = inbound(body=None, body_ref=REF)
     needed = decide(event, CATALOGUE, ROLES, NOW_MS)
     assert needed == BodyNeeded(ReplyAddress("demo", "c1", "r1"), BodyRef(**REF))
-    body = bytearray(b'{"messages":[{"role":"user","content":"Write a Python function."}],"stream":true}')
+    message = b'{"role":"user","content":"Write a Python function."}'
+    body = bytearray(b'{"messages":[%s],"stream":true,"max_tokens":77}' % message)
     outcome = decided(replace(event, stored_body=body))
     assert isinstance(outcome, Routed)
-    assert (outcome.work.role, outcome.work.stream) == ("coding", True)
+    assert (outcome.work.role, outcome.work.stream, outcome.work.max_tokens) == ("coding", True, 77)
     assert (outcome.work.body, outcome.work.body_ref) == (NO_BODY, BodyRef(**REF))
 
 

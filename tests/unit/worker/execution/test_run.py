@@ -6,15 +6,17 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from penstock.contract import subjects
 from penstock.contract.codec import encode
 from penstock.contract.reply import FailedAttempt, Timings
+from penstock.contract.request import NO_BODY, BodyRef
 from penstock.runtime.config.catalogue import Limits, Parameters, RoleConfig
 from penstock.runtime.consumer.delivery import Delivery
 from services.worker.execution.run import failed
 from services.worker.execution.state import GaveUp
-from services.worker.intake.checked_work import CheckedWork, read_work
+from services.worker.intake.checked_work import CheckedWork, InvalidWork, read_work
 from services.worker.models.choose import ModelState
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.errors.read_error import ProviderError
@@ -56,6 +58,20 @@ async def test_c1_the_quota_is_charged_up_to_the_roles_ceiling(
     assert execution.size.output_tokens == charged
     sent = json.loads(compose(checked.work.body, model="m", role=role, stream=False)[0])
     assert charged in {sent.get("max_tokens"), sent.get("max_completion_tokens")}
+
+
+async def test_c1_the_router_gives_the_output_limit_of_a_body_that_is_stored_apart() -> None:
+    catalogue = catalogue_of()
+    ref = BodyRef(size=5, sha256="0" * 64)
+
+    def read(max_tokens: int) -> CheckedWork:
+        large = replace(work(body_ref=ref, max_tokens=max_tokens), body=NO_BODY)
+        return read_work(subjects.work("chat", "interactive", 0, "x"), encode(large), catalogue)
+
+    execution = WorkerParts(catalogue).starter().start(read(77), PriorAttempts(), delivery())
+    assert execution.size.output_tokens == 77
+    with pytest.raises(InvalidWork, match="out of range"):
+        read(-1)
 
 
 async def test_c1_a_limit_above_the_ceiling_does_not_refuse_the_request() -> None:
