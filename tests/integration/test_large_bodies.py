@@ -324,3 +324,31 @@ async def test_d9_a_full_store_rejects_large_requests_only(small_server: System)
         assert answer.headers["retry-after"] == "5"
         await asyncio.gather(*(delete_body(publisher.nc, each) for each in others))
         await all_deleted(publisher)
+
+
+async def test_c6_a_large_request_beyond_the_share_of_its_user_is_rejected_and_its_body_deleted(
+    small_server: System,
+):
+    """An eighth of the store is 12.8 MiB."""
+    await small_server.hold_answers(0)
+    try:
+        async with (
+            await small_server.client() as client,
+            client.stream(conversation(10), role="vision", timeout_s=60) as running,
+        ):
+            async for event in running:
+                if event.seq > 0:
+                    break
+            async for publisher in RawPublisher.opened(small_server):
+                before = (await publisher.js.stream_info(BODIES.name)).state.messages
+                refused = await ask(client, conversation(9), role="vision")
+                assert (refused.code, refused.failed.error.retry_after_s) == ("overloaded", 10.0)
+
+                async def deleted(publisher: RawPublisher = publisher, before: int = before) -> bool:
+                    return (await publisher.js.stream_info(BODIES.name)).state.messages == before
+
+                await until(deleted)
+    finally:
+        await small_server.release_answers()
+    async for publisher in RawPublisher.opened(small_server):
+        await all_deleted(publisher)

@@ -92,10 +92,14 @@ class AdmissionGate:
         Asks the server only before a rejection, and no more often than `BacklogPoller` allows: a count that is newer
         than the heartbeats counts requests twice, as queued and as quota that was used.
         """
-        work = routed.work
+        counted_s = self._poller.backlog.counted_s
+        rejected, forecast = self._evaluate(routed.work)
+        if rejected is not None and await self._poller.has_newer_than(counted_s):
+            rejected, forecast = self._evaluate(routed.work)
+        return rejected, forecast
+
+    def _evaluate(self, work: ChatWork) -> tuple[Rejected | None, AdmissionForecast]:
         forecast = self._controller.forecast(work)
-        if forecast.retry_after_s is not None and await self._poller.has_newer_than(forecast.counted_s):
-            forecast = self._controller.forecast(work)
         return _rejected_as_late(work, forecast) or self._rejected_as_large(work), forecast
 
     def _rejected_as_large(self, work: ChatWork) -> Rejected | None:

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from typing import Final
 
 import nats.errors
+from nats.js.api import StreamInfo
 
 from penstock.bus.clock import Clock
 from penstock.bus.log_limits import rate_limited_logger
-from penstock.contract.streams import WORK
+from penstock.contract.streams import BODIES, WORK
 from penstock.runtime.service import Bus
 from services.router.queues.backlog import Backlog
-from services.router.queues.byte_limits import ByteLimits
+from services.router.queues.byte_limits import ByteLimits, StreamFill
 
 __all__ = ["BacklogPoller"]
 
@@ -60,9 +61,10 @@ class BacklogPoller:
         self._limits.begin_count()
         counted_s = self._clock.monotonic_s()
         info = await self._bus.js.stream_info(WORK.name, subjects_filter=">")
+        bodies = await self._bus.js.stream_info(BODIES.name)
         counts: dict[str, int] = info.state.subjects or {}
         self.backlog.snapshot(counts, self._routers())
-        self._limits.snapshot(info.state.bytes, info.config.max_bytes or 0)
+        self._limits.snapshot(_fill(info), _fill(bodies))
         self.backlog.record_departures(info.state.last_seq - info.state.messages, self._clock.monotonic_s())
         self.backlog.counted_s = counted_s
         return counts
@@ -70,3 +72,7 @@ class BacklogPoller:
     def _is_old(self) -> bool:
         counted_s = self.backlog.counted_s
         return counted_s is None or self._clock.monotonic_s() - counted_s >= _FRESH_S
+
+
+def _fill(info: StreamInfo) -> StreamFill:
+    return StreamFill(info.state.bytes, info.config.max_bytes or 0)

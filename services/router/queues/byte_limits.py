@@ -1,23 +1,24 @@
-"""Limits in bytes, so that no account or user alone fills the stream of all mailboxes.
+"""Limits in bytes, so that no account or user alone fills the stream of all mailboxes, or that of large bodies.
 
 All roles and both lanes share one bound in bytes. Large requests and jobs may fill half of it, and those of one account
 a quarter; the other half is left to small interactive requests. One account may fill half of the bound with all its
 requests, and one flow an eighth per lane.
+
+Bodies that are stored apart have the same shares of their own stream: jobs half, one account a quarter, one flow an
+eighth per lane. The only body of an account or flow may exceed these two, so that a small stream takes large bodies.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import Final, NamedTuple
-
-from msgspec import Struct
 
 from penstock.contract.names import Lane, Role
 from penstock.contract.subjects import account_of_flow
 from penstock.contract.work import ChatWork
 from services.router.queues.backlog import Backlog
+from services.router.queues.stream_bytes import StreamBytes
 
-__all__ = ["OVERLOADED_RETRY_S", "ByteClaim", "ByteLimits", "claim_of"]
+__all__ = ["OVERLOADED_RETRY_S", "ByteClaim", "ByteLimits", "StreamFill", "claim_of"]
 
 OVERLOADED_RETRY_S: Final = 10.0
 """Retry delay, in seconds, where a stream is full."""
@@ -34,138 +35,96 @@ class ByteClaim(NamedTuple):
     lane: Lane
     flow: str
     size: int
+    body_size: int = 0
+    """Bytes of a body that is stored apart."""
+
+    @property
+    def account(self) -> str:
+        return account_of_flow(self.flow)
 
 
-class _Tally(Struct):
-    """Requests enqueued by this router, since the flow or account last had none queued."""
+class StreamFill(NamedTuple):
+    """The bytes that a stream holds, and the most that it may hold."""
 
-    messages: int = 0
-    size: int = 0
-
-    def add(self, size: int) -> None:
-        self.messages += 1
-        self.size += size
-
-    def remove(self, size: int) -> None:
-        self.messages = max(0, self.messages - 1)
-        self.size = max(0, self.size - size)
-
-    def decay(self, queued: int) -> None:
-        """Reduce to `queued` requests of mean size, if there are more."""
-        if queued < self.messages:
-            self.size = self.size * queued // self.messages
-            self.messages = queued
-
-    def estimate(self, queued: int) -> int:
-        """Bytes of `queued` requests; those of other routers are taken to have the mean size of these."""
-        return self.size * max(self.messages, queued) // self.messages if self.messages else 0
-
-
-_OfMailboxes = defaultdict[tuple[str, Lane], _Tally]
-
-
-def _of_mailboxes() -> _OfMailboxes:
-    return defaultdict(_Tally)
+    held: int
+    bound: int
 
 
 class ByteLimits:
-    """The server's figures of about a second ago, plus the requests enqueued by this router since. No I/O.
-
-    The server counts the messages of flows and accounts, not their bytes. They are taken to have the mean size of those
-    this router knows; right after a start none is known, and only the limits on the whole stream apply.
-    """
+    """No I/O. Right after a start the size of no request is known, and only the limits on the whole streams apply."""
 
     def __init__(self, backlog: Backlog) -> None:
-        self._backlog = backlog
-        self._bound: int | None = None
-        self._held = 0
-        self._since = 0
-        self._reserved = 0
-        self._flows: defaultdict[tuple[Lane, str], _Tally] = defaultdict(_Tally)
-        self._accounts: defaultdict[str, _OfMailboxes] = defaultdict(_of_mailboxes)
-        """Per mailbox: small requests may leave one while large ones stay in another."""
+        self._mailboxes = StreamBytes(backlog)
+        self._bodies = StreamBytes(backlog)
 
     def rejection_reason(self, claim: ByteClaim) -> str | None:
         """The limit that the request would exceed; None: none, or nothing is known yet."""
-        if self._bound is None:
-            return None
-        mib = self._bound / 2**20
-        if self._of_flow(claim) + claim.size > self._bound // 8:
-            share = f"an eighth of the {mib:,.0f} MiB of the mailboxes"
-            return f"{share} is used by requests of this user in the {claim.lane} lane"
-        if claim.lane == "interactive" and claim.size <= _SMALL_BYTES:
-            return self._reason_for_small(claim, self._bound)
-        kind = "jobs" if claim.lane == "batch" else f"requests above {_SMALL_BYTES // 1024} KiB"
-        if self._total() + claim.size > self._bound // 2:
-            return f"half of the {mib:,.0f} MiB of the mailboxes is used, and {kind} get no more"
-        if self._of_account(claim) + claim.size > self._bound // 4:
-            share = f"a quarter of the {mib:,.0f} MiB of the mailboxes"
-            return f"{share} is used by requests of this account, and its {kind} get no more"
-        return None
-
-    def _reason_for_small(self, claim: ByteClaim, bound: int) -> str | None:
-        half = bound // 2
-        if self._total() + claim.size <= half or self._of_account(claim) + claim.size <= half:
-            return None
-        return f"half of the {bound / 2**20:,.0f} MiB of the mailboxes is used by requests of this account"
+        return self._reason_of_mailboxes(claim) or self._reason_of_bodies(claim)
 
     def reserve(self, claim: ByteClaim) -> None:
         """Count the request from now on, before it is stored: other requests are decided meanwhile."""
-        self._reserved += claim.size
-        for tally in self._tallies(claim):
-            tally.add(claim.size)
+        self._mailboxes.reserve(claim.role, claim.lane, claim.flow, claim.size)
+        self._bodies.reserve(claim.role, claim.lane, claim.flow, claim.body_size)
 
     def commit(self, claim: ByteClaim) -> None:
         """The reserved request is stored; a snapshot requested before may lack it."""
-        self._reserved -= claim.size
-        self._since += claim.size
+        self._mailboxes.commit(claim.size)
+        self._bodies.commit(claim.body_size)
 
     def release(self, claim: ByteClaim) -> None:
         """The reserved request will not be stored."""
-        self._reserved -= claim.size
-        for tally in self._tallies(claim):
-            tally.remove(claim.size)
+        self._mailboxes.release(claim.role, claim.lane, claim.flow, claim.size)
+        self._bodies.release(claim.role, claim.lane, claim.flow, claim.body_size)
 
     def begin_count(self) -> None:
         """A snapshot is requested now: requests stored from here on may be missing from it, and count extra."""
-        self._since = 0
+        self._mailboxes.begin_count()
+        self._bodies.begin_count()
 
-    def snapshot(self, held: int, bound: int) -> None:
-        """Take the server's figures, after the backlog took its own. `bound`: none where it is not positive."""
-        self._held, self._bound = held, bound if bound > 0 else None
-        for (lane, flow), tally in list(self._flows.items()):
-            tally.decay(self._backlog.of_flow_anywhere(lane, flow))
-            if tally.messages == 0:
-                del self._flows[lane, flow]
-        for account, mailboxes in list(self._accounts.items()):
-            for (role, lane), tally in list(mailboxes.items()):
-                tally.decay(self._backlog.of_account(role, lane, account))
-                if tally.messages == 0:
-                    del mailboxes[role, lane]
-            if not mailboxes:
-                del self._accounts[account]
+    def snapshot(self, mailboxes: StreamFill, bodies: StreamFill) -> None:
+        """Take the server's figures, after the backlog took its own. A bound that is not positive is none."""
+        self._mailboxes.snapshot(*mailboxes)
+        self._bodies.snapshot(*bodies)
 
-    def _tallies(self, claim: ByteClaim) -> tuple[_Tally, _Tally]:
-        return (
-            self._flows[claim.lane, claim.flow],
-            self._accounts[account_of_flow(claim.flow)][claim.role, claim.lane],
-        )
+    def _reason_of_mailboxes(self, claim: ByteClaim) -> str | None:
+        stream, bound = self._mailboxes, self._mailboxes.bound
+        if bound is None:
+            return None
+        of_all = f"of the {bound / 2**20:,.0f} MiB of the mailboxes"
+        if stream.of_flow(claim.lane, claim.flow) + claim.size > bound // 8:
+            return f"an eighth {of_all} is used by requests of this user in the {claim.lane} lane"
+        all_bytes, of_account = stream.total() + claim.size, stream.of_account(claim.account) + claim.size
+        if claim.lane == "interactive" and claim.size <= _SMALL_BYTES:
+            exceeds = min(all_bytes, of_account) > bound // 2
+            return f"half {of_all} is used by requests of this account" if exceeds else None
+        kind = "jobs" if claim.lane == "batch" else f"requests above {_SMALL_BYTES // 1024} KiB"
+        if all_bytes > bound // 2:
+            return f"half {of_all} is used, and {kind} get no more"
+        if of_account > bound // 4:
+            return f"a quarter {of_all} is used by requests of this account, and its {kind} get no more"
+        return None
 
-    def _total(self) -> int:
-        return self._held + self._since + self._reserved
-
-    def _of_flow(self, claim: ByteClaim) -> int:
-        tally = self._flows.get((claim.lane, claim.flow))
-        return 0 if tally is None else tally.estimate(self._backlog.of_flow_anywhere(claim.lane, claim.flow))
-
-    def _of_account(self, claim: ByteClaim) -> int:
-        account = account_of_flow(claim.flow)
-        mailboxes = self._accounts.get(account) or _of_mailboxes()
-        return sum(
-            tally.estimate(self._backlog.of_account(role, lane, account))
-            for (role, lane), tally in mailboxes.items()
-        )
+    def _reason_of_bodies(self, claim: ByteClaim) -> str | None:
+        stream, bound = self._bodies, self._bodies.bound
+        if bound is None or not claim.body_size:
+            return None
+        of_all = f"of the {bound / 2**20:,.0f} MiB for bodies that exceed a message"
+        of_flow, of_account = stream.of_flow(claim.lane, claim.flow), stream.of_account(claim.account)
+        if of_flow and of_flow + claim.body_size > bound // 8:
+            return f"an eighth {of_all} is used by requests of this user in the {claim.lane} lane"
+        if of_account and of_account + claim.body_size > bound // 4:
+            return f"a quarter {of_all} is used by requests of this account"
+        # A body is stored before its request: the server's figure has it.
+        if claim.lane == "batch" and stream.total() - claim.body_size >= bound // 2:
+            return f"half {of_all} is used, and jobs get no more"
+        return None
 
 
 def claim_of(work: ChatWork, flow: str) -> ByteClaim:
-    return ByteClaim(work.role, work.lane, flow, memoryview(work.body).nbytes + _ENVELOPE_BYTES)
+    return ByteClaim(
+        work.role,
+        work.lane,
+        flow,
+        size=memoryview(work.body).nbytes + _ENVELOPE_BYTES,
+        body_size=0 if work.body_ref is None else work.body_ref.size,
+    )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
 from penstock.bus.clock import SYSTEM
 from services.router.admission.gate import AdmissionGate, QueueReservation
 from services.router.queues.backlog_poller import BacklogPoller
-from services.router.queues.byte_limits import ByteLimits
+from services.router.queues.byte_limits import ByteLimits, StreamFill
 from services.router.queues.roles_in_use import RolesInUse
 from services.router.routing.outcome import Rejected
 from tests.harness.requests.routed_requests import routed
@@ -27,14 +28,18 @@ def scene() -> Scene:
     return scene
 
 
-def gate(scene: Scene, limits: ByteLimits | None = None) -> AdmissionGate:
+def gate(
+    scene: Scene, limits: ByteLimits | None = None, recount: Callable[[], None] | None = None
+) -> AdmissionGate:
     class Current(BacklogPoller):
         """Never asks a server."""
 
         def __init__(self) -> None:
-            pass
+            self.backlog = scene.backlog
 
         async def has_newer_than(self, counted_s: float | None) -> bool:
+            if recount is not None:
+                recount()
             return scene.backlog.counted_s != counted_s
 
     in_use = RolesInUse((), scene.backlog, asyncio.Event(), SYSTEM)
@@ -104,7 +109,27 @@ async def test_c3_an_evaluation_gives_the_decision_and_reserves_nothing(scene: S
 async def test_c3_an_evaluation_rejects_a_body_that_exceeds_the_byte_limits(scene: Scene) -> None:
     limits = ByteLimits(scene.backlog)
     limits.begin_count()
-    limits.snapshot(0, 1000)
+    limits.snapshot(StreamFill(0, 1000), StreamFill(0, 1000))
     rejected, _ = await gate(scene, limits).evaluate(routed(scene.work()))
     assert rejected is not None
     assert "mailboxes" in rejected.message
+
+
+async def test_c6_a_body_is_rejected_only_after_a_new_count(scene: Scene) -> None:
+    """The request before it has ended since the last one."""
+    limits, counts = ByteLimits(scene.backlog), 0
+
+    def fill(held: int) -> None:
+        limits.begin_count()
+        limits.snapshot(StreamFill(held, 100 * 2**20), StreamFill(0, 0))
+
+    def recount() -> None:
+        nonlocal counts
+        counts += 1
+        scene.backlog.counted_s = counts
+        fill(0)
+
+    fill(100 * 2**20)
+    wanted = routed(scene.work(lane="batch"))
+    rejected, _ = await gate(scene, limits, recount).evaluate(wanted)
+    assert (rejected, counts) == (None, 1)

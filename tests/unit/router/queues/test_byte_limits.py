@@ -7,7 +7,7 @@ import pytest
 from penstock.contract import subjects
 from penstock.contract.names import Lane
 from services.router.queues.backlog import Backlog
-from services.router.queues.byte_limits import ByteClaim, ByteLimits
+from services.router.queues.byte_limits import ByteClaim, ByteLimits, StreamFill
 
 MIB = 2**20
 BOUND = 80 * MIB
@@ -18,16 +18,16 @@ class Scene:
         self.backlog = Backlog()
         self.limits = ByteLimits(self.backlog)
 
-    def count(self, held: int, lane: Lane = "batch", **flows: int) -> None:
+    def count(self, held: int, lane: Lane = "batch", *, bodies: int = 0, **flows: int) -> None:
         self.backlog.begin_count()
         self.limits.begin_count()
         self.backlog.snapshot(
             {subjects.work("chat", lane, 0, each): n for each, n in flows.items()}, routers=1
         )
-        self.limits.snapshot(held, BOUND)
+        self.limits.snapshot(StreamFill(held, BOUND), StreamFill(bodies, BOUND))
 
-    def puts(self, flow: str, size: int, lane: Lane = "batch") -> bool:
-        wanted = ByteClaim("chat", lane, flow, size)
+    def puts(self, flow: str, size: int, lane: Lane = "batch", *, body: int = 0) -> bool:
+        wanted = ByteClaim("chat", lane, flow, size, body)
         if self.limits.rejection_reason(wanted) is not None:
             return False
         self.limits.reserve(wanted)
@@ -79,9 +79,8 @@ def test_c6_bytes_of_a_flow_follow_its_number_of_queued_requests(
     scene.count(5 * MIB, f=5)
     assert [scene.puts("f", MIB) for _ in range(6)] == [True] * 5 + [False]
     scene.count(0)
-    assert scene.limits._flows == scene.limits._accounts == {}, (
-        "flows and accounts without requests are forgotten"
-    )
+    for stream in (scene.limits._mailboxes, scene.limits._bodies):
+        assert stream._flows == stream._accounts == {}, "flows and accounts without requests are forgotten"
 
 
 def test_c6_large_requests_of_one_account_fill_at_most_a_quarter(scene: Scene) -> None:
@@ -115,3 +114,41 @@ def test_c6_small_requests_that_end_do_not_reduce_another_mailbox(
     assert all(scene.puts(f"acme000{n}", 1000, "interactive") for n in range(1000, 3000))
     scene.count(20 * MIB, **{f"acme0000{n}": 1 for n in range(4)})
     assert not scene.puts("acme0000x", 5 * MIB)
+
+
+def test_c6_bodies_that_are_stored_apart_have_the_same_shares_of_their_own_stream(scene: Scene) -> None:
+    def puts(flow: str, size: int, lane: Lane = "interactive") -> bool:
+        return scene.puts(flow, 1000, lane, body=size)
+
+    assert [puts("acme0000x", 4 * MIB) for _ in range(4)] == [True] * 2 + [False] * 2, "an eighth is 10 MiB"
+    assert puts("acme0000x", 4 * MIB, "batch"), "per lane"
+    assert [puts(f"acme0000{n}", 4 * MIB) for n in range(4)] == [True] * 2 + [False] * 2, (
+        "a quarter is 20 MiB"
+    )
+    assert puts("other0000", 4 * MIB)
+    reason = scene.limits.rejection_reason(ByteClaim("chat", "interactive", "acme0000y", 1000, 4 * MIB))
+    assert (
+        reason
+        == "a quarter of the 80 MiB for bodies that exceed a message is used by requests of this account"
+    )
+    assert scene.puts("acme0000x", 200_000, "interactive"), "it has no body there"
+
+
+def test_c6_jobs_fill_at_most_half_of_the_stream_of_bodies(scene: Scene) -> None:
+    """The server has the body of a request when its router decides."""
+    assert scene.puts("a1", 1000, body=70 * MIB), "the only body"
+    scene.count(0, bodies=45 * MIB)
+    assert not scene.puts("b1", 1000, body=5 * MIB)
+    assert scene.puts("b1", 1000, body=6 * MIB)
+    assert scene.puts("b1", 1000)
+    assert scene.puts("c1", 1000, "interactive", body=5 * MIB)
+
+
+def test_c6_bytes_of_bodies_follow_the_number_of_queued_requests_of_every_size(scene: Scene) -> None:
+    assert scene.puts("f", 1000, body=8 * MIB)
+    assert all(scene.puts("f", 1000) for _ in range(99))
+    assert not scene.puts("f", 1000, body=3 * MIB)
+    scene.count(0, f=200)
+    assert not scene.puts("f", 1000, body=1 * MIB), "those of other routers have bodies of the same mean size"
+    scene.count(0, f=10)
+    assert scene.puts("f", 1000, body=8 * MIB)
