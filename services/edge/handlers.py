@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
-from msgspec import Raw
-from msgspec.structs import replace
-
 from penstock.client.stream import Stream, StreamedRequest
 from penstock.contract.reply import Completed, Delta, Failed, ReplyEvent
-from penstock.contract.request import LONGEST_WAIT_S
-from penstock.contract.streams import REPLIES
 from penstock.errors import UnknownReply
 from services.edge.answers.answer import Answer
 from services.edge.answers.attempt_deltas import AttemptDeltas
@@ -20,42 +15,25 @@ from services.edge.answers.failures import http_error_of_failure
 from services.edge.answers.reply_facts import ReplyFacts
 from services.edge.answers.rescued_stream import RescuedStream
 from services.edge.answers.respond import Reply, last_event, respond_stream, respond_whole
-from services.edge.answers.resumed_stream import AmbiguousPosition, released_attempt
+from services.edge.answers.resumed_stream import position, resumed_stream
+from services.edge.answers.stored_reply import RESUME_S, call_of, is_known_answer, reply_of, requested_id
 from services.edge.answers.stream_response import BEFORE_THE_FIRST, StreamResponse
 from services.edge.auth.authenticator import Authenticator
-from services.edge.dialects.dialect import ChatCall, DialectRoute
+from services.edge.dialects.dialect import DialectRoute
 from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
-from services.edge.http.sse import Position, parse_position
 from services.edge.openapi import operations
 from services.edge.requests.accounts import Account, Accounts
-from services.edge.requests.answer_id import AnswerId, parse_answer_id
+from services.edge.requests.answer_id import AnswerId
 from services.edge.requests.idempotency import IdempotencyKeys
 from services.edge.requests.preparation import Preparation, PreparedRequest
-from services.edge.requests.query import known_query
+from services.edge.requests.query import asks_for_stream, known_query
 from services.edge.requests.rescue import RescueChoice
 
-__all__ = [
-    "GenerationHandler",
-    "ResumeHandler",
-    "asks_for_stream",
-    "call_of",
-    "is_known_answer",
-    "position",
-    "reply_of",
-    "requested_id",
-]
+__all__ = ["GenerationHandler", "ResumeHandler"]
 
 Assemble = Callable[[str, int, list[Delta], Completed], bytes]
 """The body of a whole answer: from its id, when it was created (Unix seconds), its pieces and its end."""
-_RESUME_S: Final = float(LONGEST_WAIT_S + REPLIES.max_age_s)
-"""How long a resumed stream waits for the end of its reply, which comes at its deadline at the latest."""
-_HOLD_AGAIN_S: Final = 1.5
-"""How long a stream that holds text briefly holds it where it is read again from the beginning."""
-_CANCELLED: Final = (
-    "the request was cancelled, by its id or because its client hung up. With the header x-penstock-on-disconnect: "
-    "continue, or with an Idempotency-Key, the answer is made also after the client has hung up"
-)
 _UNDECIDED_S: Final = 15.0
 """How long a resumed stream waits before its status is sent, where its request may be queued or may not exist."""
 
@@ -112,7 +90,7 @@ class GenerationHandler:
         if not await self._idempotency.has_reply(account.name, request):
             await account.resubmit(request)  # the process of the earlier one may have died before it did
         async with aclosing(
-            account.client.resume(request.id, client=request.client, timeout_s=_RESUME_S)
+            account.client.resume(request.id, client=request.client, timeout_s=RESUME_S)
         ) as events:
             try:
                 yield events
@@ -176,7 +154,7 @@ class ResumeHandler:
         if not found.streamed:
             await respond_whole(exchange, answer, reply, facts)
             return
-        stream = await _resumed_stream(account, answer, after)
+        stream = await resumed_stream(account, answer, after)
         wait_s = self._wait_s if is_known else _UNDECIDED_S
         response = StreamResponse(exchange, stream, facts, wait_s=wait_s, after=after)
         await respond_stream(exchange, answer, reply, response)
@@ -192,90 +170,9 @@ def _wants_whole(exchange: Exchange) -> bool:
     return is_json_only and position(exchange) == BEFORE_THE_FIRST
 
 
-def asks_for_stream(exchange: Exchange) -> bool | None:
-    """The query parameter `stream`; None: there is none. Raises HttpError (400)."""
-    text = exchange.query().get("stream")
-    if text not in {"true", "false", None}:
-        raise HttpError.of("invalid_request", f"stream is {text!r}: use true or false", param="stream")
-    return None if text is None else text == "true"
-
-
-async def _resumed_stream(account: Account, answer: Answer, after: Position) -> RescuedStream:
-    """Raises HttpError (409) where `after` is a number alone, at which several attempts have different text."""
-    rescue, attempt = answer.id.rescue, None
-    if rescue == "hold_briefly" and after != BEFORE_THE_FIRST:
-        stored = await account.answers.stored_events(answer.id)
-        try:
-            attempt = released_attempt(stored, answer.writer, after)
-        except AmbiguousPosition as error:
-            message = "several attempts were made, and a number does not say which was read: send the id of the event"
-            raise HttpError.of("restarted", message, param="starting_after") from error
-    hold_s = _HOLD_AGAIN_S if rescue == "hold_briefly" and attempt is None else None
-    return RescuedStream(answer.writer, rescue, hold_s=hold_s, release_attempt=attempt)
-
-
 @asynccontextmanager
 async def _submitted(stream: Stream, streamed: StreamedRequest, facts: ReplyFacts) -> AsyncIterator[Stream]:
     """The request, sent. Leaving it before its last event cancels it, unless it is detached."""
     async with stream as reply:
         facts.traceparent = streamed.traceparent
         yield reply
-
-
-def requested_id(exchange: Exchange, route: DialectRoute) -> AnswerId:
-    """The id in the path. Raises HttpError (404)."""
-    text = exchange.parameters["id"]
-    found = parse_answer_id(text, route.prefix)
-    if found is None:
-        message = f"{text} is not the id of an answer of this gateway"
-        raise HttpError.of("not_found", message, param="id")
-    return found
-
-
-def call_of(found: AnswerId, model: str = "") -> ChatCall:
-    """What is known of a request whose answer is read again."""
-    return ChatCall(
-        body=Raw(b"{}"),
-        model=model,
-        stream=found.streamed,
-        include_usage=found.include_usage,
-        background=found.background,
-    )
-
-
-async def is_known_answer(account: Account, found: AnswerId) -> bool:
-    """False: its request may be queued, and may not exist. Raises UnknownReply."""
-    existence = await account.answers.find(found)
-    if existence == "unknown":
-        raise UnknownReply(found.request_id, found.client)
-    return existence == "known"
-
-
-def reply_of(found: AnswerId, account: Account) -> Reply:
-    """The reply from its first event, as far as it is stored; then its live events."""
-    events = account.client.resume(found.request_id, client=found.client, timeout_s=_RESUME_S)
-    return aclosing(events if found.background else _explained(events))
-
-
-async def _explained(events: AsyncGenerator[ReplyEvent, None]) -> AsyncGenerator[ReplyEvent, None]:
-    """A cancelled request says what cancels: the client that reads again may not know that its hanging up did."""
-    async with aclosing(events):
-        async for event in events:
-            if isinstance(event, Failed) and event.error.code == "cancelled":
-                yield replace(event, error=replace(event.error, message=_CANCELLED))
-            else:
-                yield event
-
-
-def position(exchange: Exchange) -> Position:
-    """The last event that the client has, from the header of EventSource or from the query."""
-    queried = exchange.query().get("starting_after")
-    text = queried or exchange.header(b"last-event-id")
-    if not text:
-        return BEFORE_THE_FIRST
-    position = parse_position(text)
-    if position is None:
-        message = f"{text!r} is not the id of an event of a stream"
-        param = "starting_after" if queried else "last-event-id"
-        raise HttpError.of("invalid_request", message, param=param)
-    return position

@@ -6,18 +6,11 @@ from penstock.contract.reply import TERMINAL, Completed, Failed
 from services.edge.answers.answer import Answer
 from services.edge.answers.attempt_deltas import AttemptDeltas
 from services.edge.answers.respond import last_event
+from services.edge.answers.stored_reply import call_of, cancel_answer, is_known_answer, reply_of, requested_id
 from services.edge.auth.authenticator import Authenticator
 from services.edge.dialects.dialect import DialectRoute
 from services.edge.dialects.responses import ResponsesDialect
-from services.edge.handlers import (
-    GenerationHandler,
-    ResumeHandler,
-    asks_for_stream,
-    call_of,
-    is_known_answer,
-    reply_of,
-    requested_id,
-)
+from services.edge.handlers import GenerationHandler, ResumeHandler
 from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
 from services.edge.jobs.background import BackgroundResponses
@@ -25,11 +18,9 @@ from services.edge.openapi import operations
 from services.edge.requests.accounts import Account, Accounts
 from services.edge.requests.answer_id import AnswerId
 from services.edge.requests.preparation import Preparation
-from services.edge.requests.query import known_query
+from services.edge.requests.query import asks_for_stream, known_query
 
 __all__ = ["CreateResponse", "ResponseRoutes"]
-
-_CANCELLED = "the application cancelled the response"
 
 
 class CreateResponse:
@@ -114,7 +105,7 @@ class ResponseRoutes:
             await self._background.cancel(exchange, account, found, job)
             return
         await is_known_answer(account, found)
-        await account.client.cancel(found.request_id, _CANCELLED)
+        await cancel_answer(account, found)
         await self._respond(exchange, found, account)
 
     async def _respond(self, exchange: Exchange, found: AnswerId, account: Account) -> None:

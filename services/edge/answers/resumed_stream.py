@@ -1,16 +1,53 @@
-"""A stream that held text briefly, read again after an event: which attempt the client has read."""
+"""A stream that is read again after an event; where it held text briefly, with the attempt that the client has read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from penstock.client.sequencer import ReplySequencer
 from penstock.contract.reply import ReplyEvent
+from services.edge.answers.answer import Answer
 from services.edge.answers.rescued_stream import RescuedStream
+from services.edge.answers.stream_response import BEFORE_THE_FIRST
 from services.edge.dialects.dialect import StreamWriter
-from services.edge.http.sse import Position
+from services.edge.http.errors import HttpError
+from services.edge.http.exchange import Exchange
+from services.edge.http.sse import Position, parse_position
+from services.edge.requests.accounts import Account
 
-__all__ = ["AmbiguousPosition", "released_attempt"]
+__all__ = ["AmbiguousPosition", "position", "released_attempt", "resumed_stream"]
+
+_HOLD_AGAIN_S: Final = 1.5
+"""How long a stream that holds text briefly holds it where it is read again from the beginning."""
+
+
+def position(exchange: Exchange) -> Position:
+    """The last event that the client has, from the header of EventSource or from the query. Raises HttpError (400)."""
+    queried = exchange.query().get("starting_after")
+    text = queried or exchange.header(b"last-event-id")
+    if not text:
+        return BEFORE_THE_FIRST
+    position = parse_position(text)
+    if position is None:
+        message = f"{text!r} is not the id of an event of a stream"
+        param = "starting_after" if queried else "last-event-id"
+        raise HttpError.of("invalid_request", message, param=param)
+    return position
+
+
+async def resumed_stream(account: Account, answer: Answer, after: Position) -> RescuedStream:
+    """Raises HttpError (409) where `after` is a number alone, at which several attempts have different text."""
+    rescue, attempt = answer.id.rescue, None
+    if rescue == "hold_briefly" and after != BEFORE_THE_FIRST:
+        stored = await account.answers.stored_events(answer.id)
+        try:
+            attempt = released_attempt(stored, answer.writer, after)
+        except AmbiguousPosition as error:
+            message = "several attempts were made, and a number does not say which was read: send the id of the event"
+            raise HttpError.of("restarted", message, param="starting_after") from error
+    hold_s = _HOLD_AGAIN_S if rescue == "hold_briefly" and attempt is None else None
+    return RescuedStream(answer.writer, rescue, hold_s=hold_s, release_attempt=attempt)
 
 
 class AmbiguousPosition(Exception):

@@ -15,11 +15,12 @@ from penstock.errors import ReplyIncomplete, ResultGone, UnknownJob, UnknownRepl
 from services.edge.answers.answer import Answer
 from services.edge.answers.reply_facts import ReplyFacts
 from services.edge.answers.respond import Reply
+from services.edge.answers.resumed_stream import position
+from services.edge.answers.stored_reply import call_of, cancel_answer, is_known_answer, reply_of
 from services.edge.answers.stream_response import BEFORE_THE_FIRST
 from services.edge.auth.identity import Identity
 from services.edge.dialects.dialect import ChatCall, DialectRoute
 from services.edge.dialects.responses import ResponsesDialect
-from services.edge.handlers import call_of, is_known_answer, position, reply_of
 from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
 from services.edge.jobs.stored_answer import deltas_of, events_of
@@ -31,7 +32,6 @@ from services.edge.requests.preparation import PreparedRequest
 
 __all__ = ["BackgroundResponses"]
 
-_CANCELLED: Final = "the application cancelled the response"
 _CANCELLED_S: Final = 5.0
 """How long the answer to a cancellation waits for the end of the job."""
 _POLL_S: Final = 0.1
@@ -86,7 +86,7 @@ class BackgroundResponses:
     async def cancel(self, exchange: Exchange, account: Account, found: AnswerId, job: Job | None) -> None:
         """The response as it is once the job has ended, or after some seconds."""
         if job is None or not job.ended:
-            await account.client.cancel(found.request_id, _CANCELLED)
+            await cancel_answer(account, found)
             async with exchange.interruptible():
                 job = await _ended(account, found)
         await self.respond(exchange, account, found, job)

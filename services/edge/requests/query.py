@@ -10,7 +10,7 @@ from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
 from services.edge.http.operation import Parameter
 
-__all__ = ["known_query"]
+__all__ = ["asks_for_stream", "known_query"]
 
 _SENT_BY_CLIENTS: Final = frozenset({"api-version", "beta", "include", "include_obfuscation"})
 """OpenAI's SDKs send `include` (as `include[]`) and `include_obfuscation` with `responses.retrieve`, those for Azure
@@ -32,3 +32,11 @@ def known_query(exchange: Exchange, parameters: Sequence[Parameter]) -> dict[str
         fix = f"did you mean {near[0]}?" if near else f"use {', '.join(names)}"
         raise HttpError.of("invalid_request", f"there is no query parameter {shown}: {fix}", param=shown)
     return query
+
+
+def asks_for_stream(exchange: Exchange) -> bool | None:
+    """The query parameter `stream`; None: there is none. Raises HttpError (400)."""
+    text = exchange.query().get("stream")
+    if text not in {"true", "false", None}:
+        raise HttpError.of("invalid_request", f"stream is {text!r}: use true or false", param="stream")
+    return None if text is None else text == "true"
