@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Final
 
@@ -49,6 +50,7 @@ from services.edge.starting import STARTING, starting_routes
 __all__ = ["Edge"]
 
 _CHAT_PREFIX: Final = "chatcmpl-"
+_NOT_CONNECTED: Final = "the connection to NATS is lost"
 
 
 class Edge:
@@ -64,12 +66,10 @@ class Edge:
         self._metrics = EdgeMetrics(shell.registry)
         self._keys = KnownKeys()
         self._workers = LiveWorkers()
-        self._health = HealthRoutes(self._missing_bus, self._keys, self._workers, shell.registry, SYSTEM)
-        self._bus: Bus | None = None
-        """Set at the end of the start."""
         limits = HttpLimits(body_bytes=settings.body_bytes, body_s=settings.read_s, write_s=settings.write_s)
         cors = Cors(settings.cors_origins, (*REPLY_HEADERS, REPLAYED[0].decode()))
-        self._dispatcher = Dispatcher(starting_routes(self._health), limits, cors, self._metrics, SYSTEM)
+        starting = starting_routes(self._health(lambda: STARTING))
+        self._dispatcher = Dispatcher(starting, limits, cors, self._metrics, SYSTEM)
         self._server = PublicServer(self._dispatcher, listener, self._connection())
         self._started = AsyncExitStack()
 
@@ -94,11 +94,12 @@ class Edge:
         self._add_generation(routes, preparation, accounts, idempotency, authenticator)
         jobs = DialectRoute(ChatDialect(), _CHAT_PREFIX, operations.SUBMIT_JOB.path, is_for_jobs=True)
         _add_jobs(routes, JobRoutes(jobs, preparation, authenticator, accounts, idempotency))
+        self._health(lambda: "" if bus.nc.is_connected else _NOT_CONNECTED).add_to(routes)
         self._add_plain_routes(routes, authenticator)
         heartbeat = Heartbeat(bus.nc, lambda: self._presence(http))
         self._started.push_async_callback(heartbeat.stop)
         await heartbeat.start()
-        self._dispatcher.routes, self._bus = routes, bus
+        self._dispatcher.serve(routes)
         self._shell.healthy_while(self._server.is_serving)
         self._shell.announced["url"] = address_of(self._listener)
         self._shell.announced["api_key"] = "required" if authenticator.requires_key else "not required"
@@ -108,11 +109,9 @@ class Edge:
         await self._server.stop(self._shell.settings.drain_s, self._dispatcher.interrupt_all)
         await self._started.aclose()
 
-    def _missing_bus(self) -> str:
-        """What prevents the use of NATS; empty: nothing."""
-        if self._bus is None:
-            return STARTING
-        return "" if self._bus.nc.is_connected else "the connection to NATS is lost"
+    def _health(self, missing_bus: Callable[[], str]) -> HealthRoutes:
+        """`missing_bus`: see HealthRoutes."""
+        return HealthRoutes(missing_bus, self._keys, self._workers, self._shell.registry, SYSTEM)
 
     def _authenticator(self, keys: KnownKeys) -> Authenticator:
         """Raises ConfigurationRefused on an address beyond loopback without keys, unless a key is always required."""
@@ -127,7 +126,6 @@ class Edge:
         )
 
     def _add_plain_routes(self, routes: Routes, authenticator: Authenticator) -> None:
-        self._health.add_to(routes)
         models = ModelRoutes(
             ModelList(self._catalogue, self._workers), self._catalogue, authenticator, SYSTEM
         )

@@ -37,8 +37,8 @@ class Dispatcher:
     def __init__(
         self, routes: Routes, limits: HttpLimits, cors: Cors, metrics: EdgeMetrics, clock: Clock
     ) -> None:
-        self.routes = routes
-        """Those of the next request."""
+        """`routes`: until `serve`."""
+        self._routes = routes
         self._limits = limits
         self._cors = cors
         self._metrics = metrics
@@ -47,7 +47,7 @@ class Dispatcher:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, send, self._limits, self._clock)
-        match = self.routes.find(exchange.method, exchange.path)
+        match = self._routes.find(exchange.method, exchange.path)
         metrics, started_s = self._metrics, self._clock.monotonic_s()
         metrics.open.labels(match.route).inc()
         self._open.add(exchange)
@@ -62,6 +62,10 @@ class Dispatcher:
             exchange.finish()
             metrics.open.labels(match.route).dec()
         self._count(exchange, match.route, status, started_s)
+
+    def serve(self, routes: Routes) -> None:
+        """Answer the next requests with other routes."""
+        self._routes = routes
 
     def interrupt_all(self) -> None:
         """End every request in progress with an error."""
@@ -125,6 +129,6 @@ class Dispatcher:
             allowed = ", ".join(match.allowed)
             message = f"{exchange.method} is not possible on {match.route}: use {allowed}"
             raise HttpError.of("method_not_allowed", message, headers=((b"allow", allowed.encode()),))
-        near = self.routes.similar(exchange.method, exchange.path)
+        near = self._routes.similar(exchange.method, exchange.path)
         fix = f"did you mean {near}?" if near else "GET /docs lists all"
         raise HttpError.of("not_found", f"there is no route {exchange.path}: {fix}")
