@@ -11,9 +11,7 @@ from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.masking import without_api_keys
 from penstock.contract.errors import ERRORS
 from services.edge.answers.failures import http_error_of
-from services.edge.dialects.chat import ChatDialect
-from services.edge.dialects.messages import MessagesDialect
-from services.edge.dialects.responses import ResponsesDialect
+from services.edge.error_dialects import error_dialect
 from services.edge.http.cors import Cors
 from services.edge.http.errors import ClientDisconnected, HttpError
 from services.edge.http.exchange import Exchange, HttpLimits
@@ -25,12 +23,6 @@ __all__ = ["Dispatcher"]
 
 _log: Final = rate_limited_logger(__name__)
 _CLOSED_BY_CLIENT: Final = 499
-_ERRORS: Final = {
-    "/v1/responses": ResponsesDialect().error,
-    "/v1/messages": MessagesDialect().error,
-    "": ChatDialect().error,
-}
-"""The shapes of errors, by the beginning of a path; the first that matches."""
 
 
 class Dispatcher:
@@ -112,8 +104,7 @@ class Dispatcher:
             return
         # A message may quote the request, for example its path.
         message = without_api_keys(refusal.message)
-        error = next(shape for start, shape in _ERRORS.items() if exchange.path.startswith(start))
-        body = error(refusal.status, refusal.code, message, refusal.param)
+        body = error_dialect(exchange.path).error(refusal.status, refusal.code, message, refusal.param)
         log_rejection(
             *(exchange.method, match.route, refusal.status, refusal.code),
             request_id=exchange.request_id,

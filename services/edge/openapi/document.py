@@ -8,10 +8,11 @@ from typing import Any, Final
 import msgspec
 
 from services.edge.answers.reply_facts import REPLY_HEADERS
+from services.edge.dialects.messages import MessagesDialect
+from services.edge.error_dialects import error_dialect
 from services.edge.http.errors import ALL_ERRORS
 from services.edge.http.operation import AnyErrorCode, Operation, OperationResponse, Parameter
 from services.edge.openapi.answers import ErrorResponse, MessagesErrorResponse
-from services.edge.openapi.operations import CREATE_MESSAGE
 
 __all__ = ["openapi_document"]
 
@@ -181,7 +182,7 @@ def _errors(operation: Operation) -> _Json:
     if operation.body is not None:
         own.update(_WITH_BODY)
     by_status: dict[int, list[tuple[str, AnyErrorCode]]] = {}
-    shape = _MESSAGES_ERROR if operation.path.startswith(CREATE_MESSAGE.path) else _ERROR
+    shape = _MESSAGES_ERROR if isinstance(error_dialect(operation.path), MessagesDialect) else _ERROR
     found = dict.fromkeys([*((shape, code) for code in own), *((_ERROR, code) for code in _BEFORE_THE_ROUTE)])
     for each in sorted(found):
         by_status.setdefault(ALL_ERRORS[each[1]].status, []).append(each)

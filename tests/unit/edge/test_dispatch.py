@@ -141,6 +141,7 @@ async def test_k4_unknown_paths_are_one_label():
     [
         ("/v1/messages", {"details": {"error_code": "not_found"}}),
         ("/v1/messages/batches", {"details": {"error_code": "not_found"}}),
+        ("/v1/messagesx", {"code": "not_found"}),
         ("/v1/chat", {"code": "not_found"}),
     ],
 )
