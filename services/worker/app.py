@@ -49,7 +49,7 @@ from services.worker.execution.time_limits import TimeLimits
 from services.worker.handlers import WorkHandler
 from services.worker.intake.hand_back import HandBackPolicy
 from services.worker.intake.on_demand import OnDemandMailboxes, ReportedRoles
-from services.worker.intake.open_mailboxes import OpenMailboxes
+from services.worker.intake.open_mailboxes import OpenMailboxes, start_all
 from services.worker.intake.pull_gate import PullGate, RoleLane, batch_slots
 from services.worker.intake.wait_queue import WaitQueue
 from services.worker.metrics import WorkerMetrics, WorkerTelemetry
@@ -212,8 +212,7 @@ class Worker:
         self, bus: Bus, parts: _Parts, waiting: WaitQueue, role: Role
     ) -> list[Mailbox]:
         boxes = self._mailboxes_of(bus, parts, waiting, role)
-        for box in boxes:
-            await box.start(bus.connection_events)
+        await start_all(boxes, bus.connection_events, self._shell.settings.drain_s)
         return boxes
 
     def _mailboxes_of(self, bus: Bus, parts: _Parts, waiting: WaitQueue, role: Role) -> list[Mailbox]:

@@ -73,6 +73,7 @@ class OnDemandMailboxes:
         self._open = open_
         self._drain_s = drain_s
         self._on_open = on_open
+        self._opening: dict[Role, asyncio.Task[None]] = {}
         self._closing: dict[Role, asyncio.Task[None]] = {}
         self._loop = CriticalLoop("mailboxes on demand")
 
@@ -82,25 +83,35 @@ class OnDemandMailboxes:
     async def stop(self) -> None:
         """Open and close nothing more. Mailboxes that are open stay so."""
         await self._loop.stop()
-        await asyncio.gather(*self._closing.values())
+        for opening in self._opening.values():
+            opening.cancel()
+        await asyncio.gather(*self._opening.values(), *self._closing.values(), return_exceptions=True)
 
     async def _run(self) -> None:
         while True:
             await self._reported.due.wait()
             self._reported.due.clear()
-            now_s = loop_now_s()
-            missing = self._reported.used(now_s) - self._mailboxes.keys()
-            await asyncio.gather(*map(self._open_role, missing))
-            for role in self._reported.unused(now_s):
-                self._close_if_idle(role)
+            try:
+                self._open_and_close(loop_now_s())
+            except Exception:  # noqa: BLE001 - logged, and repeated at the next heartbeat
+                _log.exception("the mailboxes on demand are considered again at the next heartbeat")
+
+    def _open_and_close(self, now_s: float) -> None:
+        for role in self._reported.used(now_s) - self._mailboxes.keys() - self._opening.keys():
+            self._opening[role] = asyncio.create_task(self._open_role(role))
+        for role in self._reported.unused(now_s) - self._opening.keys():
+            self._close_if_idle(role)
 
     async def _open_role(self, role: Role) -> None:
         try:
             self._mailboxes[role] = await self._open(role)
+            self._on_open()
         except (nats.errors.Error, TimeoutError) as error:
             _log.warning("the mailboxes of the role %s cannot be opened now: %r", role, error)
-        else:
-            self._on_open()
+        except Exception:  # noqa: BLE001 - logged, and repeated at the next heartbeat
+            _log.exception("the mailboxes of the role %s cannot be opened now", role)
+        finally:
+            del self._opening[role]
 
     def _close_if_idle(self, role: Role) -> None:
         boxes = self._mailboxes.get(role)
@@ -112,7 +123,10 @@ class OnDemandMailboxes:
     async def _close(self, role: Role, boxes: list[Mailbox]) -> None:
         """A message that arrives meanwhile is finished, or returned to the server as at the end of a worker."""
         try:
-            await asyncio.gather(*(box.drain(self._drain_s) for box in boxes))
+            ended = await asyncio.gather(*(box.drain(self._drain_s) for box in boxes), return_exceptions=True)
         finally:
             del self._mailboxes[role], self._closing[role]
-            self._reported.due.set()
+        for error in ended:
+            if isinstance(error, Exception):
+                _log.error("a mailbox of the role %s did not end in order", role, exc_info=error)
+        self._reported.due.set()

@@ -5,17 +5,28 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import Final
 
+from penstock.bus.connection import ConnectionEvents
 from penstock.contract.names import LANES, Lane, Role
 from penstock.runtime.config.catalogue import RoleConfig
 from penstock.runtime.consumer.mailbox import Mailbox
 from services.worker.intake.pull_gate import RoleLane
 
-__all__ = ["OpenMailboxes"]
+__all__ = ["OpenMailboxes", "start_all"]
 
 _LEAST_SLOTS: Final = 4
 """Slots that each implicit role may use however many the others do, so that an exhausted model stops no other."""
+
+
+async def start_all(boxes: Sequence[Mailbox], events: ConnectionEvents, drain_s: float) -> None:
+    """Start all mailboxes of a role, or none: after an error or a cancellation those that were started are drained."""
+    async with AsyncExitStack() as started:
+        for box in boxes:
+            started.push_async_callback(box.drain, drain_s)
+            await box.start(events)
+        started.pop_all()
 
 
 class OpenMailboxes:

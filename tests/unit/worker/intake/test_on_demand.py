@@ -24,10 +24,13 @@ class Box:
         self.running = 0
         self.draining_s = 0.3
         self.drained = False
+        self.fault: Exception | None = None
 
     async def drain(self, grace_s: float) -> None:
         assert grace_s == GRACE_S
         await asyncio.sleep(self.draining_s)
+        if self.fault is not None:
+            raise self.fault
         self.drained = True
 
 
@@ -40,6 +43,9 @@ class Scene:
         self.opened: list[str] = []
         self.refused = 0
         """How often opening fails."""
+        self.refusal: Exception = nats.errors.TimeoutError()
+        self.opening_s = {"model-a": 0.01, "model-b": 0.01}
+        self.cancelled: list[str] = []
         self.on_open = 0
         self.on_demand = OnDemandMailboxes(
             self.reported, self.mailboxes, self.open, drain_s=GRACE_S, on_open=self.count
@@ -51,8 +57,12 @@ class Scene:
     async def open(self, role: str) -> list[Any]:
         if self.refused:
             self.refused -= 1
-            raise nats.errors.TimeoutError
-        await asyncio.sleep(0.01)
+            raise self.refusal
+        try:
+            await asyncio.sleep(self.opening_s[role])
+        except asyncio.CancelledError:
+            self.cancelled.append(role)
+            raise
         self.opened.append(role)
         return [Box(), Box()]
 
@@ -173,3 +183,54 @@ async def test_stopping_waits_for_what_is_being_closed_and_leaves_the_rest_open(
     await scene.on_demand.stop()
     assert closing[0].drained
     assert set(scene.mailboxes) == {"chat", "model-b"}
+
+
+async def test_an_unexpected_error_of_an_opening_is_logged_and_the_opening_repeated(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.refused, scene.refusal = 1, ValueError("unexpected")
+    await scene.heartbeats(2, "model-a")
+    assert "model-a" in scene.mailboxes
+    assert "unexpected" in caplog.text
+
+
+async def test_an_error_of_the_loop_itself_is_logged_and_does_not_end_it(
+    scene: Scene, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(scene.reported, "used", None)
+        await scene.heartbeats(1, "model-a")
+    assert "considered again at the next heartbeat" in caplog.text
+    await scene.heartbeats(1, "model-a")
+    assert "model-a" in scene.mailboxes
+
+
+async def test_a_slow_opening_delays_no_other_and_is_not_begun_twice(scene: Scene) -> None:
+    scene.opening_s["model-a"] = 15.0
+    await scene.heartbeats(1, "model-a", "model-b")
+    assert set(scene.mailboxes) == {"chat", "model-b"}
+    await scene.heartbeats(8, "model-a")
+    assert scene.opened == ["model-b", "model-a"]
+
+
+async def test_a_role_whose_closing_fails_is_closed_and_opened_again(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    await scene.heartbeats(1, "model-a")
+    first, second = scene.mailboxes["model-a"]
+    first.draining_s, first.fault = 0.1, OSError("gone")
+    await scene.heartbeats(8)
+    assert "model-a" not in scene.mailboxes
+    assert second.drained, "the other one is drained to its end"
+    assert "did not end in order" in caplog.text
+    await scene.heartbeats(1, "model-a")
+    assert scene.opened == ["model-a", "model-a"]
+
+
+async def test_stopping_ends_an_opening_in_progress(scene: Scene) -> None:
+    scene.opening_s["model-a"] = 15.0
+    await scene.heartbeats(1, "model-a")
+    async with asyncio.timeout(1):
+        await scene.on_demand.stop()
+    assert scene.cancelled == ["model-a"]
+    assert set(scene.mailboxes) == {"chat"}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from typing import Any
 
+import pytest
+
+from penstock.bus.connection import ConnectionEvents
 from penstock.runtime.config.catalogue import Catalogue, Model, ProviderConfig, RoleConfig
-from services.worker.intake.open_mailboxes import OpenMailboxes
+from services.worker.intake.open_mailboxes import OpenMailboxes, start_all
 
 CATALOGUE = Catalogue(
     name="test",
@@ -69,3 +73,32 @@ def test_waking_reaches_every_open_mailbox() -> None:
     opened.wake()
     woken: Any = [box for of_role in opened.by_role.values() for box in of_role]
     assert [box.woken for box in woken] == [1, 1, 1, 1]
+
+
+class Starting:
+    """A mailbox whose start ends with `fault`, if there is one."""
+
+    def __init__(self, fault: BaseException | None = None) -> None:
+        self.fault = fault
+        self.calls: list[str] = []
+
+    async def start(self, _: ConnectionEvents) -> None:
+        self.calls.append("start")
+        if self.fault is not None:
+            raise self.fault
+
+    async def drain(self, grace_s: float) -> None:
+        assert grace_s == 5
+        self.calls.append("drain")
+
+
+@pytest.mark.parametrize("fault", [TimeoutError(), asyncio.CancelledError()])
+async def test_the_mailboxes_of_a_role_are_all_started_or_none(fault: BaseException) -> None:
+    whole: list[Any] = [Starting(), Starting()]
+    await start_all(whole, ConnectionEvents(), 5)
+    assert [box.calls for box in whole] == [["start"], ["start"]]
+
+    halves: list[Any] = [Starting(), Starting(fault), Starting()]
+    with pytest.raises(type(fault)):
+        await start_all(halves, ConnectionEvents(), 5)
+    assert [box.calls for box in halves] == [["start", "drain"], ["start", "drain"], []]
