@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -16,14 +17,14 @@ from penstock.bus.clock import loop_now_s
 from penstock.bus.direct_get import last_sequence, read_page, sequence_of
 from penstock.bus.ids import new_id
 from penstock.bus.log_limits import rate_limited_logger
-from penstock.bus.publish import store
+from penstock.bus.publish import store_at
 from penstock.bus.retry import RetryPolicy, retry
 from penstock.contract import subjects
 from penstock.contract.request import BodyRef
 from penstock.contract.streams import BODIES, BODY_PART_BYTES, MAX_BODY_BYTES
 from penstock.contract.subjects import ReplyAddress
 
-__all__ = ["BodyDiffers", "BodyLost", "delete_body", "read_body", "reference_to", "store_body"]
+__all__ = ["BodyDiffers", "BodyLost", "BodyUpload", "delete_body", "read_body", "reference_to"]
 
 _log: Final = rate_limited_logger(__name__)
 _PAGE_BYTES: Final = 4 * BODY_PART_BYTES
@@ -53,23 +54,50 @@ async def reference_to(body: Raw | bytes) -> BodyRef:
     return BodyRef(size=memoryview(body).nbytes, sha256=await _sha256(body))
 
 
-async def store_body(nc: Nats, address: ReplyAddress, body: Raw | bytes, *, timeout_s: float) -> None:
-    """Store the body of the request at `address`, part by part; one that is stored already is replaced.
+class BodyUpload:
+    """The storing of the body of the request at `address` by one process."""
 
-    Raises StreamFull when there is no space, and the last nats error after `timeout_s`; parts may be stored then.
-    """
-    js, parts, this_time = nc.jetstream(), memoryview(body), new_id()
-    part_bytes = min(BODY_PART_BYTES, nc.max_payload // 2)
-    give_up_s = loop_now_s() + timeout_s
-    for offset in range(0, parts.nbytes, part_bytes):
-        # The ids differ each time: within the duplicate window a body may be deleted and stored again.
-        await store(
-            js,
-            subjects.body_part(address, offset),
-            bytes(parts[offset : offset + part_bytes]),
-            message_id=f"{this_time}.{offset}",
-            timeout_s=max(0.0, give_up_s - loop_now_s()),
-        )
+    def __init__(self, nc: Nats, address: ReplyAddress) -> None:
+        self._nc = nc
+        self._address = address
+        self._first_sequence: int | None = None
+        """Of the first part, once it is acknowledged."""
+
+    async def store(self, body: Raw | bytes, *, timeout_s: float) -> None:
+        """Store the body part by part, once; one that is stored already is replaced.
+
+        Raises StreamFull when there is no space, and the last nats error after `timeout_s`; parts may be stored then.
+        """
+        js, parts, this_time = self._nc.jetstream(), memoryview(body), new_id()
+        part_bytes = min(BODY_PART_BYTES, self._nc.max_payload // 2)
+        give_up_s = loop_now_s() + timeout_s
+        for offset in range(0, parts.nbytes, part_bytes):
+            # The ids differ each time: within the duplicate window a body may be deleted and stored again.
+            stored = await store_at(
+                js,
+                subjects.body_part(self._address, offset),
+                bytes(parts[offset : offset + part_bytes]),
+                message_id=f"{this_time}.{offset}",
+                timeout_s=max(0.0, give_up_s - loop_now_s()),
+            )
+            if self._first_sequence is None:
+                self._first_sequence = stored.sequence
+
+    async def undo(self) -> None:
+        """Delete what was stored, unless another process has begun to store the body of the same request since.
+
+        A failure is logged: the body expires later, as does a first part that was not acknowledged.
+        """
+        if self._first_sequence is not None:
+            await _delete(self._nc, self._address, self._purge_own)
+
+    async def _purge_own(self) -> str | None:
+        """Every process begins with the first part. While that is still the own one, so are all parts up to the last
+        that was stored before; what another process stores from then on has a higher sequence.
+        """
+        last = await last_sequence(self._nc, BODIES.name, subjects.body_parts(self._address))
+        first = await last_sequence(self._nc, BODIES.name, subjects.body_part(self._address, 0))
+        return await _purge(self._nc, self._address, up_to=last) if first == self._first_sequence else None
 
 
 async def read_body(
@@ -96,22 +124,28 @@ async def read_body(
 
 async def delete_body(nc: Nats, address: ReplyAddress) -> None:
     """Delete the body of the request at `address`, if one is stored. A failure is logged: the body expires later."""
+    await _delete(nc, address, lambda: _purge(nc, address))
+
+
+async def _delete(nc: Nats, address: ReplyAddress, purge: Callable[[], Awaitable[str | None]]) -> None:
     if not all(map(subjects.is_token, address)):
         return  # a wildcard would delete the bodies of other requests
     try:
         # Sent after a reconnection, it could delete the body that another process stored for the same request.
-        error = await _purge(nc, address) if nc.is_connected else "not connected"
+        error = await purge() if nc.is_connected else "not connected"
     except (nats.errors.Error, TimeoutError, msgspec.MsgspecError) as failure:
         error = repr(failure)
     if error is not None:
         _log.warning("the body of request %s is not deleted and will expire: %s", address.id, error)
 
 
-async def _purge(nc: Nats, address: ReplyAddress) -> str | None:
-    """The error of the server; None: it deleted the body."""
-    request = msgspec.json.encode({"filter": subjects.body_parts(address)})
+async def _purge(nc: Nats, address: ReplyAddress, up_to: int | None = None) -> str | None:
+    """The error of the server; None: it deleted the body. `up_to`: the last sequence to delete."""
+    purged: dict[str, str | int] = {"filter": subjects.body_parts(address)}
+    if up_to is not None:
+        purged["seq"] = up_to + 1
     subject = f"$JS.API.STREAM.PURGE.{BODIES.name}"
-    msg = await nc.request(subject, request, timeout=_DELETION_TIMEOUT_S)
+    msg = await nc.request(subject, msgspec.json.encode(purged), timeout=_DELETION_TIMEOUT_S)
     error = _decode_purged(msg.data).error
     return None if error is None else str(error.get("description"))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import nats.errors
 from nats.js import JetStreamContext
@@ -16,7 +16,7 @@ from penstock.bus.retry import RetryPolicy, retry
 from penstock.contract.headers import MESSAGE_ID, REPEATED
 from penstock.contract.streams import STREAMS
 
-__all__ = ["STREAM_FULL", "WRONG_LAST_SEQUENCE", "StreamFull", "store", "what_to_check"]
+__all__ = ["STREAM_FULL", "WRONG_LAST_SEQUENCE", "Stored", "StreamFull", "store", "store_at", "what_to_check"]
 
 _log: Final = rate_limited_logger(__name__)
 WRONG_LAST_SEQUENCE: Final = 10071
@@ -42,6 +42,14 @@ class StreamFull(Exception):
     """The stream has reached its limit and rejects new messages."""
 
 
+class Stored(NamedTuple):
+    """The acknowledgement of JetStream."""
+
+    sequence: int
+    new: bool
+    """The stream did not hold a message with this id."""
+
+
 async def store(
     js: JetStreamContext,
     subject: str,
@@ -51,19 +59,33 @@ async def store(
     headers: Mapping[str, str] | None = None,
     timeout_s: float = _DEFAULT.timeout_s,
 ) -> bool:
+    """As `store_at`; returns whether the message is new."""
+    stored = await store_at(js, subject, payload, message_id=message_id, headers=headers, timeout_s=timeout_s)
+    return stored.new
+
+
+async def store_at(
+    js: JetStreamContext,
+    subject: str,
+    payload: bytes,
+    *,
+    message_id: str,
+    headers: Mapping[str, str] | None = None,
+    timeout_s: float = _DEFAULT.timeout_s,
+) -> Stored:
     """Publish until JetStream acknowledges, for at most `timeout_s`. A repeated message has the same id and is stored
     once.
 
-    Returns False when the stream already held a message with this id. Raises StreamFull at the stream's limit, and the
+    Raises StreamFull at the stream's limit, and the
     last nats error after the timeout.
     """
     sent = {**(headers or {}), MESSAGE_ID: message_id}
     give_up_s = loop_now_s() + timeout_s
 
-    async def publish() -> bool:
+    async def publish() -> Stored:
         timeout_s = min(_ACK_TIMEOUT_S, max(_SHORTEST_TIMEOUT_S, give_up_s - loop_now_s()))
         ack = await js.publish(subject, payload, timeout=timeout_s, headers=sent)
-        return not ack.duplicate
+        return Stored(ack.seq, not ack.duplicate)
 
     def report(error: Exception) -> None:
         sent[REPEATED] = "1"

@@ -9,7 +9,7 @@ from nats.aio.client import Client as Nats
 from nats.js.errors import APIError
 
 from penstock.bus.clock import loop_now_s
-from penstock.bus.large_bodies import delete_body, reference_to, store_body
+from penstock.bus.large_bodies import BodyUpload, reference_to
 from penstock.bus.publish import StreamFull, store
 from penstock.client.unavailable import cause
 from penstock.contract import headers, subjects
@@ -68,13 +68,14 @@ async def submit(
     if request.large_body is None:
         await _publish(nc, account, request, extra, timeout_s)
         return
-    address, give_up_s = ReplyAddress(account, request.client, request.id), loop_now_s() + timeout_s
+    upload = BodyUpload(nc, ReplyAddress(account, request.client, request.id))
+    give_up_s = loop_now_s() + timeout_s
     try:
-        await _store_body(nc, address, request.large_body, timeout_s)
+        await _store_body(nc, upload, request.large_body, timeout_s)
         await _publish(nc, account, request, extra, max(0.0, give_up_s - loop_now_s()))
     except BaseException:
         if not repeated:  # the request may be queued, and needs its body
-            await delete_body(nc, address)
+            await upload.undo()
         raise
 
 
@@ -99,13 +100,13 @@ async def _publish(
         raise NotAccepted("JetStream did not accept the request", cause(nc, subject, error)) from error
 
 
-async def _store_body(nc: Nats, address: ReplyAddress, body: Raw, timeout_s: float) -> None:
+async def _store_body(nc: Nats, upload: BodyUpload, body: Raw, timeout_s: float) -> None:
     try:
-        await store_body(nc, address, body, timeout_s=timeout_s)
+        await upload.store(body, timeout_s=timeout_s)
     except nats.errors.ConnectionClosedError as error:
         raise ClientClosed from error
     except StreamFull as error:
-        await delete_body(nc, address)  # also of a repeated request: had its body been complete, it would fit
+        await upload.undo()  # also of a repeated request: had its body been complete, it would fit
         full = f"the bodies of other requests fill {BODIES.name}."
         raise NotAccepted(
             "The body of the request is larger than a message and was not stored", full

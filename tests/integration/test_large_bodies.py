@@ -15,7 +15,7 @@ from nats.aio.client import Client as Nats
 
 from penstock import Client, NotAccepted
 from penstock.bus.ids import new_id
-from penstock.bus.large_bodies import delete_body, reference_to, store_body
+from penstock.bus.large_bodies import BodyUpload, delete_body, reference_to
 from penstock.cli.local.nats_server import NatsServer
 from penstock.client.submit import encode_request, submit
 from penstock.contract.codec import encode
@@ -154,7 +154,7 @@ async def test_d7_the_rejection_of_a_second_request_of_the_same_id_keeps_the_bod
 ):
     body = msgspec.json.encode({"messages": conversation(1), "stream": True})
     sent = large_request(await reference_to(body))
-    await store_body(publisher.nc, address(sent), body, timeout_s=5)
+    await BodyUpload(publisher.nc, address(sent)).store(body, timeout_s=5)
     await system.hold_answers(0)
     try:
         await publisher.request(encode(sent))
@@ -230,7 +230,7 @@ async def test_d10_a_body_that_differs_from_its_reference_is_an_invalid_request(
         (large_request(replace(good, size=0)), "size must be greater than 0"),
         (replace(large_request(good), body=Raw(b"{}")), "exclude each other"),
     ):
-        await store_body(publisher.nc, address(sent), body, timeout_s=5)
+        await BodyUpload(publisher.nc, address(sent)).store(body, timeout_s=5)
         failure = await failure_of(publisher, sent)
         assert (failure.code, failure.retry) == ("invalid_request", "never")
         assert wrong in failure.message
@@ -242,7 +242,7 @@ async def test_d10_a_body_that_differs_from_its_reference_is_an_invalid_request(
 @pytest.mark.parametrize("body", [b'{"messages": []}', b'{"messages": [{}]}', b"{", b'{"a": "\xff"}'])
 async def test_d10_a_stored_body_is_checked_as_any_other(publisher: RawPublisher, body: bytes):
     sent = large_request(await reference_to(body))
-    await store_body(publisher.nc, address(sent), body, timeout_s=5)
+    await BodyUpload(publisher.nc, address(sent)).store(body, timeout_s=5)
     assert (await failure_of(publisher, sent)).code == "invalid_request"
     await all_deleted(publisher)
 
@@ -252,7 +252,7 @@ async def test_k1_a_request_cannot_refer_to_the_body_of_another_account(publishe
     body = json.dumps({"messages": [{"role": "user", "content": "secret"}]}).encode()
     sent = large_request(await reference_to(body))
     foreign = ReplyAddress("another", sent.client, sent.id)
-    await store_body(publisher.nc, foreign, body, timeout_s=5)
+    await BodyUpload(publisher.nc, foreign).store(body, timeout_s=5)
     assert "0 of its" in (await failure_of(publisher, sent)).message
     assert (await publisher.js.stream_info(BODIES.name)).state.messages == 1
     await delete_body(publisher.nc, foreign)
@@ -306,10 +306,12 @@ async def test_d9_a_full_store_rejects_large_requests_only(small_server: System)
     async for publisher in RawPublisher.opened(small_server):
         others = [ReplyAddress("demo", "other", str(number)) for number in range(5)]
         for each in others:
-            await store_body(publisher.nc, each, b"x" * 20 * 1024 * 1024, timeout_s=10)
+            await BodyUpload(publisher.nc, each).store(b"x" * 20 * 1024 * 1024, timeout_s=10)
         others.append(ReplyAddress("demo", "other", "last"))
-        await store_body(publisher.nc, others[-1], b"x" * 2 * 1024 * 1024, timeout_s=10)
-        await store_body(publisher.nc, others[0], b"y" * 20 * 1024 * 1024, timeout_s=10)  # a replacement fits
+        await BodyUpload(publisher.nc, others[-1]).store(b"x" * 2 * 1024 * 1024, timeout_s=10)
+        await BodyUpload(publisher.nc, others[0]).store(
+            b"y" * 20 * 1024 * 1024, timeout_s=10
+        )  # a replacement fits
         shown = (await run_command(small_server, "status")).out
         assert "Bodies that exceed a message: 6, 102 MiB" in shown
         async with await small_server.client() as client:

@@ -183,7 +183,8 @@ async def _resubmit(nc: Nats, seq: int, redriven: RedrivenRequest) -> _RedriveRe
         must_send = stored.written or stored.job == redriven.job or _may_be_unsent(stored.job)
         if must_send:
             encoded = await encode_request(nc, request)
-            await submit(nc, redriven.account, encoded, timeout_s=_SEND_TIMEOUT_S)
+            repeated = not stored.written
+            await submit(nc, redriven.account, encoded, timeout_s=_SEND_TIMEOUT_S, repeated=repeated)
     except (StreamFull, NotAccepted, RequestTooLarge) as error:
         raise CommandError(
             f"dead letter {seq} cannot be redriven now: {error}; it was not deleted"

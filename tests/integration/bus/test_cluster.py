@@ -11,7 +11,7 @@ import pytest
 from nats.aio.client import Client as Nats
 
 from penstock.bus.ids import new_id
-from penstock.bus.large_bodies import delete_body, read_body, reference_to, store_body
+from penstock.bus.large_bodies import BodyUpload, delete_body, read_body, reference_to
 from penstock.bus.publish import store
 from penstock.bus.server_address import servers_of
 from penstock.bus.stored_replies import acknowledged_replies, stored_replies
@@ -83,7 +83,7 @@ async def test_d7_a_large_body_is_read_whole_from_any_node_as_soon_as_it_is_stor
     ref = await reference_to(body)
     for _ in range(20):
         address = ReplyAddress("demo", "client-1", new_id())
-        await store_body(connections[0], address, body, timeout_s=10)
+        await BodyUpload(connections[0], address).store(body, timeout_s=10)
         assert await asyncio.gather(*(read_body(nc, address, ref) for nc in connections)) == [body] * 3
         await delete_body(connections[1], address)
 

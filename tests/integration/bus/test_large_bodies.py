@@ -8,7 +8,7 @@ import random
 import pytest
 from nats.aio.client import Client as Nats
 
-from penstock.bus.large_bodies import BodyLost, delete_body, read_body, reference_to, store_body
+from penstock.bus.large_bodies import BodyLost, BodyUpload, delete_body, read_body, reference_to
 from penstock.cli.local.nats_server import NatsServer
 from penstock.contract import subjects
 from penstock.contract.streams import BODIES, BODY_PART_BYTES
@@ -32,8 +32,8 @@ async def test_a_body_may_be_stored_again_at_any_time_and_is_gone_after_its_dele
     provisioned: Nats, address: ReplyAddress
 ):
     ref = await reference_to(BODY)
-    await store_body(provisioned, address, BODY, timeout_s=5)
-    await store_body(provisioned, address, BODY, timeout_s=5)
+    await BodyUpload(provisioned, address).store(BODY, timeout_s=5)
+    await BodyUpload(provisioned, address).store(BODY, timeout_s=5)
     assert await parts(provisioned, address) == 6
     assert await read_body(provisioned, address, ref) == BODY
 
@@ -41,9 +41,32 @@ async def test_a_body_may_be_stored_again_at_any_time_and_is_gone_after_its_dele
     await delete_body(provisioned, address)
     with pytest.raises(BodyLost, match="0 of its"):
         await read_body(provisioned, address, ref)
-    await store_body(provisioned, address, BODY, timeout_s=5)
+    await BodyUpload(provisioned, address).store(BODY, timeout_s=5)
     assert await read_body(provisioned, address, ref) == BODY
     await delete_body(provisioned, address)
+
+
+async def test_d7_the_end_of_an_upload_keeps_what_another_process_stored_for_the_same_request(
+    provisioned: Nats, address: ReplyAddress
+):
+    first, second = BodyUpload(provisioned, address), BodyUpload(provisioned, address)
+    await first.store(BODY, timeout_s=5)
+    await second.store(BODY, timeout_s=5)
+    await first.undo()
+    assert await read_body(provisioned, address, await reference_to(BODY)) == BODY
+    await second.undo()
+    assert await parts(provisioned, address) == 0
+
+
+async def test_an_upload_that_was_cancelled_leaves_nothing(provisioned: Nats, address: ReplyAddress):
+    upload = BodyUpload(provisioned, address)
+    storing = asyncio.create_task(upload.store(BODY, timeout_s=5))
+    while await parts(provisioned, address) < 2:
+        await asyncio.sleep(0)
+    storing.cancel()
+    await asyncio.wait([storing])
+    await upload.undo()
+    assert await parts(provisioned, address) == 0
 
 
 async def test_the_deletion_of_a_body_leaves_those_of_other_requests(
@@ -51,7 +74,7 @@ async def test_the_deletion_of_a_body_leaves_those_of_other_requests(
 ):
     other = address._replace(id=f"{address.id}x")
     for each in (address, other):
-        await store_body(provisioned, each, b"body", timeout_s=5)
+        await BodyUpload(provisioned, each).store(b"body", timeout_s=5)
     await delete_body(provisioned, address)
     assert await read_body(provisioned, other, await reference_to(b"body")) == b"body"
     await delete_body(provisioned, other)
@@ -62,7 +85,7 @@ async def test_d9_a_body_is_stored_and_read_across_a_restart_of_nats(
 ):
     await ensure(own_nc.jetstream(), JetStreamPlan(ack_wait_s=10))
     own_nats_server.kill()
-    storing = asyncio.create_task(store_body(own_nc, address, BODY, timeout_s=20))
+    storing = asyncio.create_task(BodyUpload(own_nc, address).store(BODY, timeout_s=20))
     await asyncio.sleep(0.2)
     await own_nats_server.restart()
     await storing
@@ -86,7 +109,7 @@ async def test_d9_a_deletion_that_nats_does_not_answer_is_logged_and_ends(
 async def test_k1_an_address_with_a_wildcard_neither_reads_nor_deletes_bodies(
     provisioned: Nats, address: ReplyAddress, wrong: str
 ):
-    await store_body(provisioned, address, b"body", timeout_s=5)
+    await BodyUpload(provisioned, address).store(b"body", timeout_s=5)
     await delete_body(provisioned, address._replace(id=wrong))
     assert await parts(provisioned, address) == 1
     with pytest.raises(BodyLost, match="not a valid subject token"):

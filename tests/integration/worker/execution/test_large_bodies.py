@@ -11,7 +11,7 @@ from nats.aio.client import Client as Nats
 
 from penstock.bus.clock import loop_now_s
 from penstock.bus.connection import ConnectionEvents
-from penstock.bus.large_bodies import read_body, reference_to, store_body
+from penstock.bus.large_bodies import BodyUpload, read_body, reference_to
 from penstock.contract.names import Lane
 from penstock.contract.request import BodyRef
 from penstock.runtime.config.catalogue import Limits
@@ -32,7 +32,7 @@ async def execution_with(nc: Nats, unique: str, body: dict[str, object]) -> Exec
     encoded = json.dumps(body).encode()
     ref = await reference_to(encoded)
     execution = WorkerParts(catalogue_of()).execution(Unbegun(), lasts_s=10, id=unique, body_ref=ref)
-    await store_body(nc, execution.work.reply_to, encoded, timeout_s=5)
+    await BodyUpload(nc, execution.work.reply_to).store(encoded, timeout_s=5)
     return execution
 
 
