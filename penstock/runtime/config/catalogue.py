@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from penstock.contract.names import ROLES_BY_CONTENT, Role, implicit_role
+from penstock.contract.names import AUTO, ROLES_BY_CONTENT, Role, implicit_role
 from penstock.runtime.config.bounds import (
     Limit,
     MicroUsd,
@@ -318,7 +318,7 @@ class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, d
         return tuple(dict.fromkeys(implicit_role(model) for chain in chains for model in chain))
 
     def _user_of(self, model: str) -> RoleConfig:
-        """The role in whose chain the model comes first or nearest to it."""
+        """The role in whose chain the model has the lowest index."""
         users = [role for role in self.roles.values() if model in role.chain]
         return min(users, key=lambda role: role.chain.index(model), default=RoleConfig(chain=(model,)))
 
@@ -336,6 +336,10 @@ class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, d
         return tuple(
             name for name, role in self.roles.items() if name in ROLES_BY_CONTENT or role.auto is not None
         )
+
+    def is_model(self, name: str) -> bool:
+        """Whether a request that names a role or a model by `name` means a model: a role of the same name hides it."""
+        return name in self.models and name not in self.roles and name != AUTO
 
     def degradation_of(self, role: Role) -> Degradation:
         """The degradation rules of `role`."""

@@ -68,7 +68,7 @@ def _chat_models(catalogue: Catalogue) -> dict[str, tuple[str, ...]]:
     return {
         name: (name, *model.fallbacks)
         for name, model in catalogue.models.items()
-        if name not in of_embed - of_others and name not in catalogue.roles and name != AUTO
+        if name not in of_embed - of_others and catalogue.is_model(name)
     }
 
 

@@ -31,14 +31,10 @@ def target_of(text: str, catalogue: Catalogue) -> Target:
     """A name that a role and a model have is the role's. One that neither has counts as a role: the router says that
     there is none. A colon is part of a model's name, and what follows the last one of a role's is its complexity.
     """
-    if _is_model(text, catalogue):
+    if catalogue.is_model(text):
         return Target(model=text)
     name, _, last = text.rpartition(":")
     complexity = _COMPLEXITIES.get(last)
-    if name and complexity is not None and not _is_model(name, catalogue):
+    if name and complexity is not None and not catalogue.is_model(name):
         return Target(role=name, complexity=complexity)
     return Target(role=text)
-
-
-def _is_model(name: str, catalogue: Catalogue) -> bool:
-    return name in catalogue.models and name not in catalogue.roles and name != AUTO
