@@ -8,7 +8,7 @@ import re
 from typing import Final
 
 from penstock.contract.api_key_format import PREFIX, START
-from penstock.contract.keys import STREAM_RESCUE
+from penstock.contract.keys import STREAM_RESCUE_FORMS, STREAM_RESCUE_PATTERN
 from penstock.contract.names import EMBED
 from penstock.contract.subjects import is_token
 
@@ -56,8 +56,8 @@ def parse_role(text: str) -> str:
 
 
 def parse_stream_rescue(text: str) -> str:
-    if re.fullmatch(STREAM_RESCUE, text) is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not error, hold, hold:MILLISECONDS or restart")
+    if re.fullmatch(STREAM_RESCUE_PATTERN, text) is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not valid: use {STREAM_RESCUE_FORMS}")
     return text
 
 

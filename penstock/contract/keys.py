@@ -6,10 +6,12 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
-__all__ = ["STREAM_RESCUE", "ApiKey"]
+__all__ = ["STREAM_RESCUE_FORMS", "STREAM_RESCUE_PATTERN", "ApiKey"]
 
-STREAM_RESCUE: Final = r"^(error|restart|hold(:[1-9][0-9]{0,4})?)$"
+STREAM_RESCUE_PATTERN: Final = r"^(error|restart|hold(:[1-9][0-9]{0,4})?)$"
 """What a stream does when another attempt begins after text was sent; `hold` may have a number of milliseconds."""
+STREAM_RESCUE_FORMS: Final = "error, hold, hold:1500 (milliseconds) or restart"
+"""The pattern in words, for messages."""
 
 
 class ApiKey(Struct, frozen=True, kw_only=True, tag="api_key", tag_field="type"):
@@ -27,7 +29,7 @@ class ApiKey(Struct, frozen=True, kw_only=True, tag="api_key", tag_field="type")
     """Roles that a request may name, `auto` among them."""
     models: tuple[str, ...] = ()
     """Models of the catalogue that a request may name. A key without roles and models allows everything."""
-    rescue: Annotated[str, Meta(pattern=STREAM_RESCUE)] = "error"
+    rescue: Annotated[str, Meta(pattern=STREAM_RESCUE_PATTERN)] = "error"
     """The header `x-penstock-rescue` of requests that have none."""
     created_ms: int
     expires_ms: int | None = None

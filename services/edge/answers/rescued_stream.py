@@ -21,7 +21,7 @@ from penstock.contract.reply import (
     Started,
 )
 from services.edge.dialects.dialect import SseEvent, StreamError, StreamWriter
-from services.edge.requests.answer_id import StreamRescue
+from services.edge.requests.rescue import StreamRescue
 
 __all__ = ["RescuedStream", "StreamPart"]
 

@@ -5,17 +5,14 @@ from __future__ import annotations
 import re
 import secrets
 import string
-from typing import Final, Literal, get_args
+from typing import Final, get_args
 from zlib import crc32
 
 from msgspec import Struct
 
-__all__ = ["AnswerId", "StreamRescue", "new_client_name", "parse_answer_id"]
+from services.edge.requests.rescue import StreamRescue
 
-StreamRescue = Literal["error", "hold", "restart", "hold_briefly"]
-"""What a streamed answer does when another attempt begins after text was sent. `error`: it continues only if the new
-text begins with what was sent. `hold`: it sends no text before the end. `restart`: it tells the client to discard.
-`hold_briefly`: it holds text for some time, and then goes on as `error`."""
+__all__ = ["AnswerId", "new_client_name", "parse_answer_id"]
 
 _RESCUES: Final[tuple[StreamRescue, ...]] = get_args(StreamRescue)
 _DIGITS: Final = string.digits + string.ascii_lowercase

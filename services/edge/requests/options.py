@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 
 from msgspec import Meta, Struct
 
-from penstock.contract.keys import STREAM_RESCUE
+from penstock.contract.keys import STREAM_RESCUE_PATTERN
 from penstock.contract.names import LANES, Lane
 from penstock.contract.request import LONGEST_S, LONGEST_WAIT_S
 from services.edge.http.errors import HttpError
@@ -29,7 +29,7 @@ class RequestOptions(Struct, frozen=True, kw_only=True):
     """
 
     rescue: Annotated[
-        Annotated[str, Meta(pattern=STREAM_RESCUE)] | None,
+        Annotated[str, Meta(pattern=STREAM_RESCUE_PATTERN)] | None,
         Meta(
             description="What a stream does when an attempt fails after text was sent: `error`, `hold`, `restart`, or "
             "`hold:1500`, which holds text for so many milliseconds. Default: that of the key, which is `error`.",

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, Literal
 
 from msgspec import Struct
 
-from penstock.contract.keys import STREAM_RESCUE
-from services.edge.requests.answer_id import StreamRescue
+from penstock.contract.keys import STREAM_RESCUE_FORMS, STREAM_RESCUE_PATTERN
 
-__all__ = ["RescueChoice", "read_rescue"]
+__all__ = ["RescueChoice", "StreamRescue", "read_rescue"]
 
-_FORMS: Final = "error, hold, hold:1500 (milliseconds) or restart"
-_RESCUE: Final = re.compile(STREAM_RESCUE)
+StreamRescue = Literal["error", "hold", "restart", "hold_briefly"]
+"""What a streamed answer does when another attempt begins after text was sent. `error`: it continues only if the new
+text begins with what was sent. `hold`: it sends no text before the end. `restart`: it tells the client to discard.
+`hold_briefly`: it holds text for some time, and then goes on as `error`."""
+
+_PATTERN: Final = re.compile(STREAM_RESCUE_PATTERN)
 
 
 class RescueChoice(Struct, frozen=True):
@@ -31,6 +34,6 @@ _PLAIN: Final[dict[str, RescueChoice]] = {
 
 def read_rescue(text: str) -> RescueChoice:
     """Raises ValueError for a text that is no choice."""
-    if _RESCUE.fullmatch(text) is None:
-        raise ValueError(f"{text!r} is not valid: use {_FORMS}")
+    if _PATTERN.fullmatch(text) is None:
+        raise ValueError(f"{text!r} is not valid: use {STREAM_RESCUE_FORMS}")
     return _PLAIN.get(text) or RescueChoice("hold_briefly", int(text.partition(":")[2]) / 1000)

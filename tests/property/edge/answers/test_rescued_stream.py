@@ -17,7 +17,7 @@ from services.edge.answers.resumed_stream import AmbiguousPosition, released_att
 from services.edge.dialects.chat import ChatDialect
 from services.edge.dialects.dialect import ChatCall, StreamWriter
 from services.edge.http.sse import Position
-from services.edge.requests.answer_id import StreamRescue
+from services.edge.requests.rescue import StreamRescue
 from tests.harness.requests.reply_events import attempt, completed, failed
 
 CALL = ChatCall(body=Raw(b"{}"), model="m", stream=True)

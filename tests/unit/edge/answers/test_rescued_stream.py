@@ -13,7 +13,7 @@ from services.edge.answers.rescued_stream import RescuedStream, StreamPart
 from services.edge.dialects.chat import ChatDialect
 from services.edge.dialects.dialect import ChatCall, SseEvent
 from services.edge.dialects.responses import ResponsesDialect
-from services.edge.requests.answer_id import StreamRescue
+from services.edge.requests.rescue import StreamRescue
 from tests.harness.requests.reply_events import (
     accepted,
     attempt,

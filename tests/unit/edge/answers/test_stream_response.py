@@ -19,7 +19,7 @@ from services.edge.dialects.dialect import ChatCall, StreamError
 from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
 from services.edge.http.sse import Position, parse_position
-from services.edge.requests.answer_id import StreamRescue
+from services.edge.requests.rescue import StreamRescue
 from tests.harness.requests.reply_events import accepted, attempt, completed, delta, failed
 
 CALL = ChatCall(body=Raw(b"{}"), model="coding", stream=True)

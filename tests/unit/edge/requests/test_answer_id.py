@@ -10,7 +10,8 @@ import pytest
 
 from penstock.bus.ids import new_id
 from penstock.contract.subjects import is_token
-from services.edge.requests.answer_id import AnswerId, StreamRescue, new_client_name, parse_answer_id
+from services.edge.requests.answer_id import AnswerId, new_client_name, parse_answer_id
+from services.edge.requests.rescue import StreamRescue
 
 ID = "019a9f3e-5b7c-7d21-8a40-0c6f1e2d3b4a"
 
