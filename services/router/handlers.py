@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from typing import Final
@@ -30,6 +31,7 @@ from services.router.metrics import RouterMetrics
 from services.router.queues.enqueue import enqueue
 from services.router.rejection import Rejecter
 from services.router.routing.decide import Decide, rejection_of
+from services.router.routing.features import Features, extract_stored_features
 from services.router.routing.inbound import InboundRequest, address_of, job_of
 from services.router.routing.outcome import (
     AlreadyAccepted,
@@ -102,16 +104,25 @@ class RequestHandler:
         """The decision; where it needs a stored body, that is read first."""
         if not isinstance(decided, BodyNeeded):
             return decided
-        async with self._bodies.hold(decided.ref.size):
+        try:
+            features = await self._features(decided)
+        except InvalidRequest as error:
+            return rejection_of(inbound, error)
+        again = self._decide(replace(inbound, stored_features=features))
+        assert not isinstance(again, BodyNeeded)  # noqa: S101 - the features are all that it needs of the body
+        return again
+
+    async def _features(self, needed: BodyNeeded) -> Features:
+        """Extracted in a thread: that takes up to a second for 64 MB. Raises InvalidRequest."""
+        async with self._bodies.hold(needed.ref.size):
             try:
-                body = await read_body(self._bus.nc, decided.address, decided.ref)
+                body = await read_body(self._bus.nc, needed.address, needed.ref)
             except BodyLost as error:
                 message = f"the body of the request is not stored any more ({error}): send the request again"
-                return rejection_of(inbound, InvalidRequest(message, "internal", _LOST_RETRY_S))
+                raise InvalidRequest(message, "internal", _LOST_RETRY_S) from error
             except BodyDiffers as error:
-                return rejection_of(inbound, InvalidRequest(str(error)))
-            known = replace(inbound, stored_body=body)
-            return await self._with_body(known, self._decide(known))
+                raise InvalidRequest(str(error)) from error
+            return await asyncio.to_thread(extract_stored_features, body)
 
     async def _accept(self, routed: Routed, trace: dict[str, str], *, repeated: bool) -> Outcome:
         """Reserve a place in the mailbox, then record and enqueue the request."""

@@ -39,13 +39,13 @@ def decide(
 ) -> Routed | Rejected | BodyNeeded:
     """Reject what cannot be served, with the reason; route the rest. `served`: roles with a live worker.
 
-    BodyNeeded for a request that refers to its body, unless `inbound` has it.
+    BodyNeeded for a request that refers to its body, unless `inbound` has the features of that.
     """
     try:
         account = _checked_account(inbound.subject)
         _check_size(len(inbound.data))
         request = _decode(inbound)
-        if request.body_ref is not None and inbound.stored_body is None:
+        if request.body_ref is not None and inbound.stored_features is None:
             _check_ref(request, request.body_ref)
             return BodyNeeded(ReplyAddress(account, request.client, request.id), request.body_ref)
         return _route(request, inbound, account, catalogue, served, now_ms)
@@ -117,17 +117,6 @@ def _check_ref(request: ChatRequest, ref: BodyRef) -> None:
         raise InvalidRequest("body_ref.size must be greater than 0")
 
 
-def _features(request: ChatRequest, inbound: InboundRequest) -> Features:
-    body = inbound.stored_body
-    if body is None:
-        return extract_features(request.body)
-    try:
-        body.decode()  # msgspec checks UTF-8 only in the fields it decodes
-    except UnicodeDecodeError as error:
-        raise InvalidRequest(f"the stored body is not UTF-8 text: {error.reason}") from error
-    return extract_features(body)
-
-
 def _route(
     request: ChatRequest,
     inbound: InboundRequest,
@@ -136,7 +125,7 @@ def _route(
     served: Collection[str],
     now_ms: int,
 ) -> Routed:
-    features = _features(request, inbound)
+    features = inbound.stored_features or extract_features(request.body)
     stored_ms = inbound.stored_ms
     choice = resolve(request.role, features, catalogue, served, request.model)
     _check_served(choice, catalogue, served)

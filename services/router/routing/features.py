@@ -22,7 +22,7 @@ from penstock.runtime.tokens import (
 from services.router.classification.evidence import Evidence, collect_evidence
 from services.router.routing.outcome import InvalidRequest
 
-__all__ = ["Features", "InvalidBody", "extract_features"]
+__all__ = ["Features", "InvalidBody", "extract_features", "extract_stored_features"]
 
 _WINDOW_CHARACTERS: Final = 16 * 1024
 """Characters of the beginning and of the end of a text that are classified; of the rest only the length counts."""
@@ -172,6 +172,15 @@ def extract_features(body: Raw | bytes | bytearray) -> Features:
         max_tokens=decoded.max_completion_tokens or decoded.max_tokens,
         evidence=collect_evidence(text),
     )
+
+
+def extract_stored_features(body: bytes | bytearray) -> Features:
+    """As `extract_features`, of a body that was not part of the request event. Raises InvalidRequest."""
+    try:
+        body.decode()  # msgspec checks UTF-8 only in the fields it decodes
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"the stored body is not UTF-8 text: {error.reason}") from error
+    return extract_features(body)
 
 
 def _is_attachment(part: _Part) -> bool:

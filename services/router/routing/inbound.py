@@ -11,6 +11,7 @@ from msgspec import Struct
 from penstock.contract import headers, subjects
 from penstock.contract.jobs import Job
 from penstock.contract.subjects import ReplyAddress
+from services.router.routing.features import Features
 
 __all__ = ["USER_CHARACTERS", "InboundRequest", "address_of", "job_of"]
 
@@ -29,8 +30,8 @@ class InboundRequest(Struct, frozen=True, kw_only=True):
     """It may have been handled before: JetStream redelivers it, or its publisher marked it as repeated."""
     redelivered: bool = False
     """A router received this very message before, so `accepted` may be published."""
-    stored_body: bytes | bytearray | None = None
-    """The body to which the event refers, once it has been read."""
+    stored_features: Features | None = None
+    """The features of the body to which the event refers, once it has been read."""
 
 
 class _Address(Struct):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock.runtime import json_values
 from penstock.runtime.json_values import has_more_values
 
 TEXT = st.text(alphabet='a\\",[]{}:\n\u00e9', max_size=12)
@@ -24,9 +26,13 @@ def elements(value: Any) -> int:
     return max(1, len(value)) + sum(map(elements, value)) if isinstance(value, list) else 0
 
 
-@given(value=VALUES, ascii_only=st.booleans())
-def test_d10_elements_of_arrays_and_objects_are_counted_exactly(value: Any, *, ascii_only: bool):
+@given(value=VALUES, ascii_only=st.booleans(), chunk_bytes=st.sampled_from([1, 2, 3, 5, 1000]))
+def test_d10_elements_of_arrays_and_objects_are_counted_exactly(
+    value: Any, *, ascii_only: bool, chunk_bytes: int
+):
     text = json.dumps(value, ensure_ascii=ascii_only).encode()
     count = elements(value)
-    assert not has_more_values(text, max(1, count))
-    assert count < 2 or has_more_values(text, count - 1)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(json_values, "_CHUNK_BYTES", chunk_bytes)
+        assert not has_more_values(text, max(1, count))
+        assert count < 2 or has_more_values(text, count - 1)
