@@ -7,6 +7,7 @@ import math
 import re
 from typing import Final
 
+from penstock.contract import answer_id_format
 from penstock.contract.api_key_format import PREFIX, START
 from penstock.contract.keys import STREAM_RESCUE_FORMS, STREAM_RESCUE_PATTERN
 from penstock.contract.names import EMBED
@@ -27,9 +28,8 @@ __all__ = [
 
 _HIGHEST_PORT = 65_535
 _HTTP_ANSWER: Final = re.compile(
-    r"(?:chatcmpl-|resp_|msg_)[0-9a-z]{2}[A-Za-z0-9_]{1,64}-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+    answer_id_format.PREFIX + 2 * answer_id_format.DIGIT + answer_id_format.ADDRESS
 )
-"""services/edge/requests/answer_id.py makes these."""
 _DURATION: Final = re.compile(r"([0-9]{1,6})([smhd])")
 _KEY_PREFIX: Final = re.compile(rf"(?:{START})?({PREFIX})(?:_.*)?")
 _UNITS_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -71,7 +71,7 @@ def parse_request_id(text: str) -> str:
     """The id of the request, also of the `id` of an answer over HTTP."""
     answer = _HTTP_ANSWER.fullmatch(text)
     if answer is not None:
-        return answer[1]
+        return answer[2]
     if not is_token(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a request id")
     return text

@@ -276,7 +276,10 @@ def _add_question(parser: argparse.ArgumentParser) -> None:
         "--role", type=parse_role, default=AUTO, help="a role of the catalogue (default: the router chooses)"
     )
     target.add_argument(
-        "--model", type=parse_text, default="", help="a model of the catalogue, for an answer from it alone"
+        "--model",
+        type=parse_text,
+        default="",
+        help="a model of the catalogue, for an answer from it or its fallbacks",
     )
     parser.add_argument(
         "--complexity",

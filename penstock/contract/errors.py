@@ -45,18 +45,21 @@ ERRORS: Final[dict[ErrorCode, ErrorSpec]] = {
         400, "never", "info", "The request is not well formed; the message names the field."
     ),
     "unknown_role": ErrorSpec(
-        404, "never", "info", "No role of that name exists; the message lists those that do."
+        404, "never", "info", "No role or model of that name exists; the message lists the roles."
     ),
     "request_too_large": ErrorSpec(
         413, "never", "info", "The request is larger than the limit, which the message names."
     ),
     "kind_not_served": ErrorSpec(501, "never", "info", "No service answers this kind of request."),
-    "role_not_served": ErrorSpec(503, "later", "warning", "The role exists, and no live worker serves it."),
+    "role_not_served": ErrorSpec(
+        503, "later", "warning", "The role or model exists, and no live worker serves it."
+    ),
     "overloaded": ErrorSpec(
         429,
         "later",
         "warning",
-        "The backlog cannot be processed before the deadline; the request was not accepted.",
+        "The backlog cannot be processed before the deadline, or the share of the account or user is used; the request "
+        "was not accepted.",
     ),
     "deadline_exceeded": ErrorSpec(
         504, "later", "warning", "The deadline passed before the answer was complete."

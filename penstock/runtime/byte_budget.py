@@ -11,7 +11,7 @@ __all__ = ["ByteBudget"]
 
 class ByteBudget:
     def __init__(self, limit: int) -> None:
-        """`limit`: bytes; a larger body is held alone."""
+        """`limit`: bytes; `hold` takes a larger body alone."""
         self._limit = limit
         self._held = 0
         self._turn = asyncio.Lock()
@@ -28,5 +28,16 @@ class ByteBudget:
         try:
             yield
         finally:
-            self._held -= size
-            self._released.set()
+            self.release(size)
+
+    def try_hold(self, size: int) -> bool:
+        """Hold `size` bytes until `release`, if they are free now."""
+        if self._held + size > self._limit:
+            return False
+        self._held += size
+        return True
+
+    def release(self, size: int) -> None:
+        """Return what `try_hold` took."""
+        self._held -= size
+        self._released.set()

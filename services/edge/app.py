@@ -8,7 +8,9 @@ from contextlib import AsyncExitStack
 from typing import Final
 
 from penstock.bus.clock import SYSTEM
+from penstock.contract import answer_id_format
 from penstock.contract.presence import Presence
+from penstock.runtime.byte_budget import ByteBudget
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.heartbeat import Heartbeat, follow_presence
 from penstock.runtime.service import Bus, Shell
@@ -49,7 +51,8 @@ from services.edge.starting import STARTING, starting_routes
 
 __all__ = ["Edge"]
 
-_CHAT_PREFIX: Final = "chatcmpl-"
+_BODIES_BYTES: Final = 512 * 1024 * 1024
+"""Large bodies of all requests in progress."""
 _NOT_CONNECTED: Final = "the connection to NATS is lost"
 
 
@@ -66,7 +69,12 @@ class Edge:
         self._metrics = EdgeMetrics(shell.registry)
         self._keys = KnownKeys()
         self._workers = LiveWorkers()
-        limits = HttpLimits(body_bytes=settings.body_bytes, body_s=settings.read_s, write_s=settings.write_s)
+        limits = HttpLimits(
+            body_bytes=settings.body_bytes,
+            body_s=settings.read_s,
+            write_s=settings.write_s,
+            memory=ByteBudget(_BODIES_BYTES),
+        )
         cors = Cors(settings.cors_origins, (*REPLY_HEADERS, REPLAYED[0].decode()))
         starting = starting_routes(self._health(lambda: STARTING))
         self._dispatcher = Dispatcher(starting, limits, cors, self._metrics, SYSTEM)
@@ -92,7 +100,9 @@ class Edge:
         idempotency = IdempotencyKeys(bus.nc)
         preparation = Preparation(authenticator, accounts, idempotency, self._catalogue, SYSTEM)
         self._add_generation(routes, preparation, accounts, idempotency, authenticator)
-        jobs = DialectRoute(ChatDialect(), _CHAT_PREFIX, operations.SUBMIT_JOB.path, is_for_jobs=True)
+        jobs = DialectRoute(
+            ChatDialect(), answer_id_format.CHAT, operations.SUBMIT_JOB.path, is_for_jobs=True
+        )
         _add_jobs(routes, JobRoutes(jobs, preparation, authenticator, accounts, idempotency))
         self._health(lambda: "" if bus.nc.is_connected else _NOT_CONNECTED).add_to(routes)
         self._add_plain_routes(routes, authenticator)
@@ -152,7 +162,7 @@ class Edge:
             return GenerationHandler(route, preparation, idempotency, wait_s=wait_s)
 
         chat_dialect = ChatDialect()
-        chat = DialectRoute(chat_dialect, _CHAT_PREFIX, operations.CREATE_CHAT_COMPLETION.path)
+        chat = DialectRoute(chat_dialect, answer_id_format.CHAT, operations.CREATE_CHAT_COMPLETION.path)
         routes.add(operations.CREATE_CHAT_COMPLETION, creation(chat))
         routes.add(
             operations.GET_CHAT_COMPLETION,
@@ -161,7 +171,7 @@ class Edge:
 
         dialect = ResponsesDialect()
         path = operations.CREATE_RESPONSE.path
-        responses = DialectRoute(dialect, "resp_", path, resume_query="?stream=true")
+        responses = DialectRoute(dialect, answer_id_format.RESPONSE, path, resume_query="?stream=true")
         background = BackgroundResponses(responses, dialect, idempotency)
         resume = ResumeHandler(responses, authenticator, accounts, wait_s=wait_s)
         response = ResponseRoutes(responses, dialect, authenticator, accounts, resume, background)
@@ -171,7 +181,9 @@ class Edge:
         routes.add(operations.CANCEL_RESPONSE, response.cancel)
 
         path = operations.CREATE_MESSAGE.path
-        messages = DialectRoute(MessagesDialect(), "msg_", path, ping=PING, resume_query=None)
+        messages = DialectRoute(
+            MessagesDialect(), answer_id_format.MESSAGE, path, ping=PING, resume_query=None
+        )
         routes.add(operations.CREATE_MESSAGE, creation(messages))
         routes.add(operations.COUNT_TOKENS, CountTokensRoute(authenticator))
 

@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 from typing import Final, cast
 from urllib.parse import parse_qsl
 
-from msgspec import Struct, field
+from msgspec import Struct
 from starlette.types import Receive, Scope, Send
 
 from penstock.bus.clock import Clock
 from penstock.bus.ids import new_id
-from services.edge.http.body_memory import SMALL_BODY_BYTES, BodyMemory
+from penstock.runtime.byte_budget import ByteBudget
 from services.edge.http.connection import STATE_KEY, Connection
 from services.edge.http.errors import ClientDisconnected, HttpError, ShuttingDown
 from services.edge.http.headers import EVENT_STREAM, JSON, REQUEST_ID, Header, request_id_headers
@@ -26,6 +26,8 @@ _STREAM_HEADERS: Final[tuple[Header, ...]] = (
     (b"x-accel-buffering", b"no"),  # nginx buffers the responses of upstream servers by default
 )
 _NO_CONTENT: Final = 204
+_SMALL_BODY_BYTES: Final = 8 * 1024 * 1024
+"""Bodies up to this size are bounded by the number of requests of a key only."""
 _GZIP: Final = b"\x1f\x8b"
 """How such data begins (RFC 1952)."""
 _CLOSE: Final[Header] = (b"connection", b"close")
@@ -39,8 +41,8 @@ class HttpLimits(Struct, frozen=True, kw_only=True):
     """To receive the whole body."""
     write_s: float
     """Without the client reading anything, after which its connection is closed."""
-    memory: BodyMemory = field(default_factory=BodyMemory)
-    """Shared by all requests."""
+    memory: ByteBudget
+    """For the larger bodies of all requests."""
 
 
 class Exchange:
@@ -140,7 +142,7 @@ class Exchange:
             body += message["body"]
             if len(body) > self._limits.body_bytes:
                 raise self._too_large()
-            if len(body) > SMALL_BODY_BYTES and not is_large:
+            if len(body) > _SMALL_BODY_BYTES and not is_large:
                 is_large = True
                 self._take_memory()
             if not message["more_body"]:
@@ -151,7 +153,7 @@ class Exchange:
         """Count a large body until the end of the request. Raises HttpError (429)."""
         declared, memory = self.header(b"content-length"), self._limits.memory
         size = int(declared) if declared.isdecimal() else self._limits.body_bytes
-        if not memory.take(size):
+        if not memory.try_hold(size):
             message = (
                 "the bodies of other requests need the memory of this gateway process: send the request again"
             )

@@ -10,14 +10,14 @@ from zlib import crc32
 
 from msgspec import Struct
 
+from penstock.contract.answer_id_format import ADDRESS, DIGIT
 from services.edge.requests.rescue import StreamRescue
 
 __all__ = ["AnswerId", "new_client_name", "parse_answer_id"]
 
 _RESCUES: Final[tuple[StreamRescue, ...]] = get_args(StreamRescue)
 _DIGITS: Final = string.digits + string.ascii_lowercase
-_UUID: Final = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_ID: Final = re.compile(rf"([0-9a-z])([0-9a-z])(([A-Za-z0-9_]{{1,64}})-({_UUID}))")
+_ID: Final = re.compile(f"({DIGIT})({DIGIT})({ADDRESS})")
 
 
 class AnswerId(Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from penstock.bus.clock import SYSTEM
 from penstock.errors import NoReply
+from penstock.runtime.byte_budget import ByteBudget
 from services.edge.dialects.dialect import InvalidField
 from services.edge.dispatch import Dispatcher
 from services.edge.http.connection import STATE_KEY
@@ -20,7 +21,7 @@ from services.edge.http.operation import Operation
 from services.edge.http.routes import Routes
 from services.edge.metrics import EdgeMetrics
 
-LIMITS = HttpLimits(body_bytes=100, body_s=5.0, write_s=3.0)
+LIMITS = HttpLimits(body_bytes=100, body_s=5.0, write_s=3.0, memory=ByteBudget(0))
 
 
 class FakeConnection:

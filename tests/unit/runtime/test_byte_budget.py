@@ -66,3 +66,15 @@ async def test_a_waiting_body_that_is_cancelled_makes_way_for_the_next() -> None
     assert next_.holds
     await first.leave()
     await next_.leave()
+
+
+async def test_a_body_that_finds_no_space_need_not_wait() -> None:
+    budget = ByteBudget(10)
+    assert [budget.try_hold(6), budget.try_hold(5), budget.try_hold(4)] == [True, False, True]
+    (waiting,) = await holders(budget, 5)
+    assert not waiting.holds
+    budget.release(6)
+    await settled()
+    assert waiting.holds
+    assert not budget.try_hold(2)
+    await waiting.leave()

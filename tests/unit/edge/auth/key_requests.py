@@ -7,13 +7,14 @@ from typing import Any
 from penstock.bus.clock import SYSTEM
 from penstock.contract.keys import ApiKey
 from penstock.runtime.api_keys.format import digest, prefix_of
+from penstock.runtime.byte_budget import ByteBudget
 from services.edge.http.connection import STATE_KEY
 from services.edge.http.exchange import Exchange, HttpLimits
 from services.edge.http.headers import Header
 
 __all__ = ["bearer", "received", "record_of"]
 
-LIMITS = HttpLimits(body_bytes=1_000, body_s=1, write_s=1)
+LIMITS = HttpLimits(body_bytes=1_000, body_s=1, write_s=1, memory=ByteBudget(0))
 
 
 def received(

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from penstock.bus.clock import SYSTEM
-from services.edge.http.body_memory import BodyMemory
+from penstock.runtime.byte_budget import ByteBudget
 from services.edge.http.connection import STATE_KEY
 from services.edge.http.errors import ClientDisconnected, HttpError, ShuttingDown
 from services.edge.http.exchange import Exchange, HttpLimits
 
 MIB = 1024 * 1024
-LIMITS = HttpLimits(body_bytes=100, body_s=5.0, write_s=3.0)
+LIMITS = HttpLimits(body_bytes=100, body_s=5.0, write_s=3.0, memory=ByteBudget(0))
 
 
 class FakeConnection:
@@ -106,7 +106,7 @@ async def test_d10_a_body_over_the_limit_is_a_413_and_the_rest_is_discarded(head
 
 @pytest.mark.parametrize("headers", [{"content-length": str(3 * MIB * 5)}, {}])
 async def test_d9_large_bodies_of_all_requests_share_a_bounded_memory(headers: dict[str, str]):
-    limits = HttpLimits(body_bytes=15 * MIB, body_s=5.0, write_s=3.0, memory=BodyMemory(30 * MIB))
+    limits = HttpLimits(body_bytes=15 * MIB, body_s=5.0, write_s=3.0, memory=ByteBudget(30 * MIB))
     clients = [Client(*[b"a" * 3 * MIB] * 5, headers=headers, limits=limits) for _ in range(4)]
     for client in clients[:2]:
         assert len(await client.exchange.body()) == 15 * MIB
