@@ -19,7 +19,7 @@ class Parameter(Struct, frozen=True):
     """A parameter outside of the body."""
 
     name: str
-    place: Literal["path", "query", "header"]
+    location: Literal["path", "query", "header"]
     type: Any
     """Its values, with a description as `msgspec.Meta`."""
     default: Any = None
@@ -55,7 +55,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     parameters: tuple[Parameter, ...] = ()
     body: Any = None
     """The type of the JSON body; None: the body is not read."""
-    other_fields: Literal["passed", "ignored", "refused"] = "passed"
+    unknown_fields: Literal["passed", "ignored", "refused"] = "passed"
     """Fields of the body that `body` does not have."""
     responses: tuple[OperationResponse, ...] = ()
     errors: tuple[AnyErrorCode, ...] = ()

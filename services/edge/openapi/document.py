@@ -12,7 +12,7 @@ from services.edge.dialects.messages import MessagesDialect
 from services.edge.error_dialects import error_dialect
 from services.edge.http.errors import ALL_ERRORS
 from services.edge.http.operation import AnyErrorCode, Operation, OperationResponse, Parameter
-from services.edge.openapi.answers import ErrorResponse, MessagesErrorResponse
+from services.edge.openapi.bodies import ErrorResponse, MessagesErrorResponse
 
 __all__ = ["openapi_document"]
 
@@ -37,13 +37,15 @@ _HEADERS: Final[Mapping[str, str]] = {
     "idempotent-replayed": "`true`: the answer, and its cost, are those of an earlier request with the same key.",
     "location": "The address of the job.",
 }
-_OTHER_FIELDS: Final[Mapping[str, Any]] = {"passed": True, "ignored": True, "refused": {"type": "null"}}
+_UNKNOWN_FIELDS: Final[Mapping[str, Any]] = {"passed": True, "ignored": True, "refused": {"type": "null"}}
 _INFO: Final = (
     "OpenAI's Chat Completions and Responses and Anthropic's Messages, served by workers behind a queue. Every `GET` "
     "answers `HEAD` as well. Another method on a path is a 405, another path a 404. What is not HTTP, or too large or "
     "too slow before the route is known, is an error in OpenAI's shape on every path."
 )
-_KEY: Final = "Needed once the edge has a key; an edge without keys serves its own machine only."
+_KEY: Final = (
+    "Needed once the edge has a key; an edge without keys accepts connections from its own machine only."
+)
 
 
 def openapi_document(operations: Sequence[Operation], version: str) -> _Json:
@@ -81,9 +83,9 @@ class _Schemas:
         self._made: dict[Any, _Json] = {}
         bodies = {each.body: each for each in operations if each.body is not None}
         for module in dict.fromkeys(body.__module__ for body in bodies):
-            self._add([body for body in bodies if body.__module__ == module], are_owners=True)
+            self._add_bodies([body for body in bodies if body.__module__ == module])
         for body, operation in bodies.items():
-            self.components[body.__name__]["additionalProperties"] = _OTHER_FIELDS[operation.other_fields]
+            self.components[body.__name__]["additionalProperties"] = _UNKNOWN_FIELDS[operation.unknown_fields]
         self._add(
             [
                 *(each.type for operation in operations for each in operation.parameters),
@@ -95,10 +97,15 @@ class _Schemas:
     def of(self, kind: Any) -> _Json:
         return dict(self._made[kind])
 
-    def _add(self, kinds: Sequence[Any], *, are_owners: bool = False) -> None:
-        """`are_owners`: the others are parts of them; the first name becomes the beginning of theirs."""
-        kept = [kind.__name__ for kind in kinds] if are_owners else []
-        prefix = kept[0] if kept else ""
+    def _add_bodies(self, bodies: Sequence[Any]) -> None:
+        """All request bodies of one module. Its other structs are parts of them: their names are prefixed with that of
+        the first body.
+        """
+        self._add(bodies, prefix=bodies[0].__name__)
+
+    def _add(self, kinds: Sequence[Any], *, prefix: str = "") -> None:
+        """`prefix`: goes before the names of structs that are not in `kinds`."""
+        kept = {kind.__name__ for kind in kinds} if prefix else set()
         made, components = msgspec.json.schema_components(kinds, ref_template=f"{_COMPONENTS}{{name}}")
         names = {name: name if name in kept else prefix + name.lstrip("_") for name in components}
         for name, schema in components.items():
@@ -153,8 +160,8 @@ def _parameter(parameter: Parameter, schemas: _Schemas) -> _Json:
         schema["default"] = parameter.default
     return {
         "name": parameter.name,
-        "in": parameter.place,
-        "required": parameter.place == "path",
+        "in": parameter.location,
+        "required": parameter.location == "path",
         "description": description,
         "schema": schema,
     }

@@ -12,7 +12,7 @@ from services.edge.dialects.chat import ChatCompletionRequest
 from services.edge.dialects.messages_request import CountTokensRequest, MessagesRequest
 from services.edge.dialects.responses_request import ResponsesRequest
 from services.edge.http.operation import AnyErrorCode, Operation, OperationResponse
-from services.edge.openapi import answers, parameters
+from services.edge.openapi import bodies, parameters
 
 __all__ = [
     "CANCEL_JOB",
@@ -55,7 +55,7 @@ _JOB: Final[tuple[AnyErrorCode, ...]] = ("not_found",)
 
 def _events(description: str) -> Any:
     return Annotated[
-        answers.ServerSentEvent, Meta(description=f"Each of the server-sent events. {description}")
+        bodies.ServerSentEvent, Meta(description=f"Each of the server-sent events. {description}")
     ]
 
 
@@ -90,7 +90,7 @@ CREATE_CHAT_COMPLETION: Final = Operation(
     summary="Answer a conversation, whole or as a stream",
     body=ChatCompletionRequest,
     parameters=parameters.GENERATION,
-    responses=(_answered(answers.ChatCompletion, _CHAT_EVENTS),),
+    responses=(_answered(bodies.ChatCompletion, _CHAT_EVENTS),),
     errors=_GENERATION,
 )
 GET_CHAT_COMPLETION: Final = Operation(
@@ -100,7 +100,7 @@ GET_CHAT_COMPLETION: Final = Operation(
     group=_CHAT,
     summary="Read an answer again, or the rest of a stream",
     parameters=(parameters.ANSWER_ID, *parameters.RESUME, parameters.STREAM_AGAIN),
-    responses=(_answered(answers.ChatCompletion, _CHAT_EVENTS), _ALL_READ),
+    responses=(_answered(bodies.ChatCompletion, _CHAT_EVENTS), _ALL_READ),
     errors=_READ_AGAIN,
 )
 
@@ -112,9 +112,9 @@ CREATE_RESPONSE: Final = Operation(
     group=_RESPONSES,
     summary="Answer in the shape of OpenAI's Responses API, whole or as a stream",
     body=ResponsesRequest,
-    other_fields="refused",
+    unknown_fields="refused",
     parameters=parameters.GENERATION,
-    responses=(_answered(answers.Response, _RESPONSE_EVENTS),),
+    responses=(_answered(bodies.Response, _RESPONSE_EVENTS),),
     errors=_GENERATION,
 )
 GET_RESPONSE: Final = Operation(
@@ -125,7 +125,7 @@ GET_RESPONSE: Final = Operation(
     summary="Read a response again, or the rest of its stream",
     description="Without `stream=true` it is sent when the response has ended; one in the background at once.",
     parameters=(parameters.ANSWER_ID, parameters.STREAM_AGAIN, *parameters.RESUME),
-    responses=(_answered(answers.Response, _RESPONSE_EVENTS), _ALL_READ),
+    responses=(_answered(bodies.Response, _RESPONSE_EVENTS), _ALL_READ),
     errors=(*_READ_AGAIN, "job_not_ended", "result_gone"),
 )
 CANCEL_RESPONSE: Final = Operation(
@@ -137,7 +137,7 @@ CANCEL_RESPONSE: Final = Operation(
     parameters=(parameters.ANSWER_ID,),
     responses=(
         _json(
-            answers.Response, "The response: `cancelled`, unless it had ended.", headers=tuple(REPLY_HEADERS)
+            bodies.Response, "The response: `cancelled`, unless it had ended.", headers=tuple(REPLY_HEADERS)
         ),
     ),
     errors=(*_READ_AGAIN, "job_not_ended", "result_gone"),
@@ -151,9 +151,9 @@ CREATE_MESSAGE: Final = Operation(
     group=_MESSAGES,
     summary="Answer in the shape of Anthropic's Messages API, whole or as a stream",
     body=MessagesRequest,
-    other_fields="ignored",
+    unknown_fields="ignored",
     parameters=parameters.GENERATION,
-    responses=(_answered(answers.Message, _MESSAGE_EVENTS),),
+    responses=(_answered(bodies.Message, _MESSAGE_EVENTS),),
     errors=_GENERATION,
 )
 COUNT_TOKENS: Final = Operation(
@@ -163,8 +163,8 @@ COUNT_TOKENS: Final = Operation(
     group=_MESSAGES,
     summary="Estimate the input tokens of a message",
     body=CountTokensRequest,
-    other_fields="ignored",
-    responses=(_json(answers.InputTokens, "The estimate."),),
+    unknown_fields="ignored",
+    responses=(_json(bodies.InputTokens, "The estimate."),),
 )
 
 _JOBS: Final = "Jobs"
@@ -177,7 +177,7 @@ SUBMIT_JOB: Final = Operation(
     description="The body is that of a chat completion, without `stream`.",
     body=ChatCompletionRequest,
     parameters=parameters.JOB_SUBMISSION,
-    responses=(_json(answers.Job, "The job is stored.", 202, headers=("location", "idempotent-replayed")),),
+    responses=(_json(bodies.Job, "The job is stored.", 202, headers=("location", "idempotent-replayed")),),
     errors=_GENERATION,
 )
 LIST_JOBS: Final = Operation(
@@ -187,7 +187,7 @@ LIST_JOBS: Final = Operation(
     group=_JOBS,
     summary="List the jobs of the account, newest first",
     parameters=parameters.LIST_JOBS,
-    responses=(_json(answers.JobList, "A page of jobs."),),
+    responses=(_json(bodies.JobList, "A page of jobs."),),
 )
 GET_JOB: Final = Operation(
     method="GET",
@@ -196,7 +196,7 @@ GET_JOB: Final = Operation(
     group=_JOBS,
     summary="Read the status of a job",
     parameters=(parameters.JOB_ID,),
-    responses=(_json(answers.Job, "The job."),),
+    responses=(_json(bodies.Job, "The job."),),
     errors=_JOB,
 )
 GET_JOB_RESULT: Final = Operation(
@@ -207,7 +207,7 @@ GET_JOB_RESULT: Final = Operation(
     summary="Read the answer of a completed job",
     description="For a failed job, the error with its status.",
     parameters=(parameters.JOB_ID,),
-    responses=(_json(answers.ChatCompletion, "The answer."),),
+    responses=(_json(bodies.ChatCompletion, "The answer."),),
     errors=(*_JOB, *ERRORS, "job_not_ended", "result_gone"),
 )
 CANCEL_JOB: Final = Operation(
@@ -218,8 +218,8 @@ CANCEL_JOB: Final = Operation(
     summary="Cancel a job",
     parameters=(parameters.JOB_ID,),
     responses=(
-        _json(answers.Job, "The job has ended before."),
-        _json(answers.Job, "The job will end as failed, with the code `cancelled`.", 202),
+        _json(bodies.Job, "The job has ended before."),
+        _json(bodies.Job, "The job will end as failed, with the code `cancelled`.", 202),
     ),
     errors=_JOB,
 )
@@ -231,7 +231,7 @@ LIST_MODELS: Final = Operation(
     id="listModels",
     group=_MODELS,
     summary="List what the field `model` may name",
-    responses=(_json(answers.ModelList, "Those that the key allows."),),
+    responses=(_json(bodies.ModelList, "Those that the key allows."),),
 )
 GET_MODEL: Final = Operation(
     method="GET",
@@ -240,7 +240,7 @@ GET_MODEL: Final = Operation(
     group=_MODELS,
     summary="Read one entry of the list",
     parameters=(parameters.MODEL_NAME,),
-    responses=(_json(answers.Model, "The entry."),),
+    responses=(_json(bodies.Model, "The entry."),),
     errors=("not_allowed", "model_not_found"),
 )
 
@@ -271,7 +271,7 @@ GET_HEALTH: Final = Operation(
     summary="Whether this process is alive",
     needs_key=False,
     waits_for_nats=False,
-    responses=(_json(answers.Health, "It is."),),
+    responses=(_json(bodies.Health, "It is."),),
 )
 GET_READINESS: Final = Operation(
     method="GET",
@@ -281,7 +281,7 @@ GET_READINESS: Final = Operation(
     summary="Whether a request that comes now can be answered",
     needs_key=False,
     waits_for_nats=False,
-    responses=(_json(answers.Readiness, "It can."), _json(answers.Readiness, "It cannot.", 503)),
+    responses=(_json(bodies.Readiness, "It can."), _json(bodies.Readiness, "It cannot.", 503)),
 )
 GET_METRICS: Final = Operation(
     method="GET",

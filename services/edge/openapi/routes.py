@@ -31,7 +31,7 @@ class DescriptionRoutes:
 
     @cached_property
     def _made(self) -> tuple[bytes, bytes]:
-        # An edge that nobody asks for its description does not load these.
+        # Imported at the first use: most processes never serve the document.
         from services.edge.openapi.document import openapi_document  # noqa: PLC0415
         from services.edge.openapi.page import html_page  # noqa: PLC0415
 

@@ -23,7 +23,7 @@ def known_query(exchange: Exchange, parameters: Sequence[Parameter]) -> dict[str
     would be worse.
     """
     query = exchange.query()
-    names = [each.name for each in parameters if each.place == "query"]
+    names = [each.name for each in parameters if each.location == "query"]
     for name in query:
         if name in names or name.partition("[")[0] in _SENT_BY_CLIENTS:
             continue
