@@ -60,7 +60,7 @@ class GenerationHandler:
         if prepared.is_repeated:
             await self._respond(exchange, answer, self._joined(prepared), facts, prepared.rescue)
             return
-        streamed = prepared.streamed()
+        streamed = prepared.to_submit()
         sent = Stream(streamed)
         await self._respond(
             exchange, answer, _submitted(sent, streamed, facts), facts, prepared.rescue, sent.detach

@@ -19,7 +19,7 @@ from services.edge.listing.live_workers import LiveWorkers
 from services.edge.listing.models import ModelList
 from services.edge.listing.target import Target, target_of
 from services.edge.openapi import operations
-from services.edge.requests.translate import translated
+from services.edge.requests.body_work import in_thread_if_large
 
 __all__ = ["CountTokensRoute", "HealthRoutes", "MissingService", "ModelRoutes"]
 
@@ -105,7 +105,7 @@ class CountTokensRoute:
 
     async def __call__(self, exchange: Exchange) -> None:
         self._authenticator.authenticate(exchange)
-        await exchange.respond(200, await translated(count_tokens, await exchange.body()))
+        await exchange.respond(200, await in_thread_if_large(count_tokens, await exchange.body()))
 
 
 class MissingService:

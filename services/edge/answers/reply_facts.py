@@ -50,7 +50,8 @@ class ReplyFacts:
             case Started():
                 self._started = event
             case Completed():
-                self._completed = replace(event, response=NO_RESPONSE)  # which may have megabytes
+                # The body may be megabytes, and the facts are kept as long as the response is sent.
+                self._completed = replace(event, response=NO_RESPONSE)
                 self.role = event.role
 
     @property

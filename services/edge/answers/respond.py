@@ -27,7 +27,7 @@ async def respond_whole(exchange: Exchange, answer: Answer, reply: Reply, facts:
         raise http_error_of_failure(last.error)
     if isinstance(last, Completed):
         body = answer.whole(last)
-        del last  # a client that reads slowly costs one copy of the answer
+        del last  # so that the answer is kept once while a slow client reads it
         await exchange.respond(200, body)
 
 

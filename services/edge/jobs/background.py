@@ -145,7 +145,7 @@ async def _ended(account: Account, found: AnswerId) -> Job | None:
 
 async def _events(
     exchange: Exchange, account: Account, found: AnswerId, job: Job | None
-) -> AsyncGenerator[ReplyEvent]:
+) -> AsyncGenerator[ReplyEvent, None]:
     """Raises HttpError (409) where a position cannot be found, because the pieces of the answer have expired."""
     missing: Exception = UnknownReply(found.request_id, found.client)
     if job is None or not job.ended or await account.answers.find(found) != "unknown":

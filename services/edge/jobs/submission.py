@@ -24,7 +24,7 @@ async def submit_job(prepared: PreparedRequest, idempotency: IdempotencyKeys) ->
     """
     account, request = prepared.account, prepared.request
     if not prepared.is_repeated:
-        await _accepted(Stream(prepared.streamed()))
+        await _accepted(Stream(prepared.to_submit()))
     elif not await idempotency.has_reply(account.name, request):
         await account.resubmit(request)
 

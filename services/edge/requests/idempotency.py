@@ -26,7 +26,7 @@ from services.edge.auth.identity import Identity
 from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
 from services.edge.http.headers import Header
-from services.edge.requests.translate import translated
+from services.edge.requests.body_work import in_thread_if_large
 
 __all__ = ["REPLAYED", "IdempotencyKeys", "fingerprint", "idempotency_key"]
 
@@ -54,7 +54,7 @@ def idempotency_key(exchange: Exchange) -> str:
 async def fingerprint(path: str, body: bytes) -> str:
     """What a repeated request must have in common with the first one."""
     digest = hashlib.sha256(path.encode() + b"\n")
-    await translated(digest.update, body)
+    await in_thread_if_large(digest.update, body)
     return digest.hexdigest()
 
 

@@ -31,10 +31,11 @@ from penstock.contract.streams import REPLIES, REQUESTS, WORK
 from penstock.errors import PenstockError, UnknownJob
 from services.edge.requests.answer_id import AnswerId
 
-__all__ = ["AnswerLookup", "Existence", "StoredTimes", "can_wait"]
+__all__ = ["AnswerLookup", "Existence", "StoredTimes", "may_be_queued"]
 
 Existence = Literal["known", "unknown", "undecided"]
-"""`undecided`: the answer has no event, and its request may be queued."""
+"""`known`: the answer has an event, or is that of a job that has not ended. `undecided`: it has none, and its request
+may be queued."""
 
 _log: Final = rate_limited_logger(__name__)
 _SKEW_S: Final = 60
@@ -59,8 +60,8 @@ class StoredTimes(Struct, frozen=True, kw_only=True):
     """`LLM_REPLIES` may have deleted events before their time, because it was full."""
 
 
-def can_wait(created_s: float, times: StoredTimes) -> bool:
-    """Whether an interactive request that was created then, and that no router has to read any more, may be queued
+def may_be_queued(created_s: float, times: StoredTimes) -> bool:
+    """Whether an interactive request that was created then, and that a router has read already, may be queued
     although no event of it is stored. False also for a time in the future.
     """
     age_s = times.now_s - created_s
@@ -88,7 +89,7 @@ class AnswerLookup:
         try:
             if await self._is_known(answer_id):
                 return "known"
-            if not await self._are_requests_read() or can_wait(answer_id.created_s, await self._times()):
+            if not await self._are_requests_read() or may_be_queued(answer_id.created_s, await self._times()):
                 return "undecided"
             await asyncio.sleep(_ON_THE_WAY_S)
             return "known" if await self._is_known(answer_id) else "unknown"

@@ -15,11 +15,11 @@ from services.edge.http.exchange import Exchange
 from services.edge.listing.target import target_of
 from services.edge.requests.accounts import Account, Accounts
 from services.edge.requests.answer_id import AnswerId
+from services.edge.requests.body_work import in_thread_if_large
 from services.edge.requests.builder import build
 from services.edge.requests.idempotency import REPLAYED, IdempotencyKeys, fingerprint, idempotency_key
 from services.edge.requests.options import RequestOptions, read_options
 from services.edge.requests.rescue import RescueChoice, read_rescue
-from services.edge.requests.translate import translated
 
 __all__ = ["Preparation", "PreparedRequest"]
 
@@ -51,7 +51,7 @@ class PreparedRequest(Struct, frozen=True, kw_only=True):
             background=self.call.background,
         )
 
-    def streamed(self) -> StreamedRequest:
+    def to_submit(self) -> StreamedRequest:
         """The request, to be submitted by a `Stream`."""
         return self.account.stream(
             self.request,
@@ -85,9 +85,8 @@ class Preparation:
         identity = self._authenticator.authenticate(exchange)
         key = idempotency_key(exchange)
         body = await exchange.body()
-        call = await translated(route.dialect.read, body)
+        call = await in_thread_if_large(route.dialect.read, body)
         is_job = route.is_for_jobs or call.background
-        is_awaited = not is_job or call.stream
         options = read_options(exchange.request_headers, lane="batch" if is_job else None)
         _check_is_served(route, call, options)
         target = target_of(call.model, self._catalogue)
@@ -107,7 +106,7 @@ class Preparation:
             rescue=read_rescue(options.rescue or identity.rescue),
             request=request,
             is_repeated=request is not first,
-            cancel_on_exit=is_awaited
+            cancel_on_exit=(call.stream or not is_job)
             and options.cancels_on_disconnect(can_be_read_later=is_job or bool(key)),
             traceparent=exchange.header(b"traceparent") or None,
         )

@@ -117,7 +117,7 @@ async def test_e4_the_end_of_the_submission_is_no_disconnect(ai: openai.AsyncOpe
     await reached(ai, response.id, "completed")
 
 
-async def test_d8_hanging_up_cancels_a_background_stream_that_asks_for_it(
+async def test_d8_hanging_up_cancels_a_background_stream_with_the_header_for_it(
     ai: openai.AsyncOpenAI, system: System
 ):
     await system.hold_answers()

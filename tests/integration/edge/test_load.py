@@ -100,7 +100,7 @@ async def test_d10_a_thousand_idle_connections_cost_little(edge: Process):
         assert answer.status == 200
 
 
-async def test_d10_readers_that_stop_cost_little_and_slow_nobody(edge: Process):
+async def test_d10_readers_that_stop_cost_little_and_slow_no_other_request(edge: Process):
     """Each is sent 6 MB; what it does not read stays in the store. Then it is disconnected."""
     url, readers = edge.ready["url"], 20
     before_mb = edge.rss_mb()
