@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -42,7 +43,7 @@ async def resumed_stream(account: Account, answer: Answer, after: Position) -> R
     if rescue == "hold_briefly" and after != BEFORE_THE_FIRST:
         stored = await account.answers.stored_events(answer.id)
         try:
-            attempt = released_attempt(stored, answer.writer, after)
+            attempt = await asyncio.to_thread(released_attempt, stored, answer.writer, after)
         except AmbiguousPosition as error:
             message = "several attempts were made, and a number does not say which was read: send the id of the event"
             raise HttpError.of("restarted", message, param="starting_after") from error
