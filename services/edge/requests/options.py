@@ -16,10 +16,12 @@ from services.edge.http.errors import HttpError
 from services.edge.http.headers import Header
 from services.edge.requests.rescue import read_rescue
 
-__all__ = ["RequestOptions", "read_options"]
+__all__ = ["GivenOptions", "RequestOptions", "options_of", "read_options"]
 
 _PREFIX: Final = b"x-penstock-"
 OnDisconnect = Literal["cancel", "continue"]
+GivenOptions = dict[str, Any]
+"""The values of the headers that a request has, by the fields of RequestOptions."""
 
 
 class RequestOptions(Struct, frozen=True, kw_only=True):
@@ -61,12 +63,9 @@ class RequestOptions(Struct, frozen=True, kw_only=True):
         return self.on_disconnect == "cancel" or not (self.on_disconnect or can_be_read_later)
 
 
-def read_options(headers: Iterable[Header], *, lane: Lane | None = None) -> RequestOptions:
-    """The options in `headers`. `lane`: the only one of a job; None: the request chooses.
-
-    Raises HttpError (400) for an unknown option or value: ignoring a misspelled one would be worse.
-    """
-    given: dict[str, Any] = {}
+def read_options(headers: Iterable[Header]) -> GivenOptions:
+    """Raises HttpError (400) for an unknown option or value: ignoring a misspelled one would be worse."""
+    given: GivenOptions = {}
     for name, value in headers:
         if name.startswith(_PREFIX):
             option = name.removeprefix(_PREFIX).decode("latin-1")
@@ -76,11 +75,18 @@ def read_options(headers: Iterable[Header], *, lane: Lane | None = None) -> Requ
                 fix = f"did you mean x-penstock-{near[0]}?" if near else f"use one of {', '.join(_OPTIONS)}"
                 raise _invalid(option, f"there is no header x-penstock-{option}: {fix}")
             given[option.replace("-", "_")] = read(option, value.decode(errors="replace").strip())
-    if lane is not None and given.setdefault("lane", lane) != lane:
+    return given
+
+
+def options_of(given: GivenOptions, *, lane: Lane | None = None) -> RequestOptions:
+    """`lane`: the only one of a job; None: the request chooses. Raises HttpError (400) for another one, and for a time
+    limit beyond that of the lane.
+    """
+    if lane is not None and given.get("lane", lane) != lane:
         raise _invalid("lane", f"x-penstock-lane is {given['lane']!r}: a job is always in the {lane} lane")
-    if not given:
+    if lane is None and not given:
         return _NONE
-    options = RequestOptions(**given)
+    options = RequestOptions(**given) if lane is None else RequestOptions(**{**given, "lane": lane})
     longest_s = LONGEST_S[options.lane]
     if options.timeout_s is not None and options.timeout_s > longest_s:
         raise _invalid("timeout-s", f"x-penstock-timeout-s is at most {longest_s} in the {options.lane} lane")

@@ -18,7 +18,7 @@ from services.edge.requests.answer_id import AnswerId
 from services.edge.requests.body_work import in_thread_if_large
 from services.edge.requests.builder import build
 from services.edge.requests.idempotency import REPLAYED, IdempotencyKeys, fingerprint, idempotency_key
-from services.edge.requests.options import RequestOptions, read_options
+from services.edge.requests.options import RequestOptions, options_of, read_options
 from services.edge.requests.rescue import RescueChoice, read_rescue
 
 __all__ = ["Preparation", "PreparedRequest"]
@@ -84,10 +84,11 @@ class Preparation:
         """
         identity = self._authenticator.authenticate(exchange)
         key = idempotency_key(exchange)
+        given = read_options(exchange.request_headers)
         body = await exchange.body()
         call = await in_thread_if_large(route.dialect.read, body)
         is_job = route.is_for_jobs or call.background
-        options = read_options(exchange.request_headers, lane="batch" if is_job else None)
+        options = options_of(given, lane="batch" if is_job else None)
         _check_is_served(route, call, options)
         target = target_of(call.model, self._catalogue)
         first = build(call, target, options, identity, self._accounts.client_name, self._clock.unix_ms())

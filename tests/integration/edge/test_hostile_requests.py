@@ -12,7 +12,7 @@ import pytest
 
 from tests.harness.processes.system import System
 from tests.harness.requests.edge_client import chat_body, request
-from tests.harness.requests.raw_http import POST_CHAT, answered, code_of
+from tests.harness.requests.raw_http import POST_CHAT, answered, code_of, connected
 from tests.harness.requests.replies import simulator_answer
 from tests.harness.suite.waiting import until
 
@@ -189,6 +189,16 @@ async def test_d10_wrong_encodings_and_huge_numbers_are_a_400(url: str, path: st
     answer = await request("POST", url + path, data=body)
     assert answer.status == 400
     assert answer.error["message"]
+
+
+async def test_d10_a_misspelled_option_is_a_400_before_the_body_is_sent(url: str):
+    head = POST_CHAT + b"x-penstock-resque: hold\r\ncontent-length: 1000000\r\n\r\n"
+    loop, answer = asyncio.get_running_loop(), b""
+    async with connected(url) as opened, asyncio.timeout(10):
+        await loop.sock_sendall(opened, head)
+        while b"did you mean x-penstock-rescue?" not in answer:
+            answer += await loop.sock_recv(opened, 65_536)
+    assert answer.startswith(b"HTTP/1.1 400 ")
 
 
 async def test_k2_a_client_of_http_1_0_gets_plain_bodies(url: str, system: System):

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import pytest
 
+from penstock.contract.names import Lane
 from services.edge.http.errors import HttpError
-from services.edge.requests.options import RequestOptions, read_options
+from services.edge.http.headers import Header
+from services.edge.requests.options import RequestOptions, options_of, read_options
+
+
+def options(headers: list[Header], lane: Lane | None = None) -> RequestOptions:
+    return options_of(read_options(headers), lane=lane)
 
 
 def test_k2_other_headers_change_nothing():
     headers = [(b"authorization", b"Bearer x"), (b"x-stainless-lang", b"python")]
-    assert read_options(headers) == RequestOptions()
+    assert options(headers) == RequestOptions()
 
 
 def test_k2_every_option_is_read():
@@ -22,8 +28,8 @@ def test_k2_every_option_is_read():
         "x-penstock-degrade": "false",
         "x-penstock-user": "ada",
     }
-    options = read_options([(name.encode(), value.encode()) for name, value in headers.items()])
-    assert options == RequestOptions(
+    found = options([(name.encode(), value.encode()) for name, value in headers.items()])
+    assert found == RequestOptions(
         rescue="hold", on_disconnect="continue", timeout_s=2.5, lane="batch", degrade=False, user="ada"
     )
 
@@ -52,18 +58,18 @@ def test_k2_every_option_is_read():
 )
 def test_d10_a_wrong_option_is_a_400_that_names_it(name: str, value: str, message: str):
     with pytest.raises(HttpError, match=message.replace("?", r"\?")) as refused:
-        read_options([(f"x-penstock-{name}".encode(), value.encode())])
+        options([(f"x-penstock-{name}".encode(), value.encode())])
     assert refused.value.status == 400
     assert refused.value.param == f"x-penstock-{name}"
 
 
 def test_e4_a_route_of_one_lane_has_its_limits_and_refuses_the_other():
-    assert read_options([], lane="batch").lane == "batch"
-    assert read_options([(b"x-penstock-timeout-s", b"7200")], lane="batch").timeout_s == 7200
+    assert options([], lane="batch").lane == "batch"
+    assert options([(b"x-penstock-timeout-s", b"7200")], lane="batch").timeout_s == 7200
     with pytest.raises(HttpError, match="at most 86400 in the batch lane"):
-        read_options([(b"x-penstock-timeout-s", b"86401")], lane="batch")
+        options([(b"x-penstock-timeout-s", b"86401")], lane="batch")
     with pytest.raises(HttpError) as caught:
-        read_options([(b"x-penstock-lane", b"interactive")], lane="batch")
+        options([(b"x-penstock-lane", b"interactive")], lane="batch")
     assert caught.value.param == "x-penstock-lane"
 
 
@@ -81,5 +87,5 @@ def test_e4_a_route_of_one_lane_has_its_limits_and_refuses_the_other():
 def test_d8_hanging_up_cancels_a_request_unless_it_is_to_be_read_later(
     header: bytes, *, has_key: bool, cancels: bool
 ):
-    options = read_options([(b"x-penstock-on-disconnect", header)] if header else [])
-    assert options.cancels_on_disconnect(can_be_read_later=has_key) == cancels
+    found = options([(b"x-penstock-on-disconnect", header)] if header else [])
+    assert found.cancels_on_disconnect(can_be_read_later=has_key) == cancels
