@@ -57,8 +57,8 @@ async def test_d6_a_restart_in_the_time_in_which_text_is_held_is_invisible(
 ):
     """The role `logic` has a model that breaks after 0.2 s, and one with another answer."""
     await system.sim("PUT", "speed", {"tokens_per_second": 100})
-    body = chat_body("Hello briefly [[tokens=100]]", "logic", stream=True)
-    headers = {"x-penstock-rescue": "hold:700"}
+    body = chat_body("Hello briefly [[tokens=300]]", "logic", stream=True)
+    headers = {"x-penstock-rescue": "hold:2000"}
     async with open_stream("POST", chat, body, headers=headers) as stream:
         began_s = time.monotonic()
         source = stream.events()
@@ -70,24 +70,24 @@ async def test_d6_a_restart_in_the_time_in_which_text_is_held_is_invisible(
     assert ended_s - released_s > 0.2, "the text came before the end"
     path = f"{other}/{events[0].json['id']}"
     assert await read_stream("GET", path) == events
-    for event in events[:-1:20]:
+    for event in events[:-1:60]:
         rest = events[event.number + 1 :]
         assert await read_stream("GET", path, headers={"last-event-id": event.id}) == rest
-    number = await request("GET", f"{path}?starting_after=3")
-    assert (number.status, number.error["code"]) == (409, "restarted")
 
 
 async def test_d6_a_restart_after_the_time_in_which_text_is_held_is_an_error(
     chat: str, other: str, system: System
 ):
-    await system.sim("PUT", "speed", {"tokens_per_second": 40})
+    """The model breaks after a second, long after the text that was held is sent."""
+    await system.sim("PUT", "speed", {"tokens_per_second": 20})
     body = chat_body("Hello too briefly [[tokens=100]]", "logic", stream=True)
     events = await read_stream("POST", chat, body, headers={"x-penstock-rescue": "hold:100"})
     assert "error" in events[-1].json
     path = f"{other}/{events[0].json['id']}"
-    rest = await read_stream("GET", path, headers={"last-event-id": events[3].id})
-    assert [event.id for event in rest] == [event.id for event in events[4:]]
-    assert "error" in rest[-1].json
+    last_text = events[-2]  # both models begin with the same words; this is where they differ
+    [error] = await read_stream("GET", path, headers={"last-event-id": last_text.id})
+    assert error.id == events[-1].id
+    assert "error" in error.json
 
 
 async def test_e2_a_running_stream_is_resumed_elsewhere_and_followed_to_its_end(
