@@ -121,5 +121,5 @@ class Router:
             at_ms=SYSTEM.unix_ms(),
             http=http,
             catalogue=self._catalogue_digest,
-            roles_in_use=in_use.for_heartbeat(),
+            roles_in_use=in_use.report(),
         )

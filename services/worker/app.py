@@ -316,6 +316,7 @@ class _Parts:
                 state.telemetry,
             ),
             DeadLetters(bus, job_records, state.telemetry.metrics, SYSTEM),
+            bodies,
         )
         self.status = WorkerStatus(
             CapacityReport(

@@ -10,6 +10,7 @@ from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.consumer.delivery import ACK, Delivery, Unprocessable, Verdict
 from services.worker.accounting.lost_attempts import record_lost_attempts
 from services.worker.accounting.usage_recorder import UsageRecorder
+from services.worker.execution.large_bodies import LargeBodies
 from services.worker.execution.run import Runner
 from services.worker.intake.checked_work import InvalidWork, read_work
 from services.worker.redelivery.dead_letter import DeadLetters
@@ -28,6 +29,7 @@ class WorkHandler(Struct, frozen=True):
     recorder: UsageRecorder
     runner: Runner
     dead_letters: DeadLetters
+    bodies: LargeBodies
 
     async def handle(self, delivery: Delivery) -> Verdict:
         began_s = loop_now_s()
@@ -39,6 +41,7 @@ class WorkHandler(Struct, frozen=True):
         record_lost_attempts(self.recorder, self.catalogue, checked.work, prior)
         if prior.ended:
             await self.recorder.wait_stored(checked.work)
+            await self.bodies.delete(checked.work)  # the earlier worker may have died before it did
             return ACK
         return await self.runner.run(checked, prior, delivery, began_s)
 

@@ -303,7 +303,7 @@ class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, d
     def implicit_roles(self) -> dict[Role, RoleConfig]:
         """The role of each model, for requests that name it (docs/decisions/0025)."""
         return {
-            implicit_role(key): self._user_of(key).with_chain((key, *model.fallbacks))
+            implicit_role(key): self._role_with_earliest(key).with_chain((key, *model.fallbacks))
             for key, model in self.models.items()
         }
 
@@ -317,7 +317,7 @@ class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, d
         chains = (self.roles[role].chain for role in roles if role in self.roles)
         return tuple(dict.fromkeys(implicit_role(model) for chain in chains for model in chain))
 
-    def _user_of(self, model: str) -> RoleConfig:
+    def _role_with_earliest(self, model: str) -> RoleConfig:
         """The role in whose chain the model has the lowest index."""
         users = [role for role in self.roles.values() if model in role.chain]
         return min(users, key=lambda role: role.chain.index(model), default=RoleConfig(chain=(model,)))

@@ -41,7 +41,7 @@ class RolesInUse:
         if role not in self._announced:
             self._changed.set()
 
-    def for_heartbeat(self) -> tuple[Role, ...]:
+    def report(self) -> tuple[Role, ...]:
         """The roles in use, which count as announced from now on."""
         now_s = self._clock.monotonic_s()
         self._last_s |= dict.fromkeys(self._backlog.roles() & self._implicit, now_s)

@@ -26,7 +26,7 @@ _NEAR_MODELS: Final = 5
 class RoleChoice(Struct, frozen=True):
     role: Role
     why: str
-    """The evidence, for the person who asked."""
+    """The evidence, shown to the client."""
 
 
 def resolve(

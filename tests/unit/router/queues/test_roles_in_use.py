@@ -42,14 +42,14 @@ def scene() -> Scene:
 
 
 def test_no_role_is_in_use_at_the_start(scene: Scene) -> None:
-    assert scene.in_use.for_heartbeat() == ()
+    assert scene.in_use.report() == ()
 
 
 def test_the_first_work_of_a_role_asks_for_a_heartbeat_at_once_and_more_work_does_not(scene: Scene) -> None:
     scene.in_use.record_enqueued("model-a")
     assert scene.changed.is_set()
     scene.changed.clear()
-    assert scene.in_use.for_heartbeat() == ("model-a",)
+    assert scene.in_use.report() == ("model-a",)
     scene.in_use.record_enqueued("model-a")
     assert not scene.changed.is_set()
     scene.in_use.record_enqueued("model-b")
@@ -61,12 +61,12 @@ def test_roles_of_the_catalogue_file_and_unknown_ones_are_never_reported(scene: 
     scene.in_use.record_enqueued("model-foreign")
     scene.count(foreign=1)
     assert not scene.changed.is_set()
-    assert scene.in_use.for_heartbeat() == ()
+    assert scene.in_use.report() == ()
 
 
 def test_work_that_another_router_enqueued_is_reported_after_the_next_count(scene: Scene) -> None:
     scene.count(b=3)
-    assert scene.in_use.for_heartbeat() == ("model-b",)
+    assert scene.in_use.report() == ("model-b",)
 
 
 def test_a_role_stays_in_use_for_half_a_minute_after_its_last_work(scene: Scene) -> None:
@@ -74,9 +74,9 @@ def test_a_role_stays_in_use_for_half_a_minute_after_its_last_work(scene: Scene)
     scene.now_s += 20
     scene.in_use.record_enqueued("model-a")
     scene.now_s += 29
-    assert scene.in_use.for_heartbeat() == ("model-a",)
+    assert scene.in_use.report() == ("model-a",)
     scene.now_s += 2
-    assert scene.in_use.for_heartbeat() == ()
+    assert scene.in_use.report() == ()
     scene.in_use.record_enqueued("model-a")
     assert scene.changed.is_set()
 
@@ -84,5 +84,5 @@ def test_a_role_stays_in_use_for_half_a_minute_after_its_last_work(scene: Scene)
 def test_a_role_is_in_use_for_as_long_as_its_work_waits(scene: Scene) -> None:
     for _ in range(10):
         scene.count(a=1)
-        assert scene.in_use.for_heartbeat() == ("model-a",)
+        assert scene.in_use.report() == ("model-a",)
         scene.now_s += 3600
