@@ -68,7 +68,7 @@ class ReplyFacts:
         if accepted is None:
             return "queued"
         position, wait_s = accepted.queue_position, accepted.estimated_wait_s
-        if not position and not wait_s:  # it was to start at once, and waits all the same
+        if position == 0 and wait_s == 0:  # it was to start at once, and waits all the same
             return "queued"
         place = "" if position is None else f" position={position}"
         return f"queued{place}" + ("" if wait_s is None else f" wait_s={wait_s:g}")

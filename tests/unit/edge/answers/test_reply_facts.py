@@ -55,6 +55,8 @@ def test_k3_the_progress_names_what_the_request_waits_for():
     assert facts.progress == "queued position=5"
     facts.add(accepted(queue_position=5, estimated_wait_s=18.25))
     assert facts.progress == "queued position=5 wait_s=18.25"
+    facts.add(accepted(queue_position=0))
+    assert facts.progress == "queued position=0", "the next one"
     facts.add(accepted(queue_position=0, estimated_wait_s=0))
     assert facts.progress == "queued", "it was to start at once, and waits all the same"
     facts.add(started(model="m"))
