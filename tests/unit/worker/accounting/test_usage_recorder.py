@@ -22,6 +22,7 @@ from tests.unit.worker.worker_parts import catalogue_of, work
 
 class _Ack:
     duplicate = False
+    seq = 1
 
 
 class SlowStream:
