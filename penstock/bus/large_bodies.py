@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -17,7 +16,7 @@ from penstock.bus.clock import loop_now_s
 from penstock.bus.direct_get import last_sequence, read_page, sequence_of
 from penstock.bus.ids import new_id
 from penstock.bus.log_limits import rate_limited_logger
-from penstock.bus.publish import store_at
+from penstock.bus.publish import store
 from penstock.bus.retry import RetryPolicy, retry
 from penstock.contract import subjects
 from penstock.contract.request import BodyRef
@@ -31,6 +30,9 @@ _PAGE_BYTES: Final = 4 * BODY_PART_BYTES
 """Bytes per read: other messages of the connection wait behind them."""
 _MOST_PARTS: Final = MAX_BODY_BYTES // 4096
 _DELETION_TIMEOUT_S: Final = 2.0
+_LAST_PART_S: Final = 2.0
+_DELETION_RETRY: Final = RetryPolicy(timeout_s=6.0)
+"""A restart of NATS takes less."""
 
 
 class BodyLost(Exception):
@@ -55,49 +57,48 @@ async def reference_to(body: Raw | bytes) -> BodyRef:
 
 
 class BodyUpload:
-    """The storing of the body of the request at `address` by one process."""
+    """The storing of the body of the request at `address` by one process.
+
+    Its parts have subjects of their own, so that processes that store the body of the same request neither replace nor
+    delete the parts of each other.
+    """
 
     def __init__(self, nc: Nats, address: ReplyAddress) -> None:
         self._nc = nc
         self._address = address
-        self._first_sequence: int | None = None
-        """Of the first part, once it is acknowledged."""
+        self._id = new_id()
+        self._storing: asyncio.Task[bool] | None = None
+        """Of the last part."""
 
     async def store(self, body: Raw | bytes, *, timeout_s: float) -> None:
-        """Store the body part by part, once; one that is stored already is replaced.
+        """Store the body part by part, once.
 
         Raises StreamFull when there is no space, and the last nats error after `timeout_s`; parts may be stored then.
         """
-        js, parts, this_time = self._nc.jetstream(), memoryview(body), new_id()
+        js, parts = self._nc.jetstream(), memoryview(body)
         part_bytes = min(BODY_PART_BYTES, self._nc.max_payload // 2)
         give_up_s = loop_now_s() + timeout_s
         for offset in range(0, parts.nbytes, part_bytes):
-            # The ids differ each time: within the duplicate window a body may be deleted and stored again.
-            stored = await store_at(
-                js,
-                subjects.body_part(self._address, offset),
-                bytes(parts[offset : offset + part_bytes]),
-                message_id=f"{this_time}.{offset}",
-                timeout_s=max(0.0, give_up_s - loop_now_s()),
+            self._storing = asyncio.create_task(
+                store(
+                    js,
+                    subjects.body_part(self._address, self._id, offset),
+                    bytes(parts[offset : offset + part_bytes]),
+                    message_id=f"{self._id}.{offset}",
+                    timeout_s=max(0.0, give_up_s - loop_now_s()),
+                )
             )
-            if self._first_sequence is None:
-                self._first_sequence = stored.sequence
+            await asyncio.shield(self._storing)
 
     async def undo(self) -> None:
-        """Delete what was stored, unless another process has begun to store the body of the same request since.
-
-        A failure is logged: the body expires later, as does a first part that was not acknowledged.
-        """
-        if self._first_sequence is not None:
-            await _delete(self._nc, self._address, self._purge_own)
-
-    async def _purge_own(self) -> str | None:
-        """Every process begins with the first part. While that is still the own one, so are all parts up to the last
-        that was stored before; what another process stores from then on has a higher sequence.
-        """
-        last = await last_sequence(self._nc, BODIES.name, subjects.body_parts(self._address))
-        first = await last_sequence(self._nc, BODIES.name, subjects.body_part(self._address, 0))
-        return await _purge(self._nc, self._address, up_to=last) if first == self._first_sequence else None
+        """Delete what was stored, also by a `store` that was cancelled. A failure is logged: the parts expire later."""
+        if (
+            self._storing is not None
+        ):  # JetStream may store the last part only after it has deleted the others
+            await asyncio.wait([self._storing], timeout=_LAST_PART_S)
+            self._storing.cancel()
+            await asyncio.gather(self._storing, return_exceptions=True)
+        await _delete(self._nc, self._address, self._id)
 
 
 async def read_body(
@@ -124,28 +125,32 @@ async def read_body(
 
 async def delete_body(nc: Nats, address: ReplyAddress) -> None:
     """Delete the body of the request at `address`, if one is stored. A failure is logged: the body expires later."""
-    await _delete(nc, address, lambda: _purge(nc, address))
+    await _delete(nc, address)
 
 
-async def _delete(nc: Nats, address: ReplyAddress, purge: Callable[[], Awaitable[str | None]]) -> None:
+async def _delete(nc: Nats, address: ReplyAddress, upload: str = "*") -> None:
+    """Delete the parts of one upload, or of all. Repeated for some seconds while NATS does not answer."""
     if not all(map(subjects.is_token, address)):
         return  # a wildcard would delete the bodies of other requests
+    error: object = None
     try:
-        # Sent after a reconnection, it could delete the body that another process stored for the same request.
-        error = await purge() if nc.is_connected else "not connected"
+        error = await retry(
+            lambda: _purge(nc, subjects.body_parts(address, upload)),
+            on=(nats.errors.Error, TimeoutError),
+            report=lambda error: _log.info("the body of a request cannot be deleted yet: %r", error),
+            policy=_DELETION_RETRY,
+            transient=lambda error: not isinstance(error, nats.errors.ConnectionClosedError),
+        )
     except (nats.errors.Error, TimeoutError, msgspec.MsgspecError) as failure:
-        error = repr(failure)
+        error = failure
     if error is not None:
-        _log.warning("the body of request %s is not deleted and will expire: %s", address.id, error)
+        _log.warning("the body of request %s is not deleted and will expire: %r", address.id, error)
 
 
-async def _purge(nc: Nats, address: ReplyAddress, up_to: int | None = None) -> str | None:
-    """The error of the server; None: it deleted the body. `up_to`: the last sequence to delete."""
-    purged: dict[str, str | int] = {"filter": subjects.body_parts(address)}
-    if up_to is not None:
-        purged["seq"] = up_to + 1
-    subject = f"$JS.API.STREAM.PURGE.{BODIES.name}"
-    msg = await nc.request(subject, msgspec.json.encode(purged), timeout=_DELETION_TIMEOUT_S)
+async def _purge(nc: Nats, parts: str) -> str | None:
+    """The error of the server; None: it deleted the parts."""
+    purged = msgspec.json.encode({"filter": parts})
+    msg = await nc.request(f"$JS.API.STREAM.PURGE.{BODIES.name}", purged, timeout=_DELETION_TIMEOUT_S)
     error = _decode_purged(msg.data).error
     return None if error is None else str(error.get("description"))
 
@@ -163,7 +168,7 @@ async def _read(nc: Nats, parts: str, size: int) -> bytearray:
             body[start:end] = msg.data
             found.append((start, end))
             sequence = sequence_of(msg) + 1
-        if not page.messages or page.pending == 0:
+        if not page.messages or page.pending == 0 or _is_complete(found, size):
             break
     if not _is_complete(found, size):
         if await last_sequence(nc, BODIES.name, parts) >= sequence:

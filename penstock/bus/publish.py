@@ -16,7 +16,15 @@ from penstock.bus.retry import RetryPolicy, retry
 from penstock.contract.headers import MESSAGE_ID, REPEATED
 from penstock.contract.streams import STREAMS
 
-__all__ = ["STREAM_FULL", "WRONG_LAST_SEQUENCE", "Stored", "StreamFull", "store", "store_at", "what_to_check"]
+__all__ = [
+    "STREAM_FULL",
+    "WRONG_LAST_SEQUENCE",
+    "Stored",
+    "StreamFull",
+    "store",
+    "store_reported",
+    "what_to_check",
+]
 
 _log: Final = rate_limited_logger(__name__)
 WRONG_LAST_SEQUENCE: Final = 10071
@@ -45,9 +53,12 @@ class StreamFull(Exception):
 class Stored(NamedTuple):
     """The acknowledgement of JetStream."""
 
-    sequence: int
     new: bool
     """The stream did not hold a message with this id."""
+    by_another: bool
+    """It held one before this process sent it. False where the process sent it more than once, so that it may be its
+    own.
+    """
 
 
 async def store(
@@ -59,12 +70,14 @@ async def store(
     headers: Mapping[str, str] | None = None,
     timeout_s: float = _DEFAULT.timeout_s,
 ) -> bool:
-    """As `store_at`; returns whether the message is new."""
-    stored = await store_at(js, subject, payload, message_id=message_id, headers=headers, timeout_s=timeout_s)
+    """As `store_reported`; returns whether the message is new."""
+    stored = await store_reported(
+        js, subject, payload, message_id=message_id, headers=headers, timeout_s=timeout_s
+    )
     return stored.new
 
 
-async def store_at(
+async def store_reported(
     js: JetStreamContext,
     subject: str,
     payload: bytes,
@@ -76,18 +89,21 @@ async def store_at(
     """Publish until JetStream acknowledges, for at most `timeout_s`. A repeated message has the same id and is stored
     once.
 
-    Raises StreamFull at the stream's limit, and the
-    last nats error after the timeout.
+    Raises StreamFull at the stream's limit, and the last nats error after the timeout.
     """
     sent = {**(headers or {}), MESSAGE_ID: message_id}
     give_up_s = loop_now_s() + timeout_s
+    sent_before = False
 
     async def publish() -> Stored:
         timeout_s = min(_ACK_TIMEOUT_S, max(_SHORTEST_TIMEOUT_S, give_up_s - loop_now_s()))
         ack = await js.publish(subject, payload, timeout=timeout_s, headers=sent)
-        return Stored(ack.seq, not ack.duplicate)
+        is_duplicate = bool(ack.duplicate)
+        return Stored(not is_duplicate, is_duplicate and not sent_before)
 
     def report(error: Exception) -> None:
+        nonlocal sent_before
+        sent_before = True
         sent[REPEATED] = "1"
         if isinstance(error, APIError):
             _log.warning(

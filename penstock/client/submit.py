@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import nats.errors
 from msgspec import Raw, Struct
 from msgspec.structs import replace
@@ -10,16 +12,24 @@ from nats.js.errors import APIError
 
 from penstock.bus.clock import loop_now_s
 from penstock.bus.large_bodies import BodyUpload, reference_to
-from penstock.bus.publish import StreamFull, store
+from penstock.bus.log_limits import rate_limited_logger
+from penstock.bus.publish import Stored, StreamFull, store_reported
+from penstock.bus.stored_replies import acknowledged_replies
 from penstock.client.unavailable import cause
 from penstock.contract import headers, subjects
 from penstock.contract.codec import encode
+from penstock.contract.reply import TERMINAL
 from penstock.contract.request import NO_BODY, ChatRequest
 from penstock.contract.streams import BODIES, MAX_BODY_BYTES, largest_request
 from penstock.contract.subjects import ReplyAddress
 from penstock.errors import ClientClosed, NotAccepted, RequestTooLarge
 
 __all__ = ["EncodedRequest", "encode_request", "submit"]
+
+_log: Final = rate_limited_logger(__name__)
+_REJECTED: Final = (APIError, StreamFull, nats.errors.MaxPayloadError)
+"""After these the message is certainly not stored."""
+_READ_S: Final = 2.0
 
 
 class EncodedRequest(Struct, frozen=True):
@@ -57,7 +67,7 @@ async def submit(
 ) -> None:
     """Publish until JetStream acknowledges, for at most `timeout_s`. `repeated`: another process may have sent it.
 
-    A large body is stored before, and deleted if the request is not accepted. Raises RequestTooLarge, NotAccepted and
+    A large body is stored before, and deleted if the request does not need it. Raises RequestTooLarge, NotAccepted and
     ClientClosed.
     """
     extra = {headers.CLIENT: request.client}
@@ -68,23 +78,31 @@ async def submit(
     if request.large_body is None:
         await _publish(nc, account, request, extra, timeout_s)
         return
-    upload = BodyUpload(nc, ReplyAddress(account, request.client, request.id))
+    address = ReplyAddress(account, request.client, request.id)
+    upload = BodyUpload(nc, address)
     give_up_s = loop_now_s() + timeout_s
     try:
         await _store_body(nc, upload, request.large_body, timeout_s)
-        await _publish(nc, account, request, extra, max(0.0, give_up_s - loop_now_s()))
     except BaseException:
-        if not repeated:  # the request may be queued, and needs its body
+        await upload.undo()
+        raise
+    # Without an acknowledgement the event may be stored too, and need this body: the end of the request deletes it.
+    try:
+        stored = await _publish(nc, account, request, extra, max(0.0, give_up_s - loop_now_s()))
+    except BaseException as error:
+        if isinstance(error.__cause__, _REJECTED) or await _has_ended(nc, address):
             await upload.undo()
         raise
+    if stored.by_another or (not stored.new and await _has_ended(nc, address)):
+        await upload.undo()
 
 
 async def _publish(
     nc: Nats, account: str, request: EncodedRequest, extra: dict[str, str], timeout_s: float
-) -> None:
+) -> Stored:
     subject = subjects.request(account, "chat")
     try:
-        await store(
+        return await store_reported(
             nc.jetstream(),
             subject,
             request.payload,
@@ -100,13 +118,22 @@ async def _publish(
         raise NotAccepted("JetStream did not accept the request", cause(nc, subject, error)) from error
 
 
+async def _has_ended(nc: Nats, address: ReplyAddress) -> bool:
+    """Whether the terminal event is stored. False, and a log line, where that cannot be read."""
+    try:
+        events = await acknowledged_replies(nc, address.subject, _READ_S)
+        return any(isinstance(event, TERMINAL) for event in events)
+    except (nats.errors.Error, TimeoutError) as error:
+        _log.warning("it is not known whether request %s needs its body, which stays: %r", address.id, error)
+        return False
+
+
 async def _store_body(nc: Nats, upload: BodyUpload, body: Raw, timeout_s: float) -> None:
     try:
         await upload.store(body, timeout_s=timeout_s)
     except nats.errors.ConnectionClosedError as error:
         raise ClientClosed from error
     except StreamFull as error:
-        await upload.undo()  # also of a repeated request: had its body been complete, it would fit
         full = f"the bodies of other requests fill {BODIES.name}."
         raise NotAccepted(
             "The body of the request is larger than a message and was not stored", full

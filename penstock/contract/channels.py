@@ -122,7 +122,8 @@ CHANNELS: Final = (
         limits=f"{_size(streams.MAX_BODY_BYTES)} per body, {_size(streams.BODIES.max_bytes)} in all by default, then "
         f"new ones are rejected; stored until the request ends, at most for {_duration(streams.BODIES.max_age_s)}",
         purpose="The body of a request that exceeds a message, in parts of 4 KiB and more; `offset` is that of the "
-        "first byte of a part. They are stored before the request, whose `body_ref` has size and digest.",
+        "first byte of a part; `upload` is an id of the time it is stored. They are stored before the request, whose "
+        "`body_ref` has size and digest.",
     ),
     Channel(
         name="jobs",

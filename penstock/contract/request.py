@@ -20,7 +20,8 @@ NO_BODY: Final = Raw(b"null")
 
 
 class BodyRef(Struct, frozen=True, kw_only=True):
-    """A body that is stored under `llm.body.<account>.<client>.<id>.<offset>`, in parts that begin at each offset.
+    """A body that is stored under `llm.body.<account>.<client>.<id>.<upload>.<offset>`, in parts that begin at each
+    offset.
 
     It has no name of its own: account, client and id are those of the request, so that none can refer to the body of
     another.

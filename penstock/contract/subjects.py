@@ -74,7 +74,7 @@ QUOTA_EVENTS: Final = EVENT.format(kind="quota", scope="*")
 DEAD: Final = "llm.dead.{role}"
 JOB: Final = "llm.job.{account}.{client}.{id}"
 RESULT: Final = "llm.result.{account}.{client}.{id}.{attempt}"
-BODY: Final = "llm.body.{account}.{client}.{id}.{offset}"
+BODY: Final = "llm.body.{account}.{client}.{id}.{upload}.{offset}"
 EXPLAIN: Final = "llm.router.explain"
 QUOTA_STORED: Final = "llm.quota.>"
 KEYS_STORED: Final = "llm.keys.>"
@@ -276,14 +276,16 @@ def result(account: str, client: str, request_id: str, attempt: int) -> str:
     return RESULT.format(account=account, client=client, id=request_id, attempt=attempt)
 
 
-def body_part(address: ReplyAddress, offset: int) -> str:
-    """The part of a stored body that begins at byte `offset`."""
-    return BODY.format(account=address.account, client=address.client, id=address.id, offset=offset)
+def body_part(address: ReplyAddress, upload: str, offset: int) -> str:
+    """The part of a stored body that begins at byte `offset`. `upload`: an id of the time it is stored."""
+    account, client, request = address
+    return BODY.format(account=account, client=client, id=request, upload=upload, offset=offset)
 
 
-def body_parts(address: ReplyAddress) -> str:
-    """The filter for all parts of the body of one request."""
-    return BODY.format(account=address.account, client=address.client, id=address.id, offset="*")
+def body_parts(address: ReplyAddress, upload: str = "*") -> str:
+    """The filter for all parts of the body of one request, or for those of one upload."""
+    account, client, request = address
+    return BODY.format(account=account, client=client, id=request, upload=upload, offset="*")
 
 
 def body_offset(subject: str) -> int:
