@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,10 +11,12 @@ __all__ = ["ByteBudget"]
 
 
 class ByteBudget:
-    def __init__(self, limit: int) -> None:
-        """`limit`: bytes; `hold` takes a larger body alone."""
+    def __init__(self, limit: int, *, share: int | None = None) -> None:
+        """`limit`: bytes; `hold` takes a larger body alone. `share`: bytes that `try_hold` gives one owner."""
         self._limit = limit
+        self._share = limit if share is None else share
         self._held = 0
+        self._held_by: Counter[str] = Counter()
         self._turn = asyncio.Lock()
         self._released = asyncio.Event()
 
@@ -28,16 +31,23 @@ class ByteBudget:
         try:
             yield
         finally:
-            self.release(size)
+            self._return(size)
 
-    def try_hold(self, size: int) -> bool:
-        """Hold `size` bytes until `release`, if they are free now."""
-        if self._held + size > self._limit:
+    def try_hold(self, size: int, owner: str) -> bool:
+        """Hold `size` bytes until `release`, if they are free now and the owner has not used its share."""
+        if self._held + size > self._limit or self._held_by[owner] + size > self._share:
             return False
         self._held += size
+        self._held_by[owner] += size
         return True
 
-    def release(self, size: int) -> None:
+    def release(self, size: int, owner: str) -> None:
         """Return what `try_hold` took."""
+        self._held_by[owner] -= size
+        if not self._held_by[owner]:
+            del self._held_by[owner]
+        self._return(size)
+
+    def _return(self, size: int) -> None:
         self._held -= size
         self._released.set()

@@ -52,7 +52,7 @@ from services.edge.starting import STARTING, starting_routes
 __all__ = ["Edge"]
 
 _BODIES_BYTES: Final = 512 * 1024 * 1024
-"""Large bodies of all requests in progress."""
+"""Large bodies of all requests in progress; one API key, or one address where there are no keys, may use half."""
 _NOT_CONNECTED: Final = "the connection to NATS is lost"
 
 
@@ -73,7 +73,7 @@ class Edge:
             body_bytes=settings.body_bytes,
             body_s=settings.read_s,
             write_s=settings.write_s,
-            memory=ByteBudget(_BODIES_BYTES),
+            memory=ByteBudget(_BODIES_BYTES, share=_BODIES_BYTES // 2),
         )
         cors = Cors(settings.cors_origins, (*REPLY_HEADERS, REPLAYED[0].decode()))
         starting = starting_routes(self._health(lambda: STARTING))

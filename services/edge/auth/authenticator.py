@@ -74,6 +74,7 @@ class Authenticator:
             exchange.sender = f"key {prefix}"
         key = self._verified(text)
         exchange.sender = f"account {key.account}, key {key.prefix}"
+        exchange.memory_owner = f"key {key.prefix}"
         if not self._slots.try_acquire(key.prefix):
             raise self._too_many()
         exchange.on_end(partial(self._slots.release, key.prefix))

@@ -28,6 +28,8 @@ _STREAM_HEADERS: Final[tuple[Header, ...]] = (
 _NO_CONTENT: Final = 204
 _SMALL_BODY_BYTES: Final = 8 * 1024 * 1024
 """Bodies up to this size are bounded by the number of requests of a key only."""
+_STEP_BYTES: Final = 1024 * 1024
+"""Memory for a larger body is taken in such steps, as it arrives."""
 _GZIP: Final = b"\x1f\x8b"
 """How such data begins (RFC 1952)."""
 _CLOSE: Final[Header] = (b"connection", b"close")
@@ -63,6 +65,9 @@ class Exchange:
         """Further headers of the response."""
         self.sender = ""
         """The account, or the prefix of the API key, as far as it is known."""
+        self.memory_owner: str = (scope.get("client") or ("",))[0]
+        """Whose share of the memory a large body takes: of the address, or of the API key once it is known."""
+        self._memory_bytes = 0
         self._id = new_id()
         self._connection = cast("Connection", scope["state"][STATE_KEY])
         self._limits = limits
@@ -134,7 +139,7 @@ class Exchange:
         return body
 
     async def _read_body(self) -> bytes:
-        body, is_large = bytearray(), False
+        body = bytearray()
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
@@ -142,23 +147,23 @@ class Exchange:
             body += message["body"]
             if len(body) > self._limits.body_bytes:
                 raise self._too_large()
-            if len(body) > _SMALL_BODY_BYTES and not is_large:
-                is_large = True
-                self._take_memory()
+            if len(body) > max(_SMALL_BODY_BYTES, self._memory_bytes):
+                self._take_memory(-(-len(body) // _STEP_BYTES) * _STEP_BYTES)
             if not message["more_body"]:
                 self._connection.resume_reading()
                 return bytes(body)
 
-    def _take_memory(self) -> None:
-        """Count a large body until the end of the request. Raises HttpError (429)."""
-        declared, memory = self.header(b"content-length"), self._limits.memory
-        size = int(declared) if declared.isdecimal() else self._limits.body_bytes
-        if not memory.try_hold(size):
+    def _take_memory(self, size: int) -> None:
+        """Count `size` bytes of a large body until the end of the request. Raises HttpError (429)."""
+        memory, owner = self._limits.memory, self.memory_owner
+        if not memory.try_hold(size - self._memory_bytes, owner):
             message = (
                 "the bodies of other requests need the memory of this gateway process: send the request again"
             )
             raise HttpError.of("overloaded", message, retry_after_s=1)
-        self.on_end(lambda: memory.release(size))
+        if not self._memory_bytes:
+            self.on_end(lambda: memory.release(self._memory_bytes, owner))
+        self._memory_bytes = size
 
     def _too_large(self) -> HttpError:
         message = f"the body has more than {self._limits.body_bytes:,} bytes, which is the limit"

@@ -70,11 +70,21 @@ async def test_a_waiting_body_that_is_cancelled_makes_way_for_the_next() -> None
 
 async def test_a_body_that_finds_no_space_need_not_wait() -> None:
     budget = ByteBudget(10)
-    assert [budget.try_hold(6), budget.try_hold(5), budget.try_hold(4)] == [True, False, True]
+    assert [budget.try_hold(size, "a") for size in (6, 5, 4)] == [True, False, True]
     (waiting,) = await holders(budget, 5)
     assert not waiting.holds
-    budget.release(6)
+    budget.release(6, "a")
     await settled()
     assert waiting.holds
-    assert not budget.try_hold(2)
+    assert not budget.try_hold(2, "a")
     await waiting.leave()
+
+
+async def test_d9_one_owner_cannot_hold_more_than_its_share() -> None:
+    budget = ByteBudget(10, share=6)
+    assert [budget.try_hold(size, "a") for size in (4, 3, 2, 1)] == [True, False, True, False]
+    assert [budget.try_hold(size, "b") for size in (5, 4)] == [False, True]
+    budget.release(2, "a")
+    assert [budget.try_hold(2, "b"), budget.try_hold(1, "a")] == [True, False]
+    budget.release(4, "a")
+    assert budget.try_hold(4, "a")

@@ -62,6 +62,8 @@ class Client:
         limits: HttpLimits = LIMITS,
     ) -> None:
         self.connection = FakeConnection()
+        self.never_ends = False
+        """After the pieces, nothing comes."""
         self.sent: list[dict[str, Any]] = []
         self._pieces = list(pieces)
         self._pause_s = pause_s
@@ -78,9 +80,12 @@ class Client:
     async def receive(self) -> dict[str, Any]:
         await asyncio.sleep(self._pause_s)
         if not self._pieces:
+            if self.never_ends:
+                await asyncio.Event().wait()
             return {"type": "http.disconnect"}
         piece = self._pieces.pop(0)
-        return {"type": "http.request", "body": piece, "more_body": bool(self._pieces)}
+        more = bool(self._pieces) or self.never_ends
+        return {"type": "http.request", "body": piece, "more_body": more}
 
     async def send(self, message: Any) -> None:
         self.sent.append(message)
@@ -118,6 +123,35 @@ async def test_d9_large_bodies_of_all_requests_share_a_bounded_memory(headers: d
     assert len(await small.exchange.body()) == 8 * MIB
     clients[0].exchange.finish()
     assert len(await clients[3].exchange.body()) == 15 * MIB
+
+
+async def test_d9_what_a_slow_sender_has_not_sent_takes_no_memory():
+    limits = HttpLimits(body_bytes=15 * MIB, body_s=5.0, write_s=3.0, memory=ByteBudget(30 * MIB))
+    headers = {"content-length": str(15 * MIB)}
+    slow = [Client(b"a" * 8 * MIB, b"a", headers=headers, limits=limits) for _ in range(2)]
+    for client in slow:
+        client.never_ends = True
+    reading = [asyncio.create_task(client.exchange.body()) for client in slow]
+    await asyncio.sleep(1)
+    other = Client(b"a" * 12 * MIB, headers=headers, limits=limits)
+    assert len(await other.exchange.body()) == 12 * MIB
+    outcomes = await asyncio.gather(*reading, return_exceptions=True)
+    assert [error.status for error in outcomes if isinstance(error, HttpError)] == [408, 408]
+    for client in (*slow, other):
+        client.exchange.finish()
+    assert limits.memory.try_hold(30 * MIB, "")
+
+
+async def test_d9_the_large_bodies_of_one_client_leave_memory_to_another():
+    memory = ByteBudget(30 * MIB, share=15 * MIB)
+    limits = HttpLimits(body_bytes=15 * MIB, body_s=5.0, write_s=3.0, memory=memory)
+    first, second, other = (Client(*[b"a" * 3 * MIB] * 5, limits=limits) for _ in range(3))
+    other.exchange.memory_owner = "another"
+    assert len(await first.exchange.body()) == 15 * MIB
+    with pytest.raises(HttpError) as refused:
+        await second.exchange.body()
+    assert refused.value.status == 429
+    assert len(await other.exchange.body()) == 15 * MIB
 
 
 async def test_d10_a_body_that_was_not_sent_yet_is_not_waited_for():
