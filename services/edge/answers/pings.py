@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Final
-
-from services.edge.http.errors import ClientDisconnected
 
 __all__ = ["Pings"]
 
@@ -17,8 +14,10 @@ _AFTER_S: Final = 10.0
 class Pings:
     """Calls `write` whenever nothing was sent for 10 s, from `start` until `stop`."""
 
-    def __init__(self, write: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, write: Callable[[], Awaitable[None]], on_error: Callable[[Exception], None]) -> None:
+        """`on_error` is called with what `write` raises, which ends the pings."""
         self._write = write
+        self._on_error = on_error
         self._sent_s = 0.0
         self._task: asyncio.Task[None] | None = None
 
@@ -39,9 +38,11 @@ class Pings:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        with suppress(ClientDisconnected):  # raised in the task that follows the reply too
+        try:
             while True:
                 await asyncio.sleep(self._sent_s + _AFTER_S - loop.time())
                 if loop.time() - self._sent_s >= _AFTER_S:
                     await self._write()
                     self.sent()
+        except Exception as error:  # noqa: BLE001 - raised in the task that follows the reply
+            self._on_error(error)

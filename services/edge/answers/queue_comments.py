@@ -14,8 +14,12 @@ _EVERY_S: Final = 1.0
 class QueueComments:
     """Calls `write` once a second, beginning `after_s` after `start`, until `stop`."""
 
-    def __init__(self, write: Callable[[], Awaitable[None]], after_s: float) -> None:
+    def __init__(
+        self, write: Callable[[], Awaitable[None]], after_s: float, on_error: Callable[[Exception], None]
+    ) -> None:
+        """`on_error` is called with what `write` raises, which ends the comments."""
         self._write = write
+        self._on_error = on_error
         self._after_s = after_s
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
@@ -43,6 +47,9 @@ class QueueComments:
         self._task = asyncio.create_task(self._run(), name="queue comments")
 
     async def _run(self) -> None:
-        while True:
-            await self._write()
-            await asyncio.sleep(_EVERY_S)
+        try:
+            while True:
+                await self._write()
+                await asyncio.sleep(_EVERY_S)
+        except Exception as error:  # noqa: BLE001 - raised in the task that follows the reply
+            self._on_error(error)

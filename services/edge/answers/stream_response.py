@@ -49,9 +49,9 @@ class StreamResponse:
         """That of the next event."""
         self._last_id = after.text.encode()
         """That of the last event which the client has."""
-        self._comments = QueueComments(self._comment, wait_s)
+        self._comments = QueueComments(self._comment, wait_s, exchange.interrupt_with)
         self._ping = b"" if ping is None else encode_ping(ping)
-        self._pings = Pings(self._write_ping)
+        self._pings = Pings(self._write_ping, exchange.interrupt_with)
         self._release = ReleaseTimer(self._send_held, stream.hold_s, exchange.interrupt_with)
 
     async def __aenter__(self) -> Self:

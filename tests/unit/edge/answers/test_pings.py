@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from services.edge.answers.pings import Pings
 from services.edge.http.errors import ClientDisconnected
+
+
+def raise_error(error: Exception) -> None:
+    raise error
 
 
 async def test_a_ping_comes_after_ten_silent_seconds_and_every_ten_after_that():
@@ -15,7 +21,7 @@ async def test_a_ping_comes_after_ten_silent_seconds_and_every_ten_after_that():
     async def write() -> None:
         written.append(round(loop.time() - began_s, 3))
 
-    pings = Pings(write)
+    pings = Pings(write, raise_error)
     pings.start()
     await asyncio.sleep(4)
     pings.sent()
@@ -30,7 +36,7 @@ async def test_a_stream_that_is_never_silent_has_no_pings():
     async def write() -> None:
         raise AssertionError("a ping")
 
-    pings = Pings(write)
+    pings = Pings(write, raise_error)
     pings.start()
     for _ in range(10):
         await asyncio.sleep(9.9)
@@ -38,16 +44,18 @@ async def test_a_stream_that_is_never_silent_has_no_pings():
     await pings.stop()
 
 
-async def test_a_client_that_is_gone_ends_the_pings_without_a_logged_error():
-    loop, problems = asyncio.get_running_loop(), []
+@pytest.mark.parametrize("error", [ClientDisconnected(), RuntimeError()])
+async def test_an_error_ends_the_pings_and_is_reported(error: Exception):
+    loop, problems, errors = asyncio.get_running_loop(), [], []
     loop.set_exception_handler(lambda _, problem: problems.append(problem))
 
     async def write() -> None:
-        raise ClientDisconnected
+        raise error
 
-    pings = Pings(write)
+    pings = Pings(write, errors.append)
     pings.start()
     await asyncio.sleep(60)
     await pings.stop()
     del pings
+    assert errors == [error]
     assert problems == []

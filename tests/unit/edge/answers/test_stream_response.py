@@ -155,6 +155,19 @@ async def test_e2_a_part_that_another_attempt_replaced_is_a_conflict():
     assert (b"x-should-retry", b"false") in conflict.value.headers
 
 
+async def test_e1_an_error_while_a_comment_is_written_ends_the_response():
+    exchange, response = new_response()
+
+    async def write(_: bytes) -> None:
+        raise RuntimeError("broken")
+
+    exchange.write = write  # type: ignore[method-assign]
+    async with response:
+        await response.add(accepted())
+        await asyncio.sleep(5)
+    assert [str(error) for error in exchange.errors] == ["broken"]
+
+
 async def test_d6_held_text_is_sent_after_its_time_and_the_rest_at_once():
     exchange, response = new_response(rescue="hold_briefly", hold_s=1.5)
     async with response:
