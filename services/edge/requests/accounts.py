@@ -16,13 +16,11 @@ from penstock.client.timings import ClientTimings
 from penstock.contract.request import ChatRequest
 from penstock.runtime.service import Bus
 from services.edge.requests.lookup import AnswerLookup
+from services.edge.requests.submission_times import SUBMIT_S
 
 __all__ = ["Account", "Accounts"]
 
 _TIMINGS: Final = ClientTimings(accept_s=60.0)
-_SUBMIT_S: Final = 20.0
-"""To wait until NATS has stored a request: longer than a restart of NATS, or the election of a leader. Then a client
-can send the request again, to another edge too."""
 
 
 class Account:
@@ -54,7 +52,7 @@ class Account:
             timings=_TIMINGS,
             tracer=self._tracer,
             cancel_on_exit=cancel_on_exit,
-            submit_s=_SUBMIT_S,
+            submit_s=SUBMIT_S,
             parent=parent,
         )
 
@@ -64,7 +62,7 @@ class Account:
             self._bus.nc,
             self._subscription.account,
             await encode_request(self._bus.nc, request),
-            timeout_s=_SUBMIT_S,
+            timeout_s=SUBMIT_S,
             repeated=True,
         )
 

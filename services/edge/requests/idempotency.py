@@ -27,6 +27,7 @@ from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
 from services.edge.http.headers import Header
 from services.edge.requests.body_work import in_thread_if_large
+from services.edge.requests.submission_times import CLAIM_S
 
 __all__ = ["REPLAYED", "IdempotencyKeys", "fingerprint", "idempotency_key"]
 
@@ -36,7 +37,6 @@ REPLAYED: Final[Header] = (b"idempotent-replayed", b"true")
 """The header of a response whose answer, and cost, are those of an earlier request."""
 _STREAM: Final = f"KV_{IDEMPOTENCY.name}"
 _TIMEOUT_S: Final = 5.0
-_GIVE_UP_S: Final = 20.0
 
 
 def idempotency_key(exchange: Exchange) -> str:
@@ -74,7 +74,7 @@ class IdempotencyKeys:
         """
         subject = f"$KV.{IDEMPOTENCY.name}.{_digest(identity, key)}"
         record = IdempotencyRecord(client=request.client, request_id=request.id, sha256=sha256)
-        give_up_s = loop_now_s() + _GIVE_UP_S
+        give_up_s = loop_now_s() + CLAIM_S
         replaces = 0
         while True:
             if await self._write(subject, record, replaces, give_up_s):

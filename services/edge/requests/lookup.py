@@ -3,7 +3,8 @@
 A request is in `LLM_REQUESTS` until a router has published `accepted`, has a status if it is a job, and stays in
 `LLM_WORK` until its end is stored. So an id without a stored event and without a job that goes on is unknown, unless
 its request can be among the queued ones: no queue is searched, but the time in the id and the age of the oldest queued
-message exclude nearly all.
+message exclude nearly all. The id of a stream may be sent before its request is stored; therefore a young one is never
+unknown.
 """
 
 from __future__ import annotations
@@ -20,22 +21,24 @@ from nats.js.errors import NotFoundError
 from penstock.bus.clock import Clock
 from penstock.bus.direct_get import last_sequence, read_page
 from penstock.bus.log_limits import rate_limited_logger
-from penstock.bus.stored_replies import stored_replies
+from penstock.bus.stored_replies import read_event, stored_replies
 from penstock.client.jobs import JobReader
 from penstock.client.lost_request import QueueState
 from penstock.client.unavailable import reading
 from penstock.contract import subjects
+from penstock.contract.jobs import Job
 from penstock.contract.reply import ReplyEvent
 from penstock.contract.request import LONGEST_S
 from penstock.contract.streams import REPLIES, REQUESTS, WORK
 from penstock.errors import PenstockError, UnknownJob
 from services.edge.requests.answer_id import AnswerId
+from services.edge.requests.submission_times import UNSTORED_S
 
-__all__ = ["AnswerLookup", "Existence", "StoredTimes", "may_be_queued"]
+__all__ = ["AnswerLookup", "Existence", "StoredTimes", "may_be_queued", "may_be_unstored"]
 
 Existence = Literal["known", "unknown", "undecided"]
 """`known`: the answer has an event, or is that of a job that has not ended. `undecided`: it has none, and its request
-may be queued."""
+may be queued, or on its way to NATS."""
 
 _log: Final = rate_limited_logger(__name__)
 _SKEW_S: Final = 60
@@ -75,6 +78,13 @@ def may_be_queued(created_s: float, times: StoredTimes) -> bool:
     return created_s <= kept_since_s and times.oldest_work_s <= kept_since_s
 
 
+def may_be_unstored(created_s: float, now_s: float) -> bool:
+    """Whether the request of a stream that was created then may still be on its way to NATS. Unix seconds. False also
+    for a time in the future.
+    """
+    return -_SKEW_S <= now_s - created_s <= UNSTORED_S + _SKEW_S
+
+
 class AnswerLookup:
     """Looks for the answers of one account."""
 
@@ -87,8 +97,13 @@ class AnswerLookup:
     async def find(self, answer_id: AnswerId) -> Existence:
         """`undecided` also while NATS does not answer."""
         try:
-            if await self._is_known(answer_id):
+            if await self._has_event(answer_id):
                 return "known"
+            job = await self._job(answer_id)
+            if job is not None and not job.ended:
+                return "known"
+            if job is None and self.may_be_unstored(answer_id):
+                return "undecided"
             if not await self._are_requests_read() or may_be_queued(answer_id.created_s, await self._times()):
                 return "undecided"
             await asyncio.sleep(_ON_THE_WAY_S)
@@ -96,6 +111,18 @@ class AnswerLookup:
         except (nats.errors.Error, NotFoundError, TimeoutError, PenstockError) as error:
             _log.info("NATS does not say now whether %s exists: %r", answer_id.request_id, error)
             return "undecided"
+
+    def may_be_unstored(self, answer_id: AnswerId) -> bool:
+        """Whether its request may still be on its way to NATS: the id of a whole answer is sent later."""
+        return answer_id.streamed and may_be_unstored(answer_id.created_s, self._clock.unix_s())
+
+    async def has_first_event(self, answer_id: AnswerId) -> bool:
+        """Whether the reply is stored from its first event on. Raises StoreUnavailable and ClientClosed."""
+        subject = subjects.reply(self._account, answer_id.client, answer_id.request_id)
+        with reading(self._nc, f"the reply of request {answer_id.request_id}", REPLIES.name):
+            page = await read_page(self._nc, REPLIES.name, subject, batch=1)
+        first = read_event(page.messages[0]) if page.messages else None
+        return first is not None and first.seq == 0
 
     async def stored_events(self, answer_id: AnswerId) -> list[ReplyEvent]:
         """The events that are stored now. Raises StoreUnavailable and ClientClosed."""
@@ -105,14 +132,21 @@ class AnswerLookup:
 
     async def _is_known(self, answer_id: AnswerId) -> bool:
         """An event of the answer is stored, or it is that of a job that has not ended."""
-        subject = subjects.reply(self._account, answer_id.client, answer_id.request_id)
-        if await last_sequence(self._nc, REPLIES.name, subject) > 0:
+        if await self._has_event(answer_id):
             return True
+        job = await self._job(answer_id)
+        return job is not None and not job.ended
+
+    async def _has_event(self, answer_id: AnswerId) -> bool:
+        subject = subjects.reply(self._account, answer_id.client, answer_id.request_id)
+        return await last_sequence(self._nc, REPLIES.name, subject) > 0
+
+    async def _job(self, answer_id: AnswerId) -> Job | None:
         try:
             job = await self._jobs.get(answer_id.request_id)
         except UnknownJob:
-            return False
-        return job.client == answer_id.client and not job.ended
+            return None
+        return job if job.client == answer_id.client else None
 
     async def _are_requests_read(self) -> bool:
         """The routers have read every request that was queued at the call."""

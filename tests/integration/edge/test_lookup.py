@@ -16,13 +16,16 @@ from penstock.cli.local.nats_server import NatsServer
 from penstock.contract import codec, subjects
 from penstock.contract.jobs import Job
 from penstock.contract.request import ChatRequest
+from penstock.contract.streams import REPLIES
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from services.edge.requests.answer_id import AnswerId
 from services.edge.requests.lookup import AnswerLookup
-from tests.harness.requests.reply_events import accepted
+from tests.harness.requests.reply_events import accepted, completed
 
 ACCOUNT = "demo"
 LATER_S = 20 * 60
+SOON = Clock(time.monotonic, lambda: time.time() + 5 * 60)
+"""When the request of an id that was made now must have been stored."""
 
 
 @pytest.fixture
@@ -47,10 +50,30 @@ async def queue_work(nc: Nats) -> None:
 
 
 async def test_e2_an_id_is_unknown_also_while_other_work_is_queued(nc: Nats):
-    lookup = AnswerLookup(nc, ACCOUNT, SYSTEM)
+    lookup = AnswerLookup(nc, ACCOUNT, SOON)
     assert await lookup.find(new_answer_id()) == "unknown"
     await queue_work(nc)
     assert await lookup.find(new_answer_id()) == "unknown"
+
+
+async def test_e2_the_id_of_a_stream_is_undecided_while_its_request_may_be_on_its_way(nc: Nats):
+    """An edge sends it before NATS has stored the request; that of a whole answer comes with the answer."""
+    lookup = AnswerLookup(nc, ACCOUNT, SYSTEM)
+    assert await lookup.find(new_answer_id()) == "undecided"
+    assert await lookup.find(AnswerId(client="edge", request_id=new_id(), streamed=False)) == "unknown"
+    long_ago = Clock(time.monotonic, lambda: time.time() - 5 * 60)
+    assert await AnswerLookup(nc, ACCOUNT, long_ago).find(new_answer_id()) == "unknown"
+
+
+async def test_e2_a_reply_begins_with_its_first_event(nc: Nats):
+    lookup, known = AnswerLookup(nc, ACCOUNT, SYSTEM), new_answer_id()
+    subject = subjects.reply(ACCOUNT, known.client, known.request_id)
+    assert not await lookup.has_first_event(known)
+    await nc.jetstream().publish(subject, codec.encode(accepted()))
+    await nc.jetstream().publish(subject, codec.encode(completed()))
+    assert await lookup.has_first_event(known)
+    await nc.jetstream().purge_stream(REPLIES.name, subject=subject, keep=1)
+    assert not await lookup.has_first_event(known)
 
 
 async def test_e2_a_request_that_no_router_has_read_is_undecided(nc: Nats):
@@ -64,7 +87,7 @@ async def test_e2_an_answer_with_an_event_is_known_to_its_account_only(nc: Nats)
     subject = subjects.reply(ACCOUNT, known.client, known.request_id)
     await nc.jetstream().publish(subject, codec.encode(accepted()))
     assert await AnswerLookup(nc, ACCOUNT, SYSTEM).find(known) == "known"
-    assert await AnswerLookup(nc, "stranger", SYSTEM).find(known) == "unknown"
+    assert await AnswerLookup(nc, "stranger", SOON).find(known) == "unknown"
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,15 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import openai
 import pytest
+from msgspec import Raw
 
+from penstock.bus.connection import close, connect
 from penstock.bus.ids import new_id
+from penstock.client.submit import encode_request, submit
+from penstock.contract.request import ChatRequest
 from services.edge.requests.answer_id import AnswerId
 from tests.harness.processes.system import System
 from tests.harness.requests.edge_client import (
@@ -187,8 +192,14 @@ OLD = "019a9f3e-5b7c-7d21-8a40-0c6f1e2d3b4a"
 
 
 def unknown_id(**fields: Any) -> str:
-    given = {"client": "edge", "request_id": new_id(), "streamed": True, **fields}
+    given = {"client": "edge", "request_id": id_of_a_request_that_was_stored(), "streamed": True, **fields}
     return AnswerId(**given).text("chatcmpl-")
+
+
+def id_of_a_request_that_was_stored() -> str:
+    """One that was made five minutes ago: a young one may be on its way."""
+    created, rest = f"{int((time.time() - 300) * 1000):012x}", new_id()[13:]
+    return f"{created[:8]}-{created[8:]}{rest}"
 
 
 @pytest.mark.parametrize(
@@ -239,6 +250,27 @@ async def test_e2_a_request_that_waits_in_its_mailbox_is_followed(chat: str, oth
     await first
 
 
+async def test_e2_a_request_that_is_still_on_its_way_is_followed(chat: str, other: str, system: System):
+    """The edge has sent the id, and NATS has not stored the request yet, as with a large body."""
+    waiting = AnswerId(client="late", request_id=new_id(), streamed=True)
+    path = f"{other}/{waiting.text('chatcmpl-')}"
+    followed = asyncio.create_task(read_stream("GET", path))
+    await asyncio.sleep(1)
+    assert not followed.done()
+    await submit_late(system, waiting)
+    events = await asyncio.wait_for(followed, 30)
+    assert events[-1].data == "[DONE]"
+    assert await read_stream("GET", path) == events
+
+
+async def submit_late(system: System, waiting: AnswerId) -> None:
+    body = Raw(msgspec.json.encode(chat_body("Hello late", stream=True)))
+    late = ChatRequest(id=waiting.request_id, client=waiting.client, body=body, role="coding")
+    connection = await connect(system.nats.url, name="test")
+    await submit(connection, "demo", await encode_request(connection, late), timeout_s=10)
+    await close(connection)
+
+
 async def test_e2_the_form_of_an_answer_cannot_be_changed_in_its_id(chat: str):
     answer = await request("POST", chat, chat_body("Hello form"))
     text_id = answer.json["id"]
@@ -281,11 +313,11 @@ async def test_e2_a_client_that_lost_a_held_stream_reads_all_of_it_as_event_sour
 
 
 async def test_e2_another_account_cannot_read_an_answer(chat: str, system: System):
-    events = await read_stream("POST", chat, chat_body("Hello secret", stream=True))
+    answer = await request("POST", chat, chat_body("Hello secret"))
     stranger = system.new_edge(PENSTOCK_ACCOUNT="stranger")
     await stranger.start()
     try:
-        path = f"{stranger.ready['url']}/v1/chat/completions/{events[0].json['id']}"
+        path = f"{stranger.ready['url']}/v1/chat/completions/{answer.json['id']}"
         assert (await request("GET", path)).status == 404
     finally:
         stranger.kill()

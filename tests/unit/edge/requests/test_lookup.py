@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from penstock.contract.request import LONGEST_S
 from penstock.contract.streams import REPLIES
-from services.edge.requests.lookup import StoredTimes, may_be_queued
+from services.edge.requests.lookup import StoredTimes, may_be_queued, may_be_unstored
+from services.edge.requests.submission_times import CLAIM_S, SUBMIT_S
 
 NOW_S = 1_800_000_000.0
 MINUTE_S = 60.0
@@ -54,3 +55,15 @@ def test_e2_a_queued_request_whose_event_has_expired_is_never_unknown(
     if queued_s <= REPLIES.max_age_s and not trimmed:
         return
     assert may_be_queued_for(queued_s + until_submitted_s + skew_s, oldest_s=queued_s + 1, trimmed=trimmed)
+
+
+@given(st.floats(0, CLAIM_S), st.floats(0, SUBMIT_S), st.floats(-60, 60))
+def test_e2_a_stream_whose_request_is_being_stored_may_be_on_its_way(
+    claim_s: float, submit_s: float, skew_s: float
+):
+    assert may_be_unstored(NOW_S, NOW_S + claim_s + submit_s + skew_s)
+
+
+def test_e2_a_request_from_the_future_or_beyond_the_time_to_store_it_is_not_on_its_way():
+    assert not may_be_unstored(NOW_S, NOW_S - 61)
+    assert not may_be_unstored(NOW_S, NOW_S + 3 * MINUTE_S)
