@@ -16,7 +16,13 @@ from services.edge.answers.reply_facts import ReplyFacts
 from services.edge.answers.rescued_stream import RescuedStream
 from services.edge.answers.respond import Reply, last_event, respond_stream, respond_whole
 from services.edge.answers.resumed_stream import position, resumed_stream
-from services.edge.answers.stored_reply import RESUME_S, call_of, is_known_answer, reply_of, requested_id
+from services.edge.answers.stored_reply import (
+    RESUME_S,
+    call_of,
+    is_known_answer,
+    readable_reply_of,
+    requested_id,
+)
 from services.edge.answers.stream_response import BEFORE_THE_FIRST, StreamResponse
 from services.edge.auth.authenticator import Authenticator
 from services.edge.dialects.dialect import DialectRoute
@@ -126,7 +132,7 @@ class ResumeHandler:
         found = requested_id(exchange, self._route)
         account = await self._accounts.get(identity.account)
         is_known = await is_known_answer(account, found)
-        reply = reply_of(found, account)
+        reply = readable_reply_of(identity, found, account)
         if found.streamed and self._assemble is not None and _wants_whole(exchange):
             await self._send_whole(exchange, found, reply, self._assemble)
         else:

@@ -6,14 +6,22 @@ from penstock.contract.reply import TERMINAL, Completed, Failed
 from services.edge.answers.answer import Answer
 from services.edge.answers.attempt_deltas import AttemptDeltas
 from services.edge.answers.respond import last_event
-from services.edge.answers.stored_reply import call_of, cancel_answer, is_known_answer, reply_of, requested_id
+from services.edge.answers.stored_reply import (
+    call_of,
+    cancel_answer,
+    check_user,
+    is_known_answer,
+    readable_reply_of,
+    requested_id,
+)
 from services.edge.auth.authenticator import Authenticator
+from services.edge.auth.identity import Identity
 from services.edge.dialects.dialect import DialectRoute
 from services.edge.dialects.responses import ResponsesDialect
 from services.edge.handlers import GenerationHandler, ResumeHandler
 from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
-from services.edge.jobs.background import BackgroundResponses
+from services.edge.jobs.background import BackgroundResponses, user_not_known
 from services.edge.openapi import operations
 from services.edge.requests.accounts import Account, Accounts
 from services.edge.requests.answer_id import AnswerId
@@ -85,15 +93,18 @@ class ResponseRoutes:
                 return
             job = await self._background.find(identity, account, found)
             if job is None and not identity.user and await _has_ended(account, found):
-                await self._respond(exchange, found, account)  # its record was deleted for newer ones
+                await self._respond(
+                    exchange, identity, found, account
+                )  # its record was deleted for newer ones
             else:
                 await self._background.respond(exchange, account, found, job)
             return
         is_known = await is_known_answer(account, found)
         if is_streamed:
-            await self._resume.send(exchange, account, found, reply_of(found, account), is_known=is_known)
+            reply = readable_reply_of(identity, found, account)
+            await self._resume.send(exchange, account, found, reply, is_known=is_known)
         else:
-            await self._respond(exchange, found, account)
+            await self._respond(exchange, identity, found, account)
 
     async def cancel(self, exchange: Exchange) -> None:
         """The response as it has ended: `cancelled`, unless it had ended before."""
@@ -104,14 +115,22 @@ class ResponseRoutes:
             job = await self._background.find_recorded(identity, account, found)
             await self._background.cancel(exchange, account, found, job)
             return
-        await is_known_answer(account, found)
+        is_known = await is_known_answer(account, found)
+        if identity.user:
+            stored = await account.answers.stored_events(found)
+            if not stored and not is_known:
+                raise user_not_known()
+            await check_user(identity, found, account, stored[0] if stored else None)
         await cancel_answer(account, found)
-        await self._respond(exchange, found, account)
+        await self._respond(exchange, identity, found, account)
 
-    async def _respond(self, exchange: Exchange, found: AnswerId, account: Account) -> None:
+    async def _respond(
+        self, exchange: Exchange, identity: Identity, found: AnswerId, account: Account
+    ) -> None:
         answer, deltas = Answer(self._route, found, call_of(found)), AttemptDeltas()
         facts = answer.new_facts()
-        last = await last_event(exchange, reply_of(found, account), facts, deltas.add)
+        reply = readable_reply_of(identity, found, account)
+        last = await last_event(exchange, reply, facts, deltas.add)
         answer = Answer(self._route, found, call_of(found, facts.model))
         if isinstance(last, Completed):
             await exchange.respond(200, self._completed(answer, deltas, last))

@@ -30,7 +30,7 @@ from services.edge.requests.answer_id import AnswerId
 from services.edge.requests.idempotency import IdempotencyKeys
 from services.edge.requests.preparation import PreparedRequest
 
-__all__ = ["BackgroundResponses"]
+__all__ = ["BackgroundResponses", "user_not_known"]
 
 _CANCELLED_S: Final = 5.0
 """How long the answer to a cancellation waits for the end of the job."""
@@ -72,10 +72,7 @@ class BackgroundResponses:
         """
         job = await self.find(identity, account, found)
         if job is None and identity.user:
-            message = (
-                "no router has accepted this response yet, so its user is not known: send the request again"
-            )
-            raise HttpError.of("job_not_ended", message)
+            raise user_not_known()
         return job
 
     async def respond(self, exchange: Exchange, account: Account, found: AnswerId, job: Job | None) -> None:
@@ -118,6 +115,12 @@ class BackgroundResponses:
         return self._dialect.assembled(text_id, created_s, call, deltas_of(result), result.completed)
 
 
+def user_not_known() -> HttpError:
+    """A key with a user may not use a request before its user is known."""
+    message = "no router has accepted this response yet, so its user is not known: send the request again"
+    return HttpError.of("job_not_ended", message)
+
+
 async def _stored_job(account: Account, found: AnswerId) -> Job | None:
     try:
         job = await account.jobs.get(found.request_id)
@@ -146,7 +149,12 @@ async def _ended(account: Account, found: AnswerId) -> Job | None:
 async def _events(
     exchange: Exchange, account: Account, found: AnswerId, job: Job | None
 ) -> AsyncGenerator[ReplyEvent, None]:
-    """Raises HttpError (409) where a position cannot be found, because the pieces of the answer have expired."""
+    """Raises HttpError (409) where a position cannot be found, because the pieces of the answer have expired; also
+    while the job goes on: an error event would say that it has failed.
+    """
+    is_resumed = position(exchange) != BEFORE_THE_FIRST
+    if is_resumed and job is not None and not job.ended and not await account.answers.has_first_event(found):
+        raise _expired()
     missing: Exception = UnknownReply(found.request_id, found.client)
     if job is None or not job.ended or await account.answers.find(found) != "unknown":
         try:
@@ -160,11 +168,13 @@ async def _events(
         job = await _stored_job(account, found)
     if job is None or not job.ended:
         raise missing
-    if position(exchange) != BEFORE_THE_FIRST:
-        message = (
-            "the events up to this position are not stored any more: read the response without stream=true"
-        )
-        raise HttpError.of("restarted", message, param="starting_after")
+    if is_resumed:
+        raise _expired()
     yield Restarted(id=job.id, seq=0, code="internal", message="the pieces of the answer have expired")
     for event in events_of(job, await _result(account, job) if job.error is None else None):
         yield event
+
+
+def _expired() -> HttpError:
+    message = "the events up to this position are not stored any more: read the response without stream=true"
+    return HttpError.of("restarted", message, param="starting_after")

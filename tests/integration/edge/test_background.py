@@ -303,6 +303,25 @@ async def test_e4_a_stream_whose_first_events_expired_while_it_ran_has_the_whole
     assert numbers == list(range(len(numbers)))
 
 
+async def test_e4_a_position_whose_events_expired_while_the_response_runs_is_a_409(
+    ai: openai.AsyncOpenAI, url: str, system: System, nc: Nats
+):
+    """An error event would say that the response has failed."""
+    await system.hold_answers(after_tokens=10)
+    body = {"model": "coding", "input": QUESTION, "background": True, "stream": True}
+    async with open_stream("POST", f"{url}/v1/responses", body) as stream:
+        events = stream.events()
+        seen = [await anext(events) for _ in range(5)]
+    response_id = seen[0].json["response"]["id"]
+    await forget_replies(nc)
+    path = f"{url}/v1/responses/{response_id}?stream=true"
+    refused = await request("GET", path, headers={"last-event-id": seen[-1].id})
+    assert (refused.status, refused.error["code"]) == (409, "restarted")
+    assert "without stream=true" in refused.error["message"]
+    await system.release_answers()
+    assert (await reached(ai, response_id, "completed")).output_text
+
+
 @pytest.mark.parametrize(
     ("headers", "param"),
     [

@@ -10,6 +10,7 @@ from typing import Any
 import nats
 import openai
 import pytest
+from msgspec.structs import replace
 
 from penstock.bus.connection import close, connect
 from penstock.contract import codec
@@ -448,3 +449,51 @@ async def test_k5_a_key_with_a_user_reads_the_background_responses_of_that_user_
     statuses = [(await request("GET", path, headers=bearer(key))).status for key in (ada, eve, whole)]
     assert statuses == [200, 404, 200]
     assert (await request("POST", f"{path}/cancel", headers=bearer(eve))).status == 404
+
+
+async def test_k5_another_form_of_its_id_opens_no_background_response_of_another_user(
+    system: System, urls: tuple[str, str]
+):
+    """The form and the check digit are no secret."""
+    ada, bob = [
+        bearer(await usable_key(system, urls, "--account", "forms", "--user", user))
+        for user in ("ada", "bob")
+    ]
+    responses, chat = f"{urls[1]}/v1/responses", f"{urls[1]}/v1/chat/completions"
+    await system.hold_answers()
+    try:
+        body = {"model": "coding", "input": "Hello", "background": True, "stream": True}
+        async with open_stream("POST", responses, body, headers=ada) as stream:
+            events = stream.events()
+            own_id = (await anext(events)).json["response"]["id"]
+            found = parse_answer_id(own_id, "resp_")
+            assert found is not None
+            forms = [replace(found, background=False, streamed=streamed) for streamed in (True, False)]
+            for form in forms:
+                paths = [f"{responses}/{form.text('resp_')}", f"{chat}/{form.text('chatcmpl-')}"]
+                routes = [("GET", path) for path in paths] + [("POST", f"{paths[0]}/cancel")]
+                if form.streamed:
+                    routes.append(("GET", f"{paths[0]}?stream=true"))
+                for method, route in routes:
+                    answer = await request(method, route, headers=bob)
+                    assert (answer.status, answer.error["code"]) == (404, "not_found")
+            await system.release_answers()
+            assert [event async for event in events][-1].event == "response.completed"
+        own = await request("GET", f"{responses}/{forms[0].text('resp_')}", headers=ada)
+        assert own.status == 200
+    finally:
+        await system.release_answers()
+
+
+async def test_k5_a_key_with_a_user_reads_the_plain_responses_of_its_account(
+    system: System, urls: tuple[str, str]
+):
+    ada, bob = [
+        bearer(await usable_key(system, urls, "--account", "plain", "--user", user))
+        for user in ("ada", "bob")
+    ]
+    responses = f"{urls[1]}/v1/responses"
+    made = await request("POST", responses, {"model": "coding", "input": "Hello"}, headers=ada)
+    for method, path in (("GET", made.json["id"]), ("POST", f"{made.json['id']}/cancel")):
+        again = await request(method, f"{responses}/{path}", headers=bob)
+        assert (again.status, again.json["output"]) == (200, made.json["output"])
