@@ -33,7 +33,7 @@ class FakeAccount:
         self.lost = lost
         self.checks = 0
         self._job = job
-        clock = Clock(time.monotonic, lambda: time.time() + 5 * self.checks)
+        clock = Clock(time.monotonic, lambda: FOUND.created_s + 5 * self.checks)
         self.answers = AnswerLookup(cast("Any", None), "shop", clock)
         self.client = SimpleNamespace(resume=self._resume)
         self.jobs = SimpleNamespace(get=self._get)

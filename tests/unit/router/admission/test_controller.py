@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import timeit
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -303,10 +304,17 @@ def test_c3_a_decision_takes_microseconds(scene: Scene) -> None:
     work = scene.work()
     scene.controller.forecast(work)
 
-    each_s = min(timeit.repeat(lambda: scene.controller.forecast(work), number=200, repeat=5)) / 200
+    def seconds(call: Callable[[], object]) -> float:
+        return timeit.timeit(call, number=200) / 200
 
-    print(f"\n{each_s * 1e6:.1f} µs for a decision")
-    assert each_s < 50e-6
+    pairs = [
+        (seconds(lambda: scene.controller.forecast(work)), seconds(lambda: sum(n * n for n in range(500))))
+        for _ in range(5)
+    ]
+    each_s, reference_s = map(min, zip(*pairs, strict=True))
+
+    print(f"\n{each_s * 1e6:.1f} µs for a decision, {reference_s * 1e6:.1f} µs for 500 squares")
+    assert each_s < 2.5 * reference_s, "50 µs on a machine on which 500 squares take 20 µs"
 
 
 def test_c3_a_job_waits_hours_for_a_daily_limit() -> None:
