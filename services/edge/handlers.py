@@ -129,11 +129,12 @@ class ResumeHandler:
     async def __call__(self, exchange: Exchange) -> None:
         identity = self._authenticator.authenticate(exchange)
         known_query(exchange, operations.GET_CHAT_COMPLETION.parameters)
+        wants_whole = _wants_whole(exchange)
         found = requested_id(exchange, self._route)
         account = await self._accounts.get(identity.account)
         is_known = await is_known_answer(account, found)
         reply = readable_reply_of(identity, found, account)
-        if found.streamed and self._assemble is not None and _wants_whole(exchange):
+        if found.streamed and self._assemble is not None and wants_whole:
             await self._send_whole(exchange, found, reply, self._assemble)
         else:
             await self.send(exchange, account, found, reply, is_known=is_known)
@@ -167,7 +168,10 @@ class ResumeHandler:
 
 
 def _wants_whole(exchange: Exchange) -> bool:
-    """`stream=false`, or what OpenAI's SDKs send to read a completion: they accept JSON and no events."""
+    """`stream=false`, or what OpenAI's SDKs send to read a completion: they accept JSON and no events.
+
+    Raises HttpError (400) for another value of `stream`.
+    """
     asked = asks_for_stream(exchange)
     if asked is not None:
         return not asked

@@ -172,6 +172,8 @@ async def test_e2_a_whole_answer_is_read_again(chat: str, other: str):
     again = await request("GET", f"{other}/{answer.json['id']}")
     assert (again.status, again.body) == (200, answer.body)
     assert again.headers["x-penstock-cost-microusd"] == answer.headers["x-penstock-cost-microusd"]
+    odd = await request("GET", f"{other}/{answer.json['id']}?stream=null")
+    assert (odd.status, odd.error["param"]) == (400, "stream")
 
 
 async def test_e2_the_position_of_a_replaced_part_is_a_conflict(chat: str):
