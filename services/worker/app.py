@@ -266,6 +266,7 @@ class _SharedState(Struct, frozen=True):
     quota_monitor: QuotaMonitor
     degradation: DegradationMonitor
     service_times: ServiceTimes
+    hand_back: HandBackPolicy
 
 
 class _Parts:
@@ -279,11 +280,11 @@ class _Parts:
         keyring: Keyring,
         connected: _Connected,
     ) -> None:
-        bus, instance, settings = connected.bus, shell.instance, shell.settings
+        bus, settings = connected.bus, shell.settings
         state = _shared_state(shell, catalogue, roles, keyring, connected)
         self.availability = state.availability
         self.quota_monitor = state.quota_monitor
-        self.hand_back = HandBackPolicy(connected.peers, settings.max_deliver, connected.presence_changed.set)
+        self.hand_back = state.hand_back
         self.key_watch = KeyFileWatch(
             keyring, settings, state.credential_changes, SYSTEM, connected.waiting.wake
         )
@@ -293,34 +294,12 @@ class _Parts:
         self.quota_watch = QuotaWatch(state.quota_monitor, state.announcer, SYSTEM)
         self.cancellable = CancellableExecutions(bus)
         self.prior_attempts = PriorAttemptsReader(bus, settings.ack_wait_s)
-        job_records = JobRecords(bus, SYSTEM, instance)
-        bodies = LargeBodies(bus)
-        self.handler = WorkHandler(
-            catalogue,
-            self.prior_attempts,
-            job_records,
-            state.recorder,
-            Runner(
-                Starter(catalogue, bus, state.quota_monitor, state.telemetry),
-                _chain_executor(
-                    catalogue,
-                    connected,
-                    state,
-                    self.hand_back,
-                    AttemptNumbers(job_records, SYSTEM, instance),
-                    bodies,
-                ),
-                Finisher(state.recorder, job_records, state.service_times, bodies, state.telemetry),
-                self.cancellable,
-                self.hand_back,
-                state.telemetry,
-            ),
-            DeadLetters(bus, job_records, state.telemetry.metrics, SYSTEM),
-            bodies,
+        self.handler = _work_handler(
+            shell, catalogue, connected, state, self.prior_attempts, self.cancellable
         )
         self.status = WorkerStatus(
             CapacityReport(
-                instance,
+                shell.instance,
                 catalogue,
                 state.availability,
                 state.degradation,
@@ -354,14 +333,38 @@ def _shared_state(
         quota_monitor=QuotaMonitor(catalogue, keys, quota, metrics, roles),
         degradation=DegradationMonitor(catalogue, metrics),
         service_times=ServiceTimes(),
+        hand_back=HandBackPolicy(connected.peers, shell.settings.max_deliver, connected.presence_changed.set),
     )
+
+
+def _work_handler(
+    shell: Shell,
+    catalogue: Catalogue,
+    connected: _Connected,
+    state: _SharedState,
+    prior_attempts: PriorAttemptsReader,
+    cancellable: CancellableExecutions,
+) -> WorkHandler:
+    """The way of one message, from its check to its verdict."""
+    bus, instance = connected.bus, shell.instance
+    job_records, bodies = JobRecords(bus, SYSTEM, instance), LargeBodies(bus)
+    numbers = AttemptNumbers(job_records, SYSTEM, instance)
+    runner = Runner(
+        Starter(catalogue, bus, state.quota_monitor, state.telemetry),
+        _chain_executor(catalogue, connected, state, numbers, bodies),
+        Finisher(state.recorder, job_records, state.service_times, bodies, state.telemetry),
+        cancellable,
+        state.hand_back,
+        state.telemetry,
+    )
+    dead_letters = DeadLetters(bus, job_records, state.telemetry.metrics, SYSTEM)
+    return WorkHandler(catalogue, prior_attempts, job_records, state.recorder, runner, dead_letters, bodies)
 
 
 def _chain_executor(
     catalogue: Catalogue,
     connected: _Connected,
     state: _SharedState,
-    hand_back: HandBackPolicy,
     numbers: AttemptNumbers,
     bodies: LargeBodies,
 ) -> ChainExecutor:
@@ -375,12 +378,14 @@ def _chain_executor(
     }
     return ChainExecutor(
         ModelChains(catalogue, availability.provider_cooldown, random.random),
-        Selection(availability, needs, state.outcomes, state.quota_monitor, hand_back, connected.waiting),
+        Selection(
+            availability, needs, state.outcomes, state.quota_monitor, state.hand_back, connected.waiting
+        ),
         Attempts(
             providers,
             numbers,
             RequestBodies(catalogue, degradation),
-            TimeLimits(hand_back),
+            TimeLimits(state.hand_back),
             AttemptUsage(catalogue, calibration, degradation, state.recorder),
             state.telemetry.tracer,
         ),
