@@ -20,6 +20,7 @@ from services.edge.requests.accounts import Account
 from services.edge.requests.answer_id import AnswerId
 from services.edge.requests.lookup import AnswerLookup
 from tests.harness.requests.reply_events import accepted, completed
+from tests.harness.requests.running_job import running_job
 
 FOUND = AnswerId(client="edge-1", request_id=new_id(), streamed=True)
 ADA, BOB, ALL = [Identity(account="shop", user=user) for user in ("ada", "bob", "")]
@@ -55,19 +56,6 @@ class FakeAccount:
         return cast("Account", self)
 
 
-def job_of(user: str) -> Job:
-    return Job(
-        id=FOUND.request_id,
-        client=FOUND.client,
-        account="shop",
-        user=user,
-        role="chat",
-        state="running",
-        at_ms=2,
-        submitted_ms=1,
-    )
-
-
 async def test_e2_a_request_is_followed_as_long_as_it_may_be_on_its_way():
     fake = FakeAccount(lost=10)
     async with reply_of(FOUND, fake.account) as reply:
@@ -84,12 +72,12 @@ async def test_e2_a_request_that_was_never_stored_is_unknown_in_the_end():
 
 @pytest.mark.parametrize("identity", [ADA, ALL])
 async def test_k5_a_reply_of_a_job_is_read_by_keys_of_its_user_and_keys_without_one(identity: Identity):
-    account = FakeAccount(lost=0, job=job_of("ada")).account
+    account = FakeAccount(lost=0, job=running_job(FOUND, "ada")).account
     async with readable_reply_of(identity, FOUND, account) as reply:
         assert [event async for event in reply] == EVENTS
 
 
-@pytest.mark.parametrize("job", [job_of("ada"), None])
+@pytest.mark.parametrize("job", [running_job(FOUND, "ada"), None])
 async def test_k5_a_reply_of_a_job_of_another_user_or_without_a_record_is_unknown(
     job: Job | None, monkeypatch: pytest.MonkeyPatch
 ):

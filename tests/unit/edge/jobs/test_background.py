@@ -17,6 +17,7 @@ from services.edge.jobs.background import BackgroundResponses
 from services.edge.requests.accounts import Account
 from services.edge.requests.answer_id import AnswerId
 from services.edge.requests.lookup import Existence
+from tests.harness.requests.running_job import running_job
 
 FOUND = AnswerId(
     client="edge-1", request_id="019a9f3e-5b7c-7d21-8a40-0c6f1e2d3b4a", streamed=True, background=True
@@ -37,19 +38,6 @@ def account(existence: Existence, job: Job | None = None) -> Account:
     return cast("Account", fake)
 
 
-def job_of(user: str) -> Job:
-    return Job(
-        id=FOUND.request_id,
-        client=FOUND.client,
-        account="shop",
-        user=user,
-        role="chat",
-        state="running",
-        at_ms=2,
-        submitted_ms=1,
-    )
-
-
 @pytest.fixture
 def background() -> BackgroundResponses:
     dialect = ResponsesDialect()
@@ -57,9 +45,9 @@ def background() -> BackgroundResponses:
 
 
 async def test_k5_a_key_with_a_user_finds_the_responses_of_that_user_only(background: BackgroundResponses):
-    stored = account("known", job_of("ada"))
+    stored = account("known", running_job(FOUND, "ada"))
     for find in (background.find, background.find_recorded):
-        assert await find(ADA, stored, FOUND) == await find(ALL, stored, FOUND) == job_of("ada")
+        assert await find(ADA, stored, FOUND) == await find(ALL, stored, FOUND) == running_job(FOUND, "ada")
         with pytest.raises(UnknownReply):
             await find(BOB, stored, FOUND)
 
