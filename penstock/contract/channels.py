@@ -12,10 +12,14 @@ from msgspec import Struct
 from penstock.contract import streams, subjects
 from penstock.contract.events import (
     BreakerChanged,
+    BudgetAlerted,
+    BudgetPolicyChanged,
     CredentialAged,
     CredentialAvailabilityChanged,
     CredentialRotated,
+    HoldReleased,
     ModelAvailabilityChanged,
+    PriceChanged,
     QuotaEased,
     QuotaPaused,
     QuotaWarned,
@@ -25,6 +29,11 @@ from penstock.contract.explain import RoutingExplained
 from penstock.contract.idempotency import IdempotencyRecord
 from penstock.contract.jobs import Job, JobResult
 from penstock.contract.keys import ApiKey
+from penstock.contract.ledger.holds import HoldBatch, HoldBatchAnswer, HoldGranted, HoldRefused, HoldRequest
+from penstock.contract.ledger.journal import JournalBatch, LedgerSnapshot
+from penstock.contract.ledger.policies import BudgetPolicy, PriceOverride
+from penstock.contract.ledger.spend import RecentSpend, SpendQuery, SpendReport
+from penstock.contract.ledger.status import BudgetQuery, BudgetReport
 from penstock.contract.presence import Presence
 from penstock.contract.quota import QuotaRecord
 from penstock.contract.reply import Accepted, Completed, Delta, Failed, Restarted, Started
@@ -61,6 +70,24 @@ def _size(bytes_: int) -> str:
 
 
 _MESSAGE_LIMIT: Final = f"{_size(streams.MAX_PAYLOAD_BYTES)} per message"
+
+
+def _spend_history(grain: str, stream: streams.StreamSpec) -> Channel:
+    stored = (
+        f"stored for {_duration(stream.max_age_s)}" if stream.max_age_s else "stored without a limit of time"
+    )
+    return Channel(
+        name=f"spend-{grain}s",
+        subject=subjects.SPEND.replace("{grain}", grain),
+        messages=(),
+        delivery="stored",
+        stream=stream.name,
+        producers=("ledger",),
+        consumers=("ledger", "command line"),
+        limits=f"{stored}; {_size(stream.max_bytes)} in all by default",
+        purpose=f"Spend by {grain} as an array of `SpendRow`, in chunks that add up.",
+    )
+
 
 CHANNELS: Final = (
     Channel(
@@ -153,7 +180,6 @@ CHANNELS: Final = (
         name="events",
         subject=subjects.EVENT,
         messages=(
-            UsageRecorded,
             BreakerChanged,
             QuotaPaused,
             ModelAvailabilityChanged,
@@ -162,13 +188,103 @@ CHANNELS: Final = (
             CredentialAged,
             QuotaWarned,
             QuotaEased,
+            BudgetAlerted,
+            BudgetPolicyChanged,
+            PriceChanged,
         ),
         delivery="stored",
         stream=streams.EVENTS.name,
-        producers=("worker",),
+        producers=("worker", "ledger", "command line"),
         consumers=("worker", "any observer"),
         limits=f"stored for {_duration(streams.EVENTS.max_age_s)}",
         purpose="Facts for accounting and audit; workers apply `quota_paused` of each other.",
+    ),
+    Channel(
+        name="usage",
+        subject=subjects.USAGE,
+        messages=(UsageRecorded, HoldReleased),
+        delivery="stored",
+        stream=streams.EVENTS.name,
+        producers=("worker", "router"),
+        consumers=("ledger", "any observer"),
+        limits=f"stored for {_duration(streams.EVENTS.max_age_s)}",
+        purpose="What each attempt used, and which holds may be released; `partition` is the ledger's of the account.",
+    ),
+    Channel(
+        name="ledger-hold",
+        subject=subjects.LEDGER_HOLD,
+        messages=(HoldRequest, HoldGranted, HoldRefused, HoldBatch, HoldBatchAnswer),
+        delivery="request/reply",
+        producers=("router", "worker", "ledger"),
+        consumers=("ledger",),
+        limits=_MESSAGE_LIMIT,
+        purpose="Reserve the estimated cost of a request before it is queued; a batch goes to the partition `system`.",
+    ),
+    Channel(
+        name="ledger-budget",
+        subject=subjects.LEDGER_BUDGET,
+        messages=(BudgetQuery, BudgetReport),
+        delivery="request/reply",
+        producers=("command line", "application"),
+        consumers=("ledger",),
+        limits=_MESSAGE_LIMIT,
+        purpose="What is left of a budget.",
+    ),
+    Channel(
+        name="ledger-recent",
+        subject=subjects.LEDGER_RECENT,
+        messages=(RecentSpend,),
+        delivery="request/reply",
+        producers=("ledger",),
+        consumers=("ledger",),
+        limits=_MESSAGE_LIMIT,
+        purpose="What a partition has settled since its last snapshot; the question has no body.",
+    ),
+    Channel(
+        name="ledger-spend",
+        subject=subjects.LEDGER_SPEND,
+        messages=(SpendQuery, SpendReport),
+        delivery="request/reply",
+        producers=("command line", "application"),
+        consumers=("ledger",),
+        limits=_MESSAGE_LIMIT,
+        purpose="What was spent, by account, user, key, model, role, hour, day and month.",
+    ),
+    Channel(
+        name="journal",
+        subject=subjects.JOURNAL,
+        messages=(JournalBatch,),
+        delivery="stored",
+        stream=streams.JOURNAL.name,
+        producers=("ledger",),
+        consumers=("ledger", "command line"),
+        limits=f"one writer per partition; stored for {_duration(streams.JOURNAL.max_age_s)}, "
+        f"{_size(streams.JOURNAL.max_bytes)} in all by default",
+        purpose="Every hold, settlement, release and alert, in order.",
+    ),
+    Channel(
+        name="snapshots",
+        subject=subjects.SNAPSHOT,
+        messages=(LedgerSnapshot,),
+        delivery="stored",
+        stream=streams.SNAPSHOTS.name,
+        producers=("ledger",),
+        consumers=("ledger", "command line"),
+        limits=f"one per partition; {_size(streams.SNAPSHOTS.max_bytes)} in all by default",
+        purpose="The state of a partition; the message is its `head`, and the parts are binary.",
+    ),
+    _spend_history("hour", streams.SPEND_HOURS),
+    _spend_history("day", streams.SPEND_DAYS),
+    _spend_history("month", streams.SPEND_MONTHS),
+    Channel(
+        name="budgets",
+        subject=f"$KV.{streams.BUDGETS.name}.{{record}}",
+        messages=(BudgetPolicy, PriceOverride),
+        delivery="key-value",
+        producers=("command line",),
+        consumers=("ledger", "router", "worker", "command line"),
+        limits=f"compare-and-set only; entries do not expire; republished on `{subjects.BUDGETS_STORED}`",
+        purpose="Budget policies and prices that were changed while services run.",
     ),
     Channel(
         name="explain",

@@ -9,11 +9,16 @@ from typing import Final
 
 import msgspec
 
-from penstock.contract.events import Event
+from penstock.contract.events import Event, HoldReleased, UsageRecorded
 from penstock.contract.headers import DeadHistory
 from penstock.contract.idempotency import IdempotencyRecord
 from penstock.contract.jobs import Job, JobResult
 from penstock.contract.keys import ApiKey
+from penstock.contract.ledger.holds import HoldAnswer, HoldBatch, HoldBatchAnswer, HoldRequest
+from penstock.contract.ledger.journal import JournalBatch, LedgerSnapshot
+from penstock.contract.ledger.policies import BudgetPolicy, PriceOverride
+from penstock.contract.ledger.spend import RecentSpend, SpendQuery, SpendReport
+from penstock.contract.ledger.status import BudgetQuery, BudgetReport
 from penstock.contract.presence import Presence
 from penstock.contract.quota import QuotaRecord
 from penstock.contract.reply import ReplyEvent
@@ -22,15 +27,28 @@ from penstock.contract.work import ChatWork
 
 __all__ = [
     "API_KEY",
+    "BUDGET_POLICY",
+    "BUDGET_QUERY",
+    "BUDGET_REPORT",
     "DEAD_HISTORY",
     "EVENT",
+    "HOLD_ANSWER",
+    "HOLD_BATCH_ANSWER",
+    "HOLD_REQUEST",
     "IDEMPOTENCY",
     "JOB",
+    "JOURNAL",
     "PRESENCE",
+    "PRICE_OVERRIDE",
     "QUOTA",
+    "RECENT_SPEND",
     "REPLY",
     "REQUEST",
     "RESULT",
+    "SNAPSHOT",
+    "SPEND_QUERY",
+    "SPEND_REPORT",
+    "USAGE",
     "WORK",
     "encode",
 ]
@@ -41,6 +59,23 @@ REQUEST: Final = msgspec.json.Decoder(ChatRequest)
 WORK: Final = msgspec.json.Decoder(ChatWork)
 REPLY: Final[msgspec.json.Decoder[ReplyEvent]] = msgspec.json.Decoder(ReplyEvent)
 EVENT: Final[msgspec.json.Decoder[Event]] = msgspec.json.Decoder(Event)
+HOLD_REQUEST: Final[msgspec.json.Decoder[HoldRequest | HoldBatch]] = msgspec.json.Decoder(
+    HoldRequest | HoldBatch
+)
+HOLD_ANSWER: Final[msgspec.json.Decoder[HoldAnswer]] = msgspec.json.Decoder(HoldAnswer)
+HOLD_BATCH_ANSWER: Final = msgspec.json.Decoder(HoldBatchAnswer)
+USAGE: Final[msgspec.json.Decoder[UsageRecorded | HoldReleased]] = msgspec.json.Decoder(
+    UsageRecorded | HoldReleased
+)
+JOURNAL: Final = msgspec.json.Decoder(JournalBatch)
+SNAPSHOT: Final = msgspec.json.Decoder(LedgerSnapshot)
+BUDGET_POLICY: Final = msgspec.json.Decoder(BudgetPolicy)
+PRICE_OVERRIDE: Final = msgspec.json.Decoder(PriceOverride)
+BUDGET_QUERY: Final = msgspec.json.Decoder(BudgetQuery)
+BUDGET_REPORT: Final = msgspec.json.Decoder(BudgetReport)
+SPEND_QUERY: Final = msgspec.json.Decoder(SpendQuery)
+SPEND_REPORT: Final = msgspec.json.Decoder(SpendReport)
+RECENT_SPEND: Final = msgspec.json.Decoder(RecentSpend)
 PRESENCE: Final = msgspec.json.Decoder(Presence)
 QUOTA: Final = msgspec.json.Decoder(QuotaRecord)
 API_KEY: Final = msgspec.json.Decoder(ApiKey)

@@ -15,6 +15,10 @@ ErrorCode = Literal[
     "kind_not_served",
     "role_not_served",
     "overloaded",
+    "rate_limited",
+    "budget_exceeded",
+    "budget_unavailable",
+    "account_disabled",
     "deadline_exceeded",
     "context_length_exceeded",
     "content_filtered",
@@ -61,6 +65,22 @@ ERRORS: Final[dict[ErrorCode, ErrorSpec]] = {
         "The backlog cannot be processed before the deadline, or the share of the account or user is used; the request "
         "was not accepted.",
     ),
+    "rate_limited": ErrorSpec(
+        429,
+        "later",
+        "info",
+        "A limit on requests, tokens or concurrency is reached; the message says when it frees.",
+    ),
+    "budget_exceeded": ErrorSpec(
+        402, "later", "info", "A budget is used up; the message says which, and when it begins anew."
+    ),
+    "budget_unavailable": ErrorSpec(
+        503,
+        "later",
+        "error",
+        "The cost of the request cannot be reserved: no ledger answers, or no price is known.",
+    ),
+    "account_disabled": ErrorSpec(403, "never", "info", "The account, user or key is disabled."),
     "deadline_exceeded": ErrorSpec(
         504, "later", "warning", "The deadline passed before the answer was complete."
     ),

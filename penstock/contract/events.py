@@ -6,15 +6,20 @@ from typing import Literal
 
 from msgspec import Struct
 
+from penstock.contract.ledger.policies import BudgetPolicy, LimitName, PriceOverride, Scope
 from penstock.contract.names import Complexity, DegradationRule, Lane, Role
 
 __all__ = [
     "BreakerChanged",
+    "BudgetAlerted",
+    "BudgetPolicyChanged",
     "CredentialAged",
     "CredentialAvailabilityChanged",
     "CredentialRotated",
     "Event",
+    "HoldReleased",
     "ModelAvailabilityChanged",
+    "PriceChanged",
     "QuotaEased",
     "QuotaPaused",
     "QuotaWarned",
@@ -54,8 +59,74 @@ class UsageRecorded(Struct, frozen=True, kw_only=True, tag="usage_recorded", tag
     at_ms: int = 0
     worker: str = ""
     hold_id: str | None = None
+    client: str = ""
+    key: str = ""
+    """The prefix of the API key with which the edge received the request."""
+    cost_picousd: int = 0
+    """The exact cost: a picodollar is a millionth of a micro-dollar."""
+    saved_by_cache_picousd: int = 0
+    """The additional cost without the provider's prompt cache."""
+    priced: bool = True
+    """False: the model has no price, and the cost is not known."""
+    ends: bool = False
+    """The attempt is the last of its request: the rest of the hold is released."""
     degraded: tuple[DegradationRule, ...] = ()
     """The degradation rules that reduced the request in this attempt."""
+    v: int = 1
+
+
+class HoldReleased(Struct, frozen=True, kw_only=True, tag="hold_released", tag_field="type"):
+    """A request ended without an attempt whose usage says so: the rest of its hold is released. On the subject of
+    usage, after all usage of the request. `Nats-Msg-Id` is `<hold id>.released`.
+    """
+
+    hold_id: str
+    account: str
+    why: str
+    """The error code with which the request ended."""
+    at_ms: int = 0
+    v: int = 1
+
+
+class BudgetAlerted(Struct, frozen=True, kw_only=True, tag="budget_alerted", tag_field="type"):
+    """A budget reached a share of its limit; published once per period, limit and share."""
+
+    scope: Scope
+    account: str = ""
+    name: str = ""
+    """The user or the prefix of the key."""
+    limit: LimitName
+    percent: int
+    """80, or 100 when the limit is used up."""
+    spent: int
+    """Tokens or micro-dollars, as the name of the limit says."""
+    allowed: int
+    period_start_ms: int
+    resets_at_ms: int
+    at_ms: int
+    v: int = 1
+
+
+class BudgetPolicyChanged(Struct, frozen=True, kw_only=True, tag="budget_policy_changed", tag_field="type"):
+    """Who changed a budget policy, and how."""
+
+    before: BudgetPolicy | None = None
+    """None: there was none of its own."""
+    after: BudgetPolicy | None = None
+    """None: the policy was removed, and that of the configuration applies again."""
+    changed_by: str
+    at_ms: int
+    v: int = 1
+
+
+class PriceChanged(Struct, frozen=True, kw_only=True, tag="price_changed", tag_field="type"):
+    """Who changed the price of a model, and how."""
+
+    before: PriceOverride | None = None
+    after: PriceOverride | None = None
+    """None: the price of the catalogue applies again."""
+    changed_by: str
+    at_ms: int
     v: int = 1
 
 
@@ -158,4 +229,8 @@ Event = (
     | CredentialRotated
     | CredentialAvailabilityChanged
     | CredentialAged
+    | HoldReleased
+    | BudgetAlerted
+    | BudgetPolicyChanged
+    | PriceChanged
 )

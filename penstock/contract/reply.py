@@ -14,6 +14,7 @@ from typing import Final, Literal
 from msgspec import Raw, Struct, field
 
 from penstock.contract.errors import ErrorCode, RetryAdvice
+from penstock.contract.ledger.limits import LimitStatus
 from penstock.contract.names import Complexity, DegradationRule, Lane, Role
 
 __all__ = [
@@ -73,6 +74,10 @@ class Accepted(_Event, frozen=True, kw_only=True, tag="accepted"):
     """How many requests are expected to start before this one; 0: it is the next. None: not known yet."""
     estimated_wait_s: float | None = None
     """Seconds until a slot and quota are expected for it; None: not known, or no start can be forecast."""
+    requests_limit: LimitStatus | None = None
+    """Of the limits on requests that apply to the sender, the one with the fewest left; None: there is none."""
+    tokens_limit: LimitStatus | None = None
+    """The same for the limits on tokens."""
 
 
 class Degraded(Struct, frozen=True, kw_only=True):
@@ -146,6 +151,12 @@ class Usage(Struct, frozen=True, kw_only=True, gc=False):
     """Part of `input_tokens`."""
     reasoning_tokens: int = 0
     """Part of `output_tokens`."""
+    cache_write_tokens: int = 0
+    """Part of `input_tokens` that the provider wrote into its cache."""
+    audio_input_tokens: int = 0
+    """Part of `input_tokens`."""
+    audio_output_tokens: int = 0
+    """Part of `output_tokens`."""
 
 
 class Timings(Struct, frozen=True, kw_only=True):
@@ -210,6 +221,8 @@ class Failure(Struct, frozen=True, kw_only=True):
     """The provider's own message in the last attempt that it answered, truncated."""
     attempts: tuple[FailedAttempt, ...] = ()
     """The latest failed attempts of the last worker."""
+    limit: LimitStatus | None = None
+    """The limit that refused the request; None: no limit did."""
 
 
 class Failed(_Event, frozen=True, kw_only=True, tag="failed"):

@@ -50,7 +50,9 @@ class ChatRequest(Struct, frozen=True, kw_only=True, tag="chat_request", tag_fie
     role decides. A request names a role or a model."""
     lane: Lane = "interactive"
     user: str = ""
-    """Your end user; fairness counts by it."""
+    """Your end user; fairness and budgets count by it."""
+    key: str = ""
+    """The prefix of the API key with which the edge received it; budgets may count by it."""
     deadline_ms: int | None = None
     """Unix milliseconds after which no answer is wanted; None: the default of the role, from when it was stored."""
     degrade: bool = True

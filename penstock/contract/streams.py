@@ -1,6 +1,6 @@
 """Streams, consumers and buckets as data; one provisioning step creates them.
 
-JetStream reserves the `max_bytes` of every stream, 3.3 GiB in all, on each node that keeps a copy.
+JetStream reserves the `max_bytes` of every stream, 3.9 GiB in all, on each node that keeps a copy.
 `PENSTOCK_STORE_SCALE` multiplies all of them but the one that is bounded in number (`StreamSpec.scaled`).
 """
 
@@ -20,11 +20,13 @@ __all__ = [
     "BODIES",
     "BODY_PART_BYTES",
     "BUCKETS",
+    "BUDGETS",
     "CANCELS",
     "DEAD",
     "EVENTS",
     "IDEMPOTENCY",
     "JOBS",
+    "JOURNAL",
     "KEYS",
     "MAX_BODY_BYTES",
     "MAX_PAYLOAD_BYTES",
@@ -36,6 +38,10 @@ __all__ = [
     "REQUESTS",
     "RESULTS",
     "ROUTER",
+    "SNAPSHOTS",
+    "SPEND_DAYS",
+    "SPEND_HOURS",
+    "SPEND_MONTHS",
     "STREAMS",
     "WORK",
     "BucketSpec",
@@ -202,7 +208,55 @@ BODIES: Final = StreamSpec(
     max_per_subject=1,
     purpose="Bodies of requests that exceed a message, in parts, until their requests end; a full stream rejects more.",
 )
-STREAMS: Final = (REQUESTS, WORK, REPLIES, EVENTS, DEAD, CANCELS, JOBS, RESULTS, BODIES)
+JOURNAL: Final = StreamSpec(
+    name="LLM_JOURNAL",
+    subjects=(subjects.JOURNAL_ALL,),
+    retention="limits",
+    max_age_s=40 * DAY_S,
+    max_bytes=256 * MIB,
+    purpose="The entries of the ledger; at the limit the oldest are deleted, which every snapshot includes.",
+)
+SNAPSHOTS: Final = StreamSpec(
+    name="LLM_SNAPSHOTS",
+    subjects=(subjects.SNAPSHOT_ALL,),
+    retention="limits",
+    max_age_s=0,
+    max_bytes=128 * MIB,
+    discard="new",
+    max_per_subject=1,
+    purpose="The state of each partition of the ledger, from which its journal is continued.",
+)
+SPEND_HOURS: Final = StreamSpec(
+    name="LLM_SPEND_HOURS",
+    subjects=(subjects.spend_of("hour"),),
+    retention="limits",
+    max_age_s=35 * DAY_S,
+    max_bytes=64 * MIB,
+    max_per_subject=1,
+    purpose="Spend by hour, in chunks that add up.",
+)
+SPEND_DAYS: Final = StreamSpec(
+    name="LLM_SPEND_DAYS",
+    subjects=(subjects.spend_of("day"),),
+    retention="limits",
+    max_age_s=400 * DAY_S,
+    max_bytes=64 * MIB,
+    max_per_subject=1,
+    purpose="Spend by day, summed from the hours.",
+)
+SPEND_MONTHS: Final = StreamSpec(
+    name="LLM_SPEND_MONTHS",
+    subjects=(subjects.spend_of("month"),),
+    retention="limits",
+    max_age_s=0,
+    max_bytes=32 * MIB,
+    max_per_subject=1,
+    purpose="Spend by month, summed from the days.",
+)
+STREAMS: Final = (
+    *(REQUESTS, WORK, REPLIES, EVENTS, DEAD, CANCELS, JOBS, RESULTS, BODIES),
+    *(JOURNAL, SNAPSHOTS, SPEND_HOURS, SPEND_DAYS, SPEND_MONTHS),
+)
 
 PRESENCE: Final = BucketSpec(name="llm_presence", ttl_s=30, purpose="The heartbeats of live services.")
 QUOTA: Final = BucketSpec(
@@ -223,7 +277,13 @@ IDEMPOTENCY: Final = BucketSpec(
     max_messages=200_000,
     purpose="The request to which each idempotency key of the HTTP edge belongs, for as long as replies are stored.",
 )
-BUCKETS: Final = (PRESENCE, QUOTA, KEYS, IDEMPOTENCY)
+BUDGETS: Final = BucketSpec(
+    name="llm_budgets",
+    ttl_s=0,
+    republished_as=subjects.BUDGETS_STORED,
+    purpose="Budget policies and price overrides that were set while services run.",
+)
+BUCKETS: Final = (PRESENCE, QUOTA, KEYS, IDEMPOTENCY, BUDGETS)
 
 ROUTER: Final = Consumer(stream=REQUESTS.name, durable="router", filter_subject=subjects.REQUEST_ALL)
 

@@ -12,6 +12,7 @@ from penstock.contract.names import RANKS
 __all__ = [
     "BODY",
     "BODY_ALL",
+    "BUDGETS_STORED",
     "CANCEL",
     "CANCEL_ALL",
     "DEAD",
@@ -21,7 +22,14 @@ __all__ = [
     "EXPLAIN",
     "JOB",
     "JOB_ALL",
+    "JOURNAL",
+    "JOURNAL_ALL",
     "KEYS_STORED",
+    "LEDGER_BUDGET",
+    "LEDGER_HOLD",
+    "LEDGER_PARTITIONS",
+    "LEDGER_RECENT",
+    "LEDGER_SPEND",
     "MAX_TOKEN_CHARACTERS",
     "QUOTA_EVENTS",
     "QUOTA_STORED",
@@ -31,24 +39,38 @@ __all__ = [
     "REQUEST_ALL",
     "RESULT",
     "RESULT_ALL",
+    "SNAPSHOT",
+    "SNAPSHOT_ALL",
+    "SPEND",
+    "SYSTEM_PARTITION",
+    "USAGE",
+    "USAGE_ALL",
     "WORK",
     "WORK_ALL",
     "ReplyAddress",
     "RequestAddress",
     "WorkAddress",
     "account_of_flow",
+    "all_usage_of",
     "body_offset",
     "body_part",
     "body_parts",
+    "budget_event",
     "cancel",
     "dead",
     "dead_role",
     "event",
     "flow",
+    "hold_id",
     "is_token",
     "job",
     "jobs_of",
+    "journal",
+    "ledger_budget",
+    "ledger_hold",
+    "ledger_recent",
     "limit_event",
+    "partition_of",
     "quota_key",
     "reply",
     "reply_address",
@@ -56,7 +78,11 @@ __all__ = [
     "request",
     "request_address",
     "result",
+    "snapshot",
+    "spend",
+    "spend_of",
     "token",
+    "usage",
     "work",
     "work_address",
     "work_of_flow",
@@ -69,6 +95,8 @@ WORK: Final = "llm.work.{role}.{lane}.{rank}.{flow}"
 REPLY: Final = "llm.reply.{account}.{client}.{id}"
 CANCEL: Final = "llm.cancel.{account}.{id}"
 EVENT: Final = "llm.event.{kind}.{scope}"
+USAGE: Final = "llm.event.usage.{partition}.{account}"
+"""Usage of attempts and releases of holds: what the ledger settles, by its partition of the account."""
 QUOTA_EVENTS: Final = EVENT.format(kind="quota", scope="*")
 """Pauses and warnings of all models."""
 DEAD: Final = "llm.dead.{role}"
@@ -78,6 +106,18 @@ BODY: Final = "llm.body.{account}.{client}.{id}.{upload}.{offset}"
 EXPLAIN: Final = "llm.router.explain"
 QUOTA_STORED: Final = "llm.quota.>"
 KEYS_STORED: Final = "llm.keys.>"
+BUDGETS_STORED: Final = "llm.budgets.>"
+LEDGER_PARTITIONS: Final = 8
+"""The ledger's partitions of accounts; a fixed number, because each account has its history in one."""
+SYSTEM_PARTITION: Final = "system"
+"""The partition that counts the limits of the whole system."""
+LEDGER_HOLD: Final = "llm.ledger.hold.{partition}"
+LEDGER_BUDGET: Final = "llm.ledger.budget.{partition}"
+LEDGER_RECENT: Final = "llm.ledger.recent.{partition}"
+LEDGER_SPEND: Final = "llm.ledger.spend"
+JOURNAL: Final = "llm.journal.{partition}"
+SNAPSHOT: Final = "llm.snapshot.{partition}.{part}"
+SPEND: Final = "llm.spend.{grain}.{start}.{partition}.{chunk}"
 
 
 def _all(template: str) -> str:
@@ -90,11 +130,14 @@ WORK_ALL: Final = "llm.work.>"
 """Wider than the template: messages of a router of another version are stored too, and the sweep finds them."""
 REPLY_ALL: Final = _all(REPLY)
 CANCEL_ALL: Final = _all(CANCEL)
-EVENT_ALL: Final = _all(EVENT)
+EVENT_ALL: Final = "llm.event.>"
 DEAD_ALL: Final = _all(DEAD)
 JOB_ALL: Final = _all(JOB)
 RESULT_ALL: Final = _all(RESULT)
 BODY_ALL: Final = _all(BODY)
+JOURNAL_ALL: Final = _all(JOURNAL)
+SNAPSHOT_ALL: Final = _all(SNAPSHOT)
+USAGE_ALL: Final = _all(USAGE)
 
 
 _REQUEST_START: Final = REQUEST.split(".")[:2]
@@ -291,3 +334,58 @@ def body_parts(address: ReplyAddress, upload: str = "*") -> str:
 def body_offset(subject: str) -> int:
     """The offset of a part. Raises ValueError for any other subject."""
     return int(subject.rpartition(".")[2])
+
+
+def partition_of(account: str) -> str:
+    """The ledger's partition of an account."""
+    return str(int(_digest(account)[:8], 16) % LEDGER_PARTITIONS)
+
+
+def hold_id(address: ReplyAddress) -> str:
+    """The id of the hold of a request, and the key by which its attempts are booked once."""
+    return ".".join(address)
+
+
+def usage(account: str) -> str:
+    """The subject of the usage of an account."""
+    return USAGE.format(partition=partition_of(account), account=token(account))
+
+
+def all_usage_of(partition: str) -> str:
+    """The filter for the usage that a partition of the ledger settles; that of the system settles all."""
+    return USAGE.format(partition="*" if partition == SYSTEM_PARTITION else partition, account="*")
+
+
+def ledger_hold(partition: str) -> str:
+    return LEDGER_HOLD.format(partition=partition)
+
+
+def ledger_budget(partition: str) -> str:
+    return LEDGER_BUDGET.format(partition=partition)
+
+
+def ledger_recent(partition: str) -> str:
+    return LEDGER_RECENT.format(partition=partition)
+
+
+def journal(partition: str) -> str:
+    return JOURNAL.format(partition=partition)
+
+
+def snapshot(partition: str, part: str) -> str:
+    """`part`: `head`, or `<journal sequence>-<number>` of a part."""
+    return SNAPSHOT.format(partition=partition, part=part)
+
+
+def spend(grain: str, start_s: int, partition: str, chunk: int) -> str:
+    return SPEND.format(grain=grain, start=start_s, partition=partition, chunk=chunk)
+
+
+def spend_of(grain: str, start_s: int | None = None) -> str:
+    """The filter for the history of one period, or of all periods of a grain."""
+    return SPEND.format(grain=grain, start="*" if start_s is None else start_s, partition="*", chunk="*")
+
+
+def budget_event(scope: str, name: str, period_start_s: int, limit: str, percent: int) -> str:
+    """The subject of one alert about a budget: each is published once."""
+    return EVENT.format(kind="budget", scope=_distinct(f"{scope}.{name}.{limit}.{period_start_s}.{percent}"))

@@ -18,6 +18,8 @@ class ChatWork(Struct, frozen=True, kw_only=True, tag="chat_work", tag_field="ty
     account: str
     client: str
     user: str = ""
+    key: str = ""
+    """The `key` of the request."""
     role: Role
     lane: Lane
     complexity: Complexity
@@ -31,7 +33,7 @@ class ChatWork(Struct, frozen=True, kw_only=True, tag="chat_work", tag_field="ty
     estimated_tokens: int = 0
     """Estimated input tokens, before calibration."""
     hold_id: str | None = None
-    """The hold of the ledger on the estimated cost; None while no ledger runs."""
+    """The ledger's hold on the estimated cost; None: nothing was reserved."""
     degrade: bool = True
     """Whether the body may be shortened."""
     rescue: Rescue = "restart"

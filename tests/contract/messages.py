@@ -14,6 +14,11 @@ from penstock.contract.generate import examples, tag
 from penstock.contract.idempotency import IdempotencyRecord
 from penstock.contract.jobs import Job, JobResult
 from penstock.contract.keys import ApiKey
+from penstock.contract.ledger.holds import HoldBatch, HoldBatchAnswer, HoldGranted, HoldRefused, HoldRequest
+from penstock.contract.ledger.journal import JournalBatch, LedgerSnapshot
+from penstock.contract.ledger.policies import BudgetPolicy, PriceOverride
+from penstock.contract.ledger.spend import RecentSpend, SpendQuery, SpendReport
+from penstock.contract.ledger.status import BudgetQuery, BudgetReport
 from penstock.contract.presence import Presence
 from penstock.contract.quota import QuotaRecord
 from penstock.contract.reply import ReplyEvent
@@ -32,6 +37,18 @@ DECODERS: dict[type[msgspec.Struct], msgspec.json.Decoder[Any]] = {
     IdempotencyRecord: codec.IDEMPOTENCY,
     Job: codec.JOB,
     JobResult: codec.RESULT,
+    **dict.fromkeys((HoldRequest, HoldBatch), codec.HOLD_REQUEST),
+    **dict.fromkeys((HoldGranted, HoldRefused), codec.HOLD_ANSWER),
+    HoldBatchAnswer: codec.HOLD_BATCH_ANSWER,
+    JournalBatch: codec.JOURNAL,
+    LedgerSnapshot: codec.SNAPSHOT,
+    BudgetPolicy: codec.BUDGET_POLICY,
+    PriceOverride: codec.PRICE_OVERRIDE,
+    BudgetQuery: codec.BUDGET_QUERY,
+    BudgetReport: codec.BUDGET_REPORT,
+    SpendQuery: codec.SPEND_QUERY,
+    SpendReport: codec.SPEND_REPORT,
+    RecentSpend: codec.RECENT_SPEND,
     CancelRequest: msgspec.json.Decoder(CancelRequest),
     RoutingExplained: msgspec.json.Decoder(RoutingExplained),
     **dict.fromkeys(get_args(ReplyEvent), codec.REPLY),

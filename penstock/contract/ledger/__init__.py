@@ -1,0 +1,1 @@
+"""Messages and records of the budget ledger: policies, holds, spend, and its journal."""

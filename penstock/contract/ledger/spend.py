@@ -1,0 +1,90 @@
+"""The spend history: questions, answers, and its rows."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct, field
+
+from penstock.contract.names import Role
+
+__all__ = [
+    "RecentSpend",
+    "SpendAmounts",
+    "SpendDimension",
+    "SpendKey",
+    "SpendQuery",
+    "SpendReport",
+    "SpendRow",
+]
+
+SpendDimension = Literal["account", "user", "key", "model", "role", "hour", "day", "month"]
+
+
+class SpendKey(Struct, frozen=True, array_like=True):
+    """Whose use one row of the spend history adds up."""
+
+    start_s: int
+    """Beginning of the UTC hour, day or month, Unix seconds: when the request was accepted."""
+    account: str
+    user: str
+    key: str
+    role: Role
+    model: str
+
+
+class SpendAmounts(Struct, array_like=True):
+    """Sums over provider attempts."""
+
+    requests: int = 0
+    """Requests that were answered."""
+    attempts: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_input_tokens: int = 0
+    reasoning_tokens: int = 0
+    picousd: int = 0
+    saved_by_cache_picousd: int = 0
+    saved_by_routing_picousd: int = 0
+    estimated_attempts: int = 0
+    """Attempts with an estimated part of the usage."""
+    unpriced_attempts: int = 0
+    """Attempts at models without a price."""
+
+
+class SpendRow(Struct, frozen=True, array_like=True):
+    """One row of the spend history."""
+
+    key: SpendKey
+    amounts: SpendAmounts
+
+
+class RecentSpend(Struct, frozen=True, kw_only=True, tag="recent_spend", tag_field="type"):
+    """What the owner of a partition has settled since its last snapshot."""
+
+    since: int
+    """Sequence of the last journal message in that snapshot; history written for later ones is in `rows`."""
+    rows: tuple[SpendRow, ...]
+    v: int = 1
+
+
+class SpendQuery(Struct, frozen=True, kw_only=True, tag="spend_query", tag_field="type"):
+    """Spend from `since_s` to before `until_s` (Unix seconds), grouped by these dimensions."""
+
+    since_s: int
+    until_s: int
+    by: tuple[SpendDimension, ...] = ()
+    account: str = ""
+    """Only of this account; empty: of all."""
+    user: str = ""
+    v: int = 1
+
+
+class SpendReport(Struct, frozen=True, kw_only=True, tag="spend_report", tag_field="type"):
+    """The answer to a spend query: rows whose ungrouped fields are empty, most expensive first."""
+
+    rows: tuple[SpendRow, ...]
+    total: SpendAmounts = field(default_factory=SpendAmounts)
+    missing_partitions: tuple[int, ...] = ()
+    """Partitions without an owner at that moment, whose latest settlements are not included."""
+    v: int = 1
