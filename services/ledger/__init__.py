@@ -1,0 +1,1 @@
+"""The budget ledger: holds, settlements, limits and spend history, written by one process per partition."""
