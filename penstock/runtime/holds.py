@@ -1,0 +1,110 @@
+"""Holds at the budget ledger, as the router and the worker ask for them and give them back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+import nats.errors
+from msgspec.structs import replace
+from nats.aio.client import Client as Nats
+from nats.js import JetStreamContext
+
+from penstock.bus.clock import loop_now_s
+from penstock.bus.log_limits import rate_limited_logger
+from penstock.bus.publish import store
+from penstock.contract import codec, subjects
+from penstock.contract.events import HoldReleased
+from penstock.contract.ledger.holds import HoldGranted, HoldRefused, HoldRequest
+
+__all__ = ["HoldClient", "LedgerUnavailable", "release_hold"]
+
+_log: Final = rate_limited_logger(__name__)
+_ANSWER_S: Final = 1.0
+"""Seconds for an answer, in addition to `wait_s`; then the owner of the partition is taken for dead or frozen."""
+_SHORTEST_ANSWER_S: Final = 0.25
+"""The same for the last try before the client gives up."""
+_FIRST_PAUSE_S: Final = 0.05
+_LONGEST_PAUSE_S: Final = 0.4
+"""Seconds between two tries: doubled from the first to the longest. A new owner is found within this."""
+_NO_ANSWER: Final = (
+    nats.errors.NoRespondersError,
+    nats.errors.TimeoutError,
+    nats.errors.OutboundBufferLimitError,
+)
+
+
+class LedgerUnavailable(Exception):
+    """No ledger answered within the time for it; whether the amount is reserved is not known."""
+
+
+class HoldClient:
+    """Asks the owner of an account's partition, again while it is being replaced.
+
+    A partition that did not answer at all within `patience_s` is asked once per request until it answers again, so that
+    an outage does not make every request wait.
+    """
+
+    def __init__(self, nc: Nats, patience_s: float) -> None:
+        self._nc = nc
+        self._patience_s = patience_s
+        self._silent: set[str] = set()
+        """Subjects of the partitions that did not answer."""
+
+    async def hold(
+        self, request: HoldRequest, trace: Mapping[str, str] | None = None
+    ) -> HoldGranted | HoldRefused:
+        """The answer of the ledger. A repeated question is harmless, because the hold has the same id.
+
+        `trace`: headers that carry the trace of the request. Raises LedgerUnavailable.
+        """
+        subject = subjects.ledger_hold(subjects.partition_of(request.account))
+        headers = dict(trace) if trace else None
+        patience_s = 0.0 if subject in self._silent else self._patience_s
+        began_s, pause_s, waited_s = loop_now_s(), _FIRST_PAUSE_S, 0.0
+        while True:
+            wait_s = max(0.0, request.wait_s - waited_s)
+            left_s = max(_SHORTEST_ANSWER_S, patience_s - waited_s)
+            asked = request if wait_s == request.wait_s else replace(request, wait_s=wait_s)
+            answer = await self._ask(subject, asked, headers, wait_s + min(_ANSWER_S, left_s))
+            if answer is not None:
+                self._silent.discard(subject)
+                return answer
+            waited_s = loop_now_s() - began_s
+            if waited_s + pause_s > patience_s:
+                self._silent.add(subject)
+                raise LedgerUnavailable(f"no answer on {subject} for {waited_s:.1f} s")
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            waited_s = loop_now_s() - began_s
+
+    async def _ask(
+        self, subject: str, request: HoldRequest, headers: dict[str, str] | None, timeout_s: float
+    ) -> HoldGranted | HoldRefused | None:
+        """None: there is no answer, or none that can be read."""
+        try:
+            msg = await self._nc.request(subject, codec.encode(request), timeout=timeout_s, headers=headers)
+            answer = codec.HOLD_ANSWER.decode(msg.data)
+        except _NO_ANSWER as error:
+            _log.warning("no ledger answers on %s: %r", subject, error)
+            return None
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            _log.warning("the answer on %s cannot be read: %s", subject, error)
+            return None
+        if answer.id != request.id:
+            _log.warning("the answer on %s is for another hold", subject)
+            return None
+        return answer
+
+
+async def release_hold(js: JetStreamContext, hold_id: str, account: str, why: str, at_ms: int) -> None:
+    """Store that the rest of a hold is free, after all usage of its request.
+
+    `why`: the error code with which the request ended; `at_ms`: Unix milliseconds. A release of a hold that does not
+    exist, or of one that is released, changes nothing. Raises what `store` raises; then the hold expires at its
+    deadline.
+    """
+    event = HoldReleased(hold_id=hold_id, account=account, why=why, at_ms=at_ms)
+    await store(js, subjects.usage(account), codec.encode(event), message_id=f"{hold_id}.released")
