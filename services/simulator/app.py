@@ -64,6 +64,7 @@ def _plain_routes(models: Models, control: Control) -> Starlette:
     routes += [
         Route("/sim/counts", control.counts),
         Route("/sim/labels", control.labels),
+        Route("/sim/attempts", control.attempts),
         Route("/sim/last_request", control.last_request),
         Route("/sim/reset", control.reset, methods=["POST"]),
         Route("/sim/limits", control.limits, methods=["PUT"]),

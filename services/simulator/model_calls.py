@@ -77,7 +77,7 @@ class ModelCalls:
         """Count an attempt for the duration of the context; the only place that answers with errors."""
         state = self._state
         attempt = state.counts.begin(model, exchange.request_id, digest.hex(), state.wall_clock())
-        state.counts.record_label(exchange.label)
+        state.counts.record_label(attempt, exchange.label)
         try:
             try:
                 yield attempt

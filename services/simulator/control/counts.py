@@ -16,6 +16,7 @@ __all__ = ["Attempt", "Counts", "ModelCounts", "Outcome"]
 Outcome = Literal["ok", "broken", "cancelled"]
 _REQUESTS_KEPT: Final = 200
 _LABELS_KEPT: Final = 50_000
+"""Labels of attempts, and as many ended attempts with a label."""
 
 
 class ModelCounts(Struct):
@@ -58,6 +59,18 @@ class Attempt(Struct):
     stream: bool = False
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    label: str = ""
+    """The X-Client-Request-Id of the call; empty: it has none."""
+
+
+class _EndedAttempt(Struct, frozen=True):
+    """What one labelled attempt used."""
+
+    label: str
+    model: str
+    outcome: Outcome | int
+    prompt_tokens: int
+    completion_tokens: int
 
 
 class _RequestRecord(Struct):
@@ -75,6 +88,7 @@ class Counts:
         self._keys: Counter[str] = Counter()
         self._requests: deque[_RequestRecord] = deque(maxlen=_REQUESTS_KEPT)
         self._labels: deque[str] = deque(maxlen=_LABELS_KEPT)
+        self._ended: deque[_EndedAttempt] = deque(maxlen=_LABELS_KEPT)
 
     def reset(self) -> None:
         """Set all counts to zero and stop counting the attempts in flight."""
@@ -83,14 +97,20 @@ class Counts:
         self._keys.clear()
         self._requests.clear()
         self._labels.clear()
+        self._ended.clear()
 
-    def record_label(self, label: str) -> None:
+    def record_label(self, attempt: Attempt, label: str) -> None:
         """Record the X-Client-Request-Id of an attempt."""
+        attempt.label = label
         self._labels.append(label)
 
     def labels(self) -> list[str]:
         """The labels of all attempts, oldest first, with repetitions."""
         return list(self._labels)
+
+    def ended(self) -> list[_EndedAttempt]:
+        """The labelled attempts that have ended, in the order of their ends."""
+        return list(self._ended)
 
     def record_key(self, key: str) -> None:
         """Record the bearer key of an attempt, valid or not."""
@@ -132,6 +152,9 @@ class Counts:
         else:
             status = str(attempt.outcome)
             counts.errors[status] = counts.errors.get(status, 0) + 1
+        if attempt.label:
+            used = attempt.prompt_tokens, attempt.completion_tokens
+            self._ended.append(_EndedAttempt(attempt.label, attempt.model, attempt.outcome, *used))
         self._requests.append(
             _RequestRecord(attempt.model, attempt.status, attempt.at_s, attempt.request_id, attempt.sha256)
         )

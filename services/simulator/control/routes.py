@@ -41,6 +41,9 @@ class Control:
     async def labels(self, request: Request) -> Response:  # noqa: ARG002 - Starlette's signature
         return _json(self._state.counts.labels())
 
+    async def attempts(self, request: Request) -> Response:  # noqa: ARG002 - Starlette's signature
+        return _json(self._state.counts.ended())
+
     async def last_request(self, request: Request) -> Response:
         body = self._state.last_requests.of(request.query_params.get("model", ""))
         if body is None:

@@ -21,3 +21,17 @@ def test_an_attempt_from_before_a_reset_is_not_counted():
     counts.end(old)
     model = counts.report()["models"]["m"]
     assert (model.attempts, model.in_flight, model.cancelled) == (1, 1, 0)
+
+
+def test_an_ended_attempt_with_a_label_is_listed_with_its_tokens():
+    counts = Counts()
+    labelled, other, open_one = (counts.begin("m", f"req_{i}", "", 0.0) for i in range(3))
+    counts.record_label(labelled, "request-1.2")
+    counts.record_label(other, "")
+    counts.record_label(open_one, "request-2.1")
+    labelled.prompt_tokens, labelled.completion_tokens, labelled.outcome = 5, 7, "ok"
+    counts.end(labelled)
+    counts.end(other)
+    (ended,) = counts.ended()
+    assert (ended.label, ended.model, ended.outcome) == ("request-1.2", "m", "ok")
+    assert (ended.prompt_tokens, ended.completion_tokens) == (5, 7)
