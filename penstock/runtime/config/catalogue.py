@@ -27,6 +27,7 @@ from penstock.runtime.config.bounds import (
     between,
     bounded,
 )
+from penstock.runtime.config.budgets import Budgets
 from penstock.runtime.config.degradation import Degradation
 from penstock.runtime.config.parameter_mapping import SentAs
 
@@ -298,6 +299,8 @@ class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, d
     batch: Batch = field(default_factory=Batch)
     degradation: Degradation = field(default_factory=Degradation)
     quota_warning: QuotaWarning = field(default_factory=QuotaWarning)
+    budgets: Budgets | None = None
+    """None: there are no budgets, and no ledger is asked."""
 
     @cached_property
     def implicit_roles(self) -> dict[Role, RoleConfig]:
@@ -323,8 +326,13 @@ class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, d
         return min(users, key=lambda role: role.chain.index(model), default=RoleConfig(chain=(model,)))
 
     def digest(self) -> str:
-        """A short hash of models, roles and routing, which a router and its workers must have in common."""
-        shared = msgspec.json.encode((self.models, self.roles, self.routing), order="deterministic")
+        """A short hash of models, roles, routing and budgets, which a router, its workers and the ledger must have in
+        common.
+        """
+        parts = (self.models, self.roles, self.routing)
+        shared = msgspec.json.encode(
+            parts if self.budgets is None else (*parts, self.budgets), order="deterministic"
+        )
         return hashlib.sha256(shared).hexdigest()[:12]
 
     def providers_at(self, url: str | None) -> set[str]:

@@ -15,6 +15,8 @@ from msgspec import UNSET, Struct, UnsetType
 
 from penstock.contract.names import RESERVED_ROLES, ROLES
 from penstock.contract.request import LONGEST_S
+from penstock.runtime.config.budget_checks import check_budgets
+from penstock.runtime.config.budgets import Budgets
 from penstock.runtime.config.catalogue import (
     AutoRule,
     Catalogue,
@@ -52,6 +54,7 @@ class Draft(Struct, frozen=True, kw_only=True):
     roles: dict[str, RoleConfig]
     degradation: Degradation | UnsetType = UNSET
     quota_warning: QuotaWarning | UnsetType = UNSET
+    budgets: Budgets | UnsetType | None = None
 
 
 def check(draft: Draft, report: ProblemReport) -> None:
@@ -72,6 +75,7 @@ def check(draft: Draft, report: ProblemReport) -> None:
     _check_degradation(draft.degradation, "degradation", report)
     if isinstance(draft.quota_warning, QuotaWarning):
         _check_warning(draft.quota_warning, report)
+    check_budgets(draft.budgets, report)
 
 
 def warnings_of(catalogue: Catalogue) -> list[str]:

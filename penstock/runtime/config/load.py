@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec import UNSET, structs
 
+from penstock.runtime.config.budget_amounts import read_budgets
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.checks import Draft, check
 from penstock.runtime.config.document import read_document
@@ -70,7 +71,9 @@ def load_catalogue(text: str, *, source: str, env: Mapping[str, str]) -> Catalog
         report.add("", "is not a catalogue", "begin with name:, providers:, models: and roles:")
         raise ConfigurationRefused(source, report.problems)
     check_mapping_values(data, report)
-    parts = _parts(merge_presets(read_prices(unfold(data, report), report), report), report)
+    parts = _parts(
+        merge_presets(read_budgets(read_prices(unfold(data, report), report), report), report), report
+    )
     check(_draft(data, parts), report)
     if report.problems:
         raise ConfigurationRefused(source, report.problems)
@@ -109,4 +112,5 @@ def _draft(data: dict[str, Any], parts: dict[str, Any]) -> Draft:
         roles=built("roles"),
         degradation=parts.get("degradation", UNSET),
         quota_warning=parts.get("quota_warning", UNSET),
+        budgets=parts.get("budgets"),
     )
