@@ -37,13 +37,19 @@ def order(
 
     A simple request tries the cheapest of them first and a complex one the most expensive; otherwise the order is that
     of the chain. Of equal prices the first in the chain is chosen. A weighted step moves as one, at the average price
-    of its models weighted by their shares. Empty if no model can serve the request: `shortfall` gives the reason.
+    of its models weighted by their shares. A step with a model whose price is not known is never chosen by price.
+    Empty if no model can serve the request: `shortfall` gives the reason.
     """
     able = [key for key in role.chain if _can_serve(models[key], needs)]
     if not able or complexity == "medium" or not role.order_by_complexity:
         return tuple(able)
     choose = min if complexity == "simple" else max
-    first = choose(_steps(able, role), key=lambda step: _price(step, models))
+    steps = _steps(able, role)
+    first = choose(
+        (step for step in steps if _is_priced(step, models)),
+        key=lambda step: _price(step, models),
+        default=steps[0],
+    )
     return (*first, *(key for key in able if key not in first))
 
 
@@ -62,8 +68,13 @@ def _steps(able: Iterable[str], role: RoleConfig) -> list[dict[str, int]]:
     return steps
 
 
+def _is_priced(step: Iterable[str], models: Mapping[str, Model]) -> bool:
+    return all(models[key].price is not None for key in step)
+
+
 def _price(step: Mapping[str, int], models: Mapping[str, Model]) -> float:
-    total = sum(weight * (models[key].price.input + models[key].price.output) for key, weight in step.items())
+    prices = ((models[key].price, weight) for key, weight in step.items())
+    total = sum(weight * (price.input + price.output) for price, weight in prices if price is not None)
     return total / sum(step.values())
 
 

@@ -19,6 +19,7 @@ from penstock.contract.streams import mailbox, mailboxes
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.consumer.mailbox import Mailbox, MailboxPolicy
 from penstock.runtime.heartbeat import Heartbeat, follow_presence
+from penstock.runtime.pricing import PriceTable
 from penstock.runtime.provisioning.ensure import (
     JetStreamPlan,
     ensure,
@@ -26,6 +27,7 @@ from penstock.runtime.provisioning.ensure import (
     ensure_eventually,
 )
 from penstock.runtime.service import Bus, Shell
+from penstock.runtime.usage_events import UsageEvents
 from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.announcer import Announcer
 from services.worker.credentials.changes import CredentialChanges
@@ -317,7 +319,7 @@ def _shared_state(
     shell: Shell, catalogue: Catalogue, roles: Sequence[Role], keyring: Keyring, connected: _Connected
 ) -> _SharedState:
     providers, keys, quota = connected.providers, connected.keys, connected.quota
-    metrics = WorkerMetrics(shell.registry)
+    metrics, prices = WorkerMetrics(shell.registry), PriceTable(catalogue.models)
     availability = Availability(catalogue, keys, quota, Roster(catalogue.models))
     announcer = Announcer(connected.events, catalogue, SYSTEM, shell.instance)
     credential_changes = CredentialChanges(
@@ -327,7 +329,9 @@ def _shared_state(
         telemetry=WorkerTelemetry(metrics, shell.tracer, SYSTEM),
         availability=availability,
         announcer=announcer,
-        recorder=UsageRecorder(connected.events, catalogue, metrics, SYSTEM, shell.instance),
+        recorder=UsageRecorder(
+            connected.events, UsageEvents(catalogue, prices), metrics, SYSTEM, shell.instance
+        ),
         credential_changes=credential_changes,
         outcomes=Outcomes(catalogue, availability, credential_changes, announcer, metrics),
         quota_monitor=QuotaMonitor(catalogue, keys, quota, metrics, roles),

@@ -1,4 +1,4 @@
-"""Numbers of the catalogue with their bounds, and what to report outside them."""
+"""Numbers and dates of the catalogue with their bounds, and what to report outside them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 from msgspec import Meta
 
 __all__ = [
+    "Date",
     "Limit",
     "MicroUsd",
     "NotNegative",
@@ -45,4 +46,13 @@ Weight = Annotated[
     int,
     bounded("must be more than 0", "write its share as a whole number above 0, or take the model out", gt=0),
 ]
+Date = Annotated[
+    str,
+    bounded(
+        "is not a date",
+        "write it as YYYY-MM-DD",
+        pattern=r"^(\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01]))?$",
+    ),
+]
+"""A day as YYYY-MM-DD; empty: not known."""
 MicroUsd = Annotated[int, bounded("is negative", "write micro-dollars per million tokens, 0 if free", ge=0)]

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from penstock.contract.names import AUTO, ROLES_BY_CONTENT, Role, implicit_role
 from penstock.runtime.config.bounds import (
+    Date,
     Limit,
     MicroUsd,
     NotNegative,
@@ -122,12 +123,24 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Price(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Micro-dollars per million tokens ($0.15 per million = 150_000)."""
+    """Micro-dollars per million tokens ($0.15 per million = 150_000); a kind without a price costs as its whole."""
 
     input: MicroUsd = 0
     output: MicroUsd = 0
     cached_input: MicroUsd | None = None
-    """None: the price of cached input is that of input."""
+    """Input that the provider read from its cache; None: the price of input."""
+    cache_write: MicroUsd | None = None
+    """Input that the provider wrote into its cache; None: the price of input."""
+    reasoning: MicroUsd | None = None
+    """None: the price of output."""
+    audio_input: MicroUsd | None = None
+    """None: the price of input."""
+    audio_output: MicroUsd | None = None
+    """None: the price of output."""
+    as_of: Date = ""
+    """The day on which the provider listed these prices."""
+    source: str = ""
+    """Where it listed them."""
 
 
 class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -139,7 +152,8 @@ class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     context_tokens: PositiveInt = 128_000
     supports_vision: bool = False
     """Whether it accepts images."""
-    price: Price = field(default_factory=Price)
+    price: Price | None = None
+    """None: not known, which is not the same as free (`{input: 0, output: 0}`)."""
     limits: Limits = field(default_factory=Limits)
     parameter_mapping: dict[str, SentAs] = field(default_factory=dict)
     """Parameters that are changed or left out for this model; others are sent unchanged."""

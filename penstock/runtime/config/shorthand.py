@@ -19,6 +19,7 @@ _TEXT: Final = re.compile(
 )
 _MICRO: Final = 1_000_000
 _UNIT: Final = "the unit is micro-dollars per million tokens"
+_NOT_AMOUNTS: Final = frozenset({"as_of", "source"})
 _WEIGHTED: Final = "weighted"
 _WEIGHTED_FIX: Final = "write the shares into the chain: [{one: 70, other: 30}, next]"
 
@@ -44,7 +45,10 @@ def _of_model(model: object, path: str, report: ProblemReport) -> object:
         return model
     return {
         **model,
-        "price": {kind: _of_kind(value, joined(below, kind), report) for kind, value in price.items()},
+        "price": {
+            kind: value if kind in _NOT_AMOUNTS else _of_kind(value, joined(below, kind), report)
+            for kind, value in price.items()
+        },
     }
 
 

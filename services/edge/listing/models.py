@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any, Final, Literal
 
 from penstock.contract.names import AUTO, EMBED, implicit_role
-from penstock.runtime.config.catalogue import Catalogue, Model
+from penstock.runtime.config.catalogue import Catalogue, Model, Price
 from services.edge.listing.live_workers import LiveWorkers
 
 __all__ = ["ModelList"]
@@ -73,19 +73,22 @@ def _chat_models(catalogue: Catalogue) -> dict[str, tuple[str, ...]]:
 
 
 def _model(key: str, model: Model, withdrawn: frozenset[str]) -> dict[str, Any]:
-    price = model.price
-    cached = price.input if price.cached_input is None else price.cached_input
     return {
         "model": key,
         "provider": model.provider,
         "available": key not in withdrawn,
         "context_tokens": model.context_tokens,
         "vision": model.supports_vision,
-        "usd_per_million_tokens": {
-            "input": price.input / _MICRO,
-            "cached_input": cached / _MICRO,
-            "output": price.output / _MICRO,
-        },
+        "usd_per_million_tokens": None if model.price is None else _usd(model.price),
+    }
+
+
+def _usd(price: Price) -> dict[str, float]:
+    cached = price.input if price.cached_input is None else price.cached_input
+    return {
+        "input": price.input / _MICRO,
+        "cached_input": cached / _MICRO,
+        "output": price.output / _MICRO,
     }
 
 

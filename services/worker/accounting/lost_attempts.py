@@ -8,7 +8,8 @@ from penstock.contract.reply import Usage
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.tokens import OUTPUT_BYTES_PER_TOKEN
-from services.worker.accounting.usage_recorder import AttemptRecord, UsageRecorder
+from penstock.runtime.usage_events import AttemptRecord
+from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.redelivery.prior_attempts import PriorAttempts
 
 __all__ = ["record_lost_attempts"]

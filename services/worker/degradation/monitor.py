@@ -13,7 +13,7 @@ from penstock.contract.reply import Degraded
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.degradation import OnErrors, OnHighLatency
-from services.worker.accounting.usage_recorder import AttemptRecord
+from penstock.runtime.usage_events import AttemptRecord
 from services.worker.degradation.rate_alarm import RateAlarm
 from services.worker.degradation.shorten import (
     RequestSize,

@@ -10,7 +10,8 @@ from penstock.bus.clock import loop_now_s
 from penstock.contract.reply import Usage
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.tokens import OUTPUT_BYTES_PER_TOKEN
-from services.worker.accounting.usage_recorder import AttemptRecord, UsageRecorder
+from penstock.runtime.usage_events import AttemptRecord
+from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.degradation.monitor import DegradationMonitor
 from services.worker.estimates.output_rate import OutputRate
 from services.worker.estimates.token_calibration import TokenCalibration
@@ -70,7 +71,8 @@ class AttemptUsage:
             degraded=tuple(dict.fromkeys(each.rule for each in attempt.body.degraded)),
         )
         self._degradation.observe(execution.work.role, record, loop_now_s())
-        execution.cost_microusd += self._recorder.record(execution.work, record)
+        trace = execution.span.traceparent
+        execution.cost_picousd += self._recorder.record(execution.work, record, trace)
         return usage.input_tokens + usage.output_tokens
 
     def _usage(self, execution: Execution, attempt: CurrentAttempt, took_s: float) -> tuple[Usage, bool]:

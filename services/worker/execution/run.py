@@ -18,6 +18,7 @@ from penstock.contract.reply import NO_RESPONSE, Completed, Failed, Failure, Tim
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue, RoleConfig
 from penstock.runtime.consumer.delivery import ACK, NO_VERDICT, Delivery, Redeliver, Verdict
+from penstock.runtime.pricing import microusd
 from penstock.runtime.reply_publisher import Position, ReplyPublisher, Superseded
 from penstock.runtime.service import Bus
 from services.worker.accounting.usage_recorder import UsageRecorder
@@ -253,7 +254,7 @@ def _completed(execution: Execution, success: Success, timings: Timings) -> Comp
         finish_reason=success.answer.finish_reason,
         usage=success.answer.usage,
         estimated=success.answer.estimated,
-        cost_microusd=execution.cost_microusd,
+        cost_microusd=microusd(execution.cost_picousd),
         timings=timings,
         degraded=success.degraded,
         adapted=success.adapted,

@@ -127,7 +127,8 @@ class Execution(Struct, kw_only=True):
     calls: RequestCalls = field(default_factory=RequestCalls)
     silent_until_deadline: bool = False
     """The deadline ended an attempt after the provider had been silent for long enough to count as failed."""
-    cost_microusd: int = 0
+    cost_picousd: int = 0
+    """Of all attempts of this worker."""
     batch_output: tuple[JoinedDelta, ...] = ()
     """The streamed answer of a batch request, kept for its result."""
     cancelled: bool = False

@@ -1,20 +1,17 @@
-"""The token usage that a provider reports, and its cost."""
+"""The token usage that a provider reports."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 from msgspec import Meta, Raw, Struct, structs
 
 from penstock.contract.reply import Usage
-from penstock.runtime.config.catalogue import Price
 from services.worker.providers.json_repair import repair_json
 
-__all__ = ["NO_COUNTS", "TokenCounts", "cost_microusd", "read_usage"]
-
-_TOKENS_PER_PRICE: Final = 1_000_000
+__all__ = ["NO_COUNTS", "TokenCounts", "read_usage"]
 
 _MAX_TOKENS: Final = 100_000_000
 """Ten times the longest context of any model: a larger count is rejected."""
@@ -34,6 +31,9 @@ _CACHED: Final = ("cached_tokens", "prompt_cache_hit_tokens", "cachedContentToke
 _CACHE_READ: Final = "cache_read_input_tokens"
 """Tokens that are not part of `input_tokens`, like those written into the cache (Anthropic, "Prompt caching")."""
 _CACHE_WRITTEN: Final = "cache_creation_input_tokens"
+_WRITTEN: Final = "cache_write_tokens"
+"""Part of the input (OpenRouter, "Usage accounting")."""
+_AUDIO: Final = "audio_tokens"
 _CACHE_MISSED: Final = "prompt_cache_miss_tokens"
 _REASONING: Final = ("reasoning_tokens", "thoughtsTokenCount")
 
@@ -48,6 +48,9 @@ class TokenCounts(Struct, frozen=True, gc=False):
     total_tokens: int | None = None
     total_only_tokens: int | None = None
     """The part of the output that only the total includes."""
+    cache_write_tokens: int | None = None
+    audio_input_tokens: int | None = None
+    audio_output_tokens: int | None = None
 
     def without_implausible(self, context_tokens: int) -> tuple[TokenCounts, bool]:
         """The counts that a model with this context can have used, and whether any was removed.
@@ -95,11 +98,16 @@ class TokenCounts(Struct, frozen=True, gc=False):
             prompt, completion = _split(self.total_tokens, prompt, completion, input_tokens)
         prompt = input_tokens if prompt is None else prompt
         completion = output_tokens if completion is None else completion
+        cached = min(self.cached_input_tokens or 0, prompt)
+        reasoning = min(self.reasoning_tokens or 0, completion)
         usage = Usage(
             input_tokens=prompt,
             output_tokens=completion,
-            cached_input_tokens=min(self.cached_input_tokens or 0, prompt),
-            reasoning_tokens=min(self.reasoning_tokens or 0, completion),
+            cached_input_tokens=cached,
+            reasoning_tokens=reasoning,
+            cache_write_tokens=min(self.cache_write_tokens or 0, prompt - cached),
+            audio_input_tokens=min(self.audio_input_tokens or 0, prompt),
+            audio_output_tokens=min(self.audio_output_tokens or 0, completion),
         )
         return usage, estimated
 
@@ -111,10 +119,17 @@ _Tokens = Annotated[int, Meta(ge=0, le=_MAX_TOKENS)] | None
 
 class _InputDetails(Struct, frozen=True, gc=False):
     cached_tokens: _Tokens = None
+    cache_write_tokens: _Tokens = None
+    audio_tokens: _Tokens = None
 
 
 class _OutputDetails(Struct, frozen=True, gc=False):
     reasoning_tokens: _Tokens = None
+    audio_tokens: _Tokens = None
+
+
+_NO_INPUT_DETAILS: Final = _InputDetails()
+_NO_OUTPUT_DETAILS: Final = _OutputDetails()
 
 
 class _OpenAiUsage(Struct, frozen=True, gc=False):
@@ -142,9 +157,14 @@ def read_usage(raw: Raw | bytes) -> TokenCounts | None:
         usage = _decode_openai(raw)
     except (ValueError, RecursionError):
         return _read_any(raw)
-    cached = usage.prompt_tokens_details.cached_tokens if usage.prompt_tokens_details else None
-    reasoning = usage.completion_tokens_details.reasoning_tokens if usage.completion_tokens_details else None
-    return _counts(usage.prompt_tokens, usage.completion_tokens, cached, reasoning, usage.total_tokens)
+    of_input = usage.prompt_tokens_details or _NO_INPUT_DETAILS
+    of_output = usage.completion_tokens_details or _NO_OUTPUT_DETAILS
+    parts = _Parts(
+        of_input.cached_tokens, of_input.cache_write_tokens, of_input.audio_tokens, of_output.audio_tokens
+    )
+    return _counts(
+        usage.prompt_tokens, usage.completion_tokens, parts, of_output.reasoning_tokens, usage.total_tokens
+    )
 
 
 def _read_any(raw: Raw | bytes) -> TokenCounts | None:
@@ -154,14 +174,23 @@ def _read_any(raw: Raw | bytes) -> TokenCounts | None:
         return None
     except (ValueError, RecursionError):
         usage = _read_repaired(raw)
-    prompt, cached = _input(usage)
-    counts = _counts(prompt, _first(usage, _OUTPUT), cached, _reasoning(usage), _first(usage, _TOTAL))
+    prompt, parts = _input(usage)
+    counts = _counts(prompt, _first(usage, _OUTPUT), parts, _reasoning(usage), _first(usage, _TOTAL))
     is_empty = counts.input_tokens is None and counts.output_tokens is None and counts.total_tokens is None
     return None if is_empty else counts
 
 
+class _Parts(NamedTuple):
+    """Kinds of tokens that are part of the input or the output."""
+
+    cached: int | None
+    written: int | None
+    audio_input: int | None
+    audio_output: int | None
+
+
 def _counts(
-    prompt: int | None, completion: int | None, cached: int | None, reasoning: int | None, total: int | None
+    prompt: int | None, completion: int | None, parts: _Parts, reasoning: int | None, total: int | None
 ) -> TokenCounts:
     """The counts; output that the provider counts outside of `completion` is added to it."""
     total_only: int | None = None
@@ -176,24 +205,30 @@ def _counts(
             reasoning = max(reasoning or 0, total - listed) if completion is not None else reasoning
             total_only = total - listed
             completion = (completion or 0) + total_only
-    return TokenCounts(prompt, completion, cached, reasoning, total, total_only)
+    cached, written, audio_input, audio_output = parts
+    return TokenCounts(
+        prompt, completion, cached, reasoning, total, total_only, written, audio_input, audio_output
+    )
 
 
-def _input(usage: Mapping[str, Any]) -> tuple[int | None, int | None]:
-    """The whole input, and the part of it that was read from a cache."""
+def _input(usage: Mapping[str, Any]) -> tuple[int | None, _Parts]:
+    """The whole input, and the kinds of tokens in it and in the output."""
     total = _first(usage, _INPUT)
     read, written = _count(usage.get(_CACHE_READ)), _count(usage.get(_CACHE_WRITTEN))
     if read is not None or written is not None:
         separate = "prompt_tokens" not in usage or (read or 0) > (total or 0)
         if separate and total is not None:
             total += (read or 0) + (written or 0)
-    cached = _first(_details(usage, _INPUT_DETAILS), _CACHED)
+    details = _details(usage, _INPUT_DETAILS)
+    cached = _first(details, _CACHED)
     cached = _first(usage, _CACHED) if cached is None else cached
     cached = read if cached is None else cached
     missed = _count(usage.get(_CACHE_MISSED))
     if total is None and missed is not None:
         total = missed + (cached or 0)
-    return total, cached
+    written = _count(details.get(_WRITTEN)) if written is None else written
+    audio_output = _count(_details(usage, _OUTPUT_DETAILS).get(_AUDIO))
+    return total, _Parts(cached, written, _count(details.get(_AUDIO)), audio_output)
 
 
 def _reasoning(usage: Mapping[str, Any]) -> int | None:
@@ -239,18 +274,3 @@ def _read_repaired(raw: Raw | bytes) -> dict[str, Any]:
         return _decode(repair_json(bytes(raw)))
     except (ValueError, RecursionError):
         return {}
-
-
-def cost_microusd(usage: Usage, price: Price) -> int:
-    """The cost in micro-dollars, rounded once, half up (F4).
-
-    Cached input has its own price. A cached count above the input counts as all of the input.
-    """
-    cached_price = price.input if price.cached_input is None else price.cached_input
-    cached = min(usage.cached_input_tokens, usage.input_tokens)
-    exact = (
-        (usage.input_tokens - cached) * price.input
-        + cached * cached_price
-        + usage.output_tokens * price.output
-    )
-    return (exact + _TOKENS_PER_PRICE // 2) // _TOKENS_PER_PRICE

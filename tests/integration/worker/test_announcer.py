@@ -14,11 +14,12 @@ from penstock.contract.events import CredentialRotated
 from penstock.contract.reply import Usage
 from penstock.contract.streams import EVENTS
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
-from services.worker.accounting.usage_recorder import AttemptRecord, UsageRecorder
+from penstock.runtime.usage_events import AttemptRecord
+from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.announcer import Announcer
 from services.worker.metrics import WorkerMetrics
 from services.worker.pending_events import PendingEvents
-from tests.unit.worker.worker_parts import catalogue_of, work
+from tests.unit.worker.worker_parts import catalogue_of, usage_events_of, work
 
 
 @pytest.mark.parametrize("away", [True, False])
@@ -31,7 +32,7 @@ async def test_d9_events_are_stored_before_the_exit_or_logged(
         await ensure(js, JetStreamPlan(roles=("chat",), ack_wait_s=10.0))
         pending, metrics = PendingEvents(js), WorkerMetrics(CollectorRegistry())
         announcer = Announcer(pending, catalogue_of(), SYSTEM, "w")
-        recorder = UsageRecorder(pending, catalogue_of(), metrics, SYSTEM, "w")
+        recorder = UsageRecorder(pending, usage_events_of(catalogue_of()), metrics, SYSTEM, "w")
         if away:
             own_nats_server.kill()
         announcer.announce(CredentialRotated(provider="p", credential="A_KEY", worker="w", at_ms=1))

@@ -19,7 +19,9 @@ from penstock.contract.presence import Presence, RoleStatus
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue, Limits, Model, ProviderConfig, RoleConfig
 from penstock.runtime.epochs import DeliveryEpochs
+from penstock.runtime.pricing import PriceTable
 from penstock.runtime.service import Bus
+from penstock.runtime.usage_events import UsageEvents
 from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.announcer import Announcer
 from services.worker.credentials.changes import CredentialChanges
@@ -62,6 +64,10 @@ def bus_apart() -> Bus:
     """A bus whose client is not connected."""
     nc = Nats()
     return Bus(nc, nc.jetstream(), ConnectionEvents(), DeliveryEpochs(nc))
+
+
+def usage_events_of(catalogue: Catalogue) -> UsageEvents:
+    return UsageEvents(catalogue, PriceTable(catalogue.models))
 
 
 class Endpoint:
@@ -119,7 +125,7 @@ class WorkerParts:
         self.service_times = ServiceTimes()
         self.announcer = RecordingAnnouncer(catalogue)
         self.recorder: UsageRecorder = recorder or UsageRecorder(
-            PendingEvents(self.bus.js), catalogue, self.metrics, SYSTEM, "w"
+            PendingEvents(self.bus.js), usage_events_of(catalogue), self.metrics, SYSTEM, "w"
         )
         self.keyring = Keyring(names, dict.fromkeys(names, "secret"), {}, {}, 90)
 

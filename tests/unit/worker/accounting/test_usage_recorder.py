@@ -1,4 +1,4 @@
-"""F2, F4: the usage of an attempt is stored even if its request is cancelled; the savings of routing."""
+"""F2: the usage of an attempt is stored even if its request is cancelled."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from penstock.bus.publish import StreamFull
 from penstock.contract.codec import EVENT
 from penstock.contract.events import UsageRecorded
 from penstock.contract.reply import Usage
-from penstock.runtime.config.catalogue import Model, Price
-from services.worker.accounting.usage_recorder import AttemptRecord, UsageRecorder, saved_by_routing_microusd
+from penstock.runtime.usage_events import AttemptRecord
+from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.metrics import WorkerMetrics
 from services.worker.pending_events import PendingEvents
-from tests.unit.worker.worker_parts import catalogue_of, work
+from tests.unit.worker.worker_parts import catalogue_of, usage_events_of, work
 
 
 class _Ack:
@@ -56,7 +56,9 @@ def pending(stream: SlowStream) -> PendingEvents:
 
 @pytest.fixture
 def recorder(pending: PendingEvents) -> UsageRecorder:
-    return UsageRecorder(pending, catalogue_of(), WorkerMetrics(CollectorRegistry()), SYSTEM, "w")
+    return UsageRecorder(
+        pending, usage_events_of(catalogue_of()), WorkerMetrics(CollectorRegistry()), SYSTEM, "w"
+    )
 
 
 def _attempt(number: int = 1) -> AttemptRecord:
@@ -133,17 +135,3 @@ async def test_f2_a_request_waits_for_its_own_usage_only(
     await asyncio.wait_for(recorder.wait_stored(work(id="other")), 1)
     stream.opened.set()
     await pending.drain(within_s=10)
-
-
-MODELS = {
-    "mini": Model(provider="openai", price=Price(input=150_000, output=600_000)),
-    "heavy": Model(provider="openai", price=Price(input=2_500_000, output=10_000_000)),
-}
-CHAIN = ("heavy", "mini")
-
-
-def test_f4_savings_are_the_difference_to_the_most_expensive_model() -> None:
-    # 1,000 in and 500 out: heavy 2,500 + 5,000, mini 150 + 300 micro-dollars.
-    assert saved_by_routing_microusd(CHAIN, MODELS, "mini", 1_000, 500) == 7_500 - 450
-    assert saved_by_routing_microusd(CHAIN, MODELS, "heavy", 1_000, 500) == 0
-    assert saved_by_routing_microusd(("mini",), MODELS, "heavy", 1_000, 500) == 0

@@ -235,7 +235,11 @@ def test_i3_details_of_usage_may_be_null_or_given():
         )
     )
     assert reader.usage == TokenCounts(
-        input_tokens=100, output_tokens=50, cached_input_tokens=64, reasoning_tokens=32
+        input_tokens=100,
+        output_tokens=50,
+        cached_input_tokens=64,
+        reasoning_tokens=32,
+        audio_input_tokens=0,
     )
 
 
