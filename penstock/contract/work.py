@@ -34,6 +34,10 @@ class ChatWork(Struct, frozen=True, kw_only=True, tag="chat_work", tag_field="ty
     """Estimated input tokens, before calibration."""
     hold_id: str | None = None
     """The ledger's hold on the estimated cost; None: nothing was reserved."""
+    hold_picousd: int = 0
+    """The amount that the hold reserves, so that a worker raises it only for attempts that exceed it."""
+    hold_tokens: int = 0
+    """The same in tokens, input and output together."""
     degrade: bool = True
     """Whether the body may be shortened."""
     rescue: Rescue = "restart"
