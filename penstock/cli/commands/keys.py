@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 from nats.aio.client import Client as Nats
 
+from penstock.bus.bucket import RecordChanged, last_change
 from penstock.bus.clock import SYSTEM
 from penstock.cli.connection import check_provisioned, command_settings, open_connection
 from penstock.cli.errors import CommandError
@@ -21,7 +22,8 @@ from penstock.cli.render.keys import keys_text
 from penstock.cli.render.terminal_safe import as_ascii_json
 from penstock.contract.keys import ApiKey
 from penstock.contract.names import AUTO
-from penstock.runtime.api_keys.bucket import KeyChanged, last_change, read_keys, revoke_key, store_key
+from penstock.contract.streams import KEYS
+from penstock.runtime.api_keys.bucket import read_keys, revoke_key, store_key
 from penstock.runtime.api_keys.format import digest, make_key, prefix_of
 from penstock.runtime.config.load import read_catalogue
 from penstock.runtime.config.problems import ConfigurationRefused, nearest
@@ -130,7 +132,7 @@ def _shown(key: ApiKey) -> dict[str, Any]:
 async def _store(record: ApiKey, settings: Settings) -> bool:
     """Whether there was no key before."""
     async with _connected(settings) as nc:
-        is_first = await last_change(nc) == 0
+        is_first = await last_change(nc, KEYS) == 0
         await store_key(nc.jetstream(), record)
         return is_first
 
@@ -151,7 +153,7 @@ async def _connected(settings: Settings) -> AsyncIterator[Nats]:
         await check_provisioned(nc, settings)
         try:
             yield nc
-        except KeyChanged as changed:
+        except RecordChanged as changed:
             raise CommandError(
                 f"the key {changed} was changed by another command: repeat this one"
             ) from changed

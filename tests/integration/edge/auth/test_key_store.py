@@ -12,12 +12,13 @@ from msgspec.structs import replace
 from nats.aio.client import Client as Nats
 from nats.js.api import KeyValueConfig
 
+from penstock.bus.bucket import RecordChanged
 from penstock.bus.connection import ConnectionEvents, close, connect
 from penstock.cli.local.nats_server import NatsServer
 from penstock.contract import codec
 from penstock.contract.keys import ApiKey
 from penstock.contract.streams import KEYS
-from penstock.runtime.api_keys.bucket import KeyChanged, read_keys, revoke_key, store_key
+from penstock.runtime.api_keys.bucket import read_keys, revoke_key, store_key
 from penstock.runtime.api_keys.format import make_key
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from services.edge.auth.key_store import KeyStore
@@ -217,7 +218,7 @@ async def test_k5_a_deleted_record_ends_its_key(admin: Nats, own_nats_server: Na
 async def test_k5_no_command_overwrites_the_record_of_another(admin: Nats):
     js, key = admin.jetstream(), a_key()
     await store_key(js, key)
-    with pytest.raises(KeyChanged):
+    with pytest.raises(RecordChanged):
         await store_key(js, replace(key, account="other"))
     assert await read_keys(admin) == [key]
     assert await revoke_key(js, key.prefix, 7) == key
