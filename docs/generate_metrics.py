@@ -27,7 +27,8 @@ _LABELS: Final = {
     "lane": "`interactive` or `batch`",
     "limit": "`requests_per_minute`, `tokens_per_minute`, `requests_per_day`, `tokens_per_day` or `concurrency`",
     "model": "a model's key in the catalogue",
-    "outcome": "`completed`, `cancelled`, an error code or the kind of a failure",
+    "outcome": "`completed`, `cancelled`, an error code or the kind of a failure; of holds `granted`, `refused`, "
+    "`unavailable` (rejected without a ledger), `allowed` (accepted without one) or `failed`",
     "provider": "a provider of the catalogue",
     "reason": "`missing`, `malformed`, `unknown`, `revoked`, `expired`, `not_allowed`, `too_many_requests` or "
     "`not_read`",

@@ -38,6 +38,7 @@ __all__ = [
     "RESPONSE_MODEL",
     "ROLE",
     "SPAN_CLIENT",
+    "SPAN_LEDGER",
     "SPAN_QUEUE",
     "SPAN_REPLY",
     "SPAN_ROUTER",
@@ -77,6 +78,7 @@ OUTCOME: Final = "penstock.outcome"
 
 SPAN_CLIENT: Final = "penstock chat"
 SPAN_ROUTER: Final = f"route {subjects.REQUEST}"
+SPAN_LEDGER: Final = "ledger"
 SPAN_QUEUE: Final = f"wait {subjects.WORK}"
 SPAN_WORKER: Final = f"process {subjects.WORK}"
 SPAN_REPLY: Final = f"send {subjects.REPLY}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 import nats.errors
@@ -29,15 +29,18 @@ _SHORTEST_ANSWER_S: Final = 0.25
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 0.4
 """Seconds between two tries: doubled from the first to the longest. A new owner is found within this."""
-_NO_ANSWER: Final = (
-    nats.errors.NoRespondersError,
-    nats.errors.TimeoutError,
-    nats.errors.OutboundBufferLimitError,
-)
+_NOT_RECEIVED: Final = (nats.errors.NoRespondersError, nats.errors.OutboundBufferLimitError)
+_NoAnswer = Literal["absent", "unanswered"]
+"""`absent`: no ledger received the question. `unanswered`: one may have."""
 
 
 class LedgerUnavailable(Exception):
-    """No ledger answered within the time for it; whether the amount is reserved is not known."""
+    """No ledger answered within the time for it."""
+
+    def __init__(self, message: str, *, may_be_held: bool) -> None:
+        super().__init__(message)
+        self.may_be_held = may_be_held
+        """A ledger may have received the question, and reserved the amount before it died."""
 
 
 class HoldClient:
@@ -64,42 +67,56 @@ class HoldClient:
         headers = dict(trace) if trace else None
         patience_s = 0.0 if subject in self._silent else self._patience_s
         began_s, pause_s, waited_s = loop_now_s(), _FIRST_PAUSE_S, 0.0
+        may_be_held = False
         while True:
             wait_s = max(0.0, request.wait_s - waited_s)
             left_s = max(_SHORTEST_ANSWER_S, patience_s - waited_s)
             asked = request if wait_s == request.wait_s else replace(request, wait_s=wait_s)
             answer = await self._ask(subject, asked, headers, wait_s + min(_ANSWER_S, left_s))
-            if answer is not None:
+            if isinstance(answer, HoldGranted | HoldRefused):
                 self._silent.discard(subject)
                 return answer
+            may_be_held |= answer == "unanswered"
             waited_s = loop_now_s() - began_s
             if waited_s + pause_s > patience_s:
                 self._silent.add(subject)
-                raise LedgerUnavailable(f"no answer on {subject} for {waited_s:.1f} s")
+                raise LedgerUnavailable(
+                    f"no answer on {subject} for {waited_s:.1f} s", may_be_held=may_be_held
+                )
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
             waited_s = loop_now_s() - began_s
 
     async def _ask(
         self, subject: str, request: HoldRequest, headers: dict[str, str] | None, timeout_s: float
-    ) -> HoldGranted | HoldRefused | None:
-        """None: there is no answer, or none that can be read."""
+    ) -> HoldGranted | HoldRefused | _NoAnswer:
         try:
             msg = await self._nc.request(subject, codec.encode(request), timeout=timeout_s, headers=headers)
             answer = codec.HOLD_ANSWER.decode(msg.data)
-        except _NO_ANSWER as error:
-            _log.warning("no ledger answers on %s: %r", subject, error)
-            return None
+        except _NOT_RECEIVED as error:
+            _log.warning("no ledger receives %s: %r", subject, error)
+            return "absent"
+        except nats.errors.TimeoutError:
+            _log.warning("no ledger answers on %s within %.1f s", subject, timeout_s)
+            return "unanswered"
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             _log.warning("the answer on %s cannot be read: %s", subject, error)
-            return None
+            return "unanswered"
         if answer.id != request.id:
             _log.warning("the answer on %s is for another hold", subject)
-            return None
+            return "unanswered"
         return answer
 
 
-async def release_hold(js: JetStreamContext, hold_id: str, account: str, why: str, at_ms: int) -> None:
+async def release_hold(
+    js: JetStreamContext,
+    hold_id: str,
+    account: str,
+    why: str,
+    at_ms: int,
+    *,
+    trace: Mapping[str, str] | None = None,
+) -> None:
     """Store that the rest of a hold is free, after all usage of its request.
 
     `why`: the error code with which the request ended; `at_ms`: Unix milliseconds. A release of a hold that does not
@@ -107,4 +124,5 @@ async def release_hold(js: JetStreamContext, hold_id: str, account: str, why: st
     deadline.
     """
     event = HoldReleased(hold_id=hold_id, account=account, why=why, at_ms=at_ms)
-    await store(js, subjects.usage(account), codec.encode(event), message_id=f"{hold_id}.released")
+    payload, message_id = codec.encode(event), f"{hold_id}.released"
+    await store(js, subjects.usage(account), payload, message_id=message_id, headers=trace)

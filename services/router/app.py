@@ -15,16 +15,22 @@ from penstock.runtime.cancellation import Cancellations
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.consumer.mailbox import Mailbox, MailboxPolicy
 from penstock.runtime.heartbeat import Heartbeat
+from penstock.runtime.holds import HoldClient
+from penstock.runtime.pricing import PriceTable
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure_eventually
 from penstock.runtime.provisioning.reconciler import Reconciler
 from penstock.runtime.service import Bus, Shell
 from services.router.admission.capacity import Capacity
 from services.router.admission.controller import AdmissionController
 from services.router.admission.gate import AdmissionGate
+from services.router.budget.estimate import CostEstimator
+from services.router.budget.gate import BudgetGate
+from services.router.budget.releases import NO_HOLDS, HoldReleases, Releases
+from services.router.expiry.request_end import RequestEnder
 from services.router.expiry.sweeper import Sweeper
 from services.router.expiry.termination import Terminator
 from services.router.explain import ExplainHandler
-from services.router.handlers import RequestHandler, RouterTelemetry
+from services.router.handlers import Gates, RequestHandler, RouterTelemetry
 from services.router.jobs.orphan_reaper import OrphanReaper
 from services.router.jobs.recorder import JobRecorder
 from services.router.metrics import RouterMetrics
@@ -71,17 +77,21 @@ class Router:
         await tracker.start()
         cancellations = Cancellations(bus.nc)
         await cancellations.start(bus.connection_events)
-        terminator = Terminator(bus, catalogue.all_roles, cancellations, tracker, metrics, SYSTEM)
+        releases = self._start_releases(bus)
+        ender = RequestEnder(bus, releases, SYSTEM)
+        terminator = Terminator(bus, catalogue.all_roles, cancellations, tracker, metrics, ender)
         sweeper = Sweeper(bus, catalogue, poller, terminator, metrics, SYSTEM)
         self._started.push_async_callback(sweeper.stop)
         sweeper.start()
-        reaper = OrphanReaper(bus, SYSTEM)
+        reaper = OrphanReaper(bus, ender, SYSTEM)
         self._started.push_async_callback(reaper.stop)
         reaper.start()
         await ExplainHandler(bus, decide_now, gate, catalogue, SYSTEM).start()
         recorder = JobRecorder(bus, SYSTEM)
         telemetry = RouterTelemetry(metrics, self._shell.tracer)
-        handler = RequestHandler(bus, decide_now, gate, recorder, Rejecter(bus, recorder), telemetry)
+        rejecter = Rejecter(bus, recorder, releases)
+        gates = Gates(gate, self._budget_gate(bus, releases))
+        handler = RequestHandler(bus, decide_now, gates, recorder, rejecter, telemetry)
         await self._start_mailbox(bus, handler, provision)
         heartbeat = Heartbeat(bus.nc, lambda: self._presence(http, in_use), presence_changed)
         self._started.push_async_callback(heartbeat.stop)
@@ -102,6 +112,23 @@ class Router:
         self._started.push_async_callback(reconciler.stop)
         reconciler.start()
         return provision
+
+    def _start_releases(self, bus: Bus) -> Releases:
+        """Without budgets nothing is ever held."""
+        if self._catalogue.budgets is None:
+            return NO_HOLDS
+        releases = HoldReleases(bus, self._metrics, SYSTEM)
+        self._started.push_async_callback(releases.stop)
+        releases.start()
+        return releases
+
+    def _budget_gate(self, bus: Bus, releases: Releases) -> BudgetGate | None:
+        budgets = self._catalogue.budgets
+        if budgets is None:
+            return None
+        client = HoldClient(bus.nc, budgets.ledger_wait_s)
+        estimator = CostEstimator(self._catalogue, PriceTable(self._catalogue.models))
+        return BudgetGate(client, estimator, budgets, releases, self._metrics, self._shell.tracer)
 
     async def _start_mailbox(
         self, bus: Bus, handler: RequestHandler, provision: Callable[[], Awaitable[None]]

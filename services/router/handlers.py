@@ -1,4 +1,4 @@
-"""The way of a request event through the router: decide, admit, record, enqueue; or reject."""
+"""The way of a request event through the router: decide, admit, reserve its cost, record, enqueue; or reject."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from penstock.runtime.service import Bus
 from penstock.runtime.telemetry.logs import set_trace
 from services.router.admission.gate import AdmissionGate, QueueReservation
 from services.router.admission.wait_estimate import WaitEstimate
+from services.router.budget.gate import BudgetGate
 from services.router.jobs.recorder import JobRecorder
 from services.router.metrics import RouterMetrics
 from services.router.queues.enqueue import enqueue
@@ -43,7 +44,7 @@ from services.router.routing.outcome import (
     Routed,
 )
 
-__all__ = ["RequestHandler", "RouterTelemetry"]
+__all__ = ["Gates", "RequestHandler", "RouterTelemetry"]
 
 _log: Final = logging.getLogger(__name__)
 _ROUTER: Final = "router"
@@ -57,19 +58,27 @@ class RouterTelemetry(Struct, frozen=True):
     tracer: Tracer
 
 
+class Gates(Struct, frozen=True):
+    """What a request must pass before it is queued."""
+
+    admission: AdmissionGate
+    budget: BudgetGate | None
+    """None: there are no budgets."""
+
+
 class RequestHandler:
     def __init__(
         self,
         bus: Bus,
         decide: Decide,
-        gate: AdmissionGate,
+        gates: Gates,
         recorder: JobRecorder,
         rejecter: Rejecter,
         telemetry: RouterTelemetry,
     ) -> None:
         self._bus = bus
         self._decide = decide
-        self._gate = gate
+        self._gates = gates
         self._recorder = recorder
         self._rejecter = rejecter
         self._metrics = telemetry.metrics
@@ -125,13 +134,13 @@ class RequestHandler:
             return await asyncio.to_thread(extract_stored_features, body)
 
     async def _accept(self, routed: Routed, trace: dict[str, str], *, repeated: bool) -> Outcome:
-        """Reserve a place in the mailbox, then record and enqueue the request."""
+        """Reserve a place in the mailbox and the cost, then record and enqueue the request."""
         accepted_before = repeated and await self._recorder.was_accepted(routed.work)
-        admitted = await self._gate.admit(routed, accepted_before=accepted_before)
+        admitted = await self._gates.admission.admit(routed, accepted_before=accepted_before)
         if isinstance(admitted, Rejected):
             return self._recorder.with_job(admitted, routed.work)
         with admitted:
-            outcome = await self._enqueue(
+            outcome = await self._reserve_and_enqueue(
                 _with_estimate(routed, admitted.estimate),
                 admitted,
                 trace,
@@ -139,6 +148,36 @@ class RequestHandler:
                 accepted_before=accepted_before,
             )
         return self._recorder.with_job(outcome, routed.work) if isinstance(outcome, Rejected) else outcome
+
+    async def _reserve_and_enqueue(
+        self,
+        routed: Routed,
+        reservation: QueueReservation,
+        trace: dict[str, str],
+        *,
+        repeated: bool,
+        accepted_before: bool,
+    ) -> Outcome:
+        """Reserve the cost of the request, then enqueue it. A hold of which nothing will be spent is released."""
+        budget = self._gates.budget
+        reserved: Routed | Rejected = routed
+        if budget is not None:
+            reserved = (
+                budget.reserved_before(routed) if accepted_before else await budget.reserve(routed, trace)
+            )
+        if isinstance(reserved, Rejected):
+            return reserved
+        outcome = await self._enqueue(
+            reserved, reservation, trace, repeated=repeated, accepted_before=accepted_before
+        )
+        if budget is None or reserved.work.hold_id is None:
+            return outcome
+        if isinstance(outcome, Rejected):
+            return replace(outcome, held=True)
+        goes_on = accepted_before or (isinstance(outcome, Enqueued) and outcome.new)
+        if not goes_on and await self._recorder.has_ended(reserved.work):
+            await budget.releases.release(reserved.work.reply_to, "invalid_request", trace)
+        return outcome
 
     async def _enqueue(
         self,

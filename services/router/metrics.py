@@ -23,5 +23,13 @@ class RouterMetrics:
         self.duration = Histogram(
             "penstock_router_duration_seconds", help_, buckets=_SECONDS, registry=registry
         )
+        help_ = "Requests for a hold at the budget ledger."
+        self.holds = counter("penstock_router_holds", help_, ["outcome"])
+        help_ = "Time from asking the budget ledger for a hold to its answer, waiting for room included."
+        self.hold_duration = Histogram(
+            "penstock_router_hold_duration_seconds", help_, buckets=_SECONDS, registry=registry
+        )
+        help_ = "Releases of holds that could not be stored; such a hold expires."
+        self.lost_releases = counter("penstock_router_lost_releases", help_)
         help_ = "Requests in a mailbox, running ones included."
         self.queued = Gauge("penstock_mailbox_messages", help_, ["role", "lane"], registry=registry)

@@ -22,6 +22,7 @@ from penstock.runtime.consumer.delivery import Redeliver
 from penstock.runtime.jobs.completion import failure_of
 from penstock.runtime.reply_publisher import publish_after, publish_terminal
 from penstock.runtime.service import Bus
+from services.router.budget.releases import Releases
 from services.router.jobs.recorder import JobRecorder
 from services.router.routing.outcome import Rejected
 
@@ -68,9 +69,10 @@ class _Ending(Struct, frozen=True, kw_only=True):
 
 
 class Rejecter:
-    def __init__(self, bus: Bus, recorder: JobRecorder) -> None:
+    def __init__(self, bus: Bus, recorder: JobRecorder, releases: Releases) -> None:
         self._bus = bus
         self._recorder = recorder
+        self._releases = releases
 
     async def reject(
         self,
@@ -83,13 +85,15 @@ class Rejecter:
     ) -> Redeliver | None:
         """Publish the rejection and return None, or return Redeliver for an accepted job that may be enqueued later.
 
-        `is_large`: its body is stored apart, and is deleted if the request ends here.
+        `is_large`: its body is stored apart, and is deleted if the request ends here. So is its hold released, which
+        may also be that of an earlier delivery.
+
         A router died between the record of such a job and its mailbox. The limit of deliveries bounds the retries.
         """
         lost = redelivered and rejected.job is not None and await self._recorder.is_lost(address)
         if lost and rejected.code in _TEMPORARY:
             return Redeliver(_RETRY_S)
-        failure = failure_of(rejected.code, rejected.message, rejected.retry_after_s)
+        failure = failure_of(rejected.code, rejected.message, rejected.retry_after_s, rejected.limit)
         ended = await self._end(
             _Ending(
                 address=address,
@@ -101,13 +105,15 @@ class Rejecter:
                 trace=trace,
             )
         )
+        if ended and (rejected.held or redelivered):
+            await self._releases.release(address, rejected.code, trace)
         if ended and is_large:
             await delete_body(self._bus.nc, address)
         return None
 
     async def end_dead_letter(self, address: ReplyAddress, failure: Failure, job: Job | None) -> None:
         """Publish the end of a dead-lettered request; `job` is its status if it is known to be a job."""
-        await self._end(
+        ended = await self._end(
             _Ending(
                 address=address,
                 event=Failed(id=address.id, seq=1, error=failure),
@@ -116,6 +122,8 @@ class Rejecter:
                 redelivered=True,
             )
         )
+        if ended:
+            await self._releases.release(address, failure.code)
 
     async def _end(self, ending: _Ending) -> bool:
         """Whether the request has ended; False where another one of the same id waits or runs."""

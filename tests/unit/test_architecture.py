@@ -24,6 +24,7 @@ IO_MODULES = {
     "router": EVERY_SERVICE
     | {
         "explain",
+        "budget.releases",
         "queues.backlog_poller",
         "queues.enqueue",
         "workers.tracker",

@@ -7,7 +7,6 @@ from typing import Final
 
 from nats.aio.msg import Msg
 
-from penstock.bus.clock import Clock
 from penstock.bus.large_bodies import delete_body
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract.errors import ErrorCode
@@ -18,9 +17,10 @@ from penstock.contract.subjects import ReplyAddress, work_address
 from penstock.runtime.cancellation import Cancellations
 from penstock.runtime.consumer.delivery import Delivery, Unprocessable
 from penstock.runtime.dead_letters import store_dead_letter
-from penstock.runtime.jobs.completion import end_unless_ended, failure_of
+from penstock.runtime.jobs.completion import failure_of
 from penstock.runtime.service import Bus
 from services.router.expiry.queued_message import QueuedMessage
+from services.router.expiry.request_end import RequestEnder
 from services.router.metrics import RouterMetrics
 from services.router.workers.tracker import WorkerTracker
 
@@ -44,14 +44,14 @@ class Terminator:
         cancellations: Cancellations,
         tracker: WorkerTracker,
         metrics: RouterMetrics,
-        clock: Clock,
+        ender: RequestEnder,
     ) -> None:
         self._bus = bus
         self._roles = roles
         self._cancellations = cancellations
         self._tracker = tracker
         self._metrics = metrics
-        self._clock = clock
+        self._ender = ender
 
     def expires_ms(self, queued: QueuedMessage) -> int:
         """When the request expires, Unix milliseconds."""
@@ -88,8 +88,7 @@ class Terminator:
         code: ErrorCode = "deadline_exceeded" if queued.readable else "undeliverable"
         code = "cancelled" if cancelled else code
         role = self._role_of(queued.subject) or _NO_ROLE
-        failure, now_ms = self._failure(role, code), self._clock.unix_ms()
-        ended = await end_unless_ended(self._bus, address, failure, now_ms, work_seq=queued.sequence)
+        ended = await self._ender.end(address, self._failure(role, code), work_seq=queued.sequence)
         self._metrics.expired.labels(role, code).inc()
         return ended
 

@@ -15,10 +15,11 @@ from penstock.contract import codec, subjects
 from penstock.contract.jobs import Job
 from penstock.contract.request import LONGEST_WAIT_S
 from penstock.contract.streams import JOBS
-from penstock.runtime.jobs.completion import end_unless_ended, failure_of
+from penstock.runtime.jobs.completion import failure_of
 from penstock.runtime.jobs.store import JobStore
 from penstock.runtime.periodic_loop import PeriodicLoop
 from penstock.runtime.service import Bus
+from services.router.expiry.request_end import RequestEnder
 
 __all__ = ["OrphanReaper", "is_overdue"]
 
@@ -44,8 +45,9 @@ def is_overdue(job: Job, now_ms: int) -> bool:
 class OrphanReaper:
     """Reads all records, a page every few seconds, and starts again after the last."""
 
-    def __init__(self, bus: Bus, clock: Clock, every_s: float = _EVERY_S) -> None:
+    def __init__(self, bus: Bus, ender: RequestEnder, clock: Clock, every_s: float = _EVERY_S) -> None:
         self._bus = bus
+        self._ender = ender
         self._jobs = JobStore(bus.js)
         self._clock = clock
         self._sequence = 1
@@ -87,7 +89,7 @@ class OrphanReaper:
             "deadline_exceeded", "the deadline passed, and the work is in no mailbox any more"
         )
         async with asyncio.timeout(_TIMEOUT_S):
-            await end_unless_ended(self._bus, job.reply_to, failure, self._clock.unix_ms())
+            await self._ender.end(job.reply_to, failure)
             await delete_body(self._bus.nc, job.reply_to)
         return True
 

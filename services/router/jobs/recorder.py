@@ -14,7 +14,7 @@ from penstock.bus.publish import StreamFull
 from penstock.bus.stored_replies import acknowledged_replies
 from penstock.contract import headers, subjects
 from penstock.contract.jobs import Job
-from penstock.contract.reply import Accepted, Completed, Failed
+from penstock.contract.reply import TERMINAL, Accepted, Completed, Failed
 from penstock.contract.streams import WORK
 from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
@@ -90,6 +90,16 @@ class JobRecorder:
         if work.lane != "batch":
             return rejected
         return replace(rejected, job=queued_job(work, self._clock.unix_ms()))
+
+    async def has_ended(self, work: ChatWork) -> bool:
+        """Whether the request of this id has ended, by its stored replies or, where they are not stored any more, its
+        record. Its replies may be those of a request of the other lane.
+        """
+        events = await acknowledged_replies(self._bus.nc, work.reply_to.subject)
+        if events or work.lane != "batch":
+            return any(isinstance(event, TERMINAL) for event in events)
+        record = await self._jobs.read(work.reply_to)
+        return record is not None and record.ended
 
     async def end_if_id_taken(self, work: ChatWork) -> None:
         """End the job of `work`, which was in a mailbox before, if its id belongs to an interactive request.

@@ -28,6 +28,8 @@ Decide = Callable[[InboundRequest], Routed | Rejected | BodyNeeded]
 
 _NOT_SERVED_RETRY_S: Final = 5.0
 """Seconds after which a client should retry a role without live workers."""
+_KEY_CHARACTERS: Final = 64
+"""Longest `key` of a request; the edge sends eight characters."""
 _EXACT: Final = 2**53
 """Bound below which every language reads a JSON number exactly."""
 _EARLIEST_INSTANT_MS: Final = 100_000_000_000
@@ -101,6 +103,8 @@ def _decode(inbound: InboundRequest) -> ChatRequest:
         )
     if len(request.user) > USER_CHARACTERS:
         raise InvalidRequest(f"user must be at most {USER_CHARACTERS} characters")
+    if len(request.key) > _KEY_CHARACTERS:
+        raise InvalidRequest(f"key must be at most {_KEY_CHARACTERS} characters: the prefix of an API key")
     if request.deadline_ms is not None and not -_EXACT < request.deadline_ms < _EXACT:
         raise InvalidRequest("deadline_ms must be a time in Unix milliseconds")
     return request
@@ -138,6 +142,7 @@ def _route(
         account=account,
         client=request.client,
         user=request.user,
+        key=request.key,
         role=choice.role,
         lane=request.lane,
         complexity=complexity,
@@ -163,7 +168,7 @@ def _route(
         deadline_ms=until_ms,
         at_ms=now_ms,
     )
-    return Routed(work=work, accepted=accepted)
+    return Routed(work=work, accepted=accepted, max_tokens=features.max_tokens, choices=features.choices)
 
 
 def _complexity(

@@ -114,6 +114,8 @@ class Features(Struct, frozen=True, kw_only=True):
     stream: bool = False
     max_tokens: int | None = None
     """The output limit."""
+    choices: int = 1
+    """The number of answers, `n` in the body."""
     evidence: Evidence = field(default_factory=Evidence)
     """Topics of `text`."""
 
@@ -170,6 +172,7 @@ def extract_features(body: Raw | bytes | bytearray) -> Features:
         estimated_tokens=round(tokens + json_bytes * TOKENS_PER_JSON_BYTE),
         stream=decoded.stream is True,
         max_tokens=decoded.max_completion_tokens or decoded.max_tokens,
+        choices=decoded.n or 1,
         evidence=collect_evidence(text),
     )
 

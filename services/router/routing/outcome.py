@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from penstock.contract.errors import ErrorCode
 from penstock.contract.jobs import Job
+from penstock.contract.ledger.limits import LimitStatus
 from penstock.contract.reply import Accepted
 from penstock.contract.request import BodyRef
 from penstock.contract.subjects import ReplyAddress
@@ -37,6 +38,10 @@ class Routed(Struct, frozen=True, kw_only=True):
 
     work: ChatWork
     accepted: Accepted
+    max_tokens: int | None = None
+    """The output limit of the body."""
+    choices: int = 1
+    """How many answers it asks for, each of up to the output limit."""
 
 
 class Rejected(Struct, frozen=True, kw_only=True):
@@ -46,6 +51,8 @@ class Rejected(Struct, frozen=True, kw_only=True):
     message: str
     reply_to: ReplyAddress | None
     retry_after_s: float | None = None
+    limit: LimitStatus | None = None
+    """The budget limit that refused the request; None: no limit did."""
     seq: int = 0
     """Sequence number of the `failed` event; 1 where `accepted` has been, or may have been, published."""
     job: Job | None = None
@@ -54,6 +61,8 @@ class Rejected(Struct, frozen=True, kw_only=True):
     """The `accepted` event that this router published before the rejection."""
     recorded: bool = False
     """The job record was written for this very request, whose work was then not enqueued."""
+    held: bool = False
+    """The ledger may hold its cost, which is released when the request has ended."""
 
 
 class Enqueued(Struct, frozen=True):

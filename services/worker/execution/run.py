@@ -18,6 +18,7 @@ from penstock.contract.reply import NO_RESPONSE, Completed, Failed, Failure, Tim
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue, RoleConfig
 from penstock.runtime.consumer.delivery import ACK, NO_VERDICT, Delivery, Redeliver, Verdict
+from penstock.runtime.output_limit import output_tokens
 from penstock.runtime.pricing import microusd
 from penstock.runtime.reply_publisher import Position, ReplyPublisher, Superseded
 from penstock.runtime.service import Bus
@@ -29,7 +30,7 @@ from services.worker.execution.cancellation import CancellableExecutions
 from services.worker.execution.chain_executor import ChainExecutor
 from services.worker.execution.large_bodies import LargeBodies
 from services.worker.execution.state import AttemptHistory, Execution, GaveUp, HandBack
-from services.worker.intake.checked_work import CheckedWork, output_tokens
+from services.worker.intake.checked_work import CheckedWork
 from services.worker.intake.hand_back import HandBackPolicy
 from services.worker.metrics import WorkerTelemetry
 from services.worker.models.backoff import for_lane

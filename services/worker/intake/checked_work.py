@@ -13,10 +13,9 @@ from msgspec import Struct
 
 from penstock.contract import codec, subjects
 from penstock.contract.work import ChatWork
-from penstock.runtime.config.catalogue import Catalogue, RoleConfig
-from penstock.runtime.tokens import ASSUMED_OUTPUT_TOKENS
+from penstock.runtime.config.catalogue import Catalogue
 
-__all__ = ["CheckedWork", "InvalidWork", "output_tokens", "read_work"]
+__all__ = ["CheckedWork", "InvalidWork", "read_work"]
 
 _EXACT_IN_JSON: Final = 2**53
 _MAX_TOKENS: Final = 2**31
@@ -73,13 +72,3 @@ def _output_limit(work: ChatWork) -> int | None:
     if max_tokens is not None and not 0 <= max_tokens < _MAX_TOKENS:
         raise InvalidWork(f"max_tokens is out of range: {max_tokens}")
     return max_tokens
-
-
-def output_tokens(max_tokens: int | None, role: RoleConfig) -> int:
-    """The output limit of the body that will be sent, never above the role's ceiling.
-
-    `max_tokens`: that of the request.
-    """
-    limit = max_tokens or role.parameters.max_tokens or ASSUMED_OUTPUT_TOKENS
-    ceiling = role.ceilings.max_tokens
-    return limit if ceiling is None else min(limit, ceiling)

@@ -18,6 +18,7 @@ from penstock.runtime.jobs.completion import failure_of
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from penstock.runtime.reply_publisher import publish_after
 from penstock.runtime.service import Bus
+from services.router.budget.releases import NO_HOLDS
 from services.router.jobs.recorder import JobRecorder
 from services.router.rejection import Rejecter
 from services.router.routing.outcome import Rejected, Routed
@@ -48,7 +49,7 @@ async def store_event(bus: Bus, wanted: Routed, event: ReplyEvent) -> None:
 
 async def reject(bus: Bus, wanted: Routed) -> None:
     """Reject the request as the router does for a full mailbox, after it has published `accepted`."""
-    rejecter = Rejecter(bus, JobRecorder(bus, SYSTEM))
+    rejecter = Rejecter(bus, JobRecorder(bus, SYSTEM), NO_HOLDS)
     await bus.nc.publish(wanted.work.reply_to.subject, codec.encode(wanted.accepted))
     full = Rejected(
         code="overloaded", message="full", reply_to=wanted.work.reply_to, seq=1, accepted=wanted.accepted
