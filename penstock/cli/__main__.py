@@ -18,6 +18,7 @@ from penstock.errors import PenstockError
 from penstock.runtime.config.problems import ConfigurationRefused
 
 if TYPE_CHECKING:
+    from penstock.cli.commands.budget_change import BudgetChange
     from penstock.cli.commands.question import Question
     from penstock.contract.names import Rescue
 
@@ -202,6 +203,72 @@ def _keys(arguments: argparse.Namespace) -> int:
     return create_key(wanted, arguments.data, as_json=arguments.json)
 
 
+def _budget(arguments: argparse.Namespace) -> int:
+    from penstock.cli.commands.budget import Shown, list_budgets, show_budget, show_history
+    from penstock.cli.commands.budget_change import (
+        BudgetTarget,
+        disable_budget,
+        enable_budget,
+        set_budget,
+        unset_budget,
+    )
+
+    if arguments.action == "show":
+        shown = Shown(
+            account=arguments.account, user=arguments.user, key=arguments.key, system=arguments.system
+        )
+        return show_budget(shown, arguments.data, as_json=arguments.json)
+    if arguments.action == "list":
+        return list_budgets(arguments.data, as_json=arguments.json)
+    if arguments.action == "history":
+        return show_history(arguments.account, arguments.data, as_json=arguments.json)
+    target = BudgetTarget(
+        account=arguments.account,
+        user=arguments.user,
+        key=arguments.key,
+        every=arguments.every,
+        tier=arguments.tier_definition,
+        system=arguments.system,
+    )
+    if arguments.action == "set":
+        return set_budget(target, _budget_change(arguments), arguments.by, arguments.data)
+    if arguments.action == "unset":
+        return unset_budget(target, arguments.by, arguments.data)
+    switch = disable_budget if arguments.action == "disable" else enable_budget
+    return switch(target, arguments.note, arguments.by, arguments.data)
+
+
+def _budget_change(arguments: argparse.Namespace) -> BudgetChange:
+    from penstock.cli.budget_options import LIMIT_OPTIONS
+    from penstock.cli.commands.budget_change import BudgetChange
+
+    given = {stored: getattr(arguments, name) for name, stored in LIMIT_OPTIONS.items()}
+    return BudgetChange(
+        amounts={name: amount for name, amount in given.items() if amount is not None},
+        traffic=arguments.traffic,
+        tier=arguments.tier,
+        soft=tuple(LIMIT_OPTIONS[name] for name in arguments.soft),
+        hard=tuple(LIMIT_OPTIONS[name] for name in arguments.hard),
+        time_zone=arguments.time_zone,
+        note=arguments.note,
+    )
+
+
+def _prices(arguments: argparse.Namespace) -> int:
+    from penstock.cli.commands.prices import list_prices, set_price, unset_price
+    from penstock.contract.ledger.policies import PriceOverride, TokenPrices
+
+    if arguments.action == "list":
+        return list_prices(arguments.data, as_json=arguments.json)
+    if arguments.action == "unset":
+        return unset_price(arguments.model, arguments.by, arguments.data)
+    prices = TokenPrices(**{kind: getattr(arguments, kind) for kind in TokenPrices.__struct_fields__})
+    override = PriceOverride(
+        model=arguments.model, prices=prices, as_of=arguments.as_of or "", source=arguments.source
+    )
+    return set_price(override, arguments.by, arguments.data)
+
+
 def _config(arguments: argparse.Namespace) -> int:
     from penstock.cli.commands.config import check, print_effective
 
@@ -220,6 +287,8 @@ _COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "jobs": _jobs,
     "dead": _dead,
     "keys": _keys,
+    "budget": _budget,
+    "prices": _prices,
     "config": _config,
 }
 

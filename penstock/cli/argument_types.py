@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import math
 import re
 from typing import Final
@@ -12,9 +13,16 @@ from penstock.contract.api_key_format import PREFIX, START
 from penstock.contract.keys import STREAM_RESCUE_FORMS, STREAM_RESCUE_PATTERN
 from penstock.contract.names import EMBED
 from penstock.contract.subjects import is_token
+from penstock.runtime.config.budget_amounts import micro_dollars
+from penstock.runtime.config.budget_checks import is_time_zone, nearest_time_zone
+from penstock.runtime.config.budgets import UNLIMITED
 
 __all__ = [
+    "INHERITED",
     "parse_account",
+    "parse_amount",
+    "parse_day",
+    "parse_dollars",
     "parse_duration_s",
     "parse_key_prefix",
     "parse_port",
@@ -24,8 +32,13 @@ __all__ = [
     "parse_sequence",
     "parse_stream_rescue",
     "parse_text",
+    "parse_tier",
+    "parse_time_zone",
 ]
 
+INHERITED: Final = -1
+"""The amount `none`: the limit has none of its own."""
+_AMOUNT_WORDS: Final = {"unlimited": UNLIMITED, "none": INHERITED}
 _HIGHEST_PORT = 65_535
 _HTTP_ANSWER: Final = re.compile(
     answer_id_format.PREFIX + 2 * answer_id_format.DIGIT + answer_id_format.ADDRESS
@@ -112,3 +125,46 @@ def parse_seconds(text: str) -> float:
     if not 0 < seconds < math.inf:  # nan is rejected as well
         raise argparse.ArgumentTypeError(f"{text!r} is not a valid duration: use seconds greater than 0")
     return seconds
+
+
+def parse_amount(text: str) -> int:
+    """A whole number, `unlimited`, or `none` (INHERITED)."""
+    if text in _AMOUNT_WORDS:
+        return _AMOUNT_WORDS[text]
+    digits = text.replace(",", "").replace("_", "")
+    if not (digits.isascii() and digits.isdigit() and int(digits) < UNLIMITED):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an amount: use a whole number, unlimited or none")
+    return int(digits)
+
+
+def parse_dollars(text: str) -> int:
+    """Dollars as micro-dollars, `unlimited`, or `none` (INHERITED)."""
+    if text in _AMOUNT_WORDS:
+        return _AMOUNT_WORDS[text]
+    try:
+        return micro_dollars(text.removeprefix("$"))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} {error}; use dollars, as 10 or 10.50") from error
+
+
+def parse_time_zone(text: str) -> str:
+    if not is_time_zone(text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a time zone that this machine knows: {nearest_time_zone(text)}"
+        )
+    return text
+
+
+def parse_tier(text: str) -> str:
+    if not is_token(text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not the name of a tier: use 1 to 64 of A-Z a-z 0-9 _ -"
+        )
+    return text
+
+
+def parse_day(text: str) -> str:
+    try:
+        return dt.date.fromisoformat(text).isoformat()
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a day: use YYYY-MM-DD") from error

@@ -20,6 +20,7 @@ from penstock.cli.argument_types import (
     parse_stream_rescue,
     parse_text,
 )
+from penstock.cli.budget_options import check_budget, check_prices, define_budget, define_prices
 from penstock.cli.local.python_child import SERVICES
 from penstock.contract.jobs import JOB_STATES
 from penstock.contract.names import AUTO, COMPLEXITIES, LANES, RESCUES
@@ -77,6 +78,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_jobs(commands)
     _add_dead(commands)
     _add_keys(commands)
+    _add_budget(commands)
     _add_config(commands)
     for command in commands.choices.values():
         command.set_defaults(parser=command)
@@ -258,6 +260,13 @@ def _add_keys(commands: Commands) -> None:
         _add_data(action)
 
 
+def _add_budget(commands: Commands) -> None:
+    text = "show and change budgets: limits of requests, tokens and money"
+    define_budget(commands.add_parser("budget", help=text, description=_sentence(text)), _add_data)
+    text = "list the price of each model; replace one while services run"
+    define_prices(commands.add_parser("prices", help=text, description=_sentence(text)), _add_data)
+
+
 def _add_config(commands: Commands) -> None:
     config = commands.add_parser("config", help="check or print the configuration")
     actions = config.add_subparsers(dest="action", required=True, metavar="check|print")
@@ -376,4 +385,6 @@ _RULES: Final[Mapping[str, Callable[[argparse.Namespace], str | None]]] = {
     "explain": _check_question,
     "jobs": _check_jobs,
     "dead": _check_dead,
+    "budget": check_budget,
+    "prices": check_prices,
 }

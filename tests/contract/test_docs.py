@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from penstock.cli.budget_options import LIMIT_OPTIONS
 from penstock.cli.parser import make_parser
 from penstock.contract.errors import ERRORS
 from penstock.contract.streams import STREAMS
@@ -18,6 +19,7 @@ from services.edge.http.errors import EDGE_ERRORS
 from services.edge.settings import load_edge_settings
 from tests.contract.documents import DOCUMENTS, ROOT, blocks, code
 from tests.contract.environment import Asked
+from tests.unit.runtime.config.example import RIGHT, load
 
 NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
 
@@ -64,6 +66,16 @@ def test_k6_the_complete_catalogues_of_the_documents_are_valid(tmp_path: Path) -
     for example in examples:
         (tmp_path / "mine.yaml").write_text(example)
         assert read_catalogue(tmp_path / "mine.yaml", {}).name == "mine"
+
+
+def test_f3_the_budgets_of_the_documents_are_valid_and_every_limit_is_explained() -> None:
+    page = ROOT / "docs/budgets.md"
+    (section,) = blocks(page, "yaml")
+    assert load(RIGHT + section).budgets is not None
+    named = set(
+        re.findall(r"^\| `([a-z_]+)`.*\|$", page.read_text().split("## The section")[0], re.MULTILINE)
+    )
+    assert named == set(LIMIT_OPTIONS)
 
 
 def functions(path: Path) -> set[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +17,7 @@ from penstock.bus.bucket import RecordChanged, last_change
 from penstock.bus.clock import SYSTEM
 from penstock.cli.connection import check_provisioned, command_settings, open_connection
 from penstock.cli.errors import CommandError
+from penstock.cli.known_catalogue import known_catalogue
 from penstock.cli.render.keys import keys_text
 from penstock.cli.render.terminal_safe import as_ascii_json
 from penstock.contract.keys import ApiKey
@@ -25,10 +25,8 @@ from penstock.contract.names import AUTO
 from penstock.contract.streams import KEYS
 from penstock.runtime.api_keys.bucket import read_keys, revoke_key, store_key
 from penstock.runtime.api_keys.format import digest, make_key, prefix_of
-from penstock.runtime.config.load import read_catalogue
-from penstock.runtime.config.problems import ConfigurationRefused, nearest
+from penstock.runtime.config.problems import nearest
 from penstock.runtime.config.settings import Settings
-from penstock.runtime.runtime_file import read_runtime_file
 
 __all__ = ["KeyRequest", "create_key", "list_keys", "revoke"]
 
@@ -90,16 +88,8 @@ def revoke(prefix: str, data: Path) -> int:
 
 def _warnings(roles: tuple[str, ...], data: Path) -> list[str]:
     """Roles may be added to the catalogue later, so an unknown one is no error."""
-    running = read_runtime_file(data)
-    env = dict(os.environ)
-    if running is not None and not env.get("NATS_URL"):
-        env |= {
-            "PENSTOCK_CATALOGUE": running.catalogue or "",
-            "PENSTOCK_SIMULATOR_URL": running.simulator or "",
-        }
-    try:
-        catalogue = read_catalogue(None, env)
-    except ConfigurationRefused:  # this machine may have none
+    catalogue = known_catalogue(data)
+    if catalogue is None:
         return []
     unknown = [role for role in roles if role != AUTO and role not in catalogue.roles]
     return [

@@ -1,0 +1,36 @@
+"""The catalogue of the running system, as far as this machine has it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.config.load import read_catalogue
+from penstock.runtime.config.problems import ConfigurationRefused
+from penstock.runtime.runtime_file import read_runtime_file
+
+__all__ = ["catalogue_in_use", "known_catalogue"]
+
+
+def catalogue_in_use(data: Path) -> Catalogue:
+    """The catalogue of the `penstock up` that runs in `data`, else that of the environment.
+
+    Raises ConfigurationRefused where it cannot be read.
+    """
+    running = read_runtime_file(data)
+    env = dict(os.environ)
+    if running is not None and not env.get("NATS_URL"):
+        env |= {
+            "PENSTOCK_CATALOGUE": running.catalogue or "",
+            "PENSTOCK_SIMULATOR_URL": running.simulator or "",
+        }
+    return read_catalogue(None, env)
+
+
+def known_catalogue(data: Path) -> Catalogue | None:
+    """The same; None: this machine has none."""
+    try:
+        return catalogue_in_use(data)
+    except ConfigurationRefused:
+        return None
