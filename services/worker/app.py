@@ -10,8 +10,6 @@ from functools import partial
 from math import inf
 from typing import Final
 
-from msgspec import Struct
-
 from penstock.bus.clock import SYSTEM, loop_now_s
 from penstock.contract.names import Lane, Role
 from penstock.contract.presence import Presence
@@ -19,7 +17,6 @@ from penstock.contract.streams import mailbox, mailboxes
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.consumer.mailbox import Mailbox, MailboxPolicy
 from penstock.runtime.heartbeat import Heartbeat, follow_presence
-from penstock.runtime.pricing import PriceTable
 from penstock.runtime.provisioning.ensure import (
     JetStreamPlan,
     ensure,
@@ -27,42 +24,18 @@ from penstock.runtime.provisioning.ensure import (
     ensure_eventually,
 )
 from penstock.runtime.service import Bus, Shell
-from penstock.runtime.usage_events import UsageEvents
-from services.worker.accounting.usage_recorder import UsageRecorder
-from services.worker.announcer import Announcer
-from services.worker.credentials.changes import CredentialChanges
+from services.worker.composition import Connected, shared_state, work_handler
 from services.worker.credentials.keyring import Keyring, keys_by_provider
 from services.worker.credentials.watch import KeyFileWatch
-from services.worker.degradation.monitor import DegradationMonitor
-from services.worker.estimates.service_times import ServiceTimes
-from services.worker.estimates.token_calibration import TokenCalibration
-from services.worker.execution.attempt import AttemptNumbers, Attempts
-from services.worker.execution.attempt_usage import AttemptUsage
 from services.worker.execution.cancellation import CancellableExecutions
-from services.worker.execution.chain_executor import ChainExecutor
-from services.worker.execution.large_bodies import LargeBodies
-from services.worker.execution.model_chains import ModelChains
-from services.worker.execution.next_attempt import NextAttempt
-from services.worker.execution.outcomes import Outcomes
-from services.worker.execution.request_bodies import RequestBodies
-from services.worker.execution.run import Finisher, Runner, Starter
-from services.worker.execution.selection import NeedEstimator, Selection
-from services.worker.execution.time_limits import TimeLimits
-from services.worker.handlers import WorkHandler
-from services.worker.intake.hand_back import HandBackPolicy
 from services.worker.intake.on_demand import OnDemandMailboxes, ReportedRoles
 from services.worker.intake.open_mailboxes import OpenMailboxes, start_all
 from services.worker.intake.pull_gate import PullGate, RoleLane, batch_slots
 from services.worker.intake.wait_queue import WaitQueue
-from services.worker.metrics import WorkerMetrics, WorkerTelemetry
-from services.worker.models.availability import Availability
 from services.worker.models.peers import Peers
-from services.worker.models.roster import Roster
 from services.worker.models.roster_watch import RosterWatch
 from services.worker.pending_events import PendingEvents
 from services.worker.providers.clients import connect_providers
-from services.worker.providers.provider import Provider
-from services.worker.quota_monitor.monitor import QuotaMonitor
 from services.worker.quota_monitor.watch import QuotaWatch
 from services.worker.rate_limit.quota import LocalQuota, Quota, QuotaKey
 from services.worker.rate_limit.quota_keys import keys_of, limits_of, records_of
@@ -70,8 +43,6 @@ from services.worker.rate_limit.shared.nats_store import NatsRecordStore
 from services.worker.rate_limit.shared.pause_events import PauseEvents
 from services.worker.rate_limit.shared.replica import Member
 from services.worker.rate_limit.shared.shared_quota import SharedQuota
-from services.worker.redelivery.dead_letter import DeadLetters
-from services.worker.redelivery.job_record import JobRecords
 from services.worker.redelivery.prior_attempts import PriorAttemptsReader
 from services.worker.status import CapacityReport, WorkerStatus
 
@@ -80,22 +51,6 @@ __all__ = ["Worker"]
 _EVENTS_S: Final = 3.0
 """Seconds left for storing events at the exit, however long the mailboxes took; a supervisor's grace period has to
 include them (docs/configuration.md)."""
-
-
-class _Connected(Struct, frozen=True):
-    """What has to be connected before the other parts can be constructed."""
-
-    bus: Bus
-    events: PendingEvents
-    providers: Mapping[str, Provider]
-    keys: Mapping[str, tuple[QuotaKey, ...]]
-    """The quotas of each model."""
-    quota: Quota
-    peers: Peers
-    waiting: WaitQueue
-    reported: ReportedRoles
-    presence_changed: asyncio.Event
-    """Set to send the next heartbeat soon."""
 
 
 class Worker:
@@ -143,7 +98,7 @@ class Worker:
         self._drained_by_s = loop_now_s() + self._shell.settings.drain_s
         await self._started.aclose()
 
-    async def _connect(self, bus: Bus) -> _Connected:
+    async def _connect(self, bus: Bus) -> Connected:
         catalogue = self._catalogue
         providers = connect_providers(
             catalogue.providers,
@@ -163,7 +118,7 @@ class Worker:
             reported.observe(presence, loop_now_s())
 
         await follow_presence(bus.nc, observe)
-        return _Connected(
+        return Connected(
             bus, PendingEvents(bus.js), providers, keys, quota, peers, waiting, reported, changed
         )
 
@@ -195,7 +150,7 @@ class Worker:
     async def _drain_mailboxes(self) -> None:
         await self._mailboxes.drain(self._shell.settings.drain_s)
 
-    def _on_demand_mailboxes(self, parts: _Parts, connected: _Connected) -> OnDemandMailboxes:
+    def _on_demand_mailboxes(self, parts: _Parts, connected: Connected) -> OnDemandMailboxes:
         bus, settings = connected.bus, self._shell.settings
 
         async def open_(role: Role) -> list[Mailbox]:
@@ -256,21 +211,6 @@ class Worker:
         return [interactive, make("batch", slots_of_batch)]
 
 
-class _SharedState(Struct, frozen=True):
-    """What all requests of a worker share, and what reports its changes."""
-
-    telemetry: WorkerTelemetry
-    availability: Availability
-    announcer: Announcer
-    recorder: UsageRecorder
-    credential_changes: CredentialChanges
-    outcomes: Outcomes
-    quota_monitor: QuotaMonitor
-    degradation: DegradationMonitor
-    service_times: ServiceTimes
-    hand_back: HandBackPolicy
-
-
 class _Parts:
     """The parts that `Worker` starts, stops or connects."""
 
@@ -280,10 +220,10 @@ class _Parts:
         catalogue: Catalogue,
         roles: Sequence[Role],
         keyring: Keyring,
-        connected: _Connected,
+        connected: Connected,
     ) -> None:
         bus, settings = connected.bus, shell.settings
-        state = _shared_state(shell, catalogue, roles, keyring, connected)
+        state = shared_state(shell, catalogue, roles, keyring, connected)
         self.availability = state.availability
         self.quota_monitor = state.quota_monitor
         self.hand_back = state.hand_back
@@ -296,9 +236,7 @@ class _Parts:
         self.quota_watch = QuotaWatch(state.quota_monitor, state.announcer, SYSTEM)
         self.cancellable = CancellableExecutions(bus)
         self.prior_attempts = PriorAttemptsReader(bus, settings.ack_wait_s)
-        self.handler = _work_handler(
-            shell, catalogue, connected, state, self.prior_attempts, self.cancellable
-        )
+        self.handler = work_handler(shell, catalogue, connected, state, self.prior_attempts, self.cancellable)
         self.status = WorkerStatus(
             CapacityReport(
                 shell.instance,
@@ -313,88 +251,3 @@ class _Parts:
             SYSTEM,
             catalogue.digest(),
         )
-
-
-def _shared_state(
-    shell: Shell, catalogue: Catalogue, roles: Sequence[Role], keyring: Keyring, connected: _Connected
-) -> _SharedState:
-    providers, keys, quota = connected.providers, connected.keys, connected.quota
-    metrics, prices = WorkerMetrics(shell.registry), PriceTable(catalogue.models)
-    availability = Availability(catalogue, keys, quota, Roster(catalogue.models))
-    announcer = Announcer(connected.events, catalogue, SYSTEM, shell.instance)
-    credential_changes = CredentialChanges(
-        keyring, providers, catalogue, availability.refusals, announcer, metrics
-    )
-    return _SharedState(
-        telemetry=WorkerTelemetry(metrics, shell.tracer, SYSTEM),
-        availability=availability,
-        announcer=announcer,
-        recorder=UsageRecorder(
-            connected.events, UsageEvents(catalogue, prices), metrics, SYSTEM, shell.instance
-        ),
-        credential_changes=credential_changes,
-        outcomes=Outcomes(catalogue, availability, credential_changes, announcer, metrics),
-        quota_monitor=QuotaMonitor(catalogue, keys, quota, metrics, roles),
-        degradation=DegradationMonitor(catalogue, metrics),
-        service_times=ServiceTimes(),
-        hand_back=HandBackPolicy(connected.peers, shell.settings.max_deliver, connected.presence_changed.set),
-    )
-
-
-def _work_handler(
-    shell: Shell,
-    catalogue: Catalogue,
-    connected: _Connected,
-    state: _SharedState,
-    prior_attempts: PriorAttemptsReader,
-    cancellable: CancellableExecutions,
-) -> WorkHandler:
-    """The way of one message, from its check to its verdict."""
-    bus, instance = connected.bus, shell.instance
-    job_records, bodies = JobRecords(bus, SYSTEM, instance), LargeBodies(bus)
-    numbers = AttemptNumbers(job_records, SYSTEM, instance)
-    runner = Runner(
-        Starter(catalogue, bus, state.quota_monitor, state.telemetry),
-        _chain_executor(catalogue, connected, state, numbers, bodies),
-        Finisher(state.recorder, job_records, state.service_times, bodies, state.telemetry),
-        cancellable,
-        state.hand_back,
-        state.telemetry,
-    )
-    dead_letters = DeadLetters(bus, job_records, state.telemetry.metrics, SYSTEM)
-    return WorkHandler(catalogue, prior_attempts, job_records, state.recorder, runner, dead_letters, bodies)
-
-
-def _chain_executor(
-    catalogue: Catalogue,
-    connected: _Connected,
-    state: _SharedState,
-    numbers: AttemptNumbers,
-    bodies: LargeBodies,
-) -> ChainExecutor:
-    """The steps of one request, from its chain to the provider call."""
-    availability, degradation, calibration = state.availability, state.degradation, TokenCalibration()
-    needs = NeedEstimator(degradation, calibration)
-    providers = {
-        key: connected.providers[model.provider]
-        for key, model in catalogue.models.items()
-        if model.provider in connected.providers
-    }
-    return ChainExecutor(
-        ModelChains(catalogue, availability.provider_cooldown, random.random),
-        Selection(
-            availability, needs, state.outcomes, state.quota_monitor, state.hand_back, connected.waiting
-        ),
-        Attempts(
-            providers,
-            numbers,
-            RequestBodies(catalogue, degradation),
-            TimeLimits(state.hand_back),
-            AttemptUsage(catalogue, calibration, degradation, state.recorder),
-            state.telemetry.tracer,
-        ),
-        bodies,
-        state.outcomes,
-        NextAttempt(catalogue, availability, random.random),
-        state.service_times,
-    )

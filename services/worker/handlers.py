@@ -8,14 +8,16 @@ from penstock.bus.clock import loop_now_s
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.consumer.delivery import ACK, Delivery, Unprocessable, Verdict
+from penstock.runtime.prior_attempts import PriorAttempts
 from services.worker.accounting.lost_attempts import record_lost_attempts
 from services.worker.accounting.usage_recorder import UsageRecorder
+from services.worker.budget.hold_releases import HoldReleases
 from services.worker.execution.large_bodies import LargeBodies
 from services.worker.execution.run import Runner
 from services.worker.intake.checked_work import InvalidWork, read_work
 from services.worker.redelivery.dead_letter import DeadLetters
 from services.worker.redelivery.job_record import JobRecords
-from services.worker.redelivery.prior_attempts import PriorAttempts, PriorAttemptsReader
+from services.worker.redelivery.prior_attempts import PriorAttemptsReader
 
 __all__ = ["WorkHandler"]
 
@@ -30,6 +32,7 @@ class WorkHandler(Struct, frozen=True):
     runner: Runner
     dead_letters: DeadLetters
     bodies: LargeBodies
+    releases: HoldReleases
 
     async def handle(self, delivery: Delivery) -> Verdict:
         began_s = loop_now_s()
@@ -38,12 +41,14 @@ class WorkHandler(Struct, frozen=True):
         except InvalidWork as error:
             return Unprocessable("invalid_request", f"the message is not valid work: {error}")
         prior = await self._read_prior_attempts(checked.work, delivery)
-        record_lost_attempts(self.recorder, self.catalogue, checked.work, prior)
+        spent = record_lost_attempts(self.recorder, self.catalogue, checked.work, prior, delivery)
         if prior.ended:
             await self.recorder.wait_stored(checked.work)
+            if prior.failed_with is not None and checked.work.hold_id is not None:
+                await self.releases.release(checked.work.reply_to, prior.failed_with)
             await self.bodies.delete(checked.work)  # the earlier worker may have died before it did
             return ACK
-        return await self.runner.run(checked, prior, delivery, began_s)
+        return await self.runner.run(checked, prior, delivery, began_s, spent)
 
     async def dead_letter(self, delivery: Delivery, dead: Unprocessable) -> None:
         """No worker receives the message after this, so attempts of lost workers are recorded first."""
@@ -54,7 +59,7 @@ class WorkHandler(Struct, frozen=True):
         else:
             try:
                 prior = await self._read_prior_attempts(work, delivery)
-                record_lost_attempts(self.recorder, self.catalogue, work, prior)
+                record_lost_attempts(self.recorder, self.catalogue, work, prior, delivery)
                 await self.recorder.wait_stored(work)
             finally:
                 self.recorder.release(work)

@@ -1,38 +1,27 @@
-"""Usage of the attempts that workers made before they were lost."""
+"""Records the usage of the attempts that workers made before they were lost."""
 
 from __future__ import annotations
 
-from typing import Final
-
-from penstock.contract.reply import Usage
+from penstock.contract import headers
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue
-from penstock.runtime.tokens import OUTPUT_BYTES_PER_TOKEN
-from penstock.runtime.usage_events import AttemptRecord
+from penstock.runtime.consumer.delivery import Delivery
+from penstock.runtime.prior_attempts import PriorAttempts, lost_attempts
 from services.worker.accounting.usage_recorder import UsageRecorder
-from services.worker.redelivery.prior_attempts import PriorAttempts
+from services.worker.budget.hold_cover import NOTHING, Amount
 
 __all__ = ["record_lost_attempts"]
 
-_LOST: Final = "worker_lost"
-"""The outcome of an attempt whose worker is gone."""
-
 
 def record_lost_attempts(
-    recorder: UsageRecorder, catalogue: Catalogue, work: ChatWork, prior: PriorAttempts
-) -> None:
-    """Record estimated usage for the attempts of workers that are gone; usage they recorded themselves stays (F2)."""
-    for started in prior.attempts:
-        if started.model not in catalogue.models:
-            continue
-        sent_bytes = prior.bytes_out.get(started.attempt, 0)
-        usage = Usage(input_tokens=work.estimated_tokens, output_tokens=sent_bytes // OUTPUT_BYTES_PER_TOKEN)
-        record = AttemptRecord(
-            number=started.attempt,
-            model=started.model,
-            credential="unknown",
-            outcome=_LOST,
-            usage=usage,
-            estimated=True,
-        )
-        recorder.record(work, record)
+    recorder: UsageRecorder, catalogue: Catalogue, work: ChatWork, prior: PriorAttempts, delivery: Delivery
+) -> Amount:
+    """Record estimated usage for the attempts of workers that are gone; usage they recorded themselves stays (F2).
+
+    Returns what the attempts cost by this estimate.
+    """
+    spent = NOTHING
+    for record in lost_attempts(work, prior, catalogue.models):
+        cost = recorder.record(work, record, delivery.headers.get(headers.TRACEPARENT))
+        spent = spent.plus(Amount(cost, record.usage.input_tokens + record.usage.output_tokens))
+    return spent

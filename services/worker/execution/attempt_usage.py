@@ -12,6 +12,7 @@ from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.tokens import OUTPUT_BYTES_PER_TOKEN
 from penstock.runtime.usage_events import AttemptRecord
 from services.worker.accounting.usage_recorder import UsageRecorder
+from services.worker.budget.hold_cover import Amount
 from services.worker.degradation.monitor import DegradationMonitor
 from services.worker.estimates.output_rate import OutputRate
 from services.worker.estimates.token_calibration import TokenCalibration
@@ -72,8 +73,11 @@ class AttemptUsage:
         )
         self._degradation.observe(execution.work.role, record, loop_now_s())
         trace = execution.span.traceparent
-        execution.cost_picousd += self._recorder.record(execution.work, record, trace)
-        return usage.input_tokens + usage.output_tokens
+        cost = self._recorder.record(execution.work, record, trace)
+        tokens = usage.input_tokens + usage.output_tokens
+        execution.cost_picousd += cost
+        execution.spent = execution.spent.plus(Amount(cost, tokens))
+        return tokens
 
     def _usage(self, execution: Execution, attempt: CurrentAttempt, took_s: float) -> tuple[Usage, bool]:
         """The usage, and whether any of it is an estimate."""

@@ -1,6 +1,7 @@
 """The hot path: executes one request on the models of its chain, one concern a step.
 
-Within the deadline → through the chain → with a permit of breaker and quota, and with its body → one attempt.
+Within the deadline → through the chain → with a permit of breaker and quota, with its cost reserved and with its body →
+one attempt.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from msgspec import Struct
 from penstock.bus.clock import loop_now_s
 from services.worker.estimates.service_times import ServiceTimes
 from services.worker.execution.attempt import Attempts, Spent, Success
+from services.worker.execution.hold_raiser import HoldRaiser
 from services.worker.execution.large_bodies import LargeBodies
 from services.worker.execution.model_chains import ModelChains
 from services.worker.execution.next_attempt import NextAttempt, why_no_other_attempt
@@ -43,6 +45,8 @@ class ChainExecutor(Struct, frozen=True):
     outcomes: Outcomes
     next_attempt: NextAttempt
     service_times: ServiceTimes
+    hold_raiser: HoldRaiser | None
+    """None: there are no budgets."""
 
     async def execute(self, execution: Execution) -> Success:
         """Raises GaveUp with the error for the application."""
@@ -84,9 +88,11 @@ class ChainExecutor(Struct, frozen=True):
                 return success
 
     async def _with_permit(self, execution: Execution, permit: CallPermit) -> Success:
-        """With the body in memory: one that is stored apart is read now."""
+        """With its cost reserved, and with the body in memory: one that is stored apart is read now."""
         key, call = permit.key, _Call(Spent(tokens=0))
         try:
+            if self.hold_raiser is not None:
+                await self.hold_raiser.cover(execution, key.model)
             async with self.bodies.read(execution):
                 call.spent.tokens = permit.quota.tokens
                 return await self._attempt(execution, key, call)

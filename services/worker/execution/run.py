@@ -20,9 +20,12 @@ from penstock.runtime.config.catalogue import Catalogue, RoleConfig
 from penstock.runtime.consumer.delivery import ACK, NO_VERDICT, Delivery, Redeliver, Verdict
 from penstock.runtime.output_limit import output_tokens
 from penstock.runtime.pricing import microusd
+from penstock.runtime.prior_attempts import PriorAttempts
 from penstock.runtime.reply_publisher import Position, ReplyPublisher, Superseded
 from penstock.runtime.service import Bus
 from services.worker.accounting.usage_recorder import UsageRecorder
+from services.worker.budget.hold_cover import NOTHING, Amount
+from services.worker.budget.hold_releases import HoldReleases
 from services.worker.degradation.shorten import RequestSize
 from services.worker.estimates.service_times import ServiceTimes
 from services.worker.execution.attempt import Success
@@ -36,7 +39,6 @@ from services.worker.metrics import WorkerTelemetry
 from services.worker.models.backoff import for_lane
 from services.worker.quota_monitor.monitor import QuotaMonitor
 from services.worker.redelivery.job_record import JobRecords
-from services.worker.redelivery.prior_attempts import PriorAttempts
 
 __all__ = ["Finisher", "Runner", "Starter", "failed"]
 
@@ -56,8 +58,10 @@ class Starter(Struct, frozen=True):
     quota_monitor: QuotaMonitor
     telemetry: WorkerTelemetry
 
-    def start(self, checked: CheckedWork, prior: PriorAttempts, delivery: Delivery) -> Execution:
-        """An execution that continues where earlier workers, if any, stopped."""
+    def start(
+        self, checked: CheckedWork, prior: PriorAttempts, delivery: Delivery, spent: Amount = NOTHING
+    ) -> Execution:
+        """An execution that continues where earlier workers, if any, stopped; `spent`: by their attempts."""
         work = checked.work
         role = self.catalogue.all_roles[work.role]
         now_s = loop_now_s()
@@ -76,6 +80,8 @@ class Starter(Struct, frozen=True):
             task=cast("asyncio.Task[object]", asyncio.current_task()),
             queued_ms=self.telemetry.since_ms(work.accepted_ms),
             history=_history(work, role, prior),
+            spent=spent,
+            held=Amount(work.hold_picousd, work.hold_tokens),
         )
         self.telemetry.metrics.queue_wait.labels(work.role).observe(execution.queued_ms / 1000)
         self.quota_monitor.record_arrival(
@@ -140,11 +146,16 @@ class Runner(Struct, frozen=True):
     telemetry: WorkerTelemetry
 
     async def run(
-        self, checked: CheckedWork, prior: PriorAttempts, delivery: Delivery, began_s: float
+        self,
+        checked: CheckedWork,
+        prior: PriorAttempts,
+        delivery: Delivery,
+        began_s: float,
+        spent: Amount = NOTHING,
     ) -> Verdict:
-        """Execute the request; `began_s`: when its message reached this worker."""
+        """Execute the request; `began_s`: when its message reached this worker, `spent`: by earlier workers."""
         work = checked.work
-        execution = self.starter.start(checked, prior, delivery)
+        execution = self.starter.start(checked, prior, delivery, spent)
         outcome: str | None = "interrupted"
         try:
             event = await self._terminal_event(execution)
@@ -197,9 +208,12 @@ class Finisher(Struct, frozen=True):
     service_times: ServiceTimes
     bodies: LargeBodies
     telemetry: WorkerTelemetry
+    releases: HoldReleases
 
     async def finish(self, execution: Execution, event: Completed | Failed) -> None:
-        """Store the usage events, the job record and the terminal event: all of them before the acknowledgement."""
+        """Store the usage events, the job record, the terminal event and the release of the hold: all of them before
+        the acknowledgement.
+        """
         span = self._start_reply_span(execution, event)
         try:
             await self.recorder.wait_stored(execution.work)
@@ -209,6 +223,8 @@ class Finisher(Struct, frozen=True):
                 end = await self.job_records.end(execution.work, execution.message_seq, event, result)
             if end is not None:
                 await execution.reply.finish(end)
+            if isinstance(event, Failed) and execution.work.hold_id is not None:
+                await self.releases.release(execution.work.reply_to, event.error.code)
             await self.bodies.delete(execution.work)
         finally:
             span.end()
@@ -283,6 +299,7 @@ def failed(execution: Execution, gave_up: GaveUp, timings: Timings) -> Failed:
         provider_code=code,
         provider_message=message,
         attempts=tuple(history.failed),
+        limit=gave_up.limit,
     )
     return Failed(id=request_id, seq=seq, attempt=attempt, error=failure, timings=timings)
 

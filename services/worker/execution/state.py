@@ -11,11 +11,13 @@ from msgspec import Struct, field
 
 from penstock.bus.tracing import Span
 from penstock.contract.errors import ErrorCode
+from penstock.contract.ledger.limits import LimitStatus
 from penstock.contract.reply import FailedAttempt
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import RoleConfig
 from penstock.runtime.config.degradation import Degradation
 from penstock.runtime.reply_publisher import ReplyPublisher
+from services.worker.budget.hold_cover import NOTHING, Amount
 from services.worker.degradation.shorten import RequestSize
 from services.worker.estimates.service_times import RequestCalls
 from services.worker.execution.delta_sink import JoinedDelta
@@ -31,10 +33,18 @@ _arrival_numbers: Final = count(1)
 class GaveUp(Exception):
     """The request ends without an answer, with the error code and message that the application receives."""
 
-    def __init__(self, code: ErrorCode, message: str, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self,
+        code: ErrorCode,
+        message: str,
+        retry_after_s: float | None = None,
+        limit: LimitStatus | None = None,
+    ) -> None:
+        """`limit`: the budget limit that refused another attempt."""
         super().__init__(message)
         self.code: ErrorCode = code
         self.retry_after_s = retry_after_s
+        self.limit = limit
 
 
 class HandBack(Exception):
@@ -129,6 +139,10 @@ class Execution(Struct, kw_only=True):
     """The deadline ended an attempt after the provider had been silent for long enough to count as failed."""
     cost_picousd: int = 0
     """Of all attempts of this worker."""
+    spent: Amount = NOTHING
+    """Of all attempts, those of lost workers included."""
+    held: Amount = NOTHING
+    """What the ledger has reserved for the request."""
     batch_output: tuple[JoinedDelta, ...] = ()
     """The streamed answer of a batch request, kept for its result."""
     cancelled: bool = False

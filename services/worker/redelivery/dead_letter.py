@@ -13,6 +13,7 @@ from penstock.runtime.consumer.delivery import Delivery, Unprocessable
 from penstock.runtime.dead_letters import history_of, store_dead_letter
 from penstock.runtime.jobs.completion import end_unless_ended, failure_of
 from penstock.runtime.service import Bus
+from services.worker.budget.hold_releases import HoldReleases
 from services.worker.metrics import WorkerMetrics
 from services.worker.redelivery.job_record import JobRecords
 
@@ -29,6 +30,7 @@ class DeadLetters(Struct, frozen=True):
     job_records: JobRecords
     metrics: WorkerMetrics
     clock: Clock
+    releases: HoldReleases
 
     async def store(self, delivery: Delivery, dead: Unprocessable) -> None:
         """Store the dead letter, then end the request, if the message names a reply subject."""
@@ -42,7 +44,11 @@ class DeadLetters(Struct, frozen=True):
             return
         failure, at_ms = failure_of(dead.code, dead.message), self.clock.unix_ms()
         # A job goes on where this message is a second copy of the one that is executed.
-        await end_unless_ended(self.bus, address, failure, at_ms, work_seq=delivery.sequence, events=events)
+        ended = await end_unless_ended(
+            self.bus, address, failure, at_ms, work_seq=delivery.sequence, events=events
+        )
+        if ended:
+            await self.releases.release(address, dead.code)
         self.metrics.requests.labels(role, dead.code).inc()
         fields = {"request": address.id, "role": role, "error": dead.code}
         _log.error("request dead-lettered", extra={"fields": fields})

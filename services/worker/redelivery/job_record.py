@@ -14,9 +14,9 @@ from penstock.runtime.consumer.delivery import Delivery
 from penstock.runtime.jobs.completion import end_from_events, end_job, terminal_event_of
 from penstock.runtime.jobs.store import JobStore
 from penstock.runtime.jobs.transitions import next_record, queued_job, was_sent
+from penstock.runtime.prior_attempts import PriorAttempts
 from penstock.runtime.reply_publisher import Superseded, publish_terminal
 from penstock.runtime.service import Bus
-from services.worker.redelivery.prior_attempts import PriorAttempts
 
 __all__ = ["JobRecords", "with_record"]
 
@@ -48,7 +48,8 @@ class JobRecords:
             # The usage of a completed job was recorded before its end.
             if record.state == "completed":
                 return PriorAttempts(ended=True)
-            return replace(_without_unsent(prior, record), ended=True)
+            code = None if record.error is None else record.error.code
+            return replace(_without_unsent(prior, record), ended=True, failed_with=code)
         if await self._jobs.is_held_elsewhere(record, delivery.sequence):
             return PriorAttempts(ended=True)  # the attempts belong to the execution of the other copy
         return with_record(prior, record)

@@ -8,70 +8,28 @@ message that was stored before this worker's last (re)connection, is marked as s
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from math import inf
 from typing import Final
 
 import nats.errors
-from msgspec import Struct
 
 from penstock.bus.clock import elapsed_ns
 from penstock.bus.direct_get import stream_position
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.stored_replies import acknowledged_replies
 from penstock.contract.headers import REPEATED
-from penstock.contract.reply import TERMINAL, Delta, ReplyEvent, Started, answer_bytes, first_seq
+from penstock.contract.reply import first_seq
 from penstock.contract.streams import WORK
 from penstock.runtime.consumer.delivery import Delivery
+from penstock.runtime.prior_attempts import PriorAttempts, fold_events
 from penstock.runtime.service import Bus
 
-__all__ = ["PriorAttempts", "PriorAttemptsReader", "ServerClock", "fold_events"]
+__all__ = ["PriorAttemptsReader", "ServerClock"]
 
 _log: Final = rate_limited_logger(__name__)
 _RETRY_S: Final = 1.0
 """Seconds between two questions to a JetStream that does not answer."""
-
-
-class PriorAttempts(Struct, frozen=True, kw_only=True):
-    """What the stored replies of a request show."""
-
-    known: bool = True
-    """False: no event of the request is stored."""
-    ended: bool = False
-    """A terminal event is stored."""
-    attempts: tuple[Started, ...] = ()
-    output_sent: bool = False
-    """An attempt was begun, so output may have been sent: a cluster without a leader delivers events unstored."""
-    text_sent: bool = False
-    """Part of an answer was sent, or may have been sent where that is no longer known."""
-    bytes_out: Mapping[int, int] = {}
-    """Bytes of output that each attempt sent."""
-    attempt: int = 0
-    """Number of the last attempt; 0: none."""
-    next_seq: int = 1
-    tried: int = 0
-    """Attempts made, where the job record shows more than the stored replies."""
-
-
-def fold_events(events: list[ReplyEvent]) -> PriorAttempts:
-    """Fold the stored events of one request."""
-    last = max(events, key=lambda event: event.seq, default=None)
-    if last is None:
-        return PriorAttempts(known=False)
-    bytes_out: Counter[int] = Counter()
-    for event in events:
-        if isinstance(event, Delta):
-            bytes_out[event.attempt] += answer_bytes(event.text, event.choices)
-    return PriorAttempts(
-        ended=any(isinstance(event, TERMINAL) for event in events),
-        attempts=tuple(event for event in events if isinstance(event, Started)),
-        output_sent=last.attempt > 0,
-        text_sent=any(bytes_out.values()),
-        bytes_out=bytes_out,
-        attempt=last.attempt,
-        next_seq=last.seq + 1,
-    )
 
 
 class ServerClock:

@@ -15,10 +15,10 @@ from penstock.contract.codec import encode
 from penstock.contract.request import NO_BODY
 from penstock.runtime.consumer.delivery import ACK, Delivery
 from penstock.runtime.epochs import DeliveryEpochs
+from penstock.runtime.prior_attempts import PriorAttempts
 from penstock.runtime.service import Bus
 from services.worker.execution.large_bodies import LargeBodies
 from services.worker.handlers import WorkHandler
-from services.worker.redelivery.prior_attempts import PriorAttempts
 from tests.unit.worker.worker_parts import WorkerParts, catalogue_of, work
 
 
@@ -39,7 +39,7 @@ async def test_d8_a_worker_deletes_the_body_of_a_request_that_another_one_ended_
     part: Any = None  # not used here
     ended: Any = Ended()
     bodies = LargeBodies(Bus(nc, nc.jetstream(), ConnectionEvents(), DeliveryEpochs(nc)))
-    handler = WorkHandler(parts.catalogue, ended, part, parts.recorder, part, part, bodies)
+    handler = WorkHandler(parts.catalogue, ended, part, parts.recorder, part, part, bodies, part)
     subject = subjects.work("chat", "interactive", 0, "x")
     again = Delivery(
         subject=subject, data=encode(large), headers={}, ack_subject="", sequence=1, number=2, stored_ns=0

@@ -168,7 +168,9 @@ class WorkerParts:
     def next_attempt(self) -> NextAttempt:
         return NextAttempt(self.catalogue, self.availability, lambda: 0.5)
 
-    def chain_executor(self, attempts: Any = None, bodies: LargeBodies | None = None) -> ChainExecutor:
+    def chain_executor(
+        self, attempts: Any = None, bodies: LargeBodies | None = None, hold_raiser: Any = None
+    ) -> ChainExecutor:
         return ChainExecutor(
             ModelChains(self.catalogue, self.availability.provider_cooldown, lambda: 0.5),
             self.selection,
@@ -177,6 +179,7 @@ class WorkerParts:
             self.outcomes,
             self.next_attempt,
             self.service_times,
+            hold_raiser,
         )
 
     def starter(self) -> Starter:

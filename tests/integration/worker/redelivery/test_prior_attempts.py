@@ -14,10 +14,11 @@ from penstock.contract.reply import Failed, Failure
 from penstock.contract.streams import WORK
 from penstock.runtime.consumer.delivery import Delivery
 from penstock.runtime.epochs import DeliveryEpochs
+from penstock.runtime.prior_attempts import PriorAttempts
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from penstock.runtime.reply_publisher import publish_terminal
 from penstock.runtime.service import Bus
-from services.worker.redelivery.prior_attempts import PriorAttempts, PriorAttemptsReader
+from services.worker.redelivery.prior_attempts import PriorAttemptsReader
 
 ACK_WAIT_S = 10.0
 HOUR_S = 3_600.0

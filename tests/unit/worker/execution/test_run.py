@@ -14,6 +14,7 @@ from penstock.contract.reply import FailedAttempt, Timings
 from penstock.contract.request import NO_BODY, BodyRef
 from penstock.runtime.config.catalogue import Limits, Parameters, RoleConfig
 from penstock.runtime.consumer.delivery import Delivery
+from penstock.runtime.prior_attempts import PriorAttempts
 from services.worker.execution.run import failed
 from services.worker.execution.state import GaveUp
 from services.worker.intake.checked_work import CheckedWork, InvalidWork, read_work
@@ -22,7 +23,6 @@ from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.errors.read_error import ProviderError
 from services.worker.providers.parameters.compose import compose
 from services.worker.rate_limit.quota import Need
-from services.worker.redelivery.prior_attempts import PriorAttempts
 from tests.unit.worker.worker_parts import WorkerParts, catalogue_of, work
 
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from penstock.contract.reply import Delta, first_seq
-from services.worker.redelivery.prior_attempts import ServerClock, fold_events
+from penstock.runtime.prior_attempts import fold_events
+from services.worker.redelivery.prior_attempts import ServerClock
 
 
 def test_f2_the_output_of_each_attempt_is_counted_in_bytes():

@@ -1,0 +1,184 @@
+"""Constructs what all requests of a worker share, and the parts through which one message passes."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from penstock.bus.clock import SYSTEM
+from penstock.contract.names import Role
+from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.holds import HoldClient
+from penstock.runtime.pricing import PriceTable
+from penstock.runtime.service import Bus, Shell
+from penstock.runtime.usage_events import UsageEvents
+from services.worker.accounting.usage_recorder import UsageRecorder
+from services.worker.announcer import Announcer
+from services.worker.budget.hold_releases import HoldReleases
+from services.worker.credentials.changes import CredentialChanges
+from services.worker.credentials.keyring import Keyring
+from services.worker.degradation.monitor import DegradationMonitor
+from services.worker.estimates.service_times import ServiceTimes
+from services.worker.estimates.token_calibration import TokenCalibration
+from services.worker.execution.attempt import AttemptNumbers, Attempts
+from services.worker.execution.attempt_usage import AttemptUsage
+from services.worker.execution.cancellation import CancellableExecutions
+from services.worker.execution.chain_executor import ChainExecutor
+from services.worker.execution.hold_raiser import HoldRaiser
+from services.worker.execution.large_bodies import LargeBodies
+from services.worker.execution.model_chains import ModelChains
+from services.worker.execution.next_attempt import NextAttempt
+from services.worker.execution.outcomes import Outcomes
+from services.worker.execution.request_bodies import RequestBodies
+from services.worker.execution.run import Finisher, Runner, Starter
+from services.worker.execution.selection import NeedEstimator, Selection
+from services.worker.execution.time_limits import TimeLimits
+from services.worker.handlers import WorkHandler
+from services.worker.intake.hand_back import HandBackPolicy
+from services.worker.intake.on_demand import ReportedRoles
+from services.worker.intake.wait_queue import WaitQueue
+from services.worker.metrics import WorkerMetrics, WorkerTelemetry
+from services.worker.models.availability import Availability
+from services.worker.models.peers import Peers
+from services.worker.models.roster import Roster
+from services.worker.pending_events import PendingEvents
+from services.worker.providers.provider import Provider
+from services.worker.quota_monitor.monitor import QuotaMonitor
+from services.worker.rate_limit.quota import Quota, QuotaKey
+from services.worker.redelivery.dead_letter import DeadLetters
+from services.worker.redelivery.job_record import JobRecords
+from services.worker.redelivery.prior_attempts import PriorAttemptsReader
+
+__all__ = ["Connected", "SharedState", "shared_state", "work_handler"]
+
+
+class Connected(Struct, frozen=True):
+    """What has to be connected before the other parts can be constructed."""
+
+    bus: Bus
+    events: PendingEvents
+    providers: Mapping[str, Provider]
+    keys: Mapping[str, tuple[QuotaKey, ...]]
+    """The quotas of each model."""
+    quota: Quota
+    peers: Peers
+    waiting: WaitQueue
+    reported: ReportedRoles
+    presence_changed: asyncio.Event
+    """Set to send the next heartbeat soon."""
+
+
+class SharedState(Struct, frozen=True):
+    """What all requests of a worker share, and what reports its changes."""
+
+    telemetry: WorkerTelemetry
+    availability: Availability
+    announcer: Announcer
+    prices: PriceTable
+    recorder: UsageRecorder
+    credential_changes: CredentialChanges
+    outcomes: Outcomes
+    quota_monitor: QuotaMonitor
+    degradation: DegradationMonitor
+    service_times: ServiceTimes
+    hand_back: HandBackPolicy
+
+
+def shared_state(
+    shell: Shell, catalogue: Catalogue, roles: Sequence[Role], keyring: Keyring, connected: Connected
+) -> SharedState:
+    providers, keys, quota = connected.providers, connected.keys, connected.quota
+    metrics, prices = WorkerMetrics(shell.registry), PriceTable(catalogue.models)
+    availability = Availability(catalogue, keys, quota, Roster(catalogue.models))
+    announcer = Announcer(connected.events, catalogue, SYSTEM, shell.instance)
+    credential_changes = CredentialChanges(
+        keyring, providers, catalogue, availability.refusals, announcer, metrics
+    )
+    return SharedState(
+        telemetry=WorkerTelemetry(metrics, shell.tracer, SYSTEM),
+        availability=availability,
+        announcer=announcer,
+        prices=prices,
+        recorder=UsageRecorder(
+            connected.events, UsageEvents(catalogue, prices), metrics, SYSTEM, shell.instance
+        ),
+        credential_changes=credential_changes,
+        outcomes=Outcomes(catalogue, availability, credential_changes, announcer, metrics),
+        quota_monitor=QuotaMonitor(catalogue, keys, quota, metrics, roles),
+        degradation=DegradationMonitor(catalogue, metrics),
+        service_times=ServiceTimes(),
+        hand_back=HandBackPolicy(connected.peers, shell.settings.max_deliver, connected.presence_changed.set),
+    )
+
+
+def work_handler(
+    shell: Shell,
+    catalogue: Catalogue,
+    connected: Connected,
+    state: SharedState,
+    prior_attempts: PriorAttemptsReader,
+    cancellable: CancellableExecutions,
+) -> WorkHandler:
+    """The way of one message, from its check to its verdict."""
+    bus, instance = connected.bus, shell.instance
+    job_records, bodies = JobRecords(bus, SYSTEM, instance), LargeBodies(bus)
+    releases = HoldReleases(bus, SYSTEM, enabled=catalogue.budgets is not None)
+    numbers = AttemptNumbers(job_records, SYSTEM, instance)
+    runner = Runner(
+        Starter(catalogue, bus, state.quota_monitor, state.telemetry),
+        _chain_executor(catalogue, connected, state, numbers, bodies),
+        Finisher(state.recorder, job_records, state.service_times, bodies, state.telemetry, releases),
+        cancellable,
+        state.hand_back,
+        state.telemetry,
+    )
+    dead_letters = DeadLetters(bus, job_records, state.telemetry.metrics, SYSTEM, releases)
+    return WorkHandler(
+        catalogue, prior_attempts, job_records, state.recorder, runner, dead_letters, bodies, releases
+    )
+
+
+def _chain_executor(
+    catalogue: Catalogue,
+    connected: Connected,
+    state: SharedState,
+    numbers: AttemptNumbers,
+    bodies: LargeBodies,
+) -> ChainExecutor:
+    """The steps of one request, from its chain to the provider call."""
+    availability, degradation, calibration = state.availability, state.degradation, TokenCalibration()
+    needs = NeedEstimator(degradation, calibration)
+    providers = {
+        key: connected.providers[model.provider]
+        for key, model in catalogue.models.items()
+        if model.provider in connected.providers
+    }
+    return ChainExecutor(
+        ModelChains(catalogue, availability.provider_cooldown, random.random),
+        Selection(
+            availability, needs, state.outcomes, state.quota_monitor, state.hand_back, connected.waiting
+        ),
+        Attempts(
+            providers,
+            numbers,
+            RequestBodies(catalogue, degradation),
+            TimeLimits(state.hand_back),
+            AttemptUsage(catalogue, calibration, degradation, state.recorder),
+            state.telemetry.tracer,
+        ),
+        bodies,
+        state.outcomes,
+        NextAttempt(catalogue, availability, random.random),
+        state.service_times,
+        _hold_raiser(catalogue, connected, state),
+    )
+
+
+def _hold_raiser(catalogue: Catalogue, connected: Connected, state: SharedState) -> HoldRaiser | None:
+    budgets = catalogue.budgets
+    if budgets is None:
+        return None
+    return HoldRaiser(HoldClient(connected.bus.nc, budgets.ledger_wait_s), state.prices, budgets)
