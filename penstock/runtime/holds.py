@@ -19,8 +19,11 @@ from penstock.contract import codec, subjects
 from penstock.contract.events import HoldReleased
 from penstock.contract.ledger.holds import HoldGranted, HoldRefused, HoldRequest
 
-__all__ = ["HoldClient", "LedgerUnavailable", "release_hold"]
+__all__ = ["HOLD_GRACE_MS", "HoldClient", "LedgerUnavailable", "release_hold"]
 
+HOLD_GRACE_MS: Final = 5_000
+"""Milliseconds after the deadline of a request for which its amount stays reserved: a worker may complete it a moment
+after the deadline, and reports the usage then."""
 _log: Final = rate_limited_logger(__name__)
 _ANSWER_S: Final = 1.0
 """Seconds for an answer, in addition to `wait_s`; then the owner of the partition is taken for dead or frozen."""

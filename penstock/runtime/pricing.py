@@ -6,7 +6,7 @@ picodollars and sums of cheap requests are exact. They are rounded only where th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from msgspec import structs
@@ -42,12 +42,9 @@ class PriceTable:
         """The prices of a model by its key in the catalogue; None: not known."""
         return self._overridden.get(model) or self._listed.get(model)
 
-    def override(self, model: str, record: PriceOverride | None) -> None:
-        """Use these prices for the model from now on; None: those of the catalogue again."""
-        if record is None:
-            self._overridden.pop(model, None)
-        else:
-            self._overridden[model] = record.prices
+    def override(self, records: Iterable[PriceOverride]) -> None:
+        """From now on these prices replace those of the catalogue, and no others that were set before."""
+        self._overridden = {record.model: record.prices for record in records}
 
 
 def token_prices(price: Price) -> TokenPrices:

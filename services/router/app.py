@@ -11,6 +11,7 @@ from typing import Final
 from penstock.bus.clock import SYSTEM
 from penstock.contract.presence import Presence
 from penstock.contract.streams import ROUTER
+from penstock.runtime.budgets.follower import BudgetFollower
 from penstock.runtime.cancellation import Cancellations
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.consumer.mailbox import Mailbox, MailboxPolicy
@@ -90,7 +91,7 @@ class Router:
         recorder = JobRecorder(bus, SYSTEM)
         telemetry = RouterTelemetry(metrics, self._shell.tracer)
         rejecter = Rejecter(bus, recorder, releases)
-        gates = Gates(gate, self._budget_gate(bus, releases))
+        gates = Gates(gate, self._budget_gate(bus, releases, await self._follow_prices(bus)))
         handler = RequestHandler(bus, decide_now, gates, recorder, rejecter, telemetry)
         await self._start_mailbox(bus, handler, provision)
         heartbeat = Heartbeat(bus.nc, lambda: self._presence(http, in_use), presence_changed)
@@ -122,12 +123,23 @@ class Router:
         releases.start()
         return releases
 
-    def _budget_gate(self, bus: Bus, releases: Releases) -> BudgetGate | None:
+    async def _follow_prices(self, bus: Bus) -> PriceTable:
+        """The prices of the catalogue; with budgets also those that are set while the router runs."""
+        prices = PriceTable(self._catalogue.models)
+        if self._catalogue.budgets is not None:
+            follower = BudgetFollower(
+                bus.nc, bus.connection_events, lambda found: prices.override(found.prices.values())
+            )
+            self._started.push_async_callback(follower.stop)
+            await follower.start()
+        return prices
+
+    def _budget_gate(self, bus: Bus, releases: Releases, prices: PriceTable) -> BudgetGate | None:
         budgets = self._catalogue.budgets
         if budgets is None:
             return None
         client = HoldClient(bus.nc, budgets.ledger_wait_s)
-        estimator = CostEstimator(self._catalogue, PriceTable(self._catalogue.models))
+        estimator = CostEstimator(self._catalogue, prices)
         return BudgetGate(client, estimator, budgets, releases, self._metrics, self._shell.tracer)
 
     async def _start_mailbox(

@@ -14,9 +14,11 @@ from penstock.bus.clock import SYSTEM, loop_now_s
 from penstock.contract.names import Lane, Role
 from penstock.contract.presence import Presence
 from penstock.contract.streams import mailbox, mailboxes
+from penstock.runtime.budgets.follower import BudgetFollower
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.consumer.mailbox import Mailbox, MailboxPolicy
 from penstock.runtime.heartbeat import Heartbeat, follow_presence
+from penstock.runtime.pricing import PriceTable
 from penstock.runtime.provisioning.ensure import (
     JetStreamPlan,
     ensure,
@@ -75,6 +77,7 @@ class Worker:
         self._started.push_async_callback(self._drain_events, connected.events)
         self._started.push_async_callback(parts.key_watch.stop)
         parts.key_watch.start()
+        await self._follow_prices(bus, parts.prices)
         await parts.prior_attempts.start()
         await parts.cancellable.start()
         self._started.push_async_callback(parts.roster_watch.stop)
@@ -92,6 +95,16 @@ class Worker:
         )
         self._started.push_async_callback(heartbeat.stop)
         await heartbeat.start()
+
+    async def _follow_prices(self, bus: Bus, prices: PriceTable) -> None:
+        """With budgets, use the prices that are set while the worker runs."""
+        if self._catalogue.budgets is None:
+            return
+        follower = BudgetFollower(
+            bus.nc, bus.connection_events, lambda found: prices.override(found.prices.values())
+        )
+        self._started.push_async_callback(follower.stop)
+        await follower.start()
 
     async def drain(self) -> None:
         """Stop in the reverse order of the start: pull nothing more, finish or return requests, store events."""
@@ -225,6 +238,7 @@ class _Parts:
         bus, settings = connected.bus, shell.settings
         state = shared_state(shell, catalogue, roles, keyring, connected)
         self.availability = state.availability
+        self.prices = state.prices
         self.quota_monitor = state.quota_monitor
         self.hand_back = state.hand_back
         self.key_watch = KeyFileWatch(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from penstock.bus.clock import loop_now_s
+from penstock.contract import headers
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.consumer.delivery import ACK, Delivery, Unprocessable, Verdict
@@ -45,7 +46,8 @@ class WorkHandler(Struct, frozen=True):
         if prior.ended:
             await self.recorder.wait_stored(checked.work)
             if prior.failed_with is not None and checked.work.hold_id is not None:
-                await self.releases.release(checked.work.reply_to, prior.failed_with)
+                trace = delivery.headers.get(headers.TRACEPARENT)
+                await self.releases.release(checked.work.reply_to, prior.failed_with, trace)
             await self.bodies.delete(checked.work)  # the earlier worker may have died before it did
             return ACK
         return await self.runner.run(checked, prior, delivery, began_s, spent)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, Protocol
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -11,19 +11,14 @@ from penstock.contract import subjects
 from penstock.contract.ledger.holds import HoldRequest
 from penstock.contract.ledger.policies import TokenPrices
 from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.holds import HOLD_GRACE_MS
 from penstock.runtime.model_chain import needs_of, order
 from penstock.runtime.output_limit import output_tokens
 from penstock.runtime.pricing import estimate_picousd
+from penstock.runtime.tokens import with_margin
 from services.router.routing.outcome import Routed
 
 __all__ = ["CostEstimator", "Prices"]
-
-_INPUT_MARGIN_PERCENT: Final = 25
-"""Percent added to the estimated input tokens: the estimate is within a quarter of the true number for ordinary text in
-many languages (tests/unit/runtime/test_tokens.py)."""
-_GRACE_MS: Final = 5_000
-"""Milliseconds after the deadline for which the amount stays reserved: a worker may complete the request a moment after
-it, and reports the usage then."""
 
 
 class Prices(Protocol):
@@ -52,7 +47,7 @@ class CostEstimator:
         """
         work = routed.work
         role = self._catalogue.all_roles[work.role]
-        input_tokens = -(-work.estimated_tokens * (100 + _INPUT_MARGIN_PERCENT) // 100)
+        input_tokens = with_margin(work.estimated_tokens)
         output_limit = output_tokens(routed.max_tokens, role) * routed.choices
         needs = needs_of(work.estimated_tokens, vision=work.vision)
         chain = order(role, self._catalogue.models, work.complexity, needs)
@@ -68,7 +63,7 @@ class CostEstimator:
             tokens=input_tokens + output_limit,
             output_tokens=output_limit,
             unpriced=cost.unpriced,
-            deadline_ms=work.deadline_ms + _GRACE_MS,
+            deadline_ms=work.deadline_ms + HOLD_GRACE_MS,
             wait_s=wait_s,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from penstock.bus.clock import Clock
-from penstock.contract import subjects
+from penstock.contract import headers, subjects
 from penstock.contract.subjects import ReplyAddress
 from penstock.runtime.holds import release_hold
 from penstock.runtime.service import Bus
@@ -21,11 +21,13 @@ class HoldReleases(Struct, frozen=True):
     enabled: bool
     """False: the catalogue has no budgets, so that there are no holds."""
 
-    async def release(self, address: ReplyAddress, why: str) -> None:
+    async def release(self, address: ReplyAddress, why: str, traceparent: str | None = None) -> None:
         """Release the hold of a request that ended with the error code `why`, after all its usage is stored.
 
         Raises what `store` raises: then the message of the request is delivered again, and the release repeated.
         """
         if self.enabled:
             hold_id = subjects.hold_id(address)
-            await release_hold(self.bus.js, hold_id, address.account, why, self.clock.unix_ms())
+            trace = None if traceparent is None else {headers.TRACEPARENT: traceparent}
+            now_ms = self.clock.unix_ms()
+            await release_hold(self.bus.js, hold_id, address.account, why, now_ms, trace=trace)

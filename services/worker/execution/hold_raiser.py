@@ -10,7 +10,7 @@ from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract import headers
 from penstock.contract.ledger.holds import HoldGranted, HoldRefused, HoldRequest
 from penstock.runtime.config.budgets import Budgets
-from penstock.runtime.holds import HoldClient, LedgerUnavailable
+from penstock.runtime.holds import HOLD_GRACE_MS, HoldClient, LedgerUnavailable
 from penstock.runtime.pricing import PriceTable
 from services.worker.budget.hold_cover import attempt_amount, attempt_tokens, needed_hold
 from services.worker.execution.state import Execution, GaveUp
@@ -18,8 +18,6 @@ from services.worker.execution.state import Execution, GaveUp
 __all__ = ["HoldRaiser"]
 
 _log: Final = rate_limited_logger(__name__)
-_GRACE_MS: Final = 5_000
-"""Milliseconds after the deadline for which the amount stays reserved, as the router asked."""
 _RETRY_S: Final = 3.0
 """Seconds within which another ledger takes over the partitions of a dead one."""
 
@@ -52,7 +50,7 @@ class HoldRaiser(Struct, frozen=True):
             tokens=needed.tokens,
             output_tokens=tokens.output_tokens,
             unpriced=() if prices is not None else (model,),
-            deadline_ms=work.deadline_ms + _GRACE_MS,
+            deadline_ms=work.deadline_ms + HOLD_GRACE_MS,
             wait_s=self.budgets.hold_wait_s,
         )
         await self._raise(execution, request)

@@ -224,7 +224,9 @@ class Finisher(Struct, frozen=True):
             if end is not None:
                 await execution.reply.finish(end)
             if isinstance(event, Failed) and execution.work.hold_id is not None:
-                await self.releases.release(execution.work.reply_to, event.error.code)
+                await self.releases.release(
+                    execution.work.reply_to, event.error.code, execution.span.traceparent
+                )
             await self.bodies.delete(execution.work)
         finally:
             span.end()

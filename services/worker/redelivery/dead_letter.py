@@ -48,7 +48,8 @@ class DeadLetters(Struct, frozen=True):
             self.bus, address, failure, at_ms, work_seq=delivery.sequence, events=events
         )
         if ended:
-            await self.releases.release(address, dead.code)
+            trace = delivery.headers.get(headers.TRACEPARENT)
+            await self.releases.release(address, dead.code, trace)
         self.metrics.requests.labels(role, dead.code).inc()
         fields = {"request": address.id, "role": role, "error": dead.code}
         _log.error("request dead-lettered", extra={"fields": fields})

@@ -101,7 +101,7 @@ def test_f4_a_price_that_is_set_while_services_run_replaces_the_listed_one_until
     table = PriceTable({"m": Model(provider="p", price=Price(input=1)), "unknown": Model(provider="p")})
     for model in ("m", "unknown"):
         listed = table.prices_of(model)
-        table.override(model, PriceOverride(model=model, prices=TokenPrices(input=5)))
+        table.override([PriceOverride(model=model, prices=TokenPrices(input=5))])
         assert table.prices_of(model) == TokenPrices(input=5)
-        table.override(model, None)
+        table.override([])
         assert table.prices_of(model) == listed

@@ -101,7 +101,7 @@ async def test_f1_a_refused_retry_ends_the_request_with_the_limit() -> None:
 
 @pytest.mark.parametrize("policy", ["refuse", "allow"])
 async def test_f1_without_a_ledger_the_policy_decides(policy: str) -> None:
-    raising = raiser(Ledger(LedgerUnavailable("silent")), when_ledger_unavailable=policy)
+    raising = raiser(Ledger(LedgerUnavailable("silent", may_be_held=False)), when_ledger_unavailable=policy)
     if policy == "allow":
         await raising.cover(execution(), "dear")
         return
