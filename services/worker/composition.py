@@ -10,11 +10,11 @@ from msgspec import Struct
 
 from penstock.bus.clock import SYSTEM
 from penstock.contract.names import Role
+from penstock.runtime.accounting.usage_events import UsageEvents
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.holds import HoldClient
 from penstock.runtime.pricing import PriceTable
 from penstock.runtime.service import Bus, Shell
-from penstock.runtime.usage_events import UsageEvents
 from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.announcer import Announcer
 from services.worker.budget.hold_releases import HoldReleases

@@ -7,9 +7,9 @@ from msgspec import Struct
 from penstock.bus.clock import loop_now_s
 from penstock.contract import headers
 from penstock.contract.work import ChatWork
+from penstock.runtime.accounting.prior_attempts import PriorAttempts
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.consumer.delivery import ACK, Delivery, Unprocessable, Verdict
-from penstock.runtime.prior_attempts import PriorAttempts
 from services.worker.accounting.lost_attempts import record_lost_attempts
 from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.budget.hold_releases import HoldReleases

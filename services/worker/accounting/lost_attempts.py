@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from penstock.contract import headers
 from penstock.contract.work import ChatWork
+from penstock.runtime.accounting.prior_attempts import PriorAttempts, lost_attempts
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.consumer.delivery import Delivery
-from penstock.runtime.prior_attempts import PriorAttempts, lost_attempts
 from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.budget.hold_cover import NOTHING, Amount
 

@@ -11,7 +11,7 @@ from penstock.contract.codec import encode
 from penstock.contract.events import UsageRecorded
 from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
-from penstock.runtime.usage_events import AttemptRecord, UsageEvents, usage_message_id
+from penstock.runtime.accounting.usage_events import AttemptRecord, UsageEvents, usage_message_id
 from services.worker.metrics import WorkerMetrics
 from services.worker.pending_events import PendingEvents
 

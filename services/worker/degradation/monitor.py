@@ -11,9 +11,9 @@ from penstock.contract.names import DegradationRule, Role
 from penstock.contract.presence import DegradedModel
 from penstock.contract.reply import Degraded
 from penstock.contract.work import ChatWork
+from penstock.runtime.accounting.usage_events import AttemptRecord
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.degradation import OnErrors, OnHighLatency
-from penstock.runtime.usage_events import AttemptRecord
 from services.worker.degradation.rate_alarm import RateAlarm
 from services.worker.degradation.shorten import (
     RequestSize,

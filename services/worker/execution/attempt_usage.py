@@ -8,9 +8,9 @@ from msgspec import Struct, field
 
 from penstock.bus.clock import loop_now_s
 from penstock.contract.reply import Usage
+from penstock.runtime.accounting.usage_events import AttemptRecord
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.tokens import OUTPUT_BYTES_PER_TOKEN
-from penstock.runtime.usage_events import AttemptRecord
 from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.budget.hold_cover import Amount
 from services.worker.degradation.monitor import DegradationMonitor

@@ -16,11 +16,11 @@ from penstock.contract.errors import ERRORS
 from penstock.contract.jobs import JobResult
 from penstock.contract.reply import NO_RESPONSE, Completed, Failed, Failure, Timings
 from penstock.contract.work import ChatWork
+from penstock.runtime.accounting.prior_attempts import PriorAttempts
 from penstock.runtime.config.catalogue import Catalogue, RoleConfig
 from penstock.runtime.consumer.delivery import ACK, NO_VERDICT, Delivery, Redeliver, Verdict
 from penstock.runtime.output_limit import output_tokens
 from penstock.runtime.pricing import microusd
-from penstock.runtime.prior_attempts import PriorAttempts
 from penstock.runtime.reply_publisher import Position, ReplyPublisher, Superseded
 from penstock.runtime.service import Bus
 from services.worker.accounting.usage_recorder import UsageRecorder

@@ -10,11 +10,11 @@ from penstock.contract.jobs import Job, JobResult
 from penstock.contract.reply import Completed, Failed, ReplyEvent, Started, first_seq
 from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
+from penstock.runtime.accounting.prior_attempts import PriorAttempts
 from penstock.runtime.consumer.delivery import Delivery
 from penstock.runtime.jobs.completion import end_from_events, end_job, terminal_event_of
 from penstock.runtime.jobs.store import JobStore
 from penstock.runtime.jobs.transitions import next_record, queued_job, was_sent
-from penstock.runtime.prior_attempts import PriorAttempts
 from penstock.runtime.reply_publisher import Superseded, publish_terminal
 from penstock.runtime.service import Bus
 

@@ -21,8 +21,8 @@ from penstock.bus.stored_replies import acknowledged_replies
 from penstock.contract.headers import REPEATED
 from penstock.contract.reply import first_seq
 from penstock.contract.streams import WORK
+from penstock.runtime.accounting.prior_attempts import PriorAttempts, fold_events
 from penstock.runtime.consumer.delivery import Delivery
-from penstock.runtime.prior_attempts import PriorAttempts, fold_events
 from penstock.runtime.service import Bus
 
 __all__ = ["PriorAttemptsReader", "ServerClock"]

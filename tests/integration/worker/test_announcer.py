@@ -13,8 +13,8 @@ from penstock.cli.local.nats_server import NatsServer
 from penstock.contract.events import CredentialRotated
 from penstock.contract.reply import Usage
 from penstock.contract.streams import EVENTS
+from penstock.runtime.accounting.usage_events import AttemptRecord
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
-from penstock.runtime.usage_events import AttemptRecord
 from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.announcer import Announcer
 from services.worker.metrics import WorkerMetrics

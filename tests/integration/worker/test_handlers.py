@@ -13,9 +13,9 @@ from penstock.bus.large_bodies import BodyLost, BodyUpload, read_body, reference
 from penstock.contract import subjects
 from penstock.contract.codec import encode
 from penstock.contract.request import NO_BODY
+from penstock.runtime.accounting.prior_attempts import PriorAttempts
 from penstock.runtime.consumer.delivery import ACK, Delivery
 from penstock.runtime.epochs import DeliveryEpochs
-from penstock.runtime.prior_attempts import PriorAttempts
 from penstock.runtime.service import Bus
 from services.worker.execution.large_bodies import LargeBodies
 from services.worker.handlers import WorkHandler

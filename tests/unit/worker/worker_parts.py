@@ -17,11 +17,11 @@ from penstock.bus.tracing import NO_SPAN, NO_TRACER
 from penstock.contract.names import Lane
 from penstock.contract.presence import Presence, RoleStatus
 from penstock.contract.work import ChatWork
+from penstock.runtime.accounting.usage_events import UsageEvents
 from penstock.runtime.config.catalogue import Catalogue, Limits, Model, ProviderConfig, RoleConfig
 from penstock.runtime.epochs import DeliveryEpochs
 from penstock.runtime.pricing import PriceTable
 from penstock.runtime.service import Bus
-from penstock.runtime.usage_events import UsageEvents
 from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.announcer import Announcer
 from services.worker.credentials.changes import CredentialChanges

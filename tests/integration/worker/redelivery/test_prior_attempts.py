@@ -12,9 +12,9 @@ from penstock.cli.local.nats_server import NatsServer
 from penstock.contract import subjects
 from penstock.contract.reply import Failed, Failure
 from penstock.contract.streams import WORK
+from penstock.runtime.accounting.prior_attempts import PriorAttempts
 from penstock.runtime.consumer.delivery import Delivery
 from penstock.runtime.epochs import DeliveryEpochs
-from penstock.runtime.prior_attempts import PriorAttempts
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from penstock.runtime.reply_publisher import publish_terminal
 from penstock.runtime.service import Bus

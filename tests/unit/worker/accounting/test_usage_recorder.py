@@ -13,7 +13,7 @@ from penstock.bus.publish import StreamFull
 from penstock.contract.codec import EVENT
 from penstock.contract.events import UsageRecorded
 from penstock.contract.reply import Usage
-from penstock.runtime.usage_events import AttemptRecord
+from penstock.runtime.accounting.usage_events import AttemptRecord
 from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.metrics import WorkerMetrics
 from services.worker.pending_events import PendingEvents

@@ -10,9 +10,9 @@ from msgspec import Raw
 from prometheus_client import CollectorRegistry
 
 from penstock.contract.reply import Usage
+from penstock.runtime.accounting.usage_events import AttemptRecord
 from penstock.runtime.config.catalogue import Catalogue, Model, Parameters, ProviderConfig, RoleConfig
 from penstock.runtime.config.degradation import Degradation, OnErrors, OnHighLatency
-from penstock.runtime.usage_events import AttemptRecord
 from services.worker.degradation.monitor import DegradationMonitor, without_quota
 from services.worker.degradation.shorten import RequestSize
 from services.worker.metrics import WorkerMetrics

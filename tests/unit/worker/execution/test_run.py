@@ -12,9 +12,9 @@ from penstock.contract import subjects
 from penstock.contract.codec import encode
 from penstock.contract.reply import FailedAttempt, Timings
 from penstock.contract.request import NO_BODY, BodyRef
+from penstock.runtime.accounting.prior_attempts import PriorAttempts
 from penstock.runtime.config.catalogue import Limits, Parameters, RoleConfig
 from penstock.runtime.consumer.delivery import Delivery
-from penstock.runtime.prior_attempts import PriorAttempts
 from services.worker.execution.run import failed
 from services.worker.execution.state import GaveUp
 from services.worker.intake.checked_work import CheckedWork, InvalidWork, read_work

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from penstock.contract.jobs import Job
 from penstock.contract.reply import Delta, Started, first_seq
-from penstock.runtime.prior_attempts import PriorAttempts, fold_events
+from penstock.runtime.accounting.prior_attempts import PriorAttempts, fold_events
 from services.worker.redelivery.job_record import with_record
 
 QUEUED = Job(id="1", client="c", account="a", role="chat", state="queued", at_ms=1, submitted_ms=1)

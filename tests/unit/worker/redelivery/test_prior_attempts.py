@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from penstock.contract.reply import Delta, first_seq
-from penstock.runtime.prior_attempts import fold_events
+from penstock.runtime.accounting.prior_attempts import fold_events
 from services.worker.redelivery.prior_attempts import ServerClock
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from penstock.contract.reply import Usage
+from penstock.runtime.accounting.usage_events import AttemptRecord, UsageEvents, saved_by_routing_microusd
 from penstock.runtime.config.catalogue import Catalogue, Model, Price, ProviderConfig, RoleConfig
 from penstock.runtime.pricing import PriceTable
-from penstock.runtime.usage_events import AttemptRecord, UsageEvents, saved_by_routing_microusd
 from tests.harness.requests.routed_requests import chat_work
 
 MODELS = {

@@ -11,8 +11,8 @@ from msgspec import Struct
 from penstock.contract.errors import ErrorCode
 from penstock.contract.reply import TERMINAL, Delta, Failed, ReplyEvent, Started, Usage, answer_bytes
 from penstock.contract.work import ChatWork
+from penstock.runtime.accounting.usage_events import AttemptRecord
 from penstock.runtime.tokens import OUTPUT_BYTES_PER_TOKEN
-from penstock.runtime.usage_events import AttemptRecord
 
 __all__ = ["PriorAttempts", "fold_events", "lost_attempts"]
 
