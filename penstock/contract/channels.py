@@ -233,12 +233,13 @@ CHANNELS: Final = (
     Channel(
         name="ledger-recent",
         subject=subjects.LEDGER_RECENT,
-        messages=(RecentSpend,),
+        messages=(SpendQuery, RecentSpend),
         delivery="request/reply",
         producers=("ledger",),
         consumers=("ledger",),
         limits=_MESSAGE_LIMIT,
-        purpose="What a partition has settled since its last snapshot; the question has no body.",
+        purpose="What a partition has settled and not yet written into the history; a question without a body asks "
+        "for every row.",
     ),
     Channel(
         name="ledger-spend",

@@ -49,6 +49,7 @@ __all__ = [
     "WORK_ALL",
     "ReplyAddress",
     "RequestAddress",
+    "SpendAddress",
     "WorkAddress",
     "account_of_flow",
     "all_usage_of",
@@ -80,6 +81,7 @@ __all__ = [
     "result",
     "snapshot",
     "spend",
+    "spend_address",
     "spend_of",
     "token",
     "usage",
@@ -143,6 +145,7 @@ USAGE_ALL: Final = _all(USAGE)
 _REQUEST_START: Final = REQUEST.split(".")[:2]
 _WORK_START: Final = WORK.split(".")[:2]
 _REPLY_START: Final = REPLY.split(".")[:2]
+_SPEND_START: Final = SPEND.split(".")[:2]
 _RANKS: Final = frozenset(map(str, RANKS))
 _ACCOUNT_DIGITS: Final = 8
 _USER_DIGITS: Final = 12
@@ -180,6 +183,17 @@ class ReplyAddress(NamedTuple):
     @property
     def subject(self) -> str:
         return reply(self.account, self.client, self.id)
+
+
+class SpendAddress(NamedTuple):
+    """The parts of a subject of the spend history."""
+
+    grain: str
+    """`hour`, `day` or `month`."""
+    start: int
+    """The beginning of that UTC period, Unix seconds."""
+    partition: str
+    chunk: str
 
 
 def is_token(text: str) -> bool:
@@ -377,13 +391,23 @@ def snapshot(partition: str, part: str) -> str:
     return SNAPSHOT.format(partition=partition, part=part)
 
 
-def spend(grain: str, start_s: int, partition: str, chunk: int) -> str:
-    return SPEND.format(grain=grain, start=start_s, partition=partition, chunk=chunk)
+def spend(address: SpendAddress) -> str:
+    return SPEND.format(**address._asdict())
 
 
-def spend_of(grain: str, start_s: int | None = None) -> str:
+def spend_address(subject: str) -> SpendAddress | None:
+    """The parts of a subject of the spend history; None for any other text."""
+    parts = subject.split(".")
+    if len(parts) != 6 or parts[:2] != _SPEND_START or not parts[3].isdecimal():
+        return None
+    return SpendAddress(parts[2], int(parts[3]), parts[4], parts[5])
+
+
+def spend_of(grain: str, start_s: int | None = None, partition: str = "*") -> str:
     """The filter for the history of one period, or of all periods of a grain."""
-    return SPEND.format(grain=grain, start="*" if start_s is None else start_s, partition="*", chunk="*")
+    return SPEND.format(
+        grain=grain, start="*" if start_s is None else start_s, partition=partition, chunk="*"
+    )
 
 
 def budget_event(scope: str, name: str, period_start_s: int, limit: str, percent: int) -> str:

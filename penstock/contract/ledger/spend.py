@@ -60,10 +60,14 @@ class SpendRow(Struct, frozen=True, array_like=True):
 
 
 class RecentSpend(Struct, frozen=True, kw_only=True, tag="recent_spend", tag_field="type"):
-    """What the owner of a partition has settled since its last snapshot."""
+    """What the owner of a partition has settled and not yet written into the history."""
 
     since: int
-    """Sequence of the last journal message in that snapshot; history written for later ones is in `rows`."""
+    """Sequence of the last journal message whose spend is in the stored history; history written for later ones is in
+    `rows`.
+    """
+    through: int = 0
+    """Sequence of the last journal message whose spend is in `rows`."""
     rows: tuple[SpendRow, ...]
     v: int = 1
 
@@ -77,6 +81,8 @@ class SpendQuery(Struct, frozen=True, kw_only=True, tag="spend_query", tag_field
     account: str = ""
     """Only of this account; empty: of all."""
     user: str = ""
+    limit: int = 1_000
+    """The answer has at most this many rows; the total is that of all."""
     v: int = 1
 
 
@@ -85,6 +91,11 @@ class SpendReport(Struct, frozen=True, kw_only=True, tag="spend_report", tag_fie
 
     rows: tuple[SpendRow, ...]
     total: SpendAmounts = field(default_factory=SpendAmounts)
+    """Of all rows, also of those that were left out."""
+    users: int = 0
+    """The users (with their accounts) among whom the total is divided."""
+    left_out: int = 0
+    """Further rows, beyond the limit of the query."""
     missing_partitions: tuple[int, ...] = ()
     """Partitions without an owner at that moment, whose latest settlements are not included."""
     v: int = 1

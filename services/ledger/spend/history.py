@@ -1,0 +1,128 @@
+"""The stored spend history: deltas are written, periods are summed, and rows are read."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from typing import Final, Protocol
+
+from msgspec.structs import replace
+
+from penstock.contract import subjects
+from penstock.contract.ledger.spend import SpendKey, SpendRow
+from penstock.contract.subjects import SpendAddress
+from services.ledger.spend.chunks import Chunk, Listing, Period, pack
+from services.ledger.spend.grouping import Grain, period_start_s, summed
+from services.ledger.spend.plan import count_stored, due, of_period, whole
+from services.ledger.spend.rows import HOUR_S, decode_rows
+from services.ledger.spend.unwritten import Delta
+
+__all__ = ["GRAINS", "HistoryChanged", "HistoryStore", "SpendHistory", "listing_of", "read_chunks"]
+
+GRAINS: Final[tuple[Grain, ...]] = ("hour", "day", "month")
+"""The order in which their subjects are listed: what is no longer in the hours is then in the days."""
+
+
+class HistoryChanged(Exception):
+    """A chunk that was listed is not stored any more: a sum has replaced it. List and read again."""
+
+
+class HistoryStore(Protocol):
+    """Where parts of chunks are stored. Every method may raise an error of NATS or TimeoutError."""
+
+    async def subjects(self, grain: Grain, partition: str) -> Sequence[SpendAddress]:
+        """Of all stored parts; partition `*`: of all partitions."""
+
+    async def read(self, period: Period) -> dict[SpendAddress, bytes]:
+        """Every stored part of a period."""
+
+    async def write(self, address: SpendAddress, data: bytes) -> None:
+        """Store a part, or replace the one with this address."""
+
+    async def delete(self, address: SpendAddress) -> None:
+        """No error if it does not exist."""
+
+
+async def listing_of(store: HistoryStore, partition: str = "*") -> Listing:
+    """What is stored of a partition; `*`: of all."""
+    addresses: list[SpendAddress] = []
+    for grain in GRAINS:
+        addresses += await store.subjects(grain, partition)
+    return Listing(addresses)
+
+
+async def read_chunks(
+    store: HistoryStore, chunks: Iterable[Chunk]
+) -> AsyncGenerator[tuple[SpendRow, ...], None]:
+    """The rows of these chunks, in the parts in which they are stored; those of a sum begin at the start of its
+    period. Raises HistoryChanged, and ValueError for a damaged part.
+    """
+    by_period: dict[Period, list[Chunk]] = {}
+    for chunk in chunks:
+        by_period.setdefault(chunk.period, []).append(chunk)
+    for period, wanted in by_period.items():
+        stored = await store.read(period)
+        for address in (address for chunk in wanted for address in chunk.addresses()):
+            if address not in stored:
+                raise HistoryChanged(str(address))
+            try:
+                yield decode_rows(stored[address])
+            except ValueError as error:
+                raise ValueError(f"{subjects.spend(address)}: {error}") from error
+
+
+class SpendHistory:
+    """The history of one partition, as its owner writes it."""
+
+    def __init__(self, store: HistoryStore, partition: str) -> None:
+        self._store = store
+        self._partition = partition
+        self._summed: int | None = None
+
+    async def write(self, delta: Delta) -> None:
+        """Store a delta; again is harmless. Raises what the store raises, and then the delta must be written again.
+
+        Nothing is written where a sum shows that an earlier owner has stored it: sums are made of stored deltas only.
+        """
+        if self._summed is None:
+            self._summed = (await listing_of(self._store, self._partition)).summed_through(self._partition)
+        if delta.number <= self._summed:
+            return
+        hours: dict[int, list[SpendRow]] = {}
+        for row in delta.rows():
+            hours.setdefault(row.key.start_s // HOUR_S * HOUR_S, []).append(row)
+        for hour_s, rows in hours.items():
+            parts = pack(rows)
+            chunk = Chunk(Period("hour", hour_s, self._partition), "delta", delta.number, len(parts))
+            await self._store_parts(chunk, parts)
+
+    async def compact(self, through: int, now_s: int) -> int:
+        """Sum the periods that are due, and delete what their sums replace; returns how many were summed.
+
+        `through`: every delta up to this number is stored. Raises what the store raises; a later call continues.
+        """
+        listing = await listing_of(self._store, self._partition)
+        periods = due(listing, self._partition, through, now_s)
+        for period in periods:
+            await self._sum(listing, period, through)
+        if periods:
+            listing = await listing_of(self._store, self._partition)
+        for address in list(listing.replaced(self._partition, through)):
+            await self._store.delete(address)
+        return len(periods)
+
+    async def _sum(self, listing: Listing, period: Period, through: int) -> None:
+        chunks = of_period(listing, period, whole(period), through)
+        rows = [row async for part in read_chunks(self._store, chunks) for row in part]
+        parts = pack(summed(rows, lambda key: _at_start_of(period, key)))
+        newest = listing.sum_of(period)
+        before = 0 if newest is None else newest.shorter_periods
+        shorter = max(before, count_stored(listing, period, through))
+        await self._store_parts(Chunk(period, "sum", through, len(parts), shorter), parts)
+
+    async def _store_parts(self, chunk: Chunk, parts: Sequence[bytes]) -> None:
+        for address, data in zip(chunk.addresses(), parts, strict=True):
+            await self._store.write(address, data)
+
+
+def _at_start_of(period: Period, key: SpendKey) -> SpendKey:
+    return replace(key, start_s=period_start_s(period.grain, key.start_s))
