@@ -49,7 +49,6 @@ __all__ = [
     "WORK_ALL",
     "ReplyAddress",
     "RequestAddress",
-    "SpendAddress",
     "WorkAddress",
     "account_of_flow",
     "all_usage_of",
@@ -80,8 +79,6 @@ __all__ = [
     "request_address",
     "result",
     "snapshot",
-    "spend",
-    "spend_address",
     "spend_of",
     "token",
     "usage",
@@ -145,7 +142,6 @@ USAGE_ALL: Final = _all(USAGE)
 _REQUEST_START: Final = REQUEST.split(".")[:2]
 _WORK_START: Final = WORK.split(".")[:2]
 _REPLY_START: Final = REPLY.split(".")[:2]
-_SPEND_START: Final = SPEND.split(".")[:2]
 _RANKS: Final = frozenset(map(str, RANKS))
 _ACCOUNT_DIGITS: Final = 8
 _USER_DIGITS: Final = 12
@@ -183,17 +179,6 @@ class ReplyAddress(NamedTuple):
     @property
     def subject(self) -> str:
         return reply(self.account, self.client, self.id)
-
-
-class SpendAddress(NamedTuple):
-    """The parts of a subject of the spend history."""
-
-    grain: str
-    """`hour`, `day` or `month`."""
-    start: int
-    """The beginning of that UTC period, Unix seconds."""
-    partition: str
-    chunk: str
 
 
 def is_token(text: str) -> bool:
@@ -389,18 +374,6 @@ def journal(partition: str) -> str:
 def snapshot(partition: str, part: str) -> str:
     """`part`: `head`, or `<journal sequence>-<number>` of a part."""
     return SNAPSHOT.format(partition=partition, part=part)
-
-
-def spend(address: SpendAddress) -> str:
-    return SPEND.format(**address._asdict())
-
-
-def spend_address(subject: str) -> SpendAddress | None:
-    """The parts of a subject of the spend history; None for any other text."""
-    parts = subject.split(".")
-    if len(parts) != 6 or parts[:2] != _SPEND_START or not parts[3].isdecimal():
-        return None
-    return SpendAddress(parts[2], int(parts[3]), parts[4], parts[5])
 
 
 def spend_of(grain: str, start_s: int | None = None, partition: str = "*") -> str:

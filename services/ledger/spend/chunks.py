@@ -15,7 +15,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from penstock.contract.ledger.spend import SpendRow
-from penstock.contract.subjects import SpendAddress
+from penstock.contract.ledger.spend_address import SpendAddress
 from services.ledger.spend.grouping import period_start_s
 from services.ledger.spend.rows import encode_rows
 

@@ -7,17 +7,18 @@ from typing import Final, Protocol
 
 from msgspec.structs import replace
 
-from penstock.contract import subjects
+from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract.ledger.spend import SpendKey, SpendRow
-from penstock.contract.subjects import SpendAddress
+from penstock.contract.ledger.spend_address import SpendAddress
 from services.ledger.spend.chunks import Chunk, Listing, Period, pack
-from services.ledger.spend.grouping import Grain, period_start_s, summed
+from services.ledger.spend.grouping import Grain, month_start_s, period_start_s, summed
 from services.ledger.spend.plan import count_stored, due, of_period, whole
 from services.ledger.spend.rows import HOUR_S, decode_rows
 from services.ledger.spend.unwritten import Delta
 
 __all__ = ["GRAINS", "HistoryChanged", "HistoryStore", "SpendHistory", "listing_of", "read_chunks"]
 
+_log: Final = rate_limited_logger(__name__)
 GRAINS: Final[tuple[Grain, ...]] = ("hour", "day", "month")
 """The order in which their subjects are listed: what is no longer in the hours is then in the days."""
 
@@ -67,7 +68,7 @@ async def read_chunks(
             try:
                 yield decode_rows(stored[address])
             except ValueError as error:
-                raise ValueError(f"{subjects.spend(address)}: {error}") from error
+                raise ValueError(f"{address.subject}: {error}") from error
 
 
 class SpendHistory:
@@ -98,17 +99,29 @@ class SpendHistory:
     async def compact(self, through: int, now_s: int) -> int:
         """Sum the periods that are due, and delete what their sums replace; returns how many were summed.
 
-        `through`: every delta up to this number is stored. Raises what the store raises; a later call continues.
+        `through`: every delta up to this number is stored. A later call continues where this one
+        failed. Raises what the store raises.
         """
         listing = await listing_of(self._store, self._partition)
-        periods = due(listing, self._partition, through, now_s)
-        for period in periods:
-            await self._sum(listing, period, through)
-        if periods:
+        stored: list[Period] = []
+        failed: set[int] = set()
+        for period in due(listing, self._partition, through, now_s):
+            month_s = month_start_s(period.start_s)
+            if month_s in failed:  # the sum of a day must not be ahead of that of its month
+                continue
+            try:
+                await self._sum(listing, period, through)
+                stored.append(period)
+            except (HistoryChanged, ValueError) as error:
+                failed.add(month_s)
+                _log.error(
+                    "the spend of the %s from %d is not summed: %s", period.grain, period.start_s, error
+                )
+        if stored:
             listing = await listing_of(self._store, self._partition)
         for address in list(listing.replaced(self._partition, through)):
             await self._store.delete(address)
-        return len(periods)
+        return len(stored)
 
     async def _sum(self, listing: Listing, period: Period, through: int) -> None:
         chunks = of_period(listing, period, whole(period), through)

@@ -14,8 +14,8 @@ from penstock.bus.direct_get import read_all
 from penstock.contract import subjects
 from penstock.contract.codec import RECENT_SPEND, encode
 from penstock.contract.ledger.spend import RecentSpend, SpendQuery
+from penstock.contract.ledger.spend_address import SpendAddress, spend_address
 from penstock.contract.streams import SPEND_DAYS, SPEND_HOURS, SPEND_MONTHS
-from penstock.contract.subjects import SpendAddress
 from services.ledger.spend.chunks import Period
 from services.ledger.spend.grouping import Grain
 
@@ -38,23 +38,23 @@ class NatsHistory:
     async def subjects(self, grain: Grain, partition: str) -> Sequence[SpendAddress]:
         wanted = subjects.spend_of(grain, None, partition)
         info = await self._js.stream_info(_STREAMS[grain], subjects_filter=wanted)
-        found = map(subjects.spend_address, info.state.subjects or {})
+        found = map(spend_address, info.state.subjects or {})
         return [address for address in found if address is not None]
 
     async def read(self, period: Period) -> dict[SpendAddress, bytes]:
         wanted = subjects.spend_of(period.grain, period.start_s, period.partition)
         found: dict[SpendAddress, bytes] = {}
         async for message in read_all(self._nc, _STREAMS[period.grain], wanted):
-            address = subjects.spend_address((message.headers or {})["Nats-Subject"])
+            address = spend_address((message.headers or {})["Nats-Subject"])
             if address is not None:
                 found[address] = message.data
         return found
 
     async def write(self, address: SpendAddress, data: bytes) -> None:
-        await self._js.publish(subjects.spend(address), data, timeout=_TIMEOUT_S)
+        await self._js.publish(address.subject, data, timeout=_TIMEOUT_S)
 
     async def delete(self, address: SpendAddress) -> None:
-        await self._js.purge_stream(_STREAMS[address.grain], subject=subjects.spend(address))
+        await self._js.purge_stream(_STREAMS[address.grain], subject=address.subject)
 
 
 class NatsOwners:

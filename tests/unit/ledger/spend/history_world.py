@@ -9,7 +9,7 @@ from typing import Any
 from penstock.contract import subjects
 from penstock.contract.ledger.journal import Settled
 from penstock.contract.ledger.spend import RecentSpend, SpendQuery, SpendReport
-from penstock.contract.subjects import SpendAddress
+from penstock.contract.ledger.spend_address import SpendAddress, spend_address
 from services.ledger.spend.chunks import Period
 from services.ledger.spend.grouping import grouped
 from services.ledger.spend.history import SpendHistory
@@ -50,7 +50,7 @@ class MemoryHistory:
 
     async def write(self, address: SpendAddress, data: bytes) -> None:
         self._change()
-        assert subjects.spend_address(subjects.spend(address)) == address
+        assert spend_address(address.subject) == address
         self.parts[address] = (self.now_s, data)
 
     async def delete(self, address: SpendAddress) -> None:

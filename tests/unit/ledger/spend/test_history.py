@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from penstock.contract.ledger.spend import RecentSpend, SpendKey, SpendQuery
-from penstock.contract.subjects import SpendAddress
+from penstock.contract.ledger.spend_address import SpendAddress
 from services.ledger.spend.chunks import Listing, pack
 from services.ledger.spend.history import HistoryChanged, listing_of
 from services.ledger.spend.query import answer_query
@@ -184,3 +184,21 @@ async def test_subjects_of_another_version_are_ignored():
     store = MemoryHistory()
     await store.write(SpendAddress("hour", 0, "1", "v2-7"), b"")
     assert Listing(await store.subjects("hour", "1")).months("1") == []
+
+
+async def test_a_damaged_part_stops_the_sums_of_its_month_only():
+    world = SpendWorld(START_S)
+    world.settle(picousd=1)
+    await world.save()
+    (damaged,) = world.store.parts
+    world.pass_time(32 * DAY_S)
+    world.settle(picousd=2)
+    await world.save()
+    world.store.parts[damaged] = (world.now_s, b"damaged")
+    world.pass_time(5 * DAY_S)
+    await world.compact()
+    listing = await listing_of(world.store)
+    first, second = listing.months(PARTITION)
+    assert listing.sum_of(first) is None
+    assert damaged in world.store.parts
+    assert listing.sum_of(listing.shorter(second)[0]) is not None
