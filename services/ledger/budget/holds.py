@@ -1,0 +1,91 @@
+"""Open holds, ended ones, and when each is due to expire or to be forgotten."""
+
+from __future__ import annotations
+
+import heapq
+from typing import Final
+
+from msgspec import Struct
+
+from penstock.contract.ledger.policies import TrafficClass
+from penstock.contract.names import Role
+
+__all__ = ["LARGEST_AMOUNT", "AttemptNumbers", "DueIds", "EndedHold", "Hold", "amount", "with_attempt"]
+
+LARGEST_AMOUNT: Final = 2**53
+"""Picodollars (9,000 dollars) or tokens above which an amount of one request is an error and counts as this many."""
+AttemptNumbers = tuple[int, ...]
+_FIRST: Final[AttemptNumbers] = (1,)
+
+
+def amount(value: int) -> int:
+    """An amount of one request within sensible bounds: it neither lowers a counter nor exceeds its range."""
+    return min(max(value, 0), LARGEST_AMOUNT)
+
+
+def with_attempt(attempts: AttemptNumbers, attempt: int) -> AttemptNumbers:
+    return _FIRST if attempt == 1 and not attempts else (*attempts, attempt)
+
+
+class Hold(Struct, array_like=True, gc=False):
+    """The reservation of a request that has not ended."""
+
+    account: str
+    user: str
+    key: str
+    traffic: TrafficClass
+    role: Role
+    picousd: int
+    """Reserved in all, what is settled included."""
+    tokens: int
+    at_ms: int
+    """When it was granted or last raised: in the periods of this moment it counts."""
+    deadline_ms: int
+    time_zone: str
+    spent_picousd: int = 0
+    spent_tokens: int = 0
+    attempts: AttemptNumbers = ()
+    """Attempts that are booked."""
+
+    def held_picousd(self) -> int:
+        """What is reserved and not settled."""
+        return max(0, self.picousd - self.spent_picousd)
+
+    def held_tokens(self) -> int:
+        return max(0, self.tokens - self.spent_tokens)
+
+
+class EndedHold(Struct, array_like=True, gc=False):
+    """What is kept of a hold after its end, so that late and repeated attempts are booked once and in its periods."""
+
+    until_ms: int
+    at_ms: int
+    time_zone: str
+    traffic: TrafficClass
+    spent_picousd: int
+    spent_tokens: int
+    attempts: AttemptNumbers
+
+
+class DueIds:
+    """Ids by the second in which they are due."""
+
+    def __init__(self) -> None:
+        self._ids: dict[int, list[str]] = {}
+        self._seconds: list[int] = []
+        """The keys of `_ids`, as a heap."""
+
+    def add(self, hold_id: str, due_ms: int) -> None:
+        second = -(-due_ms // 1000)
+        ids = self._ids.get(second)
+        if ids is None:
+            ids = self._ids[second] = []
+            heapq.heappush(self._seconds, second)
+        ids.append(hold_id)
+
+    def take(self, now_ms: int) -> list[str]:
+        """Remove and return what is due, in the order of its seconds."""
+        found: list[str] = []
+        while self._seconds and self._seconds[0] * 1000 <= now_ms:
+            found += self._ids.pop(heapq.heappop(self._seconds))
+        return found
