@@ -14,6 +14,7 @@ from penstock.runtime.byte_budget import ByteBudget
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.heartbeat import Heartbeat, follow_presence
 from penstock.runtime.service import Bus, Shell
+from services.edge.answers.limit_headers import LIMIT_HEADERS
 from services.edge.answers.reply_facts import REPLY_HEADERS
 from services.edge.auth.authenticator import Authenticator
 from services.edge.auth.key_slots import KeySlots
@@ -75,7 +76,8 @@ class Edge:
             write_s=settings.write_s,
             memory=ByteBudget(_BODIES_BYTES, share=_BODIES_BYTES // 2),
         )
-        cors = Cors(settings.cors_origins, (*REPLY_HEADERS, REPLAYED[0].decode()))
+        of_limits = [name for names in LIMIT_HEADERS.values() for name in names]
+        cors = Cors(settings.cors_origins, (*REPLY_HEADERS, *of_limits, REPLAYED[0].decode()))
         starting = starting_routes(self._health(lambda: STARTING))
         self._dispatcher = Dispatcher(starting, limits, cors, self._metrics, SYSTEM)
         self._server = PublicServer(self._dispatcher, listener, self._connection())
@@ -182,7 +184,12 @@ class Edge:
 
         path = operations.CREATE_MESSAGE.path
         messages = DialectRoute(
-            MessagesDialect(), answer_id_format.MESSAGE, path, ping=PING, resume_query=None
+            MessagesDialect(),
+            answer_id_format.MESSAGE,
+            path,
+            ping=PING,
+            resume_query=None,
+            limit_headers="anthropic",
         )
         routes.add(operations.CREATE_MESSAGE, creation(messages))
         routes.add(operations.COUNT_TOKENS, CountTokensRoute(authenticator))

@@ -27,7 +27,8 @@ class Answer(Struct, frozen=True):
 
     def new_facts(self) -> ReplyFacts:
         """For the headers of the response."""
-        return ReplyFacts(self.id.request_id, None if self.resume_path is None else self.text_id)
+        answer_id = None if self.resume_path is None else self.text_id
+        return ReplyFacts(self.id.request_id, answer_id, self.route.limit_headers)
 
     def writer(self) -> StreamWriter:
         return self.route.dialect.stream(self.text_id, self.id.created_s, self.call)

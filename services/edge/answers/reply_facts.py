@@ -7,7 +7,11 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from penstock.contract.reply import NO_RESPONSE, Accepted, Completed, ReplyEvent, Started
+from penstock.bus.clock import SYSTEM, Clock
+from penstock.contract.ledger.limits import LimitStatus
+from penstock.contract.reply import NO_RESPONSE, Accepted, Completed, Failed, ReplyEvent, Started
+from services.edge.answers.limit_headers import Unit, limit_headers, unit_of
+from services.edge.dialects.dialect import LimitHeaderStyle
 from services.edge.http.headers import Header, header_text, request_id_headers
 
 __all__ = ["REPLY_HEADERS", "ReplyFacts"]
@@ -32,27 +36,45 @@ REPLY_HEADERS: Final[Mapping[str, str]] = {
 class ReplyFacts:
     """Collects facts from the events of a reply."""
 
-    def __init__(self, request_id: str, answer_id: str | None) -> None:
-        """`answer_id`: the id by which the answer can be read; None: it cannot."""
+    def __init__(
+        self,
+        request_id: str,
+        answer_id: str | None,
+        style: LimitHeaderStyle = "openai",
+        clock: Clock = SYSTEM,
+    ) -> None:
+        """`answer_id`: the id by which the answer can be read; None: it cannot. `style`: of the headers on limits."""
         self.request_id = request_id
+        self._style = style
+        self._clock = clock
         self._answer_id = answer_id
         self.traceparent: str | None = None
         self.role = ""
         self._accepted: Accepted | None = None
         self._started: Started | None = None
         self._completed: Completed | None = None
+        self._limits: dict[Unit, LimitStatus] = {}
 
     def add(self, event: ReplyEvent) -> None:
         match event:
             case Accepted():
                 self._accepted = event
                 self.role = event.role
+                self._add_limits(event.requests_limit, event.tokens_limit)
+            case Failed():
+                self._add_limits(event.error.limit)
             case Started():
                 self._started = event
             case Completed():
                 # The body may be megabytes, and the facts are kept as long as the response is sent.
                 self._completed = replace(event, response=NO_RESPONSE)
                 self.role = event.role
+
+    def _add_limits(self, *statuses: LimitStatus | None) -> None:
+        for status in statuses:
+            unit = None if status is None else unit_of(status)
+            if status is not None and unit is not None:
+                self._limits[unit] = status
 
     @property
     def model(self) -> str:
@@ -74,7 +96,7 @@ class ReplyFacts:
         return f"queued{place}" + ("" if wait_s is None else f" wait_s={wait_s:g}")
 
     def headers(self) -> tuple[Header, ...]:
-        """The `x-penstock-*` headers of the facts that are known now."""
+        """The headers of the facts that are known now."""
         facts: dict[str, str] = {"request-id": self.request_id}
         if self._answer_id is not None:
             facts["answer-id"] = self._answer_id
@@ -94,4 +116,5 @@ class ReplyFacts:
         return (
             *request_id_headers(self.request_id),
             *((f"x-penstock-{name}".encode(), header_text(text)) for name, text in facts.items()),
+            *limit_headers(self._style, self._limits, self._clock.unix_ms()),
         )

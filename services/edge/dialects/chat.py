@@ -18,6 +18,7 @@ __all__ = ["ChatCompletionRequest", "ChatDialect", "ChatStream"]
 _DONE: Final = SseEvent(b"[DONE]")
 _TYPES: Final = {
     401: "authentication_error",
+    402: "insufficient_quota",
     403: "permission_error",
     429: "rate_limit_error",
 }

@@ -4,7 +4,7 @@ and its answers are made from reply events. No dialect does I/O or reads a clock
 
 from __future__ import annotations
 
-from typing import Annotated, Protocol, Self
+from typing import Annotated, Literal, Protocol, Self
 
 from msgspec import Meta, Raw, Struct
 
@@ -123,6 +123,10 @@ class Dialect(Protocol):
         ...
 
 
+LimitHeaderStyle = Literal["openai", "anthropic"]
+"""Whose names the headers about limits have."""
+
+
 class DialectRoute(Struct, frozen=True):
     """A dialect on its route."""
 
@@ -136,3 +140,4 @@ class DialectRoute(Struct, frozen=True):
     """The query of the `GET` that resumes a stream; None: answers of this route cannot be read again."""
     is_for_jobs: bool = False
     """Its requests are jobs: in the batch lane, and not streamed."""
+    limit_headers: LimitHeaderStyle = "openai"

@@ -59,7 +59,7 @@ class ResponsesDialect(Dialect):
 
     def error(self, status: int, code: str, message: str, param: str | None = None) -> bytes:
         kind = "server_error" if status >= 500 else "invalid_request_error"
-        kind = "rate_limit_error" if status == 429 else kind
+        kind = {402: "insufficient_quota", 429: "rate_limit_error"}.get(status, kind)
         return _encode({"error": {"message": message, "type": kind, "param": param, "code": code}})
 
 

@@ -50,6 +50,8 @@ _ERROR_CODES: Final[Mapping[str, str]] = {
     "content_filtered": "invalid_prompt",
     "provider_refused": "invalid_prompt",
     "overloaded": "rate_limit_exceeded",
+    "rate_limited": "rate_limit_exceeded",
+    "budget_exceeded": "rate_limit_exceeded",
 }
 """Codes of OpenAI's closed list, which strict clients check; any other failure is a `server_error`."""
 

@@ -107,6 +107,10 @@ ALL_ERRORS: Final[Mapping[str, EdgeErrorSpec]] = {
 """Every code that an HTTP client can get."""
 
 
+_LONGEST_SDK_WAIT_S: Final = 60
+"""Seconds of `retry-after` that every version of OpenAI's and Anthropic's SDKs obeys (`_calculate_retry_timeout`)."""
+
+
 class HttpError(Exception):
     """The request ends with this status; `code` and `param` are for the error object of the dialect."""
 
@@ -152,12 +156,15 @@ class ShuttingDown(Exception):
 
 
 def retry_headers(retry: RetryAdvice, retry_after_s: float | None) -> tuple[Header, ...]:
-    """`retry-after` in whole seconds, and `x-should-retry: false` where the same request will fail again.
+    """`retry-after` in whole seconds, and `x-should-retry: false` where the same request will fail again, or for longer
+    than SDKs wait.
 
-    OpenAI's and Anthropic's SDKs obey both; without the second they repeat every 409, 429 and 5xx.
+    OpenAI's and Anthropic's SDKs obey both; without the second they repeat every 409, 429 and 5xx, after a second or
+    two where `retry-after` is above a minute.
     """
     if retry != "later":
         return ((b"x-should-retry", b"false"),)
     if retry_after_s is None:
         return ()
-    return ((b"retry-after", b"%d" % max(1, math.ceil(retry_after_s))),)
+    after: Header = (b"retry-after", b"%d" % max(1, math.ceil(retry_after_s)))
+    return (after,) if retry_after_s <= _LONGEST_SDK_WAIT_S else (after, (b"x-should-retry", b"false"))

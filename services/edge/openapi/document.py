@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from services.edge.answers.limit_headers import LIMIT_HEADERS
 from services.edge.answers.reply_facts import REPLY_HEADERS
 from services.edge.dialects.messages import MessagesDialect
 from services.edge.error_dialects import error_dialect
@@ -34,6 +35,8 @@ _WITH_BODY: Final[tuple[AnyErrorCode, ...]] = (
 )
 _HEADERS: Final[Mapping[str, str]] = {
     **REPLY_HEADERS,
+    **LIMIT_HEADERS["openai"],
+    **LIMIT_HEADERS["anthropic"],
     "idempotent-replayed": "`true`: the answer, and its cost, are those of an earlier request with the same key.",
     "location": "The address of the job.",
 }

@@ -7,8 +7,10 @@ from typing import Annotated, Any, Final
 from msgspec import Meta
 
 from penstock.contract.errors import ERRORS
+from services.edge.answers.limit_headers import LIMIT_HEADERS
 from services.edge.answers.reply_facts import REPLY_HEADERS
 from services.edge.dialects.chat import ChatCompletionRequest
+from services.edge.dialects.dialect import LimitHeaderStyle
 from services.edge.dialects.messages_request import CountTokensRequest, MessagesRequest
 from services.edge.dialects.responses_request import ResponsesRequest
 from services.edge.http.operation import AnyErrorCode, Operation, OperationResponse
@@ -65,13 +67,11 @@ _MESSAGE_EVENTS: Final = _events("Those of Anthropic's Messages API.")
 _ALL_READ: Final = OperationResponse(status=204, description="The client has every event of the stream.")
 
 
-def _answered(
-    whole: type, events: Any, description: str = "The answer, whole or as a stream."
-) -> OperationResponse:
+def _answered(whole: type, events: Any, limits: LimitHeaderStyle = "openai") -> OperationResponse:
     return OperationResponse(
-        description=description,
+        description="The answer, whole or as a stream.",
         content={_JSON: whole, _EVENTS: events},
-        headers=(*REPLY_HEADERS, "idempotent-replayed"),
+        headers=(*REPLY_HEADERS, *LIMIT_HEADERS[limits], "idempotent-replayed"),
     )
 
 
@@ -153,7 +153,7 @@ CREATE_MESSAGE: Final = Operation(
     body=MessagesRequest,
     unknown_fields="ignored",
     parameters=parameters.GENERATION,
-    responses=(_answered(bodies.Message, _MESSAGE_EVENTS),),
+    responses=(_answered(bodies.Message, _MESSAGE_EVENTS, "anthropic"),),
     errors=_GENERATION,
 )
 COUNT_TOKENS: Final = Operation(

@@ -33,6 +33,7 @@ def build(
         complexity=target.complexity,
         lane=options.lane,
         user=user,
+        key=identity.key,
         deadline_ms=None if options.timeout_s is None else now_ms + int(options.timeout_s * 1000),
         degrade=options.degrade,
         rescue="restart",

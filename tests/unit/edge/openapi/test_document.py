@@ -11,6 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from penstock.contract.jobs import Job
+from services.edge.answers.limit_headers import LIMIT_HEADERS
 from services.edge.answers.reply_facts import REPLY_HEADERS
 from services.edge.dialects.chat import ChatDialect
 from services.edge.dialects.messages import MessagesDialect
@@ -114,6 +115,7 @@ def test_k2_the_edge_accepts_the_documented_values_of_a_header(header: dict[str,
 def test_k2_the_headers_of_an_answer_are_those_that_the_edge_sends():
     assert DOCUMENT["paths"]["/v1/messages"]["post"]["responses"]["200"]["headers"].keys() == {
         *REPLY_HEADERS,
+        *LIMIT_HEADERS["anthropic"],
         "idempotent-replayed",
     }
 
