@@ -10,10 +10,10 @@ from typing import Any, Final
 from msgspec import UNSET
 
 from penstock.contract.subjects import MAX_TOKEN_CHARACTERS, is_token
-from penstock.runtime.config.budgets import TRAFFIC_PARTS, AccountBudget, Budgets, ScopeBudget
+from penstock.runtime.config.budgets import TRAFFIC_PARTS, UNLIMITED, AccountBudget, Budgets, ScopeBudget
 from penstock.runtime.config.problems import ProblemReport, nearest
 
-__all__ = ["check_budgets", "is_time_zone", "nearest_time_zone"]
+__all__ = ["check_budgets", "has_refusing_money_limit", "is_time_zone", "nearest_time_zone"]
 
 _TOKEN_FIX: Final = f"use 1 to {MAX_TOKEN_CHARACTERS} of A-Z a-z 0-9 _ -"
 
@@ -30,6 +30,24 @@ def check_budgets(budgets: object, report: ProblemReport) -> None:
         _check_time_zone(scope.time_zone, f"{path}.time_zone", report)
         if not is_whole:
             _check_only_whole(scope, path, report)
+
+
+def has_refusing_money_limit(budgets: Budgets) -> bool:
+    """Whether a model without a price may be refused: a budget or a tier limits money."""
+    if budgets.when_price_unknown != "refuse":
+        return False
+    scopes = (*budgets.tiers.values(), *(scope for _, scope, _ in _scopes(budgets)))
+    traffic = [
+        part
+        for scope in scopes
+        for part in (scope, scope.chat, scope.embed, scope.background)
+        if part is not None
+    ]
+    return any(
+        limit not in (None, UNLIMITED)
+        for part in traffic
+        for limit in (part.microusd_per_day, part.microusd_per_month)
+    )
 
 
 def is_time_zone(name: str) -> bool:

@@ -15,7 +15,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from penstock.contract.names import RESERVED_ROLES, ROLES
 from penstock.contract.request import LONGEST_S
-from penstock.runtime.config.budget_checks import check_budgets
+from penstock.runtime.config.budget_checks import check_budgets, has_refusing_money_limit
 from penstock.runtime.config.budgets import Budgets
 from penstock.runtime.config.catalogue import (
     AutoRule,
@@ -94,6 +94,12 @@ def warnings_of(catalogue: Catalogue) -> list[str]:
                 f" of {', '.join(starved)} without max_tokens ({ASSUMED_OUTPUT_TOKENS:,} unless the role says): the"
                 f" model cannot serve them. Set parameters.max_tokens of the role, or raise the limit."
             )
+    unpriced = [key for key, model in catalogue.models.items() if model.price is None]
+    if unpriced and catalogue.budgets is not None and has_refusing_money_limit(catalogue.budgets):
+        found.append(
+            f"models.{', models.'.join(unpriced)} have no price: a request that they may answer is refused under a"
+            f" limit of money. Add price:, or set budgets.when_price_unknown to count_tokens."
+        )
     return found
 
 

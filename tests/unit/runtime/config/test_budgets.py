@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from penstock.contract.ledger.policies import LIMIT_NAMES, BudgetLimits, BudgetPolicy
 from penstock.runtime.config.budgets import UNLIMITED, Budgets, TrafficBudget
+from penstock.runtime.config.checks import warnings_of
 from penstock.runtime.config.printing import catalogue_yaml
 from tests.unit.runtime.config.example import RIGHT, load, refused
 
@@ -121,3 +122,19 @@ def test_k6_printed_budgets_are_valid_input_with_the_same_meaning():
 
 def test_processes_with_other_budgets_have_another_digest():
     assert load(RIGHT).digest() != load(RIGHT + SECTION).digest()
+
+
+@pytest.mark.parametrize(
+    ("section", "warned"),
+    [
+        ("", False),
+        ("budgets: {every_user: {usd_per_day: 1}}\n", True),
+        ("budgets: {tiers: {free: {chat: {usd_per_month: 1}}}}\n", True),
+        ("budgets: {every_user: {usd_per_day: unlimited, tokens_per_day: 1}}\n", False),
+        ("budgets: {when_price_unknown: count_tokens, every_user: {usd_per_day: 1}}\n", False),
+    ],
+)
+def test_f4_a_limit_of_money_over_a_model_without_a_price_is_warned_of(section: str, warned: bool):
+    found = [text for text in warnings_of(load(RIGHT + section)) if "no price" in text]
+    assert bool(found) == warned
+    assert all("models.small" in text and "models.large" not in text for text in found)
