@@ -203,6 +203,20 @@ def _keys(arguments: argparse.Namespace) -> int:
     return create_key(wanted, arguments.data, as_json=arguments.json)
 
 
+def _spend(arguments: argparse.Namespace) -> int:
+    from penstock.cli.commands.spend import SpendQuestion, spend
+
+    question = SpendQuestion(
+        by=arguments.by,
+        since=arguments.since,
+        until=arguments.until,
+        account=arguments.account,
+        user=arguments.user,
+        form="json" if arguments.json else "csv" if arguments.csv else "text",
+    )
+    return spend(question, arguments.data)
+
+
 def _budget(arguments: argparse.Namespace) -> int:
     from penstock.cli.commands.budget import Shown, list_budgets, show_budget, show_history
     from penstock.cli.commands.budget_change import (
@@ -287,6 +301,7 @@ _COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "jobs": _jobs,
     "dead": _dead,
     "keys": _keys,
+    "spend": _spend,
     "budget": _budget,
     "prices": _prices,
     "config": _config,

@@ -6,11 +6,13 @@ import argparse
 import datetime as dt
 import math
 import re
-from typing import Final
+from typing import Final, cast, get_args
 
+from penstock.cli.spend_period import moment_s
 from penstock.contract import answer_id_format
 from penstock.contract.api_key_format import PREFIX, START
 from penstock.contract.keys import STREAM_RESCUE_FORMS, STREAM_RESCUE_PATTERN
+from penstock.contract.ledger.spend import SpendDimension
 from penstock.contract.names import EMBED
 from penstock.contract.subjects import is_token
 from penstock.runtime.config.budget_amounts import micro_dollars
@@ -22,9 +24,11 @@ __all__ = [
     "parse_account",
     "parse_amount",
     "parse_day",
+    "parse_dimensions",
     "parse_dollars",
     "parse_duration_s",
     "parse_key_prefix",
+    "parse_moment",
     "parse_port",
     "parse_request_id",
     "parse_role",
@@ -45,6 +49,8 @@ _HTTP_ANSWER: Final = re.compile(
 )
 _DURATION: Final = re.compile(r"([0-9]{1,6})([smhd])")
 _KEY_PREFIX: Final = re.compile(rf"(?:{START})?({PREFIX})(?:_.*)?")
+_DIMENSIONS: Final[tuple[SpendDimension, ...]] = get_args(SpendDimension)
+_TIMES: Final = frozenset({"hour", "day", "month"})
 _UNITS_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _SEQUENCE_LIMIT: Final = 2**63
 """Above every sequence number of a stream."""
@@ -168,3 +174,24 @@ def parse_day(text: str) -> str:
         return dt.date.fromisoformat(text).isoformat()
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not a day: use YYYY-MM-DD") from error
+
+
+def parse_dimensions(text: str) -> tuple[SpendDimension, ...]:
+    """Dimensions of the spend history, separated by commas."""
+    found = text.split(",")
+    unknown = [each for each in found if each not in _DIMENSIONS]
+    if unknown:
+        known = ", ".join(_DIMENSIONS)
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is not a dimension: use {known}")
+    if len(set(found)) < len(found) or len(_TIMES.intersection(found)) > 1:
+        raise argparse.ArgumentTypeError("name each dimension once, and only one of hour, day and month")
+    return cast("tuple[SpendDimension, ...]", tuple(found))
+
+
+def parse_moment(text: str) -> str:
+    """A time of `penstock spend`, which depends on the moment of the question."""
+    try:
+        moment_s(text, 0)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text

@@ -1,0 +1,169 @@
+"""The text, CSV and JSON of a spend report."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from penstock.cli.render.table import cell, table
+from penstock.cli.render.terminal_safe import visible
+from penstock.contract.ledger.spend import SpendAmounts, SpendDimension, SpendKey, SpendReport
+
+__all__ = ["MonthOutlook", "picousd_text", "spend_csv", "spend_json", "spend_text"]
+
+_FIGURES: Final = 4
+"""Significant digits of an amount below a dollar."""
+_TIMES: Final = {"hour": "%Y-%m-%d %H:00", "day": "%Y-%m-%d", "month": "%Y-%m"}
+_COLUMNS: Final = (
+    *("spent", "requests", "attempts", "tokens in", "tokens out", "cached"),
+    *("per request", "saved by cache", "saved by routing"),
+)
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+"""Text that begins so is run as a formula by a spreadsheet."""
+_MICRO: Final = 1_000_000
+
+
+class MonthOutlook(Struct, frozen=True, kw_only=True):
+    """What the current month will have cost at its end."""
+
+    forecast_picousd: int
+    users: int
+    until_s: int
+
+    @property
+    def per_user_picousd(self) -> int:
+        return self.forecast_picousd // max(self.users, 1)
+
+
+def picousd_text(picousd: int) -> str:
+    """An amount in dollars: at least two decimals, and four significant digits below a dollar."""
+    dollars = Decimal(picousd).scaleb(-12)
+    decimals = 2 if picousd == 0 else max(2, _FIGURES - 1 - dollars.adjusted())
+    rounded = f"{abs(round(dollars, decimals)):,.{decimals}f}"
+    whole, _, fraction = rounded.partition(".")
+    return f"{'-' if picousd < 0 else ''}${whole}.{fraction.rstrip('0').ljust(2, '0')}"
+
+
+def spend_text(
+    report: SpendReport, by: Sequence[SpendDimension], *, title: str, outlook: MonthOutlook | None
+) -> str:
+    lines = [title, ""]
+    rows = [(*_names(row.key, by), *_cells(row.amounts)) for row in report.rows]
+    total = (*("total", *[""] * (len(by) - 1))[: len(by)], *_cells(report.total))
+    right = frozenset(range(len(by), len(by) + len(_COLUMNS)))
+    lines.append(table((*by, *_COLUMNS), [*rows, total], right=right))
+    if report.left_out:
+        lines.append(f"({report.left_out:,} more rows, which cost less, are in the total)")
+    lines += ["", *_notes(report, outlook)]
+    return "\n".join(lines).rstrip()
+
+
+def spend_json(
+    report: SpendReport,
+    by: Sequence[SpendDimension],
+    *,
+    since_s: int,
+    until_s: int,
+    outlook: MonthOutlook | None,
+) -> dict[str, Any]:
+    """Money as integers of micro-dollars (rounded to the nearest) and of picodollars (exact)."""
+    return {
+        "since": _time_text(since_s, "%Y-%m-%dT%H:%MZ"),
+        "until": _time_text(until_s, "%Y-%m-%dT%H:%MZ"),
+        "by": list(by),
+        "rows": [
+            {**dict(zip(by, _raw_names(row.key, by), strict=True)), **_figures(row.amounts)}
+            for row in report.rows
+        ],
+        "left_out_rows": report.left_out,
+        "total": {**_figures(report.total), "users": report.users},
+        "forecast_month": None
+        if outlook is None
+        else {
+            "picousd": outlook.forecast_picousd,
+            "microusd": _microusd(outlook.forecast_picousd),
+            "per_user_picousd": outlook.per_user_picousd,
+            "until": _time_text(outlook.until_s, "%Y-%m-%dT%H:%MZ"),
+        },
+        "missing_partitions": list(report.missing_partitions),
+    }
+
+
+def spend_csv(report: SpendReport, by: Sequence[SpendDimension]) -> str:
+    """A header and the rows, without the total; cells that a spreadsheet would run as formulas begin with a quote."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow((*by, *_figures(SpendAmounts())))
+    for row in report.rows:
+        writer.writerow((*map(_csv_cell, _raw_names(row.key, by)), *_figures(row.amounts).values()))
+    return out.getvalue().removesuffix("\n")
+
+
+def _csv_cell(text: str) -> str:
+    safe = visible(text)
+    return f"'{safe}" if text.startswith(_FORMULA) else safe
+
+
+def _names(key: SpendKey, by: Sequence[SpendDimension]) -> list[str]:
+    return [cell(name or "-") for name in _raw_names(key, by)]
+
+
+def _raw_names(key: SpendKey, by: Sequence[SpendDimension]) -> list[str]:
+    return [
+        _time_text(key.start_s, _TIMES[each]) if each in _TIMES else str(getattr(key, each)) for each in by
+    ]
+
+
+def _time_text(at_s: int, form: str) -> str:
+    return datetime.fromtimestamp(at_s, UTC).strftime(form)
+
+
+def _cells(amounts: SpendAmounts) -> tuple[str, ...]:
+    per_request = picousd_text(amounts.picousd // amounts.requests) if amounts.requests else "-"
+    return (
+        picousd_text(amounts.picousd),
+        f"{amounts.requests:,}",
+        f"{amounts.attempts:,}",
+        f"{amounts.input_tokens:,}",
+        f"{amounts.output_tokens:,}",
+        f"{amounts.cached_input_tokens:,}",
+        per_request,
+        picousd_text(amounts.saved_by_cache_picousd),
+        picousd_text(amounts.saved_by_routing_picousd),
+    )
+
+
+def _figures(amounts: SpendAmounts) -> dict[str, int]:
+    fields: dict[str, int] = msgspec.structs.asdict(amounts)
+    return {
+        **fields,
+        "microusd": _microusd(amounts.picousd),
+        "picousd_per_request": amounts.picousd // amounts.requests if amounts.requests else 0,
+    }
+
+
+def _microusd(picousd: int) -> int:
+    return (picousd + _MICRO // 2) // _MICRO
+
+
+def _notes(report: SpendReport, outlook: MonthOutlook | None) -> Iterator[str]:
+    total = report.total
+    if outlook is not None:
+        yield (
+            f"forecast to the end of the month: {picousd_text(outlook.forecast_picousd)}"
+            f" ({picousd_text(outlook.per_user_picousd)} per user, {report.users:,} users)"
+        )
+    if total.estimated_attempts:
+        yield f"{total.estimated_attempts:,} attempts have an estimated part of their usage"
+    if total.unpriced_attempts:
+        yield f"{total.unpriced_attempts:,} attempts were at models without a price and cost nothing here"
+    if report.missing_partitions:
+        numbers = ", ".join(map(str, report.missing_partitions))
+        yield f"the newest spend of the partitions {numbers} is missing: no ledger owns them at the moment"

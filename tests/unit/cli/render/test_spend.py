@@ -1,0 +1,84 @@
+"""The text, CSV and JSON of a spend report."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+
+from penstock.cli.render.spend import MonthOutlook, picousd_text, spend_csv, spend_json, spend_text
+from penstock.contract.ledger.spend import SpendAmounts, SpendKey, SpendReport, SpendRow
+
+USD = 10**12
+ROW = SpendRow(
+    SpendKey(1_790_000_000, "shop", "anna", "", "", ""),
+    SpendAmounts(4, 5, 1_200, 300, 100, 0, 12_000_001, 2 * USD, 3 * USD // 1000, 1, 2),
+)
+REPORT = SpendReport(rows=(ROW,), total=ROW.amounts, users=2, left_out=3, missing_partitions=(5,))
+
+
+@pytest.mark.parametrize(
+    ("picousd", "text"),
+    [
+        (0, "$0.00"),
+        (1, "$0.000000000001"),
+        (12_000_000, "$0.000012"),
+        (12_345_678, "$0.00001235"),
+        (USD // 2, "$0.50"),
+        (1_234_567 * USD // 1_000_000, "$1.235"),
+        (98_765_432_198_765_432, "$98,765.43"),
+        (-(USD // 4), "-$0.25"),
+    ],
+)
+def test_f5_money_is_never_rounded_to_nothing(picousd, text):
+    assert picousd_text(picousd) == text
+
+
+def test_f5_a_report_shows_rows_total_forecast_and_what_is_missing():
+    outlook = MonthOutlook(forecast_picousd=6 * USD, users=2, until_s=1_790_800_000)
+    text = spend_text(REPORT, ("day", "user"), title="Spend from A to B", outlook=outlook)
+    assert text.startswith("Spend from A to B\n")
+    row, total = (
+        next(line for line in text.splitlines() if line.startswith(start)) for start in ("2026", "total")
+    )
+    assert row.split() == [
+        *("2026-09-21", "anna", "$0.000012", "4", "5", "1,200", "300", "100", "$0.000003", "$2.00", "$0.003"),
+    ]
+    assert total.split()[1] == "$0.000012"
+    assert "3 more rows" in text
+    assert "forecast to the end of the month: $6.00 ($3.00 per user, 2 users)" in text
+    assert "1 attempts have an estimated part" in text
+    assert "2 attempts were at models without a price" in text
+    assert "partitions 5 is missing" in text
+
+
+def test_a_report_without_dimensions_and_requests_is_the_total_alone():
+    text = spend_text(SpendReport(rows=()), (), title="Spend", outlook=None)
+    assert text.splitlines()[-1].split() == ["$0.00", "0", "0", "0", "0", "0", "-", "$0.00", "$0.00"]
+
+
+@pytest.mark.parametrize(
+    "user", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "a,b", 'a"b', "two\nlines", "\x1b[2J"]
+)
+def test_f5_csv_cells_are_neither_formulas_nor_control_characters(user):
+    row = SpendRow(SpendKey(0, "shop", user, "", "", ""), ROW.amounts)
+    text = spend_csv(SpendReport(rows=(row,)), ("account", "user"))
+    header, cells = csv.reader(text.splitlines())
+    assert header[:4] == ["account", "user", "requests", "attempts"]
+    assert cells[0] == "shop"
+    assert cells[1][0] not in "=+-@\t"
+    assert cells[1].isprintable()
+    assert cells[1].removeprefix("'")[-1] == user[-1]
+    assert dict(zip(header, cells, strict=True))["picousd"] == "12000001"
+
+
+def test_f5_json_has_exact_integers_of_micro_dollars_and_picodollars():
+    outlook = MonthOutlook(forecast_picousd=7, users=2, until_s=1_790_800_000)
+    found = spend_json(REPORT, ("day", "user"), since_s=0, until_s=3600, outlook=outlook)
+    (row,) = found["rows"]
+    assert (row["day"], row["user"]) == ("2026-09-21", "anna")
+    assert (row["picousd"], row["microusd"], row["picousd_per_request"]) == (12_000_001, 12, 3_000_000)
+    assert found["total"]["users"] == 2
+    assert found["forecast_month"]["per_user_picousd"] == 3
+    assert (found["since"], found["until"]) == ("1970-01-01T00:00Z", "1970-01-01T01:00Z")
+    assert found["missing_partitions"] == [5]
