@@ -38,10 +38,12 @@ __all__ = [
     "RESPONSE_MODEL",
     "ROLE",
     "SPAN_CLIENT",
+    "SPAN_HOLD",
     "SPAN_LEDGER",
     "SPAN_QUEUE",
     "SPAN_REPLY",
     "SPAN_ROUTER",
+    "SPAN_SETTLE",
     "SPAN_WORKER",
     "TIME_TO_FIRST_CHUNK",
     "WHY",
@@ -82,6 +84,8 @@ SPAN_LEDGER: Final = "ledger"
 SPAN_QUEUE: Final = f"wait {subjects.WORK}"
 SPAN_WORKER: Final = f"process {subjects.WORK}"
 SPAN_REPLY: Final = f"send {subjects.REPLY}"
+SPAN_HOLD: Final = f"process {subjects.LEDGER_HOLD}"
+SPAN_SETTLE: Final = f"process {subjects.USAGE}"
 
 CHAT: Final = "chat"
 NATS: Final = "nats"

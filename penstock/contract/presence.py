@@ -186,4 +186,6 @@ class Presence(Struct, frozen=True, kw_only=True, tag="presence", tag_field="typ
     """Digest of the catalogue that this process loaded; empty: not reported."""
     roles_in_use: tuple[Role, ...] = ()
     """Of a router: the implicit roles that have work, or had some moments ago; workers pull from their mailboxes."""
+    partitions: tuple[str, ...] = ()
+    """Of a ledger: the partitions that it owns."""
     v: int = 1

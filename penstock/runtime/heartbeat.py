@@ -38,10 +38,16 @@ class Heartbeat:
     """
 
     def __init__(
-        self, nc: Nats, describe: Callable[[], Presence], changed: asyncio.Event | None = None
+        self,
+        nc: Nats,
+        describe: Callable[[], Presence],
+        changed: asyncio.Event | None = None,
+        *,
+        every_s: float = _EVERY_S,
     ) -> None:
         """`changed`: set by others to publish a changed presence before the regular interval is over."""
         self._nc = nc
+        self._rest_s = every_s - _AT_MOST_EVERY_S
         self._describe = describe
         self._changed = changed or asyncio.Event()
         self._loop = CriticalLoop("heartbeat")
@@ -65,7 +71,7 @@ class Heartbeat:
         while True:
             await asyncio.sleep(_AT_MOST_EVERY_S)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_EVERY_S - _AT_MOST_EVERY_S):
+                async with asyncio.timeout(self._rest_s):
                     await self._changed.wait()
             self._changed.clear()
             try:
@@ -113,8 +119,13 @@ async def _read_bucket(nc: Nats) -> list[tuple[Presence, bool]]:
     return sorted(readable, key=lambda each: (each[0].service, each[0].instance))
 
 
-async def watch_presence(nc: Nats, on_change: Callable[[str, Presence | None], None]) -> None:
-    """Call `on_change(instance, presence)` for every heartbeat from now on; None when the instance stopped."""
+async def watch_presence(
+    nc: Nats, on_change: Callable[[str, Presence | None], None], service: str | None = None
+) -> None:
+    """Call `on_change(instance, presence)` for every heartbeat from now on; None when the instance stopped.
+
+    `service`: only those of this service.
+    """
 
     async def on_heartbeat(msg: Msg) -> None:
         instance = msg.subject.rpartition(".")[2]
@@ -125,7 +136,7 @@ async def watch_presence(nc: Nats, on_change: Callable[[str, Presence | None], N
         if presence is not None:
             on_change(instance, presence)
 
-    await nc.subscribe(f"{_PREFIX}>", cb=on_heartbeat)
+    await nc.subscribe(f"{_PREFIX}>" if service is None else f"{_PREFIX}{service}.*", cb=on_heartbeat)
 
 
 async def follow_presence(nc: Nats, on_change: Callable[[str, Presence | None], None]) -> None:

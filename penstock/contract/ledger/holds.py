@@ -77,6 +77,8 @@ class HoldBatch(Struct, frozen=True, kw_only=True, tag="hold_batch", tag_field="
     """
 
     holds: tuple[HoldRequest, ...]
+    released: tuple[str, ...] = ()
+    """Holds of earlier batches that were granted here and refused by the limits of the account: they are released."""
     v: int = 1
 
 
