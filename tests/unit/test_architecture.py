@@ -32,7 +32,10 @@ IO_MODULES = {
         "expiry.termination",
         "jobs.orphan_reaper",
     },
-    "ledger": EVERY_SERVICE | {"policies.store", "spend.answer", "spend.nats_store"},
+    "ledger": EVERY_SERVICE
+    | {"policies.store", "spend.answer", "spend.nats_store"}
+    | {"partitions.alerts", "partitions.answers", "partitions.journal", "partitions.ownership"}
+    | {"partitions.snapshots", "partitions.snapshotter", "partitions.system_limits", "partitions.usage_feed"},
     "edge": EVERY_SERVICE | {"auth.key_store", "requests.idempotency", "requests.lookup"},
     "worker": EVERY_SERVICE
     | {"announcer", "intake.on_demand", "pending_events", "redelivery.prior_attempts"}

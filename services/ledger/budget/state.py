@@ -41,6 +41,16 @@ class BudgetState:
     def open_holds(self) -> int:
         return len(self._book.holds)
 
+    @property
+    def held_picousd(self) -> int:
+        """Money that is reserved and not settled, of all holds."""
+        return sum(hold.held_picousd() for hold in self._book.holds.values())
+
+    def held_of(self, hold_id: str) -> int | None:
+        """The picodollars of a hold that are not settled; None: it is not open."""
+        hold = self._book.holds.get(hold_id)
+        return None if hold is None else hold.held_picousd()
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, BudgetState):
             return NotImplemented

@@ -1,0 +1,32 @@
+"""`python -m services.ledger`: read the settings, run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from penstock.runtime.config.load import read_catalogue
+from penstock.runtime.config.problems import ConfigurationRefused
+from penstock.runtime.config.settings import load_settings
+
+_DESCRIPTION = "Keep the budgets: hold, settle and report spend. The settings come from the environment."
+
+
+def main(arguments: list[str] | None = None) -> int:
+    argparse.ArgumentParser(prog="penstock run ledger", description=_DESCRIPTION).parse_args(arguments)
+    try:
+        settings = load_settings(os.environ)
+        catalogue = read_catalogue(None, os.environ)
+    except ConfigurationRefused as refused:
+        sys.stderr.write(f"{refused}\n")
+        return 2
+    from penstock.runtime.service import Shell  # noqa: PLC0415 - an invalid configuration is reported before the slow imports
+    from services.ledger.app import Ledger  # noqa: PLC0415
+
+    shell = Shell("ledger", settings)
+    return shell.run(Ledger(shell, catalogue))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""The ledger's composition root: every part is constructed here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Final
+
+import nats.errors
+
+from penstock.bus.clock import SYSTEM
+from penstock.bus.direct_get import stream_position
+from penstock.bus.log_limits import rate_limited_logger
+from penstock.contract.presence import Presence
+from penstock.contract.streams import JOURNAL
+from penstock.runtime.config.budgets import Budgets
+from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.heartbeat import Heartbeat, watch_presence
+from penstock.runtime.periodic_loop import PeriodicLoop
+from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure_eventually
+from penstock.runtime.provisioning.reconciler import Reconciler
+from penstock.runtime.service import Bus, Shell
+from services.ledger.handlers import PartitionHandlers, SpendHandler
+from services.ledger.metrics import LedgerMetrics
+from services.ledger.partitions.members import Members
+from services.ledger.partitions.ownership import Ownership
+from services.ledger.partitions.partition_state import PartitionState
+from services.ledger.partitions.server_time import ServerTime
+from services.ledger.partitions.snapshotter import SnapshotPolicy
+from services.ledger.partitions.term import LedgerParts, OwnedPartition
+from services.ledger.partitions.writer import Times, Writer
+from services.ledger.policies.store import PolicyStore
+from services.ledger.policies.table import PolicyTable
+
+__all__ = ["Ledger"]
+
+_log: Final = rate_limited_logger(__name__)
+_SERVICE: Final = "ledger"
+_HEARTBEAT_S: Final = 0.5
+_CLOCK_EVERY_S: Final = 10.0
+"""Seconds between two readings of the server's clock."""
+_RETRY_S: Final = 0.5
+_FIRST_PARTITIONS_S: Final = 10.0
+"""Seconds for which the start waits for the first partitions; later ones are taken while it runs."""
+
+
+class Ledger:
+    def __init__(
+        self,
+        shell: Shell,
+        catalogue: Catalogue,
+        snapshots: SnapshotPolicy = SnapshotPolicy(),  # noqa: B008 - frozen
+    ) -> None:
+        self._shell = shell
+        self._catalogue = catalogue
+        self._snapshots = snapshots
+        self._metrics = LedgerMetrics(shell.registry)
+        self._server_time = ServerTime()
+        self._members = Members(shell.instance)
+        self._started = AsyncExitStack()
+
+    async def start(self, bus: Bus, http: str) -> None:
+        """Provision JetStream, then start the parts in the order in which they need each other."""
+        await self._provision(bus)
+        await self._follow_server_time(bus)
+        table = PolicyTable(self._catalogue.budgets or Budgets())
+        policies = PolicyStore(bus.nc, bus.connection_events, table)
+        self._started.push_async_callback(policies.stop)
+        await policies.start()
+        times = Times(SYSTEM, self._server_time, lambda: self._members.attentive(SYSTEM.monotonic_s()))
+
+        def handlers(state: PartitionState, writer: Writer) -> PartitionHandlers:
+            return PartitionHandlers(bus.nc, state, writer, table, times, self._shell.tracer)
+
+        parts = LedgerParts(
+            instance=self._shell.instance,
+            bus=bus,
+            policies=table,
+            times=times,
+            tracer=self._shell.tracer,
+            metrics=self._metrics,
+            snapshots=self._snapshots,
+            handlers=handlers,
+        )
+        ownership = Ownership(
+            self._shell.instance,
+            self._members,
+            lambda partition: OwnedPartition(partition, parts),
+            SYSTEM,
+            self._metrics,
+        )
+        spend = SpendHandler(bus.nc)
+        self._started.push_async_callback(spend.stop)
+        await spend.start()
+        await watch_presence(bus.nc, self._on_heartbeat, _SERVICE)
+        heartbeat = Heartbeat(
+            bus.nc, lambda: self._presence(http, ownership), ownership.changed, every_s=_HEARTBEAT_S
+        )
+        # The others take over when they hear that this process stops, while it still answers.
+        self._started.push_async_callback(ownership.leave)
+        self._started.push_async_callback(heartbeat.stop)
+        await heartbeat.start()
+        ownership.start()
+        await _first_partitions(ownership)
+
+    async def drain(self) -> None:
+        """Stop the parts in reverse order."""
+        await self._started.aclose()
+
+    async def _provision(self, bus: Bus) -> None:
+        settings = self._shell.settings
+        plan = JetStreamPlan.of(settings, self._catalogue.roles)
+        provision: Callable[[], Awaitable[None]] = partial(ensure_eventually, bus.js, plan)
+        await provision()
+        reconciler = Reconciler(bus.js, plan)
+        self._shell.healthy_while(lambda: reconciler.succeeded)
+        self._started.push_async_callback(reconciler.stop)
+        reconciler.start()
+
+    async def _follow_server_time(self, bus: Bus) -> None:
+        """Return when the server's clock is known."""
+
+        async def read() -> None:
+            asked_ns = self._server_time.now_ns()
+            self._server_time.observe((await stream_position(bus.nc, JOURNAL.name)).unix_ns, asked_ns)
+
+        while not self._server_time.known:
+            try:
+                await read()
+            except (nats.errors.Error, TimeoutError) as error:
+                _log.warning("the clock of the server cannot be read yet: %r", error)
+                await asyncio.sleep(_RETRY_S)
+        reading = PeriodicLoop("reading the server's clock", _CLOCK_EVERY_S, read)
+        self._started.push_async_callback(reading.stop)
+        reading.start()
+
+    def _on_heartbeat(self, instance: str, presence: Presence | None) -> None:
+        if presence is None:
+            self._members.forget(instance)
+        else:
+            self._members.heard(instance, presence.at_ms, SYSTEM.monotonic_s())
+
+    def _presence(self, http: str, ownership: Ownership) -> Presence:
+        at_ms = SYSTEM.unix_ms()
+        self._members.sent(at_ms, SYSTEM.monotonic_s())
+        return Presence(
+            service=self._shell.service,
+            instance=self._shell.instance,
+            at_ms=at_ms,
+            http=http,
+            catalogue=self._catalogue.digest(),
+            partitions=ownership.owned,
+        )
+
+
+async def _first_partitions(ownership: Ownership) -> None:
+    try:
+        async with asyncio.timeout(_FIRST_PARTITIONS_S):
+            while not ownership.is_settled:  # noqa: ASYNC110 - time alone may settle it
+                await asyncio.sleep(_RETRY_S / 10)
+    except TimeoutError:
+        _log.warning("not all partitions are taken yet")

@@ -1,0 +1,171 @@
+"""Questions about one partition: holds go to its writer, reports are answered from its state."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import Final
+
+import msgspec
+import nats.errors
+from nats.aio.client import Client as Nats
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.js.errors import APIError
+
+from penstock.bus.log_limits import rate_limited_logger
+from penstock.bus.nats_patches import unsubscribe_at_server
+from penstock.bus.trace_names import ACCOUNT, REQUEST_ID, SPAN_HOLD
+from penstock.bus.tracing import NO_SPAN, Span, Tracer
+from penstock.contract import codec, subjects
+from penstock.contract.headers import TRACEPARENT
+from penstock.contract.ledger.holds import HoldRequest
+from penstock.contract.ledger.status import BudgetReport
+from penstock.runtime.aio import cancel_and_wait
+from services.ledger.budget.policies import Policies
+from services.ledger.partitions.asked import AskedHold, InvalidHold, Question, read_question, refused
+from services.ledger.partitions.desk import AskedBatch
+from services.ledger.partitions.partition_state import PartitionState
+from services.ledger.partitions.writer import Times, Writer
+from services.ledger.spend.answer import answer_spend
+from services.ledger.spend.history import HistoryChanged
+
+__all__ = ["PartitionHandlers", "SpendHandler"]
+
+_log: Final = rate_limited_logger(__name__)
+_FLUSH_S: Final = 2
+_QUEUE: Final = "ledger"
+_SPEND_AT_ONCE: Final = 4
+"""Spend queries that are answered at once."""
+
+
+class PartitionHandlers:
+    """Subscribed while this process owns the partition.
+
+    Not in a queue group: a frozen process would receive a part of the questions, and no one would answer them.
+    """
+
+    def __init__(
+        self,
+        nc: Nats,
+        state: PartitionState,
+        writer: Writer,
+        policies: Policies,
+        times: Times,
+        tracer: Tracer,
+    ) -> None:
+        self._nc = nc
+        self._state = state
+        self._writer = writer
+        self._policies = policies
+        self._times = times
+        self._tracer = tracer
+        self._is_system = state.partition == subjects.SYSTEM_PARTITION
+        self._subscriptions: list[Subscription] = []
+
+    async def start_holds(self) -> None:
+        """Take holds, which the writer answers when it owns the partition."""
+        subject = subjects.ledger_hold(self._state.partition)
+        self._subscriptions.append(await self._nc.subscribe(subject, cb=self._on_hold))
+
+    async def start_reports(self) -> None:
+        """Answer the questions about the state."""
+        partition = self._state.partition
+        self._subscriptions += [
+            await self._nc.subscribe(subjects.ledger_budget(partition), cb=self._on_budget),
+            await self._nc.subscribe(subjects.ledger_recent(partition), cb=self._on_recent),
+        ]
+
+    async def stop(self) -> None:
+        """Return when everything that was sent to this process is at the writer or answered."""
+        with contextlib.suppress(nats.errors.Error, TimeoutError):  # without a connection nothing arrives
+            for subscription in self._subscriptions:
+                await unsubscribe_at_server(self._nc, subscription)
+            await self._nc.flush(_FLUSH_S)
+        for subscription in self._subscriptions:
+            while subscription.pending_msgs:  # noqa: ASYNC110 - nats-py has no event for it
+                await asyncio.sleep(0)
+            with contextlib.suppress(nats.errors.Error):
+                await subscription.unsubscribe()
+        self._subscriptions = []
+
+    async def _on_hold(self, msg: Msg) -> None:
+        if not msg.reply:
+            return
+        question = Question(msg.data, msg.reply, msg.headers or {}, time.monotonic())
+        try:
+            read = read_question(msg.data, of_system=self._is_system)
+        except InvalidHold as error:
+            await msg.respond(codec.encode(refused("", str(error))))
+            return
+        if isinstance(read, HoldRequest):
+            await self._writer.offer(AskedHold(read, question, self._span(read, question)))
+        else:
+            await self._writer.offer(AskedBatch(read, question))
+
+    def _span(self, request: HoldRequest, question: Question) -> Span:
+        parent = question.headers.get(TRACEPARENT)
+        if parent is None:
+            return NO_SPAN
+        attributes = {ACCOUNT: request.account, REQUEST_ID: request.id.rpartition(".")[2]}
+        return self._tracer.start(SPAN_HOLD, "server", parent=parent, attributes={**attributes})
+
+    async def _on_budget(self, msg: Msg) -> None:
+        if not msg.reply or not self._times.attentive():
+            return
+        try:
+            query = codec.BUDGET_QUERY.decode(msg.data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            _log.warning("a budget query cannot be read: %s", error)
+            return
+        now_ms = self._times.server.unix_ms()
+        status = self._state.budget.status(query, self._policies, now_ms)
+        await msg.respond(codec.encode(BudgetReport(status=status, at_ms=now_ms)))
+
+    async def _on_recent(self, msg: Msg) -> None:
+        if not msg.reply or not self._times.attentive():
+            return
+        try:
+            query = codec.SPEND_QUERY.decode(msg.data) if msg.data else None
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            _log.warning("a question about recent spend cannot be read: %s", error)
+            return
+        recent = self._state.spend.recent(self._state.journal_sequence, query)
+        await msg.respond(codec.encode(recent))
+
+
+class SpendHandler:
+    """Answers queries about spend, which any ledger can."""
+
+    def __init__(self, nc: Nats) -> None:
+        self._nc = nc
+        self._slots = asyncio.Semaphore(_SPEND_AT_ONCE)
+        self._answering: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        self._subscription = await self._nc.subscribe(subjects.LEDGER_SPEND, queue=_QUEUE, cb=self._on_query)
+
+    async def stop(self) -> None:
+        """Take no more queries, and finish those that were taken."""
+        with contextlib.suppress(nats.errors.Error):
+            await self._subscription.unsubscribe()
+        if self._answering:
+            await asyncio.wait(self._answering, timeout=_FLUSH_S)
+            await cancel_and_wait(*self._answering)
+
+    async def _on_query(self, msg: Msg) -> None:
+        await self._slots.acquire()
+        task = asyncio.create_task(self._answer(msg), name="spend query")
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+
+    async def _answer(self, msg: Msg) -> None:
+        try:
+            await msg.respond(await answer_spend(self._nc, msg.data))
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            _log.warning("a spend query cannot be read: %s", error)
+        except (HistoryChanged, ValueError, nats.errors.Error, APIError, TimeoutError) as error:
+            _log.warning("a spend query cannot be answered now: %r", error)
+        finally:
+            self._slots.release()

@@ -1,0 +1,91 @@
+"""A question about a hold while it is being answered, and the check of its fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import inf
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from penstock.bus.tracing import Span
+from penstock.contract import codec
+from penstock.contract.ledger.holds import HoldBatch, HoldRefused, HoldRequest
+from penstock.contract.request import LONGEST_WAIT_S
+from penstock.contract.subjects import is_token, partition_of
+
+__all__ = ["AskedHold", "InvalidHold", "Question", "problem_of", "read_question", "refused", "wait_s"]
+
+_MOST_PICOUSD: Final = 10**18
+"""A million dollars."""
+_MOST_TOKENS: Final = 2**40
+_MOST_USER: Final = 1_024
+_MOST_UNPRICED: Final = 1_000
+_LATEST_DEADLINE_MS: Final = (LONGEST_WAIT_S + 24 * 3_600) * 1000
+_LONGEST_WAIT_S: Final = 60.0
+
+
+class InvalidHold(Exception):
+    """The question cannot be answered; the message names the field."""
+
+
+class Question(Struct, frozen=True):
+    """A message to the owner of a partition."""
+
+    data: bytes
+    reply: str
+    headers: Mapping[str, str]
+    received_s: float
+    """Monotonic."""
+
+
+class AskedHold(Struct, frozen=True):
+    """One hold that is asked for, and where its answer goes."""
+
+    request: HoldRequest
+    question: Question
+    span: Span
+
+
+def read_question(data: bytes, *, of_system: bool) -> HoldRequest | HoldBatch:
+    """`of_system`: a question to the partition of the whole system. Raises InvalidHold."""
+    try:
+        read = codec.HOLD_REQUEST.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidHold(f"the message is not a hold_request: {error}") from error
+    if isinstance(read, HoldBatch) != of_system:
+        raise InvalidHold("the partition `system` answers hold_batch, and every other one hold_request")
+    return read
+
+
+def problem_of(request: HoldRequest, now_ms: int, partition: str | None = None) -> str | None:
+    """What is wrong with a request; None: nothing. `partition`: the one of accounts that it was sent to."""
+    account, _, rest = request.id.partition(".")
+    client, _, name = rest.partition(".")
+    checks = (
+        (all(map(is_token, (account, client, name))), "id must be three tokens with dots between"),
+        (account == request.account, "id must begin with the account"),
+        (
+            partition is None or partition_of(request.account) == partition,
+            "the account has another partition",
+        ),
+        (len(request.user) <= _MOST_USER, f"user must have at most {_MOST_USER} characters"),
+        (not request.key or is_token(request.key), "key must be a token"),
+        (0 <= request.picousd <= _MOST_PICOUSD, f"picousd must be from 0 to {_MOST_PICOUSD}"),
+        (0 <= request.tokens <= _MOST_TOKENS, f"tokens must be from 0 to {_MOST_TOKENS}"),
+        (0 <= request.output_tokens <= _MOST_TOKENS, f"output_tokens must be from 0 to {_MOST_TOKENS}"),
+        (len(request.unpriced) <= _MOST_UNPRICED, f"unpriced must have at most {_MOST_UNPRICED} models"),
+        (0 <= request.deadline_ms < now_ms + _LATEST_DEADLINE_MS, "deadline_ms is too far ahead"),
+        (0 <= request.wait_s < inf, "wait_s must not be negative"),
+    )
+    return next((problem for holds, problem in checks if not holds), None)
+
+
+def wait_s(request: HoldRequest) -> float:
+    """How long the answer may wait."""
+    return min(request.wait_s, _LONGEST_WAIT_S)
+
+
+def refused(hold_id: str, problem: str) -> HoldRefused:
+    return HoldRefused(id=hold_id, code="invalid_request", message=problem)

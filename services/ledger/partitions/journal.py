@@ -1,0 +1,167 @@
+"""The journal of one partition: appended by one writer, which the expected last sequence fences, and read by the next
+owner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from typing import Final
+
+import msgspec
+import nats.errors
+from msgspec import Struct
+from nats.aio.msg import Msg
+from nats.js.errors import APIError, NoStreamResponseError
+
+from penstock.bus.clock import loop_now_s
+from penstock.bus.direct_get import last_sequence, read_page, sequence_of
+from penstock.bus.log_limits import rate_limited_logger
+from penstock.bus.publish import STREAM_FULL, WRONG_LAST_SEQUENCE
+from penstock.contract import codec, subjects
+from penstock.contract.headers import EXPECTED_LAST
+from penstock.contract.ledger.journal import JournalBatch
+from penstock.contract.streams import JOURNAL
+from penstock.runtime.service import Bus
+
+__all__ = ["Fenced", "Journal", "NotStored"]
+
+_log: Final = rate_limited_logger(__name__)
+_ACK_S: Final = 1.0
+_GIVE_UP_S: Final = 3.0
+"""Seconds after which a batch that JetStream does not acknowledge is given up; the requests are asked again anyway."""
+_PAUSE_S: Final = 0.05
+_PAGE: Final = 100
+"""Batches read at once: applying them takes some ten milliseconds, in which nothing else runs."""
+_LAGGING_S: Final = 3.0
+"""Seconds for which a node that answers may lag behind the leader."""
+_NO_ANSWER: Final = (nats.errors.Error, TimeoutError, OSError)
+_NO_MESSAGE: Final = 10037
+
+
+class Fenced(Exception):
+    """Another process has written to the journal: it owns the partition."""
+
+
+class NotStored(Exception):
+    """A batch could not be stored."""
+
+    def __init__(self, reason: str, *, certain: bool) -> None:
+        """`certain`: it is not stored; otherwise it may be."""
+        super().__init__(reason)
+        self.certain = certain
+
+
+class _Stored(Struct):
+    seq: int
+    data: str = ""
+    """Base64."""
+
+
+class _Error(Struct):
+    err_code: int = 0
+    description: str = ""
+
+
+class _Answer(Struct):
+    """The fields of a response to STREAM.MSG.GET that are used here."""
+
+    message: _Stored | None = None
+    error: _Error | None = None
+
+
+_decode_answer: Final = msgspec.json.Decoder(_Answer).decode
+
+
+class Journal:
+    def __init__(self, bus: Bus, partition: str) -> None:
+        self._bus = bus
+        self._subject = subjects.journal(partition)
+
+    async def append(self, batch: JournalBatch, expected: int) -> int:
+        """Store a batch if the last message has the sequence `expected`; returns the sequence of the batch.
+
+        Raises Fenced if another message is there, and NotStored.
+        """
+        data = codec.encode(batch)
+        headers = {EXPECTED_LAST: str(expected)}
+        give_up_s = loop_now_s() + _GIVE_UP_S
+        certain = True
+        while True:
+            try:
+                ack = await self._bus.js.publish(self._subject, data, timeout=_ACK_S, headers=headers)
+            except APIError as error:
+                if error.err_code == WRONG_LAST_SEQUENCE:
+                    return await self._own_sequence(data, expected)
+                failure: Exception = error
+                if error.err_code in STREAM_FULL or loop_now_s() > give_up_s:
+                    raise NotStored(str(error.description), certain=certain) from error
+            except NoStreamResponseError as error:
+                failure = error
+            except _NO_ANSWER as error:
+                failure, certain = error, False
+            else:
+                return int(ack.seq)
+            if loop_now_s() > give_up_s:
+                raise NotStored(repr(failure), certain=certain)
+            _log.warning("the journal does not acknowledge yet: %r; sending the batch again", failure)
+            await asyncio.sleep(_PAUSE_S)
+
+    async def _own_sequence(self, data: bytes, expected: int) -> int:
+        """The sequence of this batch, if an earlier attempt to store it succeeded and its acknowledgement was lost.
+
+        Raises Fenced, and NotStored when the journal cannot be read.
+        """
+        try:
+            found = await self._first_after(expected)
+        except _NO_ANSWER as error:
+            raise NotStored(repr(error), certain=False) from error
+        if found is None or base64.b64decode(found.data) != data:
+            raise Fenced(self._subject)
+        return found.seq
+
+    async def _first_after(self, sequence: int) -> _Stored | None:
+        """The first message after `sequence`, read from the leader of the stream."""
+        request = msgspec.json.encode({"seq": sequence + 1, "next_by_subj": self._subject})
+        msg = await self._bus.nc.request(f"$JS.API.STREAM.MSG.GET.{JOURNAL.name}", request, timeout=_ACK_S)
+        answer = _decode_answer(msg.data)
+        if answer.message is None and (answer.error is None or answer.error.err_code != _NO_MESSAGE):
+            description = "no response" if answer.error is None else answer.error.description
+            raise nats.errors.Error(f"{JOURNAL.name}: {description}")
+        return answer.message
+
+    async def last_sequence(self) -> int:
+        """The sequence of the last message; 0: there is none. Raises nats.errors.Error or TimeoutError."""
+        return await last_sequence(self._bus.nc, JOURNAL.name, self._subject)
+
+    async def read_after(self, sequence: int) -> AsyncIterator[tuple[int, JournalBatch]]:
+        """The batches after `sequence` up to the last one that the leader has now.
+
+        Raises nats.errors.Error or TimeoutError.
+        """
+        last = await self.last_sequence()
+        give_up_s = loop_now_s() + _LAGGING_S
+        while sequence < last:
+            page = await read_page(
+                self._bus.nc, JOURNAL.name, self._subject, sequence=sequence + 1, batch=_PAGE
+            )
+            for msg in page.messages:
+                sequence = sequence_of(msg)
+                batch = self._decoded(msg)
+                if batch is not None:
+                    yield sequence, batch
+            if page.messages:
+                give_up_s = loop_now_s() + _LAGGING_S
+                await asyncio.sleep(0)
+            elif loop_now_s() > give_up_s:
+                raise nats.errors.Error(f"{self._subject}: message {last} cannot be read")
+            else:
+                await asyncio.sleep(_PAUSE_S)
+
+    def _decoded(self, msg: Msg) -> JournalBatch | None:
+        try:
+            return codec.JOURNAL.decode(msg.data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            _log.error("message %d of %s is no journal batch: %s", sequence_of(msg), self._subject, error)
+            return None

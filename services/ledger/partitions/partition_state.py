@@ -1,0 +1,79 @@
+"""The state of one partition: its budgets, its unwritten spend, and how far its journal and the usage were read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from penstock.contract.ledger.journal import Alerted, JournalBatch, JournalEntry, Settled
+from penstock.contract.subjects import SYSTEM_PARTITION
+from services.ledger.budget.state import BudgetState
+from services.ledger.spend.unwritten import UnwrittenSpend
+
+__all__ = ["PartitionState", "SnapshotContent"]
+
+_LENGTH_BYTES: Final = 4
+
+
+class SnapshotContent(Struct, frozen=True):
+    """A snapshot as it is stored."""
+
+    journal_sequence: int
+    usage_sequence: int
+    data: bytes
+
+
+class PartitionState:
+    """Computed from a snapshot and the journal after it; nothing else changes it."""
+
+    def __init__(self, partition: str) -> None:
+        self.partition = partition
+        self.budget = BudgetState(system=partition == SYSTEM_PARTITION)
+        self.spend = UnwrittenSpend()
+        self.journal_sequence = 0
+        """The last message of the journal that is included."""
+        self.usage_sequence = 0
+        """The last usage event that is included."""
+        self.changes = 0
+        """Entries since the last snapshot."""
+        self.alerts: list[Alerted] = []
+        """Alerts that may not be published yet."""
+
+    @classmethod
+    def restored(cls, partition: str, snapshot: SnapshotContent) -> PartitionState:
+        """Raises ValueError for data that `snapshot` did not make."""
+        length = int.from_bytes(snapshot.data[:_LENGTH_BYTES], "big")
+        state = cls(partition)
+        state.budget = BudgetState.decode(snapshot.data[_LENGTH_BYTES : _LENGTH_BYTES + length])
+        state.spend = UnwrittenSpend.decode(snapshot.data[_LENGTH_BYTES + length :])
+        state.journal_sequence, state.usage_sequence = snapshot.journal_sequence, snapshot.usage_sequence
+        return state
+
+    def replay(self, batch: JournalBatch, sequence: int) -> None:
+        """Apply a batch of the journal."""
+        for entry in batch.entries:
+            self.budget.apply(entry)
+        self.include(batch.entries, batch.usage_sequence, sequence)
+
+    def include(self, entries: Sequence[JournalEntry], usage_sequence: int, sequence: int) -> None:
+        """A batch whose entries were applied to the budgets is stored under this journal sequence."""
+        counts_spend = self.partition != SYSTEM_PARTITION  # the partitions of the accounts have all of it
+        for entry in entries:
+            if isinstance(entry, Settled):
+                if counts_spend:
+                    self.spend.add(entry)
+            elif isinstance(entry, Alerted):
+                self.alerts.append(entry)
+        self.changes += len(entries)
+        self.usage_sequence = max(self.usage_sequence, usage_sequence)
+        self.journal_sequence = sequence
+
+    def snapshot(self) -> SnapshotContent:
+        """The state now; spend from now on belongs to the next snapshot."""
+        self.spend.cut(self.journal_sequence)
+        budget = self.budget.encode()
+        data = len(budget).to_bytes(_LENGTH_BYTES, "big") + budget + self.spend.encode()
+        self.changes = 0
+        return SnapshotContent(self.journal_sequence, self.usage_sequence, data)

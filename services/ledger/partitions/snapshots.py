@@ -1,0 +1,139 @@
+"""Snapshots of one partition: a head with parts, replaced by compare-and-set."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from typing import Final
+
+from msgspec import Struct
+from nats.js.errors import APIError, NotFoundError
+
+from penstock.bus.log_limits import rate_limited_logger
+from penstock.bus.publish import WRONG_LAST_SEQUENCE
+from penstock.bus.retry import read_from_leader
+from penstock.contract import codec, subjects
+from penstock.contract.headers import EXPECTED_LAST
+from penstock.contract.ledger.journal import LedgerSnapshot
+from penstock.contract.streams import SNAPSHOTS
+from penstock.runtime.service import Bus
+from services.ledger.partitions.partition_state import SnapshotContent
+
+__all__ = ["SnapshotDamaged", "SnapshotReplaced", "SnapshotStore"]
+
+_log: Final = rate_limited_logger(__name__)
+_PART_BYTES: Final = 512 * 1024
+_HEAD: Final = "head"
+_ACK_S: Final = 5.0
+_READ_S: Final = 5.0
+_TRIES: Final = 3
+"""A head is read again if its parts are deleted while they are read: it was replaced."""
+
+
+class SnapshotReplaced(Exception):
+    """Another process has stored a snapshot of the partition."""
+
+
+class SnapshotDamaged(Exception):
+    """The parts are not those of the head."""
+
+
+class _Head(Struct, frozen=True):
+    snapshot: LedgerSnapshot
+    revision: int
+
+
+class SnapshotStore:
+    def __init__(self, bus: Bus, partition: str) -> None:
+        self._bus = bus
+        self._partition = partition
+        self._revision = 0
+        """The stream sequence of the head that this process read or stored last."""
+
+    async def load(self) -> SnapshotContent | None:
+        """The last snapshot; None: there is none. Raises SnapshotDamaged, and nats errors or TimeoutError."""
+        for last_try in (False, False, True):
+            head = await self._head()
+            if head is None:
+                return None
+            self._revision = head.revision
+            data = await self._parts(head.snapshot)
+            if data is not None:
+                return SnapshotContent(head.snapshot.journal_sequence, head.snapshot.usage_sequence, data)
+            if last_try:
+                break
+        raise SnapshotDamaged(f"the snapshot of partition {self._partition} is not complete")
+
+    async def store(self, content: SnapshotContent, at_ms: int) -> None:
+        """Store a snapshot in place of the last one.
+
+        Raises SnapshotReplaced, and nats errors or TimeoutError; then it may be stored.
+        """
+        parts = [
+            content.data[begin : begin + _PART_BYTES] for begin in range(0, len(content.data), _PART_BYTES)
+        ]
+        head = LedgerSnapshot(
+            journal_sequence=content.journal_sequence,
+            usage_sequence=content.usage_sequence,
+            parts=len(parts),
+            sha256=hashlib.sha256(content.data).hexdigest(),
+            at_ms=at_ms,
+        )
+        for number, part in enumerate(parts):
+            await self._bus.js.publish(self._part(head, number), part, timeout=_ACK_S)
+        expected = {EXPECTED_LAST: str(self._revision)}
+        try:
+            ack = await self._bus.js.publish(
+                self._subject(_HEAD), codec.encode(head), timeout=_ACK_S, headers=expected
+            )
+            self._revision = ack.seq
+        except APIError as error:
+            if error.err_code != WRONG_LAST_SEQUENCE:
+                raise
+            found = await self._head()
+            if found is None or found.snapshot != head:
+                raise SnapshotReplaced(self._partition) from error
+            self._revision = found.revision  # its acknowledgement was lost
+
+    async def is_stored(self, content: SnapshotContent) -> bool:
+        """Whether the head is that of this snapshot."""
+        found = await self._head()
+        return found is not None and found.snapshot.journal_sequence == content.journal_sequence
+
+    async def delete_other_parts(self, content: SnapshotContent) -> None:
+        """Delete the parts of all other snapshots. Raises nats errors or TimeoutError."""
+        info = await self._bus.js.stream_info(SNAPSHOTS.name, subjects_filter=self._subject("*"))
+        kept = f"{content.journal_sequence}-"
+        for subject in info.state.subjects or {}:
+            part = subject.rpartition(".")[2]
+            if part != _HEAD and not part.startswith(kept):
+                await self._bus.js.purge_stream(SNAPSHOTS.name, subject=subject)
+
+    async def _head(self) -> _Head | None:
+        msg = await read_from_leader(
+            lambda: self._bus.js.get_last_msg(SNAPSHOTS.name, self._subject(_HEAD), direct=False),
+            f"the snapshot of partition {self._partition}",
+            timeout_s=_READ_S,
+        )
+        return None if msg is None else _Head(codec.SNAPSHOT.decode(msg.data or b""), msg.seq or 0)
+
+    async def _parts(self, head: LedgerSnapshot) -> bytes | None:
+        """None: they are not complete."""
+        parts: list[bytes] = []
+        for number in range(head.parts):
+            try:
+                async with asyncio.timeout(_READ_S):
+                    msg = await self._bus.js.get_last_msg(
+                        SNAPSHOTS.name, self._part(head, number), direct=False
+                    )
+            except NotFoundError:
+                return None
+            parts.append(msg.data or b"")
+        data = b"".join(parts)
+        return data if hashlib.sha256(data).hexdigest() == head.sha256 else None
+
+    def _part(self, head: LedgerSnapshot, number: int) -> str:
+        return self._subject(f"{head.journal_sequence}-{number}")
+
+    def _subject(self, part: str) -> str:
+        return subjects.snapshot(self._partition, part)

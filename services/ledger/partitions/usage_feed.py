@@ -1,0 +1,136 @@
+"""The usage of a partition's accounts, in order and once each: read from the stream when something was published."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import nats.errors
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from penstock.bus.direct_get import NoSuchStream, read_page, sequence_of, stream_position
+from penstock.bus.log_limits import rate_limited_logger
+from penstock.contract import headers, subjects
+from penstock.contract.streams import EVENTS
+from penstock.runtime.aio import CriticalLoop
+from penstock.runtime.service import Bus
+from services.ledger.metrics import LedgerMetrics
+from services.ledger.partitions.usage_events import InvalidUsage, UsageEvent, read_usage
+
+__all__ = ["UsageFeed"]
+
+_log: Final = rate_limited_logger(__name__)
+_PAGE: Final = 200
+_MOST_BUFFERED: Final = 2_000
+_POLL_S: Final = 1.0
+"""Seconds between two reads without a message: one may be lost with the connection, or a node may lag."""
+_CHECK_EVERY: Final = 10
+"""Polls between two looks at the end of the stream."""
+
+
+class UsageFeed:
+    """Reads ahead of the writer, up to a bound; the position is that of the journal, so nothing is acknowledged."""
+
+    def __init__(
+        self, bus: Bus, partition: str, after: int, metrics: LedgerMetrics, on_events: Callable[[], None]
+    ) -> None:
+        """`after`: the last sequence that was booked."""
+        self._bus = bus
+        self._partition = partition
+        self._filter = subjects.all_usage_of(partition)
+        self._read = after
+        self._metrics = metrics
+        self._on_events = on_events
+        self._events: deque[UsageEvent] = deque()
+        self._published = asyncio.Event()
+        self._taken = asyncio.Event()
+        self._subscription: Subscription | None = None
+        self._loop = CriticalLoop("usage feed")
+
+    def __bool__(self) -> bool:
+        return bool(self._events)
+
+    async def start(self) -> None:
+        self._subscription = await self._bus.nc.subscribe(self._filter, cb=self._on_message)
+        self._published.set()
+        self._loop.start(self._run())
+
+    async def stop(self) -> None:
+        await self._loop.stop()
+        if self._subscription is not None:
+            with contextlib.suppress(nats.errors.Error):  # the connection is closed
+                await self._subscription.unsubscribe()
+
+    def take(self, most: int) -> list[UsageEvent]:
+        """The next events, at most `most`."""
+        taken = [self._events.popleft() for _ in range(min(most, len(self._events)))]
+        if taken:
+            self._taken.set()
+        return taken
+
+    async def _on_message(self, _: Msg) -> None:
+        self._published.set()
+
+    async def _run(self) -> None:
+        polls = 0
+        while True:
+            try:
+                async with asyncio.timeout(_POLL_S):
+                    await self._published.wait()
+            except TimeoutError:
+                polls += 1
+            self._published.clear()
+            try:
+                if polls >= _CHECK_EVERY:
+                    polls = 0
+                    await self._check_position()
+                await self._read_all()
+            except (nats.errors.Error, TimeoutError) as error:
+                if not isinstance(error, NoSuchStream) or not self._bus.nc.is_closed:
+                    _log.warning("the usage of partition %s cannot be read now: %r", self._partition, error)
+                await asyncio.sleep(_POLL_S)
+                self._published.set()
+
+    async def _read_all(self) -> None:
+        while True:
+            while len(self._events) >= _MOST_BUFFERED:
+                self._taken.clear()
+                await self._taken.wait()
+            page = await read_page(
+                self._bus.nc, EVENTS.name, self._filter, sequence=self._read + 1, batch=_PAGE
+            )
+            for msg in page.messages:
+                self._events.append(self._event(msg))
+            if page.messages:
+                self._read = page.next_sequence - 1
+                self._on_events()
+            self._metrics.lag.labels(self._partition).set(page.pending + len(self._events))
+            if not page.messages or page.pending == 0:
+                return
+
+    def _event(self, msg: Msg) -> UsageEvent:
+        found = msg.headers or {}
+        sequence = sequence_of(msg)
+        try:
+            event = read_usage(found.get("Nats-Subject", ""), msg.data)
+        except InvalidUsage as error:
+            self._metrics.invalid_usage.inc()
+            _log.warning("message %d of %s cannot be settled: %s", sequence, EVENTS.name, error)
+            return UsageEvent(sequence, None)
+        return UsageEvent(sequence, event, found.get(headers.TRACEPARENT))
+
+    async def _check_position(self) -> None:
+        """Begin anew if the stream does: it was deleted and created again, and its sequences began at 1."""
+        last = (await stream_position(self._bus.nc, EVENTS.name)).last_sequence
+        if last < self._read:
+            _log.warning(
+                "%s ends at %d, before the usage that was booked last (%d): reading it from its beginning",
+                EVENTS.name,
+                last,
+                self._read,
+            )
+            self._read = 0

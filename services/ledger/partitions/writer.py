@@ -1,0 +1,224 @@
+"""The one writer of a partition: takes everything that waits, decides it in order, stores it once, then answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from msgspec import Struct
+
+from penstock.bus.clock import Clock
+from penstock.bus.log_limits import rate_limited_logger
+from penstock.contract.ledger.holds import HoldBatchAnswer
+from penstock.contract.ledger.journal import JournalBatch
+from penstock.contract.subjects import SYSTEM_PARTITION
+from services.ledger.budget.policies import Policies
+from services.ledger.metrics import LedgerMetrics
+from services.ledger.partitions.answers import Answers
+from services.ledger.partitions.asked import AskedHold, problem_of, refused
+from services.ledger.partitions.desk import AskedBatch, Desk, Group, Verdicts
+from services.ledger.partitions.journal import Journal, NotStored
+from services.ledger.partitions.partition_state import PartitionState
+from services.ledger.partitions.server_time import ServerTime
+from services.ledger.partitions.system_limits import SystemLimits, unavailable
+from services.ledger.partitions.usage_feed import UsageFeed
+
+__all__ = ["TICK_S", "Inattentive", "Times", "Writer", "WriterLinks"]
+
+_log: Final = rate_limited_logger(__name__)
+TICK_S: Final = 0.25
+"""Seconds between two looks for holds to expire, and for waiting ones that fit in a new period or a changed policy."""
+_MOST_ASKED: Final = 256
+"""Questions decided in one group."""
+_MOST_EVENTS: Final = 500
+_MOST_QUEUED: Final = 10_000
+"""Questions that wait for the writer; more are refused at once."""
+_LATE_S: Final = 5.0
+"""Seconds after which a question is not answered any more: it was asked again, or given up."""
+
+
+class Inattentive(Exception):
+    """This process was frozen or cut off: others may own the partition, and it must not answer."""
+
+
+class Times(Struct, frozen=True):
+    """The clocks of a writer."""
+
+    clock: Clock
+    server: ServerTime
+    attentive: Callable[[], bool]
+    """Whether this process hears the other ledger processes (`Members.attentive`)."""
+
+
+class WriterLinks(Struct, frozen=True):
+    """What a writer reads from and writes to."""
+
+    journal: Journal
+    feed: UsageFeed
+    system: SystemLimits
+    answers: Answers
+
+
+class Writer:
+    def __init__(
+        self,
+        state: PartitionState,
+        policies: Policies,
+        links: WriterLinks,
+        times: Times,
+        metrics: LedgerMetrics,
+        on_stored: Callable[[], None],
+    ) -> None:
+        """`on_stored`: called after each batch that was stored."""
+        self._state = state
+        self._desk = Desk(state.budget, policies)
+        self._links = links
+        self._times = times
+        self._metrics = metrics
+        self._on_stored = on_stored
+        self._is_system = state.partition == SYSTEM_PARTITION
+        self._queue: deque[AskedHold | AskedBatch] = deque()
+        self._in_hand: Group | None = None
+        """The group that is being decided or stored."""
+        self._taken: list[AskedHold] = []
+        """Its holds, until they are decided."""
+        self._wake = asyncio.Event()
+        self._ticked = False
+        self._released = False
+
+    async def offer(self, asked: AskedHold | AskedBatch) -> None:
+        """Take a question; it is answered in the next group."""
+        if len(self._queue) >= _MOST_QUEUED:
+            await self._refuse(asked, "the ledger has too many requests: try again")
+            return
+        self._queue.append(asked)
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Usage events were read."""
+        self._wake.set()
+
+    def tick(self) -> None:
+        """Look at what changes with time."""
+        self._ticked = True
+        self._wake.set()
+
+    def release(self) -> None:
+        """Answer what is there, then end `serve`."""
+        self._released = True
+        self._wake.set()
+
+    async def serve(self) -> None:
+        """Decide and store groups until released.
+
+        Raises Fenced, NotStored and Inattentive; the state is then ahead of the journal and must be dropped.
+        """
+        while not self._released or self._queue:
+            await self._wake.wait()
+            self._wake.clear()
+            if not self._times.attentive():
+                raise Inattentive
+            await self._round()
+
+    async def refuse_all(self, reason: str) -> None:
+        """Refuse every question: nothing can be stored."""
+        for asked in self.take_unanswered():
+            await self._refuse(asked, f"the ledger cannot store holds now ({reason})")
+
+    def take_unanswered(self) -> Iterator[AskedHold | AskedBatch]:
+        """Remove and return every question that has no answer."""
+        group, self._in_hand = self._in_hand, None
+        if group is not None:
+            yield from (asked for asked, _ in group.answers)
+            yield from (asked for asked, _ in group.batches)
+        taken, self._taken = self._taken, []
+        yield from taken
+        yield from (waiter.asked for waiter in self._desk.waiting.take_all())
+        while self._queue:
+            yield self._queue.popleft()
+
+    async def _round(self) -> None:
+        ticked, self._ticked = self._ticked, False
+        desk, now_s = self._desk, self._times.clock.monotonic_s()
+        group = self._in_hand = Group(max(self._times.server.unix_ms(), desk.last_ms))
+        events = self._links.feed.take(_MOST_EVENTS)
+        for event in events:
+            desk.settle(group, event)
+        desk.expire(group)
+        asked = self._taken = self._take_asked(group, now_s)
+        due = desk.due_accounts(group, all_of_them=ticked)
+        verdicts = await self._ask_system(group, due, asked)
+        desk.admit_waiting(group, due, verdicts)
+        for each in asked:
+            desk.hold(group, each, verdicts, now_s)
+        self._taken = []
+        desk.end_waits(group, now_s)
+        await self._store(group, events[-1].sequence if events else 0)
+        await self._answer(group)
+        self._links.system.release(group.unused)
+        if self._queue or self._links.feed or desk.is_due:
+            self._wake.set()
+        self._metrics.waiting.labels(self._state.partition).set(len(desk.waiting))
+
+    def _take_asked(self, group: Group, now_s: float) -> list[AskedHold]:
+        """The holds of this group; invalid ones and batches are answered here."""
+        asked: list[AskedHold] = []
+        for _ in range(min(_MOST_ASKED, len(self._queue))):
+            each = self._queue.popleft()
+            if now_s - each.question.received_s > _LATE_S:
+                if isinstance(each, AskedHold):
+                    each.span.end(error="late")
+            elif isinstance(each, AskedBatch):
+                self._desk.batch(group, each)
+            else:
+                problem = problem_of(each.request, group.now_ms, self._state.partition)
+                if problem is None:
+                    asked.append(each)
+                else:
+                    group.answers.append((each, refused(each.request.id, problem)))
+        return asked
+
+    async def _ask_system(self, group: Group, due: list[str], asked: list[AskedHold]) -> Verdicts | None:
+        """The answers of the system's partition for what the own limits allow; None: it has no limits."""
+        system = self._links.system
+        if self._is_system or not (system.applies or system.owes):
+            return None
+        candidates = self._desk.candidates(group, due, asked) if due or asked else []
+        if not candidates and not system.owes:
+            return {} if system.applies else None
+        verdicts = await system.ask(candidates)
+        return verdicts if system.applies else None
+
+    async def _store(self, group: Group, usage_sequence: int) -> None:
+        state = self._state
+        if not group.entries:
+            state.usage_sequence = max(state.usage_sequence, usage_sequence)
+            return
+        batch = JournalBatch(
+            entries=tuple(group.entries), usage_sequence=max(state.usage_sequence, usage_sequence)
+        )
+        try:
+            sequence = await self._links.journal.append(batch, state.journal_sequence)
+        except NotStored:
+            self._metrics.not_stored.inc()
+            raise
+        state.include(batch.entries, batch.usage_sequence, sequence)
+        self._metrics.group_size.observe(len(batch.entries))
+        self._on_stored()
+
+    async def _answer(self, group: Group) -> None:
+        self._in_hand = None
+        for asked, answer in group.answers:
+            await self._links.answers.send(asked, answer)
+        for batch, answers in group.batches:
+            await self._links.answers.send_batch(batch.question, answers)
+        self._links.answers.booked(group)
+
+    async def _refuse(self, asked: AskedHold | AskedBatch, message: str) -> None:
+        if isinstance(asked, AskedHold):
+            await self._links.answers.send(asked, unavailable(asked.request.id, message))
+        else:
+            answers = tuple(unavailable(each.id, message) for each in asked.batch.holds)
+            await self._links.answers.send_batch(asked.question, HoldBatchAnswer(answers=answers))

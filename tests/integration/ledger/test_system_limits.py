@@ -1,0 +1,66 @@
+"""C5, F3: limits of the whole system, which count the requests of all accounts, whoever owns their partitions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from nats.aio.client import Client as Nats
+
+from penstock.cli.local.nats_server import NatsServer
+from penstock.contract.ledger.holds import HoldGranted, HoldRefused
+from tests.harness.processes.ledgers import LedgerUser, running_ledger
+from tests.harness.suite.waiting import until
+
+BUDGETS = {
+    "system": {"microusd_per_day": 10_000, "concurrency": 4},
+    "accounts": {"small": {"concurrency": 1}},
+}
+
+
+@pytest.fixture
+async def accounts(own_nats_server: NatsServer, own_nc: Nats) -> AsyncIterator[list[LedgerUser]]:
+    """Accounts in different partitions of two ledgers."""
+    async with running_ledger(own_nats_server.url, BUDGETS), running_ledger(own_nats_server.url, BUDGETS):
+        yield [LedgerUser(own_nc, f"account{number}") for number in range(8)]
+
+
+async def open_in_system(user: LedgerUser) -> int:
+    return (await user.status("system")).open_holds
+
+
+async def test_c5_the_limit_of_the_system_holds_over_all_accounts(accounts: list[LedgerUser]) -> None:
+    answers = await asyncio.gather(*(each.hold("one") for each in accounts))
+    refused = [each for each in answers if isinstance(each, HoldRefused)]
+    assert len(refused) == 4
+    assert {each.limit.scope for each in refused if each.limit is not None} == {"system"}
+    assert await open_in_system(accounts[0]) == 4
+    for each, answer in zip(accounts, answers, strict=True):
+        if isinstance(answer, HoldGranted):
+            await each.use("one", 100)
+    await until(lambda: has_open(accounts[0], 0))
+    assert (await accounts[0].status("system")).spent_today_microusd == 400
+
+
+async def has_open(user: LedgerUser, holds: int) -> bool:
+    return await open_in_system(user) == holds
+
+
+async def test_c5_a_hold_waits_for_the_release_of_another_account(accounts: list[LedgerUser]) -> None:
+    for each in accounts[:4]:
+        assert isinstance(await each.hold("one"), HoldGranted)
+    waiting = asyncio.create_task(accounts[5].hold("one", wait_s=10))
+    await asyncio.sleep(0.3)
+    assert not waiting.done()
+    await accounts[0].release("one")
+    assert isinstance(await waiting, HoldGranted)
+
+
+async def test_c5_what_the_account_refuses_is_not_held_in_the_system(
+    accounts: list[LedgerUser], own_nc: Nats
+) -> None:
+    small = LedgerUser(own_nc, "small")
+    answers = await asyncio.gather(*(small.hold() for _ in range(4)))
+    assert sum(isinstance(each, HoldGranted) for each in answers) == 1
+    await until(lambda: has_open(small, 1))
