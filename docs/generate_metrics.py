@@ -12,13 +12,19 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 
 from services.edge.metrics import EdgeMetrics
+from services.ledger.metrics import LedgerMetrics
 from services.router.metrics import RouterMetrics
 from services.worker.metrics import WorkerMetrics
 
 __all__ = ["page"]
 
 _PAGE: Final = Path(__file__).with_name("metrics.md")
-_SERVICES: Final = {"router": RouterMetrics, "worker": WorkerMetrics, "edge": EdgeMetrics}
+_SERVICES: Final = {
+    "router": RouterMetrics,
+    "worker": WorkerMetrics,
+    "edge": EdgeMetrics,
+    "ledger": LedgerMetrics,
+}
 _LABELS: Final = {
     "code": "an error code ([failures](failure.md))",
     "complexity": "`simple`, `medium` or `complex`",
@@ -29,6 +35,8 @@ _LABELS: Final = {
     "model": "a model's key in the catalogue",
     "outcome": "`completed`, `cancelled`, an error code or the kind of a failure; of holds `granted`, `refused`, "
     "`unavailable` (rejected without a ledger), `allowed` (accepted without one) or `failed`",
+    "partition": "`0` to `7`, or `system`",
+    "percent": "`80` or `100`",
     "provider": "a provider of the catalogue",
     "reason": "`missing`, `malformed`, `unknown`, `revoked`, `expired`, `not_allowed`, `too_many_requests` or "
     "`not_read`",

@@ -56,6 +56,8 @@ class ServiceView(Struct, frozen=True, kw_only=True):
     http: str
     silent_s: float
     """Seconds since its last heartbeat; its presence is deleted after 30 s."""
+    partitions: tuple[str, ...] = ()
+    """Of a ledger: the partitions that it owns."""
 
     @property
     def alive(self) -> bool:
@@ -232,6 +234,7 @@ def _service(presence: Presence, now_ms: int) -> ServiceView:
         instance=presence.instance,
         http=presence.http,
         silent_s=max(now_ms - presence.at_ms, 0) / 1000,
+        partitions=presence.partitions,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 import services.edge.__main__
+import services.ledger.__main__
 import services.router.__main__
 import services.simulator.__main__
 import services.worker.__main__
@@ -14,6 +15,7 @@ import services.worker.__main__
 SERVICES = {
     "router": services.router.__main__.main,
     "edge": services.edge.__main__.main,
+    "ledger": services.ledger.__main__.main,
     "worker": services.worker.__main__.main,
     "simulator": services.simulator.__main__.main,
 }

@@ -49,6 +49,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     router: ServiceSpec
     workers: tuple[ServiceSpec, ...]
     edge: ServiceSpec | None
+    ledger: ServiceSpec | None
+    """None: the catalogue has no budgets."""
 
     @property
     def log_dir(self) -> Path:
@@ -57,7 +59,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     def stages(self, nats_url: str) -> list[list[ServiceSpec]]:
         """In starting order: workers list the provider's models and need the streams that the router creates."""
         second = self.workers if self.edge is None else (*self.workers, self.edge)
-        first = [self.router] if self.simulator is None else [self.simulator, self.router]
+        first = [spec for spec in (self.simulator, self.router, self.ledger) if spec is not None]
         return [
             [replace(spec, env={**spec.env, "NATS_URL": nats_url}) for spec in stage]
             for stage in (first, second)
@@ -112,6 +114,7 @@ def make_plan(
         simulator_url=simulator_url,
         router=service("router", "router"),
         edge=service("edge", "edge", *_edge_arguments(env, ports)) if edge else None,
+        ledger=service("ledger", "ledger") if catalogue.budgets is not None else None,
         workers=tuple(service(name, "worker", "--role", role, *expected) for name, role in served),
     )
 

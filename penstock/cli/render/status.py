@@ -9,12 +9,13 @@ from typing import Final
 from penstock.cli.program_name import command_name
 from penstock.cli.render.table import shortened, table
 from penstock.cli.render.terminal_safe import all_visible
-from penstock.cli.system_status import LearnedLimitView, LimitView, SystemStatus
+from penstock.cli.system_status import LearnedLimitView, LimitView, ServiceView, SystemStatus
 from penstock.runtime.limit_advice import LIMIT_WORDS, duration
 
 __all__ = ["limits_text", "status_text"]
 
 _SHOWN_LIMITS: Final = 20
+_LEDGER: Final = "ledger"
 _MODEL_COLUMNS: Final = 20
 _KEY_COLUMNS: Final = 9
 _WORKER_COLUMNS: Final = 14
@@ -86,11 +87,20 @@ def _services(status: SystemStatus) -> str:
             service.service,
             service.instance,
             service.http or "-",
-            "alive" if service.alive else f"silent for {service.silent_s:.0f} s",
+            _state(service),
         )
         for service in status.services
     ]
     return table(("service", "instance", "http (/health, /metrics)", "state"), rows)
+
+
+def _state(service: ServiceView) -> str:
+    if not service.alive:
+        return f"silent for {service.silent_s:.0f} s"
+    if service.service != _LEDGER:
+        return "alive"
+    owned = len(service.partitions)
+    return f"alive, owns {owned} partition{'' if owned == 1 else 's'}"
 
 
 def _roles(status: SystemStatus) -> str:

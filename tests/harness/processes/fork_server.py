@@ -38,6 +38,7 @@ _IMPORTED: Final = (
     "services.simulator.server",
     "services.edge.app",
     "services.edge.http.server",
+    "services.ledger.app",
     "penstock.runtime.service",
     "penstock.cli.commands.ask",
     "penstock.cli.commands.dead",
@@ -47,7 +48,14 @@ _IMPORTED: Final = (
     "penstock.cli.commands.status",
 )
 """Modules that take long to import; each `__main__` module is executed again in every process."""
-_FORKED: Final = ("services.router", "services.worker", "services.simulator", "services.edge", "penstock.cli")
+_FORKED: Final = (
+    "services.router",
+    "services.worker",
+    "services.simulator",
+    "services.edge",
+    "services.ledger",
+    "penstock.cli",
+)
 _ORDER_BYTES: Final = 200_000
 
 

@@ -33,10 +33,12 @@ class System:
         nodes: int = 1,
         fresh: bool = False,
         nats: NatsServer | None = None,
+        ledgers: int | None = None,
     ) -> None:
         """`nodes`: number of NATS servers; several form a cluster with a replica of each stream on every one.
         `nats`: a server with other settings, not started yet.
 
+        `ledgers`: number of budget ledgers; None: one if the catalogue has budgets.
         `fresh`: each service has an interpreter of its own and shares no memory with a fork server.
         """
         self.directory = directory
@@ -45,6 +47,8 @@ class System:
         one = nats or NatsServer(directory / "nats")
         self.nats = one if nodes == 1 else NatsCluster(directory / "nats", nodes)
         self.workers: list[Process] = []
+        self.ledgers: list[Process] = []
+        self._ledgers = ledgers
         self._env = {"PENSTOCK_STREAM_REPLICAS": str(nodes), **(env or {})}
         self._fresh = fresh
         self._processes: list[Process] = []
@@ -64,6 +68,12 @@ class System:
         self.router = self.new_router()
         await self.router.start()  # alone, because it provisions the streams
         starting = []
+        ledgers = self._ledgers
+        if ledgers is None:
+            ledgers = int("budgets" in yaml.safe_load(self.catalogue.read_text()))
+        for _ in range(ledgers):
+            self.ledgers.append(self.new_ledger())
+            starting.append(self.ledgers[-1].start())
         for role in workers or ("all",):
             self.workers.append(self.new_worker(role))
             starting.append(self.workers[-1].start())
@@ -80,6 +90,9 @@ class System:
 
     def new_router(self) -> Process:
         return self._process("services.router")
+
+    def new_ledger(self) -> Process:
+        return self._process("services.ledger")
 
     def new_edge(self, **env: str) -> Process:
         """Its ready line has the public address as `url`."""
@@ -141,8 +154,9 @@ async def running_system(
     env: Mapping[str, str] | None = None,
     nodes: int = 1,
     fresh: bool = False,
+    ledgers: int | None = None,
 ) -> AsyncIterator[System]:
-    system = System(directory, config=config, env=env, nodes=nodes, fresh=fresh)
+    system = System(directory, config=config, env=env, nodes=nodes, fresh=fresh, ledgers=ledgers)
     try:
         await system.start(*workers)
         yield system
