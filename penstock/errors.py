@@ -9,6 +9,7 @@ from penstock.contract.streams import JOBS, REPLIES
 
 if TYPE_CHECKING:
     from penstock.contract.errors import ErrorCode, RetryAdvice
+    from penstock.contract.ledger.limits import LimitStatus
     from penstock.contract.reply import FailedAttempt, Failure
 
 __all__ = [
@@ -178,6 +179,11 @@ class RequestFailed(PenstockError):
     def attempts(self) -> tuple[FailedAttempt, ...]:
         """The failed provider calls, the latest last."""
         return self.failure.attempts
+
+    @property
+    def limit(self) -> LimitStatus | None:
+        """The budget limit that refused the request; None: no limit did."""
+        return self.failure.limit
 
 
 class UnknownJob(PenstockError):

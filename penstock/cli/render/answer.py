@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Final, TextIO
 
 from penstock.cli.program_name import as_invoked
+from penstock.cli.render.budget import refusing_limit_text
 from penstock.cli.render.explanation import queue_text
 from penstock.cli.render.table import shortened
 from penstock.cli.render.terminal_safe import visible
+from penstock.cli.render.times import duration_text
 from penstock.client.reply import Reply, ReplyBuilder
 from penstock.contract.errors import ErrorCode, RetryAdvice
 from penstock.contract.reply import (
@@ -34,6 +35,7 @@ _RETRY: dict[RetryAdvice, str] = {
     "elsewhere": "It may succeed in another role: --role.",
 }
 _ADVICE: Final[dict[ErrorCode, str]] = {
+    "account_disabled": "Enable it first: `penstock budget enable`.",
     "cancelled": "Send the request again if it is still wanted.",
     "provider_credentials": "Set or replace the key of the provider first: `penstock config check`.",
 }
@@ -135,6 +137,8 @@ def failure_text(error: PenstockError) -> str:
     """The error, whether and when to try again (D10), and the provider's message of each failed attempt."""
     lines = [f"{visible(str(error), lines=True)} ({error.code})"]
     if isinstance(error, RequestFailed):  # the message of every other error says when to try again
+        if error.limit is not None:
+            lines.append(f"  {refusing_limit_text(error.limit)}")
         lines.append(f"  {retry_advice(error.code, error.retry, error.retry_after_s)}")
         lines += [f"  {line}" for line in attempt_lines(error.attempts)]
         lines.append(f"  request {visible(error.request_id)}")
@@ -154,7 +158,7 @@ def attempt_lines(attempts: Sequence[FailedAttempt]) -> list[str]:
 def retry_advice(code: ErrorCode, retry: RetryAdvice, retry_after_s: float | None) -> str:
     """Whether and when to try again."""
     # Rounded up: an earlier request would be rejected again.
-    when = "" if retry_after_s is None else f" In {max(math.ceil(retry_after_s), 1)} s at the earliest."
+    when = "" if retry_after_s is None else f" In {duration_text(retry_after_s)} at the earliest."
     return as_invoked(_ADVICE.get(code, _RETRY[retry])) + when
 
 

@@ -15,7 +15,7 @@ from penstock.contract.ledger.policies import BudgetPolicy
 from penstock.contract.ledger.status import BudgetReport, BudgetStatus
 from penstock.runtime.budgets.describe import amount_text, limit_text, policy_text, scope_text
 
-__all__ = ["history_text", "policies_text", "report_text"]
+__all__ = ["history_text", "policies_text", "refusing_limit_text", "report_text"]
 
 _BAR: Final = 10
 """Characters of the bar of one limit."""
@@ -61,6 +61,18 @@ def history_text(changes: Sequence[BudgetPolicyChanged | PriceChanged]) -> str:
     if not changes:
         return "No budget or price was changed in the last 30 days."
     return "\n".join(visible(line) for change in changes for line in _change_lines(change))
+
+
+def refusing_limit_text(status: LimitStatus) -> str:
+    """The limit that refused a request, on one line."""
+    spent, held, allowed = (
+        amount_text(status.limit, amount) for amount in (status.spent, status.held, status.allowed)
+    )
+    of = "the system" if status.scope == "system" else f"the {status.scope}"
+    traffic = f", {status.traffic} only" if status.traffic else ""
+    use = f"{spent} of {allowed} spent" + (f", {held} held by requests in progress" if status.held else "")
+    until = f"; whole again at {utc_text(status.resets_at_ms)} UTC" if status.resets_at_ms else ""
+    return f"limit {limit_text(status.limit)} of {of}{traffic}: {use}{until}"
 
 
 def _totals(status: BudgetStatus) -> str:

@@ -167,6 +167,7 @@ async def test_k5_a_request_counts_for_the_account_and_user_of_its_key(
         await until(lambda: len(seen) == 2)
     assert [subject for subject, _ in seen] == ["llm.request.shop.chat"] * 2
     assert [request.user for _, request in seen] == ["ada", "mallory"]
+    assert [request.key for _, request in seen] == [of_ada[4:12], of_shop[4:12]]
 
 
 async def test_k5_an_answer_belongs_to_its_account(system: System, urls: tuple[str, str]):

@@ -8,6 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from penstock.cli.render.answer import AnswerPrinter, failure_text, money, summary
+from penstock.cli.render.times import duration_text
+from penstock.contract.ledger.limits import LimitStatus
 from penstock.contract.reply import (
     Accepted,
     Adapted,
@@ -331,3 +333,39 @@ def test_d10_the_advice_follows_code_and_retry(code, retry, expected):
 
     assert expected in text
     assert ("Try again later" in text) is (code == "role_not_served")
+
+
+def test_f3_a_refusal_by_a_budget_names_the_limit_what_is_used_and_when_it_frees():
+    limit = LimitStatus(
+        scope="user",
+        limit="microusd_per_day",
+        allowed=10_000_000,
+        spent=9_900_000,
+        held=100_000,
+        resets_at_ms=1_800_057_600_000,
+    )
+    failure = Failure(
+        code="budget_exceeded", message="used up", retry="later", retry_after_s=46_000, limit=limit
+    )
+    assert failure_text(RequestFailed("r-1", failure)).splitlines() == [
+        "used up (budget_exceeded)",
+        (
+            "  limit usd_per_day of the user: $9.90 of $10.00 spent, $0.10 held by requests in progress; "
+            "whole again at 2027-01-16 00:00:00 UTC"
+        ),
+        "  Try again later. In 13 h at the earliest.",
+        "  request r-1",
+    ]
+
+
+def test_f3_a_disabled_account_is_told_what_to_do():
+    failure = Failure(code="account_disabled", message="the account shop is disabled", retry="never")
+    assert "penstock budget enable" in failure_text(RequestFailed("r-1", failure))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "1 s"), (45, "45 s"), (120, "120 s"), (121, "3 min"), (7_201, "3 h"), (200_000, "3 days")],
+)
+def test_f3_a_duration_is_shown_in_its_largest_unit(seconds, text):
+    assert duration_text(seconds) == text
