@@ -210,7 +210,7 @@ def _spend(arguments: argparse.Namespace) -> int:
         by=arguments.by,
         since=arguments.since,
         until=arguments.until,
-        account=arguments.account,
+        account=arguments.account or "",
         user=arguments.user,
         form="json" if arguments.json else "csv" if arguments.csv else "text",
     )

@@ -25,7 +25,7 @@ def define_spend(spend: argparse.ArgumentParser, add_data: AddData) -> None:
         metavar="NAME[,NAME...]",
         help="account, user, key, model, role, and one of hour, day or month (default: account)",
     )
-    spend.add_argument("--account", type=parse_account, default="", help="only of this account")
+    spend.add_argument("--account", type=parse_account, help="only of this account")
     spend.add_argument("--user", type=parse_text, default="", help="only of this user")
     spend.add_argument(
         "--since", type=parse_moment, default="month", metavar="TIME", help=f"{MOMENTS} (default: month)"

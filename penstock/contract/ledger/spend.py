@@ -6,8 +6,6 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from penstock.contract.names import Role
-
 __all__ = [
     "RecentSpend",
     "SpendAmounts",
@@ -29,7 +27,8 @@ class SpendKey(Struct, frozen=True, array_like=True):
     account: str
     user: str
     key: str
-    role: Role
+    role: str
+    """Empty, as every other field, in a row that is not grouped by it."""
     model: str
 
 
