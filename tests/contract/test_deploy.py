@@ -215,6 +215,12 @@ PROMISED = (
     ("PenstockKeyRefused", "1", "1m", "warning"),
     ("PenstockBudgetSpent", "1", None, "critical"),
     ("PenstockModelWithdrawn", "1", None, "warning"),
+    ("PenstockBudgetNearlyUsed", "0", None, "warning"),
+    ("PenstockBudgetUsedUp", "0", None, "critical"),
+    ("PenstockBudgetUnavailable", "0", "1m", "critical"),
+    ("PenstockLedgerCannotStore", "0", "1m", "critical"),
+    ("PenstockLedgerPartitionWithoutOwner", "0", "1m", "critical"),
+    ("PenstockLedgerSettlementLag", "1000", "2m", "warning"),
 )
 """Alert, threshold, duration and severity."""
 
