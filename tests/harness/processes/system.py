@@ -33,12 +33,12 @@ class System:
         nodes: int = 1,
         fresh: bool = False,
         nats: NatsServer | None = None,
-        ledgers: int | None = None,
+        ledgers: int = 0,
     ) -> None:
         """`nodes`: number of NATS servers; several form a cluster with a replica of each stream on every one.
         `nats`: a server with other settings, not started yet.
 
-        `ledgers`: number of budget ledgers; None: one if the catalogue has budgets.
+        `ledgers`: number of budget ledgers, for a catalogue with budgets.
         `fresh`: each service has an interpreter of its own and shares no memory with a fork server.
         """
         self.directory = directory
@@ -68,10 +68,7 @@ class System:
         self.router = self.new_router()
         await self.router.start()  # alone, because it provisions the streams
         starting = []
-        ledgers = self._ledgers
-        if ledgers is None:
-            ledgers = int("budgets" in yaml.safe_load(self.catalogue.read_text()))
-        for _ in range(ledgers):
+        for _ in range(self._ledgers):
             self.ledgers.append(self.new_ledger())
             starting.append(self.ledgers[-1].start())
         for role in workers or ("all",):
@@ -154,7 +151,7 @@ async def running_system(
     env: Mapping[str, str] | None = None,
     nodes: int = 1,
     fresh: bool = False,
-    ledgers: int | None = None,
+    ledgers: int = 0,
 ) -> AsyncIterator[System]:
     system = System(directory, config=config, env=env, nodes=nodes, fresh=fresh, ledgers=ledgers)
     try:
@@ -172,10 +169,11 @@ def shared_system(
     env: Mapping[str, str] | None = None,
     fresh: bool = False,
     nats: NatsServer | None = None,
+    ledgers: int = 0,
 ) -> Iterator[System]:
     """Like `running_system`, for fixtures that outlive the event loop of a test."""
     require_nats_server()
-    system = System(directory, config=config, env=env, fresh=fresh, nats=nats)
+    system = System(directory, config=config, env=env, fresh=fresh, nats=nats, ledgers=ledgers)
     try:
         _run(system.start(*workers))
         yield system
