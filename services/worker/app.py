@@ -47,6 +47,7 @@ from services.worker.rate_limit.shared.replica import Member
 from services.worker.rate_limit.shared.shared_quota import SharedQuota
 from services.worker.redelivery.prior_attempts import PriorAttemptsReader
 from services.worker.status import CapacityReport, WorkerStatus
+from services.worker.token_counting.counter import TokenCounter
 
 __all__ = ["Worker"]
 
@@ -119,6 +120,8 @@ class Worker:
         )
         for provider in providers.values():
             self._started.push_async_callback(provider.close)
+        counter = TokenCounter()
+        self._started.push_async_callback(counter.stop)
         await ensure_eventually(bus.js, self._plan)
         changed = asyncio.Event()
         waiting = WaitQueue(changed.set, self._mailboxes.wake)
@@ -132,7 +135,7 @@ class Worker:
 
         await follow_presence(bus.nc, observe)
         return Connected(
-            bus, PendingEvents(bus.js), providers, keys, quota, peers, waiting, reported, changed
+            bus, PendingEvents(bus.js), providers, keys, quota, peers, waiting, reported, counter, changed
         )
 
     async def _start_quota(

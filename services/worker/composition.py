@@ -29,6 +29,7 @@ from services.worker.execution.cancellation import CancellableExecutions
 from services.worker.execution.chain_executor import ChainExecutor
 from services.worker.execution.hold_raiser import HoldRaiser
 from services.worker.execution.large_bodies import LargeBodies
+from services.worker.execution.missing_counts import MissingCounts
 from services.worker.execution.model_chains import ModelChains
 from services.worker.execution.next_attempt import NextAttempt
 from services.worker.execution.outcomes import Outcomes
@@ -51,6 +52,7 @@ from services.worker.rate_limit.quota import Quota, QuotaKey
 from services.worker.redelivery.dead_letter import DeadLetters
 from services.worker.redelivery.job_record import JobRecords
 from services.worker.redelivery.prior_attempts import PriorAttemptsReader
+from services.worker.token_counting.counter import TokenCounter
 
 __all__ = ["Connected", "SharedState", "shared_state", "work_handler"]
 
@@ -67,6 +69,7 @@ class Connected(Struct, frozen=True):
     peers: Peers
     waiting: WaitQueue
     reported: ReportedRoles
+    counter: TokenCounter
     presence_changed: asyncio.Event
     """Set to send the next heartbeat soon."""
 
@@ -166,7 +169,13 @@ def _chain_executor(
             numbers,
             RequestBodies(catalogue, degradation),
             TimeLimits(state.hand_back),
-            AttemptUsage(catalogue, calibration, degradation, state.recorder),
+            AttemptUsage(
+                catalogue,
+                calibration,
+                degradation,
+                state.recorder,
+                MissingCounts(catalogue.models, state.prices, connected.counter),
+            ),
             state.telemetry.tracer,
         ),
         bodies,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from penstock.bus.clock import Clock
 from penstock.bus.publish import store
@@ -32,13 +33,24 @@ class UsageRecorder:
         self._pending: dict[ReplyAddress, set[asyncio.Task[None]]] = {}
         """For each request that this worker has, the events being stored."""
 
-    def record(self, work: ChatWork, record: AttemptRecord, traceparent: str | None = None) -> int:
+    def record(
+        self,
+        work: ChatWork,
+        record: AttemptRecord,
+        traceparent: str | None = None,
+        count: Callable[[], Awaitable[AttemptRecord]] | None = None,
+    ) -> int:
         """Start storing the event of an attempt; returns its cost in picodollars.
 
-        `traceparent`: the span of the request, in whose trace the event is settled.
+        `traceparent`: the span of the request, in whose trace the event is settled. `count`: returns the record to
+        store in place of `record`, whose tokens are estimates.
         """
         event = self._events.of(work, record, at_ms=self._clock.unix_ms(), worker=self._instance)
-        task = self._pending_events.start(event, self._store(event, traceparent))
+        if count is None:
+            storing = self._store(event, traceparent)
+        else:
+            storing = self._store_counted(work, event.at_ms, traceparent, count)
+        task = self._pending_events.start(event, storing)
         self._pending.setdefault(work.reply_to, set()).add(task)
         return event.cost_picousd
 
@@ -61,6 +73,16 @@ class UsageRecorder:
     def release(self, work: ChatWork) -> None:
         """Stop tracking a request that is returned to its mailbox; its events are still stored in the background."""
         self._pending.pop(work.reply_to, None)
+
+    async def _store_counted(
+        self,
+        work: ChatWork,
+        at_ms: int,
+        traceparent: str | None,
+        count: Callable[[], Awaitable[AttemptRecord]],
+    ) -> None:
+        record = await count()
+        await self._store(self._events.of(work, record, at_ms=at_ms, worker=self._instance), traceparent)
 
     async def _store(self, event: UsageRecorded, traceparent: str | None) -> None:
         """Store the event and count it in the metrics, unless it was stored before."""

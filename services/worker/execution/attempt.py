@@ -12,7 +12,7 @@ from penstock.bus.clock import Clock, loop_now_s
 from penstock.bus.tracing import Attributes, Span, Tracer
 from penstock.contract.reply import Adapted, Degraded
 from services.worker.execution.attempt_usage import CANCELLED, AttemptUsage, CurrentAttempt
-from services.worker.execution.delta_sink import DeltaSink, JoinedDelta
+from services.worker.execution.delta_sink import DeltaSink
 from services.worker.execution.next_attempt import why_no_other_attempt
 from services.worker.execution.provider_call import Answer, Call, Progress, make_call
 from services.worker.execution.request_bodies import Body, RequestBodies
@@ -21,11 +21,14 @@ from services.worker.execution.time_limits import TimeLimits
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.provider import Provider
 from services.worker.providers.rate_limit_headers import read_rate_limits
+from services.worker.providers.size_limits import STREAM_BYTES
 from services.worker.rate_limit.quota import Observation, QuotaKey
 from services.worker.redelivery.job_record import JobRecords
 
 __all__ = ["AttemptNumbers", "Attempts", "Spent", "Success"]
 
+_KEPT_BYTES: Final = 256 * 1024
+"""Bytes of a streamed answer that are kept to count its tokens if it is cut; those of the rest follow by its length."""
 _TAKEN: Final = "another worker has begun an attempt meanwhile, and may have sent text"
 
 
@@ -108,14 +111,14 @@ class Attempts(Struct, frozen=True):
         number = await self.numbers.take(execution, key.model, provider.name, body)
         current = CurrentAttempt(key, number, body, loop_now_s())
         span = self._start_span(execution, current, provider.name)
-        batch_output: list[JoinedDelta] | None = [] if execution.work.lane == "batch" else None
-        sink = DeltaSink(execution.reply, batch_output) if execution.work.stream else None
+        sink = self._sink(execution, key.model)
         limits = self.time_limits.limits(execution, key.model)
         try:
             call = Call(provider, key.credential, body.sent, limits, f"{execution.work.id}.{number}")
             answer = current.answer = await self._answer(execution, key.model, call, sink, current.progress)
             current.outcome = "completed"
-            execution.batch_output = tuple(batch_output or ())
+            if sink is not None and execution.work.lane == "batch":
+                execution.batch_output = tuple(sink.kept)
             first_s = current.progress.first_output_s
             return Success(key.model, provider.name, answer, first_s, body.degraded, body.adapted)
         except ProviderFailure as failure:
@@ -130,12 +133,21 @@ class Attempts(Struct, frozen=True):
                 sink.drop()
                 current.progress.bytes_out = sink.bytes_out
                 current.progress.content_bytes = sink.content_bytes
+                current.kept = sink.kept
                 execution.history.output_sent = sink.bytes_out > 0
             self._note_time(execution, current)
             spent.tokens = self.usage.record(execution, current)
             if current.progress.headers is not None:
                 spent.observations = read_rate_limits(current.progress.headers, provider.rate_limit_headers)
             _end_span(span, current)
+
+    def _sink(self, execution: Execution, model: str) -> DeltaSink | None:
+        """None for a request that does not stream."""
+        if not execution.work.stream:
+            return None
+        if execution.work.lane == "batch":
+            return DeltaSink(execution.reply, STREAM_BYTES)
+        return DeltaSink(execution.reply, _KEPT_BYTES if self.usage.may_count(execution.work, model) else 0)
 
     async def _answer(
         self, execution: Execution, model: str, call: Call, sink: DeltaSink | None, progress: Progress

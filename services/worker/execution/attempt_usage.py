@@ -1,13 +1,16 @@
-"""What one attempt used: tokens as the provider counted them, estimates for the rest, recorded once it is over."""
+"""What one attempt used: tokens as the provider counted them, the rest counted here, recorded once it is over."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from penstock.bus.clock import loop_now_s
 from penstock.contract.reply import Usage
+from penstock.contract.work import ChatWork
 from penstock.runtime.accounting.usage_events import AttemptRecord
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.tokens import OUTPUT_BYTES_PER_TOKEN
@@ -16,6 +19,14 @@ from services.worker.budget.hold_cover import Amount
 from services.worker.degradation.monitor import DegradationMonitor
 from services.worker.estimates.output_rate import OutputRate
 from services.worker.estimates.token_calibration import TokenCalibration
+from services.worker.execution.delta_sink import JoinedDelta
+from services.worker.execution.missing_counts import (
+    NOTHING_MISSING,
+    Missing,
+    MissingCounts,
+    ProducedText,
+    missing_of,
+)
 from services.worker.execution.provider_call import Answer, Progress
 from services.worker.execution.request_bodies import Body
 from services.worker.execution.state import Execution
@@ -37,6 +48,8 @@ class CurrentAttempt(Struct):
     answer: Answer | None = None
     outcome: str = CANCELLED
     """`completed` or a failure kind; an attempt that ends without either was interrupted."""
+    kept: Sequence[JoinedDelta] = ()
+    """The streamed answer, as far as it was kept."""
     refused: bool = False
     """The provider refused the request before it did any work."""
 
@@ -48,17 +61,26 @@ class AttemptUsage:
         calibration: TokenCalibration,
         degradation: DegradationMonitor,
         recorder: UsageRecorder,
+        counting: MissingCounts,
     ) -> None:
         self._models = catalogue.models
         self._calibration = calibration
         self._degradation = degradation
         self._recorder = recorder
+        self._counting = counting
         self._output_rate = OutputRate()
 
+    def may_count(self, work: ChatWork, model: str) -> bool:
+        """Whether the produced text is needed if the provider sends no usage."""
+        return self._counting.wanted(work, model)
+
     def record(self, execution: Execution, attempt: CurrentAttempt) -> int:
-        """Record the attempt, which is over; returns the tokens it used."""
+        """Record the attempt, which is over; returns the tokens it used.
+
+        Tokens that the provider did not count are counted in the background; until then they are estimates.
+        """
         took_s = loop_now_s() - attempt.began_s
-        usage, estimated = self._usage(execution, attempt, took_s)
+        usage, estimated, missing = self._usage(execution, attempt, took_s)
         first_s = attempt.progress.first_output_s
         record = AttemptRecord(
             number=attempt.number,
@@ -72,15 +94,39 @@ class AttemptUsage:
             degraded=tuple(dict.fromkeys(each.rule for each in attempt.body.degraded)),
         )
         self._degradation.observe(execution.work.role, record, loop_now_s())
-        trace = execution.span.traceparent
-        cost = self._recorder.record(execution.work, record, trace)
+        work, trace, count = execution.work, execution.span.traceparent, None
+        if missing is not NOTHING_MISSING and self._counting.wanted(work, record.model):
+            count = partial(self._counted, execution, attempt, record, missing)
+            execution.counting += 1
+        cost = self._recorder.record(work, record, trace, count)
         tokens = usage.input_tokens + usage.output_tokens
         execution.cost_picousd += cost
         execution.spent = execution.spent.plus(Amount(cost, tokens))
         return tokens
 
-    def _usage(self, execution: Execution, attempt: CurrentAttempt, took_s: float) -> tuple[Usage, bool]:
-        """The usage, and whether any of it is an estimate."""
+    async def _counted(
+        self, execution: Execution, attempt: CurrentAttempt, record: AttemptRecord, missing: Missing
+    ) -> AttemptRecord:
+        """The record with the tokens that were missing, and the request charged for them."""
+        model, before = record.model, record.usage
+        answer = attempt.answer
+        response = None if answer is None else answer.response
+        text = ProducedText(attempt.kept, attempt.progress.content_bytes, response)
+        usage = await self._counting.count(model, before, missing, attempt.body.sent, text)
+        if usage == before:
+            return record
+        cost = self._counting.cost(model, usage) - self._counting.cost(model, before)
+        tokens = usage.input_tokens + usage.output_tokens - before.input_tokens - before.output_tokens
+        execution.cost_picousd += cost
+        execution.spent = execution.spent.plus(Amount(cost, tokens))
+        if answer is not None:
+            answer.usage = usage
+        return structs.replace(record, usage=usage)
+
+    def _usage(
+        self, execution: Execution, attempt: CurrentAttempt, took_s: float
+    ) -> tuple[Usage, bool, Missing]:
+        """The usage, whether any of it is an estimate, and which of its counts the provider did not send."""
         answer = attempt.answer
         if answer is None:
             return self._usage_of_failure(execution, attempt, took_s)
@@ -97,17 +143,29 @@ class AttemptUsage:
         self._calibration.observe(
             model, estimated_tokens=estimated_tokens, true_tokens=counted.input_tokens or 0
         )
-        return answer.usage, answer.estimated
+        return answer.usage, answer.estimated, missing_of(counted) if estimated else NOTHING_MISSING
 
     def _usage_of_failure(
         self, execution: Execution, attempt: CurrentAttempt, took_s: float
-    ) -> tuple[Usage, bool]:
+    ) -> tuple[Usage, bool, Missing]:
+        """Of a stream that was cut after its usage, that is the usage; else it is what was produced."""
         progress, model = attempt.progress, attempt.key.model
         if attempt.refused or (attempt.outcome == "connection" and progress.headers is None):
-            return Usage(), False
+            return Usage(), False, NOTHING_MISSING
         output_tokens = progress.content_bytes // OUTPUT_BYTES_PER_TOKEN
         if not execution.work.stream:
             made = self._output_rate.estimate(model, after_s=took_s, most=execution.size.output_tokens)
             output_tokens = max(progress.bytes_out // OUTPUT_BYTES_PER_TOKEN, made)
         input_tokens = self._calibration.corrected(model, execution.size.input_tokens)
-        return Usage(input_tokens=input_tokens, output_tokens=output_tokens), True
+        chunks = progress.chunks
+        if chunks is None or chunks.usage is None:
+            usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
+            return usage, True, Missing(input=True, output=execution.work.stream)
+        counted, doubtful = chunks.usage.without_implausible(self._models[model].context_tokens)
+        usage, estimated = counted.with_estimates(input_tokens=input_tokens, output_tokens=output_tokens)
+        if chunks.finish_reasons:
+            return usage, estimated or doubtful, missing_of(counted) if estimated else NOTHING_MISSING
+        # Some providers send the usage so far with each chunk, or at the beginning.
+        usage = structs.replace(usage, output_tokens=max(usage.output_tokens, output_tokens))
+        least = counted.output_tokens or 0
+        return usage, True, Missing(input=not counted.input_tokens, output=True, least_output=least)

@@ -101,10 +101,12 @@ class DeltaSink:
     they keep the order of the pieces.
     """
 
-    def __init__(self, reply: ReplyPublisher, published: list[JoinedDelta] | None = None) -> None:
-        """`published` receives every published delta, in order."""
+    def __init__(self, reply: ReplyPublisher, keep_bytes: int = 0) -> None:
+        """`keep_bytes`: how much of the published answer is kept in memory."""
         self._reply = reply
-        self._published = published
+        self._keep_bytes = keep_bytes
+        self.kept: list[JoinedDelta] = []
+        """Published deltas in order, from the first on; after `drop` also those that were not published any more."""
         self._coalescer = Coalescer()
         self._loop = asyncio.get_running_loop()
         self._lock = asyncio.Lock()
@@ -148,6 +150,8 @@ class DeltaSink:
         self._stop_timer()
         if self._late is not None:
             self._late.cancel()
+        if self.bytes_out < self._keep_bytes:
+            self.kept += self._coalescer.flush()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -167,5 +171,5 @@ class DeltaSink:
     async def _send(self, delta: JoinedDelta) -> None:
         self.bytes_out += answer_bytes(delta.text, delta.choices)
         await self._reply.delta(delta.text, delta.choices)
-        if self._published is not None:
-            self._published.append(delta)
+        if self.bytes_out <= self._keep_bytes:
+            self.kept.append(delta)

@@ -86,6 +86,8 @@ class Progress(Struct):
     """Bytes that the model wrote in a streamed answer."""
     events: SseReader | None = None
     """Set for a call that streams."""
+    chunks: ChunkReader | None = None
+    """Likewise."""
 
 
 async def make_call(call: Call, sink: DeltaSink | None, progress: Progress) -> Answer:
@@ -149,7 +151,7 @@ async def _streamed(
     between_s = call.timeouts.between_tokens_s
     body_due_s = loop.time() + max(call.timeouts.first_token_s, call.timeouts.non_streaming_s)
     events = progress.events = SseReader(stream_format=call.provider.stream_format)
-    chunks = ChunkReader(call.provider.stream_format, _requested_choices(call.body))
+    chunks = progress.chunks = ChunkReader(call.provider.stream_format, _requested_choices(call.body))
     rearm_s = 0.0
     pieces = response.pieces()
     async for data in pieces:

@@ -185,6 +185,8 @@ class Runner(Struct, frozen=True):
                 success = await self.chain_executor.execute(execution)
         except GaveUp as gave_up:
             return failed(execution, gave_up, self._timings(execution))
+        if execution.counting:  # so that the event states what is recorded
+            await self.finisher.recorder.wait_stored(execution.work)
         return _completed(execution, success, self._timings(execution, success.first_output_s))
 
     def _timings(self, execution: Execution, first_output_s: float | None = None) -> Timings:

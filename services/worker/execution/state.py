@@ -139,6 +139,8 @@ class Execution(Struct, kw_only=True):
     """The deadline ended an attempt after the provider had been silent for long enough to count as failed."""
     cost_picousd: int = 0
     """Of all attempts of this worker."""
+    counting: int = 0
+    """Attempts whose tokens are, or were, counted in the background."""
     spent: Amount = NOTHING
     """Of all attempts, those of lost workers included."""
     held: Amount = NOTHING

@@ -34,6 +34,7 @@ from services.worker.execution.attempt import AttemptNumbers, Attempts
 from services.worker.execution.attempt_usage import AttemptUsage
 from services.worker.execution.chain_executor import ChainExecutor
 from services.worker.execution.large_bodies import LargeBodies
+from services.worker.execution.missing_counts import MissingCounts
 from services.worker.execution.model_chains import ModelChains
 from services.worker.execution.next_attempt import NextAttempt
 from services.worker.execution.outcomes import Outcomes
@@ -155,12 +156,19 @@ class WorkerParts:
 
     @cached_property
     def attempts(self) -> Attempts:
+        models = self.catalogue.models
         return Attempts(
             {name: self.providers[model.provider] for name, model in self.catalogue.models.items()},
             AttemptNumbers(JobRecords(self.bus, SYSTEM, "w"), SYSTEM, "w"),
             RequestBodies(self.catalogue, self.degradation),
             self.time_limits,
-            AttemptUsage(self.catalogue, self.calibration, self.degradation, self.recorder),
+            AttemptUsage(
+                self.catalogue,
+                self.calibration,
+                self.degradation,
+                self.recorder,
+                MissingCounts(models, PriceTable(models), None),
+            ),
             NO_TRACER,
         )
 

@@ -1,0 +1,1 @@
+"""Tokens counted by a tokenizer, for attempts whose provider sent no count."""
