@@ -32,7 +32,11 @@ KILLS = 6
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     config = catalogue({"chat": ("talker",)}, budgets={"ledger_wait_s": 1.0})
     with shared_system(
-        tmp_path_factory.mktemp("killed-holds"), "chat", config=config, env={"PENSTOCK_ACK_WAIT_S": "1"}
+        tmp_path_factory.mktemp("killed-holds"),
+        "chat",
+        config=config,
+        env={"PENSTOCK_ACK_WAIT_S": "1"},
+        ledgers=0,
     ) as running:
         yield running
 
