@@ -36,7 +36,6 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         "chat",
         config=config,
         env={"PENSTOCK_ACK_WAIT_S": "1"},
-        ledgers=0,
     ) as running:
         yield running
 

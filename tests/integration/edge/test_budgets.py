@@ -25,7 +25,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     config = catalogue(
         models={"m-chat": {"price": {"input": 1, "output": 1}}}, budgets={"ledger_wait_s": 0.3}
     )
-    with shared_system(tmp_path_factory.mktemp("budgets"), "chat", config=config, ledgers=0) as running:
+    with shared_system(tmp_path_factory.mktemp("budgets"), "chat", config=config) as running:
         yield running
 
 

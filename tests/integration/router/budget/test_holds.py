@@ -40,7 +40,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         roles={"chat": {"slots_per_worker": 1, "batch_slots_per_worker": 1}},
         budgets={"ledger_wait_s": 0.4},
     )
-    with shared_system(tmp_path_factory.mktemp("holds"), "chat", config=config, ledgers=0) as running:
+    with shared_system(tmp_path_factory.mktemp("holds"), "chat", config=config) as running:
         yield running
 
 
