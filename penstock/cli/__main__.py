@@ -217,6 +217,13 @@ def _spend(arguments: argparse.Namespace) -> int:
     return spend(question, arguments.data)
 
 
+def _ledger(arguments: argparse.Namespace) -> int:
+    from penstock.cli.commands.ledger import ledger_status, verify
+
+    command = verify if arguments.action == "verify" else ledger_status
+    return command(arguments.data, as_json=arguments.json)
+
+
 def _budget(arguments: argparse.Namespace) -> int:
     from penstock.cli.commands.budget import Shown, list_budgets, show_budget, show_history
     from penstock.cli.commands.budget_change import (
@@ -302,6 +309,7 @@ _COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "dead": _dead,
     "keys": _keys,
     "spend": _spend,
+    "ledger": _ledger,
     "budget": _budget,
     "prices": _prices,
     "config": _config,

@@ -22,7 +22,7 @@ from penstock.cli.argument_types import (
 )
 from penstock.cli.budget_options import check_budget, check_prices, define_budget, define_prices
 from penstock.cli.local.python_child import SERVICES
-from penstock.cli.spend_options import SPEND, define_spend
+from penstock.cli.spend_options import SPEND, define_ledger, define_spend
 from penstock.contract.jobs import JOB_STATES
 from penstock.contract.names import AUTO, COMPLEXITIES, LANES, RESCUES
 from penstock.contract.request import LONGEST_S
@@ -268,6 +268,8 @@ def _add_budget(commands: Commands) -> None:
     text = "list the price of each model; replace one while services run"
     define_prices(commands.add_parser("prices", help=text, description=_sentence(text)), _add_data)
     define_spend(commands.add_parser("spend", help="show what was spent", description=SPEND), _add_data)
+    text = "show the ledger's partitions; check its books"
+    define_ledger(commands.add_parser("ledger", help=text, description=_sentence(text)), _add_data)
 
 
 def _add_config(commands: Commands) -> None:

@@ -1,4 +1,4 @@
-"""The options of `penstock spend`."""
+"""The options of `penstock spend` and `penstock ledger`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ from typing import Final
 from penstock.cli.argument_types import parse_account, parse_dimensions, parse_moment, parse_text
 from penstock.cli.spend_period import MOMENTS
 
-__all__ = ["SPEND", "define_spend"]
+__all__ = ["SPEND", "define_ledger", "define_spend"]
 
 AddData = Callable[[argparse.ArgumentParser], None]
 SPEND: Final = """\
 Show what was spent, with the total and, for the current month, a forecast to its end. Hours, days and months are those
 of UTC; a request counts in the hour in which it was accepted."""
+
+
+_VERIFY: Final = """\
+Compare the stored journal with the state of the ledger, the spend history and the recorded usage. Exit code 1 if
+anything differs. It reads only, and the system may run meanwhile."""
 
 
 def define_spend(spend: argparse.ArgumentParser, add_data: AddData) -> None:
@@ -35,3 +40,14 @@ def define_spend(spend: argparse.ArgumentParser, add_data: AddData) -> None:
     form.add_argument("--json", action="store_true", help="print JSON")
     form.add_argument("--csv", action="store_true", help="print CSV with a header and without a total")
     add_data(spend)
+
+
+def define_ledger(ledger: argparse.ArgumentParser, add_data: AddData) -> None:
+    actions = ledger.add_subparsers(dest="action", required=True, metavar="status|verify")
+    status = actions.add_parser("status", help="show the partitions, their owners, journals and snapshots")
+    verify = actions.add_parser(
+        "verify", help="compare the journal with state, history and usage", description=_VERIFY
+    )
+    for action in (status, verify):
+        action.add_argument("--json", action="store_true", help="print JSON")
+        add_data(action)

@@ -35,7 +35,8 @@ IO_MODULES = {
     "ledger": EVERY_SERVICE
     | {"policies.store", "spend.answer", "spend.nats_store"}
     | {"partitions.alerts", "partitions.answers", "partitions.journal", "partitions.ownership"}
-    | {"partitions.snapshots", "partitions.snapshotter", "partitions.system_limits", "partitions.usage_feed"},
+    | {"partitions.snapshots", "partitions.snapshotter", "partitions.system_limits", "partitions.usage_feed"}
+    | {"verification.positions", "verification.stored_books", "verification.verifier"},
     "edge": EVERY_SERVICE | {"auth.key_store", "requests.idempotency", "requests.lookup"},
     "worker": EVERY_SERVICE
     | {"announcer", "intake.on_demand", "pending_events", "redelivery.prior_attempts"}

@@ -1,1 +1,1 @@
-"""The spend history: rows, the chunks that store them, queries, rollups, forecasts and verification."""
+"""The spend history: rows, the chunks that store them, queries, rollups and forecasts."""

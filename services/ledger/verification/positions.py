@@ -1,0 +1,62 @@
+"""Where each partition stands: its journal, its snapshot and the usage that it has not booked yet."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Struct
+from nats.aio.client import Client as Nats
+from nats.js import JetStreamContext
+from nats.js.errors import NotFoundError
+
+from penstock.bus.direct_get import read_page
+from penstock.contract import codec, subjects
+from penstock.contract.streams import EVENTS, JOURNAL, SNAPSHOTS
+
+__all__ = ["PartitionPosition", "read_position"]
+
+
+class PartitionPosition(Struct, frozen=True, kw_only=True):
+    """One partition."""
+
+    partition: str
+    journal_sequence: int = 0
+    """The last message of its journal; 0: it has none."""
+    snapshot_sequence: int = 0
+    snapshot_ms: int | None = None
+    """When the last snapshot was made; None: there is none."""
+    waiting_usage: int = 0
+    """Messages of usage that are not booked yet."""
+
+
+async def read_position(nc: Nats, partition: str) -> PartitionPosition:
+    """Raises nats errors and TimeoutError."""
+    js = nc.jetstream()
+    journal = await _last(js, JOURNAL.name, subjects.journal(partition))
+    head = await _last(js, SNAPSHOTS.name, subjects.snapshot(partition, "head"))
+    snapshot = None if head is None else codec.SNAPSHOT.decode(head[1])
+    usage_sequence = 0 if journal is None else _usage_sequence(journal[1])
+    page = await read_page(
+        nc, EVENTS.name, subjects.all_usage_of(partition), sequence=usage_sequence + 1, batch=1
+    )
+    return PartitionPosition(
+        partition=partition,
+        journal_sequence=0 if journal is None else journal[0],
+        snapshot_sequence=0 if snapshot is None else snapshot.journal_sequence,
+        snapshot_ms=None if snapshot is None else snapshot.at_ms,
+        waiting_usage=len(page.messages) + page.pending,
+    )
+
+
+def _usage_sequence(data: bytes) -> int:
+    try:
+        return codec.JOURNAL.decode(data).usage_sequence
+    except msgspec.MsgspecError:
+        return 0
+
+
+async def _last(js: JetStreamContext, stream: str, subject: str) -> tuple[int, bytes] | None:
+    try:
+        message = await js.get_last_msg(stream, subject, direct=False)
+    except NotFoundError:
+        return None
+    return message.seq or 0, message.data or b""
