@@ -11,6 +11,7 @@ from typing import Final
 from penstock.bus.clock import SYSTEM
 from penstock.contract.presence import Presence
 from penstock.contract.streams import ROUTER
+from penstock.runtime.accounting.usage_events import UsageEvents
 from penstock.runtime.budgets.follower import BudgetFollower
 from penstock.runtime.cancellation import Cancellations
 from penstock.runtime.config.catalogue import Catalogue
@@ -27,6 +28,7 @@ from services.router.admission.gate import AdmissionGate
 from services.router.budget.estimate import CostEstimator
 from services.router.budget.gate import BudgetGate
 from services.router.budget.releases import NO_HOLDS, HoldReleases, Releases
+from services.router.expiry.lost_usage import LostUsage
 from services.router.expiry.request_end import RequestEnder
 from services.router.expiry.sweeper import Sweeper
 from services.router.expiry.termination import Terminator
@@ -79,7 +81,8 @@ class Router:
         cancellations = Cancellations(bus.nc)
         await cancellations.start(bus.connection_events)
         releases = self._start_releases(bus)
-        ender = RequestEnder(bus, releases, SYSTEM)
+        prices = await self._follow_prices(bus)
+        ender = RequestEnder(bus, releases, self._start_lost_usage(bus, prices), SYSTEM)
         terminator = Terminator(bus, catalogue.all_roles, cancellations, tracker, metrics, ender)
         sweeper = Sweeper(bus, catalogue, poller, terminator, metrics, SYSTEM)
         self._started.push_async_callback(sweeper.stop)
@@ -91,7 +94,7 @@ class Router:
         recorder = JobRecorder(bus, SYSTEM)
         telemetry = RouterTelemetry(metrics, self._shell.tracer)
         rejecter = Rejecter(bus, recorder, releases)
-        gates = Gates(gate, self._budget_gate(bus, releases, await self._follow_prices(bus)))
+        gates = Gates(gate, self._budget_gate(bus, releases, prices))
         handler = RequestHandler(bus, decide_now, gates, recorder, rejecter, telemetry)
         await self._start_mailbox(bus, handler, provision)
         heartbeat = Heartbeat(bus.nc, lambda: self._presence(http, in_use), presence_changed)
@@ -133,6 +136,12 @@ class Router:
             self._started.push_async_callback(follower.stop)
             await follower.start()
         return prices
+
+    def _start_lost_usage(self, bus: Bus, prices: PriceTable) -> LostUsage:
+        lost_usage = LostUsage(bus, self._catalogue, UsageEvents(self._catalogue, prices), SYSTEM)
+        self._started.push_async_callback(lost_usage.stop)
+        lost_usage.start()
+        return lost_usage
 
     def _budget_gate(self, bus: Bus, releases: Releases, prices: PriceTable) -> BudgetGate | None:
         budgets = self._catalogue.budgets

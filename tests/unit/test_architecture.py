@@ -29,6 +29,7 @@ IO_MODULES = {
         "queues.enqueue",
         "workers.tracker",
         "expiry.sweeper",
+        "expiry.lost_usage",
         "expiry.termination",
         "jobs.orphan_reaper",
     },

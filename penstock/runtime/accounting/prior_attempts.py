@@ -7,14 +7,26 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from penstock.contract.errors import ErrorCode
-from penstock.contract.reply import TERMINAL, Delta, Failed, ReplyEvent, Started, Usage, answer_bytes
+from penstock.contract.jobs import Job
+from penstock.contract.reply import (
+    TERMINAL,
+    Delta,
+    Failed,
+    ReplyEvent,
+    Started,
+    Usage,
+    answer_bytes,
+    first_seq,
+)
 from penstock.contract.work import ChatWork
 from penstock.runtime.accounting.usage_events import AttemptRecord
+from penstock.runtime.jobs.transitions import was_sent
 from penstock.runtime.tokens import OUTPUT_BYTES_PER_TOKEN
 
-__all__ = ["PriorAttempts", "fold_events", "lost_attempts"]
+__all__ = ["PriorAttempts", "fold_events", "lost_attempts", "started_of", "with_record", "without_unsent"]
 
 _LOST: Final = "worker_lost"
 """The outcome of an attempt whose worker is gone."""
@@ -62,6 +74,48 @@ def fold_events(events: Iterable[ReplyEvent]) -> PriorAttempts:
         bytes_out=bytes_out,
         attempt=last.attempt,
         next_seq=last.seq + 1,
+    )
+
+
+def with_record(prior: PriorAttempts, record: Job) -> PriorAttempts:
+    """`prior`, completed by the record: it outlives the stored replies, which expire after a quarter of an hour, and
+    shows which announced attempts led to a call.
+    """
+    prior = without_unsent(prior, record)
+    tried = record.attempt - len(record.unsent)
+    if record.attempt <= prior.attempt and prior.attempts:
+        return replace(prior, tried=tried)
+    if record.attempt == 0:
+        return prior
+    attempt = max(record.attempt, prior.attempt)
+    return replace(
+        prior,
+        known=True,
+        attempts=(*prior.attempts, started_of(record)),
+        attempt=attempt,
+        next_seq=max(prior.next_seq, first_seq(attempt) + 1),
+        output_sent=True,
+        text_sent=True,
+        tried=tried,
+    )
+
+
+def without_unsent(prior: PriorAttempts, record: Job) -> PriorAttempts:
+    """Drop announced attempts that never led to a call: they are not lost, as they cost nothing (F2)."""
+    sent = tuple(started for started in prior.attempts if was_sent(record, started.attempt))
+    return replace(prior, attempts=sent)
+
+
+def started_of(record: Job) -> Started:
+    """The announcement of the last attempt that the record shows."""
+    return Started(
+        id=record.id,
+        seq=first_seq(record.attempt),
+        attempt=record.attempt,
+        model=record.model,
+        provider=record.provider,
+        worker=record.worker,
+        at_ms=record.at_ms,
     )
 
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
+import msgspec
 from nats.aio.msg import Msg
 
 from penstock.bus.large_bodies import delete_body
 from penstock.bus.log_limits import rate_limited_logger
+from penstock.contract import codec
 from penstock.contract.errors import ErrorCode
+from penstock.contract.headers import TRACEPARENT
 from penstock.contract.names import LANES
 from penstock.contract.reply import Failure
 from penstock.contract.streams import WORK
 from penstock.contract.subjects import ReplyAddress, work_address
+from penstock.contract.work import ChatWork
 from penstock.runtime.cancellation import Cancellations
 from penstock.runtime.consumer.delivery import Delivery, Unprocessable
 from penstock.runtime.dead_letters import store_dead_letter
@@ -68,7 +72,7 @@ class Terminator:
         if is_dead:
             await self._dead_letter(queued, msg)
         if queued.address is not None:
-            ended = await self._end(queued, queued.address, cancelled=cancelled)
+            ended = await self._end(queued, queued.address, msg, cancelled=cancelled)
             if ended and queued.is_large and not is_dead:
                 await delete_body(self._bus.nc, queued.address)
         await self._bus.js.delete_msg(WORK.name, queued.sequence)
@@ -84,11 +88,18 @@ class Terminator:
         address = queued.address
         return address is not None and self._cancellations.is_cancelled(address.account, address.id)
 
-    async def _end(self, queued: QueuedMessage, address: ReplyAddress, *, cancelled: bool) -> bool:
+    async def _end(self, queued: QueuedMessage, address: ReplyAddress, msg: Msg, *, cancelled: bool) -> bool:
         code: ErrorCode = "deadline_exceeded" if queued.readable else "undeliverable"
         code = "cancelled" if cancelled else code
         role = self._role_of(queued.subject) or _NO_ROLE
-        ended = await self._ender.end(address, self._failure(role, code), work_seq=queued.sequence)
+        traceparent = (msg.headers or {}).get(TRACEPARENT)
+        ended = await self._ender.end(
+            address,
+            self._failure(role, code),
+            work_seq=queued.sequence,
+            work=_work_in(msg.data),
+            trace=None if traceparent is None else {TRACEPARENT: traceparent},
+        )
         self._metrics.expired.labels(role, code).inc()
         return ended
 
@@ -114,3 +125,11 @@ class Terminator:
             return failure_of(code, f"the work in the mailbox was dead-lettered: {_UNREADABLE}")
         message = f"the deadline passed while the request waited in the mailbox of the role {role}"
         return failure_of(code, message, self._tracker.retry_after_s(role) or _RETRY_S)
+
+
+def _work_in(data: bytes) -> ChatWork | None:
+    """None: the message was not written by a router, and no worker made an attempt for it."""
+    try:
+        return codec.WORK.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None

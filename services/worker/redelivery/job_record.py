@@ -7,18 +7,18 @@ from msgspec.structs import replace
 from penstock.bus.clock import Clock
 from penstock.bus.stored_replies import acknowledged_replies
 from penstock.contract.jobs import Job, JobResult
-from penstock.contract.reply import Completed, Failed, ReplyEvent, Started, first_seq
+from penstock.contract.reply import Completed, Failed, ReplyEvent
 from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
-from penstock.runtime.accounting.prior_attempts import PriorAttempts
+from penstock.runtime.accounting.prior_attempts import PriorAttempts, started_of, with_record, without_unsent
 from penstock.runtime.consumer.delivery import Delivery
 from penstock.runtime.jobs.completion import end_from_events, end_job, terminal_event_of
 from penstock.runtime.jobs.store import JobStore
-from penstock.runtime.jobs.transitions import next_record, queued_job, was_sent
+from penstock.runtime.jobs.transitions import next_record, queued_job
 from penstock.runtime.reply_publisher import Superseded, publish_terminal
 from penstock.runtime.service import Bus
 
-__all__ = ["JobRecords", "with_record"]
+__all__ = ["JobRecords"]
 
 
 class JobRecords:
@@ -38,7 +38,7 @@ class JobRecords:
             known = record or self._job(work, delivery.sequence)
             if not known.ended:
                 await end_from_events(self._bus, self._jobs, known, self._clock.unix_ms())
-            return prior if record is None else _without_unsent(prior, record)
+            return prior if record is None else without_unsent(prior, record)
         if record is None:
             return prior
         if record.ended:
@@ -49,7 +49,7 @@ class JobRecords:
             if record.state == "completed":
                 return PriorAttempts(ended=True)
             code = None if record.error is None else record.error.code
-            return replace(_without_unsent(prior, record), ended=True, failed_with=code)
+            return replace(without_unsent(prior, record), ended=True, failed_with=code)
         if await self._jobs.is_held_elsewhere(record, delivery.sequence):
             return PriorAttempts(ended=True)  # the attempts belong to the execution of the other copy
         return with_record(prior, record)
@@ -92,49 +92,8 @@ class JobRecords:
         events = await acknowledged_replies(self._bus.nc, address.subject)
         record = await self._jobs.read(address)
         if record is not None and record.attempt > max((event.attempt for event in events), default=0):
-            events.append(_started(record))
+            events.append(started_of(record))
         return events
 
     def _job(self, work: ChatWork, message_seq: int) -> Job:
         return queued_job(work, self._clock.unix_ms(), message_seq)
-
-
-def with_record(prior: PriorAttempts, record: Job) -> PriorAttempts:
-    """`prior`, completed by the record: it outlives the stored replies, which expire after a quarter of an hour, and
-    shows which announced attempts led to a call.
-    """
-    prior = _without_unsent(prior, record)
-    tried = record.attempt - len(record.unsent)
-    if record.attempt <= prior.attempt and prior.attempts:
-        return replace(prior, tried=tried)
-    if record.attempt == 0:
-        return prior
-    attempt = max(record.attempt, prior.attempt)
-    return replace(
-        prior,
-        known=True,
-        attempts=(*prior.attempts, _started(record)),
-        attempt=attempt,
-        next_seq=max(prior.next_seq, first_seq(attempt) + 1),
-        output_sent=True,
-        text_sent=True,
-        tried=tried,
-    )
-
-
-def _without_unsent(prior: PriorAttempts, record: Job) -> PriorAttempts:
-    """Drop announced attempts that never led to a call: they are not lost, as they cost nothing (F2)."""
-    sent = tuple(started for started in prior.attempts if was_sent(record, started.attempt))
-    return replace(prior, attempts=sent)
-
-
-def _started(record: Job) -> Started:
-    return Started(
-        id=record.id,
-        seq=first_seq(record.attempt),
-        attempt=record.attempt,
-        model=record.model,
-        provider=record.provider,
-        worker=record.worker,
-        at_ms=record.at_ms,
-    )

@@ -19,22 +19,32 @@ from penstock.contract.codec import encode
 from penstock.contract.jobs import Job, JobState
 from penstock.contract.reply import Completed, Delta, Failed, Started, first_seq
 from penstock.contract.streams import RESULTS, WORK
+from penstock.runtime.accounting.usage_events import UsageEvents
+from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.epochs import DeliveryEpochs
 from penstock.runtime.jobs.store import JobStore
+from penstock.runtime.pricing import PriceTable
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from penstock.runtime.service import Bus
 from services.router.budget.releases import NO_HOLDS
+from services.router.expiry.lost_usage import LostUsage
 from services.router.expiry.request_end import RequestEnder
 from services.router.jobs import orphan_reaper
 from services.router.jobs.orphan_reaper import OrphanReaper, is_overdue
 from tests.harness.suite.waiting import until
 
 
+def ender_of(bus: Bus) -> RequestEnder:
+    catalogue = Catalogue(name="c", providers={}, models={}, roles={})
+    usage = UsageEvents(catalogue, PriceTable(catalogue.models))
+    return RequestEnder(bus, NO_HOLDS, LostUsage(bus, catalogue, usage, SYSTEM), SYSTEM)
+
+
 class Scene:
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
         self.jobs = JobStore(bus.js)
-        self.reaper = OrphanReaper(bus, RequestEnder(bus, NO_HOLDS, SYSTEM), SYSTEM)
+        self.reaper = OrphanReaper(bus, ender_of(bus), SYSTEM)
 
     async def write(self, name: str, state: JobState, late_s: float, work_seq: int = 0) -> Job:
         now_ms = SYSTEM.unix_ms()
@@ -150,7 +160,7 @@ async def test_d6_the_reaper_reads_page_after_page_in_spite_of_errors(
     async def ended(job: Job) -> bool:
         return await scene.code(job) is not None
 
-    reaper = OrphanReaper(scene.bus, RequestEnder(scene.bus, NO_HOLDS, SYSTEM), SYSTEM, every_s=0.01)
+    reaper = OrphanReaper(scene.bus, ender_of(scene.bus), SYSTEM, every_s=0.01)
     reaper.start()
     first = await scene.write("first", "queued", 60)
     await until(lambda: ended(first))

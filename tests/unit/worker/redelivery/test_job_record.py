@@ -6,8 +6,7 @@ from msgspec.structs import replace
 
 from penstock.contract.jobs import Job
 from penstock.contract.reply import Delta, Started, first_seq
-from penstock.runtime.accounting.prior_attempts import PriorAttempts, fold_events
-from services.worker.redelivery.job_record import with_record
+from penstock.runtime.accounting.prior_attempts import PriorAttempts, fold_events, with_record
 
 QUEUED = Job(id="1", client="c", account="a", role="chat", state="queued", at_ms=1, submitted_ms=1)
 RUNNING = replace(QUEUED, state="running", attempt=3, model="m", provider="p", worker="w")
