@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import Final, Protocol
 
 from msgspec.structs import replace
 
 from penstock.bus.log_limits import rate_limited_logger
-from penstock.contract.ledger.spend import SpendKey, SpendRow
+from penstock.contract.ledger.spend import SpendRow
 from penstock.contract.ledger.spend_address import SpendAddress
 from services.ledger.spend.chunks import Chunk, Listing, Period, pack
-from services.ledger.spend.grouping import Grain, month_start_s, period_start_s, summed
+from services.ledger.spend.grouping import Grain, month_start_s, period_start_s
 from services.ledger.spend.plan import count_stored, due, of_period, whole
-from services.ledger.spend.rows import HOUR_S, decode_rows
+from services.ledger.spend.rows import AmountsByKey, add_amounts, decode_rows, ordered
 from services.ledger.spend.unwritten import Delta
 
 __all__ = ["GRAINS", "HistoryChanged", "HistoryStore", "SpendHistory", "listing_of", "read_chunks"]
@@ -88,11 +89,7 @@ class SpendHistory:
             self._summed = (await listing_of(self._store, self._partition)).summed_through(self._partition)
         if delta.number <= self._summed:
             return
-        hours: dict[int, list[SpendRow]] = {}
-        for row in delta.rows():
-            hours.setdefault(row.key.start_s // HOUR_S * HOUR_S, []).append(row)
-        for hour_s, rows in hours.items():
-            parts = pack(rows)
+        for hour_s, parts in (await asyncio.to_thread(_packed_by_hour, delta)).items():
             chunk = Chunk(Period("hour", hour_s, self._partition), "delta", delta.number, len(parts))
             await self._store_parts(chunk, parts)
 
@@ -125,8 +122,10 @@ class SpendHistory:
 
     async def _sum(self, listing: Listing, period: Period, through: int) -> None:
         chunks = of_period(listing, period, whole(period), through)
-        rows = [row async for part in read_chunks(self._store, chunks) for row in part]
-        parts = pack(summed(rows, lambda key: _at_start_of(period, key)))
+        sums: AmountsByKey = {}
+        async for part in read_chunks(self._store, chunks):
+            await asyncio.to_thread(_add_to_period, sums, period, part)
+        parts = await asyncio.to_thread(lambda: pack(ordered(sums)))
         newest = listing.sum_of(period)
         before = 0 if newest is None else newest.shorter_periods
         shorter = max(before, count_stored(listing, period, through))
@@ -137,5 +136,18 @@ class SpendHistory:
             await self._store.write(address, data)
 
 
-def _at_start_of(period: Period, key: SpendKey) -> SpendKey:
-    return replace(key, start_s=period_start_s(period.grain, key.start_s))
+def _packed_by_hour(delta: Delta) -> dict[int, tuple[bytes, ...]]:
+    """The parts of a delta by the beginning of their hour; the same delta gives the same parts."""
+    hours: dict[int, list[SpendRow]] = {}
+    for row in delta.rows():
+        hours.setdefault(row.key.start_s, []).append(row)
+    return {hour_s: pack(rows) for hour_s, rows in hours.items()}
+
+
+def _add_to_period(sums: AmountsByKey, period: Period, rows: Iterable[SpendRow]) -> None:
+    """In a thread: the event loop has other work while a large history is summed."""
+    for row in rows:
+        key = replace(row.key, start_s=period_start_s(period.grain, row.key.start_s))
+        before = sums.setdefault(key, row.amounts)
+        if before is not row.amounts:
+            add_amounts(before, row.amounts)

@@ -18,8 +18,10 @@ from services.ledger.spend.rows import HOUR_S
 
 __all__ = ["Range", "count_stored", "due", "of_period", "range_of", "wanted", "whole"]
 
-_SETTLED_S: Final = {"hour": HOUR_S // 4, "day": 3 * DAY_S, "month": 3 * DAY_S}
-"""Seconds after its end when a period is summed; later settlements are deltas until the next round."""
+_SETTLED_S: Final = {"hour": HOUR_S // 4, "day": HOUR_S, "month": 3 * DAY_S}
+"""Seconds after its end when a period is summed; later settlements are deltas until the next round. Days are summed
+early, because a full stream deletes the oldest hours.
+"""
 _MOST_DELTAS: Final = 60
 """An hour with more deltas is summed before it ends."""
 

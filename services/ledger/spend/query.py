@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import Final, Protocol
 
@@ -57,13 +58,13 @@ async def _answer(query: SpendQuery, by_user: SpendQuery, store: HistoryStore, o
     numbers = [partition_of(query.account)] if query.account else list(map(str, range(LEDGER_PARTITIONS)))
     recent = await owners.recent(numbers, by_user)
     listing = await listing_of(store, numbers[0] if query.account else "*")
-    rows: list[SpendRow] = []
-    for partition in numbers:
-        answer = recent.get(partition)
-        rows += await _stored(store, listing, partition, by_user, None if answer is None else answer.since)
-        rows += () if answer is None else answer.rows
+    since = {partition: answer.since for partition, answer in recent.items()}
+    stored = await asyncio.gather(
+        *(_stored(store, listing, partition, by_user, since.get(partition)) for partition in numbers)
+    )
+    rows = [*itertools.chain(*stored, *(answer.rows for answer in recent.values()))]
     missing = tuple(int(partition) for partition in numbers if partition not in recent)
-    return report_of(rows, query, missing)
+    return await asyncio.to_thread(report_of, rows, query, missing)
 
 
 async def _stored(
@@ -74,7 +75,7 @@ async def _stored(
         raise HistoryChanged(f"partition {partition} has written more since it answered")
     rows: list[SpendRow] = []
     async for part in read_chunks(store, chunks):
-        rows += grouped(part, query)
+        rows += await asyncio.to_thread(grouped, part, query)
     return summed(rows, lambda key: key)
 
 

@@ -11,7 +11,16 @@ import msgspec
 from penstock.contract.ledger.journal import Settled
 from penstock.contract.ledger.spend import SpendAmounts, SpendKey, SpendRow
 
-__all__ = ["HOUR_S", "AmountsByKey", "SpendRows", "add_amounts", "decode_rows", "encode_rows", "settled_row"]
+__all__ = [
+    "HOUR_S",
+    "AmountsByKey",
+    "SpendRows",
+    "add_amounts",
+    "decode_rows",
+    "encode_rows",
+    "ordered",
+    "settled_row",
+]
 
 HOUR_S: Final = 3_600
 _PACKED_ROWS: Final = 2_048
@@ -91,7 +100,7 @@ class SpendRows:
             add_amounts(sums, row.amounts)
             return
         if len(self._newest) >= _PACKED_ROWS:
-            self._packs.append(encode_rows(_ordered(self._newest)))
+            self._packs.append(encode_rows(ordered(self._newest)))
             self._newest = {}
         self._newest[row.key] = row.amounts
 
@@ -100,8 +109,8 @@ class SpendRows:
         sums: AmountsByKey = {}
         for pack in self._packs:
             _sum_into(sums, decode_rows(pack))
-        _sum_into(sums, _ordered(self._newest))
-        return _ordered(sums)
+        _sum_into(sums, ordered(self._newest))
+        return ordered(sums)
 
     def take(self) -> tuple[SpendRow, ...]:
         """Every row, each key once, in the order of the keys; none remains here."""
@@ -109,17 +118,20 @@ class SpendRows:
         self._newest, self._packs = {}, []
         return rows
 
-    def encode(self) -> bytes:
-        """Equal rows give equal bytes."""
-        return encode_rows(self.rows())
+    def packs(self) -> tuple[bytes, ...]:
+        """All rows in packed form, without the time that it takes to sum them."""
+        if not self._newest:
+            return tuple(self._packs)
+        return (*self._packs, encode_rows(ordered(self._newest)))
 
     @classmethod
-    def decode(cls, data: bytes) -> SpendRows:
-        """Raises ValueError for anything that `encode` did not make."""
-        decoded = cls()
-        if decode_rows(data):
-            decoded._packs.append(data)
-        return decoded
+    def of_packs(cls, packs: Iterable[bytes]) -> SpendRows:
+        """Raises ValueError for anything that `packs` did not make."""
+        made = cls()
+        for pack in packs:
+            decode_rows(pack)
+            made._packs.append(pack)
+        return made
 
 
 def _sum_into(sums: AmountsByKey, rows: Iterable[SpendRow]) -> None:
@@ -131,5 +143,6 @@ def _sum_into(sums: AmountsByKey, rows: Iterable[SpendRow]) -> None:
             add_amounts(before, row.amounts)
 
 
-def _ordered(sums: AmountsByKey) -> tuple[SpendRow, ...]:
+def ordered(sums: AmountsByKey) -> tuple[SpendRow, ...]:
+    """The rows in the order of their keys."""
     return tuple(SpendRow(key, sums[key]) for key in sorted(sums, key=msgspec.structs.astuple))

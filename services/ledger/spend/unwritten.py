@@ -10,7 +10,7 @@ from msgspec import Struct
 from penstock.contract.ledger.journal import Settled
 from penstock.contract.ledger.spend import RecentSpend, SpendQuery, SpendRow
 from services.ledger.spend.grouping import grouped
-from services.ledger.spend.rows import SpendRows, decode_rows
+from services.ledger.spend.rows import SpendRows
 
 __all__ = ["Delta", "UnwrittenSpend"]
 
@@ -20,16 +20,17 @@ class Delta(Struct, frozen=True, array_like=True):
 
     number: int
     """The journal sequence of the snapshot that ended it."""
-    packed: bytes
+    packs: tuple[bytes, ...]
 
     def rows(self) -> tuple[SpendRow, ...]:
-        return decode_rows(self.packed)
+        """Each key once, in the order of the keys."""
+        return SpendRows.of_packs(self.packs).rows()
 
 
 class _Encoded(Struct, array_like=True):
     written: int
     deltas: list[Delta]
-    rows: bytes
+    rows: tuple[bytes, ...]
 
 
 class UnwrittenSpend:
@@ -52,7 +53,7 @@ class UnwrittenSpend:
     def cut(self, number: int) -> None:
         """End the current delta at the journal sequence `number`."""
         if self._rows:
-            self._deltas.append(Delta(number, self._rows.encode()))
+            self._deltas.append(Delta(number, self._rows.packs()))
             self._rows = SpendRows()
 
     def deltas(self, through: int) -> tuple[Delta, ...]:
@@ -65,7 +66,7 @@ class UnwrittenSpend:
         self.written = max(self.written, number)
 
     def encode(self) -> bytes:
-        return msgspec.msgpack.encode(_Encoded(self.written, self._deltas, self._rows.encode()))
+        return msgspec.msgpack.encode(_Encoded(self.written, self._deltas, self._rows.packs()))
 
     @classmethod
     def decode(cls, data: bytes) -> UnwrittenSpend:
@@ -76,7 +77,7 @@ class UnwrittenSpend:
             raise ValueError(f"not the unwritten spend of a partition: {error}") from error
         decoded = cls(encoded.written)
         decoded._deltas = encoded.deltas
-        decoded._rows = SpendRows.decode(encoded.rows)
+        decoded._rows = SpendRows.of_packs(encoded.rows)
         return decoded
 
     def recent(self, through: int, query: SpendQuery | None = None) -> RecentSpend:

@@ -15,6 +15,7 @@ from services.ledger.spend.rows import decode_rows, settled_row
 from tests.unit.ledger.spend.history_world import DAY_S, PARTITION, MemoryHistory, SpendWorld
 from tests.unit.ledger.spend.settlements import settled
 
+pytestmark = pytest.mark.real_time
 START_S = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp())
 MONTHS = 14
 
@@ -29,7 +30,7 @@ async def test_f5_fourteen_months_of_spend_stay_exact_by_month_and_by_day_for_a_
         if number % 5 == 0:
             world.settle(late_s=2 * DAY_S if world.now_s > START_S + 2 * DAY_S else 0, picousd=2 * number)
         await world.save()
-        world.pass_time(DAY_S - 3600)
+        world.pass_time(2 * DAY_S - 3600)
         world.settle(user="u1")
         await world.save()
         world.pass_time(3600)

@@ -7,7 +7,7 @@ import tracemalloc
 import pytest
 
 from penstock.contract.ledger.spend import SpendAmounts, SpendKey, SpendRow
-from services.ledger.spend.rows import SpendRows
+from services.ledger.spend.rows import SpendRows, encode_rows
 from tests.unit.ledger.spend.settlements import HOUR_MS, settled
 
 
@@ -54,20 +54,20 @@ def test_reading_rows_keeps_them_and_later_settlements_do_not_change_what_was_re
     assert rows.rows()[0].amounts.attempts == 2
 
 
-def test_encoded_rows_are_equal_whatever_the_order_and_continue_to_add_up():
+def test_packed_rows_are_equal_whatever_the_order_and_continue_to_add_up():
     entries = [settled(number, user=f"u{number % 7}", picousd=number) for number in range(50)]
-    encoded = rows_of(*entries).encode()
-    assert encoded == rows_of(*reversed(entries)).encode()
-    decoded = SpendRows.decode(encoded)
-    decoded.add(settled(99, user="u1", picousd=1_000))
-    assert sum(row.amounts.picousd for row in decoded.take()) == sum(range(50)) + 1_000
-    assert not SpendRows.decode(SpendRows().encode())
+    packs = rows_of(*entries).packs()
+    assert packs == rows_of(*reversed(entries)).packs()
+    again = SpendRows.of_packs(packs)
+    again.add(settled(99, user="u1", picousd=1_000))
+    assert sum(row.amounts.picousd for row in again.take()) == sum(range(50)) + 1_000
+    assert not SpendRows.of_packs(SpendRows().packs())
 
 
-@pytest.mark.parametrize("data", [b"", b"nonsense", SpendRows().encode()[:-1]])
+@pytest.mark.parametrize("data", [b"", b"nonsense", encode_rows([])[:-1]])
 def test_other_bytes_are_rejected(data):
     with pytest.raises(ValueError, match="not rows"):
-        SpendRows.decode(data)
+        SpendRows.of_packs([data])
 
 
 def test_f2_the_rows_of_20_000_users_take_less_than_3_mb():
