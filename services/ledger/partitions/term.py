@@ -152,6 +152,7 @@ class OwnedPartition:
     async def _read_on(self, state: PartitionState) -> None:
         async for sequence, batch in self._journal.read_after(state.journal_sequence):
             state.replay(batch, sequence)
+            await asyncio.sleep(0)  # a page has up to 100,000 entries: heartbeats must pass meanwhile
 
     async def _take_over(self, state: PartitionState, writer: Writer) -> bool:
         """Write the first entry of this owner, which fences the one before; False: released before that.
