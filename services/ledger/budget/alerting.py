@@ -8,7 +8,7 @@ from penstock.contract.ledger.holds import HoldRequest
 from penstock.contract.ledger.journal import Alerted, Settled
 from penstock.contract.ledger.policies import BudgetPolicy, Scope
 from services.ledger.budget.book import Book
-from services.ledger.budget.counters import Values, starts_at_s, was_alerted
+from services.ledger.budget.counters import MONEY, Values, starts_at_s, was_alerted
 from services.ledger.budget.decisions import asked_by, scopes_of
 from services.ledger.budget.limits import PICOUSD, CompiledPolicies, Limit, used
 from services.ledger.budget.policies import Policies
@@ -77,7 +77,7 @@ def _alerted(
 ) -> Alerted:
     scope, account, name = whose
     spent, _ = used(values, limit.kind, now_ms // 1000)
-    unit = PICOUSD if limit.kind.unit == "money" else 1
+    unit = PICOUSD if limit.kind.unit == MONEY else 1
     return Alerted(
         scope=scope,
         account=account,

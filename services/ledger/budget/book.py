@@ -17,7 +17,6 @@ from services.ledger.budget.counters import (
     new_values,
     record,
     starts_at_s,
-    with_room,
 )
 from services.ledger.budget.holds import DueIds, EndedHold, Hold, with_attempt
 from services.ledger.budget.periods import Calendar
@@ -220,8 +219,7 @@ class Book:
     def _recorded(self, values: Values | None, change: Change, at_s: int, time_zone: str) -> Values:
         if values is None:
             values = new_values()
-        record(values, change, at_s, time_zone, self.calendar)
-        return with_room(values)
+        return record(values, change, at_s, time_zone, self.calendar)
 
 
 def _release_of(hold: Hold) -> Change:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import MutableSequence
-from typing import Final, Literal
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 
@@ -18,10 +18,14 @@ from services.ledger.budget.periods import MINUTE_S, Calendar
 __all__ = [
     "HELD_MONEY",
     "KINDS",
+    "MONEY",
     "OPEN",
+    "OPEN_HOLDS",
+    "OUTPUT_TOKENS",
+    "REQUESTS",
+    "TOKENS",
     "Change",
     "Kind",
-    "Unit",
     "Values",
     "ends_at_s",
     "from_stored",
@@ -32,25 +36,26 @@ __all__ = [
     "starts_at_s",
     "stored",
     "was_alerted",
-    "with_room",
 ]
 
 Values = MutableSequence[int]
 """An `array` of signed 64-bit integers; a list for sums of more than 2 million dollars."""
-Unit = Literal["requests", "tokens", "money", "open", "output_tokens"]
+REQUESTS, TOKENS, MONEY, OPEN_HOLDS, OUTPUT_TOKENS = range(5)
+"""What a limit counts: indices into the amounts of a request."""
 
 (_SECOND_END, _MINUTE_END, _HOUR_END, _DAY_END, _MONTH_END) = range(5)
-(_HOUR_START, _DAY_START, _MONTH_START) = range(5, 8)
-(_SECOND_REQUESTS, _MINUTE_REQUESTS, _HOUR_REQUESTS) = range(8, 11)
-(_MINUTE_TOKENS, _MINUTE_TOKENS_HELD, _DAY_TOKENS, _DAY_TOKENS_HELD) = range(11, 15)
-(_DAY_MONEY, _DAY_MONEY_HELD, _MONTH_MONEY, _MONTH_MONEY_HELD) = range(15, 19)
-HELD_MONEY: Final = 19
+(_DAY_START, _MONTH_START) = range(5, 7)
+(_SECOND_REQUESTS, _MINUTE_REQUESTS, _HOUR_REQUESTS) = range(7, 10)
+(_MINUTE_TOKENS, _MINUTE_TOKENS_HELD, _DAY_TOKENS, _DAY_TOKENS_HELD) = range(10, 14)
+(_DAY_MONEY, _DAY_MONEY_HELD, _MONTH_MONEY, _MONTH_MONEY_HELD) = range(14, 18)
+HELD_MONEY: Final = 18
 """Index of the picodollars held by all open holds, whatever their period."""
-OPEN: Final = 20
+OPEN: Final = 19
 """Index of the number of open holds."""
-_ALERTED: Final = 21
+_ALERTED: Final = 20
 _SIZE: Final = 22
 _NONE: Final = -1
+"""The last index, whose value is always 0: what a limit does not count."""
 
 _DAY_ALERTS: Final = 0b1111
 _MONTH_ALERTS: Final = 0b110000
@@ -62,7 +67,7 @@ class Kind(Struct, frozen=True, gc=False):
     """What a limit counts, and where: indices into the values of a scope."""
 
     name: LimitName
-    unit: Unit
+    unit: int
     end: int = _NONE
     spent: int = _NONE
     held: int = _NONE
@@ -76,25 +81,25 @@ class Kind(Struct, frozen=True, gc=False):
 KINDS: Final[dict[LimitName, Kind]] = {
     kind.name: kind
     for kind in (
-        Kind("requests_per_second", "requests", _SECOND_END, _SECOND_REQUESTS, length_s=1),
-        Kind("requests_per_minute", "requests", _MINUTE_END, _MINUTE_REQUESTS, length_s=MINUTE_S),
-        Kind("requests_per_hour", "requests", _HOUR_END, _HOUR_REQUESTS, start=_HOUR_START),
+        Kind("requests_per_second", REQUESTS, _SECOND_END, _SECOND_REQUESTS, length_s=1),
+        Kind("requests_per_minute", REQUESTS, _MINUTE_END, _MINUTE_REQUESTS, length_s=MINUTE_S),
+        Kind("requests_per_hour", REQUESTS, _HOUR_END, _HOUR_REQUESTS),
         Kind(
-            "tokens_per_minute", "tokens", _MINUTE_END, _MINUTE_TOKENS, _MINUTE_TOKENS_HELD, length_s=MINUTE_S
+            "tokens_per_minute", TOKENS, _MINUTE_END, _MINUTE_TOKENS, _MINUTE_TOKENS_HELD, length_s=MINUTE_S
         ),
-        Kind("tokens_per_day", "tokens", _DAY_END, _DAY_TOKENS, _DAY_TOKENS_HELD, _DAY_START, alert_80=1),
-        Kind("tokens_per_request", "output_tokens"),
-        Kind("microusd_per_day", "money", _DAY_END, _DAY_MONEY, _DAY_MONEY_HELD, _DAY_START, alert_80=4),
+        Kind("tokens_per_day", TOKENS, _DAY_END, _DAY_TOKENS, _DAY_TOKENS_HELD, _DAY_START, alert_80=1),
+        Kind("tokens_per_request", OUTPUT_TOKENS),
+        Kind("microusd_per_day", MONEY, _DAY_END, _DAY_MONEY, _DAY_MONEY_HELD, _DAY_START, alert_80=4),
         Kind(
-            *("microusd_per_month", "money", _MONTH_END, _MONTH_MONEY, _MONTH_MONEY_HELD, _MONTH_START),
+            *("microusd_per_month", MONEY, _MONTH_END, _MONTH_MONEY, _MONTH_MONEY_HELD, _MONTH_START),
             alert_80=16,
         ),
-        Kind("concurrency", "open", held=OPEN),
+        Kind("concurrency", OPEN_HOLDS, held=OPEN),
     )
 }
 
 
-class Change(Struct, frozen=True, gc=False):
+class Change(NamedTuple):
     """What one journal entry adds to each scope that it concerns."""
 
     requests: int = 0
@@ -128,42 +133,49 @@ def ends_at_s(values: Values | None, kind: Kind, now_s: int, time_zone: str, cal
     return ends[kind.end]
 
 
-def record(values: Values, change: Change, at_s: int, time_zone: str, calendar: Calendar) -> None:
+def record(values: Values, change: Change, at_s: int, time_zone: str, calendar: Calendar) -> Values:
     """Count a change in each period that contains the moment. A later moment begins the next period; periods before
-    the stored ones are over and not counted any more.
+    the stored ones are over and not counted any more. Returns the values, which are new ones if sums have grown large.
     """
-    if at_s >= values[_SECOND_END]:
-        values[_SECOND_END], values[_SECOND_REQUESTS] = at_s + 1, 0
     if at_s >= values[_MINUTE_END]:
         values[_MINUTE_END] = at_s - at_s % MINUTE_S + MINUTE_S
         values[_MINUTE_REQUESTS] = values[_MINUTE_TOKENS] = values[_MINUTE_TOKENS_HELD] = 0
-    if at_s >= values[_HOUR_END] or at_s >= values[_DAY_END] or at_s >= values[_MONTH_END]:
         _begin_periods(values, at_s, time_zone, calendar)
-    if at_s == values[_SECOND_END] - 1:
-        values[_SECOND_REQUESTS] += change.requests
+    requests, tokens, held_tokens, picousd, held_picousd, opened = change
+    if requests:
+        _record_requests(values, requests, at_s)
     if at_s >= values[_MINUTE_END] - MINUTE_S:
-        values[_MINUTE_REQUESTS] += change.requests
-        values[_MINUTE_TOKENS] += change.tokens
-        values[_MINUTE_TOKENS_HELD] += change.held_tokens
-    if at_s >= values[_HOUR_START]:
-        values[_HOUR_REQUESTS] += change.requests
+        values[_MINUTE_TOKENS] += tokens
+        values[_MINUTE_TOKENS_HELD] += held_tokens
     if at_s >= values[_DAY_START]:
-        values[_DAY_TOKENS] += change.tokens
-        values[_DAY_TOKENS_HELD] += change.held_tokens
-        values[_DAY_MONEY] += change.picousd
-        values[_DAY_MONEY_HELD] += change.held_picousd
+        values[_DAY_TOKENS_HELD] += held_tokens
+        values[_DAY_MONEY_HELD] += held_picousd
+        if tokens or picousd:
+            values[_DAY_TOKENS] += tokens
+            values[_DAY_MONEY] += picousd
     if at_s >= values[_MONTH_START]:
-        values[_MONTH_MONEY] += change.picousd
-        values[_MONTH_MONEY_HELD] += change.held_picousd
-    values[HELD_MONEY] += change.held_picousd
-    values[OPEN] += change.opened
+        values[_MONTH_MONEY] += picousd
+        values[_MONTH_MONEY_HELD] += held_picousd
+    values[HELD_MONEY] += held_picousd
+    values[OPEN] += opened
+    return _with_room(values)
+
+
+def _record_requests(values: Values, requests: int, at_s: int) -> None:
+    """Requests are counted when they come: never in a period that is over."""
+    if at_s >= values[_SECOND_END]:
+        values[_SECOND_END], values[_SECOND_REQUESTS] = at_s + 1, 0
+    values[_SECOND_REQUESTS] += requests
+    values[_MINUTE_REQUESTS] += requests
+    values[_HOUR_REQUESTS] += requests
 
 
 def _begin_periods(values: Values, at_s: int, time_zone: str, calendar: Calendar) -> None:
     """After a change of the time zone the period of the former zone runs to its end: nothing is counted in two."""
+    if at_s < min(values[_HOUR_END], values[_DAY_END], values[_MONTH_END]):
+        return
     periods = calendar.at(at_s, time_zone)
     if at_s >= values[_HOUR_END]:
-        values[_HOUR_START] = max(periods.hour_start_s, values[_HOUR_END])
         values[_HOUR_END] = periods.hour_end_s
         values[_HOUR_REQUESTS] = 0
     if at_s >= values[_DAY_END]:
@@ -195,15 +207,9 @@ def in_use(values: Values, now_s: int) -> bool:
     return values[_MONTH_END] > now_s or values[_DAY_END] > now_s or values[OPEN] > 0
 
 
-def with_room(values: Values) -> Values:
+def _with_room(values: Values) -> Values:
     """The values, in a list if sums come near the end of 64 bits."""
-    largest = (
-        values[_DAY_TOKENS]
-        | values[_DAY_TOKENS_HELD]
-        | values[_DAY_MONEY]
-        | values[_MONTH_MONEY]
-        | values[HELD_MONEY]
-    )
+    largest = values[_DAY_TOKENS] | values[_DAY_TOKENS_HELD] | values[_MONTH_MONEY] | values[HELD_MONEY]
     return list(values) if largest >= _WIDE else values
 
 
@@ -214,4 +220,4 @@ def stored(values: Values) -> list[int | str]:
 
 def from_stored(stored_values: list[int | str]) -> Values:
     values = [int(value) for value in stored_values]
-    return with_room(array("q", values) if max(values) < 2**63 else values)
+    return _with_room(array("q", values) if max(values) < 2**63 else values)

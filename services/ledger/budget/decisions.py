@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec import Struct
 
 from penstock.contract.ledger.holds import HoldGranted, HoldRefused, HoldRequest
@@ -10,12 +12,15 @@ from penstock.contract.ledger.limits import LimitStatus
 from penstock.contract.ledger.policies import Scope
 from services.ledger.budget import refusals
 from services.ledger.budget.book import Book
-from services.ledger.budget.counters import Kind, Unit, Values, ends_at_s, starts_at_s
+from services.ledger.budget.counters import REQUESTS, TOKENS, Kind, Values, ends_at_s, starts_at_s
 from services.ledger.budget.holds import Hold, amount
-from services.ledger.budget.limits import CompiledPolicies, Limit, PolicyLimits, status_of, used
+from services.ledger.budget.limits import CompiledPolicies, Limit, PolicyLimits, status_of
 from services.ledger.budget.policies import Policies
 
 __all__ = ["Asked", "Grant", "ScopeUse", "Wait", "asked_by", "decide", "scopes_of"]
+
+_MOST: Final = 2**80
+"""More than any limit leaves."""
 
 
 class Grant(Struct, frozen=True):
@@ -55,18 +60,19 @@ class Asked(Struct, frozen=True):
     picousd: int
     """In all, what is settled included."""
     tokens: int
-    need: dict[Unit, int]
-    own: dict[Unit, int]
+    need: tuple[int, ...]
+    """By unit."""
+    own: tuple[int, ...]
 
-    def own_now(self, values: Values | None, kind: Kind) -> int:
+    def own_now(self, unit: int, values: Values, kind: Kind) -> int:
         """The part of what is held in the current period that is the request's own."""
-        own = self.own[kind.unit]
-        if not own or self.hold is None or values is None or kind.end < 0:
-            return own
-        return own if self.hold.at_ms // 1000 >= starts_at_s(values, kind) else 0
+        if self.hold is None or kind.end < 0:
+            return self.own[unit]
+        counts = kind.unit != REQUESTS and self.hold.at_ms // 1000 >= starts_at_s(values, kind)
+        return self.own[unit] if counts else 0
 
 
-class _Tight(Struct):
+class _Use(Struct, gc=False):
     """A limit as the request finds it."""
 
     scope: ScopeUse
@@ -77,8 +83,15 @@ class _Tight(Struct):
     """Held by other requests."""
     need: int
 
-    def left(self) -> int:
-        return self.limit.allowed - self.spent - self.others - self.need
+
+class _Check(Struct):
+    """The hard limits that apply to a request, compared with it."""
+
+    short: list[_Use]
+    """Those without room for it."""
+    requests: _Use | None
+    """The one with the fewest requests left."""
+    tokens: _Use | None
 
 
 def scopes_of(
@@ -113,18 +126,8 @@ def asked_by(book: Book, request: HoldRequest) -> Asked:
         hold=hold,
         picousd=picousd,
         tokens=tokens,
-        need={
-            "requests": 1 if known is None else 0,
-            "tokens": max(0, tokens - spent_tokens),
-            "money": max(0, picousd - spent_picousd),
-            "open": 1,
-        },
-        own={
-            "requests": 0,
-            "tokens": hold.held_tokens() if hold is not None else 0,
-            "money": hold.held_picousd() if hold is not None else 0,
-            "open": 1 if hold is not None else 0,
-        },
+        need=(0 if known else 1, max(0, tokens - spent_tokens), max(0, picousd - spent_picousd), 1),
+        own=(0, hold.held_tokens(), hold.held_picousd(), 1) if hold is not None else (0, 0, 0, 0),
     )
 
 
@@ -137,19 +140,18 @@ def decide(
     asked = asked_by(book, request)
     hold = asked.hold
     if hold is not None and asked.picousd == hold.picousd and asked.tokens == hold.tokens:
-        found = _found(scopes, asked, request, now_ms // 1000)
         later = request.deadline_ms > hold.deadline_ms
         entry = _held(request, asked, hold.at_ms, hold.time_zone) if later else None
-        return Grant(entry, _granted(book, request, found, now_ms, time_zone))
+        check = _checked(scopes, asked, request, now_ms // 1000)
+        return Grant(entry, _granted(book, request, check, now_ms, time_zone))
     refusal = _refused_by_policy(scopes, policies, request)
     if refusal is not None:
         return refusal
-    found = _found(scopes, asked, request, now_ms // 1000)
-    short = [each for each in found if each.left() < 0 and _limits_growth(each, asked)]
-    if short:
-        return _refused_by_limits(book, request, short, now_ms, time_zone)
+    check = _checked(scopes, asked, request, now_ms // 1000)
+    if check.short:
+        return _refused_by_limits(book, request, check.short, now_ms, time_zone)
     entry = _held(request, asked, now_ms, time_zone)
-    return Grant(entry, _granted(book, request, found, now_ms, time_zone))
+    return Grant(entry, _granted(book, request, check, now_ms, time_zone))
 
 
 def _held(request: HoldRequest, asked: Asked, at_ms: int, time_zone: str) -> Held:
@@ -169,35 +171,35 @@ def _held(request: HoldRequest, asked: Asked, at_ms: int, time_zone: str) -> Hel
     )
 
 
-def _found(scopes: list[ScopeUse], asked: Asked, request: HoldRequest, now_s: int) -> list[_Tight]:
-    """Every hard limit of the request as it is now."""
-    found = []
+def _checked(scopes: list[ScopeUse], asked: Asked, request: HoldRequest, now_s: int) -> _Check:
+    """A limit to which the request adds nothing has no effect on it, even if it is used up."""
+    check, fewest = _Check([], None, None), [_MOST, _MOST]
+    needs, is_raise = asked.need, asked.hold is not None
     for scope in scopes:
-        for limit in scope.limits.limits:
-            if limit.soft or (limit.traffic is not None and limit.traffic != request.traffic):
-                continue
-            values = scope.total if limit.traffic is None else scope.of_class
-            spent, held = used(values, limit.kind, now_s)
-            others = held - asked.own_now(values, limit.kind) if held else 0
-            found.append(_Tight(scope, limit, values, spent, others, asked.need[limit.kind.unit]))
-    return found
+        total, of_class = scope.total, scope.of_class
+        for limit, by_class, unit, end, spent_at, held_at, allowed in scope.limits.hard[request.traffic]:
+            values = of_class if by_class else total
+            need, own = needs[unit], 0
+            if values is None or (end >= 0 and now_s >= values[end]):
+                spent = others = 0
+            else:
+                own = asked.own_now(unit, values, limit.kind) if is_raise else 0
+                spent, others = values[spent_at], values[held_at] - own
+            left = allowed - spent - others - need
+            if left < 0 and need > own:
+                check.short.append(_Use(scope, limit, values, spent, others, need))
+            elif unit <= TOKENS and left < fewest[unit]:
+                fewest[unit] = left
+                use = _Use(scope, limit, values, spent, others, need)
+                if unit == REQUESTS:
+                    check.requests = use
+                else:
+                    check.tokens = use
+    return check
 
 
-def _limits_growth(tight: _Tight, asked: Asked) -> bool:
-    """Whether the request wants more of this limit than it has: what it adds nothing to cannot refuse it."""
-    return tight.need > asked.own_now(tight.values, tight.limit.kind)
-
-
-def _granted(
-    book: Book, request: HoldRequest, found: list[_Tight], now_ms: int, time_zone: str
-) -> HoldGranted:
-    fewest: dict[Unit, _Tight] = {}
-    for each in found:
-        unit = each.limit.kind.unit
-        best = fewest.get(unit)
-        if best is None or each.left() < best.left():
-            fewest[unit] = each
-    requests, tokens = fewest.get("requests"), fewest.get("tokens")
+def _granted(book: Book, request: HoldRequest, check: _Check, now_ms: int, time_zone: str) -> HoldGranted:
+    requests, tokens = check.requests, check.tokens
     return HoldGranted(
         id=request.id,
         requests=None if requests is None else _after(book, requests, now_ms, time_zone),
@@ -205,18 +207,18 @@ def _granted(
     )
 
 
-def _after(book: Book, tight: _Tight, now_ms: int, time_zone: str) -> LimitStatus:
+def _after(book: Book, use: _Use, now_ms: int, time_zone: str) -> LimitStatus:
     """The limit once the request is reserved."""
-    if tight.limit.kind.unit == "requests":
-        use = tight.spent + tight.need, tight.others
+    if use.limit.kind.unit == REQUESTS:
+        amounts = use.spent + use.need, use.others
     else:
-        use = tight.spent, tight.others + tight.need
-    return _status(book, tight, use, now_ms, time_zone)
+        amounts = use.spent, use.others + use.need
+    return _status(book, use, amounts, now_ms, time_zone)
 
 
-def _status(book: Book, tight: _Tight, use: tuple[int, int], now_ms: int, time_zone: str) -> LimitStatus:
-    resets_s = ends_at_s(tight.values, tight.limit.kind, now_ms // 1000, time_zone, book.calendar)
-    return status_of(tight.scope.scope, tight.limit, use, resets_s * 1000)
+def _status(book: Book, use: _Use, amounts: tuple[int, int], now_ms: int, time_zone: str) -> LimitStatus:
+    resets_s = ends_at_s(use.values, use.limit.kind, now_ms // 1000, time_zone, book.calendar)
+    return status_of(use.scope.scope, use.limit, amounts, resets_s * 1000)
 
 
 def _refused_by_policy(
@@ -241,15 +243,15 @@ def _whose(scope: ScopeUse) -> str:
 
 
 def _refused_by_limits(
-    book: Book, request: HoldRequest, short: list[_Tight], now_ms: int, time_zone: str
+    book: Book, request: HoldRequest, short: list[_Use], now_ms: int, time_zone: str
 ) -> Decision:
     """The limit that frees last is the one to tell; one that needs more than all it allows never frees."""
     spent = [each for each in short if each.spent + each.need > each.limit.allowed]
 
-    def frees_s(tight: _Tight) -> float:
-        if tight.need > tight.limit.allowed:
+    def frees_s(use: _Use) -> float:
+        if use.need > use.limit.allowed:
             return float("inf")
-        return ends_at_s(tight.values, tight.limit.kind, now_ms // 1000, time_zone, book.calendar)
+        return ends_at_s(use.values, use.limit.kind, now_ms // 1000, time_zone, book.calendar)
 
     worst = max(spent or short, key=frees_s)
     status = _status(book, worst, (worst.spent, worst.others), now_ms, time_zone)

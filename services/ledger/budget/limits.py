@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 
@@ -15,9 +15,9 @@ from penstock.contract.ledger.policies import (
     Scope,
     TrafficClass,
 )
-from services.ledger.budget.counters import KINDS, Kind, Values
+from services.ledger.budget.counters import KINDS, MONEY, OUTPUT_TOKENS, Kind, Values
 
-__all__ = ["PICOUSD", "CompiledPolicies", "Limit", "PolicyLimits", "microusd", "status_of", "used"]
+__all__ = ["PICOUSD", "Check", "CompiledPolicies", "Limit", "PolicyLimits", "microusd", "status_of", "used"]
 
 PICOUSD: Final = 1_000_000
 """Picodollars of a micro-dollar."""
@@ -35,12 +35,26 @@ class Limit(Struct, frozen=True):
     traffic: TrafficClass | None
 
 
+class Check(NamedTuple):
+    """A hard limit in the form in which each request reads it."""
+
+    limit: Limit
+    of_class: bool
+    unit: int
+    end: int
+    spent: int
+    held: int
+    allowed: int
+
+
 class PolicyLimits(Struct, frozen=True):
     """The limits of one policy."""
 
     policy: BudgetPolicy
     limits: tuple[Limit, ...]
     """Those that a counter decides, of all traffic and of each class."""
+    hard: dict[TrafficClass, tuple[Check, ...]]
+    """Those of them that may refuse a request of the class."""
     output_tokens: tuple[Limit, ...]
     alerting: tuple[Limit, ...]
     """Those that raise alerts: per day and month, of all traffic."""
@@ -48,7 +62,7 @@ class PolicyLimits(Struct, frozen=True):
     def limits_money_of(self, traffic: TrafficClass) -> bool:
         """Whether a limit on money may refuse a request of the class."""
         return any(
-            limit.kind.unit == "money" and not limit.soft and limit.traffic in (None, traffic)
+            limit.kind.unit == MONEY and not limit.soft and limit.traffic in (None, traffic)
             for limit in self.limits
         )
 
@@ -75,12 +89,22 @@ def _compile(policy: BudgetPolicy) -> PolicyLimits:
         for traffic in TRAFFIC_CLASSES:
             part: BudgetLimits | None = getattr(policy, traffic)
             found += _limits(policy, part, traffic) if part is not None else []
-    counted = tuple(limit for limit in found if limit.kind.unit != "output_tokens")
+    counted = tuple(limit for limit in found if limit.kind.unit != OUTPUT_TOKENS)
     return PolicyLimits(
         policy=policy,
         limits=counted,
-        output_tokens=tuple(limit for limit in found if limit.kind.unit == "output_tokens"),
+        hard={traffic: _checks(counted, traffic) for traffic in TRAFFIC_CLASSES},
+        output_tokens=tuple(limit for limit in found if limit.kind.unit == OUTPUT_TOKENS),
         alerting=tuple(limit for limit in counted if limit.kind.alert_80 and limit.traffic is None),
+    )
+
+
+def _checks(limits: tuple[Limit, ...], traffic: TrafficClass) -> tuple[Check, ...]:
+    return tuple(
+        Check(limit, limit.traffic is not None, kind.unit, kind.end, kind.spent, kind.held, limit.allowed)
+        for limit in limits
+        if not limit.soft and limit.traffic in (None, traffic)
+        for kind in (limit.kind,)
     )
 
 
@@ -90,7 +114,7 @@ def _limits(policy: BudgetPolicy, limits: BudgetLimits, traffic: TrafficClass | 
         allowed: int | None = getattr(limits, name)
         if allowed is not None:
             kind = KINDS[name]
-            base = allowed * PICOUSD if kind.unit == "money" else allowed
+            base = allowed * PICOUSD if kind.unit == MONEY else allowed
             found.append(Limit(kind, base, name in policy.soft, traffic))
     return found
 
@@ -99,13 +123,13 @@ def used(values: Values | None, kind: Kind, now_s: int) -> tuple[int, int]:
     """What is spent and held in the current period of a limit."""
     if values is None or (kind.end >= 0 and now_s >= values[kind.end]):
         return 0, 0
-    return (values[kind.spent] if kind.spent >= 0 else 0), (values[kind.held] if kind.held >= 0 else 0)
+    return values[kind.spent], values[kind.held]
 
 
 def status_of(scope: Scope, limit: Limit, use: tuple[int, int], resets_at_ms: int) -> LimitStatus:
     """The limit in whole requests, tokens and micro-dollars, as people and headers see it."""
     allowed, (spent, held) = limit.allowed, use
-    if limit.kind.unit == "money":
+    if limit.kind.unit == MONEY:
         allowed, spent, held = microusd(allowed), microusd(spent), microusd(held)
     return LimitStatus(
         scope=scope,

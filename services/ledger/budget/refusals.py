@@ -9,6 +9,7 @@ from msgspec import Struct
 from penstock.contract.ledger.holds import HoldRefused, HoldRequest
 from penstock.contract.ledger.limits import LimitStatus
 from penstock.contract.ledger.policies import LimitName, Scope
+from services.ledger.budget.counters import MONEY, OPEN_HOLDS, REQUESTS, TOKENS
 from services.ledger.budget.limits import Limit, microusd, status_of
 from services.ledger.budget.periods import iso_time
 
@@ -82,7 +83,7 @@ def used_up(request: HoldRequest, problem: Problem, now_ms: int) -> HoldRefused:
         retry_after_s = None
     else:
         message = f"The limit of {problem.whose} leaves too little for this request: {_state(problem)}."
-        if limit.kind.unit != "requests":
+        if limit.kind.unit != REQUESTS:
             message += f" {_needs(problem)}."
         retry_after_s = None
         if problem.status.resets_at_ms:
@@ -91,7 +92,7 @@ def used_up(request: HoldRequest, problem: Problem, now_ms: int) -> HoldRefused:
             retry_after_s = max(0, problem.status.resets_at_ms - now_ms) / 1000
     return HoldRefused(
         id=request.id,
-        code="budget_exceeded" if limit.kind.unit == "money" else "rate_limited",
+        code="budget_exceeded" if limit.kind.unit == MONEY else "rate_limited",
         message=message,
         limit=problem.status,
         retry_after_s=retry_after_s,
@@ -114,20 +115,20 @@ def held_by_others(request: HoldRequest, problem: Problem) -> HoldRefused:
 
 
 def _needs(problem: Problem) -> str:
-    if problem.limit.kind.unit == "money":
+    if problem.limit.kind.unit == MONEY:
         return f"This request may cost up to {_usd(problem.need)}"
-    if problem.limit.kind.unit == "tokens":
+    if problem.limit.kind.unit == TOKENS:
         return f"This request may use up to {problem.need:,} tokens"
     return "This request counts as 1"
 
 
 def _state(problem: Problem) -> str:
     limit = problem.limit
-    if limit.kind.unit == "open":
+    if limit.kind.unit == OPEN_HOLDS:
         return f"{_allowed(problem)}, {problem.held:,} are in progress"
-    if limit.kind.unit == "money":
+    if limit.kind.unit == MONEY:
         return f"{_allowed(problem)}, {_usd(problem.spent)} are spent and {_usd(problem.held)} reserved"
-    if limit.kind.unit == "tokens":
+    if limit.kind.unit == TOKENS:
         return f"{_allowed(problem)}, {problem.spent:,} are used and {problem.held:,} reserved"
     return f"{_allowed(problem)}, {problem.spent:,} are used"
 
@@ -135,7 +136,7 @@ def _state(problem: Problem) -> str:
 def _allowed(problem: Problem) -> str:
     limit = problem.limit
     what = _WHAT[limit.kind.name]
-    allowed = _usd(limit.allowed) if limit.kind.unit == "money" else f"{limit.allowed:,}"
+    allowed = _usd(limit.allowed) if limit.kind.unit == MONEY else f"{limit.allowed:,}"
     return f"{allowed} {what}{_part(limit)} are allowed for {problem.whose}"
 
 

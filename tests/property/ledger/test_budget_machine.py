@@ -124,6 +124,7 @@ class BudgetMachine(RuleBasedStateMachine):
             user=user,
             key=key,
             traffic=traffic,
+            role=traffic,
             picousd=amounts[0],
             tokens=amounts[1],
             deadline_ms=self.now_ms + timeout_ms,
@@ -243,12 +244,11 @@ class BudgetMachine(RuleBasedStateMachine):
         now_ms = self.now_ms
         found = self.state.expired(self.clock_ms)
         assert {entry.id for entry in self.state.expired(self.clock_ms)} == {entry.id for entry in found}
-        due = {
-            hold_id
-            for hold_id, hold in self.model.open.items()
-            if -(-hold.deadline_ms // 1000) * 1000 <= now_ms
-        }
-        assert {entry.id for entry in found} == due
+        ids = {entry.id for entry in found}
+        deadlines = {hold_id: hold.deadline_ms for hold_id, hold in self.model.open.items()}
+        assert all(deadlines[hold_id] <= now_ms for hold_id in ids)
+        overdue = {hold_id for hold_id, deadline_ms in deadlines.items() if deadline_ms <= now_ms - 1000}
+        assert overdue <= ids
         for entry in found:
             self.store(entry)
             self.end(entry.id)
