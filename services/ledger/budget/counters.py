@@ -40,8 +40,12 @@ __all__ = [
 
 Values = MutableSequence[int]
 """An `array` of signed 64-bit integers; a list for sums of more than 2 million dollars."""
-REQUESTS, TOKENS, MONEY, OPEN_HOLDS, OUTPUT_TOKENS = range(5)
-"""What a limit counts: indices into the amounts of a request."""
+# What a limit counts: indices into the amounts of a request.
+REQUESTS: Final = 0
+TOKENS: Final = 1
+MONEY: Final = 2
+OPEN_HOLDS: Final = 3
+OUTPUT_TOKENS: Final = 4
 
 (_SECOND_END, _MINUTE_END, _HOUR_END, _DAY_END, _MONTH_END) = range(5)
 (_DAY_START, _MONTH_START) = range(5, 7)

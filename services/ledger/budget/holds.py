@@ -10,9 +10,9 @@ from msgspec import Struct
 from penstock.contract.ledger.policies import TrafficClass
 from penstock.contract.names import Role
 
-__all__ = ["LARGEST_AMOUNT", "AttemptNumbers", "DueIds", "EndedHold", "Hold", "amount", "with_attempt"]
+__all__ = ["AttemptNumbers", "DueIds", "EndedHold", "Hold", "amount", "with_attempt"]
 
-LARGEST_AMOUNT: Final = 2**53
+_LARGEST: Final = 2**53
 """Picodollars (9,000 dollars) or tokens above which an amount of one request is an error and counts as this many."""
 AttemptNumbers = tuple[int, ...]
 _FIRST: Final[AttemptNumbers] = (1,)
@@ -20,7 +20,7 @@ _FIRST: Final[AttemptNumbers] = (1,)
 
 def amount(value: int) -> int:
     """An amount of one request within sensible bounds: it neither lowers a counter nor exceeds its range."""
-    return min(max(value, 0), LARGEST_AMOUNT)
+    return min(max(value, 0), _LARGEST)
 
 
 def with_attempt(attempts: AttemptNumbers, attempt: int) -> AttemptNumbers:
