@@ -214,7 +214,8 @@ class Writer:
             await self._links.answers.send(asked, answer)
         for batch, answers in group.batches:
             await self._links.answers.send_batch(batch.question, answers)
-        self._links.answers.booked(group)
+        if not self._is_system:  # the partitions of the accounts have booked the same usage
+            self._links.answers.booked(group)
 
     async def _refuse(self, asked: AskedHold | AskedBatch, message: str) -> None:
         if isinstance(asked, AskedHold):

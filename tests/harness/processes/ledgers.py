@@ -134,8 +134,8 @@ class LedgerUser:
     def hold_subject(self) -> str:
         return subjects.ledger_hold(self.partition)
 
-    async def use(self, name: str, microusd: int, *, attempt: int = 1, **fields: Any) -> None:
-        """Store the usage of an attempt, which ends the request."""
+    def usage(self, name: str, microusd: int, *, attempt: int = 1, **fields: Any) -> UsageRecorded:
+        """The usage of an attempt, which ends the request."""
         usual: dict[str, Any] = {
             "id": name,
             "attempt": attempt,
@@ -156,7 +156,11 @@ class LedgerUser:
             "ends": True,
             "at_ms": int(time.time() * 1000),
         }
-        usage = UsageRecorded(**(usual | fields))
+        return UsageRecorded(**(usual | fields))
+
+    async def use(self, name: str, microusd: int, *, attempt: int = 1, **fields: Any) -> None:
+        """Store the usage of an attempt, which ends the request."""
+        usage = self.usage(name, microusd, attempt=attempt, **fields)
         message_id = f"{self.account}.client.{name}.{attempt}"
         await store(
             self._nc.jetstream(), subjects.usage(self.account), codec.encode(usage), message_id=message_id

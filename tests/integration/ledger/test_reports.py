@@ -1,0 +1,161 @@
+"""F1, F2, F4: alerts, spend, traces and metrics of a running ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from msgspec import Struct, field
+from nats.aio.client import Client as Nats
+
+from penstock.bus.direct_get import read_all
+from penstock.bus.trace_names import OUTCOME, SPAN_HOLD, SPAN_SETTLE
+from penstock.bus.tracing import Attribute, Attributes, Kind
+from penstock.cli.local.nats_server import NatsServer
+from penstock.contract import codec, subjects
+from penstock.contract.events import BudgetAlerted
+from penstock.contract.headers import TRACEPARENT
+from penstock.contract.ledger.spend import SpendQuery, SpendReport
+from penstock.contract.streams import EVENTS
+from services.ledger.partitions.snapshotter import SnapshotPolicy
+from tests.harness.processes.ledgers import LedgerUser, RunningLedger, running_ledger
+from tests.harness.suite.waiting import until
+
+DAY = {"every_account": {"microusd_per_day": 10_000}}
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+class RecordedSpan(Struct):
+    name: str
+    parent: str | None
+    traceparent: str | None = None
+    attributes: dict[str, Attribute] = field(default_factory=dict)
+    error: str | None = None
+    ended: bool = False
+
+    def set(self, key: str, value: Attribute) -> None:
+        self.attributes[key] = value
+
+    def end(self, *, error: str | None = None) -> None:
+        self.error, self.ended = error, True
+
+
+class RecordingTracer:
+    def __init__(self) -> None:
+        self.spans: list[RecordedSpan] = []
+
+    def start(
+        self,
+        name: str,
+        kind: Kind,  # noqa: ARG002 - the signature is Tracer's
+        *,
+        parent: str | None = None,
+        attributes: Attributes | None = None,
+        start_ns: int | None = None,  # noqa: ARG002
+    ) -> RecordedSpan:
+        self.spans.append(RecordedSpan(name, parent, attributes=attributes or {}))
+        return self.spans[-1]
+
+    def close(self) -> None:
+        """Nothing is buffered."""
+
+
+@pytest.fixture
+def tracer() -> RecordingTracer:
+    return RecordingTracer()
+
+
+@pytest.fixture
+async def ledger(own_nats_server: NatsServer, tracer: RecordingTracer) -> AsyncIterator[RunningLedger]:
+    often = SnapshotPolicy(entries=5, every_s=0.3)
+    async with running_ledger(own_nats_server.url, DAY, tracer=tracer, snapshots=often) as running:
+        yield running
+
+
+@pytest.fixture
+def user(own_nc: Nats, ledger: RunningLedger) -> LedgerUser:  # noqa: ARG001 - it has to run
+    return LedgerUser(own_nc, "shop")
+
+
+async def alerts(nc: Nats) -> list[BudgetAlerted]:
+    wanted = subjects.EVENT.format(kind="budget", scope="*")
+    events = [codec.EVENT.decode(msg.data) async for msg in read_all(nc, EVENTS.name, wanted)]
+    return [each for each in events if isinstance(each, BudgetAlerted)]
+
+
+async def test_f2_each_alert_is_published_once_also_by_the_next_owner(
+    user: LedgerUser, own_nc: Nats, own_nats_server: NatsServer
+) -> None:
+    for name, microusd in (("a", 8_100), ("b", 100), ("c", 2_000)):
+        await user.hold(name)
+        await user.use(name, microusd)
+    async with running_ledger(own_nats_server.url, DAY), running_ledger(own_nats_server.url, DAY):
+        await until(lambda: has_alerts(own_nc, 2))
+        await user.hold("d", picousd=0)
+    found = await alerts(own_nc)
+    assert [(each.percent, each.spent, each.allowed) for each in found] == [
+        (80, 8_100, 10_000),
+        (100, 10_200, 10_000),
+    ]
+    assert found[0].period_start_ms <= time.time() * 1000 < found[0].resets_at_ms
+
+
+async def has_alerts(nc: Nats, count: int) -> bool:
+    return len(await alerts(nc)) == count
+
+
+async def spend(nc: Nats) -> SpendReport:
+    query = SpendQuery(since_s=0, until_s=2**40, by=("user",))
+    msg = await nc.request(subjects.LEDGER_SPEND, codec.encode(query), timeout=5)
+    return codec.SPEND_REPORT.decode(msg.data)
+
+
+async def test_f4_spend_is_reported_before_and_after_it_is_in_the_history(
+    user: LedgerUser, own_nc: Nats
+) -> None:
+    for number in range(12):
+        await user.use(f"r{number}", 10, user=f"user{number % 2}", hold_id=None)
+        await asyncio.sleep(0.05)  # snapshots in between
+
+    async def complete() -> bool:
+        report = await spend(own_nc)
+        return (report.total.picousd, report.total.attempts) == (120_000_000, 12)
+
+    await until(complete)
+    report = await spend(own_nc)
+    assert [row.amounts.picousd for row in report.rows] == [60_000_000, 60_000_000]
+    assert report.missing_partitions == ()
+
+
+async def test_f1_a_hold_and_its_settlement_are_spans_of_the_trace_of_the_request(
+    user: LedgerUser, own_nc: Nats, tracer: RecordingTracer
+) -> None:
+    headers = {TRACEPARENT: PARENT}
+    for name, picousd in (("one", 1), ("two", 10**11)):
+        data = codec.encode(user.request(name, picousd=picousd))
+        await own_nc.request(user.hold_subject, data, headers=headers, timeout=5)
+    usage = codec.encode(user.usage("one", 300))
+    await own_nc.jetstream().publish(subjects.usage(user.account), usage, headers=headers)
+    await until(lambda: len(tracer.spans) == 3)
+    shown = [(each.name, each.parent, each.attributes[OUTCOME], each.error) for each in tracer.spans]
+    assert shown == [
+        (SPAN_HOLD, PARENT, "granted", None),
+        (SPAN_HOLD, PARENT, "budget_exceeded", "budget_exceeded"),
+        (SPAN_SETTLE, PARENT, "completed", None),
+    ]
+    assert all(each.ended for each in tracer.spans)
+
+
+async def test_f4_the_metrics_count_outcomes_money_and_overshoot(
+    user: LedgerUser, ledger: RunningLedger
+) -> None:
+    await user.hold("one")
+    await user.hold("two", picousd=10**11)
+    await user.use("one", 1_500)
+    await until(lambda: ledger.metric("penstock_ledger_spent_microusd_total") == 1_500)
+    assert ledger.metric("penstock_ledger_holds_total", outcome="granted") == 1
+    assert ledger.metric("penstock_ledger_holds_total", outcome="budget_exceeded") == 1
+    assert ledger.metric("penstock_ledger_overshoot_microusd_total") == 500
+    assert ledger.metric("penstock_ledger_hold_duration_seconds_count") == 2
