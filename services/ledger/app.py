@@ -28,7 +28,7 @@ from services.ledger.partitions.members import Members
 from services.ledger.partitions.ownership import Ownership
 from services.ledger.partitions.partition_state import PartitionState
 from services.ledger.partitions.server_time import ServerTime
-from services.ledger.partitions.snapshotter import SnapshotPolicy
+from services.ledger.partitions.snapshotter import Saving, SnapshotPolicy
 from services.ledger.partitions.term import LedgerParts, OwnedPartition
 from services.ledger.partitions.writer import Times, Writer
 from services.ledger.policies.store import PolicyStore
@@ -81,8 +81,9 @@ class Ledger:
             times=times,
             tracer=self._shell.tracer,
             metrics=self._metrics,
-            snapshots=self._snapshots,
+            saving=Saving(self._snapshots),
             handlers=handlers,
+            loading=asyncio.Semaphore(1),
         )
         ownership = Ownership(
             self._shell.instance,

@@ -33,7 +33,8 @@ _GIVE_UP_S: Final = 3.0
 """Seconds after which a batch that JetStream does not acknowledge is given up; the requests are asked again anyway."""
 _PAUSE_S: Final = 0.05
 _PAGE: Final = 100
-"""Batches read at once: applying them takes some ten milliseconds, in which nothing else runs."""
+_PAGE_BYTES: Final = 512 * 1024
+"""Batches and bytes that are read at once."""
 _LAGGING_S: Final = 3.0
 """Seconds for which a node that answers may lag behind the leader."""
 _NO_ANSWER: Final = (nats.errors.Error, TimeoutError, OSError)
@@ -144,7 +145,12 @@ class Journal:
         give_up_s = loop_now_s() + _LAGGING_S
         while sequence < last:
             page = await read_page(
-                self._bus.nc, JOURNAL.name, self._subject, sequence=sequence + 1, batch=_PAGE
+                self._bus.nc,
+                JOURNAL.name,
+                self._subject,
+                sequence=sequence + 1,
+                batch=_PAGE,
+                max_bytes=_PAGE_BYTES,
             )
             for msg in page.messages:
                 sequence = sequence_of(msg)
@@ -153,7 +159,6 @@ class Journal:
                     yield sequence, batch
             if page.messages:
                 give_up_s = loop_now_s() + _LAGGING_S
-                await asyncio.sleep(0)
             elif loop_now_s() > give_up_s:
                 raise nats.errors.Error(f"{self._subject}: message {last} cannot be read")
             else:

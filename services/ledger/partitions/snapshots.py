@@ -81,24 +81,26 @@ class SnapshotStore:
         )
         for number, part in enumerate(parts):
             await self._bus.js.publish(self._part(head, number), part, timeout=_ACK_S)
-        expected = {EXPECTED_LAST: str(self._revision)}
-        try:
-            ack = await self._bus.js.publish(
-                self._subject(_HEAD), codec.encode(head), timeout=_ACK_S, headers=expected
-            )
-            self._revision = ack.seq
-        except APIError as error:
-            if error.err_code != WRONG_LAST_SEQUENCE:
-                raise
-            found = await self._head()
-            if found is None or found.snapshot != head:
-                raise SnapshotReplaced(self._partition) from error
-            self._revision = found.revision  # its acknowledgement was lost
+        await self._store_head(head)
 
-    async def is_stored(self, content: SnapshotContent) -> bool:
-        """Whether the head is that of this snapshot."""
-        found = await self._head()
-        return found is not None and found.snapshot.journal_sequence == content.journal_sequence
+    async def _store_head(self, head: LedgerSnapshot) -> None:
+        for last_try in (False, True):
+            expected = {EXPECTED_LAST: str(self._revision)}
+            try:
+                ack = await self._bus.js.publish(
+                    self._subject(_HEAD), codec.encode(head), timeout=_ACK_S, headers=expected
+                )
+            except APIError as error:
+                if error.err_code != WRONG_LAST_SEQUENCE or last_try:
+                    raise
+                # The head that this process stored, or tried to store, is not the last one.
+                found = await self._head()
+                if found is not None and found.snapshot.journal_sequence > head.journal_sequence:
+                    raise SnapshotReplaced(self._partition) from error
+                self._revision = 0 if found is None else found.revision
+            else:
+                self._revision = ack.seq
+                return
 
     async def delete_other_parts(self, content: SnapshotContent) -> None:
         """Delete the parts of all other snapshots. Raises nats errors or TimeoutError."""

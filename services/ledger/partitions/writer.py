@@ -69,15 +69,15 @@ class Writer:
         links: WriterLinks,
         times: Times,
         metrics: LedgerMetrics,
-        on_stored: Callable[[], None],
+        on_round: Callable[[], None],
     ) -> None:
-        """`on_stored`: called after each batch that was stored."""
+        """`on_round`: called after each group, when the journal has everything that was decided."""
         self._state = state
         self._desk = Desk(state.budget, policies)
         self._links = links
         self._times = times
         self._metrics = metrics
-        self._on_stored = on_stored
+        self._on_round = on_round
         self._is_system = state.partition == SYSTEM_PARTITION
         self._queue: deque[AskedHold | AskedBatch] = deque()
         self._in_hand: Group | None = None
@@ -160,6 +160,7 @@ class Writer:
         self._links.system.release(group.unused)
         if self._queue or self._links.feed or desk.is_due:
             self._wake.set()
+        self._on_round()
         self._metrics.waiting.labels(self._state.partition).set(len(desk.waiting))
 
     def _take_asked(self, group: Group, now_s: float) -> list[AskedHold]:
@@ -206,7 +207,6 @@ class Writer:
             raise
         state.include(batch.entries, batch.usage_sequence, sequence)
         self._metrics.group_size.observe(len(batch.entries))
-        self._on_stored()
 
     async def _answer(self, group: Group) -> None:
         self._in_hand = None

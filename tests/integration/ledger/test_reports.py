@@ -75,7 +75,7 @@ async def ledger(own_nats_server: NatsServer, tracer: RecordingTracer) -> AsyncI
 
 
 @pytest.fixture
-def user(own_nc: Nats, ledger: RunningLedger) -> LedgerUser:  # noqa: ARG001 - it has to run
+def user(own_nc: Nats, ledger: RunningLedger) -> LedgerUser:
     return LedgerUser(own_nc, "shop")
 
 
