@@ -335,6 +335,7 @@ def body_offset(subject: str) -> int:
     return int(subject.rpartition(".")[2])
 
 
+@lru_cache(_MOST_FLOWS)
 def partition_of(account: str) -> str:
     """The ledger's partition of an account."""
     return str(int(_digest(account)[:8], 16) % LEDGER_PARTITIONS)

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from msgspec import structs
-
 from penstock.contract.ledger.policies import PriceOverride, TokenPrices
 from penstock.contract.reply import Usage
 from penstock.runtime.config.catalogue import Model, Price
@@ -91,10 +89,10 @@ def saved_by_cache_picousd(usage: Usage, prices: TokenPrices) -> int:
     """The additional cost if the provider had no prompt cache. Negative where writing into the cache cost more than
     reading from it saved.
     """
-    if not usage.cached_input_tokens and not usage.cache_write_tokens:
-        return 0
-    without = structs.replace(usage, cached_input_tokens=0, cache_write_tokens=0)
-    return cost_picousd(without, prices) - cost_picousd(usage, prices)
+    cached = min(usage.cached_input_tokens, usage.input_tokens)
+    written = min(usage.cache_write_tokens, usage.input_tokens - cached)
+    saved = cached * (prices.input - _or(prices.cached_input, prices.input))
+    return saved + written * (prices.input - _or(prices.cache_write, prices.input))
 
 
 def estimate_picousd(input_tokens: int, output_tokens: int, prices: TokenPrices) -> int:
