@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from penstock.bus.large_bodies import delete_body
 from penstock.bus.stored_replies import acknowledged_with_sequence
@@ -93,7 +94,8 @@ class Rejecter:
         lost = redelivered and rejected.job is not None and await self._recorder.is_lost(address)
         if lost and rejected.code in _TEMPORARY:
             return Redeliver(_RETRY_S)
-        failure = failure_of(rejected.code, rejected.message, rejected.retry_after_s, rejected.limit)
+        failure = failure_of(rejected.code, rejected.message, rejected.retry_after_s)
+        failure = replace(failure, retry=rejected.retry or failure.retry, limit=rejected.limit)
         ended = await self._end(
             _Ending(
                 address=address,

@@ -14,6 +14,13 @@ collect_ignore = ["python"]
 """These run in the environment of the clients."""
 
 CHAINS = {"reasoning": ("reasoning-model",)}
+USERS = {
+    "spent": {"usd_per_day": 0},
+    "limited": {"requests_per_hour": 0},
+    "slow": {"requests_per_second": 1},
+    "disabled": {"disabled": True},
+}
+"""The users of the tests of budgets; others have none."""
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +30,10 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         roles={"fast": {"slots_per_worker": 1}},
         role={"retry": {"initial_backoff_s": 0.02, "max_backoff_s": 0.1, "same_model_retries": 0}},
         breaker={"failure_threshold": 10_000},
+        models={"m-chat": {"price": {"input": 150_000, "output": 600_000}}},
+        budgets={"accounts": {"demo": {"users": USERS}}},
     )
-    with shared_system(tmp_path_factory.mktemp("clients"), config=config) as running:
+    with shared_system(tmp_path_factory.mktemp("clients"), config=config, ledgers=1) as running:
         yield running
 
 

@@ -14,7 +14,6 @@ from penstock.bus.publish import StreamFull
 from penstock.bus.stored_replies import acknowledged_replies
 from penstock.contract.errors import ERRORS, ErrorCode
 from penstock.contract.jobs import Job, JobResult
-from penstock.contract.ledger.limits import LimitStatus
 from penstock.contract.reply import TERMINAL, Completed, Delta, Failed, Failure, ReplyEvent, first_seq
 from penstock.contract.subjects import ReplyAddress
 from penstock.runtime.jobs.store import JobStore, JobWrite, Transition
@@ -27,15 +26,8 @@ __all__ = ["end_from_events", "end_job", "end_unless_ended", "fail_job", "failur
 _log: Final = rate_limited_logger(__name__)
 
 
-def failure_of(
-    code: ErrorCode,
-    message: str,
-    retry_after_s: float | None = None,
-    limit: LimitStatus | None = None,
-) -> Failure:
-    return Failure(
-        code=code, message=message, retry=ERRORS[code].retry, retry_after_s=retry_after_s, limit=limit
-    )
+def failure_of(code: ErrorCode, message: str, retry_after_s: float | None = None) -> Failure:
+    return Failure(code=code, message=message, retry=ERRORS[code].retry, retry_after_s=retry_after_s)
 
 
 async def end_unless_ended(

@@ -137,5 +137,6 @@ def _refused(routed: Routed, answer: HoldRefused) -> Rejected:
         message=answer.message,
         reply_to=routed.work.reply_to,
         retry_after_s=answer.retry_after_s,
+        retry="never" if answer.retry_after_s is None else None,
         limit=answer.limit,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from penstock.contract.errors import ErrorCode
+from penstock.contract.errors import ErrorCode, RetryAdvice
 from penstock.contract.jobs import Job
 from penstock.contract.ledger.limits import LimitStatus
 from penstock.contract.reply import Accepted
@@ -51,6 +51,8 @@ class Rejected(Struct, frozen=True, kw_only=True):
     message: str
     reply_to: ReplyAddress | None
     retry_after_s: float | None = None
+    retry: RetryAdvice | None = None
+    """None: that of the code."""
     limit: LimitStatus | None = None
     """The budget limit that refused the request; None: no limit did."""
     seq: int = 0

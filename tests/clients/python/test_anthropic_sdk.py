@@ -317,3 +317,33 @@ def ask(claude: anthropic.Anthropic, *, stream: bool, **fields: Any) -> Any:
         return claude.messages.create(**asked)
     with claude.messages.stream(**asked) as events:
         return events.get_final_message()
+
+
+def test_a_spent_budget_is_a_billing_error(claude: anthropic.Anthropic):
+    with pytest.raises(anthropic.APIStatusError) as failed:
+        claude.messages.create(
+            model="chat", messages=ASKED, extra_headers={"x-penstock-user": "spent"}, **LIMIT
+        )
+    assert failed.value.status_code == 402
+    assert isinstance(failed.value.body, dict)
+    assert failed.value.body["error"]["type"] == "billing_error"
+
+
+def test_a_limit_on_requests_is_a_rate_limit_error_with_its_headers(claude: anthropic.Anthropic):
+    with pytest.raises(anthropic.RateLimitError) as failed:
+        claude.messages.create(
+            model="chat", messages=ASKED, extra_headers={"x-penstock-user": "limited"}, **LIMIT
+        )
+    headers = failed.value.response.headers
+    assert headers["anthropic-ratelimit-requests-limit"] == "0"
+    assert headers["anthropic-ratelimit-requests-remaining"] == "0"
+    assert headers["anthropic-ratelimit-requests-reset"].endswith("Z")
+
+
+def test_the_retries_of_the_sdk_wait_until_a_limit_frees(claude: anthropic.Anthropic):
+    patient = claude.with_options(max_retries=3)
+    for _ in range(3):
+        message = patient.messages.create(
+            model="chat", messages=ASKED, extra_headers={"x-penstock-user": "slow"}, **LIMIT
+        )
+        assert text_of(message)

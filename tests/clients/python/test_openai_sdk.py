@@ -286,6 +286,38 @@ def test_a_full_queue_is_a_rate_limit_with_the_time_to_wait(
     assert all(int(error.response.headers["retry-after"]) >= 1 for error in refused)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_spent_budget_is_payment_required(ai: openai.OpenAI, *, stream: bool):
+    with pytest.raises(openai.APIStatusError) as failed:
+        ai.chat.completions.create(model="chat", messages=ASKED, stream=stream, user="spent")
+    error = failed.value
+    assert (error.status_code, error.type, error.code) == (402, "insufficient_quota", "budget_exceeded")
+    assert error.response.headers["x-should-retry"] == "false", "of a budget of 0 there is never more"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_limit_on_requests_is_a_rate_limit_error_with_its_headers(ai: openai.OpenAI, *, stream: bool):
+    with pytest.raises(openai.RateLimitError) as failed:
+        ai.chat.completions.create(model="chat", messages=ASKED, stream=stream, user="limited")
+    error = failed.value
+    assert (error.type, error.code) == ("rate_limit_error", "rate_limited")
+    assert error.response.headers["x-ratelimit-limit-requests"] == "0"
+    assert error.response.headers["x-ratelimit-remaining-requests"] == "0"
+
+
+def test_a_disabled_user_is_forbidden(ai: openai.OpenAI):
+    with pytest.raises(openai.PermissionDeniedError) as failed:
+        ai.responses.create(model="chat", input=QUESTION, user="disabled")
+    assert failed.value.code == "account_disabled"
+
+
+def test_the_retries_of_the_sdk_wait_until_a_limit_frees(ai: openai.OpenAI):
+    patient = ai.with_options(max_retries=3)
+    for _ in range(3):
+        answer = patient.chat.completions.create(model="chat", messages=ASKED, user="slow")
+        assert answer.choices[0].message.content
+
+
 def test_the_retries_of_the_sdk_outlast_a_broken_provider(ai: openai.OpenAI, simulator: Any):
     with simulator.behaviour("m-chat", "flaky=0.5"):
         for _ in range(4):

@@ -105,6 +105,15 @@ async def test_f3_a_disabled_account_is_forbidden(ai: openai.AsyncOpenAI, ledger
     assert len(ledger.asked) == 1
 
 
+async def test_d10_the_sdk_does_not_repeat_what_is_never_allowed(
+    ai: openai.AsyncOpenAI, ledger: FakeLedger
+) -> None:
+    ledger.decide = refuse("rate_limited", status("requests_per_minute", 0))
+    with pytest.raises(openai.RateLimitError):
+        await ai.with_options(max_retries=2).chat.completions.create(model="chat", messages=ASKED)
+    assert len(ledger.asked) == 1
+
+
 async def test_f1_without_a_ledger_the_gateway_is_unavailable_for_a_moment(ai: openai.AsyncOpenAI) -> None:
     with pytest.raises(openai.InternalServerError) as raised:
         await ai.chat.completions.create(model="chat", messages=ASKED)

@@ -8,8 +8,9 @@ import pytest
 from msgspec.structs import replace
 
 from penstock.bus.clock import Clock
+from penstock.contract.errors import ErrorCode
 from penstock.contract.ledger.limits import LimitStatus
-from penstock.contract.reply import Failed
+from penstock.contract.reply import Failed, Failure
 from penstock.runtime.jobs.completion import failure_of
 from services.edge.answers.limit_headers import LIMIT_HEADERS
 from services.edge.answers.reply_facts import ReplyFacts
@@ -31,6 +32,10 @@ def sent(style: LimitHeaderStyle, *events: Any) -> dict[str, str]:
     for event in events:
         facts.add(event)
     return {name.decode(): value.decode() for name, value in facts.headers() if b"ratelimit" in name}
+
+
+def refusal(code: ErrorCode, limit: LimitStatus) -> Failure:
+    return replace(failure_of(code, "no more"), limit=limit)
 
 
 def test_f3_an_answer_tells_what_is_left_as_openai_does() -> None:
@@ -64,7 +69,7 @@ def test_k2_every_header_is_described(style: LimitHeaderStyle) -> None:
 
 def test_f3_a_refusal_tells_the_limit_that_refused() -> None:
     used_up = replace(MINUTE, left=0, resets_at_ms=NOW_MS + 900)
-    refused = Failed(id="r1", seq=0, error=failure_of("rate_limited", "20 a minute", 1.0, used_up))
+    refused = Failed(id="r1", seq=0, error=refusal("rate_limited", used_up))
     assert sent("openai", refused) == {
         "x-ratelimit-limit-requests": "20",
         "x-ratelimit-remaining-requests": "0",
@@ -74,7 +79,7 @@ def test_f3_a_refusal_tells_the_limit_that_refused() -> None:
 
 @pytest.mark.parametrize("limit", ["microusd_per_day", "concurrency", "tokens_per_request"])
 def test_f3_other_limits_have_no_headers(limit: Any) -> None:
-    refused = failure_of("budget_exceeded", "used up", None, replace(MINUTE, limit=limit))
+    refused = refusal("budget_exceeded", replace(MINUTE, limit=limit))
     assert sent("openai", Failed(id="r1", seq=0, error=refused)) == {}
 
 

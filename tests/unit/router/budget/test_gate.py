@@ -102,6 +102,16 @@ async def test_f1_a_refused_hold_is_a_rejection_with_the_limit_and_when_it_frees
     assert scene.counted("refused") == 1
 
 
+@pytest.mark.parametrize(("retry_after_s", "retry"), [(None, "never"), (7.0, None)])
+async def test_d10_a_refusal_that_no_wait_ends_is_not_to_be_repeated(
+    retry_after_s: float | None, retry: str | None
+) -> None:
+    refused = HoldRefused(id="a.c.i", code="rate_limited", message="0 a minute", retry_after_s=retry_after_s)
+    rejected = await _Scene(refused).reserve()
+    assert isinstance(rejected, Rejected)
+    assert rejected.retry == retry
+
+
 @pytest.mark.parametrize("may_be_held", [True, False])
 async def test_f1_without_a_ledger_a_request_is_refused_by_default(*, may_be_held: bool) -> None:
     scene = _Scene(LedgerUnavailable("silence", may_be_held=may_be_held))
