@@ -5,7 +5,7 @@ leader; delete one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -22,6 +22,7 @@ __all__ = [
     "delete_message",
     "last_sequence",
     "read_all",
+    "read_last",
     "read_page",
     "sequence_of",
     "stream_position",
@@ -117,11 +118,32 @@ async def read_page(
 
     Raises NoSuchStream, and nats.errors.Error or TimeoutError when the stream does not answer.
     """
+    request = {"seq": sequence, "next_by_subj": subject, "batch": batch, "max_bytes": max_bytes}
+    return await _read(nc, stream, request)
+
+
+async def read_last(nc: Nats, stream: str, subjects: Sequence[str]) -> list[Msg]:
+    """The last message of each of these subjects (at most 1,000), without those that have none. Raises as
+    `read_page`.
+    """
+    found: list[Msg] = []
+    missing = list(subjects)
+    while missing:
+        request = {"multi_last": missing, "batch": len(missing), "max_bytes": _MAX_BYTES}
+        page = await _read(nc, stream, request)
+        found += page.messages
+        if not page.messages or page.pending == 0:
+            break
+        read = {(msg.headers or {})["Nats-Subject"] for msg in page.messages}
+        missing = [subject for subject in missing if subject not in read]
+    return found
+
+
+async def _read(nc: Nats, stream: str, request: Mapping[str, object]) -> Page:
     inbox = nc.new_inbox()
     answers: asyncio.Queue[Msg] = asyncio.Queue()
     subscription = await nc.subscribe(inbox, cb=answers.put)
     found: list[Msg] = []
-    request = {"seq": sequence, "next_by_subj": subject, "batch": batch, "max_bytes": max_bytes}
     try:
         await nc.publish(f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(request), reply=inbox)
         while True:

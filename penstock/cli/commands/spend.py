@@ -26,7 +26,7 @@ from services.ledger.spend.grouping import month_start_s, next_month_s
 
 __all__ = ["SpendQuestion", "spend"]
 
-_TIMEOUT_S: Final = 30.0
+_TIMEOUT_S: Final = 60.0
 _MOST_ROWS: Final = 100_000
 
 

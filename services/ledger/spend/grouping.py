@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from msgspec.structs import replace
 
 from penstock.contract.ledger.spend import SpendDimension, SpendKey, SpendQuery, SpendRow
-from services.ledger.spend.rows import AmountsByKey, add_amounts
+from services.ledger.spend.rows import AmountsByKey, add_amounts, ordered
 
-__all__ = ["DAY_S", "Grain", "grouped", "month_start_s", "next_month_s", "period_start_s", "summed"]
+__all__ = [
+    "DAY_S",
+    "Grain",
+    "Grouping",
+    "grouped",
+    "month_start_s",
+    "next_month_s",
+    "period_start_s",
+    "summed",
+]
 
 Grain = str
 """`hour`, `day` or `month`."""
@@ -31,10 +41,11 @@ def next_month_s(start_s: int) -> int:
     return month_start_s(start_s + 32 * DAY_S)
 
 
+_month_start_s: Final = lru_cache(maxsize=10_000)(month_start_s)
 _STARTS: Final[dict[str, Callable[[int], int]]] = {
     "hour": lambda at_s: at_s // _HOUR_S * _HOUR_S,
     "day": lambda at_s: at_s // DAY_S * DAY_S,
-    "month": month_start_s,
+    "month": _month_start_s,
 }
 
 
@@ -53,12 +64,45 @@ def summed(rows: Iterable[SpendRow], key_of: Callable[[SpendKey], SpendKey]) -> 
             sums[key] = replace(row.amounts)
         else:
             add_amounts(before, row.amounts)
-    return tuple(SpendRow(key, sums[key]) for key in sorted(sums, key=_order))
+    return ordered(sums)
+
+
+class Grouping:
+    """Sums of rows by the dimensions of a query, and the users among whom they are divided."""
+
+    def __init__(self, query: SpendQuery) -> None:
+        self._query = query
+        self._key_of = _key_of_group(query.by)
+        self._sums: AmountsByKey = {}
+        self.users: set[tuple[str, str]] = set()
+        """Each with its account."""
+
+    def add(self, rows: Iterable[SpendRow]) -> None:
+        """Add the rows that are in the period and pass the filters of the query."""
+        query = self._query
+        self.add_selected(row for row in rows if _is_wanted(row.key, query))
+
+    def add_selected(self, rows: Iterable[SpendRow]) -> None:
+        """Add rows that an owner has selected and grouped by at least the same dimensions, accounts and users."""
+        sums, key_of, users = self._sums, self._key_of, self.users
+        for row in rows:
+            users.add((row.key.account, row.key.user))
+            key = key_of(row.key)
+            before = sums.get(key)
+            if before is None:
+                sums[key] = replace(row.amounts)
+            else:
+                add_amounts(before, row.amounts)
+
+    def rows(self) -> tuple[SpendRow, ...]:
+        return ordered(self._sums)
 
 
 def grouped(rows: Iterable[SpendRow], query: SpendQuery) -> tuple[SpendRow, ...]:
-    """The rows of the period and filters of `query`, summed by its dimensions and by user."""
-    return summed((row for row in rows if _is_wanted(row.key, query)), _key_of_group(query.by))
+    """The rows of the period and filters of `query`, summed by its dimensions, in the order of the keys."""
+    grouping = Grouping(query)
+    grouping.add(rows)
+    return grouping.rows()
 
 
 def _is_wanted(key: SpendKey, query: SpendQuery) -> bool:
@@ -73,18 +117,16 @@ def _key_of_group(by: tuple[SpendDimension, ...]) -> Callable[[SpendKey], SpendK
     grain = next((grain for grain in _TIMES if grain in by), None)
     start_of = None if grain is None else _STARTS[grain]
 
-    def key_of(key: SpendKey) -> SpendKey:
+    account, user, key, role, model = (each in by for each in ("account", "user", "key", "role", "model"))
+
+    def key_of(of: SpendKey) -> SpendKey:
         return SpendKey(
-            0 if start_of is None else start_of(key.start_s),
-            key.account if "account" in by else "",
-            key.user if "user" in by else "",
-            key.key if "key" in by else "",
-            key.role if "role" in by else "",
-            key.model if "model" in by else "",
+            0 if start_of is None else start_of(of.start_s),
+            of.account if account else "",
+            of.user if user else "",
+            of.key if key else "",
+            of.role if role else "",
+            of.model if model else "",
         )
 
     return key_of
-
-
-def _order(key: SpendKey) -> tuple[int, str, str, str, str, str]:
-    return (key.start_s, key.account, key.user, key.key, key.role, key.model)

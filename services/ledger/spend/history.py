@@ -20,6 +20,7 @@ from services.ledger.spend.unwritten import Delta
 __all__ = ["GRAINS", "HistoryChanged", "HistoryStore", "SpendHistory", "listing_of", "read_chunks"]
 
 _log: Final = rate_limited_logger(__name__)
+_PARTS_AT_ONCE: Final = 100
 GRAINS: Final[tuple[Grain, ...]] = ("hour", "day", "month")
 """The order in which their subjects are listed: what is no longer in the hours is then in the days."""
 
@@ -34,8 +35,8 @@ class HistoryStore(Protocol):
     async def subjects(self, grain: Grain, partition: str) -> Sequence[SpendAddress]:
         """Of all stored parts; partition `*`: of all partitions."""
 
-    async def read(self, period: Period) -> dict[SpendAddress, bytes]:
-        """Every stored part of a period."""
+    async def read(self, addresses: Sequence[SpendAddress]) -> dict[SpendAddress, bytes]:
+        """These parts, without those that are not stored any more."""
 
     async def write(self, address: SpendAddress, data: bytes) -> None:
         """Store a part, or replace the one with this address."""
@@ -58,14 +59,13 @@ async def read_chunks(
     """The rows of these chunks, in the parts in which they are stored; those of a sum begin at the start of its
     period. Raises HistoryChanged, and ValueError for a damaged part.
     """
-    by_period: dict[Period, list[Chunk]] = {}
-    for chunk in chunks:
-        by_period.setdefault(chunk.period, []).append(chunk)
-    for period, wanted in by_period.items():
-        stored = await store.read(period)
-        for address in (address for chunk in wanted for address in chunk.addresses()):
+    addresses = [address for chunk in chunks for address in chunk.addresses()]
+    for start in range(0, len(addresses), _PARTS_AT_ONCE):
+        wanted = addresses[start : start + _PARTS_AT_ONCE]
+        stored = await store.read(wanted)
+        for address in wanted:
             if address not in stored:
-                raise HistoryChanged(str(address))
+                raise HistoryChanged(address.subject)
             try:
                 yield decode_rows(stored[address])
             except ValueError as error:

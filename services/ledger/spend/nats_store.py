@@ -10,13 +10,12 @@ import msgspec
 import nats.errors
 from nats.aio.client import Client as Nats
 
-from penstock.bus.direct_get import read_all
+from penstock.bus.direct_get import read_last
 from penstock.contract import subjects
 from penstock.contract.codec import RECENT_SPEND, encode
 from penstock.contract.ledger.spend import RecentSpend, SpendQuery
 from penstock.contract.ledger.spend_address import SpendAddress, spend_address
 from penstock.contract.streams import SPEND_DAYS, SPEND_HOURS, SPEND_MONTHS
-from services.ledger.spend.chunks import Period
 from services.ledger.spend.grouping import Grain
 
 __all__ = ["NatsHistory", "NatsOwners"]
@@ -41,14 +40,16 @@ class NatsHistory:
         found = map(spend_address, info.state.subjects or {})
         return [address for address in found if address is not None]
 
-    async def read(self, period: Period) -> dict[SpendAddress, bytes]:
-        wanted = subjects.spend_of(period.grain, period.start_s, period.partition)
-        found: dict[SpendAddress, bytes] = {}
-        async for message in read_all(self._nc, _STREAMS[period.grain], wanted):
-            address = spend_address((message.headers or {})["Nats-Subject"])
-            if address is not None:
-                found[address] = message.data
-        return found
+    async def read(self, addresses: Sequence[SpendAddress]) -> dict[SpendAddress, bytes]:
+        by_subject = {address.subject: address for address in addresses}
+        by_stream: dict[str, list[str]] = {}
+        for subject, address in by_subject.items():
+            by_stream.setdefault(_STREAMS[address.grain], []).append(subject)
+        return {
+            by_subject[(message.headers or {})["Nats-Subject"]]: message.data
+            for stream, wanted in by_stream.items()
+            for message in await read_last(self._nc, stream, wanted)
+        }
 
     async def write(self, address: SpendAddress, data: bytes) -> None:
         await self._js.publish(address.subject, data, timeout=_TIMEOUT_S)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
-import msgspec
 from msgspec.structs import replace
 
 from penstock.contract.ledger.spend import (
@@ -16,11 +15,10 @@ from penstock.contract.ledger.spend import (
     SpendDimension,
     SpendQuery,
     SpendReport,
-    SpendRow,
 )
 from penstock.contract.subjects import LEDGER_PARTITIONS, partition_of
 from services.ledger.spend.chunks import Listing
-from services.ledger.spend.grouping import grouped, summed
+from services.ledger.spend.grouping import Grouping, summed
 from services.ledger.spend.history import HistoryChanged, HistoryStore, listing_of, read_chunks
 from services.ledger.spend.plan import range_of, wanted
 from services.ledger.spend.rows import HOUR_S, add_amounts
@@ -59,24 +57,26 @@ async def _answer(query: SpendQuery, by_user: SpendQuery, store: HistoryStore, o
     recent = await owners.recent(numbers, by_user)
     listing = await listing_of(store, numbers[0] if query.account else "*")
     since = {partition: answer.since for partition, answer in recent.items()}
-    stored = await asyncio.gather(
-        *(_stored(store, listing, partition, by_user, since.get(partition)) for partition in numbers)
+    groupings = await asyncio.gather(
+        *(_stored(store, listing, partition, query, since.get(partition)) for partition in numbers)
     )
-    rows = [*itertools.chain(*stored, *(answer.rows for answer in recent.values()))]
+    for partition, grouping in zip(numbers, groupings, strict=True):
+        if partition in recent:
+            grouping.add_selected(recent[partition].rows)
     missing = tuple(int(partition) for partition in numbers if partition not in recent)
-    return await asyncio.to_thread(report_of, rows, query, missing)
+    return await asyncio.to_thread(report_of, groupings, query, missing)
 
 
 async def _stored(
     store: HistoryStore, listing: Listing, partition: str, query: SpendQuery, through: int | None
-) -> tuple[SpendRow, ...]:
+) -> Grouping:
     chunks = wanted(listing, partition, range_of(query), through)
     if through is not None and any(chunk.number > through for chunk in chunks):
         raise HistoryChanged(f"partition {partition} has written more since it answered")
-    rows: list[SpendRow] = []
+    grouping = Grouping(query)
     async for part in read_chunks(store, chunks):
-        rows += await asyncio.to_thread(grouped, part, query)
-    return summed(rows, lambda key: key)
+        await asyncio.to_thread(grouping.add, part)
+    return grouping
 
 
 def _whole_hours(query: SpendQuery) -> SpendQuery:
@@ -85,21 +85,18 @@ def _whole_hours(query: SpendQuery) -> SpendQuery:
     return replace(query, since_s=query.since_s // HOUR_S * HOUR_S, until_s=until_s)
 
 
-def report_of(rows: Iterable[SpendRow], query: SpendQuery, missing: tuple[int, ...] = ()) -> SpendReport:
-    """Rows grouped by the dimensions of `query`, from rows that are grouped by these and the users."""
+def report_of(groupings: Sequence[Grouping], query: SpendQuery, missing: tuple[int, ...] = ()) -> SpendReport:
+    """One report on rows that are grouped by the dimensions of `query`, the most expensive first."""
+    every = summed(itertools.chain.from_iterable(each.rows() for each in groupings), lambda key: key)
     total = SpendAmounts()
-    users: set[tuple[str, str]] = set()
-    rows = list(rows)
-    for row in rows:
+    for row in every:
         add_amounts(total, row.amounts)
-        users.add((row.key.account, row.key.user))
-    everything = msgspec.structs.replace(query, since_s=0, until_s=2**62, account="", user="")
-    sums = sorted(grouped(rows, everything), key=lambda row: -row.amounts.picousd) if query.by else []
+    sums = sorted(every, key=lambda row: -row.amounts.picousd) if query.by else []
     kept = tuple(sums[: query.limit])
     return SpendReport(
         rows=kept,
         total=total,
-        users=len(users),
+        users=len(set().union(*(each.users for each in groupings))),
         left_out=len(sums) - len(kept),
         missing_partitions=missing,
     )

@@ -7,7 +7,7 @@ import asyncio
 import nats.errors
 import pytest
 
-from penstock.bus.direct_get import read_all, read_page, sequence_of
+from penstock.bus.direct_get import read_all, read_last, read_page, sequence_of
 
 
 @pytest.fixture
@@ -76,3 +76,24 @@ async def test_concurrent_reads_leave_no_subscription(nc, stream):
     found = await asyncio.gather(*(messages(nc, stream, f"{stream}.odd", batch=20) for _ in range(10)))
     assert {len(each) for each in found} == {60}
     assert len(nc._subs) == before
+
+
+async def test_the_last_messages_of_many_subjects_are_read_at_once(nc, stream):
+    wanted = [f"{stream}.{each}" for each in ("odd", "never", "last")]
+    found = await read_last(nc, stream, wanted)
+    assert {msg.headers["Nats-Subject"]: msg.data for msg in found} == {
+        f"{stream}.odd": b"119",
+        f"{stream}.last": b"last",
+    }
+    assert await read_last(nc, stream, [f"{stream}.never"]) == []
+    assert await read_last(nc, stream, []) == []
+
+
+async def test_last_messages_that_exceed_one_answer_are_all_read(nc, unique, monkeypatch):
+    js = nc.jetstream()
+    await js.add_stream(name=unique, subjects=[f"{unique}.*"], allow_direct=True)
+    for number in range(20):
+        await js.publish(f"{unique}.{number}", b"x" * 1_000)
+    monkeypatch.setattr("penstock.bus.direct_get._MAX_BYTES", 3_000)
+    found = await read_last(nc, unique, [f"{unique}.{number}" for number in range(20)])
+    assert len({msg.headers["Nats-Subject"] for msg in found}) == 20

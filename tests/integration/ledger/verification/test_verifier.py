@@ -57,12 +57,9 @@ async def has_written(nc: Nats, attempts: int) -> bool:
 async def parts(nc: Nats) -> list[tuple[SpendAddress, bytes]]:
     history = NatsHistory(nc)
     listing = await listing_of(history, PARTITION)
-    (month,) = listing.months(PARTITION) or (None,)
-    return (
-        [part for hour in listing.hours(month) for part in (await history.read(hour)).items()]
-        if month
-        else []
-    )
+    hours = [hour for month in listing.months(PARTITION) for hour in listing.hours(month)]
+    deltas = [delta for hour in hours for delta in listing.deltas_of(hour, 0, None)]
+    return list((await history.read([each for delta in deltas for each in delta.addresses()])).items())
 
 
 async def verify(nc: Nats) -> tuple[Verification, PartitionFindings]:

@@ -10,8 +10,7 @@ from penstock.contract import subjects
 from penstock.contract.ledger.journal import Settled
 from penstock.contract.ledger.spend import RecentSpend, SpendQuery, SpendReport
 from penstock.contract.ledger.spend_address import SpendAddress, spend_address
-from services.ledger.spend.chunks import Period
-from services.ledger.spend.grouping import grouped
+from services.ledger.spend.grouping import Grouping
 from services.ledger.spend.history import SpendHistory
 from services.ledger.spend.query import answer_query, report_of
 from services.ledger.spend.rows import settled_row
@@ -34,19 +33,12 @@ class MemoryHistory:
         self.parts: dict[SpendAddress, tuple[int, bytes]] = {}
         self.changes_left: int | None = None
         self.now_s = 0
-        self.reads = 0
 
     async def subjects(self, grain: str, partition: str) -> Sequence[SpendAddress]:
         return [each for each in self.parts if each.grain == grain and partition in {"*", each.partition}]
 
-    async def read(self, period: Period) -> dict[SpendAddress, bytes]:
-        self.reads += 1
-        return {
-            address: data
-            for address, (_, data) in self.parts.items()
-            if (address.grain, address.start, address.partition)
-            == (period.grain, period.start_s, period.partition)
-        }
+    async def read(self, addresses: Sequence[SpendAddress]) -> dict[SpendAddress, bytes]:
+        return {address: self.parts[address][1] for address in addresses if address in self.parts}
 
     async def write(self, address: SpendAddress, data: bytes) -> None:
         self._change()
@@ -155,11 +147,6 @@ class SpendWorld:
         return await answer_query(query, self.store, self)
 
     def truth(self, query: SpendQuery) -> SpendReport:
-        by_user = SpendQuery(
-            since_s=query.since_s,
-            until_s=query.until_s,
-            by=(*query.by, "account", "user"),
-            account=query.account,
-            user=query.user,
-        )
-        return report_of(grouped(map(settled_row, self.journal), by_user), query)
+        grouping = Grouping(query)
+        grouping.add(map(settled_row, self.journal))
+        return report_of([grouping], query)
