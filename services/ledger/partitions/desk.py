@@ -29,6 +29,8 @@ __all__ = ["AskedBatch", "Desk", "Group", "Verdicts"]
 
 _CANDIDATES_PER_ACCOUNT: Final = 8
 """Waiting holds of one account for which the system's limits are asked at once."""
+_MOST_EXPIRED: Final = 1_000
+"""Expired holds that are released in one group, whose batch has to fit into a message."""
 _REFUSED: Final = "refused"
 Verdicts = Mapping[str, HoldAnswer]
 """The answers of the system's partition, by the id of the hold."""
@@ -69,6 +71,7 @@ class Desk:
         self._budget = budget
         self._policies = policies
         self.waiting = Waiting()
+        self._more_expired = False
         self._due: dict[str, None] = {}
         """Accounts whose waiting holds are to be decided again in the next round."""
 
@@ -78,7 +81,8 @@ class Desk:
 
     @property
     def is_due(self) -> bool:
-        return bool(self._due)
+        """Whether another round has something to do at once."""
+        return bool(self._due) or self._more_expired
 
     def settle(self, group: Group, event: UsageEvent) -> None:
         """Book the usage of an attempt, or release a hold; nothing if that was done before."""
@@ -100,7 +104,9 @@ class Desk:
 
     def expire(self, group: Group) -> None:
         """Release the holds that are past their deadlines."""
-        for entry in self._budget.expired(group.now_ms):
+        expired = self._budget.expired(group.now_ms)
+        self._more_expired = len(expired) > _MOST_EXPIRED
+        for entry in expired[:_MOST_EXPIRED]:
             self._record(group, entry)
             group.freed[_account_of(entry.id)] = None
 
@@ -146,14 +152,14 @@ class Desk:
         """Answer a request, or let it wait. `verdicts`: None if the system has no limits."""
         request = asked.request
         ahead = self.waiting.ahead_of(request)
-        refusal = (
-            self._decide(group, asked, verdicts)
-            if ahead is None or self._budget.held_of(request.id) is not None
-            else replace(ahead.refusal, id=request.id)
-        )
-        if ahead is not None and verdicts and isinstance(verdicts.get(request.id), HoldGranted):
-            group.unused.append(request.id)
+        if ahead is None or self._budget.held_of(request.id) is not None:
+            refusal = self._decide(group, asked, verdicts)
+        else:
+            refusal = replace(ahead.refusal, id=request.id)
+            if isinstance((verdicts or {}).get(request.id), HoldGranted):
+                group.unused.append(request.id)
         if refusal is None:
+            self.waiting.discard(request)
             return
         waiter = Waiter(asked, refusal, now_s + wait_s(request))
         if wait_s(request) <= 0 or not self.waiting.add(waiter):

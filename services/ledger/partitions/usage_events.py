@@ -16,6 +16,8 @@ __all__ = ["InvalidUsage", "UsageEvent", "read_usage"]
 
 _MOST_TOKENS: Final = 2**40
 _MOST_PICOUSD: Final = 10**18
+_MOST_CHARACTERS: Final = 1_024
+"""Of each text: what is booked is stored in the journal, together with other usage."""
 
 
 class InvalidUsage(Exception):
@@ -49,8 +51,17 @@ def _problem(subject: str, event: UsageRecorded | HoldReleased) -> str | None:
         return "its account is not the one of its subject"
     if event.hold_id is not None and not event.hold_id.startswith(f"{event.account}."):
         return "its hold is that of another account"
+    texts: tuple[str, ...]
     if isinstance(event, HoldReleased):
-        return None
+        texts = (event.hold_id, event.why)
+    else:
+        texts = (event.id, event.client, event.user, event.key, event.model, event.hold_id or "")
+    if max(map(len, texts)) > _MOST_CHARACTERS:
+        return "a text is too long"
+    return None if isinstance(event, HoldReleased) else _problem_of_amounts(event)
+
+
+def _problem_of_amounts(event: UsageRecorded) -> str | None:
     tokens = (event.input_tokens, event.output_tokens, event.cached_input_tokens, event.reasoning_tokens)
     if not all(0 <= each <= _MOST_TOKENS for each in (*tokens, event.attempt)):
         return "a number of tokens is negative or absurd"

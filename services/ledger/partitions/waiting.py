@@ -64,6 +64,11 @@ class Waiting:
         of_account[request.id] = waiter
         return True
 
+    def discard(self, request: HoldRequest) -> None:
+        """Forget a request, which was answered when it was asked again."""
+        if request.id in self._by_account.get(request.account, {}):
+            self._remove(request.account, request.id)
+
     def ahead_of(self, request: HoldRequest) -> Waiter | None:
         """The first waiter for a scope of `request`, which another request with this id must not overtake."""
         of_account = self._by_account.get(request.account)

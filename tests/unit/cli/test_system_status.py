@@ -318,3 +318,13 @@ def test_d10_a_worker_with_another_catalogue_than_the_router_is_named():
     assert status.other_catalogues == ("w2",)
     assert "Warning: w2 runs with another catalogue than the router" in status_text(status)
     assert fold_status("nats://here", workers, StreamCounts(), NOW_MS).other_catalogues == ()
+
+
+def test_f1_a_ledger_shows_how_many_partitions_it_owns():
+    known = [
+        Presence(service="ledger", instance=name, at_ms=NOW_MS, partitions=owned)
+        for name, owned in (("ledger-a", ("0", "3", "system")), ("ledger-b", ("1",)))
+    ]
+    text = status_text(fold_status("nats://here", known, StreamCounts(), NOW_MS))
+    assert "alive, owns 3 partitions" in text
+    assert "alive, owns 1 partition\n" in text

@@ -16,6 +16,7 @@ from penstock.cli.local.up import startup_text
 from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.config.shipped import shipped_catalogues
 from penstock.runtime.runtime_file import RuntimeFile
+from tests.harness.processes.catalogues import catalogue
 
 QUOTAS = Path(__file__).resolve().parents[4] / "docs" / "quotas.md"
 
@@ -39,6 +40,15 @@ def test_k2_up_starts_the_edge_with_a_fallback_port(tmp_path):
     assert names(plan) == [["simulator", "router"], ["worker", "edge"]]
     assert plan.edge is not None
     assert plan.edge.argv[-2] == "--fallback-port"
+
+
+def test_f1_a_ledger_is_started_where_the_catalogue_has_budgets(tmp_path):
+    config = tmp_path / "catalogue.yaml"
+    env = {"PENSTOCK_CATALOGUE": str(config), "PENSTOCK_SIMULATOR_URL": "http://127.0.0.1:1"}
+    config.write_text(catalogue())
+    assert make_plan(tmp_path, env).ledger is None
+    config.write_text(catalogue(budgets={}))
+    assert names(make_plan(tmp_path, env))[0] == ["router", "ledger"]
 
 
 def test_k2_a_chosen_port_of_the_edge_has_no_fallback(tmp_path):
