@@ -150,6 +150,8 @@ def test_f1_a_hold_raised_on_the_next_day_takes_the_rest_from_that_day():
     request = hold_request(1, picousd=5_000_000)
     grant(state, request, rules)
     settle(state, usage_of(request, cost_picousd=4_000_000, ends=False), rules)
+    too_much = state.decide(hold_request(1, picousd=10_000_000), rules, tomorrow_ms)
+    assert isinstance(too_much, HoldRefused)
     grant(state, hold_request(1, picousd=9_000_000), rules, tomorrow_ms)
     limit = status(state, rules, tomorrow_ms).limits[0]
     assert (limit.spent, limit.held, limit.left) == (0, 5, 0)
@@ -175,6 +177,16 @@ def test_f2_an_attempt_reported_twice_is_booked_once():
     grant(state, request, rules)
     assert settle(state, usage_of(request), rules) is not None
     assert settle(state, usage_of(request, estimated=True, cost_picousd=7), rules) is None
+    assert status(state, rules).spent_today_microusd == 1
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_f2_an_entry_that_is_in_the_journal_twice_is_booked_once(ends: bool):
+    state, rules = BudgetState(), of_user()
+    request = hold_request(1)
+    grant(state, request, rules)
+    entry = settle(state, usage_of(request, ends=ends), rules)
+    state.apply(entry)
     assert status(state, rules).spent_today_microusd == 1
 
 
