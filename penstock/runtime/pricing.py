@@ -64,31 +64,31 @@ def cost_picousd(usage: Usage, prices: TokenPrices) -> int:
     Kinds of input are taken from the whole in the order cached, written into the cache, audio, and kinds of output in
     the order reasoning, audio; what would exceed the whole is not counted.
     """
-    cached = min(usage.cached_input_tokens, usage.input_tokens)
-    plain = usage.input_tokens - cached
-    cost = cached * _or(prices.cached_input, prices.input)
+    cost = usage.input_tokens * prices.input + usage.output_tokens * prices.output
+    # What other prices than those of input and output change, of the few kinds that an answer usually has.
+    left = usage.input_tokens
+    if usage.cached_input_tokens and prices.cached_input is not None:
+        cost += min(usage.cached_input_tokens, left) * (prices.cached_input - prices.input)
+    left -= min(usage.cached_input_tokens, left)
     if usage.cache_write_tokens or usage.audio_input_tokens:
-        written = min(usage.cache_write_tokens, plain)
-        audio = min(usage.audio_input_tokens, plain - written)
-        plain -= written + audio
-        cost += written * _or(prices.cache_write, prices.input) + audio * _or(
-            prices.audio_input, prices.input
-        )
-    reasoning = min(usage.reasoning_tokens, usage.output_tokens)
-    spoken = min(usage.audio_output_tokens, usage.output_tokens - reasoning)
-    return (
-        cost
-        + plain * prices.input
-        + reasoning * _or(prices.reasoning, prices.output)
-        + spoken * _or(prices.audio_output, prices.output)
-        + (usage.output_tokens - reasoning - spoken) * prices.output
-    )
+        written = min(usage.cache_write_tokens, left)
+        audio = min(usage.audio_input_tokens, left - written)
+        cost += written * (_or(prices.cache_write, prices.input) - prices.input)
+        cost += audio * (_or(prices.audio_input, prices.input) - prices.input)
+    if usage.reasoning_tokens or usage.audio_output_tokens:
+        reasoning = min(usage.reasoning_tokens, usage.output_tokens)
+        spoken = min(usage.audio_output_tokens, usage.output_tokens - reasoning)
+        cost += reasoning * (_or(prices.reasoning, prices.output) - prices.output)
+        cost += spoken * (_or(prices.audio_output, prices.output) - prices.output)
+    return cost
 
 
 def saved_by_cache_picousd(usage: Usage, prices: TokenPrices) -> int:
     """The additional cost if the provider had no prompt cache. Negative where writing into the cache cost more than
     reading from it saved.
     """
+    if not usage.cached_input_tokens and not usage.cache_write_tokens:
+        return 0
     cached = min(usage.cached_input_tokens, usage.input_tokens)
     written = min(usage.cache_write_tokens, usage.input_tokens - cached)
     saved = cached * (prices.input - _or(prices.cached_input, prices.input))

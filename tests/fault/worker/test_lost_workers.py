@@ -1,4 +1,4 @@
-"""F2, D7: the attempt of a killed worker is recorded, also when no other worker retries it."""
+"""F1, F2, D7: the attempt of a killed worker is recorded, also when no other worker retries it, and its hold freed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import pytest
 from penstock.contract.names import Lane
 from penstock.contract.reply import Failed
 from tests.fault.malformed import request
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.fake_ledger import FakeLedger
 from tests.harness.processes.system import running_system
 from tests.harness.records.attempt_audit import audit_attempts
 from tests.harness.requests.replies import RawPublisher
@@ -23,7 +25,11 @@ async def test_f2_the_last_attempt_before_the_dead_letter_has_its_usage_event(
     tmp_path: Path, lane: Lane
 ) -> None:
     env = {"PENSTOCK_MAX_DELIVER": "1"}
-    async with running_system(tmp_path, "chat", env=env) as system:
+    config = catalogue(budgets={"ledger_wait_s": 0.4})
+    async with (
+        running_system(tmp_path, "chat", env=env, config=config) as system,
+        FakeLedger.running(system.nats.url) as ledger,
+    ):
         await system.sim("PUT", "speed", {"tokens_per_second": 20})
         async for publisher in RawPublisher.opened(system):
             asked = request() | {"lane": lane, "role": "chat"}
@@ -40,6 +46,7 @@ async def test_f2_the_last_attempt_before_the_dead_letter_has_its_usage_event(
             end = await publisher.end(asked["id"], client=asked["client"], timeout_s=20)
             assert isinstance(end, Failed)
             assert end.error.code == "undeliverable"
+            await until(lambda: [event.why for event in ledger.released] == ["undeliverable"])
             counted = await audit_attempts(system, {asked["id"]})
             counted.check()
             assert counted.made == counted.recorded

@@ -31,6 +31,18 @@ def test_b2_complexity_picks_an_end_of_the_chain(complexity: Complexity, expecte
 
 
 @pytest.mark.parametrize("complexity", COMPLEXITIES)
+def test_f4_b2_a_model_without_a_price_is_neither_the_cheapest_nor_the_most_expensive(
+    complexity: Complexity,
+) -> None:
+    models = {**MODELS, "unpriced": Model(provider="openai")}
+    role = RoleConfig(chain=("unpriced", "heavy", "mini"))
+    first = {"simple": "mini", "medium": "unpriced", "complex": "heavy"}[complexity]
+    assert order(role, models, complexity, Needs())[0] == first
+    only = RoleConfig(chain=("unpriced",))
+    assert order(only, models, complexity, Needs()) == ("unpriced",)
+
+
+@pytest.mark.parametrize("complexity", COMPLEXITIES)
 def test_a_role_may_keep_its_order(complexity: Complexity) -> None:
     role = RoleConfig(chain=CHAIN.chain, order_by_complexity=False)
     assert order(role, MODELS, complexity, Needs()) == CHAIN.chain

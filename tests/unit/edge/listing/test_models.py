@@ -51,6 +51,17 @@ def test_k2_auto_and_roles_are_listed_with_models_and_prices(models: ModelList, 
     assert 0 < prices["cached_input"] <= prices["input"] < prices["output"] < 1_000
 
 
+def test_f4_an_unknown_price_is_listed_as_such(workers: LiveWorkers):
+    catalogue = Catalogue(
+        name="c",
+        providers={"p": ProviderConfig()},
+        models={"m": Model(provider="p")},
+        roles={"chat": RoleConfig(chain=("m",))},
+    )
+    (chat,) = by_id(ModelList(catalogue, workers))["chat"]["penstock"]["chain"]
+    assert chat["usd_per_million_tokens"] is None
+
+
 def test_b1_auto_lists_the_roles_that_the_router_may_choose(models: ModelList):
     auto = by_id(models)["auto"]["penstock"]
     assert {"chat", "logic", "coding", "vision", "long_context"} <= set(auto["roles"])

@@ -30,6 +30,12 @@ def test_a_shipped_catalogue_loads_without_any_variable_set(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_f4_every_shipped_price_has_its_day_and_its_source(name):
+    prices = [model.price for model in shipped(name).models.values()]
+    assert all(price is not None and price.as_of and price.source for price in prices)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_creative_is_never_warmer_than_0_4(name):
     """A4."""
     creative = shipped(name).roles.get("creative")

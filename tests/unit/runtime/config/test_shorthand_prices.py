@@ -64,3 +64,32 @@ def test_an_invalid_price_is_reported_with_both_notations(written: str, key: str
     assert found.key == f"models.large.price.{key}".removesuffix(".")
     assert problem in found.problem
     assert fix in found.fix
+
+
+def test_f4_a_price_has_its_own_kinds_its_day_and_its_source():
+    written = (
+        "price: {input: 100, output: 200, cache_write: 0.000125 USD per million tokens, reasoning: 250, audio_input: 7,"
+        " audio_output: 8, as_of: 2026-11-29, source: example.com/prices}"
+    )
+    assert load(spoiled(PRICE, written)).models["large"].price == Price(
+        input=100,
+        output=200,
+        cache_write=125,
+        reasoning=250,
+        audio_input=7,
+        audio_output=8,
+        as_of="2026-11-29",
+        source="example.com/prices",
+    )
+
+
+def test_f4_a_model_without_a_price_has_none_which_is_not_free():
+    assert load(spoiled(PRICE, "context_tokens: 100")).models["large"].price is None
+    assert load(spoiled(PRICE, "price: {}")).models["large"].price == Price()
+
+
+@pytest.mark.parametrize("day", ["2026-13-01", "29.11.2026", "2026-11", "yesterday"])
+def test_f4_an_invalid_day_is_reported(day: str):
+    (found,) = refused(spoiled(PRICE, f"price: {{input: 100, as_of: {day}}}"))
+    assert found.key == "models.large.price.as_of"
+    assert "YYYY-MM-DD" in found.fix
