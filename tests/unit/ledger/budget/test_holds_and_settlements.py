@@ -150,6 +150,7 @@ def test_f1_a_hold_raised_on_the_next_day_takes_the_rest_from_that_day():
     request = hold_request(1, picousd=5_000_000)
     grant(state, request, rules)
     settle(state, usage_of(request, cost_picousd=4_000_000, ends=False), rules)
+    grant(state, hold_request(2, picousd=0), rules, tomorrow_ms)
     too_much = state.decide(hold_request(1, picousd=10_000_000), rules, tomorrow_ms)
     assert isinstance(too_much, HoldRefused)
     grant(state, hold_request(1, picousd=9_000_000), rules, tomorrow_ms)
