@@ -43,7 +43,7 @@ def test_up_prints_all_addresses(up: PenstockUp):
     assert runtime_file is not None
     for part in (runtime_file.nats_url, "/health", "/metrics", "/sim/counts", "traces.jsonl", "logs"):
         assert part in up.text()
-    assert runtime_file.services.keys() == {"router", "worker", "edge"}
+    assert runtime_file.services.keys() == {"router", "ledger", "worker", "edge"}
 
 
 def test_k2_the_curl_line_and_the_python_lines_that_up_prints_work(up: PenstockUp):
@@ -185,6 +185,7 @@ def test_status_shows_services_and_queues(up: PenstockUp):
         assert part in status.stdout
     assert {line["service"] for line in json.loads(up.run("status", "--json").stdout)["services"]} == {
         "router",
+        "ledger",
         "worker",
         "edge",
     }
@@ -362,7 +363,7 @@ def test_d10_run_prints_the_usage_of_a_service(tmp_path: Path, service: str):
 @pytest.mark.parametrize(
     ("jetstream", "message"),
     [
-        ("jetstream {{store_dir: {directory}, max_file: 1GB}}", "the streams need 3.3 GiB and there is"),
+        ("jetstream {{store_dir: {directory}, max_file: 1GB}}", "the streams need 3.9 GiB and there is"),
         ("", "has no JetStream; start it with -js"),
     ],
     ids=["too small", "without JetStream"],

@@ -29,7 +29,7 @@ def test_the_default_plan_needs_no_settings(tmp_path):
     plan = make_plan(tmp_path, {})
 
     assert plan.embedded
-    assert names(plan) == [["simulator", "router"], ["worker"]]
+    assert names(plan) == [["simulator", "router", "ledger"], ["worker"]]
     assert plan.workers[0].argv[-2:] == ("--role", "all")
     assert plan.trace_file == tmp_path / "traces.jsonl"
 
@@ -37,7 +37,7 @@ def test_the_default_plan_needs_no_settings(tmp_path):
 def test_k2_up_starts_the_edge_with_a_fallback_port(tmp_path):
     plan = make_plan(tmp_path, {}, edge=True)
 
-    assert names(plan) == [["simulator", "router"], ["worker", "edge"]]
+    assert names(plan) == [["simulator", "router", "ledger"], ["worker", "edge"]]
     assert plan.edge is not None
     assert plan.edge.argv[-2] == "--fallback-port"
 
@@ -107,19 +107,19 @@ def test_per_role_starts_a_worker_for_each_chat_role(tmp_path):
     ],
 )
 def test_no_simulator_where_another_provider_is_configured(tmp_path, env):
-    assert names(make_plan(tmp_path, env))[0] == ["router"]
+    assert names(make_plan(tmp_path, env))[0] == ["router", "ledger"]
 
 
 def test_no_simulator_with_the_option(tmp_path):
     plan = make_plan(tmp_path, {}, simulator=False)
-    assert names(plan)[0] == ["router"]
+    assert names(plan)[0] == ["router", "ledger"]
     assert plan.workers[0].argv[-1] == "--no-simulator", "the workers start without one"
 
 
 def test_the_simulator_catalogue_starts_it_despite_a_key(tmp_path):
     plan = make_plan(tmp_path, {"GROQ_API_KEY": "k", "PENSTOCK_CATALOGUE": "simulator"})
 
-    assert names(plan)[0] == ["simulator", "router"]
+    assert names(plan)[0] == ["simulator", "router", "ledger"]
 
 
 def own_catalogue(directory):
@@ -139,7 +139,7 @@ def test_a_custom_catalogue_with_the_simulators_address_starts_it(tmp_path):
 
     plan = make_plan(tmp_path, {"PENSTOCK_CATALOGUE": str(own)})
 
-    assert names(plan)[0] == ["simulator", "router"]
+    assert names(plan)[0] == ["simulator", "router", "ledger"]
     assert plan.catalogue.models["sim-fast-small"].limits.requests_per_minute == 5
     assert plan.catalogue.providers["simulator"].base_url == f"{plan.simulator_url}/v1"
     assert plan.workers[0].env["PENSTOCK_SIMULATOR_URL"] == plan.simulator_url
@@ -152,7 +152,7 @@ def test_no_simulator_where_its_address_is_set(tmp_path):
 
     plan = make_plan(tmp_path, env)
 
-    assert names(plan)[0] == ["router"]
+    assert names(plan)[0] == ["router", "ledger"]
     text = startup_text(plan, RuntimeFile(nats_url="nats://127.0.0.1:4222", embedded=True, pid=1))
     assert "simulator at http://127.0.0.1:1/v1" in text
 

@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from penstock.contract.names import ROLES
+from penstock.runtime.config.budgets import ScopeBudget, TrafficBudget
 from penstock.runtime.config.load import locate_catalogue, read_catalogue
 from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.config.shipped import shipped_catalogues
@@ -233,3 +234,36 @@ def test_the_digest_covers_models_roles_and_routing_only():
 
     assert catalogue.digest() == moved.digest(), "a provider address may differ between processes"
     assert catalogue.digest() != fewer_roles.digest()
+
+
+TIERS = {"free": (10, 10_000), "pro": (100, 100_000), "enterprise": (1_000, 1_000_000)}
+
+
+@pytest.mark.parametrize("name", ["groq", "openai", "simulator"])
+def test_f3_the_tiers_have_the_limits_asked_for(name):
+    budgets = shipped(name).budgets
+    assert budgets is not None
+    tiers = budgets.tiers.items()
+    assert {key: (tier.requests_per_hour, tier.tokens_per_day) for key, tier in tiers} == TIERS
+
+
+@pytest.mark.parametrize("name", ["groq", "openai"])
+def test_f3_and_c5_the_budgets_of_real_providers_are_those_asked_for(name):
+    budgets = shipped(name).budgets
+    assert budgets is not None
+    assert (budgets.system.tokens_per_minute, budgets.system.tokens_per_request) == (150_000, 4_096)
+    assert budgets.system.chat == TrafficBudget(requests_per_second=10, concurrency=16)
+    assert budgets.system.embed == TrafficBudget(requests_per_second=50, concurrency=64)
+    assert budgets.every_account == ScopeBudget(microusd_per_day=20_000_000)
+    assert budgets.every_user == ScopeBudget(
+        requests_per_minute=10, tokens_per_minute=10_000, microusd_per_day=10_000_000
+    )
+    batch_slots = {role.batch_slots_per_worker for role in shipped(name).roles.values()}
+    assert batch_slots == {4}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_f4_every_model_of_a_catalogue_with_budgets_has_a_price(name):
+    catalogue = shipped(name)
+    if catalogue.budgets is not None:
+        assert all(model.price is not None for model in catalogue.models.values())
