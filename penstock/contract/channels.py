@@ -85,7 +85,7 @@ def _spend_history(grain: str, stream: streams.StreamSpec) -> Channel:
         producers=("ledger",),
         consumers=("ledger", "command line"),
         limits=f"{stored}; {_size(stream.max_bytes)} in all by default",
-        purpose=f"Spend by {grain} as an array of `SpendRow`, in chunks that add up.",
+        purpose=f"Spend by {grain}: arrays of `SpendRow` as JSON compressed by zlib, in chunks that add up.",
     )
 
 

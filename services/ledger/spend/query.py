@@ -92,7 +92,7 @@ def report_of(groupings: Sequence[Grouping], query: SpendQuery, missing: tuple[i
     for row in every:
         add_amounts(total, row.amounts)
     sums = sorted(every, key=lambda row: -row.amounts.picousd) if query.by else []
-    kept = tuple(sums[: query.limit])
+    kept = tuple(sums[: max(query.limit, 0)])
     return SpendReport(
         rows=kept,
         total=total,
