@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import time
 from collections.abc import AsyncIterator
@@ -15,15 +16,17 @@ from penstock.bus.direct_get import read_all, sequence_of
 from penstock.cli.__main__ import main
 from penstock.contract import codec, subjects
 from penstock.contract.events import UsageRecorded
-from penstock.contract.ledger.journal import JournalBatch, Settled
+from penstock.contract.ledger.journal import JournalBatch, LedgerSnapshot, Settled
 from penstock.contract.ledger.spend_address import SpendAddress
-from penstock.contract.streams import EVENTS, JOURNAL, SPEND_HOURS
+from penstock.contract.streams import EVENTS, JOURNAL, SNAPSHOTS, SPEND_HOURS
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
+from services.ledger.partitions.partition_state import PartitionState
 from services.ledger.partitions.snapshotter import SnapshotPolicy
 from services.ledger.spend.history import listing_of
 from services.ledger.spend.nats_store import NatsHistory
 from services.ledger.spend.rows import decode_rows, encode_rows
 from services.ledger.verification.report import PartitionFindings, Verification
+from services.ledger.verification.stored_books import StoredBooks
 from services.ledger.verification.verifier import verify_books
 from tests.harness.processes.ledgers import LedgerUser, running_ledger
 from tests.harness.suite.waiting import until
@@ -162,6 +165,29 @@ async def test_f2_usage_that_was_not_booked_or_with_other_amounts_is_found(nc: N
     text = "\n".join(mine.differences)
     assert f"attempt 1 of {usage.hold_id} is booked with" in text
     assert "never-booked is recorded and not booked" in text
+
+
+async def test_f2_a_snapshot_of_another_state_and_an_incomplete_one_are_found(nc: Nats) -> None:
+    js = nc.jetstream()
+    stored = await StoredBooks(nc).snapshot(PARTITION)
+    assert stored is not None
+    data = PartitionState(PARTITION).snapshot().data
+    head = LedgerSnapshot(
+        journal_sequence=stored.journal_sequence,
+        usage_sequence=stored.usage_sequence,
+        parts=1,
+        sha256=hashlib.sha256(data).hexdigest(),
+        at_ms=0,
+    )
+    part = subjects.snapshot(PARTITION, f"{stored.journal_sequence}-0")
+    await js.publish(part, data)
+    await js.publish(subjects.snapshot(PARTITION, "head"), codec.encode(head))
+    _, mine = await verify(nc)
+    assert any(f"accounts {ACCOUNT}" in each for each in mine.differences)
+    await js.purge_stream(SNAPSHOTS.name, subject=part)
+    found, mine = await verify(nc)
+    assert not found.agrees
+    assert mine.differences == [f"the snapshot of partition {PARTITION} is damaged or incomplete"]
 
 
 async def test_f2_what_has_aged_out_of_the_journal_is_named_and_no_difference(nc: Nats) -> None:
