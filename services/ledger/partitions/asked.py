@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from math import inf
 from typing import Final
 
@@ -24,6 +25,22 @@ _MOST_USER: Final = 1_024
 _MOST_UNPRICED: Final = 1_000
 _LATEST_DEADLINE_MS: Final = (LONGEST_WAIT_S + 24 * 3_600) * 1000
 _LONGEST_WAIT_S: Final = 60.0
+_PROBLEMS: Final = (
+    "id must be three tokens with dots between",
+    "id must begin with the account",
+    "the account has another partition",
+    f"user must have at most {_MOST_USER} characters",
+    "key must be a token",
+    f"picousd must be from 0 to {_MOST_PICOUSD}",
+    f"tokens must be from 0 to {_MOST_TOKENS}",
+    f"output_tokens must be from 0 to {_MOST_TOKENS}",
+    f"unpriced must have at most {_MOST_UNPRICED} models",
+    "deadline_ms must not be negative, nor weeks ahead",
+    "wait_s must not be negative",
+)
+"""In the order of the checks of `problem_of`."""
+_partition_of: Final = lru_cache(10_000)(partition_of)
+"""A digest, which each request of an account needs."""
 
 
 class InvalidHold(Exception):
@@ -63,23 +80,20 @@ def problem_of(request: HoldRequest, now_ms: int, partition: str | None = None) 
     """What is wrong with a request; None: nothing. `partition`: the one of accounts that it was sent to."""
     account, _, rest = request.id.partition(".")
     client, _, name = rest.partition(".")
-    checks = (
-        (all(map(is_token, (account, client, name))), "id must be three tokens with dots between"),
-        (account == request.account, "id must begin with the account"),
-        (
-            partition is None or partition_of(request.account) == partition,
-            "the account has another partition",
-        ),
-        (len(request.user) <= _MOST_USER, f"user must have at most {_MOST_USER} characters"),
-        (not request.key or is_token(request.key), "key must be a token"),
-        (0 <= request.picousd <= _MOST_PICOUSD, f"picousd must be from 0 to {_MOST_PICOUSD}"),
-        (0 <= request.tokens <= _MOST_TOKENS, f"tokens must be from 0 to {_MOST_TOKENS}"),
-        (0 <= request.output_tokens <= _MOST_TOKENS, f"output_tokens must be from 0 to {_MOST_TOKENS}"),
-        (len(request.unpriced) <= _MOST_UNPRICED, f"unpriced must have at most {_MOST_UNPRICED} models"),
-        (0 <= request.deadline_ms < now_ms + _LATEST_DEADLINE_MS, "deadline_ms is too far ahead"),
-        (0 <= request.wait_s < inf, "wait_s must not be negative"),
+    holds = (
+        is_token(account) and is_token(client) and is_token(name),
+        account == request.account,
+        partition is None or _partition_of(request.account) == partition,
+        len(request.user) <= _MOST_USER,
+        not request.key or is_token(request.key),
+        0 <= request.picousd <= _MOST_PICOUSD,
+        0 <= request.tokens <= _MOST_TOKENS,
+        0 <= request.output_tokens <= _MOST_TOKENS,
+        len(request.unpriced) <= _MOST_UNPRICED,
+        0 <= request.deadline_ms < now_ms + _LATEST_DEADLINE_MS,
+        0 <= request.wait_s < inf,
     )
-    return next((problem for holds, problem in checks if not holds), None)
+    return None if all(holds) else _PROBLEMS[holds.index(False)]
 
 
 def wait_s(request: HoldRequest) -> float:

@@ -41,6 +41,8 @@ class Saving:
 
     def __init__(self, policy: SnapshotPolicy) -> None:
         self.policy = policy
+        self.history = asyncio.Lock()
+        """Held by the partition whose spend is written or summed: its rows are in memory then."""
         self._taken = False
 
     def take(self) -> bool:
@@ -137,9 +139,11 @@ class Snapshotter:
 
     async def _write_history(self) -> None:
         """Write the spend that a stored snapshot contains; that of a snapshot that failed follows with the next."""
-        for delta in self._state.spend.deltas(self._stored):
-            await self._history.write(delta)
-            self._state.spend.confirm(delta.number)
+        async with self._saving.history:
+            for delta in self._state.spend.deltas(self._stored):
+                await self._history.write(delta)
+                self._state.spend.confirm(delta.number)
 
     async def _compact(self) -> None:
-        await self._history.compact(self._state.spend.written, self._time.unix_ms() // 1000)
+        async with self._saving.history:
+            await self._history.compact(self._state.spend.written, self._time.unix_ms() // 1000)

@@ -28,6 +28,10 @@ _PAGE: Final = 200
 _MOST_BUFFERED: Final = 2_000
 _POLL_S: Final = 1.0
 """Seconds between two reads without a message: one may be lost with the connection, or a node may lag."""
+_BUSY_EVENTS: Final = 8
+"""Events of one read from which on the next read follows after a pause, instead of at the next message: each message
+would be received twice."""
+_BUSY_PAUSE_S: Final = 0.01
 _CHECK_EVERY: Final = 10
 """Polls between two looks at the end of the stream."""
 
@@ -55,15 +59,13 @@ class UsageFeed:
         return bool(self._events)
 
     async def start(self) -> None:
-        self._subscription = await self._bus.nc.subscribe(self._filter, cb=self._on_message)
-        self._published.set()
+        await self._listen(wanted=True)
         self._loop.start(self._run())
 
     async def stop(self) -> None:
         await self._loop.stop()
-        if self._subscription is not None:
-            with contextlib.suppress(nats.errors.Error):  # the connection is closed
-                await self._subscription.unsubscribe()
+        with contextlib.suppress(nats.errors.Error):  # the connection is closed
+            await self._listen(wanted=False)
 
     def take(self, most: int) -> list[UsageEvent]:
         """The next events, at most `most`."""
@@ -75,27 +77,47 @@ class UsageFeed:
     async def _on_message(self, _: Msg) -> None:
         self._published.set()
 
+    async def _listen(self, *, wanted: bool) -> None:
+        """Subscribe to the usage, and read what was published before; or unsubscribe."""
+        if wanted and self._subscription is None:
+            self._subscription = await self._bus.nc.subscribe(self._filter, cb=self._on_message)
+            self._published.set()
+        elif not wanted and self._subscription is not None:
+            subscription, self._subscription = self._subscription, None
+            await subscription.unsubscribe()
+
+    async def _wait(self) -> bool:
+        """Wait for the next read; False: nothing was published that this process knows of."""
+        if self._subscription is None:
+            await asyncio.sleep(_BUSY_PAUSE_S)
+            return True
+        try:
+            async with asyncio.timeout(_POLL_S):
+                await self._published.wait()
+        except TimeoutError:
+            return False
+        self._published.clear()
+        return True
+
     async def _run(self) -> None:
         polls = 0
         while True:
-            try:
-                async with asyncio.timeout(_POLL_S):
-                    await self._published.wait()
-            except TimeoutError:
+            if not await self._wait():
                 polls += 1
-            self._published.clear()
             try:
                 if polls >= _CHECK_EVERY:
                     polls = 0
                     await self._check_position()
-                await self._read_all()
+                await self._listen(wanted=await self._read_all() < _BUSY_EVENTS)
             except (nats.errors.Error, TimeoutError) as error:
                 if not isinstance(error, NoSuchStream) or not self._bus.nc.is_closed:
                     _log.warning("the usage of partition %s cannot be read now: %r", self._partition, error)
                 await asyncio.sleep(_POLL_S)
                 self._published.set()
 
-    async def _read_all(self) -> None:
+    async def _read_all(self) -> int:
+        """Returns the number of events."""
+        count = 0
         while True:
             while len(self._events) >= _MOST_BUFFERED:
                 self._taken.clear()
@@ -105,12 +127,13 @@ class UsageFeed:
             )
             for msg in page.messages:
                 self._events.append(self._event(msg))
+            count += len(page.messages)
             if page.messages:
                 self._read = page.next_sequence - 1
                 self._on_events()
             self._metrics.lag.labels(self._partition).set(page.pending + len(self._events))
             if not page.messages or page.pending == 0:
-                return
+                return count
 
     def _event(self, msg: Msg) -> UsageEvent:
         found = msg.headers or {}
