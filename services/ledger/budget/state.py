@@ -14,6 +14,7 @@ from services.ledger.budget.counters import KINDS, ends_at_s, starts_at_s
 from services.ledger.budget.decisions import Grant, Wait
 from services.ledger.budget.holds import amount
 from services.ledger.budget.limits import CompiledPolicies
+from services.ledger.budget.periods import Calendar
 from services.ledger.budget.policies import Policies
 from services.ledger.budget.status import budget_status
 
@@ -31,6 +32,8 @@ class BudgetState:
         """`system`: the limits of the whole system, and no others."""
         self._book = Book(system=system)
         self._compiled = CompiledPolicies()
+        self._last_months = Calendar()
+        """Of its own: a calendar remembers the periods of one moment."""
 
     @property
     def last_ms(self) -> int:
@@ -168,7 +171,7 @@ class BudgetState:
         now_ms = max(now_ms, self.last_ms)
         calendar = self._book.calendar
         month_s = calendar.at(now_ms // 1000, time_zone).month_start_s
-        last_month_s = calendar.at(month_s - 1, time_zone).month_start_s
+        last_month_s = self._last_months.at(month_s - 1, time_zone).month_start_s
         return min(max(usage.at_ms, last_month_s * 1000), now_ms)
 
 
