@@ -217,11 +217,16 @@ def _with_room(values: Values) -> Values:
     return list(values) if largest >= _WIDE else values
 
 
-def stored(values: Values) -> list[int | str]:
-    """The values as a snapshot keeps them: numbers that msgpack cannot hold are decimal texts."""
-    return [value if value < _WIDE else str(value) for value in values]
+def stored(values: Values) -> bytes:
+    """The values as a snapshot keeps them: 64-bit integers, or decimal numbers where these are too small."""
+    return values.tobytes() if isinstance(values, array) else ",".join(map(str, values)).encode()
 
 
-def from_stored(stored_values: list[int | str]) -> Values:
-    values = [int(value) for value in stored_values]
-    return _with_room(array("q", values) if max(values) < 2**63 else values)
+def from_stored(data: bytes) -> Values:
+    """The values of `stored`. Raises ValueError for any other data."""
+    if len(data) == _SIZE * 8:
+        return array("q", data)
+    values = [int(number) for number in data.split(b",")]
+    if len(values) != _SIZE:
+        raise ValueError(f"{len(values)} counters of a scope, where there are {_SIZE}")
+    return values

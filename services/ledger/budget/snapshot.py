@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from penstock.contract.ledger.policies import TrafficClass
 from services.ledger.budget.book import AccountUse, Book
-from services.ledger.budget.counters import from_stored, stored
+from services.ledger.budget.counters import Values, from_stored, stored
 from services.ledger.budget.holds import EndedHold, Hold
 
 __all__ = ["decode", "encode"]
 
-_VERSION: Final = 1
-_Stored = list[int | str]
+_VERSION: Final = 2
+_USERS_PER_BLOCK: Final = 1_000
+"""Blocks are decoded one after another, so that loading needs little more memory than the state itself."""
 
 
 class _Account(Struct, array_like=True):
-    total: _Stored
-    classes: dict[TrafficClass, _Stored]
-    users: dict[str, _Stored]
-    keys: dict[str, _Stored]
+    total: bytes
+    classes: dict[TrafficClass, bytes]
+    keys: dict[str, bytes]
+    users: list[Raw]
+    """Blocks of users."""
 
 
 class _State(Struct, array_like=True):
@@ -34,8 +38,9 @@ class _State(Struct, array_like=True):
     ended: dict[str, EndedHold]
 
 
-_encoder: Final = msgspec.msgpack.Encoder()
+_encode: Final = msgspec.msgpack.Encoder().encode
 _decoder: Final = msgspec.msgpack.Decoder(_State)
+_decode_block: Final = msgspec.msgpack.Decoder(dict[str, bytes]).decode
 
 
 def encode(book: Book) -> bytes:
@@ -43,12 +48,12 @@ def encode(book: Book) -> bytes:
         name: _Account(
             total=stored(use.total),
             classes={traffic: stored(values) for traffic, values in use.classes.items()},
-            users={user: stored(values) for user, values in use.users.items()},
             keys={key: stored(values) for key, values in use.keys.items()},
+            users=[Raw(_encode(block)) for block in _blocks(use.users)],
         )
         for name, use in book.accounts.items()
     }
-    return _encoder.encode(_State(_VERSION, book.system, book.last_ms, accounts, book.holds, book.ended))
+    return _encode(_State(_VERSION, book.system, book.last_ms, accounts, book.holds, book.ended))
 
 
 def decode(data: bytes) -> Book:
@@ -59,14 +64,21 @@ def decode(data: bytes) -> Book:
     book = Book(system=state.system)
     book.last_ms = state.last_ms
     for name, account in state.accounts.items():
-        book.accounts[name] = AccountUse(
+        use = book.accounts[name] = AccountUse(
             total=from_stored(account.total),
             classes={traffic: from_stored(values) for traffic, values in account.classes.items()},
-            users={user: from_stored(values) for user, values in account.users.items()},
             keys={key: from_stored(values) for key, values in account.keys.items()},
         )
+        for block in account.users:
+            use.users.update((user, from_stored(values)) for user, values in _decode_block(block).items())
     for hold_id, hold in state.holds.items():
         book.keep(hold_id, hold)
     for hold_id, ended in state.ended.items():
         book.keep_ended(hold_id, ended)
     return book
+
+
+def _blocks(users: Mapping[str, Values]) -> Iterator[dict[str, bytes]]:
+    left = iter(users.items())
+    while block := {user: stored(values) for user, values in islice(left, _USERS_PER_BLOCK)}:
+        yield block

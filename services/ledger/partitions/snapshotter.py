@@ -14,6 +14,7 @@ from nats.js.errors import APIError, NoStreamResponseError
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.runtime.aio import cancel_and_wait
 from services.ledger.metrics import LedgerMetrics
+from services.ledger.partitions.free_memory import return_free_memory
 from services.ledger.partitions.partition_state import PartitionState, SnapshotContent
 from services.ledger.partitions.server_time import ServerTime
 from services.ledger.partitions.snapshots import SnapshotReplaced, SnapshotStore
@@ -114,6 +115,7 @@ class Snapshotter:
 
     def _run(self, action: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         self._task = asyncio.create_task(self._reported(action), name="snapshot")
+        self._task.add_done_callback(lambda _: return_free_memory())
         return self._task
 
     async def _reported(self, action: Callable[[], Awaitable[None]]) -> None:

@@ -19,6 +19,7 @@ from services.ledger.metrics import LedgerMetrics
 from services.ledger.partitions.alerts import AlertPublisher
 from services.ledger.partitions.answers import Answers
 from services.ledger.partitions.asked import AskedHold
+from services.ledger.partitions.free_memory import return_free_memory
 from services.ledger.partitions.journal import Fenced, Journal, NotStored
 from services.ledger.partitions.partition_state import PartitionState
 from services.ledger.partitions.snapshots import SnapshotStore
@@ -84,6 +85,7 @@ class OwnedPartition:
         """
         async with self._parts.loading:
             state, snapshot_sequence = await self._load()
+        return_free_memory()
         parts = self._parts
 
         def on_events() -> None:

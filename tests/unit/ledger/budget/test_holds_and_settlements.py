@@ -292,7 +292,7 @@ def test_f1_the_whole_system_has_one_budget_for_all_accounts():
 
 def test_a_state_of_another_version_is_not_read():
     with pytest.raises(ValueError, match="version"):
-        BudgetState.decode(b"\x96\x02\xc2\x00\x80\x80\x80")
+        BudgetState.decode(b"\x96\x63\xc2\x00\x80\x80\x80")
 
 
 def test_c5_chats_and_embeddings_have_limits_of_their_own():
