@@ -71,7 +71,9 @@ class Settled(Struct, frozen=True, array_like=True, tag=2, kw_only=True, gc=Fals
 
 
 class Released(Struct, frozen=True, array_like=True, tag=3, kw_only=True, gc=False):
-    """The rest of a hold was released; `why` is the error code of the request, or `expired`."""
+    """The rest of a hold was released; `why` is the error code of the request, the outcome of its last attempt, or
+    `expired`.
+    """
 
     id: str
     why: str

@@ -18,7 +18,7 @@ from services.ledger.budget.periods import Calendar
 from services.ledger.budget.policies import Policies
 from services.ledger.budget.status import budget_status
 
-__all__ = ["BudgetState", "Grant", "Wait"]
+__all__ = ["BudgetState", "Grant", "Wait", "hold_id_of"]
 
 
 class BudgetState:
@@ -74,7 +74,7 @@ class BudgetState:
         counts when it happened, at the earliest a month ago.
         """
         book = self._book
-        hold_id = usage.hold_id or f"{usage.account}.{usage.client}.{usage.id}"
+        hold_id = hold_id_of(usage)
         hold, ended = book.holds.get(hold_id), book.ended.get(hold_id)
         known = hold or ended
         if known is not None and usage.attempt in known.attempts:
@@ -173,6 +173,11 @@ class BudgetState:
         month_s = calendar.at(now_ms // 1000, time_zone).month_start_s
         last_month_s = self._last_months.at(month_s - 1, time_zone).month_start_s
         return min(max(usage.at_ms, last_month_s * 1000), now_ms)
+
+
+def hold_id_of(usage: UsageRecorded) -> str:
+    """The id of the hold that an attempt belongs to, whether or not it was granted."""
+    return usage.hold_id or f"{usage.account}.{usage.client}.{usage.id}"
 
 
 def _traffic(usage: UsageRecorded) -> TrafficClass:

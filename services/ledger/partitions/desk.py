@@ -20,7 +20,7 @@ from penstock.contract.ledger.holds import (
 from penstock.contract.ledger.journal import Alerted, JournalEntry
 from penstock.contract.ledger.limits import LimitStatus
 from services.ledger.budget.policies import Policies
-from services.ledger.budget.state import BudgetState, Grant, Wait
+from services.ledger.budget.state import BudgetState, Grant, Wait, hold_id_of
 from services.ledger.partitions.asked import AskedHold, Question, problem_of, refused, wait_s
 from services.ledger.partitions.usage_events import UsageEvent
 from services.ledger.partitions.waiting import Waiter, Waiting
@@ -85,15 +85,21 @@ class Desk:
         return bool(self._due) or self._more_expired
 
     def settle(self, group: Group, event: UsageEvent) -> None:
-        """Book the usage of an attempt, or release a hold; nothing if that was done before."""
+        """Book the usage of an attempt, or release a hold; nothing if that was done before.
+
+        A second report of an attempt may be the one that says that its request is over: it releases the hold.
+        """
         usage = event.event
         if usage is None:
             return
         entry: JournalEntry | None
         if isinstance(usage, UsageRecorded):
-            held = self._budget.held_of(usage.hold_id or "")
+            hold_id = hold_id_of(usage)
+            held = self._budget.held_of(hold_id)
             entry = self._budget.settle(usage, self._policies, group.now_ms)
-            if held is not None and entry is not None:
+            if entry is None and usage.ends:
+                entry = self._budget.release(hold_id, usage.outcome, group.now_ms)
+            elif held is not None and entry is not None:
                 group.overshoot_picousd += max(0, entry.picousd - held)
         else:
             entry = self._budget.release(usage.hold_id, usage.why, group.now_ms)
