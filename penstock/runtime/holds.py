@@ -122,10 +122,11 @@ async def release_hold(
 ) -> None:
     """Store that the rest of a hold is free, after all usage of its request.
 
-    `why`: the error code with which the request ended; `at_ms`: Unix milliseconds. A release of a hold that does not
-    exist, or of one that is released, changes nothing. Raises what `store` raises; then the hold expires at its
-    deadline.
+    `why`: the error code with which the request ended; `at_ms`: when it ended, Unix milliseconds, by which a repeated
+    attempt to store this release is known from the release of a later hold with the same id. A release of a hold that
+    does not exist, or of one that is released, changes nothing. Raises what `store` raises; then the hold expires at
+    its deadline.
     """
     event = HoldReleased(hold_id=hold_id, account=account, why=why, at_ms=at_ms)
-    payload, message_id = codec.encode(event), f"{hold_id}.released"
+    payload, message_id = codec.encode(event), f"{hold_id}.released.{at_ms}"
     await store(js, subjects.usage(account), payload, message_id=message_id, headers=trace)

@@ -16,13 +16,14 @@ from penstock.bus.ids import new_id
 from penstock.bus.publish import store
 from penstock.bus.tracing import NO_TRACER, Tracer
 from penstock.contract import codec, subjects
-from penstock.contract.events import HoldReleased, UsageRecorded
+from penstock.contract.events import UsageRecorded
 from penstock.contract.ledger.holds import HoldAnswer, HoldRequest
 from penstock.contract.ledger.policies import Scope
 from penstock.contract.ledger.status import BudgetQuery, BudgetStatus
 from penstock.runtime.config.load import load_catalogue
 from penstock.runtime.config.settings import Settings
 from penstock.runtime.epochs import DeliveryEpochs
+from penstock.runtime.holds import release_hold
 from penstock.runtime.service import Bus
 from services.ledger.app import Ledger
 from services.ledger.partitions.snapshotter import SnapshotPolicy
@@ -167,14 +168,8 @@ class LedgerUser:
         )
 
     async def release(self, name: str, why: str = "cancelled") -> None:
-        hold_id = f"{self.account}.client.{name}"
-        event = HoldReleased(hold_id=hold_id, account=self.account, why=why)
-        await store(
-            self._nc.jetstream(),
-            subjects.usage(self.account),
-            codec.encode(event),
-            message_id=f"{hold_id}.released",
-        )
+        hold_id, now_ms = f"{self.account}.client.{name}", int(time.time() * 1000)
+        await release_hold(self._nc.jetstream(), hold_id, self.account, why, now_ms)
 
     async def status(self, scope: Scope = "account", name: str = "") -> BudgetStatus:
         partition = subjects.SYSTEM_PARTITION if scope == "system" else self.partition

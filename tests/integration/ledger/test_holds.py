@@ -72,6 +72,14 @@ async def test_f1_a_released_hold_is_free_again(user: LedgerUser) -> None:
     await until(lambda: is_held(user, 0, 0))
 
 
+async def test_f1_a_second_hold_with_the_same_id_is_released_too(user: LedgerUser) -> None:
+    for _ in range(2):
+        await user.hold("one")
+        assert await held(user) == (0, 1_000)
+        await user.release("one")
+        await until(lambda: is_held(user, 0, 0))
+
+
 async def test_f1_a_hold_that_nobody_ends_expires_at_its_deadline(user: LedgerUser) -> None:
     await user.hold("one", deadline_ms=int(time.time() * 1000) + 300)
     assert await held(user) == (0, 1_000)

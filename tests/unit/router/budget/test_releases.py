@@ -26,10 +26,11 @@ LOST = "penstock_router_lost_releases_total"
 
 
 class _JetStream:
-    """Stores what is published while `up`; else nobody acknowledges."""
+    """Stores what is published while `up`; else it does not answer. Without `acknowledges` its answers are lost."""
 
     def __init__(self) -> None:
         self.up = True
+        self.acknowledges = True
         self.stored: list[tuple[str, HoldReleased, dict[str, str]]] = []
 
     async def publish(self, subject: str, payload: bytes, timeout: float, headers: dict[str, str]) -> PubAck:
@@ -39,6 +40,8 @@ class _JetStream:
         event = codec.EVENT.decode(payload)
         assert isinstance(event, HoldReleased)
         self.stored.append((subject, event, headers))
+        if not self.acknowledges:
+            raise nats.errors.TimeoutError
         return PubAck(stream="LLM_EVENTS", seq=len(self.stored))
 
 
@@ -63,7 +66,7 @@ async def test_f1_a_release_is_stored_where_the_ledger_settles_the_account() -> 
     ((subject, event, headers),) = scene.js.stored
     assert subject == subjects.usage("acme")
     assert (event.hold_id, event.account, event.why) == ("acme.api-1.r1", "acme", "overloaded")
-    assert headers[MESSAGE_ID] == "acme.api-1.r1.released"
+    assert headers[MESSAGE_ID] == f"acme.api-1.r1.released.{event.at_ms}"
     assert headers["traceparent"] == "00-1"
 
 
@@ -95,6 +98,26 @@ async def test_f1_releases_are_given_up_after_ten_minutes_and_counted() -> None:
     await scene.releases.stop()
     assert scene.js.stored == []
     assert scene.lost == 1
+
+
+async def test_f1_a_second_hold_with_the_same_id_has_a_release_of_its_own() -> None:
+    scene = _Scene()
+    await scene.releases.release(ADDRESS, "overloaded")
+    await asyncio.sleep(1)
+    await scene.releases.release(ADDRESS, "cancelled")
+    first, second = (headers[MESSAGE_ID] for _, _, headers in scene.js.stored)
+    assert first != second
+
+
+async def test_f1_a_repeated_attempt_to_store_a_release_has_the_same_id() -> None:
+    scene = _Scene()
+    scene.js.acknowledges = False
+    await scene.releases.release(ADDRESS, "cancelled")
+    scene.releases.start()
+    await asyncio.sleep(4)
+    await scene.releases.stop()
+    assert len({headers[MESSAGE_ID] for _, _, headers in scene.js.stored}) == 1
+    assert len(scene.js.stored) > 1
 
 
 async def test_f1_no_more_releases_wait_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
