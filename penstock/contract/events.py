@@ -65,7 +65,7 @@ class UsageRecorded(Struct, frozen=True, kw_only=True, tag="usage_recorded", tag
     cost_picousd: int = 0
     """The exact cost: a picodollar is a millionth of a micro-dollar."""
     saved_by_cache_picousd: int = 0
-    """The additional cost without the provider's prompt cache."""
+    """The additional cost without the provider's prompt cache; negative if writing to it cost more than it saved."""
     priced: bool = True
     """False: the model has no price, and the cost is not known."""
     ends: bool = False
@@ -77,7 +77,7 @@ class UsageRecorded(Struct, frozen=True, kw_only=True, tag="usage_recorded", tag
 
 class HoldReleased(Struct, frozen=True, kw_only=True, tag="hold_released", tag_field="type"):
     """A request ended without an attempt whose usage says so: the rest of its hold is released. On the subject of
-    usage, after all usage of the request. `Nats-Msg-Id` is `<hold id>.released`.
+    usage, after all usage of the request. `Nats-Msg-Id` is `<hold id>.released.<at_ms>`.
     """
 
     hold_id: str

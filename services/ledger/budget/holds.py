@@ -10,7 +10,7 @@ from msgspec import Struct
 from penstock.contract.ledger.policies import TrafficClass
 from penstock.contract.names import Role
 
-__all__ = ["AttemptNumbers", "DueIds", "EndedHold", "Hold", "amount", "with_attempt"]
+__all__ = ["AttemptNumbers", "DueIds", "EndedHold", "Hold", "amount", "signed_amount", "with_attempt"]
 
 _LARGEST: Final = 2**53
 """Picodollars (9,000 dollars) or tokens above which an amount of one request is an error and counts as this many."""
@@ -21,6 +21,11 @@ _FIRST: Final[AttemptNumbers] = (1,)
 def amount(value: int) -> int:
     """An amount of one request within sensible bounds: it neither lowers a counter nor exceeds its range."""
     return min(max(value, 0), _LARGEST)
+
+
+def signed_amount(value: int) -> int:
+    """The same for an amount that may be negative."""
+    return min(max(value, -_LARGEST), _LARGEST)
 
 
 def with_attempt(attempts: AttemptNumbers, attempt: int) -> AttemptNumbers:

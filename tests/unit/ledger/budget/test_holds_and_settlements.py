@@ -308,3 +308,11 @@ def test_c5_chats_and_embeddings_have_limits_of_their_own():
     assert isinstance(refused, HoldRefused)
     assert (refused.code, refused.limit.traffic, refused.retry_after_s) == ("rate_limited", "chat", 1)
     grant(state, hold_request(3, traffic="embed"), rules)
+
+
+@pytest.mark.parametrize(
+    ("saved", "booked"), [(-2_500, -2_500), (2_500, 2_500), (-(10**18), -(2**53)), (10**18, 2**53)]
+)
+def test_f2_a_cache_write_that_cost_more_than_it_saved_is_booked_as_a_loss(saved: int, booked: int):
+    entry = settle(BudgetState(), usage_of(hold_request(1), saved_by_cache_picousd=saved), of_user())
+    assert entry.saved_by_cache_picousd == booked

@@ -7,7 +7,7 @@ import tracemalloc
 import pytest
 
 from penstock.contract.ledger.spend import SpendAmounts, SpendKey, SpendRow
-from services.ledger.spend.rows import SpendRows, encode_rows
+from services.ledger.spend.rows import SpendRows, decode_rows, encode_rows
 from tests.unit.ledger.spend.settlements import HOUR_MS, settled
 
 
@@ -24,6 +24,12 @@ def test_f5_attempts_of_one_hour_and_user_add_up_exactly():
     assert rows.take() == (SpendRow(SpendKey(5 * 3600, "a", "u", "", "chat", "m"), amounts),)
     assert not rows
     assert rows.take() == ()
+
+
+def test_f5_what_writing_to_a_cache_lost_lowers_what_reading_it_saved():
+    rows = rows_of(settled(1, saved_by_cache_picousd=-5), settled(2, saved_by_cache_picousd=3))
+    (row,) = decode_rows(encode_rows(rows.take()))
+    assert row.amounts.saved_by_cache_picousd == -2
 
 
 @pytest.mark.parametrize(
