@@ -19,9 +19,9 @@ from penstock.contract.ledger.spend_address import SpendAddress
 from services.ledger.spend.grouping import period_start_s
 from services.ledger.spend.rows import encode_rows
 
-__all__ = ["Chunk", "Listing", "Period", "pack"]
+__all__ = ["PART_BYTES", "Chunk", "Listing", "Period", "pack"]
 
-_PART_BYTES: Final = 512 * 1024
+PART_BYTES: Final = 512 * 1024
 _PART_ROWS: Final = 5_000
 """Decoding a part takes about 10 ms, for which a ledger can do nothing else."""
 _DELTA: Final = re.compile(r"([0-9]+)-([0-9]+)-([0-9]+)")
@@ -65,7 +65,7 @@ def pack(rows: Sequence[SpendRow]) -> tuple[bytes, ...]:
     size = _PART_ROWS
     while True:
         parts = tuple(encode_rows(rows[start : start + size]) for start in range(0, max(len(rows), 1), size))
-        if size == 1 or max(map(len, parts)) <= _PART_BYTES:
+        if size == 1 or max(map(len, parts)) <= PART_BYTES:
             return parts
         size = max(1, size // 2)
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract.ledger.spend import SpendRow
 from penstock.contract.ledger.spend_address import SpendAddress
-from services.ledger.spend.chunks import Chunk, Listing, Period, pack
+from services.ledger.spend.chunks import PART_BYTES, Chunk, Listing, Period, pack
 from services.ledger.spend.grouping import Grain, month_start_s, period_start_s
 from services.ledger.spend.plan import count_stored, due, of_period, whole
 from services.ledger.spend.rows import AmountsByKey, add_amounts, decode_rows, ordered
@@ -89,7 +89,7 @@ class SpendHistory:
             self._summed = (await listing_of(self._store, self._partition)).summed_through(self._partition)
         if delta.number <= self._summed:
             return
-        for hour_s, parts in (await asyncio.to_thread(_packed_by_hour, delta)).items():
+        for hour_s, parts in _parts_by_hour(delta).items():
             chunk = Chunk(Period("hour", hour_s, self._partition), "delta", delta.number, len(parts))
             await self._store_parts(chunk, parts)
 
@@ -136,12 +136,15 @@ class SpendHistory:
             await self._store.write(address, data)
 
 
-def _packed_by_hour(delta: Delta) -> dict[int, tuple[bytes, ...]]:
-    """The parts of a delta by the beginning of their hour; the same delta gives the same parts."""
-    hours: dict[int, list[SpendRow]] = {}
-    for row in delta.rows():
-        hours.setdefault(row.key.start_s, []).append(row)
-    return {hour_s: pack(rows) for hour_s, rows in hours.items()}
+def _parts_by_hour(delta: Delta) -> dict[int, list[bytes]]:
+    """The parts of a delta by the beginning of their hour: its packs, as they are, so that nothing is decoded. The same
+    delta gives the same parts.
+    """
+    hours: dict[int, list[bytes]] = {}
+    for each in delta.packs:
+        parts = (each.data,) if len(each.data) <= PART_BYTES else pack(each.rows())
+        hours.setdefault(each.hour_s, []).extend(parts)
+    return hours
 
 
 def _add_to_period(sums: AmountsByKey, period: Period, rows: Iterable[SpendRow]) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
+from itertools import groupby
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from penstock.contract.ledger.journal import Settled
 from penstock.contract.ledger.spend import SpendAmounts, SpendKey, SpendRow
@@ -14,6 +16,7 @@ from penstock.contract.ledger.spend import SpendAmounts, SpendKey, SpendRow
 __all__ = [
     "HOUR_S",
     "AmountsByKey",
+    "Pack",
     "SpendRows",
     "add_amounts",
     "decode_rows",
@@ -79,6 +82,17 @@ def decode_rows(data: bytes) -> tuple[SpendRow, ...]:
         raise ValueError(f"not rows of the spend history: {error}") from error
 
 
+class Pack(Struct, frozen=True, array_like=True):
+    """Rows of one hour in the form in which they are stored."""
+
+    hour_s: int
+    data: bytes
+
+    def rows(self) -> tuple[SpendRow, ...]:
+        """Raises ValueError for anything that `encode_rows` did not make."""
+        return decode_rows(self.data)
+
+
 class SpendRows:
     """The rows of one partition since its last snapshot.
 
@@ -86,9 +100,9 @@ class SpendRows:
     may be in several packs: it is summed when the rows are read.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, packs: Iterable[Pack] = ()) -> None:
         self._newest: AmountsByKey = {}
-        self._packs: list[bytes] = []
+        self._packs = list(packs)
 
     def __bool__(self) -> bool:
         return bool(self._newest or self._packs)
@@ -100,7 +114,7 @@ class SpendRows:
             add_amounts(sums, row.amounts)
             return
         if len(self._newest) >= _PACKED_ROWS:
-            self._packs.append(encode_rows(ordered(self._newest)))
+            self._packs += _packed(self._newest)
             self._newest = {}
         self._newest[row.key] = row.amounts
 
@@ -108,7 +122,7 @@ class SpendRows:
         """Every row, each key once, in the order of the keys."""
         sums: AmountsByKey = {}
         for pack in self._packs:
-            _sum_into(sums, decode_rows(pack))
+            _sum_into(sums, pack.rows())
         _sum_into(sums, ordered(self._newest))
         return ordered(sums)
 
@@ -118,20 +132,15 @@ class SpendRows:
         self._newest, self._packs = {}, []
         return rows
 
-    def packs(self) -> tuple[bytes, ...]:
+    def packs(self) -> tuple[Pack, ...]:
         """All rows in packed form, without the time that it takes to sum them."""
-        if not self._newest:
-            return tuple(self._packs)
-        return (*self._packs, encode_rows(ordered(self._newest)))
+        return (*self._packs, *_packed(self._newest))
 
-    @classmethod
-    def of_packs(cls, packs: Iterable[bytes]) -> SpendRows:
-        """Raises ValueError for anything that `packs` did not make."""
-        made = cls()
-        for pack in packs:
-            decode_rows(pack)
-            made._packs.append(pack)
-        return made
+
+def _packed(sums: AmountsByKey) -> list[Pack]:
+    """A pack for each hour."""
+    hours = groupby(ordered(sums), lambda row: row.key.start_s)
+    return [Pack(hour_s, encode_rows(rows)) for hour_s, rows in hours]
 
 
 def _sum_into(sums: AmountsByKey, rows: Iterable[SpendRow]) -> None:

@@ -10,7 +10,7 @@ from msgspec import Struct
 from penstock.contract.ledger.journal import Settled
 from penstock.contract.ledger.spend import RecentSpend, SpendQuery, SpendRow
 from services.ledger.spend.grouping import grouped
-from services.ledger.spend.rows import SpendRows
+from services.ledger.spend.rows import Pack, SpendRows
 
 __all__ = ["Delta", "UnwrittenSpend"]
 
@@ -20,17 +20,17 @@ class Delta(Struct, frozen=True, array_like=True):
 
     number: int
     """The journal sequence of the snapshot that ended it."""
-    packs: tuple[bytes, ...]
+    packs: tuple[Pack, ...]
 
     def rows(self) -> tuple[SpendRow, ...]:
         """Each key once, in the order of the keys."""
-        return SpendRows.of_packs(self.packs).rows()
+        return SpendRows(self.packs).rows()
 
 
 class _Encoded(Struct, array_like=True):
     written: int
     deltas: list[Delta]
-    rows: tuple[bytes, ...]
+    rows: tuple[Pack, ...]
 
 
 class UnwrittenSpend:
@@ -77,7 +77,7 @@ class UnwrittenSpend:
             raise ValueError(f"not the unwritten spend of a partition: {error}") from error
         decoded = cls(encoded.written)
         decoded._deltas = encoded.deltas
-        decoded._rows = SpendRows.of_packs(encoded.rows)
+        decoded._rows = SpendRows(encoded.rows)
         return decoded
 
     def recent(self, through: int, query: SpendQuery | None = None) -> RecentSpend:

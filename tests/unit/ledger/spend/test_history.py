@@ -166,7 +166,7 @@ async def test_a_large_chunk_counts_only_with_all_of_its_parts():
     assert (await world.ask(query)).total.picousd == sum(range(12_000))
     world.store.changes_left = None
     await world.write()
-    assert len(world.store.parts) == 3
+    assert len(world.store.parts) == 6
     assert (await world.ask(query)).total.picousd == sum(range(12_000))
 
 

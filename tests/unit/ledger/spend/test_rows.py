@@ -7,7 +7,7 @@ import tracemalloc
 import pytest
 
 from penstock.contract.ledger.spend import SpendAmounts, SpendKey, SpendRow
-from services.ledger.spend.rows import SpendRows, decode_rows, encode_rows
+from services.ledger.spend.rows import Pack, SpendRows, decode_rows, encode_rows
 from tests.unit.ledger.spend.settlements import HOUR_MS, settled
 
 
@@ -64,16 +64,16 @@ def test_packed_rows_are_equal_whatever_the_order_and_continue_to_add_up():
     entries = [settled(number, user=f"u{number % 7}", picousd=number) for number in range(50)]
     packs = rows_of(*entries).packs()
     assert packs == rows_of(*reversed(entries)).packs()
-    again = SpendRows.of_packs(packs)
+    again = SpendRows(packs)
     again.add(settled(99, user="u1", picousd=1_000))
     assert sum(row.amounts.picousd for row in again.take()) == sum(range(50)) + 1_000
-    assert not SpendRows.of_packs(SpendRows().packs())
+    assert not SpendRows(SpendRows().packs())
 
 
 @pytest.mark.parametrize("data", [b"", b"nonsense", encode_rows([])[:-1]])
 def test_other_bytes_are_rejected(data):
     with pytest.raises(ValueError, match="not rows"):
-        SpendRows.of_packs([data])
+        SpendRows([Pack(0, data)]).rows()
 
 
 def test_f2_the_rows_of_20_000_users_take_less_than_3_mb():
