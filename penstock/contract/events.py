@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from penstock.contract.ledger.policies import BudgetPolicy, LimitName, PriceOverride, Scope
+from penstock.contract.ledger.policies import BudgetPolicy, LimitName, PriceOverride, Scope, TrafficClass
 from penstock.contract.names import Complexity, DegradationRule, Lane, Role
 
 __all__ = [
@@ -104,6 +104,8 @@ class BudgetAlerted(Struct, frozen=True, kw_only=True, tag="budget_alerted", tag
     period_start_ms: int
     resets_at_ms: int
     at_ms: int
+    traffic: TrafficClass | None = None
+    """Of a limit for one class of traffic; None: for all traffic."""
     v: int = 1
 
 

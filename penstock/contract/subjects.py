@@ -384,6 +384,10 @@ def spend_of(grain: str, start_s: int | None = None, partition: str = "*") -> st
     )
 
 
-def budget_event(scope: str, name: str, period_start_s: int, limit: str, percent: int) -> str:
-    """The subject of one alert about a budget: each is published once."""
-    return EVENT.format(kind="budget", scope=_distinct(f"{scope}.{name}.{limit}.{period_start_s}.{percent}"))
+def budget_event(
+    scope: str, name: str, period_start_s: int, limit: str, percent: int, traffic: str | None = None
+) -> str:
+    """The subject of one alert about a budget, or about its part for one class of traffic: each is published once."""
+    of_class = "" if traffic is None else f".{traffic}"
+    alert = f"{scope}.{name}.{limit}.{period_start_s}.{percent}{of_class}"
+    return EVENT.format(kind="budget", scope=_distinct(alert))

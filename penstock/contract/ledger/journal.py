@@ -93,6 +93,8 @@ class Alerted(Struct, frozen=True, array_like=True, tag=4, kw_only=True, gc=Fals
     spent: int
     allowed: int
     at_ms: int
+    traffic: TrafficClass | None = None
+    """Of a limit for one class of traffic; None: for all traffic."""
 
 
 class TookOver(Struct, frozen=True, array_like=True, tag=5, kw_only=True, gc=False):

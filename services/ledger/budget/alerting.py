@@ -24,11 +24,12 @@ def alerts_of_settlement(
     """The shares that spending has reached and that no alert told in this period."""
     found: list[Alerted] = []
     for scope, account, name, policy in _policies_of(book, policies, entry):
-        limits = compiled.of(policy).alerting
-        values = book.values_of(scope, account, name) if limits else None
-        if values is None:
-            continue
-        for limit in limits:
+        for limit in compiled.of(policy).alerting:
+            if limit.traffic not in (None, entry.traffic):
+                continue
+            values = book.values_of(scope, account, name, limit.traffic)
+            if values is None:
+                continue
             spent, _ = used(values, limit.kind, now_ms // 1000)
             found += [
                 _alerted((scope, account, name), limit, values, percent, now_ms)
@@ -46,10 +47,10 @@ def alerts_of_refusal(
     found: list[Alerted] = []
     asked = asked_by(book, request)
     for scope in scopes_of(book, compiled, policies, request):
-        values = scope.total
-        if values is None:
-            continue
         for limit in scope.limits.alerting:
+            values = scope.total if limit.traffic is None else scope.of_class
+            if values is None or limit.traffic not in (None, request.traffic):
+                continue
             spent, _ = used(values, limit.kind, now_ms // 1000)
             need = asked.need[limit.kind.unit]
             no_room = limit.allowed - spent < need <= limit.allowed
@@ -88,4 +89,5 @@ def _alerted(
         spent=(spent + unit // 2) // unit,
         allowed=limit.allowed // unit,
         at_ms=now_ms,
+        traffic=limit.traffic,
     )

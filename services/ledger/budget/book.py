@@ -80,11 +80,15 @@ class Book:
     def use_of(self, account: str) -> AccountUse | None:
         return self.accounts.get("" if self.system else account)
 
-    def values_of(self, scope: Scope, account: str, name: str) -> Values | None:
-        """The counters of one scope; None: nothing is counted there."""
+    def values_of(
+        self, scope: Scope, account: str, name: str, traffic: TrafficClass | None = None
+    ) -> Values | None:
+        """The counters of one scope, for all its traffic or for one class; None: nothing is counted there."""
         use = self.use_of(account)
         if use is None or (scope == "system") != self.system:
             return None
+        if traffic is not None:
+            return use.classes.get(traffic) if scope in ("system", "account") else None
         if scope == "user":
             return use.users.get(name)
         return use.keys.get(name) if scope == "key" else use.total
@@ -195,7 +199,8 @@ class Book:
         self.keep_ended(hold_id, ended)
 
     def _alert(self, entry: Alerted) -> None:
-        values, kind = self.values_of(entry.scope, entry.account, entry.name), KINDS[entry.limit]
+        values = self.values_of(entry.scope, entry.account, entry.name, entry.traffic)
+        kind = KINDS[entry.limit]
         if values is not None and starts_at_s(values, kind) == entry.period_start_s:
             mark_alerted(values, kind, entry.percent)
 

@@ -57,7 +57,7 @@ class PolicyLimits(Struct, frozen=True):
     """Those of them that may refuse a request of the class."""
     output_tokens: tuple[Limit, ...]
     alerting: tuple[Limit, ...]
-    """Those that raise alerts: per day and month, of all traffic."""
+    """Those that raise alerts: per day and month, of all traffic and of each class."""
 
     def limits_money_of(self, traffic: TrafficClass) -> bool:
         """Whether a limit on money may refuse a request of the class."""
@@ -95,7 +95,7 @@ def _compile(policy: BudgetPolicy) -> PolicyLimits:
         limits=counted,
         hard={traffic: _checks(counted, traffic) for traffic in TRAFFIC_CLASSES},
         output_tokens=tuple(limit for limit in found if limit.kind.unit == OUTPUT_TOKENS),
-        alerting=tuple(limit for limit in counted if limit.kind.alert_80 and limit.traffic is None),
+        alerting=tuple(limit for limit in counted if limit.kind.alert_80),
     )
 
 

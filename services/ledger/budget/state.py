@@ -147,7 +147,7 @@ class BudgetState:
     def resets_at_ms(self, alert: Alerted, policies: Policies) -> int:
         """When the period of an alert ends, Unix milliseconds."""
         book, kind = self._book, KINDS[alert.limit]
-        values = book.values_of(alert.scope, alert.account, alert.name)
+        values = book.values_of(alert.scope, alert.account, alert.name, alert.traffic)
         if values is not None and starts_at_s(values, kind) != alert.period_start_s:
             values = None
         time_zone = policies.time_zone(alert.account)

@@ -68,7 +68,9 @@ class AlertPublisher:
 
     async def _publish(self, alert: Alerted) -> None:
         name = f"{alert.account}.{alert.name}"
-        subject = subjects.budget_event(alert.scope, name, alert.period_start_s, alert.limit, alert.percent)
+        subject = subjects.budget_event(
+            alert.scope, name, alert.period_start_s, alert.limit, alert.percent, alert.traffic
+        )
         event = BudgetAlerted(
             scope=alert.scope,
             account=alert.account,
@@ -80,6 +82,7 @@ class AlertPublisher:
             period_start_ms=alert.period_start_s * 1000,
             resets_at_ms=self._state.budget.resets_at_ms(alert, self._policies),
             at_ms=alert.at_ms,
+            traffic=alert.traffic,
         )
         try:
             await self._bus.js.publish(

@@ -102,6 +102,20 @@ async def test_f2_each_alert_is_published_once_also_by_the_next_owner(
     assert found[0].period_start_ms <= time.time() * 1000 < found[0].resets_at_ms
 
 
+async def test_f3_a_limit_and_its_part_for_one_class_of_traffic_alert_separately(
+    own_nc: Nats, own_nats_server: NatsServer
+) -> None:
+    both = {"every_account": {"microusd_per_day": 10_000, "chat": {"microusd_per_day": 10_000}}}
+    user = LedgerUser(own_nc, "shop")
+    for _ in range(2):
+        async with running_ledger(own_nats_server.url, both):
+            await user.use("a", 8_100)
+            await until(lambda: has_alerts(own_nc, 2))
+    found = {(each.percent, each.traffic): each for each in await alerts(own_nc)}
+    assert found.keys() == {(80, None), (80, "chat")}
+    assert found[80, "chat"].resets_at_ms == found[80, None].resets_at_ms
+
+
 async def has_alerts(nc: Nats, count: int) -> bool:
     return len(await alerts(nc)) == count
 

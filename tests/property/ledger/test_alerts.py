@@ -68,13 +68,14 @@ def test_f3_an_alert_is_raised_once_per_period_by_three_owners(steps: list[tuple
             owners.snapshot = len(owners.journal), owners.state.encode()
         elif step == "policy":
             limits = BudgetLimits(microusd_per_day=allowed, microusd_per_month=2 * allowed)
-            rules.of_account = account_policy(limits)
+            rules.of_account = account_policy(limits, chat=limits, background=limits)
             rules.of_user = BudgetPolicy(scope="user", account="*", name="*", limits=limits)
         else:
             now_ms += 86_400_000
     alerts = [entry for entry in owners.journal if isinstance(entry, Alerted)]
     raised = Counter(
-        (alert.scope, alert.name, alert.limit, alert.period_start_s, alert.percent) for alert in alerts
+        (alert.scope, alert.name, alert.traffic, alert.limit, alert.period_start_s, alert.percent)
+        for alert in alerts
     )
     assert all(count == 1 for count in raised.values()), raised
     assert all(alert.percent == 100 or alert.spent * 100 >= 80 * (alert.allowed - 1) for alert in alerts)
@@ -82,7 +83,8 @@ def test_f3_an_alert_is_raised_once_per_period_by_three_owners(steps: list[tuple
 
 def request_of(owners: Owners, rules, number: int, spent: int, now_ms: int) -> None:
     """A request that costs up to twice what it held."""
-    request = hold_request(number, picousd=spent, deadline_ms=now_ms + 60_000)
+    traffic = "background" if number % 5 == 0 else "chat"
+    request = hold_request(number, picousd=spent, deadline_ms=now_ms + 60_000, traffic=traffic)
     decision = owners.state.decide(request, rules, now_ms)
     if isinstance(decision, HoldRefused):
         alerts = owners.state.alerts_of_refusal(request, decision, rules, now_ms)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 
 from penstock.contract.ledger.holds import HoldRefused
 from penstock.contract.ledger.journal import Alerted
@@ -135,3 +136,39 @@ def test_f3_alerts_survive_a_restart():
         ("microusd_per_day", 80),
     ]
     assert spend(BudgetState.decode(state.encode()), rules, 2, 1) == []
+
+
+def of_chats(**limits: int) -> FixedPolicies:
+    return policies(account=BudgetPolicy(scope="account", account="*", chat=BudgetLimits(**limits)))
+
+
+def test_f3_a_budget_for_one_class_of_traffic_alerts_when_this_class_reaches_it():
+    state, rules = BudgetState(), of_chats(microusd_per_day=10)
+    usage = usage_of(hold_request(1), hold_id=None, cost_picousd=50_000_000, lane="batch", at_ms=NOON_MS)
+    background = state.settle(usage, rules, NOON_MS)
+    state.apply(background)
+    assert state.alerts(background, rules, NOON_MS) == []
+    assert spend(state, rules, 2, 8_000_000) == [("microusd_per_day", 80)]
+    assert spend(state, rules, 3, 2_000_000) == [("microusd_per_day", 100)]
+    assert spend(BudgetState.decode(state.encode()), rules, 4, 1) == []
+
+
+def test_f3_an_alert_tells_which_class_of_traffic_it_is_about():
+    state, rules = BudgetState(), of_chats(microusd_per_day=10)
+    rules.of_account = structs.replace(rules.of_account, limits=BudgetLimits(microusd_per_day=10))
+    entry = state.settle(usage_of(hold_request(1), cost_picousd=8_000_000, at_ms=NOON_MS), rules, NOON_MS)
+    state.apply(entry)
+    found = state.alerts(entry, rules, NOON_MS)
+    assert [(alert.percent, alert.traffic) for alert in found] == [(80, None), (80, "chat")]
+    assert {state.resets_at_ms(alert, rules) for alert in found} == {NOON_MS + DAY_MS // 2}
+
+
+def test_f3_a_refusal_for_the_spent_budget_of_a_class_is_an_alert_at_100_percent():
+    state, rules = BudgetState(), of_chats(microusd_per_day=10)
+    spend(state, rules, 1, 9_500_000)
+    request = hold_request(2)
+    refusal = state.decide(request, rules, NOON_MS)
+    (alert,) = state.alerts_of_refusal(request, refusal, rules, NOON_MS)
+    assert (alert.percent, alert.traffic) == (100, "chat")
+    background = structs.replace(request, traffic="background")
+    assert state.alerts_of_refusal(background, refusal, rules, NOON_MS) == []
