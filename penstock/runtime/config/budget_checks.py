@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import zoneinfo
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any, Final
 
 from msgspec import UNSET
@@ -51,19 +52,25 @@ def has_refusing_money_limit(budgets: Budgets) -> bool:
 
 
 def is_time_zone(name: str) -> bool:
-    """Whether `name` is in the IANA database of this machine."""
-    return name in zoneinfo.available_timezones()
+    """Whether `name` is in the IANA database: that of this machine, else that of the package tzdata."""
+    return name in _known_zones()
 
 
 def nearest_time_zone(name: str) -> str:
     """A fix that names the time zone that is probably meant."""
-    known = zoneinfo.available_timezones()
+    known = _known_zones()
     cities = {zone.rpartition("/")[2].lower(): zone for zone in sorted(known)}
     city = cities.get(name.strip().lower().replace(" ", "_"))
     if city is not None:
         return f"write {city}, if that is what you meant"
     close = difflib.get_close_matches(name, known, n=1)
     return nearest(name, close) if close else "write a name of the IANA database, such as Europe/Berlin"
+
+
+@cache
+def _known_zones() -> frozenset[str]:
+    """Read once, because it looks at every file. Without the names that mean another zone on each machine."""
+    return frozenset(zoneinfo.available_timezones() - {"localtime", "Factory"})
 
 
 def _scopes(budgets: Budgets) -> Iterator[tuple[str, ScopeBudget, bool]]:

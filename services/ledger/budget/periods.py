@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from msgspec import Struct
 
-__all__ = ["MINUTE_S", "Calendar", "Periods", "iso_time"]
+__all__ = ["MINUTE_S", "Calendar", "Periods", "UnknownTimeZone", "iso_time"]
 
 MINUTE_S: Final = 60
 """Seconds of a minute. Minutes are those of UTC: the offset of every zone in use today is a whole number of minutes."""
@@ -17,6 +17,13 @@ HOUR_S: Final = 3600
 _MOST_ZONES: Final = 1000
 """Number of names after which the cached zones are forgotten; there are about 600 zones."""
 _zones: Final[dict[str, tzinfo]] = {}
+
+
+class UnknownTimeZone(Exception):
+    """This machine has no data for a time zone, so that periods in it cannot be told."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"this machine does not know the time zone {name!r}; update the package tzdata")
 
 
 class Periods(Struct, frozen=True, gc=False):
@@ -37,7 +44,7 @@ class Calendar:
         self._latest: dict[str, Periods] = {}
 
     def at(self, at_s: int, time_zone: str) -> Periods:
-        """The periods in the zone; an unknown zone is taken as UTC."""
+        """The periods in the zone. Raises UnknownTimeZone."""
         latest = self._latest.get(time_zone)
         if latest is not None and latest.hour_start_s <= at_s < latest.hour_end_s:
             return latest
@@ -48,7 +55,7 @@ class Calendar:
 
 
 def iso_time(at_ms: int, time_zone: str) -> str:
-    """A moment as local time with its offset, such as 2026-11-30T00:00:00+01:00."""
+    """A moment as local time with its offset, such as 2026-11-30T00:00:00+01:00. Raises UnknownTimeZone."""
     return _local(at_ms // 1000, _zone(time_zone)).isoformat()
 
 
@@ -62,11 +69,13 @@ def _zone(name: str) -> tzinfo:
 
 
 def _load(name: str) -> tzinfo:
-    """The zone; UTC if there is none of that name, which the check of a policy reports when it is written."""
+    """The zone. Policies with an unknown one are refused when they are read, so that only an entry of another machine's
+    journal can name one.
+    """
     try:
         return ZoneInfo(name) if name else UTC
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return UTC
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise UnknownTimeZone(name) from error
 
 
 def _periods_at(at_s: int, zone: tzinfo) -> Periods:

@@ -12,6 +12,7 @@ from nats.js.errors import APIError, NoStreamResponseError
 from penstock.bus.clock import Clock
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.runtime.aio import CriticalLoop, cancel_and_wait
+from services.ledger.budget.periods import UnknownTimeZone
 from services.ledger.metrics import LedgerMetrics
 from services.ledger.partitions.assignment import PARTITIONS, partitions_of
 from services.ledger.partitions.journal import Fenced, NotStored
@@ -148,6 +149,8 @@ class Ownership:
             _log.warning("partition %s cannot store its journal, and loads it again: %s", name, error)
         except SnapshotDamaged as error:
             _log.error("%s: restore the stream of snapshots", error)
+        except UnknownTimeZone as error:
+            _log.error("partition %s cannot be served: %s", name, error)
         except _FAILURES as error:
             _log.warning("partition %s cannot be loaded or served now: %r", name, error)
         except Exception:  # noqa: BLE001 - one partition must not stop the others

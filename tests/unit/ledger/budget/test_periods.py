@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.ledger.budget.periods import Calendar, iso_time
+from services.ledger.budget.periods import Calendar, UnknownTimeZone, iso_time
 
 
 def seconds(local: str, zone: str, *, fold: int = 0) -> int:
@@ -70,9 +72,27 @@ def test_f3_a_day_whose_midnight_the_clock_skips_begins_at_the_change():
     assert periods.day_end_s - periods.day_start_s == 23 * 3600
 
 
-def test_an_unknown_time_zone_counts_as_utc():
-    assert Calendar().at(1_790_000_000, "Mars/Olympus") == Calendar().at(1_790_000_000, "UTC")
-    assert Calendar().at(1_790_000_000, "../etc") == Calendar().at(1_790_000_000, "")
+@pytest.mark.parametrize("name", ["Mars/Olympus", "../etc", "/etc/passwd", "Europe"])
+def test_an_unknown_time_zone_is_an_error_and_never_utc(name: str):
+    for _ in range(2):
+        with pytest.raises(UnknownTimeZone, match="does not know the time zone"):
+            Calendar().at(1_790_000_000, name)
+    with pytest.raises(UnknownTimeZone, match="tzdata"):
+        iso_time(1_790_000_000_000, name)
+
+
+def test_time_zones_are_known_without_those_of_the_machine():
+    pytest.importorskip("tzdata", reason="an older environment: install the locked packages")
+    code = (
+        "import zoneinfo; zoneinfo.reset_tzpath(to=[]);"
+        "from penstock.runtime.config.budget_checks import is_time_zone;"
+        "from services.ledger.budget.periods import Calendar;"
+        "assert is_time_zone('Europe/Berlin') and not is_time_zone('localtime');"
+        "print(Calendar().at(1_790_000_000, 'Europe/Berlin').day_start_s)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == Calendar().at(1_790_000_000, "Europe/Berlin").day_start_s
 
 
 def test_a_calendar_that_goes_back_in_time_still_gives_the_right_period():
