@@ -14,7 +14,7 @@ from penstock.contract.subjects import MAX_TOKEN_CHARACTERS, is_token
 from penstock.runtime.config.budgets import TRAFFIC_PARTS, UNLIMITED, AccountBudget, Budgets, ScopeBudget
 from penstock.runtime.config.problems import ProblemReport, nearest
 
-__all__ = ["check_budgets", "has_refusing_money_limit", "is_time_zone", "nearest_time_zone"]
+__all__ = ["check_budgets", "is_time_zone", "limits_money", "nearest_time_zone"]
 
 _TOKEN_FIX: Final = f"use 1 to {MAX_TOKEN_CHARACTERS} of A-Z a-z 0-9 _ -"
 
@@ -33,10 +33,8 @@ def check_budgets(budgets: object, report: ProblemReport) -> None:
             _check_only_whole(scope, path, report)
 
 
-def has_refusing_money_limit(budgets: Budgets) -> bool:
-    """Whether a model without a price may be refused: a budget or a tier limits money."""
-    if budgets.when_price_unknown != "refuse":
-        return False
+def limits_money(budgets: Budgets) -> bool:
+    """Whether a budget or a tier limits money."""
     scopes = (*budgets.tiers.values(), *(scope for _, scope, _ in _scopes(budgets)))
     traffic = [
         part

@@ -13,9 +13,9 @@ from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 
-from penstock.contract.names import RESERVED_ROLES, ROLES
+from penstock.contract.names import EMBED, RESERVED_ROLES, ROLES
 from penstock.contract.request import LONGEST_S
-from penstock.runtime.config.budget_checks import check_budgets, has_refusing_money_limit
+from penstock.runtime.config.budget_checks import check_budgets, limits_money
 from penstock.runtime.config.budgets import Budgets
 from penstock.runtime.config.catalogue import (
     AutoRule,
@@ -94,11 +94,29 @@ def warnings_of(catalogue: Catalogue) -> list[str]:
                 f" of {', '.join(starved)} without max_tokens ({ASSUMED_OUTPUT_TOKENS:,} unless the role says): the"
                 f" model cannot serve them. Set parameters.max_tokens of the role, or raise the limit."
             )
+    if catalogue.budgets is not None and limits_money(catalogue.budgets):
+        found += _warnings_of_money_limits(catalogue, catalogue.budgets)
+    return found
+
+
+def _warnings_of_money_limits(catalogue: Catalogue, budgets: Budgets) -> list[str]:
+    found = []
     unpriced = [key for key, model in catalogue.models.items() if model.price is None]
-    if unpriced and catalogue.budgets is not None and has_refusing_money_limit(catalogue.budgets):
+    if unpriced and budgets.when_price_unknown == "refuse":
         found.append(
             f"models.{', models.'.join(unpriced)} have no price: a request that they may answer is refused under a"
             f" limit of money. Add price:, or set budgets.when_price_unknown to count_tokens."
+        )
+    unbounded = [
+        name
+        for name, role in catalogue.roles.items()
+        if name != EMBED and role.parameters.max_tokens is None and role.ceilings.max_tokens is None
+    ]
+    if unbounded:
+        found.append(
+            f"roles.{', roles.'.join(unbounded)} have no bound of output tokens: a request without max_tokens reserves"
+            f" the cost of {ASSUMED_OUTPUT_TOKENS:,} of them, and a longer answer can exceed a limit of money. Set"
+            f" parameters.max_tokens or ceilings.max_tokens of the role."
         )
     return found
 

@@ -138,3 +138,25 @@ def test_f4_a_limit_of_money_over_a_model_without_a_price_is_warned_of(section: 
     found = [text for text in warnings_of(load(RIGHT + section)) if "no price" in text]
     assert bool(found) == warned
     assert all("models.small" in text and "models.large" not in text for text in found)
+
+
+@pytest.mark.parametrize(
+    ("role", "warned"),
+    [
+        ("{chain: [large]}", True),
+        ("{chain: [large], parameters: {max_tokens: 500}}", False),
+        ("{chain: [large], ceilings: {max_tokens: 500}}", False),
+    ],
+)
+def test_f1_a_limit_of_money_over_a_role_without_a_bound_of_output_is_warned_of(role: str, warned: bool):
+    unbounded = RIGHT.replace("roles:\n", f"roles:\n  coding: {role}\n  embed: {{chain: [large]}}\n")
+    for section, applies in (
+        ("", False),
+        ("budgets: {every_user: {tokens_per_day: 1}}\n", False),
+        ("budgets: {every_user: {usd_per_day: 1}}\n", True),
+        ("budgets: {when_price_unknown: count_tokens, every_user: {usd_per_day: 1}}\n", True),
+    ):
+        found = [text for text in warnings_of(load(unbounded + section)) if "no bound of output" in text]
+        named = "roles.coding" in "".join(found)
+        assert named == (warned and applies), (section, found)
+        assert not any("roles.embed" in text for text in found)
