@@ -51,14 +51,17 @@ class Group(Struct):
     answers: list[tuple[AskedHold, HoldAnswer]] = field(default_factory=list)
     batches: list[tuple[AskedBatch, HoldBatchAnswer]] = field(default_factory=list)
     settled: list[tuple[UsageEvent, JournalEntry]] = field(default_factory=list)
-    unused: list[str] = field(default_factory=list)
-    """Holds that the system's partition granted in vain."""
     waited: int = 0
     """Answers after a wait."""
     overshoot_picousd: int = 0
     """Settled above what the requests held."""
     freed: dict[str, None] = field(default_factory=dict)
     """Accounts of which something was released."""
+    candidates: dict[str, HoldRequest] = field(default_factory=dict)
+    """What the system's limits are asked for, by the id of the hold."""
+    deferred: list[AskedHold] = field(default_factory=list)
+    """Requests that are decided in the next round, because the system's limits were not asked for them."""
+    deferred_accounts: set[str] = field(default_factory=set)
 
 
 class Desk:
@@ -128,23 +131,22 @@ class Desk:
         self, group: Group, accounts: Iterable[str], asked: Iterable[AskedHold]
     ) -> list[HoldRequest]:
         """The requests for which the system's limits must be asked: those that the own limits allow."""
-        found: list[HoldRequest] = []
         for account in accounts:
-            found += self._waiting_candidates(group, account)
+            for request in self._waiting_candidates(group, account):
+                group.candidates[request.id] = request
         for each in asked:
             request = each.request
-            if self.waiting.ahead_of(request) is None and self._would_store(group, request):
-                found.append(request)
-        return found
+            if self._may_decide(request) and self._would_store(group, request):
+                known = group.candidates.get(request.id)
+                group.candidates[request.id] = request if known is None else _highest(known, request)
+        return list(group.candidates.values())
 
     def admit_waiting(self, group: Group, accounts: Iterable[str], verdicts: Verdicts | None) -> None:
         """Decide again about the waiting holds of these accounts. `verdicts`: as in `hold`."""
 
         def decide(waiter: Waiter) -> HoldRefused | None:
             request = waiter.asked.request
-            not_asked = verdicts is not None and request.id not in verdicts
-            if not_asked and self._would_store(group, request):
-                # It was no candidate when the system's limits were asked: the next round asks.
+            if self._is_unasked(group, request, verdicts):
                 self._due[request.account] = None
                 return waiter.refusal
             refusal = self._decide(group, waiter.asked, verdicts)
@@ -155,15 +157,18 @@ class Desk:
             self.waiting.admit(account, decide)
 
     def hold(self, group: Group, asked: AskedHold, verdicts: Verdicts | None, now_s: float) -> None:
-        """Answer a request, or let it wait. `verdicts`: None if the system has no limits."""
+        """Answer a request, or let it wait, or put it off. `verdicts`: None if the system has no limits."""
         request = asked.request
         ahead = self.waiting.ahead_of(request)
-        if ahead is None or self._budget.held_of(request.id) is not None:
-            refusal = self._decide(group, asked, verdicts)
+        if ahead is not None and self._budget.held_of(request.id) is None:
+            refusal: HoldRefused | None = replace(ahead.refusal, id=request.id)
+        elif request.account in group.deferred_accounts or self._is_unasked(group, request, verdicts):
+            # Later requests of the account are put off with it: they must not overtake it.
+            group.deferred.append(asked)
+            group.deferred_accounts.add(request.account)
+            return
         else:
-            refusal = replace(ahead.refusal, id=request.id)
-            if isinstance((verdicts or {}).get(request.id), HoldGranted):
-                group.unused.append(request.id)
+            refusal = self._decide(group, asked, verdicts)
         if refusal is None:
             self.waiting.discard(request)
             return
@@ -176,6 +181,14 @@ class Desk:
         over = list(self.waiting.take_expired(now_s))
         group.answers += [(each.asked, each.refusal) for each in over]
         group.waited += len(over)
+
+    def unused(self, verdicts: Verdicts) -> list[str]:
+        """Holds that the system's partition granted in vain, after a round."""
+        return [
+            hold_id
+            for hold_id, answer in verdicts.items()
+            if isinstance(answer, HoldGranted) and self._budget.held_of(hold_id) is None
+        ]
 
     def batch(self, group: Group, asked: AskedBatch) -> None:
         """Answer the holds of another partition at once: its owner lets them wait."""
@@ -214,11 +227,9 @@ class Desk:
             else:
                 self._grant(group, outcome)
                 answer = outcome.answer if verdict is None else _merged(outcome.answer, verdict)
+        elif isinstance(outcome, Wait):
+            return outcome.refusal
         else:
-            if isinstance(verdict, HoldGranted) and self._budget.held_of(request.id) is None:
-                group.unused.append(request.id)
-            if isinstance(outcome, Wait):
-                return outcome.refusal
             self._alert(group, self._budget.alerts_of_refusal(request, outcome, self._policies, group.now_ms))
             answer = outcome
         group.answers.append((asked, answer))
@@ -232,6 +243,20 @@ class Desk:
             if self._would_store(group, request):
                 found.append(request)
         return found
+
+    def _may_decide(self, request: HoldRequest) -> bool:
+        """Whether no other request has to be decided before this one."""
+        return self.waiting.ahead_of(request) is None or self._budget.held_of(request.id) is not None
+
+    def _is_unasked(self, group: Group, request: HoldRequest, verdicts: Verdicts | None) -> bool:
+        """Whether a request fits now, but did not when the system's limits were asked, so that they must be asked in
+        the next round: a policy changed meanwhile, or the waiter before it was admitted.
+        """
+        if verdicts is None:
+            return False
+        asked = group.candidates.get(request.id) if request.id in verdicts else None
+        covered = asked is not None and asked.picousd >= request.picousd and asked.tokens >= request.tokens
+        return not covered and self._would_store(group, request)
 
     def _would_store(self, group: Group, request: HoldRequest) -> bool:
         outcome = self._budget.decide(request, self._policies, group.now_ms)
@@ -254,6 +279,17 @@ class Desk:
 
 def _account_of(hold_id: str) -> str:
     return hold_id.partition(".")[0]
+
+
+def _highest(one: HoldRequest, other: HoldRequest) -> HoldRequest:
+    """What a hold has to allow if it was asked for twice: amounts are cumulative."""
+    return replace(
+        other,
+        picousd=max(one.picousd, other.picousd),
+        tokens=max(one.tokens, other.tokens),
+        output_tokens=max(one.output_tokens, other.output_tokens),
+        deadline_ms=max(one.deadline_ms, other.deadline_ms),
+    )
 
 
 def _may_wait(verdict: HoldRefused) -> bool:

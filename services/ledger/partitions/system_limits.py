@@ -83,7 +83,8 @@ class SystemLimits:
                 _log.warning("the limits of the system cannot be checked yet: %r", error)
             else:
                 if len(answers) == len(requests):
-                    self._released = {each: None for each in self._released if each not in released}
+                    done = {*released, *(request.id for request in requests)}
+                    self._released = {each: None for each in self._released if each not in done}
                     return {request.id: answer for request, answer in zip(requests, answers, strict=True)}
             if loop_now_s() > give_up_s:
                 message = "no ledger answers for the limits of the whole system"

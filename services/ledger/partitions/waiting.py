@@ -70,12 +70,17 @@ class Waiting:
             self._remove(request.account, request.id)
 
     def ahead_of(self, request: HoldRequest) -> Waiter | None:
-        """The first waiter for a scope of `request`, which another request with this id must not overtake."""
+        """The first waiter for a scope of `request` that it must not overtake. One that waits itself has its place."""
         of_account = self._by_account.get(request.account)
-        if of_account is None or request.id in of_account:
+        if of_account is None:
             return None
         scopes = _scopes(request)
-        return next((each for each in of_account.values() if _bottleneck(each) in scopes), None)
+        for hold_id, each in of_account.items():
+            if hold_id == request.id:
+                return None
+            if _bottleneck(each) in scopes:
+                return each
+        return None
 
     def admit(self, account: str, decide: Callable[[Waiter], HoldRefused | None]) -> None:
         """Offer each waiter of an account to `decide` in the order of arrival, except behind one that still waits.

@@ -154,10 +154,11 @@ class Writer:
         for each in asked:
             desk.hold(group, each, verdicts, now_s)
         self._taken = []
+        self._queue.extendleft(reversed(group.deferred))
         desk.end_waits(group, now_s)
         await self._store(group, events[-1].sequence if events else 0)
         await self._answer(group)
-        self._links.system.release(group.unused)
+        self._links.system.release(desk.unused(verdicts or {}))
         if self._queue or self._links.feed or desk.is_due:
             self._wake.set()
         self._on_round()

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from msgspec import structs
+
+from penstock.bus.tracing import NO_SPAN
 from penstock.contract.events import UsageRecorded
+from penstock.contract.ledger.holds import HoldGranted, HoldRequest
 from penstock.contract.ledger.journal import Released, Settled
+from penstock.contract.ledger.policies import BudgetLimits
 from services.ledger.budget.state import BudgetState, Grant
+from services.ledger.partitions.asked import AskedHold, Question
 from services.ledger.partitions.desk import Desk, Group
 from services.ledger.partitions.usage_events import UsageEvent
-from tests.harness.requests.budget_requests import hold_request, policies, usage_of
+from tests.harness.requests.budget_requests import account_policy, hold_request, policies, usage_of
 
 NOON_MS = 1_795_953_600_000
 """2026-11-29, 12:00 UTC."""
@@ -61,3 +67,28 @@ def test_f2_a_report_that_comes_again_after_the_end_changes_nothing():
     (entry,) = scene.settle(usage_of(scene.request)).entries
     assert isinstance(entry, Settled)
     assert scene.settle(usage_of(scene.request)).entries == []
+
+
+def asked(request: HoldRequest) -> AskedHold:
+    return AskedHold(structs.replace(request, wait_s=10.0), Question(b"", "reply", {}, 0), NO_SPAN)
+
+
+def test_c5_a_request_behind_a_waiter_that_is_admitted_is_put_off_until_the_system_was_asked_for_it():
+    rules = policies(account=account_policy(BudgetLimits(concurrency=1)))
+    desk = Desk(BudgetState(), rules)
+    first, waiter, last = (asked(hold_request(number)) for number in (1, 2, 3))
+    group = Group(NOON_MS)
+    verdicts = {each.id: HoldGranted(id=each.id) for each in desk.candidates(group, [], [first, waiter])}
+    desk.hold(group, first, verdicts, 0)
+    desk.hold(group, waiter, verdicts, 0)
+    assert desk.unused(verdicts) == [waiter.request.id]
+
+    group = Group(NOON_MS + 10)
+    desk.settle(group, UsageEvent(1, usage_of(first.request)))
+    due = desk.due_accounts(group, all_of_them=False)
+    verdicts = {each.id: HoldGranted(id=each.id) for each in desk.candidates(group, due, [last])}
+    rules.of_account = account_policy(BudgetLimits(concurrency=2))
+    desk.admit_waiting(group, due, verdicts)
+    desk.hold(group, last, verdicts, 0)
+    assert [each.request.id for each, _ in group.answers] == [waiter.request.id]
+    assert group.deferred == [last]
