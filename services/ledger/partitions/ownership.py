@@ -17,7 +17,7 @@ from services.ledger.metrics import LedgerMetrics
 from services.ledger.partitions.assignment import PARTITIONS, partitions_of
 from services.ledger.partitions.journal import Fenced, NotStored
 from services.ledger.partitions.members import Members
-from services.ledger.partitions.snapshots import SnapshotDamaged
+from services.ledger.partitions.snapshots import SnapshotDamaged, SnapshotReplaced
 from services.ledger.partitions.writer import Inattentive
 
 __all__ = ["Ownership"]
@@ -147,6 +147,8 @@ class Ownership:
             _log.warning("partition %s is given up: this process was frozen or cut off", name)
         except NotStored as error:
             _log.warning("partition %s cannot store its journal, and loads it again: %s", name, error)
+        except SnapshotReplaced:
+            _log.info("partition %s was saved by the owner before, and is loaded again", name)
         except SnapshotDamaged as error:
             _log.error("%s: restore the stream of snapshots", error)
         except UnknownTimeZone as error:

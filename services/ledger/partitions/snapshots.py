@@ -31,7 +31,9 @@ _TRIES: Final = 3
 
 
 class SnapshotReplaced(Exception):
-    """Another process has stored a snapshot of the partition."""
+    """Another process has stored a snapshot of the partition: the state does not know which spend is in it, and has to
+    be loaded again.
+    """
 
 
 class SnapshotDamaged(Exception):
@@ -49,6 +51,8 @@ class SnapshotStore:
         self._partition = partition
         self._revision = 0
         """The stream sequence of the head that this process read or stored last."""
+        self._tried: list[LedgerSnapshot] = []
+        """The heads that it tried to store since; each may be stored."""
 
     async def load(self) -> SnapshotContent | None:
         """The last snapshot; None: there is none. Raises SnapshotDamaged, and nats errors or TimeoutError."""
@@ -83,7 +87,14 @@ class SnapshotStore:
             await self._bus.js.publish(self._part(head, number), part, timeout=_ACK_S)
         await self._store_head(head)
 
+    async def check_unchanged(self) -> None:
+        """Raises SnapshotReplaced if the head is not the one that was read, and nats errors or TimeoutError."""
+        head = await self._head()
+        if (0 if head is None else head.revision) != self._revision:
+            raise SnapshotReplaced(self._partition)
+
     async def _store_head(self, head: LedgerSnapshot) -> None:
+        self._tried.append(head)
         for last_try in (False, True):
             expected = {EXPECTED_LAST: str(self._revision)}
             try:
@@ -93,22 +104,23 @@ class SnapshotStore:
             except APIError as error:
                 if error.err_code != WRONG_LAST_SEQUENCE or last_try:
                     raise
-                # The head that this process stored, or tried to store, is not the last one.
                 found = await self._head()
-                if found is not None and found.snapshot.journal_sequence > head.journal_sequence:
+                if found is not None and found.snapshot not in self._tried:
                     raise SnapshotReplaced(self._partition) from error
+                # It was deleted, or this process stored it and the acknowledgement was lost.
                 self._revision = 0 if found is None else found.revision
             else:
-                self._revision = ack.seq
+                self._revision, self._tried = ack.seq, []
                 return
 
-    async def delete_other_parts(self, content: SnapshotContent) -> None:
-        """Delete the parts of all other snapshots. Raises nats errors or TimeoutError."""
+    async def delete_older_parts(self, content: SnapshotContent) -> None:
+        """Delete the parts of the snapshots before this one. Later ones are another owner's: this process may have been
+        frozen since it stored the head. Raises nats errors or TimeoutError.
+        """
         info = await self._bus.js.stream_info(SNAPSHOTS.name, subjects_filter=self._subject("*"))
-        kept = f"{content.journal_sequence}-"
         for subject in info.state.subjects or {}:
-            part = subject.rpartition(".")[2]
-            if part != _HEAD and not part.startswith(kept):
+            number, _, _ = subject.rpartition(".")[2].partition("-")
+            if number != _HEAD and int(number) < content.journal_sequence:
                 await self._bus.js.purge_stream(SNAPSHOTS.name, subject=subject)
 
     async def _head(self) -> _Head | None:

@@ -35,6 +35,16 @@ class SnapshotPolicy(Struct, frozen=True):
     every_s: float = 60.0
 
 
+class _Turn:
+    """Of one partition to be saved."""
+
+    def __init__(self) -> None:
+        self.ended = False
+
+    def end(self) -> None:
+        self.ended = True
+
+
 class Saving:
     """When the partitions of a process are saved, and that it is one at a time: encoding the state of 12,500 users
     takes up to half a second, in which nothing else runs.
@@ -44,15 +54,14 @@ class Saving:
         self.policy = policy
         self.history = asyncio.Lock()
         """Held by the partition whose spend is written or summed: its rows are in memory then."""
-        self._taken = False
+        self._turn: _Turn | None = None
 
-    def take(self) -> bool:
-        """False: another partition is being saved."""
-        taken, self._taken = self._taken, True
-        return not taken
-
-    def give_back(self) -> None:
-        self._taken = False
+    def take_turn(self) -> _Turn | None:
+        """None: another partition is being saved."""
+        if self._turn is not None and not self._turn.ended:
+            return None
+        self._turn = _Turn()
+        return self._turn
 
 
 class Snapshotter:
@@ -73,39 +82,44 @@ class Snapshotter:
         self._time = time
         self._metrics = metrics
         self._saving = saving
-        self._task: asyncio.Task[None] | None = None
+        self._save_task: asyncio.Task[None] | None = None
+        self._history_task: asyncio.Task[None] | None = None
+        """Of its own: snapshots do not wait while the history of another partition is summed, for minutes maybe."""
         self._stored = 0
         """The journal sequence of the stored snapshot."""
         self._failed = False
         """The last snapshot could not be stored."""
+        self._unwritten = False
+        """A stored snapshot may have spend that is not in the history."""
         self._next_s = 0.0
+        self._write_s = 0.0
         self._compact_s = 0.0
 
-    def start(self, now_s: float, stored: int) -> None:
-        """`stored`: the journal sequence of the stored snapshot, whose spend is written again."""
+    def start(self, now_s: float, stored: int, on_replaced: Callable[[SnapshotReplaced], None]) -> None:
+        """`stored`: the journal sequence of the stored snapshot, whose spend is written again. `on_replaced`: called
+        when another process has stored a snapshot.
+        """
+        self._on_replaced = on_replaced
         self._next_s = now_s + self._saving.policy.every_s
         self._compact_s = now_s + _RETRY_S
-        self._stored = stored
-        self._run(self._write_history)
+        self._stored, self._unwritten = stored, True
+        self._consider_history(now_s)
 
     def consider(self, now_s: float) -> None:
-        """Begin a save if one is due. Not to be called while the budgets are ahead of the journal."""
+        """Begin what is due. Not to be called while the budgets are ahead of the journal."""
         self._metrics.unsaved.labels(self._state.partition).set(self._state.changes)
-        if self._task is not None and not self._task.done():
+        self._consider_history(now_s)
+        if _runs(self._save_task) or not self._is_due(now_s):
             return
-        if self._is_due(now_s):
-            if not self._saving.take():
-                return
-            self._next_s = now_s + self._saving.policy.every_s
-            task = self._run(partial(self._save, self._state.snapshot()))
-            task.add_done_callback(lambda _: self._saving.give_back())
-        elif now_s >= self._compact_s:
-            self._compact_s = now_s + _COMPACTED_EVERY_S
-            self._run(self._compact)
+        turn = self._saving.take_turn()
+        if turn is None:
+            return
+        self._next_s = now_s + self._saving.policy.every_s
+        self._save_task = self._run(partial(self._save, self._state.snapshot(), turn))
+        self._save_task.add_done_callback(lambda _: turn.end())  # it may be cancelled before it begins
 
     async def stop(self) -> None:
-        if self._task is not None:
-            await cancel_and_wait(self._task)
+        await cancel_and_wait(*filter(None, (self._save_task, self._history_task)))
 
     def _is_due(self, now_s: float) -> bool:
         state = self._state
@@ -113,39 +127,56 @@ class Snapshotter:
             return False  # a restart publishes the alerts of the journal after the snapshot only
         return state.changes >= self._saving.policy.entries or now_s >= self._next_s
 
+    def _consider_history(self, now_s: float) -> None:
+        if _runs(self._history_task):
+            return
+        if self._unwritten and now_s >= self._write_s:
+            self._write_s = now_s + _RETRY_S
+            self._history_task = self._run(self._write_history)
+        elif now_s >= self._compact_s:
+            self._compact_s = now_s + _COMPACTED_EVERY_S
+            self._history_task = self._run(self._compact)
+
     def _run(self, action: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
-        self._task = asyncio.create_task(self._reported(action), name="snapshot")
-        self._task.add_done_callback(lambda _: return_free_memory())
-        return self._task
+        task = asyncio.create_task(self._reported(action), name="snapshot")
+        task.add_done_callback(lambda _: return_free_memory())
+        return task
 
     async def _reported(self, action: Callable[[], Awaitable[None]]) -> None:
         try:
             await action()
-        except SnapshotReplaced:
-            _log.warning(
-                "partition %s has a snapshot of another process, which owns it now", self._state.partition
-            )
+        except SnapshotReplaced as error:
+            self._on_replaced(error)
         except _FAILURES as error:
             _log.warning(
                 "partition %s cannot be saved now, and is saved later: %r", self._state.partition, error
             )
 
-    async def _save(self, content: SnapshotContent) -> None:
+    async def _save(self, content: SnapshotContent, turn: _Turn) -> None:
         self._failed = True
         await self._store.store(content, self._time.unix_ms())
+        turn.end()
         self._failed = False
-        self._stored = content.journal_sequence
+        self._stored, self._unwritten, self._write_s = content.journal_sequence, True, 0.0
         self._metrics.snapshot.labels(self._state.partition).set(self._time.unix_ms() / 1000)
-        await self._write_history()
-        await self._store.delete_other_parts(content)
+        await self._store.delete_older_parts(content)
 
     async def _write_history(self) -> None:
         """Write the spend that a stored snapshot contains; that of a snapshot that failed follows with the next."""
         async with self._saving.history:
-            for delta in self._state.spend.deltas(self._stored):
-                await self._history.write(delta)
-                self._state.spend.confirm(delta.number)
+            self._unwritten = False
+            try:
+                for delta in self._state.spend.deltas(self._stored):
+                    await self._history.write(delta)
+                    self._state.spend.confirm(delta.number)
+            except BaseException:
+                self._unwritten = True
+                raise
 
     async def _compact(self) -> None:
         async with self._saving.history:
             await self._history.compact(self._state.spend.written, self._time.unix_ms() // 1000)
+
+
+def _runs(task: asyncio.Task[None] | None) -> bool:
+    return task is not None and not task.done()

@@ -22,7 +22,7 @@ from services.ledger.partitions.asked import AskedHold
 from services.ledger.partitions.free_memory import return_free_memory
 from services.ledger.partitions.journal import Fenced, Journal, NotStored
 from services.ledger.partitions.partition_state import PartitionState
-from services.ledger.partitions.snapshots import SnapshotStore
+from services.ledger.partitions.snapshots import SnapshotReplaced, SnapshotStore
 from services.ledger.partitions.snapshotter import Saving, Snapshotter
 from services.ledger.partitions.system_limits import SystemLimits
 from services.ledger.partitions.usage_feed import UsageFeed
@@ -81,7 +81,7 @@ class OwnedPartition:
     async def run(self) -> None:
         """Own the partition until released.
 
-        Raises Fenced, Inattentive, NotStored, SnapshotDamaged, and errors of NATS.
+        Raises Fenced, Inattentive, NotStored, SnapshotDamaged, SnapshotReplaced, and errors of NATS.
         """
         async with self._parts.loading:
             state, snapshot_sequence = await self._load()
@@ -107,19 +107,21 @@ class OwnedPartition:
         try:
             await handlers.start_holds()
             if await self._take_over(state, writer):
+                # The owner before can have saved since the load: the spend in its snapshot would be counted again.
+                await self._store.check_unchanged()
                 self._set_owner(owned=True)
                 await handlers.start_reports()
                 await feed.start()
                 alerts.start()
-                snapshotter.start(parts.times.clock.monotonic_s(), snapshot_sequence)
+                snapshotter.start(parts.times.clock.monotonic_s(), snapshot_sequence, writer.fail)
                 await self._serve(writer, handlers)
         finally:
             self._set_owner(owned=False)
+            await snapshotter.stop()
             await cancel_and_wait(ticking, releasing)
             await handlers.stop()
             await feed.stop()
             await alerts.stop()
-            await snapshotter.stop()
             for asked in writer.take_unanswered():
                 if isinstance(asked, AskedHold):
                     asked.span.end(error="no_answer")
@@ -128,7 +130,7 @@ class OwnedPartition:
         """Questions without an answer are left to the next owner, except where that could be wrong."""
         try:
             await writer.serve()
-        except Fenced:
+        except (Fenced, SnapshotReplaced):
             if self._parts.times.attentive():
                 await self._forward(writer, handlers)
             raise

@@ -87,6 +87,7 @@ class Writer:
         self._wake = asyncio.Event()
         self._ticked = False
         self._released = False
+        self._failure: Exception | None = None
 
     async def offer(self, asked: AskedHold | AskedBatch) -> None:
         """Take a question; it is answered in the next group."""
@@ -110,14 +111,22 @@ class Writer:
         self._released = True
         self._wake.set()
 
+    def fail(self, error: Exception) -> None:
+        """Make `serve` raise this error: the state must be loaded again."""
+        self._failure = error
+        self._wake.set()
+
     async def serve(self) -> None:
         """Decide and store groups until released.
 
-        Raises Fenced, NotStored and Inattentive; the state is then ahead of the journal and must be dropped.
+        Raises Fenced, NotStored and Inattentive, and the error of `fail`; the state may then be ahead of the journal
+        and must be dropped.
         """
         while not self._released or self._queue:
             await self._wake.wait()
             self._wake.clear()
+            if self._failure is not None:
+                raise self._failure
             if not self._times.attentive():
                 raise Inattentive
             await self._round()
