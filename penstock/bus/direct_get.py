@@ -14,10 +14,12 @@ import nats.errors
 from msgspec import Struct
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
 __all__ = [
     "NoSuchStream",
     "Page",
+    "PageReader",
     "StreamPosition",
     "delete_message",
     "last_sequence",
@@ -118,8 +120,11 @@ async def read_page(
 
     Raises NoSuchStream, and nats.errors.Error or TimeoutError when the stream does not answer.
     """
-    request = {"seq": sequence, "next_by_subj": subject, "batch": batch, "max_bytes": max_bytes}
-    return await _read(nc, stream, request)
+    return await _read(nc, stream, _page(sequence, subject, batch, max_bytes))
+
+
+def _page(sequence: int, subject: str, batch: int, max_bytes: int) -> dict[str, object]:
+    return {"seq": sequence, "next_by_subj": subject, "batch": batch, "max_bytes": max_bytes}
 
 
 async def read_last(nc: Nats, stream: str, subjects: Sequence[str]) -> list[Msg]:
@@ -140,29 +145,89 @@ async def read_last(nc: Nats, stream: str, subjects: Sequence[str]) -> list[Msg]
 
 
 async def _read(nc: Nats, stream: str, request: Mapping[str, object]) -> Page:
-    inbox = nc.new_inbox()
-    answers: asyncio.Queue[Msg] = asyncio.Queue()
-    subscription = await nc.subscribe(inbox, cb=answers.put)
-    found: list[Msg] = []
+    reader = _Reader(nc, stream)
     try:
-        await nc.publish(f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(request), reply=inbox)
-        while True:
-            async with asyncio.timeout(_TIMEOUT_S):
-                msg = await answers.get()
-            headers = msg.headers or {}
-            status = headers.get("Status")
-            if "Nats-Sequence" in headers:  # a stored message, even if its publisher set a Status header
-                found.append(msg)
-            elif status == "404":
-                return Page(tuple(found), 0)
-            elif status == "204":
-                return Page(tuple(found), int(headers.get("Nats-Num-Pending", "0")))
-            elif status == _NO_RESPONDERS:
-                raise NoSuchStream(f"{stream}: no responders")
-            else:
-                raise nats.errors.Error(f"{stream}: {status} {headers.get('Description', '')}".rstrip())
+        return await reader.read(request)
     finally:
-        await subscription.unsubscribe()
+        await reader.close()
+
+
+class _Reader:
+    """Sends one request at a time, and collects the messages of its response."""
+
+    def __init__(self, nc: Nats, stream: str) -> None:
+        self._nc = nc
+        self._stream = stream
+        self._inbox = nc.new_inbox()
+        self._requests = 0
+        self._reply = ""
+        self._answers: list[Msg] = []
+        self._ended = asyncio.Event()
+        self._subscription: Subscription | None = None
+
+    async def read(self, request: Mapping[str, object]) -> Page:
+        if self._subscription is None:
+            self._subscription = await self._nc.subscribe(f"{self._inbox}.*", cb=self._on_answer)
+        self._requests += 1
+        self._reply = f"{self._inbox}.{self._requests}"
+        self._answers = []
+        self._ended.clear()
+        subject = f"$JS.API.DIRECT.GET.{self._stream}"
+        await self._nc.publish(subject, msgspec.json.encode(request), reply=self._reply)
+        await self._end()
+        *found, end = self._answers
+        headers = end.headers or {}
+        status = headers.get("Status")
+        if status == "404":
+            return Page(tuple(found), 0)
+        if status == "204":
+            return Page(tuple(found), int(headers.get("Nats-Num-Pending", "0")))
+        if status == _NO_RESPONDERS:
+            raise NoSuchStream(f"{self._stream}: no responders")
+        raise nats.errors.Error(f"{self._stream}: {status} {headers.get('Description', '')}".rstrip())
+
+    async def close(self) -> None:
+        """Raises nats.errors.Error if the connection is closed."""
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            await subscription.unsubscribe()
+
+    async def _on_answer(self, msg: Msg) -> None:
+        if msg.subject != self._reply:
+            return  # the answer to a request that was given up
+        self._answers.append(msg)
+        if "Nats-Sequence" not in (
+            msg.headers or {}
+        ):  # else a stored message, whatever status it says it has
+            self._ended.set()
+
+    async def _end(self) -> None:
+        """Return at the end of the response. Raises TimeoutError when nothing of it comes for `_TIMEOUT_S`."""
+        while True:
+            count = len(self._answers)
+            try:
+                async with asyncio.timeout(_TIMEOUT_S):
+                    await self._ended.wait()
+            except TimeoutError:
+                if len(self._answers) == count:
+                    raise
+            else:
+                return
+
+
+class PageReader:
+    """Reads one page after the other with one subscription for all of them."""
+
+    def __init__(self, nc: Nats, stream: str) -> None:
+        self._reader = _Reader(nc, stream)
+
+    async def read(self, subject: str, *, sequence: int, batch: int) -> Page:
+        """As `read_page`. Not to be called twice at once."""
+        return await self._reader.read(_page(sequence, subject, batch, _MAX_BYTES))
+
+    async def close(self) -> None:
+        """Raises nats.errors.Error if the connection is closed."""
+        await self._reader.close()
 
 
 async def read_all(nc: Nats, stream: str, subject: str, *, batch: int = 500) -> AsyncGenerator[Msg, None]:

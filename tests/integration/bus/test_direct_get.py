@@ -7,7 +7,7 @@ import asyncio
 import nats.errors
 import pytest
 
-from penstock.bus.direct_get import read_all, read_last, read_page, sequence_of
+from penstock.bus.direct_get import PageReader, read_all, read_last, read_page, sequence_of
 
 
 @pytest.fixture
@@ -69,6 +69,19 @@ async def test_a_missing_stream_or_server_is_an_error(own_nats_server, own_nc, u
     own_nats_server.kill()
     with pytest.raises((nats.errors.Error, TimeoutError)):
         await read_page(own_nc, unique, unique)
+
+
+async def test_a_reader_drops_the_rest_of_a_page_that_was_given_up(nc, stream):
+    reader = PageReader(nc, stream)
+    for _ in range(20):
+        given_up = asyncio.create_task(reader.read(f"{stream}.odd", sequence=1, batch=60))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        given_up.cancel()
+        await asyncio.wait([given_up])
+        page = await reader.read(f"{stream}.even", sequence=1, batch=60)
+        assert [int(msg.data) for msg in page.messages] == list(range(0, 120, 2))
+    await reader.close()
 
 
 async def test_concurrent_reads_leave_no_subscription(nc, stream):
