@@ -12,7 +12,7 @@ import nats.errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from penstock.bus.direct_get import NoSuchStream, read_page, sequence_of, stream_position
+from penstock.bus.direct_get import NoSuchStream, PageReader, sequence_of, stream_position
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract import headers, subjects
 from penstock.contract.streams import EVENTS
@@ -27,7 +27,8 @@ _log: Final = rate_limited_logger(__name__)
 _PAGE: Final = 200
 _MOST_BUFFERED: Final = 2_000
 _POLL_S: Final = 1.0
-"""Seconds between two reads without a message: one may be lost with the connection, or a node may lag."""
+"""Seconds between two reads without a message: one may be lost with the connection, or a node may lag; and between two
+reads of usage on which nothing is decided."""
 _BUSY_EVENTS: Final = 8
 """Events of one read from which on the next read follows after a pause, instead of at the next message: each message
 would be received twice."""
@@ -44,9 +45,13 @@ class UsageFeed:
     ) -> None:
         """`after`: the last sequence that was booked."""
         self._bus = bus
+        self._reader = PageReader(bus.nc, EVENTS.name)
         self._partition = partition
         self._filter = subjects.all_usage_of(partition)
-        self._read = after
+        self._read = self._handed_out = after
+        self._at_once = partition != subjects.SYSTEM_PARTITION
+        self._complete_at: int | None = None
+        """Where the first complete read since `read_at_once` ended."""
         self._metrics = metrics
         self._on_events = on_events
         self._events: deque[UsageEvent] = deque()
@@ -58,19 +63,33 @@ class UsageFeed:
     def __bool__(self) -> bool:
         return bool(self._events)
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether usage is read as it is published, and all that was stored before this began has been taken."""
+        return self._complete_at is not None and self._handed_out >= self._complete_at
+
+    def read_at_once(self, *, wanted: bool) -> None:
+        """Read usage as it is published; or, where nothing is decided on it, about once a second, which costs less."""
+        if wanted != self._at_once:
+            self._at_once = wanted
+            self._complete_at = None
+            self._published.set()
+
     async def start(self) -> None:
-        await self._listen(wanted=True)
+        await self._listen(wanted=self._at_once)
         self._loop.start(self._run())
 
     async def stop(self) -> None:
         await self._loop.stop()
         with contextlib.suppress(nats.errors.Error):  # the connection is closed
             await self._listen(wanted=False)
+            await self._reader.close()
 
     def take(self, most: int) -> list[UsageEvent]:
         """The next events, at most `most`."""
         taken = [self._events.popleft() for _ in range(min(most, len(self._events)))]
         if taken:
+            self._handed_out = taken[-1].sequence
             self._taken.set()
         return taken
 
@@ -88,7 +107,7 @@ class UsageFeed:
 
     async def _wait(self) -> bool:
         """Wait for the next read; False: nothing was published that this process knows of."""
-        if self._subscription is None:
+        if self._subscription is None and self._at_once:
             await asyncio.sleep(_BUSY_PAUSE_S)
             return True
         try:
@@ -108,7 +127,8 @@ class UsageFeed:
                 if polls >= _CHECK_EVERY:
                     polls = 0
                     await self._check_position()
-                await self._listen(wanted=await self._read_all() < _BUSY_EVENTS)
+                count = await self._read_all()
+                await self._listen(wanted=self._at_once and count < _BUSY_EVENTS)
             except (nats.errors.Error, TimeoutError) as error:
                 if not isinstance(error, NoSuchStream) or not self._bus.nc.is_closed:
                     _log.warning("the usage of partition %s cannot be read now: %r", self._partition, error)
@@ -122,9 +142,8 @@ class UsageFeed:
             while len(self._events) >= _MOST_BUFFERED:
                 self._taken.clear()
                 await self._taken.wait()
-            page = await read_page(
-                self._bus.nc, EVENTS.name, self._filter, sequence=self._read + 1, batch=_PAGE
-            )
+            at_once = self._at_once
+            page = await self._reader.read(self._filter, sequence=self._read + 1, batch=_PAGE)
             for msg in page.messages:
                 self._events.append(self._event(msg))
             count += len(page.messages)
@@ -133,6 +152,9 @@ class UsageFeed:
                 self._on_events()
             self._metrics.lag.labels(self._partition).set(page.pending + len(self._events))
             if not page.messages or page.pending == 0:
+                if at_once and self._at_once and self._complete_at is None:
+                    self._complete_at = self._read
+                    self._on_events()
                 return count
 
     def _event(self, msg: Msg) -> UsageEvent:
@@ -156,4 +178,5 @@ class UsageFeed:
                 last,
                 self._read,
             )
-            self._read = 0
+            self._read = self._handed_out = 0
+            self._complete_at = None

@@ -122,7 +122,7 @@ class Writer:
         Raises Fenced, NotStored and Inattentive, and the error of `fail`; the state may then be ahead of the journal
         and must be dropped.
         """
-        while not self._released or self._queue:
+        while not self._released or (self._queue and self._may_decide):
             await self._wake.wait()
             self._wake.clear()
             if self._failure is not None:
@@ -150,6 +150,8 @@ class Writer:
 
     async def _round(self) -> None:
         ticked, self._ticked = self._ticked, False
+        if self._is_system:
+            self._links.feed.read_at_once(wanted=self._links.system.applies)
         desk, now_s = self._desk, self._times.clock.monotonic_s()
         group = self._in_hand = Group(max(self._times.server.unix_ms(), desk.last_ms))
         events = self._links.feed.take(_MOST_EVENTS)
@@ -168,14 +170,21 @@ class Writer:
         await self._store(group, events[-1].sequence if events else 0)
         await self._answer(group)
         self._links.system.release(desk.unused(verdicts or {}))
-        if self._queue or self._links.feed or desk.is_due:
+        if (self._queue and self._may_decide) or self._links.feed or desk.is_due:
             self._wake.set()
         self._on_round()
         self._metrics.waiting.labels(self._state.partition).set(len(desk.waiting))
 
+    @property
+    def _may_decide(self) -> bool:
+        """False: the limits of the system are new, and usage from before them is still being booked."""
+        return not self._is_system or not self._links.system.applies or self._links.feed.is_complete
+
     def _take_asked(self, group: Group, now_s: float) -> list[AskedHold]:
         """The holds of this group; invalid ones and batches are answered here."""
         asked: list[AskedHold] = []
+        if not self._may_decide:
+            return asked
         for _ in range(min(_MOST_ASKED, len(self._queue))):
             each = self._queue.popleft()
             if now_s - each.question.received_s > _LATE_S:

@@ -8,8 +8,11 @@ from collections.abc import AsyncIterator
 import pytest
 from nats.aio.client import Client as Nats
 
+from penstock.bus.ids import new_id
 from penstock.cli.local.nats_server import NatsServer
 from penstock.contract.ledger.holds import HoldGranted, HoldRefused
+from penstock.contract.ledger.policies import BudgetLimits, BudgetPolicy
+from penstock.runtime.budgets.changes import Author, change_policy
 from tests.harness.processes.ledgers import LedgerUser, running_ledger
 from tests.harness.suite.waiting import until
 
@@ -64,3 +67,31 @@ async def test_c5_what_the_account_refuses_is_not_held_in_the_system(
     answers = await asyncio.gather(*(small.hold() for _ in range(4)))
     assert sum(isinstance(each, HoldGranted) for each in answers) == 1
     await until(lambda: has_open(small, 1))
+
+
+async def test_c5_a_limit_of_the_system_counts_what_was_used_before_it_was_set(
+    own_nats_server: NatsServer, own_nc: Nats
+) -> None:
+    """Usage is booked for the system about once a second while it has no limits."""
+    user, js = LedgerUser(own_nc, "account"), own_nc.jetstream()
+    limits = BudgetPolicy(scope="system", limits=BudgetLimits(microusd_per_day=5_000))
+    async with running_ledger(own_nats_server.url, {}):
+        for _ in range(3):
+            assert isinstance(await user.hold(), HoldGranted)
+            await asyncio.gather(*(user.use(new_id(), 30) for _ in range(300)))
+            await change_policy(js, limits, lambda _: limits, Author("test", at_ms=0))
+            await until(lambda: has_limits(user, 1), every_s=0.002)
+            refused = await user.hold()
+            assert isinstance(refused, HoldRefused)
+            assert (refused.code, refused.limit and refused.limit.scope) == ("budget_exceeded", "system")
+            await change_policy(js, limits, lambda _: None, Author("test", at_ms=0))
+            await until(lambda: has_limits(user, 0))
+        await until(lambda: has_spent(user, 27_000))
+
+
+async def has_limits(user: LedgerUser, limits: int) -> bool:
+    return len((await user.status("system")).limits) == limits
+
+
+async def has_spent(user: LedgerUser, microusd: int) -> bool:
+    return (await user.status("system")).spent_today_microusd == microusd
