@@ -21,7 +21,7 @@ from services.ledger.partitions.asked import AskedHold, problem_of, refused
 from services.ledger.partitions.desk import AskedBatch, Desk, Group, Verdicts
 from services.ledger.partitions.journal import Journal, NotStored
 from services.ledger.partitions.partition_state import PartitionState
-from services.ledger.partitions.server_time import ServerTime
+from services.ledger.partitions.server_time import PartitionTime, ServerTime
 from services.ledger.partitions.system_limits import SystemLimits, unavailable
 from services.ledger.partitions.usage_feed import UsageFeed
 
@@ -76,6 +76,7 @@ class Writer:
         self._desk = Desk(state.budget, policies)
         self._links = links
         self._times = times
+        self._time = PartitionTime(times.server, state.budget.last_ms)
         self._metrics = metrics
         self._on_round = on_round
         self._is_system = state.partition == SYSTEM_PARTITION
@@ -153,7 +154,7 @@ class Writer:
         if self._is_system:
             self._links.feed.read_at_once(wanted=self._links.system.applies)
         desk, now_s = self._desk, self._times.clock.monotonic_s()
-        group = self._in_hand = Group(max(self._times.server.unix_ms(), desk.last_ms))
+        group = self._in_hand = Group(max(self._time.now_ms(), desk.last_ms))
         events = self._links.feed.take(_MOST_EVENTS)
         for event in events:
             desk.settle(group, event)
