@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from typing import Final, Literal
 
@@ -53,11 +54,19 @@ class HoldClient:
     an outage does not make every request wait.
     """
 
-    def __init__(self, nc: Nats, patience_s: float) -> None:
+    def __init__(self, nc: Nats, patience_s: float, most_waiting: int | None = None) -> None:
+        """`most_waiting`: requests that may wait at once for partitions that did not answer the last question; further
+        ones are given up at once, so that they do not delay requests of other partitions. None: any number.
+        """
         self._nc = nc
         self._patience_s = patience_s
+        self._most_waiting = most_waiting
+        self._asking: Counter[str] = Counter()
+        """Requests without an answer, by the subject of their partition."""
+        self._unanswered: set[str] = set()
+        """Subjects on which the last question had no answer."""
         self._silent: set[str] = set()
-        """Subjects of the partitions that did not answer."""
+        """Subjects of the partitions that did not answer within the patience."""
 
     async def hold(
         self, request: HoldRequest, trace: Mapping[str, str] | None = None
@@ -67,18 +76,31 @@ class HoldClient:
         `trace`: headers that carry the trace of the request. Raises LedgerUnavailable.
         """
         subject = subjects.ledger_hold(subjects.partition_of(request.account))
-        headers = dict(trace) if trace else None
+        self._asking[subject] += 1
+        try:
+            return await self._answer(subject, request, dict(trace) if trace else None)
+        finally:
+            self._asking[subject] -= 1
+
+    async def _answer(
+        self, subject: str, request: HoldRequest, headers: dict[str, str] | None
+    ) -> HoldGranted | HoldRefused:
         patience_s = 0.0 if subject in self._silent else self._patience_s
         began_s, pause_s, waited_s = loop_now_s(), _FIRST_PAUSE_S, 0.0
         may_be_held = False
         while True:
+            if not self._may_wait(subject):
+                message = f"{self._most_waiting} requests wait for a silent ledger, as on {subject}"
+                raise LedgerUnavailable(message, may_be_held=may_be_held)
             wait_s = max(0.0, request.wait_s - waited_s)
             left_s = max(_SHORTEST_ANSWER_S, patience_s - waited_s)
             asked = request if wait_s == request.wait_s else replace(request, wait_s=wait_s)
             answer = await self._ask(subject, asked, headers, wait_s + min(_ANSWER_S, left_s))
             if isinstance(answer, HoldGranted | HoldRefused):
                 self._silent.discard(subject)
+                self._unanswered.discard(subject)
                 return answer
+            self._unanswered.add(subject)
             may_be_held |= answer == "unanswered"
             waited_s = loop_now_s() - began_s
             if waited_s + pause_s > patience_s:
@@ -89,6 +111,11 @@ class HoldClient:
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
             waited_s = loop_now_s() - began_s
+
+    def _may_wait(self, subject: str) -> bool:
+        if self._most_waiting is None or subject not in self._unanswered:
+            return True
+        return sum(self._asking[each] for each in self._unanswered) <= self._most_waiting
 
     async def _ask(
         self, subject: str, request: HoldRequest, headers: dict[str, str] | None, timeout_s: float

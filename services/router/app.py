@@ -28,6 +28,7 @@ from services.router.admission.gate import AdmissionGate
 from services.router.budget.estimate import CostEstimator
 from services.router.budget.gate import BudgetGate
 from services.router.budget.releases import NO_HOLDS, HoldReleases, Releases
+from services.router.budget.wait_slots import MOST_WAITING
 from services.router.expiry.lost_usage import LostUsage
 from services.router.expiry.request_end import RequestEnder
 from services.router.expiry.sweeper import Sweeper
@@ -147,7 +148,7 @@ class Router:
         budgets = self._catalogue.budgets
         if budgets is None:
             return None
-        client = HoldClient(bus.nc, budgets.ledger_wait_s)
+        client = HoldClient(bus.nc, budgets.ledger_wait_s, MOST_WAITING)
         estimator = CostEstimator(self._catalogue, prices)
         return BudgetGate(client, estimator, budgets, releases, self._metrics, self._shell.tracer)
 

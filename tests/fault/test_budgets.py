@@ -74,12 +74,14 @@ async def test_f1_two_hundred_clients_spend_a_budget_exactly_while_a_ledger_is_k
 
 
 async def _ask_until_decided(client: Client, answered: list[None]) -> str | None:
-    """Ask again while holds of others are in the way, as the refusal advises; returns the code of the final one."""
+    """Ask again while holds of others are in the way or too many wait for the next ledger, as the refusal advises;
+    returns the code of the final one.
+    """
     while True:
         try:
             await client.chat(PROMPT, role="chat", max_tokens=OUTPUT_TOKENS, timeout_s=DEADLINE_S)
         except RequestFailed as failed:
-            if failed.code != "rate_limited":
+            if failed.code not in ("rate_limited", "budget_unavailable"):
                 return failed.code
             await asyncio.sleep(failed.retry_after_s or 1.0)
         else:

@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-__all__ = ["WaitSlots"]
+__all__ = ["MOST_WAITING", "WaitSlots"]
 
 _MOST_OF_ACCOUNT: Final = 32
-_MOST: Final = 64
+MOST_WAITING: Final = 64
 """Half of the router's slots: the other requests pass while these wait."""
 
 
 class WaitSlots:
     """Counts the requests whose hold may wait for those of other requests."""
 
-    def __init__(self, most_of_account: int = _MOST_OF_ACCOUNT, most: int = _MOST) -> None:
+    def __init__(self, most_of_account: int = _MOST_OF_ACCOUNT, most: int = MOST_WAITING) -> None:
         self._most_of_account = most_of_account
         self._most = most
         self._waiting: Counter[str] = Counter()

@@ -38,10 +38,11 @@ class FakeLedger:
 
     @classmethod
     @asynccontextmanager
-    async def running(cls, url: str) -> AsyncIterator[FakeLedger]:
+    async def running(cls, url: str, partition: str = "*") -> AsyncIterator[FakeLedger]:
+        """`partition`: the one that it owns; otherwise all."""
         nc = await connect(url, name="fake-ledger")
         ledger = cls(nc)
-        await nc.subscribe(subjects.ledger_hold("*"), cb=ledger._answer)
+        await nc.subscribe(subjects.ledger_hold(partition), cb=ledger._answer)
         await nc.subscribe(subjects.all_usage_of(subjects.SYSTEM_PARTITION), cb=ledger._settle)
         await nc.flush()
         try:

@@ -144,3 +144,55 @@ async def test_what_is_no_matter_of_the_ledger_is_raised() -> None:
     closed: Any = nats.errors.ConnectionClosedError()
     with pytest.raises(nats.errors.ConnectionClosedError):
         await _client(_Connection(closed)).hold(_REQUEST)
+
+
+def _name_in(partition: str) -> str:
+    return next(name for name in map(str, range(1_000)) if subjects.partition_of(name) == partition)
+
+
+_SILENT, _HEALTHY = _name_in("0"), _name_in("1")
+
+
+class _OneSilent(_Connection):
+    """The owner of one partition does not answer."""
+
+    async def request(
+        self, subject: str, payload: bytes, timeout: float, headers: dict[str, str] | None = None
+    ) -> Msg:
+        if subject == subjects.ledger_hold("0"):
+            return await super().request(subject, payload, timeout, headers)
+        data = codec.encode(HoldGranted(id=codec.HOLD_REQUEST.decode(payload).id))
+        return Msg(_client=self, data=data)  # type: ignore[arg-type]
+
+
+def _of(account: str, number: int, wait_s: float) -> HoldRequest:
+    return replace(_REQUEST, id=f"{account}.api-1.r{number}", account=account, wait_s=wait_s)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "known_after_s"), [(nats.errors.NoRespondersError(), 0.1), (None, 1.1)]
+)
+async def test_f1_only_so_many_requests_wait_for_a_silent_partition(
+    behaviour: _Behaviour, known_after_s: float
+) -> None:
+    connection: Any = _OneSilent(behaviour)
+    client = HoldClient(connection, 5.0, most_waiting=6)
+    waiting = [asyncio.create_task(client.hold(_of(_SILENT, each, 2.0 * (each < 4)))) for each in range(20)]
+    await asyncio.sleep(known_after_s)
+    assert sum(not task.done() for task in waiting) == 6
+    elapsed = _elapsed()
+    with pytest.raises(LedgerUnavailable) as raised:
+        await client.hold(_of(_SILENT, 20, 2.0))
+    assert not raised.value.may_be_held
+    assert isinstance(await client.hold(_of(_HEALTHY, 0, 2.0)), HoldGranted)
+    assert elapsed() == 0
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(isinstance(each, LedgerUnavailable) for each in results)
+
+
+async def test_f1_any_number_may_ask_a_partition_that_answers_again() -> None:
+    connection: Any = _OneSilent(nats.errors.NoRespondersError(), HoldGranted(id=f"{_SILENT}.api-1.r0"))
+    client = HoldClient(connection, 5.0, most_waiting=1)
+    await client.hold(_of(_SILENT, 0, 0.0))
+    answers = await asyncio.gather(*(client.hold(_of(_SILENT, 0, 0.0)) for _ in range(5)))
+    assert all(isinstance(each, HoldGranted) for each in answers)
