@@ -20,6 +20,7 @@ from openai import AsyncOpenAI
 from penstock.client.client import Client
 from tests.bench.cpu import cpu_s, own_cpu_s, spent_ms
 from tests.bench.edge import edge_figures, edge_targets
+from tests.bench.ledger import ledger_figures, ledger_targets
 from tests.bench.load import AT_ONCE, LONG, REQUESTS, SHORT, STREAMS, latency, run, to_queueing_at_64
 from tests.bench.sink import otlp_sink
 from tests.bench.subjects import direct_stream, direct_whole, penstock_stream, penstock_whole
@@ -133,7 +134,7 @@ async def main() -> None:
     traces = {"PENSTOCK_TRACES": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": address}
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        for each in ("traced", "untraced", "limited", "edge", "direct"):
+        for each in ("traced", "untraced", "limited", "edge", "ledger", "direct"):
             (root / each).mkdir()
         print("measuring Penstock, traces on ...", file=sys.stderr)
         traced = await _through_penstock(root / "traced", traces, streams=True)
@@ -148,6 +149,8 @@ async def main() -> None:
         )
         print("measuring the edge and the simulator over HTTP, traces on ...", file=sys.stderr)
         edge = await edge_figures(root / "edge", traces)
+        print("measuring the ledger, traces on, and its start with 1,000,000 records ...", file=sys.stderr)
+        ledger = await ledger_figures(root / "ledger", traces)
         print("measuring the bare SDK call ...", file=sys.stderr)
         direct = await _direct(root / "direct")
     sink.close()
@@ -164,6 +167,7 @@ async def main() -> None:
         "cpu_ms_per_request_untraced": untraced["cpu_ms_per_request"],
         "cpu_ms_per_request_limited": limited["cpu_ms_per_request"],
         **edge,
+        **ledger,
         "direct": direct,
     }
     print(json.dumps(report, indent=2), file=sys.stderr)
@@ -183,6 +187,7 @@ def _targets(report: dict[str, Any]) -> list[tuple[str, float, float]]:
         ("CPU us per delta", report["cpu_us_per_delta"], 20.0),
         *((f"MB of the {name}", report["rss_mb"][name], 100.0) for name in services),
         *edge_targets(report),
+        *ledger_targets(report),
     ]
 
 

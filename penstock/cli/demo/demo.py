@@ -15,6 +15,7 @@ from penstock.bus.auth import NO_NATS_AUTH
 from penstock.cli.commands.trace import find_trace
 from penstock.cli.connection import open_client
 from penstock.cli.demo import steps
+from penstock.cli.demo.budget import budget
 from penstock.cli.demo.catalogue import LIMITED_ROLE, QUOTA, write_catalogue
 from penstock.cli.demo.prompts import PROMPTS
 from penstock.cli.demo.steps import DemoContext, PromptResult, StepResult
@@ -88,7 +89,7 @@ def _delete_last(data: Path) -> None:
 
 async def _start_and_show(system: LocalSystem, env: Mapping[str, str]) -> int:
     began_s = time.monotonic()
-    _say("Starting nats-server, a simulated provider, the router and two workers ...")
+    _say("Starting nats-server, a simulated provider, the router, the ledger and two workers ...")
     addresses = await system.start()
     _say(f"All ready after {time.monotonic() - began_s:.1f} s: {addresses.nats_url}")
     _say(f"Metrics: {', '.join(f'{http}/metrics' for http in addresses.services.values())}")
@@ -119,13 +120,15 @@ async def _show(context: DemoContext) -> tuple[list[bool], list[PromptResult]]:
         others_done.set()
         _say("\n6. The empty quota made its own role wait, and no other.")
         held.append(_report(await limited))
+        _say("\n7. A user is stopped at a daily budget, others go on; what all have spent.")
+        held.append(await _held(budget(context)))
     finally:
         limited.cancel()
     return held, results
 
 
 def _verdict_text(held: Sequence[bool]) -> str:
-    """The steps are numbered 1 to 6; 2 and 6 show the same promise."""
+    """The steps are numbered 1 to 7; 2 and 6 show the same promise."""
     return "All promises were" if all(held) else f"{held.count(False)} of {len(held)} promises were not"
 
 
@@ -164,7 +167,7 @@ async def _trace(file: Path, request_id: str) -> str:
     while True:
         spans = find_trace(file, request_id)
         services = {span.service for span in spans}
-        complete = {"penstock-client", "penstock-router", "penstock-worker"} <= services
+        complete = {"penstock-client", "penstock-router", "penstock-ledger", "penstock-worker"} <= services
         if complete or time.monotonic() > deadline_s:
             return trace_text(spans) if spans else "(no span was exported)"
         await asyncio.sleep(0.1)
@@ -177,6 +180,7 @@ def _next_steps(data: Path) -> str:
         ("make up", f"the same system, running until Ctrl-C ({name} up)"),
         (f'{name} ask "Why is the sky blue?"', f"in another terminal; {name} ask --help"),
         (f"{name} status", "live services, mailboxes, use of limits"),
+        (f"{name} spend --by user,model", f"what was spent; {name} budget show: what is left"),
     ]
     width = max(len(command) for command, _ in commands)
     return "\n".join(
