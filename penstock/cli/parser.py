@@ -305,7 +305,7 @@ def _add_question(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--system", type=parse_text, metavar="TEXT", help="a system prompt")
     parser.add_argument(
-        "--user", type=parse_text, default="", help="the end user, for fairness and job lists"
+        "--user", type=parse_text, default="", help="the end user, for fairness, budgets and job lists"
     )
     parser.add_argument(
         "--timeout",
