@@ -47,4 +47,6 @@ class LedgerMetrics:
         self.not_stored = counter("penstock_ledger_failed_writes", help_)
         help_ = "Usage events that were skipped because they are not valid."
         self.invalid_usage = counter("penstock_ledger_invalid_usage", help_)
+        help_ = "Messages of the journal that were skipped because no ledger wrote them."
+        self.invalid_journal = counter("penstock_ledger_invalid_journal", help_)
         self.alerts = counter("penstock_ledger_alerts", "Budget alerts published.", ["percent"])

@@ -113,6 +113,8 @@ class JournalBatch(Struct, frozen=True, kw_only=True, tag="journal_batch", tag_f
     entries: tuple[JournalEntry, ...]
     usage_sequence: int = 0
     """The last message of `LLM_EVENTS` whose usage is in this batch or an earlier one."""
+    previous: int = 0
+    """Sequence of the partition's batch before this one, whether or not it is still stored; 0: there is none."""
     v: int = 1
 
 

@@ -25,7 +25,7 @@ from penstock.contract.ledger.journal import JournalBatch
 from penstock.contract.streams import JOURNAL
 from penstock.runtime.service import Bus
 
-__all__ = ["Fenced", "Journal", "NotStored"]
+__all__ = ["Fenced", "Journal", "JournalDamaged", "NotStored"]
 
 _log: Final = rate_limited_logger(__name__)
 _ACK_S: Final = 1.0
@@ -39,10 +39,17 @@ _LAGGING_S: Final = 3.0
 """Seconds for which a node that answers may lag behind the leader."""
 _NO_ANSWER: Final = (nats.errors.Error, TimeoutError, OSError)
 _NO_MESSAGE: Final = 10037
+_BATCH: Final = JournalBatch.__struct_config__.tag
 
 
 class Fenced(Exception):
     """Another process has written to the journal: it owns the partition."""
+
+
+class JournalDamaged(Exception):
+    """What the partition has spent cannot be computed: a batch is missing or cannot be read. The message says what to
+    do.
+    """
 
 
 class NotStored(Exception):
@@ -60,6 +67,12 @@ class _Stored(Struct):
     """Base64."""
 
 
+class _Kind(Struct):
+    """The field of a message that says what it is."""
+
+    type: str = ""
+
+
 class _Error(Struct):
     err_code: int = 0
     description: str = ""
@@ -72,6 +85,8 @@ class _Answer(Struct):
     error: _Error | None = None
 
 
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_decode_kind: Final = msgspec.json.Decoder(_Kind).decode
 _decode_answer: Final = msgspec.json.Decoder(_Answer).decode
 
 
@@ -136,10 +151,10 @@ class Journal:
         """The sequence of the last message; 0: there is none. Raises nats.errors.Error or TimeoutError."""
         return await last_sequence(self._bus.nc, JOURNAL.name, self._subject)
 
-    async def read_after(self, sequence: int) -> AsyncIterator[tuple[int, JournalBatch]]:
-        """The batches after `sequence` up to the last one that the leader has now.
+    async def read_after(self, sequence: int) -> AsyncIterator[tuple[int, JournalBatch | None]]:
+        """The messages after `sequence` up to the last one that the leader has now; None: no ledger wrote it.
 
-        Raises nats.errors.Error or TimeoutError.
+        Raises JournalDamaged, and nats.errors.Error or TimeoutError.
         """
         last = await self.last_sequence()
         give_up_s = loop_now_s() + _LAGGING_S
@@ -154,9 +169,7 @@ class Journal:
             )
             for msg in page.messages:
                 sequence = sequence_of(msg)
-                batch = self._decoded(msg)
-                if batch is not None:
-                    yield sequence, batch
+                yield sequence, self._decoded(msg)
             if page.messages:
                 give_up_s = loop_now_s() + _LAGGING_S
             elif loop_now_s() > give_up_s:
@@ -165,8 +178,22 @@ class Journal:
                 await asyncio.sleep(_PAUSE_S)
 
     def _decoded(self, msg: Msg) -> JournalBatch | None:
+        """Raises JournalDamaged for a batch that this version cannot read."""
         try:
             return codec.JOURNAL.decode(msg.data)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            _log.error("message %d of %s is no journal batch: %s", sequence_of(msg), self._subject, error)
+        except _UNREADABLE as error:
+            problem = f"message {sequence_of(msg)} of {self._subject} cannot be read: {error}"
+            if _is_batch(msg.data):
+                raise JournalDamaged(
+                    f"{problem}. If a newer version of the ledger wrote it, start that version; if no ledger wrote it, "
+                    f"delete it: nats stream rmm {JOURNAL.name} {sequence_of(msg)}"
+                ) from error
+            _log.error("%s; it is skipped, because no ledger wrote it", problem)
             return None
+
+
+def _is_batch(data: bytes) -> bool:
+    try:
+        return _decode_kind(data).type == _BATCH
+    except _UNREADABLE:
+        return False

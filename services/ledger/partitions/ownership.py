@@ -15,7 +15,7 @@ from penstock.runtime.aio import CriticalLoop, cancel_and_wait
 from services.ledger.budget.periods import UnknownTimeZone
 from services.ledger.metrics import LedgerMetrics
 from services.ledger.partitions.assignment import PARTITIONS, partitions_of
-from services.ledger.partitions.journal import Fenced, NotStored
+from services.ledger.partitions.journal import Fenced, JournalDamaged, NotStored
 from services.ledger.partitions.members import Members
 from services.ledger.partitions.snapshots import SnapshotDamaged, SnapshotReplaced
 from services.ledger.partitions.writer import Inattentive
@@ -151,6 +151,8 @@ class Ownership:
             _log.info("partition %s was saved by the owner before, and is loaded again", name)
         except SnapshotDamaged as error:
             _log.error("%s: restore the stream of snapshots", error)
+        except JournalDamaged as error:
+            _log.error("%s", error)
         except UnknownTimeZone as error:
             _log.error("partition %s cannot be served: %s", name, error)
         except _FAILURES as error:

@@ -33,7 +33,9 @@ class PartitionState:
         self.budget = BudgetState(system=partition == SYSTEM_PARTITION)
         self.spend = UnwrittenSpend()
         self.journal_sequence = 0
-        """The last message of the journal that is included."""
+        """The last message of the journal that is included, or was skipped."""
+        self.batch_sequence = 0
+        """The last batch that is included."""
         self.usage_sequence = 0
         """The last usage event that is included."""
         self.changes = 0
@@ -48,14 +50,27 @@ class PartitionState:
         state = cls(partition)
         state.budget = BudgetState.decode(snapshot.data[_LENGTH_BYTES : _LENGTH_BYTES + length])
         state.spend = UnwrittenSpend.decode(snapshot.data[_LENGTH_BYTES + length :])
-        state.journal_sequence, state.usage_sequence = snapshot.journal_sequence, snapshot.usage_sequence
+        state.journal_sequence = state.batch_sequence = snapshot.journal_sequence
+        state.usage_sequence = snapshot.usage_sequence
         return state
+
+    def skip(self, sequence: int) -> None:
+        """A message of the journal is no batch."""
+        self.journal_sequence = sequence
 
     def replay(self, batch: JournalBatch, sequence: int) -> None:
         """Apply a batch of the journal."""
         for entry in batch.entries:
             self.budget.apply(entry)
         self.include(batch.entries, batch.usage_sequence, sequence)
+
+    def next_batch(self, entries: Sequence[JournalEntry], usage_sequence: int = 0) -> JournalBatch:
+        """The batch to append after everything that is included."""
+        return JournalBatch(
+            entries=tuple(entries),
+            usage_sequence=max(self.usage_sequence, usage_sequence),
+            previous=self.batch_sequence,
+        )
 
     def include(self, entries: Sequence[JournalEntry], usage_sequence: int, sequence: int) -> None:
         """A batch whose entries were applied to the budgets is stored under this journal sequence."""
@@ -68,7 +83,7 @@ class PartitionState:
                 self.alerts.append(entry)
         self.changes += len(entries)
         self.usage_sequence = max(self.usage_sequence, usage_sequence)
-        self.journal_sequence = sequence
+        self.journal_sequence = self.batch_sequence = sequence
 
     def snapshot(self) -> SnapshotContent:
         """The state now; spend from now on belongs to the next snapshot."""

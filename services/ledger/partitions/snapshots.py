@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from typing import Final
 
+import msgspec
 from msgspec import Struct
 from nats.js.errors import APIError, NotFoundError
 
@@ -37,7 +38,7 @@ class SnapshotReplaced(Exception):
 
 
 class SnapshotDamaged(Exception):
-    """The parts are not those of the head."""
+    """A snapshot cannot be read, or its parts are not those of its head."""
 
 
 class _Head(Struct, frozen=True):
@@ -129,7 +130,14 @@ class SnapshotStore:
             f"the snapshot of partition {self._partition}",
             timeout_s=_READ_S,
         )
-        return None if msg is None else _Head(codec.SNAPSHOT.decode(msg.data or b""), msg.seq or 0)
+        if msg is None:
+            return None
+        try:
+            return _Head(codec.SNAPSHOT.decode(msg.data or b""), msg.seq or 0)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise SnapshotDamaged(
+                f"the snapshot of partition {self._partition} cannot be read: {error}"
+            ) from error
 
     async def _parts(self, head: LedgerSnapshot) -> bytes | None:
         """None: they are not complete."""

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from penstock.bus.tracing import Tracer
 from penstock.contract import subjects
-from penstock.contract.ledger.journal import JournalBatch, TookOver
+from penstock.contract.ledger.journal import TookOver
 from penstock.runtime.aio import cancel_and_wait
 from penstock.runtime.service import Bus
 from services.ledger.budget.policies import Policies
@@ -20,9 +20,9 @@ from services.ledger.partitions.alerts import AlertPublisher
 from services.ledger.partitions.answers import Answers
 from services.ledger.partitions.asked import AskedHold
 from services.ledger.partitions.free_memory import return_free_memory
-from services.ledger.partitions.journal import Fenced, Journal, NotStored
+from services.ledger.partitions.journal import Fenced, Journal, JournalDamaged, NotStored
 from services.ledger.partitions.partition_state import PartitionState
-from services.ledger.partitions.snapshots import SnapshotReplaced, SnapshotStore
+from services.ledger.partitions.snapshots import SnapshotDamaged, SnapshotReplaced, SnapshotStore
 from services.ledger.partitions.snapshotter import Saving, Snapshotter
 from services.ledger.partitions.system_limits import SystemLimits
 from services.ledger.partitions.usage_feed import UsageFeed
@@ -81,7 +81,7 @@ class OwnedPartition:
     async def run(self) -> None:
         """Own the partition until released.
 
-        Raises Fenced, Inattentive, NotStored, SnapshotDamaged, SnapshotReplaced, and errors of NATS.
+        Raises Fenced, Inattentive, NotStored, JournalDamaged, SnapshotDamaged, SnapshotReplaced, and errors of NATS.
         """
         async with self._parts.loading:
             state, snapshot_sequence = await self._load()
@@ -154,13 +154,27 @@ class OwnedPartition:
         if snapshot is None:
             state, stored = PartitionState(self._name), 0
         else:
-            state, stored = PartitionState.restored(self._name, snapshot), snapshot.journal_sequence
+            try:
+                state, stored = PartitionState.restored(self._name, snapshot), snapshot.journal_sequence
+            except ValueError as error:
+                raise SnapshotDamaged(
+                    f"the snapshot of partition {self._name} cannot be read: {error}"
+                ) from error
         await self._read_on(state)
         return state, stored
 
     async def _read_on(self, state: PartitionState) -> None:
         applied = 0
         async for sequence, batch in self._journal.read_after(state.journal_sequence):
+            if batch is None:
+                self._parts.metrics.invalid_journal.inc()
+                state.skip(sequence)
+                continue
+            if batch.previous > state.batch_sequence:
+                raise JournalDamaged(
+                    f"partition {self._name}: the journal has no batch {batch.previous}, nor has the snapshot, which "
+                    f"ends at {state.batch_sequence}. Restore LLM_JOURNAL and LLM_SNAPSHOTS from a backup"
+                )
             state.replay(batch, sequence)
             applied += len(batch.entries)
             if applied >= _APPLIED_AT_ONCE:
@@ -198,7 +212,7 @@ class OwnedPartition:
             raise Fenced(self._name)
         now_ms = max(self._parts.times.server.unix_ms(), state.budget.last_ms)
         entry = TookOver(instance=self._parts.instance, at_ms=now_ms)
-        batch = JournalBatch(entries=(entry,), usage_sequence=state.usage_sequence)
+        batch = state.next_batch([entry])
         # Not always the sequence of the state: what a snapshot includes may have expired.
         state.replay(batch, await self._journal.append(batch, last))
 

@@ -12,7 +12,6 @@ from msgspec import Struct
 from penstock.bus.clock import Clock
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract.ledger.holds import HoldBatchAnswer
-from penstock.contract.ledger.journal import JournalBatch
 from penstock.contract.subjects import SYSTEM_PARTITION
 from services.ledger.budget.policies import Policies
 from services.ledger.metrics import LedgerMetrics
@@ -217,9 +216,7 @@ class Writer:
         if not group.entries:
             state.usage_sequence = max(state.usage_sequence, usage_sequence)
             return
-        batch = JournalBatch(
-            entries=tuple(group.entries), usage_sequence=max(state.usage_sequence, usage_sequence)
-        )
+        batch = state.next_batch(group.entries, usage_sequence)
         try:
             sequence = await self._links.journal.append(batch, state.journal_sequence)
         except NotStored:

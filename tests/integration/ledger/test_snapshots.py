@@ -145,6 +145,7 @@ async def save_as_the_owner_before(bus: Bus, partition: str) -> None:
     """What an owner does that began to save before it was replaced."""
     state, store = PartitionState(partition), SnapshotStore(bus, partition)
     async for sequence, batch in Journal(bus, partition).read_after(0):
+        assert batch is not None
         state.replay(batch, sequence)
     await store.store(state.snapshot(), 1)
     history = SpendHistory(NatsHistory(bus.nc), partition)
