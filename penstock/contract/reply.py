@@ -94,7 +94,7 @@ class Degraded(Struct, frozen=True, kw_only=True):
 
 
 class Adapted(Struct, frozen=True, kw_only=True):
-    """A parameter that was changed because the model does not accept it as sent."""
+    """A parameter that was changed because the model does not accept it as sent, or because a budget needs it."""
 
     parameter: str
     """The name in the request or in the role."""

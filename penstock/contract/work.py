@@ -38,6 +38,10 @@ class ChatWork(Struct, frozen=True, kw_only=True, tag="chat_work", tag_field="ty
     """The amount that the hold reserves, so that a worker raises it only for attempts that exceed it."""
     hold_tokens: int = 0
     """The same in tokens, input and output together."""
+    assumed_output_tokens: int | None = None
+    """The output limit to send, because neither the request nor its role has one and the hold covers no more for each
+    choice; None: there is one, or there are no budgets.
+    """
     degrade: bool = True
     """Whether the body may be shortened."""
     rescue: Rescue = "restart"

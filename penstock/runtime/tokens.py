@@ -23,7 +23,8 @@ __all__ = [
 ]
 
 ASSUMED_OUTPUT_TOKENS: Final = 1_000
-"""Output tokens reserved for a request without `max_tokens`; corrected after the call."""
+"""Output tokens that the limits of providers count for a request without an output limit; corrected after the call.
+Under budgets it is `budgets.assumed_output_tokens`, which is sent as the limit."""
 OUTPUT_BYTES_PER_TOKEN: Final = 4
 """Bytes per token by which the output of a broken stream is estimated."""
 TOKENS_PER_REQUEST: Final = 3
@@ -37,6 +38,9 @@ _MARGIN_PERCENT: Final = 25
 """The estimate is within a quarter of a tokenizer's count for ordinary text in many languages
 (tests/unit/runtime/test_tokens.py)."""
 
+_MARGIN_TOKENS: Final = 16
+"""Added to that, because single short texts deviate more: in some scripts each letter is a token or two."""
+
 _SAMPLES: Final = 16
 _SAMPLE_CHARACTERS: Final = 8 * 1024
 
@@ -49,6 +53,8 @@ _LATIN_EXTENDED: Final = 1.2
 """An accented letter usually splits a word that would otherwise be one token."""
 _TWO_BYTE_LETTER: Final = 1 / 3.0
 """Cyrillic, Greek, Hebrew, Arabic."""
+_RARE_TWO_BYTE_LETTER: Final = 2.0
+"""Syriac, Thaana, N'Ko: a token for each byte."""
 _THREE_BYTE_CHARACTER: Final = 0.7
 """Han, kana, Hangul, the scripts of India, typographic signs."""
 _FOUR_BYTE_CHARACTER: Final = 2.0
@@ -60,7 +66,8 @@ _NOT_LETTERS: Final = bytes(
 _LETTERS_AND_BLANKS: Final = bytes(set(range(128)) - set(_NOT_LETTERS))
 _DIGITS: Final = b"0123456789"
 _LATIN_LEADS: Final = bytes(range(0xC2, 0xCB))
-_TWO_BYTE_LEADS: Final = bytes(range(0xCB, 0xE0))
+_TWO_BYTE_LEADS: Final = bytes(range(0xCB, 0xDC))
+_RARE_TWO_BYTE_LEADS: Final = bytes(range(0xDC, 0xE0))
 _THREE_BYTE_LEADS: Final = bytes(range(0xE0, 0xF0))
 _FOUR_BYTE_LEADS: Final = bytes(range(0xF0, 0xF5))
 
@@ -76,7 +83,7 @@ def text_tokens(text: str) -> float:
 
 def with_margin(estimated_tokens: int) -> int:
     """The most input tokens that a request estimated at `estimated_tokens` may have, for amounts that are reserved."""
-    return -(-estimated_tokens * (100 + _MARGIN_PERCENT) // 100)
+    return -(-estimated_tokens * (100 + _MARGIN_PERCENT) // 100) + _MARGIN_TOKENS
 
 
 def _count_tokens(text: str) -> float:
@@ -94,6 +101,7 @@ def _count_tokens(text: str) -> float:
         tokens += (
             _count(high, _LATIN_LEADS) * _LATIN_EXTENDED
             + _count(high, _TWO_BYTE_LEADS) * _TWO_BYTE_LETTER
+            + _count(high, _RARE_TWO_BYTE_LEADS) * _RARE_TWO_BYTE_LETTER
             + _count(high, _THREE_BYTE_LEADS) * _THREE_BYTE_CHARACTER
             + _count(high, _FOUR_BYTE_LEADS) * _FOUR_BYTE_CHARACTER
         )

@@ -35,6 +35,8 @@ class HoldRequest(Struct, frozen=True, kw_only=True, tag="hold_request", tag_fie
     """The same in tokens, input and output together."""
     output_tokens: int = 0
     """The output limit of the request, for `tokens_per_request`."""
+    output_assumed: bool = False
+    """The request sets no output limit, so `output_tokens` is a default."""
     unpriced: tuple[str, ...] = ()
     """Models that may answer and have no price."""
     deadline_ms: int

@@ -37,6 +37,16 @@ _Amount = Annotated[
     ),
 ]
 
+_OutputTokens = Annotated[
+    int,
+    bounded(
+        "is not a number of tokens from 1 to 1000000",
+        "write the longest answer of a request without max_tokens",
+        ge=1,
+        le=1_000_000,
+    ),
+]
+
 
 class TrafficBudget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Limits, of a scope or of one part of its traffic. None: inherited from a less specific policy, or no limit;
@@ -127,6 +137,10 @@ class Budgets(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long a request waits while holds of other requests, which may be released, use up a limit."""
     when_price_unknown: Literal["refuse", "count_tokens"] = "refuse"
     """What happens to a request under a limit of money if a model that may answer it has no price."""
+    assumed_output_tokens: _OutputTokens = 4_096
+    """The output limit, for each choice, where neither a request nor its role has one. It is reserved and sent to the
+    provider, so that the answer costs no more than was reserved.
+    """
     time_zone: str = "UTC"
     """IANA name of the time zone in which hours, days and months begin."""
     tiers: dict[str, TierBudget] = field(default_factory=dict)

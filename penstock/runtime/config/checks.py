@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 
-from penstock.contract.names import EMBED, RESERVED_ROLES, ROLES
+from penstock.contract.names import RESERVED_ROLES, ROLES
 from penstock.contract.request import LONGEST_S
 from penstock.runtime.config.budget_checks import check_budgets, limits_money
 from penstock.runtime.config.budgets import Budgets
@@ -81,21 +81,23 @@ def check(draft: Draft, report: ProblemReport) -> None:
 def warnings_of(catalogue: Catalogue) -> list[str]:
     """Reasons why a valid catalogue would fail in use, one sentence each."""
     found = []
+    budgets = catalogue.budgets
+    assumed = ASSUMED_OUTPUT_TOKENS if budgets is None else budgets.assumed_output_tokens
     for key, model in catalogue.models.items():
         limit = model.limits.tokens_per_minute
         starved = [
             name
             for name, role in catalogue.roles.items()
-            if limit is not None and key in role.chain and limit < _output_tokens(role)
+            if limit is not None and key in role.chain and limit < _output_tokens(role, assumed)
         ]
         if starved:
             found.append(
                 f"models.{key}.limits.tokens_per_minute is {limit}, less than the output tokens reserved for a request"
-                f" of {', '.join(starved)} without max_tokens ({ASSUMED_OUTPUT_TOKENS:,} unless the role says): the"
+                f" of {', '.join(starved)} without max_tokens ({assumed:,} unless the role says): the"
                 f" model cannot serve them. Set parameters.max_tokens of the role, or raise the limit."
             )
-    if catalogue.budgets is not None and limits_money(catalogue.budgets):
-        found += _warnings_of_money_limits(catalogue, catalogue.budgets)
+    if budgets is not None and limits_money(budgets):
+        found += _warnings_of_money_limits(catalogue, budgets)
     return found
 
 
@@ -107,22 +109,11 @@ def _warnings_of_money_limits(catalogue: Catalogue, budgets: Budgets) -> list[st
             f"models.{', models.'.join(unpriced)} have no price: a request that they may answer is refused under a"
             f" limit of money. Add price:, or set budgets.when_price_unknown to count_tokens."
         )
-    unbounded = [
-        name
-        for name, role in catalogue.roles.items()
-        if name != EMBED and role.parameters.max_tokens is None and role.ceilings.max_tokens is None
-    ]
-    if unbounded:
-        found.append(
-            f"roles.{', roles.'.join(unbounded)} have no bound of output tokens: a request without max_tokens reserves"
-            f" the cost of {ASSUMED_OUTPUT_TOKENS:,} of them, and a longer answer can exceed a limit of money. Set"
-            f" parameters.max_tokens or ceilings.max_tokens of the role."
-        )
     return found
 
 
-def _output_tokens(role: RoleConfig) -> int:
-    max_tokens = role.parameters.max_tokens or ASSUMED_OUTPUT_TOKENS
+def _output_tokens(role: RoleConfig, assumed: int) -> int:
+    max_tokens = role.parameters.max_tokens or assumed
     return min(max_tokens, role.ceilings.max_tokens or max_tokens)
 
 

@@ -6,14 +6,16 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from penstock.contract import subjects
 from penstock.contract.ledger.holds import HoldRequest
 from penstock.contract.ledger.policies import TokenPrices
+from penstock.runtime.config.budgets import Budgets
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.holds import HOLD_GRACE_MS
 from penstock.runtime.model_chain import needs_of, order
-from penstock.runtime.output_limit import output_tokens
+from penstock.runtime.output_limit import output_limit
 from penstock.runtime.pricing import estimate_picousd
 from penstock.runtime.tokens import with_margin
 from services.router.routing.outcome import Routed
@@ -39,6 +41,14 @@ class CostEstimator:
     def __init__(self, catalogue: Catalogue, prices: Prices) -> None:
         self._catalogue = catalogue
         self._prices = prices
+        self._assumed_output_tokens = (catalogue.budgets or Budgets()).assumed_output_tokens
+
+    def bounded(self, routed: Routed) -> Routed:
+        """The request with the output limit that a worker sends where neither the request nor its role has one."""
+        if output_limit(routed.max_tokens, self._catalogue.all_roles[routed.work.role]) is not None:
+            return routed
+        work = replace(routed.work, assumed_output_tokens=self._assumed_output_tokens)
+        return replace(routed, work=work)
 
     def hold_request(self, routed: Routed, wait_s: float) -> HoldRequest:
         """What to ask of the ledger: the cost at the most expensive model that may answer, with a full-length answer.
@@ -48,10 +58,11 @@ class CostEstimator:
         work = routed.work
         role = self._catalogue.all_roles[work.role]
         input_tokens = with_margin(work.estimated_tokens)
-        output_limit = output_tokens(routed.max_tokens, role) * routed.choices
+        limit = output_limit(routed.max_tokens, role) or self._assumed_output_tokens
+        output_tokens = limit * routed.choices
         needs = needs_of(work.estimated_tokens, vision=work.vision)
         chain = order(role, self._catalogue.models, work.complexity, needs)
-        cost = self._highest_cost(chain, input_tokens, output_limit)
+        cost = self._highest_cost(chain, input_tokens, output_tokens)
         return HoldRequest(
             id=subjects.hold_id(work.reply_to),
             account=work.account,
@@ -60,19 +71,20 @@ class CostEstimator:
             traffic="background" if work.lane == "batch" else "chat",
             role=work.role,
             picousd=cost.picousd,
-            tokens=input_tokens + output_limit,
-            output_tokens=output_limit,
+            tokens=input_tokens + output_tokens,
+            output_tokens=output_tokens,
+            output_assumed=routed.max_tokens is None,
             unpriced=cost.unpriced,
             deadline_ms=work.deadline_ms + HOLD_GRACE_MS,
             wait_s=wait_s,
         )
 
-    def _highest_cost(self, models: Iterable[str], input_tokens: int, output_limit: int) -> _Cost:
+    def _highest_cost(self, models: Iterable[str], input_tokens: int, output_tokens: int) -> _Cost:
         highest, unpriced = 0, []
         for model in models:
             prices = self._prices.prices_of(model)
             if prices is None:
                 unpriced.append(model)
             else:
-                highest = max(highest, estimate_picousd(input_tokens, output_limit, prices))
+                highest = max(highest, estimate_picousd(input_tokens, output_tokens, prices))
         return _Cost(highest, tuple(unpriced))

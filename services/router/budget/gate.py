@@ -51,8 +51,10 @@ class BudgetGate:
     async def reserve(self, routed: Routed, trace: Mapping[str, str]) -> Routed | Rejected:
         """The request with its hold and the limits that apply to the sender, or the reason why it must not run.
 
-        Without a ledger the policy `when_ledger_unavailable` decides: `allow` returns the request without a hold.
+        Without a ledger the policy `when_ledger_unavailable` decides: `allow` returns the request without a hold. The
+        output limit for requests without one applies in either case.
         """
+        routed = self._estimator.bounded(routed)
         with self._slots.taken(routed.work.account) as may_wait:
             asked = self._estimator.hold_request(routed, self._budgets.hold_wait_s if may_wait else 0.0)
             answer = await self._ask(asked, trace)
@@ -67,6 +69,7 @@ class BudgetGate:
         """The request with the hold that was reserved before it was accepted the first time. It is not asked for again:
         the request may have ended since, and its hold with it.
         """
+        routed = self._estimator.bounded(routed)
         return _with_hold(routed, self._estimator.hold_request(routed, wait_s=0.0))
 
     async def _ask(

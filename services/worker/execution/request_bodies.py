@@ -10,10 +10,12 @@ from msgspec import Struct
 
 from penstock.bus.clock import loop_now_s
 from penstock.contract.reply import Adapted, Degraded
+from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue
 from services.worker.degradation.monitor import DegradationMonitor, without_quota
 from services.worker.execution.state import Execution, GaveUp
 from services.worker.providers.errors.failures import FailureKind, ProviderFailure
+from services.worker.providers.parameters.assumed_limit import limit_of, limited, reported
 from services.worker.providers.parameters.compose import compose
 from services.worker.providers.parameters.learned import LearnedParameters
 from services.worker.providers.parameters.request_changes import RequestChanges
@@ -50,18 +52,27 @@ class RequestBodies:
         shortener = self._degradation.shortener(execution.size, model, now_s)
         rules = self._parameters.adaptation(model, now_s)
         changes = execution.history.request_changes.get(model)
+        limit = self._assumed_limit(execution.work, model)
         try:
             sent, adapted = compose(
                 execution.work.body,
                 model=self._catalogue.model_name(model),
-                role=execution.role,
+                role=execution.role if limit is None else limited(execution.role, limit),
                 adaptation=rules if changes is None else changes.after(rules),
                 stream=execution.work.stream,
                 shorten=shortener.apply,
             )
         except (ValueError, RecursionError) as error:
             raise GaveUp("invalid_request", f"the body cannot be read: {error}") from error
+        if limit is not None:
+            adapted = reported(adapted, limit)
         return Body(sent, (*without_quota(execution.models_without_quota), *shortener.degraded), adapted)
+
+    def _assumed_limit(self, work: ChatWork, model: str) -> int | None:
+        if work.assumed_output_tokens is None:
+            return None
+        context_tokens = self._catalogue.models[model].context_tokens
+        return limit_of(work.assumed_output_tokens, work.estimated_tokens, context_tokens)
 
     def accepted(self, execution: Execution, model: str, sent: bytes) -> None:
         """`model` answered `sent`."""

@@ -23,6 +23,7 @@ from penstock.runtime.output_limit import output_tokens
 from penstock.runtime.pricing import microusd
 from penstock.runtime.reply_publisher import Position, ReplyPublisher, Superseded
 from penstock.runtime.service import Bus
+from penstock.runtime.tokens import ASSUMED_OUTPUT_TOKENS
 from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.budget.hold_cover import NOTHING, Amount
 from services.worker.budget.hold_releases import HoldReleases
@@ -70,7 +71,11 @@ class Starter(Struct, frozen=True):
             work=work,
             role=role,
             degradation=self.catalogue.degradation_of(work.role),
-            size=RequestSize(work, work.estimated_tokens, output_tokens(checked.max_tokens, role)),
+            size=RequestSize(
+                work,
+                work.estimated_tokens,
+                output_tokens(checked.max_tokens, role, work.assumed_output_tokens or ASSUMED_OUTPUT_TOKENS),
+            ),
             message_seq=delivery.sequence,
             delivery=delivery.number,
             started_s=now_s,

@@ -3,10 +3,11 @@ from __future__ import annotations
 import time
 
 import pytest
+import quicktok
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.runtime.tokens import text_tokens
+from penstock.runtime.tokens import TOKENS_PER_MESSAGE, TOKENS_PER_REQUEST, text_tokens, with_margin
 
 # Counted by hand, by the rules of the vocabulary: 30 tokens.
 FIBONACCI = """def fibonacci(n):
@@ -37,6 +38,45 @@ TRUE_TOKENS = {
 @pytest.mark.parametrize(("text", "true_tokens"), TRUE_TOKENS.items())
 def test_the_estimate_is_within_a_quarter_of_the_truth(text, true_tokens):
     assert text_tokens(text) == pytest.approx(true_tokens, rel=0.25)
+
+
+SHORT_PROMPTS = {
+    "Amharic": "ሰላም እንዴት ነህ?",
+    "Armenian": "Բարեւ, ինչպե՞ս ես",
+    "Burmese": "မင်္ဂလာပါ နေကောင်းလား။",
+    "Cherokee": "ᎣᏏᏲ, ᏙᎯᏧ?",
+    "Georgian": "გამარჯობა, როგორ ხარ?",
+    "Greek with accents": "Ἐν ἀρχῇ ἦν ὁ λόγος",
+    "Hebrew with points": "בְּרֵאשִׁית בָּרָא אֱלֹהִים",
+    "Khmer": "សួស្តី តើអ្នកសុខសប្បាយទេ?",
+    "Lao": "ສະບາຍດີ",
+    "Mongolian": "ᠰᠠᠶᠢᠨ",
+    "Sinhala": "ආයුබෝවන්, ඔබට කොහොමද?",
+    "Syriac": "ܫܠܡܐ ܥܠܝܟ",
+    "Thaana": "އައްސަލާމު ޢަލައިކުމް",
+    "Tibetan": "བཀྲ་ཤིས་བདེ་ལེགས།",
+    "Yoruba": "Báwo ni, ẹ káàárọ̀ o",
+    "hieroglyphs": "𓀀𓀁𓀂",
+    "hexadecimal": "deadbeefcafebabe0123",
+    "mathematics": "∀x∈ℝ: ∃y ∫f(x)dx",
+    "emoji": "👩‍👩‍👧‍👦🤚🏾",
+    "random": "xQzvKjWpLq9",
+}
+
+
+@pytest.mark.parametrize("script", SHORT_PROMPTS)
+def test_f1_what_is_reserved_covers_a_short_prompt_in_any_script(script):
+    prompt = SHORT_PROMPTS[script]
+    around = TOKENS_PER_REQUEST + TOKENS_PER_MESSAGE
+    true_tokens = len(quicktok.get_encoding("o200k_base").encode(prompt))
+    assert with_margin(round(around + text_tokens(prompt))) >= around + true_tokens
+
+
+@given(st.text(max_size=6))
+def test_f1_what_is_reserved_covers_a_tiny_prompt(prompt):
+    true_tokens = len(quicktok.get_encoding("o200k_base").encode(prompt))
+    around = TOKENS_PER_REQUEST + TOKENS_PER_MESSAGE
+    assert with_margin(round(around + text_tokens(prompt))) >= around + true_tokens
 
 
 @given(st.text(), st.text())

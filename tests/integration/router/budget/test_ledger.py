@@ -37,6 +37,8 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
                         "rich": {"usd_per_day": 1},
                         "poor": {"microusd_per_day": 100},
                         "gone": {"disabled": True},
+                        "by-model": {"microusd_per_day": 4_096 * 2},
+                        "short": {"tokens_per_request": 500},
                     }
                 }
             },
@@ -97,6 +99,41 @@ async def test_f1_money_is_spent_to_the_last_answer_that_fits(client: Client, sy
         return (status.spent_today_microusd, status.held_microusd, status.open_holds) == (80, 0, 0)
 
     await until(is_settled)
+
+
+async def test_f1_an_answer_to_a_request_without_a_limit_costs_no_more_than_was_reserved(
+    client: Client, system: System
+) -> None:
+    """8,192 micro-dollars are 4,096 tokens; neither the request nor the role of the model limits the answer."""
+    received = await ask(
+        client, "Tell me everything. [[tokens=5000]]", role="auto", model="talker", user="by-model"
+    )
+    assert received.completed.finish_reason == "length"
+    assert received.completed.usage.output_tokens == 4_096
+    (adapted,) = received.completed.adapted
+    assert (adapted.parameter, adapted.change, adapted.sent) == ("max_tokens", "replaced", "4096")
+    again = await ask(client, "And more. [[tokens=5000]]", role="auto", model="talker", user="by-model")
+    assert again.code == "budget_exceeded"
+
+    async def is_settled() -> bool:
+        status = await budget_of(system, "by-model")
+        return (status.spent_today_microusd, status.open_holds) == (4_096 * 2, 0)
+
+    await until(is_settled)
+
+
+async def test_f3_a_request_without_a_limit_is_told_which_one_to_set(client: Client) -> None:
+    refused = (
+        await ask(client, "Tell me everything.", role="auto", model="talker", user="short")
+    ).failed.error
+    assert refused.code == "request_too_large"
+    assert "sets no max_tokens, so the default of 4,096 output tokens counts" in refused.message
+    assert refused.message.endswith("Set max_tokens to at most 500.")
+    limited = await ask(
+        client, "Tell me a lot. [[tokens=5000]]", role="auto", model="talker", user="short", max_tokens=500
+    )
+    assert limited.completed.usage.output_tokens == 500
+    assert limited.completed.adapted == ()
 
 
 async def test_f3_a_disabled_user_is_refused(client: Client) -> None:

@@ -13,21 +13,29 @@ from penstock.contract.ledger.policies import TokenPrices
 from penstock.contract.reply import Usage
 from penstock.runtime.config.load import load_catalogue
 from penstock.runtime.pricing import cost_picousd
-from penstock.runtime.tokens import ASSUMED_OUTPUT_TOKENS
 from services.router.budget.estimate import CostEstimator
 from tests.harness.processes.catalogues import catalogue
 from tests.harness.requests.routed_requests import chat_work, routed
 
 CHEAP = TokenPrices(input=100_000, output=400_000)
 DEAR = TokenPrices(input=3_000_000, output=15_000_000)
+ENVIRONMENT = {"PENSTOCK_SIMULATOR_URL": "http://127.0.0.1:1"}
 CATALOGUE = load_catalogue(
     catalogue(
-        {"chat": ("small", "large"), "logic": ("small", "unlisted"), "vision": ("small",)},
+        {
+            "chat": ("small", "large"),
+            "logic": ("small", "unlisted"),
+            "vision": ("small",),
+            "code": ("small",),
+        },
         models={"large": {"context_tokens": 1_000_000}, "small": {"context_tokens": 8_000}},
-        roles={"logic": {"parameters": {"max_tokens": 300}, "ceilings": {"max_tokens": 500}}},
+        roles={
+            "logic": {"parameters": {"max_tokens": 300}, "ceilings": {"max_tokens": 500}},
+            "code": {"ceilings": {"max_tokens": 7_000}},
+        },
     ),
     source="test",
-    env={"PENSTOCK_SIMULATOR_URL": "http://127.0.0.1:1"},
+    env=ENVIRONMENT,
 )
 
 
@@ -46,15 +54,15 @@ def asked(max_tokens: int | None = None, choices: int = 1, **fields: Any) -> Hol
 
 def test_f1_a_request_reserves_the_cost_at_the_most_expensive_model_of_its_chain() -> None:
     request = asked(max_tokens=100, estimated_tokens=80)
-    assert request.picousd == 100 * DEAR.input + 100 * DEAR.output
-    assert request.tokens == 200
+    assert request.picousd == 116 * DEAR.input + 100 * DEAR.output
+    assert request.tokens == 216
     assert request.output_tokens == 100
 
 
 def test_f1_models_that_cannot_serve_the_request_do_not_count() -> None:
     long = asked(max_tokens=100, estimated_tokens=20_000, role="vision")
     assert long.picousd == 0, "no model can serve it, so the worker rejects it"
-    assert asked(max_tokens=1, estimated_tokens=8, role="vision").picousd == 10 * CHEAP.input + CHEAP.output
+    assert asked(max_tokens=1, estimated_tokens=8, role="vision").picousd == 26 * CHEAP.input + CHEAP.output
 
 
 def test_f1_each_of_several_answers_counts() -> None:
@@ -64,7 +72,29 @@ def test_f1_each_of_several_answers_counts() -> None:
 def test_f1_the_limit_of_the_role_counts_where_the_request_has_none() -> None:
     assert asked(role="logic").output_tokens == 300
     assert asked(role="logic", max_tokens=5_000).output_tokens == 500, "the ceiling is what will be sent"
-    assert asked().output_tokens == ASSUMED_OUTPUT_TOKENS
+    assert asked(role="code").output_tokens == 7_000, "so is a ceiling alone"
+
+
+def test_f1_without_any_limit_that_of_the_budgets_is_reserved_and_given_to_the_worker() -> None:
+    assert (asked().output_tokens, asked(choices=3).output_tokens) == (4_096, 3 * 4_096)
+    assert ESTIMATOR.bounded(routed(chat_work())).work.assumed_output_tokens == 4_096
+    limited = replace(routed(chat_work()), max_tokens=9_000)
+    of_role = routed(chat_work(role="logic"))
+    of_ceiling = routed(chat_work(role="code"))
+    for request in (limited, of_role, of_ceiling):
+        assert ESTIMATOR.bounded(request).work.assumed_output_tokens is None
+    fewer = load_catalogue(
+        catalogue({"chat": ["small"]}, budgets={"assumed_output_tokens": 300}), source="test", env=ENVIRONMENT
+    )
+    estimator = CostEstimator(fewer, _Prices(small=CHEAP))
+    assert estimator.hold_request(routed(chat_work()), 0).output_tokens == 300
+    assert estimator.bounded(routed(chat_work())).work.assumed_output_tokens == 300
+
+
+def test_f3_a_default_is_told_from_what_the_request_asks_for() -> None:
+    assert asked().output_assumed
+    assert asked(role="logic").output_assumed
+    assert not asked(max_tokens=10).output_assumed
 
 
 def test_f4_models_without_a_price_are_named() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from penstock.bus.tracing import NO_TRACER
@@ -26,6 +27,9 @@ MINUTE = LimitStatus(scope="user", limit="requests_per_minute", allowed=20, spen
 
 
 class _Estimator:
+    def bounded(self, routed: Routed) -> Routed:
+        return replace(routed, work=replace(routed.work, assumed_output_tokens=5))
+
     def hold_request(self, routed: Routed, wait_s: float) -> HoldRequest:
         return HoldRequest(
             id="a.c.i",
@@ -79,6 +83,7 @@ async def test_f1_a_granted_hold_goes_with_the_work_and_its_limits_to_the_sender
     assert isinstance(reserved, Routed)
     work = reserved.work
     assert (work.hold_id, work.hold_picousd, work.hold_tokens) == ("a.c.i", 7, 9)
+    assert work.assumed_output_tokens == 5, "what is reserved is also the limit of the answer"
     assert reserved.accepted.requests_limit == MINUTE
     assert reserved.accepted.tokens_limit is None
     assert scene.ledger.traces == [TRACE]

@@ -94,6 +94,8 @@ def test_dollars_without_quotes_are_read_exactly(written: str, micro: int):
         ("budgets: {tiers: {a b: {}}}\n", 1, "budgets.tiers.a b", "not a valid name", "A-Z"),
         ("budgets: {every_user: {time_zone: UTC}}\n", 1, "budgets.every_user.time_zone", "accounts", "account"),
         ("budgets: {accounts: {a: {users: {b: {chat: {}}}}}}\n", 1, "budgets.accounts.a.users.b.chat", "accounts", "account"),
+        ("budgets: {assumed_output_tokens: 0}\n", 1, "budgets.assumed_output_tokens", "from 1 to", "without max_tokens"),
+        ("budgets: {assumed_output_tokens: 1000001}\n", 1, "budgets.assumed_output_tokens", "from 1 to", "longest"),
         ("budgets: {ledger_wait_s: 0}\n", 1, "budgets.ledger_wait_s", "more than 0", "above 0"),
         ("budgets: {when_price_unknown: ignore}\n", 1, "budgets.when_price_unknown", "one of", "count_tokens"),
     ],
@@ -120,6 +122,12 @@ def test_k6_printed_budgets_are_valid_input_with_the_same_meaning():
     assert load(catalogue_yaml(catalogue, {})) == catalogue
 
 
+@pytest.mark.parametrize(("section", "warned"), [("", False), ("budgets: {}\n", True)])
+def test_f1_a_limit_per_minute_below_the_assumed_output_is_warned_of(section: str, warned: bool):
+    scarce = RIGHT.replace("requests_per_minute: 30", "tokens_per_minute: 2000")
+    assert any("4,096 unless the role says" in text for text in warnings_of(load(scarce + section))) == warned
+
+
 def test_processes_with_other_budgets_have_another_digest():
     assert load(RIGHT).digest() != load(RIGHT + SECTION).digest()
 
@@ -138,25 +146,3 @@ def test_f4_a_limit_of_money_over_a_model_without_a_price_is_warned_of(section: 
     found = [text for text in warnings_of(load(RIGHT + section)) if "no price" in text]
     assert bool(found) == warned
     assert all("models.small" in text and "models.large" not in text for text in found)
-
-
-@pytest.mark.parametrize(
-    ("role", "warned"),
-    [
-        ("{chain: [large]}", True),
-        ("{chain: [large], parameters: {max_tokens: 500}}", False),
-        ("{chain: [large], ceilings: {max_tokens: 500}}", False),
-    ],
-)
-def test_f1_a_limit_of_money_over_a_role_without_a_bound_of_output_is_warned_of(role: str, warned: bool):
-    unbounded = RIGHT.replace("roles:\n", f"roles:\n  coding: {role}\n  embed: {{chain: [large]}}\n")
-    for section, applies in (
-        ("", False),
-        ("budgets: {every_user: {tokens_per_day: 1}}\n", False),
-        ("budgets: {every_user: {usd_per_day: 1}}\n", True),
-        ("budgets: {when_price_unknown: count_tokens, every_user: {usd_per_day: 1}}\n", True),
-    ):
-        found = [text for text in warnings_of(load(unbounded + section)) if "no bound of output" in text]
-        named = "roles.coding" in "".join(found)
-        assert named == (warned and applies), (section, found)
-        assert not any("roles.embed" in text for text in found)

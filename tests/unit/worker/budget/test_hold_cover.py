@@ -17,9 +17,9 @@ PRICES = TokenPrices(input=2, output=10)
 
 
 def test_f1_the_first_attempt_at_a_model_that_the_hold_covers_asks_nothing() -> None:
-    request = work(hold_id="a.c.r", hold_tokens=13 + 20, hold_picousd=13 * 2 + 20 * 10)
+    request = work(hold_id="a.c.r", hold_tokens=29 + 20, hold_picousd=29 * 2 + 20 * 10)
     tokens = attempt_tokens(request, output_tokens=20)
-    assert tokens == AttemptTokens(input_tokens=13, output_tokens=20)
+    assert tokens == AttemptTokens(input_tokens=29, output_tokens=20)
     held = Amount(request.hold_picousd, request.hold_tokens)
     assert needed_hold(held, NOTHING, attempt_amount(tokens, PRICES)) is None
     cheaper = TokenPrices(input=1, output=10)
@@ -27,12 +27,12 @@ def test_f1_the_first_attempt_at_a_model_that_the_hold_covers_asks_nothing() -> 
 
 
 def test_f1_several_choices_are_part_of_what_the_router_reserved() -> None:
-    request = work(hold_id="a.c.r", hold_tokens=13 + 3 * 20)
+    request = work(hold_id="a.c.r", hold_tokens=29 + 3 * 20)
     assert attempt_tokens(request, output_tokens=20).output_tokens == 60
 
 
 def test_f1_work_without_a_reserved_amount_is_estimated_by_its_output_limit() -> None:
-    assert attempt_tokens(work(hold_id="a.c.r"), output_tokens=20) == AttemptTokens(13, 20)
+    assert attempt_tokens(work(hold_id="a.c.r"), output_tokens=20) == AttemptTokens(29, 20)
 
 
 def test_f1_what_attempts_cost_so_far_is_added_to_the_next_one() -> None:

@@ -53,9 +53,9 @@ def raiser(ledger: Any, **budgets: Any) -> HoldRaiser:
 
 def execution(*, hold_id: str | None = "a.c.r") -> Execution:
     made = WorkerParts(CATALOGUE).execution(
-        lasts_s=60, hold_id=hold_id, hold_picousd=226, hold_tokens=33, user="u", key="pk"
+        lasts_s=60, hold_id=hold_id, hold_picousd=258, hold_tokens=49, user="u", key="pk"
     )
-    made.held = Amount(226, 33)
+    made.held = Amount(258, 49)
     return made
 
 
@@ -77,7 +77,7 @@ async def test_f1_a_retry_after_a_paid_attempt_asks_for_both_once() -> None:
     for _ in range(2):
         await raiser(ledger, hold_wait_s=1.5).cover(request, "cheap")
     (asked,) = ledger.asked
-    assert (asked.id, asked.picousd, asked.tokens) == ("a.c.r", 326, 53)
+    assert (asked.id, asked.picousd, asked.tokens) == ("a.c.r", 358, 69)
     assert (asked.user, asked.key, asked.wait_s) == ("u", "pk", 1.5)
     assert asked.deadline_ms >= request.work.deadline_ms
 
