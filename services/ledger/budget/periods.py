@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from msgspec import Struct
 
-__all__ = ["MINUTE_S", "Calendar", "Periods", "UnknownTimeZone", "iso_time"]
+__all__ = ["MINUTE_S", "Calendar", "Periods", "UnknownTimeZone", "local_time"]
 
 MINUTE_S: Final = 60
 """Seconds of a minute. Minutes are those of UTC: the offset of every zone in use today is a whole number of minutes."""
@@ -54,9 +54,15 @@ class Calendar:
         return periods
 
 
-def iso_time(at_ms: int, time_zone: str) -> str:
-    """A moment as local time with its offset, such as 2026-11-30T00:00:00+01:00. Raises UnknownTimeZone."""
-    return _local(at_ms // 1000, _zone(time_zone)).isoformat()
+def local_time(at_ms: int, now_ms: int, time_zone: str) -> str:
+    """A moment as local time with its offset, such as 07:20:00 UTC, or 2026-12-01 00:00:00 +01:00 if it is not today.
+
+    Raises UnknownTimeZone.
+    """
+    zone = _zone(time_zone)
+    moment, now = _local(at_ms // 1000, zone), _local(now_ms // 1000, zone)
+    day = "" if moment.date() == now.date() else f"{moment:%Y-%m-%d} "
+    return f"{day}{moment:%H:%M:%S} {moment.isoformat()[19:] if moment.utcoffset() else 'UTC'}"
 
 
 def _zone(name: str) -> tzinfo:

@@ -47,12 +47,50 @@ def test_c5_more_output_tokens_than_a_request_may_ask_for_are_refused():
     assert "4,096 output tokens per request" in refused.message
 
 
+def test_f3_a_request_that_sets_no_limit_is_told_which_one_to_set():
+    rules = policies(account=account_policy(BudgetLimits(tokens_per_request=500)))
+    refused = BudgetState().decide(hold_request(1, output_tokens=2000, output_assumed=True), rules, NOON_MS)
+    assert refused.message == (
+        "The request sets no max_tokens, so the default of 2,000 output tokens counts, and the limit of account 'shop' "
+        "is 500 output tokens per request. Set max_tokens to at most 500."
+    )
+
+
+def test_f3_a_class_of_traffic_that_is_not_allowed_is_named():
+    rules = policies(account=account_policy(background=BudgetLimits(requests_per_hour=0)))
+    refused = BudgetState().decide(hold_request(1, traffic="background"), rules, NOON_MS)
+    assert (
+        refused.message
+        == "No background work is allowed for account 'shop': the limit is 0 requests per hour."
+    )
+
+
+def test_f3_a_refusal_tells_how_to_ask_for_less():
+    state, rules = BudgetState(), policies(account=account_policy(BudgetLimits(microusd_per_day=2_500_000)))
+    request = hold_request(1, picousd=2_000_000_000_000)
+    state.apply(state.decide(request, rules, NOON_MS).entry)
+    state.apply(state.settle(usage_of(request), rules, NOON_MS))
+    refused = state.decide(hold_request(2, picousd=750_000_000_000), rules, NOON_MS)
+    assert refused.message == (
+        "Account 'shop' may spend 2.50 USD per day; 2.00 USD are spent, and this request may cost up to 0.75 USD. Set "
+        "a smaller max_tokens, name a cheaper model, have the limit raised, or try again at 2026-11-30 00:00:00 UTC "
+        "(in 12 h)."
+    )
+    never = state.decide(hold_request(3, picousd=3_000_000_000_000), rules, NOON_MS)
+    assert never.message == (
+        "This request may cost up to 3.00 USD, and account 'shop' may spend 2.50 USD per day. Set a smaller "
+        "max_tokens, name a cheaper model, or have the limit raised."
+    )
+
+
 def test_f4_a_model_without_a_price_is_refused_where_money_is_limited():
     request = hold_request(1, unpriced=("new-model",))
     limited = policies(user=user_policy(BudgetLimits(microusd_per_month=5)))
     refused = BudgetState().decide(request, limited, NOON_MS)
     assert (refused.code, refused.limit) == ("budget_unavailable", None)
     assert "new-model" in refused.message
+    assert "`penstock prices set new-model --input" in refused.message
+    assert "`when_price_unknown: count_tokens`" in refused.message
     limited.when_price_unknown = "count_tokens"
     assert isinstance(BudgetState().decide(request, limited, NOON_MS), Grant)
     tokens_only = policies(user=user_policy(BudgetLimits(tokens_per_day=50)))
@@ -98,7 +136,10 @@ def test_c5_requests_at_once_wait_for_each_other():
     state.apply(state.decide(hold_request(1), rules, NOON_MS).entry)
     waiting = state.decide(hold_request(2), rules, NOON_MS)
     assert isinstance(waiting, Wait)
-    assert "1 requests at once are allowed for account 'shop', 1 are in progress" in waiting.refusal.message
+    assert waiting.refusal.message == (
+        "Account 'shop' may have 1 request in progress at once and has 1. "
+        "Try again when requests that are in progress have ended."
+    )
 
 
 def test_f3_the_limit_that_frees_last_is_told():
@@ -115,7 +156,10 @@ def test_f3_a_refusal_tells_the_time_in_the_zone_of_the_account():
     state = BudgetState()
     state.apply(state.decide(hold_request(1), rules, NOON_MS).entry)
     refused = state.decide(hold_request(2), rules, NOON_MS)
-    assert "begins anew at 2026-11-29T18:00:00+05:30" in refused.message
+    assert refused.message == (
+        "User 'anna' of account 'shop' may send 1 request per hour and has sent it. "
+        "Try again at 18:00:00 +05:30 (in 30 min)."
+    )
     assert refused.limit.resets_at_ms == NOON_MS + 1_800_000
 
 
