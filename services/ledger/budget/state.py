@@ -114,13 +114,14 @@ class BudgetState:
             return None
         return Released(id=hold_id, why=why, at_ms=max(now_ms, self.last_ms))
 
-    def expired(self, now_ms: int) -> list[Released]:
-        """The releases of all holds whose deadline has passed."""
+    def expired(self, now_ms: int, until_ms: int | None = None) -> list[Released]:
+        """The releases of all holds whose deadline has passed; with `until_ms`, at that moment."""
         book, now_ms = self._book, max(now_ms, self.last_ms)
+        until_ms = now_ms if until_ms is None else until_ms
         found = []
-        for hold_id in dict.fromkeys(book.deadlines.take(now_ms)):
+        for hold_id in dict.fromkeys(book.deadlines.take(until_ms)):
             hold = book.holds.get(hold_id)
-            if hold is not None and hold.deadline_ms <= now_ms:
+            if hold is not None and hold.deadline_ms <= until_ms:
                 book.deadlines.add(hold_id, hold.deadline_ms)
                 found.append(Released(id=hold_id, why="expired", at_ms=now_ms))
         return found

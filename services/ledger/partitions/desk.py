@@ -111,9 +111,13 @@ class Desk:
             group.settled.append((event, entry))
             group.freed[usage.account] = None
 
-    def expire(self, group: Group) -> None:
-        """Release the holds that are past their deadlines."""
-        expired = self._budget.expired(group.now_ms)
+    def expire(self, group: Group, complete_ms: int) -> None:
+        """Release the holds that are past their deadlines.
+
+        Only those whose deadline was before `complete_ms`, up to which all usage is booked: otherwise another request
+        could hold what one of them has spent.
+        """
+        expired = self._budget.expired(group.now_ms, min(group.now_ms, complete_ms))
         self._more_expired = len(expired) > _MOST_EXPIRED
         for entry in expired[:_MOST_EXPIRED]:
             self._record(group, entry)

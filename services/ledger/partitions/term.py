@@ -91,7 +91,8 @@ class OwnedPartition:
         def on_events() -> None:
             writer.wake()
 
-        feed = UsageFeed(parts.bus, self._name, state.usage_sequence, parts.metrics, on_events)
+        now_ms = parts.times.server.unix_ms
+        feed = UsageFeed(parts.bus, self._name, state.usage_sequence, parts.metrics, on_events, now_ms)
         links = WriterLinks(self._journal, feed, SystemLimits(parts.bus.nc, parts.policies), self._answers)
         alerts = AlertPublisher(parts.bus, state, parts.policies, parts.metrics)
         snapshotter = self._snapshotter(state)

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from typing import Final
 
 import nats.errors
+from msgspec import Struct
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from penstock.bus.direct_get import NoSuchStream, PageReader, sequence_of, stream_position
+from penstock.bus.clock import loop_now_s
+from penstock.bus.direct_get import NoSuchStream, PageReader, last_sequence, sequence_of, stream_position
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract import headers, subjects
 from penstock.contract.streams import EVENTS
@@ -33,17 +35,31 @@ _BUSY_EVENTS: Final = 8
 """Events of one read from which on the next read follows after a pause, instead of at the next message: each message
 would be received twice."""
 _BUSY_PAUSE_S: Final = 0.01
-_CHECK_EVERY: Final = 10
-"""Polls between two looks at the end of the stream."""
+_LOOK_EVERY_S: Final = 1.0
+"""Seconds between two looks at the end of the stream, at its leader."""
+
+
+class _End(Struct, frozen=True):
+    """Where the usage ended at a moment."""
+
+    sequence: int
+    at_ms: int
+    """By the server's clock."""
 
 
 class UsageFeed:
     """Reads ahead of the writer, up to a bound; the position is that of the journal, so nothing is acknowledged."""
 
     def __init__(
-        self, bus: Bus, partition: str, after: int, metrics: LedgerMetrics, on_events: Callable[[], None]
+        self,
+        bus: Bus,
+        partition: str,
+        after: int,
+        metrics: LedgerMetrics,
+        on_events: Callable[[], None],
+        now_ms: Callable[[], int],
     ) -> None:
-        """`after`: the last sequence that was booked."""
+        """`after`: the last sequence that was booked. `now_ms`: the server's clock."""
         self._bus = bus
         self._reader = PageReader(bus.nc, EVENTS.name)
         self._partition = partition
@@ -54,6 +70,11 @@ class UsageFeed:
         """Where the first complete read since `read_at_once` ended."""
         self._metrics = metrics
         self._on_events = on_events
+        self._now_ms = now_ms
+        self._end: _End | None = None
+        """The last one that was looked at."""
+        self._complete_ms = 0
+        self._next_look_s = 0.0
         self._events: deque[UsageEvent] = deque()
         self._published = asyncio.Event()
         self._taken = asyncio.Event()
@@ -67,6 +88,15 @@ class UsageFeed:
     def is_complete(self) -> bool:
         """Whether usage is read as it is published, and all that was stored before this began has been taken."""
         return self._complete_at is not None and self._handed_out >= self._complete_at
+
+    @property
+    def complete_ms(self) -> int:
+        """All usage that was stored before this moment is taken, Unix milliseconds by the server's clock; 0: not known
+        yet.
+        """
+        if self._end is not None and self._handed_out >= self._end.sequence:
+            self._complete_ms, self._end = self._end.at_ms, None
+        return self._complete_ms
 
     def read_at_once(self, *, wanted: bool) -> None:
         """Read usage as it is published; or, where nothing is decided on it, about once a second, which costs less."""
@@ -105,28 +135,21 @@ class UsageFeed:
             subscription, self._subscription = self._subscription, None
             await subscription.unsubscribe()
 
-    async def _wait(self) -> bool:
-        """Wait for the next read; False: nothing was published that this process knows of."""
+    async def _wait(self) -> None:
+        """Wait for the next read."""
         if self._subscription is None and self._at_once:
             await asyncio.sleep(_BUSY_PAUSE_S)
-            return True
-        try:
+            return
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_POLL_S):
                 await self._published.wait()
-        except TimeoutError:
-            return False
-        self._published.clear()
-        return True
+            self._published.clear()
 
     async def _run(self) -> None:
-        polls = 0
         while True:
-            if not await self._wait():
-                polls += 1
+            await self._wait()
             try:
-                if polls >= _CHECK_EVERY:
-                    polls = 0
-                    await self._check_position()
+                await self._look_at_end()
                 count = await self._read_all()
                 await self._listen(wanted=self._at_once and count < _BUSY_EVENTS)
             except (nats.errors.Error, TimeoutError) as error:
@@ -168,6 +191,18 @@ class UsageFeed:
             return UsageEvent(sequence, None)
         return UsageEvent(sequence, event, found.get(headers.TRACEPARENT))
 
+    async def _look_at_end(self) -> None:
+        """Ask the leader where the usage ends, at times: the nodes from which it is read may lag."""
+        if loop_now_s() < self._next_look_s:
+            return
+        at_ms = self._now_ms()
+        last = await last_sequence(self._bus.nc, EVENTS.name, self._filter)
+        if last < self._read:  # it is too old to be kept, or the stream is another one
+            await self._check_position()
+        if self._end is None:
+            self._end = _End(last, at_ms)
+        self._next_look_s = loop_now_s() + _LOOK_EVERY_S
+
     async def _check_position(self) -> None:
         """Begin anew if the stream does: it was deleted and created again, and its sequences began at 1."""
         last = (await stream_position(self._bus.nc, EVENTS.name)).last_sequence
@@ -179,4 +214,4 @@ class UsageFeed:
                 self._read,
             )
             self._read = self._handed_out = 0
-            self._complete_at = None
+            self._end = self._complete_at = None

@@ -157,7 +157,7 @@ class Writer:
         events = self._links.feed.take(_MOST_EVENTS)
         for event in events:
             desk.settle(group, event)
-        desk.expire(group)
+        desk.expire(group, self._links.feed.complete_ms)
         asked = self._taken = self._take_asked(group, now_s)
         due = desk.due_accounts(group, all_of_them=ticked)
         verdicts = await self._ask_system(group, due, asked)

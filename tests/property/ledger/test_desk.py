@@ -108,7 +108,7 @@ class DeskMachine(RuleBasedStateMachine):
         self.now_s += step_s
         group = Group(NOON_MS + int(self.now_s * 1000))
         self.end_requests(group, ending)
-        self.desk.expire(group)
+        self.desk.expire(group, group.now_ms)
         taken, self.queue = self.queue, []
         due = self.desk.due_accounts(group, all_of_them=tick)
         verdicts = None
