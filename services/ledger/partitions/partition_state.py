@@ -68,7 +68,7 @@ class PartitionState:
         """The batch to append after everything that is included."""
         return JournalBatch(
             entries=tuple(entries),
-            usage_sequence=max(self.usage_sequence, usage_sequence),
+            usage_sequence=usage_sequence or self.usage_sequence,
             previous=self.batch_sequence,
         )
 
@@ -82,7 +82,8 @@ class PartitionState:
             elif isinstance(entry, Alerted):
                 self.alerts.append(entry)
         self.changes += len(entries)
-        self.usage_sequence = max(self.usage_sequence, usage_sequence)
+        # It goes down when the stream of usage was made anew.
+        self.usage_sequence = usage_sequence or self.usage_sequence
         self.journal_sequence = self.batch_sequence = sequence
 
     def snapshot(self) -> SnapshotContent:

@@ -214,7 +214,7 @@ class Writer:
     async def _store(self, group: Group, usage_sequence: int) -> None:
         state = self._state
         if not group.entries:
-            state.usage_sequence = max(state.usage_sequence, usage_sequence)
+            state.usage_sequence = usage_sequence or state.usage_sequence
             return
         batch = state.next_batch(group.entries, usage_sequence)
         try:

@@ -1,4 +1,4 @@
-"""F1: stored usage is booked before the money of its hold is free."""
+"""F1: stored usage is booked before the money of its hold is free, and once, also after its stream was made anew."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from nats.aio.client import Client as Nats
 
 from penstock.bus.direct_get import Page, PageReader
 from penstock.cli.local.nats_server import NatsServer
+from penstock.contract import codec, subjects
 from penstock.contract.ledger.holds import HoldGranted
+from penstock.contract.streams import EVENTS, JOURNAL
 from tests.harness.processes.ledgers import LedgerUser, running_ledger
 from tests.harness.suite.waiting import until
 
@@ -59,3 +61,29 @@ async def book_slowly(read_on: asyncio.Event) -> None:
     """Let the usage be read some time after the ledger answers."""
     await asyncio.sleep(2)
     read_on.set()
+
+
+async def test_f1_usage_is_booked_once_when_its_stream_was_made_anew(
+    user: LedgerUser, own_nats_server: NatsServer, own_nc: Nats
+) -> None:
+    js = own_nc.jetstream()
+    async with running_ledger(own_nats_server.url, DAY):
+        for number in range(5):
+            await user.use(f"old{number}", 100)
+        await until(lambda: spent(user, 500))
+        config = (await js.stream_info(EVENTS.name)).config
+        await js.delete_stream(EVENTS.name)
+        await js.add_stream(config)
+        await user.use("new", 30)
+        await until(lambda: spent(user, 530))
+
+    assert await position(own_nc, user) == (await js.stream_info(EVENTS.name)).state.last_seq
+    async with running_ledger(own_nats_server.url, DAY):
+        await user.use("newest", 7)
+        await until(lambda: spent(user, 537))
+
+
+async def position(nc: Nats, user: LedgerUser) -> int:
+    """How far the usage is booked by the journal."""
+    last = await nc.jetstream().get_last_msg(JOURNAL.name, subjects.journal(user.partition), direct=False)
+    return codec.JOURNAL.decode(last.data or b"").usage_sequence
