@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import msgspec
 import nats.errors
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
@@ -34,7 +33,7 @@ def read_event(msg: Msg) -> ReplyEvent | None:
     """The event in `msg`; None and a log line when the payload is not a reply event."""
     try:
         return codec.REPLY.decode(msg.data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except codec.INVALID as error:
         _log.warning("%s holds a payload that is not a reply event: %s", msg.subject, error)
         return None
 

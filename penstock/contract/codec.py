@@ -36,6 +36,7 @@ __all__ = [
     "HOLD_BATCH_ANSWER",
     "HOLD_REQUEST",
     "IDEMPOTENCY",
+    "INVALID",
     "JOB",
     "JOURNAL",
     "PRESENCE",
@@ -83,6 +84,10 @@ IDEMPOTENCY: Final = msgspec.json.Decoder(IdempotencyRecord)
 JOB: Final = msgspec.json.Decoder(Job)
 RESULT: Final = msgspec.json.Decoder(JobResult)
 DEAD_HISTORY: Final = msgspec.json.Decoder(DeadHistory)
+
+
+INVALID: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What a decoder raises for bytes that are not such a message; RecursionError: they are nested too deeply."""
 
 
 def encode(message: msgspec.Struct) -> bytes:

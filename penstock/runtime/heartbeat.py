@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
 import nats.errors
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
@@ -156,6 +155,6 @@ async def follow_presence(nc: Nats, on_change: Callable[[str, Presence | None], 
 def _read(where: str, data: bytes) -> Presence | None:
     try:
         return codec.PRESENCE.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except codec.INVALID as error:
         _log.warning("%s does not hold a valid presence: %s", where, error)
         return None

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Final, Literal
 
-import msgspec
 import nats.errors
 from msgspec.structs import replace
 from nats.aio.client import Client as Nats
@@ -129,7 +128,7 @@ class HoldClient:
         except nats.errors.TimeoutError:
             _log.warning("no ledger answers on %s within %.1f s", subject, timeout_s)
             return "unanswered"
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except codec.INVALID as error:
             _log.warning("the answer on %s cannot be read: %s", subject, error)
             return "unanswered"
         if answer.id != request.id:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import msgspec
 from nats.js import JetStreamContext
 from nats.js.errors import APIError
 
@@ -14,7 +13,7 @@ from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.publish import WRONG_LAST_SEQUENCE, store
 from penstock.bus.retry import read_from_leader
 from penstock.contract import subjects
-from penstock.contract.codec import EVENT, encode
+from penstock.contract.codec import EVENT, INVALID, encode
 from penstock.contract.events import (
     BreakerChanged,
     CredentialAged,
@@ -172,6 +171,6 @@ async def _last(js: JetStreamContext, subject: str, timeout_s: float) -> tuple[i
         return 0, None
     try:
         return msg.seq or 0, EVENT.decode(msg.data or b"")
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except INVALID as error:
         _log.warning("the last message of %s is not a valid event: %s", subject, error)
         return msg.seq or 0, None

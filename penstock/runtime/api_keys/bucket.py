@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-import msgspec
 from msgspec.structs import replace
 from nats.aio.client import Client as Nats
 from nats.js import JetStreamContext
@@ -53,7 +52,7 @@ def _key(record: Record) -> ApiKey | None:
     """None for a record that is not valid, whose key is rejected."""
     try:
         key = codec.API_KEY.decode(record.data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except codec.INVALID as error:
         _log.warning("%s/%s does not hold a valid record of a key: %s", KEYS.name, record.key, error)
         return None
     if record.key != key.prefix or not is_token(key.account):

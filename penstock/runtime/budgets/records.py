@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-import msgspec
 from msgspec import Struct, field
 
 from penstock.bus.bucket import Record
@@ -72,7 +71,7 @@ def decoded(record: Record) -> BudgetRecord:
             expected = policy_key(found)
             if found.time_zone and not is_time_zone(found.time_zone):
                 raise ValueError(f"this machine does not know the time zone {found.time_zone}")
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except codec.INVALID as error:
         raise ValueError(str(error)) from error
     if record.key != expected:
         raise ValueError(f"it belongs to the key {expected}")

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 
@@ -158,5 +157,5 @@ def _removable_record(msg: Msg) -> RemovableRecord:
 def _record(msg: Msg) -> Job | None:
     try:
         return codec.JOB.decode(msg.data)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except codec.INVALID:
         return None

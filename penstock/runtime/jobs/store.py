@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
 from msgspec import Struct
 from nats.js import JetStreamContext
 from nats.js.errors import APIError
@@ -116,6 +115,6 @@ class JobStore:
             return None, 0
         try:
             return codec.JOB.decode(msg.data or b""), msg.seq or 0
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except codec.INVALID as error:
             _log.warning("%s holds a payload that is not a job record: %s", subject, error)
             return None, msg.seq or 0

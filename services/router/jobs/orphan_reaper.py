@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-import msgspec
-
 from penstock.bus.clock import Clock
 from penstock.bus.direct_get import read_page, sequence_of
 from penstock.bus.large_bodies import delete_body
@@ -80,7 +78,7 @@ class OrphanReaper:
     async def _end_if_orphaned(self, data: bytes) -> bool:
         try:
             job = codec.JOB.decode(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except codec.INVALID:
             return False  # reading such a record by its id logs the error
         if not is_overdue(job, self._clock.unix_ms()) or await self._has_work(job):
             return False
