@@ -117,12 +117,14 @@ async def health(request: Request) -> Response:  # noqa: ARG001 - Starlette's si
 
 
 def _head(call: ModelCall) -> Head:
+    behaviour = call.behaviour
     return Head(
         id="chatcmpl-" + call.attempt.request_id.removeprefix("req_"),
         model=call.name.full,
         created_s=int(call.attempt.at_s),
         prompt_tokens=call.prompt.tokens,
         style=call.state.header_style,
+        cached_tokens=int(call.prompt.tokens * behaviour.value) if behaviour.kind == "cached" else 0,
     )
 
 

@@ -48,6 +48,8 @@ class Head(Struct, frozen=True):
     """Unix time."""
     prompt_tokens: int
     style: HeaderStyle
+    cached_tokens: int = 0
+    """The part of `prompt_tokens` that counts as read from a prompt cache."""
 
 
 class WholeScript(Struct, frozen=True):
@@ -74,6 +76,8 @@ def _usage(head: Head, answers: list[Answer]) -> dict[str, Any]:
         "completion_tokens": completion_tokens,
         "total_tokens": head.prompt_tokens + completion_tokens,
     }
+    if head.cached_tokens:
+        usage["prompt_tokens_details"] = {"cached_tokens": head.cached_tokens}
     if reasoning_tokens:
         usage["completion_tokens_details"] = {"reasoning_tokens": reasoning_tokens}
     return usage

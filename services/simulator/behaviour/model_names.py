@@ -20,6 +20,7 @@ __all__ = [
 
 Kind = Literal[
     "healthy",
+    "cached",
     "slow",
     "flaky",
     "flapping",
@@ -48,6 +49,7 @@ Kind = Literal[
 ]
 
 _DEFAULTS: Final[dict[Kind, float]] = {
+    "cached": 0.5,
     "slow": 5,
     "flaky": 0.3,
     "flapping": 10,
@@ -60,6 +62,7 @@ _DEFAULTS: Final[dict[Kind, float]] = {
 }
 """Default value of each behaviour that takes one."""
 
+_SHARES: Final[frozenset[Kind]] = frozenset({"cached", "flaky"})
 _SEPARATOR: Final = "--"
 
 
@@ -105,7 +108,7 @@ def _value(kind: Kind, text: str) -> float:
         value = float(text)
     except ValueError:
         raise UnknownBehaviourError(f"behaviour {kind!r} needs a number, not {text!r}") from None
-    if not math.isfinite(value) or value < 0 or (kind == "flaky" and value > 1):
+    if not math.isfinite(value) or value < 0 or (kind in _SHARES and value > 1):
         raise UnknownBehaviourError(f"behaviour {kind!r} cannot have the value {text!r}")
     if kind == "flapping" and value == 0:
         raise UnknownBehaviourError("behaviour 'flapping' needs a period above 0")

@@ -95,6 +95,14 @@ async def test_d1_silent_never_answers(sdk):
             await whole(client, "m--silent", stream=streamed, timeout=0.5)
 
 
+async def test_f4_cached_reports_its_share_of_the_prompt(sdk):
+    _, client = sdk
+    for model, share in (("m--cached", 0.5), ("m--cached=0.25", 0.25), ("m--cached=1", 1)):
+        usage = (await whole(client, model)).to_dict()["usage"]
+        assert usage["prompt_tokens_details"]["cached_tokens"] == int(usage["prompt_tokens"] * share) > 0
+    assert "prompt_tokens_details" not in (await whole(client, "m")).to_dict()["usage"]
+
+
 async def test_slow_delays_a_complete_answer(sdk):
     module, client = sdk
     assert (await whole(client, "m--slow=0.1")).choices[0].finish_reason == "stop"
