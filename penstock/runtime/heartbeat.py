@@ -5,20 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from datetime import datetime
 from typing import Final
 
 import nats.errors
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 
-from penstock.bus.direct_get import NoSuchStream, read_all
+from penstock.bus.direct_get import NoSuchStream, read_all, stream_position
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract import codec
 from penstock.contract.presence import Presence
 from penstock.contract.streams import PRESENCE
 from penstock.runtime.aio import CriticalLoop
 
-__all__ = ["Heartbeat", "follow_presence", "read_presence", "read_recent_presence", "watch_presence"]
+__all__ = [
+    "Heartbeat",
+    "follow_presence",
+    "read_heard",
+    "read_presence",
+    "read_recent_presence",
+    "watch_presence",
+]
 
 _log: Final = rate_limited_logger(__name__)
 _EVERY_S: Final = 2.0
@@ -99,6 +107,23 @@ async def read_presence(nc: Nats) -> list[Presence]:
 async def read_recent_presence(nc: Nats) -> list[Presence]:
     """The same, and the processes that stopped within the bucket's time to live."""
     return [presence for presence, _ in await _read_bucket(nc)]
+
+
+async def read_heard(nc: Nats, service: str) -> list[tuple[Presence, float]]:
+    """The presence of every live process of `service`, and the seconds since its last heartbeat, both times by the
+    clock of the NATS server. Raises as `read_presence`.
+    """
+    found: dict[str, tuple[Presence, float]] = {}
+    stream = f"KV_{PRESENCE.name}"
+    async for msg in read_all(nc, stream, f"{_PREFIX}{service}.*"):
+        headers = msg.headers or {}
+        key = headers["Nats-Subject"]
+        presence = _read(key, msg.data) if msg.data and _OPERATION not in headers else None
+        found.pop(key, None)
+        if presence is not None:
+            found[key] = presence, datetime.fromisoformat(headers["Nats-Time-Stamp"]).timestamp()
+    now_s = (await stream_position(nc, stream)).unix_ns / 1e9
+    return [(presence, max(0.0, now_s - heard_s)) for presence, heard_s in found.values()]
 
 
 async def _read_bucket(nc: Nats) -> list[tuple[Presence, bool]]:

@@ -16,7 +16,8 @@ from penstock.cli.render.ledger import ledger_text, verification_text
 from penstock.cli.render.terminal_safe import as_ascii_json
 from penstock.contract.subjects import LEDGER_PARTITIONS, SYSTEM_PARTITION
 from penstock.runtime.config.settings import Settings
-from penstock.runtime.heartbeat import read_presence
+from penstock.runtime.heartbeat import read_heard
+from services.ledger.partitions.members import DEAD_AFTER_S
 from services.ledger.spend.history import HistoryChanged
 from services.ledger.verification.positions import PartitionPosition, read_position
 from services.ledger.verification.report import Verification
@@ -40,7 +41,7 @@ def verify(data: Path, *, as_json: bool) -> int:
 
 def ledger_status(data: Path, *, as_json: bool) -> int:
     """Exit code 1 when a partition has no owner. Raises as `verify`."""
-    positions, owners = asyncio.run(_status(command_settings(data)))
+    positions, owners, silent = asyncio.run(_status(command_settings(data)))
     now_ms = SYSTEM.unix_ms()
     if as_json:
         print(
@@ -49,7 +50,7 @@ def ledger_status(data: Path, *, as_json: bool) -> int:
             )
         )
     else:
-        print(ledger_text(positions, owners, now_ms))
+        print(ledger_text(positions, owners, silent, now_ms))
     return 0 if all(each.partition in owners for each in positions) else 1
 
 
@@ -67,14 +68,19 @@ async def _verify(settings: Settings) -> Verification:
             raise CommandError("NATS does not answer in time; repeat the command") from error
 
 
-async def _status(settings: Settings) -> tuple[list[PartitionPosition], dict[str, str]]:
+async def _status(
+    settings: Settings,
+) -> tuple[list[PartitionPosition], dict[str, str], dict[str, float]]:
+    """Where the partitions stand, their owners, and the seconds of the ledgers that have been silent for too long."""
     async with open_connection(settings, "penstock-ledger") as nc:
         await check_provisioned(nc, settings)
         positions = [await read_position(nc, partition) for partition in _PARTITIONS]
-        owners = {
-            partition: presence.instance
-            for presence in await read_presence(nc)
-            if presence.service == "ledger"
-            for partition in presence.partitions
-        }
-    return positions, owners
+        heard = await read_heard(nc, "ledger")
+    owners = {
+        partition: presence.instance
+        for presence, silent_s in heard
+        if silent_s < DEAD_AFTER_S
+        for partition in presence.partitions
+    }
+    silent = {presence.instance: silent_s for presence, silent_s in heard if silent_s >= DEAD_AFTER_S}
+    return positions, owners, silent

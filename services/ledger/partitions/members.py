@@ -6,9 +6,9 @@ from collections import deque
 from math import inf
 from typing import Final
 
-__all__ = ["Members"]
+__all__ = ["DEAD_AFTER_S", "Members"]
 
-_DEAD_AFTER_S: Final = 2.0
+DEAD_AFTER_S: Final = 2.0
 """Seconds without a heartbeat after which a process counts as dead: four intervals."""
 _SETTLE_S: Final = 0.75
 """Seconds after the first heartbeat of its own in which a process hears from all others that live."""
@@ -21,7 +21,7 @@ class Members:
 
     A process also receives its own heartbeats, and the server delivers in order. So a returned heartbeat that was sent
     lately shows that everything published before it was received: the process is neither frozen nor cut off, and it
-    knows every other process that lives. Without one for `_DEAD_AFTER_S` others may have taken its partitions, and it
+    knows every other process that lives. Without one for `DEAD_AFTER_S` others may have taken its partitions, and it
     must not act for them (`attentive`).
     """
 
@@ -43,7 +43,7 @@ class Members:
             self._heard_s[member] = now_s
             return
         sent_s = next((sent_s for stamp, sent_s in reversed(self._sent) if stamp == at_ms), None)
-        if sent_s is None or now_s - sent_s >= _DEAD_AFTER_S:
+        if sent_s is None or now_s - sent_s >= DEAD_AFTER_S:
             return
         if not self._is_recent(now_s):
             self._attentive_since_s = now_s
@@ -59,11 +59,11 @@ class Members:
 
     def live(self, now_s: float) -> frozenset[str]:
         """The live processes, this one included."""
-        self._heard_s = {name: at_s for name, at_s in self._heard_s.items() if now_s - at_s < _DEAD_AFTER_S}
+        self._heard_s = {name: at_s for name, at_s in self._heard_s.items() if now_s - at_s < DEAD_AFTER_S}
         return frozenset((self._own, *self._heard_s))
 
     def others(self, now_s: float) -> frozenset[str]:
         return self.live(now_s) - {self._own}
 
     def _is_recent(self, now_s: float) -> bool:
-        return now_s - self._returned_s < _DEAD_AFTER_S
+        return now_s - self._returned_s < DEAD_AFTER_S

@@ -10,6 +10,7 @@ from nats.js.errors import NotFoundError
 
 from penstock.bus.direct_get import read_page
 from penstock.contract import codec, subjects
+from penstock.contract.events import UsageRecorded
 from penstock.contract.streams import EVENTS, JOURNAL, SNAPSHOTS
 
 __all__ = ["PartitionPosition", "read_position"]
@@ -25,7 +26,7 @@ class PartitionPosition(Struct, frozen=True, kw_only=True):
     snapshot_ms: int | None = None
     """When the last snapshot was made; None: there is none."""
     waiting_usage: int = 0
-    """Messages of usage that are not booked yet."""
+    """Recorded attempts that are not booked yet, as `ledger verify` counts them."""
 
 
 async def read_position(nc: Nats, partition: str) -> PartitionPosition:
@@ -35,16 +36,31 @@ async def read_position(nc: Nats, partition: str) -> PartitionPosition:
     head = await _last(js, SNAPSHOTS.name, subjects.snapshot(partition, "head"))
     snapshot = None if head is None else codec.SNAPSHOT.decode(head[1])
     usage_sequence = 0 if journal is None else _usage_sequence(journal[1])
-    page = await read_page(
-        nc, EVENTS.name, subjects.all_usage_of(partition), sequence=usage_sequence + 1, batch=1
-    )
     return PartitionPosition(
         partition=partition,
         journal_sequence=0 if journal is None else journal[0],
         snapshot_sequence=0 if snapshot is None else snapshot.journal_sequence,
         snapshot_ms=None if snapshot is None else snapshot.at_ms,
-        waiting_usage=len(page.messages) + page.pending,
+        waiting_usage=await _recorded_after(nc, partition, usage_sequence),
     )
+
+
+async def _recorded_after(nc: Nats, partition: str, sequence: int) -> int:
+    """The recorded attempts after a sequence of `LLM_EVENTS`; the releases of holds on the same subjects are none."""
+    count = 0
+    while True:
+        page = await read_page(nc, EVENTS.name, subjects.all_usage_of(partition), sequence=sequence + 1)
+        count += sum(_is_usage(message.data) for message in page.messages)
+        if not page.messages or page.pending == 0:
+            return count
+        sequence = page.next_sequence - 1
+
+
+def _is_usage(data: bytes) -> bool:
+    try:
+        return isinstance(codec.USAGE.decode(data), UsageRecorded)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
 
 
 def _usage_sequence(data: bytes) -> int:
