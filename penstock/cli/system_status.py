@@ -163,6 +163,8 @@ class SystemStatus(Struct, frozen=True, kw_only=True):
     credentials: tuple[CredentialView, ...]
     providers_without_key: tuple[str, ...]
     """Providers for which a worker has no key."""
+    lacks_ledger: bool
+    """The catalogue has budgets, and no ledger is alive."""
     unreachable_quotas: tuple[str, ...]
     """Quota records in `llm_quota` that a worker cannot reach."""
     other_catalogues: tuple[str, ...]
@@ -174,8 +176,12 @@ class SystemStatus(Struct, frozen=True, kw_only=True):
     large_bodies_bytes: int
 
 
-def fold_status(nats: str, known: Sequence[Presence], streams: StreamCounts, now_ms: int) -> SystemStatus:
-    """`known`: the presence of every process of the last 30 s. `now_ms`: Unix milliseconds."""
+def fold_status(
+    nats: str, known: Sequence[Presence], streams: StreamCounts, now_ms: int, *, has_budgets: bool = False
+) -> SystemStatus:
+    """`known`: the presence of every process of the last 30 s. `now_ms`: Unix milliseconds. `has_budgets`: the
+    catalogue has, so that requests need a ledger.
+    """
     services = tuple(_service(presence, now_ms) for presence in known)
     alive = [presence for presence, service in zip(known, services, strict=True) if service.alive]
     return SystemStatus(
@@ -209,6 +215,7 @@ def fold_status(nats: str, known: Sequence[Presence], streams: StreamCounts, now
         providers_without_key=tuple(
             sorted({name for presence in alive for name in presence.providers_without_key})
         ),
+        lacks_ledger=has_budgets and not any(presence.service == "ledger" for presence in alive),
         unreachable_quotas=tuple(sorted({key for presence in alive for key in presence.unreachable_quotas})),
         other_catalogues=_other_catalogues(alive),
         waiting_for_router=streams.waiting_for_router,

@@ -77,7 +77,7 @@ async def _ask(question: Question, messages: list[dict[str, Any]], settings: Set
                 async with stream:  # leaving it before the end cancels the request
                     return await (_as_json(stream) if question.as_json else _as_text(stream, answer))
         except (RequestFailed, NotAccepted, NoReply, RequestTooLarge) as error:
-            _note(f"penstock: {failure_text(error)}")
+            _note(f"penstock: {failure_text(error, account=settings.account, user=question.user)}")
             return 1
         except asyncio.CancelledError:
             _note(f"\npenstock: cancelled (request {stream.id})")

@@ -14,6 +14,7 @@ from penstock.cli.connection import check_provisioned, command_settings, open_co
 from penstock.cli.errors import CommandError
 from penstock.cli.render.ledger import ledger_text, verification_text
 from penstock.cli.render.terminal_safe import as_ascii_json
+from penstock.cli.waiting_note import waiting_note
 from penstock.contract.subjects import LEDGER_PARTITIONS, SYSTEM_PARTITION
 from penstock.runtime.config.settings import Settings
 from penstock.runtime.heartbeat import read_heard
@@ -59,7 +60,8 @@ async def _verify(settings: Settings) -> Verification:
         await check_provisioned(nc, settings)
         print("[reading the journal, the spend history and the recorded usage]", file=sys.stderr, flush=True)
         try:
-            return await verify_books(nc, int(SYSTEM.unix_s()))
+            async with waiting_note("still reading; a ledger that does not answer delays it by up to 10 s"):
+                return await verify_books(nc, int(SYSTEM.unix_s()))
         except HistoryChanged as error:
             raise CommandError(
                 f"the ledger is summing its history now: repeat the command ({error})"

@@ -12,6 +12,7 @@ from nats.js.errors import NotFoundError, ServiceUnavailableError
 
 from penstock.bus.masking import without_userinfo
 from penstock.cli.connection import command_settings, open_connection
+from penstock.cli.known_catalogue import known_catalogue
 from penstock.cli.render.status import status_text
 from penstock.cli.render.terminal_safe import as_ascii_json
 from penstock.cli.system_status import StreamCounts, SystemStatus, fold_status, without_idle_models
@@ -30,7 +31,9 @@ def status(data: Path, *, as_json: bool, with_idle: bool = False) -> int:
 
     Raises BrokerUnreachable, ConfigurationRefused and CommandError.
     """
-    found = asyncio.run(_read_status(command_settings(data), with_idle=with_idle))
+    catalogue = known_catalogue(data)
+    has_budgets = catalogue is not None and catalogue.budgets is not None
+    found = asyncio.run(_read_status(command_settings(data), with_idle=with_idle, has_budgets=has_budgets))
     if as_json:
         print(as_ascii_json(found))
     else:
@@ -38,7 +41,7 @@ def status(data: Path, *, as_json: bool, with_idle: bool = False) -> int:
     return 0 if any(service.alive for service in found.services) else 1
 
 
-async def _read_status(settings: Settings, *, with_idle: bool) -> SystemStatus:
+async def _read_status(settings: Settings, *, with_idle: bool, has_budgets: bool) -> SystemStatus:
     async with open_connection(settings, "penstock-status") as nc:
         js = nc.jetstream()
         bodies = await _state(js, BODIES.name)
@@ -50,7 +53,8 @@ async def _read_status(settings: Settings, *, with_idle: bool) -> SystemStatus:
             large_bodies_bytes=bodies.bytes,
         )
         alive = await read_presence(nc)
-    found = fold_status(without_userinfo(settings.nats_url), alive, streams, time.time_ns() // 1_000_000)
+    nats, now_ms = without_userinfo(settings.nats_url), time.time_ns() // 1_000_000
+    found = fold_status(nats, alive, streams, now_ms, has_budgets=has_budgets)
     return found if with_idle else without_idle_models(found)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Final, TextIO
@@ -35,7 +36,7 @@ _RETRY: dict[RetryAdvice, str] = {
     "elsewhere": "It may succeed in another role: --role.",
 }
 _ADVICE: Final[dict[ErrorCode, str]] = {
-    "account_disabled": "Enable it first: `penstock budget enable`.",
+    "account_disabled": "Enable it first: `penstock budget show` tells what is disabled.",
     "cancelled": "Send the request again if it is still wanted.",
     "provider_credentials": "Set or replace the key of the provider first: `penstock config check`.",
 }
@@ -133,13 +134,20 @@ def summary(reply: Reply) -> str:
     return visible(" · ".join(parts))
 
 
-def failure_text(error: PenstockError) -> str:
-    """The error, whether and when to try again (D10), and the provider's message of each failed attempt."""
+def failure_text(error: PenstockError, *, account: str = "", user: str = "") -> str:
+    """The error, whether and when to try again (D10), and the provider's message of each failed attempt.
+
+    `account` and `user`: whose request it was; empty: not known.
+    """
     lines = [f"{visible(str(error), lines=True)} ({error.code})"]
     if isinstance(error, RequestFailed):  # the message of every other error says when to try again
         if error.limit is not None:
-            lines.append(f"  {refusing_limit_text(error.limit)}")
-        lines.append(f"  {retry_advice(error.code, error.retry, error.retry_after_s)}")
+            fits_later = error.retry != "never"
+            lines.append(f"  {refusing_limit_text(error.limit, fits_later=fits_later)}")
+        if error.code == "account_disabled" and account:
+            lines.append(f"  {_enable_advice(account, user)}")
+        else:
+            lines.append(f"  {retry_advice(error.code, error.retry, error.retry_after_s)}")
         lines += [f"  {line}" for line in attempt_lines(error.attempts)]
         lines.append(f"  request {visible(error.request_id)}")
     return "\n".join(lines)
@@ -160,6 +168,14 @@ def retry_advice(code: ErrorCode, retry: RetryAdvice, retry_after_s: float | Non
     # Rounded up: an earlier request would be rejected again.
     when = "" if retry_after_s is None else f" In {duration_text(retry_after_s)} at the earliest."
     return as_invoked(_ADVICE.get(code, _RETRY[retry])) + when
+
+
+def _enable_advice(account: str, user: str) -> str:
+    """The commands that enable the account, and the user; the message of the error says which of them is disabled."""
+    commands = [f"`penstock budget enable --account {account}`"]
+    if user:
+        commands.append(f"`penstock budget enable --account {account} --user {shlex.quote(visible(user))}`")
+    return as_invoked(f"Enable it first: {' or '.join(commands)}.")
 
 
 def money(microusd: int) -> str:

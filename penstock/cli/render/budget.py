@@ -63,15 +63,16 @@ def history_text(changes: Sequence[BudgetPolicyChanged | PriceChanged]) -> str:
     return "\n".join(visible(line) for change in changes for line in _change_lines(change))
 
 
-def refusing_limit_text(status: LimitStatus) -> str:
-    """The limit that refused a request, on one line."""
+def refusing_limit_text(status: LimitStatus, *, fits_later: bool) -> str:
+    """The limit that refused a request, on one line; when it resets, where the request fits then."""
     spent, held, allowed = (
         amount_text(status.limit, amount) for amount in (status.spent, status.held, status.allowed)
     )
     of = "the system" if status.scope == "system" else f"the {status.scope}"
     traffic = f", {status.traffic} only" if status.traffic else ""
     use = f"{spent} of {allowed} spent" + (f", {held} held by requests in progress" if status.held else "")
-    until = f"; whole again at {utc_text(status.resets_at_ms)} UTC" if status.resets_at_ms else ""
+    resets = f"; resets at {utc_text(status.resets_at_ms)} UTC"
+    until = resets if fits_later and status.resets_at_ms else ""
     return f"limit {limit_text(status.limit)} of {of}{traffic}: {use}{until}"
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from penstock.cli.render.counting import counted
 from penstock.cli.render.table import cell, table
 from penstock.cli.render.terminal_safe import visible
 from penstock.contract.ledger.spend import SpendAmounts, SpendDimension, SpendKey, SpendReport
@@ -33,13 +34,16 @@ _MICRO: Final = 1_000_000
 class MonthOutlook(Struct, frozen=True, kw_only=True):
     """What the current month will have cost at its end."""
 
-    forecast_picousd: int
+    forecast_picousd: int | None
+    """None: there is less than a day of use to judge by."""
     users: int
     until_s: int
 
     @property
-    def per_user_picousd(self) -> int:
-        return self.forecast_picousd // max(self.users, 1)
+    def per_user_picousd(self) -> int | None:
+        if self.forecast_picousd is None or not self.users:
+            return None
+        return self.forecast_picousd // self.users
 
 
 def picousd_text(picousd: int) -> str:
@@ -73,7 +77,9 @@ def spend_json(
     until_s: int,
     outlook: MonthOutlook | None,
 ) -> dict[str, Any]:
-    """Money as integers of micro-dollars (rounded to the nearest) and of picodollars (exact)."""
+    """Money as exact text of dollars, and as integers of micro-dollars (rounded to the nearest) and of picodollars
+    (exact).
+    """
     return {
         "since": _time_text(since_s, "%Y-%m-%dT%H:%MZ"),
         "until": _time_text(until_s, "%Y-%m-%dT%H:%MZ"),
@@ -85,10 +91,9 @@ def spend_json(
         "left_out_rows": report.left_out,
         "total": {**_figures(report.total), "users": report.users},
         "forecast_month": None
-        if outlook is None
+        if outlook is None or outlook.forecast_picousd is None
         else {
-            "picousd": outlook.forecast_picousd,
-            "microusd": _microusd(outlook.forecast_picousd),
+            **_money(outlook.forecast_picousd),
             "per_user_picousd": outlook.per_user_picousd,
             "until": _time_text(outlook.until_s, "%Y-%m-%dT%H:%MZ"),
         },
@@ -140,30 +145,45 @@ def _cells(amounts: SpendAmounts) -> tuple[str, ...]:
     )
 
 
-def _figures(amounts: SpendAmounts) -> dict[str, int]:
-    fields: dict[str, int] = msgspec.structs.asdict(amounts)
+def _figures(amounts: SpendAmounts) -> dict[str, int | str]:
+    """The columns of CSV, and the fields of JSON."""
+    counts: dict[str, int] = msgspec.structs.asdict(amounts)
+    spent = counts.pop("picousd")
     return {
-        **fields,
-        "microusd": _microusd(amounts.picousd),
-        "picousd_per_request": amounts.picousd // amounts.requests if amounts.requests else 0,
+        **_money(spent),
+        **counts,
+        "per_request_picousd": spent // amounts.requests if amounts.requests else 0,
     }
 
 
-def _microusd(picousd: int) -> int:
-    return (picousd + _MICRO // 2) // _MICRO
+def _money(picousd: int) -> dict[str, int | str]:
+    dollars = f"{Decimal(picousd).scaleb(-12):f}"
+    whole, _, fraction = dollars.partition(".")
+    return {
+        "spent_usd": f"{whole}.{fraction.rstrip('0').ljust(2, '0')}",
+        "spent_microusd": (picousd + _MICRO // 2) // _MICRO,
+        "spent_picousd": picousd,
+    }
 
 
 def _notes(report: SpendReport, outlook: MonthOutlook | None) -> Iterator[str]:
     total = report.total
-    if outlook is not None:
-        yield (
-            f"forecast to the end of the month: {picousd_text(outlook.forecast_picousd)}"
-            f" ({picousd_text(outlook.per_user_picousd)} per user, {report.users:,} users)"
-        )
+    if outlook is not None and outlook.forecast_picousd is None:
+        yield "no forecast: there is less than a day of use in this month"
+    elif outlook is not None and outlook.forecast_picousd is not None:
+        yield f"forecast to the end of the month: {picousd_text(outlook.forecast_picousd)}{_per_user(outlook)}"
     if total.estimated_attempts:
-        yield f"{total.estimated_attempts:,} attempts have an estimated part of their usage"
+        yield f"with an estimated part of the usage: {counted(total.estimated_attempts, 'attempt')}"
     if total.unpriced_attempts:
-        yield f"{total.unpriced_attempts:,} attempts were at models without a price and cost nothing here"
-    if report.missing_partitions:
-        numbers = ", ".join(map(str, report.missing_partitions))
-        yield f"the newest spend of the partitions {numbers} is missing: no ledger owns them at the moment"
+        attempts = counted(total.unpriced_attempts, "attempt")
+        yield f"at models without a price, which cost nothing here: {attempts}"
+    missing = report.missing_partitions
+    if missing:
+        numbers, s = ", ".join(map(str, missing)), "" if len(missing) == 1 else "s"
+        yield f"the newest spend of partition{s} {numbers} is missing: no ledger owns them at the moment"
+
+
+def _per_user(outlook: MonthOutlook) -> str:
+    if outlook.per_user_picousd is None:
+        return ""
+    return f" ({picousd_text(outlook.per_user_picousd)} per user, {counted(outlook.users, 'user')})"

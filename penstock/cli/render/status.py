@@ -82,6 +82,7 @@ def _sections(status: SystemStatus) -> Iterator[str]:
 
 
 def _services(status: SystemStatus) -> str:
+    """A row for each process, and one for the ledger where it is missing."""
     rows = [
         (
             service.service,
@@ -91,6 +92,8 @@ def _services(status: SystemStatus) -> str:
         )
         for service in status.services
     ]
+    if status.lacks_ledger:
+        rows.append((_LEDGER, "-", "-", "none running, and the catalogue has budgets"))
     return table(("service", "instance", "http (/health, /metrics)", "state"), rows)
 
 

@@ -92,7 +92,7 @@ class SpendReport(Struct, frozen=True, kw_only=True, tag="spend_report", tag_fie
     total: SpendAmounts = field(default_factory=SpendAmounts)
     """Of all rows, also of those that were left out."""
     users: int = 0
-    """The users (with their accounts) among whom the total is divided."""
+    """The users (with their accounts) of the rows; requests without a user have none."""
     left_out: int = 0
     """Further rows, beyond the limit of the query."""
     missing_partitions: tuple[int, ...] = ()

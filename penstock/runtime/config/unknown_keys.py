@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from penstock.runtime.config.budget_amounts import DOLLAR_LIMITS
+from penstock.runtime.config.budgets import TrafficBudget
 from penstock.runtime.config.catalogue import (
     Batch,
     Breaker,
@@ -66,4 +68,13 @@ def unknown_key(kind: Any, key: str, known: Collection[str]) -> tuple[str, str]:
     renamed = RENAMED_KEYS.get(kind, {}).get(key)
     if renamed is not None:
         return "has a new name", f"write {' and '.join(renamed)}"
+    if isinstance(kind, type) and issubclass(kind, TrafficBudget):
+        known = _in_dollars(key, known)
     return "there is no such key", nearest(key, known)
+
+
+def _in_dollars(key: str, known: Collection[str]) -> list[str]:
+    """Limits of money as they are meant: an amount of dollars under the name of micro-dollars is a millionth."""
+    if key.startswith("micro"):
+        return list(known)
+    return [*DOLLAR_LIMITS, *(name for name in known if name not in DOLLAR_LIMITS.values())]

@@ -75,7 +75,7 @@ class Grouping:
         self._key_of = _key_of_group(query.by)
         self._sums: AmountsByKey = {}
         self.users: set[tuple[str, str]] = set()
-        """Each with its account."""
+        """Each with its account; a request without a user has none."""
 
     def add(self, rows: Iterable[SpendRow]) -> None:
         """Add the rows that are in the period and pass the filters of the query."""
@@ -86,7 +86,8 @@ class Grouping:
         """Add rows that an owner has selected and grouped by at least the same dimensions, accounts and users."""
         sums, key_of, users = self._sums, self._key_of, self.users
         for row in rows:
-            users.add((row.key.account, row.key.user))
+            if row.key.user:
+                users.add((row.key.account, row.key.user))
             key = key_of(row.key)
             before = sums.get(key)
             if before is None:

@@ -19,7 +19,7 @@ from tests.harness.suite.waiting import until
 PARTITIONS = (*map(str, range(LEDGER_PARTITIONS)), SYSTEM_PARTITION)
 
 
-async def test_f6_a_dead_ledger_is_no_owner_and_the_release_of_a_hold_is_no_usage(
+async def test_f2_a_dead_ledger_is_no_owner_and_the_release_of_a_hold_is_no_usage(
     own_nc: Nats, own_nats_server, monkeypatch, capsys
 ) -> None:
     monkeypatch.setenv("NATS_URL", own_nats_server.url)

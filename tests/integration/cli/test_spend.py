@@ -43,7 +43,7 @@ async def test_f2_f4_f5_what_users_asked_is_in_the_report_to_the_token_and_the_b
         assert total["input_tokens"] == sum(each.prompt_tokens for each in used)
         assert total["output_tokens"] == sum(each.completion_tokens for each in used)
         exact = total["input_tokens"] * 75_000 + total["output_tokens"] * 300_000
-        assert total["picousd"] == exact == sum(row["picousd"] for row in spent["rows"])
+        assert total["spent_picousd"] == exact == sum(row["spent_picousd"] for row in spent["rows"])
         await until(lambda: books_agree(system), 10)
 
 

@@ -328,3 +328,13 @@ def test_f1_a_ledger_shows_how_many_partitions_it_owns():
     text = status_text(fold_status("nats://here", known, StreamCounts(), NOW_MS))
     assert "alive, owns 3 partitions" in text
     assert "alive, owns 1 partition\n" in text
+
+
+def test_f2_a_ledger_that_the_budgets_need_and_that_does_not_run_is_a_row():
+    dead = Presence(service="ledger", instance="ledger-a", at_ms=NOW_MS - 9_000)
+    status = fold_status("nats://here", [worker("w1"), dead], StreamCounts(), NOW_MS, has_budgets=True)
+    assert status.lacks_ledger
+    assert "none running, and the catalogue has budgets" in status_text(status)
+    assert not fold_status("nats://here", [dead], StreamCounts(), NOW_MS).lacks_ledger
+    alive = replace(dead, at_ms=NOW_MS)
+    assert not fold_status("nats://here", [alive], StreamCounts(), NOW_MS, has_budgets=True).lacks_ledger

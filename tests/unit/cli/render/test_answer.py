@@ -351,7 +351,7 @@ def test_f3_a_refusal_by_a_budget_names_the_limit_what_is_used_and_when_it_frees
         "used up (budget_exceeded)",
         (
             "  limit usd_per_day of the user: $9.90 of $10.00 spent, $0.10 held by requests in progress; "
-            "whole again at 2027-01-16 00:00:00 UTC"
+            "resets at 2027-01-16 00:00:00 UTC"
         ),
         "  Try again later. In 13 h at the earliest.",
         "  request r-1",
@@ -360,7 +360,19 @@ def test_f3_a_refusal_by_a_budget_names_the_limit_what_is_used_and_when_it_frees
 
 def test_f3_a_disabled_account_is_told_what_to_do():
     failure = Failure(code="account_disabled", message="the account shop is disabled", retry="never")
-    assert "penstock budget enable" in failure_text(RequestFailed("r-1", failure))
+    text = failure_text(RequestFailed("r-1", failure), account="shop")
+    assert "  Enable it first: `penstock budget enable --account shop`." in text.splitlines()
+    text = failure_text(RequestFailed("r-1", failure), account="shop", user="ann b")
+    assert "or `penstock budget enable --account shop --user 'ann b'`" in text
+    assert "penstock budget show" in failure_text(RequestFailed("r-1", failure))
+
+
+def test_f3_a_request_that_never_fits_is_told_no_time():
+    limit = LimitStatus(scope="user", limit="microusd_per_day", allowed=1, resets_at_ms=1_800_057_600_000)
+    failure = Failure(code="budget_exceeded", message="too expensive", retry="never", limit=limit)
+    text = failure_text(RequestFailed("r-1", failure))
+    assert "of $0.000001 spent" in text
+    assert "resets" not in text
 
 
 @pytest.mark.parametrize(

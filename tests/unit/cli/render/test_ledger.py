@@ -9,7 +9,7 @@ from services.ledger.verification.report import PartitionFindings, Verification
 POSITIONS = [PartitionPosition(partition=name, journal_sequence=7) for name in ("0", "1")]
 
 
-def test_f6_a_silent_ledger_owns_nothing():
+def test_f2_a_silent_ledger_owns_nothing():
     text = ledger_text(POSITIONS, {"0": "ledger-a"}, {"ledger-b": 9.4}, 0)
     assert "ledger-b is silent for 9 s and owns nothing" in text
     assert text.splitlines()[-1] == "no live ledger owns partition 1"

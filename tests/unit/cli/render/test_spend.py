@@ -47,9 +47,20 @@ def test_f5_a_report_shows_rows_total_forecast_and_what_is_missing():
     assert total.split()[1] == "$0.000012"
     assert "3 more rows" in text
     assert "forecast to the end of the month: $6.00 ($3.00 per user, 2 users)" in text
-    assert "1 attempts have an estimated part" in text
-    assert "2 attempts were at models without a price" in text
-    assert "partitions 5 is missing" in text
+    assert "with an estimated part of the usage: 1 attempt\n" in text
+    assert "at models without a price, which cost nothing here: 2 attempts" in text
+    assert "partition 5 is missing" in text
+
+
+def test_f5_a_forecast_needs_a_day_of_use_and_users_to_divide_it():
+    none = MonthOutlook(forecast_picousd=None, users=2, until_s=1)
+    assert "no forecast: there is less than a day" in spend_text(REPORT, ("day",), title="", outlook=none)
+    found = spend_json(REPORT, ("day",), since_s=0, until_s=1, outlook=none)
+    assert found["forecast_month"] is None
+    nobody = MonthOutlook(forecast_picousd=6 * USD, users=0, until_s=1)
+    assert "of the month: $6.00\n" in spend_text(REPORT, ("day",), title="", outlook=nobody)
+    one = MonthOutlook(forecast_picousd=6 * USD, users=1, until_s=1)
+    assert "($6.00 per user, 1 user)" in spend_text(REPORT, ("day",), title="", outlook=one)
 
 
 def test_a_report_without_dimensions_and_requests_is_the_total_alone():
@@ -64,12 +75,13 @@ def test_f5_csv_cells_are_neither_formulas_nor_control_characters(user):
     row = SpendRow(SpendKey(0, "shop", user, "", "", ""), ROW.amounts)
     text = spend_csv(SpendReport(rows=(row,)), ("account", "user"))
     header, cells = csv.reader(text.splitlines())
-    assert header[:4] == ["account", "user", "requests", "attempts"]
+    assert header[:6] == ["account", "user", "spent_usd", "spent_microusd", "spent_picousd", "requests"]
     assert cells[0] == "shop"
     assert cells[1][0] not in "=+-@\t"
     assert cells[1].isprintable()
     assert cells[1].removeprefix("'")[-1] == user[-1]
-    assert dict(zip(header, cells, strict=True))["picousd"] == "12000001"
+    named = dict(zip(header, cells, strict=True))
+    assert (named["spent_usd"], named["spent_picousd"]) == ("0.000012000001", "12000001")
 
 
 def test_f5_json_has_exact_integers_of_micro_dollars_and_picodollars():
@@ -77,7 +89,8 @@ def test_f5_json_has_exact_integers_of_micro_dollars_and_picodollars():
     found = spend_json(REPORT, ("day", "user"), since_s=0, until_s=3600, outlook=outlook)
     (row,) = found["rows"]
     assert (row["day"], row["user"]) == ("2026-09-21", "anna")
-    assert (row["picousd"], row["microusd"], row["picousd_per_request"]) == (12_000_001, 12, 3_000_000)
+    money = ("spent_usd", "spent_microusd", "spent_picousd", "per_request_picousd")
+    assert [row[name] for name in money] == ["0.000012000001", 12, 12_000_001, 3_000_000]
     assert found["total"]["users"] == 2
     assert found["forecast_month"]["per_user_picousd"] == 3
     assert (found["since"], found["until"]) == ("1970-01-01T00:00Z", "1970-01-01T01:00Z")

@@ -59,3 +59,16 @@ def test_a_renamed_key_reads_as_one_sentence() -> None:
     assert problem.as_line("mine.yaml") == (
         "mine.yaml:18: sit_out_s = 5: has a new name. Fix: write provider_cooldown_s and credential_cooldown_s."
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("usd_per_dya", "usd_per_day"),
+        ("dollars_per_month", "usd_per_month"),
+        ("microusd_per_dya", "microusd_per_day"),
+    ],
+)
+def test_f3_a_misspelled_limit_of_money_keeps_its_unit(written: str, meant: str) -> None:
+    (problem,) = refused(RIGHT + f"budgets: {{every_user: {{{written}: 3}}}}\n")
+    assert problem.fix.startswith(f"write {meant},")
