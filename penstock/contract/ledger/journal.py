@@ -129,4 +129,7 @@ class LedgerSnapshot(Struct, frozen=True, kw_only=True, tag="ledger_snapshot", t
     sha256: str
     """Of all parts together."""
     at_ms: int
+    journal_base: int = 0
+    """What `journal_sequence` adds to the sequence in the stream: where the books stood when the stream of journals was
+    last created anew, so that they never go backwards."""
     v: int = 1

@@ -16,7 +16,7 @@ from nats.aio.msg import Msg
 from nats.js.errors import APIError, NoStreamResponseError
 
 from penstock.bus.clock import loop_now_s
-from penstock.bus.direct_get import last_sequence, read_page, sequence_of
+from penstock.bus.direct_get import last_sequence, read_page, sequence_of, stream_position
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.publish import STREAM_FULL, WRONG_LAST_SEQUENCE
 from penstock.contract import codec, subjects
@@ -25,7 +25,7 @@ from penstock.contract.ledger.journal import JournalBatch
 from penstock.contract.streams import JOURNAL
 from penstock.runtime.service import Bus
 
-__all__ = ["Fenced", "Journal", "JournalDamaged", "NotStored"]
+__all__ = ["Fenced", "Journal", "JournalDamaged", "JournalLost", "NotStored"]
 
 _log: Final = rate_limited_logger(__name__)
 _ACK_S: Final = 1.0
@@ -50,6 +50,10 @@ class JournalDamaged(Exception):
     """What the partition has spent cannot be computed: a batch is missing or cannot be read. The message says what to
     do.
     """
+
+
+class JournalLost(Fenced):
+    """What this process wrote last is not in the journal any more, and nobody wrote after it."""
 
 
 class NotStored(Exception):
@@ -93,15 +97,33 @@ _decode_answer: Final = msgspec.json.Decoder(_Answer).decode
 class Journal:
     def __init__(self, bus: Bus, partition: str) -> None:
         self._bus = bus
+        self._partition = partition
         self._subject = subjects.journal(partition)
+        self._base = 0
+        """Added to the sequences of the stream; see `LedgerSnapshot.journal_base`."""
+
+    async def continue_after(self, snapshot_sequence: int, base: int) -> int:
+        """Number the entries so that they follow a snapshot. Returns the base, which is another one if the stream was
+        created anew since. Raises nats.errors.Error or TimeoutError.
+        """
+        end = base + (await stream_position(self._bus.nc, JOURNAL.name)).last_sequence
+        if end < snapshot_sequence:
+            _log.error(
+                "%s ends before the snapshot of partition %s (%d instead of %d): it was deleted and created again. "
+                "Holds since the snapshot are lost; usage since it is read and booked again",
+                *(JOURNAL.name, self._partition, end, snapshot_sequence),
+            )
+            base = snapshot_sequence
+        self._base = base
+        return base
 
     async def append(self, batch: JournalBatch, expected: int) -> int:
         """Store a batch if the last message has the sequence `expected`; returns the sequence of the batch.
 
-        Raises Fenced if another message is there, and NotStored.
+        Raises Fenced if another message is there, JournalLost if none is, and NotStored.
         """
         data = codec.encode(batch)
-        headers = {EXPECTED_LAST: str(expected)}
+        headers = {EXPECTED_LAST: str(expected - self._base)}
         give_up_s = loop_now_s() + _GIVE_UP_S
         certain = True
         while True:
@@ -118,7 +140,7 @@ class Journal:
             except _NO_ANSWER as error:
                 failure, certain = error, False
             else:
-                return int(ack.seq)
+                return self._base + int(ack.seq)
             if loop_now_s() > give_up_s:
                 raise NotStored(repr(failure), certain=certain)
             _log.warning("the journal does not acknowledge yet: %r; sending the batch again", failure)
@@ -127,19 +149,23 @@ class Journal:
     async def _own_sequence(self, data: bytes, expected: int) -> int:
         """The sequence of this batch, if an earlier attempt to store it succeeded and its acknowledgement was lost.
 
-        Raises Fenced, and NotStored when the journal cannot be read.
+        Raises Fenced, JournalLost, and NotStored when the journal cannot be read.
         """
         try:
             found = await self._first_after(expected)
         except _NO_ANSWER as error:
             raise NotStored(repr(error), certain=False) from error
-        if found is None or base64.b64decode(found.data) != data:
+        if found is None:
+            raise JournalLost(
+                f"{self._subject} does not have what was stored last: it was deleted, purged or created again"
+            )
+        if base64.b64decode(found.data) != data:
             raise Fenced(self._subject)
-        return found.seq
+        return self._base + found.seq
 
     async def _first_after(self, sequence: int) -> _Stored | None:
         """The first message after `sequence`, read from the leader of the stream."""
-        request = msgspec.json.encode({"seq": sequence + 1, "next_by_subj": self._subject})
+        request = msgspec.json.encode({"seq": sequence - self._base + 1, "next_by_subj": self._subject})
         msg = await self._bus.nc.request(f"$JS.API.STREAM.MSG.GET.{JOURNAL.name}", request, timeout=_ACK_S)
         answer = _decode_answer(msg.data)
         if answer.message is None and (answer.error is None or answer.error.err_code != _NO_MESSAGE):
@@ -148,8 +174,8 @@ class Journal:
         return answer.message
 
     async def last_sequence(self) -> int:
-        """The sequence of the last message; 0: there is none. Raises nats.errors.Error or TimeoutError."""
-        return await last_sequence(self._bus.nc, JOURNAL.name, self._subject)
+        """The sequence of the last message, or the base if there is none. Raises nats.errors.Error or TimeoutError."""
+        return self._base + await last_sequence(self._bus.nc, JOURNAL.name, self._subject)
 
     async def read_after(self, sequence: int) -> AsyncIterator[tuple[int, JournalBatch | None]]:
         """The messages after `sequence` up to the last one that the leader has now; None: no ledger wrote it.
@@ -163,12 +189,12 @@ class Journal:
                 self._bus.nc,
                 JOURNAL.name,
                 self._subject,
-                sequence=sequence + 1,
+                sequence=sequence - self._base + 1,
                 batch=_PAGE,
                 max_bytes=_PAGE_BYTES,
             )
             for msg in page.messages:
-                sequence = sequence_of(msg)
+                sequence = self._base + sequence_of(msg)
                 yield sequence, self._decoded(msg)
             if page.messages:
                 give_up_s = loop_now_s() + _LAGGING_S

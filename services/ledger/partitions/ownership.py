@@ -15,7 +15,7 @@ from penstock.runtime.aio import CriticalLoop, cancel_and_wait
 from services.ledger.budget.periods import UnknownTimeZone
 from services.ledger.metrics import LedgerMetrics
 from services.ledger.partitions.assignment import PARTITIONS, partitions_of
-from services.ledger.partitions.journal import Fenced, JournalDamaged, NotStored
+from services.ledger.partitions.journal import Fenced, JournalDamaged, JournalLost, NotStored
 from services.ledger.partitions.members import Members
 from services.ledger.partitions.snapshots import SnapshotDamaged, SnapshotReplaced
 from services.ledger.partitions.writer import Inattentive
@@ -140,6 +140,8 @@ class Ownership:
         term = self._terms[name] = self._begin(name)
         try:
             await term.run()
+        except (JournalLost, UnknownTimeZone) as error:
+            _log.error("partition %s cannot go on, and is loaded again: %s", name, error)
         except Fenced:
             self._metrics.fenced.inc()
             _log.info("partition %s has another owner now", name)
@@ -153,8 +155,6 @@ class Ownership:
             _log.error("%s: restore the stream of snapshots", error)
         except JournalDamaged as error:
             _log.error("%s", error)
-        except UnknownTimeZone as error:
-            _log.error("partition %s cannot be served: %s", name, error)
         except _FAILURES as error:
             _log.warning("partition %s cannot be loaded or served now: %r", name, error)
         except Exception:  # noqa: BLE001 - one partition must not stop the others

@@ -23,6 +23,8 @@ class SnapshotContent(Struct, frozen=True):
     journal_sequence: int
     usage_sequence: int
     data: bytes
+    journal_base: int = 0
+    """As in `LedgerSnapshot`."""
 
 
 class PartitionState:
@@ -36,6 +38,8 @@ class PartitionState:
         """The last message of the journal that is included, or was skipped."""
         self.batch_sequence = 0
         """The last batch that is included."""
+        self.journal_base = 0
+        """As in `LedgerSnapshot`."""
         self.usage_sequence = 0
         """The last usage event that is included."""
         self.changes = 0
@@ -52,6 +56,7 @@ class PartitionState:
         state.spend = UnwrittenSpend.decode(snapshot.data[_LENGTH_BYTES + length :])
         state.journal_sequence = state.batch_sequence = snapshot.journal_sequence
         state.usage_sequence = snapshot.usage_sequence
+        state.journal_base = snapshot.journal_base
         return state
 
     def skip(self, sequence: int) -> None:
@@ -92,4 +97,4 @@ class PartitionState:
         budget = self.budget.encode()
         data = len(budget).to_bytes(_LENGTH_BYTES, "big") + budget + self.spend.encode()
         self.changes = 0
-        return SnapshotContent(self.journal_sequence, self.usage_sequence, data)
+        return SnapshotContent(self.journal_sequence, self.usage_sequence, data, self.journal_base)

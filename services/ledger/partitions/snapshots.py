@@ -64,7 +64,8 @@ class SnapshotStore:
             self._revision = head.revision
             data = await self._parts(head.snapshot)
             if data is not None:
-                return SnapshotContent(head.snapshot.journal_sequence, head.snapshot.usage_sequence, data)
+                found = head.snapshot
+                return SnapshotContent(found.journal_sequence, found.usage_sequence, data, found.journal_base)
             if last_try:
                 break
         raise SnapshotDamaged(f"the snapshot of partition {self._partition} is not complete")
@@ -83,6 +84,7 @@ class SnapshotStore:
             parts=len(parts),
             sha256=hashlib.sha256(content.data).hexdigest(),
             at_ms=at_ms,
+            journal_base=content.journal_base,
         )
         for number, part in enumerate(parts):
             await self._bus.js.publish(self._part(head, number), part, timeout=_ACK_S)

@@ -161,6 +161,7 @@ class OwnedPartition:
                 raise SnapshotDamaged(
                     f"the snapshot of partition {self._name} cannot be read: {error}"
                 ) from error
+            state.journal_base = await self._journal.continue_after(stored, snapshot.journal_base)
         await self._read_on(state)
         return state, stored
 

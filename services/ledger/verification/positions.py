@@ -35,10 +35,11 @@ async def read_position(nc: Nats, partition: str) -> PartitionPosition:
     journal = await _last(js, JOURNAL.name, subjects.journal(partition))
     head = await _last(js, SNAPSHOTS.name, subjects.snapshot(partition, "head"))
     snapshot = None if head is None else codec.SNAPSHOT.decode(head[1])
+    base = 0 if snapshot is None else snapshot.journal_base
     usage_sequence = 0 if journal is None else _usage_sequence(journal[1])
     return PartitionPosition(
         partition=partition,
-        journal_sequence=0 if journal is None else journal[0],
+        journal_sequence=0 if journal is None else base + journal[0],
         snapshot_sequence=0 if snapshot is None else snapshot.journal_sequence,
         snapshot_ms=None if snapshot is None else snapshot.at_ms,
         waiting_usage=await _recorded_after(nc, partition, usage_sequence),

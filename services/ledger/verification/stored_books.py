@@ -98,7 +98,7 @@ class StoredBooks:
             ]
             content = b"".join(part or b"" for part in parts)
             if None not in parts and hashlib.sha256(content).hexdigest() == head.sha256:
-                return SnapshotContent(head.journal_sequence, head.usage_sequence, content)
+                return SnapshotContent(head.journal_sequence, head.usage_sequence, content, head.journal_base)
         raise UnreadableSnapshot(f"the snapshot of partition {partition} is damaged or incomplete")
 
     async def _last(self, partition: str, part: str) -> bytes | None:

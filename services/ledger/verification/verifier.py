@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 from nats.aio.client import Client as Nats
 
 from penstock.contract.ledger.spend import RecentSpend, SpendRow
@@ -78,7 +79,9 @@ class _Verifier:
         stored = {} if found.partition == SYSTEM_PARTITION else await self._stored(found, start)
         bookings, sums = Bookings(), JournalSums(start.written, start.applied)
         whole = PartitionState(found.partition)
-        async for sequence, batch in self._books.journal(found.partition):
+        base = 0 if start.restored is None else start.restored.journal_base
+        async for stored_sequence, batch in self._books.journal(found.partition):
+            sequence = base + stored_sequence
             found.batches += 1
             if batch is None:
                 found.differences.append(f"the journal message {sequence} cannot be read")
@@ -105,6 +108,8 @@ class _Verifier:
             snapshot = await self._books.snapshot(found.partition)
             if snapshot is not None:
                 restored = PartitionState.restored(found.partition, snapshot)
+                if restored.journal_base:
+                    self._extent = replace(self._extent, is_complete=False)
         except (UnreadableSnapshot, ValueError) as error:
             found.differences.append(str(error))
         if recent is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 
@@ -15,9 +16,11 @@ from penstock.contract import codec, subjects
 from penstock.contract.headers import EXPECTED_LAST
 from penstock.contract.ledger.holds import HoldGranted, HoldRefused
 from penstock.contract.ledger.journal import JournalBatch, TookOver
+from penstock.contract.ledger.spend import SpendQuery
 from penstock.contract.streams import JOURNAL, SNAPSHOTS, SPEND_HOURS
 from services.ledger.partitions.assignment import PARTITIONS
 from services.ledger.partitions.snapshotter import SnapshotPolicy
+from services.ledger.verification.verifier import verify_books
 from tests.harness.nats.partition import Partition
 from tests.harness.processes.ledgers import LedgerUser, RunningLedger, running_ledger
 from tests.harness.suite.waiting import until
@@ -212,3 +215,55 @@ async def test_f1_a_full_journal_refuses_holds_and_loses_no_settlement(
     await js.update_stream(usual)
     await until(lambda: holds(user, "two"))
     await until(lambda: spent(user, 300, 1_000))
+
+
+async def create_journal_anew(nc: Nats) -> None:
+    js = nc.jetstream()
+    config = (await js.stream_info(JOURNAL.name)).config
+    await js.delete_stream(JOURNAL.name)
+    await js.add_stream(config)
+
+
+@pytest.mark.parametrize("snapshots", [SnapshotPolicy(), OFTEN], ids=["journal", "snapshot"])
+async def test_f1_a_journal_that_is_created_anew_is_noticed_before_anything_is_written(
+    user: LedgerUser,
+    url: str,
+    own_nc: Nats,
+    snapshots: SnapshotPolicy,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with running_ledger(url, DAY, snapshots=snapshots) as ledger:
+        for number in range(12):
+            await user.hold(f"before{number}", picousd=0)
+            await user.use(f"before{number}", 10)
+        await until(lambda: spent(user, 120, 0))
+        if snapshots is OFTEN:
+            await until(
+                lambda: ledger.metric("penstock_ledger_entries_since_snapshot", partition=user.partition) == 0
+            )
+        await create_journal_anew(own_nc)
+        await until(lambda: is_granted(user, "after"))
+        assert "created again" in caplog.text
+        await until(lambda: spent(user, 120, 1_000))
+        await user.use("after", 300)
+        await until(lambda: spent(user, 420, 0))
+        await user.hold("open")
+    async with running_ledger(url, DAY, snapshots=snapshots):
+        await until(lambda: spent(user, 420, 1_000))
+        books = await verify_books(own_nc, int(time.time()))
+        assert books.agrees, books
+        assert await reported(own_nc) == 420
+
+
+async def is_granted(user: LedgerUser, name: str) -> bool:
+    try:
+        return isinstance(await user.hold(name, timeout_s=0.5), HoldGranted)
+    except nats.errors.Error:
+        return False
+
+
+async def reported(nc: Nats) -> int:
+    """Micro-dollars in the spend report."""
+    query = SpendQuery(since_s=0, until_s=2**40, by=("account",))
+    msg = await nc.request(subjects.LEDGER_SPEND, codec.encode(query), timeout=5)
+    return codec.SPEND_REPORT.decode(msg.data).total.picousd // 1_000_000
