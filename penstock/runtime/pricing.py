@@ -7,6 +7,7 @@ picodollars and sums of cheap requests are exact. They are rounded only where th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from copy import copy
 from typing import Final
 
 from penstock.contract.ledger.policies import PriceOverride, TokenPrices
@@ -39,6 +40,10 @@ class PriceTable:
     def prices_of(self, model: str) -> TokenPrices | None:
         """The prices of a model by its key in the catalogue; None: not known."""
         return self._overridden.get(model) or self._listed.get(model)
+
+    def snapshot(self) -> PriceTable:
+        """The prices of this moment, which later changes leave as they are. It shares their tables."""
+        return copy(self)
 
     def override(self, records: Iterable[PriceOverride]) -> None:
         """From now on these prices replace those of the catalogue, and no others that were set before."""

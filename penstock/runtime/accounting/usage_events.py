@@ -34,6 +34,8 @@ class AttemptRecord(Struct, kw_only=True):
     first_token_ms: float | None = None
     duration_ms: float = 0.0
     degraded: tuple[DegradationRule, ...] = ()
+    prices: PriceTable | None = None
+    """The prices when it began, against which its hold was checked; None: those of the moment."""
 
 
 class UsageEvents:
@@ -46,11 +48,12 @@ class UsageEvents:
     def of(self, work: ChatWork, record: AttemptRecord, *, at_ms: int, worker: str) -> UsageRecorded:
         """The event of an attempt for `work`, which ended at `at_ms`."""
         usage = record.usage
-        prices = self._prices.prices_of(record.model)
+        table = self._prices if record.prices is None else record.prices
+        prices = table.prices_of(record.model)
         cost = cost_picousd(usage, prices or FREE)
         saved = saved_by_routing_microusd(
             self._catalogue.all_roles[work.role].chain,
-            self._prices,
+            table,
             record.model,
             usage.input_tokens,
             usage.output_tokens,

@@ -109,7 +109,7 @@ class Attempts(Struct, frozen=True):
         spent.tokens = 0  # until the call is made
         body = self.bodies.compose(execution, key.model)
         number = await self.numbers.take(execution, key.model, provider.name, body)
-        current = CurrentAttempt(key, number, body, loop_now_s())
+        current = CurrentAttempt(key, number, body, loop_now_s(), prices=execution.prices)
         span = self._start_span(execution, current, provider.name)
         sink = self._sink(execution, key.model)
         limits = self.time_limits.limits(execution, key.model)

@@ -13,6 +13,7 @@ from penstock.contract.reply import Usage
 from penstock.contract.work import ChatWork
 from penstock.runtime.accounting.usage_events import AttemptRecord
 from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.pricing import PriceTable
 from penstock.runtime.tokens import OUTPUT_BYTES_PER_TOKEN
 from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.budget.hold_cover import Amount
@@ -52,6 +53,8 @@ class CurrentAttempt(Struct):
     """The streamed answer, as far as it was kept."""
     refused: bool = False
     """The provider refused the request before it did any work."""
+    prices: PriceTable | None = None
+    """The prices when it began; None: they never change."""
 
 
 class AttemptUsage:
@@ -92,6 +95,7 @@ class AttemptUsage:
             first_token_ms=None if first_s is None else round((first_s - attempt.began_s) * 1000, 3),
             duration_ms=round(took_s * 1000, 3),
             degraded=tuple(dict.fromkeys(each.rule for each in attempt.body.degraded)),
+            prices=attempt.prices,
         )
         self._degradation.observe(execution.work.role, record, loop_now_s())
         work, trace, count = execution.work, execution.span.traceparent, None
@@ -115,7 +119,8 @@ class AttemptUsage:
         usage = await self._counting.count(model, before, missing, attempt.body.sent, text)
         if usage == before:
             return record
-        cost = self._counting.cost(model, usage) - self._counting.cost(model, before)
+        cost = self._counting.cost(model, usage, record.prices)
+        cost -= self._counting.cost(model, before, record.prices)
         tokens = usage.input_tokens + usage.output_tokens - before.input_tokens - before.output_tokens
         execution.cost_picousd += cost
         execution.spent = execution.spent.plus(Amount(cost, tokens))

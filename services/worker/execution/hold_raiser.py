@@ -30,11 +30,16 @@ class HoldRaiser(Struct, frozen=True):
     budgets: Budgets
 
     async def cover(self, execution: Execution, model: str) -> None:
-        """Reserve enough for another attempt at `model`. Raises GaveUp where the budget does not allow it."""
-        work = execution.work
+        """Reserve enough for another attempt at `model`, at the prices of this moment, which then are the attempt's:
+        a price that is raised meanwhile does not cost more than the hold.
+
+        Raises GaveUp where the budget does not allow it.
+        """
+        work, now = execution.work, self.prices.snapshot()
+        execution.prices = now
         if work.hold_id is None:
             return
-        prices = self.prices.prices_of(model)
+        prices = now.prices_of(model)
         tokens = attempt_tokens(work, execution.size.output_tokens)
         needed = needed_hold(execution.held, execution.spent, attempt_amount(tokens, prices))
         if needed is None:

@@ -90,9 +90,10 @@ class MissingCounts:
         prices = self._prices.prices_of(model)
         return work.hold_id is not None or (prices is not None and bool(prices.input or prices.output))
 
-    def cost(self, model: str, usage: Usage) -> int:
-        """In picodollars."""
-        return cost_picousd(usage, self._prices.prices_of(model) or FREE)
+    def cost(self, model: str, usage: Usage, prices: PriceTable | None) -> int:
+        """In picodollars, at these prices; None: at those of the moment."""
+        table = self._prices if prices is None else prices
+        return cost_picousd(usage, table.prices_of(model) or FREE)
 
     async def count(
         self, model: str, usage: Usage, missing: Missing, body: bytes, produced: ProducedText

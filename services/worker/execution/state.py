@@ -16,6 +16,7 @@ from penstock.contract.reply import FailedAttempt
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import RoleConfig
 from penstock.runtime.config.degradation import Degradation
+from penstock.runtime.pricing import PriceTable
 from penstock.runtime.reply_publisher import ReplyPublisher
 from services.worker.budget.hold_cover import NOTHING, Amount
 from services.worker.degradation.shorten import RequestSize
@@ -145,6 +146,8 @@ class Execution(Struct, kw_only=True):
     """Of all attempts, those of lost workers included."""
     held: Amount = NOTHING
     """What the ledger has reserved for the request."""
+    prices: PriceTable | None = None
+    """The prices against which the hold was checked for the current attempt; None: they never change."""
     batch_output: tuple[JoinedDelta, ...] = ()
     """The streamed answer of a batch request, kept for its result."""
     cancelled: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from penstock.contract.ledger.policies import PriceOverride, TokenPrices
 from penstock.contract.reply import Usage
 from penstock.runtime.accounting.usage_events import AttemptRecord, UsageEvents, saved_by_routing_microusd
 from penstock.runtime.config.catalogue import Catalogue, Model, Price, ProviderConfig, RoleConfig
@@ -38,6 +39,15 @@ def test_f4_the_event_has_the_exact_cost_and_what_the_cache_saved() -> None:
     assert event.saved_by_cache_picousd == 2 * 75_000
     assert event.priced
     assert (event.client, event.key, event.hold_id) == (WORK.client, "pk", "a.c.1")
+
+
+def test_f4_an_attempt_costs_the_prices_at_its_beginning() -> None:
+    prices = PriceTable(MODELS)
+    record = replace(RECORD, prices=prices.snapshot())
+    raised = TokenPrices(input=99_000_000, output=99_000_000)
+    prices.override([PriceOverride(model="mini", prices=raised), PriceOverride(model="heavy", prices=raised)])
+    event = UsageEvents(CATALOGUE, prices).of(WORK, record, at_ms=1, worker="w")
+    assert event == EVENTS.of(WORK, RECORD, at_ms=1, worker="w")
 
 
 def test_f1_only_the_attempt_that_answered_ends_the_request() -> None:

@@ -12,6 +12,7 @@ import pytest
 from penstock.contract.errors import ErrorCode
 from penstock.contract.names import Rescue
 from penstock.contract.reply import Adapted
+from penstock.runtime.accounting.usage_events import AttemptRecord
 from penstock.runtime.config.catalogue import (
     Catalogue,
     Model,
@@ -21,6 +22,7 @@ from penstock.runtime.config.catalogue import (
     StreamFormat,
 )
 from penstock.runtime.config.parameter_mapping import SentAs
+from penstock.runtime.pricing import PriceTable
 from services.worker.execution.attempt import Spent, Success
 from services.worker.execution.state import Execution, GaveUp
 from services.worker.providers.errors.failures import ProviderFailure
@@ -87,8 +89,14 @@ class RefusingEndpoint(Endpoint):
     def redact_keys(self, failure: ProviderFailure) -> None: ...
 
 
-class Unrecorded:
-    def record(self, *_: Any) -> int:
+class Unstored:
+    """Keeps the records instead of storing them."""
+
+    def __init__(self) -> None:
+        self.records: list[AttemptRecord] = []
+
+    def record(self, _work: Any, record: AttemptRecord, *_: Any) -> int:
+        self.records.append(record)
         return 0
 
 
@@ -114,7 +122,8 @@ class _Attempts:
             models={"m": Model(provider="p", parameter_mapping=mapping)},
             roles={"chat": role},
         )
-        self.parts = WorkerParts(catalogue, provider=self.endpoint, recorder=Unrecorded())
+        self.recorder = Unstored()
+        self.parts = WorkerParts(catalogue, provider=self.endpoint, recorder=self.recorder)
 
     def execution(self, rescue: Rescue = "restart", **asked: Any) -> Execution:
         body = {"messages": [], **asked}
@@ -138,6 +147,14 @@ async def test_parameters_of_request_and_role_are_adapted_and_reported() -> None
         ("user", "omitted", ""),
     ]
     assert attempts.reply.adapted == [success.adapted]
+
+
+async def test_f1_an_attempt_costs_the_prices_that_its_hold_was_checked_against() -> None:
+    attempts = _Attempts({})
+    execution = attempts.execution()
+    execution.prices = PriceTable({})
+    await attempts.run(execution)
+    assert [record.prices for record in attempts.recorder.records] == [execution.prices]
 
 
 async def test_a_refused_parameter_is_learned_once_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:

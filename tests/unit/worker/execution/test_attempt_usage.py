@@ -77,10 +77,18 @@ class Scene:
         self.usage = AttemptUsage(CATALOGUE, parts.calibration, parts.degradation, recorder, counts)
         self.execution: Execution = parts.execution(lasts_s=60, stream=True)
 
-    def fail(self, outcome: str, chunks: ChunkReader | None = None, *, refused: bool = False) -> None:
+    def fail(
+        self,
+        outcome: str,
+        chunks: ChunkReader | None = None,
+        *,
+        refused: bool = False,
+        prices: PriceTable | None = None,
+    ) -> None:
         """An attempt that ends after it sent TEXT."""
         attempt = CurrentAttempt(QuotaKey("A_KEY", "m"), 1, Body(b"{}", (), ()), 0.0, outcome=outcome)
         attempt.refused = refused
+        attempt.prices = prices
         attempt.progress.chunks = chunks
         attempt.progress.content_bytes = len(TEXT)
         attempt.progress.headers = {}
@@ -129,6 +137,16 @@ async def test_f2_a_stream_cut_before_its_usage_is_counted() -> None:
     assert counter.asked == [("their-m", b"{}", Produced(TEXT.encode()))]
     assert scene.execution.cost_picousd == 20 * INPUT + 5 * OUTPUT
     assert scene.execution.spent == Amount(20 * INPUT + 5 * OUTPUT, 25)
+
+
+async def test_f4_tokens_counted_after_a_price_was_raised_cost_the_old_price() -> None:
+    scene = Scene(Counter(Counted(20, 5)))
+    old = {"m": Model(provider="p", price=Price(input=1, output=1))}
+    scene.fail("broken_stream", chunks(finished=False), prices=PriceTable(old))
+    (count,) = scene.recorder.counting
+    before = scene.execution.cost_picousd
+    await count()
+    assert scene.execution.cost_picousd - before == 20 + 5 - 10 - 3
 
 
 async def test_f2_usage_at_the_beginning_of_a_stream_is_no_count_of_what_followed() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from penstock.contract.ledger.holds import HoldGranted, HoldRefused, HoldRequest
 from penstock.contract.ledger.limits import LimitStatus
+from penstock.contract.ledger.policies import PriceOverride, TokenPrices
 from penstock.runtime.config.budgets import Budgets
 from penstock.runtime.config.catalogue import Catalogue, Model, Price, ProviderConfig, RoleConfig
 from penstock.runtime.holds import LedgerUnavailable
@@ -80,6 +81,19 @@ async def test_f1_a_retry_after_a_paid_attempt_asks_for_both_once() -> None:
     assert (asked.id, asked.picousd, asked.tokens) == ("a.c.r", 358, 69)
     assert (asked.user, asked.key, asked.wait_s) == ("u", "pk", 1.5)
     assert asked.deadline_ms >= request.work.deadline_ms
+
+
+async def test_f1_a_price_raised_during_an_attempt_does_not_change_its_prices() -> None:
+    prices, request = PriceTable(MODELS), execution()
+    client: Any = granting()
+    raising = HoldRaiser(client, prices, Budgets())
+    await raising.cover(request, "cheap")
+    prices.override([PriceOverride(model="cheap", prices=TokenPrices(input=200, output=1_000))])
+    assert request.prices is not None
+    assert request.prices.prices_of("cheap") == TokenPrices(input=2, output=10)
+    await raising.cover(request, "cheap")
+    assert request.prices.prices_of("cheap") == TokenPrices(input=200, output=1_000)
+    assert len(client.asked) == 1, "the next attempt is checked against the new price"
 
 
 async def test_f4_the_ledger_learns_of_a_model_without_a_price() -> None:
