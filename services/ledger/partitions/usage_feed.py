@@ -31,10 +31,14 @@ _MOST_BUFFERED: Final = 2_000
 _POLL_S: Final = 1.0
 """Seconds between two reads without a message: one may be lost with the connection, or a node may lag; and between two
 reads of usage on which nothing is decided."""
+_GATHER_S: Final = 0.005
+"""Seconds from a message to the read, so that others are read with it, unless a hold waits for what it may release."""
 _BUSY_EVENTS: Final = 8
 """Events of one read from which on the next read follows after a pause, instead of at the next message: each message
 would be received twice."""
 _BUSY_PAUSE_S: Final = 0.01
+_QUIET_READS: Final = 3
+"""Reads with fewer events in a row after which the next read follows a message again."""
 _LOOK_EVERY_S: Final = 1.0
 """Seconds between two looks at the end of the stream, at its leader."""
 
@@ -66,6 +70,9 @@ class UsageFeed:
         self._filter = subjects.all_usage_of(partition)
         self._read = self._handed_out = after
         self._at_once = partition != subjects.SYSTEM_PARTITION
+        self._quiet = 0
+        self.urgent = False
+        """Whether a hold waits for what usage releases."""
         self._complete_at: int | None = None
         """Where the first complete read since `read_at_once` ended."""
         self._metrics = metrics
@@ -143,15 +150,23 @@ class UsageFeed:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_POLL_S):
                 await self._published.wait()
+            if not self.urgent:
+                await asyncio.sleep(_GATHER_S)
             self._published.clear()
+
+    @property
+    def _may_listen(self) -> bool:
+        """Whether the messages are few enough to be received twice."""
+        quiet = 1 if self._subscription is not None else _QUIET_READS
+        return self.urgent or self._quiet >= quiet
 
     async def _run(self) -> None:
         while True:
             await self._wait()
             try:
                 await self._look_at_end()
-                count = await self._read_all()
-                await self._listen(wanted=self._at_once and count < _BUSY_EVENTS)
+                self._quiet = self._quiet + 1 if await self._read_all() < _BUSY_EVENTS else 0
+                await self._listen(wanted=self._at_once and self._may_listen)
             except (nats.errors.Error, TimeoutError) as error:
                 if not isinstance(error, NoSuchStream) or not self._bus.nc.is_closed:
                     _log.warning("the usage of partition %s cannot be read now: %r", self._partition, error)

@@ -32,6 +32,8 @@ TICK_S: Final = 0.25
 _MOST_ASKED: Final = 256
 """Questions decided in one group."""
 _MOST_EVENTS: Final = 500
+_GATHER_S: Final = 0.005
+"""Seconds for which usage waits for a hold to be stored with, unless another hold waits for what it may release."""
 _MOST_QUEUED: Final = 10_000
 """Questions that wait for the writer; more are refused at once."""
 _LATE_S: Final = 5.0
@@ -85,6 +87,7 @@ class Writer:
         self._taken: list[AskedHold] = []
         """Its holds, until they are decided."""
         self._wake = asyncio.Event()
+        self._booking: asyncio.TimerHandle | None = None
         self._ticked = False
         self._released = False
         self._failure: Exception | None = None
@@ -98,8 +101,11 @@ class Writer:
         self._wake.set()
 
     def wake(self) -> None:
-        """Usage events were read."""
-        self._wake.set()
+        """Usage events were read: they are booked with the next hold, or shortly."""
+        if self._desk.waiting or self._is_system:
+            self._wake.set()
+        elif self._booking is None:
+            self._booking = asyncio.get_running_loop().call_later(_GATHER_S, self._wake.set)
 
     def tick(self) -> None:
         """Look at what changes with time."""
@@ -154,6 +160,9 @@ class Writer:
             self._links.feed.read_at_once(wanted=self._links.system.applies)
         desk, now_s = self._desk, self._times.clock.monotonic_s()
         group = self._in_hand = Group(max(self._time.now_ms(), desk.last_ms))
+        if self._booking is not None:
+            self._booking.cancel()
+            self._booking = None
         events = self._links.feed.take(_MOST_EVENTS)
         for event in events:
             desk.settle(group, event)
@@ -173,6 +182,7 @@ class Writer:
         if (self._queue and self._may_decide) or self._links.feed or desk.is_due:
             self._wake.set()
         self._on_round()
+        self._links.feed.urgent = bool(desk.waiting)
         self._metrics.waiting.labels(self._state.partition).set(len(desk.waiting))
 
     @property

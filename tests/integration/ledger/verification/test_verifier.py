@@ -39,7 +39,7 @@ EACH_CHANGE = SnapshotPolicy(entries=1, every_s=0.1)
 
 @pytest.fixture
 async def nc(own_nc: Nats, own_nats_server) -> AsyncIterator[Nats]:
-    """A ledger that has booked six requests of two accounts, and saves each change."""
+    """A ledger that has booked six requests of two accounts, one after the other, and saves each change."""
     await ensure(own_nc.jetstream(), JetStreamPlan(ack_wait_s=10))
     async with running_ledger(own_nats_server.url, BUDGETS, snapshots=EACH_CHANGE):
         for account in (ACCOUNT, "other"):
@@ -47,9 +47,14 @@ async def nc(own_nc: Nats, own_nats_server) -> AsyncIterator[Nats]:
             for number in range(3):
                 await user.hold(f"r{number}")
                 await user.use(f"r{number}", 100 + number)
+                await until(lambda user=user: has_no_hold(user))
             await user.hold("open")
         await until(lambda: has_written(own_nc, 3))
         yield own_nc
+
+
+async def has_no_hold(user: LedgerUser) -> bool:
+    return (await user.status()).open_holds == 0
 
 
 async def has_written(nc: Nats, attempts: int) -> bool:
