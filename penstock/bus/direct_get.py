@@ -64,6 +64,12 @@ class _LastMessage(Struct):
 
 class _State(Struct):
     last_seq: int = 0
+    first_seq: int = 0
+    bytes: int = 0
+
+
+class _Config(Struct, frozen=True):
+    max_bytes: int = -1
 
 
 class _Deletion(Struct):
@@ -76,6 +82,7 @@ class _Info(Struct):
     """The fields of a response to STREAM.INFO that are used here."""
 
     state: _State | None = None
+    config: _Config = _Config()
     ts: datetime | None = None
     error: _Error | None = None
 
@@ -91,6 +98,15 @@ class StreamPosition(Struct, frozen=True):
     last_sequence: int
     unix_ns: int
     """The clock of the leader, which also stamps the messages."""
+    first_sequence: int = 1
+    bytes: int = 0
+    max_bytes: int = -1
+    """-1: there is no limit."""
+
+    @property
+    def fill(self) -> float:
+        """The share of its bytes that is used; 0 without a limit."""
+        return self.bytes / self.max_bytes if self.max_bytes > 0 else 0.0
 
 
 class Page(Struct, frozen=True):
@@ -278,4 +294,11 @@ async def stream_position(nc: Nats, stream: str) -> StreamPosition:
     if answer.state is None or answer.ts is None:
         description = "no response" if answer.error is None else answer.error.description
         raise nats.errors.Error(f"{stream}: {description}")
-    return StreamPosition(answer.state.last_seq, int(answer.ts.timestamp() * 1e6) * 1000)
+    state = answer.state
+    return StreamPosition(
+        last_sequence=state.last_seq,
+        unix_ns=int(answer.ts.timestamp() * 1e6) * 1000,
+        first_sequence=state.first_seq,
+        bytes=state.bytes,
+        max_bytes=answer.config.max_bytes,
+    )

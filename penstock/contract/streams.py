@@ -214,7 +214,7 @@ JOURNAL: Final = StreamSpec(
     retention="limits",
     max_age_s=40 * DAY_S,
     max_bytes=256 * MIB,
-    purpose="The entries of the ledger; at the limit the oldest are deleted, which every snapshot includes.",
+    purpose="The entries of the ledger; at the limit the oldest are deleted, or holds refused if no snapshot has them.",
 )
 SNAPSHOTS: Final = StreamSpec(
     name="LLM_SNAPSHOTS",

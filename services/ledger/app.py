@@ -24,6 +24,8 @@ from penstock.runtime.provisioning.reconciler import Reconciler
 from penstock.runtime.service import Bus, Shell
 from services.ledger.handlers import PartitionHandlers, SpendHandler
 from services.ledger.metrics import LedgerMetrics
+from services.ledger.partitions.assignment import PARTITIONS
+from services.ledger.partitions.journal import JournalRoom
 from services.ledger.partitions.members import Members
 from services.ledger.partitions.ownership import Ownership
 from services.ledger.partitions.partition_state import PartitionState
@@ -33,6 +35,7 @@ from services.ledger.partitions.term import LedgerParts, OwnedPartition
 from services.ledger.partitions.writer import Times, Writer
 from services.ledger.policies.store import PolicyStore
 from services.ledger.policies.table import PolicyTable
+from services.ledger.spend.nats_store import warn_when_nearly_full
 
 __all__ = ["Ledger"]
 
@@ -40,7 +43,8 @@ _log: Final = rate_limited_logger(__name__)
 _SERVICE: Final = "ledger"
 _HEARTBEAT_S: Final = 0.5
 _CLOCK_EVERY_S: Final = 10.0
-"""Seconds between two readings of the server's clock."""
+"""Seconds between two readings of the server's clock, and of the room in the journal."""
+_ROOM_EVERY_S: Final = 600.0
 _RETRY_S: Final = 0.5
 _FIRST_PARTITIONS_S: Final = 10.0
 """Seconds for which the start waits for the first partitions; later ones are taken while it runs."""
@@ -57,6 +61,8 @@ class Ledger:
         self._catalogue = catalogue
         self._snapshots = snapshots
         self._metrics = LedgerMetrics(shell.registry)
+        for partition in PARTITIONS:
+            self._metrics.owned.labels(partition).set(0)
         self._server_time = ServerTime()
         self._members = Members(shell.instance)
         self._started = AsyncExitStack()
@@ -64,7 +70,8 @@ class Ledger:
     async def start(self, bus: Bus, http: str) -> None:
         """Provision JetStream, then start the parts in the order in which they need each other."""
         await self._provision(bus)
-        await self._follow_server_time(bus)
+        saving = Saving(self._snapshots)
+        await self._follow_journal(bus, saving.room)
         table = PolicyTable(self._catalogue.budgets or Budgets())
         policies = PolicyStore(bus.nc, bus.connection_events, table)
         self._started.push_async_callback(policies.stop)
@@ -81,7 +88,7 @@ class Ledger:
             times=times,
             tracer=self._shell.tracer,
             metrics=self._metrics,
-            saving=Saving(self._snapshots),
+            saving=saving,
             handlers=handlers,
             loading=asyncio.Semaphore(1),
         )
@@ -95,6 +102,11 @@ class Ledger:
         spend = SpendHandler(bus.nc)
         self._started.push_async_callback(spend.stop)
         await spend.start()
+        room = PeriodicLoop(
+            "looking at the room for spend", _ROOM_EVERY_S, partial(warn_when_nearly_full, bus.nc)
+        )
+        self._started.push_async_callback(room.stop)
+        room.start()
         await watch_presence(bus.nc, self._on_heartbeat, _SERVICE)
         heartbeat = Heartbeat(
             bus.nc, lambda: self._presence(http, ownership), ownership.changed, every_s=_HEARTBEAT_S
@@ -120,12 +132,14 @@ class Ledger:
         self._started.push_async_callback(reconciler.stop)
         reconciler.start()
 
-    async def _follow_server_time(self, bus: Bus) -> None:
-        """Return when the server's clock is known."""
+    async def _follow_journal(self, bus: Bus, room: JournalRoom) -> None:
+        """Read the server's clock and the room in the journal; return when the clock is known."""
 
         async def read() -> None:
             asked_ns = self._server_time.now_ns()
-            self._server_time.observe((await stream_position(bus.nc, JOURNAL.name)).unix_ns, asked_ns)
+            stream = await stream_position(bus.nc, JOURNAL.name)
+            self._server_time.observe(stream.unix_ns, asked_ns)
+            room.observe(stream)
 
         while not self._server_time.known:
             try:

@@ -16,7 +16,7 @@ from nats.aio.msg import Msg
 from nats.js.errors import APIError, NoStreamResponseError
 
 from penstock.bus.clock import loop_now_s
-from penstock.bus.direct_get import last_sequence, read_page, sequence_of, stream_position
+from penstock.bus.direct_get import StreamPosition, last_sequence, read_page, sequence_of, stream_position
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.publish import STREAM_FULL, WRONG_LAST_SEQUENCE
 from penstock.contract import codec, subjects
@@ -25,7 +25,7 @@ from penstock.contract.ledger.journal import JournalBatch
 from penstock.contract.streams import JOURNAL
 from penstock.runtime.service import Bus
 
-__all__ = ["Fenced", "Journal", "JournalDamaged", "JournalLost", "NotStored"]
+__all__ = ["Fenced", "Journal", "JournalDamaged", "JournalLost", "JournalRoom", "NotStored"]
 
 _log: Final = rate_limited_logger(__name__)
 _ACK_S: Final = 1.0
@@ -39,6 +39,8 @@ _LAGGING_S: Final = 3.0
 """Seconds for which a node that answers may lag behind the leader."""
 _NO_ANSWER: Final = (nats.errors.Error, TimeoutError, OSError)
 _NO_MESSAGE: Final = 10037
+_NEARLY_FULL: Final = 0.75
+"""The share of the stream's bytes from which on its oldest messages count as deleted soon."""
 _BATCH: Final = JournalBatch.__struct_config__.tag
 
 
@@ -92,6 +94,18 @@ class _Answer(Struct):
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _decode_kind: Final = msgspec.json.Decoder(_Kind).decode
 _decode_answer: Final = msgspec.json.Decoder(_Answer).decode
+
+
+class JournalRoom:
+    """As the stream of the journals was seen last. What it deletes must be in a snapshot by then."""
+
+    def __init__(self) -> None:
+        self.endangered = 0
+        """The last of the messages that are deleted soon: the oldest quarter of those that are stored; 0: none."""
+
+    def observe(self, stream: StreamPosition) -> None:
+        oldest = stream.first_sequence + (stream.last_sequence - stream.first_sequence) // 4
+        self.endangered = oldest if stream.fill >= _NEARLY_FULL else 0
 
 
 class Journal:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
 from msgspec import Struct
 
 from penstock.contract.ledger.journal import Alerted, JournalBatch, JournalEntry, Settled
@@ -15,6 +16,8 @@ from services.ledger.spend.unwritten import UnwrittenSpend
 __all__ = ["PartitionState", "SnapshotContent"]
 
 _LENGTH_BYTES: Final = 4
+_decode_alerts: Final = msgspec.msgpack.Decoder(list[Alerted]).decode
+"""Its errors are ValueErrors."""
 
 
 class SnapshotContent(Struct, frozen=True):
@@ -50,10 +53,12 @@ class PartitionState:
     @classmethod
     def restored(cls, partition: str, snapshot: SnapshotContent) -> PartitionState:
         """Raises ValueError for data that `snapshot` did not make."""
-        length = int.from_bytes(snapshot.data[:_LENGTH_BYTES], "big")
+        budget, rest = _first_part(snapshot.data)
+        alerts, spend = _first_part(rest)
         state = cls(partition)
-        state.budget = BudgetState.decode(snapshot.data[_LENGTH_BYTES : _LENGTH_BYTES + length])
-        state.spend = UnwrittenSpend.decode(snapshot.data[_LENGTH_BYTES + length :])
+        state.budget = BudgetState.decode(budget)
+        state.alerts = _decode_alerts(alerts)
+        state.spend = UnwrittenSpend.decode(spend)
         state.journal_sequence = state.batch_sequence = snapshot.journal_sequence
         state.usage_sequence = snapshot.usage_sequence
         state.journal_base = snapshot.journal_base
@@ -94,7 +99,17 @@ class PartitionState:
     def snapshot(self) -> SnapshotContent:
         """The state now; spend from now on belongs to the next snapshot."""
         self.spend.cut(self.journal_sequence)
-        budget = self.budget.encode()
-        data = len(budget).to_bytes(_LENGTH_BYTES, "big") + budget + self.spend.encode()
+        alerts = msgspec.msgpack.encode(self.alerts)
+        data = b"".join((_part(self.budget.encode()), _part(alerts), self.spend.encode()))
         self.changes = 0
         return SnapshotContent(self.journal_sequence, self.usage_sequence, data, self.journal_base)
+
+
+def _part(data: bytes) -> bytes:
+    return len(data).to_bytes(_LENGTH_BYTES, "big") + data
+
+
+def _first_part(data: bytes) -> tuple[bytes, bytes]:
+    """The first part, and what follows it."""
+    end = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "big")
+    return data[_LENGTH_BYTES:end], data[end:]

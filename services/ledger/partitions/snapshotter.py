@@ -15,6 +15,7 @@ from penstock.bus.log_limits import rate_limited_logger
 from penstock.runtime.aio import cancel_and_wait
 from services.ledger.metrics import LedgerMetrics
 from services.ledger.partitions.free_memory import return_free_memory
+from services.ledger.partitions.journal import JournalRoom
 from services.ledger.partitions.partition_state import PartitionState, SnapshotContent
 from services.ledger.partitions.server_time import ServerTime
 from services.ledger.partitions.snapshots import SnapshotReplaced, SnapshotStore
@@ -52,6 +53,7 @@ class Saving:
 
     def __init__(self, policy: SnapshotPolicy) -> None:
         self.policy = policy
+        self.room = JournalRoom()
         self.history = asyncio.Lock()
         """Held by the partition whose spend is written or summed: its rows are in memory then."""
         self._turn: _Turn | None = None
@@ -88,10 +90,13 @@ class Snapshotter:
         self._stored = 0
         """The journal sequence of the stored snapshot."""
         self._failed = False
-        """The last snapshot could not be stored."""
+        """The last snapshot is not stored, or not yet."""
+        self._failures = 0
+        """Attempts in a row that failed."""
         self._unwritten = False
         """A stored snapshot may have spend that is not in the history."""
         self._next_s = 0.0
+        self._retry_s = 0.0
         self._write_s = 0.0
         self._compact_s = 0.0
 
@@ -115,17 +120,31 @@ class Snapshotter:
         if turn is None:
             return
         self._next_s = now_s + self._saving.policy.every_s
+        self._retry_s = now_s + _RETRY_S
         self._save_task = self._run(partial(self._save, self._state.snapshot(), turn))
         self._save_task.add_done_callback(lambda _: turn.end())  # it may be cancelled before it begins
 
     async def stop(self) -> None:
         await cancel_and_wait(*filter(None, (self._save_task, self._history_task)))
 
+    @property
+    def problem(self) -> str | None:
+        """Why the journal must not grow: it soon deletes what no snapshot has; None: it may grow."""
+        if self._failures and self._is_endangered:
+            return "no snapshot can be stored, and the journal is nearly full"
+        return None
+
+    @property
+    def _is_endangered(self) -> bool:
+        has_unsaved = self._state.changes or self._failed
+        return bool(has_unsaved) and self._stored - self._state.journal_base < self._saving.room.endangered
+
     def _is_due(self, now_s: float) -> bool:
-        state = self._state
-        if state.alerts or not (state.changes or self._failed):
-            return False  # a restart publishes the alerts of the journal after the snapshot only
-        return state.changes >= self._saving.policy.entries or now_s >= self._next_s
+        if not (self._state.changes or self._failed):
+            return False
+        if self._is_endangered and now_s >= self._retry_s:
+            return True
+        return self._state.changes >= self._saving.policy.entries or now_s >= self._next_s
 
     def _consider_history(self, now_s: float) -> None:
         if _runs(self._history_task):
@@ -154,9 +173,13 @@ class Snapshotter:
 
     async def _save(self, content: SnapshotContent, turn: _Turn) -> None:
         self._failed = True
-        await self._store.store(content, self._time.unix_ms())
+        try:
+            await self._store.store(content, self._time.unix_ms())
+        except _FAILURES:
+            self._failures += 1
+            raise
         turn.end()
-        self._failed = False
+        self._failed, self._failures = False, 0
         self._stored, self._unwritten, self._write_s = content.journal_sequence, True, 0.0
         self._metrics.snapshot.labels(self._state.partition).set(self._time.unix_ms() / 1000)
         await self._store.delete_older_parts(content)

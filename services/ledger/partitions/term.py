@@ -100,6 +100,7 @@ class OwnedPartition:
         def on_round() -> None:
             alerts.wake()
             snapshotter.consider(parts.times.clock.monotonic_s())
+            writer.close(snapshotter.problem)
 
         writer = Writer(state, parts.policies, links, parts.times, parts.metrics, on_round)
         handlers = parts.handlers(state, writer)

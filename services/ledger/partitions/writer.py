@@ -91,9 +91,13 @@ class Writer:
         self._ticked = False
         self._released = False
         self._failure: Exception | None = None
+        self._closed: str | None = None
 
     async def offer(self, asked: AskedHold | AskedBatch) -> None:
         """Take a question; it is answered in the next group."""
+        if self._closed is not None:
+            await self._refuse(asked, f"the ledger cannot store holds now ({self._closed})")
+            return
         if len(self._queue) >= _MOST_QUEUED:
             await self._refuse(asked, "the ledger has too many requests: try again")
             return
@@ -106,6 +110,10 @@ class Writer:
             self._wake.set()
         elif self._booking is None:
             self._booking = asyncio.get_running_loop().call_later(_GATHER_S, self._wake.set)
+
+    def close(self, reason: str | None) -> None:
+        """Refuse every question from now on; None: take them again."""
+        self._closed = reason
 
     def tick(self) -> None:
         """Look at what changes with time."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
+
 import nats.errors
 import pytest
 from nats.aio.client import Client as Nats
 
 from penstock.cli.local.nats_server import NatsServer
 from penstock.contract import codec, subjects
-from penstock.contract.ledger.holds import HoldGranted
+from penstock.contract.ledger.holds import HoldGranted, HoldRefused
 from penstock.contract.ledger.journal import JournalBatch, TookOver
-from penstock.contract.streams import JOURNAL
+from penstock.contract.streams import JOURNAL, SNAPSHOTS
 from services.ledger import app
+from services.ledger.partitions import snapshotter
 from services.ledger.partitions.assignment import PARTITIONS
 from tests.harness.processes.ledgers import LedgerUser, RunningLedger, running_ledger
 from tests.harness.suite.waiting import until
@@ -109,3 +112,29 @@ async def test_f1_an_overwritten_batch_is_noticed(
     await js.publish(journal, codec.encode(following))
     async with running_ledger(url, DAY) as ledger:
         await is_not_served(ledger, user, caplog, f"has no batch {overwritten}")
+
+
+async def test_f1_holds_are_refused_before_the_journal_deletes_what_no_snapshot_has(
+    user: LedgerUser, url: str, own_nc: Nats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "_CLOCK_EVERY_S", 0.1)
+    monkeypatch.setattr(snapshotter, "_RETRY_S", 0.2)
+    js, deadline_ms = own_nc.jetstream(), int(time.time() * 1000) + 60_000
+    async with running_ledger(url, DAY):
+        await user.hold("one", deadline_ms=deadline_ms)
+        snapshots = (await js.stream_info(SNAPSHOTS.name)).config
+        await js.update_stream(snapshots.evolve(max_bytes=1))
+        journal = (await js.stream_info(JOURNAL.name)).config
+        await js.update_stream(
+            journal.evolve(max_bytes=(await js.stream_info(JOURNAL.name)).state.bytes + 200)
+        )
+
+        async def refuses() -> bool:
+            answer = await user.hold("one", deadline_ms=deadline_ms)  # it stores nothing
+            return isinstance(answer, HoldRefused) and answer.code == "budget_unavailable"
+
+        await until(refuses)
+        assert (await js.stream_info(JOURNAL.name)).state.first_seq == 1
+        await js.update_stream(snapshots.evolve())
+        await until(lambda: holds(user, "two"))
+        assert await held(user) == 2_000

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry
 
-from penstock.contract.ledger.journal import JournalBatch
+from penstock.bus.direct_get import StreamPosition
+from penstock.contract.ledger.journal import Alerted, JournalBatch
 from services.ledger.metrics import LedgerMetrics
 from services.ledger.partitions.partition_state import PartitionState, SnapshotContent
 from services.ledger.partitions.server_time import ServerTime
@@ -19,9 +20,12 @@ class Store:
 
     def __init__(self) -> None:
         self.stored: list[SnapshotContent] = []
+        self.fails = False
 
     async def store(self, content: SnapshotContent, at_ms: int) -> None:
         assert at_ms
+        if self.fails:
+            raise TimeoutError
         self.stored.append(content)
 
     async def delete_older_parts(self, content: SnapshotContent) -> None:
@@ -109,4 +113,43 @@ async def test_f2_spend_that_cannot_be_written_is_written_later():
     await until(lambda: scene.history.failed)
     scene.history.fails = False
     await until(scene.wrote)
+    await scene.snapshotter.stop()
+
+
+async def test_f1_a_journal_that_is_nearly_full_is_saved_first_and_must_not_grow_if_that_fails():
+    saving = Saving(SnapshotPolicy())
+    scene = Scene("1", saving)
+    scene.start()
+    assert not await scene.saved()  # it is not due
+    scene.store.fails = True
+    saving.room.observe(StreamPosition(4, 0, first_sequence=1, bytes=80, max_bytes=100))
+    assert scene.snapshotter.problem is None
+    scene.snapshotter.consider(1)
+    await until(lambda: scene.snapshotter.problem is not None)
+    scene.store.fails = False
+    scene.snapshotter.consider(2)
+    assert scene.snapshotter.problem is not None
+    scene.snapshotter.consider(10)
+    await until(lambda: scene.snapshotter.problem is None)
+    assert [each.journal_sequence for each in scene.store.stored] == [1]
+    await scene.snapshotter.stop()
+
+
+async def test_f4_a_partition_is_saved_with_the_alerts_that_are_not_published():
+    scene = Scene("1", Saving(SnapshotPolicy(entries=1)))
+    alert = Alerted(
+        scope="user",
+        account="a",
+        name="u",
+        limit="microusd_per_day",
+        percent=80,
+        period_start_s=0,
+        spent=8,
+        allowed=10,
+        at_ms=1,
+    )
+    scene.state.replay(JournalBatch(entries=(alert,)), 2)
+    scene.start()
+    await until(scene.saved)
+    assert PartitionState.restored("1", scene.store.stored[0]).alerts == [alert]
     await scene.snapshotter.stop()
