@@ -142,14 +142,16 @@ class SpendHandler:
         self._nc = nc
         self._slots = asyncio.Semaphore(_SPEND_AT_ONCE)
         self._answering: set[asyncio.Task[None]] = set()
+        self._subscription: Subscription | None = None
 
     async def start(self) -> None:
         self._subscription = await self._nc.subscribe(subjects.LEDGER_SPEND, queue=_QUEUE, cb=self._on_query)
 
     async def stop(self) -> None:
-        """Take no more queries, and finish those that were taken."""
-        with contextlib.suppress(nats.errors.Error):
-            await self._subscription.unsubscribe()
+        """Take no more queries, and finish those that were taken. Harmless before `start`."""
+        if self._subscription is not None:
+            with contextlib.suppress(nats.errors.Error):
+                await self._subscription.unsubscribe()
         if self._answering:
             await asyncio.wait(self._answering, timeout=_FLUSH_S)
             await cancel_and_wait(*self._answering)
