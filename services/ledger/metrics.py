@@ -33,7 +33,7 @@ class LedgerMetrics:
         self.open_holds = gauge("penstock_ledger_open_holds", "Holds that are open.", ["partition"])
         help_ = "Money held for open requests, in micro-dollars."
         self.held = gauge("penstock_ledger_held_microusd", help_, ["partition"])
-        help_ = "1 for each partition that this process owns."
+        help_ = "1 for each partition that this process owns, 0 for the others."
         self.owned = gauge("penstock_ledger_partition_owned", help_, ["partition"])
         help_ = "Usage events that are stored and not booked yet."
         self.lag = gauge("penstock_ledger_settlement_lag_events", help_, ["partition"])

@@ -219,6 +219,7 @@ PROMISED = (
     ("PenstockBudgetUsedUp", "0", None, "critical"),
     ("PenstockBudgetUnavailable", "0", "1m", "critical"),
     ("PenstockLedgerCannotStore", "0", "1m", "critical"),
+    ("PenstockLedgerDown", "0", "1m", "critical"),
     ("PenstockLedgerPartitionWithoutOwner", "0", "1m", "critical"),
     ("PenstockLedgerSettlementLag", "1000", "2m", "warning"),
 )
