@@ -233,7 +233,7 @@ SPEND_HOURS: Final = StreamSpec(
     max_age_s=35 * DAY_S,
     max_bytes=64 * MIB,
     max_per_subject=1,
-    purpose="Spend by hour, in chunks that add up.",
+    purpose="Spend by hour, in chunks that add up; at the limit the oldest are deleted.",
 )
 SPEND_DAYS: Final = StreamSpec(
     name="LLM_SPEND_DAYS",
@@ -242,7 +242,7 @@ SPEND_DAYS: Final = StreamSpec(
     max_age_s=400 * DAY_S,
     max_bytes=64 * MIB,
     max_per_subject=1,
-    purpose="Spend by day, summed from the hours.",
+    purpose="Spend by day, summed from the hours; at the limit the oldest are deleted.",
 )
 SPEND_MONTHS: Final = StreamSpec(
     name="LLM_SPEND_MONTHS",
@@ -251,7 +251,7 @@ SPEND_MONTHS: Final = StreamSpec(
     max_age_s=0,
     max_bytes=32 * MIB,
     max_per_subject=1,
-    purpose="Spend by month, summed from the days.",
+    purpose="Spend by month, summed from the days; at the limit the oldest are deleted.",
 )
 STREAMS: Final = (
     *(REQUESTS, WORK, REPLIES, EVENTS, DEAD, CANCELS, JOBS, RESULTS, BODIES),

@@ -10,7 +10,8 @@ import msgspec
 import nats.errors
 from nats.aio.client import Client as Nats
 
-from penstock.bus.direct_get import read_last
+from penstock.bus.direct_get import read_last, stream_position
+from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract import subjects
 from penstock.contract.codec import RECENT_SPEND, encode
 from penstock.contract.ledger.spend import RecentSpend, SpendQuery
@@ -18,9 +19,11 @@ from penstock.contract.ledger.spend_address import SpendAddress, spend_address
 from penstock.contract.streams import SPEND_DAYS, SPEND_HOURS, SPEND_MONTHS
 from services.ledger.spend.grouping import Grain
 
-__all__ = ["NatsHistory", "NatsOwners"]
+__all__ = ["NatsHistory", "NatsOwners", "warn_when_nearly_full"]
 
+_log: Final = rate_limited_logger(__name__, by="text")
 _STREAMS: Final = {"hour": SPEND_HOURS.name, "day": SPEND_DAYS.name, "month": SPEND_MONTHS.name}
+_NEARLY_FULL: Final = 0.8
 _TIMEOUT_S: Final = 5.0
 _OWNER_TIMEOUT_S: Final = 1.0
 
@@ -56,6 +59,19 @@ class NatsHistory:
 
     async def delete(self, address: SpendAddress) -> None:
         await self._js.purge_stream(_STREAMS[address.grain], subject=address.subject)
+
+
+async def warn_when_nearly_full(nc: Nats) -> None:
+    """Log a warning for each stream of the history that soon deletes its oldest spend. Raises nats.errors.Error or
+    TimeoutError.
+    """
+    for stream in _STREAMS.values():
+        fill = (await stream_position(nc, stream)).fill
+        if fill >= _NEARLY_FULL:
+            _log.warning(
+                "%s is %d%% full: soon it deletes its oldest spend; raise PENSTOCK_STORE_SCALE, or export it",
+                *(stream, 100 * fill),
+            )
 
 
 class NatsOwners:

@@ -14,11 +14,11 @@ from nats.js.errors import APIError
 from penstock.cli.__main__ import main
 from penstock.contract import codec, subjects
 from penstock.contract.ledger.spend import SpendQuery, SpendReport
-from penstock.contract.streams import SPEND_HOURS
+from penstock.contract.streams import SPEND_HOURS, SPEND_MONTHS
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from services.ledger.spend.answer import answer_spend
 from services.ledger.spend.history import listing_of
-from services.ledger.spend.nats_store import NatsHistory
+from services.ledger.spend.nats_store import NatsHistory, warn_when_nearly_full
 from services.ledger.spend.rows import HOUR_S
 from tests.integration.ledger.spend.owner import SpendOwner
 from tests.unit.ledger.spend.settlements import settled
@@ -149,3 +149,16 @@ async def test_f5_the_command_says_when_no_ledger_runs(own_nc, own_nats_server, 
 
 def test_the_partition_of_the_account_of_these_tests_is_the_one_that_they_own():
     assert subjects.partition_of("a") == "2"
+
+
+async def test_f5_a_ledger_warns_before_the_oldest_spend_is_deleted(
+    owner: SpendOwner, caplog: pytest.LogCaptureFixture
+):
+    await warn_when_nearly_full(owner.nc)
+    assert not caplog.text
+    js = owner.nc.jetstream()
+    await js.publish("llm.spend.month.1.0.1", b"x" * 900)
+    stream = await js.stream_info(SPEND_MONTHS.name)
+    await js.update_stream(stream.config.evolve(max_bytes=stream.state.bytes + 100))
+    await warn_when_nearly_full(owner.nc)
+    assert "LLM_SPEND_MONTHS is 9" in caplog.text
