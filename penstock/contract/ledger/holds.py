@@ -39,6 +39,9 @@ class HoldRequest(Struct, frozen=True, kw_only=True, tag="hold_request", tag_fie
     """The request sets no output limit, so `output_tokens` is a default."""
     unpriced: tuple[str, ...] = ()
     """Models that may answer and have no price."""
+    raises: bool = False
+    """The work has begun, and another attempt needs more. False: the request is not queued yet; the attempts of an
+    earlier one with this id, which has ended, are not its own."""
     deadline_ms: int
     """When the hold expires if nothing ends it before, Unix milliseconds."""
     wait_s: float = 0.0

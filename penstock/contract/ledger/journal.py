@@ -38,6 +38,8 @@ class Held(Struct, frozen=True, array_like=True, tag=1, kw_only=True, gc=False):
     deadline_ms: int
     time_zone: str = ""
     """Of the periods to which the hold counts; empty: UTC."""
+    raises: bool = False
+    """Of a hold that has ended, if there is one, its attempts are kept. False: they belong to an earlier request."""
 
 
 class Settled(Struct, frozen=True, array_like=True, tag=2, kw_only=True, gc=False):

@@ -118,7 +118,8 @@ class Book:
         if isinstance(known, Hold):
             self._record(known, _release_of(known), known.at_ms)
         else:
-            known = self.ended.pop(entry.id, None)
+            ended = self.ended.pop(entry.id, None)
+            known = ended if entry.raises else None
         hold = Hold(
             account=entry.account,
             user=entry.user,

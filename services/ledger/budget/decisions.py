@@ -117,7 +117,8 @@ def scopes_of(
 
 def asked_by(book: Book, request: HoldRequest) -> Asked:
     hold = book.holds.get(request.id)
-    known = hold if hold is not None else book.ended.get(request.id)
+    ended = book.ended.get(request.id) if request.raises else None
+    known = hold if hold is not None else ended
     picousd, tokens = amount(request.picousd), amount(request.tokens)
     if hold is not None:
         picousd, tokens = max(picousd, hold.picousd), max(tokens, hold.tokens)
@@ -168,6 +169,7 @@ def _held(request: HoldRequest, asked: Asked, at_ms: int, time_zone: str) -> Hel
         at_ms=at_ms,
         deadline_ms=request.deadline_ms if hold is None else max(request.deadline_ms, hold.deadline_ms),
         time_zone=time_zone,
+        raises=request.raises,
     )
 
 

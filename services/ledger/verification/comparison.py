@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from penstock.contract.events import UsageRecorded
-from penstock.contract.ledger.journal import JournalBatch, JournalEntry, Settled
+from penstock.contract.ledger.journal import Held, JournalBatch, JournalEntry, Released, Settled
 from penstock.contract.ledger.spend import SpendAmounts, SpendKey, SpendRow
 from services.ledger.budget.holds import amount
 from services.ledger.spend.grouping import Grain, period_start_s, summed
@@ -47,19 +47,35 @@ class Bookings:
     """Every attempt that the journal of a partition booked."""
 
     def __init__(self) -> None:
-        self.by_attempt: dict[tuple[str, int], Booking] = {}
+        self.by_attempt: dict[tuple[str, int], list[Booking]] = {}
+        """More than one where the id of a request was used again after it had ended."""
         self.repeated: list[Booking] = []
+        self._attempts: dict[str, set[int]] = {}
+        """Attempts of the request that has the id now."""
+        self._ended: set[str] = set()
 
     def add(self, entry: JournalEntry) -> None:
-        if not isinstance(entry, Settled):
-            return
+        match entry:
+            case Held() if not entry.raises and entry.id in self._ended:
+                self._ended.discard(entry.id)
+                self._attempts.pop(entry.id, None)
+            case Released():
+                self._ended.add(entry.id)
+            case Settled():
+                self._book(entry)
+
+    def _book(self, entry: Settled) -> None:
         booking = Booking(
             entry.id, entry.attempt, entry.model, entry.input_tokens, entry.output_tokens, entry.picousd
         )
-        if (entry.id, entry.attempt) in self.by_attempt:
+        if entry.ends:
+            self._ended.add(entry.id)
+        attempts = self._attempts.setdefault(entry.id, set())
+        if entry.attempt in attempts:
             self.repeated.append(booking)
         else:
-            self.by_attempt[entry.id, entry.attempt] = booking
+            attempts.add(entry.attempt)
+            self.by_attempt.setdefault((entry.id, entry.attempt), []).append(booking)
 
 
 class JournalSums:
@@ -145,20 +161,18 @@ def compare_usage(recorded: Iterable[Booking], bookings: Bookings) -> list[str]:
     differences = [
         f"attempt {each.attempt} of {each.hold_id} is booked more than once" for each in bookings.repeated
     ]
-    seen: set[tuple[str, int]] = set()
+    by_attempt: dict[tuple[str, int], list[Booking]] = {}
     for usage in recorded:
-        address = (usage.hold_id, usage.attempt)
-        if address in seen:  # recorded again, to be booked once
-            continue
-        seen.add(address)
-        booked = bookings.by_attempt.get(address)
-        if booked is None:
-            differences.append(f"attempt {usage.attempt} of {usage.hold_id} is recorded and not booked")
-        elif booked != usage:
-            differences.append(
-                f"attempt {usage.attempt} of {usage.hold_id} is booked with {_used(booked)}, recorded with "
-                f"{_used(usage)}"
-            )
+        by_attempt.setdefault((usage.hold_id, usage.attempt), []).append(usage)
+    for (hold_id, attempt), usages in by_attempt.items():
+        booked = bookings.by_attempt.get((hold_id, attempt), [])
+        if not booked:
+            differences.append(f"attempt {attempt} of {hold_id} is recorded and not booked")
+        differences += [
+            f"attempt {attempt} of {hold_id} is booked with {_used(each)}, recorded with {_used(usages[0])}"
+            for each in booked
+            if each not in usages  # it may be recorded more than once, to be booked once
+        ]
     return differences
 
 

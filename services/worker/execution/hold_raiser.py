@@ -55,6 +55,7 @@ class HoldRaiser(Struct, frozen=True):
             tokens=needed.tokens,
             output_tokens=tokens.output_tokens,
             output_assumed=work.assumed_output_tokens is not None,
+            raises=True,
             unpriced=() if prices is not None else (model,),
             deadline_ms=work.deadline_ms + HOLD_GRACE_MS,
             wait_s=self.budgets.hold_wait_s,

@@ -53,8 +53,12 @@ class SequentialBudget(Struct):
         for hold_id, (until_ms, _) in list(self.ended.items()):
             if -(-until_ms // 1000) * 1000 <= self.last_ms:
                 del self.ended[hold_id]
-                for key in [key for key in self.attempts if key[0] == hold_id]:
-                    self.forgotten.append(self.attempts.pop(key))
+                self.forget_attempts(hold_id)
+
+    def forget_attempts(self, hold_id: str) -> None:
+        """The id now belongs to another request; what the earlier one used stays spent."""
+        for key in [key for key in self.attempts if key[0] == hold_id]:
+            self.forgotten.append(self.attempts.pop(key))
 
     def spent_on(self, hold_id: str) -> tuple[int, int]:
         booked = [attempt for (owner, _), attempt in self.attempts.items() if owner == hold_id]
@@ -101,7 +105,8 @@ class SequentialBudget(Struct):
         hold = self.open.get(request.id)
         if hold is not None and request.picousd <= hold.picousd and request.tokens <= hold.tokens:
             return "granted"
-        spent_picousd, spent_tokens = self.spent_on(request.id)
+        goes_on = hold is not None or (request.raises and request.id in self.ended)
+        spent_picousd, spent_tokens = self.spent_on(request.id) if goes_on else (0, 0)
         picousd = max(request.picousd, hold.picousd if hold else 0) - spent_picousd
         tokens = max(request.tokens, hold.tokens if hold else 0) - spent_tokens
         found = set()
@@ -110,9 +115,8 @@ class SequentialBudget(Struct):
                 allowed = allowed_by(policy, scope[2], name)
                 if allowed is None or name in policy.soft:
                     continue
-                new = hold is None and request.id not in self.ended
                 need = picousd if name.startswith("microusd") else tokens
-                need = {"requests": int(new), "concurrency": 1}.get(name.split("_")[0], max(0, need))
+                need = {"requests": int(not goes_on), "concurrency": 1}.get(name.split("_")[0], max(0, need))
                 spent, held = self.use(scope, name, now_ms, without=request.id)
                 own = self.use(scope, name, now_ms)[1] - held
                 if need > own and spent + held + need > allowed:

@@ -133,8 +133,13 @@ class BudgetMachine(RuleBasedStateMachine):
         self.hold(request)
         return request.id
 
-    @rule(hold_id=ids, more=st.tuples(PICOUSD, TOKENS), later_ms=st.sampled_from([0, 0, 5_000]))
-    def a_hold_is_asked_for_again(self, hold_id: str, more: tuple, later_ms: int) -> None:
+    @rule(
+        hold_id=ids,
+        more=st.tuples(PICOUSD, TOKENS),
+        later_ms=st.sampled_from([0, 0, 5_000]),
+        raises=st.booleans(),
+    )
+    def a_hold_is_asked_for_again(self, hold_id: str, more: tuple, later_ms: int, *, raises: bool) -> None:
         request = self.requests[hold_id]
         self.hold(
             structs.replace(
@@ -142,6 +147,7 @@ class BudgetMachine(RuleBasedStateMachine):
                 picousd=request.picousd + more[0],
                 tokens=request.tokens + more[1],
                 deadline_ms=request.deadline_ms + later_ms,
+                raises=raises,
             )
         )
 
@@ -158,8 +164,9 @@ class BudgetMachine(RuleBasedStateMachine):
         self.requests[request.id] = structs.replace(
             self.requests[request.id], picousd=entry.picousd, tokens=entry.tokens
         )
-        if open_hold is None and request.id not in self.model.ended:
+        if open_hold is None and not (request.raises and request.id in self.model.ended):
             self.model.counted.append((request, self.now_ms))
+            self.model.forget_attempts(request.id)
         grows = open_hold is None or (request.picousd, request.tokens) != (
             open_hold.picousd,
             open_hold.tokens,

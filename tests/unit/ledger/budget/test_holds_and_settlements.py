@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from penstock.contract.ledger.holds import HoldRefused, HoldRequest
 from penstock.contract.ledger.journal import Alerted, Settled
@@ -130,12 +131,12 @@ def test_f1_a_hold_expires_with_its_deadline():
     grant(state, hold_request(2), rules, NOON_MS + 60_000)
 
 
-def test_f1_a_redelivered_request_runs_again_on_the_rest_of_its_hold():
+def test_f1_another_attempt_runs_on_the_rest_of_the_hold():
     state, rules = BudgetState(), of_user(microusd_per_day=2, requests_per_hour=1)
     request = hold_request(1, picousd=2_000_000)
     grant(state, request, rules)
     settle(state, usage_of(request, cost_picousd=500_000), rules)
-    grant(state, request, rules)
+    grant(state, replace(request, raises=True), rules)
     after = status(state, rules)
     assert (after.held_microusd, after.open_holds) == (2, 1)  # 1.5 micro-dollars, rounded when shown
     assert settle(state, usage_of(request), rules) is None
@@ -315,3 +316,25 @@ def test_c5_chats_and_embeddings_have_limits_of_their_own():
 def test_f2_a_cache_write_that_cost_more_than_it_saved_is_booked_as_a_loss(saved: int, booked: int):
     entry = settle(BudgetState(), usage_of(hold_request(1), saved_by_cache_picousd=saved), of_user())
     assert entry.saved_by_cache_picousd == booked
+
+
+def test_f1_an_id_that_is_used_again_after_its_request_ended_is_another_request():
+    state, rules = BudgetState(), policies(account=account_policy(limits=BudgetLimits(requests_per_hour=5)))
+    request = hold_request(1)
+    grant(state, request, rules)
+    settle(state, usage_of(request, ends=True), rules)
+    grant(state, request, rules)
+    booked = settle(state, usage_of(request, ends=True), rules)
+    account = state.status(BudgetQuery(scope="account", account=request.account), rules, NOON_MS)
+    assert booked is not None
+    assert account.limits[0].spent == 2
+    assert (account.open_holds, account.held_microusd) == (0, 0)
+
+
+def test_f2_another_attempt_after_the_end_keeps_the_attempts_of_its_request():
+    state, rules = BudgetState(), policies()
+    request = hold_request(1)
+    grant(state, request, rules)
+    settle(state, usage_of(request, ends=True), rules)
+    grant(state, replace(request, raises=True, picousd=2 * request.picousd), rules)
+    assert state.settle(usage_of(request, ends=True), rules, NOON_MS) is None
