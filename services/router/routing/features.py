@@ -113,7 +113,7 @@ class Features(Struct, frozen=True, kw_only=True):
     """Input tokens: text, tool definitions and calls, and a flat charge per image or other attachment."""
     stream: bool = False
     max_tokens: int | None = None
-    """The output limit."""
+    """The output limit; the higher one of a body with two, because a provider may ignore either."""
     choices: int = 1
     """The number of answers, `n` in the body."""
     evidence: Evidence = field(default_factory=Evidence)
@@ -171,7 +171,7 @@ def extract_features(body: Raw | bytes | bytearray) -> Features:
         images=images,
         estimated_tokens=round(tokens + json_bytes * TOKENS_PER_JSON_BYTE),
         stream=decoded.stream is True,
-        max_tokens=decoded.max_completion_tokens or decoded.max_tokens,
+        max_tokens=max(decoded.max_completion_tokens or 0, decoded.max_tokens or 0) or None,
         choices=decoded.n or 1,
         evidence=collect_evidence(text),
     )

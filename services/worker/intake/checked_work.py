@@ -66,7 +66,8 @@ def _output_limit(work: ChatWork) -> int | None:
     """Raises InvalidWork, msgspec.MsgspecError and RecursionError."""
     if work.body_ref is None:
         limits = _limits.decode(work.body)
-        max_tokens = limits.max_completion_tokens or limits.max_tokens
+        both = (limits.max_completion_tokens, limits.max_tokens)  # a provider may ignore either
+        max_tokens = max((limit for limit in both if limit is not None), default=None)
     else:
         max_tokens = work.max_tokens
     if max_tokens is not None and not 0 <= max_tokens < _MAX_TOKENS:

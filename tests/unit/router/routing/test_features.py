@@ -53,6 +53,11 @@ def test_absent_and_null_fields_are_equal() -> None:
     assert extract_features(body(stream=None, max_tokens=None, n=None, model=None, tools=None)) == absent
 
 
+def test_f1_the_higher_of_two_output_limits_counts():
+    assert extract_features(body(max_tokens=5_000, max_completion_tokens=100)).max_tokens == 5_000
+    assert extract_features(body(max_tokens=100, max_completion_tokens=5_000)).max_tokens == 5_000
+
+
 def test_parts_are_joined_and_an_image_costs_the_same_however_large() -> None:
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 1_000_000}}
     features = extract_features(
