@@ -95,3 +95,28 @@ async def has_limits(user: LedgerUser, limits: int) -> bool:
 
 async def has_spent(user: LedgerUser, microusd: int) -> bool:
     return (await user.status("system")).spent_today_microusd == microusd
+
+
+async def test_c5_a_raised_hold_is_raised_in_the_system_and_counts_once(accounts: list[LedgerUser]) -> None:
+    first, other = accounts[0], accounts[1]
+    for microusd in (1_000, 3_000, 3_000, 2_000):
+        assert isinstance(await first.hold("one", picousd=microusd * 1_000_000), HoldGranted)
+    status = await first.status("system")
+    assert (status.open_holds, status.held_microusd) == (1, 3_000)
+
+    assert isinstance(await other.hold("one", picousd=6_000 * 1_000_000), HoldGranted)
+    refused = await first.hold("one", picousd=5_000 * 1_000_000)
+    assert isinstance(refused, HoldRefused)
+    assert refused.limit is not None
+    assert refused.limit.scope == "system"
+    assert [(await each.status()).held_microusd for each in (first, other)] == [3_000, 6_000]
+    assert (await first.status("system")).held_microusd == 9_000
+
+    waiting = asyncio.create_task(first.hold("one", picousd=5_000 * 1_000_000, wait_s=10))
+    await other.use("one", 2_500)
+    assert isinstance(await waiting, HoldGranted)
+    await first.use("one", 4_000, ends=False)
+    await first.use("one", 900, attempt=2)
+    await until(lambda: has_open(first, 0))
+    status = await first.status("system")
+    assert (status.spent_today_microusd, status.held_microusd) == (7_400, 0)
