@@ -13,9 +13,13 @@ import pytest
 from nats.aio.client import Client as Nats
 
 from penstock.bus.connection import connect
+from penstock.bus.direct_get import read_all
 from penstock.cli.local.nats_server import NatsServer
+from penstock.contract import codec, subjects
+from penstock.contract.events import BudgetAlerted
 from penstock.contract.ledger.holds import HoldGranted, HoldRefused
 from penstock.contract.presence import Presence
+from penstock.contract.streams import EVENTS
 from penstock.contract.subjects import partition_of
 from penstock.runtime.heartbeat import read_presence
 from services.ledger.partitions.assignment import PARTITIONS
@@ -133,3 +137,40 @@ async def answered(user: LedgerUser, name: str) -> bool:
 async def owns(nc: Nats, process: Process) -> bool:
     """Whether the process has its partitions again."""
     return process.ready["instance"] in (await owners(nc)).values() and await all_owned(nc)
+
+
+@pytest.mark.parametrize("after", ["the alert", "the usage"])
+async def test_f3_alerts_are_stored_once_although_the_owner_is_killed_between(
+    own_nc: Nats, ledgers: list[Process], after: str
+) -> None:
+    owner, user = await owner_and_its_account(own_nc, ledgers)
+    await user.use("first", 40_500)
+    if after == "the alert":
+        await until(lambda: has_alerts(own_nc, [80]))
+    owner.kill()
+    await until(lambda: has_alerts(own_nc, [80]))
+    await user.use("second", 10_000)
+    await until(lambda: has_alerts(own_nc, [80, 100]))
+    next_owner, _ = await owner_and_its_account(own_nc, ledgers)
+    next_owner.kill()
+    await user.use("third", 10)
+    await until(lambda: has_spent(user, 50_510))
+    assert await alerted(own_nc) == [80, 100]
+
+
+async def has_alerts(nc: Nats, percents: list[int]) -> bool:
+    return await alerted(nc) == percents
+
+
+async def alerted(nc: Nats) -> list[int]:
+    """The percents of all alerts, in the order in which they were stored."""
+    wanted = subjects.EVENT.format(kind="budget", scope="*")
+    events = [codec.EVENT.decode(msg.data) async for msg in read_all(nc, EVENTS.name, wanted)]
+    return [each.percent for each in events if isinstance(each, BudgetAlerted)]
+
+
+async def has_spent(user: LedgerUser, microusd: int) -> bool:
+    try:
+        return (await user.status()).spent_today_microusd == microusd
+    except nats.errors.Error:  # no owner yet
+        return False
