@@ -21,6 +21,7 @@ from penstock.bus.tracing import NO_SPAN, Span, Tracer
 from penstock.contract import codec, subjects
 from penstock.contract.headers import TRACEPARENT
 from penstock.contract.ledger.holds import HoldRequest
+from penstock.contract.ledger.spend import SpendQuery
 from penstock.contract.ledger.status import BudgetReport
 from penstock.runtime.aio import cancel_and_wait
 from services.ledger.budget.policies import Policies
@@ -30,6 +31,7 @@ from services.ledger.partitions.partition_state import PartitionState
 from services.ledger.partitions.writer import Times, Writer
 from services.ledger.spend.answer import answer_spend
 from services.ledger.spend.history import HistoryChanged
+from services.ledger.spend.unwritten import UnwrittenView
 
 __all__ = ["PartitionHandlers", "SpendHandler"]
 
@@ -131,8 +133,13 @@ class PartitionHandlers:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             _log.warning("a question about recent spend cannot be read: %s", error)
             return
-        recent = self._state.spend.recent(self._state.journal_sequence, query)
-        await msg.respond(codec.encode(recent))
+        view = self._state.spend.view(self._state.journal_sequence)
+        # In a thread, because 12,500 users take a tenth of a second.
+        await msg.respond(await asyncio.to_thread(_encoded_recent, view, query))
+
+
+def _encoded_recent(view: UnwrittenView, query: SpendQuery | None) -> bytes:
+    return codec.encode(view.recent(query))
 
 
 class SpendHandler:

@@ -157,7 +157,9 @@ class OwnedPartition:
             state, stored = PartitionState(self._name), 0
         else:
             try:
-                state, stored = PartitionState.restored(self._name, snapshot), snapshot.journal_sequence
+                # In a thread: other partitions are served meanwhile.
+                state = await asyncio.to_thread(PartitionState.restored, self._name, snapshot)
+                stored = snapshot.journal_sequence
             except ValueError as error:
                 raise SnapshotDamaged(
                     f"the snapshot of partition {self._name} cannot be read: {error}"
