@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -54,6 +55,8 @@ class SnapshotStore:
         """The stream sequence of the head that this process read or stored last."""
         self._tried: list[LedgerSnapshot] = []
         """The heads that it tried to store since; each may be stored."""
+        self._begun: set[int] = set()
+        """Snapshots of which parts may be stored, and no head."""
 
     async def load(self) -> SnapshotContent | None:
         """The last snapshot; None: there is none. Raises SnapshotDamaged, and nats errors or TimeoutError."""
@@ -86,8 +89,13 @@ class SnapshotStore:
             at_ms=at_ms,
             journal_base=content.journal_base,
         )
+        if self._begun:  # they would fill the stream
+            await self._delete_parts(lambda sequence: sequence in self._begun)
+            self._begun.clear()
+        self._begun.add(head.journal_sequence)
         for number, part in enumerate(parts):
             await self._bus.js.publish(self._part(head, number), part, timeout=_ACK_S)
+        self._begun.clear()
         await self._store_head(head)
 
     async def check_unchanged(self) -> None:
@@ -120,10 +128,14 @@ class SnapshotStore:
         """Delete the parts of the snapshots before this one. Later ones are another owner's: this process may have been
         frozen since it stored the head. Raises nats errors or TimeoutError.
         """
+        await self._delete_parts(lambda sequence: sequence < content.journal_sequence)
+
+    async def _delete_parts(self, is_old: Callable[[int], bool]) -> None:
+        """`is_old`: whether the parts of the snapshot of this sequence are deleted."""
         info = await self._bus.js.stream_info(SNAPSHOTS.name, subjects_filter=self._subject("*"))
         for subject in info.state.subjects or {}:
             number, _, _ = subject.rpartition(".")[2].partition("-")
-            if number != _HEAD and int(number) < content.journal_sequence:
+            if number != _HEAD and is_old(int(number)):
                 await self._bus.js.purge_stream(SNAPSHOTS.name, subject=subject)
 
     async def _head(self) -> _Head | None:

@@ -101,9 +101,36 @@ async def test_f1_an_owner_that_was_frozen_after_saving_leaves_the_next_one_its_
     await frozen.delete_older_parts(content(2))
 
     assert await after.load() == content(10, b"a later state")
+    assert await parts_of(bus, partition) == {"head", "2-0", "10-0"}
+
+
+async def test_f1_snapshots_of_which_only_a_part_could_be_stored_do_not_fill_the_stream(
+    bus: Bus, partition: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, publish = SnapshotStore(bus, partition), JetStreamContext.publish
+    await store.store(content(1), 1)
+
+    async def only_the_first_part(
+        js: JetStreamContext, subject: str, *args: object, **options: object
+    ) -> object:
+        if subject.endswith("-1"):
+            raise TimeoutError
+        return await publish(js, subject, *args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(JetStreamContext, "publish", only_the_first_part)
+        for sequence in (2, 3, 4):
+            with pytest.raises(TimeoutError):
+                await store.store(content(sequence, b"x" * 600_000), 1)
+    assert await parts_of(bus, partition) == {"head", "1-0", "4-0"}
+    await store.store(content(5), 1)
+    assert await parts_of(bus, partition) == {"head", "1-0", "5-0"}
+
+
+async def parts_of(bus: Bus, partition: str) -> set[str]:
     wanted = subjects.snapshot(partition, "*")
     info = await bus.js.stream_info("LLM_SNAPSHOTS", subjects_filter=wanted)
-    assert {each.rpartition(".")[2] for each in info.state.subjects or {}} == {"head", "2-0", "10-0"}
+    return {each.rpartition(".")[2] for each in info.state.subjects or {}}
 
 
 async def test_f2_spend_that_the_owner_before_saved_during_a_takeover_is_counted_once(
