@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 from msgspec import Struct
+from nats.js.client import JetStreamContext
 from nats.js.errors import APIError, NotFoundError
 
 from penstock.bus.log_limits import rate_limited_logger
@@ -18,7 +19,6 @@ from penstock.contract import codec, subjects
 from penstock.contract.headers import EXPECTED_LAST
 from penstock.contract.ledger.journal import LedgerSnapshot
 from penstock.contract.streams import SNAPSHOTS
-from penstock.runtime.service import Bus
 from services.ledger.partitions.partition_state import SnapshotContent
 
 __all__ = ["SnapshotDamaged", "SnapshotReplaced", "SnapshotStore"]
@@ -48,8 +48,8 @@ class _Head(Struct, frozen=True):
 
 
 class SnapshotStore:
-    def __init__(self, bus: Bus, partition: str) -> None:
-        self._bus = bus
+    def __init__(self, js: JetStreamContext, partition: str) -> None:
+        self._js = js
         self._partition = partition
         self._revision = 0
         """The stream sequence of the head that this process read or stored last."""
@@ -71,7 +71,7 @@ class SnapshotStore:
                 return SnapshotContent(found.journal_sequence, found.usage_sequence, data, found.journal_base)
             if last_try:
                 break
-        raise SnapshotDamaged(f"the snapshot of partition {self._partition} is not complete")
+        raise SnapshotDamaged(f"the snapshot of partition {self._partition} is damaged or incomplete")
 
     async def store(self, content: SnapshotContent, at_ms: int) -> None:
         """Store a snapshot in place of the last one.
@@ -94,7 +94,7 @@ class SnapshotStore:
             self._begun.clear()
         self._begun.add(head.journal_sequence)
         for number, part in enumerate(parts):
-            await self._bus.js.publish(self._part(head, number), part, timeout=_ACK_S)
+            await self._js.publish(self._part(head, number), part, timeout=_ACK_S)
         self._begun.clear()
         await self._store_head(head)
 
@@ -109,7 +109,7 @@ class SnapshotStore:
         for last_try in (False, True):
             expected = {EXPECTED_LAST: str(self._revision)}
             try:
-                ack = await self._bus.js.publish(
+                ack = await self._js.publish(
                     self._subject(_HEAD), codec.encode(head), timeout=_ACK_S, headers=expected
                 )
             except APIError as error:
@@ -132,15 +132,15 @@ class SnapshotStore:
 
     async def _delete_parts(self, is_old: Callable[[int], bool]) -> None:
         """`is_old`: whether the parts of the snapshot of this sequence are deleted."""
-        info = await self._bus.js.stream_info(SNAPSHOTS.name, subjects_filter=self._subject("*"))
+        info = await self._js.stream_info(SNAPSHOTS.name, subjects_filter=self._subject("*"))
         for subject in info.state.subjects or {}:
             number, _, _ = subject.rpartition(".")[2].partition("-")
             if number != _HEAD and is_old(int(number)):
-                await self._bus.js.purge_stream(SNAPSHOTS.name, subject=subject)
+                await self._js.purge_stream(SNAPSHOTS.name, subject=subject)
 
     async def _head(self) -> _Head | None:
         msg = await read_from_leader(
-            lambda: self._bus.js.get_last_msg(SNAPSHOTS.name, self._subject(_HEAD), direct=False),
+            lambda: self._js.get_last_msg(SNAPSHOTS.name, self._subject(_HEAD), direct=False),
             f"the snapshot of partition {self._partition}",
             timeout_s=_READ_S,
         )
@@ -159,9 +159,7 @@ class SnapshotStore:
         for number in range(head.parts):
             try:
                 async with asyncio.timeout(_READ_S):
-                    msg = await self._bus.js.get_last_msg(
-                        SNAPSHOTS.name, self._part(head, number), direct=False
-                    )
+                    msg = await self._js.get_last_msg(SNAPSHOTS.name, self._part(head, number), direct=False)
             except NotFoundError:
                 return None
             parts.append(msg.data or b"")

@@ -70,7 +70,7 @@ class OwnedPartition:
         self._name = partition
         self._parts = parts
         self._journal = Journal(parts.bus, partition)
-        self._store = SnapshotStore(parts.bus, partition)
+        self._store = SnapshotStore(parts.bus.js, partition)
         self._answers = Answers(parts.bus.nc, parts.tracer, parts.metrics)
         self._release = asyncio.Event()
         self.is_owner = False

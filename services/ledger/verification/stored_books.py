@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Final
 
 import msgspec
 from msgspec import Struct
 from nats.aio.client import Client as Nats
-from nats.js.errors import NotFoundError
 
 from penstock.bus.direct_get import read_all, sequence_of
 from penstock.contract import codec, subjects
 from penstock.contract.events import UsageRecorded
 from penstock.contract.ledger.journal import JournalBatch
-from penstock.contract.streams import EVENTS, JOURNAL, SNAPSHOTS
+from penstock.contract.streams import EVENTS, JOURNAL
 from services.ledger.partitions.partition_state import SnapshotContent
+from services.ledger.partitions.snapshots import SnapshotStore
 
-__all__ = ["JournalExtent", "RecordedUsage", "StoredBooks", "UnreadableSnapshot"]
-
-_TRIES: Final = 5
-
-
-class UnreadableSnapshot(Exception):
-    """The parts of a snapshot are missing or damaged."""
+__all__ = ["JournalExtent", "RecordedUsage", "StoredBooks"]
 
 
 class JournalExtent(Struct, frozen=True):
@@ -86,27 +78,8 @@ class StoredBooks:
             yield RecordedUsage(sequence_of(message), _stored_s(message.headers or {}), usage)
 
     async def snapshot(self, partition: str) -> SnapshotContent | None:
-        """The last snapshot; None: there is none. Raises UnreadableSnapshot, and nats errors."""
-        for _ in range(_TRIES):
-            data = await self._last(partition, "head")
-            if data is None:
-                return None
-            head = codec.SNAPSHOT.decode(data)
-            parts = [
-                await self._last(partition, f"{head.journal_sequence}-{number}")
-                for number in range(head.parts)
-            ]
-            content = b"".join(part or b"" for part in parts)
-            if None not in parts and hashlib.sha256(content).hexdigest() == head.sha256:
-                return SnapshotContent(head.journal_sequence, head.usage_sequence, content, head.journal_base)
-        raise UnreadableSnapshot(f"the snapshot of partition {partition} is damaged or incomplete")
-
-    async def _last(self, partition: str, part: str) -> bytes | None:
-        subject = subjects.snapshot(partition, part)
-        try:
-            return (await self._js.get_last_msg(SNAPSHOTS.name, subject, direct=False)).data or b""
-        except NotFoundError:
-            return None
+        """The last snapshot; None: there is none. Raises SnapshotDamaged, and nats errors."""
+        return await SnapshotStore(self._js, partition).load()
 
 
 def _stored_s(headers: dict[str, str]) -> float:

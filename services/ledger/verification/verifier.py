@@ -11,6 +11,7 @@ from nats.aio.client import Client as Nats
 from penstock.contract.ledger.spend import RecentSpend, SpendRow
 from penstock.contract.subjects import LEDGER_PARTITIONS, SYSTEM_PARTITION
 from services.ledger.partitions.partition_state import PartitionState
+from services.ledger.partitions.snapshots import SnapshotDamaged
 from services.ledger.spend.grouping import DAY_S, next_month_s, period_start_s
 from services.ledger.spend.history import GRAINS, HistoryChanged, listing_of, read_chunks
 from services.ledger.spend.nats_store import NatsHistory, NatsOwners
@@ -25,7 +26,7 @@ from services.ledger.verification.comparison import (
     recorded_booking,
 )
 from services.ledger.verification.report import PartitionFindings, Verification
-from services.ledger.verification.stored_books import JournalExtent, StoredBooks, UnreadableSnapshot
+from services.ledger.verification.stored_books import JournalExtent, StoredBooks
 
 __all__ = ["verify_books"]
 
@@ -110,7 +111,7 @@ class _Verifier:
                 restored = PartitionState.restored(found.partition, snapshot)
                 if restored.journal_base:
                     self._extent = replace(self._extent, is_complete=False)
-        except (UnreadableSnapshot, ValueError) as error:
+        except (SnapshotDamaged, ValueError) as error:
             found.differences.append(str(error))
         if recent is not None:
             return _Start(restored, recent, recent.since, recent.through)

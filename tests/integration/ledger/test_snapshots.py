@@ -52,7 +52,7 @@ def content(sequence: int, data: bytes = b"state") -> SnapshotContent:
 async def test_f1_an_owner_does_not_replace_a_snapshot_that_it_does_not_know(
     bus: Bus, partition: str
 ) -> None:
-    before, after = SnapshotStore(bus, partition), SnapshotStore(bus, partition)
+    before, after = SnapshotStore(bus.js, partition), SnapshotStore(bus.js, partition)
     await before.store(content(1), 1)
     await after.load()
     await before.store(content(2), 2)
@@ -72,7 +72,7 @@ async def test_f1_an_owner_does_not_replace_a_snapshot_that_it_does_not_know(
 async def test_f1_an_owner_goes_on_from_a_snapshot_whose_acknowledgement_was_lost(
     bus: Bus, partition: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, publish = SnapshotStore(bus, partition), JetStreamContext.publish
+    store, publish = SnapshotStore(bus.js, partition), JetStreamContext.publish
 
     async def lost(js: JetStreamContext, subject: str, *args: object, **options: object) -> object:
         ack = await publish(js, subject, *args, **options)
@@ -86,13 +86,13 @@ async def test_f1_an_owner_goes_on_from_a_snapshot_whose_acknowledgement_was_los
             await store.store(content(1), 1)
     await store.store(content(2), 2)
 
-    assert await SnapshotStore(bus, partition).load() == content(2)
+    assert await SnapshotStore(bus.js, partition).load() == content(2)
 
 
 async def test_f1_an_owner_that_was_frozen_after_saving_leaves_the_next_one_its_snapshot(
     bus: Bus, partition: str
 ) -> None:
-    frozen, after = SnapshotStore(bus, partition), SnapshotStore(bus, partition)
+    frozen, after = SnapshotStore(bus.js, partition), SnapshotStore(bus.js, partition)
     await frozen.store(content(1), 1)
     await frozen.store(content(2), 2)
     await after.load()
@@ -107,7 +107,7 @@ async def test_f1_an_owner_that_was_frozen_after_saving_leaves_the_next_one_its_
 async def test_f1_snapshots_of_which_only_a_part_could_be_stored_do_not_fill_the_stream(
     bus: Bus, partition: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, publish = SnapshotStore(bus, partition), JetStreamContext.publish
+    store, publish = SnapshotStore(bus.js, partition), JetStreamContext.publish
     await store.store(content(1), 1)
 
     async def only_the_first_part(
@@ -170,7 +170,7 @@ async def test_f2_spend_that_the_owner_before_saved_during_a_takeover_is_counted
 
 async def save_as_the_owner_before(bus: Bus, partition: str) -> None:
     """What an owner does that began to save before it was replaced."""
-    state, store = PartitionState(partition), SnapshotStore(bus, partition)
+    state, store = PartitionState(partition), SnapshotStore(bus.js, partition)
     async for sequence, batch in Journal(bus, partition).read_after(0):
         assert batch is not None
         state.replay(batch, sequence)
