@@ -17,6 +17,7 @@ from penstock.contract.headers import MESSAGE_ID, REPEATED
 from penstock.contract.streams import STREAMS
 
 __all__ = [
+    "NOT_STORED",
     "STREAM_FULL",
     "WRONG_LAST_SEQUENCE",
     "Stored",
@@ -48,6 +49,10 @@ STREAM_FULL: Final = frozenset({10077, 10047})
 
 class StreamFull(Exception):
     """The stream has reached its limit and rejects new messages."""
+
+
+NOT_STORED: Final = (nats.errors.Error, StreamFull, OSError)
+"""What `store` raises where JetStream stored nothing, or did not say so, within the time for it."""
 
 
 class Stored(NamedTuple):

@@ -26,6 +26,7 @@ from penstock.runtime.provisioning.ensure import (
     ensure_eventually,
 )
 from penstock.runtime.service import Bus, Shell
+from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.composition import Connected, shared_state, work_handler
 from services.worker.credentials.keyring import Keyring, keys_by_provider
 from services.worker.credentials.watch import KeyFileWatch
@@ -75,7 +76,7 @@ class Worker:
         connected = await self._connect(bus)
         served = (*self._roles, *self._on_demand)
         parts = _Parts(self._shell, self._catalogue, served, self._keyring, connected)
-        self._started.push_async_callback(self._drain_events, connected.events)
+        self._started.push_async_callback(self._drain_events, connected.events, parts.recorder)
         self._started.push_async_callback(parts.key_watch.stop)
         parts.key_watch.start()
         await self._follow_prices(bus, parts.prices)
@@ -157,11 +158,13 @@ class Worker:
         await pauses.start(shared.unlimited_models)
         return shared
 
-    async def _drain_events(self, events: PendingEvents) -> None:
+    async def _drain_events(self, events: PendingEvents, recorder: UsageRecorder) -> None:
         """Store events in the time that the mailboxes left, at least `_EVENTS_S`: without JetStream the exit would
         otherwise take a minute.
         """
-        await events.drain(max(_EVENTS_S, self._drained_by_s - loop_now_s()))
+        give_up_s = loop_now_s() + max(_EVENTS_S, self._drained_by_s - loop_now_s())
+        await events.drain(give_up_s - loop_now_s())
+        await recorder.drain(give_up_s - loop_now_s())
 
     async def _drain_mailboxes(self) -> None:
         await self._mailboxes.drain(self._shell.settings.drain_s)
@@ -242,6 +245,7 @@ class _Parts:
         state = shared_state(shell, catalogue, roles, keyring, connected)
         self.availability = state.availability
         self.prices = state.prices
+        self.recorder = state.recorder
         self.quota_monitor = state.quota_monitor
         self.hand_back = state.hand_back
         self.key_watch = KeyFileWatch(

@@ -46,6 +46,8 @@ class WorkerMetrics:
         help_ = "Provider attempts, by outcome: completed, cancelled, or a failure kind."
         self.attempts = counter("penstock_attempts", help_, ["role", "model", "outcome"])
         self.retries = counter("penstock_retries", "Attempts after the first of a request.", ["role"])
+        self.usage_kept = gauge("penstock_usage_events_kept", "Usage events in memory, not stored yet.")
+        self.usage_lost = counter("penstock_usage_events_lost", "Usage events that were never stored.")
         help_ = "Tokens as counted by the provider, or estimated where it did not count."
         self.tokens = counter("penstock_tokens", help_, ["role", "model", "kind"])
         self.cost = counter("penstock_cost_microusd", "Cost in micro-dollars.", ["role", "model"])
@@ -68,14 +70,16 @@ class WorkerMetrics:
         self.provider_cooldowns = counter("penstock_provider_cooldowns", help_, ["provider"])
         help_ = "Age of a key, since the last change of its file or the day that the environment names."
         self.credential_age = gauge("penstock_credential_age_days", help_, ["credential"])
-        help_ = "Age above which a key is too old."
-        self.credential_max_age = gauge("penstock_credential_max_age_days", help_)
+        self.credential_max_age = gauge(
+            "penstock_credential_max_age_days", "Age above which a key is too old."
+        )
         help_ = "1 while a credential is refused for a model."
         self.credential_refused = gauge("penstock_credential_refused", help_, ["credential", "model"])
         help_ = "1 while the provider reports that the provider account's budget is spent."
         self.credential_spent = gauge("penstock_credential_budget_spent", help_, ["credential"])
-        help_ = "Keys replaced while the worker runs."
-        self.credential_rotations = counter("penstock_credential_rotations", help_, ["credential"])
+        self.credential_rotations = counter(
+            "penstock_credential_rotations", "Keys replaced while the worker runs.", ["credential"]
+        )
 
     def count_end(self, role: str, first_choice: str, event: Completed | Failed) -> None:
         """Count the end of a request whose chain begins with the model `first_choice`."""

@@ -1,4 +1,7 @@
-"""Events that are stored in the background; one that is not stored is logged with its content."""
+"""Events that are stored in the background; one that is not stored is logged with its content.
+
+Usage is then kept and stored again (`accounting/kept_usage.py`).
+"""
 
 from __future__ import annotations
 

@@ -1,22 +1,34 @@
-"""Stores one usage event per provider attempt, whatever its outcome (F2, F4)."""
+"""Stores one usage event per provider attempt, whatever its outcome (F2, F4).
+
+An event that JetStream did not store is kept and stored again, also after its request went back to its mailbox. Until
+it is stored, this worker records no estimate of the same attempt; another worker that receives the request meanwhile
+does, and of the two events the one that is stored first counts.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from penstock.bus.clock import Clock
-from penstock.bus.publish import store
+from penstock.bus.publish import NOT_STORED, store
 from penstock.contract import headers, subjects
 from penstock.contract.codec import encode
 from penstock.contract.events import UsageRecorded
 from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
 from penstock.runtime.accounting.usage_events import AttemptRecord, UsageEvents, usage_message_id
+from services.worker.accounting.kept_usage import KeptUsage, UsageToStore
 from services.worker.metrics import WorkerMetrics
 from services.worker.pending_events import PendingEvents
 
 __all__ = ["UsageRecorder"]
+
+_FIRST_S: Final = 60.0
+"""Seconds for which a request waits for its usage to be stored; then it goes back to its mailbox."""
+_AGAIN_S: Final = 2.0
+"""Seconds for one further attempt to store an event that is kept."""
 
 
 class UsageRecorder:
@@ -32,6 +44,9 @@ class UsageRecorder:
         self._instance = instance
         self._pending: dict[ReplyAddress, set[asyncio.Task[None]]] = {}
         """For each request that this worker has, the events being stored."""
+        self._storing: dict[str, tuple[UsageRecorded, asyncio.Task[None]]] = {}
+        """The same events, and those of requests that this worker gave back, by message id."""
+        self._kept = KeptUsage(self._store_again, metrics)
 
     def record(
         self,
@@ -42,17 +57,32 @@ class UsageRecorder:
     ) -> int:
         """Start storing the event of an attempt; returns its cost in picodollars.
 
+        An event of this attempt that this worker has not stored yet is stored in its place: what was recorded first is
+        what the provider reported, and what comes later is an estimate.
+
         `traceparent`: the span of the request, in whose trace the event is settled. `count`: returns the record to
         store in place of `record`, whose tokens are estimates.
         """
         event = self._events.of(work, record, at_ms=self._clock.unix_ms(), worker=self._instance)
-        if count is None:
-            storing = self._store(event, traceparent)
+        message_id = usage_message_id(event)
+        if (started := self._storing.get(message_id)) is not None:
+            event, task = started
         else:
-            storing = self._store_counted(work, event.at_ms, traceparent, count)
-        task = self._pending_events.start(event, storing)
+            if (kept := self._kept.take(message_id)) is not None:
+                event, storing = kept.event, self._store(kept)
+            elif count is None:
+                storing = self._store(UsageToStore(event, traceparent))
+            else:
+                storing = self._store_counted(work, event.at_ms, traceparent, count)
+            task = self._pending_events.start(event, storing)
+            self._storing[message_id] = event, task
+            task.add_done_callback(lambda _: self._storing.pop(message_id, None))
         self._pending.setdefault(work.reply_to, set()).add(task)
         return event.cost_picousd
+
+    async def drain(self, within_s: float) -> None:
+        """Try for so many seconds more to store what could not be stored."""
+        await self._kept.drain(within_s)
 
     async def wait_stored(self, work: ChatWork) -> None:
         """Wait until every usage event of the request is stored; raises the errors of `store`.
@@ -82,16 +112,30 @@ class UsageRecorder:
         count: Callable[[], Awaitable[AttemptRecord]],
     ) -> None:
         record = await count()
-        await self._store(self._events.of(work, record, at_ms=at_ms, worker=self._instance), traceparent)
+        event = self._events.of(work, record, at_ms=at_ms, worker=self._instance)
+        await self._store(UsageToStore(event, traceparent))
 
-    async def _store(self, event: UsageRecorded, traceparent: str | None) -> None:
+    async def _store(self, usage: UsageToStore) -> None:
+        """Store the event; one that cannot be stored is kept, and the error raised to whoever waits for it."""
+        try:
+            await self._store_once(usage, _FIRST_S)
+        except NOT_STORED:
+            self._kept.keep(usage)
+            raise
+
+    async def _store_again(self, usage: UsageToStore) -> None:
+        await self._store_once(usage, _AGAIN_S)
+
+    async def _store_once(self, usage: UsageToStore, timeout_s: float) -> None:
         """Store the event and count it in the metrics, unless it was stored before."""
+        event, trace = usage.event, usage.traceparent
         is_new = await store(
             self._pending_events.js,
             subjects.usage(event.account),
             encode(event),
             message_id=usage_message_id(event),
-            headers=None if traceparent is None else {headers.TRACEPARENT: traceparent},
+            headers=None if trace is None else {headers.TRACEPARENT: trace},
+            timeout_s=timeout_s,
         )
         if is_new:
             self._count(event)

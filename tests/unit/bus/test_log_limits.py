@@ -38,7 +38,10 @@ NOT_LIMITED = {
         "logs the one line per request",
     ),
     "services.edge.auth.open_access": "logs once, at the start of the process",
-    "services.worker.pending_events": "logs an event that is stored nowhere else",
+    **dict.fromkeys(
+        ("services.worker.accounting.kept_usage", "services.worker.pending_events"),
+        "logs an event that is stored nowhere else",
+    ),
     **dict.fromkeys(
         ("services.worker.providers.sdk", "services.worker.models.roster_watch"),
         "logs once per read of a provider's models",

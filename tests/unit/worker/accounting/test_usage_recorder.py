@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from msgspec import structs
 from prometheus_client import CollectorRegistry
 
 from penstock.bus.clock import SYSTEM
@@ -13,6 +15,7 @@ from penstock.bus.publish import StreamFull
 from penstock.contract.codec import EVENT
 from penstock.contract.events import UsageRecorded
 from penstock.contract.reply import Usage
+from penstock.contract.work import ChatWork
 from penstock.runtime.accounting.usage_events import AttemptRecord
 from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.metrics import WorkerMetrics
@@ -55,10 +58,11 @@ def pending(stream: SlowStream) -> PendingEvents:
 
 
 @pytest.fixture
-def recorder(pending: PendingEvents) -> UsageRecorder:
-    return UsageRecorder(
-        pending, usage_events_of(catalogue_of()), WorkerMetrics(CollectorRegistry()), SYSTEM, "w"
-    )
+async def recorder(pending: PendingEvents) -> AsyncIterator[UsageRecorder]:
+    metrics = WorkerMetrics(CollectorRegistry())
+    made = UsageRecorder(pending, usage_events_of(catalogue_of()), metrics, SYSTEM, "w")
+    yield made
+    await made.drain(0)
 
 
 def _attempt(number: int = 1) -> AttemptRecord:
@@ -135,3 +139,73 @@ async def test_f2_a_request_waits_for_its_own_usage_only(
     await asyncio.wait_for(recorder.wait_stored(work(id="other")), 1)
     stream.opened.set()
     await pending.drain(within_s=10)
+
+
+async def _until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+async def _fail_to_store(recorder: UsageRecorder, stream: SlowStream, request: ChatWork) -> None:
+    recorder.record(request, _attempt())
+    stream.error = StreamFull("no room")
+    stream.opened.set()
+    with pytest.raises(StreamFull):
+        await recorder.wait_stored(request)
+    recorder.release(request)
+
+
+def _usage_of(stream: SlowStream) -> list[tuple[str, int]]:
+    events = [EVENT.decode(each) for each in stream.stored]
+    return [(each.outcome, each.output_tokens) for each in events if isinstance(each, UsageRecorded)]
+
+
+async def test_f2_usage_of_a_request_that_was_given_back_is_stored_once_there_is_room(
+    recorder: UsageRecorder, stream: SlowStream
+) -> None:
+    await _fail_to_store(recorder, stream, work())
+    stream.error = None
+    await _until(lambda: bool(stream.stored))
+    assert _usage_of(stream) == [("completed", 1)]
+
+
+async def test_f2_a_redelivered_request_keeps_the_usage_that_its_provider_reported(
+    recorder: UsageRecorder, stream: SlowStream
+) -> None:
+    request = work()
+    await _fail_to_store(recorder, stream, request)
+    stream.error = None
+    estimate = AttemptRecord(
+        number=1, model="m", credential="unknown", outcome="worker_lost", usage=Usage(input_tokens=10)
+    )
+    recorder.record(request, estimate)
+    await recorder.wait_stored(request)
+    assert _usage_of(stream) == [("completed", 1)], "the estimate is not stored before it"
+
+
+async def test_f2_an_estimate_does_not_overtake_usage_that_is_still_being_stored(
+    recorder: UsageRecorder, stream: SlowStream
+) -> None:
+    request = work()
+    recorder.record(request, _attempt())
+    await _published(stream, 1)
+    recorder.release(request)
+    recorder.record(request, structs.replace(_attempt(), outcome="worker_lost"))
+    waiting = asyncio.create_task(recorder.wait_stored(request))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not waiting.done(), "the work is not acknowledged before its usage is stored"
+    stream.opened.set()
+    await waiting
+    assert _usage_of(stream) == [("completed", 1)]
+
+
+async def test_f2_usage_that_is_still_not_stored_at_the_exit_is_logged(
+    recorder: UsageRecorder, stream: SlowStream, caplog: pytest.LogCaptureFixture
+) -> None:
+    await _fail_to_store(recorder, stream, work())
+    caplog.clear()
+    await recorder.drain(within_s=0.01)
+    assert "the worker stops" in caplog.text
+    assert '"usage_recorded"' in caplog.text
