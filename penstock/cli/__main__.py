@@ -18,7 +18,7 @@ from penstock.errors import PenstockError
 from penstock.runtime.config.problems import ConfigurationRefused
 
 if TYPE_CHECKING:
-    from penstock.cli.commands.budget_change import BudgetChange
+    from penstock.cli.budget_edit import BudgetChange
     from penstock.cli.commands.question import Question
     from penstock.contract.names import Rescue
 
@@ -260,8 +260,8 @@ def _budget(arguments: argparse.Namespace) -> int:
 
 
 def _budget_change(arguments: argparse.Namespace) -> BudgetChange:
+    from penstock.cli.budget_edit import BudgetChange
     from penstock.cli.budget_options import LIMIT_OPTIONS
-    from penstock.cli.commands.budget_change import BudgetChange
 
     given = {stored: getattr(arguments, name) for name, stored in LIMIT_OPTIONS.items()}
     return BudgetChange(
@@ -276,18 +276,20 @@ def _budget_change(arguments: argparse.Namespace) -> BudgetChange:
 
 
 def _prices(arguments: argparse.Namespace) -> int:
-    from penstock.cli.commands.prices import list_prices, set_price, unset_price
-    from penstock.contract.ledger.policies import PriceOverride, TokenPrices
+    from penstock.cli.commands.prices import PriceChange, list_prices, set_price, unset_price
+    from penstock.contract.ledger.policies import TokenPrices
 
     if arguments.action == "list":
         return list_prices(arguments.data, as_json=arguments.json)
     if arguments.action == "unset":
         return unset_price(arguments.model, arguments.by, arguments.data)
-    prices = TokenPrices(**{kind: getattr(arguments, kind) for kind in TokenPrices.__struct_fields__})
-    override = PriceOverride(
-        model=arguments.model, prices=prices, as_of=arguments.as_of or "", source=arguments.source
+    given = {kind: getattr(arguments, kind) for kind in TokenPrices.__struct_fields__}
+    change = PriceChange(
+        prices={kind: price for kind, price in given.items() if price is not None},
+        as_of=arguments.as_of,
+        source=arguments.source,
     )
-    return set_price(override, arguments.by, arguments.data)
+    return set_price(arguments.model, change, arguments.by, arguments.data)
 
 
 def _config(arguments: argparse.Namespace) -> int:

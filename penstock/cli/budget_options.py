@@ -37,8 +37,12 @@ _PRICE_KINDS: Final = (
 )
 _SET: Final = """\
 Change the budget of one account, user, key, tier, of all of them or of the whole system; what is not named stays as it
-is. An amount is a number, `unlimited` (removes an inherited limit) or `none` (inherits again). Every process applies
-the change within a second."""
+is. An amount is a number, `unlimited` (removes an inherited limit) or `none` (inherits again). A limit that is soft
+stays soft with another amount, also if it inherits that, until --hard names it. A change without --note has no note.
+The command prints what was in force and what is now. Every process applies the change within a second."""
+_SET_PRICE: Final = """\
+Replace prices of a model, in dollars per million tokens; what is not named stays as it is. `none`: such tokens cost as
+all input or output. The date and the source belong to the amounts: name them again with new ones."""
 _UNSET: Final = """\
 Remove what `penstock budget set` and `disable` stored: what the catalogue says applies again."""
 _LIMIT_HELP: Final = {
@@ -79,7 +83,9 @@ def define_budget(budget: argparse.ArgumentParser, add_data: AddData) -> None:
 def define_prices(prices: argparse.ArgumentParser, add_data: AddData) -> None:
     actions = prices.add_subparsers(dest="action", required=True, metavar="list|set|unset")
     listing = actions.add_parser("list", help="list the price of each model, with its date and source")
-    change = actions.add_parser("set", help="replace the price of a model while services run")
+    change = actions.add_parser(
+        "set", help="replace the price of a model while services run", description=_SET_PRICE
+    )
     unset = actions.add_parser("unset", help="use the price of the catalogue again")
     listing.add_argument("--json", action="store_true", help="print JSON")
     for action in (change, unset):
@@ -89,12 +95,11 @@ def define_prices(prices: argparse.ArgumentParser, add_data: AddData) -> None:
         change.add_argument(
             _option(kind),
             type=parse_dollars,
-            required=kind in ("input", "output"),
             metavar="USD",
             help=f"dollars per million tokens of {kind.replace('_', ' ')}",
         )
     change.add_argument("--as-of", type=parse_day, metavar="DAY", help="the day of the price, YYYY-MM-DD")
-    change.add_argument("--source", type=parse_text, default="", help="where the price is listed")
+    change.add_argument("--source", type=parse_text, help="where the price is listed")
     for action in (listing, change, unset):
         add_data(action)
 
@@ -114,8 +119,11 @@ def check_budget(arguments: argparse.Namespace) -> str | None:
 def check_prices(arguments: argparse.Namespace) -> str | None:
     if arguments.action == "set":
         given = {kind: getattr(arguments, kind) for kind in _PRICE_KINDS}
+        if all(value is None for value in (*given.values(), arguments.as_of, arguments.source)):
+            return "nothing to change: give a price, such as --input 0.15"
         for kind, price in given.items():
-            if price is not None and (price == INHERITED or price >= 2**53):
+            is_main = kind in ("input", "output")
+            if price is not None and ((price == INHERITED and is_main) or price >= 2**53):
                 return f"{_option(kind)} is a price in dollars; 0 if it is free"
     return None
 

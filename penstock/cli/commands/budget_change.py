@@ -5,42 +5,34 @@ from __future__ import annotations
 import asyncio
 import getpass
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from msgspec import Struct, field
+from msgspec import Struct
 from msgspec.structs import replace
 from nats.aio.client import Client as Nats
 
-from penstock.bus.bucket import RecordChanged, read_records
+from penstock.bus.bucket import RecordChanged
 from penstock.bus.clock import SYSTEM
 from penstock.bus.publish import StreamFull
-from penstock.cli.argument_types import INHERITED
+from penstock.cli.budget_edit import BudgetChange, changed_policy
 from penstock.cli.connection import check_provisioned, command_settings, open_connection
 from penstock.cli.errors import CommandError
+from penstock.cli.known_budgets import KnownBudgets, read_budgets
 from penstock.cli.known_catalogue import known_catalogue
+from penstock.cli.render.terminal_safe import visible
 from penstock.contract.events import BudgetPolicyChanged
-from penstock.contract.ledger.policies import (
-    EVERY,
-    BudgetLimits,
-    BudgetPolicy,
-    LimitName,
-    Scope,
-    TrafficClass,
-)
-from penstock.contract.streams import BUDGETS
+from penstock.contract.ledger.policies import EVERY, BudgetPolicy, Scope
 from penstock.runtime.api_keys.bucket import read_keys
 from penstock.runtime.budgets.changes import Author, change_policy
-from penstock.runtime.budgets.describe import policy_text, scope_text
-from penstock.runtime.budgets.records import BudgetRecords, records_of
+from penstock.runtime.budgets.describe import in_force_text, limit_text, policy_text, scope_text
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.problems import nearest
 from penstock.runtime.config.settings import Settings
 
 __all__ = [
-    "BudgetChange",
     "BudgetTarget",
     "author",
     "changing",
@@ -48,9 +40,11 @@ __all__ = [
     "enable_budget",
     "set_budget",
     "unset_budget",
+    "warn_without_budgets",
 ]
 
 _NAME: Final = "penstock-budget"
+_SHOWN_USERS: Final = 10
 _NO_LEDGER: Final = (
     "Warning: the catalogue {} has no section budgets, so no ledger is asked: the change is stored and has no effect "
     "until it has one (docs/budgets.md)."
@@ -69,80 +63,46 @@ class BudgetTarget(Struct, frozen=True, kw_only=True):
     system: bool = False
 
 
-class BudgetChange(Struct, frozen=True, kw_only=True):
-    """What `budget set` shall change; None: nothing."""
-
-    amounts: Mapping[LimitName, int] = field(default_factory=dict)
-    """INHERITED removes the limit."""
-    traffic: TrafficClass | None = None
-    """The part of the traffic to which the amounts apply; None: all of it."""
-    tier: str | None = None
-    soft: tuple[LimitName, ...] = ()
-    hard: tuple[LimitName, ...] = ()
-    time_zone: str | None = None
-    note: str | None = None
-
-
 def set_budget(target: BudgetTarget, change: BudgetChange, by: str | None, data: Path) -> int:
     """Raises BrokerUnreachable, ConfigurationRefused and CommandError; then nothing was changed."""
-    catalogue = known_catalogue(data)
 
-    async def run() -> BudgetPolicyChanged:
-        settings = command_settings(data)
-        async with changing(settings) as nc:
-            named = await _named(nc, target, settings)
-            if change.tier:
-                await _check_tier(nc, change.tier, catalogue)
-            return await change_policy(
-                nc.jetstream(), named, lambda before: _changed_policy(before or named, change), author(by)
-            )
+    def changed(before: BudgetPolicy, known: KnownBudgets) -> BudgetPolicy:
+        if change.tier:
+            _check_tier(change.tier, known)
+        after = changed_policy(before, change, known.in_force(before))
+        _check_hard(known.with_record(before, after).in_force(before), change)
+        return after
 
-    return _report(asyncio.run(run()), catalogue)
+    return _apply(target, by, data, changed)
 
 
 def disable_budget(target: BudgetTarget, note: str | None, by: str | None, data: Path) -> int:
     """Raises as `set_budget`."""
-    change = _noted(note)
-    return _apply(target, by, data, lambda before: replace(_changed_policy(before, change), disabled=True))
+    return _apply(target, by, data, lambda before, _: replace(before, disabled=True, note=note or ""))
 
 
 def enable_budget(target: BudgetTarget, note: str | None, by: str | None, data: Path) -> int:
     """Raises as `set_budget`, and CommandError where it was not disabled by a command."""
-    change = _noted(note)
 
-    def enabled(before: BudgetPolicy) -> BudgetPolicy:
+    def enabled(before: BudgetPolicy, _: KnownBudgets) -> BudgetPolicy:
         if not before.disabled:
             raise CommandError(
                 f"{scope_text(before)} is not disabled by `penstock budget disable`; `penstock budget show` tells "
                 "whether the catalogue or another budget disables it"
             )
-        return replace(_changed_policy(before, change), disabled=False)
+        return replace(before, disabled=False, note=note or "")
 
     return _apply(target, by, data, enabled)
 
 
 def unset_budget(target: BudgetTarget, by: str | None, data: Path) -> int:
-    """Raises as `set_budget`."""
-    return _apply(target, by, data, lambda _: None)
+    """Raises as `set_budget`, and CommandError for a tier that would not exist any more and is in use."""
 
+    def removed(before: BudgetPolicy, known: KnownBudgets) -> None:
+        if before.scope == "tier":
+            _check_unused(before, known)
 
-def _changed_policy(before: BudgetPolicy, change: BudgetChange) -> BudgetPolicy:
-    """`before` with the change."""
-    soft = (set(before.soft) | set(change.soft)) - set(change.hard)
-    after = replace(before, soft=tuple(sorted(soft)))
-    if change.tier is not None:
-        after = replace(after, tier=change.tier)
-    if change.time_zone is not None:
-        after = replace(after, time_zone=change.time_zone)
-    if change.note is not None:
-        after = replace(after, note=change.note)
-    if not change.amounts:
-        return after
-    amounts = {name: None if amount == INHERITED else amount for name, amount in change.amounts.items()}
-    if change.traffic is None:
-        return replace(after, limits=replace(after.limits, **amounts))
-    part = replace(getattr(before, change.traffic) or BudgetLimits(), **amounts)
-    return replace(after, **{change.traffic: None if part == BudgetLimits() else part})
+    return _apply(target, by, data, removed)
 
 
 def author(by: str | None) -> Author:
@@ -173,21 +133,52 @@ async def changing(settings: Settings) -> AsyncIterator[Nats]:
 
 
 def _apply(
-    target: BudgetTarget, by: str | None, data: Path, change: Callable[[BudgetPolicy], BudgetPolicy | None]
+    target: BudgetTarget,
+    by: str | None,
+    data: Path,
+    change: Callable[[BudgetPolicy, KnownBudgets], BudgetPolicy | None],
 ) -> int:
-    async def run() -> BudgetPolicyChanged:
+    """Store the changed policy, and print what was in force before and is now."""
+    catalogue = known_catalogue(data)
+
+    async def run() -> tuple[BudgetPolicy, BudgetPolicyChanged | None, KnownBudgets]:
         settings = command_settings(data)
         async with changing(settings) as nc:
             named = await _named(nc, target, settings)
-            return await change_policy(
-                nc.jetstream(), named, lambda before: change(before or named), author(by)
+            known = await read_budgets(nc, catalogue)
+            changed = await change_policy(
+                nc.jetstream(), named, lambda before: change(before or named, known), author(by)
             )
+            return named, changed, known
 
-    return _report(asyncio.run(run()), known_catalogue(data))
+    named, changed, known = asyncio.run(run())
+    if changed is None:
+        print(f"Nothing to change: the budget of {visible(scope_text(named))} is as it was.")
+        return 0
+    print(visible(_change_text(changed, known, named)))
+    warn_without_budgets(catalogue)
+    return 0
 
 
-def _noted(note: str | None) -> BudgetChange:
-    return BudgetChange(note=note)
+def _change_text(changed: BudgetPolicyChanged, known: KnownBudgets, named: BudgetPolicy) -> str:
+    """What was in force and is now; the record alone where this machine does not have the catalogue."""
+    head, tail = f"Budget of {scope_text(named)}", f"by {changed.changed_by}"
+    if known.catalogue is None:
+        before, after = policy_text(changed.before), policy_text(changed.after)
+        return f"{head}, without what it inherits: {before} -> {after}, {tail}."
+    before, after = (
+        in_force_text(known.with_record(named, record).in_force(named))
+        for record in (changed.before, changed.after)
+    )
+    if before == after:
+        return f"{head}: {after}, as before, {tail}."
+    return f"{head}: {before} -> {after}, {tail}."
+
+
+def warn_without_budgets(catalogue: Catalogue | None) -> None:
+    """Say that a change has no effect where the catalogue has no budgets."""
+    if catalogue is not None and catalogue.budgets is None:
+        print(_NO_LEDGER.format(catalogue.name), file=sys.stderr)
 
 
 async def _named(nc: Nats, target: BudgetTarget, settings: Settings) -> BudgetPolicy:
@@ -204,7 +195,11 @@ async def _named(nc: Nats, target: BudgetTarget, settings: Settings) -> BudgetPo
     if target.user is not None:
         return BudgetPolicy(scope="user", account=target.account or settings.account, name=target.user)
     if target.key is not None:
-        account = target.account or await _account_of(nc, target.key)
+        account = await _account_of(nc, target.key)
+        if target.account not in (None, account):
+            raise CommandError(
+                f"the key {target.key} belongs to the account {account}, not to {target.account}; omit --account"
+            )
         return BudgetPolicy(scope="key", account=account, name=target.key)
     return BudgetPolicy(scope="account", account=target.account or settings.account)
 
@@ -216,27 +211,41 @@ async def _account_of(nc: Nats, prefix: str) -> str:
     raise CommandError(f"there is no key with the prefix {prefix}: `penstock keys list` lists all keys")
 
 
-async def _check_tier(nc: Nats, tier: str, catalogue: Catalogue | None) -> None:
+def _check_tier(tier: str, known: KnownBudgets) -> None:
     """Raises CommandError for a tier that neither a command nor the catalogue defines."""
-    live = records_of(await read_records(nc, BUDGETS), BudgetRecords()).policies.values()
-    known = {policy.name for policy in live if policy.scope == "tier"}
-    if catalogue is None:
-        if tier not in known:
-            print(f"Warning: this machine has no catalogue that defines the tier {tier}.", file=sys.stderr)
+    tiers = known.table().tiers()
+    if tier in tiers:
         return
-    known |= set(() if catalogue.budgets is None else catalogue.budgets.tiers)
-    if tier not in known:
-        define = f"`penstock budget set --tier-definition {tier} ...` defines it"
-        raise CommandError(f"there is no tier {tier}: {nearest(tier, sorted(known))}; {define}")
+    if known.catalogue is None:
+        print(f"Warning: this machine has no catalogue that defines the tier {tier}.", file=sys.stderr)
+        return
+    define = f"`penstock budget set --tier-definition {tier} ...` defines it"
+    raise CommandError(f"there is no tier {tier}: {nearest(tier, tiers)}; {define}")
 
 
-def _report(changed: BudgetPolicyChanged, catalogue: Catalogue | None) -> int:
-    named = changed.after or changed.before
-    if named is None:
-        print("There is no changed budget: what the catalogue says applies.")
-        return 0
-    before, after = policy_text(changed.before), policy_text(changed.after)
-    print(f"Budget of {scope_text(named)}: {before} -> {after}, by {changed.changed_by}.")
-    if catalogue is not None and catalogue.budgets is None:
-        print(_NO_LEDGER.format(catalogue.name), file=sys.stderr)
-    return 0
+def _check_hard(in_force: BudgetPolicy, change: BudgetChange) -> None:
+    """Raises CommandError for a limit that a less specific budget makes soft, and that has no amount here."""
+    for name in change.hard:
+        if name in in_force.soft:
+            option = f"--{limit_text(name).replace('_', '-')}"
+            raise CommandError(
+                f"{limit_text(name)} is inherited as a soft limit: give its amount too, with {option}"
+            )
+
+
+def _check_unused(tier: BudgetPolicy, known: KnownBudgets) -> None:
+    """Raises CommandError where a policy would name a tier that does not exist any more."""
+    table = known.with_record(tier, None).table()
+    users = [scope_text(policy) for policy in table.with_tier() if policy.tier == tier.name]
+    if not users or tier.name in table.tiers():
+        return
+    listed = ", ".join(users[:_SHOWN_USERS]) + (", ..." if len(users) > _SHOWN_USERS else "")
+    whole = (
+        ""
+        if known.catalogue is not None
+        else " (this machine does not have the catalogue, which may define it)"
+    )
+    raise CommandError(
+        f"the tier {tier.name} is in use{whole}: without it these budgets lose its limits: {listed}. Give them another "
+        "tier first, with `penstock budget set ... --tier`"
+    )

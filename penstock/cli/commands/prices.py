@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from msgspec import Struct, field
+from msgspec.structs import asdict
+
 from penstock.bus.bucket import read_records
-from penstock.cli.commands.budget_change import author, changing
+from penstock.cli.argument_types import INHERITED
+from penstock.cli.commands.budget_change import author, changing, warn_without_budgets
 from penstock.cli.connection import check_provisioned, command_settings, open_connection
 from penstock.cli.errors import CommandError
-from penstock.cli.known_catalogue import catalogue_in_use
+from penstock.cli.known_catalogue import catalogue_in_use, known_catalogue
 from penstock.cli.render.prices import ListedPrice, price_text, prices_text
-from penstock.cli.render.terminal_safe import as_ascii_json
+from penstock.cli.render.terminal_safe import as_ascii_json, visible
 from penstock.contract.events import PriceChanged
-from penstock.contract.ledger.policies import PriceOverride
+from penstock.contract.ledger.policies import PriceOverride, TokenPrices
 from penstock.contract.streams import BUDGETS
 from penstock.runtime.budgets.changes import change_price
 from penstock.runtime.budgets.records import BudgetRecords, records_of
@@ -23,9 +28,18 @@ from penstock.runtime.config.problems import nearest
 from penstock.runtime.config.settings import Settings
 from penstock.runtime.pricing import token_prices
 
-__all__ = ["list_prices", "set_price", "unset_price"]
+__all__ = ["PriceChange", "changed_price", "list_prices", "set_price", "unset_price"]
 
 _NAME: Final = "penstock-prices"
+
+
+class PriceChange(Struct, frozen=True, kw_only=True):
+    """What `prices set` shall change; None: not named."""
+
+    prices: Mapping[str, int] = field(default_factory=dict)
+    """Kind of token -> micro-dollars per million; INHERITED: as all input or output."""
+    as_of: str | None = None
+    source: str | None = None
 
 
 def list_prices(data: Path, *, as_json: bool) -> int:
@@ -36,15 +50,44 @@ def list_prices(data: Path, *, as_json: bool) -> int:
     return 0
 
 
-def set_price(override: PriceOverride, by: str | None, data: Path) -> int:
+def set_price(model: str, change: PriceChange, by: str | None, data: Path) -> int:
     """Raises as `list_prices`."""
-    _check_model(catalogue_in_use(data), override.model)
-    return _report(override.model, asyncio.run(_change(override.model, override, by, command_settings(data))))
+    catalogue = catalogue_in_use(data)
+    _check_model(catalogue, model)
+    listed = _catalogue_price(catalogue, model)
+
+    def changed(before: PriceOverride | None) -> PriceOverride:
+        return changed_price(model, before or listed, change)
+
+    return _change(model, changed, by, data, catalogue)
 
 
 def unset_price(model: str, by: str | None, data: Path) -> int:
     """Raises as `list_prices`."""
-    return _report(model, asyncio.run(_change(model, None, by, command_settings(data))))
+    return _change(model, lambda _: None, by, data, known_catalogue(data))
+
+
+def changed_price(model: str, before: PriceOverride | None, change: PriceChange) -> PriceOverride:
+    """The prices with the change: those that are not named stay. The date and the source of other amounts are dropped.
+
+    Raises CommandError where input or output have no price yet.
+    """
+    known = {} if before is None else asdict(before.prices)
+    missing = [f"--{kind}" for kind in ("input", "output") if kind not in known and kind not in change.prices]
+    if missing:
+        raise CommandError(f"{model} has no price yet: give {' and '.join(missing)} too")
+    named = {kind: None if price == INHERITED else price for kind, price in change.prices.items()}
+    prices = TokenPrices(**{**known, **named})
+    if before is None or prices != before.prices:
+        as_of, source = "", ""
+    else:
+        as_of, source = before.as_of, before.source
+    return PriceOverride(
+        model=model,
+        prices=prices,
+        as_of=as_of if change.as_of is None else change.as_of,
+        source=source if change.source is None else change.source,
+    )
 
 
 def _listed(catalogue: Catalogue, overrides: dict[str, PriceOverride]) -> list[ListedPrice]:
@@ -77,14 +120,38 @@ def _check_model(catalogue: Catalogue, model: str) -> None:
         )
 
 
-def _report(model: str, changed: PriceChanged) -> int:
-    if changed.before is None and changed.after is None:
-        print(f"The price of {model} was not changed before: that of the catalogue applies.")
-    elif changed.after is None:
-        print(f"Price of {model}: that of the catalogue applies again, by {changed.changed_by}.")
-    else:
-        print(f"Price of {model}: {price_text(changed.after.prices)}, by {changed.changed_by}.")
+def _catalogue_price(catalogue: Catalogue | None, model: str) -> PriceOverride | None:
+    found = None if catalogue is None else catalogue.models.get(model)
+    price = None if found is None else found.price
+    if price is None:
+        return None
+    return PriceOverride(model=model, prices=token_prices(price), as_of=price.as_of, source=price.source)
+
+
+def _change(
+    model: str,
+    change: Callable[[PriceOverride | None], PriceOverride | None],
+    by: str | None,
+    data: Path,
+    catalogue: Catalogue | None,
+) -> int:
+    async def run() -> PriceChanged | None:
+        async with changing(command_settings(data)) as nc:
+            return await change_price(nc.jetstream(), model, change, author(by))
+
+    changed = asyncio.run(run())
+    if changed is None:
+        print(f"Nothing to change: the price of {visible(model)} is as it was.")
+        return 0
+    listed = _catalogue_price(catalogue, model)
+    before, after = (_price_text(side or listed) for side in (changed.before, changed.after))
+    print(visible(f"Price of {model}: {before} -> {after}, by {changed.changed_by}."))
+    warn_without_budgets(catalogue)
     return 0
+
+
+def _price_text(price: PriceOverride | None) -> str:
+    return "unknown" if price is None else price_text(price.prices)
 
 
 async def _overrides(settings: Settings) -> dict[str, PriceOverride]:
@@ -92,10 +159,3 @@ async def _overrides(settings: Settings) -> dict[str, PriceOverride]:
         await check_provisioned(nc, settings)
         found = records_of(await read_records(nc, BUDGETS), BudgetRecords()).prices.values()
     return {override.model: override for override in found}
-
-
-async def _change(
-    model: str, override: PriceOverride | None, by: str | None, settings: Settings
-) -> PriceChanged:
-    async with changing(settings) as nc:
-        return await change_price(nc.jetstream(), model, override, author(by))

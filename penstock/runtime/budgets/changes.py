@@ -39,9 +39,9 @@ async def change_policy(
     named: BudgetPolicy,
     change: Callable[[BudgetPolicy | None], BudgetPolicy | None],
     author: Author,
-) -> BudgetPolicyChanged:
+) -> BudgetPolicyChanged | None:
     """Replace the policy that has the scope and the names of `named` by the result of `change`, which gets the stored
-    one. None: there is none, or it is removed.
+    one. None: there is none, or it is removed. Returns None, and stores nothing, where nothing would change.
 
     Raises RecordChanged when another process changed it at the same time, ValueError where scope and names do not fit,
     StreamFull, and nats errors.
@@ -51,6 +51,8 @@ async def change_policy(
     found = _content(stored)
     before = found if isinstance(found, BudgetPolicy) else None
     after = change(before)
+    if not _differs(stored, before, after):
+        return None
     if after is not None:
         after = _signed(after, before, author)
     changed = BudgetPolicyChanged(before=before, after=after, changed_by=author.name, at_ms=author.at_ms)
@@ -59,14 +61,23 @@ async def change_policy(
 
 
 async def change_price(
-    js: JetStreamContext, model: str, override: PriceOverride | None, author: Author
-) -> PriceChanged:
-    """Replace the prices of a model; None: those of the catalogue apply again. Raises as `change_policy`."""
+    js: JetStreamContext,
+    model: str,
+    change: Callable[[PriceOverride | None], PriceOverride | None],
+    author: Author,
+) -> PriceChanged | None:
+    """Replace the prices of a model by the result of `change`, which gets those that were set before; None: those of
+    the catalogue apply. Returns and raises as `change_policy`.
+    """
     key = price_key(model)
     stored = await read_record(js, BUDGETS, key)
     found = _content(stored)
     before = found if isinstance(found, PriceOverride) else None
-    after = None if override is None else _signed(override, before, author)
+    after = change(before)
+    if not _differs(stored, before, after):
+        return None
+    if after is not None:
+        after = _signed(after, before, author)
     changed = PriceChanged(before=before, after=after, changed_by=author.name, at_ms=author.at_ms)
     await _write(js, stored, after, subjects.event("price", key), changed)
     return changed
@@ -83,6 +94,20 @@ def _content(stored: Record) -> BudgetRecord | None:
         return None
 
 
+def _differs(stored: Record, before: BudgetRecord | None, after: BudgetRecord | None) -> bool:
+    """Whether a change changes more than the signature; the lack of a new note is no change."""
+    if before is None or after is None:
+        return bool(stored.data) if after is None else True
+    if isinstance(before, BudgetPolicy) and isinstance(after, BudgetPolicy):
+        note = after.note or before.note
+        return _unsigned(replace(after, note=note)) != _unsigned(before)
+    return _unsigned(after) != _unsigned(before)
+
+
+def _unsigned(record: BudgetRecord) -> BudgetRecord:
+    return replace(record, version=0, changed_by="", changed_ms=0)
+
+
 def _signed(after: _Record, before: _Record | None, author: Author) -> _Record:
     version = 1 if before is None else before.version + 1
     return replace(after, version=version, changed_by=author.name, changed_ms=author.at_ms)
@@ -96,8 +121,6 @@ async def _write(
     changed: BudgetPolicyChanged | PriceChanged,
 ) -> None:
     """The record before the event: what the history says has happened."""
-    if after is None and not stored.data:
-        return
     if after is None:
         sequence = await delete_record(js, BUDGETS, stored)
     else:

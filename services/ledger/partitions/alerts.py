@@ -15,6 +15,7 @@ from penstock.contract.events import BudgetAlerted
 from penstock.contract.headers import EXPECTED_LAST
 from penstock.contract.ledger.journal import Alerted
 from penstock.runtime.aio import CriticalLoop
+from penstock.runtime.budgets.describe import alert_text
 from penstock.runtime.service import Bus
 from services.ledger.budget.policies import Policies
 from services.ledger.metrics import LedgerMetrics
@@ -93,3 +94,4 @@ class AlertPublisher:
                 raise
             return
         self._metrics.alerts.labels(str(alert.percent)).inc()
+        _log.info("%s", alert_text(event))

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from penstock.contract.ledger.policies import LIMIT_NAMES, TRAFFIC_CLASSES, BudgetLimits, BudgetPolicy
 from penstock.runtime.config.budgets import UNLIMITED
 
-__all__ = ["merged"]
+__all__ = ["layered", "merged"]
 
 _NO_LIMITS: Final = BudgetLimits()
 
@@ -25,7 +25,7 @@ def merged(
     `levels`: the policies of the scope itself, then those of every such scope, each a live record before the entry of
     the configuration. The first level that names a tier is followed by the policies of this tier.
     """
-    tier, layers = _layers(levels, policies_of_tier)
+    tier, layers = layered(levels, policies_of_tier)
     latest = next((policy for policy in levels[0] if policy.version), named)
     return replace(
         named,
@@ -44,7 +44,7 @@ def merged(
     )
 
 
-def _layers(
+def layered(
     levels: Sequence[Sequence[BudgetPolicy]], policies_of_tier: Callable[[str], Sequence[BudgetPolicy]]
 ) -> tuple[str, list[BudgetPolicy]]:
     """The tier, and all policies that apply, the most specific ones first."""

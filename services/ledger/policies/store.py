@@ -34,6 +34,7 @@ class PolicyStore:
         self._table = table
         self._on_change = on_change
         self._was_read = False
+        self._without_tier: list[BudgetPolicy] = []
         self._follower = BudgetFollower(nc, events, self._replace)
 
     async def start(self) -> bool:
@@ -51,7 +52,23 @@ class PolicyStore:
         elif changes:
             _log.info("%d live budget policies are in force", len(changes))
         self._was_read = True
+        self._report_missing_tiers()
         self._on_change()
+
+    def _report_missing_tiers(self) -> None:
+        """An error for each policy whose tier does not exist, once until the tier is there."""
+        tiers = self._table.tiers()
+        missing = [policy for policy in self._table.with_tier() if policy.tier not in tiers]
+        for policy in missing:
+            if policy not in self._without_tier:
+                _log.error(
+                    "the tier %s of %s does not exist: no limit of it applies; `penstock budget set "
+                    "--tier-definition %s ...` defines it",
+                    policy.tier,
+                    scope_text(policy),
+                    policy.tier,
+                )
+        self._without_tier = missing
 
 
 def _log_change(before: BudgetPolicy | None, after: BudgetPolicy | None) -> None:

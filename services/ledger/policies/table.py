@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from penstock.contract.ledger.policies import EVERY, BudgetPolicy, Scope
 from penstock.runtime.budgets.records import BudgetRecords
 from penstock.runtime.config.budgets import Budgets
-from services.ledger.policies.merge import merged
+from services.ledger.policies.merge import layered, merged
 
 __all__ = ["PolicyTable"]
 
@@ -62,6 +62,40 @@ class PolicyTable:
         own = (self.account(account) if account else self.system()).time_zone
         return _zone(own) if own else self._zone
 
+    def of(self, named: BudgetPolicy) -> BudgetPolicy:
+        """The policy in force for the scope that `named` names, which may be a tier, or every account, user or key."""
+        levels = [self._level(each) for each in self._levels_of(_named(named))]
+        start = BudgetPolicy(scope=named.scope, account=named.account, name=named.name)
+        return merged(start, levels, self._tier)
+
+    def layers(self, named: BudgetPolicy) -> list[BudgetPolicy]:
+        """The policies from which that one is merged, the most specific ones first."""
+        levels = [self._level(each) for each in self._levels_of(_named(named))]
+        return layered(levels, self._tier)[1]
+
+    def tiers(self) -> list[str]:
+        """The tiers that a record or the configuration defines."""
+        return sorted({each.name for each in (*self._live, *self._configured) if each.scope == "tier"})
+
+    def with_tier(self) -> list[BudgetPolicy]:
+        """The live records and the entries of the configuration that name a tier."""
+        policies = (*self._live.values(), *self._configured.values())
+        return [policy for policy in policies if policy.tier]
+
+    def _levels_of(self, named: _Named) -> list[_Named]:
+        """What is looked up for a scope, the most specific first; only its own level for a tier and the system."""
+        scope, account, name = named
+        found = [named]
+        if scope == "account" and account != EVERY:
+            found.append(_Named("account", EVERY))
+        if scope in ("user", "key"):
+            found += [_Named(scope, account, EVERY)] if name != EVERY else []
+            found += [_Named(scope, EVERY, EVERY)] if account != EVERY else []
+        return found
+
+    def _tier(self, name: str) -> list[BudgetPolicy]:
+        return self._level(_Named("tier", name=name))
+
     def _of_account(self, scope: Literal["user", "key"], account: str, name: str) -> BudgetPolicy:
         named, of_account, every = (
             _Named(scope, account, name),
@@ -82,7 +116,7 @@ class PolicyTable:
         if known is None:
             start = BudgetPolicy(scope=named.scope, account=named.account, name=named.name)
             levels = [self._level(each) for each in (named, *less_specific)]
-            known = merged(start, levels, lambda tier: self._level(_Named("tier", name=tier)))
+            known = merged(start, levels, self._tier)
             self._merged[named] = known
         return known
 

@@ -68,7 +68,9 @@ async def stored(nc: Nats) -> BudgetRecords:
 async def test_f3_a_budget_is_set_changed_disabled_and_removed(admin: Nats, run: Run):
     code, out, err = await run("budget set --account shop --usd-per-day 10 --tier free --by ann --note trial")
     assert (code, err) == (0, "")
-    assert out == "Budget of account shop: none -> tier free, usd_per_day $10.00, by ann.\n"
+    assert out == (
+        "Budget of account shop: no limits -> tier free, requests_per_hour 10, usd_per_day $10.00, by ann.\n"
+    )
     assert (
         await run("budget set --account shop --usd-per-day none --concurrency 4 --soft concurrency --by bob")
     )[0] == 0
@@ -78,7 +80,7 @@ async def test_f3_a_budget_is_set_changed_disabled_and_removed(admin: Nats, run:
         "free",
         ("concurrency",),
     )
-    assert (policy.version, policy.changed_by, policy.note) == (2, "bob", "trial")
+    assert (policy.version, policy.changed_by, policy.note) == (2, "bob", "")
     assert (await run("budget disable --account shop"))[0] == 0
     (policy,) = (await stored(admin)).policies.values()
     assert (policy.disabled, policy.limits.concurrency) == (True, 4)
@@ -89,7 +91,7 @@ async def test_f3_a_budget_is_set_changed_disabled_and_removed(admin: Nats, run:
     assert "account shop" in (await run("budget list"))[1]
     assert (await run("budget unset --account shop"))[0] == 0
     assert (await stored(admin)).policies == {}
-    assert "no changed budget" in (await run("budget unset --account shop"))[1]
+    assert "Nothing to change" in (await run("budget unset --account shop"))[1]
     history = json.loads((await run("budget history --json"))[1])
     assert [change["changed_by"] for change in history[:2]] == ["ann", "bob"]
     assert len(history) == 5
@@ -107,6 +109,7 @@ async def test_f3_a_budget_is_set_changed_disabled_and_removed(admin: Nats, run:
         ("--tier-definition pro", "tier", "", "pro"),
         ("--system", "system", "", ""),
         ("--key abcd2345", "key", "store", "abcd2345"),
+        ("--key abcd2345 --account store", "key", "store", "abcd2345"),
     ],
 )
 async def test_f3_each_scope_has_a_budget(
@@ -132,6 +135,8 @@ async def test_f3_a_part_of_the_traffic_has_limits_of_its_own(admin: Nats, run: 
     [
         ("budget set --account shop --tier fre", "there is no tier fre: write free"),
         ("budget set --key zzzz2345 --concurrency 1", "there is no key with the prefix zzzz2345"),
+        ("budget set --key zzzz2345 --account a --concurrency 1", "`penstock keys list`"),
+        ("prices set small --input 1", "has no price yet: give --output"),
         ("prices set smal --input 1 --output 1", "has no model smal: write small"),
     ],
 )
@@ -150,6 +155,9 @@ async def test_f3_a_tier_that_a_command_defined_can_be_used(run: Run):
 async def test_f3_without_a_section_budgets_the_command_says_that_nothing_applies(run: Run, tmp_path: Path):
     (tmp_path / "mine.yaml").write_text(RIGHT)
     code, _, err = await run("budget set --account shop --concurrency 1")
+    assert code == 0
+    assert "has no section budgets" in err
+    code, _, err = await run("prices set large --input 1")
     assert code == 0
     assert "has no section budgets" in err
 
@@ -195,7 +203,74 @@ async def test_f4_a_price_is_replaced_and_listed_with_its_source(admin: Nats, ru
     assert "price of small" in (await run("budget history"))[1]
     assert (await run("prices unset small"))[0] == 0
     assert (await stored(admin)).prices == {}
-    assert "was not changed before" in (await run("prices unset small"))[1]
+    assert "Nothing to change" in (await run("prices unset small"))[1]
+
+
+async def test_f4_a_price_that_is_not_named_stays_as_it_is(admin: Nats, run: Run):
+    await run("prices set large --cached-input 0.00001 --as-of 2026-11-30 --source list")
+    (override,) = (await stored(admin)).prices.values()
+    assert (override.prices.input, override.prices.cached_input, override.source) == (100, 10, "list")
+    _, out, _ = await run("prices set large --output 0.3 --by ann")
+    before, after = out.split(" -> ")
+    assert "output $0.0002" in before
+    assert "output $0.30, cached input $0.00001 per million tokens, by ann" in after
+    (override,) = (await stored(admin)).prices.values()
+    assert (override.prices.cached_input, override.as_of, override.source) == (10, "", "")
+    await run("prices set large --cached-input none")
+    assert "Nothing to change" in (await run("prices set large --output 0.3"))[1]
+    (override,) = (await stored(admin)).prices.values()
+    assert (override.prices.cached_input, override.version) == (None, 3)
+
+
+async def test_f3_a_tier_in_use_is_not_removed(admin: Nats, run: Run):
+    await run("budget set --tier-definition gold --concurrency 9")
+    await run("budget set --account shop --user ann --tier gold")
+    code, out, err = await run("budget unset --tier-definition gold")
+    assert (code, out) == (1, "")
+    assert "the tier gold is in use" in err
+    assert "user ann of shop" in err
+    await run("budget set --account shop --user ann --tier free")
+    assert (await run("budget unset --tier-definition gold"))[0] == 0
+    _, out, _ = await run("budget set --tier-definition free --requests-per-hour 1 --by ann")
+    assert out == "Budget of tier free: requests_per_hour 10 -> requests_per_hour 1, by ann.\n"
+    await run("budget set --account shop --tier free")
+    assert (await run("budget unset --tier-definition free"))[0] == 0, "the catalogue still defines it"
+
+
+async def test_f3_a_soft_limit_stays_soft_until_it_is_named_hard(admin: Nats, run: Run, tmp_path: Path):
+    soft = "budgets: {accounts: {shop: {usd_per_month: 500, soft: [usd_per_month]}}}\n"
+    (tmp_path / "mine.yaml").write_text(RIGHT + soft)
+    code, _, err = await run("budget set --account shop --hard usd_per_month")
+    assert code == 1
+    assert "give its amount too, with --usd-per-month" in err
+    _, out, _ = await run("budget set --account shop --usd-per-month 60 --by ann")
+    assert out == (
+        "Budget of account shop: usd_per_month $500.00 (soft) -> usd_per_month $60.00 (soft), by ann.\n"
+    )
+    _, out, _ = await run("budget set --account shop --hard usd_per_month")
+    assert "$60.00 (soft) -> usd_per_month $60.00, by" in out
+
+
+async def test_f3_a_key_has_the_account_of_its_record(admin: Nats, run: Run):
+    key = ApiKey(prefix="abcd2345", sha256="0" * 64, account="demo", created_ms=1)
+    await store_key(admin.jetstream(), key)
+    code, _, err = await run("budget set --key abcd2345 --account shop --concurrency 1")
+    assert code == 1
+    assert "belongs to the account demo, not to shop" in err
+    assert await stored(admin) == BudgetRecords()
+
+
+async def test_f3_a_note_is_of_one_change_and_a_change_of_nothing_is_none(admin: Nats, run: Run):
+    await run("budget disable --account shop --note unpaid")
+    await run("budget enable --account shop")
+    (policy,) = (await stored(admin)).policies.values()
+    assert (policy.note, policy.version) == ("", 2)
+    assert (await run("budget list"))[1].count("unpaid") == 0
+    await run("budget set --account shop --concurrency 2 --note trial")
+    assert "Nothing to change" in (await run("budget set --account shop --concurrency 2"))[1]
+    (policy,) = (await stored(admin)).policies.values()
+    assert (policy.note, policy.version) == ("trial", 3)
+    assert (await run("budget history"))[1].count("budget of account shop") == 3
 
 
 async def test_f3_a_record_that_is_not_valid_is_repaired_by_the_next_change(admin: Nats, run: Run):

@@ -59,7 +59,9 @@ async def set_concurrency(nc: Nats, amount: int) -> BudgetPolicyChanged:
     def change(before: BudgetPolicy | None) -> BudgetPolicy:
         return replace(before or SHOP, limits=BudgetLimits(concurrency=amount))
 
-    return await change_policy(nc.jetstream(), SHOP, change, ANN)
+    changed = await change_policy(nc.jetstream(), SHOP, change, ANN)
+    assert changed is not None
+    return changed
 
 
 def concurrency(table: PolicyTable) -> int | None:
@@ -83,16 +85,25 @@ async def test_f3_a_change_applies_in_every_process_within_a_second(
         assert "budget of account shop removed; it was: concurrency 2" in caplog.text
 
 
+async def test_f3_a_policy_whose_tier_does_not_exist_is_an_error_in_the_log(
+    admin: Nats, own_nats_server: NatsServer, caplog: pytest.LogCaptureFixture
+):
+    gone = replace(SHOP, tier="gold")
+    await change_policy(admin.jetstream(), SHOP, lambda _: gone, ANN)
+    async with ledger(own_nats_server.url):
+        assert caplog.text.count("the tier gold of account shop does not exist") == 1
+
+
 async def test_f3_every_change_is_audited(admin: Nats):
     first, second = await set_concurrency(admin, 1), await set_concurrency(admin, 2)
     removed = await change_policy(admin.jetstream(), SHOP, lambda _: None, ANN)
     nothing = await change_policy(admin.jetstream(), SHOP, lambda _: None, ANN)
     price = PriceOverride(model="m/x", prices=TokenPrices(input=5))
-    priced = await change_price(admin.jetstream(), "m/x", price, ANN)
+    priced = await change_price(admin.jetstream(), "m/x", lambda _: price, ANN)
     policies = [codec.EVENT.decode(msg.data) async for msg in read_all(admin, EVENTS.name, POLICY_EVENTS)]
     assert policies == [first, second, removed]
     assert (second.before, removed.before, removed.after) == (first.after, second.after, None)
-    assert (nothing.before, nothing.after) == (None, None)
+    assert nothing is None
     prices = [codec.EVENT.decode(msg.data) async for msg in read_all(admin, EVENTS.name, PRICE_EVENTS)]
     assert prices == [priced]
     assert isinstance(priced, PriceChanged)
@@ -141,10 +152,10 @@ async def test_f4_prices_follow_the_bucket_too(admin: Nats, own_nats_server: Nat
     follower = BudgetFollower(nc, events, seen.append)
     await follower.start()
     price = PriceOverride(model="m", prices=TokenPrices(input=5))
-    await change_price(admin.jetstream(), "m", price, ANN)
+    await change_price(admin.jetstream(), "m", lambda _: price, ANN)
     await until(lambda: price_key("m") in seen[-1].prices, PROMISED_S)
     assert seen[-1].prices[price_key("m")].prices == TokenPrices(input=5)
-    await change_price(admin.jetstream(), "m", None, ANN)
+    await change_price(admin.jetstream(), "m", lambda _: None, ANN)
     await until(lambda: not seen[-1].prices, PROMISED_S)
     await follower.stop()
     events.closing = True
