@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, NoReturn, TextIO
 
+from msgspec.structs import replace
+
 from penstock.cli.errors import CommandError, LaunchError
 from penstock.cli.local.python_child import code_path, service_argv
 from penstock.cli.parser import contradiction, make_parser
@@ -225,7 +227,6 @@ def _ledger(arguments: argparse.Namespace) -> int:
 
 
 def _budget(arguments: argparse.Namespace) -> int:
-    from penstock.cli.commands.budget import Shown, list_budgets, show_budget, show_history
     from penstock.cli.commands.budget_change import (
         BudgetTarget,
         disable_budget,
@@ -234,15 +235,8 @@ def _budget(arguments: argparse.Namespace) -> int:
         unset_budget,
     )
 
-    if arguments.action == "show":
-        shown = Shown(
-            account=arguments.account, user=arguments.user, key=arguments.key, system=arguments.system
-        )
-        return show_budget(shown, arguments.data, as_json=arguments.json)
-    if arguments.action == "list":
-        return list_budgets(arguments.data, as_json=arguments.json)
-    if arguments.action == "history":
-        return show_history(arguments.account, arguments.data, as_json=arguments.json)
+    if arguments.action in {"show", "list", "history", "alerts"}:
+        return _read_budget(arguments)
     target = BudgetTarget(
         account=arguments.account,
         user=arguments.user,
@@ -257,6 +251,20 @@ def _budget(arguments: argparse.Namespace) -> int:
         return unset_budget(target, arguments.by, arguments.data)
     switch = disable_budget if arguments.action == "disable" else enable_budget
     return switch(target, arguments.note, arguments.by, arguments.data)
+
+
+def _read_budget(arguments: argparse.Namespace) -> int:
+    from penstock.cli.commands.budget import Shown, list_budgets, show_alerts, show_budget, show_history
+
+    if arguments.action == "list":
+        return list_budgets(arguments.data, as_json=arguments.json)
+    if arguments.action == "alerts":
+        return show_alerts(arguments.since, arguments.data, as_json=arguments.json)
+    shown = Shown(account=arguments.account, user=arguments.user, key=arguments.key, system=arguments.system)
+    if arguments.action == "history":
+        return show_history(shown, arguments.data, as_json=arguments.json)
+    shown = replace(shown, every=arguments.every, tier=arguments.tier_definition)
+    return show_budget(shown, arguments.data, as_json=arguments.json)
 
 
 def _budget_change(arguments: argparse.Namespace) -> BudgetChange:

@@ -13,10 +13,12 @@ from penstock.cli.argument_types import (
     parse_day,
     parse_dollars,
     parse_key_prefix,
+    parse_moment,
     parse_text,
     parse_tier,
     parse_time_zone,
 )
+from penstock.cli.spend_period import MOMENTS
 from penstock.contract.ledger.policies import LIMIT_NAMES, TRAFFIC_CLASSES
 from penstock.runtime.config.budget_amounts import DOLLAR_LIMITS
 
@@ -57,7 +59,7 @@ _CHANGING: Final = ("set", "disable", "enable", "unset")
 
 def define_budget(budget: argparse.ArgumentParser, add_data: AddData) -> None:
     actions = budget.add_subparsers(
-        dest="action", required=True, metavar="show|list|set|disable|enable|unset|history"
+        dest="action", required=True, metavar="show|list|set|disable|enable|unset|history|alerts"
     )
     show = actions.add_parser("show", help="show limits, what is spent, held and left, and when they reset")
     listing = actions.add_parser("list", help="list the budgets that were set while services run")
@@ -66,17 +68,22 @@ def define_budget(budget: argparse.ArgumentParser, add_data: AddData) -> None:
     enable = actions.add_parser("enable", help="serve requests again after `disable`")
     unset = actions.add_parser("unset", help="remove a changed budget", description=_UNSET)
     history = actions.add_parser("history", help="list who changed which budget and price, and how")
+    alerts = actions.add_parser("alerts", help="list the budgets that reached 80%% or 100%% of a limit")
     _add_scope(show)
-    show.add_argument("--system", action="store_true", help="the whole system")
+    _add_every(show)
     for action in (change, disable, enable, unset):
         _add_target(action)
     _add_amounts(change)
     for action in (change, disable, enable):
         action.add_argument("--note", type=parse_text, help="why; shown in the list")
-    for action in (show, listing, history):
+    for action in (show, listing, history, alerts):
         action.add_argument("--json", action="store_true", help="print JSON")
     history.add_argument("--account", type=parse_account, help="only changes of this account")
-    for action in (show, listing, change, disable, enable, unset, history):
+    history.add_argument("--user", type=_user, help="only changes of this user")
+    history.add_argument("--key", type=parse_key_prefix, metavar="PREFIX", help="only changes of this key")
+    history.add_argument("--system", action="store_true", help="only changes of the system")
+    alerts.add_argument("--since", type=parse_moment, metavar="TIME", help=f"{MOMENTS} (default: 30d)")
+    for action in (show, listing, change, disable, enable, unset, history, alerts):
         add_data(action)
 
 
@@ -107,9 +114,11 @@ def define_prices(prices: argparse.ArgumentParser, add_data: AddData) -> None:
 def check_budget(arguments: argparse.Namespace) -> str | None:
     """Why the options contradict each other; None: they do not."""
     if arguments.action == "show":
+        return _check_show(arguments)
+    if arguments.action == "history":
         named = arguments.account or arguments.user or arguments.key
         return (
-            "--system has no effect with --account, --user or --key" if arguments.system and named else None
+            "--account, --user and --key have no effect with --system" if arguments.system and named else None
         )
     if arguments.action not in _CHANGING:
         return None
@@ -126,6 +135,21 @@ def check_prices(arguments: argparse.Namespace) -> str | None:
             if price is not None and ((price == INHERITED and is_main) or price >= 2**53):
                 return f"{_option(kind)} is a price in dollars; 0 if it is free"
     return None
+
+
+def _check_show(arguments: argparse.Namespace) -> str | None:
+    kinds = {
+        "--tier-definition": arguments.tier_definition is not None,
+        "--system": arguments.system,
+        "--every": arguments.every is not None,
+    }
+    given = [option for option, is_given in kinds.items() if is_given]
+    part = arguments.user is not None or arguments.key is not None
+    if len(given) > 1 or (given and part):
+        names = [*given, *(["--user or --key"] if part else [])]
+        return f"{' and '.join(names)} name different budgets: one has no effect with the other"
+    alone = given and (given[0] != "--every" or arguments.every == "account")
+    return f"--account has no effect with {given[0]}" if alone and arguments.account is not None else None
 
 
 def _check_target(arguments: argparse.Namespace) -> str | None:
@@ -171,6 +195,11 @@ def _add_scope(action: argparse.ArgumentParser) -> None:
 
 def _add_target(action: argparse.ArgumentParser) -> None:
     _add_scope(action)
+    _add_every(action)
+    _add_author(action)
+
+
+def _add_every(action: argparse.ArgumentParser) -> None:
     action.add_argument(
         "--every",
         choices=("account", "user", "key"),
@@ -178,7 +207,6 @@ def _add_target(action: argparse.ArgumentParser) -> None:
     )
     action.add_argument("--tier-definition", type=parse_tier, metavar="TIER", help="the limits of a tier")
     action.add_argument("--system", action="store_true", help="the whole system")
-    _add_author(action)
 
 
 def _add_author(action: argparse.ArgumentParser) -> None:

@@ -29,6 +29,7 @@ __all__ = ["KnownBudgets", "LimitSources", "read_budgets"]
 LimitSources = Mapping[tuple[TrafficClass | None, LimitName], str]
 """Where each limit in force comes from; the class of traffic is None for a limit of all traffic."""
 _LEVELS: Final = (None, *TRAFFIC_CLASSES)
+_LIMITS: Final = [(traffic, name) for traffic in _LEVELS for name in LIMIT_NAMES]
 
 
 class KnownBudgets(Struct, frozen=True):
@@ -62,13 +63,12 @@ class KnownBudgets(Struct, frozen=True):
         """For each limit in force of the scope that `named` names, the most specific policy that has it."""
         found: dict[tuple[TrafficClass | None, LimitName], str] = {}
         for layer in self.table().layers(named):
-            for traffic in _LEVELS:
+            for traffic, name in _LIMITS:
                 limits = layer.limits if traffic is None else getattr(layer, traffic)
-                for name in LIMIT_NAMES:
-                    if limits is not None and getattr(limits, name) is not None:
-                        unlimited = getattr(limits, name) == UNLIMITED
-                        found.setdefault((traffic, name), "" if unlimited else _source(layer, named))
-        return found
+                amount = None if limits is None else getattr(limits, name)
+                if amount is not None:
+                    found.setdefault((traffic, name), "" if amount == UNLIMITED else _source(layer, named))
+        return {key: found[key] for key in _LIMITS if key in found}
 
 
 async def read_budgets(nc: Nats, catalogue: Catalogue | None) -> KnownBudgets:
@@ -80,6 +80,7 @@ def _source(layer: BudgetPolicy, named: BudgetPolicy) -> str:
     """`own` for a record of exactly this scope, `catalogue` for its entry there, else what the policy is for."""
     if (layer.scope, layer.account, layer.name) != (named.scope, named.account, named.name):
         return scope_text(layer)
-    is_one = EVERY not in (named.account, named.name)
-    own = "own" if is_one else "set"
-    return own if layer.version else "catalogue"
+    is_one = named.scope != "tier" and EVERY not in (named.account, named.name)
+    if not layer.version:
+        return "catalogue"
+    return "own" if is_one else "set"

@@ -34,6 +34,7 @@ from penstock.runtime.config.settings import Settings
 
 __all__ = [
     "BudgetTarget",
+    "account_of_key",
     "author",
     "changing",
     "disable_budget",
@@ -195,19 +196,20 @@ async def _named(nc: Nats, target: BudgetTarget, settings: Settings) -> BudgetPo
     if target.user is not None:
         return BudgetPolicy(scope="user", account=target.account or settings.account, name=target.user)
     if target.key is not None:
-        account = await _account_of(nc, target.key)
-        if target.account not in (None, account):
-            raise CommandError(
-                f"the key {target.key} belongs to the account {account}, not to {target.account}; omit --account"
-            )
+        account = await account_of_key(nc, target.key, target.account)
         return BudgetPolicy(scope="key", account=account, name=target.key)
     return BudgetPolicy(scope="account", account=target.account or settings.account)
 
 
-async def _account_of(nc: Nats, prefix: str) -> str:
+async def account_of_key(nc: Nats, prefix: str, expected: str | None) -> str:
+    """The account to which a key belongs. Raises CommandError for an unknown key, and where another is `expected`."""
     for key in await read_keys(nc):
-        if key.prefix == prefix:
+        if key.prefix == prefix and expected in (None, key.account):
             return key.account
+        if key.prefix == prefix:
+            raise CommandError(
+                f"the key {prefix} belongs to the account {key.account}, not to {expected}; omit --account"
+            )
     raise CommandError(f"there is no key with the prefix {prefix}: `penstock keys list` lists all keys")
 
 

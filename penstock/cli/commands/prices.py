@@ -28,7 +28,7 @@ from penstock.runtime.config.problems import nearest
 from penstock.runtime.config.settings import Settings
 from penstock.runtime.pricing import token_prices
 
-__all__ = ["PriceChange", "changed_price", "list_prices", "set_price", "unset_price"]
+__all__ = ["PriceChange", "list_prices", "set_price", "unset_price"]
 
 _NAME: Final = "penstock-prices"
 
@@ -57,7 +57,7 @@ def set_price(model: str, change: PriceChange, by: str | None, data: Path) -> in
     listed = _catalogue_price(catalogue, model)
 
     def changed(before: PriceOverride | None) -> PriceOverride:
-        return changed_price(model, before or listed, change)
+        return _changed_price(model, before or listed, change)
 
     return _change(model, changed, by, data, catalogue)
 
@@ -67,7 +67,7 @@ def unset_price(model: str, by: str | None, data: Path) -> int:
     return _change(model, lambda _: None, by, data, known_catalogue(data))
 
 
-def changed_price(model: str, before: PriceOverride | None, change: PriceChange) -> PriceOverride:
+def _changed_price(model: str, before: PriceOverride | None, change: PriceChange) -> PriceOverride:
     """The prices with the change: those that are not named stay. The date and the source of other amounts are dropped.
 
     Raises CommandError where input or output have no price yet.

@@ -3,40 +3,128 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
+from penstock.cli.known_budgets import LimitSources
+from penstock.cli.program_name import as_invoked
 from penstock.cli.render.prices import price_text
 from penstock.cli.render.table import cell, table
 from penstock.cli.render.terminal_safe import visible
 from penstock.cli.render.times import utc_text
-from penstock.contract.events import BudgetPolicyChanged, PriceChanged
+from penstock.contract.events import BudgetAlerted, BudgetPolicyChanged, PriceChanged
 from penstock.contract.ledger.limits import LimitStatus
-from penstock.contract.ledger.policies import BudgetPolicy
+from penstock.contract.ledger.policies import LIMIT_NAMES, TRAFFIC_CLASSES, BudgetPolicy, TokenPrices
 from penstock.contract.ledger.status import BudgetReport, BudgetStatus
 from penstock.runtime.budgets.describe import amount_text, limit_text, policy_text, scope_text
 
-__all__ = ["history_text", "policies_text", "refusing_limit_text", "report_text"]
+__all__ = [
+    "alerts_text",
+    "history_text",
+    "policies_text",
+    "refusing_limit_text",
+    "report_text",
+    "scope_policy_text",
+    "without_absent_limits",
+]
 
 _BAR: Final = 10
 """Characters of the bar of one limit."""
+_SOFT: Final = " (soft)"
 _FULL, _EMPTY = "█", "░"
 _TITLES: Final = ("limit", "used", "", "spent", "held", "left", "of", "resets (UTC)")
 _RIGHT: Final = frozenset({2, 3, 4, 5, 6})
+_OPTIONAL: Final = frozenset((*LIMIT_NAMES, *TRAFFIC_CLASSES, *TokenPrices.__struct_fields__))
+"""Fields of policies and prices in which null means that there is none."""
 
 
-def report_text(report: BudgetReport) -> str:
-    """One scope: what it has spent, and a row for each of its limits."""
+def report_text(report: BudgetReport, sources: LimitSources, lacking: str = "") -> str:
+    """One scope: what it has spent, and a row for each of its limits. `sources` may be empty: not known. `lacking`: the
+    tier that it names, if it does not exist.
+    """
     status = report.status
     named = BudgetPolicy(scope=status.scope, account=status.account, name=status.name)
     tier = f" (tier {status.policy.tier})" if status.policy.tier else ""
     lines = [f"{visible(scope_text(named))}{tier}, {utc_text(report.at_ms)} UTC"]
     if status.policy.disabled:
         lines.append("  disabled: every request is refused")
+    lines += _lacking_lines(lacking)
     lines.append(f"  {_totals(status)}")
     if not status.limits:
         return "\n".join([*lines, "  no limits"])
+    titles: tuple[str, ...] = _TITLES
     rows = [_row(limit) for limit in status.limits]
-    return "\n".join([*lines, *(f"  {line}" for line in table(_TITLES, rows, right=_RIGHT).splitlines())])
+    if sources:
+        titles = (*titles, "from")
+        rows = [
+            (*row, cell(sources.get((limit.traffic, limit.limit)) or "-"))
+            for row, limit in zip(rows, status.limits, strict=True)
+        ]
+    return "\n".join([*lines, *_indented(table(titles, rows, right=_RIGHT))])
+
+
+def scope_policy_text(policy: BudgetPolicy, sources: LimitSources, lacking: str = "") -> str:
+    """A tier, or the budget of every account, user or key: its limits and where they come from."""
+    lines = [f"{visible(scope_text(policy))}{f' (tier {policy.tier})' if policy.tier else ''}"]
+    if policy.disabled:
+        lines.append("  disabled: every request is refused")
+    lines += _lacking_lines(lacking)
+    rows = []
+    for (traffic, name), source in sources.items():
+        limits = policy.limits if traffic is None else getattr(policy, traffic)
+        amount = None if limits is None else getattr(limits, name)
+        if amount is not None:
+            shown = (
+                f"{f'{traffic}: ' if traffic else ''}{limit_text(name)}{_SOFT if name in policy.soft else ''}"
+            )
+            rows.append((shown, amount_text(name, amount), cell(source)))
+    if not rows:
+        return "\n".join([*lines, "  no limits"])
+    return "\n".join([*lines, *_indented(table(("limit", "of", "from"), rows, right=frozenset({1})))])
+
+
+def _lacking_lines(tier: str) -> list[str]:
+    if not tier:
+        return []
+    define = as_invoked(f"`penstock budget set --tier-definition {tier} ...`")
+    return [
+        f"  error: the tier {tier} does not exist, so that none of its limits applies: {define} defines it"
+    ]
+
+
+def _indented(text: str) -> list[str]:
+    return [f"  {line}" for line in text.splitlines()]
+
+
+def alerts_text(alerts: Sequence[BudgetAlerted]) -> str:
+    if not alerts:
+        return "No budget has reached 80% of a limit of tokens or money per day or month."
+    rows = [
+        (
+            utc_text(alert.at_ms),
+            cell(scope_text(BudgetPolicy(scope=alert.scope, account=alert.account, name=alert.name))),
+            f"{f'{alert.traffic}: ' if alert.traffic else ''}{limit_text(alert.limit)}",
+            f"{alert.percent}%",
+            amount_text(alert.limit, alert.spent),
+            amount_text(alert.limit, alert.allowed),
+            utc_text(alert.resets_at_ms) if alert.resets_at_ms else "-",
+        )
+        for alert in alerts
+    ]
+    titles = ("at (UTC)", "budget of", "limit", "reached", "spent", "of", "resets (UTC)")
+    return table(titles, rows, right=frozenset({3, 4, 5}))
+
+
+def without_absent_limits(value: Any) -> Any:
+    """Plain data without the limits and prices that are null."""
+    if isinstance(value, list | tuple):
+        return [without_absent_limits(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: without_absent_limits(each)
+        for key, each in value.items()
+        if each is not None or key not in _OPTIONAL
+    }
 
 
 def policies_text(policies: Sequence[BudgetPolicy]) -> str:
@@ -95,7 +183,7 @@ def _row(status: LimitStatus) -> tuple[str, ...]:
     filled = int(share * _BAR)
     amounts = (status.spent, status.held, status.left, status.allowed)
     return (
-        f"{traffic}{name}{' (soft)' if status.soft else ''}",
+        f"{traffic}{name}{_SOFT if status.soft else ''}",
         _FULL * filled + _EMPTY * (_BAR - filled),
         f"{int(share * 100)}%",
         *(amount_text(status.limit, amount) for amount in amounts),
@@ -116,5 +204,5 @@ def _change_lines(change: BudgetPolicyChanged | PriceChanged) -> tuple[str, str,
 
 def _side(side: object) -> str:
     if side is None:
-        return "none of its own"
+        return "nothing of its own"
     return policy_text(side) if isinstance(side, BudgetPolicy) else price_text(side.prices)  # type: ignore[attr-defined]

@@ -38,8 +38,13 @@ def all_visible(value: T) -> T:
     return msgspec.convert(_each_visible(msgspec.to_builtins(value)), type(value))
 
 
-def as_ascii_json(value: object) -> str:
-    """JSON on one line, in ASCII: every other character is escaped."""
+def as_ascii_json(value: object, *, indented: bool = False) -> str:
+    """JSON in ASCII, every other character escaped; on one line, or indented for a person."""
+    line = _ascii_line(value)
+    return msgspec.json.format(line, indent=2) if indented else line
+
+
+def _ascii_line(value: object) -> str:
     text = msgspec.json.encode(value).decode(errors="replace")
     # Raw JSON that is passed through may contain line ends between its parts, and nowhere else.
     return _OUTSIDE_ASCII.sub(lambda match: json.dumps(match[0])[1:-1], text.translate(_BLANKS))

@@ -16,6 +16,7 @@ from penstock.bus.connection import close, connect
 from penstock.cli.__main__ import main
 from penstock.cli.local.nats_server import NatsServer
 from penstock.contract import codec, subjects
+from penstock.contract.events import BudgetAlerted
 from penstock.contract.keys import ApiKey
 from penstock.contract.ledger.limits import LimitStatus
 from penstock.contract.ledger.policies import BudgetLimits, BudgetPolicy, PriceOverride
@@ -186,6 +187,57 @@ async def test_f3_show_asks_the_ledger_of_the_account(admin: Nats, run: Run):
     assert "user u of shop" in out
     shown = json.loads((await run("budget show --system --json"))[1])
     assert [report["status"]["scope"] for report in shown] == ["system"]
+
+
+async def test_f3_tiers_and_every_user_are_shown_with_what_they_inherit(run: Run):
+    await run("budget set --every user --tier free")
+    await run("budget set --tier-definition free --concurrency 2")
+    out = (await run("budget show --every user --account shop"))[1]
+    assert out.startswith("every user of shop (tier free)\n")
+    assert out.count("tier free") == 3
+    rows = [line.split() for line in (await run("budget show --tier-definition free"))[1].splitlines()[3:]]
+    assert rows == [["requests_per_hour", "10", "catalogue"], ["concurrency", "2", "set"]]
+    code, _, err = await run("budget show --tier-definition fre")
+    assert code == 1
+    assert "there is no tier fre: write free" in err
+    shown = json.loads((await run("budget show --every user --json"))[1])
+    assert shown["limits"] == {"requests_per_hour": 10, "concurrency": 2}
+
+
+async def test_f3_the_history_of_one_user_or_of_the_system_is_shown_alone(run: Run):
+    for options in ("--system", "--account shop --user ann", "--account shop"):
+        await run(f"budget set {options} --concurrency 3")
+    await run("prices set small --input 1 --output 1")
+
+    async def scopes(options: str) -> list[str]:
+        changes = json.loads((await run(f"budget history --json {options}"))[1])
+        return [change["after"].get("scope", "price") for change in changes]
+
+    assert await scopes("") == ["system", "user", "account", "price"]
+    assert await scopes("--system") == ["system"]
+    assert await scopes("--user ann") == ["user"]
+    assert await scopes("--account shop") == ["user", "account"]
+
+
+async def test_f3_alerts_are_listed_newest_first(admin: Nats, run: Run):
+    assert (await run("budget alerts"))[1].startswith("No budget has reached")
+    for percent, at_ms in ((80, 1_000), (100, 2_000)):
+        alert = BudgetAlerted(
+            scope="account",
+            account="shop",
+            limit="tokens_per_day",
+            percent=percent,
+            spent=percent,
+            allowed=100,
+            period_start_ms=0,
+            resets_at_ms=0,
+            at_ms=at_ms,
+        )
+        subject = subjects.budget_event("account", "shop.", 0, "tokens_per_day", percent)
+        await admin.jetstream().publish(subject, codec.encode(alert))
+    rows = (await run("budget alerts"))[1].splitlines()[2:]
+    assert ["100%" in row for row in rows] == [True, False]
+    assert (await run("budget alerts --since 1d"))[1].startswith("No budget has reached")
 
 
 async def test_f4_a_price_is_replaced_and_listed_with_its_source(admin: Nats, run: Run):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 
@@ -85,9 +86,10 @@ async def alerts(nc: Nats) -> list[BudgetAlerted]:
     return [each for each in events if isinstance(each, BudgetAlerted)]
 
 
-async def test_f2_each_alert_is_published_once_also_by_the_next_owner(
-    user: LedgerUser, own_nc: Nats, own_nats_server: NatsServer
+async def test_f2_each_alert_is_published_and_logged_once_also_by_the_next_owner(
+    user: LedgerUser, own_nc: Nats, own_nats_server: NatsServer, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     for name, microusd in (("a", 8_100), ("b", 100), ("c", 2_000)):
         await user.hold(name)
         await user.use(name, microusd)
@@ -100,6 +102,8 @@ async def test_f2_each_alert_is_published_once_also_by_the_next_owner(
         (100, 10_200, 10_000),
     ]
     assert found[0].period_start_ms <= time.time() * 1000 < found[0].resets_at_ms
+    logged = [line for line in caplog.messages if line.startswith("budget of account shop: ")]
+    assert [line.split(": ")[1].split()[0] for line in logged] == ["80%", "100%"]
 
 
 async def test_f3_a_limit_and_its_part_for_one_class_of_traffic_alert_separately(

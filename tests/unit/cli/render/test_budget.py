@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from penstock.cli.render.budget import history_text, policies_text, report_text
+import msgspec
+
+from penstock.cli.render.budget import (
+    alerts_text,
+    history_text,
+    policies_text,
+    report_text,
+    scope_policy_text,
+    without_absent_limits,
+)
 from penstock.cli.render.prices import ListedPrice, prices_text
-from penstock.contract.events import BudgetPolicyChanged, PriceChanged
+from penstock.contract.events import BudgetAlerted, BudgetPolicyChanged, PriceChanged
 from penstock.contract.ledger.limits import LimitStatus
 from penstock.contract.ledger.policies import BudgetLimits, BudgetPolicy, PriceOverride, TokenPrices
 from penstock.contract.ledger.status import BudgetReport, BudgetStatus
+from penstock.runtime.budgets.describe import alert_text, in_force_text, policy_text
 from penstock.runtime.config.budgets import UNLIMITED
 
 NOON_MS = 1_796_040_000_000
@@ -52,7 +62,7 @@ def test_f3_a_report_shows_what_is_spent_held_and_left_and_when_it_resets():
         LimitStatus(scope="account", limit="requests_per_second", traffic="chat", allowed=0, soft=True),
         LimitStatus(scope="account", limit="concurrency", allowed=16, spent=0, held=20, left=0),
     )
-    assert report_text(report(*limits)).splitlines() == [
+    assert report_text(report(*limits), {}).splitlines() == [
         "account shop (tier pro), 2026-11-30 12:00:00 UTC",
         "  spent $6.20 today, $60.000001 this month; $0.10 held for 1 request",
         "  limit                             used              spent   held   left      of  resets (UTC)",
@@ -64,9 +74,79 @@ def test_f3_a_report_shows_what_is_spent_held_and_left_and_when_it_resets():
 
 
 def test_f3_a_disabled_account_and_one_without_limits_say_so():
-    text = report_text(report(policy=BudgetPolicy(scope="account", account="shop", disabled=True)))
+    text = report_text(report(policy=BudgetPolicy(scope="account", account="shop", disabled=True)), {})
     assert "disabled: every request is refused" in text
     assert text.endswith("no limits")
+
+
+def test_f3_a_report_says_where_a_limit_is_from_and_that_a_tier_is_missing():
+    limit = LimitStatus(scope="account", limit="concurrency", allowed=4)
+    text = report_text(report(limit), {(None, "concurrency"): "tier gold"}, lacking="gold")
+    assert "error: the tier gold does not exist" in text
+    titles, _, row = text.splitlines()[-3:]
+    assert titles.endswith("resets (UTC)  from")
+    assert row.endswith("tier gold")
+
+
+def test_f3_a_tier_is_shown_with_its_limits():
+    policy = BudgetPolicy(
+        scope="tier",
+        name="free",
+        limits=BudgetLimits(requests_per_hour=10),
+        chat=BudgetLimits(concurrency=2),
+        soft=("requests_per_hour",),
+    )
+    sources = {
+        (None, "requests_per_hour"): "set",
+        ("chat", "concurrency"): "catalogue",
+        (None, "tokens_per_day"): "",
+    }
+    assert [" ".join(line.split()) for line in scope_policy_text(policy, sources).splitlines()] == [
+        "tier free",
+        "limit of from",
+        "──────────────────────── ── ─────────",
+        "requests_per_hour (soft) 10 set",
+        "chat: concurrency 2 catalogue",
+    ]
+    assert scope_policy_text(BudgetPolicy(scope="user", account="*", name="*"), {}).endswith("no limits")
+
+
+def test_f3_alerts_show_the_budget_and_its_limit():
+    alert = BudgetAlerted(
+        scope="user",
+        account="shop",
+        name="ann",
+        limit="microusd_per_day",
+        percent=80,
+        spent=8_050_000,
+        allowed=10_000_000,
+        period_start_ms=0,
+        resets_at_ms=NOON_MS,
+        at_ms=NOON_MS,
+    )
+    row = " ".join(alerts_text([alert]).splitlines()[-1].split())
+    assert row == "2026-11-30 12:00:00 user ann of shop usd_per_day 80% $8.05 $10.00 2026-11-30 12:00:00"
+    assert alerts_text([]).startswith("No budget has reached")
+    assert alert_text(alert) == "budget of user ann of shop: 80% of usd_per_day used ($8.05 of $10.00)"
+
+
+def test_f3_plain_data_has_only_the_limits_that_there_are():
+    found = without_absent_limits(
+        msgspec.to_builtins([BudgetPolicyChanged(after=SHOP, changed_by="a", at_ms=1)])
+    )
+    (change,) = found
+    assert change["before"] is None
+    assert change["after"]["limits"] == {"microusd_per_day": 10_500_000, "tokens_per_day": UNLIMITED}
+    assert "chat" not in change["after"]
+
+
+def test_f3_a_policy_that_sets_nothing_says_so_and_soft_limits_are_named():
+    nothing = BudgetPolicy(scope="account", account="shop")
+    assert policy_text(nothing) == policy_text(None) == "nothing of its own"
+    soft = BudgetPolicy(scope="account", account="shop", soft=("microusd_per_month",))
+    assert policy_text(soft) == "usd_per_month soft"
+    assert in_force_text(nothing) == "no limits"
+    assert in_force_text(BudgetPolicy(scope="account", account="shop", tier="gone")) == "tier gone, no limits"
 
 
 def test_f3_the_list_shows_the_policy_and_who_changed_it():
@@ -84,9 +164,9 @@ def test_f3_the_history_shows_before_and_after():
     assert history_text([removed, priced]).splitlines() == [
         "2026-11-30 12:00:00  bob  budget of account shop",
         "    before: tier pro, tokens_per_day unlimited, usd_per_day $10.50 (soft)",
-        "    after:  none of its own",
+        "    after:  nothing of its own",
         "2026-11-30 12:00:00  eve  price of m",
-        "    before: none of its own",
+        "    before: nothing of its own",
         "    after:  input $0.15, output $0.0755, cached input $0.000001 per million tokens",
     ]
     assert "was changed" in history_text([])

@@ -65,3 +65,9 @@ def test_raw_json_is_escaped_too(body: bytes, value: object):
     assert text.isascii()
     assert text.isprintable()
     assert json.loads(text) == {"body": value}
+
+
+def test_json_for_a_person_is_indented_and_still_ascii():
+    text = as_ascii_json({"a": ["é"]}, indented=True)
+    assert text.splitlines()[1].startswith("  ")
+    assert text.isascii()

@@ -159,6 +159,19 @@ def test_a_change_applies_at_once_and_is_reported():
     assert policies.account("b").limits.concurrency is None
 
 
+def test_f3_what_applies_to_a_tier_or_to_every_user_can_be_asked():
+    policies = table(own("tier", name="free", requests_per_hour=1))
+    assert policies.of(BudgetPolicy(scope="tier", name="free")).limits == BudgetLimits(
+        requests_per_hour=1, tokens_per_day=10_000
+    )
+    every = BudgetPolicy(scope="user", account="shop", name=EVERY)
+    assert policies.of(every).limits == policies.user("shop", "bob").limits
+    ann = BudgetPolicy(scope="user", account="shop", name="ann")
+    assert policies.of(ann) == policies.user("shop", "ann")
+    assert policies.tiers() == ["free", "pro"]
+    assert {policy.tier for policy in policies.with_tier()} == {"free", "pro"}
+
+
 def test_users_without_a_policy_share_one_object_that_is_returned_until_a_change():
     policies = table()
     assert policies.user("other", "bob") is policies.user("another", "eve")
