@@ -13,7 +13,7 @@ from penstock.contract.ledger.policies import Scope
 from services.ledger.budget import refusals
 from services.ledger.budget.book import Book
 from services.ledger.budget.counters import REQUESTS, TOKENS, Kind, Values, ends_at_s, starts_at_s
-from services.ledger.budget.holds import Hold, amount
+from services.ledger.budget.holds import Hold, amount, token_count
 from services.ledger.budget.limits import CompiledPolicies, Limit, PolicyLimits, status_of
 from services.ledger.budget.policies import Policies
 
@@ -119,7 +119,7 @@ def asked_by(book: Book, request: HoldRequest) -> Asked:
     hold = book.holds.get(request.id)
     ended = book.ended.get(request.id) if request.raises else None
     known = hold if hold is not None else ended
-    picousd, tokens = amount(request.picousd), amount(request.tokens)
+    picousd, tokens = amount(request.picousd), token_count(request.tokens)
     if hold is not None:
         picousd, tokens = max(picousd, hold.picousd), max(tokens, hold.tokens)
     spent_picousd, spent_tokens = (known.spent_picousd, known.spent_tokens) if known is not None else (0, 0)

@@ -10,22 +10,40 @@ from msgspec import Struct
 from penstock.contract.ledger.policies import TrafficClass
 from penstock.contract.names import Role
 
-__all__ = ["AttemptNumbers", "DueIds", "EndedHold", "Hold", "amount", "signed_amount", "with_attempt"]
+__all__ = [
+    "MOST_PICOUSD",
+    "MOST_TOKENS",
+    "AttemptNumbers",
+    "DueIds",
+    "EndedHold",
+    "Hold",
+    "amount",
+    "signed_amount",
+    "token_count",
+    "with_attempt",
+]
 
-_LARGEST: Final = 2**53
-"""Picodollars (9,000 dollars) or tokens above which an amount of one request is an error and counts as this many."""
+MOST_PICOUSD: Final = 10**17
+"""100,000 dollars, above which an amount of one request is an error: the hold is refused, the usage is not booked."""
+MOST_TOKENS: Final = 2**40
+"""The same for tokens."""
 AttemptNumbers = tuple[int, ...]
 _FIRST: Final[AttemptNumbers] = (1,)
 
 
 def amount(value: int) -> int:
-    """An amount of one request within sensible bounds: it neither lowers a counter nor exceeds its range."""
-    return min(max(value, 0), _LARGEST)
+    """Picodollars of one request within the bounds: they neither lower a counter nor exceed its range."""
+    return min(max(value, 0), MOST_PICOUSD)
 
 
 def signed_amount(value: int) -> int:
     """The same for an amount that may be negative."""
-    return min(max(value, -_LARGEST), _LARGEST)
+    return min(max(value, -MOST_PICOUSD), MOST_PICOUSD)
+
+
+def token_count(value: int) -> int:
+    """Tokens of one request within the bounds."""
+    return min(max(value, 0), MOST_TOKENS)
 
 
 def with_attempt(attempts: AttemptNumbers, attempt: int) -> AttemptNumbers:

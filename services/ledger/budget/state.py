@@ -12,7 +12,7 @@ from services.ledger.budget import alerting, decisions, snapshot
 from services.ledger.budget.book import Book
 from services.ledger.budget.counters import KINDS, ends_at_s, starts_at_s
 from services.ledger.budget.decisions import Grant, Wait
-from services.ledger.budget.holds import amount, signed_amount
+from services.ledger.budget.holds import amount, signed_amount, token_count
 from services.ledger.budget.limits import CompiledPolicies
 from services.ledger.budget.periods import Calendar
 from services.ledger.budget.policies import Policies
@@ -93,13 +93,13 @@ class BudgetState:
             traffic=traffic,
             role=usage.role,
             model=usage.model,
-            input_tokens=amount(usage.input_tokens),
-            output_tokens=amount(usage.output_tokens),
-            cached_input_tokens=amount(usage.cached_input_tokens),
-            reasoning_tokens=amount(usage.reasoning_tokens),
+            input_tokens=token_count(usage.input_tokens),
+            output_tokens=token_count(usage.output_tokens),
+            cached_input_tokens=token_count(usage.cached_input_tokens),
+            reasoning_tokens=token_count(usage.reasoning_tokens),
             picousd=amount(usage.cost_picousd),
             saved_by_cache_picousd=signed_amount(usage.saved_by_cache_picousd),
-            saved_by_routing_picousd=amount(usage.saved_by_routing_microusd) * 1_000_000,
+            saved_by_routing_picousd=amount(usage.saved_by_routing_microusd * 1_000_000),
             estimated=usage.estimated,
             priced=usage.priced,
             completed=usage.outcome == "completed",

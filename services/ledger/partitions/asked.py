@@ -15,12 +15,10 @@ from penstock.contract import codec
 from penstock.contract.ledger.holds import HoldBatch, HoldRefused, HoldRequest
 from penstock.contract.request import LONGEST_WAIT_S
 from penstock.contract.subjects import is_token, partition_of
+from services.ledger.budget.holds import MOST_PICOUSD, MOST_TOKENS
 
 __all__ = ["AskedHold", "InvalidHold", "Question", "problem_of", "read_question", "refused", "wait_s"]
 
-_MOST_PICOUSD: Final = 10**18
-"""A million dollars."""
-_MOST_TOKENS: Final = 2**40
 _MOST_USER: Final = 1_024
 _MOST_UNPRICED: Final = 1_000
 _LATEST_DEADLINE_MS: Final = (LONGEST_WAIT_S + 24 * 3_600) * 1000
@@ -31,9 +29,9 @@ _PROBLEMS: Final = (
     "the account has another partition",
     f"user must have at most {_MOST_USER} characters",
     "key must be a token",
-    f"picousd must be from 0 to {_MOST_PICOUSD}",
-    f"tokens must be from 0 to {_MOST_TOKENS}",
-    f"output_tokens must be from 0 to {_MOST_TOKENS}",
+    f"picousd must be from 0 to {MOST_PICOUSD} ({MOST_PICOUSD // 10**12:,} USD)",
+    f"tokens must be from 0 to {MOST_TOKENS}",
+    f"output_tokens must be from 0 to {MOST_TOKENS}",
     f"unpriced must have at most {_MOST_UNPRICED} models",
     "deadline_ms must not be negative, nor weeks ahead",
     "wait_s must not be negative",
@@ -86,9 +84,9 @@ def problem_of(request: HoldRequest, now_ms: int, partition: str | None = None) 
         partition is None or _partition_of(request.account) == partition,
         len(request.user) <= _MOST_USER,
         not request.key or is_token(request.key),
-        0 <= request.picousd <= _MOST_PICOUSD,
-        0 <= request.tokens <= _MOST_TOKENS,
-        0 <= request.output_tokens <= _MOST_TOKENS,
+        0 <= request.picousd <= MOST_PICOUSD,
+        0 <= request.tokens <= MOST_TOKENS,
+        0 <= request.output_tokens <= MOST_TOKENS,
         len(request.unpriced) <= _MOST_UNPRICED,
         0 <= request.deadline_ms < now_ms + _LATEST_DEADLINE_MS,
         0 <= request.wait_s < inf,

@@ -11,11 +11,10 @@ from msgspec import Struct
 
 from penstock.contract import codec, subjects
 from penstock.contract.events import HoldReleased, UsageRecorded
+from services.ledger.budget.holds import MOST_PICOUSD, MOST_TOKENS
 
 __all__ = ["InvalidUsage", "UsageEvent", "read_usage"]
 
-_MOST_TOKENS: Final = 2**40
-_MOST_PICOUSD: Final = 10**18
 _MOST_CHARACTERS: Final = 1_024
 """Of each text: what is booked is stored in the journal, together with other usage."""
 
@@ -63,9 +62,9 @@ def _problem(subject: str, event: UsageRecorded | HoldReleased) -> str | None:
 
 def _problem_of_amounts(event: UsageRecorded) -> str | None:
     tokens = (event.input_tokens, event.output_tokens, event.cached_input_tokens, event.reasoning_tokens)
-    if not all(0 <= each <= _MOST_TOKENS for each in (*tokens, event.attempt)):
-        return "a number of tokens is negative or absurd"
+    if not all(0 <= each <= MOST_TOKENS for each in (*tokens, event.attempt)):
+        return f"a number of tokens is negative or more than {MOST_TOKENS}"
     money = (event.cost_picousd, event.saved_by_cache_picousd)
-    if not all(-_MOST_PICOUSD <= each <= _MOST_PICOUSD for each in money) or event.cost_picousd < 0:
-        return "an amount of money is negative or absurd"
+    if not all(-MOST_PICOUSD <= each <= MOST_PICOUSD for each in money) or event.cost_picousd < 0:
+        return f"an amount of money is negative or more than {MOST_PICOUSD // 10**12:,} USD"
     return None

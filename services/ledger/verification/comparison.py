@@ -15,7 +15,7 @@ from msgspec.structs import asdict, replace
 from penstock.contract.events import UsageRecorded
 from penstock.contract.ledger.journal import Held, JournalBatch, JournalEntry, Released, Settled
 from penstock.contract.ledger.spend import SpendAmounts, SpendKey, SpendRow
-from services.ledger.budget.holds import amount
+from services.ledger.budget.holds import amount, token_count
 from services.ledger.spend.grouping import Grain, period_start_s, summed
 from services.ledger.spend.rows import AmountsByKey, add_amounts, settled_row
 
@@ -150,8 +150,8 @@ def recorded_booking(usage: UsageRecorded) -> Booking:
         usage.hold_id or f"{usage.account}.{usage.client}.{usage.id}",
         usage.attempt,
         usage.model,
-        amount(usage.input_tokens),
-        amount(usage.output_tokens),
+        token_count(usage.input_tokens),
+        token_count(usage.output_tokens),
         amount(usage.cost_picousd),
     )
 
