@@ -18,8 +18,10 @@ from penstock.bus.publish import store
 from penstock.contract import codec, subjects
 from penstock.contract.events import HoldReleased
 from penstock.contract.ledger.holds import HoldGranted, HoldRefused, HoldRequest
+from penstock.contract.ledger.policies import TrafficClass
+from penstock.contract.names import EMBED, Lane, Role
 
-__all__ = ["HOLD_GRACE_MS", "HoldClient", "LedgerUnavailable", "release_hold"]
+__all__ = ["HOLD_GRACE_MS", "HoldClient", "LedgerUnavailable", "release_hold", "traffic_of"]
 
 HOLD_GRACE_MS: Final = 5_000
 """Milliseconds after the deadline of a request for which its amount stays reserved: a worker may complete it a moment
@@ -35,6 +37,13 @@ _LONGEST_PAUSE_S: Final = 0.4
 _NOT_RECEIVED: Final = (nats.errors.NoRespondersError, nats.errors.OutboundBufferLimitError)
 _NoAnswer = Literal["absent", "unanswered"]
 """`absent`: no ledger received the question. `unanswered`: one may have."""
+
+
+def traffic_of(lane: Lane, role: Role) -> TrafficClass:
+    """The class of traffic that a request counts to: everything in the batch lane is background work."""
+    if lane == "batch":
+        return "background"
+    return "embed" if role == EMBED else "chat"
 
 
 class LedgerUnavailable(Exception):

@@ -5,9 +5,8 @@ from __future__ import annotations
 from penstock.contract.events import UsageRecorded
 from penstock.contract.ledger.holds import HoldRefused, HoldRequest
 from penstock.contract.ledger.journal import Alerted, JournalEntry, Released, Settled
-from penstock.contract.ledger.policies import TrafficClass
 from penstock.contract.ledger.status import BudgetQuery, BudgetStatus
-from penstock.contract.names import EMBED
+from penstock.runtime.holds import traffic_of
 from services.ledger.budget import alerting, decisions, snapshot
 from services.ledger.budget.book import Book
 from services.ledger.budget.counters import KINDS, ends_at_s, starts_at_s
@@ -83,7 +82,7 @@ class BudgetState:
             at_ms, time_zone, traffic = known.at_ms, known.time_zone, known.traffic
         else:
             time_zone = policies.time_zone("" if book.system else usage.account)
-            at_ms, traffic = self._own_time(usage, time_zone, now_ms), _traffic(usage)
+            at_ms, traffic = self._own_time(usage, time_zone, now_ms), traffic_of(usage.lane, usage.role)
         return Settled(
             id=hold_id,
             attempt=usage.attempt,
@@ -179,10 +178,3 @@ class BudgetState:
 def hold_id_of(usage: UsageRecorded) -> str:
     """The id of the hold that an attempt belongs to, whether or not it was granted."""
     return usage.hold_id or f"{usage.account}.{usage.client}.{usage.id}"
-
-
-def _traffic(usage: UsageRecorded) -> TrafficClass:
-    """The class of an attempt without a hold."""
-    if usage.lane == "batch":
-        return "background"
-    return "embed" if usage.role == EMBED else "chat"

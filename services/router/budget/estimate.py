@@ -13,7 +13,7 @@ from penstock.contract.ledger.holds import HoldRequest
 from penstock.contract.ledger.policies import TokenPrices
 from penstock.runtime.config.budgets import Budgets
 from penstock.runtime.config.catalogue import Catalogue
-from penstock.runtime.holds import HOLD_GRACE_MS
+from penstock.runtime.holds import HOLD_GRACE_MS, traffic_of
 from penstock.runtime.model_chain import needs_of, order
 from penstock.runtime.output_limit import output_limit
 from penstock.runtime.pricing import estimate_picousd
@@ -68,7 +68,7 @@ class CostEstimator:
             account=work.account,
             user=work.user,
             key=work.key,
-            traffic="background" if work.lane == "batch" else "chat",
+            traffic=traffic_of(work.lane, work.role),
             role=work.role,
             picousd=cost.picousd,
             tokens=input_tokens + output_tokens,

@@ -10,7 +10,7 @@ from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract import headers
 from penstock.contract.ledger.holds import HoldGranted, HoldRefused, HoldRequest
 from penstock.runtime.config.budgets import Budgets
-from penstock.runtime.holds import HOLD_GRACE_MS, HoldClient, LedgerUnavailable
+from penstock.runtime.holds import HOLD_GRACE_MS, HoldClient, LedgerUnavailable, traffic_of
 from penstock.runtime.pricing import PriceTable
 from services.worker.budget.hold_cover import attempt_amount, attempt_tokens, needed_hold
 from services.worker.execution.state import Execution, GaveUp
@@ -49,7 +49,7 @@ class HoldRaiser(Struct, frozen=True):
             account=work.account,
             user=work.user,
             key=work.key,
-            traffic="background" if work.lane == "batch" else "chat",
+            traffic=traffic_of(work.lane, work.role),
             role=work.role,
             picousd=needed.picousd,
             tokens=needed.tokens,

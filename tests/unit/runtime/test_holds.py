@@ -13,7 +13,8 @@ from nats.aio.msg import Msg
 
 from penstock.contract import codec, subjects
 from penstock.contract.ledger.holds import HoldAnswer, HoldGranted, HoldRefused, HoldRequest
-from penstock.runtime.holds import HoldClient, LedgerUnavailable
+from penstock.contract.names import Lane
+from penstock.runtime.holds import HoldClient, LedgerUnavailable, traffic_of
 
 _REQUEST = HoldRequest(
     id="acme.api-1.r1",
@@ -196,3 +197,18 @@ async def test_f1_any_number_may_ask_a_partition_that_answers_again() -> None:
     await client.hold(_of(_SILENT, 0, 0.0))
     answers = await asyncio.gather(*(client.hold(_of(_SILENT, 0, 0.0)) for _ in range(5)))
     assert all(isinstance(each, HoldGranted) for each in answers)
+
+
+@pytest.mark.parametrize(
+    ("lane", "role", "traffic"),
+    [
+        ("interactive", "chat", "chat"),
+        ("interactive", "embed", "embed"),
+        ("batch", "embed", "background"),
+        ("batch", "chat", "background"),
+    ],
+)
+def test_f3_embeddings_and_the_batch_lane_count_to_their_own_limits(
+    lane: Lane, role: str, traffic: str
+) -> None:
+    assert traffic_of(lane, role) == traffic

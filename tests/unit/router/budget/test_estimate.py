@@ -27,6 +27,7 @@ CATALOGUE = load_catalogue(
             "logic": ("small", "unlisted"),
             "vision": ("small",),
             "code": ("small",),
+            "embed": ("small",),
         },
         models={"large": {"context_tokens": 1_000_000}, "small": {"context_tokens": 8_000}},
         roles={
@@ -135,3 +136,9 @@ def test_f1_an_answer_within_its_limit_costs_no_more_than_was_reserved(
     reserved = asked(max_tokens=limit, estimated_tokens=estimated)
     assert all(cost_picousd(usage, prices) <= reserved.picousd for prices in (CHEAP, DEAR))
     assert usage.input_tokens + usage.output_tokens <= reserved.tokens
+
+
+def test_f3_a_request_for_embeddings_counts_as_embeddings_unless_it_is_background_work() -> None:
+    assert asked(role="embed").traffic == "embed"
+    assert asked(role="embed", lane="batch").traffic == "background"
+    assert asked().traffic == "chat"

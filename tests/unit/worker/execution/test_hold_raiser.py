@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from penstock.contract.ledger.holds import HoldGranted, HoldRefused, HoldRequest
 from penstock.contract.ledger.limits import LimitStatus
@@ -94,6 +95,13 @@ async def test_f1_a_price_raised_during_an_attempt_does_not_change_its_prices() 
     await raising.cover(request, "cheap")
     assert request.prices.prices_of("cheap") == TokenPrices(input=200, output=1_000)
     assert len(client.asked) == 1, "the next attempt is checked against the new price"
+
+
+async def test_f3_a_retry_counts_to_the_class_of_traffic_of_its_request() -> None:
+    ledger, request = granting(), execution()
+    request.spent, request.work = Amount(100, 20), replace(request.work, role="embed")
+    await raiser(ledger).cover(request, "cheap")
+    assert [each.traffic for each in ledger.asked] == ["embed"]
 
 
 async def test_f4_the_ledger_learns_of_a_model_without_a_price() -> None:
