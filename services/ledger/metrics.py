@@ -28,7 +28,7 @@ class LedgerMetrics:
         self.group_size = histogram("penstock_ledger_group_entries", help_, buckets=_SIZES)
         help_ = "Money spent, in micro-dollars, without what is left of the last one."
         self.spent = counter("penstock_ledger_spent_microusd", help_)
-        help_ = "Money that was spent above the holds of requests, in micro-dollars."
+        help_ = "Money that was spent above the holds of requests, or without a hold, in micro-dollars."
         self.overshoot = counter("penstock_ledger_overshoot_microusd", help_)
         self.open_holds = gauge("penstock_ledger_open_holds", "Holds that are open.", ["partition"])
         help_ = "Money held for open requests, in micro-dollars."

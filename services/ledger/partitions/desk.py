@@ -17,7 +17,7 @@ from penstock.contract.ledger.holds import (
     HoldRefused,
     HoldRequest,
 )
-from penstock.contract.ledger.journal import Alerted, JournalEntry
+from penstock.contract.ledger.journal import Alerted, JournalEntry, Settled
 from penstock.contract.ledger.limits import LimitStatus
 from services.ledger.budget.policies import Policies
 from services.ledger.budget.state import BudgetState, Grant, Wait, hold_id_of
@@ -54,7 +54,7 @@ class Group(Struct):
     waited: int = 0
     """Answers after a wait."""
     overshoot_picousd: int = 0
-    """Settled above what the requests held."""
+    """Settled above what the requests held: all of it where there was no hold, or none any more."""
     freed: dict[str, None] = field(default_factory=dict)
     """Accounts of which something was released."""
     candidates: dict[str, HoldRequest] = field(default_factory=dict)
@@ -102,8 +102,8 @@ class Desk:
             entry = self._budget.settle(usage, self._policies, group.now_ms)
             if entry is None and usage.ends:
                 entry = self._budget.release(hold_id, usage.outcome, group.now_ms)
-            elif held is not None and entry is not None:
-                group.overshoot_picousd += max(0, entry.picousd - held)
+            elif isinstance(entry, Settled):
+                group.overshoot_picousd += max(0, entry.picousd - (held or 0))
         else:
             entry = self._budget.release(usage.hold_id, usage.why, group.now_ms)
         if entry is not None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from penstock.bus import trace_names as names
@@ -17,6 +18,7 @@ from penstock.runtime.config.budgets import Budgets
 from penstock.runtime.holds import HoldClient, LedgerUnavailable
 from services.router.budget.estimate import CostEstimator
 from services.router.budget.releases import Releases
+from services.router.budget.unheld_requests import UnheldRequests
 from services.router.budget.wait_slots import WaitSlots
 from services.router.metrics import RouterMetrics
 from services.router.routing.outcome import Rejected, Routed
@@ -26,6 +28,14 @@ __all__ = ["BudgetGate"]
 _log: Final = rate_limited_logger(__name__)
 _UNAVAILABLE_RETRY_S: Final = 3.0
 """Seconds within which another ledger takes over the partitions of a dead one."""
+
+
+class _NoAnswer(Struct, frozen=True):
+    """No ledger answered."""
+
+    error: LedgerUnavailable
+    allowed: bool
+    """The request may go on without a hold."""
 
 
 class BudgetGate:
@@ -47,18 +57,19 @@ class BudgetGate:
         self._metrics = metrics
         self._tracer = tracer
         self._slots = WaitSlots()
+        self._unheld = UnheldRequests()
 
     async def reserve(self, routed: Routed, trace: Mapping[str, str]) -> Routed | Rejected:
         """The request with its hold and the limits that apply to the sender, or the reason why it must not run.
 
-        Without a ledger the policy `when_ledger_unavailable` decides: `allow` returns the request without a hold. The
-        output limit for requests without one applies in either case.
+        Without a ledger the policy `when_ledger_unavailable` decides: `allow` returns the request without a hold, up to
+        a number of each account. The output limit for requests without one applies in either case.
         """
         routed = self._estimator.bounded(routed)
         with self._slots.taken(routed.work.account) as may_wait:
             asked = self._estimator.hold_request(routed, self._budgets.hold_wait_s if may_wait else 0.0)
             answer = await self._ask(asked, trace)
-        if isinstance(answer, LedgerUnavailable):
+        if isinstance(answer, _NoAnswer):
             return self._without_ledger(routed, asked, answer)
         if isinstance(answer, HoldRefused):
             return _refused(routed, answer)
@@ -74,19 +85,20 @@ class BudgetGate:
 
     async def _ask(
         self, asked: HoldRequest, trace: Mapping[str, str]
-    ) -> HoldGranted | HoldRefused | LedgerUnavailable:
+    ) -> HoldGranted | HoldRefused | _NoAnswer:
         """The answer, with its span and its metrics."""
         began_s = time.perf_counter()
         span = self._start_span(asked, trace)
         outcome, error = "failed", None
-        answer: HoldGranted | HoldRefused | LedgerUnavailable
+        answer: HoldGranted | HoldRefused | _NoAnswer
         try:
             answer = await self._client.hold(asked, _trace_of(span))
             outcome = "granted" if isinstance(answer, HoldGranted) else "refused"
             error = answer.code if isinstance(answer, HoldRefused) else None
         except LedgerUnavailable as missing:
-            answer = missing
-            outcome = "unavailable" if self._budgets.when_ledger_unavailable == "refuse" else "allowed"
+            allows = self._budgets.when_ledger_unavailable == "allow"
+            answer = _NoAnswer(missing, allows and self._unheld.take(asked.account))
+            outcome = "allowed" if answer.allowed else "unavailable"
             error = "budget_unavailable"
         finally:
             span.set(names.OUTCOME, outcome)
@@ -95,10 +107,9 @@ class BudgetGate:
             self._metrics.hold_duration.observe(time.perf_counter() - began_s)
         return answer
 
-    def _without_ledger(
-        self, routed: Routed, asked: HoldRequest, error: LedgerUnavailable
-    ) -> Routed | Rejected:
-        if self._budgets.when_ledger_unavailable == "refuse":
+    def _without_ledger(self, routed: Routed, asked: HoldRequest, answer: _NoAnswer) -> Routed | Rejected:
+        error = answer.error
+        if not answer.allowed:
             _log.warning("requests are rejected, because no ledger answers: %s", error)
             return Rejected(
                 code="budget_unavailable",

@@ -92,3 +92,11 @@ def test_c5_a_request_behind_a_waiter_that_is_admitted_is_put_off_until_the_syst
     desk.hold(group, last, verdicts, 0)
     assert [each.request.id for each, _ in group.answers] == [waiter.request.id]
     assert group.deferred == [last]
+
+
+def test_f1_what_is_spent_without_a_hold_or_after_its_end_is_counted_as_overshoot():
+    scene = Scene()
+    assert scene.settle(usage_of(scene.request, cost_picousd=1_200_000)).overshoot_picousd == 200_000
+    assert scene.settle(usage_of(scene.request, attempt=2, cost_picousd=70)).overshoot_picousd == 70
+    assert scene.settle(usage_of(hold_request(9), cost_picousd=500)).overshoot_picousd == 500
+    assert scene.settle(usage_of(hold_request(9), cost_picousd=500)).overshoot_picousd == 0

@@ -139,6 +139,15 @@ async def test_f1_without_a_ledger_a_request_goes_on_where_the_policy_allows_it(
     assert "without a hold" in caplog.text
 
 
+async def test_f1_without_a_ledger_an_account_gets_a_hundred_requests_a_minute() -> None:
+    scene = _Scene(LedgerUnavailable("silence", may_be_held=False), when_ledger_unavailable="allow")
+    found = [await scene.reserve() for _ in range(101)]
+    assert all(isinstance(each, Routed) for each in found[:100])
+    assert isinstance(found[100], Rejected)
+    assert found[100].code == "budget_unavailable"
+    assert (scene.counted("allowed"), scene.counted("unavailable")) == (100, 1)
+
+
 async def test_f1_a_hold_that_may_exist_is_named_in_the_work_so_that_its_end_releases_it() -> None:
     scene = _Scene(LedgerUnavailable("silence", may_be_held=True), when_ledger_unavailable="allow")
     reserved = await scene.reserve()
