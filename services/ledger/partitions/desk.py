@@ -61,7 +61,6 @@ class Group(Struct):
     """What the system's limits are asked for, by the id of the hold."""
     deferred: list[AskedHold] = field(default_factory=list)
     """Requests that are decided in the next round, because the system's limits were not asked for them."""
-    deferred_accounts: set[str] = field(default_factory=set)
 
 
 class Desk:
@@ -140,7 +139,7 @@ class Desk:
                 group.candidates[request.id] = request
         for each in asked:
             request = each.request
-            if self._may_decide(request) and self._would_store(group, request):
+            if self._would_store(group, request):
                 known = group.candidates.get(request.id)
                 group.candidates[request.id] = request if known is None else _highest(known, request)
         return list(group.candidates.values())
@@ -163,22 +162,17 @@ class Desk:
     def hold(self, group: Group, asked: AskedHold, verdicts: Verdicts | None, now_s: float) -> None:
         """Answer a request, or let it wait, or put it off. `verdicts`: None if the system has no limits."""
         request = asked.request
-        ahead = self.waiting.ahead_of(request)
-        if ahead is not None and self._budget.held_of(request.id) is None:
-            refusal: HoldRefused | None = replace(ahead.refusal, id=request.id)
-        elif request.account in group.deferred_accounts or self._is_unasked(group, request, verdicts):
-            # Later requests of the account are put off with it: they must not overtake it.
+        if self._is_unasked(group, request, verdicts):
             group.deferred.append(asked)
-            group.deferred_accounts.add(request.account)
             return
-        else:
-            refusal = self._decide(group, asked, verdicts)
+        refusal = self._decide(group, asked, verdicts)
         if refusal is None:
             self.waiting.discard(request)
             return
         waiter = Waiter(asked, refusal, now_s + wait_s(request))
-        if wait_s(request) <= 0 or not self.waiting.add(waiter):
-            group.answers.append((asked, refusal))
+        turned_away = waiter if wait_s(request) <= 0 else self.waiting.add(waiter)
+        if turned_away is not None:
+            group.answers.append((turned_away.asked, turned_away.refusal))
 
     def end_waits(self, group: Group, now_s: float) -> None:
         """Refuse the requests whose wait is over."""
@@ -247,10 +241,6 @@ class Desk:
             if self._would_store(group, request):
                 found.append(request)
         return found
-
-    def _may_decide(self, request: HoldRequest) -> bool:
-        """Whether no other request has to be decided before this one."""
-        return self.waiting.ahead_of(request) is None or self._budget.held_of(request.id) is not None
 
     def _is_unasked(self, group: Group, request: HoldRequest, verdicts: Verdicts | None) -> bool:
         """Whether a request fits now, but did not when the system's limits were asked, so that they must be asked in

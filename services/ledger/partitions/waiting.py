@@ -1,4 +1,4 @@
-"""Holds that wait until others are released: first come, first served, bounded in number and in time."""
+"""Holds that wait until others are released, in the order of arrival, bounded in number and in time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ __all__ = ["Waiter", "Waiting"]
 
 _MOST: Final = 1_000
 _MOST_PER_ACCOUNT: Final = 64
-Bottleneck = tuple[str, str]
 
 
 class Waiter(Struct, frozen=True):
@@ -29,8 +28,9 @@ class Waiter(Struct, frozen=True):
 class Waiting:
     """The waiting holds of one partition.
 
-    A request waits for the scope whose limit it does not fit. Later requests of the same scope wait behind it, so that
-    small ones do not overtake a large one for ever; requests of other scopes do not.
+    Whenever something is released, those of the account are decided again in the order of arrival. A request that fits
+    does not wait behind one that does not: a large request would otherwise stop all others while most of the budget is
+    free. The large one waits for a short time only, and is then refused.
     """
 
     def __init__(self, most: int = _MOST, most_per_account: int = _MOST_PER_ACCOUNT) -> None:
@@ -51,54 +51,44 @@ class Waiting:
         """The waiting requests of an account, in the order of arrival."""
         return tuple(each.asked.request for each in self._by_account.get(account, {}).values())
 
-    def add(self, waiter: Waiter) -> bool:
-        """Let a request wait; False if too many do. The same request asked again keeps its place."""
+    def add(self, waiter: Waiter) -> Waiter | None:
+        """Let a request wait. The same request asked again keeps its place.
+
+        Returns the waiter that must be answered because too many wait: this one, or the latest of the account with the
+        most, so that no account takes the places of all others.
+        """
         request = waiter.asked.request
-        of_account = self._by_account.setdefault(request.account, {})
+        of_account = self._by_account.get(request.account, {})
+        turned_away = None
         if request.id not in of_account:
-            if self._count >= self._most or len(of_account) >= self._most_per_account:
-                if not of_account:
-                    del self._by_account[request.account]
-                return False
+            if len(of_account) >= self._most_per_account:
+                return waiter
+            if self._count >= self._most:
+                largest = max(self._by_account.values(), key=len)
+                if len(largest) <= len(of_account) + 1:
+                    return waiter
+                turned_away = next(reversed(largest.values()))
+                self.discard(turned_away.asked.request)
             self._count += 1
-        of_account[request.id] = waiter
-        return True
+        self._by_account.setdefault(request.account, {})[request.id] = waiter
+        return turned_away
 
     def discard(self, request: HoldRequest) -> None:
         """Forget a request, which was answered when it was asked again."""
         if request.id in self._by_account.get(request.account, {}):
             self._remove(request.account, request.id)
 
-    def ahead_of(self, request: HoldRequest) -> Waiter | None:
-        """The first waiter for a scope of `request` that it must not overtake. One that waits itself has its place."""
-        of_account = self._by_account.get(request.account)
-        if of_account is None:
-            return None
-        scopes = _scopes(request)
-        for hold_id, each in of_account.items():
-            if hold_id == request.id:
-                return None
-            if _bottleneck(each) in scopes:
-                return each
-        return None
-
     def admit(self, account: str, decide: Callable[[Waiter], HoldRefused | None]) -> None:
-        """Offer each waiter of an account to `decide` in the order of arrival, except behind one that still waits.
+        """Offer each waiter of an account to `decide` in the order of arrival.
 
         `decide` returns the refusal with which a request goes on waiting; None: it was answered.
         """
-        blocked: set[Bottleneck] = set()
         for hold_id, waiter in list(self._by_account.get(account, {}).items()):
-            if blocked.isdisjoint(_scopes(waiter.asked.request)):
-                refusal = decide(waiter)
-                if refusal is None:
-                    self._remove(account, hold_id)
-                    continue
-                waiter = replace(waiter, refusal=refusal)  # noqa: PLW2901 - the reason may have changed
-                self._by_account[account][hold_id] = waiter
-            blocked.add(_bottleneck(waiter))
-            if ("account", "") in blocked:
-                return
+            refusal = decide(waiter)
+            if refusal is None:
+                self._remove(account, hold_id)
+            else:  # the reason may have changed
+                self._by_account[account][hold_id] = replace(waiter, refusal=refusal)
 
     def take_expired(self, now_s: float) -> Iterator[Waiter]:
         """Remove and return the requests whose wait is over."""
@@ -120,17 +110,3 @@ class Waiting:
         self._count -= 1
         if not of_account:
             del self._by_account[account]
-
-
-def _bottleneck(waiter: Waiter) -> Bottleneck:
-    """The scope whose limit the request waits for. The system's counts as the account's."""
-    limit, request = waiter.refusal.limit, waiter.asked.request
-    if limit is not None and limit.scope == "user":
-        return "user", request.user
-    if limit is not None and limit.scope == "key":
-        return "key", request.key
-    return "account", ""
-
-
-def _scopes(request: HoldRequest) -> tuple[Bottleneck, ...]:
-    return ("account", ""), ("user", request.user), ("key", request.key)

@@ -148,27 +148,10 @@ class DeskMachine(RuleBasedStateMachine):
             for entry in new:
                 assert isinstance(done.verdicts.get(entry.id), HoldGranted), "the system was not asked"
                 assert entry.tokens <= allowed[entry.id].tokens, "the system was asked for less"
-        self.check_order(done)
         for asked, _ in done.group.answers:
             self.unanswered.pop(asked.request.id, None)
         unused = self.desk.unused(done.verdicts or {})
         assert all(self.budget.held_of(hold_id) is None for hold_id in unused)
-
-    def check_order(self, done: Round) -> None:
-        """No request is granted while an earlier one of the same account, user and key is without an answer."""
-        answered: set[str] = set()
-        for asked, answer in done.group.answers:
-            request = asked.request
-            answered.add(request.id)
-            if request.id not in self.unanswered or not isinstance(answer, HoldGranted):
-                continue
-            ahead = [
-                hold_id
-                for hold_id in self.unanswered
-                if self.unanswered[hold_id] < self.unanswered[request.id]
-                and (self.sent[hold_id].account, self.sent[hold_id].user) == (request.account, request.user)
-            ]
-            assert set(ahead) <= answered, "an earlier request was overtaken"
 
     @invariant()
     def waiting_requests_are_bounded(self) -> None:

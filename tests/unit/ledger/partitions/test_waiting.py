@@ -1,4 +1,4 @@
-"""F1: holds that wait: first come, first served for each scope, and bounded."""
+"""F1: holds that wait: decided in the order of arrival, and bounded."""
 
 from __future__ import annotations
 
@@ -41,24 +41,20 @@ def admitted(waiting: Waiting, *fitting: str) -> list[str]:
     return seen
 
 
-def test_f1_nothing_overtakes_a_request_that_waits_for_the_account() -> None:
+def test_f1_waiting_requests_are_decided_in_the_order_of_arrival() -> None:
+    waiting = Waiting()
+    for name in ("a", "b", "c"):
+        waiting.add(waiter(request(name)))
+    assert admitted(waiting, "a", "b") == ["a", "b", "c"]
+    assert len(waiting) == 1
+
+
+def test_f1_a_request_that_fits_does_not_wait_behind_a_large_one() -> None:
     waiting = Waiting()
     waiting.add(waiter(request("large")))
     waiting.add(waiter(request("small")))
-    assert waiting.ahead_of(request("new", user="ann")) is not None
-    assert admitted(waiting, "small") == ["large"]
-    assert admitted(waiting, "large", "small") == ["large", "small"]
-    assert len(waiting) == 0
-
-
-def test_f1_a_user_at_a_limit_holds_up_only_this_user() -> None:
-    waiting = Waiting()
-    for name, user in (("a1", "ann"), ("a2", "ann"), ("b1", "bob")):
-        waiting.add(waiter(request(name, user), "user"))
-    assert waiting.ahead_of(request("c1", "cleo")) is None
-    assert waiting.ahead_of(request("a3", "ann")) is not None
-    assert admitted(waiting, "b1") == ["a1", "b1"]
-    assert len(waiting) == 2
+    assert admitted(waiting, "small") == ["large", "small"]
+    assert len(waiting) == 1
 
 
 def test_f1_the_same_request_asked_again_keeps_its_place() -> None:
@@ -66,16 +62,24 @@ def test_f1_the_same_request_asked_again_keeps_its_place() -> None:
     waiting.add(waiter(request("first")))
     waiting.add(waiter(request("second")))
     waiting.add(waiter(request("first"), until_s=20))
-    assert waiting.ahead_of(request("first")) is None
     assert [each.asked.request.id[-6:] for each in waiting.take_expired(10)] == ["second"]
     assert len(waiting) == 1
 
 
 def test_f1_the_number_of_waiting_requests_is_bounded() -> None:
     waiting = Waiting(most=3, most_per_account=2)
-    assert [waiting.add(waiter(request(name))) for name in "abc"] == [True, True, False]
-    assert waiting.add(waiter(request("a", account="other")))
-    assert not waiting.add(waiter(request("b", account="third")))
+    a, b, c = (waiter(request(name)) for name in "abc")
+    assert [waiting.add(each) for each in (a, b, c)] == [None, None, c]
+    assert len(waiting) == 2
+
+
+def test_f1_an_account_with_many_waiting_requests_makes_room_for_another() -> None:
+    waiting = Waiting(most=3, most_per_account=3)
+    a, b, c = (waiter(request(name)) for name in "abc")
+    assert [waiting.add(each) for each in (a, b, c)] == [None, None, None]
+    assert waiting.add(waiter(request("a", account="other"))) == c
+    second = waiter(request("b", account="other"))
+    assert waiting.add(second) == second
     assert waiting.accounts == ("shop", "other")
     assert len(list(waiting.take_all())) == 3
     assert len(waiting) == 0
