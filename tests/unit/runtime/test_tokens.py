@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import base64
+import random
 import time
+from pathlib import Path
 
 import pytest
 import quicktok
@@ -8,6 +11,43 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.runtime.tokens import TOKENS_PER_MESSAGE, TOKENS_PER_REQUEST, text_tokens, with_margin
+
+ROOT = Path(__file__).parents[3]
+RANDOM = random.Random(7)
+SMALL = "abcdefghijklmnopqrstuvwxyz"
+
+
+def drawn(characters: str, number: int = 4_000) -> str:
+    return "".join(RANDOM.choices(characters, k=number))
+
+
+def between(first: int, last: int) -> str:
+    return drawn("".join(map(chr, range(first, last + 1))))
+
+
+DENSE = {
+    "single letters": " ".join(drawn(SMALL)),
+    "lines of a letter": "\n".join(drawn(SMALL)),
+    "columns of a letter": "\t".join(drawn(SMALL)),
+    "single digits": " ".join(drawn("0123456789")),
+    "words of two letters": " ".join(drawn(SMALL, 2) for _ in range(2_000)),
+    "words of six letters": " ".join(drawn(SMALL, 6) for _ in range(1_000)),
+    "random letters": drawn(SMALL),
+    "random capitals": drawn(SMALL.upper()),
+    "base64": base64.b64encode(RANDOM.randbytes(6_000)).decode(),
+    "hex": RANDOM.randbytes(3_000).hex(),
+    "DNA": drawn("ACGT"),
+    "single Cyrillic letters": " ".join(drawn("абвгдежзик")),
+    "extended Cyrillic": between(0x0460, 0x04FF),
+    "Han": between(0x4E00, 0x9FFF),
+    "Arabic of other languages": between(0x0671, 0x06D3),
+    "Cherokee": between(0x13A0, 0x13F4),
+    "Canadian syllabics": between(0x1401, 0x1676),
+    "Ethiopic": between(0x1200, 0x1248),
+    "combining accents": between(0x300, 0x36F),
+    "mathematical signs": between(0x2200, 0x22FF),
+    "emoji": between(0x1F300, 0x1F5FF),
+}
 
 # Counted by hand, by the rules of the vocabulary: 30 tokens.
 FIBONACCI = """def fibonacci(n):
@@ -70,6 +110,28 @@ def test_f1_what_is_reserved_covers_a_short_prompt_in_any_script(script):
     around = TOKENS_PER_REQUEST + TOKENS_PER_MESSAGE
     true_tokens = len(quicktok.get_encoding("o200k_base").encode(prompt))
     assert with_margin(round(around + text_tokens(prompt))) >= around + true_tokens
+
+
+def counted(text: str) -> int:
+    return len(quicktok.get_encoding("o200k_base").encode(text))
+
+
+@pytest.mark.parametrize("kind", DENSE)
+def test_f1_what_is_reserved_covers_most_of_text_that_is_dense_in_tokens(kind):
+    text = DENSE[kind]
+    assert with_margin(round(text_tokens(text))) >= 0.78 * counted(text)
+
+
+def test_f1_dense_text_cannot_hide_between_the_places_where_a_long_text_is_sampled():
+    easy, dense = "the river " * 819, " ".join(drawn(SMALL, 4_096))
+    long = (easy + dense * 7) * 16  # 8 Ki characters that are easy, at each sixteenth of the text
+    assert with_margin(round(text_tokens(long))) >= 0.75 * counted(long)
+
+
+@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "docs/budgets.md", "docs/configuration.md"])
+def test_the_estimate_of_english_is_within_a_quarter_of_the_truth(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert text_tokens(text) == pytest.approx(counted(text), rel=0.25)
 
 
 @given(st.text(max_size=6))
