@@ -22,6 +22,7 @@ __all__ = [
     "PageReader",
     "StreamPosition",
     "delete_message",
+    "first_from",
     "last_sequence",
     "read_all",
     "read_last",
@@ -51,11 +52,14 @@ class _Error(Struct):
     description: str = ""
 
 
-class _Stored(Struct):
+class _Stored(Struct, frozen=True):
+    """A message as the leader of its stream has it."""
+
     seq: int = 0
+    data: bytes = b""
 
 
-class _LastMessage(Struct):
+class _LeaderAnswer(Struct):
     """The fields of a response to STREAM.MSG.GET that are used here."""
 
     message: _Stored | None = None
@@ -88,7 +92,7 @@ class _Info(Struct):
 
 
 _decode_info: Final = msgspec.json.Decoder(_Info).decode
-_decode_last: Final = msgspec.json.Decoder(_LastMessage).decode
+_decode_leader: Final = msgspec.json.Decoder(_LeaderAnswer).decode
 _decode_deletion: Final = msgspec.json.Decoder(_Deletion).decode
 
 
@@ -264,15 +268,26 @@ async def last_sequence(nc: Nats, stream: str, subject: str) -> int:
     (Any node of a cluster answers a direct get, including one that lags.) Raises nats.errors.Error or TimeoutError
     while there is no leader.
     """
-    request = msgspec.json.encode({"last_by_subj": subject})
-    msg = await nc.request(f"$JS.API.STREAM.MSG.GET.{stream}", request, timeout=_TIMEOUT_S)
-    answer = _decode_last(msg.data)
-    if answer.message is not None:
-        return answer.message.seq
-    if answer.error is not None and answer.error.err_code == _NO_MESSAGE:
-        return 0
-    description = "no response" if answer.error is None else answer.error.description
-    raise nats.errors.Error(f"{stream}: {description}")
+    found = await _read_from_leader(nc, stream, {"last_by_subj": subject}, _TIMEOUT_S)
+    return 0 if found is None else found.seq
+
+
+async def first_from(
+    nc: Nats, stream: str, subject: str, sequence: int, *, timeout_s: float = _TIMEOUT_S
+) -> _Stored | None:
+    """The first message of `subject` with this stream sequence or a later one. Raises as `last_sequence`."""
+    return await _read_from_leader(nc, stream, {"seq": sequence, "next_by_subj": subject}, timeout_s)
+
+
+async def _read_from_leader(
+    nc: Nats, stream: str, request: Mapping[str, object], timeout_s: float
+) -> _Stored | None:
+    subject = f"$JS.API.STREAM.MSG.GET.{stream}"
+    answer = _decode_leader((await nc.request(subject, msgspec.json.encode(request), timeout=timeout_s)).data)
+    if answer.message is None and (answer.error is None or answer.error.err_code != _NO_MESSAGE):
+        description = "no response" if answer.error is None else answer.error.description
+        raise nats.errors.Error(f"{stream}: {description}")
+    return answer.message
 
 
 async def delete_message(nc: Nats, stream: str, sequence: int, *, erase: bool) -> bool:

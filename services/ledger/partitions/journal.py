@@ -5,7 +5,6 @@ owner.
 from __future__ import annotations
 
 import asyncio
-import base64
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -16,7 +15,14 @@ from nats.aio.msg import Msg
 from nats.js.errors import APIError, NoStreamResponseError
 
 from penstock.bus.clock import loop_now_s
-from penstock.bus.direct_get import StreamPosition, last_sequence, read_page, sequence_of, stream_position
+from penstock.bus.direct_get import (
+    StreamPosition,
+    first_from,
+    last_sequence,
+    read_page,
+    sequence_of,
+    stream_position,
+)
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.publish import STREAM_FULL, WRONG_LAST_SEQUENCE
 from penstock.contract import codec, subjects
@@ -38,7 +44,6 @@ _PAGE_BYTES: Final = 512 * 1024
 _LAGGING_S: Final = 3.0
 """Seconds for which a node that answers may lag behind the leader."""
 _NO_ANSWER: Final = (nats.errors.Error, TimeoutError, OSError)
-_NO_MESSAGE: Final = 10037
 _NEARLY_FULL: Final = 0.75
 """The share of the stream's bytes from which on its oldest messages count as deleted soon."""
 _BATCH: Final = JournalBatch.__struct_config__.tag
@@ -67,33 +72,14 @@ class NotStored(Exception):
         self.certain = certain
 
 
-class _Stored(Struct):
-    seq: int
-    data: str = ""
-    """Base64."""
-
-
 class _Kind(Struct):
     """The field of a message that says what it is."""
 
     type: str = ""
 
 
-class _Error(Struct):
-    err_code: int = 0
-    description: str = ""
-
-
-class _Answer(Struct):
-    """The fields of a response to STREAM.MSG.GET that are used here."""
-
-    message: _Stored | None = None
-    error: _Error | None = None
-
-
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _decode_kind: Final = msgspec.json.Decoder(_Kind).decode
-_decode_answer: Final = msgspec.json.Decoder(_Answer).decode
 
 
 class JournalRoom:
@@ -166,26 +152,17 @@ class Journal:
         Raises Fenced, JournalLost, and NotStored when the journal cannot be read.
         """
         try:
-            found = await self._first_after(expected)
+            begin = expected - self._base + 1
+            found = await first_from(self._bus.nc, JOURNAL.name, self._subject, begin, timeout_s=_ACK_S)
         except _NO_ANSWER as error:
             raise NotStored(repr(error), certain=False) from error
         if found is None:
             raise JournalLost(
                 f"{self._subject} does not have what was stored last: it was deleted, purged or created again"
             )
-        if base64.b64decode(found.data) != data:
+        if found.data != data:
             raise Fenced(self._subject)
         return self._base + found.seq
-
-    async def _first_after(self, sequence: int) -> _Stored | None:
-        """The first message after `sequence`, read from the leader of the stream."""
-        request = msgspec.json.encode({"seq": sequence - self._base + 1, "next_by_subj": self._subject})
-        msg = await self._bus.nc.request(f"$JS.API.STREAM.MSG.GET.{JOURNAL.name}", request, timeout=_ACK_S)
-        answer = _decode_answer(msg.data)
-        if answer.message is None and (answer.error is None or answer.error.err_code != _NO_MESSAGE):
-            description = "no response" if answer.error is None else answer.error.description
-            raise nats.errors.Error(f"{JOURNAL.name}: {description}")
-        return answer.message
 
     async def last_sequence(self) -> int:
         """The sequence of the last message, or the base if there is none. Raises nats.errors.Error or TimeoutError."""
