@@ -11,6 +11,7 @@ from pathlib import Path
 
 import nats.errors
 from nats.aio.client import Client as Nats
+from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
 
@@ -20,6 +21,7 @@ from penstock.bus.masking import without_userinfo
 from penstock.cli.errors import CommandError
 from penstock.cli.program_name import as_invoked, command_name
 from penstock.client.client import Client
+from penstock.contract.headers import ERROR
 from penstock.contract.streams import STREAMS
 from penstock.errors import StoreUnavailable
 from penstock.runtime.config.settings import Settings, load_settings
@@ -27,7 +29,14 @@ from penstock.runtime.heartbeat import read_presence
 from penstock.runtime.runtime_file import DEFAULT_DATA, client_environment, read_runtime_file
 from penstock.runtime.telemetry.setup import make_tracer
 
-__all__ = ["check_before_request", "check_provisioned", "command_settings", "open_client", "open_connection"]
+__all__ = [
+    "check_answer",
+    "check_before_request",
+    "check_provisioned",
+    "command_settings",
+    "open_client",
+    "open_connection",
+]
 
 _SERVICE = "penstock-client"
 
@@ -102,6 +111,13 @@ async def check_before_request(settings: Settings) -> str | None:
         if any(presence.service == "router" for presence in await read_presence(nc)):
             return None
     return f"No router is alive: the request waits until one starts ({command_name()} status)."
+
+
+def check_answer(msg: Msg) -> None:
+    """Raises CommandError with the reason if a ledger says why it cannot answer."""
+    reason = (msg.headers or {}).get(ERROR)
+    if reason is not None:
+        raise CommandError(f"the ledger cannot answer: {reason}")
 
 
 async def check_provisioned(nc: Nats, settings: Settings) -> None:

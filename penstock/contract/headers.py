@@ -17,6 +17,8 @@ __all__ = [
     "DEAD_STORED_MS",
     "DEAD_SUBJECT",
     "DEAD_TRUNCATED",
+    "ERROR",
+    "ERROR_CODE",
     "EXPECTED_LAST",
     "MESSAGE_ID",
     "REPEATED",
@@ -31,6 +33,10 @@ MESSAGE_ID: Final = "Nats-Msg-Id"
 EXPECTED_LAST: Final = "Nats-Expected-Last-Subject-Sequence"
 """Compare-and-set: stored only if the last message of the subject has this sequence; 0: if it has none."""
 TRACEPARENT: Final = "traceparent"
+ERROR: Final = "Nats-Service-Error"
+"""On the answer of a ledger to a query: why it has no report, as services of NATS say it. The body is empty."""
+ERROR_CODE: Final = "Nats-Service-Error-Code"
+"""400: the query cannot be read. 503: it cannot be answered now."""
 
 CLIENT: Final = "Penstock-Client"
 """Optional on a request. With it, and the request id at the end of `Nats-Msg-Id`, the rejection of a request that

@@ -19,7 +19,7 @@ from penstock.bus.nats_patches import unsubscribe_at_server
 from penstock.bus.trace_names import ACCOUNT, REQUEST_ID, SPAN_HOLD
 from penstock.bus.tracing import NO_SPAN, Span, Tracer
 from penstock.contract import codec, subjects
-from penstock.contract.headers import TRACEPARENT
+from penstock.contract.headers import ERROR, ERROR_CODE, TRACEPARENT
 from penstock.contract.ledger.holds import HoldRequest
 from penstock.contract.ledger.spend import SpendQuery
 from penstock.contract.ledger.status import BudgetReport
@@ -38,6 +38,8 @@ __all__ = ["PartitionHandlers", "SpendHandler"]
 _log: Final = rate_limited_logger(__name__)
 _FLUSH_S: Final = 2
 _QUEUE: Final = "ledger"
+_MOST_REASON: Final = 500
+"""Characters of the reason why a query has no answer."""
 _SPEND_AT_ONCE: Final = 4
 """Spend queries that are answered at once."""
 
@@ -120,6 +122,7 @@ class PartitionHandlers:
             query = codec.BUDGET_QUERY.decode(msg.data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             _log.warning("a budget query cannot be read: %s", error)
+            await _answer_error(self._nc, msg, "400", f"the message is not a budget_query: {error}")
             return
         now_ms = self._times.server.unix_ms()
         status = self._state.budget.status(query, self._policies, now_ms)
@@ -174,7 +177,19 @@ class SpendHandler:
             await msg.respond(await answer_spend(self._nc, msg.data))
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             _log.warning("a spend query cannot be read: %s", error)
+            await _answer_error(self._nc, msg, "400", f"the message is not a spend_query: {error}")
         except (HistoryChanged, ValueError, nats.errors.Error, APIError, TimeoutError) as error:
             _log.warning("a spend query cannot be answered now: %r", error)
+            await _answer_error(self._nc, msg, "503", f"the spend history cannot be read now: {error!r}")
         finally:
             self._slots.release()
+
+
+async def _answer_error(nc: Nats, msg: Msg, code: str, reason: str) -> None:
+    """Say why there is no report; without a connection nobody hears it."""
+    if not msg.reply:
+        return
+    printable = reason.encode("ascii", "backslashreplace").decode()
+    headers = {ERROR_CODE: code, ERROR: " ".join(printable.split())[:_MOST_REASON]}
+    with contextlib.suppress(nats.errors.Error):
+        await nc.publish(msg.reply, headers=headers)

@@ -17,7 +17,7 @@ from nats.aio.client import Client as Nats
 from penstock.bus.clock import SYSTEM
 from penstock.bus.direct_get import read_all
 from penstock.cli.commands.budget_change import account_of_key
-from penstock.cli.connection import check_provisioned, command_settings, open_connection
+from penstock.cli.connection import check_answer, check_provisioned, command_settings, open_connection
 from penstock.cli.errors import CommandError
 from penstock.cli.known_budgets import KnownBudgets, LimitSources, read_budgets
 from penstock.cli.known_catalogue import known_catalogue
@@ -207,6 +207,7 @@ async def _report(nc: Nats, query: BudgetQuery) -> BudgetReport:
             "no ledger answers: `penstock up` starts one if the catalogue has a section budgets (docs/budgets.md); "
             "`penstock budget list` shows what was changed"
         ) from error
+    check_answer(msg)
     try:
         return codec.BUDGET_REPORT.decode(msg.data)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from nats.aio.client import Client as Nats
 
 from penstock.bus.clock import SYSTEM
-from penstock.cli.connection import check_provisioned, command_settings, open_connection
+from penstock.cli.connection import check_answer, check_provisioned, command_settings, open_connection
 from penstock.cli.errors import CommandError
 from penstock.cli.render.spend import MonthOutlook, spend_csv, spend_json, spend_text
 from penstock.cli.render.terminal_safe import as_ascii_json
@@ -108,6 +108,7 @@ async def _ask(nc: Nats, query: SpendQuery) -> SpendReport:
             f"no ledger answers within {_TIMEOUT_S:.0f} s: `penstock ledger status` shows which ones live, and their "
             "logs give the reason; for a long period, ask for a part of it with --since and --until"
         ) from error
+    check_answer(message)
     try:
         return SPEND_REPORT.decode(message.data)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

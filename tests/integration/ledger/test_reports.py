@@ -14,12 +14,14 @@ from nats.aio.client import Client as Nats
 from penstock.bus.direct_get import read_all
 from penstock.bus.trace_names import OUTCOME, SPAN_HOLD, SPAN_SETTLE
 from penstock.bus.tracing import Attribute, Attributes, Kind
+from penstock.cli.connection import check_answer
+from penstock.cli.errors import CommandError
 from penstock.cli.local.nats_server import NatsServer
 from penstock.contract import codec, subjects
 from penstock.contract.events import BudgetAlerted
-from penstock.contract.headers import TRACEPARENT
+from penstock.contract.headers import ERROR_CODE, TRACEPARENT
 from penstock.contract.ledger.spend import SpendQuery, SpendReport
-from penstock.contract.streams import EVENTS
+from penstock.contract.streams import EVENTS, SPEND_HOURS
 from services.ledger.partitions.snapshotter import SnapshotPolicy
 from tests.harness.processes.ledgers import LedgerUser, RunningLedger, running_ledger
 from tests.harness.suite.waiting import until
@@ -177,3 +179,26 @@ async def test_f4_the_metrics_count_outcomes_money_and_overshoot(
     assert ledger.metric("penstock_ledger_holds_total", outcome="budget_exceeded") == 1
     assert ledger.metric("penstock_ledger_overshoot_microusd_total") == 500
     assert ledger.metric("penstock_ledger_hold_duration_seconds_count") == 2
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"\xff"])
+async def test_f4_a_query_that_cannot_be_read_is_answered_with_the_reason(
+    ledger: RunningLedger,
+    own_nc: Nats,
+    data: bytes,
+) -> None:
+    for subject in (subjects.LEDGER_SPEND, subjects.ledger_budget(subjects.partition_of("shop"))):
+        answer = await own_nc.request(subject, data, timeout=5)
+        assert (answer.headers or {})[ERROR_CODE] == "400"
+        with pytest.raises(CommandError, match="the ledger cannot answer: the message is not a"):
+            check_answer(answer)
+
+
+async def test_f4_a_query_is_answered_with_the_reason_while_the_history_is_gone(
+    ledger: RunningLedger,
+    own_nc: Nats,
+) -> None:
+    await own_nc.jetstream().delete_stream(SPEND_HOURS.name)
+    query = codec.encode(SpendQuery(since_s=0, until_s=2**40))
+    answer = await own_nc.request(subjects.LEDGER_SPEND, query, timeout=9)
+    assert (answer.headers or {})[ERROR_CODE] == "503"
