@@ -9,7 +9,6 @@ from msgspec import Meta, Struct, field
 __all__ = [
     "EVERY",
     "LIMIT_NAMES",
-    "SCOPES",
     "TRAFFIC_CLASSES",
     "BudgetLimits",
     "BudgetPolicy",
@@ -22,7 +21,6 @@ __all__ = [
 
 Scope = Literal["system", "account", "user", "key"]
 """What a limit applies to: everything, one account, one end user of an account, one API key of the HTTP edge."""
-SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 TrafficClass = Literal["chat", "embed", "background"]
 """`background`: the batch lane, whatever the kind of the request."""
 TRAFFIC_CLASSES: Final[tuple[TrafficClass, ...]] = get_args(TrafficClass)

@@ -20,10 +20,10 @@ from penstock.runtime.pricing import estimate_picousd
 from penstock.runtime.tokens import with_margin
 from services.router.routing.outcome import Routed
 
-__all__ = ["CostEstimator", "Prices"]
+__all__ = ["CostEstimator"]
 
 
-class Prices(Protocol):
+class _Prices(Protocol):
     def prices_of(self, model: str) -> TokenPrices | None:
         """The prices of a model by its key in the catalogue; None: not known."""
         ...
@@ -38,7 +38,7 @@ class _Cost(Struct, frozen=True):
 class CostEstimator:
     """Estimates requests with the prices of the moment."""
 
-    def __init__(self, catalogue: Catalogue, prices: Prices) -> None:
+    def __init__(self, catalogue: Catalogue, prices: _Prices) -> None:
         self._catalogue = catalogue
         self._prices = prices
         self._assumed_output_tokens = (catalogue.budgets or Budgets()).assumed_output_tokens

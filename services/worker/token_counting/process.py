@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Final
 from services.worker.token_counting.messages import LENGTH_BYTES, Counted, ToCount, decode_question, frame
 from services.worker.token_counting.tokenizer import Count, input_tokens, output_tokens, vocabulary_of
 
-__all__ = ["serve"]
+__all__: list[str] = []
 
 _TOKENIZER: Final = "quicktok"
 
@@ -49,7 +49,7 @@ def _answer(question: ToCount, vocabularies: _Vocabularies) -> Counted:
     return Counted(counted_input, counted_output)
 
 
-def serve(source: BinaryIO, sink: BinaryIO) -> None:
+def _serve(source: BinaryIO, sink: BinaryIO) -> None:
     vocabularies = _Vocabularies()
     while len(head := source.read(LENGTH_BYTES)) == LENGTH_BYTES:
         data = source.read(int.from_bytes(head, "big"))
@@ -58,4 +58,4 @@ def serve(source: BinaryIO, sink: BinaryIO) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.stdin.buffer, sys.stdout.buffer)
+    _serve(sys.stdin.buffer, sys.stdout.buffer)
