@@ -76,7 +76,7 @@ class Ledger:
         policies = PolicyStore(bus.nc, bus.connection_events, table)
         self._started.push_async_callback(policies.stop)
         await policies.start()
-        times = Times(SYSTEM, self._server_time, lambda: self._members.attentive(SYSTEM.monotonic_s()))
+        times = Times(SYSTEM, self._server_time, lambda: self._members.in_contact(SYSTEM.monotonic_s()))
 
         def handlers(state: PartitionState, writer: Writer) -> PartitionHandlers:
             return PartitionHandlers(bus.nc, state, writer, table, times, self._shell.tracer)
@@ -155,11 +155,11 @@ class Ledger:
         if presence is None:
             self._members.forget(instance)
         else:
-            self._members.heard(instance, presence.at_ms, SYSTEM.monotonic_s())
+            self._members.observe(instance, presence.at_ms, SYSTEM.monotonic_s())
 
     def _presence(self, http: str, ownership: Ownership) -> Presence:
         at_ms = SYSTEM.unix_ms()
-        self._members.sent(at_ms, SYSTEM.monotonic_s())
+        self._members.record_sent(at_ms, SYSTEM.monotonic_s())
         return Presence(
             service=self._shell.service,
             instance=self._shell.instance,

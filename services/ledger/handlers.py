@@ -26,7 +26,7 @@ from penstock.contract.ledger.status import BudgetReport
 from penstock.runtime.aio import cancel_and_wait
 from services.ledger.budget.policies import Policies
 from services.ledger.partitions.asked import AskedHold, InvalidHold, Question, read_question, refused
-from services.ledger.partitions.desk import AskedBatch
+from services.ledger.partitions.group_decider import AskedBatch
 from services.ledger.partitions.partition_state import PartitionState
 from services.ledger.partitions.writer import Times, Writer
 from services.ledger.spend.answer import answer_spend
@@ -116,7 +116,7 @@ class PartitionHandlers:
         return self._tracer.start(SPAN_HOLD, "server", parent=parent, attributes={**attributes})
 
     async def _on_budget(self, msg: Msg) -> None:
-        if not msg.reply or not self._times.attentive():
+        if not msg.reply or not self._times.in_contact():
             return
         try:
             query = codec.BUDGET_QUERY.decode(msg.data)
@@ -129,7 +129,7 @@ class PartitionHandlers:
         await msg.respond(codec.encode(BudgetReport(status=status, at_ms=now_ms)))
 
     async def _on_recent(self, msg: Msg) -> None:
-        if not msg.reply or not self._times.attentive():
+        if not msg.reply or not self._times.in_contact():
             return
         try:
             query = codec.SPEND_QUERY.decode(msg.data) if msg.data else None

@@ -15,7 +15,7 @@ from penstock.contract.ledger.holds import HoldAnswer, HoldBatchAnswer, HoldGran
 from penstock.contract.ledger.journal import Settled
 from services.ledger.metrics import LedgerMetrics
 from services.ledger.partitions.asked import AskedHold, Question
-from services.ledger.partitions.desk import Group
+from services.ledger.partitions.group_decider import Group
 from services.ledger.partitions.usage_events import UsageEvent
 
 __all__ = ["Answers"]

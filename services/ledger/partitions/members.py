@@ -22,7 +22,7 @@ class Members:
     A process also receives its own heartbeats, and the server delivers in order. So a returned heartbeat that was sent
     lately shows that everything published before it was received: the process is neither frozen nor cut off, and it
     knows every other process that lives. Without one for `DEAD_AFTER_S` others may have taken its partitions, and it
-    must not act for them (`attentive`).
+    must not act for them (`in_contact`).
     """
 
     def __init__(self, own: str) -> None:
@@ -33,11 +33,11 @@ class Members:
         """When the latest returned heartbeat was sent."""
         self._attentive_since_s = inf
 
-    def sent(self, at_ms: int, now_s: float) -> None:
+    def record_sent(self, at_ms: int, now_s: float) -> None:
         """This process sends a heartbeat with the stamp `at_ms`."""
         self._sent.append((at_ms, now_s))
 
-    def heard(self, member: str, at_ms: int, now_s: float) -> None:
+    def observe(self, member: str, at_ms: int, now_s: float) -> None:
         """A heartbeat was received; `at_ms` is its stamp."""
         if member != self._own:
             self._heard_s[member] = now_s
@@ -53,7 +53,7 @@ class Members:
         """`member` says that it stops."""
         self._heard_s.pop(member, None)
 
-    def attentive(self, now_s: float) -> bool:
+    def in_contact(self, now_s: float) -> bool:
         """Whether this process receives what is published, and has listened long enough to know the others."""
         return self._is_recent(now_s) and now_s - self._attentive_since_s >= _SETTLE_S
 

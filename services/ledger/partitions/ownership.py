@@ -18,7 +18,7 @@ from services.ledger.partitions.assignment import PARTITIONS, partitions_of
 from services.ledger.partitions.journal import Fenced, JournalDamaged, JournalLost, NotStored
 from services.ledger.partitions.members import Members
 from services.ledger.partitions.snapshots import SnapshotDamaged, SnapshotReplaced
-from services.ledger.partitions.writer import Inattentive
+from services.ledger.partitions.writer import OutOfContact
 
 __all__ = ["Ownership"]
 
@@ -81,7 +81,7 @@ class Ownership:
     def is_settled(self) -> bool:
         """Whether this process hears the others and owns exactly what it should."""
         now_s = self._clock.monotonic_s()
-        return self._members.attentive(now_s) and self._wanted(now_s) == frozenset(self.owned)
+        return self._members.in_contact(now_s) and self._wanted(now_s) == frozenset(self.owned)
 
     def start(self) -> None:
         self._look.start(self._run())
@@ -121,7 +121,7 @@ class Ownership:
         self._tasks = {name: task for name, task in self._tasks.items() if not task.done()}
 
     def _wanted(self, now_s: float) -> frozenset[str]:
-        if self._leaving or not self._members.attentive(now_s):
+        if self._leaving or not self._members.in_contact(now_s):
             return frozenset()
         return partitions_of(self._instance, self._members.live(now_s))
 
@@ -145,7 +145,7 @@ class Ownership:
         except Fenced:
             self._metrics.fenced.inc()
             _log.info("partition %s has another owner now", name)
-        except Inattentive:
+        except OutOfContact:
             _log.warning("partition %s is given up: this process was frozen or cut off", name)
         except NotStored as error:
             _log.warning("partition %s cannot store its journal, and loads it again: %s", name, error)

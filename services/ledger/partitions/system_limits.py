@@ -50,7 +50,7 @@ class SystemLimits:
         self._policy: BudgetPolicy | None = None
         self._applies = False
         self._released: dict[str, None] = {}
-        """Holds that were granted in vain; if this process ends before it says so, they expire with their requests."""
+        """Holds that were granted and not used; if this process ends before it releases them, they expire."""
 
     @property
     def applies(self) -> bool:
@@ -61,7 +61,7 @@ class SystemLimits:
         return self._applies
 
     @property
-    def owes(self) -> bool:
+    def has_releases(self) -> bool:
         """Whether there are holds to be released."""
         return bool(self._released)
 

@@ -26,7 +26,7 @@ from services.ledger.partitions.snapshots import SnapshotDamaged, SnapshotReplac
 from services.ledger.partitions.snapshotter import Saving, Snapshotter
 from services.ledger.partitions.system_limits import SystemLimits
 from services.ledger.partitions.usage_feed import UsageFeed
-from services.ledger.partitions.writer import TICK_S, Inattentive, Times, Writer, WriterLinks
+from services.ledger.partitions.writer import TICK_S, OutOfContact, Times, Writer, WriterLinks
 from services.ledger.spend.history import SpendHistory
 from services.ledger.spend.nats_store import NatsHistory
 
@@ -81,7 +81,7 @@ class OwnedPartition:
     async def run(self) -> None:
         """Own the partition until released.
 
-        Raises Fenced, Inattentive, NotStored, JournalDamaged, SnapshotDamaged, SnapshotReplaced, and errors of NATS.
+        Raises Fenced, OutOfContact, NotStored, JournalDamaged, SnapshotDamaged, SnapshotReplaced, and errors of NATS.
         """
         async with self._parts.loading:
             state, snapshot_sequence = await self._load()
@@ -133,7 +133,7 @@ class OwnedPartition:
         try:
             await writer.serve()
         except (Fenced, SnapshotReplaced):
-            if self._parts.times.attentive():
+            if self._parts.times.in_contact():
                 await self._forward(writer, handlers)
             raise
         except NotStored as error:
@@ -193,8 +193,8 @@ class OwnedPartition:
         """
         attempts = 0
         while not self._release.is_set():
-            if not self._parts.times.attentive():
-                raise Inattentive
+            if not self._parts.times.in_contact():
+                raise OutOfContact
             try:
                 await self._append_takeover(state)
             except Fenced:

@@ -17,14 +17,14 @@ from services.ledger.budget.policies import Policies
 from services.ledger.metrics import LedgerMetrics
 from services.ledger.partitions.answers import Answers
 from services.ledger.partitions.asked import AskedHold, problem_of, refused
-from services.ledger.partitions.desk import AskedBatch, Desk, Group, Verdicts
+from services.ledger.partitions.group_decider import AskedBatch, Group, GroupDecider, Verdicts
 from services.ledger.partitions.journal import Journal, NotStored
 from services.ledger.partitions.partition_state import PartitionState
 from services.ledger.partitions.server_time import PartitionTime, ServerTime
 from services.ledger.partitions.system_limits import SystemLimits, unavailable
 from services.ledger.partitions.usage_feed import UsageFeed
 
-__all__ = ["TICK_S", "Inattentive", "Times", "Writer", "WriterLinks"]
+__all__ = ["TICK_S", "OutOfContact", "Times", "Writer", "WriterLinks"]
 
 _log: Final = rate_limited_logger(__name__)
 TICK_S: Final = 0.25
@@ -40,7 +40,7 @@ _LATE_S: Final = 5.0
 """Seconds after which a question is not answered any more: it was asked again, or given up."""
 
 
-class Inattentive(Exception):
+class OutOfContact(Exception):
     """This process was frozen or cut off: others may own the partition, and it must not answer."""
 
 
@@ -49,8 +49,8 @@ class Times(Struct, frozen=True):
 
     clock: Clock
     server: ServerTime
-    attentive: Callable[[], bool]
-    """Whether this process hears the other ledger processes (`Members.attentive`)."""
+    in_contact: Callable[[], bool]
+    """Whether this process hears the other ledger processes (`Members.in_contact`)."""
 
 
 class WriterLinks(Struct, frozen=True):
@@ -74,7 +74,7 @@ class Writer:
     ) -> None:
         """`on_round`: called after each group, when the journal has everything that was decided."""
         self._state = state
-        self._desk = Desk(state.budget, policies)
+        self._decider = GroupDecider(state.budget, policies)
         self._links = links
         self._times = times
         self._time = PartitionTime(times.server, state.budget.last_ms)
@@ -82,7 +82,7 @@ class Writer:
         self._on_round = on_round
         self._is_system = state.partition == SYSTEM_PARTITION
         self._queue: deque[AskedHold | AskedBatch] = deque()
-        self._in_hand: Group | None = None
+        self._current: Group | None = None
         """The group that is being decided or stored."""
         self._taken: list[AskedHold] = []
         """Its holds, until they are decided."""
@@ -106,7 +106,7 @@ class Writer:
 
     def wake(self) -> None:
         """Usage events were read: they are booked with the next hold, or shortly."""
-        if self._desk.waiting or self._is_system:
+        if self._decider.waiting or self._is_system:
             self._wake.set()
         elif self._booking is None:
             self._booking = asyncio.get_running_loop().call_later(_GATHER_S, self._wake.set)
@@ -133,7 +133,7 @@ class Writer:
     async def serve(self) -> None:
         """Decide and store groups until released.
 
-        Raises Fenced, NotStored and Inattentive, and the error of `fail`; the state may then be ahead of the journal
+        Raises Fenced, NotStored and OutOfContact, and the error of `fail`; the state may then be ahead of the journal
         and must be dropped.
         """
         while not self._released or (self._queue and self._may_decide):
@@ -141,8 +141,8 @@ class Writer:
             self._wake.clear()
             if self._failure is not None:
                 raise self._failure
-            if not self._times.attentive():
-                raise Inattentive
+            if not self._times.in_contact():
+                raise OutOfContact
             await self._round()
 
     async def refuse_all(self, reason: str) -> None:
@@ -152,13 +152,13 @@ class Writer:
 
     def take_unanswered(self) -> Iterator[AskedHold | AskedBatch]:
         """Remove and return every question that has no answer."""
-        group, self._in_hand = self._in_hand, None
+        group, self._current = self._current, None
         if group is not None:
             yield from (asked for asked, _ in group.answers)
             yield from (asked for asked, _ in group.batches)
         taken, self._taken = self._taken, []
         yield from taken
-        yield from (waiter.asked for waiter in self._desk.waiting.take_all())
+        yield from (waiter.asked for waiter in self._decider.waiting.take_all())
         while self._queue:
             yield self._queue.popleft()
 
@@ -166,32 +166,32 @@ class Writer:
         ticked, self._ticked = self._ticked, False
         if self._is_system:
             self._links.feed.read_at_once(wanted=self._links.system.applies)
-        desk, now_s = self._desk, self._times.clock.monotonic_s()
-        group = self._in_hand = Group(max(self._time.now_ms(), desk.last_ms))
+        decider, now_s = self._decider, self._times.clock.monotonic_s()
+        group = self._current = Group(max(self._time.now_ms(), decider.last_ms))
         if self._booking is not None:
             self._booking.cancel()
             self._booking = None
         events = self._links.feed.take(_MOST_EVENTS)
         for event in events:
-            desk.settle(group, event)
-        desk.expire(group, self._links.feed.complete_ms)
+            decider.settle(group, event)
+        decider.expire(group, self._links.feed.complete_ms)
         asked = self._taken = self._take_asked(group, now_s)
-        due = desk.due_accounts(group, all_of_them=ticked)
+        due = decider.due_accounts(group, all_of_them=ticked)
         verdicts = await self._ask_system(group, due, asked)
-        desk.admit_waiting(group, due, verdicts)
+        decider.admit_waiting(group, due, verdicts)
         for each in asked:
-            desk.hold(group, each, verdicts, now_s)
+            decider.hold(group, each, verdicts, now_s)
         self._taken = []
         self._queue.extendleft(reversed(group.deferred))
-        desk.end_waits(group, now_s)
+        decider.end_waits(group, now_s)
         await self._store(group, events[-1].sequence if events else 0)
         await self._answer(group)
-        self._links.system.release(desk.unused(verdicts or {}))
-        if (self._queue and self._may_decide) or self._links.feed or desk.is_due:
+        self._links.system.release(decider.unused(verdicts or {}))
+        if (self._queue and self._may_decide) or self._links.feed or decider.is_due:
             self._wake.set()
         self._on_round()
-        self._links.feed.urgent = bool(desk.waiting)
-        self._metrics.waiting.labels(self._state.partition).set(len(desk.waiting))
+        self._links.feed.urgent = bool(decider.waiting)
+        self._metrics.waiting.labels(self._state.partition).set(len(decider.waiting))
 
     @property
     def _may_decide(self) -> bool:
@@ -209,7 +209,7 @@ class Writer:
                 if isinstance(each, AskedHold):
                     each.span.end(error="late")
             elif isinstance(each, AskedBatch):
-                self._desk.batch(group, each)
+                self._decider.batch(group, each)
             else:
                 problem = problem_of(each.request, group.now_ms, self._state.partition)
                 if problem is None:
@@ -221,10 +221,10 @@ class Writer:
     async def _ask_system(self, group: Group, due: list[str], asked: list[AskedHold]) -> Verdicts | None:
         """The answers of the system's partition for what the own limits allow; None: it has no limits."""
         system = self._links.system
-        if self._is_system or not (system.applies or system.owes):
+        if self._is_system or not (system.applies or system.has_releases):
             return None
-        candidates = self._desk.candidates(group, due, asked) if due or asked else []
-        if not candidates and not system.owes:
+        candidates = self._decider.candidates(group, due, asked) if due or asked else []
+        if not candidates and not system.has_releases:
             return {} if system.applies else None
         verdicts = await system.ask(candidates)
         return verdicts if system.applies else None
@@ -244,7 +244,7 @@ class Writer:
         self._metrics.group_size.observe(len(batch.entries))
 
     async def _answer(self, group: Group) -> None:
-        self._in_hand = None
+        self._current = None
         for asked, answer in group.answers:
             await self._links.answers.send(asked, answer)
         for batch, answers in group.batches:

@@ -21,6 +21,7 @@ NOT_LIMITED = {
     **dict.fromkeys(
         ("penstock.runtime.service", "penstock.runtime.aio"), "logs once, at the end of the process"
     ),
+    "penstock.runtime.budgets.changes": "one line for each change that a person makes, for the audit",
     **dict.fromkeys(
         (
             "penstock.runtime.cancellation",

@@ -10,17 +10,17 @@ def beat(members: Members, name: str, now_s: float, delay_s: float = 0.001) -> N
     """A heartbeat that is sent at `now_s` and arrives after `delay_s`."""
     stamp = int(now_s * 1000)
     if name == "own":
-        members.sent(stamp, now_s)
-    members.heard(name, stamp, now_s + delay_s)
+        members.record_sent(stamp, now_s)
+    members.observe(name, stamp, now_s + delay_s)
 
 
 def test_f1_a_process_acts_only_after_it_has_had_time_to_hear_the_others() -> None:
     members = Members("own")
-    assert not members.attentive(0)
+    assert not members.in_contact(0)
     beat(members, "own", 0)
-    assert not members.attentive(0.5)
+    assert not members.in_contact(0.5)
     beat(members, "own", 0.5)
-    assert members.attentive(1)
+    assert members.in_contact(1)
     assert members.live(1) == {"own"}
 
 
@@ -37,15 +37,15 @@ def test_f1_a_process_that_was_frozen_does_not_act_until_it_hears_others_again()
     members = Members("own")
     for tenths in range(0, 20, 5):
         beat(members, "own", tenths / 10)
-    assert members.attentive(1.9)
-    assert not members.attentive(31)
+    assert members.in_contact(1.9)
+    assert not members.in_contact(31)
     # What waited in the socket is old: heartbeats of its own show that.
-    members.heard("own", 1500, 31)
-    assert not members.attentive(32)
+    members.observe("own", 1500, 31)
+    assert not members.in_contact(32)
     beat(members, "own", 32)
-    assert not members.attentive(32.1)
+    assert not members.in_contact(32.1)
     beat(members, "own", 32.5)
-    assert members.attentive(33)
+    assert members.in_contact(33)
 
 
 def test_f1_every_partition_has_exactly_one_owner_and_a_lost_process_moves_only_its_own() -> None:

@@ -17,7 +17,7 @@ from penstock.contract.ledger.limits import LimitStatus
 from penstock.contract.ledger.policies import BudgetLimits, BudgetPolicy
 from services.ledger.budget.state import BudgetState
 from services.ledger.partitions.asked import AskedHold, Question
-from services.ledger.partitions.desk import Desk, Group
+from services.ledger.partitions.group_decider import Group, GroupDecider
 from services.ledger.partitions.usage_events import UsageEvent
 from tests.harness.requests.budget_requests import account_policy, hold_request, policies, usage_of
 from tests.harness.suite.examples import examples
@@ -49,14 +49,14 @@ class Round(Struct):
     group: Group
 
 
-class DeskMachine(RuleBasedStateMachine):
+class DeciderMachine(RuleBasedStateMachine):
     """Requests of two accounts come, are asked again, wait, end; policies change, also during a round."""
 
     def __init__(self) -> None:
         super().__init__()
         self.policies = policies()
         self.budget = BudgetState()
-        self.desk = Desk(self.budget, self.policies)
+        self.decider = GroupDecider(self.budget, self.policies)
         self.now_s = 0.0
         self.sent: dict[str, HoldRequest] = {}
         """In the order in which they came first."""
@@ -108,23 +108,23 @@ class DeskMachine(RuleBasedStateMachine):
         self.now_s += step_s
         group = Group(NOON_MS + int(self.now_s * 1000))
         self.end_requests(group, ending)
-        self.desk.expire(group, group.now_ms)
+        self.decider.expire(group, group.now_ms)
         taken, self.queue = self.queue, []
-        due = self.desk.due_accounts(group, all_of_them=tick)
+        due = self.decider.due_accounts(group, all_of_them=tick)
         verdicts = None
         asked: list[HoldRequest] = []
         if has_system:
-            asked = self.desk.candidates(group, due, taken)
+            asked = self.decider.candidates(group, due, taken)
             verdicts = {
                 each.id: verdict(each, kinds[number % len(kinds)]) for number, each in enumerate(asked)
             }
         if meanwhile is not None:
             self.policies.of_account = account_policy(meanwhile)
-        self.desk.admit_waiting(group, due, verdicts)
+        self.decider.admit_waiting(group, due, verdicts)
         for each in taken:
-            self.desk.hold(group, each, verdicts, self.now_s)
+            self.decider.hold(group, each, verdicts, self.now_s)
         self.queue = group.deferred + self.queue
-        self.desk.end_waits(group, self.now_s)
+        self.decider.end_waits(group, self.now_s)
         self.check(Round(asked, verdicts, group))
 
     def send(self, request: HoldRequest) -> None:
@@ -139,7 +139,7 @@ class DeskMachine(RuleBasedStateMachine):
             request = self.sent[held[which % len(held)]]
             self.usage += 1
             usage = usage_of(request, input_tokens=0, cost_picousd=0, at_ms=group.now_ms)
-            self.desk.settle(group, UsageEvent(self.usage, usage))
+            self.decider.settle(group, UsageEvent(self.usage, usage))
 
     def check(self, done: Round) -> None:
         allowed = {each.id: each for each in done.asked}
@@ -150,19 +150,19 @@ class DeskMachine(RuleBasedStateMachine):
                 assert entry.tokens <= allowed[entry.id].tokens, "the system was asked for less"
         for asked, _ in done.group.answers:
             self.unanswered.pop(asked.request.id, None)
-        unused = self.desk.unused(done.verdicts or {})
+        unused = self.decider.unused(done.verdicts or {})
         assert all(self.budget.held_of(hold_id) is None for hold_id in unused)
 
     @invariant()
     def waiting_requests_are_bounded(self) -> None:
-        for account in self.desk.waiting.accounts:
-            assert len(self.desk.waiting.requests(account)) <= MOST_WAITING
+        for account in self.decider.waiting.accounts:
+            assert len(self.decider.waiting.requests(account)) <= MOST_WAITING
 
     @invariant()
     def every_unanswered_request_waits_or_is_in_the_queue(self) -> None:
         known = {each.request.id for each in self.queue}
-        for account in self.desk.waiting.accounts:
-            known |= {each.id for each in self.desk.waiting.requests(account)}
+        for account in self.decider.waiting.accounts:
+            known |= {each.id for each in self.decider.waiting.requests(account)}
         assert set(self.unanswered) <= known
 
     def teardown(self) -> None:
@@ -180,5 +180,5 @@ def verdict(request: HoldRequest, kind: str) -> HoldAnswer:
     return HoldRefused(id=request.id, code="rate_limited", message="", limit=limit)
 
 
-TestDeskMachine: Any = DeskMachine.TestCase
-TestDeskMachine.settings = settings(max_examples=examples(150), stateful_step_count=25, deadline=None)
+TestDeciderMachine: Any = DeciderMachine.TestCase
+TestDeciderMachine.settings = settings(max_examples=examples(150), stateful_step_count=25, deadline=None)

@@ -25,7 +25,7 @@ from services.ledger.partitions.asked import AskedHold, Question, problem_of, re
 from services.ledger.partitions.usage_events import UsageEvent
 from services.ledger.partitions.waiting import Waiter, Waiting
 
-__all__ = ["AskedBatch", "Desk", "Group", "Verdicts"]
+__all__ = ["AskedBatch", "Group", "GroupDecider", "Verdicts"]
 
 _CANDIDATES_PER_ACCOUNT: Final = 8
 """Waiting holds of one account for which the system's limits are asked at once."""
@@ -63,7 +63,7 @@ class Group(Struct):
     """Requests that are decided in the next round, because the system's limits were not asked for them."""
 
 
-class Desk:
+class GroupDecider:
     """Decides against the budgets and applies each decision at once, so that the next one counts it.
 
     The budgets are ahead of the journal until the group is stored; if that fails, the state has to be loaded again.
@@ -181,7 +181,7 @@ class Desk:
         group.waited += len(over)
 
     def unused(self, verdicts: Verdicts) -> list[str]:
-        """Holds that the system's partition granted in vain, after a round."""
+        """Holds that the system's partition granted and not used, after a round."""
         return [
             hold_id
             for hold_id, answer in verdicts.items()

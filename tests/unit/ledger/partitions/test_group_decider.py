@@ -11,7 +11,7 @@ from penstock.contract.ledger.journal import Released, Settled
 from penstock.contract.ledger.policies import BudgetLimits
 from services.ledger.budget.state import BudgetState, Grant
 from services.ledger.partitions.asked import AskedHold, Question
-from services.ledger.partitions.desk import Desk, Group
+from services.ledger.partitions.group_decider import Group, GroupDecider
 from services.ledger.partitions.usage_events import UsageEvent
 from tests.harness.requests.budget_requests import account_policy, hold_request, policies, usage_of
 
@@ -24,7 +24,7 @@ class Scene:
 
     def __init__(self) -> None:
         self.budget, rules = BudgetState(), policies()
-        self.desk = Desk(self.budget, rules)
+        self.decider = GroupDecider(self.budget, rules)
         self.request = hold_request()
         decision = self.budget.decide(self.request, rules, NOON_MS)
         assert isinstance(decision, Grant)
@@ -33,7 +33,7 @@ class Scene:
 
     def settle(self, usage: UsageRecorded) -> Group:
         group = Group(NOON_MS)
-        self.desk.settle(group, UsageEvent(1, usage))
+        self.decider.settle(group, UsageEvent(1, usage))
         return group
 
 
@@ -75,21 +75,21 @@ def asked(request: HoldRequest) -> AskedHold:
 
 def test_c5_a_request_is_put_off_until_the_system_was_asked_for_it():
     rules = policies(account=account_policy(BudgetLimits(concurrency=1)))
-    desk = Desk(BudgetState(), rules)
+    decider = GroupDecider(BudgetState(), rules)
     first, waiter, last = (asked(hold_request(number)) for number in (1, 2, 3))
     group = Group(NOON_MS)
-    verdicts = {each.id: HoldGranted(id=each.id) for each in desk.candidates(group, [], [first, waiter])}
-    desk.hold(group, first, verdicts, 0)
-    desk.hold(group, waiter, verdicts, 0)
-    assert desk.unused(verdicts) == [waiter.request.id]
+    verdicts = {each.id: HoldGranted(id=each.id) for each in decider.candidates(group, [], [first, waiter])}
+    decider.hold(group, first, verdicts, 0)
+    decider.hold(group, waiter, verdicts, 0)
+    assert decider.unused(verdicts) == [waiter.request.id]
 
     group = Group(NOON_MS + 10)
-    desk.settle(group, UsageEvent(1, usage_of(first.request)))
-    due = desk.due_accounts(group, all_of_them=False)
-    verdicts = {each.id: HoldGranted(id=each.id) for each in desk.candidates(group, due, [])}
+    decider.settle(group, UsageEvent(1, usage_of(first.request)))
+    due = decider.due_accounts(group, all_of_them=False)
+    verdicts = {each.id: HoldGranted(id=each.id) for each in decider.candidates(group, due, [])}
     rules.of_account = account_policy(BudgetLimits(concurrency=2))
-    desk.admit_waiting(group, due, verdicts)
-    desk.hold(group, last, verdicts, 0)
+    decider.admit_waiting(group, due, verdicts)
+    decider.hold(group, last, verdicts, 0)
     assert [each.request.id for each, _ in group.answers] == [waiter.request.id]
     assert group.deferred == [last]
 
