@@ -21,7 +21,10 @@ NOT_LIMITED = {
     **dict.fromkeys(
         ("penstock.runtime.service", "penstock.runtime.aio"), "logs once, at the end of the process"
     ),
-    "penstock.runtime.budgets.changes": "one line for each change that a person makes, for the audit",
+    **dict.fromkeys(
+        ("penstock.runtime.budgets.changes", "services.ledger.policies.store"),
+        "logs each change of a budget that a person makes",
+    ),
     **dict.fromkeys(
         (
             "penstock.runtime.cancellation",
