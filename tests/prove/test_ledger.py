@@ -107,13 +107,18 @@ def _compare(made: list[ProviderAttempt], booked: list[Settled]) -> str:
         used = (booking.input_tokens, booking.output_tokens)
         assert used == (attempt.prompt_tokens, attempt.completion_tokens), attempt
         assert booking.picousd == used[0] * PRICE["input"] + used[1] * PRICE["output"]
-    free = [each for each in made if isinstance(each.outcome, int)]
-    assert all(by_name[each.label].picousd == 0 for each in free)
+    refused = [each for each in made if isinstance(each.outcome, int)]
+    lost = [
+        each for each in refused if by_name[each.label].estimated
+    ]  # the worker was killed with the refusal
+    assert all(by_name[each.label].picousd == 0 for each in refused if each not in lost)
+    assert len(lost) <= len(never_sent) + AT_ONCE
     tokens = sum(each.prompt_tokens + each.completion_tokens for each in reported)
     outcomes = Counter(str(each.outcome) for each in made)
     return (
         f"attempts of the provider {len(made)} ({dict(outcomes)}), booked {len(booked)}, never sent "
-        f"{len(never_sent)}; {len(reported)} with reported usage, {tokens} tokens, all equal"
+        f"{len(never_sent)}, lost after a refusal {len(lost)}; {len(reported)} with reported usage, {tokens} "
+        "tokens, all equal"
     )
 
 
