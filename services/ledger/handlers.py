@@ -186,7 +186,7 @@ class SpendHandler:
 
 
 async def _answer_error(nc: Nats, msg: Msg, code: str, reason: str) -> None:
-    """Say why there is no report; without a connection nobody hears it."""
+    """Answer with the reason why there is no report. Nothing is sent while the connection is lost."""
     if not msg.reply:
         return
     printable = reason.encode("ascii", "backslashreplace").decode()

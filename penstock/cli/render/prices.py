@@ -25,7 +25,7 @@ class ListedPrice(Struct, frozen=True, kw_only=True):
     as_of: str = ""
     source: str = ""
     changed_by: str = ""
-    """Who has replaced the price of the catalogue; empty: nobody."""
+    """Who replaced the price of the catalogue; empty: it applies."""
 
 
 def prices_text(listed: Sequence[ListedPrice]) -> str:

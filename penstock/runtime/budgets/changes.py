@@ -47,14 +47,10 @@ async def change_policy(
     StreamFull, and nats errors.
     """
     key = policy_key(named)
-    stored = await read_record(js, BUDGETS, key)
-    found = _content(stored)
-    before = found if isinstance(found, BudgetPolicy) else None
-    after = change(before)
-    if not _differs(stored, before, after):
+    decided = await _decided(js, key, BudgetPolicy, change, author)
+    if decided is None:
         return None
-    if after is not None:
-        after = _signed(after, before, author)
+    stored, before, after = decided
     changed = BudgetPolicyChanged(before=before, after=after, changed_by=author.name, at_ms=author.at_ms)
     await _write(js, stored, after, subjects.event("policy", key), changed)
     return changed
@@ -70,17 +66,30 @@ async def change_price(
     the catalogue apply. Returns and raises as `change_policy`.
     """
     key = price_key(model)
-    stored = await read_record(js, BUDGETS, key)
-    found = _content(stored)
-    before = found if isinstance(found, PriceOverride) else None
-    after = change(before)
-    if not _differs(stored, before, after):
+    decided = await _decided(js, key, PriceOverride, change, author)
+    if decided is None:
         return None
-    if after is not None:
-        after = _signed(after, before, author)
+    stored, before, after = decided
     changed = PriceChanged(before=before, after=after, changed_by=author.name, at_ms=author.at_ms)
     await _write(js, stored, after, subjects.event("price", key), changed)
     return changed
+
+
+async def _decided(
+    js: JetStreamContext,
+    key: str,
+    kind: type[_Record],
+    change: Callable[[_Record | None], _Record | None],
+    author: Author,
+) -> tuple[Record, _Record | None, _Record | None] | None:
+    """The stored record, its content, and the signed content that replaces it; None where nothing would change."""
+    stored = await read_record(js, BUDGETS, key)
+    found = _content(stored)
+    before = found if isinstance(found, kind) else None
+    after = change(before)
+    if not _differs(stored, before, after):
+        return None
+    return stored, before, None if after is None else _signed(after, before, author)
 
 
 def _content(stored: Record) -> BudgetRecord | None:

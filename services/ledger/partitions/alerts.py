@@ -1,4 +1,4 @@
-"""Alerts of a partition, published once each, whoever publishes them."""
+"""Alerts of a partition, each published once, whichever owner of the partition does it."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class JournalDamaged(Exception):
 
 
 class JournalLost(Fenced):
-    """What this process wrote last is not in the journal any more, and nobody wrote after it."""
+    """The last batch of this process is not in the journal any more, and no other batch was written after it."""
 
 
 class NotStored(Exception):

@@ -116,7 +116,7 @@ class UsageRecorder:
         await self._store(UsageToStore(event, traceparent))
 
     async def _store(self, usage: UsageToStore) -> None:
-        """Store the event; one that cannot be stored is kept, and the error raised to whoever waits for it."""
+        """Store the event. If that fails, it is kept, and the error is raised in `wait_stored`."""
         try:
             await self._store_once(usage, _FIRST_S)
         except NOT_STORED:

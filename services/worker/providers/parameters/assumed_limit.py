@@ -1,4 +1,4 @@
-"""The output limit that is sent because the budget of a request reserves no more, although nobody asked for a limit."""
+"""The output limit that is sent where neither the request nor its role has one: the number that its hold reserves."""
 
 from __future__ import annotations
 
