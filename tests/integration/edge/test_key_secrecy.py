@@ -16,7 +16,7 @@ from penstock.bus.direct_get import read_all
 from penstock.contract.streams import CANCELS, DEAD, EVENTS, JOBS, KEYS, PRESENCE
 from penstock.runtime.api_keys.format import make_key
 from tests.harness.processes.catalogues import catalogue
-from tests.harness.processes.cli_command import run_command
+from tests.harness.processes.edge_keys import answers, new_key
 from tests.harness.processes.process import Process
 from tests.harness.processes.system import System, running_system
 from tests.harness.requests.edge_client import Response, chat_body, request
@@ -138,14 +138,9 @@ async def test_k5_a_key_in_any_wrong_place_is_in_no_log_trace_metric_or_error(sy
     edge = system.new_edge(PENSTOCK_LOG_LEVEL="debug")
     await edge.start()
     url = str(edge.ready["url"])
-    made = await run_command(system, "keys", "create")
-    valid = made.out.strip()
+    valid = await new_key(system)
     authorized = {"authorization": f"Bearer {valid}"}
-
-    async def is_known() -> bool:
-        return (await request("GET", f"{url}/v1/models", headers=authorized)).status == 200
-
-    await until(is_known)
+    await until(answers(url, valid, 200))
     statuses: set[int] = set()
     for key in (valid, UNKNOWN):
         for sent in misuses(key):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,19 @@ from penstock.contract.streams import JOBS
 from services.edge.requests.answer_id import parse_answer_id
 from tests.harness.processes.catalogues import catalogue
 from tests.harness.processes.cli_command import run_command
+from tests.harness.processes.edge_keys import (
+    PROMISED_S,
+    answers,
+    new_key,
+    revoke,
+    status_of,
+    until_all_answer,
+    usable_key,
+)
 from tests.harness.processes.system import System, running_system, shared_system, started
 from tests.harness.requests.edge_client import chat_body, open_stream, read_stream, request
 from tests.harness.suite.waiting import until
 
-PROMISED_S = 2.0
-"""A new key works, and a revoked one ends, within this time at every edge."""
 ASKED: Any = [{"role": "user", "content": "Why is the sky blue?"}]
 
 
@@ -39,40 +46,6 @@ def urls(system: System) -> tuple[str, str]:
     """Two edges, of which each key may have two requests in progress at each."""
     edges = [started(system.new_edge(PENSTOCK_EDGE_KEY_REQUESTS="2")) for _ in range(2)]
     return str(edges[0].ready["url"]), str(edges[1].ready["url"])
-
-
-async def new_key(system: System, *arguments: str) -> str:
-    made = await run_command(system, "keys", "create", *arguments)
-    assert made.code == 0, made.notes
-    return made.out.strip()
-
-
-async def revoke(system: System, key: str) -> None:
-    revoked = await run_command(system, "keys", "revoke", key[4:12])
-    assert revoked.code == 0, revoked.notes
-
-
-async def status_of(url: str, key: str | None) -> int:
-    headers = {} if key is None else {"authorization": f"Bearer {key}"}
-    return (await request("GET", f"{url}/v1/models", headers=headers)).status
-
-
-def answers(url: str, key: str | None, status: int) -> Callable[[], Awaitable[bool]]:
-    async def answered() -> bool:
-        return await status_of(url, key) == status
-
-    return answered
-
-
-async def until_all_answer(urls: tuple[str, ...], key: str | None, status: int) -> None:
-    for url in urls:
-        await until(answers(url, key, status), PROMISED_S)
-
-
-async def usable_key(system: System, urls: tuple[str, ...], *arguments: str) -> str:
-    key = await new_key(system, *arguments)
-    await until_all_answer(urls, key, 200)
-    return key
 
 
 def bearer(key: str) -> dict[str, str]:

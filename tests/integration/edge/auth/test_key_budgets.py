@@ -9,9 +9,8 @@ import openai
 import pytest
 
 from tests.harness.processes.catalogues import catalogue
-from tests.harness.processes.cli_command import run_command
+from tests.harness.processes.edge_keys import answers, new_key
 from tests.harness.processes.system import System, shared_system, started
-from tests.harness.requests.edge_client import request
 from tests.harness.suite.waiting import until
 
 ASKED: Any = [{"role": "user", "content": "Why is the sky blue?"}]
@@ -34,9 +33,9 @@ def edge(system: System) -> str:
 
 async def test_f1_each_key_has_its_own_requests(system: System, edge: str) -> None:
     url = edge
-    keys = [(await run_command(system, "keys", "create")).out.strip() for _ in range(2)]
+    keys = [await new_key(system) for _ in range(2)]
     for key in keys:
-        await until(lambda key=key: is_known(url, key))
+        await until(answers(url, key, 200))
     for key in keys:
         async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0) as ai:
             for left in ("1", "0"):
@@ -46,9 +45,3 @@ async def test_f1_each_key_has_its_own_requests(system: System, edge: str) -> No
                 await ai.chat.completions.create(model="chat", messages=ASKED)
             assert key[4:12] in raised.value.message
             assert raised.value.response.headers["x-ratelimit-limit-requests"] == "2"
-
-
-async def is_known(url: str, key: str) -> bool:
-    return (
-        await request("GET", f"{url}/v1/models", headers={"authorization": f"Bearer {key}"})
-    ).status == 200
