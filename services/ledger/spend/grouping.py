@@ -7,10 +7,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
-from msgspec.structs import replace
-
 from penstock.contract.ledger.spend import SpendDimension, SpendKey, SpendQuery, SpendRow
-from services.ledger.spend.rows import AmountsByKey, add_amounts, ordered
+from services.ledger.spend.rows import AmountsByKey, add_row, ordered
 
 __all__ = [
     "DAY_S",
@@ -58,12 +56,7 @@ def summed(rows: Iterable[SpendRow], key_of: Callable[[SpendKey], SpendKey]) -> 
     """The sums of the rows whose keys become equal, in the order of the keys."""
     sums: AmountsByKey = {}
     for row in rows:
-        key = key_of(row.key)
-        before = sums.get(key)
-        if before is None:
-            sums[key] = replace(row.amounts)
-        else:
-            add_amounts(before, row.amounts)
+        add_row(sums, key_of(row.key), row.amounts)
     return ordered(sums)
 
 
@@ -88,12 +81,7 @@ class Grouping:
         for row in rows:
             if row.key.user:
                 users.add((row.key.account, row.key.user))
-            key = key_of(row.key)
-            before = sums.get(key)
-            if before is None:
-                sums[key] = replace(row.amounts)
-            else:
-                add_amounts(before, row.amounts)
+            add_row(sums, key_of(row.key), row.amounts)
 
     def rows(self) -> tuple[SpendRow, ...]:
         return ordered(self._sums)

@@ -14,7 +14,7 @@ from penstock.contract.ledger.spend_address import SpendAddress
 from services.ledger.spend.chunks import PART_BYTES, Chunk, Listing, Period, pack
 from services.ledger.spend.grouping import Grain, month_start_s, period_start_s
 from services.ledger.spend.plan import count_stored, due, of_period, whole
-from services.ledger.spend.rows import AmountsByKey, add_amounts, decode_rows, ordered
+from services.ledger.spend.rows import AmountsByKey, add_row, decode_rows, ordered
 from services.ledger.spend.unwritten import Delta
 
 __all__ = ["GRAINS", "HistoryChanged", "HistoryStore", "SpendHistory", "listing_of", "read_chunks"]
@@ -151,6 +151,4 @@ def _add_to_period(sums: AmountsByKey, period: Period, rows: Iterable[SpendRow])
     """In a thread: the event loop has other work while a large history is summed."""
     for row in rows:
         key = replace(row.key, start_s=period_start_s(period.grain, row.key.start_s))
-        before = sums.setdefault(key, row.amounts)
-        if before is not row.amounts:
-            add_amounts(before, row.amounts)
+        add_row(sums, key, row.amounts)

@@ -19,6 +19,7 @@ __all__ = [
     "Pack",
     "SpendRows",
     "add_amounts",
+    "add_row",
     "decode_rows",
     "encode_rows",
     "ordered",
@@ -47,6 +48,15 @@ def add_amounts(to: SpendAmounts, more: SpendAmounts) -> None:
     to.saved_by_routing_picousd += more.saved_by_routing_picousd
     to.estimated_attempts += more.estimated_attempts
     to.unpriced_attempts += more.unpriced_attempts
+
+
+def add_row(sums: AmountsByKey, key: SpendKey, amounts: SpendAmounts) -> None:
+    """Add amounts to the sum of their key; `amounts` itself stays as it is."""
+    before = sums.get(key)
+    if before is None:
+        sums[key] = msgspec.structs.replace(amounts)
+    else:
+        add_amounts(before, amounts)
 
 
 def settled_row(entry: Settled) -> SpendRow:
@@ -145,11 +155,7 @@ def _packed(sums: AmountsByKey) -> list[Pack]:
 
 def _sum_into(sums: AmountsByKey, rows: Iterable[SpendRow]) -> None:
     for row in rows:
-        before = sums.get(row.key)
-        if before is None:
-            sums[row.key] = msgspec.structs.replace(row.amounts)
-        else:
-            add_amounts(before, row.amounts)
+        add_row(sums, row.key, row.amounts)
 
 
 def ordered(sums: AmountsByKey) -> tuple[SpendRow, ...]:

@@ -17,7 +17,7 @@ from penstock.contract.ledger.journal import Held, JournalBatch, JournalEntry, R
 from penstock.contract.ledger.spend import SpendAmounts, SpendKey, SpendRow
 from services.ledger.budget.holds import amount, token_count
 from services.ledger.spend.grouping import Grain, period_start_s, summed
-from services.ledger.spend.rows import AmountsByKey, add_amounts, settled_row
+from services.ledger.spend.rows import AmountsByKey, add_row, settled_row
 
 __all__ = [
     "Booking",
@@ -95,21 +95,14 @@ class JournalSums:
         sums = self._history if sequence <= self._written else self._recent
         for entry in batch.entries:
             if isinstance(entry, Settled):
-                _add(sums, settled_row(entry))
+                row = settled_row(entry)
+                add_row(sums, row.key, row.amounts)
 
     def history(self) -> list[SpendRow]:
         return [SpendRow(key, amounts) for key, amounts in self._history.items()]
 
     def recent(self) -> list[SpendRow]:
         return [SpendRow(key, amounts) for key, amounts in self._recent.items()]
-
-
-def _add(sums: AmountsByKey, row: SpendRow) -> None:
-    before = sums.get(row.key)
-    if before is None:
-        sums[row.key] = row.amounts
-    else:
-        add_amounts(before, row.amounts)
 
 
 def compare_rows(
