@@ -17,6 +17,8 @@ from penstock.contract.events import (
     CredentialAged,
     CredentialAvailabilityChanged,
     CredentialRotated,
+    GuardDecided,
+    GuardPolicyChanged,
     HoldReleased,
     ModelAvailabilityChanged,
     PriceChanged,
@@ -26,6 +28,8 @@ from penstock.contract.events import (
     UsageRecorded,
 )
 from penstock.contract.explain import RoutingExplained
+from penstock.contract.guard.checks import Classification, ClassifyRequest, GuardCheck, GuardVerdict
+from penstock.contract.guard.policies import GuardPolicy
 from penstock.contract.idempotency import IdempotencyRecord
 from penstock.contract.jobs import Job, JobResult
 from penstock.contract.keys import ApiKey
@@ -191,10 +195,12 @@ CHANNELS: Final = (
             BudgetAlerted,
             BudgetPolicyChanged,
             PriceChanged,
+            GuardDecided,
+            GuardPolicyChanged,
         ),
         delivery="stored",
         stream=streams.EVENTS.name,
-        producers=("worker", "ledger", "command line"),
+        producers=("worker", "ledger", "guard", "command line"),
         consumers=("worker", "any observer"),
         limits=f"stored for {_duration(streams.EVENTS.max_age_s)}",
         purpose="Facts for accounting and audit; workers apply `quota_paused` of each other.",
@@ -286,6 +292,37 @@ CHANNELS: Final = (
         consumers=("ledger", "router", "worker", "command line"),
         limits=f"compare-and-set only; entries do not expire; republished on `{subjects.BUDGETS_STORED}`",
         purpose="Budget policies and prices that were changed while services run.",
+    ),
+    Channel(
+        name="guard-policies",
+        subject=f"$KV.{streams.GUARD_POLICIES.name}.{{record}}",
+        messages=(GuardPolicy,),
+        delivery="key-value",
+        producers=("command line",),
+        consumers=("guard", "worker", "command line"),
+        limits=f"compare-and-set only; entries do not expire; republished on `{subjects.GUARD_POLICIES_STORED}`",
+        purpose="Guard policies that were changed while services run.",
+    ),
+    Channel(
+        name="guard-checks",
+        subject=subjects.GUARD_CHECK,
+        messages=(GuardCheck, GuardVerdict),
+        delivery="request/reply",
+        producers=("worker", "edge", "command line"),
+        consumers=("guard",),
+        limits=_MESSAGE_LIMIT,
+        purpose="Check texts of a request or an answer. One of all guards answers; an empty message comes first if it "
+        "needs longer. A repeated check is harmless.",
+    ),
+    Channel(
+        name="classify",
+        subject=subjects.CLASSIFY,
+        messages=(ClassifyRequest, Classification),
+        delivery="request/reply",
+        producers=("router",),
+        consumers=("guard",),
+        limits="the first 400 characters of a text",
+        purpose="The topic of a text that the router's rules do not recognise.",
     ),
     Channel(
         name="explain",

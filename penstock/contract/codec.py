@@ -10,6 +10,8 @@ from typing import Final
 import msgspec
 
 from penstock.contract.events import Event, HoldReleased, UsageRecorded
+from penstock.contract.guard.checks import Classification, ClassifyRequest, GuardCheck, GuardVerdict
+from penstock.contract.guard.policies import GuardPolicy
 from penstock.contract.headers import DeadHistory
 from penstock.contract.idempotency import IdempotencyRecord
 from penstock.contract.jobs import Job, JobResult
@@ -30,8 +32,13 @@ __all__ = [
     "BUDGET_POLICY",
     "BUDGET_QUERY",
     "BUDGET_REPORT",
+    "CLASSIFICATION",
+    "CLASSIFY_REQUEST",
     "DEAD_HISTORY",
     "EVENT",
+    "GUARD_CHECK",
+    "GUARD_POLICY",
+    "GUARD_VERDICT",
     "HOLD_ANSWER",
     "HOLD_BATCH_ANSWER",
     "HOLD_REQUEST",
@@ -71,6 +78,11 @@ USAGE: Final[msgspec.json.Decoder[UsageRecorded | HoldReleased]] = msgspec.json.
 JOURNAL: Final = msgspec.json.Decoder(JournalBatch)
 SNAPSHOT: Final = msgspec.json.Decoder(LedgerSnapshot)
 BUDGET_POLICY: Final = msgspec.json.Decoder(BudgetPolicy)
+GUARD_CHECK: Final = msgspec.json.Decoder(GuardCheck)
+GUARD_VERDICT: Final = msgspec.json.Decoder(GuardVerdict)
+GUARD_POLICY: Final = msgspec.json.Decoder(GuardPolicy)
+CLASSIFY_REQUEST: Final = msgspec.json.Decoder(ClassifyRequest)
+CLASSIFICATION: Final = msgspec.json.Decoder(Classification)
 PRICE_OVERRIDE: Final = msgspec.json.Decoder(PriceOverride)
 BUDGET_QUERY: Final = msgspec.json.Decoder(BudgetQuery)
 BUDGET_REPORT: Final = msgspec.json.Decoder(BudgetReport)

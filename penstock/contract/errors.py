@@ -22,6 +22,8 @@ ErrorCode = Literal[
     "deadline_exceeded",
     "context_length_exceeded",
     "content_filtered",
+    "blocked",
+    "guard_unavailable",
     "provider_refused",
     "provider_credentials",
     "provider_unavailable",
@@ -89,6 +91,15 @@ ERRORS: Final[dict[ErrorCode, ErrorSpec]] = {
     ),
     "content_filtered": ErrorSpec(
         400, "never", "info", "The provider's content filter rejected the request."
+    ),
+    "blocked": ErrorSpec(
+        400, "never", "info", "The safety guard blocked the request or its answer; `categories` says why."
+    ),
+    "guard_unavailable": ErrorSpec(
+        503,
+        "later",
+        "error",
+        "The safety guard could not check the request, and the policy requires a check.",
     ),
     "provider_refused": ErrorSpec(400, "never", "info", "The provider rejected the request as invalid."),
     "provider_credentials": ErrorSpec(

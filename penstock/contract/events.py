@@ -6,6 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from penstock.contract.guard.policies import Action, DetectorName, Direction, GuardPolicy
 from penstock.contract.ledger.policies import BudgetPolicy, LimitName, PriceOverride, Scope, TrafficClass
 from penstock.contract.names import Complexity, DegradationRule, Lane, Role
 
@@ -17,6 +18,8 @@ __all__ = [
     "CredentialAvailabilityChanged",
     "CredentialRotated",
     "Event",
+    "GuardDecided",
+    "GuardPolicyChanged",
     "HoldReleased",
     "ModelAvailabilityChanged",
     "PriceChanged",
@@ -221,6 +224,41 @@ class CredentialAged(_WorkerEvent, frozen=True, kw_only=True, tag="credential_ag
     max_age_days: float
 
 
+class GuardDecided(Struct, frozen=True, kw_only=True, tag="guard_decided", tag_field="type"):
+    """The guard found something in a request or an answer, or could not check it. Never with content. `Nats-Msg-Id` is
+    chosen by the guard, so that a repeated check of one request may be stored twice.
+    """
+
+    id: str
+    """The id of the request."""
+    account: str
+    user: str = ""
+    direction: Direction
+    action: Action
+    """The strongest action of all findings."""
+    findings: dict[str, int]
+    """How many of each category and kind, as `personal_data/email`."""
+    unchecked_by: tuple[DetectorName, ...] = ()
+    """Detectors that could not check the content."""
+    refused: bool = False
+    """One of them fails closed."""
+    policy_version: int = 0
+    elapsed_ms: float = 0.0
+    at_ms: int = 0
+    guard: str = ""
+    v: int = 1
+
+
+class GuardPolicyChanged(Struct, frozen=True, kw_only=True, tag="guard_policy_changed", tag_field="type"):
+    """A guard policy was set or removed; None: there is no record of its own."""
+
+    before: GuardPolicy | None
+    after: GuardPolicy | None
+    changed_by: str
+    at_ms: int = 0
+    v: int = 1
+
+
 Event = (
     UsageRecorded
     | BreakerChanged
@@ -235,4 +273,6 @@ Event = (
     | BudgetAlerted
     | BudgetPolicyChanged
     | PriceChanged
+    | GuardDecided
+    | GuardPolicyChanged
 )

@@ -14,6 +14,7 @@ from typing import Final, Literal
 from msgspec import Raw, Struct, field
 
 from penstock.contract.errors import ErrorCode, RetryAdvice
+from penstock.contract.guard.policies import Direction
 from penstock.contract.ledger.limits import LimitStatus
 from penstock.contract.names import Complexity, DegradationRule, Lane, Role
 
@@ -28,6 +29,7 @@ __all__ = [
     "Failed",
     "FailedAttempt",
     "Failure",
+    "GuardedContent",
     "ReplyEvent",
     "Restarted",
     "Started",
@@ -104,6 +106,16 @@ class Adapted(Struct, frozen=True, kw_only=True):
     """The name (`renamed`) or the value as JSON (`replaced`) that was sent; empty for `omitted`."""
     why: str = ""
     """The reason, as text."""
+
+
+class GuardedContent(Struct, frozen=True, kw_only=True):
+    """What the safety guard found in a request or its answer, and let pass."""
+
+    direction: Direction
+    name: str
+    """Category and kind, as `personal_data/email`."""
+    action: Literal["flag", "redact"]
+    count: int
 
 
 class Started(_Event, frozen=True, kw_only=True, tag="started"):
@@ -190,6 +202,8 @@ class Completed(_Event, frozen=True, kw_only=True, tag="completed"):
     """Reductions in the attempt that answered."""
     adapted: tuple[Adapted, ...] = ()
     """Changed parameters in the attempt that answered."""
+    guarded: tuple[GuardedContent, ...] = ()
+    """Findings of the safety guard that were reported or redacted."""
     response: Raw = field(default_factory=lambda: NO_RESPONSE)
     """The provider's chat-completion body if the request did not stream; else null."""
 
@@ -223,6 +237,8 @@ class Failure(Struct, frozen=True, kw_only=True):
     """The latest failed attempts of the last worker."""
     limit: LimitStatus | None = None
     """The limit that refused the request; None: no limit did."""
+    categories: tuple[str, ...] = ()
+    """Why the safety guard blocked the request or its answer: categories, with the kind where there is one."""
 
 
 class Failed(_Event, frozen=True, kw_only=True, tag="failed"):

@@ -24,6 +24,7 @@ __all__ = [
     "CANCELS",
     "DEAD",
     "EVENTS",
+    "GUARD_POLICIES",
     "IDEMPOTENCY",
     "JOBS",
     "JOURNAL",
@@ -283,7 +284,13 @@ BUDGETS: Final = BucketSpec(
     republished_as=subjects.BUDGETS_STORED,
     purpose="Budget policies and price overrides that were set while services run.",
 )
-BUCKETS: Final = (PRESENCE, QUOTA, KEYS, IDEMPOTENCY, BUDGETS)
+GUARD_POLICIES: Final = BucketSpec(
+    name="llm_guard",
+    ttl_s=0,
+    republished_as=subjects.GUARD_POLICIES_STORED,
+    purpose="Guard policies that were set while services run.",
+)
+BUCKETS: Final = (PRESENCE, QUOTA, KEYS, IDEMPOTENCY, BUDGETS, GUARD_POLICIES)
 
 ROUTER: Final = Consumer(stream=REQUESTS.name, durable="router", filter_subject=subjects.REQUEST_ALL)
 

@@ -15,11 +15,14 @@ __all__ = [
     "BUDGETS_STORED",
     "CANCEL",
     "CANCEL_ALL",
+    "CLASSIFY",
     "DEAD",
     "DEAD_ALL",
     "EVENT",
     "EVENT_ALL",
     "EXPLAIN",
+    "GUARD_CHECK",
+    "GUARD_POLICIES_STORED",
     "JOB",
     "JOB_ALL",
     "JOURNAL",
@@ -106,6 +109,9 @@ EXPLAIN: Final = "llm.router.explain"
 QUOTA_STORED: Final = "llm.quota.>"
 KEYS_STORED: Final = "llm.keys.>"
 BUDGETS_STORED: Final = "llm.budgets.>"
+GUARD_POLICIES_STORED: Final = "llm.guard_policies.>"
+GUARD_CHECK: Final = "llm.guard.check"
+CLASSIFY: Final = "llm.classify"
 LEDGER_PARTITIONS: Final = 8
 """The ledger's partitions of accounts; a fixed number, because each account has its history in one."""
 SYSTEM_PARTITION: Final = "system"

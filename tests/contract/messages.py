@@ -11,6 +11,8 @@ from penstock.contract.channels import MESSAGES
 from penstock.contract.events import Event
 from penstock.contract.explain import RoutingExplained
 from penstock.contract.generate import examples, tag
+from penstock.contract.guard.checks import Classification, ClassifyRequest, GuardCheck, GuardVerdict
+from penstock.contract.guard.policies import GuardPolicy
 from penstock.contract.idempotency import IdempotencyRecord
 from penstock.contract.jobs import Job, JobResult
 from penstock.contract.keys import ApiKey
@@ -27,6 +29,8 @@ from penstock.contract.work import ChatWork
 
 BY_TAG = {tag(message): message for message in MESSAGES}
 EXAMPLES = examples()
+MAPS = frozenset({"input", "output", "when_unavailable", "scores", "findings"})
+"""Fields whose keys are data, where they hold an object."""
 
 DECODERS: dict[type[msgspec.Struct], msgspec.json.Decoder[Any]] = {
     ChatRequest: codec.REQUEST,
@@ -49,6 +53,11 @@ DECODERS: dict[type[msgspec.Struct], msgspec.json.Decoder[Any]] = {
     SpendQuery: codec.SPEND_QUERY,
     SpendReport: codec.SPEND_REPORT,
     RecentSpend: codec.RECENT_SPEND,
+    GuardPolicy: codec.GUARD_POLICY,
+    GuardCheck: codec.GUARD_CHECK,
+    GuardVerdict: codec.GUARD_VERDICT,
+    ClassifyRequest: codec.CLASSIFY_REQUEST,
+    Classification: codec.CLASSIFICATION,
     CancelRequest: msgspec.json.Decoder(CancelRequest),
     RoutingExplained: msgspec.json.Decoder(RoutingExplained),
     **dict.fromkeys(get_args(ReplyEvent), codec.REPLY),

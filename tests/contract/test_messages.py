@@ -14,7 +14,7 @@ from penstock.contract.channels import CHANNELS
 from penstock.contract.codec import encode
 from penstock.contract.generate import asyncapi, json_schema, main, readme, tag
 from penstock.contract.streams import JOBS, REPLIES, RESULTS
-from tests.contract.messages import BY_TAG, DECODERS, EXAMPLES, at, decode, places
+from tests.contract.messages import BY_TAG, DECODERS, EXAMPLES, MAPS, at, decode, places
 
 ROOT = Path(__file__).parents[2]
 ASYNCAPI = msgspec.json.decode((ROOT / "schemas/asyncapi.json").read_bytes())
@@ -89,7 +89,7 @@ def test_k1_an_unknown_field_is_ignored_at_every_level(name: str):
     plain = encode(decode(name, EXAMPLES[name]))
     for path in places(EXAMPLES[name]):
         spoiled = copy.deepcopy(EXAMPLES[name])
-        if isinstance(at(spoiled, path), dict):
+        if isinstance(at(spoiled, path), dict) and not MAPS.intersection(path[-1:]):
             at(spoiled, path)["of_a_later_version"] = {"deep": [1]}
             assert encode(decode(name, spoiled)) == plain
 

@@ -30,6 +30,7 @@ from penstock.runtime.config.bounds import (
 )
 from penstock.runtime.config.budgets import Budgets
 from penstock.runtime.config.degradation import Degradation
+from penstock.runtime.config.guard import Guard
 from penstock.runtime.config.parameter_mapping import SentAs
 
 __all__ = [
@@ -315,6 +316,8 @@ class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, d
     quota_warning: QuotaWarning = field(default_factory=QuotaWarning)
     budgets: Budgets | None = None
     """None: there are no budgets, and no ledger is asked."""
+    guard: Guard | None = None
+    """None: no content is checked."""
 
     @cached_property
     def implicit_roles(self) -> dict[Role, RoleConfig]:

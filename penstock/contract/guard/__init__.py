@@ -1,0 +1,1 @@
+"""Messages and records of the safety guard: policies, checks and their verdicts, classification."""

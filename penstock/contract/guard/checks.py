@@ -1,0 +1,124 @@
+"""Checks of texts by the guard, and their verdicts: request/reply."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from penstock.contract.guard.policies import Action, DetectorName, Direction
+
+__all__ = [
+    "CheckedText",
+    "Classification",
+    "ClassifyRequest",
+    "DetectorFailure",
+    "Finding",
+    "GuardCheck",
+    "GuardVerdict",
+    "TextOrigin",
+]
+
+TextOrigin = Literal["system", "user", "assistant", "tool", "output"]
+"""Who wrote a text: the application, the user, a model in an earlier turn, a tool or document, or the model that
+answers now. `system` and `assistant` texts are not searched for prompt injection."""
+
+
+class CheckedText(Struct, frozen=True, kw_only=True):
+    """One text to check."""
+
+    text: str
+    origin: TextOrigin = "user"
+    start: int = 0
+    """Characters at the beginning that were checked before and are only context: findings that end in them are not
+    reported, and one that begins in them is reported from `start` on."""
+
+
+class GuardCheck(Struct, frozen=True, kw_only=True, tag="guard_check", tag_field="type"):
+    """A question to the guard: which findings are in these texts, and what does the policy of the account say?"""
+
+    id: str
+    """The id of the request, for events and logs; empty for a check that belongs to none."""
+    account: str
+    user: str = ""
+    direction: Direction = "input"
+    texts: tuple[CheckedText, ...]
+    detectors: tuple[DetectorName, ...] = ()
+    """The detectors to ask; empty: all that the policy of the account needs for this direction."""
+    apply_policy: bool = True
+    """False: every finding is reported with the action `flag`, whatever the policy of the account, and no event is
+    stored."""
+    v: int = 1
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """One finding in one of the checked texts."""
+
+    text: int = 0
+    """Index of the text."""
+    start: int = 0
+    end: int = 0
+    """The place as characters of the text, the end exclusive; 0 and 0: the whole text."""
+    category: str
+    kind: str = ""
+    """The kind of a secret or of personal data, as `email`; empty for other categories."""
+    detector: DetectorName
+    score: float = 1.0
+    """Confidence, from 0 to 1."""
+    action: Action = "flag"
+
+    @property
+    def name(self) -> str:
+        """Category and kind, as `personal_data/email`."""
+        return f"{self.category}/{self.kind}" if self.kind else self.category
+
+
+class DetectorFailure(Struct, frozen=True, kw_only=True):
+    """A detector that could not check the texts."""
+
+    detector: DetectorName
+    why: str
+    """`timeout`, `no quota`, `breaker open`, or an error in words, without content."""
+    refuses: bool = False
+    """By the policy of the account, content that this detector has not checked is refused."""
+
+
+class GuardVerdict(Struct, frozen=True, kw_only=True, tag="guard_verdict", tag_field="type"):
+    """The answer of the guard."""
+
+    id: str
+    action: Action
+    """The strongest action of all findings; `allow` without any."""
+    findings: tuple[Finding, ...] = ()
+    """In the order of texts and places; those of `redact` do not overlap."""
+    scores: dict[str, float] = {}
+    """The highest score of each category that a detector rated, found or not."""
+    failures: tuple[DetectorFailure, ...] = ()
+    language: str = ""
+    """`en`, `ru` or `tr`: the language of the user's last text; empty if not known."""
+    policy_version: int = 0
+    elapsed_ms: float = 0.0
+    guard: str = ""
+    """The instance that answered."""
+    v: int = 1
+
+    @property
+    def refuses(self) -> bool:
+        """Whether a detector that fails closed did not check the texts."""
+        return any(failure.refuses for failure in self.failures)
+
+
+class ClassifyRequest(Struct, frozen=True, kw_only=True, tag="classify_request", tag_field="type"):
+    """A question of the router: which topic does a text have that its rules do not recognise?"""
+
+    text: str
+    """At most 400 characters are read."""
+    v: int = 1
+
+
+class Classification(Struct, frozen=True, kw_only=True, tag="classification", tag_field="type"):
+    """The answer: the most probable topic."""
+
+    topic: Literal["chat", "coding", "logic"]
+    probability: float
+    v: int = 1

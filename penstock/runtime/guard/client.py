@@ -1,0 +1,116 @@
+"""Checks by the guard, asked by request/reply over one inbox."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from itertools import count
+from typing import Final
+
+import nats.errors
+from nats.aio.client import Client as Nats
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from penstock.bus.clock import loop_now_s
+from penstock.bus.log_limits import rate_limited_logger
+from penstock.contract import codec, subjects
+from penstock.contract.guard.checks import GuardCheck, GuardVerdict
+
+__all__ = ["GuardClient", "GuardUnreachable"]
+
+_log: Final = rate_limited_logger(__name__)
+_SIGN_OF_LIFE_S: Final = 0.75
+"""Seconds without any message from a guard after which a check is sent again: the guard that received it may be
+frozen. A guard that needs longer sends an empty message first: repeated checks would pay for its model calls again."""
+_FIRST_PAUSE_S: Final = 0.05
+_LONGEST_PAUSE_S: Final = 0.5
+"""Seconds between two tries while no guard is subscribed, doubled from the first to the longest."""
+_NO_RESPONDERS: Final = "503"
+
+
+class GuardUnreachable(Exception):
+    """No guard answered within the time for it."""
+
+
+class GuardClient:
+    def __init__(self, nc: Nats) -> None:
+        self._nc = nc
+        self._inbox = nc.new_inbox()
+        self._subscription: Subscription | None = None
+        self._numbers = count(1)
+        self._waiting: dict[str, asyncio.Queue[Msg]] = {}
+        """Messages of the checks that wait, by the last token of their inbox."""
+
+    async def start(self) -> None:
+        self._subscription = await self._nc.subscribe(f"{self._inbox}.*", cb=self._on_message)
+
+    async def stop(self) -> None:
+        if self._subscription is not None and not self._nc.is_closed:
+            await self._subscription.unsubscribe()
+
+    async def check(
+        self, check: GuardCheck, wait_s: float, trace: Mapping[str, str] | None = None
+    ) -> GuardVerdict:
+        """The verdict of a guard; `trace`: headers that carry the trace of the request.
+
+        Raises GuardUnreachable if there is none after `wait_s`.
+        """
+        give_up_s = loop_now_s() + wait_s
+        payload, headers = codec.encode(check), dict(trace) if trace else None
+        number = str(next(self._numbers))
+        messages: asyncio.Queue[Msg] = asyncio.Queue()
+        self._waiting[number] = messages
+        pause_s = _FIRST_PAUSE_S
+        try:
+            while True:
+                absent = not await self._send(payload, number, headers)
+                verdict = None if absent else await self._verdict(messages, check.id, give_up_s)
+                if verdict is not None:
+                    return verdict
+                left_s = give_up_s - loop_now_s()
+                if left_s <= 0:
+                    raise GuardUnreachable(f"no verdict of a guard within {wait_s:g} s")
+                await asyncio.sleep(min(pause_s, left_s))
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        finally:
+            del self._waiting[number]
+
+    async def _send(self, payload: bytes, number: str, headers: dict[str, str] | None) -> bool:
+        try:
+            await self._nc.publish(
+                subjects.GUARD_CHECK, payload, reply=f"{self._inbox}.{number}", headers=headers
+            )
+        except (nats.errors.Error, ValueError) as error:  # ValueError: larger than the server accepts
+            _log.warning("a check cannot be sent to a guard: %r", error)
+            return False
+        return True
+
+    async def _verdict(
+        self, messages: asyncio.Queue[Msg], check_id: str, give_up_s: float
+    ) -> GuardVerdict | None:
+        """The verdict; None when the check has to be sent again, or the time is over."""
+        silent_s = min(give_up_s, loop_now_s() + _SIGN_OF_LIFE_S)
+        while True:
+            try:
+                async with asyncio.timeout_at(silent_s):
+                    message = await messages.get()
+            except TimeoutError:
+                return None
+            if message.headers is not None and message.headers.get("Status") == _NO_RESPONDERS:
+                return None
+            if not message.data:
+                silent_s = give_up_s
+                continue
+            try:
+                verdict = codec.GUARD_VERDICT.decode(message.data)
+            except codec.INVALID as error:
+                _log.warning("the verdict of a guard cannot be read: %s", error)
+                return None
+            if verdict.id == check_id:
+                return verdict
+
+    async def _on_message(self, msg: Msg) -> None:
+        waiting = self._waiting.get(msg.subject.rpartition(".")[2])
+        if waiting is not None:
+            waiting.put_nowait(msg)

@@ -1,0 +1,93 @@
+"""G4: asking a guard over NATS, while guards are absent, frozen, slow or broken."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from nats.aio.client import Client as Nats
+from nats.aio.msg import Msg
+
+from penstock.bus.clock import loop_now_s
+from penstock.contract import codec, subjects
+from penstock.contract.guard.checks import CheckedText, GuardCheck, GuardVerdict
+from penstock.runtime.guard.client import GuardClient, GuardUnreachable
+
+CHECK = GuardCheck(id="r1", account="shop", texts=(CheckedText(text="hello"),))
+VERDICT = codec.encode(GuardVerdict(id="r1", action="allow"))
+
+
+@pytest.fixture
+async def client(own_nc: Nats) -> GuardClient:
+    client = GuardClient(own_nc)
+    await client.start()
+    return client
+
+
+async def answer(nc: Nats, *payloads: bytes, after_s: float = 0.0) -> list[Msg]:
+    """Subscribe a guard that sends these payloads to each check; returns the checks that it received."""
+    received: list[Msg] = []
+
+    async def on_check(msg: Msg) -> None:
+        received.append(msg)
+        for payload in payloads:
+            await msg.respond(payload)
+            await asyncio.sleep(after_s)
+
+    await nc.subscribe(subjects.GUARD_CHECK, "guard", cb=on_check)
+    return received
+
+
+async def test_g4_checks_at_the_same_time_get_their_own_verdicts(client: GuardClient, own_nc: Nats) -> None:
+    async def on_check(msg: Msg) -> None:
+        check = codec.GUARD_CHECK.decode(msg.data)
+        await msg.respond(codec.encode(GuardVerdict(id=check.id, action="allow", guard=check.texts[0].text)))
+
+    await own_nc.subscribe(subjects.GUARD_CHECK, "guard", cb=on_check)
+    checks = [GuardCheck(id=str(n), account="a", texts=(CheckedText(text=str(n)),)) for n in range(50)]
+    verdicts = await asyncio.gather(*(client.check(check, 5) for check in checks))
+    assert [verdict.guard for verdict in verdicts] == [str(n) for n in range(50)]
+
+
+async def test_g4_without_a_guard_the_client_gives_up_in_time(client: GuardClient) -> None:
+    began_s = loop_now_s()
+    with pytest.raises(GuardUnreachable):
+        await client.check(CHECK, 0.5)
+    assert 0.4 <= loop_now_s() - began_s < 2
+
+
+async def test_g4_a_guard_that_starts_meanwhile_is_found(client: GuardClient, own_nc: Nats) -> None:
+    asked = asyncio.create_task(client.check(CHECK, 10))
+    await asyncio.sleep(0.3)
+    await answer(own_nc, VERDICT)
+    assert (await asked).action == "allow"
+
+
+async def test_g4_a_check_at_a_frozen_guard_is_sent_again(client: GuardClient, own_nc: Nats) -> None:
+    frozen = await answer(own_nc)
+    with pytest.raises(GuardUnreachable):
+        await client.check(CHECK, 2.5)
+    assert len(frozen) > 1
+    await answer(own_nc, VERDICT)
+    assert (await client.check(CHECK, 20)).action == "allow"
+
+
+async def test_g4_a_guard_that_reports_work_is_asked_once(client: GuardClient, own_nc: Nats) -> None:
+    received = await answer(own_nc, b"", VERDICT, after_s=1.5)
+    assert (await client.check(CHECK, 5)).action == "allow"
+    assert len(received) == 1
+
+
+@pytest.mark.parametrize("broken", [b"{", b"[]", b'{"type":"guard_verdict"}', b"\xff\xfe", b"[" * 100_000])
+async def test_g4_an_unreadable_verdict_is_no_verdict(
+    client: GuardClient, own_nc: Nats, broken: bytes
+) -> None:
+    await answer(own_nc, broken)
+    with pytest.raises(GuardUnreachable):
+        await client.check(CHECK, 0.4)
+
+
+async def test_g4_the_verdict_of_another_check_is_no_verdict(client: GuardClient, own_nc: Nats) -> None:
+    await answer(own_nc, codec.encode(GuardVerdict(id="other", action="allow")))
+    with pytest.raises(GuardUnreachable):
+        await client.check(CHECK, 1.0)
