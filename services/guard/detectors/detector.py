@@ -1,0 +1,54 @@
+"""What a detector is: it finds secrets, personal data, injected instructions or harmful content in texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from penstock.contract.guard.checks import CheckedText, Finding
+from penstock.contract.guard.policies import DetectorName
+
+__all__ = ["Detection", "Detector", "DetectorUnavailable", "Match", "TextDetector"]
+
+
+class Detection(Struct, frozen=True):
+    """What a detector found in the texts of one check."""
+
+    findings: tuple[Finding, ...] = ()
+    """Their `action` is left at its default: the policy of the account decides it."""
+    scores: dict[str, float] = {}
+    """The highest score of each category that the detector rated, found or not."""
+
+
+class DetectorUnavailable(Exception):
+    """The detector could not check the texts; the message says why, without content."""
+
+
+class Detector(Protocol):
+    @property
+    def name(self) -> DetectorName: ...
+
+    async def detect(self, texts: Sequence[CheckedText]) -> Detection:
+        """Raises DetectorUnavailable."""
+        ...
+
+
+class Match(Struct, frozen=True, gc=False):
+    """One place in one text: characters from `start` to `end`, the end exclusive."""
+
+    start: int
+    end: int
+    kind: str
+    score: float = 1.0
+    """Confidence, from 0 to 1."""
+
+
+class TextDetector(Protocol):
+    """A detector that reads one text at a time, without I/O. It is called in threads, one text at a time in each."""
+
+    @property
+    def name(self) -> DetectorName: ...
+
+    def find(self, text: CheckedText) -> Sequence[Match]: ...
