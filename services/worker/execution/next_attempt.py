@@ -9,6 +9,7 @@ from penstock.bus.clock import loop_now_s
 from penstock.contract.names import Rescue
 from penstock.contract.reply import FailedAttempt
 from penstock.runtime.config.catalogue import Catalogue, RetrySettings
+from penstock.runtime.outbound.breaker import SuccessRate
 from services.worker.execution.state import AttemptHistory, Execution, GaveUp, SameModelRetry
 from services.worker.models.availability import Availability
 from services.worker.models.backoff import (
@@ -18,7 +19,6 @@ from services.worker.models.backoff import (
     restart_delay_s,
     unreachable_delay_s,
 )
-from services.worker.models.breaker import SuccessRate
 from services.worker.providers.errors.failures import FailureKind, ProviderFailure
 
 __all__ = ["NextAttempt", "describe_failures", "why_no_other_attempt"]

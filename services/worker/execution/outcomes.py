@@ -9,12 +9,12 @@ from typing import Final
 
 from penstock.bus.clock import loop_now_s
 from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.outbound.breaker import BreakerAdmission, Transition
 from services.worker.announcer import Announcer
 from services.worker.credentials.changes import CredentialChanges
 from services.worker.execution.state import Execution
 from services.worker.metrics import WorkerMetrics
 from services.worker.models.availability import Availability
-from services.worker.models.breaker import BreakerAdmission, Transition
 from services.worker.models.roster import RosterChange
 from services.worker.providers.errors.failures import Health, ProviderFailure
 from services.worker.providers.errors.proof import (

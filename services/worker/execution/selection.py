@@ -9,6 +9,7 @@ from typing import Final
 from msgspec import Struct
 
 from penstock.bus.clock import loop_now_s
+from penstock.runtime.outbound.breaker import BreakerAdmission
 from services.worker.degradation.monitor import DegradationMonitor
 from services.worker.estimates.token_calibration import TokenCalibration
 from services.worker.execution.attempt import Spent
@@ -19,7 +20,6 @@ from services.worker.execution.state import Execution, GaveUp, HandBack
 from services.worker.intake.hand_back import HandBackPolicy
 from services.worker.intake.wait_queue import WaitQueue
 from services.worker.models.availability import Availability
-from services.worker.models.breaker import BreakerAdmission
 from services.worker.models.choose import Choice, ModelState, NoModel, Reason, Wait, choose, last_resort
 from services.worker.quota_monitor.monitor import QuotaMonitor
 from services.worker.rate_limit.quota import Need, Permit, QuotaKey

@@ -8,8 +8,8 @@ from typing import Final
 
 from penstock.contract.names import Lane
 from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.outbound.breaker import CircuitBreaker
 from services.worker.credentials.refusals import CredentialRefusals
-from services.worker.models.breaker import CircuitBreaker
 from services.worker.models.choose import ModelState
 from services.worker.models.provider_cooldown import ProviderCooldown
 from services.worker.models.roster import Roster

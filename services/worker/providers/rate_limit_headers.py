@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from services.worker.providers.errors.retry_after import seconds_until
+from penstock.runtime.outbound.retry_after import seconds_until
 from services.worker.rate_limit.limit import MINUTE_S, Observation
 
 __all__ = ["read_rate_limits"]

@@ -13,11 +13,11 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from penstock.runtime.outbound.retry_after import plausible_wait_s
 from services.worker.providers.errors import vocabulary
 from services.worker.providers.errors.failures import FailureKind, ProviderFailure
 from services.worker.providers.errors.read_error import ProviderError, read_error
 from services.worker.providers.errors.request_echoes import strip_echoes, strip_input_dumps, strip_long_quotes
-from services.worker.providers.errors.retry_after import plausible_wait_s
 from services.worker.providers.errors.wire_errors import ProviderErrorEvent
 
 __all__ = ["failure_of_error_event", "failure_of_status"]

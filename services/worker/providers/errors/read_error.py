@@ -11,6 +11,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from penstock.runtime.outbound.retry_after import retry_after_s
 from services.worker.providers.errors.error_body import (
     ErrorFields,
     HtmlText,
@@ -18,7 +19,6 @@ from services.worker.providers.errors.error_body import (
     decode_body,
     single_line,
 )
-from services.worker.providers.errors.retry_after import retry_after_s
 
 __all__ = ["ProviderError", "error_in", "read_error", "reports_success"]
 

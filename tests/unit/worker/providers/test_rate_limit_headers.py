@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.worker.providers.errors.retry_after import retry_after_s
+from penstock.runtime.outbound.retry_after import retry_after_s
 from services.worker.providers.rate_limit_headers import read_rate_limits
 from services.worker.rate_limit.limit import Observation
 

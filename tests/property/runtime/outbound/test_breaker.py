@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from penstock.runtime.config.catalogue import Breaker
-from services.worker.models.breaker import BreakerAdmission, CircuitBreaker, Transition
+from penstock.runtime.outbound.breaker import BreakerAdmission, CircuitBreaker, Transition
 
 OPEN_S, LONGEST_S, INTERVAL_S = 60.0, 200.0, 30.0
 MAX_TRIAL_INTERVAL_S = 5.0

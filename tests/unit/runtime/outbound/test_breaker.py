@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from penstock.runtime.config.catalogue import Breaker
-from services.worker.models.breaker import PROBE_RETRY_S, BreakerAdmission, CircuitBreaker, Transition
+from penstock.runtime.outbound.breaker import PROBE_RETRY_S, BreakerAdmission, CircuitBreaker, Transition
 
 
 @pytest.fixture

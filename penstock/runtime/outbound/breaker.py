@@ -1,4 +1,4 @@
-"""The circuit breaker of one model (D3)."""
+"""The circuit breaker of one model or endpoint (D3)."""
 
 from __future__ import annotations
 

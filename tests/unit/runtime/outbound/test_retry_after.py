@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from penstock.runtime.outbound.retry_after import parse_duration_s, retry_after_s, seconds_until
 from services.worker.providers.errors.classify import failure_of_status
 from services.worker.providers.errors.read_error import error_in
-from services.worker.providers.errors.retry_after import parse_duration_s, retry_after_s, seconds_until
 
 NOW_UNIX_S = 1_445_412_480.0  # Wed, 21 Oct 2015 07:28:00 GMT
 
