@@ -1,0 +1,1 @@
+"""The safety guard inside a worker: the texts of requests and answers, checked by the guard service."""

@@ -1,0 +1,217 @@
+"""The texts of a chat-completions body that the guard checks, and the body with other texts in their places.
+
+Everything is read field by field with values left encoded, so that what is not replaced keeps its bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from operator import is_
+from typing import Final
+
+import msgspec
+from msgspec import Raw
+
+from penstock.contract.guard.checks import CheckedText, TextOrigin
+from services.worker.providers.raw_json import decode_any, decode_fields, decode_list, encoded
+
+__all__ = ["rewritten", "texts_of"]
+
+_Visit = Callable[[str, TextOrigin], str]
+"""Receives a text and its origin, and returns the text to put in its place."""
+
+_ORIGINS: Final[dict[str, TextOrigin]] = {
+    "system": "system",
+    "developer": "system",
+    "assistant": "assistant",
+    "tool": "tool",
+    "function": "tool",
+}
+"""Origins by the role of a message; any other role counts as the user's."""
+_ORIGINS_OF_PARTS: Final[dict[str, TextOrigin]] = {"tool_result": "tool"}
+_WITHOUT_TEXT: Final = frozenset(
+    (
+        *("audio", "file", "image", "image_file", "image_url", "input_audio", "input_file", "input_image"),
+        *("redacted_thinking", "video", "video_url"),
+    )
+)
+"""Types of content parts that hold media or encrypted data."""
+_LABELS: Final = frozenset(
+    (
+        *("role", "name", "id", "type", "index", "tool_call_id", "tool_use_id", "call_id", "status"),
+        *("format", "detail", "media_type", "mime_type", "filename", "file_id", "url", "image_url"),
+        *("cache_control", "signature", "thought_signature", "encrypted_content", "file_data"),
+    )
+)
+"""Keys of messages and parts whose values no person and no model has written as text."""
+_DATA: Final = "data"
+"""A key of media in base64, except in an object of the type `text`."""
+_TEXT: Final = "text"
+_DESCRIPTIONS: Final = frozenset(
+    ("$comment", "const", "default", "description", "enum", "example", "examples", "title")
+)
+"""Keys of tools and JSON schemas whose strings a model reads as text. The others are names, addresses and credentials
+of tool servers, which the provider needs unchanged."""
+_DEEPEST: Final = 40
+"""Values at deeper levels are passed over: each level is scanned again for each level above it."""
+_OBJECT, _LIST, _STRING = b'{["'
+
+
+def texts_of(body: bytes) -> tuple[CheckedText, ...]:
+    """Every text of the body with its origin, in the order of the body.
+
+    Texts are the contents of messages, tool-call arguments as JSON text, the results of tools, documents, a predicted
+    output, and the descriptions of tools and response formats. Empty texts, and values of unexpected types, are passed
+    over. Raises ValueError for a body that is not JSON, or is nested more deeply than JSON decoders accept.
+    """
+    found: list[CheckedText] = []
+
+    def collect(text: str, origin: TextOrigin) -> str:
+        found.append(CheckedText(text=text, origin=origin))
+        return text
+
+    _visited(body, collect)
+    return tuple(found)
+
+
+def rewritten(body: bytes, texts: Sequence[str]) -> bytes:
+    """The body with `texts` in place of those of `texts_of`, in the same order.
+
+    Messages without a changed text keep their bytes. Raises ValueError as `texts_of`, and for another number of texts.
+    """
+    left = list(reversed(texts))
+
+    def replace(_text: str, _origin: TextOrigin) -> str:
+        if not left:
+            raise ValueError("fewer texts than the body has")
+        return left.pop()
+
+    changed = _visited(body, replace)
+    if left:
+        raise ValueError("more texts than the body has")
+    return changed
+
+
+def _visited(body: bytes, visit: _Visit) -> bytes:
+    try:
+        fields = decode_fields(body)
+    except msgspec.ValidationError:
+        return body
+    except RecursionError as error:
+        raise ValueError("the body is nested too deeply") from error
+    try:
+        changes = {name: _field(name, value, visit) for name, value in fields.items() if name in _FIELDS}
+    except RecursionError as error:
+        raise ValueError("the body is nested too deeply") from error
+    if all(fields[name] is value for name, value in changes.items()):
+        return body
+    return bytes(encoded({**fields, **changes}))
+
+
+def _field(name: str, value: Raw, visit: _Visit) -> Raw:
+    if name == "messages":
+        return _each(value, lambda message: _message(message, visit))
+    origin = _FIELDS[name]
+    if origin == "system":
+        return _descriptions(value, visit, _DEEPEST)
+    return _texts(value, origin, visit, _DEEPEST)
+
+
+_FIELDS: Final[dict[str, TextOrigin]] = {
+    "messages": "user",
+    "tools": "system",
+    "functions": "system",
+    "response_format": "system",
+    "prediction": "user",
+    "documents": "tool",
+}
+"""The fields of the body that hold texts."""
+
+
+def _message(raw: Raw, visit: _Visit) -> Raw:
+    origin: TextOrigin = "user"
+    if _first_byte(raw) == _OBJECT:
+        role = _label(decode_fields(raw).get("role"))
+        origin = _ORIGINS.get(role, "user")
+    return _texts(raw, origin, visit, _DEEPEST)
+
+
+def _texts(raw: Raw, origin: TextOrigin, visit: _Visit, levels: int) -> Raw:
+    """All strings in a message or part but its labels."""
+    first = _first_byte(raw)
+    if first == _STRING:
+        return _text(raw, origin, visit)
+    if first == _LIST and levels:
+        return _each(raw, lambda value: _texts(value, origin, visit, levels - 1))
+    if first != _OBJECT or not levels:
+        return raw
+    fields = decode_fields(raw)
+    kind = _label(fields.get("type"))
+    if kind in _WITHOUT_TEXT:
+        return raw
+    inner = _ORIGINS_OF_PARTS.get(kind, origin)
+    changes = {
+        name: _texts(value, inner, visit, levels - 1)
+        for name, value in fields.items()
+        if name not in _LABELS and (name != _DATA or kind == _TEXT)
+    }
+    return _with(raw, fields, changes)
+
+
+def _descriptions(raw: Raw, visit: _Visit, levels: int) -> Raw:
+    """The strings of a tool or schema that are under one of _DESCRIPTIONS, at any depth."""
+    first = _first_byte(raw)
+    if first == _LIST and levels:
+        return _each(raw, lambda value: _descriptions(value, visit, levels - 1))
+    if first != _OBJECT or not levels:
+        return raw
+    fields = decode_fields(raw)
+    changes = {name: _description(name, value, visit, levels - 1) for name, value in fields.items()}
+    return _with(raw, fields, changes)
+
+
+def _description(name: str, raw: Raw, visit: _Visit, levels: int) -> Raw:
+    # A property may have one of these names; its value is a schema then.
+    if name not in _DESCRIPTIONS or _first_byte(raw) == _OBJECT:
+        return _descriptions(raw, visit, levels)
+    return _strings(raw, visit, levels)
+
+
+def _strings(raw: Raw, visit: _Visit, levels: int) -> Raw:
+    first = _first_byte(raw)
+    if first == _STRING:
+        return _text(raw, "system", visit)
+    if first == _LIST and levels:
+        return _each(raw, lambda value: _strings(value, visit, levels - 1))
+    return _descriptions(raw, visit, levels)
+
+
+def _text(raw: Raw, origin: TextOrigin, visit: _Visit) -> Raw:
+    text: str = decode_any(raw)
+    if not text:
+        return raw
+    new = visit(text, origin)
+    return raw if new == text else encoded(new)
+
+
+def _label(raw: Raw | None) -> str:
+    """The value of a `role` or `type`; empty for any other value."""
+    return str(decode_any(raw)) if raw is not None and _first_byte(raw) == _STRING else ""
+
+
+def _each(raw: Raw, visited: Callable[[Raw], Raw]) -> Raw:
+    if _first_byte(raw) != _LIST:
+        return raw
+    values = decode_list(raw)
+    new = list(map(visited, values))
+    return raw if all(map(is_, values, new)) else encoded(new)
+
+
+def _with(raw: Raw, fields: dict[str, Raw], changes: dict[str, Raw]) -> Raw:
+    if all(fields[name] is value for name, value in changes.items()):
+        return raw
+    return encoded({**fields, **changes})
+
+
+def _first_byte(raw: Raw) -> int:
+    return memoryview(raw)[0]
