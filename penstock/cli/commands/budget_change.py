@@ -26,7 +26,8 @@ from penstock.cli.render.terminal_safe import visible
 from penstock.contract.events import BudgetPolicyChanged
 from penstock.contract.ledger.policies import EVERY, BudgetPolicy, Scope
 from penstock.runtime.api_keys.bucket import read_keys
-from penstock.runtime.budgets.changes import Author, change_policy
+from penstock.runtime.buckets.changes import Author
+from penstock.runtime.budgets.changes import change_policy
 from penstock.runtime.budgets.describe import in_force_text, limit_text, policy_text, scope_text
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.problems import nearest

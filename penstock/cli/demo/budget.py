@@ -20,7 +20,8 @@ from penstock.contract import codec, subjects
 from penstock.contract.ledger.policies import BudgetLimits, BudgetPolicy
 from penstock.contract.ledger.spend import SpendQuery, SpendReport
 from penstock.errors import RequestFailed
-from penstock.runtime.budgets.changes import Author, change_policy
+from penstock.runtime.buckets.changes import Author
+from penstock.runtime.budgets.changes import change_policy
 from services.ledger.spend.grouping import month_start_s
 
 __all__ = ["budget"]

@@ -9,7 +9,7 @@ from nats.aio.client import Client as Nats
 from penstock.bus.bucket import Record
 from penstock.bus.connection import ConnectionEvents
 from penstock.contract.streams import BUDGETS
-from penstock.runtime.bucket_follower import BucketFollower
+from penstock.runtime.buckets.follower import BucketFollower
 from penstock.runtime.budgets.records import BudgetRecords, records_of
 
 __all__ = ["BudgetFollower"]

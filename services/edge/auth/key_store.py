@@ -10,7 +10,7 @@ from penstock.bus.bucket import Record
 from penstock.bus.connection import ConnectionEvents
 from penstock.contract.streams import KEYS
 from penstock.runtime.api_keys.bucket import keys_of
-from penstock.runtime.bucket_follower import BucketFollower
+from penstock.runtime.buckets.follower import BucketFollower
 from services.edge.auth.known_keys import KnownKeys
 
 __all__ = ["KeyStore"]

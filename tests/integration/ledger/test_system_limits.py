@@ -12,7 +12,8 @@ from penstock.bus.ids import new_id
 from penstock.cli.local.nats_server import NatsServer
 from penstock.contract.ledger.holds import HoldGranted, HoldRefused
 from penstock.contract.ledger.policies import BudgetLimits, BudgetPolicy
-from penstock.runtime.budgets.changes import Author, change_policy
+from penstock.runtime.buckets.changes import Author
+from penstock.runtime.budgets.changes import change_policy
 from tests.harness.processes.ledgers import LedgerUser, running_ledger
 from tests.harness.suite.waiting import until
 

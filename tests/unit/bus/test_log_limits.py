@@ -22,8 +22,8 @@ NOT_LIMITED = {
         ("penstock.runtime.service", "penstock.runtime.aio"), "logs once, at the end of the process"
     ),
     **dict.fromkeys(
-        ("penstock.runtime.budgets.changes", "services.ledger.policies.store"),
-        "logs each change of a budget that a person makes",
+        ("penstock.runtime.buckets.changes", "services.ledger.policies.store"),
+        "logs each change of a policy that a person makes",
     ),
     **dict.fromkeys(
         (

@@ -18,7 +18,8 @@ from penstock.contract import codec
 from penstock.contract.events import BudgetPolicyChanged, PriceChanged
 from penstock.contract.ledger.policies import BudgetLimits, BudgetPolicy, PriceOverride, TokenPrices
 from penstock.contract.streams import BUDGETS, EVENTS
-from penstock.runtime.budgets.changes import POLICY_EVENTS, PRICE_EVENTS, Author, change_policy, change_price
+from penstock.runtime.buckets.changes import Author
+from penstock.runtime.budgets.changes import POLICY_EVENTS, PRICE_EVENTS, change_policy, change_price
 from penstock.runtime.budgets.follower import BudgetFollower
 from penstock.runtime.budgets.records import BudgetRecords, policy_key, price_key
 from penstock.runtime.config.budgets import Budgets, ScopeBudget
