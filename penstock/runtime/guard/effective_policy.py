@@ -82,7 +82,7 @@ def strongest(actions: tuple[Action, ...]) -> Action:
 
 def effective_policy(config: Guard, account: str, records: Mapping[str, GuardPolicy]) -> EffectivePolicy:
     """The policy of `account`. What is more specific goes before: its record, the record of every account, its entry in
-    the configuration, the section. `records`: by account.
+    the configuration, the section. That of GUARD_ACCOUNT is always `off`. `records`: by account.
     """
     own, every = records.get(account), records.get(EVERY)
     entry = config.accounts.get(account, AccountGuard())
@@ -102,4 +102,5 @@ def effective_policy(config: Guard, account: str, records: Mapping[str, GuardPol
         restore = restore if layer.restore is None else layer.restore
         unavailable |= {name: when for name, when in layer.when_unavailable.items() if name in unavailable}
     version = own.version if own is not None else 0 if every is None else every.version
+    mode = "off" if account == GUARD_ACCOUNT else mode
     return EffectivePolicy(mode, input_, output, unavailable, restore, version)
