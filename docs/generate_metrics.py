@@ -29,6 +29,7 @@ _LABELS: Final = {
     "code": "an error code ([failures](failure.md))",
     "complexity": "`simple`, `medium` or `complex`",
     "credential": "the name of a key's environment variable in the catalogue, never the key",
+    "direction": "`input`: a request; `output`: an answer",
     "kind": "`input` or `output`",
     "lane": "`interactive` or `batch`",
     "limit": "`requests_per_minute`, `tokens_per_minute`, `requests_per_day`, `tokens_per_day` or `concurrency`",
@@ -43,6 +44,7 @@ _LABELS: Final = {
     "role": "a role of the catalogue, `model-` and a [model](http.md#models), or `router` for its dead letters",
     "route": "a path of the edge, such as `/v1/chat/completions/{id}`, or `unknown`",
     "rule": "`rate_limit`, `high_latency` or `errors`",
+    "why": "`no_verdict`: no guard answered in time; `detector`: a detector of the guard failed",
     "status": "an HTTP status; 499: the client closed the connection",
 }
 _HEAD: Final = """\

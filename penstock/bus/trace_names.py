@@ -22,6 +22,11 @@ __all__ = [
     "DESTINATION_TEMPLATE",
     "ERROR_TYPE",
     "FINISH_REASONS",
+    "GUARD_ACTION",
+    "GUARD_DETECTORS",
+    "GUARD_DIRECTION",
+    "GUARD_FAILURES",
+    "GUARD_FINDINGS",
     "INPUT_TOKENS",
     "LANE",
     "MESSAGING_OPERATION_NAME",
@@ -38,6 +43,7 @@ __all__ = [
     "RESPONSE_MODEL",
     "ROLE",
     "SPAN_CLIENT",
+    "SPAN_GUARD",
     "SPAN_HOLD",
     "SPAN_LEDGER",
     "SPAN_QUEUE",
@@ -77,12 +83,18 @@ DEGRADED: Final = "penstock.degraded"
 ADAPTED: Final = "penstock.adapted"
 DELIVERY: Final = "penstock.delivery"
 OUTCOME: Final = "penstock.outcome"
+GUARD_DIRECTION: Final = "penstock.guard.direction"
+GUARD_DETECTORS: Final = "penstock.guard.detectors"
+GUARD_ACTION: Final = "penstock.guard.action"
+GUARD_FINDINGS: Final = "penstock.guard.findings"
+GUARD_FAILURES: Final = "penstock.guard.failures"
 
 SPAN_CLIENT: Final = "penstock chat"
 SPAN_ROUTER: Final = f"route {subjects.REQUEST}"
 SPAN_LEDGER: Final = "ledger"
 SPAN_QUEUE: Final = f"wait {subjects.WORK}"
 SPAN_WORKER: Final = f"process {subjects.WORK}"
+SPAN_GUARD: Final = "guard check"
 SPAN_REPLY: Final = f"send {subjects.REPLY}"
 SPAN_HOLD: Final = f"process {subjects.LEDGER_HOLD}"
 SPAN_SETTLE: Final = f"process {subjects.USAGE}"

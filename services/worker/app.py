@@ -17,6 +17,7 @@ from penstock.contract.streams import mailbox, mailboxes
 from penstock.runtime.budgets.follower import BudgetFollower
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.consumer.mailbox import Mailbox, MailboxPolicy
+from penstock.runtime.guard.client import GuardClient
 from penstock.runtime.heartbeat import Heartbeat, follow_presence
 from penstock.runtime.pricing import PriceTable
 from penstock.runtime.provisioning.ensure import (
@@ -136,8 +137,26 @@ class Worker:
 
         await follow_presence(bus.nc, observe)
         return Connected(
-            bus, PendingEvents(bus.js), providers, keys, quota, peers, waiting, reported, counter, changed
+            bus=bus,
+            events=PendingEvents(bus.js),
+            providers=providers,
+            keys=keys,
+            quota=quota,
+            peers=peers,
+            waiting=waiting,
+            reported=reported,
+            counter=counter,
+            guard_client=await self._start_guard_client(bus),
+            presence_changed=changed,
         )
+
+    async def _start_guard_client(self, bus: Bus) -> GuardClient | None:
+        if self._catalogue.guard is None:
+            return None
+        client = GuardClient(bus.nc)
+        self._started.push_async_callback(client.stop)
+        await client.start()
+        return client
 
     async def _start_quota(
         self, bus: Bus, keys: Mapping[str, tuple[QuotaKey, ...]], waiting: WaitQueue

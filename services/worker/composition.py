@@ -12,6 +12,8 @@ from penstock.bus.clock import SYSTEM
 from penstock.contract.names import Role
 from penstock.runtime.accounting.usage_events import UsageEvents
 from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.guard.client import GuardClient
+from penstock.runtime.guard.effective_policy import effective_policy
 from penstock.runtime.holds import HoldClient
 from penstock.runtime.pricing import PriceTable
 from penstock.runtime.service import Bus, Shell
@@ -37,6 +39,8 @@ from services.worker.execution.request_bodies import RequestBodies
 from services.worker.execution.run import Finisher, Runner, Starter
 from services.worker.execution.selection import NeedEstimator, Selection
 from services.worker.execution.time_limits import TimeLimits
+from services.worker.guard.guard_checks import GuardChecks
+from services.worker.guard.request_guard import RequestGuards
 from services.worker.handlers import WorkHandler
 from services.worker.intake.hand_back import HandBackPolicy
 from services.worker.intake.on_demand import ReportedRoles
@@ -70,6 +74,8 @@ class Connected(Struct, frozen=True):
     waiting: WaitQueue
     reported: ReportedRoles
     counter: TokenCounter
+    guard_client: GuardClient | None
+    """None: the catalogue has no guard."""
     presence_changed: asyncio.Event
     """Set to send the next heartbeat soon."""
 
@@ -131,7 +137,9 @@ def work_handler(
     releases = HoldReleases(bus, SYSTEM, enabled=catalogue.budgets is not None)
     numbers = AttemptNumbers(job_records, SYSTEM, instance)
     runner = Runner(
-        Starter(catalogue, bus, state.quota_monitor, state.telemetry),
+        Starter(
+            catalogue, bus, state.quota_monitor, state.telemetry, _request_guards(catalogue, connected, state)
+        ),
         _chain_executor(catalogue, connected, state, numbers, bodies),
         Finisher(state.recorder, job_records, state.service_times, bodies, state.telemetry, releases),
         cancellable,
@@ -184,6 +192,14 @@ def _chain_executor(
         state.service_times,
         _hold_raiser(catalogue, connected, state),
     )
+
+
+def _request_guards(catalogue: Catalogue, connected: Connected, state: SharedState) -> RequestGuards | None:
+    config, client = catalogue.guard, connected.guard_client
+    if config is None or client is None:
+        return None
+    checks = GuardChecks(client, config.wait_s, state.telemetry.tracer, state.telemetry.metrics.guard)
+    return RequestGuards(config, lambda account: effective_policy(config, account, {}), checks)
 
 
 def _hold_raiser(catalogue: Catalogue, connected: Connected, state: SharedState) -> HoldRaiser | None:

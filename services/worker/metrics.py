@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from penstock.bus.clock import Clock
 from penstock.bus.tracing import Tracer
 from penstock.contract.reply import Completed, Failed
+from services.worker.guard.metrics import GuardMetrics
 
 __all__ = ["WorkerMetrics", "WorkerTelemetry"]
 
@@ -43,7 +44,7 @@ class WorkerMetrics:
         self.first_token = histogram(
             "penstock_first_token_seconds", help_, ["role", "model"], buckets=_SECONDS
         )
-        help_ = "Provider attempts, by outcome: completed, cancelled, or a failure kind."
+        help_ = "Provider attempts, by outcome: completed, cancelled, blocked, or a failure kind."
         self.attempts = counter("penstock_attempts", help_, ["role", "model", "outcome"])
         self.retries = counter("penstock_retries", "Attempts after the first of a request.", ["role"])
         self.usage_kept = gauge("penstock_usage_events_kept", "Usage events in memory, not stored yet.")
@@ -64,8 +65,10 @@ class WorkerMetrics:
         self.limit_throttled = counter("penstock_limit_throttled_requests", help_, _LIMIT)
         help_ = "1 while a degradation rule applies to a model in a role, as this worker sees it."
         self.degrading = gauge("penstock_degradation_active", help_, ["role", "model", "rule"])
-        help_ = "Shared quotas whose record cannot be reached: their models are not called."
-        self.unreachable_quotas = gauge("penstock_quota_unreachable", help_)
+        self.unreachable_quotas = gauge(
+            "penstock_quota_unreachable",
+            "Shared quotas whose record cannot be reached: their models are not called.",
+        )
         help_ = "Cooldowns of failed providers, which weighted steps avoid meanwhile."
         self.provider_cooldowns = counter("penstock_provider_cooldowns", help_, ["provider"])
         help_ = "Age of a key, since the last change of its file or the day that the environment names."
@@ -80,6 +83,7 @@ class WorkerMetrics:
         self.credential_rotations = counter(
             "penstock_credential_rotations", "Keys replaced while the worker runs.", ["credential"]
         )
+        self.guard = GuardMetrics(registry)
 
     def count_end(self, role: str, first_choice: str, event: Completed | Failed) -> None:
         """Count the end of a request whose chain begins with the model `first_choice`."""

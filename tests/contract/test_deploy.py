@@ -257,6 +257,8 @@ LABELS = {
         "rule",
         "partition",
         "percent",
+        "direction",
+        "why",
     ),
 }
 """Labels whose values are bounded by the catalogue or the contract."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Final
 
@@ -10,14 +11,16 @@ from msgspec import Struct
 from penstock.bus import trace_names as names
 from penstock.bus.clock import Clock, loop_now_s
 from penstock.bus.tracing import Attributes, Span, Tracer
-from penstock.contract.reply import Adapted, Degraded
+from penstock.contract.reply import Adapted, Degraded, GuardedContent
 from services.worker.execution.attempt_usage import CANCELLED, AttemptUsage, CurrentAttempt
 from services.worker.execution.delta_sink import DeltaSink
 from services.worker.execution.next_attempt import why_no_other_attempt
-from services.worker.execution.provider_call import Answer, Call, Progress, make_call
+from services.worker.execution.provider_call import Answer, Call, make_call
 from services.worker.execution.request_bodies import Body, RequestBodies
 from services.worker.execution.state import Execution, GaveUp
 from services.worker.execution.time_limits import TimeLimits
+from services.worker.guard.guard_checks import Refused
+from services.worker.guard.guarded_sink import GuardedSink
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.provider import Provider
 from services.worker.providers.rate_limit_headers import read_rate_limits
@@ -45,9 +48,10 @@ class Success(Struct, frozen=True):
     provider: str
     answer: Answer
     first_output_s: float | None
-    """When the first output came, on the loop's clock."""
+    """When the first output came, or was published where the guard held it back; on the loop's clock."""
     degraded: tuple[Degraded, ...] = ()
     adapted: tuple[Adapted, ...] = ()
+    guarded: tuple[GuardedContent, ...] = ()
 
 
 class AttemptNumbers(Struct, frozen=True):
@@ -111,22 +115,25 @@ class Attempts(Struct, frozen=True):
         number = await self.numbers.take(execution, key.model, provider.name, body)
         current = CurrentAttempt(key, number, body, loop_now_s(), prices=execution.prices)
         span = self._start_span(execution, current, provider.name)
-        sink = self._sink(execution, key.model)
+        published, sink = self._sinks(execution, key.model)
         limits = self.time_limits.limits(execution, key.model)
         try:
             call = Call(provider, key.credential, body.sent, limits, f"{execution.work.id}.{number}")
-            answer = current.answer = await self._answer(execution, key.model, call, sink, current.progress)
+            answer = await self._answer(execution, current, call, sink)
             current.outcome = "completed"
-            if sink is not None and execution.work.lane == "batch":
-                execution.batch_output = tuple(sink.kept)
-            first_s = current.progress.first_output_s
-            return Success(key.model, provider.name, answer, first_s, body.degraded, body.adapted)
+            if published is not None and execution.work.lane == "batch":
+                execution.batch_output = tuple(published.kept)
+            return _success(execution, current, provider.name, answer, sink)
         except ProviderFailure as failure:
             current.outcome = failure.kind
             current.refused = failure.status is not None and current.progress.first_output_s is None
             silent = failure.kind in {"no_first_token", "too_slow"} and current.progress.headers is None
             cut_short = limits is not execution.role.timeouts
             execution.history.silent_model = key.model if silent and cut_short else ""
+            raise
+        except (asyncio.CancelledError, Refused):
+            if execution.guard is not None and execution.guard.refused is not None:
+                current.outcome = execution.guard.refused.code
             raise
         finally:
             if sink is not None:
@@ -141,31 +148,42 @@ class Attempts(Struct, frozen=True):
                 spent.observations = read_rate_limits(current.progress.headers, provider.rate_limit_headers)
             _end_span(span, current)
 
-    def _sink(self, execution: Execution, model: str) -> DeltaSink | None:
-        """None for a request that does not stream."""
+    def _sinks(
+        self, execution: Execution, model: str
+    ) -> tuple[DeltaSink | None, DeltaSink | GuardedSink | None]:
+        """Where output is published, and where the provider's goes; None for a request that does not stream."""
         if not execution.work.stream:
-            return None
-        if execution.work.lane == "batch":
-            return DeltaSink(execution.reply, STREAM_BYTES)
-        return DeltaSink(execution.reply, _KEPT_BYTES if self.usage.may_count(execution.work, model) else 0)
+            return None, None
+        counted_bytes = _KEPT_BYTES if self.usage.may_count(execution.work, model) else 0
+        batch = execution.work.lane == "batch"
+        guard = execution.guard
+        if guard is None:
+            published = DeltaSink(execution.reply, STREAM_BYTES if batch else counted_bytes)
+            return published, published
+        published = DeltaSink(execution.reply, STREAM_BYTES if batch else 0)
+        return published, guard.sink(published, counted_bytes)
 
     async def _answer(
-        self, execution: Execution, model: str, call: Call, sink: DeltaSink | None, progress: Progress
+        self, execution: Execution, current: CurrentAttempt, call: Call, sink: DeltaSink | GuardedSink | None
     ) -> Answer:
+        model = current.key.model
         try:
-            answer = await make_call(call, sink, progress)
+            answer = current.answer = await make_call(call, sink, current.progress)
         except ProviderFailure as failure:
             final = self.bodies.refused(execution, model, failure, call.body)
             if final is not None:
                 raise final from failure
             raise
         self.bodies.accepted(execution, model, call.body)
+        if sink is None and execution.guard is not None:
+            await execution.guard.allowed()
         return answer
 
     def _note_time(self, execution: Execution, current: CurrentAttempt) -> None:
         model, first_s = current.key.model, current.progress.first_output_s
         if current.answer is not None:
-            self.time_limits.note_answer(execution, model, current.began_s, first_s)
+            output_s = first_s if execution.work.stream else current.progress.ended_s
+            self.time_limits.note_answer(execution, model, current.began_s, output_s)
         elif current.outcome == CANCELLED and first_s is None:
             self.time_limits.note_interruption(execution, model, current.began_s)
 
@@ -181,6 +199,19 @@ class Attempts(Struct, frozen=True):
         return self.tracer.start(
             f"{names.CHAT} {model}", "client", parent=execution.span.traceparent, attributes=attributes
         )
+
+
+def _success(
+    execution: Execution,
+    current: CurrentAttempt,
+    provider: str,
+    answer: Answer,
+    sink: DeltaSink | GuardedSink | None,
+) -> Success:
+    body, guard = current.body, execution.guard
+    first_s = sink.first_output_s if isinstance(sink, GuardedSink) else current.progress.first_output_s
+    guarded = () if guard is None else guard.guarded()
+    return Success(current.key.model, provider, answer, first_s, body.degraded, body.adapted, guarded)
 
 
 def _end_span(span: Span, current: CurrentAttempt) -> None:
@@ -199,4 +230,4 @@ def _end_span(span: Span, current: CurrentAttempt) -> None:
         span.set(names.OUTPUT_TOKENS, answer.usage.output_tokens)
     if first_s is not None:
         span.set(names.TIME_TO_FIRST_CHUNK, first_s - current.began_s)
-    span.end(error=None if answer is not None else current.outcome)
+    span.end(error=None if current.outcome == "completed" else current.outcome)

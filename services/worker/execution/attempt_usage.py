@@ -31,6 +31,7 @@ from services.worker.execution.missing_counts import (
 from services.worker.execution.provider_call import Answer, Progress
 from services.worker.execution.request_bodies import Body
 from services.worker.execution.state import Execution
+from services.worker.providers.streams.chunks import ChunkDelta
 from services.worker.rate_limit.quota import QuotaKey
 
 __all__ = ["CANCELLED", "AttemptUsage", "CurrentAttempt"]
@@ -48,9 +49,9 @@ class CurrentAttempt(Struct):
     progress: Progress = field(default_factory=Progress)
     answer: Answer | None = None
     outcome: str = CANCELLED
-    """`completed` or a failure kind; an attempt that ends without either was interrupted."""
-    kept: Sequence[JoinedDelta] = ()
-    """The streamed answer, as far as it was kept."""
+    """`completed`, a failure kind, or the error code with which the guard ended it; CANCELLED until it is known."""
+    kept: Sequence[JoinedDelta | ChunkDelta] = ()
+    """The streamed answer as the provider sent it, as far as it was kept."""
     refused: bool = False
     """The provider refused the request before it did any work."""
     prices: PriceTable | None = None
@@ -82,7 +83,8 @@ class AttemptUsage:
 
         Tokens that the provider did not count are counted in the background; until then they are estimates.
         """
-        took_s = loop_now_s() - attempt.began_s
+        ended_s = attempt.progress.ended_s
+        took_s = (loop_now_s() if ended_s is None else ended_s) - attempt.began_s
         usage, estimated, missing = self._usage(execution, attempt, took_s)
         first_s = attempt.progress.first_output_s
         record = AttemptRecord(

@@ -14,6 +14,7 @@ from msgspec import Struct
 from penstock.bus.clock import loop_now_s
 from services.worker.estimates.service_times import ServiceTimes
 from services.worker.execution.attempt import Attempts, Spent, Success
+from services.worker.execution.guarding import check_first, checked_beside, guarded
 from services.worker.execution.hold_raiser import HoldRaiser
 from services.worker.execution.large_bodies import LargeBodies
 from services.worker.execution.model_chains import ModelChains
@@ -50,7 +51,10 @@ class ChainExecutor(Struct, frozen=True):
 
     async def execute(self, execution: Execution) -> Success:
         """Raises GaveUp with the error for the application."""
-        return await self._within_deadline(execution)
+        if execution.guard is None:
+            return await self._within_deadline(execution)
+        async with guarded(execution.guard):
+            return await self._within_deadline(execution)
 
     async def _within_deadline(self, execution: Execution) -> Success:
         if execution.deadline_s <= loop_now_s():
@@ -77,6 +81,7 @@ class ChainExecutor(Struct, frozen=True):
     async def _through_chain(self, execution: Execution) -> Success:
         execution.chain = self.chains.for_request(execution)
         execution.first_choice = execution.chain[0]
+        await check_first(execution, self.bodies)
         while True:
             permit = await self.selection.next_call(execution)
             try:
@@ -95,7 +100,8 @@ class ChainExecutor(Struct, frozen=True):
                 await self.hold_raiser.cover(execution, key.model)
             async with self.bodies.read(execution):
                 call.spent.tokens = permit.quota.tokens
-                return await self._attempt(execution, key, call)
+                with checked_beside(execution):
+                    return await self._attempt(execution, key, call)
         finally:
             self.selection.settle(permit, call.spent)
             self.service_times.record_tokens(key.model, call.spent.tokens)

@@ -14,6 +14,7 @@ from penstock.runtime.config.catalogue import Model
 from penstock.runtime.pricing import FREE, PriceTable, cost_picousd
 from services.worker.execution.delta_sink import JoinedDelta
 from services.worker.providers.streams.choices import content_bytes
+from services.worker.providers.streams.chunks import ChunkDelta
 from services.worker.providers.usage import TokenCounts
 from services.worker.token_counting.counter import TokenCounter
 from services.worker.token_counting.messages import Produced
@@ -50,7 +51,7 @@ _decode_whole: Final = msgspec.json.Decoder(_Whole).decode
 class ProducedText(Struct, frozen=True):
     """What the model wrote in one attempt."""
 
-    kept: Sequence[JoinedDelta]
+    kept: Sequence[JoinedDelta | ChunkDelta]
     content_bytes: int
     """Of the whole, also of what was not kept."""
     response: Raw | None = None

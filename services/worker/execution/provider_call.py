@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Mapping
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 from msgspec import Raw, Struct, field
 
+from penstock.bus.clock import loop_now_s
 from penstock.contract.reply import Usage
 from penstock.runtime.config.catalogue import Timeouts
-from services.worker.execution.delta_sink import DeltaSink
 from services.worker.providers.errors.classify import failure_of_error_event
 from services.worker.providers.errors.failures import FailureKind, ProviderFailure
 from services.worker.providers.errors.wire_errors import (
@@ -31,7 +31,7 @@ from services.worker.providers.streams.sse import SseReader
 from services.worker.providers.streams.whole_completion import read_whole
 from services.worker.providers.usage import NO_COUNTS, TokenCounts
 
-__all__ = ["Answer", "Call", "Progress", "make_call"]
+__all__ = ["Answer", "Call", "Progress", "Sink", "make_call"]
 
 _WORD: Final = re.compile(r"[A-Za-z]{2,24}(?:[_ -][A-Za-z]{2,24}){0,3}")
 _OTHER: Final = "other"
@@ -42,6 +42,17 @@ _AFTER_DONE_S: Final = 0.25
 """Seconds to wait for the end of the response after `[DONE]`."""
 _AFTER_DONE_BYTES: Final = 64 * 1024
 """Bytes read until then; a provider that sends more loses the connection."""
+
+
+class Sink(Protocol):
+    """Takes the deltas of a streamed answer."""
+
+    @property
+    def bytes_out(self) -> int: ...
+
+    async def push(self, piece: ChunkDelta) -> None: ...
+
+    async def end(self) -> None: ...
 
 
 class Call(Struct, frozen=True):
@@ -81,6 +92,8 @@ class Progress(Struct):
     status: int = 200
     first_output_s: float | None = None
     """On the loop's clock."""
+    ended_s: float | None = None
+    """When the answer was complete, likewise; the guard may hold it back for longer."""
     bytes_out: int = 0
     content_bytes: int = 0
     """Bytes that the model wrote in a streamed answer."""
@@ -90,7 +103,7 @@ class Progress(Struct):
     """Likewise."""
 
 
-async def make_call(call: Call, sink: DeltaSink | None, progress: Progress) -> Answer:
+async def make_call(call: Call, sink: Sink | None, progress: Progress) -> Answer:
     """Make the call, streaming if there is a sink. Raises ProviderFailure with a message that contains no key."""
     try:
         return await _under_limits(call, sink, progress)
@@ -99,7 +112,7 @@ async def make_call(call: Call, sink: DeltaSink | None, progress: Progress) -> A
         raise
 
 
-async def _under_limits(call: Call, sink: DeltaSink | None, progress: Progress) -> Answer:
+async def _under_limits(call: Call, sink: Sink | None, progress: Progress) -> Answer:
     limit_s = call.timeouts.non_streaming_s if sink is None else call.timeouts.first_token_s
     try:
         async with asyncio.timeout(limit_s) as timer:
@@ -131,6 +144,7 @@ async def _whole(call: Call, response: Response, progress: Progress) -> Answer:
     received = bytearray()
     try:
         await read_into(received, response.pieces(), WHOLE_BYTES, "the answer")
+        progress.ended_s = loop_now_s()
     finally:
         progress.bytes_out = len(received)
     read = read_whole(bytes(received), call.provider.stream_format, _requested_choices(call.body))
@@ -145,7 +159,7 @@ async def _whole(call: Call, response: Response, progress: Progress) -> Answer:
 
 
 async def _streamed(
-    call: Call, response: Response, sink: DeltaSink, progress: Progress, timer: asyncio.Timeout
+    call: Call, response: Response, sink: Sink, progress: Progress, timer: asyncio.Timeout
 ) -> Answer:
     loop = asyncio.get_running_loop()
     between_s = call.timeouts.between_tokens_s
@@ -175,6 +189,7 @@ async def _streamed(
     if last and progress.first_output_s is None:
         progress.first_output_s = loop.time()
     timer.reschedule(None)
+    progress.ended_s = loop.time()
     for delta in last:
         await sink.push(delta)
     await sink.end()
@@ -231,7 +246,7 @@ async def _read_rest(pieces: AsyncIterator[bytes]) -> None:
                     return
 
 
-def _timed_out(timeouts: Timeouts, sink: DeltaSink | None, progress: Progress) -> ProviderFailure:
+def _timed_out(timeouts: Timeouts, sink: Sink | None, progress: Progress) -> ProviderFailure:
     events = progress.events
     if sink is None or (events is not None and events.is_body):
         return ProviderFailure("too_slow", f"no complete answer within {timeouts.non_streaming_s:g} s")

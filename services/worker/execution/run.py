@@ -34,6 +34,7 @@ from services.worker.execution.cancellation import CancellableExecutions
 from services.worker.execution.chain_executor import ChainExecutor
 from services.worker.execution.large_bodies import LargeBodies
 from services.worker.execution.state import AttemptHistory, Execution, GaveUp, HandBack
+from services.worker.guard.request_guard import RequestGuards
 from services.worker.intake.checked_work import CheckedWork
 from services.worker.intake.hand_back import HandBackPolicy
 from services.worker.metrics import WorkerTelemetry
@@ -44,7 +45,17 @@ from services.worker.redelivery.job_record import JobRecords
 __all__ = ["Finisher", "Runner", "Starter", "failed"]
 
 _log: Final = logging.getLogger(__name__)
-_CUT_SHORT: Final = frozenset({"interrupted", "superseded", "cancelled", "deadline_exceeded", "handed_back"})
+_CUT_SHORT: Final = frozenset(
+    {
+        "interrupted",
+        "superseded",
+        "cancelled",
+        "deadline_exceeded",
+        "handed_back",
+        "blocked",
+        "guard_unavailable",
+    }
+)
 """Outcomes of requests that did not run to completion; their duration is not used as an estimate."""
 _ATTEMPTS_LEFT: Final = 2
 """Attempts left to a redelivered request: the earlier ones may have been refused for quota or a parameter, or may not
@@ -58,6 +69,8 @@ class Starter(Struct, frozen=True):
     bus: Bus
     quota_monitor: QuotaMonitor
     telemetry: WorkerTelemetry
+    guards: RequestGuards | None
+    """None: the catalogue has no guard."""
 
     def start(
         self, checked: CheckedWork, prior: PriorAttempts, delivery: Delivery, spent: Amount = NOTHING
@@ -87,6 +100,7 @@ class Starter(Struct, frozen=True):
             history=_history(work, role, prior),
             spent=spent,
             held=Amount(work.hold_picousd, work.hold_tokens),
+            guard=None if self.guards is None else self.guards.of(work, span.traceparent),
         )
         self.telemetry.metrics.queue_wait.labels(work.role).observe(execution.queued_ms / 1000)
         self.quota_monitor.record_arrival(
@@ -284,6 +298,7 @@ def _completed(execution: Execution, success: Success, timings: Timings) -> Comp
         timings=timings,
         degraded=success.degraded,
         adapted=success.adapted,
+        guarded=success.guarded,
         response=success.answer.response or NO_RESPONSE,
     )
 
@@ -309,6 +324,7 @@ def failed(execution: Execution, gave_up: GaveUp, timings: Timings) -> Failed:
         provider_message=message,
         attempts=tuple(history.failed),
         limit=gave_up.limit,
+        categories=gave_up.categories,
     )
     return Failed(id=request_id, seq=seq, attempt=attempt, error=failure, timings=timings)
 

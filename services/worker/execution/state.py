@@ -22,6 +22,7 @@ from services.worker.budget.hold_cover import NOTHING, Amount
 from services.worker.degradation.shorten import RequestSize
 from services.worker.estimates.service_times import RequestCalls
 from services.worker.execution.delta_sink import JoinedDelta
+from services.worker.guard.request_guard import RequestGuard
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.parameters.request_changes import RequestChanges
 from services.worker.rate_limit.quota import QuotaKey
@@ -40,12 +41,14 @@ class GaveUp(Exception):
         message: str,
         retry_after_s: float | None = None,
         limit: LimitStatus | None = None,
+        categories: tuple[str, ...] = (),
     ) -> None:
-        """`limit`: the budget limit that refused another attempt."""
+        """`limit`: the budget limit that refused another attempt. `categories`: why the guard blocked the request."""
         super().__init__(message)
         self.code: ErrorCode = code
         self.retry_after_s = retry_after_s
         self.limit = limit
+        self.categories = categories
 
 
 class HandBack(Exception):
@@ -150,4 +153,6 @@ class Execution(Struct, kw_only=True):
     """The prices against which the hold was checked for the current attempt; None: they never change."""
     batch_output: tuple[JoinedDelta, ...] = ()
     """The streamed answer of a batch request, kept for its result."""
+    guard: RequestGuard | None = None
+    """None: the texts of the request are not checked."""
     cancelled: bool = False

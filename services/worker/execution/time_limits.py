@@ -65,9 +65,9 @@ class TimeLimits:
         return limits
 
     def note_answer(self, execution: Execution, model: str, began_s: float, first_s: float | None) -> None:
-        """`first_s`: when the first output came, of a streamed answer."""
+        """`first_s`: when the first output of a streamed answer came, or all of another one; None: now."""
         stream = execution.work.stream
-        arrived_s = first_s if stream and first_s is not None else loop_now_s()
+        arrived_s = loop_now_s() if first_s is None else first_s
         self._times.add(model, arrived_s - began_s, stream=stream)
 
     def note_interruption(self, execution: Execution, model: str, began_s: float) -> None:

@@ -191,7 +191,7 @@ class WorkerParts:
         )
 
     def starter(self) -> Starter:
-        return Starter(self.catalogue, self.bus, self.quota_monitor, self.telemetry)
+        return Starter(self.catalogue, self.bus, self.quota_monitor, self.telemetry, None)
 
     def gate(self, lane: Lane) -> PullGate:
         role_lane = RoleLane.of("chat", lane, self.catalogue.roles["chat"])

@@ -1,0 +1,55 @@
+"""Where the guard acts in the execution of a request: before a model is chosen, beside each attempt, and to end it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from msgspec.structs import replace
+
+from services.worker.execution.large_bodies import LargeBodies
+from services.worker.execution.state import Execution, GaveUp
+from services.worker.guard.guard_checks import Refused
+from services.worker.guard.request_guard import RequestGuard
+
+__all__ = ["check_first", "checked_beside", "guarded"]
+
+
+@asynccontextmanager
+async def guarded(guard: RequestGuard) -> AsyncIterator[None]:
+    """Cancels what runs inside, at once, when the guard refuses the request. Raises GaveUp."""
+    try:
+        async with guard.enforced():
+            yield
+    except Refused as refused:
+        raise GaveUp(
+            refused.code, str(refused), refused.retry_after_s, categories=refused.categories
+        ) from refused
+    finally:
+        await guard.close()
+
+
+async def check_first(execution: Execution, bodies: LargeBodies) -> None:
+    """Check what must be known before anything is sent to a provider. Raises Refused."""
+    guard = execution.guard
+    if guard is None or not guard.checks_first:
+        return
+    async with bodies.read(execution):
+        execution.waits_for = "the safety guard checked the request"
+        await guard.check_first(execution.work.body)
+    execution.waits_for = ""
+
+
+@contextmanager
+def checked_beside(execution: Execution) -> Iterator[None]:
+    """The input is checked beside the attempt inside, whose body has no value that is redacted. Raises Refused."""
+    guard, work = execution.guard, execution.work
+    if guard is None:
+        yield
+        return
+    execution.work = replace(work, body=guard.redacted(work.body))
+    try:
+        guard.begin(execution.work.body)
+        yield
+    finally:
+        execution.work = work

@@ -1,0 +1,179 @@
+"""Verdicts of the guard for one request, and what follows where there is none: by the policy of the account."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+
+from msgspec import Struct
+
+from penstock.bus import trace_names as names
+from penstock.bus.clock import loop_now_s
+from penstock.bus.log_limits import rate_limited_logger
+from penstock.bus.tracing import Span, Tracer
+from penstock.contract import headers
+from penstock.contract.errors import ErrorCode
+from penstock.contract.guard.checks import CheckedText, Finding, GuardCheck, GuardVerdict
+from penstock.contract.guard.policies import DetectorName, Direction
+from penstock.runtime.guard.client import GuardUnreachable
+from penstock.runtime.guard.effective_policy import EffectivePolicy
+from services.worker.guard.check_parts import Part, parts_of, placed
+from services.worker.guard.metrics import GuardMetrics
+from services.worker.guard.refusal_text import refusal_text
+
+__all__ = ["Asker", "CheckedRequest", "GuardChecks", "Refused"]
+
+_log: Final = rate_limited_logger(__name__)
+_RETRY_S: Final = 1.0
+_NO_VERDICT: Final = "no_verdict"
+_DETECTOR: Final = "detector"
+
+
+class Refused(Exception):
+    """The guard ends the request: it blocked the content, or did not check content that needs a check."""
+
+    def __init__(
+        self,
+        code: ErrorCode,
+        message: str,
+        categories: tuple[str, ...] = (),
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code: ErrorCode = code
+        self.categories = categories
+        self.retry_after_s = retry_after_s
+
+
+class Asker(Protocol):
+    """Asks a guard; a GuardClient."""
+
+    async def check(
+        self, check: GuardCheck, wait_s: float, trace: Mapping[str, str] | None = None
+    ) -> GuardVerdict:
+        """Raises GuardUnreachable."""
+        ...
+
+
+class CheckedRequest(Struct):
+    """The request whose texts are checked."""
+
+    id: str
+    account: str
+    user: str
+    policy: EffectivePolicy
+    traceparent: str | None
+    language: str = ""
+    """Of the user, once a verdict says it."""
+
+
+class GuardChecks(Struct, frozen=True):
+    """Asks the guard about any amount of text."""
+
+    asker: Asker
+    wait_s: float
+    """How long a verdict is waited for."""
+    tracer: Tracer
+    metrics: GuardMetrics
+
+    async def findings(
+        self,
+        request: CheckedRequest,
+        direction: Direction,
+        texts: Sequence[CheckedText],
+        detectors: tuple[DetectorName, ...],
+    ) -> list[Finding]:
+        """What these detectors find in the texts, and the policy allows, flags or redacts.
+
+        Raises Refused for a block, and for a missing verdict where the policy requires one.
+        """
+        found: list[Finding] = []
+        for parts in parts_of(texts):
+            verdict = await self._verdict(request, direction, parts, detectors)
+            if verdict is None:
+                break  # no guard answers: the other parts would wait for as long
+            request.language = request.language or verdict.language
+            found += (placed(parts[each.text], each) for each in verdict.findings if each.text < len(parts))
+            self._enforce(request, direction, verdict)
+        return found
+
+    async def _verdict(
+        self,
+        request: CheckedRequest,
+        direction: Direction,
+        parts: Sequence[Part],
+        detectors: tuple[DetectorName, ...],
+    ) -> GuardVerdict | None:
+        """None: no guard answered in time, and the policy lets the content pass."""
+        check = GuardCheck(
+            id=request.id,
+            account=request.account,
+            user=request.user,
+            direction=direction,
+            texts=tuple(part.checked for part in parts),
+            detectors=detectors,
+        )
+        span = self.tracer.start(
+            names.SPAN_GUARD,
+            "client",
+            parent=request.traceparent,
+            attributes={names.GUARD_DIRECTION: direction, names.GUARD_DETECTORS: list(detectors)},
+        )
+        began_s, error = loop_now_s(), None
+        try:
+            trace = None if span.traceparent is None else {headers.TRACEPARENT: span.traceparent}
+            verdict = await self.asker.check(check, self.wait_s, trace)
+        except GuardUnreachable as unreachable:
+            error = _NO_VERDICT
+            self._without_verdict(request, direction, detectors, unreachable)
+            return None
+        except BaseException:
+            error = "cancelled"
+            raise
+        else:
+            _describe(span, verdict)
+            return verdict
+        finally:
+            self.metrics.verdict.labels(direction).observe(loop_now_s() - began_s)
+            span.end(error=error)
+
+    def _without_verdict(
+        self,
+        request: CheckedRequest,
+        direction: Direction,
+        detectors: tuple[DetectorName, ...],
+        unreachable: GuardUnreachable,
+    ) -> None:
+        if request.policy.fails_closed(detectors):
+            message = (
+                f"the safety check was not made, and the policy of the account requires it: {unreachable}"
+            )
+            raise Refused("guard_unavailable", message, retry_after_s=_RETRY_S) from unreachable
+        _log.warning("content passes unchecked: %s", unreachable)
+        self.metrics.unchecked.labels(direction, _NO_VERDICT).inc()
+
+    def _enforce(self, request: CheckedRequest, direction: Direction, verdict: GuardVerdict) -> None:
+        if verdict.action == "block":
+            blocking = dict.fromkeys(each.name for each in verdict.findings if each.action == "block")
+            categories = tuple(blocking)
+            self.metrics.blocked.labels(direction).inc()
+            raise Refused("blocked", refusal_text(direction, categories, request.language), categories)
+        if verdict.refuses:
+            failed = ", ".join(each.detector for each in verdict.failures if each.refuses)
+            message = (
+                f"the safety check was not made, and the policy of the account requires it: {failed} failed"
+            )
+            raise Refused("guard_unavailable", message, retry_after_s=_RETRY_S)
+        if verdict.failures:
+            failures = ", ".join(f"{each.detector}: {each.why}" for each in verdict.failures)
+            _log.warning("content passes without the check of each detector: %s", failures)
+            self.metrics.unchecked.labels(direction, _DETECTOR).inc()
+
+
+def _describe(span: Span, verdict: GuardVerdict) -> None:
+    """Add the verdict to the span, without content."""
+    span.set(names.GUARD_ACTION, verdict.action)
+    if verdict.findings:
+        span.set(names.GUARD_FINDINGS, list(dict.fromkeys(each.name for each in verdict.findings)))
+    if verdict.failures:
+        span.set(names.GUARD_FAILURES, [each.detector for each in verdict.failures])

@@ -1,0 +1,185 @@
+"""The guard of one request: its input is checked once, and no output passes before that allows it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Final, Literal
+
+from msgspec import Raw
+
+from penstock.bus.clock import loop_now_s
+from penstock.bus.log_limits import rate_limited_logger
+from penstock.contract.guard.checks import CheckedText
+from penstock.contract.guard.policies import DetectorName
+from penstock.contract.reply import GuardedContent
+from penstock.contract.work import ChatWork
+from penstock.runtime.config.guard import Guard
+from penstock.runtime.guard.effective_policy import GUARD_ACCOUNT, EffectivePolicy
+from services.worker.guard.guard_checks import CheckedRequest, GuardChecks, Refused
+from services.worker.guard.guarded_sink import GuardedSink, Published
+from services.worker.guard.request_texts import texts_of
+
+__all__ = ["RequestGuard", "RequestGuards"]
+
+_log: Final = rate_limited_logger(__name__)
+_REDACTING: Final[tuple[DetectorName, ...]] = ("secrets", "personal_data")
+"""The detectors whose findings have a place in the text."""
+
+
+class RequestGuards:
+    """Makes the guard of each request."""
+
+    def __init__(
+        self, config: Guard, policy_of: Callable[[str], EffectivePolicy], checks: GuardChecks
+    ) -> None:
+        """`policy_of`: the policy in force for an account."""
+        self._config = config
+        self._policy_of = policy_of
+        self._checks = checks
+
+    def of(self, work: ChatWork, traceparent: str | None) -> RequestGuard | None:
+        """None for a request whose texts are not checked. `traceparent`: of the span of the request."""
+        if work.account == GUARD_ACCOUNT:
+            return None
+        policy = self._policy_of(work.account)
+        if not (policy.detectors("input") or policy.detectors("output")):
+            return None
+        request = CheckedRequest(work.id, work.account, work.user, policy, traceparent)
+        return RequestGuard(request, self._checks)
+
+
+class RequestGuard:
+    """What the guard says of one request, over all of its attempts."""
+
+    def __init__(self, request: CheckedRequest, checks: GuardChecks) -> None:
+        self._request = request
+        self._checks = checks
+        self._policy = request.policy
+        needed = self._policy.detectors("input")
+        redacting = self._policy.redacts("input")
+        self._redacting = tuple(each for each in needed if redacting and each in _REDACTING)
+        self._others = tuple(each for each in needed if each not in self._redacting)
+        self._task: asyncio.Task[None] | None = None
+        """The check beside the provider call."""
+        self._decided = asyncio.Event()
+        """The input may be answered, or the request is refused."""
+        self._refused: Refused | None = None
+        self._timer: asyncio.Timeout | None = None
+        """Ends the attempt that runs."""
+        self._passed: Counter[tuple[str, Literal["flag", "redact"]]] = Counter()
+        if not self._others:
+            self._decided.set()
+
+    @property
+    def refused(self) -> Refused | None:
+        """Why the request ends."""
+        return self._refused
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the input allows output."""
+        return self._decided.is_set() and self._refused is None
+
+    @property
+    def checks_first(self) -> bool:
+        """Whether the input must be checked before a provider is chosen."""
+        return bool(self._redacting) or (self._policy.mode == "before" and bool(self._others))
+
+    async def check_first(self, body: Raw) -> None:
+        """Check what must be known before anything leaves. Raises Refused."""
+        texts = _texts(body)
+        if self._redacting:
+            await self._check(texts, self._redacting)
+        if self._policy.mode == "before":
+            if self._others:
+                await self._check(texts, self._others)
+            self._decided.set()
+
+    def redacted(self, body: Raw) -> Raw:
+        """The body with placeholders in place of the values that `check_first` found."""
+        return body
+
+    def begin(self, body: Raw) -> None:
+        """Start the check beside the first attempt. Raises Refused for a body without readable texts."""
+        if self._task is None and not self._decided.is_set():
+            self._task = asyncio.create_task(self._check(_texts(body), self._others))
+            self._task.add_done_callback(self._decide)
+
+    async def allowed(self) -> None:
+        """Wait until the input may be answered. Raises Refused."""
+        await self._decided.wait()
+        if self._refused is not None:
+            raise self._refused
+
+    def refuse(self, refused: Refused) -> None:
+        """End the request, and the attempt that runs at once."""
+        if self._refused is not None:
+            return
+        self._refused = refused
+        self._decided.set()
+        if self._timer is not None:
+            self._timer.reschedule(loop_now_s())
+
+    @asynccontextmanager
+    async def enforced(self) -> AsyncIterator[None]:
+        """Cancels what runs inside once the request is refused. Raises Refused."""
+        if self._refused is not None:
+            raise self._refused
+        try:
+            async with asyncio.timeout(None) as self._timer:
+                yield
+        except TimeoutError:
+            if self._refused is None:
+                raise
+            raise self._refused from None
+        finally:
+            self._timer = None
+
+    def sink(self, published: Published, keep_bytes: int) -> GuardedSink:
+        """Where one attempt sends its output; `keep_bytes`: how much of it is kept."""
+        return GuardedSink(self, published, self._checks.metrics, keep_bytes)
+
+    def guarded(self) -> tuple[GuardedContent, ...]:
+        """What was found in the input and allowed to pass."""
+        return tuple(
+            GuardedContent(direction="input", name=name, action=action, count=count)
+            for (name, action), count in self._passed.items()
+        )
+
+    async def close(self) -> None:
+        """The request has ended."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    def _decide(self, checked: asyncio.Task[None]) -> None:
+        if checked.cancelled():
+            return
+        error = checked.exception()
+        if error is None:
+            self._decided.set()
+        else:
+            self.refuse(error if isinstance(error, Refused) else _failed_check(error))
+
+    async def _check(self, texts: Sequence[CheckedText], detectors: tuple[DetectorName, ...]) -> None:
+        if not texts:
+            return
+        findings = await self._checks.findings(self._request, "input", texts, detectors)
+        for each in findings:
+            if each.action in {"flag", "redact"}:
+                self._passed[each.name, each.action] += 1
+
+
+def _failed_check(error: BaseException) -> Refused:
+    _log.error("a check of the guard failed: %r", error, exc_info=error)
+    return Refused("internal", "the safety check failed; the log line with this error has the details")
+
+
+def _texts(body: Raw) -> tuple[CheckedText, ...]:
+    try:
+        return texts_of(body)
+    except (ValueError, RecursionError) as error:
+        raise Refused("invalid_request", f"the body cannot be read: {error}") from error

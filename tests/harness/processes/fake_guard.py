@@ -1,0 +1,77 @@
+"""A guard that answers as a test tells it, to show what a worker does with each answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from nats.aio.client import Client as Nats
+from nats.aio.msg import Msg
+
+from penstock.bus.connection import connect
+from penstock.contract import codec, subjects
+from penstock.contract.guard.checks import Finding, GuardCheck, GuardVerdict
+from penstock.contract.guard.policies import ACTIONS, Action
+
+__all__ = ["FakeGuard", "finding", "verdict"]
+
+Decide = Callable[[GuardCheck], GuardVerdict | None]
+"""The verdict, or None for silence."""
+
+
+def finding(text: int, start: int, end: int, action: Action, name: str = "personal_data/email") -> Finding:
+    category, _, kind = name.partition("/")
+    return Finding(
+        text=text, start=start, end=end, category=category, kind=kind, detector="personal_data", action=action
+    )
+
+
+def verdict(check: GuardCheck, *findings: Finding, **fields: Any) -> GuardVerdict:
+    """The verdict with the strongest action of the findings."""
+    action = max((each.action for each in findings), key=ACTIONS.index, default="allow")
+    return GuardVerdict(id=check.id, action=action, findings=findings, guard="fake", **fields)
+
+
+class FakeGuard:
+    """Answers every check after `takes_s`."""
+
+    def __init__(self, nc: Nats) -> None:
+        self._nc = nc
+        self.decide: Decide = verdict
+        self.takes_s = 0.0
+        self.checks: list[GuardCheck] = []
+        self.headers: list[dict[str, str]] = []
+        """Of each check."""
+        self._answering: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls, url: str) -> AsyncIterator[FakeGuard]:
+        nc = await connect(url, name="fake-guard")
+        guard = cls(nc)
+        await nc.subscribe(subjects.GUARD_CHECK, queue="guard", cb=guard._receive)
+        await nc.flush()
+        try:
+            yield guard
+        finally:
+            for task in guard._answering:
+                task.cancel()
+            await nc.close()
+
+    async def _receive(self, msg: Msg) -> None:
+        task = asyncio.create_task(self._answer(msg))
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+
+    async def _answer(self, msg: Msg) -> None:
+        check = codec.GUARD_CHECK.decode(msg.data)
+        self.checks.append(check)
+        self.headers.append(dict(msg.headers or {}))
+        if self.takes_s:
+            await msg.respond(b"")
+            await asyncio.sleep(self.takes_s)
+        decided = self.decide(check)
+        if decided is not None:
+            await msg.respond(codec.encode(decided))
