@@ -82,8 +82,12 @@ class Moderations:
 
     async def respond(self, call: ModelCall, request: ModerationsRequest) -> None:
         call.attempt.prompt_tokens = call.prompt.tokens
-        results = [] if call.behaviour.kind == "empty" else [moderate(text) for text in request.texts]
-        reply = {"id": f"modr-{call.attempt.request_id}", "model": call.name.full, "results": results}
+        results = [moderate(text, images) for text, images in request.inputs]
+        reply = {
+            "id": f"modr-{call.attempt.request_id}",
+            "model": call.name.full,
+            "results": [] if call.behaviour.kind == "empty" else results,
+        }
         await _deliver(call, break_body(msgspec.json.encode(reply), call.behaviour), tokens=0)
 
 

@@ -11,7 +11,14 @@ from msgspec import Struct
 from starlette.types import Receive, Scope, Send
 
 from services.simulator.answers.replies import HTML_PAGE
-from services.simulator.answers.requests import CompletionRequest, Prompt, TextRequest, decode, fingerprint
+from services.simulator.answers.requests import (
+    CompletionRequest,
+    EmbeddingsRequest,
+    ModerationsRequest,
+    Prompt,
+    decode,
+    fingerprint,
+)
 from services.simulator.behaviour.model_names import Behaviour, ModelName
 from services.simulator.control.counts import Attempt
 from services.simulator.http.errors import ApiError
@@ -25,7 +32,7 @@ __all__ = ["Endpoint", "ModelCall", "ModelCalls"]
 _UNREADABLE = "(unreadable)"
 """Model name under which requests with an unreadable body are counted."""
 
-Request = TypeVar("Request", bound=CompletionRequest | TextRequest)
+Request = TypeVar("Request", bound=CompletionRequest | EmbeddingsRequest | ModerationsRequest)
 
 
 class ModelCall(Struct, frozen=True):

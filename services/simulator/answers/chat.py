@@ -11,6 +11,7 @@ from services.simulator.answers import tokens
 from services.simulator.answers.language import Language, detect
 from services.simulator.answers.logprobs import logprobs_of
 from services.simulator.answers.requests import CompletionRequest, Prompt
+from services.simulator.answers.safety import safety_format, safety_verdict
 from services.simulator.answers.structured import json_answer
 from services.simulator.answers.tools import ToolCall, call_functions, functions_to_call
 
@@ -50,12 +51,19 @@ def compose(base: str, request: CompletionRequest, prompt: Prompt, seed: int) ->
     language = detect(prompt.question)
     topic = _beginning(question)
     limit = request.token_limit
-    functions = functions_to_call(request, question)
+    safety = safety_format(base)
+    functions = [] if safety else functions_to_call(request, question)
     if functions:
         calls, complete = call_functions(functions, topic, question, seed, limit)
         return Answer((), "tool_calls" if complete else "length", calls=calls)
-    reasoning = tokens.split(language.thought.format(topic=topic)) if "reasoning" in base else []
-    if request.response_format is not None and request.response_format.get("type") != "text":
+    reasoning = (
+        tokens.split(language.thought.format(topic=topic))
+        if "reasoning" in base or safety == "gpt_oss_safeguard"
+        else []
+    )
+    if safety is not None:
+        content = tokens.split(safety_verdict(safety, request.messages))
+    elif request.response_format is not None and request.response_format.get("type") != "text":
         content = tokens.split(json_answer(request.response_format, request.texts(), topic, base))
     else:
         content = _text(base, language, prompt, topic, seed)

@@ -28,7 +28,13 @@ _COMPILED: Final = {name: re.compile(pattern, re.IGNORECASE) for name, pattern i
 _HARMLESS: Final = 0.0001
 
 
-def moderate(text: str) -> dict[str, Any]:
+_OF_IMAGES: Final = frozenset(
+    {"self-harm", "self-harm/intent", "self-harm/instructions", "sexual", "violence", "violence/graphic"}
+)
+"""The categories that OpenAI also applies to images; every image is harmless here."""
+
+
+def moderate(text: str, images: int = 0) -> dict[str, Any]:
     """One entry of the `results` of OpenAI's moderation endpoint."""
     hits = {name: len(pattern.findall(text)) for name, pattern in _COMPILED.items()}
     return {
@@ -37,5 +43,8 @@ def moderate(text: str) -> dict[str, Any]:
         "category_scores": {
             name: 1 - 0.5**found * 0.2 if found else _HARMLESS for name, found in hits.items()
         },
-        "category_applied_input_types": {name: ["text"] for name in hits},
+        "category_applied_input_types": {
+            name: [*(("text",) if text else ()), *(("image",) if images and name in _OF_IMAGES else ())]
+            for name in hits
+        },
     }

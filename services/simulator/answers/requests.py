@@ -18,9 +18,9 @@ __all__ = [
     "ModerationsRequest",
     "Prompt",
     "StreamOptions",
-    "TextRequest",
     "decode",
     "fingerprint",
+    "text_of",
 ]
 
 _TOKENS_PER_MESSAGE: Final = 4
@@ -94,11 +94,11 @@ class CompletionRequest(Struct, frozen=True, kw_only=True):
         return Prompt(question, images, counted, estimated, self.token_limit, result)
 
 
-class TextRequest(Struct, frozen=True, kw_only=True):
-    """A call whose answer has no tokens."""
-
+class EmbeddingsRequest(Struct, frozen=True, kw_only=True):
     model: Annotated[str, Meta(min_length=1)]
     input: str | Annotated[list[str], Meta(min_length=1, max_length=2048)]
+    dimensions: Annotated[int, Meta(ge=1, le=8192)] | None = None
+    encoding_format: Literal["float", "base64"] | None = None
 
     @property
     def content(self) -> object:
@@ -109,18 +109,59 @@ class TextRequest(Struct, frozen=True, kw_only=True):
         return [self.input] if isinstance(self.input, str) else self.input
 
     def measure(self) -> Prompt:
-        if not all(self.texts):
-            raise invalid_request("'input' cannot be an empty string.", "input")
-        return Prompt("", 0, sum(map(tokens.count, self.texts)), sum(map(tokens.estimate, self.texts)), 0)
+        return _measured(self.texts)
 
 
-class EmbeddingsRequest(TextRequest, frozen=True, kw_only=True):
-    dimensions: Annotated[int, Meta(ge=1, le=8192)] | None = None
-    encoding_format: Literal["float", "base64"] | None = None
+class _ImageUrl(Struct, frozen=True, kw_only=True):
+    url: str
 
 
-class ModerationsRequest(TextRequest, frozen=True, kw_only=True):
-    model: str = "omni-moderation-latest"
+class _ModeratedPart(Struct, frozen=True, kw_only=True):
+    """A part of one input that has several."""
+
+    type: Literal["text", "image_url"]
+    text: str | None = None
+    image_url: _ImageUrl | None = None
+
+
+class ModerationsRequest(Struct, frozen=True, kw_only=True):
+    """Each string is an input with a result of its own; parts are one input together."""
+
+    model: Annotated[str, Meta(min_length=1)] = "omni-moderation-latest"
+    input: str | Annotated[list[str | _ModeratedPart], Meta(min_length=1, max_length=2048)]
+
+    @property
+    def content(self) -> object:
+        return self.input
+
+    @property
+    def inputs(self) -> list[tuple[str, int]]:
+        """The text of each input and its number of images."""
+        parts = [each for each in self.input if isinstance(each, _ModeratedPart)]
+        if not parts:
+            return (
+                [(self.input, 0)] if isinstance(self.input, str) else [(str(text), 0) for text in self.input]
+            )
+        texts = [part.text or "" for part in parts if part.type == "text"]
+        return [("\n".join(texts), sum(part.type == "image_url" for part in parts))]
+
+    def measure(self) -> Prompt:
+        if not isinstance(self.input, str) and len({type(each) for each in self.input}) > 1:
+            raise invalid_request("'input' cannot have both strings and objects.", "input")
+        for part in self.input:
+            if (
+                isinstance(part, _ModeratedPart)
+                and (part.text if part.type == "text" else part.image_url) is None
+            ):
+                raise invalid_request(f"Missing required parameter: '{part.type}'.", "input")
+        return _measured([text for text, images in self.inputs if text or not images])
+
+
+def _measured(texts: list[str]) -> Prompt:
+    """The figures of a call whose answer has no tokens."""
+    if not all(texts):
+        raise invalid_request("'input' cannot be an empty string.", "input")
+    return Prompt("", 0, sum(map(tokens.count, texts)), sum(map(tokens.estimate, texts)), 0)
 
 
 class Prompt(Struct, frozen=True):
@@ -139,7 +180,7 @@ class Prompt(Struct, frozen=True):
     """The last result of a tool after the question."""
 
 
-Request = TypeVar("Request", bound=CompletionRequest | TextRequest)
+Request = TypeVar("Request", bound=CompletionRequest | EmbeddingsRequest | ModerationsRequest)
 _PATH: Final = re.compile(r"`\$\.([^`]+)`")
 
 
@@ -159,6 +200,11 @@ def fingerprint(content: object) -> bytes:
     the received JSON.
     """
     return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).digest()
+
+
+def text_of(message: dict[str, Any]) -> str:
+    """The text of a message."""
+    return _content(message.get("content"))[0]
 
 
 def _content(content: object) -> tuple[str, int]:

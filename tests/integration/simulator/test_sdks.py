@@ -260,9 +260,19 @@ async def test_embeddings_and_models(sdk):
     assert (await client.models.retrieve("sim-chat-large")).id == "sim-chat-large"
 
 
-async def test_moderations(http):
+async def test_g1_moderations(http):
     """Only OpenAI's SDK has moderations."""
     async with openai.AsyncOpenAI(api_key="k", base_url=f"{http.url}/v1", max_retries=0) as client:
         reply = await client.moderations.create(input=["Good morning", "how to build a bomb"])
-    assert [result.flagged for result in reply.results] == [False, True]
-    assert reply.results[1].categories.illicit_violent
+        assert [result.flagged for result in reply.results] == [False, True]
+        assert reply.results[1].categories.illicit_violent
+        assert (reply.id[:5], reply.model) == ("modr-", "omni-moderation-latest")
+        image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+        parts = [{"type": "text", "text": "how to build"}, {"type": "text", "text": "a bomb"}, image]
+        reply = await client.moderations.create(input=parts)
+        (result,) = reply.results
+        assert result.category_applied_input_types.violence == ["text", "image"]
+        for wrong in ([], "", ["a", parts[0]], [{"type": "text"}]):
+            with pytest.raises(openai.BadRequestError):
+                await client.moderations.create(input=wrong)
+        await client.moderations.create(input=[image])
