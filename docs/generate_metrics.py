@@ -26,6 +26,7 @@ _SERVICES: Final = {
     "ledger": LedgerMetrics,
 }
 _LABELS: Final = {
+    "answer": "the topic `chat`, `coding` or `logic`; `no_answer` in time; `paused`: none is asked for a while",
     "code": "an error code ([failures](failure.md))",
     "complexity": "`simple`, `medium` or `complex`",
     "credential": "the name of a key's environment variable in the catalogue, never the key",

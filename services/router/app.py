@@ -29,6 +29,8 @@ from services.router.budget.estimate import CostEstimator
 from services.router.budget.gate import BudgetGate
 from services.router.budget.releases import NO_HOLDS, HoldReleases, Releases
 from services.router.budget.wait_slots import MOST_WAITING
+from services.router.classification.topic_client import TopicClient
+from services.router.decision import Decision
 from services.router.expiry.lost_usage import LostUsage
 from services.router.expiry.request_end import RequestEnder
 from services.router.expiry.sweeper import Sweeper
@@ -91,12 +93,14 @@ class Router:
         reaper = OrphanReaper(bus, ender, SYSTEM)
         self._started.push_async_callback(reaper.stop)
         reaper.start()
-        await ExplainHandler(bus, decide_now, gate, catalogue, SYSTEM).start()
+        topics = TopicClient(bus.nc, SYSTEM, metrics) if catalogue.classifies else None
+        decision = Decision(decide_now, topics)
+        await ExplainHandler(bus, decision, gate, catalogue, SYSTEM).start()
         recorder = JobRecorder(bus, SYSTEM)
         telemetry = RouterTelemetry(metrics, self._shell.tracer)
         rejecter = Rejecter(bus, recorder, releases)
         gates = Gates(gate, self._budget_gate(bus, releases, prices))
-        handler = RequestHandler(bus, decide_now, gates, recorder, rejecter, telemetry)
+        handler = RequestHandler(bus, decision, gates, recorder, rejecter, telemetry)
         await self._start_mailbox(bus, handler, provision)
         heartbeat = Heartbeat(bus.nc, lambda: self._presence(http, in_use), presence_changed)
         self._started.push_async_callback(heartbeat.stop)

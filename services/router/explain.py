@@ -19,7 +19,8 @@ from penstock.runtime.model_chain import needs_of, order, shortfall
 from penstock.runtime.service import Bus
 from services.router.admission.gate import AdmissionGate
 from services.router.admission.wait_estimate import WaitEstimate
-from services.router.routing.decide import Decide, rejection_of
+from services.router.decision import Decision
+from services.router.routing.decide import rejection_of
 from services.router.routing.inbound import InboundRequest
 from services.router.routing.outcome import BodyNeeded, InvalidRequest, Rejected, Routed
 
@@ -39,10 +40,10 @@ class ExplainHandler:
     """
 
     def __init__(
-        self, bus: Bus, decide: Decide, gate: AdmissionGate, catalogue: Catalogue, clock: Clock
+        self, bus: Bus, decision: Decision, gate: AdmissionGate, catalogue: Catalogue, clock: Clock
     ) -> None:
         self._bus = bus
-        self._decide = decide
+        self._decision = decision
         self._gate = gate
         self._catalogue = catalogue
         self._clock = clock
@@ -55,7 +56,7 @@ class ExplainHandler:
             await msg.respond(await self._explain(msg.data))
 
     async def _explain(self, data: bytes) -> bytes:
-        outcome = self._decide_for_asker(data)
+        outcome = await self._decide_for_asker(data)
         if isinstance(outcome, Routed):
             rejected, forecast = await self._gate.evaluate(outcome)
             if rejected is None:
@@ -64,7 +65,7 @@ class ExplainHandler:
         failure = failure_of(outcome.code, outcome.message, outcome.retry_after_s)
         return encode(Failed(id="", seq=0, error=failure))
 
-    def _decide_for_asker(self, data: bytes) -> Routed | Rejected:
+    async def _decide_for_asker(self, data: bytes) -> Routed | Rejected:
         account = account_of(data)
         inbound = InboundRequest(
             subject=subjects.request(account or RequestingAccount().account, "chat"),
@@ -72,7 +73,7 @@ class ExplainHandler:
             headers={},
             stored_ms=self._clock.unix_ms(),
         )
-        outcome = self._decide(inbound)
+        outcome = await self._decision.decide(inbound)
         if isinstance(outcome, BodyNeeded):
             return rejection_of(inbound, InvalidRequest("explain needs the body itself, not a body_ref"))
         if isinstance(outcome, Routed) and account is None:

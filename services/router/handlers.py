@@ -27,11 +27,12 @@ from penstock.runtime.telemetry.logs import set_trace
 from services.router.admission.gate import AdmissionGate, QueueReservation
 from services.router.admission.wait_estimate import WaitEstimate
 from services.router.budget.gate import BudgetGate
+from services.router.decision import Decision
 from services.router.jobs.recorder import JobRecorder
 from services.router.metrics import RouterMetrics
 from services.router.queues.enqueue import enqueue
 from services.router.rejection import Rejecter
-from services.router.routing.decide import Decide, rejection_of
+from services.router.routing.decide import rejection_of
 from services.router.routing.features import Features, extract_stored_features
 from services.router.routing.inbound import InboundRequest, address_of, job_of
 from services.router.routing.outcome import (
@@ -70,14 +71,14 @@ class RequestHandler:
     def __init__(
         self,
         bus: Bus,
-        decide: Decide,
+        decision: Decision,
         gates: Gates,
         recorder: JobRecorder,
         rejecter: Rejecter,
         telemetry: RouterTelemetry,
     ) -> None:
         self._bus = bus
-        self._decide = decide
+        self._decision = decision
         self._gates = gates
         self._recorder = recorder
         self._rejecter = rejecter
@@ -93,9 +94,10 @@ class RequestHandler:
         set_trace(span.traceparent)
         trace = {} if span.traceparent is None else {headers.TRACEPARENT: span.traceparent}
         inbound = _inbound(delivery)
-        decided = self._decide(inbound)
-        is_large = isinstance(decided, BodyNeeded)
+        is_large = False
         try:
+            decided = await self._decision.decide(inbound)
+            is_large = isinstance(decided, BodyNeeded)
             outcome: Routed | Outcome = await self._with_body(inbound, decided)
             if isinstance(outcome, Routed):
                 _describe(span, outcome.work)
@@ -117,7 +119,7 @@ class RequestHandler:
             features = await self._features(decided)
         except InvalidRequest as error:
             return rejection_of(inbound, error)
-        again = self._decide(replace(inbound, stored_features=features))
+        again = await self._decision.decide(replace(inbound, stored_features=features))
         assert not isinstance(again, BodyNeeded)  # noqa: S101 - the features are all that it needs of the body
         return again
 

@@ -23,6 +23,14 @@ class RouterMetrics:
         self.duration = Histogram(
             "penstock_router_duration_seconds", help_, buckets=_SECONDS, registry=registry
         )
+        help_ = "Questions to the guard about the topic of a request that the rules do not recognise."
+        self.classifications = counter("penstock_router_classifications", help_, ["answer"])
+        help_ = (
+            "Time from asking the guard for the topic of a request to its answer, or to the end of the wait."
+        )
+        self.classification_duration = Histogram(
+            "penstock_router_classification_duration_seconds", help_, buckets=_SECONDS, registry=registry
+        )
         help_ = "Requests for a hold at the budget ledger."
         self.holds = counter("penstock_router_holds", help_, ["outcome"])
         help_ = "Time from asking the budget ledger for a hold to its answer, waiting for room included."

@@ -259,6 +259,7 @@ LABELS = {
         "percent",
         "direction",
         "why",
+        "answer",
     ),
 }
 """Labels whose values are bounded by the catalogue or the contract."""

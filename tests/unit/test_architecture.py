@@ -24,6 +24,7 @@ IO_MODULES = {
     "router": EVERY_SERVICE
     | {
         "explain",
+        "classification.topic_client",
         "budget.releases",
         "queues.backlog_poller",
         "queues.enqueue",

@@ -286,6 +286,9 @@ class Routing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A request with more tokens of text uses the role `long_context`."""
     simple_max_characters: PositiveInt = 200
     """A request whose last user message is longer is not simple."""
+    classify_unclear: bool = True
+    """Whether the guard is asked for the topic of a request in which the rules recognise none, for up to 15 ms; without
+    a section `guard` it never is."""
 
 
 class QuotaWarning(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -318,6 +321,11 @@ class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, d
     """None: there are no budgets, and no ledger is asked."""
     guard: Guard | None = None
     """None: no content is checked."""
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the router asks for the topic of unclear requests."""
+        return self.guard is not None and self.routing.classify_unclear
 
     @cached_property
     def implicit_roles(self) -> dict[Role, RoleConfig]:

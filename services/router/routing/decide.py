@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Final
 
 import msgspec
@@ -21,10 +21,7 @@ from services.router.routing.inbound import USER_CHARACTERS, InboundRequest, add
 from services.router.routing.outcome import BodyNeeded, InvalidRequest, Rejected, Routed
 from services.router.routing.role import RoleChoice, resolve
 
-__all__ = ["Decide", "deadline_ms", "decide", "rejection_of"]
-
-Decide = Callable[[InboundRequest], Routed | Rejected | BodyNeeded]
-"""`decide` with the catalogue, the served roles and the time of the call filled in."""
+__all__ = ["deadline_ms", "decide", "rejection_of"]
 
 _NOT_SERVED_RETRY_S: Final = 5.0
 """Seconds after which a client should retry a role without live workers."""
@@ -131,7 +128,7 @@ def _route(
 ) -> Routed:
     features = inbound.stored_features or extract_features(request.body)
     stored_ms = inbound.stored_ms
-    choice = resolve(request.role, features, catalogue, served, request.model)
+    choice = resolve(request.role, features, catalogue, served, request.model, inbound.topic)
     _check_served(choice, catalogue, served)
     complexity, why = _complexity(request, features, choice, catalogue)
     timeouts = catalogue.all_roles[choice.role].timeouts
@@ -168,7 +165,13 @@ def _route(
         deadline_ms=until_ms,
         at_ms=now_ms,
     )
-    return Routed(work=work, accepted=accepted, max_tokens=features.max_tokens, choices=features.choices)
+    return Routed(
+        work=work,
+        accepted=accepted,
+        max_tokens=features.max_tokens,
+        choices=features.choices,
+        unclear_text=features.text if choice.unclear and inbound.topic is None else "",
+    )
 
 
 def _complexity(

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from penstock.contract import headers, subjects
+from penstock.contract.guard.checks import Classification
 from penstock.contract.jobs import Job
 from penstock.contract.subjects import ReplyAddress
 from services.router.routing.features import Features
@@ -32,6 +33,8 @@ class InboundRequest(Struct, frozen=True, kw_only=True):
     """A router received this very message before, so `accepted` may be published."""
     stored_features: Features | None = None
     """The features of the body to which the event refers, once it has been read."""
+    topic: Classification | None = None
+    """The answer of the classifier, once it was asked."""
 
 
 class _Address(Struct):

@@ -42,6 +42,9 @@ class Routed(Struct, frozen=True, kw_only=True):
     """The output limit of the body."""
     choices: int = 1
     """How many answers it asks for, each of up to the output limit."""
+    unclear_text: str = ""
+    """The text of a request with the role `auto` in which the rules recognise no topic, and which a classifier may
+    know; empty for any other request."""
 
 
 class Rejected(Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from penstock.contract.guard.checks import Classification
 from penstock.contract.names import AUTO, COMPLEXITIES, EMBED, Role, implicit_role, is_implicit
 from penstock.runtime.config.catalogue import Catalogue
 from services.router.classification.evidence import TopicEvidence
@@ -21,19 +22,30 @@ __all__ = ["RoleChoice", "resolve"]
 _QUOTED: Final = 80
 """Characters of an unknown name that an error repeats."""
 _NEAR_MODELS: Final = 5
+_ENOUGH_PROBABILITY: Final = 0.5
+"""A classifier that is less sure than this does not change the role."""
+_UNCLEAR: Final = re.compile(r"\w\W+\w+\W+\w")
+"""At least three words: shorter texts are greetings and single terms, which no classifier can assign."""
 
 
 class RoleChoice(Struct, frozen=True):
     role: Role
     why: str
     """The evidence, shown to the client."""
+    unclear: bool = False
+    """No rule recognised the text: the role is a guess that a classifier may improve."""
 
 
 def resolve(
-    requested: str, features: Features, catalogue: Catalogue, served: Collection[str], model: str = ""
+    requested: str,
+    features: Features,
+    catalogue: Catalogue,
+    served: Collection[str],
+    model: str = "",
+    topic: Classification | None = None,
 ) -> RoleChoice:
     """Choose the role of a request that named the role `requested`, or `model`; `served` are the roles with a live
-    worker.
+    worker. `topic`: what a classifier takes the text to be about, which counts where the rules recognise nothing.
 
     A role or a model requested by name is kept even where no worker serves it: another one's answer was not requested.
     `auto` falls back to chat. Raises InvalidRequest for a role or a model that the catalogue lacks.
@@ -41,7 +53,7 @@ def resolve(
     if model:
         choice = _of_model(requested, model, catalogue)
     elif requested == AUTO:
-        choice = _by_evidence(features, catalogue)
+        choice = _by_evidence(features, catalogue, topic)
         if choice.role not in served and ("chat" in served or choice.role not in catalogue.roles):
             choice = RoleChoice("chat", f"{choice.why}; no live worker serves {choice.role}, so chat")
     else:
@@ -88,7 +100,7 @@ def _near(name: str, models: Iterable[str]) -> list[str]:
     return [by_case[each] for each in dict.fromkeys((*similar, *containing))][:_NEAR_MODELS]
 
 
-def _by_evidence(features: Features, catalogue: Catalogue) -> RoleChoice:
+def _by_evidence(features: Features, catalogue: Catalogue, topic: Classification | None) -> RoleChoice:
     if features.images:
         return RoleChoice("vision", "an image" if features.images == 1 else f"{features.images} images")
     if features.estimated_tokens > catalogue.routing.long_context_tokens:
@@ -100,7 +112,17 @@ def _by_evidence(features: Features, catalogue: Catalogue) -> RoleChoice:
         return RoleChoice("coding", f"code: {', '.join(code.labels)}")
     if maths.enough:
         return RoleChoice("logic", f"mathematics or logic: {', '.join(maths.labels)}")
-    return RoleChoice("chat", "neither code nor mathematics")
+    return _without_evidence(features.text, topic)
+
+
+def _without_evidence(text: str, topic: Classification | None) -> RoleChoice:
+    """Of a text in which the rules recognise neither code nor mathematics."""
+    if topic is None:
+        unclear = _UNCLEAR.search(text) is not None
+        return RoleChoice("chat", "neither code nor mathematics", unclear=unclear)
+    sure = topic.probability >= _ENOUGH_PROBABILITY
+    why = f"{'' if sure else 'perhaps '}{topic.topic} by the classifier ({topic.probability:.0%})"
+    return RoleChoice(topic.topic if sure else "chat", why)
 
 
 def _by_keyword(text: str, catalogue: Catalogue) -> RoleChoice | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
+from penstock.contract.guard.checks import Classification
 from penstock.contract.names import ROLES, ROLES_BY_CONTENT
 from penstock.runtime.config.catalogue import AutoRule, Catalogue, Model, RoleConfig
 from services.router.routing.features import Features, extract_features
@@ -51,6 +54,37 @@ def test_b1_prompts_of_the_tuned_corpus_get_their_role(language: str) -> None:
 @pytest.mark.parametrize("language", ["en", "ru", "tr"])
 def test_b1_prompts_never_tuned_on_get_their_role(language: str) -> None:
     assert accuracy(HELD_OUT, language) >= 0.88
+
+
+@pytest.mark.parametrize(
+    ("topic", "probability", "role"),
+    [("coding", 0.93, "coding"), ("logic", 0.5, "logic"), ("logic", 0.49, "chat"), ("chat", 0.9, "chat")],
+)
+def test_b6_the_topic_of_the_classifier_counts_where_the_rules_recognise_nothing(
+    topic: Any, probability: float, role: str
+) -> None:
+    text = features("my page loads twice when I press back")
+    assert resolve("auto", text, CATALOGUE, ROLES).unclear
+    choice = resolve("auto", text, CATALOGUE, ROLES, "", Classification(topic=topic, probability=probability))
+    assert choice.role == role
+    assert not choice.unclear
+    assert f"{topic} by the classifier ({probability:.0%})" in choice.why
+
+
+@pytest.mark.parametrize(
+    "text", ["Write a Python function", "Solve 3x + 7 = 22", "hi", "hello there", "", "?!... 😀"]
+)
+def test_b6_a_clear_or_very_short_text_is_not_unclear(text: str) -> None:
+    assert not resolve("auto", features(text), CATALOGUE, ROLES).unclear
+
+
+def test_b6_rules_and_names_go_before_the_classifier() -> None:
+    coding = Classification(topic="coding", probability=1.0)
+    assert resolve("auto", features("Solve 3x + 7 = 22"), CATALOGUE, ROLES, "", coding).role == "logic"
+    assert resolve("fast", features("my page loads twice"), CATALOGUE, ROLES, "", coding).role == "fast"
+    without = resolve("auto", features("my page loads twice"), CATALOGUE, ("chat",), "", coding)
+    assert without.role == "chat"
+    assert "no live worker serves coding" in without.why
 
 
 @pytest.mark.parametrize("corpus", [TUNED, HELD_OUT], ids=["tuned", "held_out"])

@@ -1,0 +1,29 @@
+"""The decision on a request event: by the rules, and by a classifier where they recognise nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from services.router.classification.topic_client import TopicClient
+from services.router.routing.inbound import InboundRequest
+from services.router.routing.outcome import BodyNeeded, Rejected, Routed
+
+__all__ = ["Decision"]
+
+
+class Decision(Struct, frozen=True):
+    rules: Callable[[InboundRequest], Routed | Rejected | BodyNeeded]
+    """`routing.decide.decide` with the catalogue, the served roles and the time of the call filled in."""
+    topics: TopicClient | None = None
+    """None: there is no classifier."""
+
+    async def decide(self, inbound: InboundRequest) -> Routed | Rejected | BodyNeeded:
+        """Only an unclear request costs a question to the classifier; without its answer the rules decide alone."""
+        decided = self.rules(inbound)
+        if self.topics is None or not isinstance(decided, Routed) or not decided.unclear_text:
+            return decided
+        topic = await self.topics.classify(decided.unclear_text)
+        return decided if topic is None else self.rules(replace(inbound, topic=topic))
