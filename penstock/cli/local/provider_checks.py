@@ -31,12 +31,16 @@ def provider_addresses(catalogue: Catalogue) -> str:
 
 
 def missing_key_notes(catalogue: Catalogue, env: Mapping[str, str]) -> list[str]:
-    """A note for each provider without a key. The catalogue is valid without it, but every request would fail."""
+    """A note for each provider without a key. The catalogue is valid without it, but every request would fail. So
+    would the start of a guard that asks a moderation endpoint.
+    """
+    keys = {f"provider {name}": provider.api_key_env for name, provider in catalogue.providers.items()}
+    if catalogue.guard is not None and catalogue.guard.detectors.openai_moderation.enabled:
+        keys["the moderation endpoint"] = (catalogue.guard.detectors.openai_moderation.api_key_env,)
     return [
-        f"Note: provider {name} has no key: set {' or '.join(provider.api_key_env)}."
-        for name, provider in catalogue.providers.items()
-        if provider.api_key_env
-        and not effective_keys(provider.api_key_env, env.get("PENSTOCK_SECRETS_DIR") or None, env)
+        f"Note: {owner} has no key: set {' or '.join(names)}."
+        for owner, names in keys.items()
+        if names and not effective_keys(names, env.get("PENSTOCK_SECRETS_DIR") or None, env)
     ]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 
+from penstock.contract.guard.policies import DETECTORS
 from penstock.contract.names import RESERVED_ROLES, ROLES
 from penstock.contract.request import LONGEST_S
 from penstock.runtime.config.budget_checks import check_budgets, limits_money
@@ -30,6 +31,7 @@ from penstock.runtime.config.catalogue import (
     Timeouts,
 )
 from penstock.runtime.config.degradation import Degradation
+from penstock.runtime.config.guard import Guard, check_guard
 from penstock.runtime.config.parameter_mapping import check_parameter_mapping
 from penstock.runtime.config.presets import preset_mapping_of_model, preset_mapping_of_provider
 from penstock.runtime.config.problems import ProblemReport, nearest
@@ -55,6 +57,7 @@ class Draft(Struct, frozen=True, kw_only=True):
     degradation: Degradation | UnsetType = UNSET
     quota_warning: QuotaWarning | UnsetType = UNSET
     budgets: Budgets | UnsetType | None = None
+    guard: Guard | UnsetType | None = None
 
 
 def check(draft: Draft, report: ProblemReport) -> None:
@@ -76,6 +79,8 @@ def check(draft: Draft, report: ProblemReport) -> None:
     if isinstance(draft.quota_warning, QuotaWarning):
         _check_warning(draft.quota_warning, report)
     check_budgets(draft.budgets, report)
+    check_guard(draft.guard, report)
+    _check_guard_models(draft, report)
 
 
 def warnings_of(catalogue: Catalogue) -> list[str]:
@@ -98,6 +103,8 @@ def warnings_of(catalogue: Catalogue) -> list[str]:
             )
     if budgets is not None and limits_money(budgets):
         found += _warnings_of_money_limits(catalogue, budgets)
+    if catalogue.guard is not None:
+        found += _warnings_of_waits(catalogue.guard)
     return found
 
 
@@ -112,28 +119,66 @@ def _warnings_of_money_limits(catalogue: Catalogue, budgets: Budgets) -> list[st
     return found
 
 
+def _warnings_of_waits(guard: Guard) -> list[str]:
+    slow = [
+        f"guard.detectors.{name}.timeout_s"
+        for name in DETECTORS
+        if getattr(detector := getattr(guard.detectors, name), "enabled", True)
+        and detector.timeout_s > guard.wait_s
+    ]
+    if not slow:
+        return []
+    text = (
+        f"guard.wait_s is {guard.wait_s:g}, less than {', '.join(slow)}: workers do not wait for a verdict as long as"
+        f" that. Raise it, or lower the time of the detector."
+    )
+    return [text]
+
+
 def _output_tokens(role: RoleConfig, assumed: int) -> int:
     max_tokens = role.parameters.max_tokens or assumed
     return min(max_tokens, role.ceilings.max_tokens or max_tokens)
 
 
 def _check_provider(provider: ProviderConfig, path: str, report: ProblemReport) -> None:
-    if isinstance(provider.base_url, str) and not re.match(r"https?://[^/\s]", provider.base_url):
-        report.add(f"{path}.base_url", "is not an address", "start it with http:// or https:// and a host")
+    _check_address(provider.base_url, f"{path}.base_url", report)
     for index, name in _texts(provider.api_key_env):
-        if name.startswith(_KEY_PREFIXES) or not _VARIABLE.fullmatch(name):
-            problem = (
-                "is not the name of an environment variable (if it is a key, it is now in a file: revoke it)"
-            )
-            report.add(
-                f"{path}.api_key_env[{index}]", problem, "write a name such as GROQ_API_KEY", quote=False
-            )
+        _check_key_name(name, f"{path}.api_key_env[{index}]", report)
     _no_repeats(provider.api_key_env, f"{path}.api_key_env", report)
     if provider.quota_group == "":
         report.add(f"{path}.quota_group", "is empty", "name the group, or leave it out")
     check_parameter_mapping(
         provider.parameter_mapping, preset_mapping_of_provider(provider), f"{path}.parameter_mapping", report
     )
+
+
+def _check_address(address: object, path: str, report: ProblemReport) -> None:
+    if isinstance(address, str) and not re.match(r"https?://[^/\s]", address):
+        report.add(path, "is not an address", "start it with http:// or https:// and a host")
+
+
+def _check_key_name(name: object, path: str, report: ProblemReport) -> None:
+    if isinstance(name, str) and (name.startswith(_KEY_PREFIXES) or not _VARIABLE.fullmatch(name)):
+        problem = (
+            "is not the name of an environment variable (if it is a key, it is now in a file: revoke it)"
+        )
+        report.add(path, problem, "write a name such as GROQ_API_KEY", quote=False)
+
+
+def _check_guard_models(draft: Draft, report: ProblemReport) -> None:
+    """Report what the detectors of the guard name outside their section."""
+    path, detectors = "guard.detectors", getattr(draft.guard, "detectors", UNSET)
+    moderation: Any = getattr(detectors, "openai_moderation", UNSET)
+    _check_address(getattr(moderation, "base_url", UNSET), f"{path}.openai_moderation.base_url", report)
+    _check_key_name(
+        getattr(moderation, "api_key_env", UNSET), f"{path}.openai_moderation.api_key_env", report
+    )
+    safety: Any = getattr(detectors, "safety_model", UNSET)
+    if not _known(safety, "enabled", "role") or not safety.enabled or draft.role_names is None:
+        return
+    if safety.role not in draft.role_names:
+        fix = f"define it under roles:, or {nearest(safety.role, draft.role_names)}"
+        report.add(f"{path}.safety_model.role", "there is no role of that name", fix)
 
 
 def _check_model(model: Model, path: str, draft: Draft, report: ProblemReport) -> None:

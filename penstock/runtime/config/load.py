@@ -12,6 +12,7 @@ from penstock.runtime.config.budget_amounts import read_budgets
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.checks import Draft, check
 from penstock.runtime.config.document import read_document
+from penstock.runtime.config.guard import read_guard
 from penstock.runtime.config.parameter_mapping import check_mapping_values
 from penstock.runtime.config.presets import apply_presets, merge_presets
 from penstock.runtime.config.problems import ConfigurationRefused, Problem, ProblemReport, nearest
@@ -71,9 +72,9 @@ def load_catalogue(text: str, *, source: str, env: Mapping[str, str]) -> Catalog
         report.add("", "is not a catalogue", "begin with name:, providers:, models: and roles:")
         raise ConfigurationRefused(source, report.problems)
     check_mapping_values(data, report)
-    parts = _parts(
-        merge_presets(read_budgets(read_prices(unfold(data, report), report), report), report), report
-    )
+    for read in (unfold, read_prices, read_budgets, read_guard, merge_presets):
+        data = read(data, report)
+    parts = _parts(data, report)
     check(_draft(data, parts), report)
     if report.problems:
         raise ConfigurationRefused(source, report.problems)
@@ -113,4 +114,5 @@ def _draft(data: dict[str, Any], parts: dict[str, Any]) -> Draft:
         degradation=parts.get("degradation", UNSET),
         quota_warning=parts.get("quota_warning", UNSET),
         budgets=parts.get("budgets"),
+        guard=parts.get("guard"),
     )

@@ -17,6 +17,8 @@ from penstock.runtime.config.shorthand import fold
 __all__ = ["catalogue_yaml", "settings_yaml"]
 
 _HIDDEN = "…"
+_KEY_NAMES = {"providers:\n": "- ", "guard:\n": "api_key_env: "}
+"""By the first line of a section, what stands before the name of a key in it."""
 _SHORTEST_KEY = 8
 """Characters from which on a value is masked everywhere; a shorter one may be an ordinary word."""
 
@@ -27,6 +29,8 @@ def catalogue_yaml(catalogue: Catalogue, env: Mapping[str, str]) -> str:
     A key that was interpolated into another text, such as an address, is masked there too.
     """
     names = {name for provider in catalogue.providers.values() for name in provider.api_key_env}
+    if catalogue.guard is not None and catalogue.guard.detectors.openai_moderation.enabled:
+        names.add(catalogue.guard.detectors.openai_moderation.api_key_env)
     in_force = effective_keys(names, env.get("PENSTOCK_SECRETS_DIR") or None, env)
     values = (*in_force.values(), *(env.get(name, "") for name in names))
     keys = {key for key in values if len(key) >= _SHORTEST_KEY}
@@ -46,9 +50,10 @@ def _with_key_status(text: str, status: Mapping[str, str]) -> Iterator[str]:
     for line in text.splitlines(keepends=True):
         if line[0] not in " -":
             section = line
-        name = line.strip().removeprefix("- ")
-        known = section == "providers:\n" and line.lstrip().startswith("- ") and name in status
-        yield f"{line.rstrip()}  # {status[name]}\n" if known else line
+        start = _KEY_NAMES.get(section)
+        is_name = start is not None and line.lstrip().startswith(start)
+        name = line.strip().removeprefix(start or "")
+        yield f"{line.rstrip()}  # {status[name]}\n" if is_name and name in status else line
 
 
 def _masked(value: Any, keys: Collection[str]) -> Any:

@@ -8,9 +8,10 @@ from typing import Final
 from penstock.bus.bucket import Record
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract import codec
-from penstock.contract.guard.policies import EVERY, KINDS, GuardPolicy, is_subject_of_policy
+from penstock.contract.guard.policies import EVERY, GuardPolicy
 from penstock.contract.streams import GUARD_POLICIES
 from penstock.contract.subjects import is_token
+from penstock.runtime.config.guard import action_problem
 
 __all__ = ["decoded", "policy_key", "records_of"]
 
@@ -37,10 +38,9 @@ def decoded(record: Record) -> GuardPolicy:
         raise ValueError(f"it belongs to the key {expected}")
     for direction, actions in (("input", policy.input), ("output", policy.output)):
         for name, action in actions.items():
-            if not is_subject_of_policy(name):
-                raise ValueError(f"{direction} names no known category or kind: {name}")
-            if action == "redact" and name.partition("/")[0] not in KINDS:
-                raise ValueError(f"{direction}: {name} cannot be redacted")
+            problem = action_problem(name, action)
+            if problem is not None:
+                raise ValueError(f"{direction}: {name} {problem[0]}")
     return policy
 
 
