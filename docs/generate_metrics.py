@@ -12,6 +12,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 
 from services.edge.metrics import EdgeMetrics
+from services.guard.metrics import GuardMetrics
 from services.ledger.metrics import LedgerMetrics
 from services.router.metrics import RouterMetrics
 from services.worker.metrics import WorkerMetrics
@@ -24,19 +25,25 @@ _SERVICES: Final = {
     "worker": WorkerMetrics,
     "edge": EdgeMetrics,
     "ledger": LedgerMetrics,
+    "guard": GuardMetrics,
 }
 _LABELS: Final = {
+    "action": "`allow`, `flag`, `redact` or `block`",
     "answer": "the topic `chat`, `coding` or `logic`; `no_answer` in time; `paused`: none is asked for a while",
+    "category": "a category of findings of the [guard](guard.md)",
     "code": "an error code ([failures](failure.md))",
     "complexity": "`simple`, `medium` or `complex`",
     "credential": "the name of a key's environment variable in the catalogue, never the key",
+    "detector": "a detector of the [guard](guard.md)",
     "direction": "`input`: a request; `output`: an answer",
-    "kind": "`input` or `output`",
+    "kind": "of tokens `input` or `output`; of findings the kind of a secret or of personal data, or empty",
     "lane": "`interactive` or `batch`",
     "limit": "`requests_per_minute`, `tokens_per_minute`, `requests_per_day`, `tokens_per_day` or `concurrency`",
     "model": "a model's key in the catalogue",
     "outcome": "`completed`, `cancelled`, an error code or the kind of a failure; of holds `granted`, `refused`, "
-    "`unavailable` (rejected without a ledger), `allowed` (accepted without one) or `failed`",
+    "`unavailable` (rejected without a ledger), `allowed` (accepted without one) or `failed`; of texts for the "
+    "router their topic or `dropped`; of checks `malformed` or `full`; of detectors `timeout`, `no quota`, "
+    "`breaker open`, `not enabled` or `error`",
     "partition": "`0` to `7`, or `system`",
     "percent": "`80` or `100`",
     "provider": "a provider of the catalogue",

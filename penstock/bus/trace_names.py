@@ -44,6 +44,7 @@ __all__ = [
     "ROLE",
     "SPAN_CLIENT",
     "SPAN_GUARD",
+    "SPAN_GUARD_CHECK",
     "SPAN_HOLD",
     "SPAN_LEDGER",
     "SPAN_QUEUE",
@@ -97,6 +98,7 @@ SPAN_WORKER: Final = f"process {subjects.WORK}"
 SPAN_GUARD: Final = "guard check"
 SPAN_REPLY: Final = f"send {subjects.REPLY}"
 SPAN_HOLD: Final = f"process {subjects.LEDGER_HOLD}"
+SPAN_GUARD_CHECK: Final = f"process {subjects.GUARD_CHECK}"
 SPAN_SETTLE: Final = f"process {subjects.USAGE}"
 
 CHAT: Final = "chat"

@@ -311,7 +311,7 @@ CHANNELS: Final = (
         producers=("worker", "edge", "command line"),
         consumers=("guard",),
         limits=_MESSAGE_LIMIT,
-        purpose="Check texts of a request or an answer. One of all guards answers; an empty message comes first if it "
+        purpose="Check texts of a request or an answer. One of all guards answers; empty messages come while it "
         "needs longer. A repeated check is harmless.",
     ),
     Channel(

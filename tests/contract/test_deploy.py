@@ -22,6 +22,7 @@ from penstock.runtime.config.load import read_catalogue
 from penstock.runtime.config.settings import load_settings
 from penstock.runtime.config.shipped import shipped_catalogues
 from services.edge.settings import load_edge_settings
+from services.guard.metrics import GuardMetrics
 from services.ledger.metrics import LedgerMetrics
 from services.router.metrics import RouterMetrics
 from services.simulator.settings import load as load_simulator_settings
@@ -181,7 +182,7 @@ RULES: list[dict[str, Any]] = [
 def exported_labels() -> dict[str, set[str]]:
     """Every metric the services export, under the names Prometheus sees, with its labels."""
     exported: dict[str, set[str]] = {}
-    for metrics in (RouterMetrics, WorkerMetrics, LedgerMetrics):
+    for metrics in (RouterMetrics, WorkerMetrics, LedgerMetrics, GuardMetrics):
         registry = CollectorRegistry()
         metrics(registry)
         for name, made in registry._names_to_collectors.items():
@@ -257,9 +258,12 @@ LABELS = {
         "rule",
         "partition",
         "percent",
+        "action",
+        "answer",
+        "category",
+        "detector",
         "direction",
         "why",
-        "answer",
     ),
 }
 """Labels whose values are bounded by the catalogue or the contract."""

@@ -39,6 +39,7 @@ IO_MODULES = {
     | {"partitions.alerts", "partitions.answers", "partitions.journal", "partitions.ownership"}
     | {"partitions.snapshots", "partitions.snapshotter", "partitions.system_limits", "partitions.usage_feed"}
     | {"verification.positions", "verification.stored_books", "verification.verifier"},
+    "guard": EVERY_SERVICE | {"openai_moderation.rater", "pending_events"},
     "edge": EVERY_SERVICE | {"auth.key_store", "requests.idempotency", "requests.lookup"},
     "worker": EVERY_SERVICE
     | {"announcer", "intake.on_demand", "pending_events", "redelivery.prior_attempts"}

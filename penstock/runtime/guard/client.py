@@ -22,7 +22,8 @@ __all__ = ["GuardClient", "GuardUnreachable"]
 _log: Final = rate_limited_logger(__name__)
 _SIGN_OF_LIFE_S: Final = 0.75
 """Seconds without any message from a guard after which a check is sent again: the guard that received it may be
-frozen. A guard that needs longer sends an empty message first: repeated checks would pay for its model calls again."""
+frozen or gone. A guard that needs longer sends an empty message every 0.25 s meanwhile, because a repeated check would
+pay for its model calls again."""
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 0.5
 """Seconds between two tries while no guard is subscribed, doubled from the first to the longest."""
@@ -100,7 +101,7 @@ class GuardClient:
             if message.headers is not None and message.headers.get("Status") == _NO_RESPONDERS:
                 return None
             if not message.data:
-                silent_s = give_up_s
+                silent_s = min(give_up_s, loop_now_s() + _SIGN_OF_LIFE_S)
                 continue
             try:
                 verdict = codec.GUARD_VERDICT.decode(message.data)

@@ -73,9 +73,23 @@ async def test_g4_a_check_at_a_frozen_guard_is_sent_again(client: GuardClient, o
 
 
 async def test_g4_a_guard_that_reports_work_is_asked_once(client: GuardClient, own_nc: Nats) -> None:
-    received = await answer(own_nc, b"", VERDICT, after_s=1.5)
+    received = await answer(own_nc, b"", b"", b"", b"", VERDICT, after_s=0.3)
     assert (await client.check(CHECK, 5)).action == "allow"
     assert len(received) == 1
+
+
+async def test_g4_a_check_is_sent_again_when_a_guard_stops_reporting_work(
+    client: GuardClient, own_nc: Nats
+) -> None:
+    taken: list[Msg] = []
+
+    async def on_check(msg: Msg) -> None:
+        taken.append(msg)
+        await msg.respond(b"" if len(taken) == 1 else VERDICT)
+
+    await own_nc.subscribe(subjects.GUARD_CHECK, "guard", cb=on_check)
+    assert (await client.check(CHECK, 20)).action == "allow"
+    assert len(taken) == 2
 
 
 @pytest.mark.parametrize("broken", [b"{", b"[]", b'{"type":"guard_verdict"}', b"\xff\xfe", b"[" * 100_000])
