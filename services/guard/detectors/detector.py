@@ -23,7 +23,12 @@ class Detection(Struct, frozen=True):
 
 
 class DetectorUnavailable(Exception):
-    """The detector could not check the texts; the message says why, without content."""
+    """The detector could not check all texts; the message says why, without content."""
+
+    def __init__(self, why: str, found: Detection = Detection()) -> None:  # noqa: B008 - frozen
+        """`found`: in the texts that it did check."""
+        super().__init__(why)
+        self.found = found
 
 
 class Detector(Protocol):

@@ -1,0 +1,1 @@
+"""The moderation endpoint of OpenAI, or one with the same interface."""

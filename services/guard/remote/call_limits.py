@@ -1,0 +1,101 @@
+"""The limits of the calls to one service: how many at once and a minute, pauses that it asks for, and its breaker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from penstock.runtime.config.catalogue import Breaker
+from penstock.runtime.outbound.breaker import BreakerAdmission, CircuitBreaker
+from services.guard.detectors.detector import DetectorUnavailable
+from services.guard.remote.rater import CallFailed
+from services.guard.remote.request_rate import RequestRate
+
+__all__ = ["CallLimits"]
+
+_NO_QUOTA: Final = "no quota"
+_BREAKER_OPEN: Final = "breaker open"
+_MOST_WAIT_S: Final = 0.5
+"""Seconds for which a call waits for the rate limit: a burst is spread, an exhausted limit is reported."""
+_DEFAULT_PAUSE_S: Final = 1.0
+_LONGEST_PAUSE_S: Final = 60.0
+"""Seconds for which a refused call pauses all others, without and with a hint of the service. A wrong hint must not
+switch the detector off for long."""
+
+
+class CallLimits:
+    def __init__(
+        self,
+        max_concurrency: int,
+        requests_per_minute: int | None,
+        timeout_s: float,
+        now_s: Callable[[], float],
+        breaker: Breaker = Breaker(),  # noqa: B008 - frozen
+    ) -> None:
+        self._slots = asyncio.Semaphore(max_concurrency)
+        self._rate = RequestRate(requests_per_minute)
+        self._slow_s = timeout_s / 2
+        self._now_s = now_s
+        self._breaker = CircuitBreaker(breaker)
+        self._paused_until_s = 0.0
+
+    @asynccontextmanager
+    async def call(self) -> AsyncIterator[None]:
+        """Around one call, whose CallFailed it sees. Raises DetectorUnavailable if no call may be made now."""
+        self._check()
+        async with self._slots:
+            await self._within_rate()
+            admission = self._admission()
+            began_s = self._now_s()
+            try:
+                yield
+            except CallFailed as failed:
+                self._failed(admission, failed)
+                raise
+            except BaseException:  # cancelled at the end of the time for the detector, or of the check
+                self._cancelled(admission, began_s)
+                raise
+            self._breaker.succeeded(admission, self._now_s())
+
+    def _check(self) -> None:
+        """Do not let calls wait for a slot that may not be made anyway."""
+        now_s = self._now_s()
+        if now_s < self._paused_until_s:
+            raise DetectorUnavailable(_NO_QUOTA)
+        if self._breaker.retry_at_s(now_s) > now_s:
+            raise DetectorUnavailable(_BREAKER_OPEN)
+
+    async def _within_rate(self) -> None:
+        while (wait_s := self._rate.wait_s(self._now_s())) > 0:
+            if wait_s > _MOST_WAIT_S:
+                raise DetectorUnavailable(_NO_QUOTA)
+            await asyncio.sleep(wait_s)
+        self._check()
+        self._rate.take()
+
+    def _admission(self) -> BreakerAdmission:
+        admission = self._breaker.admit(self._now_s())
+        if not admission.admitted:
+            raise DetectorUnavailable(_BREAKER_OPEN)
+        return admission
+
+    def _failed(self, admission: BreakerAdmission, failed: CallFailed) -> None:
+        now_s = self._now_s()
+        if failed.kind == "outage":
+            self._breaker.failed(admission, now_s)
+            return
+        self._breaker.abandoned(admission, now_s)
+        if failed.kind == "quota":
+            pause_s = _DEFAULT_PAUSE_S if failed.retry_after_s is None else failed.retry_after_s
+            until_s = now_s + min(pause_s, _LONGEST_PAUSE_S)
+            self._paused_until_s = max(self._paused_until_s, until_s)
+
+    def _cancelled(self, admission: BreakerAdmission, began_s: float) -> None:
+        """A call that was given most of the time is a timeout; one that began late says nothing."""
+        now_s = self._now_s()
+        if now_s - began_s >= self._slow_s:
+            self._breaker.failed(admission, now_s)
+        else:
+            self._breaker.abandoned(admission, now_s)
