@@ -44,7 +44,8 @@ class GuardCheck(Struct, frozen=True, kw_only=True, tag="guard_check", tag_field
     direction: Direction = "input"
     texts: tuple[CheckedText, ...]
     detectors: tuple[DetectorName, ...] = ()
-    """The detectors to ask; empty: all that the policy of the account needs for this direction."""
+    """The detectors to ask; empty: all that the policy of the account needs for this direction, or all that there are
+    if no policy applies."""
     apply_policy: bool = True
     """False: every finding is reported with the action `flag`, whatever the policy of the account, and no event is
     stored."""

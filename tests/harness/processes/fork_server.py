@@ -39,6 +39,7 @@ _IMPORTED: Final = (
     "services.edge.app",
     "services.edge.http.server",
     "services.ledger.app",
+    "services.guard.app",
     "penstock.runtime.service",
     "penstock.cli.commands.ask",
     "penstock.cli.commands.dead",
@@ -54,6 +55,7 @@ _FORKED: Final = (
     "services.simulator",
     "services.edge",
     "services.ledger",
+    "services.guard",
     "penstock.cli",
 )
 _ORDER_BYTES: Final = 200_000

@@ -8,12 +8,10 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
-from msgspec import Struct, field
 from nats.aio.client import Client as Nats
 
 from penstock.bus.direct_get import read_all
 from penstock.bus.trace_names import OUTCOME, SPAN_HOLD, SPAN_SETTLE
-from penstock.bus.tracing import Attribute, Attributes, Kind
 from penstock.cli.connection import check_answer
 from penstock.cli.errors import CommandError
 from penstock.cli.local.nats_server import NatsServer
@@ -24,45 +22,11 @@ from penstock.contract.ledger.spend import SpendQuery, SpendReport
 from penstock.contract.streams import EVENTS, SPEND_HOURS
 from services.ledger.partitions.snapshotter import SnapshotPolicy
 from tests.harness.processes.ledgers import LedgerUser, RunningLedger, running_ledger
+from tests.harness.records.spans import RecordingTracer
 from tests.harness.suite.waiting import until
 
 DAY = {"every_account": {"microusd_per_day": 10_000}}
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-
-
-class RecordedSpan(Struct):
-    name: str
-    parent: str | None
-    traceparent: str | None = None
-    attributes: dict[str, Attribute] = field(default_factory=dict)
-    error: str | None = None
-    ended: bool = False
-
-    def set(self, key: str, value: Attribute) -> None:
-        self.attributes[key] = value
-
-    def end(self, *, error: str | None = None) -> None:
-        self.error, self.ended = error, True
-
-
-class RecordingTracer:
-    def __init__(self) -> None:
-        self.spans: list[RecordedSpan] = []
-
-    def start(
-        self,
-        name: str,
-        kind: Kind,  # noqa: ARG002 - the signature is Tracer's
-        *,
-        parent: str | None = None,
-        attributes: Attributes | None = None,
-        start_ns: int | None = None,  # noqa: ARG002
-    ) -> RecordedSpan:
-        self.spans.append(RecordedSpan(name, parent, attributes=attributes or {}))
-        return self.spans[-1]
-
-    def close(self) -> None:
-        """Nothing is buffered."""
 
 
 @pytest.fixture

@@ -1,0 +1,38 @@
+"""`python -m services.guard`: read the settings, run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from penstock.runtime.config.load import read_catalogue
+from penstock.runtime.config.problems import ConfigurationRefused
+from penstock.runtime.config.secrets import check_secrets_dir
+from penstock.runtime.config.settings import load_settings
+from services.guard.settings import cache_directory, moderation_key
+
+_DESCRIPTION = "Check the texts of requests and answers. The settings come from the environment."
+
+
+def main(arguments: list[str] | None = None) -> int:
+    argparse.ArgumentParser(prog="penstock run guard", description=_DESCRIPTION).parse_args(arguments)
+    try:
+        settings = load_settings(os.environ)
+        check_secrets_dir(settings.secrets_dir)
+        catalogue = read_catalogue(None, os.environ)
+        key = moderation_key(catalogue, settings, os.environ)
+    except ConfigurationRefused as refused:
+        sys.stderr.write(f"{refused}\n")
+        return 2
+    # Read by numpy at its import. The encoder uses one thread; idle threads of BLAS would spin for the others.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from penstock.runtime.service import Shell  # noqa: PLC0415 - an invalid configuration is reported before the slow imports
+    from services.guard.app import GuardService  # noqa: PLC0415
+
+    shell = Shell("guard", settings)
+    return shell.run(GuardService(shell, catalogue, cache_directory(os.environ), key))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
