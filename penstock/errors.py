@@ -181,6 +181,11 @@ class RequestFailed(PenstockError):
         return self.failure.attempts
 
     @property
+    def categories(self) -> tuple[str, ...]:
+        """Why the safety guard blocked the request or its answer, as `personal_data/email`."""
+        return self.failure.categories
+
+    @property
     def limit(self) -> LimitStatus | None:
         """The budget limit that refused the request; None: no limit did."""
         return self.failure.limit

@@ -18,6 +18,7 @@ from penstock.contract.reply import (
     Degraded,
     Delta,
     Failed,
+    GuardedContent,
     ReplyEvent,
     Restarted,
     Timings,
@@ -52,6 +53,8 @@ class Reply(Struct, frozen=True, kw_only=True):
     """The reductions of the request in the attempt that answered."""
     adapted: tuple[Adapted, ...] = ()
     """Parameters that were changed because the answering model does not accept them as sent."""
+    guarded: tuple[GuardedContent, ...] = ()
+    """What the safety guard found in the request or the answer, and reported or redacted."""
     response: dict[str, Any] | None
     """The provider's chat-completion body, with tool calls, when the request did not stream."""
 
@@ -97,6 +100,7 @@ class ReplyBuilder:
             timings=event.timings,
             degraded=event.degraded,
             adapted=event.adapted,
+            guarded=event.guarded,
             response=response,
         )
 

@@ -104,7 +104,9 @@ class Dispatcher:
             return
         # A message may quote the request, for example its path.
         message = without_api_keys(refusal.message)
-        body = error_dialect(exchange.path).error(refusal.status, refusal.code, message, refusal.param)
+        body = error_dialect(exchange.path).error(
+            *(refusal.status, refusal.code, message, refusal.param, refusal.categories)
+        )
         log_rejection(
             *(exchange.method, match.route, refusal.status, refusal.code),
             request_id=exchange.request_id,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Final, TextIO
 
 from penstock.cli.program_name import as_invoked
 from penstock.cli.render.budget import refusing_limit_text
 from penstock.cli.render.explanation import queue_text
+from penstock.cli.render.guarded import blocked_text, guarded_lines
 from penstock.cli.render.table import shortened
 from penstock.cli.render.terminal_safe import visible
 from penstock.cli.render.times import duration_text
@@ -37,7 +38,9 @@ _RETRY: dict[RetryAdvice, str] = {
 }
 _ADVICE: Final[dict[ErrorCode, str]] = {
     "account_disabled": "Enable it first: `penstock budget show` tells what is disabled.",
+    "blocked": "Change the text, or the policy of the account: `penstock guard --help`.",
     "cancelled": "Send the request again if it is still wanted.",
+    "guard_unavailable": "Start a guard if none runs: `penstock run guard`.",
     "provider_credentials": "Set or replace the key of the provider first: `penstock config check`.",
 }
 """Advice for the codes where the time of the next try does not decide."""
@@ -74,10 +77,8 @@ class AnswerPrinter:
         elif isinstance(event, Restarted):
             self.note(f"restarted: {event.message or event.code}")
         elif isinstance(event, Started):
-            for each in event.degraded:
-                self.note(_degradation_text(each))
-            for adapted in event.adapted:
-                self.note(_adaptation_text(adapted))
+            self._notes_of(map(_degradation_text, event.degraded))
+            self._notes_of(map(_adaptation_text, event.adapted))
         elif isinstance(event, Delta) and self._print_deltas:
             self._write(event.text)
         try:
@@ -89,6 +90,11 @@ class AnswerPrinter:
             if not self._shown:
                 self._write(self.reply.text)
             self._end_line()
+            self._notes_of(guarded_lines(self.reply.guarded))
+
+    def _notes_of(self, texts: Iterable[str]) -> None:
+        for text in texts:
+            self.note(text)
 
     def note(self, text: str) -> None:
         """Print a note in brackets, on its own line."""
@@ -141,6 +147,8 @@ def failure_text(error: PenstockError, *, account: str = "", user: str = "") -> 
     """
     lines = [f"{visible(str(error), lines=True)} ({error.code})"]
     if isinstance(error, RequestFailed):  # the message of every other error says when to try again
+        if error.categories:
+            lines.append(f"  The safety guard found: {visible(blocked_text(error.categories))}.")
         if error.limit is not None:
             fits_later = error.retry != "never"
             lines.append(f"  {refusing_limit_text(error.limit, fits_later=fits_later)}")

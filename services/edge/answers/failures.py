@@ -21,6 +21,7 @@ def http_error_of_failure(failure: Failure) -> HttpError:
         failure.message,
         param="model" if failure.code == "unknown_role" else None,
         headers=retry_headers(failure.retry, failure.retry_after_s),
+        categories=failure.categories,
     )
 
 
@@ -51,4 +52,4 @@ def stream_error_of(error: Exception, resume_path: str | None) -> StreamError:
     message = known.message
     if isinstance(error, ShuttingDown) and resume_path is not None:
         message = f"{_STOPPING}: read the rest from GET {resume_path} with the header last-event-id"
-    return StreamError(known.code, message, known.status)
+    return StreamError(known.code, message, known.status, known.categories)

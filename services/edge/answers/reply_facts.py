@@ -9,7 +9,15 @@ from msgspec.structs import replace
 
 from penstock.bus.clock import SYSTEM, Clock
 from penstock.contract.ledger.limits import LimitStatus
-from penstock.contract.reply import NO_RESPONSE, Accepted, Completed, Failed, ReplyEvent, Started
+from penstock.contract.reply import (
+    NO_RESPONSE,
+    Accepted,
+    Completed,
+    Failed,
+    GuardedContent,
+    ReplyEvent,
+    Started,
+)
 from services.edge.answers.limit_headers import Unit, limit_headers, unit_of
 from services.edge.dialects.dialect import LimitHeaderStyle
 from services.edge.http.headers import Header, header_text, request_id_headers
@@ -17,6 +25,8 @@ from services.edge.http.headers import Header, header_text, request_id_headers
 __all__ = ["REPLY_HEADERS", "ReplyFacts"]
 
 _REASON_CHARACTERS: Final = 500
+_SHOWN_FINDINGS: Final = 32
+"""Kinds of findings in the header `x-penstock-guarded`: clients limit the size of all headers."""
 REPLY_HEADERS: Final[Mapping[str, str]] = {
     "x-request-id": "The id of the request.",
     "request-id": "The same.",
@@ -29,6 +39,8 @@ REPLY_HEADERS: Final[Mapping[str, str]] = {
     "x-penstock-attempts": "The number of the attempt that answers, from 1.",
     "x-penstock-queue-wait-ms": "Milliseconds for which the request waited before its first attempt.",
     "x-penstock-cost-microusd": "Cost in millionths of a US dollar; a stream lacks it.",
+    "x-penstock-guarded": "What the safety guard reported or redacted, as in "
+    "`personal_data/email;direction=input;action=redact;count=2`; a stream lacks it.",
 }
 """The headers that a response may have from ReplyFacts, with their meaning. Each is sent once it is known."""
 
@@ -111,6 +123,8 @@ class ReplyFacts:
         if self._completed is not None:
             facts["queue-wait-ms"] = f"{self._completed.timings.queued_ms:.0f}"
             facts["cost-microusd"] = str(self._completed.cost_microusd)
+            if self._completed.guarded:
+                facts["guarded"] = _guarded_text(self._completed.guarded)
         elif self._accepted is not None and self._started is not None:
             facts["queue-wait-ms"] = str(max(0, self._started.at_ms - self._accepted.at_ms))
         return (
@@ -118,3 +132,11 @@ class ReplyFacts:
             *((f"x-penstock-{name}".encode(), header_text(text)) for name, text in facts.items()),
             *limit_headers(self._style, self._limits, self._clock.unix_ms()),
         )
+
+
+def _guarded_text(guarded: tuple[GuardedContent, ...]) -> str:
+    """A list of structured field values (RFC 9651)."""
+    return ", ".join(
+        f"{each.name};direction={each.direction};action={each.action};count={each.count}"
+        for each in guarded[:_SHOWN_FINDINGS]
+    )

@@ -123,8 +123,15 @@ class ChatDialect:
     def stream(self, answer_id: str, created_s: int, call: ChatCall) -> ChatStream:
         return ChatStream(answer_id, created_s, include_usage=call.include_usage)
 
-    def error(self, status: int, code: str, message: str, param: str | None = None) -> bytes:
-        return _encode(_error(status, code, message, param))
+    def error(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        param: str | None = None,
+        categories: tuple[str, ...] = (),
+    ) -> bytes:
+        return _encode(_error(StreamError(code, message, status, categories), param))
 
 
 class ChatStream:
@@ -162,7 +169,7 @@ class ChatStream:
         return [*events, _DONE]
 
     def fail(self, error: StreamError) -> list[SseEvent]:
-        return [SseEvent(_encode(_error(error.status, error.code, error.message, None)))]
+        return [SseEvent(_encode(_error(error, None)))]
 
     def _choice(self, raw: Raw) -> list[SseEvent]:
         """A chunk; the first of a choice above 0 comes after one with its role, which OpenAI's SDK for Node needs."""
@@ -218,6 +225,9 @@ def _usage(usage: Usage) -> dict[str, Any]:
     }
 
 
-def _error(status: int, code: str, message: str, param: str | None) -> dict[str, Any]:
-    kind = _TYPES.get(status) or ("server_error" if status >= 500 else "invalid_request_error")
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+def _error(error: StreamError, param: str | None) -> dict[str, Any]:
+    kind = _TYPES.get(error.status) or ("server_error" if error.status >= 500 else "invalid_request_error")
+    fields: dict[str, Any] = {"message": error.message, "type": kind, "param": param, "code": error.code}
+    if error.categories:
+        fields["categories"] = error.categories
+    return {"error": fields}

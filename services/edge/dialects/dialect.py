@@ -73,10 +73,13 @@ class StreamError(Struct, frozen=True):
     message: str
     status: int
     """That of a response with this error."""
+    categories: tuple[str, ...] = ()
+    """Why the safety guard blocked the request or its answer."""
 
     @classmethod
     def of(cls, failure: Failure) -> Self:
-        return cls(failure.code, failure.message, ERRORS[failure.code].http_status)
+        status = ERRORS[failure.code].http_status
+        return cls(failure.code, failure.message, status, failure.categories)
 
 
 class StreamWriter(Protocol):
@@ -118,7 +121,14 @@ class Dialect(Protocol):
 
     def stream(self, answer_id: str, created_s: int, call: ChatCall) -> StreamWriter: ...
 
-    def error(self, status: int, code: str, message: str, param: str | None = None) -> bytes:
+    def error(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        param: str | None = None,
+        categories: tuple[str, ...] = (),
+    ) -> bytes:
         """The JSON body of an error response with this status."""
         ...
 

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Raw
 
 from penstock.contract.reply import Usage
+from services.edge.dialects.dialect import StreamError
 
 __all__ = [
     "SIGNATURE",
@@ -86,17 +87,18 @@ def stop_reason(finish_reason: str, *, calls_tools: bool, refused: bool) -> str:
     return "tool_use" if calls_tools else "end_turn"
 
 
-def error_object(status: int, code: str, message: str, param: str | None = None) -> dict[str, Any]:
-    """An error response, and the data of an `error` event. The SDK reads `code` as `APIStatusError.error_code`."""
+def error_object(error: StreamError, param: str | None = None) -> dict[str, Any]:
+    """An error response, and the data of an `error` event. The SDK reads the code as `APIStatusError.error_code`."""
+    message, status = error.message, error.status
     if param and not message.startswith(param):
         message = f"{param}: {message}"
-    if code == "context_length_exceeded":
+    if error.code == "context_length_exceeded":
         message = f"{_TOO_LONG}: {message}"
     error_type = _ERROR_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
-    return {
-        "type": "error",
-        "error": {"type": error_type, "message": message, "details": {"error_code": code}},
-    }
+    details: dict[str, Any] = {"error_code": error.code}
+    if error.categories:
+        details["categories"] = error.categories
+    return {"type": "error", "error": {"type": error_type, "message": message, "details": details}}
 
 
 def is_json_object(text: str) -> bool:

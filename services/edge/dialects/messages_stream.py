@@ -125,8 +125,7 @@ class MessagesStream:
         return events
 
     def fail(self, error: StreamError) -> list[SseEvent]:
-        shown = error_object(error.status, error.code, error.message)
-        return [SseEvent(_encode(shown), "error")]
+        return [SseEvent(_encode(error_object(error)), "error")]
 
     def _add(self, content: Choice) -> None:
         if self._shows_thinking:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
@@ -57,10 +57,20 @@ class ResponsesDialect(Dialect):
         response = _response(answer_id, created_s, call)
         return ResponsesStream(response, call.model, background=call.background)
 
-    def error(self, status: int, code: str, message: str, param: str | None = None) -> bytes:
+    def error(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        param: str | None = None,
+        categories: tuple[str, ...] = (),
+    ) -> bytes:
         kind = "server_error" if status >= 500 else "invalid_request_error"
         kind = {402: "insufficient_quota", 429: "rate_limit_error"}.get(status, kind)
-        return _encode({"error": {"message": message, "type": kind, "param": param, "code": code}})
+        fields: dict[str, Any] = {"message": message, "type": kind, "param": param, "code": code}
+        if categories:
+            fields["categories"] = categories
+        return _encode({"error": fields})
 
 
 def _response(answer_id: str, created_s: int, call: ChatCall) -> ResponseObject:

@@ -49,6 +49,7 @@ _ERROR_CODES: Final[Mapping[str, str]] = {
     "context_length_exceeded": "invalid_prompt",
     "content_filtered": "invalid_prompt",
     "provider_refused": "invalid_prompt",
+    "blocked": "invalid_prompt",
     "overloaded": "rate_limit_exceeded",
     "rate_limited": "rate_limit_exceeded",
     "budget_exceeded": "rate_limit_exceeded",
@@ -98,7 +99,10 @@ class ResponseObject(Struct, frozen=True, kw_only=True):
 
 def _error(error: StreamError) -> dict[str, Any]:
     code = _ERROR_CODES.get(error.code, "server_error")
-    return {"code": code, "message": error.message, "type": error.code}
+    fields: dict[str, Any] = {"code": code, "message": error.message, "type": error.code}
+    if error.categories:
+        fields["categories"] = error.categories
+    return fields
 
 
 def _usage(usage: Usage) -> dict[str, Any]:

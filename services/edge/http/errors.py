@@ -112,7 +112,7 @@ _LONGEST_SDK_WAIT_S: Final = 60
 
 
 class HttpError(Exception):
-    """The request ends with this status; `code` and `param` are for the error object of the dialect."""
+    """The request ends with this status; `code`, `param` and `categories` are for the error object of the dialect."""
 
     def __init__(
         self,
@@ -122,13 +122,16 @@ class HttpError(Exception):
         *,
         param: str | None = None,
         headers: tuple[Header, ...] = (),
+        categories: tuple[str, ...] = (),
     ) -> None:
+        """`categories`: why the safety guard blocked the request or its answer."""
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
         self.param = param
         self.headers = headers
+        self.categories = categories
 
     @classmethod
     def of(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from penstock.contract.jobs import Job
+from penstock.contract.reply import Failure
 
 __all__ = ["job_page", "job_view", "submitted_view"]
 
@@ -34,8 +35,15 @@ def job_view(job: Job) -> dict[str, Any]:
         if job.state == "completed"
         else None,
         "cost_microusd": job.cost_microusd,
-        "error": None if error is None else {"code": error.code, "message": error.message},
+        "error": None if error is None else _error_view(error),
     }
+
+
+def _error_view(failure: Failure) -> dict[str, Any]:
+    fields: dict[str, Any] = {"code": failure.code, "message": failure.message}
+    if failure.categories:
+        fields["categories"] = failure.categories
+    return fields
 
 
 def submitted_view(request_id: str) -> dict[str, Any]:

@@ -117,9 +117,19 @@ class ModelList(Struct):
     data: list[Model]
 
 
+_Categories = Annotated[
+    list[str] | UnsetType,
+    Meta(
+        description="Only with the code `blocked`: why the safety guard blocked the request or its answer, as "
+        "`personal_data/email`."
+    ),
+]
+
+
 class _JobError(Struct):
     code: str
     message: str
+    categories: _Categories = UNSET
 
 
 class Job(Struct):
@@ -163,6 +173,7 @@ class _Error(Struct):
     type: str
     param: Annotated[str | None, Meta(description="The field or header.")]
     code: str
+    categories: _Categories = UNSET
 
 
 class ErrorResponse(Struct):
@@ -173,6 +184,7 @@ class ErrorResponse(Struct):
 
 class _ErrorDetails(Struct):
     error_code: str
+    categories: _Categories = UNSET
 
 
 class _MessagesError(Struct):

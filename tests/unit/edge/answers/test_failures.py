@@ -11,12 +11,13 @@ from penstock.errors import (
     NoReply,
     NotAccepted,
     ReplyIncomplete,
+    RequestFailed,
     RequestTooLarge,
     StoreUnavailable,
     UnknownReply,
 )
 from services.edge.answers.failures import http_error_of, http_error_of_failure, stream_error_of
-from services.edge.dialects.dialect import InvalidField
+from services.edge.dialects.dialect import InvalidField, StreamError
 from services.edge.http.errors import HttpError, ShuttingDown
 
 
@@ -77,3 +78,18 @@ def test_d10_a_stream_ends_with_an_error_that_says_why(error: Exception, code: s
 
 def test_d9_a_stream_that_cannot_be_resumed_is_to_be_sent_again():
     assert stream_error_of(ShuttingDown(), None).message.endswith("send the request again")
+
+
+def test_g1_a_blocked_request_names_its_categories():
+    failure = Failure(code="blocked", message="Sorry.", retry="never", categories=("hate", "secrets/jwt"))
+    error = http_error_of_failure(failure)
+    assert (error.status, error.code, error.categories) == (400, "blocked", failure.categories)
+    assert dict(error.headers)[b"x-should-retry"] == b"false"
+    assert StreamError.of(failure).categories == failure.categories
+    assert stream_error_of(RequestFailed("r", failure), None).status == 400
+
+
+def test_g1_without_a_guard_a_request_is_repeated_later():
+    failure = Failure(code="guard_unavailable", message="why", retry="later", retry_after_s=2)
+    error = http_error_of_failure(failure)
+    assert (error.status, dict(error.headers)[b"retry-after"]) == (503, b"2")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from penstock.contract.reply import Timings
+from penstock.contract.reply import GuardedContent, Timings
 from services.edge.answers.reply_facts import REPLY_HEADERS, ReplyFacts
 from tests.harness.requests.reply_events import accepted, completed, started
 
@@ -36,7 +36,16 @@ def test_k3_headers_name_what_is_known_so_far():
         "x-penstock-queue-wait-ms": "250",
     }
 
-    facts.add(replace(completed(3), cost_microusd=12, timings=Timings(queued_ms=251.7)))
+    guarded = (
+        GuardedContent(direction="input", name="personal_data/email", action="redact", count=2),
+        GuardedContent(direction="output", name="hate/threatening", action="flag", count=1),
+    )
+    timings = Timings(queued_ms=251.7)
+    facts.add(replace(completed(3), cost_microusd=12, timings=timings, guarded=guarded))
+    assert headers(facts)["x-penstock-guarded"] == (
+        "personal_data/email;direction=input;action=redact;count=2, "
+        "hate/threatening;direction=output;action=flag;count=1"
+    )
     assert headers(facts)["x-penstock-cost-microusd"] == "12"
     assert headers(facts)["x-penstock-queue-wait-ms"] == "252"
     assert headers(facts).keys() == set(REPLY_HEADERS)

@@ -144,6 +144,8 @@ def test_d10_an_error_has_the_documented_shape(dialect: Any, path: str):
     schema = responses["404"]["content"]["application/json"]["schema"]
     body = json.loads(dialect.error(404, "unknown_role", "why", "model"))
     validator(schema).validate(body)
+    blocked = responses["400"]["content"]["application/json"]["schema"]
+    validator(blocked).validate(json.loads(dialect.error(400, "blocked", "why", None, ("hate",))))
     assert not validator(schema).is_valid(json.loads(dialect.error(404, "internal", "why", "model")))
     assert not validator(schema).is_valid({})
 
