@@ -1,0 +1,255 @@
+"""Cuts the text of an answer, as it streams, into pieces that may hold a finding of the guard, and plain text.
+
+The text is cut between units. A unit is a run of characters without blanks, quotes and angle brackets; groups of
+digits with one or two blanks between them, as in phone and card numbers; the groups of an IBAN; or a private key in
+PEM form. A finding lies in one unit. The units follow from the text alone, never from the way it arrives.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from msgspec import Struct
+
+from services.worker.guard.candidate_forms import MAY_CONTAIN, QUOTES, is_candidate
+from services.worker.guard.private_key_blocks import (
+    MARKER,
+    Undecided,
+    block_end,
+    longer_block_end,
+    more_of_block,
+)
+
+__all__ = ["CONTEXT", "WINDOW", "Piece", "Segmenter"]
+
+WINDOW: Final = 512
+"""The most characters that are held back. A longer unit is cut there."""
+CONTEXT: Final = 128
+
+_BREAKING: Final = r"\s\"'`<>\u00ab\u00bb\u201c-\u201e\u0700-\u1dff\u2c00-\U0010ffff"
+"""Blanks, quotes, angle brackets, and scripts and symbols that are in no finding, some of which use no blanks."""
+_LAST_BREAK: Final = re.compile(rf"(?s:.*)[{_BREAKING}]")
+_BREAKS: Final = re.compile(rf"[{_BREAKING}]*")
+_TOKEN: Final = re.compile(rf"[^{_BREAKING}]*")
+_GAP: Final = re.compile(r"[ \u00a0\u2009\u202f]{0,3}")
+_LONGEST_GAP: Final = 2
+_AFTER_GAP: Final = frozenset("0123456789(+/-\u2010\u2011\u2012\u2013\u2014")
+_BEFORE_GAP: Final = frozenset("0123456789)")
+_LONE_SEPARATORS: Final = frozenset("/-\u2010\u2011\u2012\u2013\u2014")
+_DIGIT: Final = re.compile(r"[0-9]")
+_IBAN_BEGUN: Final = re.compile(r"(?:^|[^A-Za-z0-9])[A-Za-z]{2}[0-9]{2}$")
+_IBAN_GROUP: Final = re.compile(r"[A-Za-z0-9]{4}")
+_CUT_TOKEN: Final = re.compile(r"(?:[A-Za-z0-9_+/=~%-]|\.(?=[A-Za-z0-9_+/=~%-]))*")
+_OPEN_JWT: Final = re.compile(r"(?<![A-Za-z0-9_-])eyJ[\w-]{8,}\.eyJ[\w-]*(?:\.[\w-]*)?$", re.ASCII)
+
+
+class Piece(Struct, frozen=True, gc=False):
+    """A part of the text."""
+
+    text: str
+    context: str = ""
+    """The CONTEXT characters before the piece, if it is suspicious."""
+    suspicious: bool = False
+    """A finding may be in it."""
+    continues: bool = False
+    """It is the rest of a run of characters that was cut at WINDOW: a finding that reached the end of the piece before
+    reaches the end of this one."""
+    opens: str = ""
+    """The kind of a secret that begins in this piece and is longer than WINDOW, so that no detector sees all of it:
+    `private_key` or `jwt`."""
+    opens_at: int = 0
+
+
+class Segmenter:
+    """The pieces of one text: in order, with texts that join to it.
+
+    A piece that is not suspicious holds no finding, and no finding spans two pieces, except where `continues` and
+    `opens` say so. Between suspicious pieces, where plain text is cut depends on the way it arrives.
+    """
+
+    __slots__ = ("_context", "_continuing", "_held", "_in_block")
+
+    def __init__(self) -> None:
+        self._held = ""
+        """The beginning of a unit."""
+        self._context = ""
+        """The text before it, CONTEXT characters of it or somewhat more."""
+        self._continuing = False
+        """A unit was cut right before the held text."""
+        self._in_block = False
+        """The held text may continue a private key."""
+
+    def push(self, text: str) -> list[Piece]:
+        """The pieces that are complete with `text`."""
+        if self._held:
+            text = self._held + text
+        if self._continuing or self._in_block:
+            return self._scanned(text, final=False)
+        found = _LAST_BREAK.match(text)
+        end = 0 if found is None else found.end()
+        if len(text) - end >= WINDOW:
+            return self._scanned(text, final=False)
+        if not end:
+            self._held = text
+            return []
+        if self._context.endswith(QUOTES) or MAY_CONTAIN.search(text, 0, end):
+            return self._scanned(text, final=False)
+        plain, self._held = text[:end], text[end:]
+        self._context = (self._context + plain)[-CONTEXT:]
+        return [Piece(plain)]
+
+    def end(self) -> list[Piece]:
+        """The rest, after the last text."""
+        return self._scanned(self._held, final=True) if self._held else []
+
+    def _scanned(self, text: str, *, final: bool) -> list[Piece]:
+        scan = _Scan(text, self._context, final=final)
+        scan.continuing, scan.in_block = self._continuing, self._in_block
+        scan.run()
+        self._continuing, self._in_block = scan.continuing, scan.in_block
+        self._held = text[scan.done :]
+        self._context = scan.before(scan.done)
+        return scan.pieces
+
+
+class _Scan:
+    """One pass over a text that begins with a unit, or in one that was cut."""
+
+    __slots__ = ("_context", "_final", "_plain_from", "_text", "continuing", "done", "in_block", "pieces")
+
+    def __init__(self, text: str, context: str, *, final: bool) -> None:
+        self._text = text
+        self._context = context
+        self._final = final
+        self._plain_from = 0
+        self.continuing = False
+        self.in_block = False
+        self.done = 0
+        """Characters that are in a piece, or are plain text."""
+        self.pieces: list[Piece] = []
+
+    def run(self) -> None:
+        try:
+            while self.done < len(self._text):
+                self._step()
+        except Undecided:
+            pass
+        self._add_plain(self.done)
+
+    def before(self, place: int) -> str:
+        """The CONTEXT characters before this place of the text."""
+        if place >= CONTEXT:
+            return self._text[place - CONTEXT : place]
+        return (self._context + self._text[:place])[-CONTEXT:]
+
+    def _step(self) -> None:
+        """Go on by one piece or unit. Raises Undecided where more text is needed."""
+        text = self._text
+        if self.in_block:
+            self._block_goes_on()
+            return
+        if self.continuing:
+            self._token_goes_on()
+            return
+        start = self.done = _BREAKS.match(text, self.done).end()  # type: ignore[union-attr]  # matches everywhere
+        if start == len(text):
+            return
+        if text.startswith(MARKER, start) and self._block_begins(start):
+            return
+        end = self._unit_end(start)
+        self._add_unit(start, end, cut=end - start == WINDOW)
+
+    def _add_unit(self, start: int, end: int, *, cut: bool) -> None:
+        unit, before = self._text[start:end], self.before(start)
+        if is_candidate(unit, before):
+            open_jwt = _OPEN_JWT.search(unit) if cut else None
+            opens, at = ("", 0) if open_jwt is None else ("jwt", open_jwt.start())
+            self._add(Piece(unit, before, suspicious=True, opens=opens, opens_at=at), start, end)
+            self.continuing = cut
+        self.done = end
+
+    def _add(self, piece: Piece, start: int, end: int) -> None:
+        self._add_plain(start)
+        self.pieces.append(piece)
+        self._plain_from = self.done = end
+
+    def _add_plain(self, end: int) -> None:
+        if end > self._plain_from:
+            self.pieces.append(Piece(self._text[self._plain_from : end]))
+            self._plain_from = end
+
+    def _token_goes_on(self) -> None:
+        start, text = self.done, self._text
+        end = _end(_CUT_TOKEN, text, start, self._token_end(start, start + WINDOW))
+        self.continuing = end - start == WINDOW
+        if end > start:
+            run, before = text[start:end], self.before(start)
+            suspicious = is_candidate(run, before)
+            self._add(Piece(run, before if suspicious else "", suspicious, continues=True), start, end)
+
+    def _unit_end(self, start: int) -> int:
+        text, limit = self._text, start + WINDOW
+        token, end = start, self._token_end(start, limit)
+        iban = _IBAN_BEGUN.search(text[max(start, end - 5) : end]) is not None
+        while end < limit:
+            if text.endswith(MARKER, token, end) and end - len(MARKER) > start:
+                return end - len(MARKER)
+            after_number = self._ends_number(token, end, in_chain=token > start)
+            if not iban and not after_number:
+                return end
+            following = _end(_GAP, text, end, limit)
+            if following in (end, limit) or following - end > _LONGEST_GAP:
+                return end
+            if following == len(text):
+                if self._final:
+                    return end
+                raise Undecided
+            first = text[following]
+            iban = iban and following - end == 1 and first.isascii() and first.isalnum()
+            if not iban and not (after_number and first in _AFTER_GAP):
+                return end
+            token, end = following, self._token_end(following, limit)
+            iban = iban and end - token == 4 and _IBAN_GROUP.match(text, token, end) is not None
+        return limit
+
+    def _token_end(self, start: int, limit: int) -> int:
+        """Raises Undecided for a token that may go on after the text."""
+        end = _end(_TOKEN, self._text, start, limit)
+        if end == len(self._text) and end < limit and not self._final:
+            raise Undecided
+        return end
+
+    def _ends_number(self, token: int, end: int, *, in_chain: bool) -> bool:
+        last = self._text[end - 1]
+        if last in _BEFORE_GAP:
+            return last != ")" or _DIGIT.search(self._text, token, end) is not None
+        return in_chain and end - token == 1 and last in _LONE_SEPARATORS
+
+    def _block_begins(self, start: int) -> bool:
+        """Take a private key that begins here; False if none does."""
+        block = self._text[start : start + WINDOW]
+        whole = self._final and start + WINDOW >= len(self._text)
+        if len(block) == WINDOW and (end := longer_block_end(block)):
+            opened = Piece(block[:end], self.before(start), suspicious=True, opens="private_key")
+            self._add(opened, start, start + end)
+            self.in_block = True
+            return True
+        end = block_end(block, final=whole or len(block) == WINDOW)
+        if end:
+            self._add(Piece(block[:end], self.before(start), suspicious=True), start, start + end)
+        return end > 0
+
+    def _block_goes_on(self) -> None:
+        start, text = self.done, self._text
+        end, self.in_block = more_of_block(text, start, final=self._final)
+        if end > start:
+            self._add(Piece(text[start:end], continues=True), start, end)
+        if self.in_block:
+            raise Undecided
+
+
+def _end(pattern: re.Pattern[str], text: str, start: int, limit: int) -> int:
+    """The end of a pattern that matches everywhere, at most `limit`."""
+    found = pattern.match(text, start, limit)
+    return start if found is None else found.end()
