@@ -21,11 +21,13 @@ from penstock.runtime.periodic_loop import PeriodicLoop
 from services.guard.detectors.detector import Detector, TextDetector
 from services.guard.detectors.local import LocalDetector
 from services.guard.handlers import Topics
+from services.guard.personal_data.detector import PersonalDataDetector
 from services.guard.remote.call_limits import CallLimits
 from services.guard.remote.detector import RemoteDetector
 from services.guard.remote.rater import Rater
 from services.guard.remote.remembered import RememberedRatings
 from services.guard.safety_model.rater import SafetyModelRater
+from services.guard.secrets.detector import SecretDetector
 
 __all__ = ["DetectorLoader", "Loaded", "LoadedLocally", "ModerationKey", "load_locally", "timeouts_s"]
 
@@ -58,8 +60,7 @@ class Loaded(Struct, frozen=True):
 
 def load_locally(cache_dir: Path) -> LoadedLocally:
     """Takes about a second, and some seconds more while the cache is empty."""
-    _ = cache_dir
-    return LoadedLocally()
+    return LoadedLocally((SecretDetector(cache_dir), PersonalDataDetector()))
 
 
 class DetectorLoader:

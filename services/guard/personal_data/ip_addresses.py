@@ -1,0 +1,97 @@
+"""Public IP addresses: not private and documentation ranges, well-known resolvers, networks and version numbers."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from typing import Final
+
+from services.guard.matching.overlaps import Found
+from services.guard.matching.patterns import Pattern, Place
+from services.guard.personal_data.context import Words
+
+__all__ = ["IP_ADDRESSES"]
+
+_RESOLVERS: Final = frozenset(
+    {
+        "1.0.0.1",
+        "1.1.1.1",
+        "8.8.4.4",
+        "8.8.8.8",
+        "9.9.9.9",
+        "77.88.8.1",
+        "77.88.8.8",
+        "208.67.220.220",
+        "208.67.222.222",
+    }
+    | {
+        "2001:4860:4860::8888",
+        "2001:4860:4860::8844",
+        "2606:4700:4700::1111",
+        "2606:4700:4700::1001",
+        "2a02:6b8::feed:ff",
+    }
+)
+_VERSION: Final = Words(
+    r"(?:(?:\bv|\bver|versions?|release|revision|\brev|build|firmware|верси[яиюей]+|сборк[аиу]|релиз|прошивк[аиу]|sürüm[ü]?"
+    r"|section|chapter|clause|§|\bп|пункт|раздел|глав[аеы]|стать[яи]|madde|bölüm|\boid)\.?[\"'`]?\s*[:=№#]?\s*[\"'`]?v?"
+    r"|[=<>~^!]=\s*|[~^])\Z",
+    24,
+)
+"""Words directly before a number of four parts that is no address."""
+_PRODUCT: Final = re.compile(r"[A-Za-z][/-]\Z")
+"""`Name/1.2.3.4` of a user agent, `name-1.2.3.4` of a package."""
+_NETWORK: Final = re.compile(r"/(\d{1,3})(?!\d)")
+_INSIDE: Final = frozenset("-.")
+
+
+def _check_v4(place: Place) -> Found | None:
+    try:
+        address = IPv4Address(place.value)
+    except AddressValueError:
+        return None
+    if not address.is_global or address.is_multicast or place.value in _RESOLVERS or address.packed[0] == 0:
+        return None
+    if _joined(place) or _is_version(place) or _is_network(place, 32):
+        return None
+    return Found(place.start, place.end, "ip_address")
+
+
+def _check_v6(place: Place) -> Found | None:
+    if place.text.character_before(place.start) in {":", ".", "-", "_"}:
+        return None
+    try:
+        address = IPv6Address(place.value)
+    except AddressValueError:
+        return None
+    if not address.is_global or place.value.lower() in _RESOLVERS or _is_network(place, 128):
+        return None
+    return Found(place.start, place.end, "ip_address")
+
+
+def _joined(place: Place) -> bool:
+    """Whether further parts belong to it, as in 1.2.3.4.5 or 1.2.3.4-beta."""
+    before, after = place.text.before(place.start, 2), place.text.after(place.end, 2)
+    if before[-1:] in {".", "_"} or after[:1] == "_":
+        return True
+    return after[:1] in _INSIDE and after[1:].isalnum() and not (after[0] == "-" and after[1].isdigit())
+
+
+def _is_version(place: Place) -> bool:
+    return _VERSION.precede(place) or _PRODUCT.search(place.text.before(place.start, 2)) is not None
+
+
+def _is_network(place: Place, bits: int) -> bool:
+    network = _NETWORK.match(place.text.after(place.end, 4))
+    return network is not None and int(network[1]) < bits
+
+
+IP_ADDRESSES: Final = (
+    Pattern(r"\b\d{1,3}(?:\.\d{1,3}){3}\b", _check_v4),
+    Pattern(
+        r"\b[23][0-9a-f]{3}:[0-9a-f:]{2,34}[0-9a-f:]",
+        _check_v6,
+        hint=r"\b[23][0-9a-fA-F]{3}:",
+        ignore_case=True,
+    ),
+)

@@ -1,0 +1,40 @@
+"""Secrets in a text: kingfisher's rules and those of this project, one kind for each place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from penstock.contract.guard.checks import CheckedText
+from penstock.contract.guard.policies import DetectorName
+from services.guard.detectors.detector import Match
+from services.guard.matching.encoded_text import EncodedText
+from services.guard.matching.overlaps import Found
+from services.guard.matching.patterns import PatternSet
+from services.guard.matching.slices import find_in_slices
+from services.guard.secrets.assignments import ASSIGNMENTS
+from services.guard.secrets.kingfisher import KingfisherRules
+from services.guard.secrets.private_keys import PRIVATE_KEYS
+from services.guard.secrets.tokens import TOKENS
+from services.guard.secrets.url_passwords import URL_PASSWORDS
+
+__all__ = ["SecretDetector"]
+
+
+class SecretDetector:
+    """Finds the kinds of the category `secrets`, in time linear in the length of a text."""
+
+    name: Final[DetectorName] = "secrets"
+
+    def __init__(self, cache_dir: Path | None = None) -> None:
+        self._kingfisher = KingfisherRules(cache_dir)
+        self._patterns = PatternSet((*TOKENS, *PRIVATE_KEYS, *URL_PASSWORDS, *ASSIGNMENTS))
+
+    def find(self, text: CheckedText) -> Sequence[Match]:
+        """The places of secrets; those in the context of a text are reported too. Raises DetectorUnavailable."""
+        return find_in_slices(text.text, self._find)
+
+    def _find(self, text: EncodedText) -> Iterable[Found]:
+        yield from self._patterns.find(text)
+        yield from self._kingfisher.find(text)
