@@ -27,6 +27,10 @@ pay for its model calls again."""
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 0.5
 """Seconds between two tries while no guard is subscribed, doubled from the first to the longest."""
+_ABSENCE_KNOWN_S: Final = 60.0
+"""Seconds without a check after which it is not known any more that no guard is subscribed."""
+_SERVER_ANSWERS_S: Final = 0.25
+"""Seconds within which the server says that no guard is subscribed."""
 _NO_RESPONDERS: Final = "503"
 
 
@@ -42,6 +46,9 @@ class GuardClient:
         self._numbers = count(1)
         self._waiting: dict[str, asyncio.Queue[Msg]] = {}
         """Messages of the checks that wait, by the last token of their inbox."""
+        self._absent_since_s: float | None = None
+        """Since when no guard is subscribed; None while one is, as far as is known."""
+        self._last_absent_s = 0.0
 
     async def start(self) -> None:
         self._subscription = await self._nc.subscribe(f"{self._inbox}.*", cb=self._on_message)
@@ -55,7 +62,7 @@ class GuardClient:
     ) -> GuardVerdict:
         """The verdict of a guard; `trace`: headers that carry the trace of the request.
 
-        Raises GuardUnreachable if there is none after `wait_s`.
+        Raises GuardUnreachable if there is none after `wait_s`, and at once if none was subscribed for so long.
         """
         give_up_s = loop_now_s() + wait_s
         payload, headers = codec.encode(check), dict(trace) if trace else None
@@ -70,12 +77,21 @@ class GuardClient:
                 if verdict is not None:
                     return verdict
                 left_s = give_up_s - loop_now_s()
-                if left_s <= 0:
+                if left_s <= 0 or self._absent_s() >= wait_s:
                     raise GuardUnreachable(f"no verdict of a guard within {wait_s:g} s")
                 await asyncio.sleep(min(pause_s, left_s))
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         finally:
             del self._waiting[number]
+
+    def _note_absence(self) -> None:
+        now_s = loop_now_s()
+        if self._absent_since_s is None or now_s - self._last_absent_s > _ABSENCE_KNOWN_S:
+            self._absent_since_s = now_s
+        self._last_absent_s = now_s
+
+    def _absent_s(self) -> float:
+        return 0.0 if self._absent_since_s is None else loop_now_s() - self._absent_since_s
 
     async def _send(self, payload: bytes, number: str, headers: dict[str, str] | None) -> bool:
         try:
@@ -91,15 +107,20 @@ class GuardClient:
         self, messages: asyncio.Queue[Msg], check_id: str, give_up_s: float
     ) -> GuardVerdict | None:
         """The verdict; None when the check has to be sent again, or the time is over."""
-        silent_s = min(give_up_s, loop_now_s() + _SIGN_OF_LIFE_S)
+        asked_s = loop_now_s()
+        silent_s = min(give_up_s, asked_s + _SIGN_OF_LIFE_S)
         while True:
             try:
                 async with asyncio.timeout_at(silent_s):
                     message = await messages.get()
             except TimeoutError:
+                if loop_now_s() - asked_s > _SERVER_ANSWERS_S:
+                    self._absent_since_s = None
                 return None
             if message.headers is not None and message.headers.get("Status") == _NO_RESPONDERS:
+                self._note_absence()
                 return None
+            self._absent_since_s = None
             if not message.data:
                 silent_s = min(give_up_s, loop_now_s() + _SIGN_OF_LIFE_S)
                 continue

@@ -56,6 +56,20 @@ async def test_g4_without_a_guard_the_client_gives_up_in_time(client: GuardClien
     assert 0.4 <= loop_now_s() - began_s < 2
 
 
+async def test_g4_checks_do_not_wait_for_a_guard_that_has_been_absent_for_as_long(
+    client: GuardClient, own_nc: Nats
+) -> None:
+    with pytest.raises(GuardUnreachable):
+        await client.check(CHECK, 0.5)
+    began_s = loop_now_s()
+    for _ in range(20):
+        with pytest.raises(GuardUnreachable):
+            await client.check(CHECK, 0.5)
+    assert loop_now_s() - began_s < 0.5
+    await answer(own_nc, VERDICT)
+    assert (await client.check(CHECK, 0.5)).action == "allow"
+
+
 async def test_g4_a_guard_that_starts_meanwhile_is_found(client: GuardClient, own_nc: Nats) -> None:
     asked = asyncio.create_task(client.check(CHECK, 10))
     await asyncio.sleep(0.3)
