@@ -18,6 +18,7 @@ from penstock.runtime.budgets.follower import BudgetFollower
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.consumer.mailbox import Mailbox, MailboxPolicy
 from penstock.runtime.guard.client import GuardClient
+from penstock.runtime.guard.follower import GuardPolicies
 from penstock.runtime.heartbeat import Heartbeat, follow_presence
 from penstock.runtime.pricing import PriceTable
 from penstock.runtime.provisioning.ensure import (
@@ -28,7 +29,7 @@ from penstock.runtime.provisioning.ensure import (
 )
 from penstock.runtime.service import Bus, Shell
 from services.worker.accounting.usage_recorder import UsageRecorder
-from services.worker.composition import Connected, shared_state, work_handler
+from services.worker.composition import Connected, ConnectedGuard, shared_state, work_handler
 from services.worker.credentials.keyring import Keyring, keys_by_provider
 from services.worker.credentials.watch import KeyFileWatch
 from services.worker.execution.cancellation import CancellableExecutions
@@ -146,17 +147,20 @@ class Worker:
             waiting=waiting,
             reported=reported,
             counter=counter,
-            guard_client=await self._start_guard_client(bus),
+            guard=await self._connect_guard(bus),
             presence_changed=changed,
         )
 
-    async def _start_guard_client(self, bus: Bus) -> GuardClient | None:
-        if self._catalogue.guard is None:
+    async def _connect_guard(self, bus: Bus) -> ConnectedGuard | None:
+        config = self._catalogue.guard
+        if config is None:
             return None
-        client = GuardClient(bus.nc)
-        self._started.push_async_callback(client.stop)
-        await client.start()
-        return client
+        guard = ConnectedGuard(GuardClient(bus.nc), GuardPolicies(bus.nc, bus.connection_events, config))
+        self._started.push_async_callback(guard.client.stop)
+        await guard.client.start()
+        self._started.push_async_callback(guard.policies.stop)
+        await guard.policies.start()
+        return guard
 
     async def _start_quota(
         self, bus: Bus, keys: Mapping[str, tuple[QuotaKey, ...]], waiting: WaitQueue

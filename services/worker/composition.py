@@ -13,7 +13,7 @@ from penstock.contract.names import Role
 from penstock.runtime.accounting.usage_events import UsageEvents
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.guard.client import GuardClient
-from penstock.runtime.guard.effective_policy import effective_policy
+from penstock.runtime.guard.follower import GuardPolicies
 from penstock.runtime.holds import HoldClient
 from penstock.runtime.pricing import PriceTable
 from penstock.runtime.service import Bus, Shell
@@ -58,7 +58,14 @@ from services.worker.redelivery.job_record import JobRecords
 from services.worker.redelivery.prior_attempts import PriorAttemptsReader
 from services.worker.token_counting.counter import TokenCounter
 
-__all__ = ["Connected", "SharedState", "shared_state", "work_handler"]
+__all__ = ["Connected", "ConnectedGuard", "SharedState", "shared_state", "work_handler"]
+
+
+class ConnectedGuard(Struct, frozen=True):
+    """The guard, and the policies in force."""
+
+    client: GuardClient
+    policies: GuardPolicies
 
 
 class Connected(Struct, frozen=True):
@@ -74,7 +81,7 @@ class Connected(Struct, frozen=True):
     waiting: WaitQueue
     reported: ReportedRoles
     counter: TokenCounter
-    guard_client: GuardClient | None
+    guard: ConnectedGuard | None
     """None: the catalogue has no guard."""
     presence_changed: asyncio.Event
     """Set to send the next heartbeat soon."""
@@ -195,11 +202,11 @@ def _chain_executor(
 
 
 def _request_guards(catalogue: Catalogue, connected: Connected, state: SharedState) -> RequestGuards | None:
-    config, client = catalogue.guard, connected.guard_client
-    if config is None or client is None:
+    config, guard = catalogue.guard, connected.guard
+    if config is None or guard is None:
         return None
-    checks = GuardChecks(client, config.wait_s, state.telemetry.tracer, state.telemetry.metrics.guard)
-    return RequestGuards(config, lambda account: effective_policy(config, account, {}), checks)
+    checks = GuardChecks(guard.client, config.wait_s, state.telemetry.tracer, state.telemetry.metrics.guard)
+    return RequestGuards(config, guard.policies.policy_of, checks)
 
 
 def _hold_raiser(catalogue: Catalogue, connected: Connected, state: SharedState) -> HoldRaiser | None:

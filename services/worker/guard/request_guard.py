@@ -9,18 +9,21 @@ from contextlib import asynccontextmanager
 from typing import Final, Literal
 
 from msgspec import Raw
+from msgspec.structs import replace
 
 from penstock.bus.clock import loop_now_s
 from penstock.bus.log_limits import rate_limited_logger
-from penstock.contract.guard.checks import CheckedText
+from penstock.contract.guard.checks import CheckedText, Finding
 from penstock.contract.guard.policies import DetectorName
 from penstock.contract.reply import GuardedContent
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.guard import Guard
 from penstock.runtime.guard.effective_policy import GUARD_ACCOUNT, EffectivePolicy
+from services.worker.guard.check_parts import merged
 from services.worker.guard.guard_checks import CheckedRequest, GuardChecks, Refused
 from services.worker.guard.guarded_sink import GuardedSink, Published
-from services.worker.guard.request_texts import texts_of
+from services.worker.guard.placeholders import JsonPosition, Placeholders
+from services.worker.guard.request_texts import rewritten, texts_of
 
 __all__ = ["RequestGuard", "RequestGuards"]
 
@@ -69,6 +72,9 @@ class RequestGuard:
         self._refused: Refused | None = None
         self._timer: asyncio.Timeout | None = None
         """Ends the attempt that runs."""
+        self._placeholders = Placeholders()
+        self._redactions: dict[int, list[Finding]] = {}
+        """What is replaced in the input, by the index of the text."""
         self._passed: Counter[tuple[str, Literal["flag", "redact"]]] = Counter()
         if not self._others:
             self._decided.set()
@@ -92,20 +98,25 @@ class RequestGuard:
         """Check what must be known before anything leaves. Raises Refused."""
         texts = _texts(body)
         if self._redacting:
-            await self._check(texts, self._redacting)
+            self._note_redactions(texts, await self._check(texts, self._redacting))
         if self._policy.mode == "before":
             if self._others:
-                await self._check(texts, self._others)
+                await self._check(self._without_values(texts), self._others)
             self._decided.set()
 
     def redacted(self, body: Raw) -> Raw:
-        """The body with placeholders in place of the values that `check_first` found."""
-        return body
+        """The body with placeholders in place of the values that `check_first` found.
+
+        It is made anew each time: a body that is stored apart is in memory during attempts only.
+        """
+        if not self._redactions:
+            return body
+        return Raw(rewritten(body, [each.text for each in self._without_values(_texts(body))]))
 
     def begin(self, body: Raw) -> None:
         """Start the check beside the first attempt. Raises Refused for a body without readable texts."""
         if self._task is None and not self._decided.is_set():
-            self._task = asyncio.create_task(self._check(_texts(body), self._others))
+            self._task = asyncio.create_task(self._check_beside(_texts(body)))
             self._task.add_done_callback(self._decide)
 
     async def allowed(self) -> None:
@@ -164,13 +175,45 @@ class RequestGuard:
         else:
             self.refuse(error if isinstance(error, Refused) else _failed_check(error))
 
-    async def _check(self, texts: Sequence[CheckedText], detectors: tuple[DetectorName, ...]) -> None:
-        if not texts:
+    def _note_redactions(self, texts: Sequence[CheckedText], findings: Sequence[Finding]) -> None:
+        redactions = merged(each for each in findings if each.action == "redact")
+        if not redactions:
             return
+        self._placeholders = Placeholders(each.text for each in texts)
+        for each in redactions:
+            self._redactions.setdefault(each.text, []).append(each)
+        self._checks.metrics.redactions.labels("input").inc(len(redactions))
+
+    def _without_values(self, texts: Sequence[CheckedText]) -> list[CheckedText]:
+        """The texts with placeholders; the same values get the same ones each time."""
+        changed = list(texts)
+        for index, findings in self._redactions.items():
+            checked = changed[index]
+            position = JsonPosition() if _may_be_json(checked) else None
+            text = self._placeholders.replace(
+                checked.text, findings, of_request=self._policy.restore, position=position
+            )
+            changed[index] = replace(checked, text=text)
+        return changed
+
+    async def _check_beside(self, texts: Sequence[CheckedText]) -> None:
+        await self._check(texts, self._others)
+
+    async def _check(
+        self, texts: Sequence[CheckedText], detectors: tuple[DetectorName, ...]
+    ) -> list[Finding]:
+        if not texts:
+            return []
         findings = await self._checks.findings(self._request, "input", texts, detectors)
         for each in findings:
             if each.action in {"flag", "redact"}:
                 self._passed[each.name, each.action] += 1
+        return findings
+
+
+def _may_be_json(checked: CheckedText) -> bool:
+    """Whether the text may be the arguments of a tool call."""
+    return checked.origin == "assistant" and checked.text.lstrip()[:1] in ("{", "[")
 
 
 def _failed_check(error: BaseException) -> Refused:

@@ -8,7 +8,10 @@ import pytest
 
 from penstock.client.client import Client
 from penstock.contract.guard.checks import DetectorFailure, GuardCheck, GuardVerdict
+from penstock.contract.guard.policies import GuardPolicy
 from penstock.contract.reply import Delta, Started
+from penstock.runtime.buckets.changes import Author
+from penstock.runtime.guard.changes import change_guard_policy
 from penstock.runtime.guard.effective_policy import GUARD_ACCOUNT
 from tests.harness.processes.catalogues import catalogue
 from tests.harness.processes.fake_guard import FakeGuard, finding, verdict
@@ -151,6 +154,23 @@ async def test_g2_an_account_without_checks_asks_nothing(
     async with await system.client(account=account) as client:
         assert (await ask(client, LONG, role="chat")).completed
     assert guard.checks == []
+
+
+async def test_g2_a_policy_that_changes_applies_to_the_next_requests(
+    guard: FakeGuard, system: System
+) -> None:
+    async with await system.client(account="changing") as client:
+        assert (await ask(client, LONG, role="chat")).completed
+        assert len(guard.checks) == 1
+        off = GuardPolicy(account="changing", mode="off")
+        await change_guard_policy(client._nc.jetstream(), "changing", lambda _: off, Author("test", 0))
+
+        async def not_asked() -> bool:
+            before = len(guard.checks)
+            assert (await ask(client, LONG, role="chat")).completed
+            return len(guard.checks) == before
+
+        await until(not_asked)
 
 
 async def test_g1_what_is_flagged_passes_and_is_reported(client: Client, guard: FakeGuard) -> None:
