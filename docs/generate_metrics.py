@@ -42,8 +42,7 @@ _LABELS: Final = {
     "model": "a model's key in the catalogue",
     "outcome": "`completed`, `cancelled`, an error code or the kind of a failure; of holds `granted`, `refused`, "
     "`unavailable` (rejected without a ledger), `allowed` (accepted without one) or `failed`; of texts for the "
-    "router their topic or `dropped`; of checks `malformed` or `full`; of detectors `timeout`, `no quota`, "
-    "`breaker open`, `not enabled` or `error`",
+    "router their topic or `dropped`",
     "partition": "`0` to `7`, or `system`",
     "percent": "`80` or `100`",
     "provider": "a provider of the catalogue",
@@ -52,7 +51,8 @@ _LABELS: Final = {
     "role": "a role of the catalogue, `model-` and a [model](http.md#models), or `router` for its dead letters",
     "route": "a path of the edge, such as `/v1/chat/completions/{id}`, or `unknown`",
     "rule": "`rate_limit`, `high_latency` or `errors`",
-    "why": "`no_verdict`: no guard answered in time; `detector`: a detector of the guard failed",
+    "why": "`no_verdict`: no guard answered in time; `detector`: a detector of the guard failed; of detectors "
+    "`timeout`, `no quota`, `breaker open`, `not enabled` or `error`; of dropped checks `malformed` or `full`",
     "status": "an HTTP status; 499: the client closed the connection",
 }
 _HEAD: Final = """\

@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from penstock.bus.clock import Clock
-from penstock.bus.trace_names import ACCOUNT, OUTCOME, REQUEST_ID, SPAN_GUARD_CHECK
+from penstock.bus.trace_names import ACCOUNT, GUARD_ACTION, REQUEST_ID, SPAN_GUARD_CHECK
 from penstock.bus.tracing import NO_SPAN, Span, Tracer
 from penstock.contract.events import GuardDecided
 from penstock.contract.guard.checks import Finding, GuardCheck, GuardVerdict
@@ -66,7 +66,7 @@ class Checker:
                 guard=self._records.instance,
             )
             outcome = "guard_unavailable" if verdict.refuses else None
-            span.set(OUTCOME, verdict.action)
+            span.set(GUARD_ACTION, verdict.action)
         finally:
             span.end(error=outcome)
         self._record(check, verdict, elapsed_s)

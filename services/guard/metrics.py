@@ -33,12 +33,12 @@ class GuardMetrics:
             "penstock_guard_detector_duration_seconds", help_, ["detector"], buckets=_SECONDS
         )
         help_ = "Checks that a detector could not do: timeout, no quota, breaker open, not enabled or error."
-        self.failures = counter("penstock_guard_detector_failures", help_, ["detector", "outcome"])
+        self.failures = counter("penstock_guard_detector_failures", help_, ["detector", "why"])
         self.in_flight = gauge("penstock_guard_checks_in_flight", "Checks that are being answered.")
         help_ = "Bytes of the checks that are being answered."
         self.bytes_in_flight = gauge("penstock_guard_checks_in_flight_bytes", help_)
         help_ = "Checks without an answer: malformed, or full (their senders repeat them)."
-        self.dropped = counter("penstock_guard_dropped_checks", help_, ["outcome"])
+        self.dropped = counter("penstock_guard_dropped_checks", help_, ["why"])
         help_ = "Texts classified for the router, by topic, and those that were dropped because they came too late."
         self.classified = counter("penstock_guard_classified", help_, ["outcome"])
         self.events_lost = counter("penstock_guard_lost_events", "Verdicts whose event could not be stored.")

@@ -68,12 +68,13 @@ class CallLimits:
             raise DetectorUnavailable(_BREAKER_OPEN)
 
     async def _within_rate(self) -> None:
-        while (wait_s := self._rate.wait_s(self._now_s())) > 0:
-            if wait_s > _MOST_WAIT_S:
-                raise DetectorUnavailable(_NO_QUOTA)
+        wait_s = self._rate.wait_s(self._now_s())
+        if wait_s > _MOST_WAIT_S:
+            raise DetectorUnavailable(_NO_QUOTA)
+        self._rate.take()
+        if wait_s > 0:
             await asyncio.sleep(wait_s)
         self._check()
-        self._rate.take()
 
     def _admission(self) -> BreakerAdmission:
         admission = self._breaker.admit(self._now_s())

@@ -31,5 +31,5 @@ class RequestRate:
         return max(0.0, (1 - self._tokens) / self._per_s)
 
     def take(self) -> None:
-        """Count one request, after `wait_s` was 0."""
+        """Count one request, which starts after `wait_s`: the next ones wait behind it."""
         self._tokens -= 1

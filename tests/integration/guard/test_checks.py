@@ -12,7 +12,7 @@ from nats.aio.client import Client as Nats
 
 from penstock.bus.direct_get import read_all
 from penstock.bus.ids import new_id
-from penstock.bus.trace_names import OUTCOME, SPAN_GUARD_CHECK
+from penstock.bus.trace_names import GUARD_ACTION, SPAN_GUARD_CHECK
 from penstock.cli.local.nats_server import NatsServer
 from penstock.contract import codec, subjects
 from penstock.contract.events import GuardDecided
@@ -180,7 +180,7 @@ async def test_g4_what_is_no_check_gets_no_answer_and_is_counted(
 ):
     await nc.publish(subjects.GUARD_CHECK, data, reply=nc.new_inbox())
     await nc.publish(subjects.GUARD_CHECK, data)
-    await until(lambda: guard.metric("penstock_guard_dropped_checks_total", outcome="malformed") == 1)
+    await until(lambda: guard.metric("penstock_guard_dropped_checks_total", why="malformed") == 1)
     assert (await client.check(check("hello"), 5)).action == "allow"
 
 
@@ -201,7 +201,7 @@ async def test_g2_the_check_is_a_span_of_the_trace_of_the_request(
     await client.check(check("<jwt:x>"), 5, {TRACEPARENT: PARENT})
     await client.check(check("<jwt:x>"), 5)
     (span,) = tracer.spans
-    assert (span.name, span.parent, span.attributes[OUTCOME]) == (SPAN_GUARD_CHECK, PARENT, "block")
+    assert (span.name, span.parent, span.attributes[GUARD_ACTION]) == (SPAN_GUARD_CHECK, PARENT, "block")
     assert span.ended
     assert span.error is None
 
