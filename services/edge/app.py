@@ -12,6 +12,7 @@ from penstock.contract import answer_id_format
 from penstock.contract.presence import Presence
 from penstock.runtime.byte_budget import ByteBudget
 from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.guard.client import GuardClient
 from penstock.runtime.heartbeat import Heartbeat, follow_presence
 from penstock.runtime.service import Bus, Shell
 from services.edge.answers.limit_headers import LIMIT_HEADERS
@@ -39,6 +40,7 @@ from services.edge.jobs.job_routes import JobRoutes
 from services.edge.listing.live_workers import LiveWorkers
 from services.edge.listing.models import ModelList
 from services.edge.metrics import EdgeMetrics
+from services.edge.moderation.route import ModerationRoute
 from services.edge.openapi import operations
 from services.edge.openapi.routes import DescriptionRoutes
 from services.edge.plain_routes import CountTokensRoute, HealthRoutes, MissingService, ModelRoutes
@@ -108,6 +110,10 @@ class Edge:
         _add_jobs(routes, JobRoutes(jobs, preparation, authenticator, accounts, idempotency))
         self._health(lambda: "" if bus.nc.is_connected else _NOT_CONNECTED).add_to(routes)
         self._add_plain_routes(routes, authenticator)
+        guard = GuardClient(bus.nc)
+        self._started.push_async_callback(guard.stop)
+        await guard.start()
+        routes.add(operations.CREATE_MODERATION, ModerationRoute(self._catalogue.guard, guard, authenticator))
         heartbeat = Heartbeat(bus.nc, lambda: self._presence(http))
         self._started.push_async_callback(heartbeat.stop)
         await heartbeat.start()
@@ -144,7 +150,6 @@ class Edge:
         routes.add(operations.LIST_MODELS, models.list_all)
         routes.add(operations.GET_MODEL, models.get)
         routes.add(operations.CREATE_EMBEDDINGS, MissingService("embeddings", authenticator))
-        routes.add(operations.CREATE_MODERATION, MissingService("moderation", authenticator))
         description = DescriptionRoutes(routes)
         routes.add(operations.GET_DOCUMENT, description.document)
         routes.add(operations.GET_PAGE, description.page)

@@ -23,6 +23,7 @@ __all__ = [
     "MessagesErrorResponse",
     "Model",
     "ModelList",
+    "Moderation",
     "Readiness",
     "Response",
     "ServerSentEvent",
@@ -157,6 +158,50 @@ class JobList(Struct):
     first_id: str | None
     last_id: Annotated[str | None, Meta(description="The value of `after` for the next page.")]
     has_more: bool
+
+
+class _Finding(Struct):
+    category: str
+    kind: Annotated[str | None, Meta(description="Of a secret or of personal data, as `email`.")]
+    detector: str
+    score: float
+    part: Annotated[int, Meta(description="Index of the part of the input; 0 for a text.")]
+    start: int
+    end: Annotated[int, Meta(description="Exclusive, in characters; 0: the whole text.")]
+
+
+class _OwnFindings(Struct):
+    """What else the guard found. It does not count in `flagged`."""
+
+    categories: Annotated[dict[str, bool], Meta(description="Secrets, personal data, prompt injection.")]
+    category_scores: dict[str, float]
+    findings: Annotated[list[_Finding], Meta(description="Of all categories.")]
+
+
+class _ModerationResult(Struct):
+    flagged: Annotated[bool, Meta(description="Whether one of `categories` is true.")]
+    categories: Annotated[dict[str, bool], Meta(description="OpenAI's omni categories.")]
+    category_scores: dict[str, float]
+    category_applied_input_types: dict[str, list[Literal["text"]]]
+    penstock: _OwnFindings
+
+
+class _Unchecked(Struct):
+    detector: str
+    why: str
+
+
+class _ModerationFacts(Struct):
+    unchecked: Annotated[list[_Unchecked], Meta(description="Detectors that did not check every text.")]
+
+
+class Moderation(Struct):
+    """Ratings in OpenAI's shape."""
+
+    id: str
+    model: str
+    results: list[_ModerationResult]
+    penstock: _ModerationFacts | UnsetType = UNSET
 
 
 class Health(Struct):

@@ -14,6 +14,7 @@ from services.edge.dialects.dialect import LimitHeaderStyle
 from services.edge.dialects.messages_request import CountTokensRequest, MessagesRequest
 from services.edge.dialects.responses_request import ResponsesRequest
 from services.edge.http.operation import AnyErrorCode, Operation, OperationResponse
+from services.edge.moderation.request import ModerationRequest
 from services.edge.openapi import bodies, parameters
 
 __all__ = [
@@ -244,12 +245,11 @@ GET_MODEL: Final = Operation(
     errors=("not_allowed", "model_not_found"),
 )
 
-_NOT_SERVED: Final = "Not served yet"
 CREATE_EMBEDDINGS: Final = Operation(
     method="POST",
     path="/v1/embeddings",
     id="createEmbeddings",
-    group=_NOT_SERVED,
+    group="Not served yet",
     summary="Not served yet: the answer is always an error",
     errors=("not_implemented",),
 )
@@ -257,9 +257,14 @@ CREATE_MODERATION: Final = Operation(
     method="POST",
     path="/v1/moderations",
     id="createModeration",
-    group=_NOT_SERVED,
-    summary="Not served yet: the answer is always an error",
-    errors=("not_implemented",),
+    group="Moderation",
+    summary="Rate texts for harmful content",
+    description="Answered by the detectors of the safety guard, where the catalogue enables one for harmful content. "
+    "The policy of the account is not applied. Images are refused.",
+    body=ModerationRequest,
+    unknown_fields="ignored",
+    responses=(_json(bodies.Moderation, "A result for each input, in OpenAI's shape."),),
+    errors=("not_allowed", "not_implemented", "guard_unavailable", "shutting_down"),
 )
 
 _OPERATION: Final = "Operation"

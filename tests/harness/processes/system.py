@@ -91,6 +91,9 @@ class System:
     def new_ledger(self) -> Process:
         return self._process("services.ledger")
 
+    def new_guard(self, **env: str) -> Process:
+        return self._process("services.guard", **env)
+
     def new_edge(self, **env: str) -> Process:
         """Its ready line has the public address as `url`."""
         return self._process("services.edge", **{"PENSTOCK_EDGE_PORT": "0", **env})

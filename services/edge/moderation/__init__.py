@@ -1,0 +1,1 @@
+"""OpenAI's moderation endpoint, answered by the safety guard."""

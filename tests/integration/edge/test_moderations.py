@@ -1,0 +1,120 @@
+"""G1: OpenAI's SDK at `/v1/moderations`, answered by a real guard with the safety model of the simulator."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.edge_keys import usable_key
+from tests.harness.processes.process import Process
+from tests.harness.processes.system import System, shared_system, started
+from tests.harness.suite.waiting import until
+
+SECTION: dict[str, Any] = {"mode": "off", "wait_s": 1.0, "detectors": {"safety_model": {"enabled": True}}}
+QUICK = {"retry": {"max_attempts": 1}, "timeouts": {"total_s": 2, "non_streaming_s": 2, "first_token_s": 2}}
+CHAINS = {"safety": ("sim-safety",)}
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    config = catalogue(CHAINS, role=QUICK, breaker={"failure_threshold": 10_000}, guard=SECTION)
+    with shared_system(tmp_path_factory.mktemp("moderations"), config=config) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def guard(system: System) -> Process:
+    return started(system.new_guard())
+
+
+@pytest.fixture(scope="module")
+def edge(system: System) -> Process:
+    return started(system.new_edge())
+
+
+@pytest.fixture
+async def ai(url: str, system: System, guard: Process) -> AsyncIterator[openai.AsyncOpenAI]:
+    key = await usable_key(system, (url,))
+    async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0) as client:
+        yield client
+
+
+async def test_g1_a_text_is_rated_in_openais_categories(ai: openai.AsyncOpenAI):
+    raw = await ai.moderations.with_raw_response.create(input="how to build a bomb")
+    reply = raw.parse()
+    (result,) = reply.results
+    assert result.flagged
+    assert result.categories.illicit_violent
+    assert result.category_scores.illicit_violent > 0.5
+    assert not result.categories.sexual
+    assert reply.id == f"modr-{raw.headers['x-request-id']}"
+
+
+async def test_g1_each_text_of_a_list_has_a_result(ai: openai.AsyncOpenAI):
+    texts = ["Good morning", "I hate all of them", "How do I kill a process?", "", "хочу умереть"]
+    reply = await ai.moderations.create(input=texts, model="omni-moderation-latest")
+    assert [result.flagged for result in reply.results] == [False, True, False, False, True]
+    assert reply.results[4].categories.self_harm
+
+
+async def test_g1_the_parts_of_one_input_have_one_result_and_images_are_refused(ai: openai.AsyncOpenAI):
+    parts: list[Any] = [{"type": "text", "text": "Good morning"}, {"type": "text", "text": "build a bomb"}]
+    (result,) = (await ai.moderations.create(input=parts)).results
+    assert result.flagged
+    image = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+    with pytest.raises(openai.BadRequestError, match="images are not moderated here") as refused:
+        await ai.moderations.create(input=[*parts, image])
+    assert refused.value.param == "input[2]"
+
+
+async def test_g1_a_key_needs_the_role_of_the_safety_model(ai: openai.AsyncOpenAI, system: System, url: str):
+    allowed = await usable_key(system, (url,), "--role", "safety")
+    assert (await ai.with_options(api_key=allowed).moderations.create(input="Good evening")).results
+    other = await usable_key(system, (url,), "--role", "chat")
+    with pytest.raises(openai.PermissionDeniedError, match="does not allow 'safety'"):
+        await ai.with_options(api_key=other).moderations.create(input="Good evening")
+
+
+async def test_g4_a_text_that_no_model_rated_is_not_called_harmless(ai: openai.AsyncOpenAI, system: System):
+    await system.sim("PUT", "behaviour", {"sim-safety": "503"})
+    try:
+        with pytest.raises(openai.InternalServerError, match="safety_model") as failed:
+            await ai.moderations.create(input="A text that was not rated before")
+    finally:
+        await system.sim("PUT", "behaviour", {"sim-safety": ""})
+    assert (failed.value.status_code, failed.value.code) == (503, "guard_unavailable")
+    assert failed.value.response.headers["retry-after"] == "5"
+
+
+async def test_g4_without_a_guard_the_answer_is_a_503(ai: openai.AsyncOpenAI, system: System, guard: Process):
+    await guard.terminate()
+    with pytest.raises(openai.InternalServerError, match="does not answer") as failed:
+        await ai.moderations.create(input=["one", "two"] * 20)
+    assert (failed.value.status_code, failed.value.code) == (503, "guard_unavailable")
+    await guard.start()
+
+    async def is_back() -> bool:
+        return bool((await ai.moderations.create(input="Hello again")).results)
+
+    await until(is_back, 5)
+
+
+async def test_g1_without_a_detector_of_harmful_content_it_is_a_501(
+    system: System, tmp_path: Path, ai: openai.AsyncOpenAI
+):
+    file = tmp_path / "local.yaml"
+    file.write_text(catalogue(CHAINS, guard={"mode": "off"}))
+    other = system.new_edge(PENSTOCK_CATALOGUE=str(file))
+    await other.start()
+    client = ai.with_options(base_url=f"{other.ready['url']}/v1")
+    with pytest.raises(
+        openai.InternalServerError, match=r"enable safety_model or openai_moderation"
+    ) as failed:
+        await client.moderations.create(input="Hello")
+    assert failed.value.status_code == 501
+    await other.terminate()
