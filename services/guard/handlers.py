@@ -32,7 +32,7 @@ _FIRST_SIGN_S: Final = 0.2
 _SIGN_EVERY_S: Final = 0.25
 """Seconds after which a check that has no verdict yet gets an empty message, and between two of these. Its sender takes
 a guard without a sign for three quarters of a second for frozen, and asks another one."""
-_MOST_CHECKS: Final = 512
+_MOST_CHECKS: Final = 2_048
 _MOST_BYTES: Final = 48 * 1024 * 1024
 """Checks that are answered at once, and their bytes. More are dropped before they are decoded; their senders repeat
 them, and another guard may have room."""
