@@ -1,0 +1,62 @@
+"""What guarding adds to the time to the first token: a guard that takes 300 ms beside a provider that takes 400 ms."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from statistics import quantiles
+
+from penstock.client.client import Client
+from penstock.contract.reply import Delta
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.fake_guard import FakeGuard
+from tests.harness.processes.system import System, running_system
+
+__all__ = ["GUARD", "added_first_token_ms", "guarded_latency_figures"]
+
+GUARD = {"accounts": {"unguarded": {"mode": "off"}}}
+_GUARD_S = 0.3
+_PROVIDER_MS = 400
+_AT_ONCE = 8
+_PROMPT = "Tell me of the river. [[tokens=20]]"
+
+
+async def guarded_latency_figures(directory: Path) -> dict[str, float]:
+    async with running_system(directory, "chat", config=catalogue(guard=GUARD), fresh=True) as system:
+        return {"guard_added_first_token_ms": await added_first_token_ms(system, 96)}
+
+
+async def added_first_token_ms(system: System, requests: int) -> float:
+    """The 95th percentile with the guard, less that without it, of so many requests each."""
+    await system.sim(
+        "PUT", "speed", {"tokens_per_second": 0, "first_token_ms": _PROVIDER_MS, "latency_ms": 0}
+    )
+    async with (
+        FakeGuard.running(system.nats.url) as guard,
+        await system.client() as guarded,
+        await system.client(account="unguarded") as unguarded,
+    ):
+        guard.takes_s = _GUARD_S
+        await asyncio.gather(_first_token_ms(guarded), _first_token_ms(unguarded))
+        plain, held = [], []
+        for _ in range(requests // _AT_ONCE):
+            plain += await asyncio.gather(*(_first_token_ms(unguarded) for _ in range(_AT_ONCE)))
+            held += await asyncio.gather(*(_first_token_ms(guarded) for _ in range(_AT_ONCE)))
+        assert len(guard.checks) == len(held) + 1
+    await system.sim("PUT", "speed", {"tokens_per_second": 0, "first_token_ms": 0, "latency_ms": 0})
+    return round(_p95(held) - _p95(plain), 3)
+
+
+async def _first_token_ms(client: Client) -> float:
+    began_s = time.perf_counter()
+    first_ms = None
+    async for event in client.stream(_PROMPT, role="chat"):
+        if first_ms is None and isinstance(event, Delta):
+            first_ms = (time.perf_counter() - began_s) * 1000
+    assert first_ms is not None
+    return first_ms
+
+
+def _p95(figures: list[float]) -> float:
+    return quantiles(figures, n=20)[-1]
