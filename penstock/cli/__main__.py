@@ -22,6 +22,7 @@ from penstock.runtime.config.problems import ConfigurationRefused
 if TYPE_CHECKING:
     from penstock.cli.budget_edit import BudgetChange
     from penstock.cli.commands.question import Question
+    from penstock.cli.guard.edit import GuardChange
     from penstock.contract.names import Rescue
 
 __all__ = ["main"]
@@ -300,6 +301,55 @@ def _prices(arguments: argparse.Namespace) -> int:
     return set_price(arguments.model, change, arguments.by, arguments.data)
 
 
+def _guard(arguments: argparse.Namespace) -> int:
+    if arguments.action in {"try", "test"}:
+        return _check_by_guard(arguments)
+    return _guard_policy(arguments)
+
+
+def _check_by_guard(arguments: argparse.Namespace) -> int:
+    from penstock.cli.commands.guard_check import Trial, measure_set, try_text
+
+    if arguments.action == "test":
+        return measure_set(arguments.path, arguments.data, as_json=arguments.json)
+    trial = Trial(
+        text=arguments.text, file=arguments.file, account=arguments.account, output=arguments.output
+    )
+    return try_text(trial, arguments.data, as_json=arguments.json)
+
+
+def _guard_policy(arguments: argparse.Namespace) -> int:
+    from penstock.cli.commands.guard import show_policies, show_policy, show_policy_history, show_verdicts
+    from penstock.cli.commands.guard_change import set_policy, unset_policy
+    from penstock.contract.guard.policies import EVERY
+
+    account, data = arguments.account, arguments.data
+    if arguments.action == "set":
+        return set_policy(account or EVERY, _guard_change(arguments), arguments.by, data)
+    if arguments.action == "unset":
+        return unset_policy(account or EVERY, arguments.by, data)
+    if arguments.action == "history":
+        return show_policy_history(account, data, as_json=arguments.json)
+    if arguments.action == "verdicts":
+        return show_verdicts(account, arguments.last, data, as_json=arguments.json)
+    if account is None:
+        return show_policies(data, as_json=arguments.json)
+    return show_policy(account, data, as_json=arguments.json)
+
+
+def _guard_change(arguments: argparse.Namespace) -> GuardChange:
+    from penstock.cli.guard.edit import GuardChange
+
+    return GuardChange(
+        mode=arguments.mode,
+        input=dict(arguments.input),
+        output=dict(arguments.output),
+        when_unavailable=dict(arguments.when_unavailable),
+        restore=arguments.restore,
+        note=arguments.note,
+    )
+
+
 def _config(arguments: argparse.Namespace) -> int:
     from penstock.cli.commands.config import check, print_effective
 
@@ -322,6 +372,7 @@ _COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "ledger": _ledger,
     "budget": _budget,
     "prices": _prices,
+    "guard": _guard,
     "config": _config,
 }
 

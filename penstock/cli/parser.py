@@ -9,18 +9,17 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from penstock.cli.argument_types import (
-    parse_account,
     parse_duration_s,
-    parse_key_prefix,
     parse_port,
     parse_request_id,
     parse_role,
     parse_seconds,
     parse_sequence,
-    parse_stream_rescue,
     parse_text,
 )
 from penstock.cli.budget_options import check_budget, check_prices, define_budget, define_prices
+from penstock.cli.guard.options import check_guard, define_guard
+from penstock.cli.keys_options import define_keys
 from penstock.cli.local.python_child import SERVICES
 from penstock.cli.spend_options import SPEND, define_ledger, define_spend
 from penstock.contract.jobs import JOB_STATES
@@ -56,9 +55,6 @@ and exit code 1. The account is PENSTOCK_ACCOUNT."""
 _CANCEL = """\
 The cancel is not acknowledged: an unknown id, or that of a request that has ended, is no error. `penstock jobs ID
 --cancel` waits until a job has ended."""
-_CREATE_KEY = """\
-Create a key and print it, once: only a digest of it is stored. Without --role and --model it allows all roles
-and models, else only those named. Every edge knows it within two seconds."""
 _LONGEST: Final = ", ".join(f"{longest_s} in the {lane} lane" for lane, longest_s in LONGEST_S.items())
 _DATA = "the directory of the store, logs and traces (default: %(default)s)"
 _DATA_OF_UP = "the data directory of `penstock up`, in which its NATS server is found (default: %(default)s)"
@@ -81,6 +77,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_dead(commands)
     _add_keys(commands)
     _add_budget(commands)
+    _add_guard(commands)
     _add_config(commands)
     for command in commands.choices.values():
         command.set_defaults(parser=command)
@@ -223,43 +220,7 @@ def _add_letter_filters(parser: argparse.ArgumentParser) -> None:
 
 def _add_keys(commands: Commands) -> None:
     text = "create, list or revoke API keys of the HTTP edge"
-    keys = commands.add_parser("keys", help=text, description=_sentence(text))
-    actions = keys.add_subparsers(dest="action", required=True, metavar="create|list|revoke")
-    create = actions.add_parser("create", help="create a key and print it, once", description=_CREATE_KEY)
-    create.add_argument("--account", type=parse_account, help="its account (default: PENSTOCK_ACCOUNT)")
-    create.add_argument("--user", type=parse_text, default="", help="the end user of every request with it")
-    create.add_argument(
-        "--role",
-        action="append",
-        type=parse_role,
-        default=[],
-        help="a role that it allows, or auto; may be repeated",
-    )
-    create.add_argument(
-        "--model",
-        action="append",
-        type=parse_text,
-        default=[],
-        help="a model of the catalogue that a request may name; may be repeated",
-    )
-    create.add_argument(
-        "--rescue",
-        type=parse_stream_rescue,
-        default="error",
-        metavar="error|hold|hold:MS|restart",
-        help="what its streams do when an attempt fails after text was sent (default: %(default)s)",
-    )
-    create.add_argument(
-        "--expires", type=parse_duration_s, metavar="TIME", help="reject it after 12h, 90d, ..."
-    )
-    create.add_argument("--note", type=parse_text, default="", help="what it is for; shown in the list")
-    listing = actions.add_parser("list", help="list keys: what they allow, and whether they are valid")
-    for action in (create, listing):
-        action.add_argument("--json", action="store_true", help="print JSON")
-    revoke = actions.add_parser("revoke", help="reject a key from now on")
-    revoke.add_argument("prefix", type=parse_key_prefix, metavar="PREFIX", help="its prefix in the list")
-    for action in (create, listing, revoke):
-        _add_data(action)
+    define_keys(commands.add_parser("keys", help=text, description=_sentence(text)), _add_data)
 
 
 def _add_budget(commands: Commands) -> None:
@@ -270,6 +231,11 @@ def _add_budget(commands: Commands) -> None:
     define_spend(commands.add_parser("spend", help="show what was spent", description=SPEND), _add_data)
     text = "show the ledger's partitions; check its books"
     define_ledger(commands.add_parser("ledger", help=text, description=_sentence(text)), _add_data)
+
+
+def _add_guard(commands: Commands) -> None:
+    text = "try the safety guard; show and change its policies"
+    define_guard(commands.add_parser("guard", help=text, description=_sentence(text)), _add_data)
 
 
 def _add_config(commands: Commands) -> None:
@@ -392,4 +358,5 @@ _RULES: Final[Mapping[str, Callable[[argparse.Namespace], str | None]]] = {
     "dead": _check_dead,
     "budget": check_budget,
     "prices": check_prices,
+    "guard": check_guard,
 }

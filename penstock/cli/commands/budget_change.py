@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -14,11 +12,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 from nats.aio.client import Client as Nats
 
-from penstock.bus.bucket import RecordChanged
-from penstock.bus.clock import SYSTEM
-from penstock.bus.publish import StreamFull
 from penstock.cli.budget_edit import BudgetChange, changed_policy
-from penstock.cli.connection import check_provisioned, command_settings, open_connection
+from penstock.cli.commands.audited_change import author, changing
+from penstock.cli.connection import command_settings
 from penstock.cli.errors import CommandError
 from penstock.cli.known_budgets import KnownBudgets, read_budgets
 from penstock.cli.known_catalogue import known_catalogue
@@ -26,7 +22,6 @@ from penstock.cli.render.terminal_safe import visible
 from penstock.contract.events import BudgetPolicyChanged
 from penstock.contract.ledger.policies import EVERY, BudgetPolicy, Scope
 from penstock.runtime.api_keys.bucket import read_keys
-from penstock.runtime.buckets.changes import Author
 from penstock.runtime.budgets.changes import change_policy
 from penstock.runtime.budgets.describe import in_force_text, limit_text, policy_text, scope_text
 from penstock.runtime.config.catalogue import Catalogue
@@ -36,8 +31,6 @@ from penstock.runtime.config.settings import Settings
 __all__ = [
     "BudgetTarget",
     "account_of_key",
-    "author",
-    "changing",
     "disable_budget",
     "enable_budget",
     "set_budget",
@@ -107,33 +100,6 @@ def unset_budget(target: BudgetTarget, by: str | None, data: Path) -> int:
     return _apply(target, by, data, removed)
 
 
-def author(by: str | None) -> Author:
-    """Who makes a change: as named, else the login name."""
-    if by:
-        return Author(by, SYSTEM.unix_ms())
-    try:
-        return Author(getpass.getuser(), SYSTEM.unix_ms())
-    except (OSError, KeyError) as error:  # a user id without a name, in a container
-        raise CommandError("this user has no login name: say who makes the change with --by") from error
-
-
-@asynccontextmanager
-async def changing(settings: Settings) -> AsyncIterator[Nats]:
-    """A connection for a change. Raises CommandError where it is rejected."""
-    async with open_connection(settings, _NAME) as nc:
-        await check_provisioned(nc, settings)
-        try:
-            yield nc
-        except RecordChanged as changed:
-            raise CommandError(
-                "another command changed it at the same moment, and nothing was stored: repeat this one"
-            ) from changed
-        except StreamFull as full:
-            raise CommandError(
-                f"the change is in force, but its event could not be stored for the history: {full}"
-            ) from full
-
-
 def _apply(
     target: BudgetTarget,
     by: str | None,
@@ -145,7 +111,7 @@ def _apply(
 
     async def run() -> tuple[BudgetPolicy, BudgetPolicyChanged | None, KnownBudgets]:
         settings = command_settings(data)
-        async with changing(settings) as nc:
+        async with changing(settings, _NAME) as nc:
             named = await _named(nc, target, settings)
             known = await read_budgets(nc, catalogue)
             changed = await change_policy(

@@ -12,7 +12,8 @@ from msgspec.structs import asdict
 
 from penstock.bus.bucket import read_records
 from penstock.cli.argument_types import INHERITED
-from penstock.cli.commands.budget_change import author, changing, warn_without_budgets
+from penstock.cli.commands.audited_change import author, changing
+from penstock.cli.commands.budget_change import warn_without_budgets
 from penstock.cli.connection import check_provisioned, command_settings, open_connection
 from penstock.cli.errors import CommandError
 from penstock.cli.known_catalogue import catalogue_in_use, known_catalogue
@@ -136,7 +137,7 @@ def _change(
     catalogue: Catalogue | None,
 ) -> int:
     async def run() -> PriceChanged | None:
-        async with changing(command_settings(data)) as nc:
+        async with changing(command_settings(data), _NAME) as nc:
             return await change_price(nc.jetstream(), model, change, author(by))
 
     changed = asyncio.run(run())

@@ -34,6 +34,7 @@ __all__ = [
     "SafetyModel",
     "action_problem",
     "check_guard",
+    "is_searched",
     "read_guard",
 ]
 
@@ -156,7 +157,7 @@ def action_problem(name: str, action: Action) -> tuple[str, str] | None:
     return None
 
 
-def _is_searched(name: str, detectors: Detectors) -> bool:
+def is_searched(name: str, detectors: Detectors) -> bool:
     """Whether an enabled detector finds the category or kind `name`."""
     return name not in _HARMFUL or detectors.safety_model.enabled or detectors.openai_moderation.enabled
 
@@ -208,4 +209,4 @@ def _is_surely_not_searched(name: str, detectors: object) -> bool:
         return False
     models = (detectors.safety_model, detectors.openai_moderation)
     are_read = all(getattr(model, "enabled", None) in (True, False) for model in models)
-    return are_read and not _is_searched(name, detectors)
+    return are_read and not is_searched(name, detectors)
