@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from services.guard.classifier.encoder import Encoder
 from services.guard.personal_data.detector import PersonalDataDetector
 from services.guard.secrets.detector import SecretDetector
 
@@ -16,3 +17,8 @@ def secret_detector() -> SecretDetector:
 @pytest.fixture(scope="session")
 def personal_data_detector() -> PersonalDataDetector:
     return PersonalDataDetector()
+
+
+@pytest.fixture(scope="session")
+def encoder() -> Encoder:
+    return Encoder()
