@@ -13,7 +13,10 @@ from typing import Final
 __all__ = ["MAY_CONTAIN", "QUOTES", "is_candidate"]
 
 QUOTES: Final = ('"', "'", "`")
-MAY_CONTAIN: Final = re.compile(r"[0-9@]|::|-----BEGIN|[A-Za-z+/_.=-]{18}|eyJ|[A-Z]{16}|[\"'`][^\s\"'`<>]{8}")
+MAY_CONTAIN: Final = re.compile(
+    r"[0-9@]|::|-----BEGIN|[A-Za-z+/_.=-]{18}|eyJ|[A-Z]{16}|[\"'`][^\s\"'`<>]{8}"
+    r"|\+[ \u00a0\u2009\u202f]"
+)
 """Text without any match has no candidate, unless a quote before it makes its beginning a quoted value."""
 
 _SEPARATORS: Final = r"[ \u00a0\u2009\u202f().\-\u2010-\u2014/]{0,3}"
@@ -28,6 +31,8 @@ _NUMBER: Final = re.compile(
 )
 _NATIONAL_DIGITS: Final = 9
 """The fewest digits of a number without a leading `+`, `(` or 0: a phone number, a card or an identity number."""
+_PASSPORT: Final = re.compile(r"[0-9],?[ \u00a0]?(?:\u2116|No?\.?|номер)[ \u00a0]?[0-9]{3}")
+"""The series of a Russian passport, and a word for the number after it."""
 _LONGEST_NUMBER: Final = 40
 _TIMESTAMP: Final = re.compile(r"1[4-9](?:[0-9]{8}|[0-9]{11}|[0-9]{14}|[0-9]{17})")
 """Unix time from 2014 to 2033 in s, ms, µs or ns."""
@@ -58,8 +63,9 @@ _UUID_ALONE: Final = re.compile(_UUID)
 _DIGIT: Final = re.compile(r"[0-9]")
 _LETTER: Final = re.compile(r"[^\W\d_]")
 _CONTEXT_WORDS: Final = re.compile(
-    r"pass|pwd|secret|token|key|auth|credential|bearer|login|парол|ключ|токен|секрет|şifre|sifre|parola|anahtar|gizli"
-    r"|паспорт|серия|инн|снилс|passport|phone|тел",
+    r"pass|pwd|secret|token|key|auth|credential|bearer|login|identified by|парол|ключ|токен|секрет"
+    r"|şifre|sifre|parola|anahtar|gizli|jeton|belirte[cç]|\s-u\b|-user\b|mysql|mariadb|redis-cli"
+    r"|паспорт|серия|инн|снилс|phone|тел",
     re.IGNORECASE,
 )
 _ASSIGNED: Final = re.compile(
@@ -70,12 +76,10 @@ _ASSIGNED: Final = re.compile(
 """The text before a quoted value that is assigned to a secret."""
 _NO_WORD: Final = re.compile(r"[a-z].*[A-Z]|[^\w\s.,:;/()\[\]{}-]")
 _SHORTEST_VALUE: Final = 8
-_NEAR: Final = 80
-"""Characters before a text in which the words for a secret are looked for."""
 
 
 def is_candidate(unit: str, before: str) -> bool:
-    """Whether a finding may be in `unit`. `before`: the text before it, at least 80 characters unless it is shorter."""
+    """Whether a finding may be in `unit`. `before`: the text before it, 128 characters unless it is shorter."""
     if "@" in unit and (_EMAIL.search(unit) or _URL_PASSWORD.search(unit)):
         return True
     if _DIGIT.search(unit):
@@ -84,7 +88,7 @@ def is_candidate(unit: str, before: str) -> bool:
 
 
 def _may_be_number(unit: str, before: str) -> bool:
-    return any(
+    return _PASSPORT.search(unit) is not None or any(
         _has_identity(number, before)
         for found in _NUMBER.finditer(unit)
         if (number := found["number"]) is not None
@@ -99,7 +103,7 @@ def _has_identity(number: str, before: str) -> bool:
         return True
     if digits > _LONGEST_NUMBER:
         return False
-    if _TIMESTAMP.fullmatch(number) is None or _CONTEXT_WORDS.search(before[-_NEAR:]):
+    if _TIMESTAMP.fullmatch(number) is None or _CONTEXT_WORDS.search(before):
         return True
     return digits == len(_INN_WEIGHTS) + 1 and _is_inn(number)
 
@@ -128,7 +132,7 @@ def _may_be_token(unit: str, before: str) -> bool:
         return False
     if _IBAN.search(unit) or _KNOWN_TOKEN.search(unit):
         return True
-    near = before[-_NEAR:] + unit
+    near = before + unit
     if _CONTEXT_WORDS.search(near):
         return True
     return any(map(_is_random, _RUN.findall(_UUID_ALONE.sub("", unit))))
@@ -148,7 +152,7 @@ def _may_be_letters(unit: str, before: str) -> bool:
         return True
     if len(unit) < _SHORTEST_VALUE or not before.endswith(QUOTES):
         return False
-    return _NO_WORD.search(unit) is not None and _ASSIGNED.search(before[-_NEAR:]) is not None
+    return _NO_WORD.search(unit) is not None and _ASSIGNED.search(before) is not None
 
 
 def _is_random_letters(run: str) -> bool:

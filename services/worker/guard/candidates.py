@@ -1,13 +1,14 @@
 """Cuts the text of an answer, as it streams, into pieces that may hold a finding of the guard, and plain text.
 
 The text is cut between units. A unit is a run of characters without blanks, quotes and angle brackets; groups of
-digits with one or two blanks between them, as in phone and card numbers; the groups of an IBAN; or a private key in
+digits with up to three blanks between them, as in phone and card numbers; the groups of an IBAN; or a private key in
 PEM form. A finding lies in one unit. The units follow from the text alone, never from the way it arrives.
 """
 
 from __future__ import annotations
 
 import re
+from base64 import urlsafe_b64decode
 from typing import Final
 
 from msgspec import Struct
@@ -27,21 +28,27 @@ WINDOW: Final = 512
 """The most characters that are held back. A longer unit is cut there."""
 CONTEXT: Final = 128
 
-_BREAKING: Final = r"\s\"'`<>\u00ab\u00bb\u201c-\u201e\u0700-\u1dff\u2c00-\U0010ffff"
+_BREAKING: Final = r"\s\"`<>\u00ab\u00bb\u201c-\u201e\u0700-\u1dff\u2c00-\U0010ffff"
 """Blanks, quotes, angle brackets, and scripts and symbols that are in no finding, some of which use no blanks."""
 _LAST_BREAK: Final = re.compile(rf"(?s:.*)[{_BREAKING}]")
-_BREAKS: Final = re.compile(rf"[{_BREAKING}]*")
-_TOKEN: Final = re.compile(rf"[^{_BREAKING}]*")
-_GAP: Final = re.compile(r"[ \u00a0\u2009\u202f]{0,3}")
-_LONGEST_GAP: Final = 2
-_AFTER_GAP: Final = frozenset("0123456789(+/-\u2010\u2011\u2012\u2013\u2014")
-_BEFORE_GAP: Final = frozenset("0123456789)")
-_LONE_SEPARATORS: Final = frozenset("/-\u2010\u2011\u2012\u2013\u2014")
+_BREAKS: Final = re.compile(rf"[{_BREAKING}']*")
+_TOKEN: Final = re.compile(rf"(?:[^{_BREAKING}']+(?:(?<=\w)'(?=\w)[^{_BREAKING}']+)*)?")
+"""An apostrophe inside of a word breaks nothing: it may be in the name before the `@` of an e-mail address."""
+_GAP: Final = re.compile(r"[ \u00a0\u2009\u202f]{0,4}")
+_LONGEST_GAP: Final = 3
+_DASHES: Final = "-\u2010\u2011\u2012\u2013\u2014"
+_BEFORE_NUMBER: Final = frozenset("\u2116Nн")
+"""How the words and signs begin that stand between the series and the number of a passport."""
+_AFTER_GAP: Final = frozenset(f"0123456789(+/{_DASHES}") | _BEFORE_NUMBER
+_BEFORE_GAP: Final = frozenset("0123456789),")
+_BETWEEN_GROUPS: Final = frozenset(("/", "\u2116", "N", "No", "No.", "номер", *_DASHES))
+_PLUS: Final = "+"
 _DIGIT: Final = re.compile(r"[0-9]")
-_IBAN_BEGUN: Final = re.compile(r"(?:^|[^A-Za-z0-9])[A-Za-z]{2}[0-9]{2}$")
-_IBAN_GROUP: Final = re.compile(r"[A-Za-z0-9]{4}")
+_IBAN_BEGUN: Final = re.compile(r"(?:^|[^A-Za-z0-9])[A-Z]{2}[0-9]{2}(?:[A-Z0-9]{4}){0,7}$")
+_IBAN_GROUPS: Final = re.compile(r"(?:[A-Z0-9]{4}){1,7}")
+_IBAN_CHARACTERS: Final = 34
 _CUT_TOKEN: Final = re.compile(r"(?:[A-Za-z0-9_+/=~%-]|\.(?=[A-Za-z0-9_+/=~%-]))*")
-_OPEN_JWT: Final = re.compile(r"(?<![A-Za-z0-9_-])eyJ[\w-]{8,}\.eyJ[\w-]*(?:\.[\w-]*)?$", re.ASCII)
+_OPEN_JWT: Final = re.compile(r"(?<![\w-])(eyJ[\w-]{8,})\.[\w-]*(?:\.[\w-]*){0,3}$", re.ASCII)
 
 
 class Piece(Struct, frozen=True, gc=False):
@@ -163,9 +170,9 @@ class _Scan:
     def _add_unit(self, start: int, end: int, *, cut: bool) -> None:
         unit, before = self._text[start:end], self.before(start)
         if is_candidate(unit, before):
-            open_jwt = _OPEN_JWT.search(unit) if cut else None
-            opens, at = ("", 0) if open_jwt is None else ("jwt", open_jwt.start())
-            self._add(Piece(unit, before, suspicious=True, opens=opens, opens_at=at), start, end)
+            at = _open_jwt(unit) if cut else None
+            piece = Piece(unit, before, suspicious=True, opens="" if at is None else "jwt", opens_at=at or 0)
+            self._add(piece, start, end)
             self.continuing = cut
         self.done = end
 
@@ -191,7 +198,7 @@ class _Scan:
     def _unit_end(self, start: int) -> int:
         text, limit = self._text, start + WINDOW
         token, end = start, self._token_end(start, limit)
-        iban = _IBAN_BEGUN.search(text[max(start, end - 5) : end]) is not None
+        iban = _IBAN_BEGUN.search(text[max(start, end - _IBAN_CHARACTERS - 1) : end]) is not None
         while end < limit:
             if text.endswith(MARKER, token, end) and end - len(MARKER) > start:
                 return end - len(MARKER)
@@ -206,25 +213,31 @@ class _Scan:
                     return end
                 raise Undecided
             first = text[following]
-            iban = iban and following - end == 1 and first.isascii() and first.isalnum()
-            if not iban and not (after_number and first in _AFTER_GAP):
+            iban = iban and following - end == 1 and first.isascii() and (first.isdigit() or first.isupper())
+            allowed = _BEFORE_NUMBER if text[end - 1] == "," else _AFTER_GAP
+            if not iban and not (after_number and first in allowed):
                 return end
             token, end = following, self._token_end(following, limit)
-            iban = iban and end - token == 4 and _IBAN_GROUP.match(text, token, end) is not None
+            iban = iban and _IBAN_GROUPS.fullmatch(text, token, end) is not None
         return limit
 
     def _token_end(self, start: int, limit: int) -> int:
         """Raises Undecided for a token that may go on after the text."""
-        end = _end(_TOKEN, self._text, start, limit)
-        if end == len(self._text) and end < limit and not self._final:
+        text = self._text
+        end = _end(_TOKEN, text, start, limit)
+        if not self._final and len(text) < limit and (end == len(text) or _ends_in_apostrophe(text, end)):
             raise Undecided
         return end
 
     def _ends_number(self, token: int, end: int, *, in_chain: bool) -> bool:
-        last = self._text[end - 1]
+        """Whether another group of digits may follow, after a blank."""
+        text = self._text
+        last = text[end - 1]
         if last in _BEFORE_GAP:
-            return last != ")" or _DIGIT.search(self._text, token, end) is not None
-        return in_chain and end - token == 1 and last in _LONE_SEPARATORS
+            return last.isdigit() or _DIGIT.search(text, token, end) is not None
+        if in_chain:
+            return text[token:end] in _BETWEEN_GROUPS
+        return last == _PLUS and end - token == 1
 
     def _block_begins(self, start: int) -> bool:
         """Take a private key that begins here; False if none does."""
@@ -247,6 +260,23 @@ class _Scan:
             self._add(Piece(text[start:end], continues=True), start, end)
         if self.in_block:
             raise Undecided
+
+
+def _open_jwt(unit: str) -> int | None:
+    """Where a JSON web token begins that goes on at the end of the unit."""
+    found = _OPEN_JWT.search(unit)
+    if found is None:
+        return None
+    header = found[1].encode()
+    try:
+        decoded = urlsafe_b64decode(header + b"=" * (-len(header) % 4))
+    except ValueError:
+        return None
+    return found.start() if b'"alg"' in decoded or b'"enc"' in decoded else None
+
+
+def _ends_in_apostrophe(text: str, end: int) -> bool:
+    return end == len(text) - 1 and text[end] == "'"
 
 
 def _end(pattern: re.Pattern[str], text: str, start: int, limit: int) -> int:
