@@ -1,0 +1,263 @@
+"""The texts of an answer by channel: content, reasoning, refusal, arguments of each tool call, for each choice.
+
+A delta holds parts of several texts. Each channel is one text that grows, and is filtered on its own; what the filter
+returns is put back where it stood. Ids, names, types, signatures and encoded data are passed on unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from services.worker.providers.raw_json import (
+    ABSENT,
+    decode_any,
+    encoded,
+    fields_of,
+)
+from services.worker.providers.streams.choices import finish_reason_of
+from services.worker.providers.streams.chunks import ChunkDelta
+
+__all__ = ["CONTENT", "AnswerChannels", "AnswerTexts", "Channel", "WholeAnswer"]
+
+
+class Channel(Struct, frozen=True, eq=False, kw_only=True):
+    """One text of an answer. Each is one object, compared by identity."""
+
+    choice: int
+    name: str
+    """For logs and tests, as `tool_calls.0.function.arguments`."""
+    json_text: bool = False
+    """The text is JSON text: the arguments of a tool call."""
+    complete: bool = False
+    """Each text in it is complete, and is not continued by the next: the title of a source, arguments as an object."""
+
+
+CONTENT: Final = Channel(choice=0, name="content")
+"""The text of choice 0, which ChunkDelta.text carries."""
+
+_LABELS: Final = frozenset(
+    (
+        *("id", "index", "type", "role", "name", "object", "format", "status", "call_id", "tool_call_id"),
+        *("mime_type", "media_type", "obfuscation", "signature", "thought_signature", "expires_at"),
+        *("data", "b64_json", "encrypted_content", "file_data", "file_id"),
+    )
+)
+"""Keys whose values are no texts of the model, or cannot be read as such."""
+_NO_TEXT_IN_CHOICE: Final = frozenset(
+    (
+        *("index", "finish_reason", "native_finish_reason", "stop_reason", "matched_stop"),
+        *("content_filter_results", "content_filter_result", "usage", "error", "obfuscation"),
+    )
+)
+_REPEATED: Final = ("logprobs", "token_ids", "prompt_token_ids")
+"""Keys of a choice that repeat the text token by token."""
+_WITHOUT_DATA: Final = frozenset(
+    ("index", "type", "role", "object", "format", "obfuscation", "finish_reason")
+)
+"""Keys that alone are no reason to send a delta."""
+_ELEMENT_LABELS: Final = ("index", "type", "format")
+"""Keys by which a client joins an element of a list with those of earlier deltas."""
+_SENT_WHOLE: Final = frozenset(("annotations", "citations", "images", "search_results", "sources"))
+_ARGUMENTS: Final = "arguments"
+_DATA_URL: Final = "data:"
+_DELTA: Final = "delta"
+_GROWING: Final = frozenset((_DELTA, "message", "text"))
+"""Keys of a choice whose texts go on in later chunks."""
+
+_decode_choice: Final = msgspec.json.Decoder(dict[str, Any]).decode
+
+_Path = tuple[str | int, ...]
+_Step = str | dict[str, Any]
+"""A key, or the labels of an element of a list."""
+
+
+class _Place(Struct):
+    """A text in a decoded object: `container[key]`."""
+
+    container: Any
+    key: Any
+    path: _Path
+    steps: tuple[_Step, ...]
+    complete: bool
+
+
+class AnswerTexts:
+    """A choice object of a stream, and the texts in it."""
+
+    __slots__ = ("_has_more", "_places", "_values", "channels", "choice", "ends", "texts")
+
+    def __init__(self, values: dict[str, Any], places: Sequence[_Place], channels: list[Channel]) -> None:
+        self.channels = channels
+        self.texts: list[str] = [place.container[place.key] for place in places]
+        """One for each of `channels`."""
+        self._values = _without_repeated(values)
+        self._places = places
+        index, reason = values.get("index"), values.get("finish_reason")
+        self.choice = index if isinstance(index, int) else 0
+        self.ends = bool(reason) and bool(finish_reason_of(encoded(reason)))
+        """The choice has its finish reason here: what its channels hold back has to be sent before."""
+        self._put([""] * len(places))
+        self._has_more = self.ends or _carries(values)
+
+    def filled(self, texts: Sequence[str]) -> Raw | None:
+        """The object with `texts` in place of its texts; None if there is nothing to send in it."""
+        if not self._has_more and not any(texts):
+            return None
+        self._put(texts)
+        return encoded(self._values)
+
+    def _put(self, texts: Sequence[str]) -> None:
+        for place, text in zip(self._places, texts, strict=True):
+            place.container[place.key] = text
+
+
+class AnswerChannels:
+    """The channels of one streamed answer, each known from its first text on."""
+
+    def __init__(self) -> None:
+        self._channels: dict[tuple[int, _Path], Channel] = {(0, (_DELTA, "content")): CONTENT}
+        self._ways: dict[Channel, tuple[_Step, ...]] = {CONTENT: (_DELTA, "content")}
+
+    def read(self, choice: Raw) -> AnswerTexts:
+        """The texts of a choice object of a ChunkDelta. Raises ValueError for a value that is no choice object."""
+        try:
+            values = _decode_choice(choice)
+            places = list(_places_in_choice(values))
+            index = values.get("index")
+            return AnswerTexts(values, places, [self._channel(index, place) for place in places])
+        except RecursionError as error:
+            raise ValueError("a choice that is nested too deeply") from error
+
+    def of_choice(self, choice: int) -> list[Channel]:
+        """The channels of a choice so far, in the order in which they began."""
+        return [channel for channel in self._ways if channel.choice == choice]
+
+    def alone(self, channel: Channel, text: str) -> ChunkDelta:
+        """A delta that carries this text and nothing else."""
+        if channel is CONTENT:
+            return ChunkDelta(text)
+        choice = {"index": channel.choice, **_along(self._ways[channel], text), "finish_reason": None}
+        return ChunkDelta("", (encoded(choice),))
+
+    def _channel(self, index: Any, place: _Place) -> Channel:
+        choice = index if isinstance(index, int) else 0
+        channel = self._channels.get((choice, place.path))
+        if channel is None:
+            channel = self._channels[choice, place.path] = _new_channel(choice, place)
+            self._ways[channel] = place.steps
+        return channel
+
+
+class WholeAnswer:
+    """A completion that is not streamed, and its texts."""
+
+    def __init__(self, body: bytes) -> None:
+        """Raises ValueError for what is not JSON; an unexpected type has no texts."""
+        self._body = body
+        try:
+            self._fields = fields_of(body) or {}
+            self._choices = _decoded_choices(self._fields.get("choices", ABSENT))
+            found = [list(_places_in_choice(choice)) for choice in self._choices]
+        except RecursionError as error:
+            raise ValueError("the answer is nested too deeply") from error
+        self._places = [place for places in found for place in places]
+        self.channels = [
+            _new_channel(index, place, complete=True)
+            for index, places in enumerate(found)
+            for place in places
+        ]
+        self.texts: list[str] = [place.container[place.key] for place in self._places]
+        """One for each of `channels`."""
+
+    def filled(self, texts: Sequence[str]) -> bytes:
+        """The body with `texts` in place of its texts; without log probabilities if any is another."""
+        if list(texts) == self.texts:
+            return self._body
+        for place, text in zip(self._places, texts, strict=True):
+            place.container[place.key] = text
+        choices = list(map(_without_repeated, self._choices))
+        return bytes(encoded({**self._fields, "choices": choices}))
+
+
+def _places_in_choice(values: Any) -> Iterator[_Place]:
+    if not isinstance(values, dict):
+        return
+    for name in values:
+        if name not in _NO_TEXT_IN_CHOICE and name not in _REPEATED:
+            yield from _places(_Place(values, name, (name,), (name,), complete=name not in _GROWING))
+
+
+def _places(place: _Place) -> Iterator[_Place]:
+    """The texts at this place, at any depth."""
+    value = place.container[place.key]
+    if isinstance(value, str):
+        if value and not value.startswith(_DATA_URL):
+            yield place
+    elif isinstance(value, dict):
+        whole = place.complete or place.key == _ARGUMENTS
+        for name in value:
+            if name not in _LABELS:
+                complete = whole or name in _SENT_WHOLE
+                yield from _places(_Place(value, name, (*place.path, name), (*place.steps, name), complete))
+    elif isinstance(value, list):
+        for position, element in enumerate(value):
+            labels = _element_labels(element)
+            path = *place.path, labels.get("index", position)
+            yield from _places(_Place(value, position, path, (*place.steps, labels), place.complete))
+
+
+def _element_labels(element: Any) -> dict[str, Any]:
+    """The scalar labels of an element of a list."""
+    if not isinstance(element, dict):
+        return {}
+    return {
+        name: element[name] for name in _ELEMENT_LABELS if isinstance(element.get(name), str | int | float)
+    }
+
+
+def _new_channel(choice: int, place: _Place, *, complete: bool = False) -> Channel:
+    first = 1 if place.path[0] in _GROWING else 0
+    return Channel(
+        choice=choice,
+        name=".".join(map(str, place.path[first:] or place.path)),
+        json_text=place.path[-1] == _ARGUMENTS,
+        complete=complete or place.complete,
+    )
+
+
+def _along(steps: Sequence[_Step], text: str) -> dict[str, Any]:
+    """An object with the text where the steps lead, and the labels of the elements on the way."""
+    value: Any = text
+    for step in reversed(steps):
+        value = {step: value} if isinstance(step, str) else [_labelled(step, value)]
+    return dict(value)
+
+
+def _labelled(labels: dict[str, Any], value: Any) -> Any:
+    return {**labels, **value} if isinstance(value, dict) else value
+
+
+def _carries(value: Any) -> bool:
+    """Whether there is anything to send beside texts, which are empty here, and labels of no use without them."""
+    if isinstance(value, dict):
+        return any(_carries(each) for name, each in value.items() if name not in _WITHOUT_DATA)
+    if isinstance(value, list):
+        return any(map(_carries, value))
+    return value is not None and value != ""
+
+
+def _without_repeated(values: Any) -> Any:
+    """The choice without the keys that repeat its text, which are removed in place."""
+    if isinstance(values, dict):
+        for name in _REPEATED:
+            values.pop(name, None)
+    return values
+
+
+def _decoded_choices(raw: Raw) -> list[Any]:
+    value = decode_any(raw)
+    return value if isinstance(value, list) else []

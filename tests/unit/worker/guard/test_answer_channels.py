@@ -1,0 +1,187 @@
+"""The texts of an answer by channel, and the answer with others in their places."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from msgspec import Raw
+
+from services.worker.guard.answer_channels import CONTENT, AnswerChannels, AnswerTexts, WholeAnswer
+
+
+def _choice(delta: dict[str, Any], index: int = 0, **others: Any) -> Raw:
+    return Raw(json.dumps({"index": index, "delta": delta, **others}).encode())
+
+
+def _call(index: int, arguments: Any, **others: Any) -> dict[str, Any]:
+    return {"tool_calls": [{"index": index, **others, "function": {"arguments": arguments}}]}
+
+
+def _named(read: AnswerTexts) -> list[tuple[int, str, str]]:
+    return [
+        (channel.choice, channel.name, text) for channel, text in zip(read.channels, read.texts, strict=True)
+    ]
+
+
+def test_g3_each_text_of_each_choice_is_a_channel_of_its_own() -> None:
+    channels = AnswerChannels()
+    assert _named(channels.read(_choice({"content": "a"}, 1))) == [(1, "content", "a")]
+    assert _named(channels.read(_choice({"reasoning_content": "b"}))) == [(0, "reasoning_content", "b")]
+    assert _named(channels.read(_choice({"refusal": "c", "new_key": {"deep": "d"}}))) == [
+        (0, "refusal", "c"),
+        (0, "new_key.deep", "d"),
+    ]
+    assert _named(channels.read(_choice(_call(0, "{")))) == [(0, "tool_calls.0.function.arguments", "{")]
+    assert _named(channels.read(_choice(_call(1, "{")))) == [(0, "tool_calls.1.function.arguments", "{")]
+    assert [channel.name for channel in channels.of_choice(0)] == [
+        *("content", "reasoning_content", "refusal", "new_key.deep"),
+        *("tool_calls.0.function.arguments", "tool_calls.1.function.arguments"),
+    ]
+    assert [channel.name for channel in channels.of_choice(1)] == ["content"]
+
+
+def test_g3_a_channel_is_the_same_object_in_each_delta() -> None:
+    channels = AnswerChannels()
+    first, second = (channels.read(_choice(_call(0, text))).channels for text in ('{"a', '":1}'))
+    assert first == second
+    assert first[0] is second[0]
+    assert first[0].json_text
+    assert not CONTENT.json_text
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [
+        {
+            "tool_calls": [
+                {"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": ""}}
+            ]
+        },
+        {"audio": {"id": "audio_1", "data": "QUJD"}},
+        {
+            "reasoning_details": [
+                {"type": "reasoning.encrypted", "data": "QUJD", "id": "r1", "signature": "QUJD"}
+            ]
+        },
+        {"images": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}}]},
+    ],
+)
+def test_g3_ids_names_signatures_and_encoded_data_pass_unchanged(delta: dict[str, Any]) -> None:
+    read = AnswerChannels().read(_choice(delta))
+    assert read.texts == []
+    filled = read.filled([])
+    assert filled is not None
+    assert json.loads(bytes(filled))["delta"] == delta
+
+
+@pytest.mark.parametrize(
+    ("delta", "name"),
+    [
+        ({"function_call": {"arguments": "x"}}, "function_call.arguments"),
+        ({"tool_calls": [{"index": 2, "custom": {"input": "x"}}]}, "tool_calls.2.custom.input"),
+        ({"audio": {"transcript": "x"}}, "audio.transcript"),
+        ({"content": [{"type": "text", "text": "x"}]}, "content.0.text"),
+        (
+            {"reasoning_details": [{"type": "reasoning.text", "index": 0, "text": "x"}]},
+            "reasoning_details.0.text",
+        ),
+    ],
+)
+def test_g3_a_text_is_replaced_in_its_place_and_can_follow_alone(delta: dict[str, Any], name: str) -> None:
+    channels = AnswerChannels()
+    read = channels.read(_choice(delta))
+    assert _named(read) == [(0, name, "x")]
+    filled = read.filled(["é"])
+    assert filled is not None
+    expected = json.loads(json.dumps(delta).replace('"x"', '"é"'))
+    assert json.loads(bytes(filled))["delta"] == expected
+    (alone,) = channels.alone(read.channels[0], "é").choices
+    assert json.loads(bytes(alone)) == {"index": 0, "delta": expected, "finish_reason": None}
+
+
+def test_g3_the_text_of_choice_0_follows_as_text() -> None:
+    delta = AnswerChannels().alone(CONTENT, "rest")
+    assert (delta.text, delta.choices) == ("rest", ())
+
+
+def test_g3_a_choice_of_which_all_text_is_held_back_is_not_sent() -> None:
+    channels = AnswerChannels()
+    held = channels.read(
+        _choice({"role": "assistant", "content": "anna@"}, 1, finish_reason=None, logprobs=None)
+    )
+    assert held.filled([""]) is None
+    first = channels.read(_choice(_call(0, '{"to"', id="call_1", type="function")))
+    filled = first.filled([""])
+    assert filled is not None
+    assert json.loads(bytes(filled))["delta"] == _call(0, "", id="call_1", type="function")
+
+
+def test_g3_log_probabilities_and_token_ids_repeat_the_text_and_are_dropped() -> None:
+    probabilities = {"content": [{"token": "anna", "logprob": -0.1, "bytes": [97], "top_logprobs": []}]}
+    assert AnswerChannels().read(_choice({}, logprobs=probabilities, token_ids=[1, 2])).filled([]) is None
+
+
+def test_g3_a_choice_tells_that_it_ends() -> None:
+    channels = AnswerChannels()
+    assert not channels.read(_choice({"content": "a"}, 1, finish_reason=None)).ends
+    last = channels.read(_choice({"content": "a"}, 1, finish_reason="stop"))
+    assert last.ends
+    assert last.choice == 1
+    assert last.filled([""]) is not None
+
+
+def test_g3_sources_and_arguments_as_objects_are_complete() -> None:
+    source = {"type": "url_citation", "url_citation": {"url": "https://x/y", "title": "T", "start_index": 3}}
+    read = AnswerChannels().read(_choice({"annotations": [source], **_call(0, {"to": "anna"})}))
+    assert read.texts == ["https://x/y", "T", "anna"]
+    assert all(channel.complete for channel in read.channels)
+    assert not CONTENT.complete
+
+
+@pytest.mark.parametrize("choice", [b"[]", b"7", b"{", b'{"delta":' + b"[" * 5_000 + b"]" * 5_000 + b"}"])
+def test_g3_what_is_no_choice_raises(choice: bytes) -> None:
+    with pytest.raises(ValueError, match=r"\S"):
+        AnswerChannels().read(Raw(choice))
+
+
+BODY: dict[str, Any] = {
+    "id": "chatcmpl-1",
+    "model": "m",
+    "choices": [
+        {
+            "index": 0,
+            "message": {
+                "role": "assistant",
+                "content": "one",
+                "reasoning": "two",
+                "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+            },
+            "logprobs": {"content": []},
+            "finish_reason": "stop",
+        },
+        {"index": 1, "message": {"role": "assistant", "content": [{"type": "text", "text": "three"}]}},
+    ],
+    "usage": {"completion_tokens": 3},
+}
+
+
+def test_g3_a_whole_answer_is_filtered_like_a_stream() -> None:
+    body = json.dumps(BODY).encode()
+    answer = WholeAnswer(body)
+    assert answer.texts == ["one", "two", "{}", "three"]
+    assert [channel.json_text for channel in answer.channels] == [False, False, True, False]
+    assert answer.filled(answer.texts) is body
+    changed = json.loads(answer.filled(["1", "2", "3", "4"]))
+    expected = json.loads(json.dumps(BODY).replace('"one"', '"1"').replace('"two"', '"2"'))
+    expected = json.loads(json.dumps(expected).replace('"{}"', '"3"').replace('"three"', '"4"'))
+    del expected["choices"][0]["logprobs"]
+    assert changed == expected
+
+
+@pytest.mark.parametrize("body", [b"[]", b"{}", b'{"choices":7}', b'{"choices":[1,null,{"message":5}]}'])
+def test_g3_an_answer_of_unexpected_types_has_no_texts(body: bytes) -> None:
+    answer = WholeAnswer(body)
+    assert answer.texts == []
+    assert answer.filled([]) == body
