@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct, structs
@@ -165,6 +165,8 @@ class SystemStatus(Struct, frozen=True, kw_only=True):
     """Providers for which a worker has no key."""
     lacks_ledger: bool
     """The catalogue has budgets, and no ledger is alive."""
+    lacks_guard: bool
+    """The catalogue has a section `guard`, and no guard is alive."""
     unreachable_quotas: tuple[str, ...]
     """Quota records in `llm_quota` that a worker cannot reach."""
     other_catalogues: tuple[str, ...]
@@ -177,13 +179,18 @@ class SystemStatus(Struct, frozen=True, kw_only=True):
 
 
 def fold_status(
-    nats: str, known: Sequence[Presence], streams: StreamCounts, now_ms: int, *, has_budgets: bool = False
+    nats: str,
+    known: Sequence[Presence],
+    streams: StreamCounts,
+    now_ms: int,
+    needed: Collection[str] = (),
 ) -> SystemStatus:
-    """`known`: the presence of every process of the last 30 s. `now_ms`: Unix milliseconds. `has_budgets`: the
-    catalogue has, so that requests need a ledger.
+    """`known`: the presence of every process of the last 30 s. `now_ms`: Unix milliseconds. `needed`: the services
+    without which requests of this catalogue fail, of `ledger` and `guard`.
     """
     services = tuple(_service(presence, now_ms) for presence in known)
     alive = [presence for presence, service in zip(known, services, strict=True) if service.alive]
+    lacking = set(needed) - {presence.service for presence in alive}
     return SystemStatus(
         nats=nats,
         now_ms=now_ms,
@@ -215,7 +222,8 @@ def fold_status(
         providers_without_key=tuple(
             sorted({name for presence in alive for name in presence.providers_without_key})
         ),
-        lacks_ledger=has_budgets and not any(presence.service == "ledger" for presence in alive),
+        lacks_ledger="ledger" in lacking,
+        lacks_guard="guard" in lacking,
         unreachable_quotas=tuple(sorted({key for presence in alive for key in presence.unreachable_quotas})),
         other_catalogues=_other_catalogues(alive),
         waiting_for_router=streams.waiting_for_router,

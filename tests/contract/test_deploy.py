@@ -31,6 +31,8 @@ from tests.contract.compose import COMPOSE, ON_NATS, OURS, ROOT, SERVICES, WORKE
 from tests.contract.environment import Asked
 
 MIB = 1024 * 1024
+CALLERS = {**WORKERS, "guard": OURS["guard"]}
+"""Services that call providers with keys."""
 
 
 def seconds(text: str) -> int:
@@ -96,26 +98,27 @@ def test_every_variable_of_the_simulator_is_read_and_accepted() -> None:
         assert environment(service)["PENSTOCK_SIMULATOR_URL"] == f"http://simulator:{settings.port}"
 
 
-def test_a6_keys_come_from_outside_and_only_workers_get_them() -> None:
+def test_a6_keys_come_from_outside_and_only_callers_of_providers_get_them() -> None:
     for name, service in SERVICES.items():
         keys = {
             key: value for key, value in service.get("environment", {}).items() if key.endswith("_API_KEY")
         }
         assert all(value is None for value in keys.values()), name
-        assert bool(keys) == (name in WORKERS), name
+        assert bool(keys) == (name in CALLERS), name
+    assert SERVICES["guard"]["environment"].keys() >= {"OPENAI_API_KEY"}, "of the moderation endpoint"
 
 
-def test_a6_secrets_are_mounted_in_workers_only() -> None:
+def test_a6_secrets_are_mounted_in_callers_of_providers_only() -> None:
     text = (ROOT / "deploy/compose.secrets.yml").read_text()
     mounted = yaml.safe_load(text)
     schema = json.loads((ROOT / "tests/contract/compose_spec/compose-spec.json").read_text())
     jsonschema.Draft202012Validator(schema).validate(mounted)
-    assert mounted["services"].keys() == WORKERS.keys()
+    assert mounted["services"].keys() == CALLERS.keys()
     for name, service in mounted["services"].items():
         assert load_settings(environment(service)).secrets_dir == "/run/secrets"
-        assert set(service["secrets"]) == mounted["secrets"].keys()
-        keys = {key for key in WORKERS[name]["environment"] if key.endswith("_API_KEY")}
+        keys = {key for key in CALLERS[name]["environment"] if key.endswith("_API_KEY")}
         assert set(service["secrets"]) == keys, "a file for each variable"
+        assert keys == mounted["secrets"].keys() or name == "guard"
     for name, secret in mounted["secrets"].items():
         assert secret == {"file": f"./secrets/{name}"}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from nats.js import JetStreamContext
@@ -17,6 +18,7 @@ from penstock.cli.render.status import status_text
 from penstock.cli.render.terminal_safe import as_ascii_json
 from penstock.cli.system_status import StreamCounts, SystemStatus, fold_status, without_idle_models
 from penstock.contract.streams import BODIES, DEAD, REQUESTS, WORK
+from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.settings import Settings
 from penstock.runtime.heartbeat import read_presence
 
@@ -32,8 +34,8 @@ def status(data: Path, *, as_json: bool, with_idle: bool = False) -> int:
     Raises BrokerUnreachable, ConfigurationRefused and CommandError.
     """
     catalogue = known_catalogue(data)
-    has_budgets = catalogue is not None and catalogue.budgets is not None
-    found = asyncio.run(_read_status(command_settings(data), with_idle=with_idle, has_budgets=has_budgets))
+    needed = _needed(catalogue)
+    found = asyncio.run(_read_status(command_settings(data), with_idle=with_idle, needed=needed))
     if as_json:
         print(as_ascii_json(found))
     else:
@@ -41,7 +43,15 @@ def status(data: Path, *, as_json: bool, with_idle: bool = False) -> int:
     return 0 if any(service.alive for service in found.services) else 1
 
 
-async def _read_status(settings: Settings, *, with_idle: bool, has_budgets: bool) -> SystemStatus:
+def _needed(catalogue: Catalogue | None) -> list[str]:
+    """The services without which requests fail; none where the catalogue is not known."""
+    if catalogue is None:
+        return []
+    sections = {"ledger": catalogue.budgets, "guard": catalogue.guard}
+    return [service for service, section in sections.items() if section is not None]
+
+
+async def _read_status(settings: Settings, *, with_idle: bool, needed: Sequence[str]) -> SystemStatus:
     async with open_connection(settings, "penstock-status") as nc:
         js = nc.jetstream()
         bodies = await _state(js, BODIES.name)
@@ -54,7 +64,7 @@ async def _read_status(settings: Settings, *, with_idle: bool, has_budgets: bool
         )
         alive = await read_presence(nc)
     nats, now_ms = without_userinfo(settings.nats_url), time.time_ns() // 1_000_000
-    found = fold_status(nats, alive, streams, now_ms, has_budgets=has_budgets)
+    found = fold_status(nats, alive, streams, now_ms, needed)
     return found if with_idle else without_idle_models(found)
 
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from penstock.bus.auth import NO_NATS_AUTH
+from penstock.cli.errors import LaunchError
 from penstock.cli.local.child import ServiceSpec
 from penstock.cli.local.ports import PortAllocator
 from penstock.cli.local.python_child import code_path, service_argv
@@ -18,6 +19,7 @@ from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.load import read_catalogue
 from penstock.runtime.config.settings import Settings, load_settings
 from penstock.runtime.config.shipped import default_catalogue, shipped_catalogues
+from penstock.runtime.guard.libraries import missing_libraries_text
 from penstock.runtime.runtime_file import traces_are_chosen
 
 __all__ = ["EDGE_PORT", "VISIBLE_SPEED", "Plan", "make_plan"]
@@ -51,14 +53,18 @@ class Plan(Struct, frozen=True, kw_only=True):
     edge: ServiceSpec | None
     ledger: ServiceSpec | None
     """None: the catalogue has no budgets."""
+    guard: ServiceSpec | None
+    """None: the catalogue has no section `guard`."""
 
     @property
     def log_dir(self) -> Path:
         return self.data / "logs"
 
     def stages(self, nats_url: str) -> list[list[ServiceSpec]]:
-        """In starting order: workers list the provider's models and need the streams that the router creates."""
-        second = self.workers if self.edge is None else (*self.workers, self.edge)
+        """In starting order: workers list the provider's models and need the streams that the router creates. The guard
+        loads its models while the workers start.
+        """
+        second = [*self.workers, *(spec for spec in (self.guard, self.edge) if spec is not None)]
         first = [spec for spec in (self.simulator, self.router, self.ledger) if spec is not None]
         return [
             [replace(spec, env={**spec.env, "NATS_URL": nats_url}) for spec in stage]
@@ -77,7 +83,8 @@ def make_plan(
 ) -> Plan:
     """`workers`: processes that serve all roles, unless `per_role`. `edge`: serve HTTP clients.
 
-    Raises ConfigurationRefused with every mistake in `env`, before anything starts.
+    Raises ConfigurationRefused with every mistake in `env`, and LaunchError where libraries of the guard are missing,
+    before anything starts.
     """
     data = data.absolute()
     settings = load_settings(env if env.get("NATS_URL") else {**env, **NO_NATS_AUTH})
@@ -87,6 +94,8 @@ def make_plan(
     catalogue = read_catalogue(None, env if simulator_url is None else {**env, _SIMULATOR_URL: simulator_url})
     if port and not catalogue.providers_at(simulator_url):
         port = simulator_url = None
+    if catalogue.guard is not None and (problem := missing_libraries_text()):
+        raise LaunchError(problem)
     trace_file = _trace_file(data, env, settings)
     own = {**env, **code_path(env), **_own_environment(env, trace_file, simulator_url)}
 
@@ -115,6 +124,7 @@ def make_plan(
         router=service("router", "router"),
         edge=service("edge", "edge", *_edge_arguments(env, ports)) if edge else None,
         ledger=service("ledger", "ledger") if catalogue.budgets is not None else None,
+        guard=service("guard", "guard") if catalogue.guard is not None else None,
         workers=tuple(service(name, "worker", "--role", role, *expected) for name, role in served),
     )
 

@@ -82,7 +82,7 @@ def _sections(status: SystemStatus) -> Iterator[str]:
 
 
 def _services(status: SystemStatus) -> str:
-    """A row for each process, and one for the ledger where it is missing."""
+    """A row for each process, and one for a ledger or guard that is needed and missing."""
     rows = [
         (
             service.service,
@@ -94,6 +94,8 @@ def _services(status: SystemStatus) -> str:
     ]
     if status.lacks_ledger:
         rows.append((_LEDGER, "-", "-", "none running, and the catalogue has budgets"))
+    if status.lacks_guard:
+        rows.append(("guard", "-", "-", "none running, and the catalogue has a guard"))
     return table(("service", "instance", "http (/health, /metrics)", "state"), rows)
 
 

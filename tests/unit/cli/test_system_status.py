@@ -332,9 +332,18 @@ def test_f1_a_ledger_shows_how_many_partitions_it_owns():
 
 def test_f2_a_ledger_that_the_budgets_need_and_that_does_not_run_is_a_row():
     dead = Presence(service="ledger", instance="ledger-a", at_ms=NOW_MS - 9_000)
-    status = fold_status("nats://here", [worker("w1"), dead], StreamCounts(), NOW_MS, has_budgets=True)
+    status = fold_status("nats://here", [worker("w1"), dead], StreamCounts(), NOW_MS, ["ledger"])
     assert status.lacks_ledger
     assert "none running, and the catalogue has budgets" in status_text(status)
     assert not fold_status("nats://here", [dead], StreamCounts(), NOW_MS).lacks_ledger
     alive = replace(dead, at_ms=NOW_MS)
-    assert not fold_status("nats://here", [alive], StreamCounts(), NOW_MS, has_budgets=True).lacks_ledger
+    assert not fold_status("nats://here", [alive], StreamCounts(), NOW_MS, ["ledger"]).lacks_ledger
+
+
+def test_g4_a_guard_that_the_catalogue_needs_and_that_does_not_run_is_a_row():
+    dead = Presence(service="guard", instance="guard-a", at_ms=NOW_MS - 9_000)
+    status = fold_status("nats://here", [worker("w1"), dead], StreamCounts(), NOW_MS, ["guard"])
+    assert (status.lacks_guard, status.lacks_ledger) == (True, False)
+    assert "none running, and the catalogue has a guard" in status_text(status)
+    alive = replace(dead, at_ms=NOW_MS)
+    assert not fold_status("nats://here", [alive], StreamCounts(), NOW_MS, ["guard"]).lacks_guard

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from penstock.bus.auth import NatsAuth
-from penstock.cli.errors import CommandError
+from penstock.cli.errors import CommandError, LaunchError
 from penstock.cli.local import up as up_command
 from penstock.cli.local.plan import make_plan
 from penstock.cli.local.up import startup_text
 from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.config.shipped import shipped_catalogues
+from penstock.runtime.guard.libraries import missing_libraries_text
 from penstock.runtime.runtime_file import RuntimeFile
 from tests.harness.processes.catalogues import catalogue
 
@@ -49,6 +50,28 @@ def test_f1_a_ledger_is_started_where_the_catalogue_has_budgets(tmp_path):
     assert make_plan(tmp_path, env).ledger is None
     config.write_text(catalogue(budgets={}))
     assert names(make_plan(tmp_path, env))[0] == ["router", "ledger"]
+
+
+def guarded_catalogue(directory):
+    config = directory / "guarded.yaml"
+    config.write_text(catalogue(guard={}))
+    return {"PENSTOCK_CATALOGUE": str(config), "PENSTOCK_SIMULATOR_URL": "http://127.0.0.1:1"}
+
+
+def test_g4_a_guard_is_started_where_the_catalogue_has_one(tmp_path):
+    plan = make_plan(tmp_path, guarded_catalogue(tmp_path), edge=True)
+    assert names(plan) == [["router"], ["worker", "guard", "edge"]]
+    assert plan.guard is not None
+    assert plan.guard.argv[-1] == "services.guard"
+
+
+def test_g4_missing_libraries_of_the_guard_are_named_before_anything_starts(tmp_path, monkeypatch):
+    env = guarded_catalogue(tmp_path)
+    text = missing_libraries_text(("json", "no_such_module"))
+    monkeypatch.setattr("penstock.cli.local.plan.missing_libraries_text", lambda: text)
+    with pytest.raises(LaunchError, match=r"\(no_such_module\): install the extra guard"):
+        make_plan(tmp_path, env)
+    assert missing_libraries_text() == ""
 
 
 def test_k2_a_chosen_port_of_the_edge_has_no_fallback(tmp_path):
