@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ class RunningGuard:
         *,
         tracer: Tracer = NO_TRACER,
         key: str | None = None,
+        chains: Mapping[str, Sequence[str]] | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         """`section`: the section `guard` of the catalogue; `local`: the detectors of the process."""
@@ -54,7 +55,7 @@ class RunningGuard:
         self.instance = f"guard-{new_id()}"
         shell = _Shell(self.instance, Settings(nats_url=url, **(settings or {})), self.registry, tracer)
         env = {"PENSTOCK_SIMULATOR_URL": "http://127.0.0.1:1"}
-        config = load_catalogue(catalogue(guard=section), source="test", env=env)
+        config = load_catalogue(catalogue(chains, guard=section), source="test", env=env)
         self.service = GuardService(shell, config, Path("/nowhere"), key, lambda _: local)
 
     async def start(self) -> None:
