@@ -124,14 +124,15 @@ def _read(trial: Trial, stdin: BinaryIO) -> str:
 
 
 def _checks(examples: Sequence[Example], settings: Settings) -> Iterable[GuardCheck]:
-    """A check for each text. Models, which cost money, are asked only if the set names what they find."""
-    is_local = all(name.partition("/")[0] in _LOCAL for name in searched_names(examples))
+    """A check for each text, by the detectors of what the set is about: models cost money."""
+    categories = {name.partition("/")[0] for name in searched_names(examples)}
+    detectors = tuple(name for name in _LOCAL if name in categories) if categories <= {*_LOCAL} else ()
     for example in examples:
         yield GuardCheck(
             id="",
             account=settings.account,
             texts=(CheckedText(text=example.text, origin=example.origin),),
-            detectors=_LOCAL if is_local else (),
+            detectors=detectors,
             apply_policy=False,
         )
 

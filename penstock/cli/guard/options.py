@@ -24,8 +24,9 @@ _TEST: Final = """\
 Check every text of a labelled set of your own (docs/guard.md has the format) and print precision and recall of each
 kind of finding, and the first misses and false alarms. No event is stored."""
 _SET: Final = """\
-Change the guard policy of one account, or of every account without one; what is not named stays as it is. `inherit`
-removes what was set: what is less specific applies again. Every process applies the change within a second."""
+Change the guard policy of one account, or of all accounts, whose own settings go before it; what is not named stays as
+it is. `inherit` removes what was set: what is less specific applies again. Every process applies the change within a
+second."""
 _UNSET: Final = "Remove what `penstock guard set` stored: what is less specific applies again."
 _VERDICTS: Final = """\
 List what the guard decided about requests and answers with findings, the newest last: kinds and numbers, no
@@ -53,7 +54,9 @@ def define_guard(guard: argparse.ArgumentParser, add_data: AddData) -> None:
         action.add_argument("account", nargs="?", type=parse_account, metavar="ACCOUNT", help="only this one")
     for action in (change, unset):
         action.add_argument("account", nargs="?", type=parse_account, metavar="ACCOUNT")
-        action.add_argument("--every", action="store_true", help="every account without a policy of its own")
+        action.add_argument(
+            "--every", action="store_true", help="all accounts; the settings of one go before it"
+        )
         action.add_argument("--by", type=parse_text, help="who makes the change (default: your login name)")
     _add_change(change)
     verdicts.add_argument(
