@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from penstock.bus import trace_names as names
 from penstock.bus.clock import Clock, loop_now_s
@@ -52,6 +52,8 @@ class Success(Struct, frozen=True):
     degraded: tuple[Degraded, ...] = ()
     adapted: tuple[Adapted, ...] = ()
     guarded: tuple[GuardedContent, ...] = ()
+    response: Raw | None = None
+    """The body of a call that did not stream, as the application gets it."""
 
 
 class AttemptNumbers(Struct, frozen=True):
@@ -120,10 +122,11 @@ class Attempts(Struct, frozen=True):
         try:
             call = Call(provider, key.credential, body.sent, limits, f"{execution.work.id}.{number}")
             answer = await self._answer(execution, current, call, sink)
+            shown = await _shown(execution, answer, sink)
             current.outcome = "completed"
             if published is not None and execution.work.lane == "batch":
                 execution.batch_output = tuple(published.kept)
-            return _success(execution, current, provider.name, answer, sink)
+            return _success(current, provider.name, answer, sink, shown)
         except ProviderFailure as failure:
             current.outcome = failure.kind
             current.refused = failure.status is not None and current.progress.first_output_s is None
@@ -175,8 +178,6 @@ class Attempts(Struct, frozen=True):
                 raise final from failure
             raise
         self.bodies.accepted(execution, model, call.body)
-        if sink is None and execution.guard is not None:
-            await execution.guard.allowed()
         return answer
 
     def _note_time(self, execution: Execution, current: CurrentAttempt) -> None:
@@ -201,17 +202,43 @@ class Attempts(Struct, frozen=True):
         )
 
 
+class _Shown(Struct, frozen=True):
+    """The body of a call that did not stream as the application gets it, and what the guard found."""
+
+    response: Raw | None
+    guarded: tuple[GuardedContent, ...] = ()
+
+
+async def _shown(execution: Execution, answer: Answer, sink: DeltaSink | GuardedSink | None) -> _Shown:
+    guard = execution.guard
+    if guard is None:
+        return _Shown(answer.response)
+    if answer.response is None:
+        output = sink.guarded() if isinstance(sink, GuardedSink) else ()
+        return _Shown(None, (*guard.guarded(), *output))
+    response, output = await guard.answer(answer.response)
+    return _Shown(response, (*guard.guarded(), *output))
+
+
 def _success(
-    execution: Execution,
     current: CurrentAttempt,
     provider: str,
     answer: Answer,
     sink: DeltaSink | GuardedSink | None,
+    shown: _Shown,
 ) -> Success:
-    body, guard = current.body, execution.guard
+    body = current.body
     first_s = sink.first_output_s if isinstance(sink, GuardedSink) else current.progress.first_output_s
-    guarded = () if guard is None else guard.guarded()
-    return Success(current.key.model, provider, answer, first_s, body.degraded, body.adapted, guarded)
+    return Success(
+        current.key.model,
+        provider,
+        answer,
+        first_s,
+        body.degraded,
+        body.adapted,
+        shown.guarded,
+        shown.response,
+    )
 
 
 def _end_span(span: Span, current: CurrentAttempt) -> None:

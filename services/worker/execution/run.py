@@ -299,7 +299,7 @@ def _completed(execution: Execution, success: Success, timings: Timings) -> Comp
         degraded=success.degraded,
         adapted=success.adapted,
         guarded=success.guarded,
-        response=success.answer.response or NO_RESPONSE,
+        response=success.response or NO_RESPONSE,
     )
 
 

@@ -65,6 +65,8 @@ class CheckedRequest(Struct):
     traceparent: str | None
     language: str = ""
     """Of the user, once a verdict says it."""
+    unreachable: bool = False
+    """No guard answered a check: no other check, of those that need none, waits for it."""
 
 
 class GuardChecks(Struct, frozen=True):
@@ -89,13 +91,26 @@ class GuardChecks(Struct, frozen=True):
         """
         found: list[Finding] = []
         for parts in parts_of(texts):
+            if request.unreachable and not request.policy.fails_closed(detectors):
+                self.metrics.unchecked.labels(direction, _NO_VERDICT).inc()
+                continue
             verdict = await self._verdict(request, direction, parts, detectors)
             if verdict is None:
-                break  # no guard answers: the other parts would wait for as long
+                continue
             request.language = request.language or verdict.language
             found += (placed(parts[each.text], each) for each in verdict.findings if each.text < len(parts))
             self._enforce(request, direction, verdict)
         return found
+
+    def block(self, request: CheckedRequest, direction: Direction, findings: Sequence[Finding]) -> None:
+        """Raises Refused if one of the findings is blocked."""
+        if any(each.action == "block" for each in findings):
+            raise self._blocked(request, direction, findings)
+
+    def _blocked(self, request: CheckedRequest, direction: Direction, findings: Sequence[Finding]) -> Refused:
+        categories = tuple(dict.fromkeys(each.name for each in findings if each.action == "block"))
+        self.metrics.blocked.labels(direction).inc()
+        return Refused("blocked", refusal_text(direction, categories, request.language), categories)
 
     async def _verdict(
         self,
@@ -149,15 +164,13 @@ class GuardChecks(Struct, frozen=True):
                 f"the safety check was not made, and the policy of the account requires it: {unreachable}"
             )
             raise Refused("guard_unavailable", message, retry_after_s=_RETRY_S) from unreachable
+        request.unreachable = True
         _log.warning("content passes unchecked: %s", unreachable)
         self.metrics.unchecked.labels(direction, _NO_VERDICT).inc()
 
     def _enforce(self, request: CheckedRequest, direction: Direction, verdict: GuardVerdict) -> None:
         if verdict.action == "block":
-            blocking = dict.fromkeys(each.name for each in verdict.findings if each.action == "block")
-            categories = tuple(blocking)
-            self.metrics.blocked.labels(direction).inc()
-            raise Refused("blocked", refusal_text(direction, categories, request.language), categories)
+            raise self._blocked(request, direction, verdict.findings)
         if verdict.refuses:
             failed = ", ".join(each.detector for each in verdict.failures if each.refuses)
             message = (

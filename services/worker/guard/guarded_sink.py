@@ -1,4 +1,4 @@
-"""Output held back until the guard allows it."""
+"""The output of one attempt: held back until the input is allowed, without what the policy redacts, and moderated."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections import deque
 from typing import Protocol
 
 from penstock.bus.clock import loop_now_s
-from penstock.contract.reply import answer_bytes
+from penstock.contract.reply import GuardedContent, answer_bytes
 from services.worker.guard.guard_checks import Refused
 from services.worker.guard.metrics import GuardMetrics
+from services.worker.guard.output_filter import Item, OutputFilter
 from services.worker.providers.size_limits import STREAM_BYTES, oversized
 from services.worker.providers.streams.choices import content_bytes
 from services.worker.providers.streams.chunks import ChunkDelta
@@ -40,18 +41,32 @@ class _Gate(Protocol):
         """Wait until it is known. Raises Refused."""
         ...
 
+    def refuse(self, refused: Refused) -> None:
+        """End the request."""
+        ...
+
 
 class GuardedSink:
-    """The output of one attempt, published once the guard allows it.
+    """Publishes output once the guard allows it.
 
     Deltas are taken at any time, so that the provider is read, and its silence timed, as without a guard. While any
     is held back, a task publishes them in order; otherwise each is published within `push`.
     """
 
-    def __init__(self, gate: _Gate, published: Published, metrics: GuardMetrics, keep_bytes: int = 0) -> None:
-        """`keep_bytes`: how much of the provider's output is kept in memory."""
+    def __init__(
+        self,
+        gate: _Gate,
+        published: Published,
+        output_filter: OutputFilter | None,
+        metrics: GuardMetrics,
+        keep_bytes: int = 0,
+    ) -> None:
+        """`output_filter`: None publishes deltas as they are. `keep_bytes`: how much of the provider's output is kept
+        in memory.
+        """
         self._gate = gate
         self._published = published
+        self._filter = output_filter
         self._metrics = metrics
         self._keep_bytes = keep_bytes
         self.kept: list[ChunkDelta] = []
@@ -61,9 +76,12 @@ class GuardedSink:
         self.first_output_s: float | None = None
         """When the first delta was published, on the loop's clock."""
         self._taken_bytes = 0
-        self._held: deque[ChunkDelta] = deque()
+        self._waiting: deque[Item | ChunkDelta] = deque()
+        """What is held back, in order."""
         self._held_since_s: float | None = None
+        """Since when output has waited for the verdict on the input."""
         self._release: asyncio.Task[None] | None = None
+        """Publishes what waits; None while nothing does."""
 
     @property
     def bytes_out(self) -> int:
@@ -71,31 +89,34 @@ class GuardedSink:
         return self._published.bytes_out
 
     async def push(self, piece: ChunkDelta) -> None:
-        """Raises ProviderFailure when the answer exceeds its size limit, and Refused."""
+        """Raises ProviderFailure when the answer exceeds its size limit, and WireError for a choice without sense."""
         self._count(piece)
-        if self._release is None and self._gate.is_open:
-            await self._publish(piece)
-            return
-        self._held.append(piece)
-        if self._release is None:
-            self._held_since_s = loop_now_s()
-            self._release = asyncio.create_task(self._release_held())
-        elif self._release.done():
-            self._release.result()
+        await self._pass_on(piece if self._filter is None else self._filter.take(piece))
 
     async def end(self) -> None:
         """Wait until all output may be published, and publish it. Raises Refused."""
+        if self._filter is not None:
+            await self._pass_on(self._filter.rest())
         await self._gate.allowed()
         if self._release is not None:
             await self._release
         await self._published.end()
+        if self._filter is not None:
+            await self._filter.end()
+        await self._gate.allowed()
 
     def drop(self) -> None:
         """Discard what is held back, when the attempt is over."""
         if self._release is not None and not self._release.cancel() and not self._release.cancelled():
             self._release.exception()  # the attempt has ended by another error
-        self._held.clear()
+        self._waiting.clear()
+        if self._filter is not None:
+            self._filter.drop()
         self._published.drop()
+
+    def guarded(self) -> tuple[GuardedContent, ...]:
+        """What was found in the output, and passed or was replaced."""
+        return () if self._filter is None else self._filter.guarded()
 
     def _count(self, piece: ChunkDelta) -> None:
         size = answer_bytes(piece.text, piece.choices)
@@ -108,18 +129,43 @@ class GuardedSink:
         if self._taken_bytes > STREAM_BYTES:
             raise oversized("the streamed answer", STREAM_BYTES)
 
-    async def _release_held(self) -> None:
+    async def _pass_on(self, item: Item | ChunkDelta) -> None:
+        """Publish the next part of the output now, or leave it to the task that does."""
+        if self._release is None and self._gate.is_open and not _is_suspicious(item):
+            await self._publish(item)
+            return
+        self._waiting.append(item)
+        if self._release is None:
+            if not self._gate.is_open:
+                self._held_since_s = loop_now_s()
+            self._release = asyncio.create_task(self._release_waiting())
+        elif self._release.done():
+            self._release.result()
+
+    async def _release_waiting(self) -> None:
         try:
             await self._gate.allowed()
-        except Refused:
-            return  # the guard ends the attempt
-        if self._held_since_s is not None:
-            self._metrics.held_back.observe(loop_now_s() - self._held_since_s)
-        while self._held:
-            await self._publish(self._held.popleft())
-        self._release = None
+            if self._held_since_s is not None:
+                self._metrics.held_back.observe(loop_now_s() - self._held_since_s)
+                self._held_since_s = None
+            while self._waiting:
+                if self._filter is not None and _is_suspicious(self._waiting[0]):
+                    await self._filter.check([each for each in self._waiting if isinstance(each, Item)])
+                await self._publish(self._waiting.popleft())
+        except Refused as refused:
+            self._gate.refuse(refused)
+        else:
+            self._release = None
 
-    async def _publish(self, piece: ChunkDelta) -> None:
-        if self.first_output_s is None:
-            self.first_output_s = loop_now_s()
-        await self._published.push(piece)
+    async def _publish(self, item: Item | ChunkDelta) -> None:
+        for delta in (item,) if isinstance(item, ChunkDelta) else self._shown(item):
+            if self.first_output_s is None:
+                self.first_output_s = loop_now_s()
+            await self._published.push(delta)
+
+    def _shown(self, item: Item) -> list[ChunkDelta]:
+        return [] if self._filter is None else self._filter.shown(item)
+
+
+def _is_suspicious(item: Item | ChunkDelta) -> bool:
+    return isinstance(item, Item) and item.suspicious

@@ -22,8 +22,11 @@ from penstock.runtime.guard.effective_policy import GUARD_ACCOUNT, EffectivePoli
 from services.worker.guard.check_parts import merged
 from services.worker.guard.guard_checks import CheckedRequest, GuardChecks, Refused
 from services.worker.guard.guarded_sink import GuardedSink, Published
+from services.worker.guard.output_filter import OutputFilter, OutputRules
 from services.worker.guard.placeholders import JsonPosition, Placeholders
 from services.worker.guard.request_texts import rewritten, texts_of
+from services.worker.providers.errors.failures import ProviderFailure
+from services.worker.providers.errors.wire_errors import MalformedReply
 
 __all__ = ["RequestGuard", "RequestGuards"]
 
@@ -51,15 +54,16 @@ class RequestGuards:
         if not (policy.detectors("input") or policy.detectors("output")):
             return None
         request = CheckedRequest(work.id, work.account, work.user, policy, traceparent)
-        return RequestGuard(request, self._checks)
+        return RequestGuard(request, self._checks, self._config.moderation_window_characters)
 
 
 class RequestGuard:
     """What the guard says of one request, over all of its attempts."""
 
-    def __init__(self, request: CheckedRequest, checks: GuardChecks) -> None:
+    def __init__(self, request: CheckedRequest, checks: GuardChecks, window_characters: int) -> None:
         self._request = request
         self._checks = checks
+        self._window_characters = window_characters
         self._policy = request.policy
         needed = self._policy.detectors("input")
         redacting = self._policy.redacts("input")
@@ -151,13 +155,46 @@ class RequestGuard:
 
     def sink(self, published: Published, keep_bytes: int) -> GuardedSink:
         """Where one attempt sends its output; `keep_bytes`: how much of it is kept."""
-        return GuardedSink(self, published, self._checks.metrics, keep_bytes)
+        rules = self._output_rules()
+        filter_ = None if rules.empty else OutputFilter(rules)
+        return GuardedSink(self, published, filter_, self._checks.metrics, keep_bytes)
+
+    async def answer(self, response: Raw) -> tuple[Raw, tuple[GuardedContent, ...]]:
+        """The answer of a call that did not stream, once it may be shown, as it may be shown; and what was found in it.
+
+        Raises Refused and ProviderFailure.
+        """
+        await self.allowed()
+        rules = self._output_rules()
+        if rules.empty:
+            return response, ()
+        filter_ = OutputFilter(rules)
+        try:
+            shown = await filter_.whole(response)
+            await self.allowed()
+        except MalformedReply as error:
+            raise ProviderFailure("malformed", str(error)) from error
+        finally:
+            filter_.drop()
+        return shown, filter_.guarded()
 
     def guarded(self) -> tuple[GuardedContent, ...]:
-        """What was found in the input and allowed to pass."""
+        """What was found in the input, and passed or was replaced."""
         return tuple(
             GuardedContent(direction="input", name=name, action=action, count=count)
             for (name, action), count in self._passed.items()
+        )
+
+    def _output_rules(self) -> OutputRules:
+        detectors = self._policy.detectors("output")
+        return OutputRules(
+            self._request,
+            self._checks,
+            self._placeholders,
+            searching=tuple(each for each in detectors if each in _REDACTING),
+            moderating=tuple(each for each in detectors if each not in _REDACTING),
+            window_characters=self._window_characters,
+            refuse=self.refuse,
         )
 
     async def close(self) -> None:
