@@ -66,4 +66,4 @@ def test_g1_the_example_of_a_labelled_set_is_valid(tmp_path: Path):
     examples = read_labelled_set(tmp_path / "set.jsonl")
     assert len(examples) == 5
     label = examples[0].labels[0]
-    assert examples[0].text[label.start : label.end] == "ann@example.org"
+    assert examples[0].text[label.start : label.end] == "DE89 3704 0044 0532 0130 00"

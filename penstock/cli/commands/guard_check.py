@@ -58,6 +58,8 @@ class Trial(Struct, frozen=True, kw_only=True):
     def check(self, settings: Settings) -> GuardCheck:
         """Raises CommandError for a text that cannot be checked."""
         text = _read(self, sys.stdin.buffer)
+        if not text.strip():
+            raise CommandError("the text is empty")
         if len(text.encode()) > MOST_BYTES:
             raise CommandError("a check takes at most 1 MiB of text: try a part of it")
         return GuardCheck(

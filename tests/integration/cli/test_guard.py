@@ -208,6 +208,20 @@ async def test_g1_try_for_an_account_exits_3_where_its_policy_blocks(admin: Nats
     assert "account bank is off" in (await run("guard try hello --account bank"))[2]
 
 
+async def test_g1_a_text_that_cannot_be_checked_is_an_error(run: Run, tmp_path: Path):
+    (tmp_path / "latin.txt").write_bytes(b"\xe9")
+    (tmp_path / "long.txt").write_text("x" * (1024 * 1024 + 1))
+    for more, reason in (
+        (["--file", str(tmp_path / "none.txt")], "cannot be read: no such file"),
+        (["--file", str(tmp_path / "latin.txt")], "not UTF-8"),
+        (["--file", str(tmp_path / "long.txt")], "at most 1 MiB"),
+        ([" "], "the text is empty"),
+    ):
+        code, out, err = await run("guard try", *more)
+        assert (code, out) == (1, "")
+        assert reason in err
+
+
 async def test_g4_without_a_guard_the_commands_say_so(run: Run, tmp_path: Path):
     code, out, err = await run("guard try hello")
     assert (code, out) == (1, "")
