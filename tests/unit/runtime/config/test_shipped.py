@@ -267,3 +267,18 @@ def test_f4_every_model_of_a_catalogue_with_budgets_has_a_price(name):
     catalogue = shipped(name)
     if catalogue.budgets is not None:
         assert all(model.price is not None for model in catalogue.models.values())
+
+
+@pytest.mark.parametrize("name", ["groq", "openai"])
+def test_g4_the_guard_section_in_a_comment_can_be_used(name, tmp_path):
+    """A user removes the `# ` of its lines."""
+    assert shipped(name).guard is None
+    before, _, rest = shipped_catalogues()[name].read_text().partition("# guard:\n")
+    section, blank, after = rest.partition("\n# Limits of requests")
+    lines = [line.removeprefix("# ") for line in section.splitlines()]
+    file = tmp_path / f"{name}.yaml"
+    file.write_text("\n".join([before + "guard:", *lines, blank + after]))
+    guard = read_catalogue(None, {"PENSTOCK_CATALOGUE": str(file)}).guard
+    assert guard is not None
+    assert guard.input["prompt_injection"] == "block"
+    assert guard.detectors.safety_model.enabled != guard.detectors.openai_moderation.enabled
