@@ -47,7 +47,7 @@ class UsageRecorded(Struct, frozen=True, kw_only=True, tag="usage_recorded", tag
     credential: str
     """The name of the credential, never its value."""
     outcome: str
-    """`completed`, or the failure kind of the worker."""
+    """`completed`, or the failure kind of the worker; `blocked` or `guard_unavailable` where the guard ended it."""
     input_tokens: int
     output_tokens: int
     cached_input_tokens: int = 0

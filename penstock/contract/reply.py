@@ -180,7 +180,7 @@ class Timings(Struct, frozen=True, kw_only=True):
     """A duration, after `queued_ms`: how long that worker waited for quota, a circuit breaker or a backoff. The other
     times include it."""
     first_token_ms: float | None = None
-    """Until the answering attempt's first output; None for a whole reply."""
+    """Until the answering attempt's first output was sent; None for a whole reply."""
     total_ms: float = 0.0
 
 

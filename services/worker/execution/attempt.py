@@ -164,7 +164,8 @@ class Attempts(Struct, frozen=True):
             published = DeltaSink(execution.reply, STREAM_BYTES if batch else counted_bytes)
             return published, published
         published = DeltaSink(execution.reply, STREAM_BYTES if batch else 0)
-        return published, guard.sink(published, counted_bytes)
+        every = self.providers[model].stream_format.finish_reason == "every"
+        return published, guard.sink(published, counted_bytes, finish_repeats=every)
 
     async def _answer(
         self, execution: Execution, current: CurrentAttempt, call: Call, sink: DeltaSink | GuardedSink | None

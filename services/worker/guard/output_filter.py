@@ -76,8 +76,10 @@ class Item(Struct):
 class OutputFilter:
     """Takes deltas as they come, and gives what may be shown of each, in the same order."""
 
-    def __init__(self, rules: OutputRules) -> None:
+    def __init__(self, rules: OutputRules, *, finish_repeats: bool = False) -> None:
+        """`finish_repeats`: the finish reason may be in any chunk, so that it ends nothing."""
         self._rules = rules
+        self._finish_repeats = finish_repeats
         self._answer = AnswerChannels()
         self._filters: dict[Channel, ChannelFilter] = {}
         self._windows = (
@@ -89,17 +91,17 @@ class OutputFilter:
     def take(self, delta: ChunkDelta) -> Item:
         """The pieces of text that are complete with the delta. Raises MalformedChunk."""
         parts: list[_Part] = []
-        ended = False
+        text_ends = False
         for raw in delta.choices:
             try:
                 choice = self._answer.read(raw)
             except ValueError as error:
                 raise MalformedChunk(f"a choice that cannot be read: {error}") from error
-            if choice.ends and choice.choice == CONTENT.choice and delta.text:
-                ended = True
-            parts += self._parts_of(choice, with_text=bool(delta.text))
+            ends = choice.ends and not self._finish_repeats
+            text_ends = text_ends or (ends and choice.choice == CONTENT.choice)
+            parts += self._parts_of(choice, ends=ends, with_text=bool(delta.text))
         if delta.text:
-            parts.append(_Part([self._text(CONTENT, delta.text, ends=ended)]))
+            parts.append(_Part([self._text(CONTENT, delta.text, ends=text_ends)]))
         return _item(parts)
 
     def rest(self) -> Item:
@@ -176,13 +178,13 @@ class OutputFilter:
             for (name, action), number in self._passed.items()
         )
 
-    def _parts_of(self, choice: AnswerTexts, *, with_text: bool) -> list[_Part]:
-        """The texts of a choice object. What its channels hold back is sent before its finish reason."""
-        texts = [
-            self._text(*each, ends=choice.ends) for each in zip(choice.channels, choice.texts, strict=True)
-        ]
+    def _parts_of(self, choice: AnswerTexts, *, ends: bool, with_text: bool) -> list[_Part]:
+        """The texts of a choice object. What its channels hold back is sent before its finish reason, that of its
+        content behind the text that follows in the same delta.
+        """
+        texts = [self._text(*each, ends=ends) for each in zip(choice.channels, choice.texts, strict=True)]
         part = _Part(texts, choice)
-        if not choice.ends:
+        if not ends:
             return [part]
         others = (
             channel

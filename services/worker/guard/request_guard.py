@@ -153,10 +153,12 @@ class RequestGuard:
         finally:
             self._timer = None
 
-    def sink(self, published: Published, keep_bytes: int) -> GuardedSink:
-        """Where one attempt sends its output; `keep_bytes`: how much of it is kept."""
+    def sink(self, published: Published, keep_bytes: int, *, finish_repeats: bool = False) -> GuardedSink:
+        """Where one attempt sends its output; `keep_bytes`: how much of it is kept, `finish_repeats`: its finish reason
+        may be in any chunk.
+        """
         rules = self._output_rules()
-        filter_ = None if rules.empty else OutputFilter(rules)
+        filter_ = None if rules.empty else OutputFilter(rules, finish_repeats=finish_repeats)
         return GuardedSink(self, published, filter_, self._checks.metrics, keep_bytes)
 
     async def answer(self, response: Raw) -> tuple[Raw, tuple[GuardedContent, ...]]:

@@ -30,6 +30,7 @@ from tests.harness.providers.scripted_provider import (
     scripted_provider,
     whole,
 )
+from tests.harness.requests.jobs import job_in_state
 from tests.harness.requests.replies import ask
 from tests.harness.suite.waiting import until
 
@@ -150,6 +151,18 @@ async def test_g3_g6_a_value_of_the_model_stays_a_placeholder_and_one_of_the_req
     outputs = [check for check in guard.checks if check.direction == "output"]
     assert all(check.detectors == ("personal_data",) for check in outputs)
     assert not [text for check in outputs for text in check.texts if "Dear" in text.text[text.start :]]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_g6_the_stored_result_of_a_job_is_redacted_and_restored(
+    client: Client, provider: ScriptedProvider, *, stream: bool
+) -> None:
+    script(provider, "Dear [EMAIL_1], ask eve@example.com.")
+    job = await client.submit("I am ann@example.com", role="chat", stream=stream)
+    await job_in_state(client, job, "completed")
+    result = await client.result(job)
+    assert result is not None
+    assert result.text == "Dear ann@example.com, ask [EMAIL_2]."
 
 
 async def test_g3_clean_output_asks_nothing(
