@@ -18,9 +18,13 @@ from penstock.contract.guard.policies import DetectorName
 from penstock.runtime.config import guard as config
 from penstock.runtime.config.secrets import Found, read_secret
 from penstock.runtime.periodic_loop import PeriodicLoop
+from services.guard.classifier.batching import BatchingEncoder
+from services.guard.classifier.encoder import Encoder
+from services.guard.classifier.topics import TopicClassifier
 from services.guard.detectors.detector import Detector, TextDetector
 from services.guard.detectors.local import LocalDetector
 from services.guard.handlers import Topics
+from services.guard.injection.detector import InjectionDetector
 from services.guard.personal_data.detector import PersonalDataDetector
 from services.guard.remote.call_limits import CallLimits
 from services.guard.remote.detector import RemoteDetector
@@ -51,6 +55,7 @@ class LoadedLocally(Struct, frozen=True):
     texts: tuple[TextDetector, ...] = ()
     others: tuple[Detector, ...] = ()
     topics: Topics | None = None
+    close: Callable[[], Awaitable[None]] | None = None
 
 
 class Loaded(Struct, frozen=True):
@@ -60,7 +65,13 @@ class Loaded(Struct, frozen=True):
 
 def load_locally(cache_dir: Path) -> LoadedLocally:
     """Takes about a second, and some seconds more while the cache is empty."""
-    return LoadedLocally((SecretDetector(cache_dir), PersonalDataDetector()))
+    encoder = BatchingEncoder(Encoder())
+    return LoadedLocally(
+        (SecretDetector(cache_dir), PersonalDataDetector()),
+        (InjectionDetector(encoder),),
+        TopicClassifier(encoder),
+        encoder.close,
+    )
 
 
 class DetectorLoader:
@@ -78,6 +89,8 @@ class DetectorLoader:
     async def load(self, detectors: config.Detectors, closing: AsyncExitStack) -> Loaded:
         """`closing`: gets what has to be closed when the guard stops."""
         local = await asyncio.to_thread(self._local)
+        if local.close is not None:
+            closing.push_async_callback(local.close)
         threads = ThreadPoolExecutor(_THREADS, "long texts")
         closing.callback(threads.shutdown, wait=False, cancel_futures=True)
         found: list[Detector] = [LocalDetector(each, threads) for each in local.texts]

@@ -21,6 +21,7 @@ from penstock.contract.headers import TRACEPARENT
 from penstock.runtime.aio import cancel_and_wait
 from penstock.runtime.byte_budget import ByteBudget
 from services.guard.checker import Checker
+from services.guard.classifier.batching import EncoderOverloaded
 from services.guard.metrics import GuardMetrics
 
 __all__ = ["CheckHandler", "ClassifyHandler", "Topics"]
@@ -126,7 +127,9 @@ class _Signs:
 
 
 class Topics(Protocol):
-    async def classify(self, text: str) -> Classification: ...
+    async def classify(self, text: str) -> Classification:
+        """Raises EncoderOverloaded."""
+        ...
 
 
 class ClassifyHandler:
@@ -163,8 +166,11 @@ class ClassifyHandler:
         except codec.INVALID as error:
             _log.warning("a text to classify cannot be read: %s", error)
             return
-        found = await self._topics.classify(request.text)
-        if self._now_s() > until_s:
+        try:
+            found = await self._topics.classify(request.text)
+        except EncoderOverloaded:
+            found = None
+        if found is None or self._now_s() > until_s:
             self._metrics.classified.labels("dropped").inc()
             return
         self._metrics.classified.labels(found.topic).inc()
