@@ -39,6 +39,9 @@ _FILES: Final = frozenset(
     }
     | {"webp", "xml", "yaml", "yml"}
 )
+_LETTERS: Final = r"a-z\x{C0}-\x{1FFF}\x{3040}-\x{D7FF}"
+"""The blocks of letters, without punctuation and symbols. `\\pL` has hundreds of ranges, and its repetitions here would
+make a program of 70 MB."""
 _LOCAL: Final = frozenset("._%+-")
 _URL_USER: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/]*$", re.IGNORECASE)
 
@@ -63,7 +66,8 @@ def _is_login(place: Place) -> bool:
 
 EMAIL_ADDRESSES: Final = (
     Pattern(
-        r"[\pL\pN_][\pL\pN._%+'\-]{0,63}@(?:[\pL\pN](?:[\pL\pN\-]{0,61}[\pL\pN])?\.){1,8}(?:xn--[a-z0-9\-]{2,59}|\pL{2,24})",
+        rf"[{_LETTERS}0-9_][{_LETTERS}0-9._%+'\-]{{0,63}}@(?:[{_LETTERS}0-9](?:[{_LETTERS}0-9\-]{{0,61}}[{_LETTERS}0-9])?\.){{1,8}}"
+        rf"(?:xn--[a-z0-9\-]{{2,59}}|[{_LETTERS}]{{2,24}})",
         _check,
         hint=r"[^\s@]@[^\s@]",
         ignore_case=True,
