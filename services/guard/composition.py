@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -23,13 +24,13 @@ from services.guard.classifier.encoder import Encoder
 from services.guard.classifier.topics import TopicClassifier
 from services.guard.detectors.detector import Detector, TextDetector
 from services.guard.detectors.local import LocalDetector
+from services.guard.detectors.remembered import Remembered, RememberingDetector
 from services.guard.handlers import Topics
 from services.guard.injection.detector import InjectionDetector
 from services.guard.personal_data.detector import PersonalDataDetector
 from services.guard.remote.call_limits import CallLimits
 from services.guard.remote.detector import RemoteDetector
 from services.guard.remote.rater import Rater
-from services.guard.remote.remembered import RememberedRatings
 from services.guard.safety_model.rater import SafetyModelRater
 from services.guard.secrets.detector import SecretDetector
 
@@ -68,7 +69,7 @@ def load_locally(cache_dir: Path) -> LoadedLocally:
     encoder = BatchingEncoder(Encoder())
     return LoadedLocally(
         (SecretDetector(cache_dir), PersonalDataDetector()),
-        (InjectionDetector(encoder),),
+        (RememberingDetector(InjectionDetector(encoder), Remembered(time.monotonic)),),
         TopicClassifier(encoder),
         encoder.close,
     )
@@ -122,7 +123,7 @@ class DetectorLoader:
 def _limited(rater: Rater, settings: config.SafetyModel | config.OpenAIModeration) -> RemoteDetector:
     per_minute = settings.requests_per_minute if isinstance(settings, config.OpenAIModeration) else None
     limits = CallLimits(settings.max_concurrency, per_minute, settings.timeout_s, loop_now_s)
-    return RemoteDetector(rater, limits, RememberedRatings(loop_now_s))
+    return RemoteDetector(rater, limits, Remembered(loop_now_s))
 
 
 def _following(key: ModerationKey, directory: str, set_key: Callable[[str], None]) -> PeriodicLoop:

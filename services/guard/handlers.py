@@ -50,6 +50,8 @@ class CheckHandler:
         self._metrics = metrics
         self._bytes = ByteBudget(_MOST_BYTES)
         self._running: set[asyncio.Task[None]] = set()
+        self._replies: set[str] = set()
+        """Where the running checks are answered: a check that is repeated meanwhile has the same."""
         self._subscription: Subscription | None = None
 
     async def start(self) -> None:
@@ -66,7 +68,7 @@ class CheckHandler:
 
     async def _on_check(self, msg: Msg) -> None:
         size = len(msg.data)
-        if not msg.reply:
+        if not msg.reply or msg.reply in self._replies:
             return
         if len(self._running) >= _MOST_CHECKS or not self._bytes.try_hold(size, _QUEUE):
             self._metrics.dropped.labels("full").inc()
@@ -74,12 +76,14 @@ class CheckHandler:
             return
         task = asyncio.create_task(self._answer(msg))
         self._running.add(task)
+        self._replies.add(msg.reply)
         self._metrics.in_flight.inc()
         self._metrics.bytes_in_flight.inc(size)
-        task.add_done_callback(lambda task: self._end(task, size))
+        task.add_done_callback(lambda task: self._end(task, msg.reply, size))
 
-    def _end(self, task: asyncio.Task[None], size: int) -> None:
+    def _end(self, task: asyncio.Task[None], reply: str, size: int) -> None:
         self._running.discard(task)
+        self._replies.discard(reply)
         self._bytes.release(size, _QUEUE)
         self._metrics.in_flight.dec()
         self._metrics.bytes_in_flight.dec(size)

@@ -61,7 +61,7 @@ _WindowCharacters = Annotated[
 class LocalDetector(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A detector in the process of the guard."""
 
-    timeout_s: Positive = 1.0
+    timeout_s: Positive = 3.0
     when_unavailable: WhenUnavailable = "refuse"
 
 

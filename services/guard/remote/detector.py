@@ -9,10 +9,10 @@ from typing import Final
 from penstock.contract.guard.checks import CheckedText, Finding
 from penstock.contract.guard.policies import DetectorName
 from services.guard.detectors.detector import Detection, DetectorUnavailable
+from services.guard.detectors.remembered import Remembered
 from services.guard.remote.call_limits import CallLimits
 from services.guard.remote.pieces import pieces_of
 from services.guard.remote.rater import CallFailed, Piece, Rater, Rating
-from services.guard.remote.remembered import RememberedRatings
 
 __all__ = ["RemoteDetector"]
 
@@ -22,7 +22,7 @@ _NO_QUOTA: Final = "no quota"
 
 
 class RemoteDetector:
-    def __init__(self, rater: Rater, limits: CallLimits, remembered: RememberedRatings) -> None:
+    def __init__(self, rater: Rater, limits: CallLimits, remembered: Remembered[Rating]) -> None:
         self._rater = rater
         self._limits = limits
         self._remembered = remembered
@@ -34,7 +34,9 @@ class RemoteDetector:
     async def detect(self, texts: Sequence[CheckedText]) -> Detection:
         placed = list(pieces_of(texts, self._rater.piece_characters))
         ratings = {
-            piece: rating for _, piece in placed if (rating := self._remembered.get(piece)) is not None
+            piece: rating
+            for _, piece in placed
+            if (rating := self._remembered.get(piece.text, _side(piece))) is not None
         }
         unknown = list(dict.fromkeys(piece for _, piece in placed if piece not in ratings))
         size = self._rater.call_pieces
@@ -63,7 +65,7 @@ class RemoteDetector:
         except CallFailed as failed:
             return _NO_QUOTA if failed.kind == "quota" else str(failed)
         for piece, rating in zip(pieces, rated, strict=True):
-            self._remembered.put(piece, rating)
+            self._remembered.put(piece.text, _side(piece), rating)
         return dict(zip(pieces, rated, strict=True))
 
     def _detection(self, placed: Iterable[tuple[int, Piece]], ratings: Mapping[Piece, Rating]) -> Detection:
@@ -81,6 +83,10 @@ class RemoteDetector:
             for (index, category), score in flagged.items()
         )
         return Detection(tuple(findings), scores)
+
+
+def _side(piece: Piece) -> str:
+    return "model" if piece.by_model else "user"
 
 
 _UNRATED: Final = Rating()

@@ -25,6 +25,7 @@ _PIECE_CHARACTERS: Final = 12_000
 """Of about 3,000 to 6,000 tokens: guard models are served with 8,000 tokens of context, and miss more in long ones."""
 _SHARE_OF_TIME: Final = 0.9
 """Of the time of the detector, for the request: its end says more than that of the detector."""
+_TIMEOUT: Final = "timeout"
 _NO_QUOTA: Final[frozenset[ErrorCode]] = frozenset(
     {"rate_limited", "overloaded", "budget_exceeded", "budget_unavailable"}
 )
@@ -64,9 +65,8 @@ class SafetyModelRater:
             )
         except PenstockError as error:
             # The message of a provider may quote the request.
-            raise CallFailed(
-                _kind(error.code), f"the safety model: {error.code}", error.retry_after_s
-            ) from error
+            why = _TIMEOUT if error.code == "deadline_exceeded" else f"the safety model: {error.code}"
+            raise CallFailed(_kind(error.code), why, error.retry_after_s) from error
         return self._format.read(reply.text)
 
 

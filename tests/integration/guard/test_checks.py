@@ -174,6 +174,19 @@ async def test_g2_a_check_that_takes_longer_gets_empty_messages_first(
     assert codec.GUARD_VERDICT.decode(received[2].data).action == "allow"
 
 
+async def test_g2_a_check_that_is_repeated_while_it_runs_is_answered_once(
+    guard: RunningGuard, nc: Nats, injection: SlowInjection
+):
+    injection.seconds = 0.1
+    inbox, data = nc.new_inbox(), codec.encode(check("hello"))
+    answers = await nc.subscribe(inbox)
+    for _ in range(5):
+        await nc.publish(subjects.GUARD_CHECK, data, reply=inbox)
+    assert codec.GUARD_VERDICT.decode((await answers.next_msg(timeout=5)).data).action == "allow"
+    await until(lambda: guard.metric("penstock_guard_checks_in_flight") == 0)
+    assert (injection.asked, answers.pending_msgs) == (1, 0)
+
+
 @pytest.mark.parametrize("data", [b"", b"{}", b"\xff\xfe", b'{"type":"guard_check"}', b"[" * 100_000])
 async def test_g4_what_is_no_check_gets_no_answer_and_is_counted(
     guard: RunningGuard, client: GuardClient, nc: Nats, data: bytes

@@ -10,10 +10,10 @@ import pytest
 from penstock.bus.clock import loop_now_s
 from penstock.contract.guard.checks import CheckedText
 from services.guard.detectors.detector import DetectorUnavailable
+from services.guard.detectors.remembered import Remembered
 from services.guard.remote.call_limits import CallLimits
 from services.guard.remote.detector import RemoteDetector
 from services.guard.remote.rater import CallFailed, Piece, Rating
-from services.guard.remote.remembered import RememberedRatings
 
 
 class Rater:
@@ -39,9 +39,9 @@ def rater() -> Rater:
     return Rater()
 
 
-def detector(rater: Rater, remembered: RememberedRatings | None = None) -> RemoteDetector:
+def detector(rater: Rater, remembered: Remembered | None = None) -> RemoteDetector:
     limits = CallLimits(10, None, 5.0, loop_now_s)
-    return RemoteDetector(rater, limits, remembered or RememberedRatings(loop_now_s))
+    return RemoteDetector(rater, limits, remembered or Remembered(loop_now_s))
 
 
 def texts(*given: str) -> list[CheckedText]:
@@ -90,18 +90,3 @@ async def test_g2_too_much_text_is_not_rated(rater):
     with pytest.raises(DetectorUnavailable, match="too much text"):
         await detector(rater).detect(texts("x".join(map(str, range(40_000)))))
     assert rater.calls == []
-
-
-async def test_g2_remembered_ratings_are_bounded_and_the_oldest_goes_first(rater):
-    remembered = RememberedRatings(loop_now_s, most=2)
-    for text in ("a", "b"):
-        remembered.put(Piece(text), Rating())
-    assert remembered.get(Piece("a")) is not None
-    remembered.put(Piece("c"), Rating())
-    assert [remembered.get(Piece(text)) is not None for text in "abc"] == [True, False, True]
-
-
-async def test_g1_a_text_that_is_no_utf_8_is_remembered_too(rater):
-    remembered = RememberedRatings(loop_now_s)
-    remembered.put(Piece("\ud800"), Rating())
-    assert remembered.get(Piece("\ud800")) is not None
