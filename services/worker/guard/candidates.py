@@ -35,6 +35,8 @@ _BREAKS: Final = re.compile(rf"[{_BREAKING}']*")
 _TOKEN: Final = re.compile(rf"(?:[^{_BREAKING}']+(?:(?<=\w)'(?=\w)[^{_BREAKING}']+)*)?")
 """An apostrophe inside of a word breaks nothing: it may be in the name before the `@` of an e-mail address."""
 _GAP: Final = re.compile(r"[ \u00a0\u2009\u202f]{0,4}")
+_CLOSING: Final = (*QUOTES, "\u00bb", "\u201d")
+"""A quote after a value belongs to its piece: a detector sees that the value is complete."""
 _LONGEST_GAP: Final = 3
 _DASHES: Final = "-\u2010\u2011\u2012\u2013\u2014"
 _BEFORE_NUMBER: Final = frozenset("\u2116Nн")
@@ -171,6 +173,9 @@ class _Scan:
         unit, before = self._text[start:end], self.before(start)
         if is_candidate(unit, before):
             at = _open_jwt(unit) if cut else None
+            if not cut and self._text.startswith(_CLOSING, end):
+                end += 1
+                unit = self._text[start:end]
             piece = Piece(unit, before, suspicious=True, opens="" if at is None else "jwt", opens_at=at or 0)
             self._add(piece, start, end)
             self.continuing = cut
