@@ -48,8 +48,10 @@ _PLUS: Final = "+"
 _DIGIT: Final = re.compile(r"[0-9]")
 _IBAN_BEGUN: Final = re.compile(r"(?:^|[^A-Za-z0-9])[A-Z]{2}[0-9]{2}(?:[A-Z0-9]{4}){0,7}$")
 _IBAN_GROUPS: Final = re.compile(r"(?:[A-Z0-9]{4}){1,7}")
-_IBAN_CHARACTERS: Final = 34
+_IBAN_LENGTH: Final = 34
+_IBAN_CHARACTERS: Final = frozenset("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _CUT_TOKEN: Final = re.compile(r"(?:[A-Za-z0-9_+/=~%-]|\.(?=[A-Za-z0-9_+/=~%-]))*")
+_FIRST_GROUP: Final = 0, False
 _OPEN_JWT: Final = re.compile(r"(?<![\w-])(eyJ[\w-]{8,})\.[\w-]*(?:\.[\w-]*){0,3}$", re.ASCII)
 
 
@@ -77,7 +79,7 @@ class Segmenter:
     `opens` say so. Between suspicious pieces, where plain text is cut depends on the way it arrives.
     """
 
-    __slots__ = ("_context", "_continuing", "_held", "_in_block")
+    __slots__ = ("_context", "_continuing", "_group", "_held", "_in_block")
 
     def __init__(self) -> None:
         self._held = ""
@@ -86,6 +88,8 @@ class Segmenter:
         """The text before it, CONTEXT characters of it or somewhat more."""
         self._continuing = False
         """A unit was cut right before the held text."""
+        self._group = _FIRST_GROUP
+        """How far the held unit was read, so that a long one is not read again with each text."""
         self._in_block = False
         """The held text may continue a private key."""
 
@@ -114,9 +118,9 @@ class Segmenter:
 
     def _scanned(self, text: str, *, final: bool) -> list[Piece]:
         scan = _Scan(text, self._context, final=final)
-        scan.continuing, scan.in_block = self._continuing, self._in_block
+        scan.continuing, scan.in_block, scan.group = self._continuing, self._in_block, self._group
         scan.run()
-        self._continuing, self._in_block = scan.continuing, scan.in_block
+        self._continuing, self._in_block, self._group = scan.continuing, scan.in_block, scan.group
         self._held = text[scan.done :]
         self._context = scan.before(scan.done)
         return scan.pieces
@@ -125,7 +129,17 @@ class Segmenter:
 class _Scan:
     """One pass over a text that begins with a unit, or in one that was cut."""
 
-    __slots__ = ("_context", "_final", "_plain_from", "_text", "continuing", "done", "in_block", "pieces")
+    __slots__ = (
+        "_context",
+        "_final",
+        "_plain_from",
+        "_text",
+        "continuing",
+        "done",
+        "group",
+        "in_block",
+        "pieces",
+    )
 
     def __init__(self, text: str, context: str, *, final: bool) -> None:
         self._text = text
@@ -134,6 +148,8 @@ class _Scan:
         self._plain_from = 0
         self.continuing = False
         self.in_block = False
+        self.group = _FIRST_GROUP
+        """In a unit of several groups: where the last of them begins, and whether those before are of an IBAN."""
         self.done = 0
         """Characters that are in a piece, or are plain text."""
         self.pieces: list[Piece] = []
@@ -167,6 +183,7 @@ class _Scan:
         if text.startswith(MARKER, start) and self._block_begins(start):
             return
         end = self._unit_end(start)
+        self.group = _FIRST_GROUP
         self._add_unit(start, end, cut=end - start == WINDOW)
 
     def _add_unit(self, start: int, end: int, *, cut: bool) -> None:
@@ -202,29 +219,43 @@ class _Scan:
 
     def _unit_end(self, start: int) -> int:
         text, limit = self._text, start + WINDOW
-        token, end = start, self._token_end(start, limit)
-        iban = _IBAN_BEGUN.search(text[max(start, end - _IBAN_CHARACTERS - 1) : end]) is not None
-        while end < limit:
+        token, iban = start + self.group[0], self.group[1]
+        while True:
+            end = self._token_end(token, limit)
+            if end == limit:
+                return limit
             if text.endswith(MARKER, token, end) and end - len(MARKER) > start:
                 return end - len(MARKER)
-            after_number = self._ends_number(token, end, in_chain=token > start)
-            if not iban and not after_number:
+            iban = self._is_iban(token, end) if token == start else iban and self._are_groups(token, end)
+            following = self._next_group(token, end, limit, iban=iban, in_chain=token > start)
+            if following == end:
                 return end
-            following = _end(_GAP, text, end, limit)
-            if following in (end, limit) or following - end > _LONGEST_GAP:
+            iban = iban and following - end == 1
+            token, self.group = following, (following - start, iban)
+
+    def _next_group(self, token: int, end: int, limit: int, *, iban: bool, in_chain: bool) -> int:
+        """Where the next group of the unit begins after the token; `end` if there is none."""
+        text = self._text
+        after_number = self._ends_number(token, end, in_chain=in_chain)
+        if not iban and not after_number:
+            return end
+        following = _end(_GAP, text, end, limit)
+        if following in (end, limit) or following - end > _LONGEST_GAP:
+            return end
+        if following == len(text):
+            if self._final:
                 return end
-            if following == len(text):
-                if self._final:
-                    return end
-                raise Undecided
-            first = text[following]
-            iban = iban and following - end == 1 and first.isascii() and (first.isdigit() or first.isupper())
-            allowed = _BEFORE_NUMBER if text[end - 1] == "," else _AFTER_GAP
-            if not iban and not (after_number and first in allowed):
-                return end
-            token, end = following, self._token_end(following, limit)
-            iban = iban and _IBAN_GROUPS.fullmatch(text, token, end) is not None
-        return limit
+            raise Undecided
+        first = text[following]
+        if after_number and first in (_BEFORE_NUMBER if text[end - 1] == "," else _AFTER_GAP):
+            return following
+        return following if iban and first in _IBAN_CHARACTERS else end
+
+    def _is_iban(self, start: int, end: int) -> bool:
+        return _IBAN_BEGUN.search(self._text[max(start, end - _IBAN_LENGTH - 1) : end]) is not None
+
+    def _are_groups(self, start: int, end: int) -> bool:
+        return _IBAN_GROUPS.fullmatch(self._text, start, end) is not None
 
     def _token_end(self, start: int, limit: int) -> int:
         """Raises Undecided for a token that may go on after the text."""
