@@ -20,6 +20,7 @@ from openai import AsyncOpenAI
 from penstock.client.client import Client
 from tests.bench.cpu import cpu_s, own_cpu_s, spent_ms
 from tests.bench.edge import edge_figures, edge_targets
+from tests.bench.guard import guard_figures, guard_targets
 from tests.bench.ledger import ledger_figures, ledger_targets
 from tests.bench.load import AT_ONCE, LONG, REQUESTS, SHORT, STREAMS, latency, run, to_queueing_at_64
 from tests.bench.sink import otlp_sink
@@ -151,6 +152,8 @@ async def main() -> None:
         edge = await edge_figures(root / "edge", traces)
         print("measuring the ledger, traces on, and its start with 1,000,000 records ...", file=sys.stderr)
         ledger = await ledger_figures(root / "ledger", traces)
+        print("measuring the safety guard ...", file=sys.stderr)
+        guard = guard_figures()
         print("measuring the bare SDK call ...", file=sys.stderr)
         direct = await _direct(root / "direct")
     sink.close()
@@ -168,6 +171,7 @@ async def main() -> None:
         "cpu_ms_per_request_limited": limited["cpu_ms_per_request"],
         **edge,
         **ledger,
+        **guard,
         "direct": direct,
     }
     print(json.dumps(report, indent=2), file=sys.stderr)
@@ -188,6 +192,7 @@ def _targets(report: dict[str, Any]) -> list[tuple[str, float, float]]:
         *((f"MB of the {name}", report["rss_mb"][name], 100.0) for name in services),
         *edge_targets(report),
         *ledger_targets(report),
+        *guard_targets(report),
     ]
 
 

@@ -1,0 +1,115 @@
+"""The safety guard: the CPU time of the output filter in a worker, by deltas of clean text."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle
+from pathlib import Path
+from statistics import median
+from typing import Any, Final, cast
+
+from services.worker.guard.guard_checks import CheckedRequest, GuardChecks
+from services.worker.guard.output_filter import Item, OutputFilter, OutputRules
+from services.worker.guard.placeholders import Placeholders
+from services.worker.providers.streams.chunks import ChunkDelta
+
+__all__ = ["guard_figures", "guard_targets"]
+
+_ROOT: Final = Path(__file__).parents[2]
+_DELTA_CHARACTERS: Final = (4, 5, 6, 5)
+_CHARACTERS: Final = 150_000
+"""Of each kind of text."""
+_ROUNDS: Final = 5
+
+
+def guard_figures() -> dict[str, Any]:
+    """`guard_us_per_delta`: the CPU time of the output filter, of the most expensive kind of text.
+
+    `guard_candidates_percent`: the share of deltas after which the guard is asked, by kind of text; the requests to it
+    are not in the time.
+    """
+    return _output_filter_figures()
+
+
+def guard_targets(report: dict[str, Any]) -> list[tuple[str, float, float]]:
+    return [
+        ("guard: us per delta", report["guard_us_per_delta"], 15.0),
+        *(
+            (f"guard: percent of deltas of {name} that ask the guard", figure, 2.0)
+            for name, figure in report["guard_candidates_percent"].items()
+        ),
+    ]
+
+
+def _output_filter_figures() -> dict[str, Any]:
+    texts = {name: read()[:_CHARACTERS] for name, read in _TEXTS.items()}
+    found = {name: _filtered(list(_deltas(text))) for name, text in texts.items()}
+    return {
+        "guard_us_per_delta": max(us for us, _ in found.values()),
+        "guard_us_per_delta_by_text": {name: figures[0] for name, figures in found.items()},
+        "guard_candidates_percent": {name: figures[1] for name, figures in found.items()},
+    }
+
+
+def _filtered(deltas: Sequence[ChunkDelta]) -> tuple[float, float]:
+    """CPU us per delta, the median of several rounds; and the percentage of deltas with a candidate."""
+    rounds = [_one_round(deltas) for _ in range(_ROUNDS)]
+    suspicious = sum(item.suspicious for item in rounds[0][1])
+    return round(median(us for us, _ in rounds), 2), round(100 * suspicious / len(deltas), 2)
+
+
+def _one_round(deltas: Sequence[ChunkDelta]) -> tuple[float, list[Item]]:
+    """Without the time for candidates, which are taken and shown, but not checked."""
+    output = _filter()
+    take, shown = output.take, output.shown
+    items: list[Item] = []
+    began_s = time.process_time()
+    for delta in deltas:
+        item = take(delta)
+        items.append(item)
+        shown(item)
+    return (time.process_time() - began_s) * 1e6 / len(deltas), items
+
+
+def _filter() -> OutputFilter:
+    """An output filter that searches, restores nothing and asks no guard."""
+    return OutputFilter(
+        OutputRules(
+            request=cast("CheckedRequest", None),
+            checks=cast("GuardChecks", None),
+            placeholders=Placeholders(),
+            searching=("secrets", "personal_data"),
+            moderating=(),
+            window_characters=0,
+            refuse=lambda _refused: None,
+        )
+    )
+
+
+def _deltas(text: str) -> Iterator[ChunkDelta]:
+    start = 0
+    for size in cycle(_DELTA_CHARACTERS):
+        if start >= len(text):
+            return
+        yield ChunkDelta(text[start : start + size])
+        start += size
+
+
+def _files(pattern: str) -> str:
+    return "\n".join(path.read_text() for path in sorted(_ROOT.glob(pattern)))
+
+
+def _prompts(language: str) -> str:
+    lines = (_ROOT / f"tests/data/guard/train_{language}.jsonl").read_text().splitlines()
+    return "\n".join(str(json.loads(line)["text"]) for line in lines)
+
+
+_TEXTS: Final[dict[str, Callable[[], str]]] = {
+    "English": lambda: _files("docs/*.md"),
+    "Russian": lambda: _prompts("ru"),
+    "Turkish": lambda: _prompts("tr"),
+    "code": lambda: _files("services/worker/**/*.py"),
+    "JSON": lambda: _files("schemas/*.json"),
+}
