@@ -256,7 +256,7 @@ def _may_be_json(checked: CheckedText) -> bool:
 
 
 def _failed_check(error: BaseException) -> Refused:
-    _log.error("a check of the guard failed: %r", error, exc_info=error)
+    _log.error("a check of the guard failed: %s", type(error).__name__, exc_info=error)
     return Refused("internal", "the safety check failed; the log line with this error has the details")
 
 
