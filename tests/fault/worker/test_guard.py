@@ -126,3 +126,22 @@ async def _read(client: Client, events: list[ReplyEvent]) -> None:
 async def _answered(system: System, times: int) -> bool:
     counts = (await system.sim("GET", "counts"))["models"].get("m-chat", {})
     return counts.get("ok", 0) == times
+
+
+async def test_g4_a_check_outlives_a_restart_of_nats_server(tmp_path: Path) -> None:
+    config = catalogue(guard={**GUARD, "wait_s": 20})
+    async with (
+        running_system(tmp_path, "chat", config=config) as system,
+        await system.client() as client,
+        FakeGuard.running(system.nats.url) as guard,
+    ):
+        guard.decide = lambda _: None
+        events: list[ReplyEvent] = []
+        asked = asyncio.create_task(_read(client, events))
+        await until(lambda: _answered(system, 1))
+        system.nats.kill()
+        guard.decide = verdict
+        await system.nats.start()
+        await asked
+        assert isinstance(events[-1], Completed), events[-1]
+        assert [event for event in events if isinstance(event, Delta)]
