@@ -29,6 +29,11 @@ class EncodedText:
         found = self.data[max(0, at - _BYTES_PER_CHARACTER * characters) : at].decode("utf-8", "ignore")
         return found[-characters:]
 
+    def before_as_bytes(self, at: int, characters: int) -> bytes:
+        if len(self.data) == self._characters:
+            return self.data[max(0, at - characters) : at]
+        return self.before(at, characters).encode()
+
     def character_before(self, at: int) -> str:
         """The character before a place; empty at the beginning."""
         return self.before(at, 1)

@@ -11,7 +11,7 @@ from services.guard.personal_data.context import Words, stands_alone
 __all__ = ["AMERICAN_NUMBERS"]
 
 _SSN: Final = Words(
-    r"\bssn|_ssn|\bss#|\bss no|social[\s_-]*sec|social (?:number|no|#)|\bитин\b|\bitin\b|taxpayer|tax id"
+    r"\bssn|_ssn|\bss#|\bss no|social[\s_-]*sec|\bsocial\b|\bw-?2\b|\b1099\b|\bитин\b|\bitin\b|taxpayer|tax id"
     r"|соц\w*\.? страх|социальн\w+ страх|номер соц|sosyal güvenlik|\bsgk\b"
 )
 _HYPHENS: Final = 500
@@ -22,8 +22,8 @@ _OTHER: Final = Words(
     r"(?:part|item|order|model|sku|case|ref|серийный|заказ|артикул|parça|sipariş)\W*(?:no|num\w*|id|#|№)?\W*\Z",
     24,
 )
-_NEAR_WORD: Final = 960
-"""The least rank of digits without hyphens: the word stands directly before them."""
+_NEAR_WORD: Final = 900
+"""The least rank of digits without hyphens: the word stands in the line, or in the heading of a table."""
 
 
 def _check(place: Place) -> Found | None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from functools import cache
+from itertools import accumulate
 from typing import Final
 
 from schwifty import IBAN
 from schwifty.exceptions import SchwiftyException
+from schwifty.registry import get_iban_spec
 
 from services.guard.matching.overlaps import Found
 from services.guard.matching.patterns import Pattern, Place
@@ -15,30 +20,43 @@ __all__ = ["IBANS"]
 
 _RANK: Final = 1_500
 """The most specific number: nothing else begins with a country."""
-_SHORTEST: Final = 15
-_LONGEST: Final = 34
+_BLANKS: Final = frozenset(" \xa0")
 _JOINING: Final = frozenset("/+_=")
 """Characters of base64 and of paths, which join what they stand between."""
+_FIELD: Final = re.compile(r"[^0-9A-Za-z]?/")
+"""A slash that begins a field, as in SWIFT's `:59:/DE…`."""
 _FEWEST_DIFFERENT: Final = 5
 
 
 def _check(place: Place) -> Found | None:
-    """The longest beginning of the candidate that is valid: a word in capitals may follow a number."""
-    if place.text.character_before(place.start) in _JOINING:
+    """As many characters as the country has: a word in capitals may follow a number."""
+    before = place.text.before(place.start, 2)
+    if before[-1:] in _JOINING and not _FIELD.fullmatch(before):
         return None
     value = place.value
-    for end in _ends(place):
-        iban = value[:end].replace(" ", "").replace("\xa0", "").upper()
-        if _SHORTEST <= len(iban) <= _LONGEST and iban_valid(iban) and _has_form(iban):
-            return Found(place.start, place.start + len(value[:end].encode()), "iban", _RANK)
-    return None
+    length = _length(value[:2].upper())
+    end = next((at for at, count in enumerate(_counts(value), 1) if count == length), 0)
+    following = value[end : end + 1] or place.text.after(place.end, 1)
+    if not end or following in _JOINING or following.isalnum():
+        return None
+    iban = value[:end].replace(" ", "").replace("\xa0", "").upper()
+    if not iban_valid(iban) or not _has_form(iban):
+        return None
+    return Found(place.start, place.start + len(value[:end].encode()), "iban", _RANK)
 
 
-def _ends(place: Place) -> list[int]:
-    value = place.value
-    following = place.text.after(place.end, 1)
-    ends = [] if following in _JOINING or following.isalnum() else [len(value)]
-    return ends + [at for at in range(len(value) - 1, _SHORTEST, -1) if value[at] in " \xa0"]
+@cache
+def _length(country: str) -> int:
+    """Characters of an IBAN of the country; 0 if it has none."""
+    try:
+        return get_iban_spec(country).iban_length
+    except SchwiftyException:
+        return 0
+
+
+def _counts(value: str) -> Iterator[int]:
+    """How many characters that are no blanks stand up to each place."""
+    return accumulate(character not in _BLANKS for character in value)
 
 
 def _has_form(iban: str) -> bool:

@@ -39,6 +39,12 @@ _VERSION: Final = Words(
     24,
 )
 """Words directly before a number of four parts that is no address."""
+_LEAST_LARGEST: Final = 32
+"""Four parts that are all smaller are nearly always a version or a section: one address in 4,000 is like that."""
+_WORDS: Final = Words(
+    r"\bips?\b|\bip_?\w*|addr\w*|адрес\w*|host\w*|хост\w*|client\w*|remote|ssh|ping|nslookup|traceroute|sunucu\w*",
+    40,
+)
 _PRODUCT: Final = re.compile(r"[A-Za-z][/-]\Z")
 """`Name/1.2.3.4` of a user agent, `name-1.2.3.4` of a package."""
 _NETWORK: Final = re.compile(r"/(\d{1,3})(?!\d)")
@@ -46,27 +52,42 @@ _INSIDE: Final = frozenset("-.")
 
 
 def _check_v4(place: Place) -> Found | None:
-    try:
-        address = IPv4Address(place.value)
-    except AddressValueError:
+    parts = [int(part) for part in place.value.split(".")]
+    if max(parts) > 255 or parts[0] == 0 or parts[3] == 0 or _joined(place):
         return None
-    if not address.is_global or address.is_multicast or place.value in _RESOLVERS or address.packed[0] == 0:
+    if max(parts) < _LEAST_LARGEST and not _WORDS.precede(place):
         return None
-    if _joined(place) or _is_version(place) or _is_network(place, 32):
+    if not _is_public_v4(place.value) or _is_version(place) or _is_network(place, 32):
         return None
     return Found(place.start, place.end, "ip_address")
+
+
+def _is_public_v4(value: str) -> bool:
+    try:
+        address = IPv4Address(value)
+    except AddressValueError:  # a part with a leading zero
+        return False
+    return address.is_global and not address.is_multicast and value not in _RESOLVERS
 
 
 def _check_v6(place: Place) -> Found | None:
     if place.text.character_before(place.start) in {":", ".", "-", "_"}:
         return None
+    value = place.value
+    address = _v6(value)
+    if address is None:
+        value = value.rpartition(":")[0]  # a port may follow
+        address = _v6(value)
+    if address is None or not address.is_global or value.lower() in _RESOLVERS or _is_network(place, 128):
+        return None
+    return Found(place.start, place.start + len(value), "ip_address")
+
+
+def _v6(value: str) -> IPv6Address | None:
     try:
-        address = IPv6Address(place.value)
+        return IPv6Address(value)
     except AddressValueError:
         return None
-    if not address.is_global or place.value.lower() in _RESOLVERS or _is_network(place, 128):
-        return None
-    return Found(place.start, place.end, "ip_address")
 
 
 def _joined(place: Place) -> bool:

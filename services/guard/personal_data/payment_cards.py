@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from services.guard.matching.overlaps import Found
@@ -11,8 +12,8 @@ from services.guard.personal_data.context import Words, stands_alone
 
 __all__ = ["PAYMENT_CARDS"]
 
-_RANK: Final = 500
-"""Above numbers that only a word before them makes a finding, when the word is far."""
+_RANK: Final = 1_100
+"""Above a shorter number in it that a word before it names."""
 _PREFIX_DIGITS: Final = 6
 _RANGES: Final[tuple[tuple[int, int, tuple[int, ...]], ...]] = (
     (220000, 220499, (16, 17, 18, 19)),  # Mir
@@ -37,24 +38,32 @@ _WORDS: Final = Words(
     r"|карт|\bмир\b|kart|troy"
 )
 _FEW_DIGITS: Final = 3
+_GROUPED: Final = 19
+"""Characters of 16 digits in four groups."""
+_NO_GAPS: Final = str.maketrans("", "", " -\xa0")
+_IBAN_BEFORE: Final = re.compile(r"\b[A-Z]{2}\d{2}(?: [0-9A-Z]{4})* \Z")
+_TEST_NUMBERS: Final = frozenset(
+    {"4242424242424242", "4012888888881881", "4000056655665556", "5555555555554444", "5105105105105100"}
+    | {"2223003122003222", "378282246310005", "371449635398431", "6011111111111117", "30569309025904"}
+)
+"""Numbers that payment providers publish for tests."""
 
 
 def _check(place: Place) -> Found | None:
-    digits = "".join(character for character in place.value if character.isdigit())
-    if (
-        not _issued(digits)
-        or not luhn_valid(digits)
-        or len(set(digits)) < _FEW_DIGITS
-        or not stands_alone(place)
-    ):
+    """The whole candidate, or its first 16 digits in groups: a security code may follow them."""
+    written = place.value
+    value = next((part for part in (written, written[:_GROUPED]) if _is_card(part.translate(_NO_GAPS))), "")
+    if not value or not stands_alone(place) or _IBAN_BEFORE.search(place.text.before(place.start, 40)):
         return None
     rank = _WORDS.rank(place)
-    if not rank and len(digits) == len(place.value) and len(digits) in _UNGROUPED_NEEDING_WORDS:
+    if not rank and len(value) in _UNGROUPED_NEEDING_WORDS and value.isdigit():
         return None
-    return Found(place.start, place.end, "payment_card", max(rank, _RANK))
+    return Found(place.start, place.start + len(value.encode()), "payment_card", max(rank, _RANK))
 
 
-def _issued(digits: str) -> bool:
+def _is_card(digits: str) -> bool:
+    if not luhn_valid(digits) or len(set(digits)) < _FEW_DIGITS or digits in _TEST_NUMBERS:
+        return False
     prefix = int(digits[:_PREFIX_DIGITS])
     return any(first <= prefix <= last and len(digits) in lengths for first, last, lengths in _RANGES)
 
@@ -62,7 +71,6 @@ def _issued(digits: str) -> bool:
 _GAP: Final = r"(?:[ \-]|\x{A0})"
 PAYMENT_CARDS: Final = (
     Pattern(rf"\b(?:\d{{4}}{_GAP}){{3}}\d{{4}}(?:{_GAP}\d{{1,3}})?\b", _check),
-    Pattern(rf"\b(?:\d{{4}}{_GAP}){{3}}\d{{4}}\b", _check),
     Pattern(rf"\b3\d{{3}}{_GAP}\d{{6}}{_GAP}\d{{4,5}}\b", _check),
     Pattern(r"\b\d{13,19}\b", _check),
 )

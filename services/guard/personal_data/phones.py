@@ -10,7 +10,7 @@ import phonenumbers
 
 from services.guard.matching.overlaps import Found
 from services.guard.matching.patterns import Check, Pattern, Place
-from services.guard.personal_data.context import Words, stands_alone
+from services.guard.personal_data.context import Words, in_longer_run, stands_alone
 
 __all__ = ["PHONES"]
 
@@ -21,9 +21,9 @@ _NAMED: Final = 940
 """The least rank of digits without form: a word stands not far before them."""
 _WORDS: Final = Words(
     r"тел\b|тел\.|телефон\w*|моб\b|моб\.|мобильн\w+|сотов\w+|позвон\w+|звон\w+|набер\w+|факс"
-    r"|whats ?app|ватсап\w*|вотсап\w*|viber|вайбер\w*|telegram"
+    r"|whats ?app|ватсап\w*|вотсап\w*|viber|вайбер\w*"
     r"|контакт\w*|смс|sms|phone\w*|\btel\b|tel:|\bcell\b|mobile|\bmob\b|\bcall\b|\bfax\b|contact|dial|reach"
-    r"|telefon\w*|\bcep\b|gsm|\bara\w{0,8}|ulaş\w+|numaram\w*|msisdn|rufnummer|handy|anrufen"
+    r"|telefon\w*|\bcep\b|gsm|\bara\w{0,8}|ulaş\w+|msisdn|rufnummer|handy|anrufen"
     r"|номер\w* (?:для связи|клиента|абонента)"
 )
 _OTHER: Final = Words(
@@ -36,6 +36,10 @@ _FICTION: Final = re.compile(
     r"1?[2-9]\d\d55501\d\d|4477009\d{5}|44(?:1632960|2079460|1614960|1214960)\d{3}|1?(?:800|888)5550\d{3}"
 )
 """Numbers reserved for films and examples: NANPA 555-0100 to -0199, Ofcom's drama numbers."""
+_OTHER_FORM: Final = re.compile(r"\d{3}-\d{3}-\d{3}[ \-]?\d{2}|\d{3}-\d{2}-\d{4}|\d{3}-\d{3}-\d{3}")
+"""How a СНИЛС, a social security number or a number of a parcel is written."""
+_COUNTRY_BEFORE: Final = re.compile(r"\+\d{1,3}[ \-(]{1,2}\Z")
+"""The rest of an international number that is not valid is no national one."""
 _DIALLED: Final = (
     (re.compile(r"[78]\d{10}"), ("RU",)),
     (re.compile(r"1\d{10}"), ("US",)),
@@ -48,6 +52,7 @@ _DIALLED: Final = (
 _FEWEST_DIFFERENT: Final = 3
 _LONGEST: Final = 15
 """Digits of an international number, ITU-T E.164."""
+_LONGEST_NATIONAL: Final = 12
 _NO_DIGIT: Final = re.compile(r"\D")
 
 
@@ -70,6 +75,8 @@ def _check_international(place: Place) -> Found | None:
     """The longest beginning of the candidate that is a valid number: other digits may follow it."""
     before = place.text.before(place.start, 1)
     if before.isalnum() or before in {"+", "."}:
+        return None
+    if place.value.startswith("00") and in_longer_run(place):
         return None
     value = place.value
     plain = "+" + value.lstrip("0") if value.startswith("00") else value
@@ -110,7 +117,11 @@ def _national(*regions: str) -> Check:
 
     def check(place: Place) -> Found | None:
         value = place.value
+        if _OTHER_FORM.fullmatch(value) or len(_NO_DIGIT.sub("", value)) > _LONGEST_NATIONAL:
+            return None
         if not any(_number(value, region) for region in regions):
+            return None
+        if _COUNTRY_BEFORE.search(place.text.before(place.start, 6)) or in_longer_run(place):
             return None
         named = _WORDS.rank(place)
         if not stands_alone(place) or (named < _NAMED and _OTHER.precede(place)):
@@ -126,6 +137,8 @@ def _check_named(place: Place) -> Found | None:
     if rank < _NAMED or _OTHER.precede(place) or not stands_alone(place):
         return None
     value = place.value
+    if _OTHER_FORM.fullmatch(value) or _COUNTRY_BEFORE.search(place.text.before(place.start, 6)):
+        return None
     if any(_number(value, region) for region in _countries(_NO_DIGIT.sub("", value))):
         return Found(place.start, place.end, "phone", rank)
     return None

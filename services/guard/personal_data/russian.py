@@ -12,12 +12,18 @@ from services.guard.personal_data.context import Words, stands_alone
 
 __all__ = ["RUSSIAN_NUMBERS"]
 
+_BONUS: Final = 12
+"""Of the rank of numbers with check digits."""
 _INN: Final = Words(
-    r"\bинн|\binn\b|_inn|inn_|налогоплательщик|\bтин\b|\btin\b|tax\s?(?:payer)?[\s_-]?(?:id|no|number)|vergi"
+    r"\bинн|\binn\b|_inn|inn_|налогоплательщик|\bтин\b|\btin\b|tax\s?(?:payer)?[\s_-]?(?:id|no|number)|vergi",
+    bonus=_BONUS,
 )
 _SNILS: Final = Words(
     r"снилс|snils|пенсионн\w+ (?:страх|удостов)|лицев\w+ счет\w* застрахован|страхов\w+ номер|\bсс\b"
+    r"|\b\d{3}-\d{3}-\d{3}[ \-]\d{2}\b",
+    bonus=_BONUS,
 )
+"""A number in the written form of a СНИЛС, such as the one before in a list, is like the word."""
 _PASSPORT: Final = Words(
     r"паспорт|passport|pasaport|удостоверени\w+ личности|загран|\bсерия\b|\bсери[ию]\b|doc(?:ument)?_?(?:no|number)"
 )

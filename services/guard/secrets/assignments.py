@@ -24,20 +24,29 @@ from services.guard.secrets.randomness import (
 __all__ = ["ASSIGNMENTS"]
 
 _RANK: Final = 5
+_SHORTEST_LOOSE: Final = 12
+_MOST_NAMES: Final = 3
+"""Names before one value that are tried, the nearest first."""
 _REACH: Final = 80
 """Characters between the name and its value."""
 _REACH_BYTES: Final = 2 * _REACH
+_FARTHEST: Final = 80
+"""Characters from the end of the name to the value, so that both stand within the context of a stream."""
 _LONGEST: Final = 512
 _NAMES: Final = (
-    r"passw(?:or)?d|passphrase|passwort|_pass\b|\bpass\b|\bpwd|_pwd|secret|token|credential|api[_\-\s]?key|access[_\-\s]?key"
+    r"passw(?:or)?d|passphrase|passwort|_pass\b|\bpass\b|\bpwd\b|_pwd\b|secret|token|credential|api[_\-\s]?key|access[_\-\s]?key"
     r"|account[_\-]?key|shared[_\-]?key|[a-z0-9]_key|(?:encryption|signing|master|auth|private|license|app)[_\- ]?key"
-    r"|authorization|bearer|\bauth\b|identified by|парол|секрет|токен|ключ"
+    r"|authorization|bearer|\bauth\b|identified by|парол|секрет|токен|(?:^|[^а-яё])ключ"
     r"|şifre|sifre|parola|anahtar|gizli|jeton|belirte[cç]"
 )
 _LINE: Final = r"[^\n]*?"
 _VALUE_LINE: Final = r"[^\n]*?\n[ \t\-]*[\"']?value[\"']?[ \t]*[:=][^\n]*?"
 """Between a name and its value in a list of Kubernetes: `name: DB_PASSWORD`, and `value: …` in the next line."""
-_ADJACENT: Final = r"(?:[A-Za-z][\-_.!%^*+/=?]{0,2}\d|\d[\-_.!%^*+/=?]{0,2}[A-Za-z])"
+_PAIR: Final = r"(?:[A-Za-z][\-_.!%^*+/=?]{0,2}\d|\d[\-_.!%^*+/=?]{0,2}[A-Za-z])"
+_ADJACENT: Final = (
+    rf"(?:{_PAIR}[!-~]{{5}}|[!-~]{{5}}{_PAIR}|[!-~]{{2}}{_PAIR}[!-~]{{3}}|[!-~]{{3}}{_PAIR}[!-~]{{2}})"
+)
+"""A letter beside a digit in a word of eight characters or more."""
 _NO_SECRET: Final = re.compile(
     r"(?:public|primary|foreign|cache|sort|partition|idempotency|row|object|routing|project|site|publishable|partition|index|next"
     r"|page|continuation|max|min|num|total|prompt|completion|input|output|unique|composite|map|dict|json|s3|redis|ключев)[_\-\s]?\w*$",
@@ -53,7 +62,7 @@ _NO_VALUE: Final = re.compile(
 _ASSIGNED: Final = re.compile(
     r"(?P<name>[\w.\-]{0,40})\\?[\"'`\])*>]{0,4}(?:\s?\([^)\n]{0,24}\))?"
     r"(?:\s{0,8}(?:=>|:=|==?|:|->|→|—|–|\|)|\s+(?:is|was|are|equals|to|это|is:|by|-)\b|\s+-)\s{0,4}"
-    r"(?:[rbfu]{1,2}(?=[\"'])|(?:bearer|basic|token|digest|apikey|api-key|base64:|str|string|!\w+)[\s:=]+)?"
+    r"(?:[rbfu]{1,2}(?=[\"'])|(?:bearer|basic|token|digest|apikey|api-key|base64:|str|string)[\s:=]+|!\w+\s+)?"
     r"(?P<quote>\\?[\"'`]|[«“‘*]{1,2})?(?:bearer |basic |base64:)?",
     re.IGNORECASE,
 )
@@ -62,9 +71,13 @@ _VALUE_ELEMENT: Final = re.compile(
     re.IGNORECASE,
 )
 _CLOSING: Final = {"«": "»", "“": "”", "‘": "’"}
-_BARE: Final = re.compile(r"[^\s\"'`<>«»“”‘’,;(){}\[\]\\|]+")
+_BARE: Final = re.compile(r"(?![=:])[^\s\"'`<>«»“”‘’,;(){}\[\]\\|]+")
 _TRAILING: Final = ".,:;!?)*…"
 _QUERY: Final = re.compile(r"&[\w.\-]+=.*", re.DOTALL)
+_OWN_RULE: Final = re.compile(
+    r"gh[opsur]_|github_pat_|npm_|gl(?:pat|dt|rt)-|sk-(?:proj|ant|svcacct)-|gsk_|xox[a-z]-|[rs]k_(?:live|test)_|AIza|hf_|eyJ|psk_"
+    r"|sk-.{0,19}$|\d{4,10}:|(?:AKIA|ASIA)[0-9A-Z]"
+)
 _HASH_WORD: Final = re.compile(
     r"commit|sha|hash|md5|digest|checksum|fingerprint|etag|uuid|коммит|хеш|хэш|build|image|blob|ревиз|revision",
     re.IGNORECASE,
@@ -84,10 +97,10 @@ class _Assignments:
         position = 0
         while (match := self._regexp.search(text.data, position)) is not None:
             start, position = match.span(0)
-            for name in self._names.finditer(
-                text.data, max(start, text.boundary(position - _REACH_BYTES)), position
-            ):
-                found = _value_of(text, *name.span(0))
+            first = max(start, text.boundary(position - _REACH_BYTES))
+            names = [name.span(0) for name in self._names.finditer(text.data, first, position)]
+            for name in names[: -_MOST_NAMES - 1 : -1]:
+                found = _value_of(text, *name)
                 if found is not None:
                     yield found
                     position = max(position, found.end)
@@ -98,8 +111,10 @@ def _value_of(text: EncodedText, start: int, name_end: int) -> Found | None:
     if _NO_SECRET.search(text.before(start, 24)) and not _starts_word(text, start):
         return None
     name, following = text[start:name_end], text.after(name_end, _REACH + _LONGEST)
+    if following[:2].lower() == "iz":
+        return None  # tokenizer
     place = _assigned(name, following) or _loose(following)
-    if place is None:
+    if place is None or place[0] > _FARTHEST:
         return None
     first, last = (name_end + len(following[:end].encode()) for end in place)
     return Found(first, last, "generic_secret", _RANK)
@@ -124,11 +139,15 @@ def _assigned(name: str, following: str) -> tuple[int, int] | None:
     quote = (assignment["quote"] or "").strip("*")
     start = assignment.end()
     value = _quoted(following, start, quote) if quote else _bare(following, start)
-    if value is None or is_placeholder(value) or is_structured(value):
+    if value is None or not _may_be_secret(value):
         return None
     if not quote and following[start + len(value) : start + len(value) + 1] in {"(", "["}:
         return None  # a call
-    return (start, start + len(value)) if _is_generated(value, 0.2 if quote else 0.3) else None
+    return (
+        (start, start + len(value))
+        if _is_generated(value, 0.3 if not quote and value.isidentifier() else 0.2)
+        else None
+    )
 
 
 def _quoted(following: str, start: int, quote: str) -> str | None:
@@ -147,22 +166,33 @@ def _loose(following: str) -> tuple[int, int] | None:
     """A word of the same line, not far behind the name, that looks generated."""
     line = following.partition("\n")[0]
     for word in _BARE.finditer(line):
-        if word.start() > _REACH:
+        if word.start() > _FARTHEST:
             break
-        value = word[0].rstrip(_TRAILING)
+        if len(word[0]) < _SHORTEST_LOOSE or word[0].isalpha():
+            continue
+        value = _QUERY.sub("", word[0]).rstrip(_TRAILING)
+        if not _may_be_secret(value):
+            continue
         start = (
             word.start() + max(value.rfind("=", 0, -2), value.rfind(":")) + 1
             if _is_pair(value)
             else word.start()
         )
         value = line[start : word.start() + len(value)]
-        if len(value) < 12 or is_placeholder(value) or is_structured(value):
+        if len(value) < _SHORTEST_LOOSE or not _may_be_secret(value):
             continue
         if is_hexadecimal(value) and (start > 24 or _HASH_WORD.search(line[:start])):
             continue
         if _is_generated(value, 0.3):
             return start, start + len(value)
     return None
+
+
+def _may_be_secret(value: str) -> bool:
+    """Not a placeholder, nothing with a meaning of its own, and not in the form of a token that has its own rule: what
+    that does not accept is mistyped, shortened or made up.
+    """
+    return not (is_placeholder(value) or is_structured(value) or _OWN_RULE.match(value))
 
 
 def _is_pair(value: str) -> bool:

@@ -14,7 +14,7 @@ from kingfisher_sdk import Rules, Scanner
 from services.guard.detectors.detector import DetectorUnavailable
 from services.guard.matching.encoded_text import EncodedText
 from services.guard.matching.overlaps import Found
-from services.guard.secrets.randomness import bits_per_character, is_placeholder, is_structured
+from services.guard.secrets.randomness import bits_per_character, is_masked, is_structured
 
 __all__ = ["KingfisherRules"]
 
@@ -61,7 +61,7 @@ class KingfisherRules:
         data = text.data
         for start, end, kind in self._scan(data):
             value = text[start:end]
-            if is_placeholder(value) or is_structured(value) or bits_per_character(value) < _LEAST_BITS:
+            if is_masked(value) or is_structured(value) or bits_per_character(value) < _LEAST_BITS:
                 continue
             first = text.boundary(start - _CONTEXT)
             if first and (start - first, end - first, kind) not in self._scan(data[first : end + 1]):

@@ -12,7 +12,7 @@ __all__ = ["PRIVATE_KEYS"]
 
 _RANK: Final = 50
 """Above everything that may be found inside of a block."""
-_LONGEST: Final = 20_000
+_LONGEST: Final = 14_000
 """Bytes of a block; a key of 16,384 bits has 12,600."""
 _FEWEST: Final = 44
 """Characters of base64 in the shortest key (32 bytes)."""

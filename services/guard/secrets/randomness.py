@@ -8,14 +8,14 @@ import re
 from collections import Counter
 from typing import Final
 
-__all__ = ["bits_per_character", "changes", "is_hexadecimal", "is_placeholder", "is_structured"]
+__all__ = ["bits_per_character", "changes", "is_hexadecimal", "is_masked", "is_placeholder", "is_structured"]
 
 _PLACEHOLDER: Final = re.compile(
     r"example|placeholder|change[-_]?me|changeit|your[-_]?|my[-_]?(?:secret|password|token|key|api)|dummy|sample|redacted|masked"
     r"|insert|replace|todo|foobar|lorem|hidden|removed|censored|fill[-_]?in|(?:paste|put)[-_]|goes[-_]here|[-_]here\b|not[-_]?a[-_]?real"
-    r"|^test[-_]?(?:key|token|secret|password)?\d*$|^(?:fake|mock|stub)|[-_](?:fake|mock|stub)|пример|ваш|örnek|buraya"
+    r"|^test[-_]?(?:key|token|secret|password)?\d*$|^(?:fake|mock|stub)|[-_](?:fake|mock|stub)|a-za-z|a-z0-9|пример|ваш|örnek|buraya"
     r"|passw(?:or)?d|^(?:secret|token|api[-_]?key|apikey|pass|pwd|none|null|true|false|undefined|admin|root|guest)\d{0,4}$"
-    r"|\.\.\.|…|x{4,}|\*{3,}|_{4,}|-{4,}|0{8,}|1{8,}|(.)\1{7,}|1234567|abcdef|qwerty|[<{\[(]|\$\w|\$\{|%s|%\(|process\.env|environ",
+    r"|\.\.\.|…|x{4,}|\*{3,}|_{4,}|-{4,}|0{8,}|1{8,}|(.)\1{7,}|1234567|abcdef|qwerty|^[<{\[(]|\{\{|<[a-z]|\$\w|\$\{|%s|%\(|process\.env|environ",
     re.IGNORECASE,
 )
 _STRUCTURED: Final = re.compile(
@@ -23,7 +23,7 @@ _STRUCTURED: Final = re.compile(
     r"|\d{4}-\d\d-\d\d(?:[T ].*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}.*|\d{1,2}:\d\d.*"  # a date, a time
     r"|v?\d+(?:\.\d+)+(?:[-+].*)?"  # a version
     r"|[\d.,_+\-/:%]+[a-z]{0,3}"  # a number, with a unit
-    r"|(?:~|\.{1,2})?/[\w./\-]*[a-z]{3}[\w./\-]*|[a-z]:\\.*"  # a path
+    r"|[a-z]:\\.*"  # a path of Windows
     r"|[\w./\-]+\.(?:py|js|ts|json|ya?ml|toml|txt|md|pem|key|crt|csv|html?|png|jpg|pdf|log|sh|sql|env|xml|cfg|ini|go|rs|java)"
     r"|[a-z][a-z0-9+.\-]*://.*"  # a URL
     r"|(?:sha\d{1,3}|md5|blake\w*|crc32)[-:=].*"  # a hash that says so
@@ -31,6 +31,12 @@ _STRUCTURED: Final = re.compile(
     r"|[^@\s]+@[\w\-]+(?:\.[\w\-]+)+",  # an e-mail address
     re.IGNORECASE,
 )
+_PATH: Final = re.compile(r"(?:~|\.{1,2})?/[\w./\-]*[a-z]{3}[\w./\-]*")
+_MASKED: Final = re.compile(
+    r"example|placeholder|your|redacted|change[-_]?me|x{6,}|0{8,}|\*{3,}|\.\.\.|…|(.)\1{7,}|[<{\[$]",
+    re.IGNORECASE,
+)
+_IDENTIFIER_CHANGES: Final = 0.3
 _HEXADECIMAL: Final = re.compile(r"(?:0x)?(?:[0-9a-f]+|[0-9A-F]+)")
 _SEPARATORS: Final = re.compile(r"[-_./:\s]+")
 
@@ -40,9 +46,16 @@ def is_placeholder(value: str) -> bool:
     return _PLACEHOLDER.search(value) is not None
 
 
+def is_masked(value: str) -> bool:
+    """Whether a token with a known beginning is none. Fewer words say so than in a placeholder: it is random."""
+    return _MASKED.search(value) is not None
+
+
 def is_structured(value: str) -> bool:
     """Whether it is something with a meaning of its own, that is not secret: a date, a path, an address, a UUID."""
-    return _STRUCTURED.fullmatch(value) is not None
+    if _STRUCTURED.fullmatch(value) is not None:
+        return True
+    return _PATH.fullmatch(value) is not None and changes(value) < _IDENTIFIER_CHANGES
 
 
 def is_hexadecimal(value: str) -> bool:

@@ -15,7 +15,7 @@ from penstock.contract.api_key_format import CHECKSUM, PREFIX, RANDOM, START
 from penstock.runtime.api_keys.format import prefix_of
 from services.guard.matching.overlaps import Found
 from services.guard.matching.patterns import Check, Pattern, Place
-from services.guard.secrets.randomness import bits_per_character, is_placeholder
+from services.guard.secrets.randomness import bits_per_character, is_masked
 
 __all__ = ["TOKENS"]
 
@@ -32,12 +32,12 @@ _PUBLISHED: Final = ("SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c",)
 def _token(kind: str, verify: Callable[[str], bool] | None = None) -> Check:
     def check(place: Place) -> Found | None:
         value = place.value
-        following = place.text.after(place.end, 1)
-        if following in _TOKEN_CHARACTERS or place.text.character_before(place.start) in _TOKEN_CHARACTERS - {
-            "-"
-        }:
+        before, following = place.text.character_before(place.start), place.text.after(place.end, 1)
+        if place.start > place.whole[0]:
+            before = ""  # the pattern says what may stand there
+        if following in _TOKEN_CHARACTERS or before in _TOKEN_CHARACTERS - {"-"}:
             return None  # a part of something longer
-        if is_placeholder(value) or bits_per_character(value) < _LEAST_BITS:
+        if is_masked(value) or bits_per_character(value) < _LEAST_BITS:
             return None
         if verify is not None and not verify(value):
             return None
@@ -114,7 +114,7 @@ TOKENS: Final = (
         r"\beyJ[0-9A-Za-z_\-]{10,}\.[0-9A-Za-z_\-]{10,}\.[0-9A-Za-z_\-]{10,}(?:\.[0-9A-Za-z_\-]{10,}){0,2}",
         _token("jwt", _is_jwt),
     ),
-    Pattern(r"\b\d{8,10}:AA[0-9A-Za-z_\-]{33}", _token("telegram_bot_token")),
+    Pattern(r"(?:\b|/bot)(\d{8,10}:AA[0-9A-Za-z_\-]{33})", _token("telegram_bot_token")),
     Pattern(
         rf"\b{START}{PREFIX}_{RANDOM}{CHECKSUM}",
         _token("penstock_key", lambda key: prefix_of(key) is not None),

@@ -43,7 +43,7 @@ def _check(place: Place) -> Found | None:
 
 URL_PASSWORDS: Final = (
     Pattern(
-        r"\b[a-zA-Z][a-zA-Z0-9+.\-]{1,30}://[^\s:/?#@\"'<>\x60]{0,128}:([^\s/@\"'<>\x60]{1,256})@[\pL\pN\[_]",
+        r"\b[a-zA-Z][a-zA-Z0-9+.\-]{1,20}://[^\s:/?#@\"'<>\x60]{0,64}:([^\s/@\"'<>\x60]{1,256})@[\pL\pN\[_]",
         _check,
         hint=r"[a-zA-Z0-9+.\-]://[^\s/@]*:[^\s/@]+@",
     ),
