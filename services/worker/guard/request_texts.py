@@ -129,11 +129,11 @@ _FIELDS: Final[dict[str, TextOrigin]] = {
 
 
 def _message(raw: Raw, visit: _Visit) -> Raw:
-    origin: TextOrigin = "user"
-    if _first_byte(raw) == _OBJECT:
-        role = _label(decode_fields(raw).get("role"))
-        origin = _ORIGINS.get(role, "user")
-    return _texts(raw, origin, visit, _DEEPEST)
+    if _first_byte(raw) != _OBJECT:
+        return _texts(raw, "user", visit, _DEEPEST)
+    fields = decode_fields(raw)
+    origin = _ORIGINS.get(_label(fields.get("role")), "user")
+    return _texts_of_object(raw, fields, origin, visit, _DEEPEST)
 
 
 def _texts(raw: Raw, origin: TextOrigin, visit: _Visit, levels: int) -> Raw:
@@ -143,9 +143,12 @@ def _texts(raw: Raw, origin: TextOrigin, visit: _Visit, levels: int) -> Raw:
         return _text(raw, origin, visit)
     if first == _LIST and levels:
         return _each(raw, lambda value: _texts(value, origin, visit, levels - 1))
-    if first != _OBJECT or not levels:
-        return raw
-    fields = decode_fields(raw)
+    if first == _OBJECT and levels:
+        return _texts_of_object(raw, decode_fields(raw), origin, visit, levels)
+    return raw
+
+
+def _texts_of_object(raw: Raw, fields: dict[str, Raw], origin: TextOrigin, visit: _Visit, levels: int) -> Raw:
     kind = _label(fields.get("type"))
     if kind in _WITHOUT_TEXT:
         return raw
