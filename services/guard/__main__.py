@@ -10,13 +10,28 @@ from penstock.runtime.config.load import read_catalogue
 from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.config.secrets import check_secrets_dir
 from penstock.runtime.config.settings import load_settings
+from penstock.runtime.guard.libraries import missing_libraries_text
 from services.guard.settings import cache_directory, moderation_key
 
 _DESCRIPTION = "Check the texts of requests and answers. The settings come from the environment."
 
 
 def main(arguments: list[str] | None = None) -> int:
-    argparse.ArgumentParser(prog="penstock run guard", description=_DESCRIPTION).parse_args(arguments)
+    parser = argparse.ArgumentParser(prog="penstock run guard", description=_DESCRIPTION)
+    parser.add_argument(
+        "--compile-rules",
+        action="store_true",
+        help="fill the cache of compiled rules, as for an image, and exit",
+    )
+    options = parser.parse_args(arguments)
+    if missing := missing_libraries_text():
+        sys.stderr.write(f"{missing}\n")
+        return 2
+    if options.compile_rules:
+        from services.guard.secrets.detector import SecretDetector  # noqa: PLC0415 - of the extra `guard`
+
+        SecretDetector(cache_directory(os.environ))
+        return 0
     try:
         settings = load_settings(os.environ)
         check_secrets_dir(settings.secrets_dir)
