@@ -6,6 +6,7 @@ import asyncio
 import time
 from pathlib import Path
 from statistics import quantiles
+from typing import Any
 
 from penstock.client.client import Client
 from penstock.contract.reply import Delta
@@ -13,7 +14,7 @@ from tests.harness.processes.catalogues import catalogue
 from tests.harness.processes.fake_guard import FakeGuard
 from tests.harness.processes.system import System, running_system
 
-__all__ = ["GUARD", "added_first_token_ms", "guarded_latency_figures"]
+__all__ = ["GUARD", "added_first_token_ms", "guarded_latency_figures", "guarded_latency_targets"]
 
 GUARD = {"accounts": {"unguarded": {"mode": "off"}}}
 _GUARD_S = 0.3
@@ -25,6 +26,10 @@ _PROMPT = "Tell me of the river. [[tokens=20]]"
 async def guarded_latency_figures(directory: Path) -> dict[str, float]:
     async with running_system(directory, "chat", config=catalogue(guard=GUARD), fresh=True) as system:
         return {"guard_added_first_token_ms": await added_first_token_ms(system, 96)}
+
+
+def guarded_latency_targets(report: dict[str, Any]) -> list[tuple[str, float, float]]:
+    return [("guard: ms added to the first token, p95", report["guard_added_first_token_ms"], 20.0)]
 
 
 async def added_first_token_ms(system: System, requests: int) -> float:
