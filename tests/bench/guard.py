@@ -14,6 +14,7 @@ from services.worker.guard.guard_checks import CheckedRequest, GuardChecks
 from services.worker.guard.output_filter import Item, OutputFilter, OutputRules
 from services.worker.guard.placeholders import Placeholders
 from services.worker.providers.streams.chunks import ChunkDelta
+from tests.bench.guard_rules import rule_figures, rule_targets
 
 __all__ = ["guard_figures", "guard_targets"]
 
@@ -30,12 +31,13 @@ def guard_figures() -> dict[str, Any]:
     `guard_candidates_percent`: the share of deltas after which the guard is asked, by kind of text; the requests to it
     are not in the time.
     """
-    return _output_filter_figures()
+    return {**_output_filter_figures(), **rule_figures()}
 
 
 def guard_targets(report: dict[str, Any]) -> list[tuple[str, float, float]]:
     return [
         ("guard: us per delta", report["guard_us_per_delta"], 15.0),
+        *rule_targets(report),
         *(
             (f"guard: percent of deltas of {name} that ask the guard", figure, 2.0)
             for name, figure in report["guard_candidates_percent"].items()
