@@ -6,7 +6,7 @@ returns is put back where it stood. Ids, names, types, signatures and encoded da
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -75,20 +75,19 @@ _Step = str | dict[str, Any]
 """A key, or the labels of an element of a list."""
 
 
-class _Place(Struct):
+class _Place(Struct, gc=False):
     """A text in a decoded object: `container[key]`."""
 
     container: Any
     key: Any
     path: _Path
-    steps: tuple[_Step, ...]
     complete: bool
 
 
 class AnswerTexts:
     """A choice object of a stream, and the texts in it."""
 
-    __slots__ = ("_has_more", "_places", "_values", "channels", "choice", "ends", "texts")
+    __slots__ = ("_places", "_values", "channels", "choice", "ends", "texts")
 
     def __init__(self, values: dict[str, Any], places: Sequence[_Place], channels: list[Channel]) -> None:
         self.channels = channels
@@ -100,19 +99,14 @@ class AnswerTexts:
         self.choice = index if isinstance(index, int) else 0
         self.ends = bool(reason) and bool(finish_reason_of(encoded(reason)))
         """The choice has its finish reason here: what its channels hold back has to be sent before."""
-        self._put([""] * len(places))
-        self._has_more = self.ends or _carries(values)
 
     def filled(self, texts: Sequence[str]) -> Raw | None:
         """The object with `texts` in place of its texts; None if there is nothing to send in it."""
-        if not self._has_more and not any(texts):
-            return None
-        self._put(texts)
-        return encoded(self._values)
-
-    def _put(self, texts: Sequence[str]) -> None:
         for place, text in zip(self._places, texts, strict=True):
             place.container[place.key] = text
+        if not any(texts) and not self.ends and not _carries(self._values):
+            return None
+        return encoded(self._values)
 
 
 class AnswerChannels:
@@ -120,15 +114,14 @@ class AnswerChannels:
 
     def __init__(self) -> None:
         self._channels: dict[tuple[int, _Path], Channel] = {(0, (_DELTA, "content")): CONTENT}
-        self._ways: dict[Channel, tuple[_Step, ...]] = {CONTENT: (_DELTA, "content")}
+        self._ways: dict[Channel, Sequence[_Step]] = {CONTENT: (_DELTA, "content")}
 
     def read(self, choice: Raw) -> AnswerTexts:
         """The texts of a choice object of a ChunkDelta. Raises ValueError for a value that is no choice object."""
         try:
             values = _decode_choice(choice)
-            places = list(_places_in_choice(values))
-            index = values.get("index")
-            return AnswerTexts(values, places, [self._channel(index, place) for place in places])
+            places = _places_in_choice(values)
+            return AnswerTexts(values, places, [self._channel(values, place) for place in places])
         except RecursionError as error:
             raise ValueError("a choice that is nested too deeply") from error
 
@@ -143,12 +136,13 @@ class AnswerChannels:
         choice = {"index": channel.choice, **_along(self._ways[channel], text), "finish_reason": None}
         return ChunkDelta("", (encoded(choice),))
 
-    def _channel(self, index: Any, place: _Place) -> Channel:
+    def _channel(self, values: dict[str, Any], place: _Place) -> Channel:
+        index = values.get("index")
         choice = index if isinstance(index, int) else 0
         channel = self._channels.get((choice, place.path))
         if channel is None:
             channel = self._channels[choice, place.path] = _new_channel(choice, place)
-            self._ways[channel] = place.steps
+            self._ways[channel] = _steps(values, place.path)
         return channel
 
 
@@ -161,7 +155,7 @@ class WholeAnswer:
         try:
             self._fields = fields_of(body) or {}
             self._choices = _decoded_choices(self._fields.get("choices", ABSENT))
-            found = [list(_places_in_choice(choice)) for choice in self._choices]
+            found = list(map(_places_in_choice, self._choices))
         except RecursionError as error:
             raise ValueError("the answer is nested too deeply") from error
         self._places = [place for places in found for place in places]
@@ -183,31 +177,49 @@ class WholeAnswer:
         return bytes(encoded({**self._fields, "choices": choices}))
 
 
-def _places_in_choice(values: Any) -> Iterator[_Place]:
-    if not isinstance(values, dict):
-        return
-    for name in values:
-        if name not in _NO_TEXT_IN_CHOICE and name not in _REPEATED:
-            yield from _places(_Place(values, name, (name,), (name,), complete=name not in _GROWING))
+def _places_in_choice(values: Any) -> list[_Place]:
+    found: list[_Place] = []
+    if isinstance(values, dict):
+        for name, value in values.items():
+            if value is not None and name not in _NO_TEXT_IN_CHOICE and name not in _REPEATED:
+                _add_places(found, _Place(values, name, (name,), name not in _GROWING), value)
+    return found
 
 
-def _places(place: _Place) -> Iterator[_Place]:
-    """The texts at this place, at any depth."""
-    value = place.container[place.key]
+def _add_places(found: list[_Place], place: _Place, value: Any) -> None:
+    """Add the texts in the value of this place, at any depth."""
     if isinstance(value, str):
         if value and not value.startswith(_DATA_URL):
-            yield place
+            found.append(place)
     elif isinstance(value, dict):
         whole = place.complete or place.key == _ARGUMENTS
-        for name in value:
-            if name not in _LABELS:
-                complete = whole or name in _SENT_WHOLE
-                yield from _places(_Place(value, name, (*place.path, name), (*place.steps, name), complete))
+        for name, each in value.items():
+            if each is not None and name not in _LABELS:
+                inner = _Place(value, name, (*place.path, name), whole or name in _SENT_WHOLE)
+                _add_places(found, inner, each)
     elif isinstance(value, list):
-        for position, element in enumerate(value):
-            labels = _element_labels(element)
-            path = *place.path, labels.get("index", position)
-            yield from _places(_Place(value, position, path, (*place.steps, labels), place.complete))
+        for position, each in enumerate(value):
+            path = *place.path, _identity(each, position)
+            _add_places(found, _Place(value, position, path, place.complete), each)
+
+
+def _identity(element: Any, position: int) -> int | str:
+    """What an element of a list has in common with those of other deltas that continue it."""
+    index = element.get("index") if isinstance(element, dict) else None
+    return index if isinstance(index, int | str) else position
+
+
+def _steps(values: Any, path: _Path) -> list[_Step]:
+    """The keys on the way to a text, and the labels of the elements of lists."""
+    steps: list[_Step] = []
+    for key in path:
+        if isinstance(values, list):
+            values = next(each for at, each in enumerate(values) if _identity(each, at) == key)
+            steps.append(_element_labels(values))
+        else:
+            values = values[key]
+            steps.append(str(key))
+    return steps
 
 
 def _element_labels(element: Any) -> dict[str, Any]:

@@ -140,6 +140,17 @@ def test_g3_sources_and_arguments_as_objects_are_complete() -> None:
     assert not CONTENT.complete
 
 
+def test_g3_an_index_of_an_unexpected_type_is_the_position() -> None:
+    channels = AnswerChannels()
+    calls = [{"index": [], "function": {"arguments": "a"}}, {"index": {}, "function": {"arguments": "b"}}]
+    read = channels.read(Raw(json.dumps({"index": [1], "delta": {"tool_calls": calls}}).encode()))
+    assert _named(read) == [
+        (0, "tool_calls.0.function.arguments", "a"),
+        (0, "tool_calls.1.function.arguments", "b"),
+    ]
+    assert channels.alone(read.channels[1], "rest").choices
+
+
 @pytest.mark.parametrize("choice", [b"[]", b"7", b"{", b'{"delta":' + b"[" * 5_000 + b"]" * 5_000 + b"}"])
 def test_g3_what_is_no_choice_raises(choice: bytes) -> None:
     with pytest.raises(ValueError, match=r"\S"):
