@@ -19,7 +19,8 @@ __all__ = ["GUARD", "added_first_token_ms", "guarded_latency_figures", "guarded_
 GUARD = {"accounts": {"unguarded": {"mode": "off"}}}
 _GUARD_S = 0.3
 _PROVIDER_MS = 400
-_AT_ONCE = 8
+_AT_ONCE = 4
+"""Of each kind, together: what else the machine does delays both."""
 _PROMPT = "Tell me of the river. [[tokens=20]]"
 
 
@@ -46,8 +47,9 @@ async def added_first_token_ms(system: System, requests: int) -> float:
         await asyncio.gather(_first_token_ms(guarded), _first_token_ms(unguarded))
         plain, held = [], []
         for _ in range(requests // _AT_ONCE):
-            plain += await asyncio.gather(*(_first_token_ms(unguarded) for _ in range(_AT_ONCE)))
-            held += await asyncio.gather(*(_first_token_ms(guarded) for _ in range(_AT_ONCE)))
+            both = await asyncio.gather(*map(_first_token_ms, (guarded, unguarded) * _AT_ONCE))
+            held += both[::2]
+            plain += both[1::2]
         assert len(guard.checks) == len(held) + 1
     await system.sim("PUT", "speed", {"tokens_per_second": 0, "first_token_ms": 0, "latency_ms": 0})
     return round(_p95(held) - _p95(plain), 3)

@@ -35,6 +35,11 @@ class ChannelFilter:
         """The pieces after the last text."""
         return () if self._segmenter is None else self._segmenter.end()
 
+    def plain(self, text: str) -> str:
+        """What may be shown of the next piece, which is plain text and continues no other; not of JSON text."""
+        self._goes_on = False
+        return text if self._restorer is None else self._restorer.push(text)
+
     def without_findings(self, piece: Piece, findings: Sequence[Finding]) -> str:
         """The text of the next piece with placeholders for what is to be redacted."""
         if piece.continues and self._goes_on:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Raw, Struct
 
@@ -68,9 +68,14 @@ class _Part(Struct):
 class Item(Struct):
     """What one delta adds to the answer."""
 
-    parts: list[_Part]
+    parts: Sequence[_Part] = ()
+    plain: str = ""
+    """In place of parts, as most deltas are so: text of choice 0 that holds no finding."""
     suspicious: bool = False
     """The guard has to be asked before it may be shown."""
+
+
+_NOTHING: Final = Item()
 
 
 class OutputFilter:
@@ -90,19 +95,7 @@ class OutputFilter:
 
     def take(self, delta: ChunkDelta) -> Item:
         """The pieces of text that are complete with the delta. Raises MalformedChunk."""
-        parts: list[_Part] = []
-        text_ends = False
-        for raw in delta.choices:
-            try:
-                choice = self._answer.read(raw)
-            except ValueError as error:
-                raise MalformedChunk(f"a choice that cannot be read: {error}") from error
-            ends = choice.ends and not self._finish_repeats
-            text_ends = text_ends or (ends and choice.choice == CONTENT.choice)
-            parts += self._parts_of(choice, ends=ends, with_text=bool(delta.text))
-        if delta.text:
-            parts.append(_Part([self._text(CONTENT, delta.text, ends=text_ends)]))
-        return _item(parts)
+        return self._take_all(delta) if delta.choices else self._take_text(delta.text)
 
     def rest(self) -> Item:
         """What all channels hold back, after the last delta."""
@@ -133,6 +126,11 @@ class OutputFilter:
     def shown(self, item: Item) -> list[ChunkDelta]:
         """What may be shown of an item that was checked; to be called once, in the order of the items."""
         deltas: list[ChunkDelta] = []
+        if item.plain:
+            if self._windows is not None:
+                self._windows.add(CONTENT, item.plain)
+            text = self._content.plain(item.plain)
+            return [ChunkDelta(text)] if text else []
         for part in item.parts:
             texts = [self._shown(text) for text in part.texts]
             if part.choice is not None:
@@ -177,6 +175,30 @@ class OutputFilter:
             GuardedContent(direction="output", name=name, action=action, count=number)
             for (name, action), number in self._passed.items()
         )
+
+    def _take_text(self, text: str) -> Item:
+        pieces = self._content.cut(text)
+        if not pieces:
+            return _NOTHING
+        first = pieces[0]
+        if len(pieces) == 1 and not first.suspicious and not first.continues:
+            return Item(plain=first.text)
+        return _item([_Part([_Text(CONTENT, self._content, pieces)])])
+
+    def _take_all(self, delta: ChunkDelta) -> Item:
+        parts: list[_Part] = []
+        text_ends = False
+        for raw in delta.choices:
+            try:
+                choice = self._answer.read(raw)
+            except ValueError as error:
+                raise MalformedChunk(f"a choice that cannot be read: {error}") from error
+            ends = choice.ends and not self._finish_repeats
+            text_ends = text_ends or (ends and choice.choice == CONTENT.choice)
+            parts += self._parts_of(choice, ends=ends, with_text=bool(delta.text))
+        if delta.text:
+            parts.append(_Part([self._text(CONTENT, delta.text, ends=text_ends)]))
+        return _item(parts)
 
     def _parts_of(self, choice: AnswerTexts, *, ends: bool, with_text: bool) -> list[_Part]:
         """The texts of a choice object. What its channels hold back is sent before its finish reason, that of its
@@ -257,4 +279,4 @@ class OutputFilter:
 
 def _item(parts: list[_Part]) -> Item:
     suspicious = any(piece.suspicious for part in parts for text in part.texts for piece in text.pieces)
-    return Item(parts, suspicious)
+    return Item(parts, suspicious=suspicious)
