@@ -21,6 +21,7 @@ from penstock.client.client import Client
 from tests.bench.cpu import cpu_s, own_cpu_s, spent_ms
 from tests.bench.edge import edge_figures, edge_targets
 from tests.bench.guard import guard_figures, guard_targets
+from tests.bench.guard_process import guard_process_figures, guard_process_targets
 from tests.bench.guarded_latency import guarded_latency_figures, guarded_latency_targets
 from tests.bench.ledger import ledger_figures, ledger_targets
 from tests.bench.load import AT_ONCE, LONG, REQUESTS, SHORT, STREAMS, latency, run, to_queueing_at_64
@@ -136,7 +137,7 @@ async def main() -> None:
     traces = {"PENSTOCK_TRACES": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": address}
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        for each in ("traced", "untraced", "limited", "edge", "ledger", "guarded", "direct"):
+        for each in ("traced", "untraced", "limited", "edge", "ledger", "guard", "guarded", "direct"):
             (root / each).mkdir()
         print("measuring Penstock, traces on ...", file=sys.stderr)
         traced = await _through_penstock(root / "traced", traces, streams=True)
@@ -154,7 +155,11 @@ async def main() -> None:
         print("measuring the ledger, traces on, and its start with 1,000,000 records ...", file=sys.stderr)
         ledger = await ledger_figures(root / "ledger", traces)
         print("measuring the safety guard ...", file=sys.stderr)
-        guard = {**guard_figures(), **await guarded_latency_figures(root / "guarded")}
+        guard = {
+            **guard_figures(),
+            **await guard_process_figures(root / "guard"),
+            **await guarded_latency_figures(root / "guarded"),
+        }
         print("measuring the bare SDK call ...", file=sys.stderr)
         direct = await _direct(root / "direct")
     sink.close()
@@ -194,6 +199,7 @@ def _targets(report: dict[str, Any]) -> list[tuple[str, float, float]]:
         *edge_targets(report),
         *ledger_targets(report),
         *guard_targets(report),
+        *guard_process_targets(report),
         *guarded_latency_targets(report),
     ]
 
