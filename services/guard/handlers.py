@@ -37,6 +37,8 @@ _MOST_CHECKS: Final = 2_048
 _MOST_BYTES: Final = 48 * 1024 * 1024
 """Checks that are answered at once, and their bytes. More are dropped before they are decoded; their senders repeat
 them, and another guard may have room."""
+_MOST_CHECKED_TEXTS: Final = 50_000
+"""In one check; a megabyte of empty texts would take a hundred."""
 _MOST_TEXTS: Final = 8
 """Texts that are classified at once: further ones would be too late for the router, which waits for 15 ms."""
 _USEFUL_S: Final = 0.05
@@ -96,6 +98,10 @@ class CheckHandler:
         except codec.INVALID as error:
             self._metrics.dropped.labels("malformed").inc()
             _log.warning("a check cannot be read: %s", error)
+            return
+        if len(check.texts) > _MOST_CHECKED_TEXTS:
+            self._metrics.dropped.labels("malformed").inc()
+            _log.warning("a check has %d texts, more than %d", len(check.texts), _MOST_CHECKED_TEXTS)
             return
         signs = _Signs(self._nc, msg.reply)
         try:

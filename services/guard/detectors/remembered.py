@@ -20,6 +20,10 @@ __all__ = ["Remembered", "RememberingDetector"]
 _MOST: Final = 4_096
 """Entries, of about 2 KB each."""
 _FRESH_S: Final = 600.0
+_TOGETHER: Final = 64
+"""Texts that are asked about at once. What was found is remembered after each such group, so that a check with more
+texts than its time allows is complete when it is repeated.
+"""
 _DIGEST_BYTES: Final = 16
 _Value = TypeVar("_Value")
 
@@ -70,10 +74,12 @@ class RememberingDetector:
     async def detect(self, texts: Sequence[CheckedText]) -> Detection:
         found = [self._remembered.get(text.text, _context(text)) for text in texts]
         unknown = [index for index, each in enumerate(found) if each is None]
-        asked = await asyncio.gather(*(self._detector.detect([texts[index]]) for index in unknown))
-        for index, detection in zip(unknown, asked, strict=True):
-            found[index] = detection
-            self._remembered.put(texts[index].text, _context(texts[index]), detection)
+        for begin in range(0, len(unknown), _TOGETHER):
+            indexes = unknown[begin : begin + _TOGETHER]
+            asked = await asyncio.gather(*(self._detector.detect([texts[index]]) for index in indexes))
+            for index, detection in zip(indexes, asked, strict=True):
+                found[index] = detection
+                self._remembered.put(texts[index].text, _context(texts[index]), detection)
         findings: list[Finding] = []
         scores: dict[str, float] = {}
         for index, each in enumerate(found):

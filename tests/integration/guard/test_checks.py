@@ -187,7 +187,14 @@ async def test_g2_a_check_that_is_repeated_while_it_runs_is_answered_once(
     assert (injection.asked, answers.pending_msgs) == (1, 0)
 
 
-@pytest.mark.parametrize("data", [b"", b"{}", b"\xff\xfe", b'{"type":"guard_check"}', b"[" * 100_000])
+MANY = b'{"type":"guard_check","id":"1","account":"a","texts":[' + b'{"text":""},' * 60_000 + b'{"text":""}]}'
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{}", b"\xff\xfe", b'{"type":"guard_check"}', b"[" * 100_000, MANY],
+    ids=["empty", "no type", "no text", "no fields", "deep", "many"],
+)
 async def test_g4_what_is_no_check_gets_no_answer_and_is_counted(
     guard: RunningGuard, client: GuardClient, nc: Nats, data: bytes
 ):

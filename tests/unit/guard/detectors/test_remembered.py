@@ -48,6 +48,21 @@ async def test_g1_only_new_texts_are_read_and_findings_name_their_place_in_the_c
     assert inner.asked[4:] == ["hello"]
 
 
+async def test_g2_what_a_check_found_before_its_time_was_over_is_remembered():
+    class Slow(Injection):
+        async def detect(self, texts: Sequence[CheckedText]) -> Detection:
+            await asyncio.sleep(1)
+            return await super().detect(texts)
+
+    inner = Slow()
+    detector = RememberingDetector(inner, Remembered(loop_now_s))
+    many = texts(*map(str, range(200)))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(detector.detect(many), 2.5)
+    await asyncio.wait_for(detector.detect(many), 2.5)
+    assert sorted(map(int, inner.asked)) == list(range(200))
+
+
 async def test_g1_the_same_text_of_another_origin_or_start_is_another_one():
     inner = Injection()
     detector = RememberingDetector(inner, Remembered(loop_now_s))
