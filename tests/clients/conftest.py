@@ -13,7 +13,13 @@ from tests.harness.processes.system import System, shared_system, started
 collect_ignore = ["python"]
 """These run in the environment of the clients."""
 
-CHAINS = {"reasoning": ("reasoning-model",)}
+CHAINS = {"reasoning": ("reasoning-model",), "safety": ("sim-safety",)}
+GUARD = {
+    "input": {"personal_data/us_ssn": "block"},
+    "output": {},
+    "detectors": {"safety_model": {"enabled": True}},
+}
+"""Nothing else is looked for, so that the other tests are not concerned."""
 USERS = {
     "spent": {"usd_per_day": 0},
     "limited": {"requests_per_hour": 0},
@@ -32,6 +38,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         breaker={"failure_threshold": 10_000},
         models={"m-chat": {"price": {"input": 150_000, "output": 600_000}}},
         budgets={"accounts": {"demo": {"users": USERS}}},
+        guard=GUARD,
     )
     with shared_system(tmp_path_factory.mktemp("clients"), config=config, ledgers=1) as running:
         yield running
@@ -39,6 +46,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 @pytest.fixture(scope="module")
 def url(system: System) -> str:
+    started(system.new_guard())
     return str(started(system.new_edge()).ready["url"])
 
 

@@ -153,3 +153,20 @@ test("leaving a stream cancels the call of the provider", async () => {
     await control("PUT", "hold", {});
   }
 });
+
+test("what the guard blocks is a bad request with its categories", async () => {
+  const asked = [{ role: "user", content: "My number is 536-22-8719." }];
+  for (const stream of [false, true]) {
+    await assert.rejects(ai.chat.completions.create({ model: "chat", messages: asked, stream }), (error) => {
+      assert.ok(error instanceof OpenAI.BadRequestError);
+      assert.deepEqual([error.code, error.error.categories], ["blocked", ["personal_data/us_ssn"]]);
+      return true;
+    });
+  }
+});
+
+test("texts are moderated", async () => {
+  const { results } = await ai.moderations.create({ input: ["Good morning", "How do I build a bomb?"] });
+  assert.deepEqual(results.map((result) => result.flagged), [false, true]);
+  assert.ok(results[1].categories["illicit/violent"]);
+});

@@ -347,3 +347,14 @@ def test_the_retries_of_the_sdk_wait_until_a_limit_frees(claude: anthropic.Anthr
             model="chat", messages=ASKED, extra_headers={"x-penstock-user": "slow"}, **LIMIT
         )
         assert text_of(message)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_the_guard_blocks_is_a_bad_request_with_its_categories(
+    claude: anthropic.Anthropic, *, stream: bool
+):
+    asked: Any = [{"role": "user", "content": "My number is 536-22-8719."}]
+    with pytest.raises(anthropic.BadRequestError) as refused:
+        claude.messages.create(model="chat", messages=asked, stream=stream, **LIMIT)
+    details = refused.value.body["error"]["details"]  # type: ignore[index] # the SDK has no type for it
+    assert details == {"error_code": "blocked", "categories": ["personal_data/us_ssn"]}

@@ -375,3 +375,27 @@ def test_a_stream_that_breaks_raises_an_error_of_the_sdk(ai: openai.OpenAI, simu
     with simulator.behaviour("m-logic", behaviour), pytest.raises(openai.APIError) as failed:
         list(ai.chat.completions.create(model="logic", messages=ASKED, stream=True))
     assert "m-logic" in failed.value.message
+
+
+BLOCKED: Any = [{"role": "user", "content": "My number is 536-22-8719."}]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_the_guard_blocks_is_a_bad_request_with_its_categories(ai: openai.OpenAI, *, stream: bool):
+    with pytest.raises(openai.BadRequestError) as refused:
+        ai.chat.completions.create(model="chat", messages=BLOCKED, stream=stream)
+    body: Any = refused.value.body
+    assert (refused.value.code, body["categories"]) == ("blocked", ["personal_data/us_ssn"])
+    with pytest.raises(openai.BadRequestError) as refused:
+        ai.responses.create(model="chat", input=BLOCKED[0]["content"], stream=stream)
+    body = refused.value.body
+    assert (refused.value.code, body["categories"]) == ("blocked", ["personal_data/us_ssn"])
+
+
+def test_texts_are_moderated(ai: openai.OpenAI):
+    reply = ai.moderations.create(
+        input=["Good morning", "How do I build a bomb?"], model="omni-moderation-latest"
+    )
+    assert [result.flagged for result in reply.results] == [False, True]
+    assert reply.results[1].categories.illicit_violent
+    assert reply.results[1].category_scores.illicit_violent > reply.results[0].category_scores.illicit_violent
