@@ -100,7 +100,7 @@ class GuardChecks(Struct, frozen=True):
             request.language = request.language or verdict.language
             found += (placed(parts[each.text], each) for each in verdict.findings if each.text < len(parts))
             self._enforce(request, direction, verdict)
-        return found
+        return list(dict.fromkeys(found))  # where pieces overlap, a finding is in both
 
     def block(self, request: CheckedRequest, direction: Direction, findings: Sequence[Finding]) -> None:
         """Raises Refused if one of the findings is blocked."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from penstock.bus import trace_names as names
@@ -13,6 +14,7 @@ from penstock.contract.guard.checks import CheckedText, DetectorFailure, Finding
 from penstock.runtime.config.guard import Guard
 from penstock.runtime.guard.client import GuardUnreachable
 from penstock.runtime.guard.effective_policy import effective_policy
+from services.worker.guard.check_parts import CHECK_BYTES, parts_of
 from services.worker.guard.guard_checks import CheckedRequest, GuardChecks, Refused
 from services.worker.guard.metrics import GuardMetrics
 from tests.harness.records.spans import RecordedSpan, RecordingTracer
@@ -81,6 +83,20 @@ async def test_g4_a_check_without_a_verdict_is_refused_or_counted_by_the_policy(
     assert guard.span.error == "no_verdict"
     assert await guard.findings("safety_model") == []
     assert guard.counted("unchecked_total", direction="input", why="no_verdict") == 1
+
+
+async def test_g1_a_finding_in_the_overlap_of_two_pieces_is_reported_once() -> None:
+    text = "x" * (CHECK_BYTES - 100) + "\n" + "y" * 200
+    first, second = (part[0] for part in parts_of([CheckedText(text=text)]))
+    place = len(first.checked.text) - 20
+    flagged = replace(FOUND, start=place, end=place + 5, action="flag")
+    again = replace(flagged, start=place - second.offset, end=place - second.offset + 5)
+    guard = Guarded(
+        GuardVerdict(id="r", action="flag", findings=(flagged,)),
+        GuardVerdict(id="r", action="flag", findings=(again,)),
+    )
+    found = await guard.checks.findings(guard.request, "input", [CheckedText(text=text)], ("personal_data",))
+    assert found == [flagged]
 
 
 async def test_g4_a_block_goes_before_a_detector_that_failed() -> None:
