@@ -40,9 +40,13 @@ class ChannelFilter:
         self._goes_on = False
         return text if self._restorer is None else self._restorer.push(text)
 
+    def swallows(self, piece: Piece) -> bool:
+        """Whether the next piece is the rest of a value that was replaced before it."""
+        return piece.continues and self._goes_on
+
     def without_findings(self, piece: Piece, findings: Sequence[Finding]) -> str:
         """The text of the next piece with placeholders for what is to be redacted."""
-        if piece.continues and self._goes_on:
+        if self.swallows(piece):
             if self._position is not None:
                 self._position.read(piece.text)
             return ""

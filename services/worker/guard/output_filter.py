@@ -246,7 +246,7 @@ class OutputFilter:
         shown = []
         for index, piece in enumerate(text.pieces):
             findings = text.findings.get(index, ())
-            if findings:
+            if findings and not text.filter.swallows(piece):
                 self._count(findings)
             clean = text.filter.without_findings(piece, findings)
             if self._windows is not None:

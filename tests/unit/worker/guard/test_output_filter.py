@@ -124,6 +124,18 @@ async def test_g3_a_long_private_key_is_swallowed_whole(size: int) -> None:
     assert (found.name, found.action, found.count) == ("secrets/private_key", "redact", 1)
 
 
+@pytest.mark.parametrize("size", [7, 300, 10_000])
+async def test_g3_a_long_token_is_swallowed_whole_and_counted_once(size: int) -> None:
+    token = "eyJ" + "hbGciOiJSUzI1NiJ9" + ".eyJ" + "aB3xK9" * 200 + "." + "Zq7" * 100
+    text = f"Send {token} with it."
+    filter_ = filter_of()
+    chunks = [ChunkDelta(text[at : at + size]) for at in range(0, len(text), size)]
+    deltas = await shown(filter_, *chunks)
+    assert "".join(delta.text for delta in deltas) == "Send [JWT_1] with it."
+    (found,) = filter_.guarded()
+    assert (found.name, found.count) == ("secrets/jwt", 1)
+
+
 async def test_g3_a_long_private_key_is_blocked_or_passes_by_the_policy() -> None:
     with pytest.raises(Refused) as refused:
         await shown(filter_of("block"), ChunkDelta(KEY))
