@@ -1,4 +1,4 @@
-"""The safety guard: the CPU time of the output filter in a worker, by deltas of clean text."""
+"""The safety guard: the CPU time of the output filter in a worker, by deltas of clean text, and its classifiers."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from services.worker.guard.guard_checks import CheckedRequest, GuardChecks
 from services.worker.guard.output_filter import Item, OutputFilter, OutputRules
 from services.worker.guard.placeholders import Placeholders
 from services.worker.providers.streams.chunks import ChunkDelta
+from tests.bench.guard_classifier import classifier_figures, classifier_targets
 from tests.bench.guard_rules import rule_figures, rule_targets
 
 __all__ = ["guard_figures", "guard_targets"]
@@ -31,7 +32,10 @@ def guard_figures() -> dict[str, Any]:
     `guard_candidates_percent`: the share of deltas after which the guard is asked, by kind of text; the requests to it
     are not in the time.
     """
-    return {**_output_filter_figures(), **rule_figures()}
+    found = {**_output_filter_figures(), **rule_figures()}
+    for name, figure in classifier_figures().items():  # recall and precision are objects by kind, of both
+        found[name] = {**found[name], **figure} if name in found else figure
+    return found
 
 
 def guard_targets(report: dict[str, Any]) -> list[tuple[str, float, float]]:
@@ -42,6 +46,7 @@ def guard_targets(report: dict[str, Any]) -> list[tuple[str, float, float]]:
             (f"guard: percent of deltas of {name} that ask the guard", figure, 2.0)
             for name, figure in report["guard_candidates_percent"].items()
         ),
+        *classifier_targets(report),
     ]
 
 

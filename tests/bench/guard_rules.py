@@ -51,8 +51,9 @@ def rule_figures() -> dict[str, Any]:
 
 
 def rule_targets(report: dict[str, Any]) -> list[tuple[str, float, float]]:
-    missed = 1 - min(report["guard_recall"].values())
-    false = 1 - min(report["guard_precision"].values())
+    """The report holds recall and precision of prompt injection too, by language as `prompt_injection/en`."""
+    missed = 1 - min(recall for kind, recall in report["guard_recall"].items() if "/" not in kind)
+    false = 1 - min(precision for kind, precision in report["guard_precision"].items() if "/" not in kind)
     return [
         ("guard: us per KB of clean text", report["guard_us_per_kb"], 60.0),
         ("guard: share missed of the kind that is missed most", round(missed, 3), 0.05),

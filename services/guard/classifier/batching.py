@@ -52,20 +52,33 @@ class BatchingEncoder:
         self._waiting = 0
         self._worker: asyncio.Task[None] | None = None
 
-    async def encode(self, texts: Sequence[str]) -> Vectors:
-        """One vector for each text. Raises EncoderOverloaded."""
-        return await self.run(self.encoder.encode, texts)
+    async def encode(self, text: str) -> Vectors:
+        """One row, before the texts of `run`. Raises EncoderOverloaded."""
+        self._accept(1)
+        entry = _Waiting(self.encoder.encode, [text], asyncio.get_running_loop().create_future())
+        self._queue.appendleft(entry)
+        self._start()
+        return await entry.done
 
     async def run(self, rate: Rate, texts: Sequence[str]) -> Vectors:
-        """The rows of `rate` for these texts, computed in one batch with those of others. Raises EncoderOverloaded."""
-        if self._waiting + len(texts) > self._most_waiting:
+        """The rows of `rate` for these texts, computed in batches with those of others. Raises EncoderOverloaded."""
+        if not texts:
+            return np.zeros((0, 1), dtype=np.float32)
+        self._accept(len(texts))
+        loop = asyncio.get_running_loop()
+        entries = [_Waiting(rate, part, loop.create_future()) for part in _parts(texts)]
+        self._queue.extend(entries)
+        self._start()
+        return np.vstack(await asyncio.gather(*(entry.done for entry in entries)))
+
+    def _accept(self, more: int) -> None:
+        if self._waiting + more > self._most_waiting:
             raise EncoderOverloaded(f"{self._waiting} texts wait")
-        entry = _Waiting(rate, texts, asyncio.get_running_loop().create_future())
-        self._queue.append(entry)
-        self._waiting += len(texts)
+        self._waiting += more
+
+    def _start(self) -> None:
         if self._worker is None:
             self._worker = asyncio.create_task(self._work())
-        return await entry.done
 
     async def close(self) -> None:
         """Callers that still wait are cancelled."""
@@ -108,6 +121,19 @@ class BatchingEncoder:
             self._queue.popleft()
             self._waiting -= len(entry.texts)
         return batch
+
+
+def _parts(texts: Sequence[str]) -> list[list[str]]:
+    """Parts that are a batch each, so that the texts of other callers come between them."""
+    parts: list[list[str]] = [[]]
+    characters = 0
+    for text in texts:
+        if parts[-1] and characters + len(text) > BATCH_CHARACTERS:
+            parts.append([])
+            characters = 0
+        parts[-1].append(text)
+        characters += len(text)
+    return parts
 
 
 def _answer(batch: Sequence[_Waiting], rows: Vectors) -> None:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any, Final
-
-os.environ.setdefault(
-    "OPENBLAS_NUM_THREADS", "1"
-)  # before numpy; matrices of one prompt gain nothing from threads
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Encoder", "Vectors"]
+__all__ = ["Encoder", "Vectors", "encodable"]
 
 Vectors = NDArray[np.float32]
 MOST_CHARACTERS: Final = 400
@@ -29,14 +24,19 @@ class Encoder:
         self._model: Any = USE(threads=1)
         self.encode([""])  # the library loads its weights with the first text
 
+    @property
+    def backend(self) -> Any:
+        """The matrices of the library, and its forward pass over them."""
+        return self._model._model  # noqa: SLF001  the library has no other way to them; its version is locked
+
     def encode(self, texts: Sequence[str]) -> Vectors:
         """One row of 512 dimensions and length 1 for each text, of which the first 400 characters count."""
         if not texts:
             return np.zeros((0, 512), dtype=np.float32)
-        vectors: Vectors = self._model.encode([_encodable(text) for text in texts])
+        vectors: Vectors = self._model.encode([encodable(text, MOST_CHARACTERS) for text in texts])
         return vectors
 
 
-def _encodable(text: str) -> str:
+def encodable(text: str, most_characters: int) -> str:
     """`text`, cut, and without lone surrogates, which the tokenizer rejects."""
-    return text[:MOST_CHARACTERS].encode("utf-8", "replace").decode()
+    return text[:most_characters].encode("utf-8", "replace").decode()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from services.guard.classifier.encoder import Vectors
 
-__all__ = ["Head", "load_head"]
+__all__ = ["Head", "load_head", "log_odds"]
 
 
 class Head(Struct, frozen=True):
@@ -33,3 +33,14 @@ def load_head(name: str) -> Head:
     with files(__package__).joinpath("weights", f"{name}.npz").open("rb") as file:
         stored = np.load(file, allow_pickle=False)
         return Head(tuple(map(str, stored["labels"])), stored["weights"].astype(np.float32))
+
+
+def log_odds(scores: NDArray[np.float32], among: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Of some labels together against all others, one for each row of scores."""
+    return _log_sum(scores[:, among]) - _log_sum(scores[:, ~among])
+
+
+def _log_sum(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    highest = scores.max(axis=1, keepdims=True)
+    found: NDArray[np.float32] = highest[:, 0] + np.log(np.exp(scores - highest).sum(axis=1))
+    return found

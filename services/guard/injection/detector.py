@@ -1,25 +1,33 @@
-"""The detector of prompt injection: a classifier over windows of each text."""
+"""The detector of prompt injection: the windows of each text, rated by the model."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
+
 from penstock.contract.guard.checks import CheckedText, Finding
 from penstock.contract.guard.policies import DetectorName
-from services.guard.classifier.batching import BatchingEncoder, EncoderOverloaded
-from services.guard.classifier.head import load_head
+from services.guard.classifier.batching import BatchingEncoder, EncoderOverloaded, Rate
+from services.guard.classifier.encoder import Vectors
 from services.guard.detectors.detector import Detection, DetectorUnavailable
-from services.guard.injection.windows import Window, windows
+from services.guard.injection.model import InjectionModel
+from services.guard.injection.windows import Window, chosen, windows_of
 
-__all__ = ["InjectionDetector"]
+__all__ = ["FEWEST_CHARACTERS", "MOST_CHARACTERS", "MOST_IN_WORK", "InjectionDetector"]
 
 CATEGORY: Final = "prompt_injection"
 SEARCHED: Final = frozenset({"user", "tool", "output"})
 """The origins whose texts are searched: what the application and earlier answers say is not an attack."""
-THRESHOLD: Final = 0.9
-MOST_WINDOWS: Final = 48
-"""The windows of one text that are rated, 200 ms of CPU. Up to 14,000 characters are covered completely."""
+MOST_CHARACTERS: Final = 20_000
+"""The characters of one text that are encoded, 0.3 s of CPU. In longer ones the n-grams choose the windows: an attack
+in words that are far from those of the training texts can be left out there."""
+MOST_IN_WORK: Final = 40_000
+"""While so many characters wait to be encoded, of each further text only `FEWEST_CHARACTERS` are: a request with many
+long texts gets its verdict in time."""
+FEWEST_CHARACTERS: Final = 1_600
 
 
 class InjectionDetector:
@@ -27,39 +35,59 @@ class InjectionDetector:
 
     def __init__(self, encoder: BatchingEncoder) -> None:
         self._encoder = encoder
-        self._head = load_head("injection")
+        self._model = InjectionModel(encoder.encoder)
+        self._in_work = 0
 
     async def detect(self, texts: Sequence[CheckedText]) -> Detection:
         """The windows that look like an attack. Raises DetectorUnavailable."""
-        places = [
-            (index, window)
-            for index, text in enumerate(texts)
-            if text.origin in SEARCHED
-            for window in windows(text.text, text.start, MOST_WINDOWS)
-        ]
-        if not places:
+        searched = [(index, text) for index, text in enumerate(texts) if text.origin in SEARCHED]
+        by_text = await asyncio.gather(*(self._rated(index, text) for index, text in searched))
+        rates = {window: rate for rated in by_text for window, rate in rated.items()}
+        if not rates:
             return Detection()
+        found = tuple(
+            _finding(window, texts[window.text].start, rate)
+            for window, rate in rates.items()
+            if rate >= self._model.threshold
+        )
+        return Detection(found, {CATEGORY: round(max(rates.values()), 4)})
+
+    async def _rated(self, index: int, text: CheckedText) -> dict[Window, float]:
+        windows = [window for window in windows_of(index, text.text) if window.end > text.start]
+        if sum(window.characters for window in windows) > self._most_characters():
+            suspicion = (await self._run(self._suspicion, _contents(windows, text)))[:, 0].tolist()
+            windows = chosen(windows, suspicion, self._most_characters())
+        characters = sum(window.characters for window in windows)
+        self._in_work += characters
         try:
-            rows = await self._encoder.run(
-                self._encoder.encoder.encode,
-                [texts[index].text[place.start : place.end] for index, place in places],
-            )
+            rates = await self._run(self._model.rate, _contents(windows, text))
+        finally:
+            self._in_work -= characters
+        return dict(zip(windows, rates[:, 0].tolist(), strict=True))
+
+    def _most_characters(self) -> int:
+        return min(MOST_CHARACTERS, max(FEWEST_CHARACTERS, MOST_IN_WORK - self._in_work))
+
+    def _suspicion(self, texts: Sequence[str]) -> Vectors:
+        return np.array([[self._model.ngrams.of(text)] for text in texts], dtype=np.float32)
+
+    async def _run(self, rate: Rate, texts: Sequence[str]) -> Vectors:
+        try:
+            return await self._encoder.run(rate, texts)
         except EncoderOverloaded as full:
             raise DetectorUnavailable("queue full") from full
-        scores = self._head.probabilities(rows)[:, self._head.labels.index("injection")]
-        found = tuple(
-            _finding(index, place, float(score))
-            for (index, place), score in zip(places, scores, strict=True)
-            if score >= THRESHOLD
-        )
-        return Detection(found, {CATEGORY: round(float(scores.max()), 4)})
 
 
-def _finding(text: int, place: Window, score: float) -> Finding:
+def _contents(windows: Sequence[Window], text: CheckedText) -> list[str]:
+    return [text.text[window.start : window.end] for window in windows]
+
+
+def _finding(window: Window, checked: int, score: float) -> Finding:
+    """`checked`: the characters that were checked before are not reported again."""
     return Finding(
-        text=text,
-        start=place.start,
-        end=place.end,
+        text=window.text,
+        start=max(window.start, checked),
+        end=window.end,
         category=CATEGORY,
         detector=InjectionDetector.name,
         score=round(score, 4),

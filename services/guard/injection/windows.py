@@ -1,44 +1,58 @@
-"""The windows of a text in which instructions are searched."""
+"""The windows of texts that are rated, and those that are left out of long texts."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from msgspec import Struct
 
-__all__ = ["Window", "windows"]
+from services.guard.injection.model import WIDTH
 
-WIDTH: Final = 400
-"""Characters of a window: what the classifier was trained on."""
-STEP: Final = 300
-"""A sentence of up to 100 characters lies whole in one window at least."""
-_BREAK: Final = re.compile(r"[\n.!?…»”\"]\s")
+__all__ = ["Window", "chosen", "windows_of"]
+
+WINDOW: Final = 400
+"""The characters of a window of a longer text: an attack in one sentence stays a large part of it."""
+OVERLAP: Final = 150
+"""A sentence of this length lies whole in one window at least."""
+_END_OF_SENTENCE: Final = re.compile(r"[.!?…»”\"]\s|\n")
 
 
 class Window(Struct, frozen=True, gc=False):
+    """Characters of one of the texts, the end exclusive."""
+
+    text: int
     start: int
     end: int
 
+    @property
+    def characters(self) -> int:
+        return self.end - self.start
 
-def windows(text: str, start: int, most: int) -> list[Window]:
-    """Windows from the character `start` on, that end at a sentence where one ends in their last quarter. With
-    more than `most`, the first and last windows and evenly spread ones between them are returned.
+
+def windows_of(text: int, content: str) -> Iterator[Window]:
+    """The whole of a text that the model can read at once; overlapping windows of a longer one. Each of them ends at a
+    sentence where one ends in its last part.
     """
-    found = list(_all(text, start))
-    if len(found) <= most:
-        return found
-    return [found[round(i * (len(found) - 1) / (most - 1))] for i in range(most)]
+    start = 0
+    while len(content) - start > (WINDOW if start else WIDTH):
+        end = start + WINDOW
+        ends = [match.end() for match in _END_OF_SENTENCE.finditer(content, end - OVERLAP, end)]
+        end = ends[-1] if ends else end
+        yield Window(text, start, end)
+        start = end - OVERLAP
+    if start < len(content):
+        yield Window(text, start, len(content))
 
 
-def _all(text: str, start: int) -> Iterator[Window]:
-    while True:
-        end = start + WIDTH
-        if end >= len(text):
-            if start < len(text):
-                yield Window(start, len(text))
-            return
-        ends = [match.end() for match in _BREAK.finditer(text, start + STEP, end)]
-        yield Window(start, ends[-1] if ends else end)
-        start = ends[-1] - (WIDTH - STEP) if ends else start + STEP
+def chosen(windows: Sequence[Window], suspicion: Sequence[float], most_characters: int) -> list[Window]:
+    """The most suspicious windows with at most `most_characters` together, in the order of the text."""
+    order = sorted(range(len(windows)), key=lambda index: suspicion[index], reverse=True)
+    found = []
+    for index in order:
+        most_characters -= windows[index].characters
+        if most_characters < 0:
+            break
+        found.append(index)
+    return [windows[index] for index in sorted(found)]

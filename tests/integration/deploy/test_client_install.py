@@ -113,6 +113,13 @@ def test_k8_the_client_alone_is_installed_and_is_small(installed: Path, project:
     assert size < MOST_BYTES
 
 
+def test_g1_the_weights_of_the_guards_classifiers_are_installed_with_it(installed: Path):
+    (folder,) = installed.parent.parent.glob("lib/*/site-packages/services/guard/classifier")
+    shipped = {path.name for path in (folder / "weights").iterdir()}
+    assert shipped == {path.name for path in (ROOT / "services/guard/classifier/weights").iterdir()}
+    assert (folder / "MODEL_CARD.md").is_file()
+
+
 def test_k8_an_application_keeps_its_own_schemas_services_and_utils(installed: Path, project: Path):
     done = run(installed, project, "own.py")
     assert (done.returncode, done.stdout) == (0, "schemas services utils Client\n"), done.stderr

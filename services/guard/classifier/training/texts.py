@@ -5,11 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import msgspec
+import numpy as np
 from msgspec import Struct
 
-__all__ = ["LabelledText", "digest_of", "read_texts"]
+__all__ = ["LabelledText", "decoded_texts", "digest_of", "read_texts", "split"]
+
+
+LEFT_OUT: Final = 5
+"""One text in five is left out of training, to choose the threshold."""
 
 
 class LabelledText(Struct, frozen=True):
@@ -21,12 +27,16 @@ class LabelledText(Struct, frozen=True):
 
 def read_texts(directory: Path, prefix: str) -> list[LabelledText]:
     """The lines of each `<prefix>*_<language>.jsonl`, in the order of the files' names."""
-    lines = msgspec.json.Decoder(LabelledText)
     return [
         msgspec.structs.replace(text, language=path.stem.rpartition("_")[2])
         for path in sorted(directory.glob(f"{prefix}*_??.jsonl"))
-        for text in lines.decode_lines(path.read_bytes())
+        for text in decoded_texts(path)
     ]
+
+
+def decoded_texts(path: Path) -> list[LabelledText]:
+    """The lines of one file."""
+    return msgspec.json.Decoder(LabelledText).decode_lines(path.read_bytes())
 
 
 def digest_of(texts: Sequence[LabelledText]) -> str:
@@ -35,3 +45,10 @@ def digest_of(texts: Sequence[LabelledText]) -> str:
     for text in texts:
         found.update(msgspec.json.encode(text))
     return found.hexdigest()
+
+
+def split(texts: Sequence[LabelledText]) -> tuple[list[LabelledText], list[LabelledText]]:
+    """The texts to train on, and those that are left out."""
+    order = np.random.default_rng(0).permutation(len(texts)).tolist()
+    left_out = order[::LEFT_OUT]
+    return [texts[i] for i in sorted(set(order) - set(left_out))], [texts[i] for i in left_out]

@@ -69,9 +69,9 @@ async def test_g4_texts_that_arrive_during_a_batch_form_the_next(
     counting: tuple[Counting, BatchingEncoder],
 ) -> None:
     model, batches = counting
-    first = asyncio.create_task(batches.encode(["a"]))
+    first = asyncio.create_task(batches.run(model.encode, ["a"]))
     await model.running()
-    others = [asyncio.create_task(batches.encode(["b" * n] * n)) for n in (2, 3)]
+    others = [asyncio.create_task(batches.run(model.encode, ["b" * n] * n)) for n in (2, 3)]
     await asyncio.sleep(0)
     model.go.set()
     assert [row.tolist() for row in await asyncio.gather(first, *others)] == [[[1]], [[2]] * 2, [[3]] * 3]
@@ -80,9 +80,9 @@ async def test_g4_texts_that_arrive_during_a_batch_form_the_next(
 
 async def test_g4_a_cancelled_caller_leaves_the_queue(counting: tuple[Counting, BatchingEncoder]) -> None:
     model, batches = counting
-    first = asyncio.create_task(batches.encode(["a"]))
+    first = asyncio.create_task(batches.run(model.encode, ["a"]))
     await model.running()
-    gone, stays = (asyncio.create_task(batches.encode([text])) for text in ("gone", "stays"))
+    gone, stays = (asyncio.create_task(batches.run(model.encode, [text])) for text in ("gone", "stays"))
     await asyncio.sleep(0)
     gone.cancel()
     first.cancel()
@@ -94,15 +94,15 @@ async def test_g4_a_cancelled_caller_leaves_the_queue(counting: tuple[Counting, 
 
 async def test_g4_the_queue_is_bounded(counting: tuple[Counting, BatchingEncoder]) -> None:
     model, batches = counting
-    first = asyncio.create_task(batches.encode(["a"]))
+    first = asyncio.create_task(batches.run(model.encode, ["a"]))
     await model.running()
-    waiting = asyncio.create_task(batches.encode(["b"] * 6))
+    waiting = asyncio.create_task(batches.run(model.encode, ["b"] * 6))
     await asyncio.sleep(0)
     with pytest.raises(EncoderOverloaded):
-        await batches.encode(["c"])
+        await batches.run(model.encode, ["c"])
     model.go.set()
     await asyncio.gather(first, waiting)
-    assert (await batches.encode(["c"])).tolist() == [[1]]
+    assert (await batches.run(model.encode, ["c"])).tolist() == [[1]]
 
 
 async def test_g4_a_failing_batch_fails_its_callers_and_no_others(
@@ -111,13 +111,13 @@ async def test_g4_a_failing_batch_fails_its_callers_and_no_others(
     model, batches = counting
     model.go.set()
     with pytest.raises(ValueError, match="no vector"):
-        await batches.encode(["fails"])
-    assert (await batches.encode(["works"])).tolist() == [[5]]
+        await batches.run(model.encode, ["fails"])
+    assert (await batches.run(model.encode, ["works"])).tolist() == [[5]]
 
 
 async def test_g4_closing_ends_the_callers_that_wait(counting: tuple[Counting, BatchingEncoder]) -> None:
     model, batches = counting
-    calls = [asyncio.create_task(batches.encode([text])) for text in "ab"]
+    calls = [asyncio.create_task(batches.run(model.encode, [text])) for text in "ab"]
     await model.running()
     await batches.close()
     model.go.set()

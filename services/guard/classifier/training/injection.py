@@ -1,0 +1,68 @@
+"""The model of prompt injection: training, and recall at few false alarms on texts that were left out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from msgspec import Struct
+
+from services.guard.classifier.encoder import Encoder
+from services.guard.classifier.ngrams import NgramScore
+from services.guard.classifier.training.network import Network, Settings, train
+from services.guard.classifier.training.ngram_fit import fit_ngrams
+from services.guard.classifier.training.texts import LabelledText, digest_of
+from services.guard.classifier.training.variants import epochs_of
+from services.guard.classifier.tuned import differences
+
+__all__ = ["Chosen", "Trained", "stored_model", "trained_model"]
+
+MOST_CHARACTERS: Final = 1_000
+"""Of a training text, for one that was put together from two."""
+
+
+class Chosen(Struct, frozen=True, kw_only=True):
+    """What was chosen on texts that were left out of training."""
+
+    ngram_share: float
+    """The weight of the score of n-grams beside the log odds of the network."""
+    threshold: float
+    """The probability from which a text counts as an attack."""
+
+
+class Trained(Struct, frozen=True):
+    kinds: tuple[str, ...]
+    network: Network
+    ngrams: NgramScore
+
+
+def trained_model(encoder: Encoder, texts: Sequence[LabelledText], settings: Settings) -> Trained:
+    """The same texts give the same model, on one machine and with one thread for matrices."""
+    kinds = tuple(sorted({f"{text.label}/{text.kind}" for text in texts}))
+    labels = np.array([kinds.index(f"{text.label}/{text.kind}") for text in texts])
+    network = Network(encoder, len(kinds), settings.seed)
+    epochs = epochs_of(texts, settings.epochs, settings.seed)
+    train(network, ([text[:MOST_CHARACTERS] for text in epoch] for epoch in epochs), labels, settings)
+    positive = np.array([text.label == "injection" for text in texts])
+    return Trained(kinds, network, fit_ngrams([text.text for text in texts], positive))
+
+
+def stored_model(
+    encoder: Encoder, model: Trained, chosen: Chosen, texts: Sequence[LabelledText]
+) -> dict[str, Any]:
+    """The arrays of the file of weights."""
+    tuned = {name: node.value for name, node in model.network.weights.items()}
+    step = np.float32(np.abs(model.ngrams.weights).max() / 127)
+    return {
+        **differences(encoder, tuned),
+        "kinds": np.array(model.kinds),
+        "head": tuned["head"].astype(np.float16),
+        "constants": tuned["constants"],
+        "ngrams": np.rint(model.ngrams.weights / step).astype(np.int8),
+        "ngrams.step": np.array(step),
+        "ngrams.constant": np.array(model.ngrams.constant),
+        "ngram_share": np.array(chosen.ngram_share),
+        "threshold": np.array(chosen.threshold),
+        "digest": np.array(digest_of(texts)),
+    }

@@ -1,0 +1,48 @@
+"""The model of prompt injection: a tuned sentence encoder with a head for kinds of texts, and character n-grams."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.guard.classifier import __name__ as classifier
+from services.guard.classifier.encoder import Encoder, Vectors
+from services.guard.classifier.head import log_odds
+from services.guard.classifier.ngrams import NgramScore
+from services.guard.classifier.tuned import TunedEncoder
+
+__all__ = ["WIDTH", "InjectionModel", "stored_weights"]
+
+WIDTH: Final = 800
+"""The characters of a text that are read: nearly all training texts are shorter."""
+
+
+class InjectionModel:
+    def __init__(self, encoder: Encoder, stored: Mapping[str, NDArray[Any]] | None = None) -> None:
+        """`stored`: the arrays of the file of weights; None: those of the package."""
+        stored = stored_weights() if stored is None else stored
+        self._encoder = TunedEncoder(encoder, stored, WIDTH)
+        self._head: NDArray[np.float32] = stored["head"].astype(np.float32)
+        self._constants: NDArray[np.float32] = stored["constants"].astype(np.float32)
+        self._attacks = np.array([str(kind).startswith("injection/") for kind in stored["kinds"]])
+        self.ngrams = NgramScore(stored["ngrams"] * stored["ngrams.step"], float(stored["ngrams.constant"]))
+        self._ngram_share = float(stored["ngram_share"])
+        self.threshold = float(stored["threshold"])
+        """The probability from which a text is a finding, chosen on training texts."""
+
+    def rate(self, texts: Sequence[str]) -> Vectors:
+        """The probability of an attack, one row with one column for each text. For the thread of the encoder."""
+        scores = log_odds(self._encoder.encode(texts) @ self._head + self._constants, self._attacks)
+        ngrams = np.array([self.ngrams.of(text[:WIDTH]) for text in texts], dtype=np.float32)
+        rates = 1 / (1 + np.exp(-(scores + self._ngram_share * ngrams)[:, None]))
+        return rates.astype(np.float32)
+
+
+def stored_weights() -> dict[str, NDArray[Any]]:
+    """The arrays of the package's file."""
+    with files(classifier).joinpath("weights", "injection.npz").open("rb") as file:
+        return dict(np.load(file, allow_pickle=False))
