@@ -23,6 +23,8 @@ _DEFAULT_PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 60.0
 """Seconds for which a refused call pauses all others, without and with a hint of the service. A wrong hint must not
 switch the detector off for long."""
+_LATE_S: Final = 0.5
+"""Seconds after the end of its time at which a call can still end because of that: later, this process was frozen."""
 
 
 class CallLimits:
@@ -37,6 +39,7 @@ class CallLimits:
         self._slots = asyncio.Semaphore(max_concurrency)
         self._rate = RequestRate(requests_per_minute)
         self._slow_s = timeout_s / 2
+        self._most_s = timeout_s + _LATE_S
         self._now_s = now_s
         self._breaker = CircuitBreaker(breaker)
         self._paused_until_s = 0.0
@@ -52,7 +55,7 @@ class CallLimits:
             try:
                 yield
             except CallFailed as failed:
-                self._failed(admission, failed)
+                self._failed(admission, failed, began_s)
                 raise
             except BaseException:  # cancelled at the end of the time for the detector, or of the check
                 self._cancelled(admission, began_s)
@@ -82,9 +85,9 @@ class CallLimits:
             raise DetectorUnavailable(_BREAKER_OPEN)
         return admission
 
-    def _failed(self, admission: BreakerAdmission, failed: CallFailed) -> None:
+    def _failed(self, admission: BreakerAdmission, failed: CallFailed, began_s: float) -> None:
         now_s = self._now_s()
-        if failed.kind == "outage":
+        if failed.kind == "outage" and now_s - began_s < self._most_s:
             self._breaker.failed(admission, now_s)
             return
         self._breaker.abandoned(admission, now_s)
@@ -94,9 +97,11 @@ class CallLimits:
             self._paused_until_s = max(self._paused_until_s, until_s)
 
     def _cancelled(self, admission: BreakerAdmission, began_s: float) -> None:
-        """A call that was given most of the time is a timeout; one that began late says nothing."""
+        """A call that was given most of the time is a timeout; one that began late, or ends long after its time because
+        this process was frozen, says nothing about the service.
+        """
         now_s = self._now_s()
-        if now_s - began_s >= self._slow_s:
+        if self._slow_s <= now_s - began_s < self._most_s:
             self._breaker.failed(admission, now_s)
         else:
             self._breaker.abandoned(admission, now_s)

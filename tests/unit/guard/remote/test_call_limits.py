@@ -96,3 +96,16 @@ async def test_g2_calls_that_are_cancelled_late_are_timeouts_and_early_ones_say_
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(call(limited, 60.0), seconds)
         assert await call(limited) == end
+
+
+@pytest.mark.parametrize("failure", [None, CallFailed("outage", "timeout")])
+async def test_g4_calls_that_a_frozen_guard_could_not_end_in_time_say_nothing(failure):
+    frozen_s = 0.0
+    limited = CallLimits(4, None, 4.0, lambda: loop_now_s() + frozen_s, BREAKER)
+    calls = [asyncio.create_task(call(limited, 1.0, failure)) for _ in range(4)]
+    await asyncio.sleep(0.9)
+    frozen_s = 30.0  # all timers are due when the process goes on
+    for task in calls if failure is None else ():
+        task.cancel()
+    await asyncio.wait(calls)
+    assert await call(limited) == "done"
