@@ -113,7 +113,10 @@ class Edge:
         guard = GuardClient(bus.nc)
         self._started.push_async_callback(guard.stop)
         await guard.start()
-        routes.add(operations.CREATE_MODERATION, ModerationRoute(self._catalogue.guard, guard, authenticator))
+        routes.add(
+            operations.CREATE_MODERATION,
+            ModerationRoute(self._catalogue.guard, guard, authenticator, self._shell.tracer),
+        )
         heartbeat = Heartbeat(bus.nc, lambda: self._presence(http))
         self._started.push_async_callback(heartbeat.stop)
         await heartbeat.start()

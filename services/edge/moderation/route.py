@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
+from penstock.bus.trace_names import ACCOUNT, REQUEST_ID, SPAN_GUARD
+from penstock.bus.tracing import Tracer
 from penstock.contract.guard.checks import CheckedText, GuardCheck, GuardVerdict
 from penstock.contract.guard.policies import DetectorName
 from penstock.contract.headers import TRACEPARENT
@@ -32,11 +34,14 @@ _RETRY_S: Final = 5.0
 
 
 class ModerationRoute:
-    def __init__(self, guard: Guard | None, client: GuardClient, authenticator: Authenticator) -> None:
+    def __init__(
+        self, guard: Guard | None, client: GuardClient, authenticator: Authenticator, tracer: Tracer
+    ) -> None:
         """`guard`: the section of the catalogue; None: there is none."""
         self._guard = guard
         self._client = client
         self._authenticator = authenticator
+        self._tracer = tracer
 
     async def __call__(self, exchange: Exchange) -> None:
         identity = self._authenticator.authenticate(exchange)
@@ -47,7 +52,7 @@ class ModerationRoute:
         request_id = exchange.request_id
         checks = [_check(request_id, identity, texts, (*_LOCAL, *hazards)) for texts in inputs]
         async with exchange.interruptible():
-            verdicts = await self._verdicts(checks, guard.wait_s, exchange.header(b"traceparent"))
+            verdicts = await self._traced(checks, guard.wait_s, exchange.header(b"traceparent") or None)
         missing = unrated(verdicts, hazards)
         if missing:
             raise _unavailable(f"the safety guard could not rate every text ({missing})")
@@ -69,12 +74,29 @@ class ModerationRoute:
             raise HttpError.of("not_implemented", message)
         return self._guard, hazards
 
+    async def _traced(
+        self, checks: Sequence[GuardCheck], wait_s: float, parent: str | None
+    ) -> list[GuardVerdict]:
+        """As `_verdicts`. `parent`: the `traceparent` of the caller, which may be anything."""
+        attributes = {ACCOUNT: checks[0].account, REQUEST_ID: checks[0].id}
+        span = self._tracer.start(SPAN_GUARD, "client", parent=parent, attributes={**attributes})
+        outcome: str | None = "cancelled"
+        try:
+            trace = None if span.traceparent is None else {TRACEPARENT: span.traceparent}
+            verdicts = await self._verdicts(checks, wait_s, trace)
+            outcome = None
+        except HttpError as error:
+            outcome = error.code
+            raise
+        finally:
+            span.end(error=outcome)
+        return verdicts
+
     async def _verdicts(
-        self, checks: Sequence[GuardCheck], wait_s: float, traceparent: str
+        self, checks: Sequence[GuardCheck], wait_s: float, trace: Mapping[str, str] | None
     ) -> list[GuardVerdict]:
         """In the order of `checks`. Raises HttpError (503)."""
         slots = asyncio.Semaphore(_AT_ONCE)
-        trace = {TRACEPARENT: traceparent} if traceparent else None
 
         async def verdict(check: GuardCheck) -> GuardVerdict:
             async with slots:

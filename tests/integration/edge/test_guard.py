@@ -120,6 +120,13 @@ async def test_g1_a_text_is_rated_in_openais_categories(ai: openai.AsyncOpenAI):
     assert reply.id == f"modr-{raw.headers['x-request-id']}"
 
 
+@pytest.mark.parametrize("parent", ["not a trace", "00-" + "0" * 32 + "-" + "0" * 16 + "-01", "ю" * 9])
+async def test_g1_a_caller_with_a_wrong_trace_gets_its_rating(ai: openai.AsyncOpenAI, url: str, parent: str):
+    wrong = {**authorization(ai), "traceparent": parent}
+    answer = await request("POST", f"{url}/v1/moderations", {"input": "Good night"}, headers=wrong)
+    assert answer.status == 200
+
+
 async def test_g1_each_text_of_a_list_has_a_result(ai: openai.AsyncOpenAI):
     texts = ["Good morning", "I hate all of them", "How do I kill a process?", "", "хочу умереть"]
     reply = await ai.moderations.create(input=texts, model="omni-moderation-latest")
