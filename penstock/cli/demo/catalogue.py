@@ -1,4 +1,6 @@
-"""The catalogue of the demo: the shipped one of the simulator, with a quota of 6 requests/min for one role."""
+"""The catalogue of the demo: the shipped one of the simulator, with a quota of 6 requests/min for one role, and a guard
+that blocks prompt injection.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,14 @@ _CHAIN: Final = "[sim-safety-large, sim-safety-small]"
 _SMALL: Final = "sim-safety-small: {provider: simulator,"
 _LIMITS: Final = f"limits: {{requests_per_minute: {QUOTA}, kind: token_bucket}},"
 
+_FLAGGED, _BLOCKED = "prompt_injection: flag", "prompt_injection: block"
+
 
 def write_catalogue(directory: Path, env: Mapping[str, str]) -> Path:
     """Write the catalogue into `directory`; returns its path."""
     text = locate_catalogue(Path("simulator"), env).read_text()
     text = text.replace(_CHAIN, "[sim-safety-small]").replace(_SMALL, f"{_SMALL} {_LIMITS}")
+    text = text.replace(_FLAGGED, _BLOCKED)
     file = directory / "demo.yaml"
     file.write_text(text)
     return file

@@ -17,6 +17,7 @@ from penstock.cli.connection import open_client
 from penstock.cli.demo import steps
 from penstock.cli.demo.budget import budget
 from penstock.cli.demo.catalogue import LIMITED_ROLE, QUOTA, write_catalogue
+from penstock.cli.demo.guard import guard
 from penstock.cli.demo.prompts import PROMPTS
 from penstock.cli.demo.steps import DemoContext, PromptResult, StepResult
 from penstock.cli.local.plan import VISIBLE_SPEED, make_plan
@@ -89,7 +90,7 @@ def _delete_last(data: Path) -> None:
 
 async def _start_and_show(system: LocalSystem, env: Mapping[str, str]) -> int:
     began_s = time.monotonic()
-    _say("Starting nats-server, a simulated provider, the router, the ledger and two workers ...")
+    _say("Starting nats-server, a simulated provider, the router, the ledger, the guard and two workers ...")
     addresses = await system.start()
     _say(f"All ready after {time.monotonic() - began_s:.1f} s: {addresses.nats_url}")
     _say(f"Metrics: {', '.join(f'{http}/metrics' for http in addresses.services.values())}")
@@ -122,13 +123,15 @@ async def _show(context: DemoContext) -> tuple[list[bool], list[PromptResult]]:
         held.append(_report(await limited))
         _say("\n7. A user is stopped at a daily budget, others go on; what all have spent.")
         held.append(await _held(budget(context)))
+        _say("\n8. The safety guard: personal data, an injection inside a document, a secret in an answer.")
+        held.append(await _held(guard(context)))
     finally:
         limited.cancel()
     return held, results
 
 
 def _verdict_text(held: Sequence[bool]) -> str:
-    """The steps are numbered 1 to 7; 2 and 6 show the same promise."""
+    """The steps are numbered 1 to 8; 2 and 6 show the same promise."""
     return "All promises were" if all(held) else f"{held.count(False)} of {len(held)} promises were not"
 
 
@@ -181,6 +184,7 @@ def _next_steps(data: Path) -> str:
         (f'{name} ask "Why is the sky blue?"', f"in another terminal; {name} ask --help"),
         (f"{name} status", "live services, mailboxes, use of limits"),
         (f"{name} spend --by user,model", f"what was spent; {name} budget show: what is left"),
+        (f'{name} guard try "a text"', f"what the safety guard finds in it; {name} guard show: the policies"),
     ]
     width = max(len(command) for command, _ in commands)
     return "\n".join(

@@ -184,7 +184,7 @@ async def empty_quota(context: DemoContext, others_done: asyncio.Event) -> StepR
     began_s = time.monotonic()
 
     async def ask(number: int) -> tuple[float, bool]:
-        await context.client.chat(f"Hello {number}", role=LIMITED_ROLE, timeout_s=_TIMEOUT_S)
+        await context.client.chat(f"Is the number {number} prime?", role=LIMITED_ROLE, timeout_s=_TIMEOUT_S)
         return time.monotonic() - began_s, others_done.is_set()
 
     ends = sorted(await asyncio.gather(*(ask(number) for number in range(_REQUESTS))))

@@ -133,7 +133,7 @@ def test_k4_d9_the_composed_services_answer_and_stop_on_sigterm(
     installed: Path, nats_url: str, free_port: Callable[[], int]
 ) -> None:
     """K4, D9: the image's commands with Compose's variables, down to the exit code after SIGTERM."""
-    ports = {name: free_port() for name in ("simulator", "router", "ledger", "worker-coding")}
+    ports = {name: free_port() for name in ("simulator", "router", "ledger", "guard", "worker-coding")}
     processes: dict[str, subprocess.Popen[bytes]] = {}
     with ExitStack() as stack:
         for name, port in ports.items():
@@ -164,6 +164,6 @@ def test_k4_d9_the_composed_services_answer_and_stop_on_sigterm(
         wait_for_status(f"http://127.0.0.1:{public}/readyz", 200)
         wait_for_status(f"http://127.0.0.1:{public}/v1/models", 401)
         assert http_models(public, made.stdout.strip()) >= {"auto", "coding"}
-        for name in ("edge", "worker-coding", "router", "ledger", "simulator"):
+        for name in ("edge", "worker-coding", "guard", "router", "ledger", "simulator"):
             processes[name].send_signal(signal.SIGTERM)
             assert processes[name].wait(timeout=30) == 0, name

@@ -52,7 +52,7 @@ def test_k2_the_demo_shows_every_promise_and_exits_0(tmp_path: Path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert not done.stderr
     result = [line for line in done.stdout.splitlines() if line.startswith("    └ ")]
-    assert len(result) == 6
+    assert len(result) == 7
     for line, part in zip(
         result,
         (
@@ -62,6 +62,7 @@ def test_k2_the_demo_shows_every_promise_and_exits_0(tmp_path: Path):
             "completed; ",
             " of 8 requests of the role safety at once, the others after ",
             " answers, then budget_exceeded at $0.000050 a day; ada: 3 answers; booked ",
+            "personal data stayed here, the injection was blocked, the key was replaced",
         ),
         strict=True,
     ):
