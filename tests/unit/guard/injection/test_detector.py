@@ -45,7 +45,7 @@ async def test_g1_of_a_long_text_the_most_suspicious_windows_are_encoded(
     encoded: list[str] = []
     rate = detector._model.rate
     monkeypatch.setattr(detector._model, "rate", lambda texts: (encoded.extend(texts), rate(texts))[1])
-    text = f"{HARMLESS} " * 3_000 + f"{ATTACK} " * 3 + f"{HARMLESS} " * 3_000
+    text = f"{HARMLESS} " * 6_900 + f"{ATTACK} " * 3 + f"{HARMLESS} " * 6_900
     found = await detector.detect([CheckedText(text=text, origin="tool")])
     assert sum(map(len, encoded)) <= MOST_CHARACTERS
     assert any(ATTACK in each for each in encoded)
