@@ -16,7 +16,7 @@ from penstock.bus.clock import loop_now_s
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.nats_patches import unsubscribe_at_server
 from penstock.contract import codec, subjects
-from penstock.contract.guard.checks import Classification
+from penstock.contract.guard.checks import KEEP_ALIVE_AFTER_S, KEEP_ALIVE_EVERY_S, Classification
 from penstock.contract.headers import TRACEPARENT
 from penstock.runtime.aio import cancel_and_wait
 from penstock.runtime.byte_budget import ByteBudget
@@ -29,16 +29,10 @@ __all__ = ["CheckHandler", "ClassifyHandler", "Topics"]
 _log: Final = rate_limited_logger(__name__)
 _QUEUE: Final = "guard"
 _FLUSH_S: Final = 2
-_FIRST_SIGN_S: Final = 0.2
-_SIGN_EVERY_S: Final = 0.25
-"""Seconds after which a check that has no verdict yet gets an empty message, and between two of these. Its sender takes
-a guard without a sign for three quarters of a second for frozen, and asks another one."""
 _MOST_CHECKS: Final = 2_048
 _MOST_BYTES: Final = 48 * 1024 * 1024
 """Checks that are answered at once, and their bytes. More are dropped before they are decoded; their senders repeat
 them, and another guard may have room."""
-_MOST_CHECKED_TEXTS: Final = 50_000
-"""In one check; a megabyte of empty texts would take a hundred."""
 _MOST_TEXTS: Final = 8
 """Texts that are classified at once: further ones would be too late for the router, which waits for 15 ms."""
 _USEFUL_S: Final = 0.05
@@ -99,36 +93,32 @@ class CheckHandler:
             self._metrics.dropped.labels("malformed").inc()
             _log.warning("a check cannot be read: %s", error)
             return
-        if len(check.texts) > _MOST_CHECKED_TEXTS:
-            self._metrics.dropped.labels("malformed").inc()
-            _log.warning("a check has %d texts, more than %d", len(check.texts), _MOST_CHECKED_TEXTS)
-            return
-        signs = _Signs(self._nc, msg.reply)
+        keep_alive = _KeepAlive(self._nc, msg.reply)
         try:
             verdict = await self._checker.verdict(check, (msg.headers or {}).get(TRACEPARENT))
         finally:
-            signs.stop()
+            keep_alive.stop()
         try:
             await self._nc.publish(msg.reply, codec.encode(verdict))
         except nats.errors.Error as error:
             _log.warning("a verdict cannot be sent: %r", error)
 
 
-class _Signs:
+class _KeepAlive:
     """Empty messages to the sender of a check while its verdict takes long."""
 
     def __init__(self, nc: Nats, reply: str) -> None:
         self._nc = nc
         self._reply = reply
         self._loop = asyncio.get_running_loop()
-        self._next = self._loop.call_later(_FIRST_SIGN_S, self._send)
+        self._next = self._loop.call_later(KEEP_ALIVE_AFTER_S, self._send)
         self._sending: asyncio.Task[None] | None = None
 
     def stop(self) -> None:
         self._next.cancel()
 
     def _send(self) -> None:
-        self._next = self._loop.call_later(_SIGN_EVERY_S, self._send)
+        self._next = self._loop.call_later(KEEP_ALIVE_EVERY_S, self._send)
         self._sending = asyncio.create_task(self._publish())
 
     async def _publish(self) -> None:

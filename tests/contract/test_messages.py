@@ -13,7 +13,14 @@ from penstock import Client, UnknownJob, UnknownReply
 from penstock.contract.channels import CHANNELS
 from penstock.contract.codec import encode
 from penstock.contract.generate import asyncapi, json_schema, main, readme, tag
-from penstock.contract.streams import JOBS, REPLIES, RESULTS
+from penstock.contract.guard.checks import (
+    MAX_CHECK_BYTES,
+    MAX_CHECK_TEXTS,
+    TEXT_OVERHEAD_BYTES,
+    CheckedText,
+    GuardCheck,
+)
+from penstock.contract.streams import JOBS, MAX_PAYLOAD_BYTES, REPLIES, RESULTS
 from tests.contract.messages import BY_TAG, DECODERS, EXAMPLES, MAPS, at, decode, places
 
 ROOT = Path(__file__).parents[2]
@@ -128,3 +135,12 @@ def test_k1_integers_are_large_enough_and_text_is_not_a_number():
         decode("chat_request", {**request, "deadline_ms": "3"})
     with pytest.raises(msgspec.ValidationError):
         decode("delta", {**EXAMPLES["delta"], "seq": 1.5})
+
+
+def test_k1_the_largest_check_fits_into_a_message_however_its_texts_are_escaped():
+    most_bytes = MAX_CHECK_BYTES - MAX_CHECK_TEXTS * TEXT_OVERHEAD_BYTES
+    texts = [CheckedText(text="\0" * (most_bytes // MAX_CHECK_TEXTS), origin="assistant", start=256)]
+    few = (CheckedText(text="\0" * MAX_CHECK_BYTES),)
+    for largest in (tuple(texts * MAX_CHECK_TEXTS), few):
+        check = GuardCheck(id="r" * 64, account="a" * 64, texts=largest)
+        assert len(encode(check)) < MAX_PAYLOAD_BYTES

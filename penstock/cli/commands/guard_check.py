@@ -17,12 +17,12 @@ from penstock.cli.connection import check_provisioned, command_settings, open_co
 from penstock.cli.errors import CommandError
 from penstock.cli.guard.accuracy import Accuracy, measured, searched_names
 from penstock.cli.guard.known_policies import read_policies
-from penstock.cli.guard.labelled_set import MOST_BYTES, Example, read_labelled_set
+from penstock.cli.guard.labelled_set import Example, read_labelled_set
 from penstock.cli.known_catalogue import known_catalogue
 from penstock.cli.render.guard_check import accuracy_text, place_of, verdict_text
 from penstock.cli.render.terminal_safe import as_ascii_json
-from penstock.contract.guard.checks import CheckedText, GuardCheck, GuardVerdict
-from penstock.contract.guard.policies import DetectorName
+from penstock.contract.guard.checks import MAX_CHECK_BYTES, CheckedText, GuardCheck, GuardVerdict
+from penstock.contract.guard.policies import LOCAL_DETECTORS
 from penstock.runtime.aio import cancel_and_wait
 from penstock.runtime.config.settings import Settings
 from penstock.runtime.guard.client import GuardClient, GuardUnreachable
@@ -38,7 +38,6 @@ _WAIT_S: Final = 30.0
 _ABSENT_S: Final = 2.0
 """How long a guard is waited for that has no heartbeat."""
 _AT_ONCE: Final = 8
-_LOCAL: Final[tuple[DetectorName, ...]] = ("secrets", "personal_data", "prompt_injection")
 _NO_GUARD: Final = (
     "no guard answers: `penstock up` starts one if the catalogue has a section guard, and `penstock run guard` another "
     "(docs/guard.md)"
@@ -60,7 +59,7 @@ class Trial(Struct, frozen=True, kw_only=True):
         text = _read(self, sys.stdin.buffer)
         if not text.strip():
             raise CommandError("the text is empty")
-        if len(text.encode()) > MOST_BYTES:
+        if len(text.encode()) > MAX_CHECK_BYTES:
             raise CommandError("a check takes at most 1 MiB of text: try a part of it")
         return GuardCheck(
             id="",
@@ -128,7 +127,8 @@ def _read(trial: Trial, stdin: BinaryIO) -> str:
 def _checks(examples: Sequence[Example], settings: Settings) -> Iterable[GuardCheck]:
     """A check for each text, by the detectors of what the set is about: models cost money."""
     categories = {name.partition("/")[0] for name in searched_names(examples)}
-    detectors = tuple(name for name in _LOCAL if name in categories) if categories <= {*_LOCAL} else ()
+    is_local = categories <= {*LOCAL_DETECTORS}
+    detectors = tuple(name for name in LOCAL_DETECTORS if name in categories) if is_local else ()
     for example in examples:
         yield GuardCheck(
             id="",

@@ -10,14 +10,12 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from penstock.cli.errors import CommandError
-from penstock.contract.guard.checks import TextOrigin
+from penstock.contract.guard.checks import MAX_CHECK_BYTES, TextOrigin
 from penstock.contract.guard.policies import CATEGORIES, KINDS
 from penstock.runtime.config.problems import nearest
 
-__all__ = ["MOST_BYTES", "Example", "Label", "read_labelled_set"]
+__all__ = ["Example", "Label", "read_labelled_set"]
 
-MOST_BYTES: Final = 1024 * 1024
-"""UTF-8 bytes of text in one check."""
 _MOST_SHOWN: Final = 20
 INJECTION: Final = "prompt_injection"
 _NAMES: Final = {
@@ -105,7 +103,7 @@ def _example(number: int, line: bytes) -> Example:
     given = [name for name in ("findings", "kinds", "label") if getattr(read, name) is not UNSET]
     if len(given) != 1:
         raise ValueError("needs exactly one of findings, kinds and label")
-    if len(read.text.encode()) > MOST_BYTES:
+    if len(read.text.encode()) > MAX_CHECK_BYTES:
         raise ValueError("the text is longer than 1 MiB")
     if read.label is not UNSET:
         labels = (Label(INJECTION),) if read.label == "injection" else ()

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
 from penstock.contract.guard.policies import Action, DetectorName, Direction
 
 __all__ = [
+    "KEEP_ALIVE_AFTER_S",
+    "KEEP_ALIVE_EVERY_S",
+    "KEEP_ALIVE_TIMEOUT_S",
+    "MAX_CHECK_BYTES",
+    "MAX_CHECK_TEXTS",
+    "MAX_CLASSIFIED_CHARACTERS",
+    "TEXT_OVERHEAD_BYTES",
     "CheckedText",
     "Classification",
     "ClassifyRequest",
@@ -18,6 +25,22 @@ __all__ = [
     "GuardVerdict",
     "TextOrigin",
 ]
+
+MAX_CHECK_BYTES: Final = 1024 * 1024
+"""UTF-8 bytes of all texts of a check. A guard answers a check with more text, or with more than MAX_CHECK_TEXTS, but
+none of its detectors reads it."""
+MAX_CHECK_TEXTS: Final = 10_000
+TEXT_OVERHEAD_BYTES: Final = 64
+"""What a sender adds for each text when it fills a check up to MAX_CHECK_BYTES: in the message a text has field names,
+its origin and escapes."""
+KEEP_ALIVE_AFTER_S: Final = 0.2
+KEEP_ALIVE_EVERY_S: Final = 0.25
+"""Seconds after which the sender of a check without a verdict gets a first empty message, and between two of them."""
+KEEP_ALIVE_TIMEOUT_S: Final = 0.75
+"""Seconds without any message after which a sender takes the guard for frozen or gone, and sends the check again. While
+messages come it does not: a repeated check would pay for the calls of models again."""
+MAX_CLASSIFIED_CHARACTERS: Final = 400
+"""Characters of a text that count for its topic."""
 
 TextOrigin = Literal["system", "user", "assistant", "tool", "output"]
 """Who wrote a text: the application, the user, a model in an earlier turn, a tool or document, or the model that
@@ -113,7 +136,7 @@ class ClassifyRequest(Struct, frozen=True, kw_only=True, tag="classify_request",
     """A question of the router: which topic does a text have that its rules do not recognise?"""
 
     text: str
-    """At most 400 characters are read."""
+    """The first MAX_CLASSIFIED_CHARACTERS are read."""
     v: int = 1
 
 

@@ -11,7 +11,11 @@ __all__ = [
     "CATEGORIES",
     "DETECTORS",
     "EVERY",
+    "HAZARD_CATEGORIES",
+    "HAZARD_DETECTORS",
     "KINDS",
+    "LOCAL_DETECTORS",
+    "PLACED_DETECTORS",
     "Action",
     "DetectorName",
     "Direction",
@@ -34,10 +38,13 @@ WhenUnavailable = Literal["allow", "refuse"]
 """What happens to content that a detector could not check: `allow` fails open, `refuse` fails closed."""
 DetectorName = Literal["secrets", "personal_data", "prompt_injection", "safety_model", "openai_moderation"]
 DETECTORS: Final[tuple[DetectorName, ...]] = get_args(DetectorName)
-CATEGORIES: Final = (
-    "secrets",
-    "personal_data",
-    "prompt_injection",
+PLACED_DETECTORS: Final[tuple[DetectorName, ...]] = ("secrets", "personal_data")
+"""Those whose findings have a place in the text, which can be redacted."""
+LOCAL_DETECTORS: Final[tuple[DetectorName, ...]] = (*PLACED_DETECTORS, "prompt_injection")
+"""Those that run in the guard itself. Each finds one category, which has its name."""
+HAZARD_DETECTORS: Final[tuple[DetectorName, ...]] = ("safety_model", "openai_moderation")
+"""The models. Each finds HAZARD_CATEGORIES."""
+HAZARD_CATEGORIES: Final = (
     "harassment",
     "harassment/threatening",
     "hate",
@@ -52,8 +59,10 @@ CATEGORIES: Final = (
     "violence",
     "violence/graphic",
 )
-"""The categories of findings. All but the first three are those of OpenAI's moderation endpoint (its reference, "Create
-moderation", omni-moderation-latest)."""
+"""Harmful content: the categories of OpenAI's moderation endpoint (its reference, "Create moderation",
+omni-moderation-latest)."""
+CATEGORIES: Final[tuple[str, ...]] = (*LOCAL_DETECTORS, *HAZARD_CATEGORIES)
+"""The categories of findings."""
 KINDS: Final = {
     "secrets": (
         "aws_access_key",

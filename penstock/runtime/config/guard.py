@@ -14,6 +14,7 @@ from msgspec import Struct, field
 
 from penstock.contract.guard.policies import (
     CATEGORIES,
+    HAZARD_CATEGORIES,
     KINDS,
     Action,
     GuardMode,
@@ -45,8 +46,6 @@ _SUBJECTS: Final = (
     *(f"{category}/{kind}" for category, kinds in KINDS.items() for kind in kinds),
 )
 """Everything for which an action can be set."""
-_HARMFUL: Final = frozenset(CATEGORIES) - {"secrets", "personal_data", "prompt_injection"}
-"""The categories that only a model finds."""
 _WindowCharacters = Annotated[
     int,
     bounded(
@@ -159,7 +158,9 @@ def action_problem(name: str, action: Action) -> tuple[str, str] | None:
 
 def is_searched(name: str, detectors: Detectors) -> bool:
     """Whether an enabled detector finds the category or kind `name`."""
-    return name not in _HARMFUL or detectors.safety_model.enabled or detectors.openai_moderation.enabled
+    return (
+        name not in HAZARD_CATEGORIES or detectors.safety_model.enabled or detectors.openai_moderation.enabled
+    )
 
 
 def check_guard(guard: object, report: ProblemReport) -> None:

@@ -15,15 +15,11 @@ from nats.aio.subscription import Subscription
 from penstock.bus.clock import loop_now_s
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract import codec, subjects
-from penstock.contract.guard.checks import GuardCheck, GuardVerdict
+from penstock.contract.guard.checks import KEEP_ALIVE_TIMEOUT_S, GuardCheck, GuardVerdict
 
 __all__ = ["GuardClient", "GuardUnreachable"]
 
 _log: Final = rate_limited_logger(__name__)
-_SIGN_OF_LIFE_S: Final = 0.75
-"""Seconds without any message from a guard after which a check is sent again: the guard that received it may be
-frozen or gone. A guard that needs longer sends an empty message every 0.25 s meanwhile, because a repeated check would
-pay for its model calls again."""
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 0.5
 """Seconds between two tries while no guard is subscribed, doubled from the first to the longest."""
@@ -108,7 +104,7 @@ class GuardClient:
     ) -> GuardVerdict | None:
         """The verdict; None when the check has to be sent again, or the time is over."""
         asked_s = loop_now_s()
-        silent_s = min(give_up_s, asked_s + _SIGN_OF_LIFE_S)
+        silent_s = min(give_up_s, asked_s + KEEP_ALIVE_TIMEOUT_S)
         while True:
             try:
                 async with asyncio.timeout_at(silent_s):
@@ -122,7 +118,7 @@ class GuardClient:
                 return None
             self._absent_since_s = None
             if not message.data:
-                silent_s = min(give_up_s, loop_now_s() + _SIGN_OF_LIFE_S)
+                silent_s = min(give_up_s, loop_now_s() + KEEP_ALIVE_TIMEOUT_S)
                 continue
             try:
                 verdict = codec.GUARD_VERDICT.decode(message.data)

@@ -11,6 +11,8 @@ from penstock.contract.guard.policies import (
     ACTIONS,
     DETECTORS,
     EVERY,
+    HAZARD_CATEGORIES,
+    LOCAL_DETECTORS,
     Action,
     DetectorName,
     Direction,
@@ -24,12 +26,6 @@ __all__ = ["GUARD_ACCOUNT", "EffectivePolicy", "detectors_of", "effective_policy
 
 GUARD_ACCOUNT: Final = "penstock-guard"
 """The account whose requests the guard sends to its safety model: they are not checked themselves."""
-_LOCAL: Final[dict[DetectorName, str]] = {
-    "secrets": "secrets",
-    "personal_data": "personal_data",
-    "prompt_injection": "prompt_injection",
-}
-"""The category that each local detector finds; the others find all remaining categories."""
 
 
 class EffectivePolicy(Struct, frozen=True):
@@ -69,10 +65,8 @@ class EffectivePolicy(Struct, frozen=True):
 
 def detectors_of(detector: DetectorName, names: set[str]) -> set[str]:
     """Those of `names`, categories or kinds, that `detector` finds."""
-    local = _LOCAL.get(detector)
-    if local is not None:
-        return {name for name in names if name.partition("/")[0] == local}
-    return {name for name in names if name.partition("/")[0] not in _LOCAL.values()}
+    found = (detector,) if detector in LOCAL_DETECTORS else HAZARD_CATEGORIES
+    return {name for name in names if name in found or name.partition("/")[0] in found}
 
 
 def strongest(actions: tuple[Action, ...]) -> Action:

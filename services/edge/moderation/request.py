@@ -7,6 +7,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, Struct
 
+from penstock.contract.guard.checks import MAX_CHECK_BYTES, MAX_CHECK_TEXTS
 from services.edge.dialects.dialect import InvalidField
 from services.edge.dialects.request_json import check, decode
 
@@ -15,8 +16,6 @@ __all__ = ["ModerationRequest", "read_inputs"]
 _MOST_INPUTS: Final = 128
 _MOST_CHARACTERS: Final = 200_000
 """Characters of one input. A guard reads more than that with none of its safety models."""
-_MOST_BYTES: Final = 1024 * 1024
-"""UTF-8 bytes of all inputs."""
 _TEXT: Final = "text"
 
 
@@ -54,7 +53,7 @@ def read_inputs(body: bytes) -> list[tuple[str, ...]]:
                 field, f"{field} has more than {_MOST_CHARACTERS:,} characters, which is the limit"
             )
         size += sum(len(text.encode()) for text in texts)
-    if size > _MOST_BYTES:
+    if size > MAX_CHECK_BYTES:
         raise InvalidField("input", "the inputs have more than 1 MiB of text together: send several requests")
     return inputs
 
@@ -68,6 +67,8 @@ def _listed(given: list[str | _Part]) -> list[tuple[str, ...]]:
         raise InvalidField(
             "input", "input has both texts and parts: write a list of texts, or the parts of one input"
         )
+    if len(parts) > MAX_CHECK_TEXTS:
+        raise InvalidField("input", f"input has more than {MAX_CHECK_TEXTS:,} parts: send several requests")
     if parts:
         return [tuple(_text_of(part, number) for number, part in enumerate(parts))]
     if len(texts) > _MOST_INPUTS:

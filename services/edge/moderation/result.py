@@ -6,14 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from penstock.contract.guard.checks import GuardVerdict
-from penstock.contract.guard.policies import CATEGORIES, DetectorName
+from penstock.contract.guard.policies import HAZARD_CATEGORIES, LOCAL_DETECTORS, DetectorName
 
-__all__ = ["HAZARD_DETECTORS", "moderation", "unrated"]
+__all__ = ["moderation", "unrated"]
 
-HAZARD_DETECTORS: Final[tuple[DetectorName, ...]] = ("safety_model", "openai_moderation")
-"""Those that rate the categories of OpenAI's moderation endpoint."""
-_OWN: Final = ("secrets", "personal_data", "prompt_injection")
-_OPENAI: Final = tuple(name for name in CATEGORIES if name not in _OWN)
 _MODEL: Final = "penstock-guard"
 
 
@@ -47,13 +43,13 @@ def unrated(verdicts: Iterable[GuardVerdict], enabled: Sequence[DetectorName]) -
 def _result(verdict: GuardVerdict) -> dict[str, Any]:
     found = {finding.category for finding in verdict.findings}
     return {
-        "flagged": any(name in found for name in _OPENAI),
-        "categories": {name: name in found for name in _OPENAI},
-        "category_scores": {name: verdict.scores.get(name, 0.0) for name in _OPENAI},
-        "category_applied_input_types": {name: ["text"] for name in _OPENAI},
+        "flagged": any(name in found for name in HAZARD_CATEGORIES),
+        "categories": {name: name in found for name in HAZARD_CATEGORIES},
+        "category_scores": {name: verdict.scores.get(name, 0.0) for name in HAZARD_CATEGORIES},
+        "category_applied_input_types": {name: ["text"] for name in HAZARD_CATEGORIES},
         "penstock": {
-            "categories": {name: name in found for name in _OWN},
-            "category_scores": {name: verdict.scores.get(name, 0.0) for name in _OWN},
+            "categories": {name: name in found for name in LOCAL_DETECTORS},
+            "category_scores": {name: verdict.scores.get(name, 0.0) for name in LOCAL_DETECTORS},
             "findings": [
                 {
                     "category": finding.category,

@@ -11,7 +11,7 @@ import msgspec
 from penstock.bus.trace_names import ACCOUNT, REQUEST_ID, SPAN_GUARD
 from penstock.bus.tracing import Tracer
 from penstock.contract.guard.checks import CheckedText, GuardCheck, GuardVerdict
-from penstock.contract.guard.policies import DetectorName
+from penstock.contract.guard.policies import HAZARD_DETECTORS, LOCAL_DETECTORS, DetectorName
 from penstock.contract.headers import TRACEPARENT
 from penstock.runtime.aio import cancel_and_wait
 from penstock.runtime.config.guard import Guard
@@ -22,12 +22,11 @@ from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
 from services.edge.listing.target import Target
 from services.edge.moderation.request import read_inputs
-from services.edge.moderation.result import HAZARD_DETECTORS, moderation, unrated
+from services.edge.moderation.result import moderation, unrated
 from services.edge.requests.body_work import in_thread_if_large
 
 __all__ = ["ModerationRoute"]
 
-_LOCAL: Final[tuple[DetectorName, ...]] = ("secrets", "personal_data", "prompt_injection")
 _AT_ONCE: Final = 8
 """Checks of one request at once: one request must not occupy all calls of a guard to its safety model."""
 _RETRY_S: Final = 5.0
@@ -50,7 +49,7 @@ class ModerationRoute:
             self._authenticator.authorize(identity, Target(role=guard.detectors.safety_model.role))
         inputs = await in_thread_if_large(read_inputs, await exchange.body())
         request_id = exchange.request_id
-        checks = [_check(request_id, identity, texts, (*_LOCAL, *hazards)) for texts in inputs]
+        checks = [_check(request_id, identity, texts, (*LOCAL_DETECTORS, *hazards)) for texts in inputs]
         async with exchange.interruptible():
             verdicts = await self._traced(checks, guard.wait_s, exchange.header(b"traceparent") or None)
         missing = unrated(verdicts, hazards)

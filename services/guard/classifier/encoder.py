@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from penstock.contract.guard.checks import MAX_CLASSIFIED_CHARACTERS
+
 __all__ = ["Encoder", "Vectors", "encodable"]
 
 Vectors = NDArray[np.float32]
-MOST_CHARACTERS: Final = 400
-"""The characters of a text that are encoded: a character costs 15 µs."""
 
 
 class Encoder:
@@ -30,10 +30,12 @@ class Encoder:
         return self._model._model  # noqa: SLF001  the library has no other way to them; its version is locked
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """One row of 512 dimensions and length 1 for each text, of which the first 400 characters count."""
+        """One row of 512 dimensions and length 1 for each text, of which the first MAX_CLASSIFIED_CHARACTERS
+        count: a character costs 15 µs.
+        """
         if not texts:
             return np.zeros((0, 512), dtype=np.float32)
-        vectors: Vectors = self._model.encode([encodable(text, MOST_CHARACTERS) for text in texts])
+        vectors: Vectors = self._model.encode([encodable(text, MAX_CLASSIFIED_CHARACTERS) for text in texts])
         return vectors
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from services.guard.remote.rater import HAZARD_CATEGORIES, UNNAMED, CallFailed, Rating
+from penstock.contract.guard.policies import HAZARD_CATEGORIES
+from services.guard.remote.rater import UNNAMED, CallFailed, Rating
 
 __all__ = ["error_message", "read_ratings"]
 

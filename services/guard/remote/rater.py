@@ -7,13 +7,10 @@ from typing import Final, Literal, Protocol
 
 from msgspec import Struct
 
-from penstock.contract.guard.policies import CATEGORIES, KINDS, DetectorName
+from penstock.contract.guard.policies import DetectorName
 
-__all__ = ["HAZARD_CATEGORIES", "UNNAMED", "CallFailed", "FailureKind", "Piece", "Rater", "Rating"]
+__all__ = ["UNNAMED", "CallFailed", "FailureKind", "Piece", "Rater", "Rating"]
 
-HAZARD_CATEGORIES: Final[tuple[str, ...]] = tuple(
-    category for category in CATEGORIES if category not in KINDS and category != "prompt_injection"
-)
 UNNAMED: Final = "illicit"
 """The category of content that a model calls unsafe in no category that has a counterpart here."""
 

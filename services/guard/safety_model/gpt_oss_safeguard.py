@@ -13,7 +13,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from services.guard.remote.rater import HAZARD_CATEGORIES, UNNAMED, CallFailed, Piece, Rating
+from penstock.contract.guard.policies import HAZARD_CATEGORIES
+from services.guard.remote.rater import UNNAMED, CallFailed, Piece, Rating
 from services.guard.safety_model.answer_format import AnswerFormat
 from services.guard.safety_model.hazards import rating_of
 

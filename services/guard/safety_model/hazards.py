@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from services.guard.remote.rater import HAZARD_CATEGORIES, Rating
+from penstock.contract.guard.policies import HAZARD_CATEGORIES
+from services.guard.remote.rater import Rating
 
 __all__ = ["HAZARDS", "rating_of"]
 

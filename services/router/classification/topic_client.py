@@ -11,7 +11,7 @@ from nats.aio.client import Client as Nats
 from penstock.bus.clock import Clock
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract import codec, subjects
-from penstock.contract.guard.checks import Classification, ClassifyRequest
+from penstock.contract.guard.checks import MAX_CLASSIFIED_CHARACTERS, Classification, ClassifyRequest
 from services.router.metrics import RouterMetrics
 
 __all__ = ["TopicClient"]
@@ -19,8 +19,6 @@ __all__ = ["TopicClient"]
 _log: Final = rate_limited_logger(__name__)
 _WAIT_S: Final = 0.015
 """Seconds for an answer: a request never waits longer for a better role (B6)."""
-_CHARACTERS: Final = 400
-"""Characters that the classifier reads."""
 _MISSES: Final = 5
 """Questions in a row without an answer after which none is asked for `_PAUSE_S`."""
 _PAUSE_S: Final = 10.0
@@ -54,7 +52,7 @@ class TopicClient:
         return None
 
     async def _ask(self, text: str) -> Classification | None:
-        question = codec.encode(ClassifyRequest(text=text[:_CHARACTERS]))
+        question = codec.encode(ClassifyRequest(text=text[:MAX_CLASSIFIED_CHARACTERS]))
         try:
             msg = await self._nc.request(subjects.CLASSIFY, question, timeout=_WAIT_S)
             return codec.CLASSIFICATION.decode(msg.data)

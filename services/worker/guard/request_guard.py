@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from penstock.bus.clock import loop_now_s
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract.guard.checks import CheckedText, Finding
-from penstock.contract.guard.policies import DetectorName
+from penstock.contract.guard.policies import PLACED_DETECTORS, DetectorName
 from penstock.contract.reply import GuardedContent
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.guard import Guard
@@ -31,7 +31,6 @@ from services.worker.providers.errors.wire_errors import MalformedReply
 __all__ = ["RequestGuard", "RequestGuards"]
 
 _log: Final = rate_limited_logger(__name__)
-_REDACTING: Final[tuple[DetectorName, ...]] = ("secrets", "personal_data")
 """The detectors whose findings have a place in the text."""
 
 
@@ -67,7 +66,7 @@ class RequestGuard:
         self._policy = request.policy
         needed = self._policy.detectors("input")
         redacting = self._policy.redacts("input")
-        self._redacting = tuple(each for each in needed if redacting and each in _REDACTING)
+        self._redacting = tuple(each for each in needed if redacting and each in PLACED_DETECTORS)
         self._others = tuple(each for each in needed if each not in self._redacting)
         self._task: asyncio.Task[None] | None = None
         """The check beside the provider call."""
@@ -193,8 +192,8 @@ class RequestGuard:
             self._request,
             self._checks,
             self._placeholders,
-            searching=tuple(each for each in detectors if each in _REDACTING),
-            moderating=tuple(each for each in detectors if each not in _REDACTING),
+            searching=tuple(each for each in detectors if each in PLACED_DETECTORS),
+            moderating=tuple(each for each in detectors if each not in PLACED_DETECTORS),
             window_characters=self._window_characters,
             refuse=self.refuse,
         )

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from penstock.contract.guard.policies import CATEGORIES
+from penstock.contract.guard.policies import CATEGORIES, HAZARD_CATEGORIES
 from services.guard.openai_moderation.answer import error_message, read_ratings
-from services.guard.remote.rater import HAZARD_CATEGORIES, CallFailed
+from services.guard.remote.rater import CallFailed
 from services.simulator.answers.moderation import moderate
 
 

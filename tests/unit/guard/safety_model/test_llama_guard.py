@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.contract.guard.policies import CATEGORIES
-from services.guard.remote.rater import HAZARD_CATEGORIES, CallFailed, Piece
+from penstock.contract.guard.policies import CATEGORIES, HAZARD_CATEGORIES
+from services.guard.remote.rater import CallFailed, Piece
 from services.guard.safety_model.hazards import HAZARDS
 from services.guard.safety_model.llama_guard import LLAMA_GUARD
 
