@@ -13,9 +13,10 @@ from penstock.bus.clock import Clock
 from penstock.bus.trace_names import ACCOUNT, GUARD_ACTION, REQUEST_ID, SPAN_GUARD_CHECK
 from penstock.bus.tracing import NO_SPAN, Span, Tracer
 from penstock.contract.events import GuardDecided
-from penstock.contract.guard.checks import Finding, GuardCheck, GuardVerdict
+from penstock.contract.guard.checks import MAX_CHECK_BYTES, MAX_CHECK_TEXTS, Finding, GuardCheck, GuardVerdict
 from penstock.contract.guard.policies import DetectorName
 from penstock.runtime.guard.effective_policy import EffectivePolicy
+from services.guard.detectors.outcome import Outcome
 from services.guard.detectors.run import DetectorRunner
 from services.guard.metrics import GuardMetrics
 from services.guard.policy.decide import decide
@@ -58,7 +59,7 @@ class Checker:
         outcome: str | None = "cancelled"
         try:
             policy = self._policies.policy_of(check.account)
-            outcomes = await self._runner.run(self._detectors(check, policy), check.texts)
+            outcomes = await self._outcome(check, policy)
             elapsed_s = self._clock.monotonic_s() - began_s
             verdict = replace(
                 decide(check, policy, outcomes),
@@ -71,6 +72,12 @@ class Checker:
             span.end(error=outcome)
         self._record(check, verdict, elapsed_s)
         return verdict
+
+    async def _outcome(self, check: GuardCheck, policy: EffectivePolicy) -> Outcome:
+        detectors = self._detectors(check, policy)
+        if _is_too_large(check):
+            return self._runner.refused(detectors, "too much text")
+        return await self._runner.run(detectors, check.texts)
 
     def _detectors(self, check: GuardCheck, policy: EffectivePolicy) -> tuple[DetectorName, ...]:
         if check.detectors:
@@ -98,6 +105,14 @@ class Checker:
         event = decided_event(check, verdict, self._clock.unix_ms())
         if event is not None:
             self._records.store(event)
+
+
+def _is_too_large(check: GuardCheck) -> bool:
+    if len(check.texts) > MAX_CHECK_TEXTS:
+        return True
+    texts = (each.text for each in check.texts)
+    size = sum(len(text) if text.isascii() else len(text.encode(errors="replace")) for text in texts)
+    return size > MAX_CHECK_BYTES
 
 
 def _content(check: GuardCheck, finding: Finding) -> str:

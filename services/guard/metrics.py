@@ -32,7 +32,10 @@ class GuardMetrics:
         self.detector_duration = histogram(
             "penstock_guard_detector_duration_seconds", help_, ["detector"], buckets=_SECONDS
         )
-        help_ = "Checks that a detector could not do: timeout, no quota, breaker open, not enabled or error."
+        help_ = (
+            "Checks that a detector could not do: timeout, no quota, breaker open, not enabled, too much text, "
+            "or error."
+        )
         self.failures = counter("penstock_guard_detector_failures", help_, ["detector", "why"])
         self.in_flight = gauge("penstock_guard_checks_in_flight", "Checks that are being answered.")
         help_ = "Bytes of the checks that are being answered."

@@ -20,7 +20,7 @@ __all__ = ["DetectorRunner"]
 _log: Final = rate_limited_logger(__name__, by="text")
 _NOT_ENABLED: Final = "not enabled"
 _TIMEOUT: Final = "timeout"
-_COUNTED: Final = frozenset({_TIMEOUT, "no quota", "breaker open", _NOT_ENABLED})
+_COUNTED: Final = frozenset({_TIMEOUT, "no quota", "breaker open", "too much text", _NOT_ENABLED})
 """Reasons with a count of their own; all others are counted as errors."""
 _NOTHING: Final = Detection()
 
@@ -50,6 +50,13 @@ class DetectorRunner:
         found = tuple(detection for detection, _ in answers)
         return Outcome(found, {name: why for name, (_, why) in zip(asked, answers, strict=True) if why})
 
+    def refused(self, names: Iterable[DetectorName], why: str) -> Outcome:
+        """The outcome of a check that no detector shall read."""
+        asked = list(dict.fromkeys(names))
+        for name in asked:
+            self._note_failure(name, why)
+        return Outcome((), dict.fromkeys(asked, why))
+
     async def _one(self, name: DetectorName, texts: Sequence[CheckedText]) -> tuple[Detection, str]:
         """What it found, and why it did not check all texts; empty if it did."""
         began_s = loop_now_s()
@@ -60,9 +67,12 @@ class DetectorRunner:
             found, why = _NOTHING, _TIMEOUT
         self._metrics.detector_duration.labels(name).observe(loop_now_s() - began_s)
         if why:
-            self._metrics.failures.labels(name, why if why in _COUNTED else "error").inc()
-            _log.warning("detector %s did not check a text: %s", name, why)
+            self._note_failure(name, why)
         return found, why
+
+    def _note_failure(self, name: DetectorName, why: str) -> None:
+        self._metrics.failures.labels(name, why if why in _COUNTED else "error").inc()
+        _log.warning("detector %s did not check a text: %s", name, why)
 
     async def _detection(self, name: DetectorName, texts: Sequence[CheckedText]) -> tuple[Detection, str]:
         detector, why = self._detectors.get(name), ""

@@ -8,7 +8,14 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from penstock.contract.guard.checks import CheckedText, DetectorFailure, Finding, GuardCheck, GuardVerdict
+from penstock.contract.guard.checks import (
+    MAX_CHECK_TEXTS,
+    CheckedText,
+    DetectorFailure,
+    Finding,
+    GuardCheck,
+    GuardVerdict,
+)
 from penstock.contract.guard.policies import ACTIONS, KINDS, Action
 from penstock.runtime.guard.effective_policy import EffectivePolicy, strongest
 from services.guard.detectors.outcome import Outcome
@@ -16,8 +23,9 @@ from services.guard.policy.language import language_of
 
 __all__ = ["decide"]
 
-_MOST_FINDINGS: Final = 5_000
-"""Findings in one verdict, about 200 bytes each. A message of NATS holds 8 MiB, a check at most 1 MiB of text."""
+_MOST_FINDINGS: Final = MAX_CHECK_TEXTS
+"""Findings in one verdict, so that there is room for a redaction of each text. A finding takes up to 200 bytes, a
+message of NATS 8 MiB."""
 
 
 def decide(check: GuardCheck, policy: EffectivePolicy, outcome: Outcome) -> GuardVerdict:
@@ -33,7 +41,7 @@ def decide(check: GuardCheck, policy: EffectivePolicy, outcome: Outcome) -> Guar
     ]
     redactions = _limited(_merged(finding for finding in findings if finding.action == "redact"))
     others = sorted((finding for finding in findings if finding.action != "redact"), key=_rank)
-    kept = sorted([*redactions, *others[: _MOST_FINDINGS - len(redactions)]], key=_place)
+    kept = sorted([*redactions, *others[: max(0, _MOST_FINDINGS - len(redactions))]], key=_place)
     return GuardVerdict(
         id=check.id,
         action=strongest(tuple({finding.action for finding in findings})),

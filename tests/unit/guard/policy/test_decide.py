@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from penstock.contract.guard.checks import CheckedText, DetectorFailure, Finding, GuardCheck
+from penstock.contract.guard.checks import MAX_CHECK_TEXTS, CheckedText, DetectorFailure, Finding, GuardCheck
 from penstock.runtime.config.guard import Guard
 from penstock.runtime.guard.effective_policy import EffectivePolicy, effective_policy
 from services.guard.detectors.detector import Detection
@@ -137,17 +137,26 @@ def test_g1_the_language_is_that_of_the_last_text_of_the_user():
 def test_g6_a_verdict_is_bounded_and_no_redaction_is_lost():
     places = [(start, start + 2) for start in range(0, 60_000, 4)]
     verdict = decide(check("x" * 60_000), policy(), found(*(personal(*place) for place in places)))
-    assert len(verdict.findings) == 5_000
+    assert len(verdict.findings) == MAX_CHECK_TEXTS
     covered = {at for each in verdict.findings for at in range(each.start, each.end)}
     assert all(at in covered for place in places for at in range(*place))
 
 
+def test_g6_a_redaction_of_each_text_of_the_largest_check_leaves_no_room_for_other_findings():
+    texts = [CheckedText(text="an address")] * MAX_CHECK_TEXTS
+    redacted = [personal(0, 2, text=number) for number in range(MAX_CHECK_TEXTS)]
+    flags = [Finding(category="violence", detector="safety_model", text=number) for number in range(6_000)]
+    verdict = decide(check(*texts), policy(), found(*redacted, *flags))
+    assert [each.text for each in verdict.findings] == list(range(MAX_CHECK_TEXTS))
+    assert {each.action for each in verdict.findings} == {"redact"}
+
+
 def test_g1_of_too_many_findings_the_strongest_stay():
     flags = [
-        Finding(category="violence", detector="safety_model", start=at, end=at + 1) for at in range(6_000)
+        Finding(category="violence", detector="safety_model", start=at, end=at + 1) for at in range(12_000)
     ]
     blocked = Finding(category="hate", detector="safety_model")
-    verdict = decide(check("x" * 6_000), policy(), found(*flags, blocked))
+    verdict = decide(check("x" * 12_000), policy(), found(*flags, blocked))
     assert verdict.action == "block"
-    assert len(verdict.findings) == 5_000
+    assert len(verdict.findings) == MAX_CHECK_TEXTS
     assert "hate" in {each.category for each in verdict.findings}
