@@ -19,8 +19,9 @@ from msgspec import Struct, field
 from penstock.bus.direct_get import read_all
 from penstock.bus.server_address import servers_of
 from penstock.client.client import Client
+from penstock.client.stream import Stream
 from penstock.contract.events import GuardDecided, UsageRecorded
-from penstock.contract.reply import Delta, ReplyEvent
+from penstock.contract.reply import Completed, Delta, Failed, ReplyEvent
 from penstock.contract.streams import EVENTS
 from tests.harness.guard.synthetic_values import synthetic
 from tests.harness.processes.catalogues import catalogue
@@ -35,6 +36,7 @@ from tests.harness.suite.waiting import until
 CHAT, SAFETY = "m-chat", "m-safety"
 WAIT_S = 2.0
 REDACTED = {"personal_data": "redact", "secrets": "redact"}
+SHOWN = dict.fromkeys(REDACTED, "allow")
 ACCOUNTS = ("shop", "echo", "open", "off")
 REQUESTERS = 2 * len(ACCOUNTS)
 DETECTORS = ("secrets", "personal_data", "safety_model")
@@ -58,7 +60,11 @@ def config(*, wait_s: float = WAIT_S, timeout_s: float = 1.8) -> str:
             "output": REDACTED,
             "wait_s": wait_s,
             "detectors": {"safety_model": safety},
-            "accounts": {"off": {"mode": "off"}, "echo": {"input": {"personal_data": "allow"}}},
+            "accounts": {
+                "off": {"mode": "off"},
+                "echo": {"input": {"personal_data": "allow"}},
+                "open": {"input": SHOWN, "output": SHOWN},
+            },
         },
     )
 
@@ -269,6 +275,42 @@ async def test_g4_another_guard_checks_for_one_that_is_frozen_or_killed(system: 
     load.check()
 
 
+async def test_g3_what_may_be_a_finding_waits_for_a_frozen_guard_in_mid_stream(system: System) -> None:
+    names, prompt = ("closed", "unfiltered"), f"The address is {EMAIL}, {new_word()}. [[tokens=40]]"
+    for name in names:
+        allowed = ("--input", "hate=allow", "--input", "personal_data=allow", "--input", "secrets=allow")
+        await set_policy(system, name, *allowed)
+    await fail_open(system, "unfiltered")
+    await system.hold_answers(3)
+    async with guards(system) as running, AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(await system.client(account=name)) for name in names]
+        passed = await unchecked(system)
+        streams = [client.stream(prompt, role="chat", timeout_s=30) for client in clients]
+        closed: list[ReplyEvent] = []
+        passing: list[ReplyEvent] = []
+        reading = [
+            asyncio.create_task(read(stream, events))
+            for stream, events in zip(streams, (closed, passing), strict=True)
+        ]
+        await until(lambda: bool(shown(closed) and shown(passing)))
+        running[0].signal(signal.SIGSTOP)
+        await system.release_answers()
+        await asyncio.gather(*reading)
+        assert await unchecked(system) > passed
+    assert isinstance(closed[-1], Failed)
+    assert closed[-1].error.code == "guard_unavailable"
+    answer = await simulator_answer(system, CHAT, prompt)
+    before, _, _ = answer.partition(EMAIL)
+    assert before.startswith(text_of(closed))
+    assert isinstance(passing[-1], Completed)
+    assert text_of(passing) == answer
+
+
+async def read(stream: Stream, events: list[ReplyEvent]) -> None:
+    async for event in stream:
+        events.append(event)  # noqa: PERF401 - the test reads them meanwhile
+
+
 async def test_g2_g6_a_request_whose_worker_is_killed_is_checked_and_redacted_again(system: System) -> None:
     patient = system.directory / "patient.yaml"
     patient.write_text(config(wait_s=40, timeout_s=30))
@@ -374,11 +416,11 @@ async def test_g2_no_content_is_in_traces_logs_metrics_and_events(system: System
 
 
 async def test_g4_the_exhausted_quota_of_the_safety_model_is_its_own(system: System) -> None:
-    await fail_open(system, "open")
+    await fail_open(system, "passing")
     async with (
         guards(system) as running,
         await system.client(account="shop") as closed,
-        await system.client(account="open") as open_,
+        await system.client(account="passing") as open_,
         await system.client(account="off") as off,
     ):
         assert (await ask(closed, f"Good morning, {new_word()}", role="chat")).completed
