@@ -8,16 +8,20 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from penstock.contract.guard.checks import CheckedText, Finding
+from penstock.contract.guard.checks import (
+    MAX_CHECK_BYTES,
+    MAX_CHECK_TEXTS,
+    TEXT_OVERHEAD_BYTES,
+    CheckedText,
+    Finding,
+)
 
-__all__ = ["CHECK_BYTES", "Part", "merged", "parts_of", "placed"]
+__all__ = ["Part", "merged", "parts_of", "placed"]
 
-CHECK_BYTES: Final = 1024 * 1024
-"""Limit of the texts of one check, together."""
-_OVERLAP: Final = 256
+_OVERLAP_CHARACTERS: Final = 256
 """Characters at the end of a piece with which the next one begins, so that a value at the cut is found whole. They are
 checked twice instead of being mere context: a finding of the second check would begin behind them."""
-_BREAK: Final = 2048
+_BREAK_CHARACTERS: Final = 2048
 """Characters before the end of a piece in which a line break or a space is looked for."""
 _BYTES_PER_CHARACTER: Final = 4
 
@@ -32,13 +36,15 @@ class Part(Struct, frozen=True):
     checked: CheckedText
 
 
-def parts_of(texts: Sequence[CheckedText], limit_bytes: int = CHECK_BYTES) -> Iterator[list[Part]]:
-    """The texts in their order, in checks of at most `limit_bytes`. Longer texts are cut into overlapping pieces."""
+def parts_of(texts: Sequence[CheckedText], limit_bytes: int = MAX_CHECK_BYTES) -> Iterator[list[Part]]:
+    """The texts in their order, in checks of at most MAX_CHECK_TEXTS and of at most `limit_bytes`, the overhead of each
+    text included. Longer texts are cut into overlapping pieces.
+    """
     check: list[Part] = []
     left = limit_bytes
-    for part in _pieces(texts, limit_bytes):
-        size = _bytes(part.checked.text)
-        if check and size > left:
+    for part in _pieces(texts, limit_bytes - TEXT_OVERHEAD_BYTES):
+        size = _bytes(part.checked.text) + TEXT_OVERHEAD_BYTES
+        if size > left or len(check) == MAX_CHECK_TEXTS:
             yield check
             check, left = [], limit_bytes
         check.append(part)
@@ -80,14 +86,14 @@ def _pieces(texts: Sequence[CheckedText], limit_bytes: int) -> Iterator[Part]:
         while start < len(checked.text):
             end = _end(checked.text, start, start + characters)
             yield Part(index, start, replace(checked, text=checked.text[start:end]))
-            start = end if end == len(checked.text) else end - min(_OVERLAP, (end - start) // 2)
+            start = end if end == len(checked.text) else end - min(_OVERLAP_CHARACTERS, (end - start) // 2)
 
 
 def _end(text: str, start: int, end: int) -> int:
     """Where to cut: after the last line break or space before `end`, if there is one near."""
     if end >= len(text):
         return len(text)
-    first = max(end - _BREAK, start + (end - start) // 2)
+    first = max(end - _BREAK_CHARACTERS, start + (end - start) // 2)
     found = text.rfind("\n", first, end)
     if found < 0:
         found = text.rfind(" ", first, end)

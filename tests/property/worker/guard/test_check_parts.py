@@ -6,8 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.contract.guard.checks import CheckedText, Finding
-from services.worker.guard.check_parts import CHECK_BYTES, Part, merged, parts_of, placed
+from penstock.contract.codec import encode
+from penstock.contract.guard.checks import (
+    MAX_CHECK_BYTES,
+    MAX_CHECK_TEXTS,
+    TEXT_OVERHEAD_BYTES,
+    CheckedText,
+    Finding,
+    GuardCheck,
+)
+from penstock.contract.streams import MAX_PAYLOAD_BYTES
+from services.worker.guard.check_parts import Part, merged, parts_of, placed
 
 LIMIT = 4_000
 pieces_of_text = st.text(st.sampled_from("ab \nж😀"), max_size=60).map(lambda piece: piece * 200)
@@ -28,7 +37,7 @@ def test_g1_every_text_is_covered_in_order_by_checks_of_bounded_size(texts: list
     covered = [0] * len(texts)
     last = (0, 0)
     for check in checks:
-        assert sum(len(part.checked.text.encode()) for part in check) <= LIMIT
+        assert sum(len(part.checked.text.encode()) + TEXT_OVERHEAD_BYTES for part in check) <= LIMIT
         for part in check:
             assert (part.text, part.offset) >= last
             last = (part.text, part.offset)
@@ -49,12 +58,23 @@ def test_g1_a_value_at_any_place_is_found_whole_and_once(before: int, filler: st
     assert [(each.text, each.start, each.end) for each in found] == [(0, start, start + len(value))]
 
 
-@pytest.mark.parametrize("sizes", [[10, 20], [CHECK_BYTES], []])
+@pytest.mark.parametrize("sizes", [[10, 20], [MAX_CHECK_BYTES - TEXT_OVERHEAD_BYTES], []])
 def test_g1_texts_that_fit_are_one_check_without_copies(sizes: list[int]) -> None:
     texts = [CheckedText(text="x" * size) for size in sizes]
     checks = list(parts_of(texts))
     assert [part.checked for check in checks for part in check] == texts
     assert len(checks) == bool(sizes)
+
+
+def test_g1_checks_of_many_tiny_texts_or_of_control_characters_fit_into_a_message() -> None:
+    tiny = [CheckedText(text="\x01", origin="assistant")] * 60_000
+    long = CheckedText(text="\x01" * (3 * MAX_CHECK_BYTES))
+    checks = list(parts_of([*tiny, long]))
+    assert sum(map(len, checks)) == 60_000 + 4
+    for check in checks:
+        texts = tuple(part.checked for part in check)
+        assert len(texts) <= MAX_CHECK_TEXTS
+        assert len(encode(GuardCheck(id="r", account="a", texts=texts))) < MAX_PAYLOAD_BYTES
 
 
 def test_g1_overlapping_findings_become_one_of_the_longest_kind() -> None:
