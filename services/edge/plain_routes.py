@@ -8,6 +8,7 @@ import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from penstock.bus.clock import Clock
+from penstock.runtime.body_work import in_thread_if_large
 from penstock.runtime.config.catalogue import Catalogue
 from services.edge.auth.authenticator import Authenticator
 from services.edge.auth.known_keys import KnownKeys
@@ -19,7 +20,6 @@ from services.edge.listing.live_workers import LiveWorkers
 from services.edge.listing.models import ModelList
 from services.edge.listing.target import Target, target_of
 from services.edge.openapi import operations
-from services.edge.requests.body_work import in_thread_if_large
 
 __all__ = ["CountTokensRoute", "HealthRoutes", "MissingService", "ModelRoutes"]
 

@@ -14,6 +14,7 @@ from penstock.contract.guard.checks import CheckedText, GuardCheck, GuardVerdict
 from penstock.contract.guard.policies import HAZARD_DETECTORS, LOCAL_DETECTORS, DetectorName
 from penstock.contract.headers import TRACEPARENT
 from penstock.runtime.aio import cancel_and_wait
+from penstock.runtime.body_work import in_thread_if_large
 from penstock.runtime.config.guard import Guard
 from penstock.runtime.guard.client import GuardClient, GuardUnreachable
 from services.edge.auth.authenticator import Authenticator
@@ -23,7 +24,6 @@ from services.edge.http.exchange import Exchange
 from services.edge.listing.target import Target
 from services.edge.moderation.request import read_inputs
 from services.edge.moderation.result import moderation, unrated
-from services.edge.requests.body_work import in_thread_if_large
 
 __all__ = ["ModerationRoute"]
 

@@ -22,11 +22,11 @@ from penstock.contract.reply import Failed
 from penstock.contract.request import ChatRequest
 from penstock.contract.streams import IDEMPOTENCY, REPLIES
 from penstock.errors import NotAccepted
+from penstock.runtime.body_work import in_thread_if_large
 from services.edge.auth.identity import Identity
 from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
 from services.edge.http.headers import Header
-from services.edge.requests.body_work import in_thread_if_large
 from services.edge.requests.submission_times import CLAIM_S
 
 __all__ = ["REPLAYED", "IdempotencyKeys", "fingerprint", "idempotency_key"]

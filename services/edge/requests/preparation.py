@@ -7,6 +7,7 @@ from msgspec import Struct
 from penstock.bus.clock import Clock
 from penstock.client.stream import StreamedRequest
 from penstock.contract.request import ChatRequest
+from penstock.runtime.body_work import in_thread_if_large
 from penstock.runtime.config.catalogue import Catalogue
 from services.edge.auth.authenticator import Authenticator
 from services.edge.dialects.dialect import ChatCall, DialectRoute, InvalidField
@@ -15,7 +16,6 @@ from services.edge.http.exchange import Exchange
 from services.edge.listing.target import target_of
 from services.edge.requests.accounts import Account, Accounts
 from services.edge.requests.answer_id import AnswerId
-from services.edge.requests.body_work import in_thread_if_large
 from services.edge.requests.builder import build
 from services.edge.requests.idempotency import REPLAYED, IdempotencyKeys, fingerprint, idempotency_key
 from services.edge.requests.options import RequestOptions, options_of, read_options
