@@ -135,8 +135,9 @@ class Attempts(Struct, frozen=True):
             execution.history.silent_model = key.model if silent and cut_short else ""
             raise
         except (asyncio.CancelledError, Refused):
-            if execution.guard is not None and execution.guard.refused is not None:
-                current.outcome = execution.guard.refused.code
+            refused = None if execution.guard is None else execution.guard.permission.refused
+            if refused is not None:
+                current.outcome = refused.code
             raise
         finally:
             if sink is not None:

@@ -100,7 +100,7 @@ class ChainExecutor(Struct, frozen=True):
                 await self.hold_raiser.cover(execution, key.model)
             async with self.bodies.read(execution):
                 call.spent.tokens = permit.quota.tokens
-                with checked_beside(execution):
+                async with checked_beside(execution):
                     return await self._attempt(execution, key, call)
         finally:
             self.selection.settle(permit, call.spent)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from msgspec.structs import replace
 
@@ -19,7 +19,7 @@ __all__ = ["check_first", "checked_beside", "guarded"]
 async def guarded(guard: RequestGuard) -> AsyncIterator[None]:
     """Cancels what runs inside, at once, when the guard refuses the request. Raises GaveUp."""
     try:
-        async with guard.enforced():
+        async with guard.permission.enforced():
             yield
     except Refused as refused:
         raise GaveUp(
@@ -40,16 +40,15 @@ async def check_first(execution: Execution, bodies: LargeBodies) -> None:
     execution.waits_for = ""
 
 
-@contextmanager
-def checked_beside(execution: Execution) -> Iterator[None]:
+@asynccontextmanager
+async def checked_beside(execution: Execution) -> AsyncIterator[None]:
     """The input is checked beside the attempt inside, whose body has no value that is redacted. Raises Refused."""
     guard, work = execution.guard, execution.work
     if guard is None:
         yield
         return
-    execution.work = replace(work, body=guard.redacted(work.body))
+    execution.work = replace(work, body=await guard.begin_attempt(work.body))
     try:
-        guard.begin(execution.work.body)
         yield
     finally:
         execution.work = work

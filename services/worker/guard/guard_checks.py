@@ -21,10 +21,13 @@ from services.worker.guard.check_parts import Part, parts_of, placed
 from services.worker.guard.metrics import GuardMetrics
 from services.worker.guard.refusal_text import refusal_text
 
-__all__ = ["Asker", "CheckedRequest", "GuardChecks", "Refused"]
+__all__ = ["CheckedRequest", "GuardChecks", "Refused", "VerdictSource", "failed_check"]
 
 _log: Final = rate_limited_logger(__name__)
 _RETRY_S: Final = 1.0
+_SKIPPED_S: Final = 5.0
+"""Seconds after a check without a verdict for which no other check of the request waits, of those that need none: as
+long as each took the whole time for it, an answer would stand still at each piece that the guard has to see."""
 _NO_VERDICT: Final = "no_verdict"
 _DETECTOR: Final = "detector"
 
@@ -45,7 +48,7 @@ class Refused(Exception):
         self.retry_after_s = retry_after_s
 
 
-class Asker(Protocol):
+class VerdictSource(Protocol):
     """Asks a guard; a GuardClient."""
 
     async def check(
@@ -65,14 +68,14 @@ class CheckedRequest(Struct):
     traceparent: str | None
     language: str = ""
     """Of the user, once a verdict says it."""
-    unreachable: bool = False
-    """No guard answered a check: no other check, of those that need none, waits for it."""
+    skipped_until_s: float = 0.0
+    """Checks of detectors that fail open are skipped until then, on the loop's clock."""
 
 
 class GuardChecks(Struct, frozen=True):
     """Asks the guard about any amount of text."""
 
-    asker: Asker
+    source: VerdictSource
     wait_s: float
     """How long a verdict is waited for."""
     tracer: Tracer
@@ -91,7 +94,7 @@ class GuardChecks(Struct, frozen=True):
         """
         found: list[Finding] = []
         for parts in parts_of(texts):
-            if request.unreachable and not request.policy.fails_closed(detectors):
+            if loop_now_s() < request.skipped_until_s and not request.policy.fails_closed(detectors):
                 self.metrics.unchecked.labels(direction, _NO_VERDICT).inc()
                 continue
             verdict = await self._verdict(request, direction, parts, detectors)
@@ -137,7 +140,7 @@ class GuardChecks(Struct, frozen=True):
         began_s, error = loop_now_s(), None
         try:
             trace = None if span.traceparent is None else {headers.TRACEPARENT: span.traceparent}
-            verdict = await self.asker.check(check, self.wait_s, trace)
+            verdict = await self.source.check(check, self.wait_s, trace)
         except GuardUnreachable as unreachable:
             error = _NO_VERDICT
             self._without_verdict(request, direction, detectors, unreachable)
@@ -164,7 +167,7 @@ class GuardChecks(Struct, frozen=True):
                 f"the safety check was not made, and the policy of the account requires it: {unreachable}"
             )
             raise Refused("guard_unavailable", message, retry_after_s=_RETRY_S) from unreachable
-        request.unreachable = True
+        request.skipped_until_s = loop_now_s() + _SKIPPED_S
         _log.warning("content passes unchecked: %s", unreachable)
         self.metrics.unchecked.labels(direction, _NO_VERDICT).inc()
 
@@ -181,6 +184,12 @@ class GuardChecks(Struct, frozen=True):
             failures = ", ".join(f"{each.detector}: {each.why}" for each in verdict.failures)
             _log.warning("content passes without the check of each detector: %s", failures)
             self.metrics.unchecked.labels(direction, _DETECTOR).inc()
+
+
+def failed_check(error: BaseException) -> Refused:
+    """The refusal of a request with a check that ended by a defect."""
+    _log.error("a check of the guard failed: %s", type(error).__name__, exc_info=error)
+    return Refused("internal", "the safety check failed; the log line with this error has the details")
 
 
 def _describe(span: Span, verdict: GuardVerdict) -> None:

@@ -11,6 +11,7 @@ from penstock.contract.reply import GuardedContent, answer_bytes
 from services.worker.guard.guard_checks import Refused
 from services.worker.guard.metrics import GuardMetrics
 from services.worker.guard.output_filter import Item, OutputFilter
+from services.worker.guard.output_permission import OutputPermission
 from services.worker.providers.size_limits import STREAM_BYTES, oversized
 from services.worker.providers.streams.choices import content_bytes
 from services.worker.providers.streams.chunks import ChunkDelta
@@ -31,21 +32,6 @@ class Published(Protocol):
     def drop(self) -> None: ...
 
 
-class _Gate(Protocol):
-    """Whether the input allows output; a RequestGuard."""
-
-    @property
-    def is_open(self) -> bool: ...
-
-    async def allowed(self) -> None:
-        """Wait until it is known. Raises Refused."""
-        ...
-
-    def refuse(self, refused: Refused) -> None:
-        """End the request."""
-        ...
-
-
 class GuardedSink:
     """Publishes output once the guard allows it.
 
@@ -55,7 +41,7 @@ class GuardedSink:
 
     def __init__(
         self,
-        gate: _Gate,
+        permission: OutputPermission,
         published: Published,
         output_filter: OutputFilter | None,
         metrics: GuardMetrics,
@@ -64,7 +50,7 @@ class GuardedSink:
         """`output_filter`: None publishes deltas as they are. `keep_bytes`: how much of the provider's output is kept
         in memory.
         """
-        self._gate = gate
+        self._permission = permission
         self._published = published
         self._filter = output_filter
         self._metrics = metrics
@@ -97,13 +83,13 @@ class GuardedSink:
         """Wait until all output may be published, and publish it. Raises Refused."""
         if self._filter is not None:
             await self._pass_on(self._filter.rest())
-        await self._gate.allowed()
+        await self._permission.wait()
         if self._release is not None:
             await self._release
         await self._published.end()
         if self._filter is not None:
             await self._filter.end()
-        await self._gate.allowed()
+        await self._permission.wait()
 
     def drop(self) -> None:
         """Discard what is held back, when the attempt is over."""
@@ -131,12 +117,12 @@ class GuardedSink:
 
     async def _pass_on(self, item: Item | ChunkDelta) -> None:
         """Publish the next part of the output now, or leave it to the task that does."""
-        if self._release is None and self._gate.is_open and not _is_suspicious(item):
+        if self._release is None and self._permission.granted and not _is_suspicious(item):
             await self._publish(item)
             return
         self._waiting.append(item)
         if self._release is None:
-            if not self._gate.is_open:
+            if not self._permission.granted:
                 self._held_since_s = loop_now_s()
             self._release = asyncio.create_task(self._release_waiting())
         elif self._release.done():
@@ -144,7 +130,7 @@ class GuardedSink:
 
     async def _release_waiting(self) -> None:
         try:
-            await self._gate.allowed()
+            await self._permission.wait()
             if self._held_since_s is not None:
                 self._metrics.held_back.observe(loop_now_s() - self._held_since_s)
                 self._held_since_s = None
@@ -153,7 +139,7 @@ class GuardedSink:
                     await self._filter.check([each for each in self._waiting if isinstance(each, Item)])
                 await self._publish(self._waiting.popleft())
         except Refused as refused:
-            self._gate.refuse(refused)
+            self._permission.refuse(refused)
         else:
             self._release = None
 

@@ -30,7 +30,7 @@ class GuardMetrics:
         )
         self.blocked = Counter(
             "penstock_worker_guard_blocked",
-            "Requests that the guard blocked, by what it found the reason in.",
+            "Requests that the guard blocked, by direction.",
             ["direction"],
             registry=registry,
         )

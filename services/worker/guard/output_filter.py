@@ -14,7 +14,7 @@ from penstock.contract.reply import GuardedContent
 from services.worker.guard.answer_channels import CONTENT, AnswerChannels, AnswerTexts, Channel, WholeAnswer
 from services.worker.guard.candidates import Piece
 from services.worker.guard.channel_filter import ChannelFilter, checked_text, found_in
-from services.worker.guard.guard_checks import CheckedRequest, GuardChecks, Refused
+from services.worker.guard.guard_checks import CheckedRequest, GuardChecks, Refused, failed_check
 from services.worker.guard.moderation_windows import ModerationWindows
 from services.worker.guard.placeholders import Placeholders
 from services.worker.providers.errors.wire_errors import MalformedChunk, MalformedReply
@@ -273,6 +273,8 @@ class OutputFilter:
             found = await rules.checks.findings(rules.request, "output", texts, rules.moderating)
         except Refused as refused:
             rules.refuse(refused)
+        except Exception as error:  # noqa: BLE001 - in a task of its own: the answer would go on unmoderated
+            rules.refuse(failed_check(error))
         else:
             self._count(found)
 

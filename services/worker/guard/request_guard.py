@@ -4,34 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from typing import Final, Literal
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 from msgspec import Raw
-from msgspec.structs import replace
 
-from penstock.bus.clock import loop_now_s
-from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract.guard.checks import CheckedText, Finding
 from penstock.contract.guard.policies import PLACED_DETECTORS, DetectorName
 from penstock.contract.reply import GuardedContent
 from penstock.contract.work import ChatWork
+from penstock.runtime.body_work import in_thread_if_large
 from penstock.runtime.config.guard import Guard
-from penstock.runtime.guard.effective_policy import GUARD_ACCOUNT, EffectivePolicy
+from penstock.runtime.guard.effective_policy import EffectivePolicy
 from services.worker.guard.check_parts import merged
-from services.worker.guard.guard_checks import CheckedRequest, GuardChecks, Refused
+from services.worker.guard.guard_checks import CheckedRequest, GuardChecks, Refused, failed_check
 from services.worker.guard.guarded_sink import GuardedSink, Published
+from services.worker.guard.input_redaction import InputRedaction
 from services.worker.guard.output_filter import OutputFilter, OutputRules
-from services.worker.guard.placeholders import JsonPosition, Placeholders
-from services.worker.guard.request_texts import rewritten, texts_of
+from services.worker.guard.output_permission import OutputPermission
+from services.worker.guard.request_texts import RequestTexts, texts_of
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.errors.wire_errors import MalformedReply
 
 __all__ = ["RequestGuard", "RequestGuards"]
-
-_log: Final = rate_limited_logger(__name__)
-"""The detectors whose findings have a place in the text."""
 
 
 class RequestGuards:
@@ -47,8 +42,6 @@ class RequestGuards:
 
     def of(self, work: ChatWork, traceparent: str | None) -> RequestGuard | None:
         """None for a request whose texts are not checked. `traceparent`: of the span of the request."""
-        if work.account == GUARD_ACCOUNT:
-            return None
         policy = self._policy_of(work.account)
         if not (policy.detectors("input") or policy.detectors("output")):
             return None
@@ -57,7 +50,7 @@ class RequestGuards:
 
 
 class RequestGuard:
-    """What the guard says of one request, over all of its attempts."""
+    """The checks of one request, over all of its attempts."""
 
     def __init__(self, request: CheckedRequest, checks: GuardChecks, window_characters: int) -> None:
         self._request = request
@@ -70,27 +63,11 @@ class RequestGuard:
         self._others = tuple(each for each in needed if each not in self._redacting)
         self._task: asyncio.Task[None] | None = None
         """The check beside the provider call."""
-        self._decided = asyncio.Event()
-        """The input may be answered, or the request is refused."""
-        self._refused: Refused | None = None
-        self._timer: asyncio.Timeout | None = None
-        """Ends the attempt that runs."""
-        self._placeholders = Placeholders()
-        self._redactions: dict[int, list[Finding]] = {}
-        """What is replaced in the input, by the index of the text."""
+        self._redaction = InputRedaction(restore=self._policy.restore)
         self._passed: Counter[tuple[str, Literal["flag", "redact"]]] = Counter()
+        self.permission = OutputPermission()
         if not self._others:
-            self._decided.set()
-
-    @property
-    def refused(self) -> Refused | None:
-        """Why the request ends."""
-        return self._refused
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the input allows output."""
-        return self._decided.is_set() and self._refused is None
+            self.permission.grant()
 
     @property
     def checks_first(self) -> bool:
@@ -99,58 +76,34 @@ class RequestGuard:
 
     async def check_first(self, body: Raw) -> None:
         """Check what must be known before anything leaves. Raises Refused."""
-        texts = _texts(body)
+        read = await in_thread_if_large(_read, body)
         if self._redacting:
-            self._note_redactions(texts, await self._check(texts, self._redacting))
+            findings = await self._check(read.texts, self._redacting)
+            redacted = [each for each in findings if each.action == "redact"]
+            await in_thread_if_large(lambda _: self._redaction.note(read.texts, redacted), body)
+            self._checks.metrics.redactions.labels("input").inc(len(redacted))
         if self._policy.mode == "before":
             if self._others:
-                await self._check(self._without_values(texts), self._others)
-            self._decided.set()
+                texts = await in_thread_if_large(lambda _: self._redaction.replaced(read), body)
+                await self._check(texts, self._others)
+            self.permission.grant()
 
-    def redacted(self, body: Raw) -> Raw:
-        """The body with placeholders in place of the values that `check_first` found.
+    async def begin_attempt(self, body: Raw) -> Raw:
+        """The body with placeholders in place of the values that `check_first` found; what is left to check of it is
+        checked beside the first attempt.
 
-        It is made anew each time: a body that is stored apart is in memory during attempts only.
+        It is made anew each time: a body that is stored apart is in memory during attempts only. Raises Refused for a
+        body without readable texts.
         """
-        if not self._redactions:
-            return body
-        return Raw(rewritten(body, [each.text for each in self._without_values(_texts(body))]))
-
-    def begin(self, body: Raw) -> None:
-        """Start the check beside the first attempt. Raises Refused for a body without readable texts."""
-        if self._task is None and not self._decided.is_set():
-            self._task = asyncio.create_task(self._check_beside(_texts(body)))
+        beside = self._task is None and not self.permission.known
+        if not self._redaction.empty:
+            body, texts = await in_thread_if_large(self._redaction.applied, body)
+        elif beside:
+            texts = (await in_thread_if_large(_read, body)).texts
+        if beside:
+            self._task = asyncio.create_task(self._check_beside(texts))
             self._task.add_done_callback(self._decide)
-
-    async def allowed(self) -> None:
-        """Wait until the input may be answered. Raises Refused."""
-        await self._decided.wait()
-        if self._refused is not None:
-            raise self._refused
-
-    def refuse(self, refused: Refused) -> None:
-        """End the request, and the attempt that runs at once."""
-        if self._refused is not None:
-            return
-        self._refused = refused
-        self._decided.set()
-        if self._timer is not None:
-            self._timer.reschedule(loop_now_s())
-
-    @asynccontextmanager
-    async def enforced(self) -> AsyncIterator[None]:
-        """Cancels what runs inside once the request is refused. Raises Refused."""
-        if self._refused is not None:
-            raise self._refused
-        try:
-            async with asyncio.timeout(None) as self._timer:
-                yield
-        except TimeoutError:
-            if self._refused is None:
-                raise
-            raise self._refused from None
-        finally:
-            self._timer = None
+        return body
 
     def sink(self, published: Published, keep_bytes: int, *, finish_repeats: bool = False) -> GuardedSink:
         """Where one attempt sends its output; `keep_bytes`: how much of it is kept, `finish_repeats`: its finish reason
@@ -158,21 +111,21 @@ class RequestGuard:
         """
         rules = self._output_rules()
         filter_ = None if rules.empty else OutputFilter(rules, finish_repeats=finish_repeats)
-        return GuardedSink(self, published, filter_, self._checks.metrics, keep_bytes)
+        return GuardedSink(self.permission, published, filter_, self._checks.metrics, keep_bytes)
 
     async def answer(self, response: Raw) -> tuple[Raw, tuple[GuardedContent, ...]]:
         """The answer of a call that did not stream, once it may be shown, as it may be shown; and what was found in it.
 
         Raises Refused and ProviderFailure.
         """
-        await self.allowed()
+        await self.permission.wait()
         rules = self._output_rules()
         if rules.empty:
             return response, ()
         filter_ = OutputFilter(rules)
         try:
             shown = await filter_.whole(response)
-            await self.allowed()
+            await self.permission.wait()
         except MalformedReply as error:
             raise ProviderFailure("malformed", str(error)) from error
         finally:
@@ -186,53 +139,32 @@ class RequestGuard:
             for (name, action), count in self._passed.items()
         )
 
-    def _output_rules(self) -> OutputRules:
-        detectors = self._policy.detectors("output")
-        return OutputRules(
-            self._request,
-            self._checks,
-            self._placeholders,
-            searching=tuple(each for each in detectors if each in PLACED_DETECTORS),
-            moderating=tuple(each for each in detectors if each not in PLACED_DETECTORS),
-            window_characters=self._window_characters,
-            refuse=self.refuse,
-        )
-
     async def close(self) -> None:
         """The request has ended."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
 
+    def _output_rules(self) -> OutputRules:
+        detectors = self._policy.detectors("output")
+        return OutputRules(
+            self._request,
+            self._checks,
+            self._redaction.placeholders,
+            searching=tuple(each for each in detectors if each in PLACED_DETECTORS),
+            moderating=tuple(each for each in detectors if each not in PLACED_DETECTORS),
+            window_characters=self._window_characters,
+            refuse=self.permission.refuse,
+        )
+
     def _decide(self, checked: asyncio.Task[None]) -> None:
         if checked.cancelled():
             return
         error = checked.exception()
         if error is None:
-            self._decided.set()
+            self.permission.grant()
         else:
-            self.refuse(error if isinstance(error, Refused) else _failed_check(error))
-
-    def _note_redactions(self, texts: Sequence[CheckedText], findings: Sequence[Finding]) -> None:
-        redactions = merged(each for each in findings if each.action == "redact")
-        if not redactions:
-            return
-        self._placeholders = Placeholders(each.text for each in texts)
-        for each in redactions:
-            self._redactions.setdefault(each.text, []).append(each)
-        self._checks.metrics.redactions.labels("input").inc(len(redactions))
-
-    def _without_values(self, texts: Sequence[CheckedText]) -> list[CheckedText]:
-        """The texts with placeholders; the same values get the same ones each time."""
-        changed = list(texts)
-        for index, findings in self._redactions.items():
-            checked = changed[index]
-            position = JsonPosition() if _may_be_json(checked) else None
-            text = self._placeholders.replace(
-                checked.text, findings, of_request=self._policy.restore, position=position
-            )
-            changed[index] = replace(checked, text=text)
-        return changed
+            self.permission.refuse(error if isinstance(error, Refused) else failed_check(error))
 
     async def _check_beside(self, texts: Sequence[CheckedText]) -> None:
         await self._check(texts, self._others)
@@ -240,26 +172,18 @@ class RequestGuard:
     async def _check(
         self, texts: Sequence[CheckedText], detectors: tuple[DetectorName, ...]
     ) -> list[Finding]:
+        """What passes or is to be replaced; findings that are to be replaced do not overlap."""
         if not texts:
             return []
-        findings = await self._checks.findings(self._request, "input", texts, detectors)
-        for each in findings:
-            if each.action in {"flag", "redact"}:
-                self._passed[each.name, each.action] += 1
-        return findings
+        found = await self._checks.findings(self._request, "input", texts, detectors)
+        redacted = merged(each for each in found if each.action == "redact")
+        flagged = [each for each in found if each.action == "flag"]
+        self._passed.update((each.name, "redact") for each in redacted)
+        self._passed.update((each.name, "flag") for each in flagged)
+        return [*redacted, *flagged]
 
 
-def _may_be_json(checked: CheckedText) -> bool:
-    """Whether the text may be the arguments of a tool call."""
-    return checked.origin == "assistant" and checked.text.lstrip()[:1] in ("{", "[")
-
-
-def _failed_check(error: BaseException) -> Refused:
-    _log.error("a check of the guard failed: %s", type(error).__name__, exc_info=error)
-    return Refused("internal", "the safety check failed; the log line with this error has the details")
-
-
-def _texts(body: Raw) -> tuple[CheckedText, ...]:
+def _read(body: Raw) -> RequestTexts:
     try:
         return texts_of(body)
     except (ValueError, RecursionError) as error:

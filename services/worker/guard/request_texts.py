@@ -7,18 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import is_
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from penstock.contract.guard.checks import CheckedText, TextOrigin
 from services.worker.providers.raw_json import decode_any, decode_fields, decode_list, encoded
 
-__all__ = ["rewritten", "texts_of"]
+__all__ = ["RequestTexts", "rewritten", "texts_of"]
 
-_Visit = Callable[[str, TextOrigin], str]
-"""Receives a text and its origin, and returns the text to put in its place."""
+_Source = TextOrigin | Literal["arguments"]
+"""The origin of a text; `arguments`: of the assistant, as JSON text."""
+_Visit = Callable[[str, _Source], str]
+"""Receives a text and its source, and returns the text to put in its place."""
 
 _ORIGINS: Final[dict[str, TextOrigin]] = {
     "system": "system",
@@ -28,7 +30,7 @@ _ORIGINS: Final[dict[str, TextOrigin]] = {
     "function": "tool",
 }
 """Origins by the role of a message; any other role counts as the user's."""
-_ORIGINS_OF_PARTS: Final[dict[str, TextOrigin]] = {"tool_result": "tool"}
+_ORIGINS_OF_PARTS: Final[dict[str, _Source]] = {"tool_result": "tool"}
 _WITHOUT_TEXT: Final = frozenset(
     (
         *("audio", "file", "image", "image_file", "image_url", "input_audio", "input_file", "input_image"),
@@ -47,6 +49,8 @@ _LABELS: Final = frozenset(
 _DATA: Final = "data"
 """A key of media in base64, except in an object of the type `text`."""
 _TEXT: Final = "text"
+_ARGUMENTS: Final = "arguments"
+"""The key of the arguments of a tool call, which are JSON text if they are a string."""
 _DESCRIPTIONS: Final = frozenset(
     ("$comment", "const", "default", "description", "enum", "example", "examples", "title")
 )
@@ -57,7 +61,15 @@ _DEEPEST: Final = 40
 _OBJECT, _LIST, _STRING = b'{["'
 
 
-def texts_of(body: bytes) -> tuple[CheckedText, ...]:
+class RequestTexts(Struct, frozen=True):
+    """The texts of a body, in its order."""
+
+    texts: tuple[CheckedText, ...]
+    arguments: frozenset[int] = frozenset()
+    """The indices of those that are JSON text."""
+
+
+def texts_of(body: bytes) -> RequestTexts:
     """Every text of the body with its origin, in the order of the body.
 
     Texts are the contents of messages, tool-call arguments as JSON text, the results of tools, documents, a predicted
@@ -65,13 +77,16 @@ def texts_of(body: bytes) -> tuple[CheckedText, ...]:
     over. Raises ValueError for a body that is not JSON, or is nested more deeply than JSON decoders accept.
     """
     found: list[CheckedText] = []
+    arguments: list[int] = []
 
-    def collect(text: str, origin: TextOrigin) -> str:
-        found.append(CheckedText(text=text, origin=origin))
+    def collect(text: str, source: _Source) -> str:
+        if source == _ARGUMENTS:
+            arguments.append(len(found))
+        found.append(CheckedText(text=text, origin="assistant" if source == _ARGUMENTS else source))
         return text
 
     _visited(body, collect)
-    return tuple(found)
+    return RequestTexts(tuple(found), frozenset(arguments))
 
 
 def rewritten(body: bytes, texts: Sequence[str]) -> bytes:
@@ -81,7 +96,7 @@ def rewritten(body: bytes, texts: Sequence[str]) -> bytes:
     """
     left = list(reversed(texts))
 
-    def replace(_text: str, _origin: TextOrigin) -> str:
+    def replace(_text: str, _source: _Source) -> str:
         if not left:
             raise ValueError("fewer texts than the body has")
         return left.pop()
@@ -136,7 +151,7 @@ def _message(raw: Raw, visit: _Visit) -> Raw:
     return _texts_of_object(raw, fields, origin, visit, _DEEPEST)
 
 
-def _texts(raw: Raw, origin: TextOrigin, visit: _Visit, levels: int) -> Raw:
+def _texts(raw: Raw, origin: _Source, visit: _Visit, levels: int) -> Raw:
     """All strings in a message or part but its labels."""
     first = _first_byte(raw)
     if first == _STRING:
@@ -148,17 +163,22 @@ def _texts(raw: Raw, origin: TextOrigin, visit: _Visit, levels: int) -> Raw:
     return raw
 
 
-def _texts_of_object(raw: Raw, fields: dict[str, Raw], origin: TextOrigin, visit: _Visit, levels: int) -> Raw:
+def _texts_of_object(raw: Raw, fields: dict[str, Raw], origin: _Source, visit: _Visit, levels: int) -> Raw:
     kind = _label(fields.get("type"))
     if kind in _WITHOUT_TEXT:
         return raw
     inner = _ORIGINS_OF_PARTS.get(kind, origin)
     changes = {
-        name: _texts(value, inner, visit, levels - 1)
+        name: _texts(value, _source(name, value, inner), visit, levels - 1)
         for name, value in fields.items()
         if name not in _LABELS and (name != _DATA or kind == _TEXT)
     }
     return _with(raw, fields, changes)
+
+
+def _source(name: str, value: Raw, origin: _Source) -> _Source:
+    is_json = name == _ARGUMENTS and origin == "assistant" and _first_byte(value) == _STRING
+    return _ARGUMENTS if is_json else origin
 
 
 def _descriptions(raw: Raw, visit: _Visit, levels: int) -> Raw:
@@ -189,11 +209,11 @@ def _strings(raw: Raw, visit: _Visit, levels: int) -> Raw:
     return _descriptions(raw, visit, levels)
 
 
-def _text(raw: Raw, origin: TextOrigin, visit: _Visit) -> Raw:
+def _text(raw: Raw, source: _Source, visit: _Visit) -> Raw:
     text: str = decode_any(raw)
     if not text:
         return raw
-    new = visit(text, origin)
+    new = visit(text, source)
     return raw if new == text else encoded(new)
 
 

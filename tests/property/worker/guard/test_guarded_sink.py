@@ -115,8 +115,8 @@ async def publish(chunks: list[str], target: Published, decided_after: int) -> N
     guard = guard_of(asked)
     sink: GuardedSink = guard.sink(target, 0)
     try:
-        async with guard.enforced():
-            guard.begin(encoded({"messages": [{"role": "user", "content": "Hello"}]}))
+        async with guard.permission.enforced():
+            await guard.begin_attempt(encoded({"messages": [{"role": "user", "content": "Hello"}]}))
             for number, chunk in enumerate(chunks):
                 if number == decided_after:
                     asked.decided.set()

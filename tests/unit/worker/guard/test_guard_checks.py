@@ -10,11 +10,18 @@ from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from penstock.bus import trace_names as names
-from penstock.contract.guard.checks import CheckedText, DetectorFailure, Finding, GuardCheck, GuardVerdict
+from penstock.contract.guard.checks import (
+    MAX_CHECK_BYTES,
+    CheckedText,
+    DetectorFailure,
+    Finding,
+    GuardCheck,
+    GuardVerdict,
+)
 from penstock.runtime.config.guard import Guard
 from penstock.runtime.guard.client import GuardUnreachable
 from penstock.runtime.guard.effective_policy import effective_policy
-from services.worker.guard.check_parts import CHECK_BYTES, parts_of
+from services.worker.guard.check_parts import parts_of
 from services.worker.guard.guard_checks import CheckedRequest, GuardChecks, Refused
 from services.worker.guard.metrics import GuardMetrics
 from tests.harness.records.spans import RecordedSpan, RecordingTracer
@@ -85,8 +92,23 @@ async def test_g4_a_check_without_a_verdict_is_refused_or_counted_by_the_policy(
     assert guard.counted("unchecked_total", direction="input", why="no_verdict") == 1
 
 
+async def test_g4_a_guard_that_returns_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 1_000.0
+    monkeypatch.setattr("services.worker.guard.guard_checks.loop_now_s", lambda: now_s)
+    guard = Guarded()
+    assert await guard.findings("safety_model") == []
+    flagged = replace(FOUND, action="flag")
+    guard.verdicts.append(GuardVerdict(id="r", action="flag", findings=(flagged,)))
+    now_s += 4
+    assert await guard.findings("safety_model") == []
+    assert len(guard.verdicts) == 1
+    now_s += 2
+    assert await guard.findings("safety_model") == [flagged]
+    assert guard.counted("unchecked_total", direction="input", why="no_verdict") == 2
+
+
 async def test_g1_a_finding_in_the_overlap_of_two_pieces_is_reported_once() -> None:
-    text = "x" * (CHECK_BYTES - 100) + "\n" + "y" * 200
+    text = "x" * (MAX_CHECK_BYTES - 100) + "\n" + "y" * 200
     first, second = (part[0] for part in parts_of([CheckedText(text=text)]))
     place = len(first.checked.text) - 20
     flagged = replace(FOUND, start=place, end=place + 5, action="flag")

@@ -42,7 +42,7 @@ BODY: dict[str, Any] = {
 
 
 def _texts(body: bytes) -> list[tuple[str, str]]:
-    return [(each.origin, each.text) for each in texts_of(body)]
+    return [(each.origin, each.text) for each in texts_of(body).texts]
 
 
 def _body(content: Any) -> bytes:
@@ -72,10 +72,10 @@ def test_g1_every_text_of_a_body_is_read_with_its_origin() -> None:
 
 def test_g6_texts_are_replaced_in_their_places() -> None:
     body = json.dumps(BODY).encode()
-    texts = [each.text for each in texts_of(body)]
+    texts = [each.text for each in texts_of(body).texts]
     new = [f"<{number}> «{text}» ☎" for number, text in enumerate(texts)]
     changed = rewritten(body, new)
-    assert [each.text for each in texts_of(changed)] == new
+    assert [each.text for each in texts_of(changed).texts] == new
     assert json.loads(rewritten(changed, texts)) == BODY
 
 
@@ -109,7 +109,7 @@ def test_g6_what_is_not_replaced_keeps_its_bytes() -> None:
     ],
 )
 def test_g1_media_and_unexpected_types_have_no_text(part: Any) -> None:
-    assert texts_of(_body([part])) == ()
+    assert texts_of(_body([part])).texts == ()
     assert rewritten(_body([part]), []) == _body([part])
 
 
@@ -132,7 +132,7 @@ def test_g1_unusual_places_of_text_are_read() -> None:
 
 def test_g1_credentials_of_tool_servers_are_no_texts() -> None:
     tool = {"type": "mcp", "server_url": "https://x", "headers": {"Authorization": "Bearer y"}}
-    assert texts_of(json.dumps({"tools": [tool]}).encode()) == ()
+    assert texts_of(json.dumps({"tools": [tool]}).encode()).texts == ()
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_g1_credentials_of_tool_servers_are_no_texts() -> None:
     ],
 )
 def test_g1_bodies_of_unexpected_types_have_no_text(body: bytes) -> None:
-    assert texts_of(body) == ()
+    assert texts_of(body).texts == ()
     assert rewritten(body, []) == body
 
 

@@ -1,0 +1,58 @@
+"""Redaction of the input of one request: the values that were found are replaced in the body of every attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Raw
+from msgspec.structs import replace
+
+from penstock.contract.guard.checks import CheckedText, Finding
+from services.worker.guard.placeholders import JsonPosition, Placeholders
+from services.worker.guard.request_texts import RequestTexts, rewritten, texts_of
+
+__all__ = ["InputRedaction"]
+
+
+class InputRedaction:
+    """The values to replace, none at first, and their placeholders, which the answer shares.
+
+    Methods that read a body block for long if it is large: they are meant to run in a thread then, one at a time.
+    """
+
+    def __init__(self, *, restore: bool) -> None:
+        """`restore`: the answer has the values in place of their placeholders."""
+        self._restore = restore
+        self._findings: dict[int, list[Finding]] = {}
+        """By the index of the text."""
+        self.placeholders = Placeholders()
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is replaced."""
+        return not self._findings
+
+    def note(self, texts: Sequence[CheckedText], findings: Sequence[Finding]) -> None:
+        """Replace these findings, which do not overlap, from now on. `texts`: all of the request."""
+        if not findings:
+            return
+        self.placeholders = Placeholders(each.text for each in texts)
+        for each in findings:
+            self._findings.setdefault(each.text, []).append(each)
+
+    def replaced(self, read: RequestTexts) -> tuple[CheckedText, ...]:
+        """The texts of the request with placeholders; the same values get the same ones each time."""
+        changed = list(read.texts)
+        for index, findings in self._findings.items():
+            checked = changed[index]
+            position = JsonPosition() if index in read.arguments else None
+            text = self.placeholders.replace(
+                checked.text, findings, of_request=self._restore, position=position
+            )
+            changed[index] = replace(checked, text=text)
+        return tuple(changed)
+
+    def applied(self, body: Raw) -> tuple[Raw, tuple[CheckedText, ...]]:
+        """The body with placeholders, and its texts. Raises ValueError for a body that cannot be read."""
+        texts = self.replaced(texts_of(body))
+        return Raw(rewritten(body, [each.text for each in texts])), texts

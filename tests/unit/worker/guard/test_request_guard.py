@@ -1,0 +1,158 @@
+"""G1, G6: what a provider gets of a request, what is counted of it, and checks that end by a defect."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import pytest
+from msgspec import Raw
+from prometheus_client import CollectorRegistry
+
+from penstock.bus.tracing import NO_TRACER
+from penstock.contract.guard.checks import Finding, GuardCheck, GuardVerdict
+from penstock.runtime.config.guard import Guard
+from penstock.runtime.guard.effective_policy import effective_policy
+from services.worker.guard.guard_checks import GuardChecks, Refused
+from services.worker.guard.metrics import GuardMetrics
+from services.worker.guard.request_guard import RequestGuard, RequestGuards
+from services.worker.providers.streams.chunks import ChunkDelta
+from tests.unit.worker.worker_parts import work
+
+EMAIL: Final = re.compile(r"[a-z.]+@[a-z]+\.example")
+REDACTING: Final = Guard(
+    input={"personal_data": "redact", "secrets": "allow", "prompt_injection": "block"},
+    output={"secrets": "allow"},
+)
+MODERATING: Final = Guard(
+    input={"personal_data": "allow", "secrets": "allow", "prompt_injection": "allow"},
+    output={"secrets": "allow", "prompt_injection": "block"},
+)
+
+
+class EmailFinder:
+    """A guard that finds addresses, each twice: as a whole, and its domain."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.failure = failure
+        self.checks: list[GuardCheck] = []
+
+    async def check(
+        self,
+        check: GuardCheck,
+        wait_s: float,  # noqa: ARG002 - the signature is GuardClient's
+        trace: Mapping[str, str] | None = None,  # noqa: ARG002
+    ) -> GuardVerdict:
+        self.checks.append(check)
+        if self.failure is not None:
+            raise self.failure
+        if "personal_data" not in check.detectors:
+            return GuardVerdict(id=check.id, action="allow")
+        found = [
+            Finding(
+                text=index,
+                start=start,
+                end=match.end(),
+                category="personal_data",
+                kind=kind,
+                detector="personal_data",
+                action="redact",
+            )
+            for index, text in enumerate(check.texts)
+            for match in EMAIL.finditer(text.text)
+            for kind, start in (("email", match.start()), ("ip_address", match.start() + 3))
+        ]
+        return GuardVerdict(id=check.id, action="redact", findings=tuple(found))
+
+
+def guard_of(source: EmailFinder, config: Guard = REDACTING) -> RequestGuard:
+    checks = GuardChecks(source, 1.0, NO_TRACER, GuardMetrics(CollectorRegistry()))
+    policy = effective_policy(config, "a", {})
+    guard = RequestGuards(config, lambda _: policy, checks).of(work(), None)
+    assert guard is not None
+    return guard
+
+
+def body_of(*messages: dict[str, Any]) -> Raw:
+    return Raw(json.dumps({"messages": messages}).encode())
+
+
+async def sent(guard: RequestGuard, body: Raw) -> list[dict[str, Any]]:
+    await guard.check_first(body)
+    messages: list[dict[str, Any]] = json.loads(bytes(await guard.begin_attempt(body)))["messages"]
+    await guard.permission.wait()
+    await guard.close()
+    return messages
+
+
+async def test_g6_only_arguments_of_tool_calls_are_rewritten_as_json() -> None:
+    link = {"role": "assistant", "content": "[Contact](mailto:ann@mail.example)"}
+    call = {"function": {"name": "f", "arguments": '{"to": "ann@mail.example", "or": ann@mail.example}'}}
+    said = await sent(guard_of(EmailFinder()), body_of(link, {"role": "assistant", "tool_calls": [call]}))
+    assert said[0]["content"] == "[Contact](mailto:[EMAIL_1])"
+    assert said[1]["tool_calls"][0]["function"]["arguments"] == '{"to": "[EMAIL_1]", "or": "[EMAIL_1]"}'
+
+
+async def test_g6_findings_that_overlap_are_counted_as_the_one_value_that_they_are() -> None:
+    guard = guard_of(EmailFinder())
+    await sent(guard, body_of({"role": "user", "content": "ann@mail.example"}))
+    assert [(each.name, each.count) for each in guard.guarded()] == [("personal_data/email", 1)]
+
+
+async def test_g2_the_rest_of_the_checks_sees_placeholders() -> None:
+    source = EmailFinder()
+    await sent(guard_of(source), body_of({"role": "user", "content": "ask ann@mail.example"}))
+    assert [each.texts[0].text for each in source.checks] == ["ask ann@mail.example", "ask [EMAIL_1]"]
+    assert [each.detectors for each in source.checks] == [("personal_data",), ("prompt_injection",)]
+
+
+@pytest.mark.parametrize(("characters", "runs"), [(1_000, False), (2_000_000, True)])
+async def test_g2_the_event_loop_runs_while_a_large_body_is_read(characters: int, *, runs: bool) -> None:
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    text = "ann@mail.example " + "a river " * (characters // 8)
+    guard = guard_of(EmailFinder())
+    counting = asyncio.create_task(count())
+    try:
+        body = body_of({"role": "user", "content": text})
+        await guard.check_first(body)
+        (message,) = json.loads(bytes(await guard.begin_attempt(body)))["messages"]
+        assert (turns > 0) is runs
+    finally:
+        counting.cancel()
+        await guard.close()
+    assert message["content"] == text.replace("ann@mail.example", "[EMAIL_1]")
+
+
+async def test_g1_a_body_that_cannot_be_read_is_refused() -> None:
+    with pytest.raises(Refused, match="the body cannot be read"):
+        await guard_of(EmailFinder()).begin_attempt(Raw(b"{"))
+
+
+class Published:
+    bytes_out = 0
+
+    async def push(self, piece: ChunkDelta) -> None: ...
+
+    async def end(self) -> None: ...
+
+    def drop(self) -> None: ...
+
+
+async def test_g3_a_check_of_a_window_that_ends_by_a_defect_ends_the_request() -> None:
+    guard = guard_of(EmailFinder(RuntimeError("a defect")), MODERATING)
+    sink = guard.sink(Published(), 0)
+    await sink.push(ChunkDelta("The river is long. " * 50))
+    with pytest.raises(Refused) as refused:
+        await sink.end()
+    assert refused.value.code == "internal"
+    sink.drop()
