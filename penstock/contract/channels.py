@@ -5,30 +5,20 @@ The AsyncAPI document and the table in schemas/README.md are generated from this
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from msgspec import Struct
 
 from penstock.contract import streams, subjects
-from penstock.contract.events import (
-    BreakerChanged,
-    BudgetAlerted,
-    BudgetPolicyChanged,
-    CredentialAged,
-    CredentialAvailabilityChanged,
-    CredentialRotated,
-    GuardDecided,
-    GuardPolicyChanged,
-    HoldReleased,
-    ModelAvailabilityChanged,
-    PriceChanged,
-    QuotaEased,
-    QuotaPaused,
-    QuotaWarned,
-    UsageRecorded,
-)
+from penstock.contract.events import Event, HoldReleased, UsageRecorded
 from penstock.contract.explain import RoutingExplained
-from penstock.contract.guard.checks import Classification, ClassifyRequest, GuardCheck, GuardVerdict
+from penstock.contract.guard.checks import (
+    MAX_CLASSIFIED_CHARACTERS,
+    Classification,
+    ClassifyRequest,
+    GuardCheck,
+    GuardVerdict,
+)
 from penstock.contract.guard.policies import GuardPolicy
 from penstock.contract.idempotency import IdempotencyRecord
 from penstock.contract.jobs import Job, JobResult
@@ -73,6 +63,7 @@ def _size(bytes_: int) -> str:
     return f"{bytes_ // (1024 * 1024)} MiB"
 
 
+_USAGE: Final[tuple[type[Struct], ...]] = (UsageRecorded, HoldReleased)
 _MESSAGE_LIMIT: Final = f"{_size(streams.MAX_PAYLOAD_BYTES)} per message"
 
 
@@ -183,21 +174,7 @@ CHANNELS: Final = (
     Channel(
         name="events",
         subject=subjects.EVENT,
-        messages=(
-            BreakerChanged,
-            QuotaPaused,
-            ModelAvailabilityChanged,
-            CredentialRotated,
-            CredentialAvailabilityChanged,
-            CredentialAged,
-            QuotaWarned,
-            QuotaEased,
-            BudgetAlerted,
-            BudgetPolicyChanged,
-            PriceChanged,
-            GuardDecided,
-            GuardPolicyChanged,
-        ),
+        messages=tuple(each for each in get_args(Event) if each not in _USAGE),
         delivery="stored",
         stream=streams.EVENTS.name,
         producers=("worker", "ledger", "guard", "command line"),
@@ -208,7 +185,7 @@ CHANNELS: Final = (
     Channel(
         name="usage",
         subject=subjects.USAGE,
-        messages=(UsageRecorded, HoldReleased),
+        messages=_USAGE,
         delivery="stored",
         stream=streams.EVENTS.name,
         producers=("worker", "router"),
@@ -315,13 +292,23 @@ CHANNELS: Final = (
         "needs longer. A repeated check is harmless.",
     ),
     Channel(
+        name="guard-checks-of-one",
+        subject=subjects.GUARD_CHECK_OF,
+        messages=(GuardCheck, GuardVerdict),
+        delivery="request/reply",
+        producers=("worker", "edge", "command line"),
+        consumers=("guard",),
+        limits=_MESSAGE_LIMIT,
+        purpose="The same for one guard: where checks are sent while another one does not answer.",
+    ),
+    Channel(
         name="classify",
         subject=subjects.CLASSIFY,
         messages=(ClassifyRequest, Classification),
         delivery="request/reply",
         producers=("router",),
         consumers=("guard",),
-        limits="the first 400 characters of a text",
+        limits=f"the first {MAX_CLASSIFIED_CHARACTERS} characters of a text",
         purpose="The topic of a text that the router's rules do not recognise.",
     ),
     Channel(

@@ -22,6 +22,7 @@ __all__ = [
     "EVENT_ALL",
     "EXPLAIN",
     "GUARD_CHECK",
+    "GUARD_CHECK_OF",
     "GUARD_POLICIES_STORED",
     "JOB",
     "JOB_ALL",
@@ -111,6 +112,7 @@ KEYS_STORED: Final = "llm.keys.>"
 BUDGETS_STORED: Final = "llm.budgets.>"
 GUARD_POLICIES_STORED: Final = "llm.guard_policies.>"
 GUARD_CHECK: Final = "llm.guard.check"
+GUARD_CHECK_OF: Final = "llm.guard.check.{instance}"
 CLASSIFY: Final = "llm.classify"
 LEDGER_PARTITIONS: Final = 8
 """The ledger's partitions of accounts; a fixed number, because each account has its history in one."""
@@ -215,10 +217,7 @@ def request(account: str, kind: str) -> str:
 
 
 def request_address(subject: str) -> RequestAddress:
-    """The parts of a concrete request subject.
-
-    Raises ValueError when it is not one.
-    """
+    """The parts of a concrete request subject. Raises ValueError when it is not one."""
     parts = subject.split(".")
     if len(parts) != 4 or parts[:2] != _REQUEST_START or not all(parts):
         raise ValueError(f"not a request subject: {subject!r}")

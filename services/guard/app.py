@@ -75,7 +75,8 @@ class GuardService:
             log_content=self._config.log_content,
         )
         runner = DetectorRunner(loaded.detectors, timeouts_s(detectors), self._metrics)
-        checks = CheckHandler(bus.nc, Checker(policies, runner, records, SYSTEM), self._metrics)
+        checker = Checker(policies, runner, records, SYSTEM)
+        checks = CheckHandler(bus.nc, checker, self._metrics, self._shell.instance)
         self._started.push_async_callback(checks.stop, self._shell.settings.drain_s)
         await checks.start()
         if loaded.topics is not None:

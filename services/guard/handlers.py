@@ -40,24 +40,30 @@ _USEFUL_S: Final = 0.05
 
 
 class CheckHandler:
-    def __init__(self, nc: Nats, checker: Checker, metrics: GuardMetrics) -> None:
+    def __init__(self, nc: Nats, checker: Checker, metrics: GuardMetrics, instance: str) -> None:
         self._nc = nc
         self._checker = checker
+        self._instance = instance
         self._metrics = metrics
         self._bytes = ByteBudget(_MOST_BYTES)
         self._running: set[asyncio.Task[None]] = set()
         self._replies: set[str] = set()
         """Where the running checks are answered: a check that is repeated meanwhile has the same."""
-        self._subscription: Subscription | None = None
+        self._subscriptions: list[Subscription] = []
 
     async def start(self) -> None:
-        self._subscription = await self._nc.subscribe(
-            subjects.GUARD_CHECK, queue=_QUEUE, cb=self._on_check, pending_bytes_limit=_MOST_BYTES
-        )
+        own = subjects.GUARD_CHECK_OF.format(instance=self._instance)
+        for subject, queue in ((own, ""), (subjects.GUARD_CHECK, _QUEUE)):
+            self._subscriptions.append(
+                await self._nc.subscribe(
+                    subject, queue=queue, cb=self._on_check, pending_bytes_limit=_MOST_BYTES
+                )
+            )
 
     async def stop(self, within_s: float) -> None:
         """Take no more checks, and answer those that run."""
-        await _unsubscribe(self._nc, self._subscription)
+        for subscription in self._subscriptions:
+            await _unsubscribe(self._nc, subscription)
         if self._running:
             _, late = await asyncio.wait(self._running, timeout=within_s)
             await cancel_and_wait(*late)
@@ -66,9 +72,11 @@ class CheckHandler:
         size = len(msg.data)
         if not msg.reply or msg.reply in self._replies:
             return
-        if len(self._running) >= _MOST_CHECKS or not self._bytes.try_hold(size, _QUEUE):
-            self._metrics.dropped.labels("full").inc()
-            _log.warning("a check is dropped: %d run already", len(self._running))
+        if len(self._running) >= _MOST_CHECKS:
+            self._drop(f"{_MOST_CHECKS} checks run already")
+            return
+        if not self._bytes.try_hold(size, _QUEUE):
+            self._drop(f"with its {size} bytes the checks that run would have more than {_MOST_BYTES}")
             return
         task = asyncio.create_task(self._answer(msg))
         self._running.add(task)
@@ -76,6 +84,10 @@ class CheckHandler:
         self._metrics.in_flight.inc()
         self._metrics.bytes_in_flight.inc(size)
         task.add_done_callback(lambda task: self._end(task, msg.reply, size))
+
+    def _drop(self, why: str) -> None:
+        self._metrics.dropped.labels("full").inc()
+        _log.warning("a check is dropped: %s", why)
 
     def _end(self, task: asyncio.Task[None], reply: str, size: int) -> None:
         self._running.discard(task)

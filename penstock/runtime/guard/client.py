@@ -16,10 +16,14 @@ from penstock.bus.clock import loop_now_s
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract import codec, subjects
 from penstock.contract.guard.checks import KEEP_ALIVE_TIMEOUT_S, GuardCheck, GuardVerdict
+from penstock.contract.subjects import is_token
 
 __all__ = ["GuardClient", "GuardUnreachable"]
 
 _log: Final = rate_limited_logger(__name__)
+_DIRECTLY_S: Final = 10.0
+"""Seconds after a guard was silent during which checks are sent to the guard that answered last: the queue group of all
+guards still contains the silent one, which would receive its share of them."""
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 0.5
 """Seconds between two tries while no guard is subscribed, doubled from the first to the longest."""
@@ -45,6 +49,9 @@ class GuardClient:
         self._absent_since_s: float | None = None
         """Since when no guard is subscribed; None while one is, as far as is known."""
         self._last_absent_s = 0.0
+        self._answered_last = ""
+        """The instance of a guard; empty: none that is known to answer."""
+        self._directly_until_s = 0.0
 
     async def start(self) -> None:
         self._subscription = await self._nc.subscribe(f"{self._inbox}.*", cb=self._on_message)
@@ -68,10 +75,14 @@ class GuardClient:
         pause_s = _FIRST_PAUSE_S
         try:
             while True:
-                absent = not await self._send(payload, number, headers)
-                verdict = None if absent else await self._verdict(messages, check.id, give_up_s)
+                guard = self._answered_last if loop_now_s() < self._directly_until_s else ""
+                sent = await self._send(payload, guard, number, headers)
+                verdict = await self._verdict(messages, check.id, give_up_s, guard) if sent else None
                 if verdict is not None:
+                    self._answered_last = verdict.guard if is_token(verdict.guard) else ""
                     return verdict
+                if guard and sent and loop_now_s() < give_up_s:
+                    continue  # at once to the group: its guards have not been asked yet
                 left_s = give_up_s - loop_now_s()
                 if left_s <= 0 or self._absent_s() >= wait_s:
                     raise GuardUnreachable(f"no verdict of a guard within {wait_s:g} s")
@@ -80,7 +91,18 @@ class GuardClient:
         finally:
             del self._waiting[number]
 
-    def _note_absence(self) -> None:
+    def _note_silence(self, guard: str) -> None:
+        self._directly_until_s = loop_now_s() + _DIRECTLY_S
+        self._forget(guard)
+
+    def _forget(self, guard: str) -> None:
+        if guard == self._answered_last:
+            self._answered_last = ""
+
+    def _note_absence(self, guard: str) -> None:
+        if guard:
+            self._forget(guard)
+            return
         now_s = loop_now_s()
         if self._absent_since_s is None or now_s - self._last_absent_s > _ABSENCE_KNOWN_S:
             self._absent_since_s = now_s
@@ -89,36 +111,40 @@ class GuardClient:
     def _absent_s(self) -> float:
         return 0.0 if self._absent_since_s is None else loop_now_s() - self._absent_since_s
 
-    async def _send(self, payload: bytes, number: str, headers: dict[str, str] | None) -> bool:
+    async def _send(self, payload: bytes, guard: str, number: str, headers: dict[str, str] | None) -> bool:
+        """`guard`: the instance; empty: any. Raises GuardUnreachable for a check that the server will never accept."""
+        subject = subjects.GUARD_CHECK_OF.format(instance=guard) if guard else subjects.GUARD_CHECK
         try:
-            await self._nc.publish(
-                subjects.GUARD_CHECK, payload, reply=f"{self._inbox}.{number}", headers=headers
-            )
-        except (nats.errors.Error, ValueError) as error:  # ValueError: larger than the server accepts
+            await self._nc.publish(subject, payload, reply=f"{self._inbox}.{number}", headers=headers)
+        except nats.errors.MaxPayloadError as error:
+            raise GuardUnreachable(f"a check of {len(payload)} bytes is larger than NATS accepts") from error
+        except nats.errors.Error as error:
             _log.warning("a check cannot be sent to a guard: %r", error)
             return False
         return True
 
     async def _verdict(
-        self, messages: asyncio.Queue[Msg], check_id: str, give_up_s: float
+        self, messages: asyncio.Queue[Msg], check_id: str, give_up_s: float, guard: str
     ) -> GuardVerdict | None:
-        """The verdict; None when the check has to be sent again, or the time is over."""
+        """The verdict; None when the check has to be sent again, or the time is over. `guard`: as of `_send`."""
         asked_s = loop_now_s()
-        silent_s = min(give_up_s, asked_s + KEEP_ALIVE_TIMEOUT_S)
+        silent_s = asked_s + KEEP_ALIVE_TIMEOUT_S
         while True:
             try:
-                async with asyncio.timeout_at(silent_s):
+                async with asyncio.timeout_at(min(silent_s, give_up_s)):
                     message = await messages.get()
             except TimeoutError:
                 if loop_now_s() - asked_s > _SERVER_ANSWERS_S:
                     self._absent_since_s = None
+                if silent_s <= give_up_s:
+                    self._note_silence(guard)
                 return None
             if message.headers is not None and message.headers.get("Status") == _NO_RESPONDERS:
-                self._note_absence()
+                self._note_absence(guard)
                 return None
             self._absent_since_s = None
             if not message.data:
-                silent_s = min(give_up_s, loop_now_s() + KEEP_ALIVE_TIMEOUT_S)
+                silent_s = loop_now_s() + KEEP_ALIVE_TIMEOUT_S
                 continue
             try:
                 verdict = codec.GUARD_VERDICT.decode(message.data)

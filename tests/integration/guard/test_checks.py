@@ -259,6 +259,14 @@ async def test_g4_guards_share_the_checks_and_one_that_stops_answers_what_it_too
     assert {verdict.guard for verdict in await ask(5)} == {guard.instance}
 
 
+async def test_g4_a_check_can_be_sent_to_one_guard(guard: RunningGuard, nats_server: NatsServer, nc: Nats):
+    async with running_guard(nats_server.url, SECTION, LoadedLocally(marks(), (SlowInjection(),))):
+        own = subjects.GUARD_CHECK_OF.format(instance=guard.instance)
+        answers = [await nc.request(own, codec.encode(check("hello")), timeout=5) for _ in range(10)]
+        assert {codec.GUARD_VERDICT.decode(msg.data).guard for msg in answers} == {guard.instance}
+    assert guard.metric("penstock_guard_checks_total", direction="input", action="allow") == 10
+
+
 async def test_g4_without_a_guard_a_check_waits_for_one(nats_server: NatsServer, client: GuardClient):
     with pytest.raises(GuardUnreachable):
         await client.check(check("hello"), 0.2)

@@ -9,6 +9,8 @@ from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 
 from penstock.bus.clock import loop_now_s
+from penstock.bus.connection import connect
+from penstock.cli.local.nats_server import NatsServer
 from penstock.contract import codec, subjects
 from penstock.contract.guard.checks import CheckedText, GuardCheck, GuardVerdict
 from penstock.runtime.guard.client import GuardClient, GuardUnreachable
@@ -84,6 +86,63 @@ async def test_g4_a_check_at_a_frozen_guard_is_sent_again(client: GuardClient, o
     assert len(frozen) > 1
     await answer(own_nc, VERDICT)
     assert (await client.check(CHECK, 20)).action == "allow"
+
+
+async def guard(nc: Nats, name: str, *, frozen: bool = False) -> list[Msg]:
+    """Subscribe a guard as a process does, to the checks of all and to its own; returns what it received."""
+    received: list[Msg] = []
+
+    async def on_check(msg: Msg) -> None:
+        received.append(msg)
+        if not frozen:
+            await msg.respond(codec.encode(GuardVerdict(id="r1", action="allow", guard=name)))
+
+    await nc.subscribe(subjects.GUARD_CHECK, "guard", cb=on_check)
+    await nc.subscribe(subjects.GUARD_CHECK_OF.format(instance=name), cb=on_check)
+    await nc.flush()
+    return received
+
+
+async def test_g4_checks_go_round_a_frozen_guard_once_it_was_silent(
+    client: GuardClient, own_nc: Nats
+) -> None:
+    await guard(own_nc, "b")
+    await client.check(CHECK, 5)
+    frozen = await guard(own_nc, "a", frozen=True)
+    while not frozen:
+        assert (await client.check(CHECK, 5)).guard == "b"
+    began_s = loop_now_s()
+    for _ in range(100):
+        await client.check(CHECK, 5)
+    assert loop_now_s() - began_s < 0.7
+    assert len(frozen) == 1
+
+
+async def test_g4_when_the_guard_that_answered_last_freezes_too_any_other_is_asked(
+    client: GuardClient, own_nc: Nats, own_nats_server: NatsServer
+) -> None:
+    other_nc = await connect(own_nats_server.url, name="the guard that dies")
+    await guard(other_nc, "b")
+    await client.check(CHECK, 5)
+    frozen = await guard(own_nc, "a", frozen=True)
+    while not frozen:
+        await client.check(CHECK, 5)
+    await other_nc.close()
+    await guard(own_nc, "c")
+    assert (await client.check(CHECK, 30)).guard == "c"
+    began_s = loop_now_s()
+    assert (await client.check(CHECK, 5)).guard == "c"
+    assert loop_now_s() - began_s < 0.5
+
+
+async def test_g4_a_check_that_nats_refuses_is_given_up_at_once(client: GuardClient, own_nc: Nats) -> None:
+    received = await answer(own_nc, VERDICT)
+    huge = GuardCheck(id="r1", account="shop", texts=(CheckedText(text="x" * own_nc.max_payload),))
+    began_s = loop_now_s()
+    with pytest.raises(GuardUnreachable, match="larger than NATS accepts"):
+        await client.check(huge, 30)
+    assert loop_now_s() - began_s < 2
+    assert received == []
 
 
 async def test_g4_a_guard_that_reports_work_is_asked_once(client: GuardClient, own_nc: Nats) -> None:
