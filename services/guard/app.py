@@ -11,10 +11,10 @@ from typing import Final
 
 from penstock.bus.clock import SYSTEM
 from penstock.client.client import Client
+from penstock.contract.guard.policies import GUARD_ACCOUNT
 from penstock.contract.presence import Presence
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.guard import Guard
-from penstock.runtime.guard.effective_policy import GUARD_ACCOUNT
 from penstock.runtime.guard.follower import GuardPolicies
 from penstock.runtime.heartbeat import Heartbeat
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure_eventually

@@ -17,11 +17,10 @@ from penstock.cli.known_catalogue import known_catalogue
 from penstock.cli.render.guard import change_text
 from penstock.cli.render.terminal_safe import visible
 from penstock.contract.events import GuardPolicyChanged
-from penstock.contract.guard.policies import GuardPolicy
+from penstock.contract.guard.policies import GUARD_ACCOUNT, GuardPolicy
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.guard import Guard, is_searched
 from penstock.runtime.guard.changes import change_guard_policy
-from penstock.runtime.guard.effective_policy import GUARD_ACCOUNT
 
 __all__ = ["set_policy", "unset_policy", "warn_without_guard"]
 

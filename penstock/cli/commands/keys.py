@@ -20,6 +20,7 @@ from penstock.cli.errors import CommandError
 from penstock.cli.known_catalogue import known_catalogue
 from penstock.cli.render.keys import keys_text
 from penstock.cli.render.terminal_safe import as_ascii_json
+from penstock.contract.guard.policies import GUARD_ACCOUNT
 from penstock.contract.keys import ApiKey
 from penstock.contract.names import AUTO
 from penstock.contract.streams import KEYS
@@ -53,6 +54,10 @@ class KeyRequest(Struct, frozen=True, kw_only=True):
 
 def create_key(wanted: KeyRequest, data: Path, *, as_json: bool) -> int:
     """Print the key on stdout. Raises BrokerUnreachable, ConfigurationRefused and CommandError."""
+    if wanted.account == GUARD_ACCOUNT:
+        raise CommandError(
+            f"the account {GUARD_ACCOUNT} is the guard's own, whose requests are never checked: it has no keys"
+        )
     settings = command_settings(data)
     key = make_key()
     record = _record(key, wanted, wanted.account or settings.account, SYSTEM.unix_ms())

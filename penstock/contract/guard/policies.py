@@ -11,6 +11,7 @@ __all__ = [
     "CATEGORIES",
     "DETECTORS",
     "EVERY",
+    "GUARD_ACCOUNT",
     "HAZARD_CATEGORIES",
     "HAZARD_DETECTORS",
     "KINDS",
@@ -98,6 +99,9 @@ KINDS: Final = {
     ),
 }
 """The kinds of findings in the categories that have kinds."""
+GUARD_ACCOUNT: Final = "penstock-guard"
+"""The account whose requests the guard sends to its safety model: they are not checked themselves, so no key and no
+application may use it."""
 EVERY: Final = "*"
 """The account of the policy of each account without one of its own."""
 

@@ -12,6 +12,7 @@ from msgspec import Struct
 from penstock.bus.auth import NatsAuth, NatsAuthError
 from penstock.bus.masking import without_userinfo
 from penstock.bus.server_address import is_server_address, servers_of
+from penstock.contract.guard.policies import GUARD_ACCOUNT
 from penstock.contract.subjects import is_token
 from penstock.runtime.config.problems import ConfigurationRefused, Problem, nearest
 
@@ -91,7 +92,7 @@ def load_settings(env: Mapping[str, str]) -> Settings:
     settings = Settings(
         nats_url=reading.servers("NATS_URL", usual.nats_url),
         nats_auth=reading.nats_auth(),
-        account=reading.token("PENSTOCK_ACCOUNT") or usual.account,
+        account=reading.account("PENSTOCK_ACCOUNT") or usual.account,
         instance=reading.token("PENSTOCK_INSTANCE"),
         http_host=env.get("PENSTOCK_HTTP_HOST") or usual.http_host,
         http_port=reading.whole("PENSTOCK_HTTP_PORT", usual.http_port, low=0, high=65_535),
@@ -155,6 +156,16 @@ class EnvironmentReader:
         if text and not is_token(text):
             self._add(name, "cannot stand in a NATS subject", "use 1 to 64 of A-Z a-z 0-9 _ -")
         return text or None
+
+    def account(self, name: str) -> str | None:
+        account = self.token(name)
+        if account == GUARD_ACCOUNT:
+            self._add(
+                name,
+                "is the guard's own account, whose requests are not checked",
+                "use another name",
+            )
+        return account
 
     def level(self, name: str, default: LogLevel) -> Any:
         text = (self._env.get(name) or default).lower()

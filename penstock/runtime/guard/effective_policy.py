@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 from msgspec import Struct
 
@@ -11,6 +10,7 @@ from penstock.contract.guard.policies import (
     ACTIONS,
     DETECTORS,
     EVERY,
+    GUARD_ACCOUNT,
     HAZARD_CATEGORIES,
     LOCAL_DETECTORS,
     Action,
@@ -22,10 +22,7 @@ from penstock.contract.guard.policies import (
 )
 from penstock.runtime.config.guard import AccountGuard, Guard
 
-__all__ = ["GUARD_ACCOUNT", "EffectivePolicy", "detectors_of", "effective_policy", "strongest"]
-
-GUARD_ACCOUNT: Final = "penstock-guard"
-"""The account whose requests the guard sends to its safety model: they are not checked themselves."""
+__all__ = ["EffectivePolicy", "detectors_of", "effective_policy", "strongest"]
 
 
 class EffectivePolicy(Struct, frozen=True):
@@ -58,9 +55,14 @@ class EffectivePolicy(Struct, frozen=True):
     def redacts(self, direction: Direction) -> bool:
         return self.mode != "off" and "redact" in self.actions(direction).values()
 
-    def fails_closed(self, detectors: tuple[DetectorName, ...]) -> bool:
-        """Whether content that none of these detectors has checked is refused."""
-        return any(self.when_unavailable.get(each) == "refuse" for each in detectors)
+    def fails_closed(self, direction: Direction, detectors: tuple[DetectorName, ...]) -> bool:
+        """Whether content that none of these detectors has checked is refused. A detector whose findings would only be
+        flagged refuses nothing.
+        """
+        enforced = {name for name, action in self.actions(direction).items() if action in ("redact", "block")}
+        return any(
+            self.when_unavailable.get(each) == "refuse" and detectors_of(each, enforced) for each in detectors
+        )
 
 
 def detectors_of(detector: DetectorName, names: set[str]) -> set[str]:

@@ -10,11 +10,11 @@ from nats.aio.client import Client as Nats
 
 from penstock.bus.bucket import Record
 from penstock.bus.connection import ConnectionEvents
-from penstock.contract.guard.policies import EVERY, GuardPolicy
+from penstock.contract.guard.policies import EVERY, GUARD_ACCOUNT, GuardPolicy
 from penstock.contract.streams import GUARD_POLICIES
 from penstock.runtime.buckets.follower import BucketFollower
 from penstock.runtime.config.guard import Guard
-from penstock.runtime.guard.effective_policy import GUARD_ACCOUNT, EffectivePolicy, effective_policy
+from penstock.runtime.guard.effective_policy import EffectivePolicy, effective_policy
 from penstock.runtime.guard.records import records_of
 
 __all__ = ["GuardPolicies"]

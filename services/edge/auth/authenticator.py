@@ -8,6 +8,7 @@ from functools import partial
 from typing import Final, Literal
 
 from penstock.bus.clock import Clock
+from penstock.contract.guard.policies import GUARD_ACCOUNT
 from penstock.contract.keys import ApiKey
 from penstock.runtime.api_keys.format import digest, prefix_of
 from services.edge.auth.identity import Identity
@@ -73,6 +74,9 @@ class Authenticator:
         if prefix is not None:
             exchange.sender = f"key {prefix}"
         key = self._verified(text)
+        if key.account == GUARD_ACCOUNT:  # written past `penstock keys`, which refuses it
+            self._report("not_allowed")
+            raise HttpError.of("not_allowed", f"no key can stand for the account {GUARD_ACCOUNT}")
         exchange.sender = f"account {key.account}, key {key.prefix}"
         exchange.memory_owner = f"key {key.prefix}"
         if not self._slots.try_acquire(key.prefix):

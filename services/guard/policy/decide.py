@@ -49,7 +49,9 @@ def decide(check: GuardCheck, policy: EffectivePolicy, outcome: Outcome) -> Guar
         scores=_scores(outcome),
         failures=tuple(
             DetectorFailure(
-                detector=detector, why=why, refuses=check.apply_policy and policy.fails_closed((detector,))
+                detector=detector,
+                why=why,
+                refuses=check.apply_policy and policy.fails_closed(check.direction, (detector,)),
             )
             for detector, why in outcome.failures.items()
         ),

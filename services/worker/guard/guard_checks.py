@@ -94,7 +94,9 @@ class GuardChecks(Struct, frozen=True):
         """
         found: list[Finding] = []
         for parts in parts_of(texts):
-            if loop_now_s() < request.skipped_until_s and not request.policy.fails_closed(detectors):
+            if loop_now_s() < request.skipped_until_s and not request.policy.fails_closed(
+                direction, detectors
+            ):
                 self.metrics.unchecked.labels(direction, _NO_VERDICT).inc()
                 continue
             verdict = await self._verdict(request, direction, parts, detectors)
@@ -162,7 +164,7 @@ class GuardChecks(Struct, frozen=True):
         detectors: tuple[DetectorName, ...],
         unreachable: GuardUnreachable,
     ) -> None:
-        if request.policy.fails_closed(detectors):
+        if request.policy.fails_closed(direction, detectors):
             message = (
                 f"the safety check was not made, and the policy of the account requires it: {unreachable}"
             )

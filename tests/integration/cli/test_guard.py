@@ -18,9 +18,8 @@ from penstock.cli.local.nats_server import NatsServer
 from penstock.contract import codec, subjects
 from penstock.contract.events import GuardDecided
 from penstock.contract.guard.checks import DetectorFailure, Finding, GuardCheck, GuardVerdict
-from penstock.contract.guard.policies import EVERY, GuardPolicy
+from penstock.contract.guard.policies import EVERY, GUARD_ACCOUNT, GuardPolicy
 from penstock.contract.streams import GUARD_POLICIES
-from penstock.runtime.guard.effective_policy import GUARD_ACCOUNT
 from penstock.runtime.guard.records import records_of
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from tests.unit.runtime.config.example import RIGHT

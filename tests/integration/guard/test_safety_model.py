@@ -9,9 +9,8 @@ import pytest
 from penstock.bus.connection import connect
 from penstock.bus.ids import new_id
 from penstock.contract.guard.checks import CheckedText, GuardCheck, GuardVerdict
-from penstock.contract.guard.policies import Direction
+from penstock.contract.guard.policies import GUARD_ACCOUNT, Direction
 from penstock.runtime.guard.client import GuardClient
-from penstock.runtime.guard.effective_policy import GUARD_ACCOUNT
 from services.guard.composition import LoadedLocally
 from tests.harness.processes.catalogues import catalogue
 from tests.harness.processes.guards import running_guard

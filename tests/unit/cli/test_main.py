@@ -265,3 +265,8 @@ def _pythonpath_with(folder, monkeypatch, entry, file):
     monkeypatch.chdir(folder)
     path = os.pathsep.join((str(folder) if entry == "absolute" else entry, str(kept)))
     return {**os.environ, "PYTHONPATH": path}, str(kept)
+
+
+def test_g4_no_key_is_made_for_the_account_of_the_guard(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["keys", "create", "--account", "penstock-guard"]) == 1
+    assert "guard's own" in capsys.readouterr().err

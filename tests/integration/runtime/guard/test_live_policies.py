@@ -16,12 +16,11 @@ from penstock.bus.direct_get import read_all
 from penstock.cli.local.nats_server import NatsServer
 from penstock.contract import codec
 from penstock.contract.events import GuardPolicyChanged
-from penstock.contract.guard.policies import EVERY, GuardMode, GuardPolicy
+from penstock.contract.guard.policies import EVERY, GUARD_ACCOUNT, GuardMode, GuardPolicy
 from penstock.contract.streams import EVENTS, GUARD_POLICIES
 from penstock.runtime.buckets.changes import Author
 from penstock.runtime.config.guard import AccountGuard, Guard
 from penstock.runtime.guard.changes import GUARD_POLICY_EVENTS, change_guard_policy
-from penstock.runtime.guard.effective_policy import GUARD_ACCOUNT
 from penstock.runtime.guard.follower import GuardPolicies
 from penstock.runtime.guard.records import policy_key
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure

@@ -8,11 +8,10 @@ import pytest
 
 from penstock.client.client import Client
 from penstock.contract.guard.checks import DetectorFailure, GuardCheck, GuardVerdict
-from penstock.contract.guard.policies import GuardPolicy
+from penstock.contract.guard.policies import GUARD_ACCOUNT, GuardPolicy
 from penstock.contract.reply import Delta, Started
 from penstock.runtime.buckets.changes import Author
 from penstock.runtime.guard.changes import change_guard_policy
-from penstock.runtime.guard.effective_policy import GUARD_ACCOUNT
 from tests.harness.processes.catalogues import catalogue
 from tests.harness.processes.fake_guard import FakeGuard, finding, verdict
 from tests.harness.processes.fake_ledger import FakeLedger

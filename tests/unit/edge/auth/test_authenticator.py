@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from penstock.bus.clock import Clock
+from penstock.contract.guard.policies import GUARD_ACCOUNT
 from penstock.contract.keys import ApiKey
 from penstock.runtime.api_keys.format import make_key
 from services.edge.auth.authenticator import Authenticator
@@ -307,3 +308,9 @@ def test_k4_the_sender_of_a_rejected_request_is_known_by_account_and_prefix():
             with pytest.raises(HttpError):
                 parts.authenticator.authenticate(exchange)
         assert exchange.sender == sender
+
+
+def test_g4_no_key_stands_for_the_account_of_the_guard():
+    parts = Parts(record_of(KEY, account=GUARD_ACCOUNT))
+    assert parts.refusal(bearer(KEY)).status == 403
+    assert parts.reasons == {"not_allowed": 1}

@@ -118,9 +118,9 @@ def test_g4_a_moderation_endpoint_without_a_key_is_noted():
     [
         ("", False),
         ("guard: {}\n", False),
-        ("guard: {wait_s: 2}\n", False),
+        ("guard: {wait_s: 3}\n", False),
         ("guard: {wait_s: 0.5}\n", True),
-        ("guard: {wait_s: 2, detectors: {safety_model: {enabled: true, role: chat}}}\n", True),
+        ("guard: {wait_s: 4, detectors: {safety_model: {enabled: true, role: chat}}}\n", True),
     ],
 )
 def test_g4_a_detector_that_may_take_longer_than_workers_wait_is_warned_of(section: str, warned: bool):

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.bus.auth import NatsAuth
+from penstock.contract.guard.policies import GUARD_ACCOUNT
 from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.config.settings import Settings, load_settings
 
@@ -133,3 +134,8 @@ def test_any_environment_is_read_or_rejected(env):
         blamed = set()
         assert msgspec.convert(msgspec.to_builtins(settings), Settings) == settings
     assert blamed <= set(env)
+
+
+def test_g4_no_service_uses_the_account_of_the_guard() -> None:
+    with pytest.raises(ConfigurationRefused, match=r"PENSTOCK_ACCOUNT.*guard's own account"):
+        load_settings({"PENSTOCK_ACCOUNT": GUARD_ACCOUNT})

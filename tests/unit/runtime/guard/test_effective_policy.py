@@ -8,13 +8,13 @@ from penstock.contract.guard.policies import (
     CATEGORIES,
     DETECTORS,
     EVERY,
+    GUARD_ACCOUNT,
     KINDS,
     GuardPolicy,
     is_subject_of_policy,
 )
 from penstock.runtime.config.guard import AccountGuard, Detectors, Guard, OpenAIModeration, SafetyModel
 from penstock.runtime.guard.effective_policy import (
-    GUARD_ACCOUNT,
     detectors_of,
     effective_policy,
     strongest,
@@ -61,10 +61,10 @@ def test_g2_a_detector_that_is_not_enabled_is_not_asked_and_refuses_nothing() ->
     }
     policy = effective_policy(Guard(), "a", records)
     assert "safety_model" not in policy.detectors("input")
-    assert not policy.fails_closed(("safety_model",))
+    assert not policy.fails_closed("input", ("safety_model",))
     enabled = effective_policy(Guard(detectors=ALL), "a", records)
-    assert enabled.fails_closed(("safety_model",))
-    assert not enabled.fails_closed(("openai_moderation",))
+    assert enabled.fails_closed("input", ("safety_model",))
+    assert not enabled.fails_closed("input", ("openai_moderation",))
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
@@ -87,3 +87,14 @@ def test_the_strongest_action_decides() -> None:
 
 def test_the_account_of_the_guard_can_be_a_token_of_a_subject() -> None:
     assert GUARD_ACCOUNT.replace("-", "").isalnum()
+
+
+def test_g2_a_detector_whose_findings_are_only_flagged_refuses_nothing() -> None:
+    config = Guard(
+        input={"secrets": "flag", "personal_data": "flag", "personal_data/email": "redact"},
+        output={"secrets": "block"},
+    )
+    policy = effective_policy(config, "a", {})
+    assert not policy.fails_closed("input", ("secrets",))
+    assert policy.fails_closed("input", ("secrets", "personal_data"))
+    assert policy.fails_closed("output", ("secrets",))

@@ -40,7 +40,7 @@ class Guarded:
         self.tracer = RecordingTracer()
         self.registry = CollectorRegistry()
         self.checks = GuardChecks(self, 1.0, self.tracer, GuardMetrics(self.registry))
-        policy = effective_policy(Guard(), "a", {})
+        policy = effective_policy(Guard(input={"personal_data": "redact"}), "a", {})
         self.request = CheckedRequest("r", "a", "", policy, "00-1-2-01")
 
     async def check(
