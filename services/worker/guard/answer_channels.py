@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, Struct
 
+from services.worker.guard.encoded_data import is_base64, is_data_url
 from services.worker.providers.raw_json import (
     ABSENT,
     decode_any,
@@ -43,10 +44,14 @@ _LABELS: Final = frozenset(
     (
         *("id", "index", "type", "role", "name", "object", "format", "status", "call_id", "tool_call_id"),
         *("mime_type", "media_type", "obfuscation", "signature", "thought_signature", "expires_at"),
-        *("data", "b64_json", "encrypted_content", "file_data", "file_id"),
+        "file_id",
     )
 )
-"""Keys whose values are no texts of the model, or cannot be read as such."""
+"""Keys whose values are no texts of the model."""
+_ENCODED: Final = frozenset(("b64_json", "data", "encrypted_content", "file_data"))
+"""Keys of media and of encrypted data in base64."""
+_URLS: Final = frozenset(("file_data", "image_url", "url"))
+"""Keys of addresses, which may be `data:` URLs."""
 _NO_TEXT_IN_CHOICE: Final = frozenset(
     (
         *("index", "finish_reason", "native_finish_reason", "stop_reason", "matched_stop"),
@@ -63,7 +68,6 @@ _ELEMENT_LABELS: Final = ("index", "type", "format")
 """Keys by which a client joins an element of a list with those of earlier deltas."""
 _SENT_WHOLE: Final = frozenset(("annotations", "citations", "images", "search_results", "sources"))
 _ARGUMENTS: Final = "arguments"
-_DATA_URL: Final = "data:"
 _DELTA: Final = "delta"
 _GROWING: Final = frozenset((_DELTA, "message", "text"))
 """Keys of a choice whose texts go on in later chunks."""
@@ -189,18 +193,22 @@ def _places_in_choice(values: Any) -> list[_Place]:
 def _add_places(found: list[_Place], place: _Place, value: Any) -> None:
     """Add the texts in the value of this place, at any depth."""
     if isinstance(value, str):
-        if value and not value.startswith(_DATA_URL):
+        if value and not _is_data(place.key, value):
             found.append(place)
     elif isinstance(value, dict):
         whole = place.complete or place.key == _ARGUMENTS
         for name, each in value.items():
             if each is not None and name not in _LABELS:
-                inner = _Place(value, name, (*place.path, name), whole or name in _SENT_WHOLE)
-                _add_places(found, inner, each)
+                complete = whole or name in _SENT_WHOLE or name in _ENCODED
+                _add_places(found, _Place(value, name, (*place.path, name), complete), each)
     elif isinstance(value, list):
         for position, each in enumerate(value):
             path = *place.path, _identity(each, position)
             _add_places(found, _Place(value, position, path, place.complete), each)
+
+
+def _is_data(key: str | int, value: str) -> bool:
+    return (key in _ENCODED and is_base64(value)) or (key in _URLS and is_data_url(value))
 
 
 def _identity(element: Any, position: int) -> int | str:

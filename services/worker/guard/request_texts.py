@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from penstock.contract.guard.checks import CheckedText, TextOrigin
+from services.worker.guard.encoded_data import is_base64, is_data_url
 from services.worker.providers.raw_json import decode_any, decode_fields, decode_list, encoded
 
 __all__ = ["RequestTexts", "rewritten", "texts_of"]
@@ -31,24 +32,19 @@ _ORIGINS: Final[dict[str, TextOrigin]] = {
 }
 """Origins by the role of a message; any other role counts as the user's."""
 _ORIGINS_OF_PARTS: Final[dict[str, _Source]] = {"tool_result": "tool"}
-_WITHOUT_TEXT: Final = frozenset(
-    (
-        *("audio", "file", "image", "image_file", "image_url", "input_audio", "input_file", "input_image"),
-        *("redacted_thinking", "video", "video_url"),
-    )
-)
-"""Types of content parts that hold media or encrypted data."""
 _LABELS: Final = frozenset(
     (
         *("role", "name", "id", "type", "index", "tool_call_id", "tool_use_id", "call_id", "status"),
-        *("format", "detail", "media_type", "mime_type", "filename", "file_id", "url", "image_url"),
-        *("cache_control", "signature", "thought_signature", "encrypted_content", "file_data"),
+        *("format", "detail", "media_type", "mime_type", "filename", "file_id", "cache_control"),
     )
 )
 """Keys of messages and parts whose values no person and no model has written as text."""
-_DATA: Final = "data"
-"""A key of media in base64, except in an object of the type `text`."""
-_TEXT: Final = "text"
+_ENCODED: Final = frozenset(
+    ("b64_json", "data", "encrypted_content", "file_data", "signature", "thought_signature")
+)
+"""Keys of media and of encrypted data in base64."""
+_URLS: Final = frozenset(("file_data", "file_url", "image_url", "url", "video_url"))
+"""Keys of addresses, which may be `data:` URLs."""
 _ARGUMENTS: Final = "arguments"
 """The key of the arguments of a tool call, which are JSON text if they are a string."""
 _DESCRIPTIONS: Final = frozenset(
@@ -164,16 +160,20 @@ def _texts(raw: Raw, origin: _Source, visit: _Visit, levels: int) -> Raw:
 
 
 def _texts_of_object(raw: Raw, fields: dict[str, Raw], origin: _Source, visit: _Visit, levels: int) -> Raw:
-    kind = _label(fields.get("type"))
-    if kind in _WITHOUT_TEXT:
-        return raw
-    inner = _ORIGINS_OF_PARTS.get(kind, origin)
+    inner = _ORIGINS_OF_PARTS.get(_label(fields.get("type")), origin)
     changes = {
         name: _texts(value, _source(name, value, inner), visit, levels - 1)
         for name, value in fields.items()
-        if name not in _LABELS and (name != _DATA or kind == _TEXT)
+        if name not in _LABELS and not _is_data(name, value)
     }
     return _with(raw, fields, changes)
+
+
+def _is_data(name: str, value: Raw) -> bool:
+    if not (name in _ENCODED or name in _URLS) or _first_byte(value) != _STRING:
+        return False
+    text = str(decode_any(value))
+    return (name in _ENCODED and is_base64(text)) or (name in _URLS and is_data_url(text))
 
 
 def _source(name: str, value: Raw, origin: _Source) -> _Source:

@@ -59,10 +59,10 @@ def test_g3_a_channel_is_the_same_object_in_each_delta() -> None:
                 {"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": ""}}
             ]
         },
-        {"audio": {"id": "audio_1", "data": "QUJD"}},
+        {"audio": {"id": "audio_1", "data": "QUJD" * 20}},
         {
             "reasoning_details": [
-                {"type": "reasoning.encrypted", "data": "QUJD", "id": "r1", "signature": "QUJD"}
+                {"type": "reasoning.encrypted", "data": "QUJD" * 20, "id": "r1", "signature": "QUJD"}
             ]
         },
         {"images": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}}]},
@@ -74,6 +74,25 @@ def test_g3_ids_names_signatures_and_encoded_data_pass_unchanged(delta: dict[str
     filled = read.filled([])
     assert filled is not None
     assert json.loads(bytes(filled))["delta"] == delta
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [
+        {"content": "data: to ann@a.example"},
+        {"content": "data:image/png;base64,QUJD"},
+        {"reasoning_content": "data:image/png;base64,QUJD"},
+        {"images": [{"type": "image_url", "image_url": {"url": "data: to ann@a.example"}}]},
+        {"images": [{"type": "image_url", "image_url": {"url": "data:text/plain,ann@a.example"}}]},
+        {"audio": {"data": "4111111111111111"}},
+        {"reasoning_details": [{"type": "reasoning.encrypted", "data": "to ann@a.example"}]},
+    ],
+)
+@pytest.mark.parametrize("index", [0, 1])
+def test_g3_text_that_looks_like_a_data_url_is_read(delta: dict[str, Any], index: int) -> None:
+    assert len(AnswerChannels().read(_choice(delta, index)).texts) == 1
+    choice = {"index": index, "message": delta}
+    assert len(WholeAnswer(json.dumps({"choices": [choice]}).encode()).texts) == 1
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@ PARAMETERS: dict[str, Any] = {
         "title": {"type": "string", "default": "d"},
     },
 }
-PICTURE: dict[str, Any] = {"type": "image_url", "image_url": {"url": "https://x/y"}}
+ENCODED = "QUJD" * 20
+PICTURE: dict[str, Any] = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{ENCODED}"}}
 BODY: dict[str, Any] = {
     "model": "m",
     "messages": [
@@ -98,10 +99,10 @@ def test_g6_what_is_not_replaced_keeps_its_bytes() -> None:
     "part",
     [
         {"type": "input_file", "file_data": "data:application/pdf;base64,QUJD", "filename": "a.pdf"},
-        {"type": "file", "file": {"file_data": "QUJD"}},
-        {"type": "input_audio", "input_audio": {"data": "QUJD", "format": "wav"}},
-        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "QUJD"}},
-        {"type": "redacted_thinking", "data": "QUJD"},
+        {"type": "file", "file": {"file_data": ENCODED}},
+        {"type": "input_audio", "input_audio": {"data": ENCODED, "format": "wav"}},
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": ENCODED}},
+        {"type": "redacted_thinking", "data": ENCODED},
         {"type": "text", "text": ""},
         5,
         None,
@@ -113,12 +114,46 @@ def test_g1_media_and_unexpected_types_have_no_text(part: Any) -> None:
     assert rewritten(_body([part]), []) == _body([part])
 
 
+TYPES = (
+    *("audio", "file", "image", "image_file", "image_url", "input_audio", "input_file", "input_image"),
+    *("redacted_thinking", "video", "video_url", "text"),
+)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_g1_a_type_hides_no_text_of_a_message_or_part(kind: str) -> None:
+    message = {"role": "user", "type": kind, "content": "in the message"}
+    assert _texts(json.dumps({"messages": [message]}).encode()) == [("user", "in the message")]
+    part = {"type": kind, "text": "mail ann@a.example", "content": "c", "odd": {"x": "y"}, **PICTURE}
+    assert _texts(_body([{**part, "type": kind}])) == [
+        *(("user", text) for text in ("mail ann@a.example", "c", "y"))
+    ]
+
+
+@pytest.mark.parametrize("key", ["data", "file_data", "signature", "encrypted_content", "url", "image_url"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "mail ann@a.example",
+        "data: mail ann@a.example",
+        "data:text/plain,mail%20ann@a.example",
+        "data:image/png;base64,QUJD mail ann@a.example",
+        "data:image/png;base64,QUJD\nmail",
+        "https://x.example/?to=ann@a.example",
+        "4111111111111111",
+    ],
+)
+def test_g1_what_is_not_encoded_is_read_under_the_keys_of_media(key: str, value: str) -> None:
+    assert ("user", value) in _texts(_body([{"type": "image_url", key: value}]))
+    assert ("user", value) in _texts(_body([{"type": "image", "source": {key: value}}]))
+
+
 def test_g1_unusual_places_of_text_are_read() -> None:
     content = [
         "plain",
         {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "in a document"}},
         {"type": "tool_result", "content": [{"type": "text", "text": "from a tool"}]},
-        {"type": "thinking", "thinking": "thought", "signature": "QUJD"},
+        {"type": "thinking", "thinking": "thought", "signature": ENCODED},
         {"unknown": {"deep": ["text"]}},
     ]
     assert _texts(_body(content)) == [
