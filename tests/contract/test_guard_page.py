@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from penstock.cli.guard.labelled_set import read_labelled_set
-from penstock.contract.guard.policies import ACTIONS, CATEGORIES, DETECTORS, KINDS
-from penstock.runtime.config.guard import Guard
+from penstock.contract.guard.policies import ACTIONS, CATEGORIES, DETECTORS, KINDS, LOCAL_DETECTORS
+from penstock.runtime.config.guard import Guard, LocalDetector
 from tests.contract.documents import ROOT, blocks
 from tests.unit.runtime.config.example import RIGHT, load
 
@@ -55,9 +55,20 @@ def test_g2_every_key_of_the_section_is_explained_with_its_default():
     assert f"`{defaults.mode}`" in rows["mode"][2]
     for name in ("wait_s", "moderation_window_characters"):
         assert f"`{getattr(defaults, name):g}`" in rows[name][2]
+    times = rows["detectors.<name>.timeout_s"][2]
+    local, model = defaults.detectors.secrets, defaults.detectors.safety_model
+    assert times == f"`{local.timeout_s:g}`, of models `{model.timeout_s:g}`"
+    unavailable = rows["detectors.<name>.when_unavailable"][2]
+    assert unavailable == f"`{local.when_unavailable}`, of models `{model.when_unavailable}`"
+    assert {detector.timeout_s for detector in _local(defaults)} == {local.timeout_s}
+    assert {detector.when_unavailable for detector in _local(defaults)} == {local.when_unavailable}
     for direction in (defaults.input, defaults.output):
         for category, action in direction.items():
             assert f"`{category}: {action}`" in rows["input"][2]
+
+
+def _local(guard: Guard) -> list[LocalDetector]:
+    return [getattr(guard.detectors, name) for name in LOCAL_DETECTORS]
 
 
 def test_g1_the_example_of_a_labelled_set_is_valid(tmp_path: Path):

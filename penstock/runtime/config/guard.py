@@ -39,7 +39,8 @@ __all__ = [
     "read_guard",
 ]
 
-_INPUT: Final[dict[str, Action]] = {"prompt_injection": "block", "secrets": "flag", "personal_data": "flag"}
+_INPUT: Final[dict[str, Action]] = {"prompt_injection": "flag", "secrets": "flag", "personal_data": "flag"}
+"""Nothing is blocked before an operator says so: injection is recognised with errors in both directions."""
 _OUTPUT: Final[dict[str, Action]] = {"secrets": "redact"}
 _SUBJECTS: Final = (
     *CATEGORIES,

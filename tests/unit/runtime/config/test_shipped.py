@@ -280,5 +280,5 @@ def test_g4_the_guard_section_in_a_comment_can_be_used(name, tmp_path):
     file.write_text("\n".join([before + "guard:", *lines, blank + after]))
     guard = read_catalogue(None, {"PENSTOCK_CATALOGUE": str(file)}).guard
     assert guard is not None
-    assert guard.input["prompt_injection"] == "block"
+    assert guard.input["prompt_injection"] == "flag"
     assert guard.detectors.safety_model.enabled != guard.detectors.openai_moderation.enabled
