@@ -11,8 +11,9 @@ from statistics import median
 from typing import Any, Final, cast
 
 from services.worker.guard.guard_checks import CheckedRequest, GuardChecks
-from services.worker.guard.output_filter import Item, OutputFilter, OutputRules
+from services.worker.guard.output_filter import OutputFilter, OutputRules
 from services.worker.guard.placeholders import Placeholders
+from services.worker.providers.raw_json import encoded
 from services.worker.providers.streams.chunks import ChunkDelta
 from tests.bench.guard_classifier import classifier_figures, classifier_targets
 from tests.bench.guard_rules import rule_figures, rule_targets
@@ -27,7 +28,8 @@ _ROUNDS: Final = 5
 
 
 def guard_figures() -> dict[str, Any]:
-    """`guard_us_per_delta`: the CPU time of the output filter, of the most expensive kind of text.
+    """`guard_us_per_delta`: the CPU time of the output filter, of the most expensive kind of text; and of deltas that
+    are choice objects, as those of reasoning and tool calls, `guard_us_per_choice_delta`.
 
     `guard_candidates_percent`: the share of deltas after which the guard is asked, by kind of text; the requests to it
     are not in the time.
@@ -41,6 +43,7 @@ def guard_figures() -> dict[str, Any]:
 def guard_targets(report: dict[str, Any]) -> list[tuple[str, float, float]]:
     return [
         ("guard: us per delta", report["guard_us_per_delta"], 15.0),
+        ("guard: us per delta with a choice object", report["guard_us_per_choice_delta"], 15.0),
         *rule_targets(report),
         *(
             (f"guard: percent of deltas of {name} that ask the guard", figure, 2.0)
@@ -53,7 +56,10 @@ def guard_targets(report: dict[str, Any]) -> list[tuple[str, float, float]]:
 def _output_filter_figures() -> dict[str, Any]:
     texts = {name: read()[:_CHARACTERS] for name, read in _TEXTS.items()}
     found = {name: _filtered(list(_deltas(text))) for name, text in texts.items()}
+    choices = {name: _filtered(list(deltas(texts["English"]))) for name, deltas in _CHOICES.items()}
     return {
+        "guard_us_per_choice_delta": max(us for us, _ in choices.values()),
+        "guard_us_per_choice_delta_by_kind": {name: figures[0] for name, figures in choices.items()},
         "guard_us_per_delta": max(us for us, _ in found.values()),
         "guard_us_per_delta_by_text": {name: figures[0] for name, figures in found.items()},
         "guard_candidates_percent": {name: figures[1] for name, figures in found.items()},
@@ -62,22 +68,21 @@ def _output_filter_figures() -> dict[str, Any]:
 
 def _filtered(deltas: Sequence[ChunkDelta]) -> tuple[float, float]:
     """CPU us per delta, the median of several rounds; and the percentage of deltas with a candidate."""
-    rounds = [_one_round(deltas) for _ in range(_ROUNDS)]
-    suspicious = sum(item.suspicious for item in rounds[0][1])
-    return round(median(us for us, _ in rounds), 2), round(100 * suspicious / len(deltas), 2)
+    us = median(_one_round(deltas) for _ in range(_ROUNDS))
+    take = _filter().take
+    suspicious = sum(item.suspicious for delta in deltas for item in take(delta))
+    return round(us, 2), round(100 * suspicious / len(deltas), 2)
 
 
-def _one_round(deltas: Sequence[ChunkDelta]) -> tuple[float, list[Item]]:
+def _one_round(deltas: Sequence[ChunkDelta]) -> float:
     """Without the time for candidates, which are taken and shown, but not checked."""
     output = _filter()
     take, shown = output.take, output.shown
-    items: list[Item] = []
     began_s = time.process_time()
     for delta in deltas:
-        item = take(delta)
-        items.append(item)
-        shown(item)
-    return (time.process_time() - began_s) * 1e6 / len(deltas), items
+        for item in take(delta):
+            shown(item)
+    return (time.process_time() - began_s) * 1e6 / len(deltas)
 
 
 def _filter() -> OutputFilter:
@@ -96,11 +101,30 @@ def _filter() -> OutputFilter:
 
 
 def _deltas(text: str) -> Iterator[ChunkDelta]:
+    return map(ChunkDelta, _parts(text))
+
+
+def _reasoning(text: str) -> Iterator[ChunkDelta]:
+    return (_choice({"reasoning_content": part}) for part in _parts(text))
+
+
+def _tool_call(text: str) -> Iterator[ChunkDelta]:
+    arguments = json.dumps({"text": text})
+    return (
+        _choice({"tool_calls": [{"index": 0, "function": {"arguments": part}}]}) for part in _parts(arguments)
+    )
+
+
+def _choice(delta: dict[str, Any]) -> ChunkDelta:
+    return ChunkDelta("", (encoded({"index": 0, "delta": delta, "finish_reason": None}),))
+
+
+def _parts(text: str) -> Iterator[str]:
     start = 0
     for size in cycle(_DELTA_CHARACTERS):
         if start >= len(text):
             return
-        yield ChunkDelta(text[start : start + size])
+        yield text[start : start + size]
         start += size
 
 
@@ -120,3 +144,4 @@ _TEXTS: Final[dict[str, Callable[[], str]]] = {
     "code": lambda: _files("services/worker/**/*.py"),
     "JSON": lambda: _files("schemas/*.json"),
 }
+_CHOICES: Final = {"reasoning": _reasoning, "tool call": _tool_call}

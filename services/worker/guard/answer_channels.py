@@ -52,21 +52,22 @@ _ENCODED: Final = frozenset(("b64_json", "data", "encrypted_content", "file_data
 """Keys of media and of encrypted data in base64."""
 _URLS: Final = frozenset(("file_data", "image_url", "url"))
 """Keys of addresses, which may be `data:` URLs."""
+_REPEATED: Final = ("logprobs", "token_ids", "prompt_token_ids")
+"""Keys of a choice that repeat the text token by token."""
 _NO_TEXT_IN_CHOICE: Final = frozenset(
     (
         *("index", "finish_reason", "native_finish_reason", "stop_reason", "matched_stop"),
         *("content_filter_results", "content_filter_result", "usage", "error", "obfuscation"),
+        *_REPEATED,
     )
 )
-_REPEATED: Final = ("logprobs", "token_ids", "prompt_token_ids")
-"""Keys of a choice that repeat the text token by token."""
 _WITHOUT_DATA: Final = frozenset(
     ("index", "type", "role", "object", "format", "obfuscation", "finish_reason")
 )
 """Keys that alone are no reason to send a delta."""
 _ELEMENT_LABELS: Final = ("index", "type", "format")
 """Keys by which a client joins an element of a list with those of earlier deltas."""
-_SENT_WHOLE: Final = frozenset(("annotations", "citations", "images", "search_results", "sources"))
+_SENT_WHOLE: Final = frozenset(("annotations", "citations", "images", "search_results", "sources")) | _ENCODED
 _ARGUMENTS: Final = "arguments"
 _DELTA: Final = "delta"
 _GROWING: Final = frozenset((_DELTA, "message", "text"))
@@ -129,10 +130,6 @@ class AnswerChannels:
         except RecursionError as error:
             raise ValueError("a choice that is nested too deeply") from error
 
-    def of_choice(self, choice: int) -> list[Channel]:
-        """The channels of a choice so far, in the order in which they began."""
-        return [channel for channel in self._ways if channel.choice == choice]
-
     def alone(self, channel: Channel, text: str) -> ChunkDelta:
         """A delta that carries this text and nothing else."""
         if channel is CONTENT:
@@ -185,26 +182,28 @@ def _places_in_choice(values: Any) -> list[_Place]:
     found: list[_Place] = []
     if isinstance(values, dict):
         for name, value in values.items():
-            if value is not None and name not in _NO_TEXT_IN_CHOICE and name not in _REPEATED:
-                _add_places(found, _Place(values, name, (name,), name not in _GROWING), value)
+            if value is not None and name not in _NO_TEXT_IN_CHOICE:
+                _add_places(found, values, name, (name,), complete=name not in _GROWING)
     return found
 
 
-def _add_places(found: list[_Place], place: _Place, value: Any) -> None:
-    """Add the texts in the value of this place, at any depth."""
-    if isinstance(value, str):
-        if value and not _is_data(place.key, value):
-            found.append(place)
-    elif isinstance(value, dict):
-        whole = place.complete or place.key == _ARGUMENTS
+def _add_places(found: list[_Place], container: Any, key: Any, path: _Path, *, complete: bool) -> None:
+    """Add the texts in `container[key]`, at any depth."""
+    value = container[key]
+    kind = type(value)  # exact, as it was decoded from JSON
+    if kind is str:
+        # Arguments that are empty begin a tool call.
+        if (value or key == _ARGUMENTS) and not _is_data(key, value):
+            found.append(_Place(container, key, path, complete))
+    elif kind is dict:
+        whole = complete or key == _ARGUMENTS
         for name, each in value.items():
             if each is not None and name not in _LABELS:
-                complete = whole or name in _SENT_WHOLE or name in _ENCODED
-                _add_places(found, _Place(value, name, (*place.path, name), complete), each)
-    elif isinstance(value, list):
+                _add_places(found, value, name, (*path, name), complete=whole or name in _SENT_WHOLE)
+    elif kind is list:
         for position, each in enumerate(value):
-            path = *place.path, _identity(each, position)
-            _add_places(found, _Place(value, position, path, place.complete), each)
+            inner = *path, _identity(each, position)
+            _add_places(found, value, position, inner, complete=complete)
 
 
 def _is_data(key: str | int, value: str) -> bool:
@@ -263,9 +262,10 @@ def _labelled(labels: dict[str, Any], value: Any) -> Any:
 
 def _carries(value: Any) -> bool:
     """Whether there is anything to send beside texts, which are empty here, and labels of no use without them."""
-    if isinstance(value, dict):
+    kind = type(value)
+    if kind is dict:
         return any(_carries(each) for name, each in value.items() if name not in _WITHOUT_DATA)
-    if isinstance(value, list):
+    if kind is list:
         return any(map(_carries, value))
     return value is not None and value != ""
 
@@ -274,7 +274,8 @@ def _without_repeated(values: Any) -> Any:
     """The choice without the keys that repeat its text, which are removed in place."""
     if isinstance(values, dict):
         for name in _REPEATED:
-            values.pop(name, None)
+            if name in values:
+                del values[name]
     return values
 
 

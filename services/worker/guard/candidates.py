@@ -93,6 +93,11 @@ class Segmenter:
         self._in_block = False
         """The held text may continue a private key."""
 
+    @property
+    def held(self) -> str:
+        """What is held back."""
+        return self._held
+
     def push(self, text: str) -> list[Piece]:
         """The pieces that are complete with `text`."""
         if self._held:

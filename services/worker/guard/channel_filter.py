@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from msgspec import structs
 
@@ -14,6 +15,8 @@ from services.worker.guard.placeholders import JsonPosition, Placeholders, Resto
 
 __all__ = ["ChannelFilter", "checked_text", "found_in"]
 
+_BRACKETS: Final = ("}", "]")
+
 
 class ChannelFilter:
     """Takes the text as it comes, and gives what may be shown, in order."""
@@ -24,6 +27,7 @@ class ChannelFilter:
         self._segmenter = Segmenter() if searched else None
         self._restorer = Restorer(placeholders, json_text=json_text) if placeholders.restorable else None
         self._position = JsonPosition() if json_text and searched else None
+        self._json_text = json_text
         self._goes_on = False
         """The last finding that was replaced may go on in the next piece."""
 
@@ -35,10 +39,12 @@ class ChannelFilter:
         """The pieces after the last text."""
         return () if self._segmenter is None else self._segmenter.end()
 
-    def plain(self, text: str) -> str:
-        """What may be shown of the next piece, which is plain text and continues no other; not of JSON text."""
-        self._goes_on = False
-        return text if self._restorer is None else self._restorer.push(text)
+    @property
+    def may_end(self) -> bool:
+        """Whether what is held back may be the end of the text, as far as it shows: JSON text ends with a bracket."""
+        if not self._json_text:
+            return True
+        return self._segmenter is not None and self._segmenter.held.rstrip().endswith(_BRACKETS)
 
     def swallows(self, piece: Piece) -> bool:
         """Whether the next piece is the rest of a value that was replaced before it."""
@@ -46,17 +52,20 @@ class ChannelFilter:
 
     def without_findings(self, piece: Piece, findings: Sequence[Finding]) -> str:
         """The text of the next piece with placeholders for what is to be redacted."""
-        if self.swallows(piece):
-            if self._position is not None:
-                self._position.read(piece.text)
+        if self._goes_on and piece.continues:
+            self._pass_by(piece.text)
             return ""
-        redacted = merged(each for each in findings if each.action == "redact")
-        self._goes_on = any(each.end >= len(piece.text) for each in redacted)
+        redacted = merged(each for each in findings if each.action == "redact") if findings else ()
         if not redacted:
-            if self._position is not None:
-                self._position.read(piece.text)
+            self._goes_on = False
+            self._pass_by(piece.text)
             return piece.text
+        self._goes_on = any(each.end >= len(piece.text) for each in redacted)
         return self._placeholders.replace(piece.text, redacted, position=self._position)
+
+    def _pass_by(self, text: str) -> None:
+        if self._position is not None:
+            self._position.read(text)
 
     def restored(self, text: str) -> str:
         """The next text with the values of the request; the beginning of a placeholder is held back."""

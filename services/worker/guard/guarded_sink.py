@@ -77,12 +77,14 @@ class GuardedSink:
     async def push(self, piece: ChunkDelta) -> None:
         """Raises ProviderFailure when the answer exceeds its size limit, and WireError for a choice without sense."""
         self._count(piece)
-        await self._pass_on(piece if self._filter is None else self._filter.take(piece))
+        for item in (piece,) if self._filter is None else self._filter.take(piece):
+            await self._pass_on(item)
 
     async def end(self) -> None:
         """Wait until all output may be published, and publish it. Raises Refused."""
         if self._filter is not None:
-            await self._pass_on(self._filter.rest())
+            for item in self._filter.rest():
+                await self._pass_on(item)
         await self._permission.wait()
         if self._release is not None:
             await self._release
@@ -116,7 +118,7 @@ class GuardedSink:
             raise oversized("the streamed answer", STREAM_BYTES)
 
     async def _pass_on(self, item: Item | ChunkDelta) -> None:
-        """Publish the next part of the output now, or leave it to the task that does."""
+        """Publish what is next now, or leave it to the task that does."""
         if self._release is None and self._permission.granted and not _is_suspicious(item):
             await self._publish(item)
             return
@@ -136,21 +138,25 @@ class GuardedSink:
                 self._held_since_s = None
             while self._waiting:
                 if self._filter is not None and _is_suspicious(self._waiting[0]):
-                    await self._filter.check([each for each in self._waiting if isinstance(each, Item)])
+                    await self._check_waiting(self._filter)
                 await self._publish(self._waiting.popleft())
         except Refused as refused:
             self._permission.refuse(refused)
         else:
             self._release = None
 
+    async def _check_waiting(self, output_filter: OutputFilter) -> None:
+        """Ask the guard about all that waits now."""
+        items = [each for each in self._waiting if isinstance(each, Item)]
+        for index, checked in enumerate(await output_filter.check(items)):
+            self._waiting[index] = checked
+
     async def _publish(self, item: Item | ChunkDelta) -> None:
-        for delta in (item,) if isinstance(item, ChunkDelta) else self._shown(item):
+        delta = self._filter.shown(item) if isinstance(item, Item) and self._filter is not None else item
+        if isinstance(delta, ChunkDelta):
             if self.first_output_s is None:
                 self.first_output_s = loop_now_s()
             await self._published.push(delta)
-
-    def _shown(self, item: Item) -> list[ChunkDelta]:
-        return [] if self._filter is None else self._filter.shown(item)
 
 
 def _is_suspicious(item: Item | ChunkDelta) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Final, Literal
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from typing import Literal
 
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from penstock.contract.guard.checks import CheckedText, Finding
 from penstock.contract.guard.policies import DetectorName
@@ -46,7 +48,7 @@ class OutputRules(Struct, frozen=True):
         return not (self.searching or self.moderating or self.placeholders.restorable)
 
 
-class _Text(Struct):
+class _Text(Struct, frozen=True, gc=False):
     """A part of the text of one channel, in pieces."""
 
     channel: Channel
@@ -54,28 +56,17 @@ class _Text(Struct):
     pieces: Sequence[Piece]
     ends: bool = False
     """The channel holds nothing back after it."""
-    findings: dict[int, list[Finding]] = {}
-    """Of suspicious pieces, by their index."""
+    findings: Sequence[Sequence[Finding]] = ()
+    """Of each piece, once the guard has been asked; empty: there are none."""
 
 
-class _Part(Struct):
+class Item(Struct, frozen=True, gc=False):
     """Texts that are published together: those of a choice object, or a single one."""
 
-    texts: list[_Text]
+    texts: Sequence[_Text]
     choice: AnswerTexts | None = None
-
-
-class Item(Struct):
-    """What one delta adds to the answer."""
-
-    parts: Sequence[_Part] = ()
-    plain: str = ""
-    """In place of parts, as most deltas are so: text of choice 0 that holds no finding."""
     suspicious: bool = False
     """The guard has to be asked before it may be shown."""
-
-
-_NOTHING: Final = Item()
 
 
 class OutputFilter:
@@ -91,55 +82,41 @@ class OutputFilter:
             ModerationWindows(self._moderate, rules.window_characters) if rules.moderating else None
         )
         self._passed: Passed = Counter()
-        self._content = self._filter(CONTENT)
 
-    def take(self, delta: ChunkDelta) -> Item:
+    def take(self, delta: ChunkDelta) -> Sequence[Item]:
         """The pieces of text that are complete with the delta. Raises MalformedChunk."""
-        return self._take_all(delta) if delta.choices else self._take_text(delta.text)
+        return self._take_choices(delta) if delta.choices else self._take_content(delta.text)
 
-    def rest(self) -> Item:
+    def rest(self) -> list[Item]:
         """What all channels hold back, after the last delta."""
-        return _item([_Part([self._rest(channel)]) for channel in self._filters])
+        return list(map(self._rest, self._filters))
 
-    async def check(self, items: Sequence[Item]) -> None:
-        """Ask the guard about all suspicious pieces of these items. Raises Refused."""
+    async def check(self, items: Sequence[Item]) -> list[Item]:
+        """The same items with what the guard finds in their suspicious pieces. Raises Refused."""
         asked = [
-            (text, index)
+            piece
             for item in items
             if item.suspicious
-            for part in item.parts
-            for text in part.texts
-            for index, piece in enumerate(text.pieces)
+            for text in item.texts
+            for piece in text.pieces
             if piece.suspicious
         ]
         found: dict[int, list[Finding]] = {}
-        for finding in await self._find([checked_text(text.pieces[index]) for text, index in asked]):
+        for finding in await self._find([checked_text(piece) for piece in asked]):
             found.setdefault(finding.text, []).append(finding)
-        for number, (text, index) in enumerate(asked):
-            findings = found_in(text.pieces[index], found.get(number, ()), self._rules.request.policy)
-            if findings:
-                text.findings[index] = findings
-                self._rules.checks.block(self._rules.request, "output", findings)
-        for item in items:
-            item.suspicious = False
+        policy = self._rules.request.policy
+        placed = [found_in(piece, found.get(number, ()), policy) for number, piece in enumerate(asked)]
+        self._rules.checks.block(self._rules.request, "output", list(chain.from_iterable(placed)))
+        following = iter(placed)
+        return [_with_findings(item, following) if item.suspicious else item for item in items]
 
-    def shown(self, item: Item) -> list[ChunkDelta]:
+    def shown(self, item: Item) -> ChunkDelta | None:
         """What may be shown of an item that was checked; to be called once, in the order of the items."""
-        deltas: list[ChunkDelta] = []
-        if item.plain:
-            if self._windows is not None:
-                self._windows.add(CONTENT, item.plain)
-            text = self._content.plain(item.plain)
-            return [ChunkDelta(text)] if text else []
-        for part in item.parts:
-            texts = [self._shown(text) for text in part.texts]
-            if part.choice is not None:
-                choice = part.choice.filled(texts)
-                if choice is not None:
-                    deltas.append(ChunkDelta("", (choice,)))
-            elif texts[0]:
-                deltas.append(self._answer.alone(part.texts[0].channel, texts[0]))
-        return deltas
+        texts = [self._shown(text) for text in item.texts]
+        if item.choice is not None:
+            choice = item.choice.filled(texts)
+            return None if choice is None else ChunkDelta("", (choice,))
+        return self._answer.alone(item.texts[0].channel, texts[0]) if texts[0] else None
 
     async def end(self) -> None:
         """Wait until all that was shown is moderated; a block has ended the request then."""
@@ -157,15 +134,10 @@ class OutputFilter:
             answer = WholeAnswer(response)
         except ValueError as error:
             raise MalformedReply(f"not a chat completion: {error}") from error
-        item = _item(
-            [
-                _Part([self._complete(channel, text)])
-                for channel, text in zip(answer.channels, answer.texts, strict=True)
-            ]
-        )
+        item = _item([self._complete(*each) for each in zip(answer.channels, answer.texts, strict=True)])
         if item.suspicious:
-            await self.check([item])
-        texts = ["".join(map(self._shown, part.texts)) for part in item.parts]
+            (item,) = await self.check([item])
+        texts = list(map(self._shown, item.texts))
         await self.end()
         return Raw(answer.filled(texts))
 
@@ -176,17 +148,18 @@ class OutputFilter:
             for (name, action), number in self._passed.items()
         )
 
-    def _take_text(self, text: str) -> Item:
-        pieces = self._content.cut(text)
+    def _take_content(self, text: str) -> Sequence[Item]:
+        filter_ = self._filters.get(CONTENT)
+        if filter_ is None:
+            return [*self._begin(CONTENT), *self._take_content(text)]
+        pieces = filter_.cut(text)
         if not pieces:
-            return _NOTHING
-        first = pieces[0]
-        if len(pieces) == 1 and not first.suspicious and not first.continues:
-            return Item(plain=first.text)
-        return _item([_Part([_Text(CONTENT, self._content, pieces)])])
+            return ()
+        texts = (_Text(CONTENT, filter_, pieces),)
+        return (Item(texts) if len(pieces) == 1 and not pieces[0].suspicious else _item(texts),)
 
-    def _take_all(self, delta: ChunkDelta) -> Item:
-        parts: list[_Part] = []
+    def _take_choices(self, delta: ChunkDelta) -> list[Item]:
+        items: list[Item] = []
         text_ends = False
         for raw in delta.choices:
             try:
@@ -195,32 +168,48 @@ class OutputFilter:
                 raise MalformedChunk(f"a choice that cannot be read: {error}") from error
             ends = choice.ends and not self._finish_repeats
             text_ends = text_ends or (ends and choice.choice == CONTENT.choice)
-            parts += self._parts_of(choice, ends=ends, with_text=bool(delta.text))
+            self._add_choice(items, choice, ends=ends, with_text=bool(delta.text))
         if delta.text:
-            parts.append(_Part([self._text(CONTENT, delta.text, ends=text_ends)]))
-        return _item(parts)
+            items += self._begin(CONTENT)
+            items.append(_item((self._text(CONTENT, delta.text, ends=text_ends),)))
+        return items
 
-    def _parts_of(self, choice: AnswerTexts, *, ends: bool, with_text: bool) -> list[_Part]:
+    def _add_choice(self, items: list[Item], choice: AnswerTexts, *, ends: bool, with_text: bool) -> None:
         """The texts of a choice object. What its channels hold back is sent before its finish reason, that of its
         content behind the text that follows in the same delta.
         """
+        for channel in choice.channels:
+            if channel not in self._filters and not channel.complete:
+                items += self._begin(channel, choice.channels)
+        if ends:
+            items += (
+                self._rest(channel)
+                for channel in self._filters
+                if channel.choice == choice.choice
+                and channel not in choice.channels
+                and not (with_text and channel is CONTENT)
+            )
         texts = [self._text(*each, ends=ends) for each in zip(choice.channels, choice.texts, strict=True)]
-        part = _Part(texts, choice)
-        if not ends:
-            return [part]
-        others = (
-            channel
-            for channel in self._answer.of_choice(choice.choice)
-            if channel in self._filters
-            and channel not in choice.channels
-            and not (with_text and channel is CONTENT)
-        )
-        return [*(_Part([self._rest(channel)]) for channel in others), part]
+        items.append(_item(texts, choice))
+
+    def _begin(self, channel: Channel, together: Sequence[Channel] = ()) -> list[Item]:
+        """Begin a channel unless it has begun. What the others of its choice hold back is sent before: an answer goes
+        from one to the next, and a value ends there. `together`: those that go on in the same delta.
+        """
+        if channel in self._filters:
+            return []
+        tails = [
+            self._rest(other)
+            for other, filter_ in self._filters.items()
+            if other.choice == channel.choice and other not in together and filter_.may_end
+        ]
+        self._filters[channel] = self._new_filter(channel)
+        return tails
 
     def _text(self, channel: Channel, text: str, *, ends: bool) -> _Text:
         if channel.complete:
             return self._complete(channel, text)
-        filter_ = self._filter(channel)
+        filter_ = self._filters[channel]
         pieces = filter_.cut(text)
         return _Text(channel, filter_, [*pieces, *filter_.rest()] if ends else pieces, ends)
 
@@ -228,33 +217,25 @@ class OutputFilter:
         filter_ = self._new_filter(channel)
         return _Text(channel, filter_, [*filter_.cut(text), *filter_.rest()], ends=True)
 
-    def _rest(self, channel: Channel) -> _Text:
+    def _rest(self, channel: Channel) -> Item:
         filter_ = self._filters[channel]
-        return _Text(channel, filter_, filter_.rest(), ends=True)
-
-    def _filter(self, channel: Channel) -> ChannelFilter:
-        known = self._filters.get(channel)
-        if known is None:
-            known = self._filters[channel] = self._new_filter(channel)
-        return known
+        return _item((_Text(channel, filter_, filter_.rest(), ends=True),))
 
     def _new_filter(self, channel: Channel) -> ChannelFilter:
         searched = bool(self._rules.searching)
         return ChannelFilter(self._rules.placeholders, searched=searched, json_text=channel.json_text)
 
     def _shown(self, text: _Text) -> str:
-        shown = []
+        filter_, shown = text.filter, ""
         for index, piece in enumerate(text.pieces):
-            findings = text.findings.get(index, ())
-            if findings and not text.filter.swallows(piece):
+            findings = text.findings[index] if text.findings else ()
+            if findings and not filter_.swallows(piece):
                 self._count(findings)
-            clean = text.filter.without_findings(piece, findings)
+            clean = filter_.without_findings(piece, findings)
             if self._windows is not None:
                 self._windows.add(text.channel, clean)
-            shown.append(text.filter.restored(clean))
-        if text.ends:
-            shown.append(text.filter.restored_rest())
-        return "".join(shown)
+            shown += filter_.restored(clean)
+        return shown + filter_.restored_rest() if text.ends else shown
 
     def _count(self, findings: Sequence[Finding]) -> None:
         for each in findings:
@@ -279,6 +260,18 @@ class OutputFilter:
             self._count(found)
 
 
-def _item(parts: list[_Part]) -> Item:
-    suspicious = any(piece.suspicious for part in parts for text in part.texts for piece in text.pieces)
-    return Item(parts, suspicious=suspicious)
+def _item(texts: Sequence[_Text], choice: AnswerTexts | None = None) -> Item:
+    suspicious = False
+    for text in texts:
+        for piece in text.pieces:
+            suspicious = suspicious or piece.suspicious
+    return Item(texts, choice, suspicious)
+
+
+def _with_findings(item: Item, following: Iterator[Sequence[Finding]]) -> Item:
+    """The item with the next findings in the place of its suspicious pieces."""
+    texts = [
+        replace(text, findings=[next(following) if piece.suspicious else () for piece in text.pieces])
+        for text in item.texts
+    ]
+    return replace(item, texts=texts, suspicious=False)

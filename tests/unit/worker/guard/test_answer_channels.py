@@ -35,11 +35,15 @@ def test_g3_each_text_of_each_choice_is_a_channel_of_its_own() -> None:
     ]
     assert _named(channels.read(_choice(_call(0, "{")))) == [(0, "tool_calls.0.function.arguments", "{")]
     assert _named(channels.read(_choice(_call(1, "{")))) == [(0, "tool_calls.1.function.arguments", "{")]
-    assert [channel.name for channel in channels.of_choice(0)] == [
-        *("content", "reasoning_content", "refusal", "new_key.deep"),
-        *("tool_calls.0.function.arguments", "tool_calls.1.function.arguments"),
-    ]
-    assert [channel.name for channel in channels.of_choice(1)] == ["content"]
+
+
+def test_g3_a_tool_call_begins_with_empty_arguments() -> None:
+    delta = _call(0, "", id="call_1", type="function")
+    read = AnswerChannels().read(_choice(delta))
+    assert _named(read) == [(0, "tool_calls.0.function.arguments", "")]
+    filled = read.filled([""])
+    assert filled is not None
+    assert json.loads(bytes(filled))["delta"] == delta
 
 
 def test_g3_a_channel_is_the_same_object_in_each_delta() -> None:
@@ -54,11 +58,6 @@ def test_g3_a_channel_is_the_same_object_in_each_delta() -> None:
 @pytest.mark.parametrize(
     "delta",
     [
-        {
-            "tool_calls": [
-                {"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": ""}}
-            ]
-        },
         {"audio": {"id": "audio_1", "data": "QUJD" * 20}},
         {
             "reasoning_details": [

@@ -75,10 +75,25 @@ def choice(finish_reason: str | None = None, **delta: Any) -> Raw:
     return Raw(json.dumps({"index": 0, "delta": delta, "finish_reason": finish_reason}).encode())
 
 
+def call(index: int, arguments: str, **others: Any) -> Raw:
+    return choice(tool_calls=[{"index": index, "function": {"arguments": arguments}, **others}])
+
+
+def written(delta: ChunkDelta) -> str:
+    """The text of a delta, that of its tool call with the index before it, the id of a call, or the finish reason."""
+    if delta.text:
+        return delta.text
+    (said,) = (json.loads(bytes(raw)) for raw in delta.choices)
+    (made,) = said["delta"].get("tool_calls", [{}])
+    arguments = made.get("function", {}).get("arguments")
+    if arguments:
+        return f"{made['index']}{arguments}"
+    return str(said["delta"].get("reasoning_content") or made.get("id") or said["finish_reason"])
+
+
 async def shown(filter_: OutputFilter, *deltas: ChunkDelta) -> list[ChunkDelta]:
-    items = [*(filter_.take(delta) for delta in deltas), filter_.rest()]
-    await filter_.check(items)
-    return [delta for item in items for delta in filter_.shown(item)]
+    items = [*(item for delta in deltas for item in filter_.take(delta)), *filter_.rest()]
+    return [shown for item in await filter_.check(items) if (shown := filter_.shown(item)) is not None]
 
 
 def reasoning_of(deltas: list[ChunkDelta]) -> str:
@@ -94,9 +109,45 @@ async def test_g3_what_a_channel_holds_back_is_sent_before_the_finish_reason() -
         ChunkDelta("Write to bob@b.example"),
         ChunkDelta("", (choice("stop"),)),
     )
-    assert reasoning_of(deltas) == "ask [EMAIL_2]"
-    assert "".join(delta.text for delta in deltas) == "Write to [EMAIL_1]"
+    assert reasoning_of(deltas) == "ask [EMAIL_1]"
+    assert "".join(delta.text for delta in deltas) == "Write to [EMAIL_2]"
     assert json.loads(bytes(deltas[-1].choices[0]))["finish_reason"] == "stop"
+
+
+async def test_g3_what_a_channel_holds_back_is_sent_before_the_next_channel_begins() -> None:
+    deltas = await shown(
+        filter_of(),
+        ChunkDelta("", (choice(reasoning_content="ask ann@a.exa"),)),
+        ChunkDelta("", (choice(reasoning_content="mple"),)),
+        ChunkDelta("Calling bob@b.example"),
+        ChunkDelta("", (call(0, "", id="call_1"),)),
+        ChunkDelta("", (call(0, '{"to": 7}'),)),
+        ChunkDelta("", (call(1, "", id="call_2"),)),
+        ChunkDelta("", (call(1, "{}"),)),
+        ChunkDelta("", (choice("tool_calls"),)),
+    )
+    assert list(map(written, deltas)) == [
+        *("ask ", "[EMAIL_1]"),
+        *("Calling ", "[EMAIL_2]"),
+        *("call_1", '0{"to": ', "07}"),
+        *("call_2", "1{}"),
+        "tool_calls",
+    ]
+
+
+async def test_g3_arguments_that_go_on_behind_another_call_are_not_cut() -> None:
+    deltas = await shown(
+        filter_of(),
+        ChunkDelta("", (call(0, '{"to": "ann@a.exa', id="call_1"),)),
+        ChunkDelta("", (call(1, '{"to": "bob@', id="call_2"),)),
+        ChunkDelta("", (call(0, 'mple"}'),)),
+        ChunkDelta("", (call(1, 'b.example"}'),)),
+        ChunkDelta("", (choice("tool_calls"),)),
+    )
+    parts = [each for each in map(written, deltas) if each[0] in "01"]
+    for index, name in enumerate(("[EMAIL_1]", "[EMAIL_2]")):
+        arguments = "".join(each[1:] for each in parts if each[0] == str(index))
+        assert json.loads(arguments) == {"to": name}
 
 
 async def test_g3_text_in_the_delta_of_the_finish_reason_is_one_with_the_text_before_it() -> None:
