@@ -12,7 +12,7 @@ from penstock.cli.commands.audited_change import author, changing
 from penstock.cli.connection import command_settings
 from penstock.cli.errors import CommandError
 from penstock.cli.guard.edit import INHERIT, GuardChange, changed_policy
-from penstock.cli.guard.known_policies import KnownPolicies, read_policies, whose
+from penstock.cli.guard.known_policies import KnownPolicies, read_policies
 from penstock.cli.known_catalogue import known_catalogue
 from penstock.cli.render.guard import change_text
 from penstock.cli.render.terminal_safe import visible
@@ -21,6 +21,7 @@ from penstock.contract.guard.policies import GUARD_ACCOUNT, GuardPolicy
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.guard import Guard, is_searched
 from penstock.runtime.guard.changes import change_guard_policy
+from penstock.runtime.guard.records import account_label
 
 __all__ = ["set_policy", "unset_policy", "warn_without_guard"]
 
@@ -76,13 +77,15 @@ def _apply(
 
     changed, known = asyncio.run(run())
     if changed is None:
-        print(f"Nothing to change: the guard policy of {whose(account)} is as it was.")
+        print(f"Nothing to change: the guard policy of {account_label(account)} is as it was.")
         return 0
     before, after = (
         known.with_record(account, record).settings(account) for record in (changed.before, changed.after)
     )
     print(
-        visible(f"Guard policy of {whose(account)}: {change_text(before, after)}, by {changed.changed_by}.")
+        visible(
+            f"Guard policy of {account_label(account)}: {change_text(before, after)}, by {changed.changed_by}."
+        )
     )
     warn_without_guard(catalogue)
     return 0

@@ -17,7 +17,7 @@ from penstock.runtime.config.guard import AccountGuard, Guard
 from penstock.runtime.guard.effective_policy import EffectivePolicy, effective_policy
 from penstock.runtime.guard.records import records_of
 
-__all__ = ["KnownPolicies", "read_policies", "settings_of", "whose"]
+__all__ = ["KnownPolicies", "read_policies", "settings_of"]
 
 _YES_NO: Final = {True: "yes", False: "no"}
 
@@ -92,7 +92,3 @@ def settings_of(policy: EffectivePolicy | AccountGuard | GuardPolicy | None) -> 
     if not isinstance(policy, AccountGuard):
         found |= {f"{name} unavailable": when for name, when in policy.when_unavailable.items()}
     return found
-
-
-def whose(account: str) -> str:
-    return "every account" if account == EVERY else f"account {account}"

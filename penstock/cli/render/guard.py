@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from penstock.cli.guard.known_policies import KnownPolicies, settings_of, whose
+from penstock.cli.guard.known_policies import KnownPolicies, settings_of
 from penstock.cli.render.table import cell, table
 from penstock.cli.render.terminal_safe import visible
 from penstock.cli.render.times import utc_text
 from penstock.contract.events import GuardDecided, GuardPolicyChanged
 from penstock.contract.guard.policies import EVERY, GuardPolicy
+from penstock.runtime.guard.records import account_label
 
 __all__ = ["accounts_text", "change_text", "history_text", "policy_text", "verdicts_text"]
 
@@ -33,7 +34,7 @@ _VERDICT_TITLES: Final = (
 def policy_text(account: str, known: KnownPolicies) -> str:
     """What applies to an account, a row for each setting."""
     record = known.records.get(account)
-    head = f"Guard policy of {whose(account)}"
+    head = f"Guard policy of {account_label(account)}"
     if account == EVERY:
         head = "Guard policy of every account without its own"
     if record is not None:
@@ -115,7 +116,7 @@ def _account_row(account: str, known: KnownPolicies) -> tuple[str, ...]:
 def _change_lines(change: GuardPolicyChanged) -> tuple[str, str, str]:
     named = change.after or change.before
     note = "" if change.after is None or not change.after.note else f"  ({change.after.note})"
-    of = "?" if named is None else whose(named.account)
+    of = "?" if named is None else account_label(named.account)
     head = f"{utc_text(change.at_ms)}  {change.changed_by}  guard policy of {of}{note}"
     before, after = (_settings_text(policy) for policy in (change.before, change.after))
     return head, f"    before: {before}", f"    after:  {after}"

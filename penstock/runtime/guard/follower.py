@@ -15,7 +15,7 @@ from penstock.contract.streams import GUARD_POLICIES
 from penstock.runtime.buckets.follower import BucketFollower
 from penstock.runtime.config.guard import Guard
 from penstock.runtime.guard.effective_policy import EffectivePolicy, effective_policy
-from penstock.runtime.guard.records import records_of
+from penstock.runtime.guard.records import account_label, records_of
 
 __all__ = ["GuardPolicies"]
 
@@ -67,11 +67,7 @@ class GuardPolicies:
 def _log_changes(before: Mapping[str, GuardPolicy], after: Mapping[str, GuardPolicy]) -> None:
     for account, policy in after.items():
         if before.get(account) != policy:
-            whose, by = _whose(account), policy.changed_by
-            _log.info("guard policy of %s: version %d by %s applies", whose, policy.version, by)
+            label, by = account_label(account), policy.changed_by
+            _log.info("guard policy of %s: version %d by %s applies", label, policy.version, by)
     for account in before.keys() - after.keys():
-        _log.info("guard policy of %s was removed", _whose(account))
-
-
-def _whose(account: str) -> str:
-    return "every account" if account == EVERY else f"account {account}"
+        _log.info("guard policy of %s was removed", account_label(account))

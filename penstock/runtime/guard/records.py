@@ -13,7 +13,7 @@ from penstock.contract.streams import GUARD_POLICIES
 from penstock.contract.subjects import is_token
 from penstock.runtime.config.guard import action_problem
 
-__all__ = ["decoded", "policy_key", "records_of"]
+__all__ = ["account_label", "decoded", "policy_key", "records_of"]
 
 _log: Final = rate_limited_logger(__name__)
 
@@ -25,6 +25,11 @@ def policy_key(account: str) -> str:
     if not is_token(account):
         raise ValueError("the account is not valid")
     return f"account.{account}"
+
+
+def account_label(account: str) -> str:
+    """The account of a policy in messages for operators."""
+    return "every account" if account == EVERY else f"account {account}"
 
 
 def decoded(record: Record) -> GuardPolicy:
