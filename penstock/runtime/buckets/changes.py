@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -13,16 +13,31 @@ from nats.js import JetStreamContext
 from penstock.bus.bucket import Record, delete_record, read_record, write_record
 from penstock.bus.publish import store
 from penstock.contract import codec, subjects
-from penstock.contract.guard.policies import GuardPolicy
-from penstock.contract.ledger.policies import BudgetPolicy, PriceOverride
 from penstock.contract.streams import BucketSpec
 
 __all__ = ["AuditedRecords", "Author"]
 
 _log: Final = logging.getLogger(__name__)
 _EVENT_TIMEOUT_S: Final = 10.0
-_Record = TypeVar("_Record", BudgetPolicy, PriceOverride, GuardPolicy)
 _Changed = TypeVar("_Changed", bound=Struct)
+
+
+class _SignedRecord(Protocol):
+    """A struct that says who changed it. One with a field `note` keeps the note where a change has none."""
+
+    @property
+    def version(self) -> int:
+        """Rises by one with each change."""
+        ...
+
+    @property
+    def changed_by(self) -> str: ...
+
+    @property
+    def changed_ms(self) -> int: ...
+
+
+_Record = TypeVar("_Record", bound=_SignedRecord)
 
 
 class Author(Struct, frozen=True):
@@ -85,7 +100,7 @@ class AuditedRecords(Struct, Generic[_Record, _Changed], frozen=True, kw_only=Tr
         if after is None:
             sequence = await delete_record(js, self.bucket, stored)
         else:
-            record = Record(stored.key, codec.encode(after), stored.sequence)
+            record = Record(stored.key, codec.encode(cast("Struct", after)), stored.sequence)
             sequence = await write_record(js, self.bucket, record)
         message_id = f"{self.bucket.name}.{stored.key}.{sequence}"
         subject = subjects.event(self.event_kind, stored.key)
@@ -100,16 +115,21 @@ def _differs(stored: Record, before: _Record | None, after: _Record | None) -> b
 
 
 def _with_note(after: _Record, before: _Record) -> _Record:
-    """`after` with the note of `before` where it has none of its own; prices have no notes."""
-    if isinstance(after, PriceOverride) or isinstance(before, PriceOverride) or after.note:
-        return after
-    return replace(after, note=before.note)
+    """`after` with the note of `before` where it has none of its own."""
+    note = getattr(before, "note", "")
+    return _replaced(after, note=note) if note and not getattr(after, "note", "") else after
 
 
 def _unsigned(record: _Record) -> _Record:
-    return replace(record, version=0, changed_by="", changed_ms=0)
+    return _replaced(record, version=0, changed_by="", changed_ms=0)
 
 
 def _signed(after: _Record, before: _Record | None, author: Author) -> _Record:
     version = 1 if before is None else before.version + 1
-    return replace(after, version=version, changed_by=author.name, changed_ms=author.at_ms)
+    return _replaced(after, version=version, changed_by=author.name, changed_ms=author.at_ms)
+
+
+def _replaced(record: _Record, **fields: Any) -> _Record:
+    # A record is a Struct and a _SignedRecord; Python has no type for both.
+    changed: _Record = replace(cast("Any", record), **fields)
+    return changed
