@@ -14,7 +14,7 @@ from penstock.client.client import Client
 from penstock.contract.guard.policies import GUARD_ACCOUNT
 from penstock.contract.presence import Presence
 from penstock.runtime.config.catalogue import Catalogue
-from penstock.runtime.config.guard import Guard
+from penstock.runtime.config.guard import Detectors, Guard
 from penstock.runtime.guard.follower import GuardPolicies
 from penstock.runtime.heartbeat import Heartbeat
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure_eventually
@@ -47,7 +47,7 @@ class GuardService:
         catalogue: Catalogue,
         cache_dir: Path,
         moderation_key: str | None,
-        local: Callable[[Path], LoadedLocally] = load_locally,
+        local: Callable[[Path, Detectors], LoadedLocally] = load_locally,
     ) -> None:
         self._shell = shell
         self._catalogue = catalogue

@@ -16,6 +16,7 @@ from penstock.contract.events import GuardDecided
 from penstock.contract.guard.checks import MAX_CHECK_BYTES, MAX_CHECK_TEXTS, Finding, GuardCheck, GuardVerdict
 from penstock.contract.guard.policies import DetectorName
 from penstock.runtime.guard.effective_policy import EffectivePolicy
+from services.guard.detectors.detector import TOO_MUCH_TEXT
 from services.guard.detectors.outcome import Outcome
 from services.guard.detectors.run import DetectorRunner
 from services.guard.metrics import GuardMetrics
@@ -76,7 +77,7 @@ class Checker:
     async def _outcome(self, check: GuardCheck, policy: EffectivePolicy) -> Outcome:
         detectors = self._detectors(check, policy)
         if _is_too_large(check):
-            return self._runner.refused(detectors, "too much text")
+            return self._runner.refused(detectors, TOO_MUCH_TEXT)
         return await self._runner.run(detectors, check.texts)
 
     def _detectors(self, check: GuardCheck, policy: EffectivePolicy) -> tuple[DetectorName, ...]:

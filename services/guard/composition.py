@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -64,12 +63,12 @@ class Loaded(Struct, frozen=True):
     topics: Topics | None
 
 
-def load_locally(cache_dir: Path) -> LoadedLocally:
+def load_locally(cache_dir: Path, detectors: config.Detectors) -> LoadedLocally:
     """Takes about a second, and some seconds more while the cache is empty."""
     encoder = BatchingEncoder(Encoder())
     return LoadedLocally(
-        (SecretDetector(cache_dir), PersonalDataDetector()),
-        (RememberingDetector(InjectionDetector(encoder), Remembered(time.monotonic)),),
+        (SecretDetector(cache_dir, detectors.secrets.timeout_s), PersonalDataDetector()),
+        (RememberingDetector(InjectionDetector(encoder), Remembered(loop_now_s)),),
         TopicClassifier(encoder),
         encoder.close,
     )
@@ -78,7 +77,7 @@ def load_locally(cache_dir: Path) -> LoadedLocally:
 class DetectorLoader:
     def __init__(
         self,
-        local: Callable[[], LoadedLocally],
+        local: Callable[[config.Detectors], LoadedLocally],
         moderation_key: ModerationKey | None,
         connect: Callable[[], Awaitable[Client]],
     ) -> None:
@@ -89,7 +88,7 @@ class DetectorLoader:
 
     async def load(self, detectors: config.Detectors, closing: AsyncExitStack) -> Loaded:
         """`closing`: gets what has to be closed when the guard stops."""
-        local = await asyncio.to_thread(self._local)
+        local = await asyncio.to_thread(self._local, detectors)
         if local.close is not None:
             closing.push_async_callback(local.close)
         threads = ThreadPoolExecutor(_THREADS, "long texts")

@@ -165,8 +165,10 @@ class ClassifyHandler:
         await cancel_and_wait(*self._running)
 
     async def _on_text(self, msg: Msg) -> None:
-        if len(self._running) >= _MOST_TEXTS or not msg.reply:
-            self._metrics.classified.labels("dropped").inc()
+        if not msg.reply:
+            return
+        if len(self._running) >= _MOST_TEXTS:
+            self._metrics.classified.labels("full").inc()
             return
         task = asyncio.create_task(self._answer(msg, self._now_s() + _USEFUL_S))
         self._running.add(task)
@@ -176,14 +178,16 @@ class ClassifyHandler:
         try:
             request = codec.CLASSIFY_REQUEST.decode(msg.data)
         except codec.INVALID as error:
+            self._metrics.classified.labels("malformed").inc()
             _log.warning("a text to classify cannot be read: %s", error)
             return
         try:
             found = await self._topics.classify(request.text)
         except EncoderOverloaded:
-            found = None
-        if found is None or self._now_s() > until_s:
-            self._metrics.classified.labels("dropped").inc()
+            self._metrics.classified.labels("full").inc()
+            return
+        if self._now_s() > until_s:
+            self._metrics.classified.labels("late").inc()
             return
         self._metrics.classified.labels(found.topic).inc()
         with contextlib.suppress(nats.errors.Error):  # the router goes on without it

@@ -33,8 +33,8 @@ class GuardMetrics:
             "penstock_guard_detector_duration_seconds", help_, ["detector"], buckets=_SECONDS
         )
         help_ = (
-            "Checks that a detector could not do: timeout, no quota, breaker open, not enabled, too much text, "
-            "or error."
+            "Checks that a detector could not do: timeout, no quota, breaker open, not enabled, queue full, "
+            "too much text, or error."
         )
         self.failures = counter("penstock_guard_detector_failures", help_, ["detector", "why"])
         self.in_flight = gauge("penstock_guard_checks_in_flight", "Checks that are being answered.")
@@ -42,7 +42,9 @@ class GuardMetrics:
         self.bytes_in_flight = gauge("penstock_guard_checks_in_flight_bytes", help_)
         help_ = "Checks without an answer: malformed, or full (their senders repeat them)."
         self.dropped = counter("penstock_guard_dropped_checks", help_, ["why"])
-        help_ = "Texts classified for the router, by topic, and those that were dropped because they came too late."
+        help_ = (
+            "Texts of the router, by topic, and those without an answer: malformed, full (too many), or late."
+        )
         self.classified = counter("penstock_guard_classified", help_, ["outcome"])
         self.events_lost = counter("penstock_guard_lost_events", "Verdicts whose event could not be stored.")
         for detector in DETECTORS:

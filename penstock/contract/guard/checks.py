@@ -9,6 +9,7 @@ from msgspec import Struct
 from penstock.contract.guard.policies import Action, DetectorName, Direction
 
 __all__ = [
+    "CONTEXT_CHARACTERS",
     "KEEP_ALIVE_AFTER_S",
     "KEEP_ALIVE_EVERY_S",
     "KEEP_ALIVE_TIMEOUT_S",
@@ -39,6 +40,9 @@ KEEP_ALIVE_EVERY_S: Final = 0.25
 KEEP_ALIVE_TIMEOUT_S: Final = 0.75
 """Seconds without any message after which a sender takes the guard for frozen or gone, and sends the check again. While
 messages come it does not: a repeated check would pay for the calls of models again."""
+CONTEXT_CHARACTERS: Final = 128
+"""Characters before a piece of an answer that its sender adds as context. Detectors of places decide by fewer, so that
+they find the same in the whole answer."""
 MAX_CLASSIFIED_CHARACTERS: Final = 400
 """Characters of a text that count for its topic."""
 

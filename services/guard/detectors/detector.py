@@ -3,14 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Literal, Protocol, get_args
 
 from msgspec import Struct
 
 from penstock.contract.guard.checks import CheckedText, Finding
 from penstock.contract.guard.policies import DetectorName
 
-__all__ = ["Detection", "Detector", "DetectorUnavailable", "Match", "TextDetector"]
+__all__ = [
+    "BREAKER_OPEN",
+    "FAILURE_REASONS",
+    "NOT_ENABLED",
+    "NO_QUOTA",
+    "QUEUE_FULL",
+    "TIMEOUT",
+    "TOO_MUCH_TEXT",
+    "Detection",
+    "Detector",
+    "DetectorUnavailable",
+    "FailureReason",
+    "Match",
+    "TextDetector",
+]
+
+FailureReason = Literal["timeout", "no quota", "breaker open", "not enabled", "queue full", "too much text"]
+"""Why a detector could not check texts, where metrics count it by itself; every other reason is an error in words."""
+FAILURE_REASONS: Final = get_args(FailureReason)
+TIMEOUT: Final[FailureReason] = "timeout"
+NO_QUOTA: Final[FailureReason] = "no quota"
+BREAKER_OPEN: Final[FailureReason] = "breaker open"
+NOT_ENABLED: Final[FailureReason] = "not enabled"
+QUEUE_FULL: Final[FailureReason] = "queue full"
+TOO_MUCH_TEXT: Final[FailureReason] = "too much text"
 
 
 class Detection(Struct, frozen=True):

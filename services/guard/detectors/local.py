@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 from typing import Final
 
 from penstock.contract.guard.checks import CheckedText, Finding
-from penstock.contract.guard.policies import KINDS, DetectorName
+from penstock.contract.guard.policies import DetectorName
 from services.guard.detectors.detector import Detection, TextDetector
 
 __all__ = ["LocalDetector"]
@@ -51,13 +51,10 @@ class LocalDetector:
                     start=match.start,
                     end=match.end,
                     category=self.name,
-                    kind=self._kind(match.kind),
+                    kind=match.kind,
                     detector=self.name,
                     score=match.score,
                 )
                 for match in self._detector.find(text)
             )
         return Detection(tuple(findings))
-
-    def _kind(self, kind: str) -> str:
-        return "other_secret" if self.name == "secrets" and kind not in KINDS["secrets"] else kind

@@ -11,17 +11,21 @@ from penstock.bus.clock import loop_now_s
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract.guard.checks import CheckedText
 from penstock.contract.guard.policies import DetectorName
-from services.guard.detectors.detector import Detection, Detector, DetectorUnavailable
+from services.guard.detectors.detector import (
+    FAILURE_REASONS,
+    NOT_ENABLED,
+    TIMEOUT,
+    Detection,
+    Detector,
+    DetectorUnavailable,
+    FailureReason,
+)
 from services.guard.detectors.outcome import Outcome
 from services.guard.metrics import GuardMetrics
 
 __all__ = ["DetectorRunner"]
 
 _log: Final = rate_limited_logger(__name__, by="text")
-_NOT_ENABLED: Final = "not enabled"
-_TIMEOUT: Final = "timeout"
-_COUNTED: Final = frozenset({_TIMEOUT, "no quota", "breaker open", "too much text", _NOT_ENABLED})
-"""Reasons with a count of their own; all others are counted as errors."""
 _NOTHING: Final = Detection()
 
 
@@ -50,7 +54,7 @@ class DetectorRunner:
         found = tuple(detection for detection, _ in answers)
         return Outcome(found, {name: why for name, (_, why) in zip(asked, answers, strict=True) if why})
 
-    def refused(self, names: Iterable[DetectorName], why: str) -> Outcome:
+    def refused(self, names: Iterable[DetectorName], why: FailureReason) -> Outcome:
         """The outcome of a check that no detector shall read."""
         asked = list(dict.fromkeys(names))
         for name in asked:
@@ -64,20 +68,20 @@ class DetectorRunner:
             async with asyncio.timeout(self._timeouts_s.get(name)):
                 found, why = await self._detection(name, texts)
         except TimeoutError:
-            found, why = _NOTHING, _TIMEOUT
+            found, why = _NOTHING, TIMEOUT
         self._metrics.detector_duration.labels(name).observe(loop_now_s() - began_s)
         if why:
             self._note_failure(name, why)
         return found, why
 
     def _note_failure(self, name: DetectorName, why: str) -> None:
-        self._metrics.failures.labels(name, why if why in _COUNTED else "error").inc()
+        self._metrics.failures.labels(name, why if why in FAILURE_REASONS else "error").inc()
         _log.warning("detector %s did not check a text: %s", name, why)
 
     async def _detection(self, name: DetectorName, texts: Sequence[CheckedText]) -> tuple[Detection, str]:
         detector, why = self._detectors.get(name), ""
         if detector is None:
-            return _NOTHING, _NOT_ENABLED
+            return _NOTHING, NOT_ENABLED
         try:
             found = await detector.detect(texts)
         except DetectorUnavailable as unavailable:

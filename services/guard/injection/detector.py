@@ -12,7 +12,7 @@ from penstock.contract.guard.checks import CheckedText, Finding
 from penstock.contract.guard.policies import DetectorName
 from services.guard.classifier.batching import BatchingEncoder, EncoderOverloaded, Rate
 from services.guard.classifier.encoder import Vectors
-from services.guard.detectors.detector import Detection, DetectorUnavailable
+from services.guard.detectors.detector import QUEUE_FULL, Detection, DetectorUnavailable
 from services.guard.injection.model import InjectionModel
 from services.guard.injection.windows import Window, chosen, windows_of
 
@@ -75,7 +75,7 @@ class InjectionDetector:
         try:
             return await self._encoder.run(rate, texts)
         except EncoderOverloaded as full:
-            raise DetectorUnavailable("queue full") from full
+            raise DetectorUnavailable(QUEUE_FULL) from full
 
 
 def _contents(windows: Sequence[Window], text: CheckedText) -> list[str]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-__all__ = ["CONTEXT", "EncodedText"]
+from penstock.contract.guard.checks import CONTEXT_CHARACTERS
 
-CONTEXT: Final = 120
-"""Characters before a place that may decide whether it is a finding. A filter of a stream gives the guard 128."""
+__all__ = ["MOST_BEFORE_CHARACTERS", "EncodedText"]
+
+MOST_BEFORE_CHARACTERS: Final = CONTEXT_CHARACTERS - 8
+"""Characters before a place that may decide whether it is a finding: somewhat fewer than a sender gives as context."""
 _BYTES_PER_CHARACTER: Final = 4
 
 
@@ -24,7 +26,7 @@ class EncodedText:
     def __getitem__(self, place: slice) -> str:
         return self.data[place].decode()
 
-    def before(self, at: int, characters: int = CONTEXT) -> str:
+    def before(self, at: int, characters: int = MOST_BEFORE_CHARACTERS) -> str:
         """Up to so many characters before a place."""
         found = self.data[max(0, at - _BYTES_PER_CHARACTER * characters) : at].decode("utf-8", "ignore")
         return found[-characters:]

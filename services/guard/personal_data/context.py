@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from services.guard.matching.encoded_text import CONTEXT
+from services.guard.matching.encoded_text import MOST_BEFORE_CHARACTERS
 from services.guard.matching.patterns import Place, compiled
 
 __all__ = ["Words", "in_longer_run", "stands_alone"]
@@ -26,7 +26,7 @@ class Words:
     `words` is a pattern of RE2 in which `\b`, `\w` and `\W` know the letters of all alphabets.
     """
 
-    def __init__(self, words: str, characters: int = CONTEXT, *, bonus: int = 0) -> None:
+    def __init__(self, words: str, characters: int = MOST_BEFORE_CHARACTERS, *, bonus: int = 0) -> None:
         """`bonus`: of numbers with check digits, which go before others that are named as near."""
         self._last = compiled(f"(?s:.*)(?:{_of_all_alphabets(words)})", ignore_case=True)
         self._characters = characters

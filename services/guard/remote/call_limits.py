@@ -9,14 +9,12 @@ from typing import Final
 
 from penstock.runtime.config.catalogue import Breaker
 from penstock.runtime.outbound.breaker import BreakerAdmission, CircuitBreaker
-from services.guard.detectors.detector import DetectorUnavailable
+from services.guard.detectors.detector import BREAKER_OPEN, NO_QUOTA, DetectorUnavailable
 from services.guard.remote.rater import CallFailed
 from services.guard.remote.request_rate import RequestRate
 
 __all__ = ["CallLimits"]
 
-_NO_QUOTA: Final = "no quota"
-_BREAKER_OPEN: Final = "breaker open"
 _MOST_WAIT_S: Final = 0.5
 """Seconds for which a call waits for the rate limit: a burst is spread, an exhausted limit is reported."""
 _DEFAULT_PAUSE_S: Final = 1.0
@@ -66,14 +64,14 @@ class CallLimits:
         """Do not let calls wait for a slot that may not be made anyway."""
         now_s = self._now_s()
         if now_s < self._paused_until_s:
-            raise DetectorUnavailable(_NO_QUOTA)
+            raise DetectorUnavailable(NO_QUOTA)
         if self._breaker.retry_at_s(now_s) > now_s:
-            raise DetectorUnavailable(_BREAKER_OPEN)
+            raise DetectorUnavailable(BREAKER_OPEN)
 
     async def _within_rate(self) -> None:
         wait_s = self._rate.wait_s(self._now_s())
         if wait_s > _MOST_WAIT_S:
-            raise DetectorUnavailable(_NO_QUOTA)
+            raise DetectorUnavailable(NO_QUOTA)
         self._rate.take()
         if wait_s > 0:
             await asyncio.sleep(wait_s)
@@ -82,7 +80,7 @@ class CallLimits:
     def _admission(self) -> BreakerAdmission:
         admission = self._breaker.admit(self._now_s())
         if not admission.admitted:
-            raise DetectorUnavailable(_BREAKER_OPEN)
+            raise DetectorUnavailable(BREAKER_OPEN)
         return admission
 
     def _failed(self, admission: BreakerAdmission, failed: CallFailed, began_s: float) -> None:

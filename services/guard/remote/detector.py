@@ -8,7 +8,7 @@ from typing import Final
 
 from penstock.contract.guard.checks import CheckedText, Finding
 from penstock.contract.guard.policies import DetectorName
-from services.guard.detectors.detector import Detection, DetectorUnavailable
+from services.guard.detectors.detector import NO_QUOTA, TOO_MUCH_TEXT, Detection, DetectorUnavailable
 from services.guard.detectors.remembered import Remembered
 from services.guard.remote.call_limits import CallLimits
 from services.guard.remote.pieces import pieces_of
@@ -18,10 +18,13 @@ __all__ = ["RemoteDetector"]
 
 _MOST_CALLS: Final = 32
 """Calls for one check, at most; a check with more text is not rated."""
-_NO_QUOTA: Final = "no quota"
 
 
 class RemoteDetector:
+    """Remembers ratings by piece, unlike a RememberingDetector: pieces of several texts are rated with one call, and
+    those of a failed check that were rated need not be rated again.
+    """
+
     def __init__(self, rater: Rater, limits: CallLimits, remembered: Remembered[Rating]) -> None:
         self._rater = rater
         self._limits = limits
@@ -43,7 +46,7 @@ class RemoteDetector:
         calls = [unknown[at : at + size] for at in range(0, len(unknown), size)]
         failures: list[str] = []
         if len(calls) > _MOST_CALLS:
-            failures = ["too much text"]
+            failures = [TOO_MUCH_TEXT]
         else:
             for rated in await asyncio.gather(*map(self._call, calls)):
                 if isinstance(rated, str):
@@ -63,7 +66,7 @@ class RemoteDetector:
         except DetectorUnavailable as unavailable:
             return str(unavailable)
         except CallFailed as failed:
-            return _NO_QUOTA if failed.kind == "quota" else str(failed)
+            return NO_QUOTA if failed.kind == "quota" else str(failed)
         for piece, rating in zip(pieces, rated, strict=True):
             self._remembered.put(piece.text, _side(piece), rating)
         return dict(zip(pieces, rated, strict=True))

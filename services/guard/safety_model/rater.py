@@ -10,6 +10,7 @@ from penstock.contract.errors import ErrorCode
 from penstock.contract.guard.policies import DetectorName
 from penstock.errors import PenstockError
 from penstock.runtime.config.guard import SafetyModel
+from services.guard.detectors.detector import TIMEOUT
 from services.guard.remote.rater import CallFailed, FailureKind, Piece, Rating
 from services.guard.safety_model.answer_format import AnswerFormat
 from services.guard.safety_model.gpt_oss_safeguard import GPT_OSS_SAFEGUARD
@@ -25,7 +26,6 @@ _PIECE_CHARACTERS: Final = 12_000
 """Of about 3,000 to 6,000 tokens: guard models are served with 8,000 tokens of context, and miss more in long ones."""
 _SHARE_OF_TIME: Final = 0.9
 """Of the time of the detector, for the request: its end says more than that of the detector."""
-_TIMEOUT: Final = "timeout"
 _NO_QUOTA: Final[frozenset[ErrorCode]] = frozenset(
     {"rate_limited", "overloaded", "budget_exceeded", "budget_unavailable"}
 )
@@ -65,7 +65,7 @@ class SafetyModelRater:
             )
         except PenstockError as error:
             # The message of a provider may quote the request.
-            why = _TIMEOUT if error.code == "deadline_exceeded" else f"the safety model: {error.code}"
+            why = TIMEOUT if error.code == "deadline_exceeded" else f"the safety model: {error.code}"
             raise CallFailed(_kind(error.code), why, error.retry_after_s) from error
         return self._format.read(reply.text)
 

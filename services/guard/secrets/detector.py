@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+from penstock.bus.clock import SYSTEM
 from penstock.contract.guard.checks import CheckedText
 from penstock.contract.guard.policies import DetectorName
 from services.guard.detectors.detector import Match
@@ -27,14 +29,17 @@ class SecretDetector:
 
     name: Final[DetectorName] = "secrets"
 
-    def __init__(self, cache_dir: Path | None = None) -> None:
+    def __init__(self, cache_dir: Path | None = None, text_s: float = 60.0) -> None:
+        """`text_s`: for one text, so that a thread does not go on long after its check was given up."""
+        self._text_s = text_s
         self._kingfisher = KingfisherRules(cache_dir)
         self._patterns = PatternSet((*TOKENS, *PRIVATE_KEYS, *URL_PASSWORDS, *ASSIGNMENTS))
 
     def find(self, text: CheckedText) -> Sequence[Match]:
         """The places of secrets; those in the context of a text are reported too. Raises DetectorUnavailable."""
-        return find_in_slices(text.text, self._find)
+        until_s = SYSTEM.monotonic_s() + self._text_s
+        return find_in_slices(text.text, partial(self._find, until_s))
 
-    def _find(self, text: EncodedText) -> Iterable[Found]:
+    def _find(self, until_s: float, text: EncodedText) -> Iterable[Found]:
         yield from self._patterns.find(text)
-        yield from self._kingfisher.find(text)
+        yield from self._kingfisher.find(text, until_s)

@@ -11,7 +11,9 @@ from typing import Final
 
 from kingfisher_sdk import Rules, Scanner
 
-from services.guard.detectors.detector import DetectorUnavailable
+from penstock.bus.clock import SYSTEM
+from penstock.contract.guard.checks import CONTEXT_CHARACTERS
+from services.guard.detectors.detector import TIMEOUT, DetectorUnavailable
 from services.guard.matching.encoded_text import EncodedText
 from services.guard.matching.overlaps import Found
 from services.guard.secrets.randomness import bits_per_character, is_masked, is_structured
@@ -19,8 +21,7 @@ from services.guard.secrets.randomness import bits_per_character, is_masked, is_
 __all__ = ["KingfisherRules"]
 
 _RANK: Final = 20
-_TIMEOUT_S: Final = 5.0
-_CONTEXT: Final = 128
+_CONTEXT_BYTES: Final = CONTEXT_CHARACTERS
 """Bytes before a finding with which alone it must be found too: findings do not depend on what is farther away."""
 _LEAST_BITS: Final = 2.8
 _KINDS: Final = (
@@ -56,23 +57,26 @@ class KingfisherRules:
         rules = Rules(confidence="medium", cache_dir=None if cache_dir is None else str(cache_dir))
         self._scanner = Scanner(rules, base64=False)
 
-    def find(self, text: EncodedText) -> Iterable[Found]:
-        """Raises DetectorUnavailable after five seconds."""
+    def find(self, text: EncodedText, until_s: float) -> Iterable[Found]:
+        """Raises DetectorUnavailable when it is `until_s` by the monotonic clock of SYSTEM."""
         data = text.data
-        for start, end, kind in self._scan(data):
+        for start, end, kind in self._scan(data, until_s):
             value = text[start:end]
             if is_masked(value) or is_structured(value) or bits_per_character(value) < _LEAST_BITS:
                 continue
-            first = text.boundary(start - _CONTEXT)
-            if first and (start - first, end - first, kind) not in self._scan(data[first : end + 1]):
+            first = text.boundary(start - _CONTEXT_BYTES)
+            if first and (start - first, end - first, kind) not in self._scan(data[first : end + 1], until_s):
                 continue
             yield Found(start, end, kind, _RANK)
 
-    def _scan(self, data: bytes) -> list[tuple[int, int, str]]:
+    def _scan(self, data: bytes, until_s: float) -> list[tuple[int, int, str]]:
+        left_s = until_s - SYSTEM.monotonic_s()
+        if left_s <= 0:
+            raise DetectorUnavailable(TIMEOUT)
         try:
-            found = self._scanner.scan(data, timeout=_TIMEOUT_S)
+            found = self._scanner.scan(data, timeout=left_s)
         except TimeoutError as error:
-            raise DetectorUnavailable("timeout") from error
+            raise DetectorUnavailable(TIMEOUT) from error
         places = []
         for finding in found:
             if finding.visible and not _UNUSED.match(finding.rule_id):

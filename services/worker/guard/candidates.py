@@ -13,6 +13,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from penstock.contract.guard.checks import CONTEXT_CHARACTERS
 from services.worker.guard.candidate_forms import MAY_CONTAIN, QUOTES, is_candidate
 from services.worker.guard.private_key_blocks import (
     MARKER,
@@ -22,11 +23,10 @@ from services.worker.guard.private_key_blocks import (
     more_of_block,
 )
 
-__all__ = ["CONTEXT", "WINDOW", "Piece", "Segmenter"]
+__all__ = ["WINDOW", "Piece", "Segmenter"]
 
 WINDOW: Final = 512
 """The most characters that are held back. A longer unit is cut there."""
-CONTEXT: Final = 128
 
 _BREAKING: Final = r"\s\"`<>\u00ab\u00bb\u201c-\u201e\u0700-\u1dff\u2c00-\U0010ffff"
 """Blanks, quotes, angle brackets, and scripts and symbols that are in no finding, some of which use no blanks."""
@@ -60,7 +60,7 @@ class Piece(Struct, frozen=True, gc=False):
 
     text: str
     context: str = ""
-    """The CONTEXT characters before the piece, if it is suspicious."""
+    """The CONTEXT_CHARACTERS before the piece, if it is suspicious."""
     suspicious: bool = False
     """A finding may be in it."""
     continues: bool = False
@@ -85,7 +85,7 @@ class Segmenter:
         self._held = ""
         """The beginning of a unit."""
         self._context = ""
-        """The text before it, CONTEXT characters of it or somewhat more."""
+        """The text before it, CONTEXT_CHARACTERS characters of it or somewhat more."""
         self._continuing = False
         """A unit was cut right before the held text."""
         self._group = _FIRST_GROUP
@@ -114,7 +114,7 @@ class Segmenter:
         if self._context.endswith(QUOTES) or MAY_CONTAIN.search(text, 0, end):
             return self._scanned(text, final=False)
         plain, self._held = text[:end], text[end:]
-        self._context = (self._context + plain)[-CONTEXT:]
+        self._context = (self._context + plain)[-CONTEXT_CHARACTERS:]
         return [Piece(plain)]
 
     def end(self) -> list[Piece]:
@@ -168,10 +168,10 @@ class _Scan:
         self._add_plain(self.done)
 
     def before(self, place: int) -> str:
-        """The CONTEXT characters before this place of the text."""
-        if place >= CONTEXT:
-            return self._text[place - CONTEXT : place]
-        return (self._context + self._text[:place])[-CONTEXT:]
+        """The CONTEXT_CHARACTERS before this place of the text."""
+        if place >= CONTEXT_CHARACTERS:
+            return self._text[place - CONTEXT_CHARACTERS : place]
+        return (self._context + self._text[:place])[-CONTEXT_CHARACTERS:]
 
     def _step(self) -> None:
         """Go on by one piece or unit. Raises Undecided where more text is needed."""

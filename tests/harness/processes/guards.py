@@ -56,13 +56,14 @@ class RunningGuard:
         shell = _Shell(self.instance, Settings(nats_url=url, **(settings or {})), self.registry, tracer)
         env = {"PENSTOCK_SIMULATOR_URL": "http://127.0.0.1:1"}
         config = load_catalogue(catalogue(chains, guard=section), source="test", env=env)
-        self.service = GuardService(shell, config, Path("/nowhere"), key, lambda _: local)
+        self.service = GuardService(shell, config, Path("/nowhere"), key, lambda *_: local)
 
     async def start(self) -> None:
         events = self._events = ConnectionEvents(self._url)
         self._nc = await connect(self._url, name=self.instance, events=events)
         bus = Bus(self._nc, self._nc.jetstream(), events, DeliveryEpochs(self._nc))
         await self.service.start(bus, "")
+        await self._nc.flush()
 
     async def stop(self) -> None:
         await self.service.drain()

@@ -295,6 +295,16 @@ async def test_b3_a_topic_is_answered_while_it_is_of_use(nats_server: NatsServer
         answers = await nc.subscribe(inbox)
         for _ in range(20):
             await nc.publish(subjects.CLASSIFY, codec.encode(ClassifyRequest(text="x")), reply=inbox)
-        await until(lambda: running.metric("penstock_guard_classified_total", outcome="dropped") == 20)
+
+        def outcomes() -> list[float]:
+            return [
+                running.metric("penstock_guard_classified_total", outcome=name)
+                for name in ("malformed", "full", "late")
+            ]
+
+        await until(lambda: sum(outcomes()) == 21)
+        malformed, full, late = outcomes()
+        assert malformed == 1
+        assert min(full, late) > 0
         assert answers.pending_msgs == 0
     assert running.metric("penstock_guard_classified_total", outcome="coding") == 1

@@ -8,12 +8,12 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penstock.contract.guard.checks import CONTEXT_CHARACTERS
 from services.guard.matching import slices
 from tests.harness.guard.findings import Both
 from tests.harness.guard.synthetic_values import KINDS, near_miss, synthetic
 
 RNG = random.Random(7)
-CONTEXT = 128
 WORDS = (
     *(
         "password",
@@ -77,10 +77,10 @@ def test_g6_findings_do_not_overlap_nor_begin_or_end_with_blanks_or_quotes(both:
 @given(text=TEXTS, far=TEXTS)
 def test_g6_text_far_before_a_place_does_not_matter(both: Both, text: str, far: str):
     def near(match: object) -> bool:
-        return match.start >= CONTEXT  # type: ignore[attr-defined]
+        return match.start >= CONTEXT_CHARACTERS  # type: ignore[attr-defined]
 
     alone = both.places(text, near, len(far))
-    together = both.places(far + text, lambda match: match.start >= len(far) + CONTEXT)
+    together = both.places(far + text, lambda match: match.start >= len(far) + CONTEXT_CHARACTERS)
     assert together == alone
 
 

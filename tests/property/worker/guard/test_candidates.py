@@ -11,7 +11,8 @@ from typing import Final
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.worker.guard.candidates import CONTEXT, WINDOW
+from penstock.contract.guard.checks import CONTEXT_CHARACTERS
+from services.worker.guard.candidates import WINDOW
 from tests.harness.guard.streamed_texts import (
     Found,
     chunks_of,
@@ -97,7 +98,7 @@ def test_g3_the_pieces_follow_from_the_text_alone(data: st.DataObject) -> None:
     done = 0
     for piece in expected:
         if piece.suspicious:
-            assert piece.context == text[max(0, done - CONTEXT) : done]
+            assert piece.context == text[max(0, done - CONTEXT_CHARACTERS) : done]
         done += len(piece.text)
 
 

@@ -31,11 +31,6 @@ async def test_g1_matches_become_findings_of_their_text(threads):
     )
 
 
-async def test_g1_a_secret_of_an_unknown_kind_is_another_secret(threads):
-    found = await LocalDetector(Marks("secrets", "new_token"), threads).detect(texts("<new_token:x>"))
-    assert [each.kind for each in found.findings] == ["other_secret"]
-
-
 async def test_g2_only_long_texts_are_read_in_a_thread(threads):
     readers: list[threading.Thread] = []
     marks = Marks("secrets", "jwt", on_find=lambda _: readers.append(threading.current_thread()))
