@@ -36,7 +36,8 @@ _PASSPORT: Final = re.compile(r"[0-9],?[ \u00a0]?(?:\u2116|No?\.?|номер)[ \
 _LONGEST_NUMBER: Final = 40
 _TIMESTAMP: Final = re.compile(r"1[4-9](?:[0-9]{8}|[0-9]{11}|[0-9]{14}|[0-9]{17})")
 """Unix time from 2014 to 2033 in s, ms, µs or ns."""
-_INN_WEIGHTS: Final = (2, 4, 10, 3, 5, 9, 4, 6, 8)
+_TAX_WORDS: Final = re.compile(r"(?<![a-z])(?:inn|tin)(?![a-z])|инн|тин|tax|vergi|налогоплат", re.IGNORECASE)
+"""Words before the tax number of a company, which has the length of a time in seconds."""
 
 _EMAIL: Final = re.compile(r"[\w%+-]@(?:[\w-]+\.)+[^\W\d]|[\w.%+-]@xn--")
 _URL_PASSWORD: Final = re.compile(r"://[^/@]*@|//[^/:@]*:[^/@]+@")
@@ -89,13 +90,13 @@ def is_candidate(unit: str, before: str) -> bool:
 
 def _may_be_number(unit: str, before: str) -> bool:
     return _PASSPORT.search(unit) is not None or any(
-        _has_identity(number, before)
+        _has_identity(number, unit, before)
         for found in _NUMBER.finditer(unit)
         if (number := found["number"]) is not None
     )
 
 
-def _has_identity(number: str, before: str) -> bool:
+def _has_identity(number: str, unit: str, before: str) -> bool:
     digits = len(_DIGIT.findall(number))
     if digits < _NATIONAL_DIGITS and number[0] not in "+(0":
         return False
@@ -105,13 +106,7 @@ def _has_identity(number: str, before: str) -> bool:
         return False
     if _TIMESTAMP.fullmatch(number) is None or _CONTEXT_WORDS.search(before):
         return True
-    return digits == len(_INN_WEIGHTS) + 1 and _is_inn(number)
-
-
-def _is_inn(number: str) -> bool:
-    """The checksum of the number of a Russian company."""
-    total = sum(weight * int(digit) for weight, digit in zip(_INN_WEIGHTS, number, strict=False))
-    return total % 11 % 10 == int(number[-1])
+    return any(map(_TAX_WORDS.search, (unit, before)))
 
 
 def _may_be_address(unit: str) -> bool:
