@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -104,16 +105,15 @@ async def test_g4_a_frozen_guard_stops_closed_policies_only_and_goes_on(system: 
 
 
 async def test_g4_another_guard_answers_for_one_that_is_frozen_or_killed(system: System) -> None:
-    async with (
-        allowing_guard(system) as frozen,
-        allowing_guard(system),
-        await system.client() as client,
-    ):
-        frozen.signal(signal.SIGSTOP)
-        received = [await ask(client, PROMPT, role="chat") for _ in range(6)]
-        assert any(each.code is None for each in received)
-        assert {each.code for each in received} <= {None, "guard_unavailable"}
-        frozen.kill()
+    async with allowing_guard(system), await system.client() as client:
+        assert (await ask(client, PROMPT, role="chat")).completed
+        async with allowing_guard(system) as frozen:
+            frozen.signal(signal.SIGSTOP)
+            began_s = time.monotonic()
+            for _ in range(6):  # a closed policy: each was checked
+                assert (await ask(client, PROMPT, role="chat")).completed
+            # Only the first check that the frozen one gets waits for it: 0.75 s.
+            assert time.monotonic() - began_s < 4
         for _ in range(3):
             assert (await ask(client, PROMPT, role="chat")).completed
 

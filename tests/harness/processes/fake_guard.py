@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from msgspec.structs import replace
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 
 from penstock.bus.connection import connect
+from penstock.bus.ids import new_id
 from penstock.contract import codec, subjects
 from penstock.contract.guard.checks import Finding, GuardCheck, GuardVerdict
 from penstock.contract.guard.policies import ACTIONS, Action
@@ -31,14 +33,15 @@ def finding(text: int, start: int, end: int, action: Action, name: str = "person
 def verdict(check: GuardCheck, *findings: Finding, **fields: Any) -> GuardVerdict:
     """The verdict with the strongest action of the findings."""
     action = max((each.action for each in findings), key=ACTIONS.index, default="allow")
-    return GuardVerdict(id=check.id, action=action, findings=findings, guard="fake", **fields)
+    return GuardVerdict(id=check.id, action=action, findings=findings, **fields)
 
 
 class FakeGuard:
     """Answers every check after `takes_s`."""
 
-    def __init__(self, nc: Nats) -> None:
+    def __init__(self, nc: Nats, instance: str) -> None:
         self._nc = nc
+        self._instance = instance
         self.decide: Decide = verdict
         self.takes_s = 0.0
         self.checks: list[GuardCheck] = []
@@ -49,9 +52,10 @@ class FakeGuard:
     @classmethod
     @asynccontextmanager
     async def running(cls, url: str) -> AsyncIterator[FakeGuard]:
-        nc = await connect(url, name="fake-guard")
-        guard = cls(nc)
+        nc, instance = await connect(url, name="fake-guard"), new_id()
+        guard = cls(nc, instance)
         await nc.subscribe(subjects.GUARD_CHECK, queue="guard", cb=guard._receive)
+        await nc.subscribe(subjects.GUARD_CHECK_OF.format(instance=instance), cb=guard._receive)
         await nc.flush()
         try:
             yield guard
@@ -74,4 +78,4 @@ class FakeGuard:
             await asyncio.sleep(self.takes_s)
         decided = self.decide(check)
         if decided is not None:
-            await msg.respond(codec.encode(decided))
+            await msg.respond(codec.encode(replace(decided, guard=self._instance)))
