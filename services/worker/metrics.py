@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from penstock.bus.clock import Clock
 from penstock.bus.tracing import Tracer
 from penstock.contract.reply import Completed, Failed
-from services.worker.guard.metrics import GuardMetrics
+from services.worker.guard.metrics import RequestGuardMetrics
 
 __all__ = ["WorkerMetrics", "WorkerTelemetry"]
 
@@ -83,7 +83,7 @@ class WorkerMetrics:
         self.credential_rotations = counter(
             "penstock_credential_rotations", "Keys replaced while the worker runs.", ["credential"]
         )
-        self.guard = GuardMetrics(registry)
+        self.guard = RequestGuardMetrics(registry)
 
     def count_end(self, role: str, first_choice: str, event: Completed | Failed) -> None:
         """Count the end of a request whose chain begins with the model `first_choice`."""

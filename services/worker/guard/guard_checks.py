@@ -18,7 +18,7 @@ from penstock.contract.guard.policies import DetectorName, Direction
 from penstock.runtime.guard.client import GuardUnreachable
 from penstock.runtime.guard.effective_policy import EffectivePolicy
 from services.worker.guard.check_parts import Part, parts_of, placed
-from services.worker.guard.metrics import GuardMetrics
+from services.worker.guard.metrics import RequestGuardMetrics
 from services.worker.guard.refusal_text import refusal_text
 
 __all__ = ["CheckedRequest", "GuardChecks", "Refused", "VerdictSource", "failed_check"]
@@ -79,7 +79,7 @@ class GuardChecks(Struct, frozen=True):
     wait_s: float
     """How long a verdict is waited for."""
     tracer: Tracer
-    metrics: GuardMetrics
+    metrics: RequestGuardMetrics
 
     async def findings(
         self,

@@ -9,7 +9,7 @@ from typing import Protocol
 from penstock.bus.clock import loop_now_s
 from penstock.contract.reply import GuardedContent, answer_bytes
 from services.worker.guard.guard_checks import Refused
-from services.worker.guard.metrics import GuardMetrics
+from services.worker.guard.metrics import RequestGuardMetrics
 from services.worker.guard.output_filter import Item, OutputFilter
 from services.worker.guard.output_permission import OutputPermission
 from services.worker.providers.size_limits import STREAM_BYTES, oversized
@@ -44,7 +44,7 @@ class GuardedSink:
         permission: OutputPermission,
         published: Published,
         output_filter: OutputFilter | None,
-        metrics: GuardMetrics,
+        metrics: RequestGuardMetrics,
         keep_bytes: int = 0,
     ) -> None:
         """`output_filter`: None publishes deltas as they are. `keep_bytes`: how much of the provider's output is kept

@@ -6,12 +6,12 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-__all__ = ["GuardMetrics"]
+__all__ = ["RequestGuardMetrics"]
 
 _SECONDS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
-class GuardMetrics:
+class RequestGuardMetrics:
     """Labels are closed lists."""
 
     def __init__(self, registry: CollectorRegistry) -> None:

@@ -12,11 +12,11 @@ from penstock.contract.guard.checks import CheckedText
 
 __all__ = ["ModerationWindows"]
 
-_CONTEXT: Final = 256
+_CONTEXT_CHARACTERS: Final = 256
 """Characters before a window that are sent with it."""
 
 
-class _Channel(Struct):
+class _Unsent(Struct):
     """The text of one channel that was not sent yet."""
 
     context: str = ""
@@ -26,7 +26,7 @@ class _Channel(Struct):
     def window(self) -> CheckedText:
         text = "".join(self.pieces)
         checked = CheckedText(text=self.context + text, origin="output", start=len(self.context))
-        self.context = checked.text[-_CONTEXT:]
+        self.context = checked.text[-_CONTEXT_CHARACTERS:]
         self.pieces, self.characters = [], 0
         return checked
 
@@ -40,7 +40,7 @@ class ModerationWindows:
         """`check`: ends the request itself if the guard refuses the text."""
         self._check = check
         self._window_characters = window_characters
-        self._channels: dict[Hashable, _Channel] = {}
+        self._channels: dict[Hashable, _Unsent] = {}
         self._waiting: list[CheckedText] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -48,7 +48,7 @@ class ModerationWindows:
         """Take the next text of a channel."""
         if not text:
             return
-        gathered = self._channels.setdefault(channel, _Channel())
+        gathered = self._channels.setdefault(channel, _Unsent())
         gathered.pieces.append(text)
         gathered.characters += len(text)
         if gathered.characters >= self._window_characters:
@@ -68,7 +68,7 @@ class ModerationWindows:
         if self._task is not None:
             self._task.cancel()
 
-    def _send(self, channel: _Channel) -> None:
+    def _send(self, channel: _Unsent) -> None:
         self._waiting.append(channel.window())
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._check_waiting())

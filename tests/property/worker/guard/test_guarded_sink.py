@@ -19,7 +19,7 @@ from penstock.runtime.guard.client import GuardUnreachable
 from penstock.runtime.guard.effective_policy import effective_policy
 from services.worker.guard.guard_checks import GuardChecks, Refused
 from services.worker.guard.guarded_sink import GuardedSink
-from services.worker.guard.metrics import GuardMetrics
+from services.worker.guard.metrics import RequestGuardMetrics
 from services.worker.guard.request_guard import RequestGuard, RequestGuards
 from services.worker.providers.raw_json import encoded
 from services.worker.providers.streams.chunks import ChunkDelta
@@ -97,7 +97,7 @@ class Published:
 
 
 def guard_of(asked: Asked) -> RequestGuard:
-    checks = GuardChecks(asked, 1.0, NO_TRACER, GuardMetrics(CollectorRegistry()))
+    checks = GuardChecks(asked, 1.0, NO_TRACER, RequestGuardMetrics(CollectorRegistry()))
     policy = effective_policy(CONFIG, "a", {})
     guard = RequestGuards(CONFIG, lambda _: policy, checks).of(work(), None)
     assert guard is not None
@@ -180,7 +180,7 @@ async def test_g4_after_one_check_without_an_answer_an_open_policy_waits_for_no_
 
     absent = Absent(random.Random(0))
     absent.decided.set()
-    metrics = GuardMetrics(CollectorRegistry())
+    metrics = RequestGuardMetrics(CollectorRegistry())
     checks = GuardChecks(absent, 1.0, NO_TRACER, metrics)
     config = Guard(
         output={"secrets": "allow", "personal_data": "redact"},

@@ -23,7 +23,7 @@ from penstock.runtime.guard.client import GuardUnreachable
 from penstock.runtime.guard.effective_policy import effective_policy
 from services.worker.guard.check_parts import parts_of
 from services.worker.guard.guard_checks import CheckedRequest, GuardChecks, Refused
-from services.worker.guard.metrics import GuardMetrics
+from services.worker.guard.metrics import RequestGuardMetrics
 from tests.harness.records.spans import RecordedSpan, RecordingTracer
 
 TEXTS = [CheckedText(text="my name is Ann")]
@@ -39,7 +39,7 @@ class Guarded:
         self.verdicts = list(verdicts)
         self.tracer = RecordingTracer()
         self.registry = CollectorRegistry()
-        self.checks = GuardChecks(self, 1.0, self.tracer, GuardMetrics(self.registry))
+        self.checks = GuardChecks(self, 1.0, self.tracer, RequestGuardMetrics(self.registry))
         policy = effective_policy(Guard(input={"personal_data": "redact"}), "a", {})
         self.request = CheckedRequest("r", "a", "", policy, "00-1-2-01")
 

@@ -17,7 +17,7 @@ from penstock.contract.guard.policies import Action
 from penstock.runtime.config.guard import Guard
 from penstock.runtime.guard.effective_policy import effective_policy
 from services.worker.guard.guard_checks import CheckedRequest, GuardChecks, Refused
-from services.worker.guard.metrics import GuardMetrics
+from services.worker.guard.metrics import RequestGuardMetrics
 from services.worker.guard.output_filter import OutputFilter, OutputRules
 from services.worker.guard.placeholders import Placeholders
 from services.worker.providers.errors.wire_errors import MalformedChunk, MalformedReply
@@ -61,7 +61,7 @@ def filter_of(secrets: Action = "redact", **options: bool) -> OutputFilter:
     policy = effective_policy(Guard(output={"secrets": secrets, "personal_data": "redact"}), "a", {})
     rules = OutputRules(
         CheckedRequest("r", "a", "", policy, None),
-        GuardChecks(Asked(), 1.0, NO_TRACER, GuardMetrics(CollectorRegistry())),
+        GuardChecks(Asked(), 1.0, NO_TRACER, RequestGuardMetrics(CollectorRegistry())),
         Placeholders(),
         searching=("secrets", "personal_data"),
         moderating=(),

@@ -17,7 +17,7 @@ from penstock.contract.guard.checks import Finding, GuardCheck, GuardVerdict
 from penstock.runtime.config.guard import Guard
 from penstock.runtime.guard.effective_policy import effective_policy
 from services.worker.guard.guard_checks import GuardChecks, Refused
-from services.worker.guard.metrics import GuardMetrics
+from services.worker.guard.metrics import RequestGuardMetrics
 from services.worker.guard.request_guard import RequestGuard, RequestGuards
 from services.worker.providers.streams.chunks import ChunkDelta
 from tests.unit.worker.worker_parts import work
@@ -69,7 +69,7 @@ class EmailFinder:
 
 
 def guard_of(source: EmailFinder, config: Guard = REDACTING) -> RequestGuard:
-    checks = GuardChecks(source, 1.0, NO_TRACER, GuardMetrics(CollectorRegistry()))
+    checks = GuardChecks(source, 1.0, NO_TRACER, RequestGuardMetrics(CollectorRegistry()))
     policy = effective_policy(config, "a", {})
     guard = RequestGuards(config, lambda _: policy, checks).of(work(), None)
     assert guard is not None
