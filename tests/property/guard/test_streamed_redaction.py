@@ -1,32 +1,34 @@
-"""Redacting the pieces of a stream with the guard's own detectors equals redacting the whole text."""
+"""G3: the output filter with the guard's own detectors: a stream is redacted as the whole text would be."""
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
 
-from penstock.contract.guard.checks import CheckedText
-from penstock.contract.guard.policies import KINDS
+from penstock.bus.tracing import NO_TRACER
+from penstock.contract.guard.checks import CheckedText, GuardCheck
+from penstock.contract.guard.policies import KINDS, PLACED_DETECTORS
+from penstock.runtime.config.guard import Guard
+from penstock.runtime.guard.effective_policy import effective_policy
 from services.guard.personal_data.detector import PersonalDataDetector
 from services.guard.secrets.detector import SecretDetector
-from services.worker.guard.candidates import WINDOW
+from services.worker.guard.guard_checks import CheckedRequest, GuardChecks
+from services.worker.guard.metrics import RequestGuardMetrics
+from services.worker.guard.output_filter import OutputFilter, OutputRules
+from services.worker.guard.placeholders import Placeholders
+from services.worker.providers.streams.chunks import ChunkDelta
 from tests.harness.guard.labelled_findings import labelled_texts
-from tests.harness.guard.streamed_texts import (
-    Found,
-    chunks_of,
-    pieces_of,
-    redacted,
-    redacted_pieces,
-    texts_with,
-)
+from tests.harness.guard.local_guard import LocalGuard
+from tests.harness.guard.streamed_texts import chunks_of, texts_with
 from tests.harness.guard.synthetic_values import synthetic
 
-_Detect = Callable[[str], Sequence[Found]]
 _NAMES: Final = {
     "generic_secret": "password = ",
     "ru_inn": "ИНН ",
@@ -38,6 +40,7 @@ _NAMES: Final = {
 }
 """Words before values that are found by their names only."""
 _KINDS: Final = [kind for kinds in KINDS.values() for kind in kinds if kind != "other_secret"]
+_POLICY: Final = effective_policy(Guard(output={"secrets": "redact", "personal_data": "redact"}), "a", {})
 
 
 def _named(kind: str, seed: int) -> str:
@@ -48,31 +51,43 @@ _VALUES: Final = st.builds(_named, st.sampled_from(_KINDS), st.integers(0, 2**32
 
 
 @pytest.fixture(scope="module")
-def detect() -> _Detect:
-    detectors = SecretDetector(), PersonalDataDetector()
+def guard() -> LocalGuard:
+    return LocalGuard(_POLICY, SecretDetector(), PersonalDataDetector())
 
-    def find(text: str) -> list[Found]:
-        matches = [match for each in detectors for match in each.find(CheckedText(text=text))]
-        found: list[Found] = []
-        for match in sorted(matches, key=lambda each: (each.start, -each.end)):
-            last = found[-1] if found else None
-            if last is None or match.start >= last.end:
-                found.append(Found(match.start, match.end, match.kind))
-            elif match.end > last.end:
-                found[-1] = Found(last.start, match.end, last.kind)
-        return found
 
-    return find
+async def _streamed(guard: LocalGuard, chunks: Sequence[str]) -> str:
+    """What a client receives of these chunks."""
+    output = OutputFilter(
+        OutputRules(
+            CheckedRequest("r", "a", "", _POLICY, None),
+            GuardChecks(guard, 1.0, NO_TRACER, RequestGuardMetrics(CollectorRegistry())),
+            Placeholders(),
+            searching=PLACED_DETECTORS,
+            moderating=(),
+            window_characters=100,
+            refuse=pytest.fail,
+        )
+    )
+    items = [*(item for chunk in chunks for item in output.take(ChunkDelta(chunk))), *output.rest()]
+    shown = map(output.shown, await output.check(items))
+    return "".join(delta.text for delta in shown if delta is not None)
+
+
+async def _redacted(guard: LocalGuard, text: str) -> str:
+    """The whole text, redacted at once."""
+    texts = (CheckedText(text=text, origin="output"),)
+    check = GuardCheck(id="r", account="a", direction="output", texts=texts, detectors=PLACED_DETECTORS)
+    return Placeholders().replace(text, (await guard.check(check)).findings)
 
 
 @given(st.data())
-def test_g3_the_detectors_find_the_same_in_pieces(detect: _Detect, data: st.DataObject) -> None:
+def test_g3_a_stream_is_redacted_as_the_whole(guard: LocalGuard, data: st.DataObject) -> None:
     text = data.draw(texts_with(_VALUES, noise=False))
-    pieces = pieces_of(data.draw(chunks_of(text)), WINDOW)
-    assert redacted_pieces(pieces, detect) == redacted(text, detect)
+    chunks = data.draw(chunks_of(text))
+    assert asyncio.run(_streamed(guard, chunks)) == asyncio.run(_redacted(guard, text))
 
 
-def test_g3_the_detectors_find_the_same_in_pieces_of_the_labelled_texts(detect: _Detect) -> None:
+async def test_g3_the_labelled_texts_are_redacted_as_the_whole(guard: LocalGuard) -> None:
     for labelled in labelled_texts(seed=11):
-        pieces = pieces_of([labelled.text], WINDOW)
-        assert redacted_pieces(pieces, detect) == redacted(labelled.text, detect), labelled.line
+        shown = await _streamed(guard, [labelled.text])
+        assert shown == await _redacted(guard, labelled.text), labelled.line
