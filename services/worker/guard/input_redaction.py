@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from msgspec import Raw
 from msgspec.structs import replace
 
 from penstock.contract.guard.checks import CheckedText, Finding
+from services.worker.guard.guard_checks import Refused
 from services.worker.guard.placeholders import JsonPosition, Placeholders
 from services.worker.guard.request_texts import RequestTexts, rewritten, texts_of
 
 __all__ = ["InputRedaction"]
+
+_FIXED: Final = (
+    "the safety guard would replace {} in the request, but it is in a name, a key, an id or an address, "
+    "where nothing else can be put"
+)
 
 
 class InputRedaction:
@@ -32,11 +39,17 @@ class InputRedaction:
         """Whether nothing is replaced."""
         return not self._findings
 
-    def note(self, texts: Sequence[CheckedText], findings: Sequence[Finding]) -> None:
-        """Replace these findings, which do not overlap, from now on. `texts`: all of the request."""
+    def note(self, read: RequestTexts, findings: Sequence[Finding]) -> None:
+        """Replace these findings, which do not overlap, from now on. `read`: all texts of the request.
+
+        Raises Refused for one in a place where nothing can be put instead of it.
+        """
         if not findings:
             return
-        self.placeholders = Placeholders(each.text for each in texts)
+        fixed = dict.fromkeys(each.name for each in findings if each.text == read.fixed)
+        if fixed:
+            raise Refused("invalid_request", _FIXED.format(", ".join(fixed)))
+        self.placeholders = Placeholders(each.text for each in read.texts)
         for each in findings:
             self._findings.setdefault(each.text, []).append(each)
 

@@ -80,7 +80,7 @@ class RequestGuard:
         if self._redacting:
             findings = await self._check(read.texts, self._redacting)
             redacted = [each for each in findings if each.action == "redact"]
-            await in_thread_if_large(lambda _: self._redaction.note(read.texts, redacted), body)
+            await in_thread_if_large(lambda _: self._redaction.note(read, redacted), body)
             self._checks.metrics.redactions.labels("input").inc(len(redacted))
         if self._policy.mode == "before":
             if self._others:

@@ -103,6 +103,7 @@ def answers(provider: ScriptedProvider, body: bytes) -> None:
             "role": "user",
             "content": [{"type": "image_url", "text": ADDRESS, "image_url": {"url": "https://x.example/y"}}],
         },
+        {"role": "user", "name": ADDRESS, "content": "Hello"},
     ],
 )
 async def test_g6_a_type_hides_no_text_from_redaction(
@@ -113,6 +114,56 @@ async def test_g6_a_type_hides_no_text_from_redaction(
     (sent,) = provider.calls
     assert ADDRESS not in json.dumps(sent.body)
     assert "[EMAIL_1]" in json.dumps(sent.body["messages"])
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"metadata": {"customer": ADDRESS}},
+        {"safety_identifier": ADDRESS, "prompt_cache_key": ADDRESS},
+        {"stop": [ADDRESS]},
+        {"instructions": ADDRESS, "chat_template_kwargs": {"a": ADDRESS}},
+    ],
+)
+async def test_g6_values_of_other_fields_are_replaced(
+    client: Client, provider: ScriptedProvider, field: dict[str, Any]
+) -> None:
+    answers(provider, whole("fine"))
+    assert (await ask(client, "Hello", role="chat", stream=False, **field)).completed
+    (sent,) = provider.calls
+    assert {name: sent.body[name] for name in field} == json.loads(
+        json.dumps(field).replace(ADDRESS, "[EMAIL_1]")
+    )
+
+
+def tool(**function: Any) -> dict[str, Any]:
+    return {"tools": [{"type": "function", "function": {"name": "f", **function}}]}
+
+
+def nested(levels: int) -> Any:
+    return {"properties": {"a": nested(levels - 1)}} if levels else {"description": ADDRESS}
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        tool(name=ADDRESS),
+        tool(parameters={"type": "object", "properties": {ADDRESS: {"type": "string"}}}),
+        tool(parameters=nested(25)),
+        {"tool_choice": {"type": "function", "function": {"name": ADDRESS}}},
+        {"metadata": {ADDRESS: "1"}},
+    ],
+    ids=["function name", "schema key", "too deep", "tool choice", "metadata key"],
+)
+async def test_g6_what_cannot_be_replaced_or_read_is_refused(
+    client: Client, provider: ScriptedProvider, field: dict[str, Any]
+) -> None:
+    answers(provider, whole("fine"))
+    received = await ask(client, "Hello", role="chat", stream=False, **field)
+    assert received.code == "invalid_request"
+    assert re.search("personal_data/email|nested more than 40 levels", received.failed.error.message)
+    assert ADDRESS not in received.failed.error.message
+    assert provider.calls == []
 
 
 @pytest.mark.parametrize("kind", ["file", "image", "audio"])

@@ -98,7 +98,7 @@ def test_g6_what_is_not_replaced_keeps_its_bytes() -> None:
 @pytest.mark.parametrize(
     "part",
     [
-        {"type": "input_file", "file_data": "data:application/pdf;base64,QUJD", "filename": "a.pdf"},
+        {"type": "input_file", "file_data": "data:application/pdf;base64,QUJD"},
         {"type": "file", "file": {"file_data": ENCODED}},
         {"type": "input_audio", "input_audio": {"data": ENCODED, "format": "wav"}},
         {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": ENCODED}},
@@ -130,7 +130,9 @@ def test_g1_a_type_hides_no_text_of_a_message_or_part(kind: str) -> None:
     ]
 
 
-@pytest.mark.parametrize("key", ["data", "file_data", "signature", "encrypted_content", "url", "image_url"])
+@pytest.mark.parametrize(
+    "key", ["data", "file_data", "signature", "encrypted_content", "url", "image_url", "id", "status"]
+)
 @pytest.mark.parametrize(
     "value",
     [
@@ -138,14 +140,14 @@ def test_g1_a_type_hides_no_text_of_a_message_or_part(kind: str) -> None:
         "data: mail ann@a.example",
         "data:text/plain,mail%20ann@a.example",
         "data:image/png;base64,QUJD mail ann@a.example",
-        "data:image/png;base64,QUJD\nmail",
         "https://x.example/?to=ann@a.example",
-        "4111111111111111",
     ],
 )
-def test_g1_what_is_not_encoded_is_read_under_the_keys_of_media(key: str, value: str) -> None:
-    assert ("user", value) in _texts(_body([{"type": "image_url", key: value}]))
-    assert ("user", value) in _texts(_body([{"type": "image", "source": {key: value}}]))
+def test_g1_what_is_not_encoded_is_read_under_the_keys_of_media_and_ids(key: str, value: str) -> None:
+    for part in ({"type": "image_url", key: value}, {"type": "image", "source": {key: value}}):
+        read = texts_of(_body([part]))
+        assert [each.text for each in read.texts] == [value]
+        assert read.fixed == (None if key == "data" else 0)
 
 
 def test_g1_unusual_places_of_text_are_read() -> None:
@@ -166,8 +168,121 @@ def test_g1_unusual_places_of_text_are_read() -> None:
 
 
 def test_g1_credentials_of_tool_servers_are_no_texts() -> None:
-    tool = {"type": "mcp", "server_url": "https://x", "headers": {"Authorization": "Bearer y"}}
+    tool = {"type": "mcp", "headers": {"Authorization": "Bearer y@x.example"}, "authorization": "y@x.example"}
     assert texts_of(json.dumps({"tools": [tool]}).encode()).texts == ()
+    read = texts_of(json.dumps({"tools": [{**tool, "type": "function"}]}).encode())
+    assert [each.text for each in read.texts] == ["Bearer y@x.example\ny@x.example"]
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        *({name: "ann@a.example"} for name in ("user", "safety_identifier", "prompt_cache_key", "prompt")),
+        *({name: ["ann@a.example"]} for name in ("stop", "chat_template", "odd")),
+        *({name: {"deep": {"er": "ann@a.example"}}} for name in ("metadata", "chat_template_kwargs")),
+        {"model": "ann@a.example"},
+        {"messages": [{"role": "user", "name": "ann@a.example"}]},
+        {"tools": [{"examples": [{"to": "ann@a.example"}]}]},
+    ],
+)
+def test_g6_strings_of_other_fields_are_read_and_replaced(field: dict[str, Any]) -> None:
+    body = json.dumps({"seed": 1, **field}).encode()
+    assert _texts(body) == [("system", "ann@a.example")]
+    assert texts_of(body).fixed is None
+    assert json.loads(rewritten(body, ["[EMAIL_1]"])) == json.loads(
+        body.replace(b"ann@a.example", b"[EMAIL_1]")
+    )
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"tool_choice": {"type": "function", "function": {"name": "ann@a.example"}}},
+        {"tools": [{"function": {"name": "ann@a.example"}}]},
+        {"tools": [{"function": {"parameters": {"properties": {"ann@a.example": {}}}}}]},
+        {"tools": [{"function": {"parameters": {"required": ["ann@a.example"], "pattern": "x"}}}]},
+        {"response_format": {"json_schema": {"name": "ann@a.example"}}},
+        {"metadata": {"ann@a.example": True}},
+        {"ann@a.example": 1},
+        {"messages": [{"role": "tool", "name": "ann@a.example", "content": ""}]},
+        {"messages": [{"role": "ann@a.example"}]},
+        {"messages": [{"role": "user", "ann@a.example": None}]},
+        {"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "ann@a.example"}}]}]},
+        {"messages": [{"role": "assistant", "tool_calls": [{"id": "ann@a.example"}]}]},
+    ],
+)
+def test_g6_names_keys_and_ids_are_one_text_that_cannot_be_replaced(field: dict[str, Any]) -> None:
+    body = json.dumps(field).encode()
+    assert _texts(body) == [("system", "ann@a.example")]
+    assert texts_of(body).fixed == 0
+    assert rewritten(body, ["ann@a.example"]) is body
+    with pytest.raises(ValueError, match="cannot be replaced"):
+        rewritten(body, ["[EMAIL_1]"])
+
+
+def test_g1_usual_names_and_settings_are_no_texts() -> None:
+    call = {
+        "id": "call_0123456789",
+        "type": "function",
+        "function": {"name": "get_weather_2", "arguments": ""},
+    }
+    body = {
+        "model": "gpt-4.1-mini-2025-04-14",
+        "reasoning_effort": "low",
+        "stop": ["END", "\n\n"],
+        "logit_bias": {"50256": -100},
+        "tool_choice": "auto",
+        "messages": [{"role": "assistant", "tool_calls": [call]}],
+        "tools": [
+            {"type": "function", "function": {"name": "get_weather_2", "parameters": {"type": "object"}}}
+        ],
+    }
+    assert texts_of(json.dumps(body).encode()).texts == ()
+
+
+@pytest.mark.parametrize("space", ["", " ", "\n  "])
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"messages":[{"role":"user","content":"mail ann@a.example",@"content":"hi"}]}',
+        '{"messages":[{"role":"user","con\\u0074ent":"mail ann@a.example",@"content":"hi"}]}',
+        '{"messages":[{"role":"user","content":"mail ann@a.example"}],@"messages":[]}',
+        '{"metadata":{"a":"ann@a.example",@"b":1,"a":2}}',
+        '{"tools":[{"function":{"description":"ann@a.example",@"description":""}}]}',
+    ],
+)
+def test_g6_a_repeated_key_is_refused(body: str, space: str) -> None:
+    body = body.replace(",@", f",{space}@").replace("@", "")
+    with pytest.raises(ValueError, match="a key is repeated"):
+        texts_of(body.encode())
+
+
+def test_g6_a_key_that_fits_into_the_blanks_of_an_object_is_refused() -> None:
+    others = ",".join(f'"key{number}":1' for number in range(10, 99))
+    hidden = '"content":"mail ann@a.example",'
+    for blanks in range(200):
+        message = f'{{{hidden}"content":"hi",{others}{" " * blanks}}}'
+        with pytest.raises(ValueError, match="a key is repeated"):
+            texts_of(f'{{"messages":[{message}]}}'.encode())
+
+
+@pytest.mark.parametrize("indent", [None, 0, 2])
+def test_g1_a_body_without_repeated_keys_is_read_however_it_is_written(indent: int | None) -> None:
+    body = {**BODY, "ключ": {"a": [1e9, "number", None]}, 'quo"te': {}}
+    for ascii_ in (True, False):
+        written = json.dumps(body, indent=indent, ensure_ascii=ascii_).encode()
+        written = written.replace(b'"number"', b"9" * 5000)
+        assert len(texts_of(written).texts) == 16
+
+
+@pytest.mark.parametrize("levels", [45, 400])
+@pytest.mark.parametrize("field", ["messages", "tools", "metadata", "documents"])
+def test_g6_a_body_that_is_nested_too_deeply_is_refused(field: str, levels: int) -> None:
+    value: Any = "ann@a.example"
+    for level in range(levels):
+        value = [value] if level % 2 else {"properties": value}
+    with pytest.raises(ValueError, match="nested more than 40 levels deep"):
+        texts_of(json.dumps({field: value}).encode())
 
 
 @pytest.mark.parametrize(
