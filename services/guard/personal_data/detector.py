@@ -8,6 +8,7 @@ from typing import Final
 from penstock.contract.guard.checks import CheckedText
 from penstock.contract.guard.policies import DetectorName
 from services.guard.detectors.detector import Match
+from services.guard.matching.escapes import find_behind_escapes
 from services.guard.matching.patterns import PatternSet
 from services.guard.matching.slices import find_in_slices
 from services.guard.personal_data.american import AMERICAN_NUMBERS
@@ -43,4 +44,4 @@ class PersonalDataDetector:
 
     def find(self, text: CheckedText) -> Sequence[Match]:
         """The places of personal data; those in the context of a text are reported too."""
-        return find_in_slices(text.text, self._patterns.find)
+        return find_behind_escapes(text.text, lambda part: find_in_slices(part, self._patterns.find))

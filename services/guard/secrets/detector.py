@@ -12,6 +12,7 @@ from penstock.contract.guard.checks import CheckedText
 from penstock.contract.guard.policies import DetectorName
 from services.guard.detectors.detector import Match
 from services.guard.matching.encoded_text import EncodedText
+from services.guard.matching.escapes import find_behind_escapes
 from services.guard.matching.overlaps import Found
 from services.guard.matching.patterns import PatternSet
 from services.guard.matching.slices import find_in_slices
@@ -38,7 +39,8 @@ class SecretDetector:
     def find(self, text: CheckedText) -> Sequence[Match]:
         """The places of secrets; those in the context of a text are reported too. Raises DetectorUnavailable."""
         until_s = SYSTEM.monotonic_s() + self._text_s
-        return find_in_slices(text.text, partial(self._find, until_s))
+        find = partial(self._find, until_s)
+        return find_behind_escapes(text.text, lambda part: find_in_slices(part, find))
 
     def _find(self, until_s: float, text: EncodedText) -> Iterable[Found]:
         yield from self._patterns.find(text)

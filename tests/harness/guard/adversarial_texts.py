@@ -28,6 +28,10 @@ _UNITS: Final = {
     "begun IBANs": "DE89 3704 ",
     "parts of addresses": "1.2.3.",
     "mixed letters and digits": "Aa1",
+    "backslashes": "\\",
+    "line breaks as escapes": "\\n",
+    "escaped letters": "\\u0061@",
+    "half surrogates": "\\ud83d\\\\",
     "Cyrillic words": "ключ: а1 ",
 }
 ADVERSARIAL: Final = (*_UNITS, "base64")
