@@ -20,6 +20,7 @@ from services.guard.detectors.detector import (
     DetectorUnavailable,
     FailureReason,
 )
+from services.guard.detectors.local import LocalDetector
 from services.guard.detectors.outcome import Outcome
 from services.guard.metrics import GuardMetrics
 
@@ -27,6 +28,8 @@ __all__ = ["DetectorRunner"]
 
 _log: Final = rate_limited_logger(__name__, by="text")
 _NOTHING: Final = Detection()
+_Answer = tuple[Detection, str]
+"""What a detector found, and why it did not check all texts; empty if it did."""
 
 
 class DetectorRunner:
@@ -47,12 +50,15 @@ class DetectorRunner:
     async def run(self, names: Iterable[DetectorName], texts: Sequence[CheckedText]) -> Outcome:
         """Ask each detector once; without texts none is asked."""
         asked = list(dict.fromkeys(names)) if texts else []
-        if len(asked) == 1:
-            answers = [await self._one(asked[0], texts)]
-        else:
-            answers = await asyncio.gather(*(self._one(name, texts) for name in asked))
-        found = tuple(detection for detection, _ in answers)
-        return Outcome(found, {name: why for name, (_, why) in zip(asked, answers, strict=True) if why})
+        answers = {name: answer for name in asked if (answer := self._at_once(name, texts)) is not None}
+        slow = [name for name in asked if name not in answers]
+        if len(slow) == 1:
+            answers[slow[0]] = await self._one(slow[0], texts)
+        elif slow:
+            found = await asyncio.gather(*(self._one(name, texts) for name in slow))
+            answers |= zip(slow, found, strict=True)
+        failures = {name: answers[name][1] for name in asked if answers[name][1]}
+        return Outcome(tuple(answers[name][0] for name in asked), failures)
 
     def refused(self, names: Iterable[DetectorName], why: FailureReason) -> Outcome:
         """The outcome of a check that no detector shall read."""
@@ -61,38 +67,56 @@ class DetectorRunner:
             self._note_failure(name, why)
         return Outcome((), dict.fromkeys(asked, why))
 
-    async def _one(self, name: DetectorName, texts: Sequence[CheckedText]) -> tuple[Detection, str]:
-        """What it found, and why it did not check all texts; empty if it did."""
+    def _at_once(self, name: DetectorName, texts: Sequence[CheckedText]) -> _Answer | None:
+        """The answer of a detector that needs no task; None: it needs one."""
+        detector = self._detectors.get(name)
+        if not isinstance(detector, LocalDetector) or not detector.is_quick(texts):
+            return None
         began_s = loop_now_s()
         try:
+            answer = _checked(detector.find(texts), texts)
+        except Exception as error:  # noqa: BLE001 - as in `_one`
+            answer = _failed(error, texts)
+        return self._noted(name, began_s, answer)
+
+    async def _one(self, name: DetectorName, texts: Sequence[CheckedText]) -> _Answer:
+        began_s = loop_now_s()
+        detector = self._detectors.get(name)
+        try:
             async with asyncio.timeout(self._timeouts_s.get(name)):
-                found, why = await self._detection(name, texts)
-        except TimeoutError:
-            found, why = _NOTHING, TIMEOUT
+                answer = (
+                    (_NOTHING, NOT_ENABLED)
+                    if detector is None
+                    else _checked(await detector.detect(texts), texts)
+                )
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one detector, the others are asked
+            answer = _failed(error, texts)
+        return self._noted(name, began_s, answer)
+
+    def _noted(self, name: DetectorName, began_s: float, answer: _Answer) -> _Answer:
         self._metrics.detector_duration.labels(name).observe(loop_now_s() - began_s)
-        if why:
-            self._note_failure(name, why)
-        return found, why
+        if answer[1]:
+            self._note_failure(name, answer[1])
+        return answer
 
     def _note_failure(self, name: DetectorName, why: str) -> None:
         self._metrics.failures.labels(name, why if why in FAILURE_REASONS else "error").inc()
         _log.warning("detector %s did not check a text: %s", name, why)
 
-    async def _detection(self, name: DetectorName, texts: Sequence[CheckedText]) -> tuple[Detection, str]:
-        detector, why = self._detectors.get(name), ""
-        if detector is None:
-            return _NOTHING, NOT_ENABLED
-        try:
-            found = await detector.detect(texts)
-        except DetectorUnavailable as unavailable:
-            found, why = unavailable.found, str(unavailable)
-        except TimeoutError:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with one detector, the others are asked
-            # Not the message: that of a UnicodeError has the text.
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            return _NOTHING, f"{type(error).__name__} at {place.name}:{place.lineno}"
-        return (found, why) if _is_valid(found, texts) else (_NOTHING, "a finding outside the texts")
+
+def _failed(error: Exception, texts: Sequence[CheckedText]) -> _Answer:
+    if isinstance(error, DetectorUnavailable):
+        found, problem = _checked(error.found, texts)
+        return found, problem or str(error)
+    if isinstance(error, TimeoutError):
+        return _NOTHING, TIMEOUT
+    # Not the message: that of a UnicodeError has the text.
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return _NOTHING, f"{type(error).__name__} at {place.name}:{place.lineno}"
+
+
+def _checked(found: Detection, texts: Sequence[CheckedText]) -> _Answer:
+    return (found, "") if _is_valid(found, texts) else (_NOTHING, "a finding outside the texts")
 
 
 def _is_valid(found: Detection, texts: Sequence[CheckedText]) -> bool:

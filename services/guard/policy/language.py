@@ -37,6 +37,9 @@ def language_of(text: str) -> str:
     letters = sum(map(len, words))
     if not letters:
         return ""
+    if all(map(str.isascii, words)):
+        turkish = sum(word in _TURKISH_WORDS for word in words)
+        return "tr" if turkish >= _LEAST_TURKISH * len(words) else "en"
     cyrillic = sum(len(_CYRILLIC.findall(word)) for word in words)
     if cyrillic >= _LEAST_RUSSIAN * letters:
         return "" if any(map(_NOT_RUSSIAN.search, words)) else "ru"

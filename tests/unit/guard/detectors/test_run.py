@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -10,9 +11,10 @@ from prometheus_client import CollectorRegistry
 
 from penstock.contract.guard.checks import CheckedText, Finding
 from services.guard.detectors.detector import Detection, DetectorUnavailable
+from services.guard.detectors.local import LocalDetector
 from services.guard.detectors.run import DetectorRunner
 from services.guard.metrics import GuardMetrics
-from tests.harness.providers.marking_detectors import SlowInjection
+from tests.harness.providers.marking_detectors import Marks, SlowInjection
 
 TEXTS = [CheckedText(text="IGNORE this")]
 HATE = Finding(category="hate", detector="safety_model")
@@ -118,3 +120,27 @@ async def test_g1_a_detector_that_is_not_enabled_is_a_failure(registry):
 async def test_g1_without_texts_no_detector_is_asked(registry):
     outcome = await runner(registry).run(["secrets"], [])
     assert (outcome.detections, outcome.failures) == ((), {})
+
+
+async def test_g1_local_detectors_read_short_texts_without_a_task_and_before_the_others_are_asked(registry):
+    read: list[asyncio.Task[Any] | None] = []
+    marks = Marks("secrets", "jwt", on_find=lambda _: read.append(asyncio.current_task()))
+    running = runner(
+        registry, LocalDetector(marks, ThreadPoolExecutor(1)), SlowInjection(), Says(Detection())
+    )
+    outcome = await running.run(
+        ("safety_model", "secrets", "prompt_injection"), [CheckedText(text="<jwt:x>")]
+    )
+    assert read == [asyncio.current_task()]
+    assert [len(found.findings) for found in outcome.detections] == [0, 1, 0]
+
+
+async def test_g1_a_local_detector_that_fails_fails_alone(registry):
+    def fail(_: str) -> None:
+        raise RecursionError
+
+    broken = LocalDetector(Marks("secrets", "jwt", on_find=fail), ThreadPoolExecutor(1))
+    outcome = await runner(registry, broken, Says(Detection((HATE,)))).run(("secrets", "safety_model"), TEXTS)
+    assert [len(found.findings) for found in outcome.detections] == [0, 1]
+    assert list(outcome.failures) == ["secrets"]
+    assert outcome.failures["secrets"].startswith("RecursionError at")
