@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Final
 
@@ -18,6 +18,7 @@ from penstock.contract.guard.checks import (
 )
 from penstock.contract.guard.policies import ACTIONS, KINDS, Action
 from penstock.runtime.guard.effective_policy import EffectivePolicy, strongest
+from penstock.runtime.guard.joined_findings import joined, place_of
 from services.guard.detectors.outcome import Outcome
 from services.guard.policy.language import language_of
 
@@ -39,9 +40,9 @@ def decide(check: GuardCheck, policy: EffectivePolicy, outcome: Outcome) -> Guar
         for finding in detection.findings
         if (decided := _decided(check, policy, finding)) is not None
     ]
-    redactions = _limited(_merged(finding for finding in findings if finding.action == "redact"))
+    redactions = _limited(joined(finding for finding in findings if finding.action == "redact"))
     others = sorted((finding for finding in findings if finding.action != "redact"), key=_rank)
-    kept = sorted([*redactions, *others[: max(0, _MOST_FINDINGS - len(redactions))]], key=_place)
+    kept = sorted([*redactions, *others[: max(0, _MOST_FINDINGS - len(redactions))]], key=place_of)
     return GuardVerdict(
         id=check.id,
         action=strongest(tuple({finding.action for finding in findings})),
@@ -84,25 +85,6 @@ def _action(check: GuardCheck, policy: EffectivePolicy, finding: Finding) -> Act
     return "block" if action == "redact" and finding.category not in KINDS else action
 
 
-def _merged(findings: Iterable[Finding]) -> list[Finding]:
-    merged: list[Finding] = []
-    for finding in sorted(findings, key=_place):
-        last = merged[-1] if merged else None
-        if last is not None and last.text == finding.text and finding.start < last.end:
-            merged[-1] = _united(last, finding)
-        else:
-            merged.append(finding)
-    return merged
-
-
-def _united(first: Finding, second: Finding) -> Finding:
-    """One finding over both places, as the longer of them; a secret if both are equally long."""
-    longer = max(
-        first, second, key=lambda finding: (finding.end - finding.start, finding.category == "secrets")
-    )
-    return replace(longer, start=min(first.start, second.start), end=max(first.end, second.end))
-
-
 def _limited(redactions: list[Finding]) -> list[Finding]:
     """At most `_MOST_FINDINGS`: in a verdict with more, the last of each text become one that covers them all."""
     if len(redactions) <= _MOST_FINDINGS:
@@ -134,7 +116,3 @@ def _language(texts: Sequence[CheckedText]) -> str:
 def _rank(finding: Finding) -> tuple[int, int, int]:
     """The strongest actions first."""
     return (-ACTIONS.index(finding.action), finding.text, finding.start)
-
-
-def _place(finding: Finding) -> tuple[int, int, int, str, str]:
-    return (finding.text, finding.start, finding.end, finding.name, finding.detector)

@@ -9,8 +9,8 @@ from msgspec import structs
 
 from penstock.contract.guard.checks import CheckedText, Finding
 from penstock.runtime.guard.effective_policy import EffectivePolicy
+from penstock.runtime.guard.joined_findings import joined
 from services.worker.guard.candidates import Piece, Segmenter
-from services.worker.guard.check_parts import merged
 from services.worker.guard.placeholders import JsonPosition, Placeholders, Restorer
 
 __all__ = ["ChannelFilter", "checked_text", "found_in"]
@@ -55,7 +55,7 @@ class ChannelFilter:
         if self._goes_on and piece.continues:
             self._pass_by(piece.text)
             return ""
-        redacted = merged(each for each in findings if each.action == "redact") if findings else ()
+        redacted = joined(each for each in findings if each.action == "redact") if findings else ()
         if not redacted:
             self._goes_on = False
             self._pass_by(piece.text)

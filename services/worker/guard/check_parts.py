@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -16,7 +16,7 @@ from penstock.contract.guard.checks import (
     Finding,
 )
 
-__all__ = ["Part", "merged", "parts_of", "placed"]
+__all__ = ["Part", "parts_of", "placed"]
 
 _OVERLAP_CHARACTERS: Final = 256
 """Characters at the end of a piece with which the next one begins, so that a value at the cut is found whole. They are
@@ -58,22 +58,6 @@ def placed(part: Part, finding: Finding) -> Finding:
     if finding.start == finding.end:
         return replace(finding, text=part.text)
     return replace(finding, text=part.text, start=finding.start + part.offset, end=finding.end + part.offset)
-
-
-def merged(findings: Iterable[Finding]) -> list[Finding]:
-    """The findings with a place in the order of texts and places, those that overlap joined into one.
-
-    The longest of them gives the joined one its category and kind.
-    """
-    found: list[Finding] = []
-    for finding in sorted(findings, key=lambda each: (each.text, each.start, -each.end)):
-        before = found[-1] if found else None
-        if before is None or before.text != finding.text or finding.start >= before.end:
-            found.append(finding)
-            continue
-        longest = max(before, finding, key=lambda each: each.end - each.start)
-        found[-1] = replace(longest, start=before.start, end=max(before.end, finding.end))
-    return found
 
 
 def _pieces(texts: Sequence[CheckedText], limit_bytes: int) -> Iterator[Part]:

@@ -16,7 +16,7 @@ from penstock.contract.work import ChatWork
 from penstock.runtime.body_work import in_thread_if_large
 from penstock.runtime.config.guard import Guard
 from penstock.runtime.guard.effective_policy import EffectivePolicy
-from services.worker.guard.check_parts import merged
+from penstock.runtime.guard.joined_findings import joined
 from services.worker.guard.guard_checks import CheckedRequest, GuardChecks, Refused, failed_check
 from services.worker.guard.guarded_sink import GuardedSink, Published
 from services.worker.guard.input_redaction import InputRedaction
@@ -176,7 +176,7 @@ class RequestGuard:
         if not texts:
             return []
         found = await self._checks.findings(self._request, "input", texts, detectors)
-        redacted = merged(each for each in found if each.action == "redact")
+        redacted = joined(each for each in found if each.action == "redact")
         flagged = [each for each in found if each.action == "flag"]
         self._passed.update((each.name, "redact") for each in redacted)
         self._passed.update((each.name, "flag") for each in flagged)

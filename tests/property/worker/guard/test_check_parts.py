@@ -16,7 +16,8 @@ from penstock.contract.guard.checks import (
     GuardCheck,
 )
 from penstock.contract.streams import MAX_PAYLOAD_BYTES
-from services.worker.guard.check_parts import Part, merged, parts_of, placed
+from penstock.runtime.guard.joined_findings import joined
+from services.worker.guard.check_parts import Part, parts_of, placed
 
 LIMIT = 4_000
 pieces_of_text = st.text(st.sampled_from("ab \nж😀"), max_size=60).map(lambda piece: piece * 200)
@@ -54,7 +55,7 @@ def test_g1_a_value_at_any_place_is_found_whole_and_once(before: int, filler: st
     start = before - before % len(filler)
     text = filler * (start // len(filler)) + value + filler * 2_000
     parts = [part for check in parts_of([CheckedText(text=text)], LIMIT) for part in check]
-    found = merged(placed(part, each) for part in parts for each in found_in(part, value))
+    found = joined(placed(part, each) for part in parts for each in found_in(part, value))
     assert [(each.text, each.start, each.end) for each in found] == [(0, start, start + len(value))]
 
 
@@ -83,7 +84,7 @@ def test_g1_overlapping_findings_become_one_of_the_longest_kind() -> None:
             text=text, start=start, end=end, category="personal_data", kind=kind, detector="personal_data"
         )
 
-    found = merged([of(5, 9, "phone"), of(0, 6, "payment_card"), of(0, 6, "email", 1), of(9, 12, "iban")])
+    found = joined([of(5, 9, "phone"), of(0, 6, "payment_card"), of(0, 6, "email", 1), of(9, 12, "iban")])
     assert [(each.text, each.start, each.end, each.kind) for each in found] == [
         (0, 0, 9, "payment_card"),
         (0, 9, 12, "iban"),
