@@ -22,7 +22,7 @@ from services.guard.classifier.batching import BatchingEncoder
 from services.guard.classifier.encoder import Encoder
 from services.guard.classifier.topics import TopicClassifier
 from services.guard.detectors.detector import Detector, TextDetector
-from services.guard.detectors.local import LocalDetector
+from services.guard.detectors.local import ThreadedDetector
 from services.guard.detectors.remembered import Remembered, RememberingDetector
 from services.guard.handlers import Topics
 from services.guard.injection.detector import InjectionDetector
@@ -93,7 +93,7 @@ class DetectorLoader:
             closing.push_async_callback(local.close)
         threads = ThreadPoolExecutor(_THREADS, "long texts")
         closing.callback(threads.shutdown, wait=False, cancel_futures=True)
-        found: list[Detector] = [LocalDetector(each, threads) for each in local.texts]
+        found: list[Detector] = [ThreadedDetector(each, threads) for each in local.texts]
         found += [*local.others, *await self._remote(detectors, closing)]
         _log.info("detectors: %s", ", ".join(each.name for each in found) or "none")
         return Loaded(tuple(found), local.topics)

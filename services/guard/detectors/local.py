@@ -12,13 +12,13 @@ from penstock.contract.guard.checks import CheckedText, Finding
 from penstock.contract.guard.policies import DetectorName
 from services.guard.detectors.detector import Detection, TextDetector
 
-__all__ = ["LocalDetector"]
+__all__ = ["ThreadedDetector"]
 
 _MOST_INLINE: Final = 16_384
 """Characters of one check that are read in the event loop: about a millisecond. A thread costs 0.1 ms."""
 
 
-class LocalDetector:
+class ThreadedDetector:
     """A text detector whose category has its name."""
 
     def __init__(self, detector: TextDetector, threads: Executor) -> None:

@@ -20,7 +20,7 @@ from services.guard.detectors.detector import (
     DetectorUnavailable,
     FailureReason,
 )
-from services.guard.detectors.local import LocalDetector
+from services.guard.detectors.local import ThreadedDetector
 from services.guard.detectors.outcome import Outcome
 from services.guard.metrics import GuardMetrics
 
@@ -70,7 +70,7 @@ class DetectorRunner:
     def _at_once(self, name: DetectorName, texts: Sequence[CheckedText]) -> _Answer | None:
         """The answer of a detector that needs no task; None: it needs one."""
         detector = self._detectors.get(name)
-        if not isinstance(detector, LocalDetector) or not detector.is_quick(texts):
+        if not isinstance(detector, ThreadedDetector) or not detector.is_quick(texts):
             return None
         began_s = loop_now_s()
         try:

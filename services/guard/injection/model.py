@@ -15,9 +15,9 @@ from services.guard.classifier.head import log_odds
 from services.guard.classifier.ngrams import NgramScore
 from services.guard.classifier.tuned import TunedEncoder
 
-__all__ = ["WIDTH", "InjectionModel", "stored_weights"]
+__all__ = ["WIDTH_CHARACTERS", "InjectionModel", "stored_weights"]
 
-WIDTH: Final = 800
+WIDTH_CHARACTERS: Final = 800
 """The characters of a text that are read: nearly all training texts are shorter."""
 
 
@@ -25,7 +25,7 @@ class InjectionModel:
     def __init__(self, encoder: Encoder, stored: Mapping[str, NDArray[Any]] | None = None) -> None:
         """`stored`: the arrays of the file of weights; None: those of the package."""
         stored = stored_weights() if stored is None else stored
-        self._encoder = TunedEncoder(encoder, stored, WIDTH)
+        self._encoder = TunedEncoder(encoder, stored, WIDTH_CHARACTERS)
         self._head: NDArray[np.float32] = stored["head"].astype(np.float32)
         self._constants: NDArray[np.float32] = stored["constants"].astype(np.float32)
         self._attacks = np.array([str(kind).startswith("injection/") for kind in stored["kinds"]])
@@ -37,7 +37,7 @@ class InjectionModel:
     def rate(self, texts: Sequence[str]) -> Vectors:
         """The probability of an attack, one row with one column for each text. For the thread of the encoder."""
         scores = log_odds(self._encoder.encode(texts) @ self._head + self._constants, self._attacks)
-        ngrams = np.array([self.ngrams.of(text[:WIDTH]) for text in texts], dtype=np.float32)
+        ngrams = np.array([self.ngrams.of(text[:WIDTH_CHARACTERS]) for text in texts], dtype=np.float32)
         rates = 1 / (1 + np.exp(-(scores + self._ngram_share * ngrams)[:, None]))
         return rates.astype(np.float32)
 

@@ -8,13 +8,13 @@ from typing import Final
 
 from msgspec import Struct
 
-from services.guard.injection.model import WIDTH
+from services.guard.injection.model import WIDTH_CHARACTERS
 
 __all__ = ["Window", "chosen", "windows_of"]
 
-WINDOW: Final = 400
+WINDOW_CHARACTERS: Final = 400
 """The characters of a window of a longer text: an attack in one sentence stays a large part of it."""
-OVERLAP: Final = 150
+OVERLAP_CHARACTERS: Final = 150
 """A sentence of this length lies whole in one window at least."""
 _END_OF_SENTENCE: Final = re.compile(r"[.!?…»”\"]\s|\n")
 
@@ -36,12 +36,12 @@ def windows_of(text: int, content: str) -> Iterator[Window]:
     sentence where one ends in its last part.
     """
     start = 0
-    while len(content) - start > (WINDOW if start else WIDTH):
-        end = start + WINDOW
-        ends = [match.end() for match in _END_OF_SENTENCE.finditer(content, end - OVERLAP, end)]
+    while len(content) - start > (WINDOW_CHARACTERS if start else WIDTH_CHARACTERS):
+        end = start + WINDOW_CHARACTERS
+        ends = [match.end() for match in _END_OF_SENTENCE.finditer(content, end - OVERLAP_CHARACTERS, end)]
         end = ends[-1] if ends else end
         yield Window(text, start, end)
-        start = end - OVERLAP
+        start = end - OVERLAP_CHARACTERS
     if start < len(content):
         yield Window(text, start, len(content))
 

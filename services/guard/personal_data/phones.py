@@ -50,7 +50,7 @@ _DIALLED: Final = (
     (re.compile(r"[2-8]\d{9}"), ("TR", "US")),
 )
 _FEWEST_DIFFERENT: Final = 3
-_LONGEST: Final = 15
+_MOST_DIGITS: Final = 15
 """Digits of an international number, ITU-T E.164."""
 _LONGEST_NATIONAL: Final = 12
 _NO_DIGIT: Final = re.compile(r"\D")
@@ -84,7 +84,7 @@ def _check_international(place: Place) -> Found | None:
     for end in _ends(plain):
         part = plain[:end]
         if (
-            len(_NO_DIGIT.sub("", part)) <= _LONGEST
+            len(_NO_DIGIT.sub("", part)) <= _MOST_DIGITS
             and _number(part, None)
             and _ends_well(place, end + shift)
         ):

@@ -10,7 +10,7 @@ from services.guard.remote.rater import Piece
 
 __all__ = ["pieces_of"]
 
-_OVERLAP: Final = 256
+_OVERLAP_CHARACTERS: Final = 256
 """Characters of a piece that the next one has too, as of the context that was checked before: what is cut in two can
 be understood in one of them."""
 _BY_MODEL: Final[frozenset[TextOrigin]] = frozenset({"assistant", "output"})
@@ -20,7 +20,7 @@ def pieces_of(texts: Sequence[CheckedText], most: int) -> Iterator[tuple[int, Pi
     """Each piece with the index of its text. Texts that are only context or white space have none."""
     for index, text in enumerate(texts):
         if text.text[text.start :].strip():
-            for piece in _cut(text.text[max(0, text.start - _OVERLAP) :], most):
+            for piece in _cut(text.text[max(0, text.start - _OVERLAP_CHARACTERS) :], most):
                 yield index, Piece(piece, text.origin in _BY_MODEL)
 
 
@@ -28,5 +28,5 @@ def _cut(text: str, most: int) -> Iterator[str]:
     start = 0
     while start + most < len(text):
         yield text[start : start + most]
-        start += most - min(_OVERLAP, most // 2)
+        start += most - min(_OVERLAP_CHARACTERS, most // 2)
     yield text[start:]

@@ -24,15 +24,21 @@ from services.guard.secrets.randomness import (
 __all__ = ["ASSIGNMENTS"]
 
 _RANK: Final = 5
-_SHORTEST_LOOSE: Final = 12
+_SHORTEST_LOOSE_CHARACTERS: Final = 12
 _MOST_NAMES: Final = 3
 """Names before one value that are tried, the nearest first."""
-_REACH: Final = 80
+_REACH_CHARACTERS: Final = 80
 """Characters between the name and its value."""
-_REACH_BYTES: Final = 2 * _REACH
-_FARTHEST: Final = 80
+_REACH_BYTES: Final = 2 * _REACH_CHARACTERS
+_FARTHEST_CHARACTERS: Final = 80
 """Characters from the end of the name to the value, so that both stand within the context of a stream."""
-_LONGEST: Final = 512
+_LONGEST_CHARACTERS: Final = 512
+_LEAST_CHANGES: Final = 0.2
+_IDENTIFIER_CHANGES: Final = 0.3
+"""Share of neighbours of different sorts (`changes`) in a value that looks generated: of an assigned value, and of one
+that may as well be an identifier of a program, because it has no quotes or no assignment."""
+_HASH_DISTANCE_CHARACTERS: Final = 24
+"""Hexadecimal digits farther from the name of a secret are more likely a hash."""
 _NAMES: Final = (
     r"passw(?:or)?d|passphrase|passwort|_pass\b|\bpass\b|\bpwd\b|_pwd\b|secret|token|credential|api[_\-\s]?key|access[_\-\s]?key"
     r"|account[_\-]?key|shared[_\-]?key|[a-z0-9]_key|(?:encryption|signing|master|auth|private|license|app)[_\- ]?key"
@@ -110,11 +116,11 @@ def _value_of(text: EncodedText, start: int, name_end: int) -> Found | None:
     """The value behind the name of a secret, assigned or loose."""
     if _NO_SECRET.search(text.before(start, 24)) and not _starts_word(text, start):
         return None
-    name, following = text[start:name_end], text.after(name_end, _REACH + _LONGEST)
+    name, following = text[start:name_end], text.after(name_end, _REACH_CHARACTERS + _LONGEST_CHARACTERS)
     if following[:2].lower() == "iz":
         return None  # tokenizer
     place = _assigned(name, following) or _loose(following)
-    if place is None or place[0] > _FARTHEST:
+    if place is None or place[0] > _FARTHEST_CHARACTERS:
         return None
     first, last = (name_end + len(following[:end].encode()) for end in place)
     return Found(first, last, "generic_secret", _RANK)
@@ -145,20 +151,20 @@ def _assigned(name: str, following: str) -> tuple[int, int] | None:
         return None  # a call
     return (
         (start, start + len(value))
-        if _is_generated(value, 0.3 if not quote and value.isidentifier() else 0.2)
+        if _is_generated(value, _IDENTIFIER_CHANGES if not quote and value.isidentifier() else _LEAST_CHANGES)
         else None
     )
 
 
 def _quoted(following: str, start: int, quote: str) -> str | None:
     closing = _CLOSING.get(quote, quote)
-    end = following.find(closing, start, start + _LONGEST)
+    end = following.find(closing, start, start + _LONGEST_CHARACTERS)
     value = following[start:end] if end > start else ""
     return value if value and not any(character.isspace() for character in value) else None
 
 
 def _bare(following: str, start: int) -> str | None:
-    match = _BARE.match(following, start, start + _LONGEST)
+    match = _BARE.match(following, start, start + _LONGEST_CHARACTERS)
     return _QUERY.sub("", match[0]).rstrip(_TRAILING) if match is not None else None
 
 
@@ -166,9 +172,9 @@ def _loose(following: str) -> tuple[int, int] | None:
     """A word of the same line, not far behind the name, that looks generated."""
     line = following.partition("\n")[0]
     for word in _BARE.finditer(line):
-        if word.start() > _FARTHEST:
+        if word.start() > _FARTHEST_CHARACTERS:
             break
-        if len(word[0]) < _SHORTEST_LOOSE or word[0].isalpha():
+        if len(word[0]) < _SHORTEST_LOOSE_CHARACTERS or word[0].isalpha():
             continue
         value = _QUERY.sub("", word[0]).rstrip(_TRAILING)
         if not _may_be_secret(value):
@@ -179,11 +185,11 @@ def _loose(following: str) -> tuple[int, int] | None:
             else word.start()
         )
         value = line[start : word.start() + len(value)]
-        if len(value) < _SHORTEST_LOOSE or not _may_be_secret(value):
+        if len(value) < _SHORTEST_LOOSE_CHARACTERS or not _may_be_secret(value):
             continue
-        if is_hexadecimal(value) and (start > 24 or _HASH_WORD.search(line[:start])):
+        if is_hexadecimal(value) and (start > _HASH_DISTANCE_CHARACTERS or _HASH_WORD.search(line[:start])):
             continue
-        if _is_generated(value, 0.3):
+        if _is_generated(value, _IDENTIFIER_CHANGES):
             return start, start + len(value)
     return None
 
@@ -212,7 +218,7 @@ def _is_generated(value: str, least_changes: float) -> bool:
 
 def _check_option(place: Place) -> Found | None:
     value = place.value
-    if is_placeholder(value) or is_structured(value) or not _is_generated(value, 0.2):
+    if is_placeholder(value) or is_structured(value) or not _is_generated(value, _LEAST_CHANGES):
         return None
     return Found(place.start, place.end, "generic_secret", _RANK)
 

@@ -12,7 +12,7 @@ __all__ = ["PRIVATE_KEYS"]
 
 _RANK: Final = 50
 """Above everything that may be found inside of a block."""
-_LONGEST: Final = 14_000
+_LONGEST_BYTES: Final = 14_000
 """Bytes of a block; a key of 16,384 bits has 12,600."""
 _FEWEST: Final = 44
 """Characters of base64 in the shortest key (32 bytes)."""
@@ -23,7 +23,7 @@ _BASE64: Final = re.compile(rb"[A-Za-z0-9+/=]{16,}")
 
 def _check(place: Place) -> Found | None:
     data = place.text.data
-    body = _BODY.match(data, place.end, place.end + _LONGEST)
+    body = _BODY.match(data, place.end, place.end + _LONGEST_BYTES)
     if body is None or sum(len(run) for run in _BASE64.findall(body[0])) < _FEWEST:
         return None
     end = _END.match(data, body.end(), body.end() + 100)

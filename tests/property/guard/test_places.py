@@ -89,9 +89,9 @@ def test_g6_text_far_before_a_place_does_not_matter(both: Both, text: str, far: 
 def test_g6_a_text_in_slices_has_the_findings_of_the_whole(both: Both, texts: list[str]):
     text = "\n".join(texts)
     whole = both.find(text)
-    long, slices._SLICE = slices._SLICE, 700
-    after, slices._AFTER = slices._AFTER, 500
+    long, slices._SLICE_CHARACTERS = slices._SLICE_CHARACTERS, 700
+    after, slices._AFTER_CHARACTERS = slices._AFTER_CHARACTERS, 500
     try:
         assert both.find(text) == whole
     finally:
-        slices._SLICE, slices._AFTER = long, after
+        slices._SLICE_CHARACTERS, slices._AFTER_CHARACTERS = long, after

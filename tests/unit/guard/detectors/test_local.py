@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from penstock.contract.guard.checks import CheckedText, Finding
-from services.guard.detectors.local import LocalDetector
+from services.guard.detectors.local import ThreadedDetector
 from tests.harness.providers.marking_detectors import Marks
 
 pytestmark = pytest.mark.real_time
@@ -24,7 +24,7 @@ def texts(*given: str) -> list[CheckedText]:
 
 
 async def test_g1_matches_become_findings_of_their_text(threads):
-    detector = LocalDetector(Marks("personal_data", "email"), threads)
+    detector = ThreadedDetector(Marks("personal_data", "email"), threads)
     found = await detector.detect(texts("no", "an <email:x>"))
     assert found.findings == (
         Finding(text=1, start=3, end=12, category="personal_data", kind="email", detector="personal_data"),
@@ -34,7 +34,7 @@ async def test_g1_matches_become_findings_of_their_text(threads):
 async def test_g2_only_long_texts_are_read_in_a_thread(threads):
     readers: list[threading.Thread] = []
     marks = Marks("secrets", "jwt", on_find=lambda _: readers.append(threading.current_thread()))
-    detector = LocalDetector(marks, threads)
+    detector = ThreadedDetector(marks, threads)
     await detector.detect(texts("short"))
     await detector.detect(texts("x" * 10_000, "y" * 10_000))
     assert readers[0] is threading.main_thread()
@@ -49,7 +49,7 @@ async def test_g2_a_thread_stops_after_the_text_in_which_its_check_was_given_up(
         begun.set()
         go_on.wait(10)
 
-    detector = LocalDetector(Marks("secrets", "jwt", on_find=wait), threads)
+    detector = ThreadedDetector(Marks("secrets", "jwt", on_find=wait), threads)
     asked = asyncio.create_task(detector.detect(texts(*["x" * 10_000] * 5)))
     await asyncio.to_thread(begun.wait)
     asked.cancel()

@@ -7,8 +7,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.guard.injection.model import WIDTH
-from services.guard.injection.windows import OVERLAP, Window, chosen, windows_of
+from services.guard.injection.model import WIDTH_CHARACTERS
+from services.guard.injection.windows import OVERLAP_CHARACTERS, Window, chosen, windows_of
 
 texts = st.lists(st.sampled_from(["word ", "end. ", "\n", "x" * 300, "»  "]), max_size=60).map("".join)
 
@@ -16,11 +16,11 @@ texts = st.lists(st.sampled_from(["word ", "end. ", "\n", "x" * 300, "»  "]), m
 @given(texts)
 def test_g1_windows_cover_the_text_overlap_and_are_bounded(text: str) -> None:
     windows = list(windows_of(3, text))
-    assert all(window.text == 3 and 0 < window.characters <= WIDTH for window in windows)
+    assert all(window.text == 3 and 0 < window.characters <= WIDTH_CHARACTERS for window in windows)
     assert (windows[0].start if windows else 0) == 0
     assert (windows[-1].end if windows else 0) == len(text)
     for before, after in pairwise(windows):
-        assert before.end - after.start == OVERLAP
+        assert before.end - after.start == OVERLAP_CHARACTERS
         assert after.end > before.end
 
 
@@ -29,7 +29,10 @@ def test_g1_a_window_ends_at_a_sentence() -> None:
     assert next(text[window.start : window.end][-2:] for window in windows_of(0, text)) == ". "
 
 
-@given(st.lists(st.tuples(st.integers(1, WIDTH), st.floats(-5, 5)), max_size=80), st.integers(WIDTH, 20_000))
+@given(
+    st.lists(st.tuples(st.integers(1, WIDTH_CHARACTERS), st.floats(-5, 5)), max_size=80),
+    st.integers(WIDTH_CHARACTERS, 20_000),
+)
 def test_g1_the_most_suspicious_windows_are_chosen_within_the_bound(
     parts: list[tuple[int, float]], most: int
 ) -> None:
