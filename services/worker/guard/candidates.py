@@ -23,9 +23,9 @@ from services.worker.guard.private_key_blocks import (
     more_of_block,
 )
 
-__all__ = ["WINDOW", "Piece", "Segmenter"]
+__all__ = ["WINDOW_CHARACTERS", "Piece", "Segmenter"]
 
-WINDOW: Final = 512
+WINDOW_CHARACTERS: Final = 512
 """The most characters that are held back. A longer unit is cut there."""
 
 _BREAKING: Final = r"\s\"`<>\u00ab\u00bb\u201c-\u201e\u0700-\u1dff\u2c00-\U0010ffff"
@@ -37,7 +37,7 @@ _TOKEN: Final = re.compile(rf"(?:[^{_BREAKING}']+(?:(?<=\w)'(?=\w)[^{_BREAKING}'
 _GAP: Final = re.compile(r"[ \u00a0\u2009\u202f]{0,4}")
 _CLOSING: Final = (*QUOTES, "\u00bb", "\u201d")
 """A quote after a value belongs to its piece: a detector sees that the value is complete."""
-_LONGEST_GAP: Final = 3
+_LONGEST_GAP_CHARACTERS: Final = 3
 _DASHES: Final = "-\u2010\u2011\u2012\u2013\u2014"
 _BEFORE_NUMBER: Final = frozenset("\u2116Nн")
 """How the words and signs begin that stand between the series and the number of a passport."""
@@ -64,11 +64,11 @@ class Piece(Struct, frozen=True, gc=False):
     suspicious: bool = False
     """A finding may be in it."""
     continues: bool = False
-    """It is the rest of a run of characters that was cut at WINDOW: a finding that reached the end of the piece before
-    reaches the end of this one."""
+    """It is the rest of a run of characters that was cut at WINDOW_CHARACTERS: a finding that reached the end of the
+    piece before reaches the end of this one."""
     opens: str = ""
-    """The kind of a secret that begins in this piece and is longer than WINDOW, so that no detector sees all of it:
-    `private_key` or `jwt`."""
+    """The kind of a secret that begins in this piece and is longer than WINDOW_CHARACTERS, so that no detector sees all
+    of it: `private_key` or `jwt`."""
     opens_at: int = 0
 
 
@@ -106,7 +106,7 @@ class Segmenter:
             return self._scanned(text, final=False)
         found = _LAST_BREAK.match(text)
         end = 0 if found is None else found.end()
-        if len(text) - end >= WINDOW:
+        if len(text) - end >= WINDOW_CHARACTERS:
             return self._scanned(text, final=False)
         if not end:
             self._held = text
@@ -189,7 +189,7 @@ class _Scan:
             return
         end = self._unit_end(start)
         self.group = _FIRST_GROUP
-        self._add_unit(start, end, cut=end - start == WINDOW)
+        self._add_unit(start, end, cut=end - start == WINDOW_CHARACTERS)
 
     def _add_unit(self, start: int, end: int, *, cut: bool) -> None:
         unit, before = self._text[start:end], self.before(start)
@@ -215,15 +215,15 @@ class _Scan:
 
     def _token_goes_on(self) -> None:
         start, text = self.done, self._text
-        end = _end(_CUT_TOKEN, text, start, self._token_end(start, start + WINDOW))
-        self.continuing = end - start == WINDOW
+        end = _end(_CUT_TOKEN, text, start, self._token_end(start, start + WINDOW_CHARACTERS))
+        self.continuing = end - start == WINDOW_CHARACTERS
         if end > start:
             run, before = text[start:end], self.before(start)
             suspicious = is_candidate(run, before)
             self._add(Piece(run, before if suspicious else "", suspicious, continues=True), start, end)
 
     def _unit_end(self, start: int) -> int:
-        text, limit = self._text, start + WINDOW
+        text, limit = self._text, start + WINDOW_CHARACTERS
         token, iban = start + self.group[0], self.group[1]
         while True:
             end = self._token_end(token, limit)
@@ -245,7 +245,7 @@ class _Scan:
         if not iban and not after_number:
             return end
         following = _end(_GAP, text, end, limit)
-        if following in (end, limit) or following - end > _LONGEST_GAP:
+        if following in (end, limit) or following - end > _LONGEST_GAP_CHARACTERS:
             return end
         if following == len(text):
             if self._final:
@@ -282,14 +282,14 @@ class _Scan:
 
     def _block_begins(self, start: int) -> bool:
         """Take a private key that begins here; False if none does."""
-        block = self._text[start : start + WINDOW]
-        whole = self._final and start + WINDOW >= len(self._text)
-        if len(block) == WINDOW and (end := longer_block_end(block)):
+        block = self._text[start : start + WINDOW_CHARACTERS]
+        whole = self._final and start + WINDOW_CHARACTERS >= len(self._text)
+        if len(block) == WINDOW_CHARACTERS and (end := longer_block_end(block)):
             opened = Piece(block[:end], self.before(start), suspicious=True, opens="private_key")
             self._add(opened, start, start + end)
             self.in_block = True
             return True
-        end = block_end(block, final=whole or len(block) == WINDOW)
+        end = block_end(block, final=whole or len(block) == WINDOW_CHARACTERS)
         if end:
             self._add(Piece(block[:end], self.before(start), suspicious=True), start, start + end)
         return end > 0

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from penstock.contract.guard.checks import CONTEXT_CHARACTERS
-from services.worker.guard.candidates import WINDOW
+from services.worker.guard.candidates import WINDOW_CHARACTERS
 from tests.harness.guard.streamed_texts import (
     Found,
     chunks_of,
@@ -84,7 +84,7 @@ _VALUES: Final = st.one_of(
 @given(st.data())
 def test_g3_redacting_the_pieces_equals_redacting_the_whole(data: st.DataObject) -> None:
     text = data.draw(texts_with(_VALUES))
-    pieces = pieces_of(data.draw(chunks_of(text)), WINDOW)
+    pieces = pieces_of(data.draw(chunks_of(text)), WINDOW_CHARACTERS)
     assert "".join(each.text for each in pieces) == text
     assert redacted_pieces(pieces, _detect) == redacted(text, _detect)
 
@@ -92,9 +92,9 @@ def test_g3_redacting_the_pieces_equals_redacting_the_whole(data: st.DataObject)
 @given(st.data())
 def test_g3_the_pieces_follow_from_the_text_alone(data: st.DataObject) -> None:
     text = data.draw(texts_with(_VALUES))
-    expected = joined(pieces_of([text], WINDOW))
-    assert joined(pieces_of(data.draw(chunks_of(text)), WINDOW)) == expected
-    assert joined(pieces_of(list(text), WINDOW)) == expected
+    expected = joined(pieces_of([text], WINDOW_CHARACTERS))
+    assert joined(pieces_of(data.draw(chunks_of(text)), WINDOW_CHARACTERS)) == expected
+    assert joined(pieces_of(list(text), WINDOW_CHARACTERS)) == expected
     done = 0
     for piece in expected:
         if piece.suspicious:
@@ -112,13 +112,13 @@ def test_g3_the_pieces_follow_from_the_text_alone(data: st.DataObject) -> None:
 @example("1 ", 600)
 def test_g3_the_pieces_of_repeated_texts_follow_from_the_text_alone(text: str, times: int) -> None:
     whole = text * times
-    expected = joined(pieces_of([whole], WINDOW))
+    expected = joined(pieces_of([whole], WINDOW_CHARACTERS))
     assert "".join(each.text for each in expected) == whole
     for size in (1, 7, 511, 513):
         chunks = [whole[start : start + size] for start in range(0, len(whole), size)]
-        assert joined(pieces_of(chunks, WINDOW)) == expected
+        assert joined(pieces_of(chunks, WINDOW_CHARACTERS)) == expected
 
 
 @given(st.text(max_size=80))
 def test_g3_any_text_comes_out_as_it_went_in(text: str) -> None:
-    assert "".join(each.text for each in pieces_of(list(text), WINDOW)) == text
+    assert "".join(each.text for each in pieces_of(list(text), WINDOW_CHARACTERS)) == text

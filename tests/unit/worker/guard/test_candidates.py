@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from services.worker.guard.candidates import WINDOW, Segmenter
+from services.worker.guard.candidates import WINDOW_CHARACTERS, Segmenter
 from tests.harness.guard.streamed_texts import pieces_of
 
 _BEGIN: Final = f"-----BEGIN {'PRIVATE'} KEY-----\n"
@@ -15,7 +15,7 @@ _END: Final = f"\n-----END {'PRIVATE'} KEY-----"
 
 
 def _suspicious(text: str) -> list[str]:
-    return [each.text for each in pieces_of([text], WINDOW) if each.suspicious]
+    return [each.text for each in pieces_of([text], WINDOW_CHARACTERS) if each.suspicious]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_g3_plain_text_is_released_up_to_its_last_word() -> None:
 def test_g3_a_long_private_key_is_followed_to_its_end_without_being_held_back() -> None:
     body = "\n".join(["aB3x" * 16] * 20)
     text = f"key:\n{_BEGIN}{body}{_END}\nDone."
-    pieces = [each for each in pieces_of(list(text), WINDOW) if each.suspicious or each.continues]
+    pieces = [each for each in pieces_of(list(text), WINDOW_CHARACTERS) if each.suspicious or each.continues]
     assert pieces[0].opens == "private_key"
     assert all(each.continues and not each.suspicious for each in pieces[1:])
     assert "".join(each.text for each in pieces) == _BEGIN + body + _END
@@ -76,14 +76,16 @@ def test_g3_a_long_private_key_is_followed_to_its_end_without_being_held_back() 
 
 def test_g3_a_placeholder_of_a_private_key_is_not_followed() -> None:
     text = f"{_BEGIN}...{_END} Done. " + "words " * 200
-    assert not any(each.opens or each.continues for each in pieces_of(list(text), WINDOW))
+    assert not any(each.opens or each.continues for each in pieces_of(list(text), WINDOW_CHARACTERS))
 
 
 @pytest.mark.parametrize("separator", [" ", "\n", "\\n"])
 def test_g3_text_after_a_private_key_that_breaks_off_is_shown(separator: str) -> None:
     text = _BEGIN + "\n".join(["aB3x" * 16] * 20) + f"{separator}And so on, with other words."
     plain = [
-        each.text for each in pieces_of(list(text), WINDOW) if not each.suspicious and not each.continues
+        each.text
+        for each in pieces_of(list(text), WINDOW_CHARACTERS)
+        if not each.suspicious and not each.continues
     ]
     assert "".join(plain).endswith("And so on, with other words.")
 
@@ -101,8 +103,8 @@ def test_g3_hostile_text_takes_linear_time_and_bounded_memory(part: str) -> None
     size = 100_000
     text = (part * (size // len(part) + 1))[:size]
     began_s = time.process_time()
-    pieces_of([text], WINDOW)
+    pieces_of([text], WINDOW_CHARACTERS)
     assert time.process_time() - began_s < 2.0
     began_s = time.process_time()
-    pieces_of(list(text[: size // 10]), WINDOW)
+    pieces_of(list(text[: size // 10]), WINDOW_CHARACTERS)
     assert time.process_time() - began_s < 1.0
