@@ -198,3 +198,67 @@ async def test_g3_text_that_begins_like_a_data_url_is_filtered(
     shown = received.text + json.dumps(received.choices) if stream else bytes(completed.response).decode()
     assert ADDRESS not in shown
     assert "data: mail [EMAIL_1] " in shown
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"citations": [ADDRESS], "search_results": [{"title": ADDRESS}]},
+        {
+            "choices": [
+                {
+                    "index": 0,
+                    "finish_reason": "stop",
+                    "message": {"content": "x", "status": ADDRESS},
+                    "stop_reason": ADDRESS,
+                }
+            ]
+        },
+        {
+            "choices": [
+                {
+                    "index": 0,
+                    "finish_reason": "stop",
+                    "message": {"content": "x"},
+                    "logprobs": {"content": [{"token": ADDRESS}]},
+                }
+            ]
+        },
+        {
+            "choices": [
+                {
+                    "index": 0,
+                    "finish_reason": "stop",
+                    "message": {"tool_calls": [{"id": "c", "function": {"name": ADDRESS, "arguments": {}}}]},
+                }
+            ]
+        },
+        {
+            "choices": [
+                {
+                    "index": 0,
+                    "finish_reason": "stop",
+                    "message": {"tool_calls": [{"id": "c", "function": {"arguments": {ADDRESS: 1}}}]},
+                }
+            ]
+        },
+    ],
+)
+async def test_g3_no_part_of_a_whole_answer_is_left_out(
+    client: Client, provider: ScriptedProvider, place: dict[str, Any]
+) -> None:
+    answers(provider, json.dumps({**json.loads(whole("fine")), **place}).encode())
+    received = await ask(client, "Hello", role="chat", stream=False)
+    assert ADDRESS not in bytes(received.completed.response).decode()
+
+
+async def test_g3_a_stream_of_too_many_texts_fails(client: Client, provider: ScriptedProvider) -> None:
+    calls = [
+        {"index": 0, "delta": {"tool_calls": [{"index": number, "function": {"arguments": "{"}}]}}
+        for number in range(1_100)
+    ]
+    chunks = b"".join(chunk(choices=[call]) for call in calls)
+    provider.answer = lambda _: (head(), chunks, chunk(None, "stop"), DONE)
+    received = await ask(client, "Hello", role="chat")
+    assert received.code is not None
+    assert "1,000 texts" in received.failed.error.message

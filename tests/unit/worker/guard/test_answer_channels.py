@@ -9,6 +9,7 @@ import pytest
 from msgspec import Raw
 
 from services.worker.guard.answer_channels import CONTENT, AnswerChannels, AnswerTexts, WholeAnswer
+from services.worker.providers.errors.failures import ProviderFailure
 
 
 def _choice(delta: dict[str, Any], index: int = 0, **others: Any) -> Raw:
@@ -61,7 +62,7 @@ def test_g3_a_channel_is_the_same_object_in_each_delta() -> None:
         {"audio": {"id": "audio_1", "data": "QUJD" * 20}},
         {
             "reasoning_details": [
-                {"type": "reasoning.encrypted", "data": "QUJD" * 20, "id": "r1", "signature": "QUJD"}
+                {"type": "reasoning.encrypted", "data": "QUJD" * 20, "id": "r1", "signature": "QUJD" * 20}
             ]
         },
         {"images": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}}]},
@@ -201,12 +202,97 @@ def test_g3_a_whole_answer_is_filtered_like_a_stream() -> None:
     answer = WholeAnswer(body)
     assert answer.texts == ["one", "two", "{}", "three"]
     assert [channel.json_text for channel in answer.channels] == [False, False, True, False]
-    assert answer.filled(answer.texts) is body
     changed = json.loads(answer.filled(["1", "2", "3", "4"]))
     expected = json.loads(json.dumps(BODY).replace('"one"', '"1"').replace('"two"', '"2"'))
     expected = json.loads(json.dumps(expected).replace('"{}"', '"3"').replace('"three"', '"4"'))
     del expected["choices"][0]["logprobs"]
     assert changed == expected
+
+
+def test_g3_a_whole_answer_without_log_probabilities_keeps_its_bytes() -> None:
+    body = json.dumps(BODY).replace('"logprobs": {"content": []}', '"logprobs": null').encode()
+    answer = WholeAnswer(body)
+    assert answer.filled(answer.texts) is body
+
+
+def test_g3_log_probabilities_of_a_whole_answer_are_left_out() -> None:
+    choices = [{"message": {"content": "a"}, "logprobs": {"content": [{"token": "a"}]}, "token_ids": [1]}]
+    answer = WholeAnswer(json.dumps({"choices": choices, "prompt_logprobs": [{}], "created": 1}).encode())
+    assert answer.texts == ["a"]
+    assert json.loads(answer.filled(["a"])) == {"choices": [{"message": {"content": "a"}}], "created": 1}
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"citations": ["TEXT"]},
+        {"search_results": [{"title": "TEXT"}]},
+        {"system_fingerprint": "TEXT"},
+        {"id": "TEXT"},
+        {"odd": {"er": "TEXT"}},
+        {"TEXT": 1},
+        {"choices": ["TEXT"]},
+        {"choices": "TEXT"},
+        *(
+            {"choices": [{"message": {"content": None}, **choice}]}
+            for choice in (
+                {"stop_reason": "TEXT"},
+                {"finish_reason": "TEXT"},
+                {"content_filter_results": {"a": {"severity": "TEXT"}}},
+                {"error": {"message": "TEXT"}},
+                {"TEXT": {}},
+            )
+        ),
+        *(
+            {"choices": [{"message": message}]}
+            for message in (
+                *({name: "TEXT"} for name in ("name", "role", "status", "data", "type", "signature")),
+                {"tool_calls": [{"function": {"name": "TEXT"}}]},
+                {"tool_calls": [{"id": "TEXT"}]},
+                {"tool_calls": [{"function": {"arguments": {"TEXT": 1}}}]},
+                {"tool_calls": [{"function": {"arguments": {"deep": [{"TEXT": 1}]}}}]},
+            )
+        ),
+    ],
+)
+def test_g3_every_part_of_a_whole_answer_is_read_and_replaced(place: dict[str, Any]) -> None:
+    text = "to ann@a.example"
+    body = json.dumps(place).replace("TEXT", text).encode()
+    answer = WholeAnswer(body)
+    assert answer.texts == [text]
+    assert answer.filled([text]) is body
+    changed = json.loads(answer.filled(["to [EMAIL_1]"]))
+    assert changed == json.loads(json.dumps(place).replace("TEXT", "to [EMAIL_1]"))
+
+
+def test_g3_other_fields_of_an_answer_keep_their_bytes() -> None:
+    body = b'{"citations":["ann@a.example"],"big":12345678901234567890123, "real":1.0e0}'
+    assert WholeAnswer(body).filled(["[EMAIL_1]"]) == (
+        b'{"citations":["[EMAIL_1]"],"big":12345678901234567890123,"real":1.0e0}'
+    )
+
+
+def test_g3_the_parts_of_a_streamed_choice_beside_its_texts_are_read_too() -> None:
+    channels = AnswerChannels()
+    call = _call(0, "{", type="function", id="call_1")
+    call["tool_calls"][0]["function"]["name"] = "ann@a.example"
+    read = channels.read(_choice(call, stop_reason="ann@b.example"))
+    assert read.texts == ["{", "ann@a.example", "ann@b.example"]
+    assert [channel.complete for channel in read.channels] == [False, True, True]
+    filled = read.filled(["{", "[EMAIL_1]", "[EMAIL_2]"])
+    assert filled is not None
+    assert json.loads(bytes(filled))["delta"]["tool_calls"][0]["function"]["name"] == "[EMAIL_1]"
+
+
+def test_d6_an_answer_of_too_many_texts_is_oversized() -> None:
+    channels = AnswerChannels()
+    for index in range(999):
+        channels.read(_choice(_call(index, "{")))
+    with pytest.raises(ProviderFailure, match="more than 1,000 texts"):
+        channels.read(_choice(_call(999, "{")))
+    message = {"content": [{"text": "a"}] * 20_001}
+    with pytest.raises(ProviderFailure, match="more than 20,000 texts"):
+        WholeAnswer(json.dumps({"choices": [{"message": message}]}).encode())
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{}", b'{"choices":7}', b'{"choices":[1,null,{"message":5}]}'])

@@ -209,7 +209,7 @@ async def test_g3_a_whole_answer_is_filtered_in_all_of_its_choices() -> None:
 
 
 async def test_g3_a_clean_whole_answer_keeps_its_bytes() -> None:
-    body = Raw(b'{ "choices": [{"message": {"content": "Hello, world."}, "logprobs": {}}] }')
+    body = Raw(b'{ "choices": [{"message": {"content": "Hello, world."}, "logprobs": null}] }')
     assert bytes(await filter_of().whole(body)) == bytes(body)
 
 
