@@ -38,7 +38,11 @@ PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 SECTION = {
     "input": {"secrets": "block", "personal_data": "redact", "prompt_injection": "flag"},
     "detectors": {"prompt_injection": {"timeout_s": 2, "when_unavailable": "refuse"}},
-    "accounts": {"quiet": {"input": {"secrets": "allow", "personal_data": "allow"}}, "off": {"mode": "off"}},
+    "accounts": {
+        "quiet": {"input": {"secrets": "allow", "personal_data": "allow"}},
+        "off": {"mode": "off"},
+        "strict": {"input": {"prompt_injection": "block"}},
+    },
 }
 
 
@@ -148,7 +152,7 @@ async def test_g2_a_detector_that_takes_too_long_refuses_and_the_others_are_hear
     guard: RunningGuard, client: GuardClient, nc: Nats, injection: SlowInjection
 ):
     injection.seconds = 30
-    question = check("<email:x>")
+    question = check("<email:x>", account="strict")
     verdict = await client.check(question, 10)
     assert [(each.detector, each.why, each.refuses) for each in verdict.failures] == [
         ("prompt_injection", "timeout", True)
