@@ -14,6 +14,7 @@ from penstock.bus.tracing import Attributes, Span, Tracer
 from penstock.contract.reply import Adapted, Degraded, GuardedContent
 from services.worker.execution.attempt_usage import CANCELLED, AttemptUsage, CurrentAttempt
 from services.worker.execution.delta_sink import DeltaSink
+from services.worker.execution.guarding import check_failure
 from services.worker.execution.next_attempt import why_no_other_attempt
 from services.worker.execution.provider_call import Answer, Call, make_call
 from services.worker.execution.request_bodies import Body, RequestBodies
@@ -133,6 +134,7 @@ class Attempts(Struct, frozen=True):
             silent = failure.kind in {"no_first_token", "too_slow"} and current.progress.headers is None
             cut_short = limits is not execution.role.timeouts
             execution.history.silent_model = key.model if silent and cut_short else ""
+            await check_failure(execution, failure)
             raise
         except (asyncio.CancelledError, Refused):
             refused = None if execution.guard is None else execution.guard.permission.refused

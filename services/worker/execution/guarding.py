@@ -11,8 +11,9 @@ from services.worker.execution.large_bodies import LargeBodies
 from services.worker.execution.state import Execution, GaveUp
 from services.worker.guard.guard_checks import Refused
 from services.worker.guard.request_guard import RequestGuard
+from services.worker.providers.errors.failures import ProviderFailure
 
-__all__ = ["check_first", "checked_beside", "guarded"]
+__all__ = ["check_failure", "check_first", "checked_beside", "guarded"]
 
 
 @asynccontextmanager
@@ -52,3 +53,9 @@ async def checked_beside(execution: Execution) -> AsyncIterator[None]:
         yield
     finally:
         execution.work = work
+
+
+async def check_failure(execution: Execution, failure: ProviderFailure) -> None:
+    """Remove from the texts of the failure what the policy redacts from answers."""
+    if execution.guard is not None:
+        failure.replace_texts(await execution.guard.failure_texts(failure.texts))

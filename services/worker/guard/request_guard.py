@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Final, Literal
 
-from msgspec import Raw
+from msgspec import Raw, structs
 
 from penstock.contract.guard.checks import CheckedText, Finding
 from penstock.contract.guard.policies import PLACED_DETECTORS, DetectorName
@@ -22,11 +22,16 @@ from services.worker.guard.guarded_sink import GuardedSink, Published
 from services.worker.guard.input_redaction import InputRedaction
 from services.worker.guard.output_filter import OutputFilter, OutputRules
 from services.worker.guard.output_permission import OutputPermission
+from services.worker.guard.placeholders import Placeholders
 from services.worker.guard.request_texts import RequestTexts, texts_of
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.errors.wire_errors import MalformedReply
+from services.worker.providers.raw_json import decode_any, encoded
 
 __all__ = ["RequestGuard", "RequestGuards"]
+
+_TEXTS: Final = "texts"
+_LEFT_OUT: Final = "left out by the safety guard"
 
 
 class RequestGuards:
@@ -131,6 +136,21 @@ class RequestGuard:
         finally:
             filter_.drop()
         return shown, filter_.guarded()
+
+    async def failure_texts(self, texts: Sequence[str]) -> Sequence[str]:
+        """What a provider said of a failure without what the policy redacts from answers: it may repeat a request or an
+        answer. Values of the request stay placeholders, as operators see these texts too. A text is left out that the
+        policy blocks, or that needs a check and gets none.
+        """
+        rules = self._output_rules()
+        if not rules.searching:
+            return texts
+        filter_ = OutputFilter(structs.replace(rules, placeholders=Placeholders(texts), moderating=()))
+        try:
+            shown = await filter_.whole(encoded({_TEXTS: texts}))
+        except Refused:
+            return [_LEFT_OUT if text else "" for text in texts]
+        return list(decode_any(shown)[_TEXTS])
 
     def guarded(self) -> tuple[GuardedContent, ...]:
         """What was found in the input, and passed or was replaced."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, Literal, cast
 
 from msgspec import Struct
@@ -153,6 +153,21 @@ class ProviderFailure(Exception):
                 codes=tuple(redact(code, keys) for code in self.error.codes),
                 trusted_codes=frozenset(redact(code, keys) for code in self.error.trusted_codes),
             )
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The message, and what the provider said: its message, code and type."""
+        error = self.error or ProviderError()
+        return str(self), error.message, error.code or "", error.type or ""
+
+    def replace_texts(self, texts: Sequence[str]) -> None:
+        """Put these in place of `texts`, in the same order."""
+        if tuple(texts) == self.texts:
+            return
+        shown, message, code, type_ = texts
+        self.args = (shown,)
+        if self.error is not None:
+            self.error = replace(self.error, message=message, code=code or None, type=type_ or None)
 
     @property
     def handling(self) -> FailureHandling:

@@ -262,3 +262,49 @@ async def test_g3_a_stream_of_too_many_texts_fails(client: Client, provider: Scr
     received = await ask(client, "Hello", role="chat")
     assert received.code is not None
     assert "1,000 texts" in received.failed.error.message
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_g3_what_a_provider_says_of_a_failure_is_filtered(
+    client: Client, provider: ScriptedProvider, *, stream: bool
+) -> None:
+    said = json.dumps({"error": {"message": f"bad prompt: mail {ADDRESS}", "type": "bad", "code": ADDRESS}})
+    provider.calls.clear()
+    provider.answer = lambda _: (
+        head("400 Bad Request", "application/json", f"Content-Length: {len(said)}"),
+        said.encode(),
+    )
+    received = await ask(client, "Hello", role="chat", stream=stream)
+    error = received.failed.error
+    assert ADDRESS not in str(received.events)
+    assert error.provider_message == "bad prompt: mail [EMAIL_1]"
+    assert [(each.status, each.code, each.message) for each in error.attempts] == [
+        (400, "[EMAIL_1]", "400: bad prompt: mail [EMAIL_1]")
+    ]
+
+
+async def test_g3_a_failure_without_findings_is_shown_as_it_is(
+    client: Client, provider: ScriptedProvider, guard: FakeGuard
+) -> None:
+    said = json.dumps({"error": {"message": "The prompt is not polite enough", "code": "impolite"}})
+    provider.answer = lambda _: (
+        head("400 Bad Request", "application/json", f"Content-Length: {len(said)}"),
+        said.encode(),
+    )
+    error = (await ask(client, "Hello", role="chat", stream=False)).failed.error
+    assert (error.provider_code, error.provider_message) == ("impolite", "The prompt is not polite enough")
+    assert [check for check in guard.checks if check.direction == "output"] == []
+
+
+async def test_g3_a_failure_that_cannot_be_checked_is_left_out(
+    client: Client, provider: ScriptedProvider, guard: FakeGuard
+) -> None:
+    said = json.dumps({"error": {"message": f"mail {ADDRESS}"}})
+    provider.answer = lambda _: (
+        head("400 Bad Request", "application/json", f"Content-Length: {len(said)}"),
+        said.encode(),
+    )
+    guard.decide = lambda check: verdict(check) if check.direction == "input" else None
+    error = (await ask(client, "Hello", role="chat", stream=False)).failed.error
+    assert error.provider_message == "left out by the safety guard"
+    assert ADDRESS not in str(error)

@@ -14,11 +14,15 @@ from prometheus_client import CollectorRegistry
 
 from penstock.bus.tracing import NO_TRACER
 from penstock.contract.guard.checks import Finding, GuardCheck, GuardVerdict
+from penstock.contract.guard.policies import Action
 from penstock.runtime.config.guard import Guard
+from penstock.runtime.guard.client import GuardUnreachable
 from penstock.runtime.guard.effective_policy import effective_policy
 from services.worker.guard.guard_checks import GuardChecks, Refused
 from services.worker.guard.metrics import RequestGuardMetrics
 from services.worker.guard.request_guard import RequestGuard, RequestGuards
+from services.worker.providers.errors.failures import ProviderFailure
+from services.worker.providers.errors.read_error import ProviderError
 from services.worker.providers.streams.chunks import ChunkDelta
 from tests.unit.worker.worker_parts import work
 
@@ -136,6 +140,34 @@ async def test_g2_the_event_loop_runs_while_a_large_body_is_read(characters: int
 async def test_g1_a_body_that_cannot_be_read_is_refused() -> None:
     with pytest.raises(Refused, match="the body cannot be read"):
         await guard_of(EmailFinder()).begin_attempt(Raw(b"{"))
+
+
+async def test_g6_a_finding_where_nothing_can_be_put_in_its_place_is_refused() -> None:
+    call = {"function": {"name": "ann@mail.example", "arguments": "{}"}}
+    with pytest.raises(Refused, match="personal_data/email in the request, but it is in a name") as refused:
+        await guard_of(EmailFinder()).check_first(body_of({"role": "assistant", "tool_calls": [call]}))
+    assert refused.value.code == "invalid_request"
+    assert "ann@" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("output", "failure", "expected"),
+    [
+        ("redact", None, ["400: to [EMAIL_1]", "[EMAIL_1]"]),
+        ("redact", GuardUnreachable("gone"), ["left out by the safety guard"] * 2),
+        ("allow", None, ["400: to ann@mail.example", "ann@mail.example"]),
+    ],
+)
+async def test_g3_what_a_provider_says_of_a_failure_is_filtered_like_an_answer(
+    output: Action, failure: Exception | None, expected: list[str]
+) -> None:
+    config = Guard(input={"prompt_injection": "block"}, output={"personal_data": output})
+    guard = guard_of(EmailFinder(failure), config)
+    failed = ProviderFailure(
+        "refused", "400: to ann@mail.example", error=ProviderError(code="ann@mail.example")
+    )
+    failed.replace_texts(await guard.failure_texts(failed.texts))
+    assert [str(failed), failed.error and failed.error.code] == expected
 
 
 class Published:
