@@ -11,6 +11,7 @@ from penstock.bus import trace_names as names
 from penstock.cli.errors import CommandError
 from penstock.cli.render.table import screen_width
 from penstock.cli.render.terminal_safe import visible
+from penstock.contract.guard.policies import GUARD_ACCOUNT
 from penstock.runtime.telemetry.trace_file import SpanLine
 
 __all__ = ["Node", "newest_trace", "trace_of", "trace_text", "tree"]
@@ -51,14 +52,22 @@ def trace_of(spans: Iterable[SpanLine], request_id: str) -> str | None:
 
 
 def newest_trace(spans: Iterable[SpanLine]) -> str | None:
-    """The id of the trace of the newest request; None when no span names a request."""
+    """The id of the trace of the newest request; None when no span names a request.
+
+    The requests of the safety guard to its safety model are no requests of an application, and not considered.
+    """
     began_ns: dict[str, int] = {}
-    of_requests: set[str] = set()
+    trace_of_request: dict[str, str] = {}
+    of_the_guard: set[str] = set()
     for span in spans:
         began_ns[span.trace_id] = min(span.start_ns, began_ns.get(span.trace_id, span.start_ns))
         if names.REQUEST_ID in span.attributes:
-            of_requests.add(span.trace_id)
-    return max(of_requests, key=began_ns.__getitem__, default=None)
+            request_id = str(span.attributes[names.REQUEST_ID])
+            trace_of_request[request_id] = span.trace_id
+            if span.attributes.get(names.ACCOUNT) == GUARD_ACCOUNT:
+                of_the_guard.add(request_id)
+    traces = (trace for request_id, trace in trace_of_request.items() if request_id not in of_the_guard)
+    return max(traces, key=began_ns.__getitem__, default=None)
 
 
 def tree(spans: Sequence[SpanLine]) -> tuple[Node, ...]:

@@ -7,6 +7,7 @@ import pytest
 from penstock.bus import trace_names as names
 from penstock.cli.errors import CommandError
 from penstock.cli.render.trace_tree import newest_trace, trace_of, trace_text, tree
+from penstock.contract.guard.policies import GUARD_ACCOUNT
 from penstock.runtime.telemetry.trace_file import SpanLine
 
 MS = 1_000_000
@@ -86,6 +87,19 @@ def test_the_trace_is_found_by_request_or_as_the_newest():
     assert trace_of(spans, "r-9") is None
     assert newest_trace(spans) == "new"
     assert newest_trace([]) is None
+
+
+def test_g4_requests_of_the_guard_to_its_model_are_not_the_newest():
+    request, account = (name.replace(".", "__") for name in (names.REQUEST_ID, names.ACCOUNT))
+    spans = [
+        span("a", None, 10, 90, trace="of an application", **{request: "r-1", account: "shop"}),
+        span("b", None, 20, 30, trace="of the guard", **{request: "r-2", account: GUARD_ACCOUNT}),
+        span("c", "b", 21, 29, trace="of the guard", **{request: "r-2"}),
+    ]
+
+    assert newest_trace(spans) == "of an application"
+    assert newest_trace(spans[1:]) is None
+    assert trace_of(spans, "r-2") == "of the guard"
 
 
 def test_a_unique_beginning_of_an_id_finds_its_trace():
