@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from penstock.contract.guard.policies import Direction
 from penstock.contract.names import Complexity, Role
 from penstock.contract.reply import (
     NO_RESPONSE,
@@ -55,6 +56,8 @@ class Reply(Struct, frozen=True, kw_only=True):
     """Parameters that were changed because the answering model does not accept them as sent."""
     guarded: tuple[GuardedContent, ...] = ()
     """What the safety guard found in the request or the answer, and reported or redacted."""
+    unchecked: tuple[Direction, ...] = ()
+    """Where a check of the safety guard was not made, and the policy let the content pass."""
     response: dict[str, Any] | None
     """The provider's chat-completion body, with tool calls, when the request did not stream."""
 
@@ -101,6 +104,7 @@ class ReplyBuilder:
             degraded=event.degraded,
             adapted=event.adapted,
             guarded=event.guarded,
+            unchecked=event.unchecked,
             response=response,
         )
 

@@ -204,6 +204,8 @@ class Completed(_Event, frozen=True, kw_only=True, tag="completed"):
     """Changed parameters in the attempt that answered."""
     guarded: tuple[GuardedContent, ...] = ()
     """Findings of the safety guard that were reported or redacted."""
+    unchecked: tuple[Direction, ...] = ()
+    """Directions in which a check of the safety guard was not made, and the policy let the content pass."""
     response: Raw = field(default_factory=lambda: NO_RESPONSE)
     """The provider's chat-completion body if the request did not stream; else null."""
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from penstock.contract.guard.policies import Direction
 from penstock.contract.reply import GuardedContent
 
-__all__ = ["blocked_text", "guarded_lines"]
+__all__ = ["blocked_text", "guarded_lines", "unchecked_lines"]
 
 _PLAIN: Final = {
     "secrets": "secret",
@@ -42,6 +43,11 @@ def guarded_lines(guarded: Sequence[GuardedContent]) -> list[str]:
         head = f"safety guard, {_WHAT[each.action]} {_WHERE[each.direction]}"
         groups.setdefault(head, []).append(_plain(each.name) + times)
     return [f"{head}: {', '.join(names)}" for head, names in groups.items()]
+
+
+def unchecked_lines(unchecked: Iterable[Direction]) -> list[str]:
+    """A line for each direction in which content passed without a check."""
+    return [f"safety guard, not completely checked: {_WHERE[each]}" for each in unchecked]
 
 
 def blocked_text(categories: Iterable[str]) -> str:

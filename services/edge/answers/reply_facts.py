@@ -14,7 +14,6 @@ from penstock.contract.reply import (
     Accepted,
     Completed,
     Failed,
-    GuardedContent,
     ReplyEvent,
     Started,
 )
@@ -40,7 +39,8 @@ REPLY_HEADERS: Final[Mapping[str, str]] = {
     "x-penstock-queue-wait-ms": "Milliseconds for which the request waited before its first attempt.",
     "x-penstock-cost-microusd": "Cost in millionths of a US dollar; a stream lacks it.",
     "x-penstock-guarded": "What the safety guard reported or redacted, as in "
-    "`personal_data/email;direction=input;action=redact;count=2`; a stream lacks it.",
+    "`personal_data/email;direction=input;action=redact;count=2`, and `unchecked;direction=input` where a check was "
+    "not made; a stream lacks it.",
 }
 """The headers that a response may have from ReplyFacts, with their meaning. Each is sent once it is known."""
 
@@ -123,8 +123,8 @@ class ReplyFacts:
         if self._completed is not None:
             facts["queue-wait-ms"] = f"{self._completed.timings.queued_ms:.0f}"
             facts["cost-microusd"] = str(self._completed.cost_microusd)
-            if self._completed.guarded:
-                facts["guarded"] = _guarded_text(self._completed.guarded)
+            if self._completed.guarded or self._completed.unchecked:
+                facts["guarded"] = _guarded_text(self._completed)
         elif self._accepted is not None and self._started is not None:
             facts["queue-wait-ms"] = str(max(0, self._started.at_ms - self._accepted.at_ms))
         return (
@@ -134,9 +134,11 @@ class ReplyFacts:
         )
 
 
-def _guarded_text(guarded: tuple[GuardedContent, ...]) -> str:
+def _guarded_text(completed: Completed) -> str:
     """A list of structured field values (RFC 9651)."""
-    return ", ".join(
+    unchecked = (f"unchecked;direction={direction}" for direction in completed.unchecked)
+    found = (
         f"{each.name};direction={each.direction};action={each.action};count={each.count}"
-        for each in guarded[:_SHOWN_FINDINGS]
+        for each in completed.guarded[:_SHOWN_FINDINGS]
     )
+    return ", ".join((*unchecked, *found))

@@ -299,6 +299,7 @@ def _completed(execution: Execution, success: Success, timings: Timings) -> Comp
         degraded=success.degraded,
         adapted=success.adapted,
         guarded=success.guarded,
+        unchecked=() if execution.guard is None else execution.guard.unchecked(),
         response=success.response or NO_RESPONSE,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from penstock.bus import trace_names as names
 from penstock.bus.clock import loop_now_s
@@ -70,6 +70,8 @@ class CheckedRequest(Struct):
     """Of the user, once a verdict says it."""
     skipped_until_s: float = 0.0
     """Checks of detectors that fail open are skipped until then, on the loop's clock."""
+    unchecked: set[Direction] = field(default_factory=set)
+    """Where a check was not made, and the content passed."""
 
 
 class GuardChecks(Struct, frozen=True):
@@ -97,7 +99,7 @@ class GuardChecks(Struct, frozen=True):
             if loop_now_s() < request.skipped_until_s and not request.policy.fails_closed(
                 direction, detectors
             ):
-                self.metrics.unchecked.labels(direction, _NO_VERDICT).inc()
+                self._note_unchecked(request, direction, _NO_VERDICT)
                 continue
             verdict = await self._verdict(request, direction, parts, detectors)
             if verdict is None:
@@ -171,7 +173,11 @@ class GuardChecks(Struct, frozen=True):
             raise Refused("guard_unavailable", message, retry_after_s=_RETRY_S) from unreachable
         request.skipped_until_s = loop_now_s() + _SKIPPED_S
         _log.warning("content passes unchecked: %s", unreachable)
-        self.metrics.unchecked.labels(direction, _NO_VERDICT).inc()
+        self._note_unchecked(request, direction, _NO_VERDICT)
+
+    def _note_unchecked(self, request: CheckedRequest, direction: Direction, why: str) -> None:
+        request.unchecked.add(direction)
+        self.metrics.unchecked.labels(direction, why).inc()
 
     def _enforce(self, request: CheckedRequest, direction: Direction, verdict: GuardVerdict) -> None:
         if verdict.action == "block":
@@ -185,7 +191,7 @@ class GuardChecks(Struct, frozen=True):
         if verdict.failures:
             failures = ", ".join(f"{each.detector}: {each.why}" for each in verdict.failures)
             _log.warning("content passes without the check of each detector: %s", failures)
-            self.metrics.unchecked.labels(direction, _DETECTOR).inc()
+            self._note_unchecked(request, direction, _DETECTOR)
 
 
 def failed_check(error: BaseException) -> Refused:

@@ -10,7 +10,7 @@ from typing import Final, Literal
 from msgspec import Raw, structs
 
 from penstock.contract.guard.checks import CheckedText, Finding
-from penstock.contract.guard.policies import PLACED_DETECTORS, DetectorName
+from penstock.contract.guard.policies import PLACED_DETECTORS, DetectorName, Direction
 from penstock.contract.reply import GuardedContent
 from penstock.contract.work import ChatWork
 from penstock.runtime.body_work import in_thread_if_large
@@ -158,6 +158,10 @@ class RequestGuard:
             GuardedContent(direction="input", name=name, action=action, count=count)
             for (name, action), count in self._passed.items()
         )
+
+    def unchecked(self) -> tuple[Direction, ...]:
+        """Where a check was not made, and the content passed."""
+        return tuple(sorted(self._request.unchecked))
 
     async def close(self) -> None:
         """The request has ended."""

@@ -210,7 +210,8 @@ async def test_g4_without_a_guard_content_passes_only_where_the_policy_says_so(
     assert not [event for event in received.events if isinstance(event, Delta)]
     async with await system.client(account="moderated") as moderated:
         before = await system.metrics()
-        assert (await ask(moderated, LONG, role="chat", max_tokens=400, stream=stream)).completed
+        passed = await ask(moderated, LONG, role="chat", max_tokens=400, stream=stream)
+        assert passed.completed.unchecked == ("input",)
         counted = 'penstock_worker_guard_unchecked_total{direction="input",why="no_verdict"}'
         assert counter(await system.metrics(), counted) == counter(before, counted) + 1
 

@@ -7,7 +7,7 @@ import io
 import pytest
 
 from penstock.cli.render.answer import AnswerPrinter, failure_text
-from penstock.cli.render.guarded import blocked_text, guarded_lines
+from penstock.cli.render.guarded import blocked_text, guarded_lines, unchecked_lines
 from penstock.contract.guard.policies import CATEGORIES, KINDS
 from penstock.contract.reply import Completed, Delta, Failed, Failure, GuardedContent
 from penstock.errors import RequestFailed
@@ -52,6 +52,14 @@ def test_g6_an_answer_ends_with_a_note_on_what_was_replaced():
     assert notes.getvalue() == "[safety guard, replaced by placeholders in the request: e-mail address]\n"
     assert printer.reply is not None
     assert printer.reply.guarded[0].name == "personal_data/email"
+
+
+def test_g4_a_note_says_where_content_passed_unchecked():
+    assert unchecked_lines(()) == []
+    assert unchecked_lines(("input", "output")) == [
+        "safety guard, not completely checked: the request",
+        "safety guard, not completely checked: the answer",
+    ]
 
 
 def test_g1_a_refusal_says_what_was_found_and_how_it_is_called_in_policies():

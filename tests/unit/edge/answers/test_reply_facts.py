@@ -46,6 +46,8 @@ def test_k3_headers_name_what_is_known_so_far():
         "personal_data/email;direction=input;action=redact;count=2, "
         "hate/threatening;direction=output;action=flag;count=1"
     )
+    facts.add(replace(completed(3), cost_microusd=12, timings=timings, unchecked=("input", "output")))
+    assert headers(facts)["x-penstock-guarded"] == "unchecked;direction=input, unchecked;direction=output"
     assert headers(facts)["x-penstock-cost-microusd"] == "12"
     assert headers(facts)["x-penstock-queue-wait-ms"] == "252"
     assert headers(facts).keys() == set(REPLY_HEADERS)

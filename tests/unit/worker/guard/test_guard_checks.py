@@ -88,8 +88,10 @@ async def test_g4_a_check_without_a_verdict_is_refused_or_counted_by_the_policy(
     assert (refused.value.code, refused.value.retry_after_s) == ("guard_unavailable", 1.0)
     assert guard.counted("unchecked_total", direction="input", why="no_verdict") == 0
     assert guard.span.error == "no_verdict"
+    assert guard.request.unchecked == set(), "nothing passed"
     assert await guard.findings("safety_model") == []
     assert guard.counted("unchecked_total", direction="input", why="no_verdict") == 1
+    assert guard.request.unchecked == {"input"}
 
 
 async def test_g4_a_guard_that_returns_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,4 +138,5 @@ async def test_g4_a_detector_that_fails_open_is_counted() -> None:
     guard = Guarded(GuardVerdict(id="r", action="allow", failures=failed))
     assert await guard.findings("safety_model") == []
     assert guard.counted("unchecked_total", direction="input", why="detector") == 1
+    assert guard.request.unchecked == {"input"}
     assert guard.span.attributes[names.GUARD_FAILURES] == ["safety_model"]
