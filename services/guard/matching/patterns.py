@@ -14,7 +14,8 @@ __all__ = ["Check", "Pattern", "PatternSet", "Place", "Search", "compiled"]
 
 _MEMORY: Final = 64 << 20
 """Bytes for the states of one automaton. RE2 allocates what it uses, some 100 KB for a set of this project."""
-_GROUP_ENDS: Final = frozenset(b" \t\r\n-./()=,;:'\"")
+_GROUP_ENDS: Final = frozenset(b" \t\r\n-./()=,;:'\"\xc2\xe2")
+"""The last two are the first bytes of no-break and thin blanks, and of hyphens and dashes."""
 
 
 class Place:

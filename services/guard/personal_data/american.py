@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from services.guard.matching.overlaps import Found
 from services.guard.matching.patterns import Pattern, Place
 from services.guard.personal_data.context import Words, stands_alone
+from services.guard.personal_data.digit_groups import BLANK, HYPHEN, digits_of
 
 __all__ = ["AMERICAN_NUMBERS"]
 
@@ -22,22 +24,41 @@ _OTHER: Final = Words(
     r"(?:part|item|order|model|sku|case|ref|серийный|заказ|артикул|parça|sipariş)\W*(?:no|num\w*|id|#|№)?\W*\Z",
     24,
 )
+_GOODS: Final = Words(
+    r"\b(?:sku|ean|upc|gtin|mpn|asin|isbn|barcode|barkod|lot|batch|plu)s?\b|штрих-?код|артикул\w*|номенклатур\w+"
+    r"|(?:part|item|catalog(?:ue)?|product|stock|model|serial)\W{0,3}(?:no|num\w*|code|id|#|№)"
+    r"|(?:ürün|stok|parça|seri) (?:kodu|no|numarası)|(?:каталожн|серийн)\w+ номер"
+)
+"""Headings of the columns of a table of goods."""
+_SAME_SERIES: Final = 6
+"""Digits that numbers of goods in one list have in common, and those of persons hardly ever."""
+_SERIES: Final = re.compile(r"(?<!\d)\d{3}\D\d{2}\D\d{4}(?!\d)")
 _NEAR_WORD: Final = 900
 """The least rank of digits without hyphens: the word stands in the line, or in the heading of a table."""
 
 
 def _check(place: Place) -> Found | None:
-    digits = place.value.replace("-", "").replace(" ", "")
+    digits = digits_of(place.value)
     if not _assigned(digits) or not stands_alone(place):
         return None
     rank = _SSN.rank(place)
-    if len(place.value) == 11 and place.value[3] == "-":
-        return (
-            None
-            if not rank and _OTHER.precede(place)
-            else Found(place.start, place.end, "us_ssn", max(rank, _HYPHENS))
-        )
-    return Found(place.start, place.end, "us_ssn", rank) if rank >= _NEAR_WORD else None
+    if not rank and _is_hyphenated(place.value) and not _is_of_goods(place, digits):
+        rank = _HYPHENS
+    elif rank < _NEAR_WORD and not _is_hyphenated(place.value):
+        return None
+    return Found(place.start, place.end, "us_ssn", max(rank, _HYPHENS)) if rank else None
+
+
+def _is_hyphenated(value: str) -> bool:
+    return len(value) == 11 and value[3] not in " \xa0\u2009\u202f"
+
+
+def _is_of_goods(place: Place, digits: str) -> bool:
+    """Whether a word before a number without the word for it says so, or another number of the same series."""
+    if _OTHER.precede(place) or _GOODS.precede(place):
+        return True
+    others = map(digits_of, _SERIES.findall(place.text.before(place.start)))
+    return any(digits[:_SAME_SERIES] == other[:_SAME_SERIES] and digits != other for other in others)
 
 
 def _assigned(digits: str) -> bool:
@@ -47,4 +68,8 @@ def _assigned(digits: str) -> bool:
     return possible and digits not in _PUBLISHED
 
 
-AMERICAN_NUMBERS: Final = (Pattern(r"\b(?:\d{3}-\d{2}-\d{4}|\d{3} \d{2} \d{4}|\d{9})\b", _check),)
+AMERICAN_NUMBERS: Final = (
+    Pattern(
+        rf"\b(?:\d{{3}}{HYPHEN}\d{{2}}{HYPHEN}\d{{4}}|\d{{3}}{BLANK}\d{{2}}{BLANK}\d{{4}}|\d{{9}})\b", _check
+    ),
+)

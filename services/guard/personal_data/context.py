@@ -14,6 +14,9 @@ _NEAR: Final = 1_000
 """The rank of a finding that is named by the word directly before it; each character between them takes one."""
 _JOINING: Final = frozenset("_/\\@%~^")
 """Characters that make a number beside them a part of an identifier, a path or an address."""
+_NUMBER_BEFORE: Final = re.compile(r"(?:\A|[^\w/.\-%])\+?\(?\d[\d \xa0()\-]{5,24}/\Z")
+_NUMBER_AFTER: Final = re.compile(r"/[\d+(\s]")
+"""A slash between two numbers is no path: ИНН and КПП of a company, two phones, a card and its expiry date."""
 _INSIDE_BEFORE: Final = re.compile(r"\d[.:]|[0-9A-Za-z]-")
 _GROUP_BEFORE: Final = re.compile(r"\d[ \-]\Z|\b[A-Z]{2}\d{2}(?: [0-9A-Z]{4})* \Z")
 _GROUP_AFTER: Final = re.compile(r"[ \-]\d")
@@ -54,7 +57,11 @@ def _of_all_alphabets(words: str) -> str:
 def stands_alone(place: Place) -> bool:
     """Whether a number is no part of an identifier, a path, a decimal, a date or a longer number."""
     before, after = place.text.before(place.start, 2), place.text.after(place.end, 2)
-    if _joins(before[-1:]) or _joins(after[:1]):
+    if _joins(before[-1:]) and not (
+        before[-1] == "/" and _NUMBER_BEFORE.search(place.text.before(place.start, 40))
+    ):
+        return False
+    if _joins(after[:1]) and not _NUMBER_AFTER.match(after):
         return False
     return not (_INSIDE_BEFORE.fullmatch(before) or _INSIDE_AFTER.fullmatch(after))
 

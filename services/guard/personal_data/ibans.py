@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Final
 
 from schwifty import IBAN
@@ -15,12 +15,13 @@ from schwifty.registry import get_iban_spec
 from services.guard.matching.overlaps import Found
 from services.guard.matching.patterns import Pattern, Place
 from services.guard.personal_data.checksums import iban_valid
+from services.guard.personal_data.digit_groups import GAP
 
 __all__ = ["IBANS"]
 
 _RANK: Final = 1_500
 """The most specific number: nothing else begins with a country."""
-_BLANKS: Final = frozenset(" \xa0")
+_GAPS: Final = frozenset(" \xa0\u2009\u202f-\u2010\u2011\u2012\u2013")
 _JOINING: Final = frozenset("/+_=")
 """Characters of base64 and of paths, which join what they stand between."""
 _FIELD: Final = re.compile(r"[^0-9A-Za-z]?/")
@@ -39,8 +40,8 @@ def _check(place: Place) -> Found | None:
     following = value[end : end + 1] or place.text.after(place.end, 1)
     if not end or following in _JOINING or following.isalnum():
         return None
-    iban = value[:end].replace(" ", "").replace("\xa0", "").upper()
-    if not iban_valid(iban) or not _has_form(iban):
+    iban = "".join(character for character in value[:end] if character not in _GAPS).upper()
+    if not iban_valid(iban) or not _has_form(iban) or not _are_groups(value[:end].split()):
         return None
     return Found(place.start, place.start + len(value[:end].encode()), "iban", _RANK)
 
@@ -55,8 +56,18 @@ def _length(country: str) -> int:
 
 
 def _counts(value: str) -> Iterator[int]:
-    """How many characters that are no blanks stand up to each place."""
-    return accumulate(character not in _BLANKS for character in value)
+    """How many characters that are no gap between groups stand up to each place."""
+    return accumulate(character not in _GAPS for character in value)
+
+
+def _are_groups(groups: list[str]) -> bool:
+    """Groups of four, or others that begin and end with digits: so the worker's filter of answers keeps them whole."""
+    in_fours = True
+    for group, following in pairwise(groups):
+        in_fours = in_fours and len(group) % 4 == 0
+        if not in_fours and not (group[-1].isdigit() and following[0].isdigit()):
+            return False
+    return True
 
 
 def _has_form(iban: str) -> bool:
@@ -70,10 +81,16 @@ def _has_form(iban: str) -> bool:
 
 
 IBANS: Final = (
+    # The country's length ends a number in capitals. One in small letters has digits behind the code of the bank.
     Pattern(
-        r"\b[A-Z]{2}\d{2}(?:[ \x{A0}]?[A-Z0-9]{4}){2,7}(?:[ \x{A0}]?[A-Z0-9]{1,3})?\b",
+        rf"\b[A-Z]{{2}}\d{{2}}(?:{GAP}?[A-Z0-9]){{11,30}}",
         _check,
-        hint=r"\b[A-Z]{2}\d{2}[ A-Z0-9\x{A0}]",
+        hint=r"\b[A-Z]{2}\d{2}[ A-Z0-9\-\x{A0}\x{2009}-\x{2013}\x{202F}]",
     ),
     Pattern(r"\b[a-z]{2}\d{2}[a-z0-9]{4}\d{7,26}\b", _check, hint=r"\b[a-z]{2}\d{2}[a-z0-9]{4}\d{7}"),
+    Pattern(
+        rf"\b[A-Za-z]{{2}}\d{{2}}{GAP}?[A-Za-z0-9]{{4}}{GAP}?\d{{3}}(?:{GAP}?[A-Za-z0-9]){{4,23}}",
+        _check,
+        hint=rf"\b[A-Za-z]{{2}}\d{{2}}{GAP}?[A-Za-z0-9]{{4}}{GAP}?\d{{3}}",
+    ),
 )

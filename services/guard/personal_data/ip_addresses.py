@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from ipaddress import AddressValueError, IPv4Address, IPv6Address, IPv6Network
 from typing import Final
 
 from services.guard.matching.overlaps import Found
@@ -48,6 +48,7 @@ _WORDS: Final = Words(
 _PRODUCT: Final = re.compile(r"[A-Za-z][/-]\Z")
 """`Name/1.2.3.4` of a user agent, `name-1.2.3.4` of a package."""
 _NETWORK: Final = re.compile(r"/(\d{1,3})(?!\d)")
+_TRANSLATED: Final = IPv6Network("64:ff9b::/96")
 _INSIDE: Final = frozenset("-.")
 
 
@@ -78,9 +79,22 @@ def _check_v6(place: Place) -> Found | None:
     if address is None:
         value = value.rpartition(":")[0]  # a port may follow
         address = _v6(value)
-    if address is None or not address.is_global or value.lower() in _RESOLVERS or _is_network(place, 128):
+    if (
+        address is None
+        or not _is_public_v6(address)
+        or value.lower() in _RESOLVERS
+        or _is_network(place, 128)
+    ):
         return None
     return Found(place.start, place.start + len(value), "ip_address")
+
+
+def _is_public_v6(address: IPv6Address) -> bool:
+    """Of an IPv4 address in an IPv6 one (RFC 4291 2.5.5, RFC 6052), whether that is public."""
+    inner = address.ipv4_mapped
+    if inner is None and address in _TRANSLATED:
+        inner = IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.is_global if inner is None else _is_public_v4(str(inner))
 
 
 def _v6(value: str) -> IPv6Address | None:
@@ -109,6 +123,13 @@ def _is_network(place: Place, bits: int) -> bool:
 
 IP_ADDRESSES: Final = (
     Pattern(r"\b\d{1,3}(?:\.\d{1,3}){3}\b", _check_v4),
+    Pattern(
+        r"(?:::|\b(?:0{1,4}:){1,5}:?)ffff:(?:0{1,4}:)?(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-f]{1,4}:[0-9a-f]{1,4})\b"
+        r"|\b64:ff9b::(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-f]{1,4}:[0-9a-f]{1,4})\b",
+        _check_v6,
+        hint=r"(?i::ffff:|64:ff9b::)",
+        ignore_case=True,
+    ),
     Pattern(
         r"\b[23][0-9a-f]{3}:[0-9a-f:]{2,34}[0-9a-f:]",
         _check_v6,

@@ -26,9 +26,25 @@ _WORDS: Final = Words(
     r"|telefon\w*|\bcep\b|gsm|\bara\w{0,8}|ulaş\w+|msisdn|rufnummer|handy|anrufen"
     r"|номер\w* (?:для связи|клиента|абонента)"
 )
+_OWN: Final = Words(
+    r"(?:(?:\bмо|\bсво|\bтво|ваш|наш|\bего|\bе[её]|\bих|личн|рабоч|домашн|нов|стар|запасн|друг)\w{0,3} номер\w{0,2}"
+    r"|\b(?:по|на|с|под) (?:этот |этому |этого |этим )?номер\w{1,2}|\bна этот номер"
+    r"|номер\w{0,2} (?:мужа|жены|мамы|папы|сына|дочери|брата|сестры|друга|подруги|коллеги|директора"
+    r"|менеджера|водителя|курьера|врача)"
+    r"|numara(?:m|n)(?:ız|iz|ıza|a|ı|da|dan)?\b|(?:onun|annemin|babamın|eşimin|kardeşimin|kuryenin|müdürün) numarası"
+    r"|\b(?:my|his|her|their|our|your|new|old|home|work|personal|direct) (?:number|digits)"
+    r"|\b(?:meine|deine|ihre|seine|unsere) nummer"
+    r"|text(?:ed)? (?:me|us|him|her|them)|message (?:me|us)|telegram|телеграм\w*|сбп|напиш\w+|пишите)"
+    r"(?:\W+(?:is|это|такой|такая|ise|şu|lautet|ist|at|on|в|на))?\W*\Z",
+    56,
+)
+"""A number that belongs to a person, directly before it; `_OTHER` names what else has numbers."""
 _OTHER: Final = Words(
     r"(?:order|invoice|ticket|tracking|case|ref|serial|part|item|model|sku|isbn|issn|article|account|\bid|заказ\w*|накладн\w+|счет\w*"
-    r"|счёт\w*|артикул\w*|договор\w*|трек\w*|серийн\w+|sipariş|fatura|takip|kargo|seri|talep|hesap|barkod|bestell\w+|rechnung\w*"
+    r"|счёт\w*|артикул\w*|договор\w*|трек\w*|серийн\w+|sipariş|fatura|takip|kargo|seri|talep|hesap|barkod"
+    r"|kart|iban|müşteri|üye\w*|öğrenci|sicil|abone|poliçe|rezervasyon|dosya|kimlik|vergi|bestell\w+|rechnung\w*"
+    r"|карт\w+|полис\w*|заявк\w+|обращени\w+|брон\w+|билет\w*|посылк\w+|отправлени\w+|участник\w*|табельн\w+"
+    r"|лицев\w+ сч[её]т\w*"
     r"|огрн|кпп|бик|инн|снилс|окпо|vkn|паспорт\w*|серия)\W*(?:no|nr|num\w*|number|numarası|id|номер|код|№|#)?\W*\Z",
     40,
 )
@@ -133,7 +149,7 @@ def _national(*regions: str) -> Check:
 
 def _check_named(place: Place) -> Found | None:
     """Digits, in groups or not, after a word for a phone."""
-    rank = _WORDS.rank(place)
+    rank = max(_WORDS.rank(place), _OWN.rank(place))
     if rank < _NAMED or _OTHER.precede(place) or not stands_alone(place):
         return None
     value = place.value

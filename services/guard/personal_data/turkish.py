@@ -8,6 +8,7 @@ from services.guard.matching.overlaps import Found
 from services.guard.matching.patterns import Pattern, Place
 from services.guard.personal_data.checksums import tckn_valid
 from services.guard.personal_data.context import Words, stands_alone
+from services.guard.personal_data.digit_groups import GAP, digits_of, evenly_grouped
 
 __all__ = ["TURKISH_NUMBERS"]
 
@@ -33,4 +34,19 @@ def _check(place: Place) -> Found | None:
     return Found(place.start, place.end, "tr_tckn", rank or _CHECKED)
 
 
-TURKISH_NUMBERS: Final = (Pattern(r"\b[1-9]\d{10}\b", _check),)
+def _check_grouped(place: Place) -> Found | None:
+    """Groups of digits need a word: phone numbers have eleven digits as well."""
+    if not tckn_valid(digits_of(place.value)) or not evenly_grouped(place.value) or not stands_alone(place):
+        return None
+    rank = _TCKN.rank(place)
+    return Found(place.start, place.end, "tr_tckn", rank) if rank else None
+
+
+TURKISH_NUMBERS: Final = (
+    Pattern(r"\b[1-9]\d{10}\b", _check),
+    Pattern(
+        rf"\b[1-9]\d(?:{GAP}?\d){{9}}\b",
+        _check_grouped,
+        hint=rf"\b[1-9]\d{{1,5}}{GAP}\d\d",
+    ),
+)

@@ -176,15 +176,12 @@ def _loose(following: str) -> tuple[int, int] | None:
             break
         if len(word[0]) < _SHORTEST_LOOSE_CHARACTERS or word[0].isalpha():
             continue
-        value = _QUERY.sub("", word[0]).rstrip(_TRAILING)
-        if not _may_be_secret(value):
+        whole = value = _QUERY.sub("", word[0]).rstrip(_TRAILING)
+        if not _may_be_secret(whole):
             continue
-        start = (
-            word.start() + max(value.rfind("=", 0, -2), value.rfind(":")) + 1
-            if _is_pair(value)
-            else word.start()
-        )
-        value = line[start : word.start() + len(value)]
+        if _is_pair(whole):  # a setting such as `password.minLength=8` has a short value
+            value = whole[max(whole.rstrip("=").rfind("="), whole.rfind(":")) + 1 :]
+        start = word.start() + len(whole) - len(value)
         if len(value) < _SHORTEST_LOOSE_CHARACTERS or not _may_be_secret(value):
             continue
         if is_hexadecimal(value) and (start > _HASH_DISTANCE_CHARACTERS or _HASH_WORD.search(line[:start])):

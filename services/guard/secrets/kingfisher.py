@@ -24,6 +24,12 @@ _RANK: Final = 20
 _CONTEXT_BYTES: Final = CONTEXT_CHARACTERS
 """Bytes before a finding with which alone it must be found too: findings do not depend on what is farther away."""
 _LEAST_BITS: Final = 2.8
+_SECRET_SETTING: Final = re.compile(
+    rb"\w[\w .-]{0,40}=[^;\n]*;(?:[^;\n]*;)*?"
+    rb"(?:SharedAccessKey|SharedSecretValue|SharedAccessSignature|AccountKey|AccessKey|SharedKey|password|pwd|secret)"
+    rb" {0,2}= {0,2}([^;\s\"'`]+)",
+    re.IGNORECASE,
+)
 _KINDS: Final = (
     (re.compile(r"betterleaks\.anthropic-"), "anthropic_key"),
     (re.compile(r"betterleaks\.gitlab-"), "gitlab_token"),
@@ -82,6 +88,7 @@ class KingfisherRules:
             if finding.visible and not _UNUSED.match(finding.rule_id):
                 location = finding.location
                 start, end = _without_quotes(data, location["start_offset"], location["end_offset"])
+                start, end = _without_settings(data, start, end)
                 places.append((start, end, _kind(finding.rule_id)))
         return places
 
@@ -90,6 +97,12 @@ def _without_quotes(data: bytes, start: int, end: int) -> tuple[int, int]:
     value = data[start:end]
     start += len(value) - len(value.lstrip(b" \t\r\n\"'`"))
     return start, start + len(value.strip(b" \t\r\n\"'`"))
+
+
+def _without_settings(data: bytes, start: int, end: int) -> tuple[int, int]:
+    """Of a whole connection string (`Endpoint=…;SharedAccessKeyName=…;SharedAccessKey=…`) only the secret."""
+    secret = _SECRET_SETTING.match(data, start, end)
+    return (start, end) if secret is None else secret.span(1)
 
 
 def _kind(rule: str) -> str:

@@ -31,7 +31,7 @@ _NUMBER: Final = re.compile(
 )
 _NATIONAL_DIGITS: Final = 9
 """The fewest digits of a number without a leading `+`, `(` or 0: a phone number, a card or an identity number."""
-_PASSPORT: Final = re.compile(r"[0-9],?[ \u00a0]?(?:\u2116|No?\.?|номер)[ \u00a0]?[0-9]{3}")
+_PASSPORT: Final = re.compile(r"[0-9],?[ \u00a0]?(?:\u2116|No?\.?|номер):?[ \u00a0]?[0-9]{3}")
 """The series of a Russian passport, and a word for the number after it."""
 _LONGEST_NUMBER: Final = 40
 _TIMESTAMP: Final = re.compile(r"1[4-9](?:[0-9]{8}|[0-9]{11}|[0-9]{14}|[0-9]{17})")
@@ -46,7 +46,12 @@ _IPV6: Final = re.compile(
     r"(?<![0-9A-Za-z_:.])(?:(?:[0-9A-Fa-f]{1,4}:){1,7}(?::|(?:[0-9A-Fa-f]{1,4}:)*[0-9A-Fa-f]{1,4})"
     r"|::[0-9A-Fa-f]{1,4})"
 )
-_IBAN: Final = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}(?:[ \u00a0]?[A-Za-z0-9]){11,30}")
+_BLANKS: Final = r"[ \u00a0\u2009\u202f]{0,2}"
+_IBAN: Final = re.compile(
+    rf"(?<![A-Za-z0-9])(?:[A-Z]{{2}}[0-9]{{2}}(?:{_BLANKS}[A-Z0-9]){{11,30}}"
+    rf"|[A-Za-z]{{2}}[0-9]{{2}}(?:[A-Za-z0-9]{{11,30}}|{_BLANKS}[A-Za-z0-9]{{4}}{_BLANKS}[0-9]{{3}}))"
+)
+"""Between small letters, blanks need digits behind the code of the bank: they may stand between words."""
 _KNOWN_TOKEN: Final = re.compile(
     r"(?<![A-Za-z0-9])(?:"
     r"(?:sk|pk|rk|gh[a-z]|github_pat|glpat|xox[a-z]|xapp|hf|npm|psk|gsk|key|SG|pypi|dop_v1|shp[a-z]{2}|ya29|whsec)"

@@ -8,6 +8,7 @@ PEM form. A finding lies in one unit. The units follow from the text alone, neve
 from __future__ import annotations
 
 import re
+import string
 from base64 import urlsafe_b64decode
 from typing import Final
 
@@ -43,13 +44,16 @@ _BEFORE_NUMBER: Final = frozenset("\u2116Nн")
 """How the words and signs begin that stand between the series and the number of a passport."""
 _AFTER_GAP: Final = frozenset(f"0123456789(+/{_DASHES}") | _BEFORE_NUMBER
 _BEFORE_GAP: Final = frozenset("0123456789),")
-_BETWEEN_GROUPS: Final = frozenset(("/", "\u2116", "N", "No", "No.", "номер", *_DASHES))
+_BETWEEN_GROUPS: Final = frozenset(
+    ("/", "\u2116", "N", "No", "No.", "номер", "\u2116:", "N:", "No:", "No.:", "номер:", *_DASHES)
+)
 _PLUS: Final = "+"
 _DIGIT: Final = re.compile(r"[0-9]")
-_IBAN_BEGUN: Final = re.compile(r"(?:^|[^A-Za-z0-9])[A-Z]{2}[0-9]{2}(?:[A-Z0-9]{4}){0,7}$")
-_IBAN_GROUPS: Final = re.compile(r"(?:[A-Z0-9]{4}){1,7}")
+_IBAN_BEGUN: Final = re.compile(r"(?:^|[^A-Za-z0-9])[A-Za-z]{2}[0-9]{2}(?:[A-Za-z0-9]{4}){0,7}$")
+_IBAN_GROUPS: Final = re.compile(r"(?:[A-Za-z0-9]{4}){1,7}")
 _IBAN_LENGTH: Final = 34
-_IBAN_CHARACTERS: Final = frozenset("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_IBAN_CHARACTERS: Final = frozenset(string.digits + string.ascii_letters)
+_LONGEST_IBAN_GAP: Final = 2
 _CUT_TOKEN: Final = re.compile(r"(?:[A-Za-z0-9_+/=~%-]|\.(?=[A-Za-z0-9_+/=~%-]))*")
 _FIRST_GROUP: Final = 0, False
 _OPEN_JWT: Final = re.compile(r"(?<![\w-])(eyJ[\w-]{8,})\.[\w-]*(?:\.[\w-]*){0,3}$", re.ASCII)
@@ -235,7 +239,7 @@ class _Scan:
             following = self._next_group(token, end, limit, iban=iban, in_chain=token > start)
             if following == end:
                 return end
-            iban = iban and following - end == 1
+            iban = iban and following - end <= _LONGEST_IBAN_GAP
             token, self.group = following, (following - start, iban)
 
     def _next_group(self, token: int, end: int, limit: int, *, iban: bool, in_chain: bool) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import random
 
 import pytest
 
 from tests.harness.guard.findings import found_in
 from tests.harness.guard.synthetic_values import SECRETS, synthetic
+from tests.harness.guard.written_forms import connection_strings
 
 RNG = random.Random(20261130)
 WORDS = ("generic_secret", "url_password")
@@ -55,6 +57,9 @@ HARMLESS = [
     "tokenizer = AutoTokenizer.from_pretrained('gpt2-xl')",
     "postgres://app:${DB_PASSWORD2}@db/x and postgres://postgres:postgres@db/x and https://host:8080/a@2.0",
     "AKIA" + "IOSFODNN7EXAMPLE",
+    "password.minLength=8\npassword.maxLength=64",
+    "auth.password.min-length: 12 # letters",
+    "token.rotationPeriod=P30D, secret.strength=3of5",
     "-----BEGIN RSA " + "PRIVATE KEY-----\n...\n-----END RSA " + "PRIVATE KEY-----",
 ]
 
@@ -76,6 +81,14 @@ def test_g6_only_the_password_of_a_url_is_found(secret_detector):
     value = _password()
     text = f"DSN postgres://app:{value}@db.internal:5432/orders?ssl=on"
     assert found_in(secret_detector, text) == [("url_password", value)]
+
+
+@pytest.mark.parametrize("size", [24, 32, 64])
+@pytest.mark.parametrize("place", ['<add key="BusKey" value="{}" />', 'CONNECTION="{}"', "conn: {}\n"])
+def test_g6_only_the_key_of_a_connection_string_is_found(secret_detector, place, size):
+    value = base64.b64encode(RNG.randbytes(size)).decode()
+    for text in connection_strings(value):
+        assert [found for _, found in found_in(secret_detector, place.format(text))] == [value]
 
 
 def test_g6_secrets_of_other_vendors_are_found(secret_detector):
