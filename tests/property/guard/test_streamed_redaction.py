@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
+from itertools import chain
 from typing import Final
 
 import pytest
@@ -24,10 +25,12 @@ from services.worker.guard.metrics import RequestGuardMetrics
 from services.worker.guard.output_filter import OutputFilter, OutputRules
 from services.worker.guard.placeholders import Placeholders
 from services.worker.providers.streams.chunks import ChunkDelta
+from tests.harness.guard.heldout_findings import heldout_texts
 from tests.harness.guard.labelled_findings import labelled_texts
 from tests.harness.guard.local_guard import LocalGuard
 from tests.harness.guard.streamed_texts import chunks_of, texts_with
 from tests.harness.guard.synthetic_values import synthetic
+from tests.harness.guard.written_forms import FORMS, HARMLESS_FORMS
 
 _NAMES: Final = {
     "generic_secret": "password = ",
@@ -88,6 +91,12 @@ def test_g3_a_stream_is_redacted_as_the_whole(guard: LocalGuard, data: st.DataOb
 
 
 async def test_g3_the_labelled_texts_are_redacted_as_the_whole(guard: LocalGuard) -> None:
-    for labelled in labelled_texts(seed=11):
+    for labelled in chain(labelled_texts(seed=11), heldout_texts()):
         shown = await _streamed(guard, [labelled.text])
         assert shown == await _redacted(guard, labelled.text), labelled.line
+
+
+async def test_g3_numbers_are_redacted_as_in_the_whole_however_written(guard: LocalGuard) -> None:
+    for text in (*(form[0] for form in FORMS), *HARMLESS_FORMS):
+        whole = f"Before: {text} and after."
+        assert await _streamed(guard, [whole]) == await _redacted(guard, whole), text
