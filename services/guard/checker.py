@@ -78,7 +78,7 @@ class Checker:
         detectors = self._detectors(check, policy)
         if _is_too_large(check):
             return self._runner.refused(detectors, TOO_MUCH_TEXT)
-        return await self._runner.run(detectors, check.texts)
+        return await self._runner.run(detectors, check.texts, check.account)
 
     def _detectors(self, check: GuardCheck, policy: EffectivePolicy) -> tuple[DetectorName, ...]:
         if check.detectors:

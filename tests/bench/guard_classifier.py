@@ -70,14 +70,14 @@ async def _cost(encoder: Encoder) -> dict[str, Any]:
     batches = BatchingEncoder(encoder)
     detector = InjectionDetector(batches)
     prompts = [CheckedText(text=texts[i % len(texts)]) for i in range(_PROMPTS)]
-    await detector.detect(prompts[:20])
+    await detector.read(prompts[:20])
     began_s = time.process_time()
     for prompt in prompts:
-        await detector.detect([prompt])
+        await detector.read([prompt])
     single_s = time.process_time() - began_s
     began_s = time.process_time()
     for i in range(0, _PROMPTS, _AT_ONCE):
-        await asyncio.gather(*(detector.detect([prompt]) for prompt in prompts[i : i + _AT_ONCE]))
+        await asyncio.gather(*(detector.read([prompt]) for prompt in prompts[i : i + _AT_ONCE]))
     batched_s = time.process_time() - began_s
     await batches.close()
     return {

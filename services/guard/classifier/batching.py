@@ -1,9 +1,9 @@
-"""Batches for the encoder: the texts that arrive while one batch is encoded form the next."""
+"""Batches for the encoder: the texts that arrive while one batch is encoded form the next, in fair turns."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -11,36 +11,46 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from services.guard.classifier.encoder import Encoder, Vectors
+from services.guard.classifier.encoder import Encoder, Vectors, cost_of
+from services.guard.detectors.turns import FairQueue, Turn, current_turn
 
 __all__ = ["BatchingEncoder", "EncoderOverloaded", "Rate"]
 
 Rate = Callable[[Sequence[str]], Vectors]
 """A function of the encoder's thread: one row for each text."""
-BATCH_CHARACTERS: Final = 3_000
-"""The characters of one batch, after which no further text joins it: about 40 ms, so that a short text never waits long
-for a thread. Larger batches are not faster by the text."""
+BATCH_COST: Final = 1_500
+"""The cost of one batch (`cost_of`), 20 to 70 ms: nothing can end a batch before, and a text that comes during it waits
+for its end. Larger batches are not faster by the text: the library computes 384 tokens at once."""
 MOST_WAITING: Final = 16_384
-"""The texts that may wait. A text of 1 MB has 4,600 windows, of which all are rated by n-grams (0.1 ms each) and few
-are encoded."""
+"""The texts of one account that may wait. A text of 1 MB has 4,600 windows, of which all are rated by n-grams (0.1 ms
+each) and few are encoded."""
+_ACCOUNTS: Final = 3
+"""How many accounts may have so many texts waiting at once: about 50 MB."""
 
 
 class EncoderOverloaded(Exception):
     """More texts wait for the encoder than it can encode in a reasonable time."""
 
 
-class _Waiting(Struct, eq=False):
+class _Call(Struct, eq=False):
+    """Texts of one caller. `taken`: those that are in a batch or were; `rows`: of those that are computed."""
+
+    turn: Turn
     rate: Rate
     texts: Sequence[str]
+    costs: Sequence[int]
     done: asyncio.Future[Vectors]
+    rows: list[Vectors]
+    taken: int = 0
 
     @property
-    def characters(self) -> int:
-        return sum(map(len, self.texts))
+    def waiting(self) -> int:
+        return len(self.texts) - self.taken
 
 
 class BatchingEncoder:
-    """Encodes in one thread of its own. No text waits for others to come: a batch begins when the thread is free.
+    """Encodes in one thread of its own. No text waits for others to come: a batch begins when the thread is free, with
+    one text of each check in turn, so that a check with few texts waits for one batch and not for large checks.
 
     Belongs to one event loop. A caller that is cancelled takes its texts out of the queue.
     """
@@ -48,58 +58,78 @@ class BatchingEncoder:
     def __init__(self, encoder: Encoder, *, most_waiting: int = MOST_WAITING) -> None:
         self.encoder = encoder
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="encoder")
-        self._queue: deque[_Waiting] = deque()
+        self._urgent: FairQueue[_Call] = FairQueue()
+        self._lanes: OrderedDict[Rate, FairQueue[_Call]] = OrderedDict()
+        """One for each function: a batch is one call of it."""
         self._most_waiting = most_waiting
-        self._waiting = 0
+        self._waiting: Counter[str] = Counter()
         self._worker: asyncio.Task[None] | None = None
+        self._calls: set[_Call] = set()
 
     async def encode(self, text: str) -> Vectors:
         """One row, before the texts of `run`. Raises EncoderOverloaded."""
-        self._accept(1)
-        entry = _Waiting(self.encoder.encode, [text], asyncio.get_running_loop().create_future())
-        self._queue.appendleft(entry)
-        self._start()
-        return await entry.done
+        return await self._call(self._urgent, self.encoder.encode, [text], [cost_of(text)])
 
-    async def run(self, rate: Rate, texts: Sequence[str]) -> Vectors:
-        """The rows of `rate` for these texts, computed in batches with those of others. Raises EncoderOverloaded."""
+    async def run(self, rate: Rate, texts: Sequence[str], costs: Sequence[int] | None = None) -> Vectors:
+        """The rows of `rate` for these texts, computed in batches with those of others. Raises EncoderOverloaded.
+
+        `costs`: of each text, in characters of prose that are encoded in the same time; None: as `cost_of` says.
+        """
         if not texts:
             return np.zeros((0, 1), dtype=np.float32)
-        self._accept(len(texts))
-        loop = asyncio.get_running_loop()
-        entries = [_Waiting(rate, part, loop.create_future()) for part in _parts(texts)]
-        self._queue.extend(entries)
-        self._start()
-        return np.vstack(await asyncio.gather(*(entry.done for entry in entries)))
+        lane = self._lanes.setdefault(rate, FairQueue())
+        return await self._call(lane, rate, texts, costs or [cost_of(text) for text in texts])
 
-    def _accept(self, more: int) -> None:
-        if self._waiting + more > self._most_waiting:
-            raise EncoderOverloaded(f"{self._waiting} texts wait")
-        self._waiting += more
-
-    def _start(self) -> None:
+    async def _call(
+        self, lane: FairQueue[_Call], rate: Rate, texts: Sequence[str], costs: Sequence[int]
+    ) -> Vectors:
+        turn = current_turn()
+        self._accept(turn.account, len(texts))
+        call = _Call(turn, rate, texts, costs, asyncio.get_running_loop().create_future(), [])
+        self._calls.add(call)
+        lane.append(turn, call)
         if self._worker is None:
             self._worker = asyncio.create_task(self._work())
+        try:
+            return await call.done
+        finally:
+            self._calls.discard(call)
+            self._release(turn.account, call.waiting)
+
+    def _accept(self, account: str, more: int) -> None:
+        all_waiting = self._waiting.total()
+        if self._waiting[account] + more > self._most_waiting or (
+            all_waiting + more > _ACCOUNTS * self._most_waiting
+        ):
+            raise EncoderOverloaded(
+                f"{all_waiting} texts wait, {self._waiting[account]} of them of the account"
+            )
+        self._waiting[account] += more
+
+    def _release(self, account: str, texts: int) -> None:
+        self._waiting[account] -= texts
+        if self._waiting[account] <= 0:
+            del self._waiting[account]
 
     async def close(self) -> None:
         """Callers that still wait are cancelled."""
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.wait([self._worker])
-        while self._queue:
-            self._queue.popleft().done.cancel()
+        for call in self._calls:
+            call.done.cancel()
         self._thread.shutdown(wait=False)
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         try:
             while batch := self._next_batch():
-                texts = [text for entry in batch for text in entry.texts]
+                texts = [text for _, text in batch]
                 try:
-                    rows = await loop.run_in_executor(self._thread, batch[0].rate, texts)
+                    rows = await loop.run_in_executor(self._thread, batch[0][0].rate, texts)
                 except asyncio.CancelledError:
-                    for entry in batch:
-                        entry.done.cancel()
+                    for call, _ in batch:
+                        call.done.cancel()
                     raise
                 except Exception as failure:  # noqa: BLE001  whatever the library raises is for the callers
                     _fail(batch, failure)
@@ -108,43 +138,49 @@ class BatchingEncoder:
         finally:
             self._worker = None
 
-    def _next_batch(self) -> list[_Waiting]:
-        """The entries at the head of the queue that ask for the same; callers that have gone are left out."""
-        batch: list[_Waiting] = []
-        characters = 0
-        while self._queue and characters < BATCH_CHARACTERS:
-            entry = self._queue[0]
-            if not entry.done.done():
-                if batch and entry.rate != batch[0].rate:
+    def _next_batch(self) -> list[tuple[_Call, str]]:
+        """Calls with one text each; a call with several texts can be there several times. Callers that have gone are
+        left out.
+        """
+        batch: list[tuple[_Call, str]] = []
+        while not batch and (lane := self._next_lane()):
+            cost = 0
+            while lane:
+                call = lane.first()
+                more = 0 if call.done.done() else call.costs[call.taken]
+                if batch and cost + more > BATCH_COST:
                     break
-                batch.append(entry)
-                characters += entry.characters
-            self._queue.popleft()
-            self._waiting -= len(entry.texts)
+                lane.popleft()
+                if call.done.done():
+                    continue
+                cost += more
+                batch.append((call, call.texts[call.taken]))
+                call.taken += 1
+                self._release(call.turn.account, 1)
+                if call.waiting:
+                    lane.append(call.turn, call)
         return batch
 
-
-def _parts(texts: Sequence[str]) -> list[list[str]]:
-    """Parts that are a batch each, so that the texts of other callers come between them."""
-    parts: list[list[str]] = [[]]
-    characters = 0
-    for text in texts:
-        if parts[-1] and characters + len(text) > BATCH_CHARACTERS:
-            parts.append([])
-            characters = 0
-        parts[-1].append(text)
-        characters += len(text)
-    return parts
+    def _next_lane(self) -> FairQueue[_Call] | None:
+        """The texts of `encode` go first, then the functions take turns."""
+        if self._urgent:
+            return self._urgent
+        for rate, lane in list(self._lanes.items()):
+            if lane:
+                self._lanes.move_to_end(rate)
+                return lane
+            del self._lanes[rate]
+        return None
 
 
-def _answer(batch: Sequence[_Waiting], rows: Vectors) -> None:
-    ends = np.cumsum([len(entry.texts) for entry in batch])
-    for entry, end in zip(batch, ends, strict=True):
-        if not entry.done.done():
-            entry.done.set_result(rows[end - len(entry.texts) : end])
+def _answer(batch: Sequence[tuple[_Call, str]], rows: Vectors) -> None:
+    for (call, _), row in zip(batch, rows, strict=True):
+        call.rows.append(row)
+        if len(call.rows) == len(call.texts) and not call.done.done():
+            call.done.set_result(np.vstack(call.rows))
 
 
-def _fail(batch: Sequence[_Waiting], failure: Exception) -> None:
-    for entry in batch:
-        if not entry.done.done():
-            entry.done.set_exception(failure)
+def _fail(batch: Sequence[tuple[_Call, str]], failure: Exception) -> None:
+    for call, _ in batch:
+        if not call.done.done():
+            call.done.set_exception(failure)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from penstock.contract.guard.checks import MAX_CLASSIFIED_CHARACTERS
 
-__all__ = ["Encoder", "Vectors", "encodable"]
+__all__ = ["Encoder", "Vectors", "cost_of", "encodable"]
 
 Vectors = NDArray[np.float32]
+_DENSE: Final = re.compile("[^ \nA-Za-z\u00c0-\u024f\u0400-\u04ff]+")
+"""Characters of which nearly each is a token of its own: one takes as long as three of a word."""
+_DENSE_MORE: Final = 2
 
 
 class Encoder:
@@ -40,5 +45,21 @@ class Encoder:
 
 
 def encodable(text: str, most_characters: int) -> str:
-    """`text`, cut, and without lone surrogates, which the tokenizer rejects."""
-    return text[:most_characters].encode("utf-8", "replace").decode()
+    """`text` in compatibility forms, as the tokenizer reads it, cut, and without lone surrogates, which it rejects.
+
+    Some characters have up to 18 in that form: the cut is made behind it, so that it bounds the time.
+    """
+    text = text[:most_characters]
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)[:most_characters]
+    return text.encode("utf-8", "replace").decode()
+
+
+def cost_of(text: str) -> int:
+    """The time for a text of some hundred characters, in characters of prose that take as long: 15 µs each.
+
+    Letters that form no words take up to four times as long as this says.
+    """
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    return len(text) + _DENSE_MORE * sum(len(run[0]) for run in _DENSE.finditer(text))

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from penstock.contract.guard.checks import CheckedText, Finding
 from penstock.contract.guard.policies import DetectorName
-from services.guard.detectors.detector import Detection, Detector
+from services.guard.detectors.detector import Detection, DetectorUnavailable
 
-__all__ = ["Remembered", "RememberingDetector"]
+__all__ = ["Reading", "Readings", "Remembered", "RememberingDetector"]
 
 _MOST: Final = 4_096
 """Entries, of about 2 KB each."""
 _FRESH_S: Final = 600.0
-_TOGETHER: Final = 64
-"""Texts that are asked about at once. What was found is remembered after each such group, so that a check with more
-texts than its time allows is complete when it is repeated.
-"""
 _DIGEST_BYTES: Final = 16
 _Value = TypeVar("_Value")
 
@@ -60,34 +56,66 @@ class Remembered(Generic[_Value]):
         return hashlib.blake2b(data, digest_size=_DIGEST_BYTES, key=self._key).digest()
 
 
-class RememberingDetector:
-    """Asks a detector about each text by itself, and only about those that it has not seen lately."""
+class Reading(Struct, frozen=True):
+    """What was found in one text."""
 
-    def __init__(self, detector: Detector, remembered: Remembered[Detection]) -> None:
-        self._detector = detector
+    detection: Detection
+    whole: bool = True
+    """Whether as much of the text was read as by itself. Otherwise it is read again when it comes again."""
+
+
+class Readings(Struct, frozen=True):
+    texts: Sequence[Reading]
+    unread: str = ""
+    """Why not all texts were read; empty if they were."""
+
+
+class _TextReader(Protocol):
+    @property
+    def name(self) -> DetectorName: ...
+
+    async def read(self, texts: Sequence[CheckedText]) -> Readings:
+        """One reading for each text, whose findings name the text 0. Raises DetectorUnavailable."""
+        ...
+
+
+class RememberingDetector:
+    """Has only those texts read that it has not seen lately."""
+
+    def __init__(self, reader: _TextReader, remembered: Remembered[Detection]) -> None:
+        self._reader = reader
         self._remembered = remembered
 
     @property
     def name(self) -> DetectorName:
-        return self._detector.name
+        return self._reader.name
 
     async def detect(self, texts: Sequence[CheckedText]) -> Detection:
         found = [self._remembered.get(text.text, _context(text)) for text in texts]
         unknown = [index for index, each in enumerate(found) if each is None]
-        for begin in range(0, len(unknown), _TOGETHER):
-            indexes = unknown[begin : begin + _TOGETHER]
-            asked = await asyncio.gather(*(self._detector.detect([texts[index]]) for index in indexes))
-            for index, detection in zip(indexes, asked, strict=True):
-                found[index] = detection
-                self._remembered.put(texts[index].text, _context(texts[index]), detection)
-        findings: list[Finding] = []
-        scores: dict[str, float] = {}
-        for index, each in enumerate(found):
-            if each is not None:
-                findings += (replace(finding, text=index) for finding in each.findings)
-                for category, score in each.scores.items():
-                    scores[category] = max(score, scores.get(category, 0.0))
-        return Detection(tuple(findings), scores)
+        unread = ""
+        if unknown:
+            readings = await self._reader.read([texts[index] for index in unknown])
+            unread = readings.unread
+            for index, reading in zip(unknown, readings.texts, strict=True):
+                found[index] = reading.detection
+                if reading.whole:
+                    self._remembered.put(texts[index].text, _context(texts[index]), reading.detection)
+        detection = _joined(found)
+        if unread:
+            raise DetectorUnavailable(unread, detection)
+        return detection
+
+
+def _joined(found: Sequence[Detection | None]) -> Detection:
+    findings: list[Finding] = []
+    scores: dict[str, float] = {}
+    for index, each in enumerate(found):
+        if each is not None:
+            findings += (replace(finding, text=index) for finding in each.findings)
+            for category, score in each.scores.items():
+                scores[category] = max(score, scores.get(category, 0.0))
+    return Detection(tuple(findings), scores)
 
 
 def _context(text: CheckedText) -> str:

@@ -22,6 +22,7 @@ from services.guard.detectors.detector import (
 )
 from services.guard.detectors.local import ThreadedDetector
 from services.guard.detectors.outcome import Outcome
+from services.guard.detectors.turns import turn_of
 from services.guard.metrics import GuardMetrics
 
 __all__ = ["DetectorRunner"]
@@ -47,16 +48,19 @@ class DetectorRunner:
     def names(self) -> tuple[DetectorName, ...]:
         return tuple(self._detectors)
 
-    async def run(self, names: Iterable[DetectorName], texts: Sequence[CheckedText]) -> Outcome:
-        """Ask each detector once; without texts none is asked."""
+    async def run(
+        self, names: Iterable[DetectorName], texts: Sequence[CheckedText], account: str = ""
+    ) -> Outcome:
+        """Ask each detector once; without texts none is asked. `account`: whose turn the work is."""
         asked = list(dict.fromkeys(names)) if texts else []
-        answers = {name: answer for name in asked if (answer := self._at_once(name, texts)) is not None}
-        slow = [name for name in asked if name not in answers]
-        if len(slow) == 1:
-            answers[slow[0]] = await self._one(slow[0], texts)
-        elif slow:
-            found = await asyncio.gather(*(self._one(name, texts) for name in slow))
-            answers |= zip(slow, found, strict=True)
+        with turn_of(account):
+            answers = {name: answer for name in asked if (answer := self._at_once(name, texts)) is not None}
+            slow = [name for name in asked if name not in answers]
+            if len(slow) == 1:
+                answers[slow[0]] = await self._one(slow[0], texts)
+            elif slow:
+                found = await asyncio.gather(*(self._one(name, texts) for name in slow))
+                answers |= zip(slow, found, strict=True)
         failures = {name: answers[name][1] for name in asked if answers[name][1]}
         return Outcome(tuple(answers[name][0] for name in asked), failures)
 

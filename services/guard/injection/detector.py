@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -12,22 +13,26 @@ from penstock.contract.guard.checks import CheckedText, Finding
 from penstock.contract.guard.policies import DetectorName
 from services.guard.classifier.batching import BatchingEncoder, EncoderOverloaded, Rate
 from services.guard.classifier.encoder import Vectors
-from services.guard.detectors.detector import QUEUE_FULL, Detection, DetectorUnavailable
+from services.guard.detectors.detector import QUEUE_FULL, TOO_MUCH_TEXT, Detection, DetectorUnavailable
+from services.guard.detectors.remembered import Reading, Readings
 from services.guard.injection.model import InjectionModel
-from services.guard.injection.windows import Window, chosen, windows_of
+from services.guard.injection.windows import MOST_COST, Limits, Window, chosen, windows_of
 
-__all__ = ["FEWEST_CHARACTERS", "MOST_CHARACTERS", "MOST_IN_WORK", "InjectionDetector"]
+__all__ = ["LIMITS", "MOST_WINDOWS", "InjectionDetector"]
 
 CATEGORY: Final = "prompt_injection"
 SEARCHED: Final = frozenset({"user", "tool", "output"})
 """The origins whose texts are searched: what the application and earlier answers say is not an attack."""
-MOST_CHARACTERS: Final = 20_000
-"""The characters of one text that are encoded, 0.3 s of CPU. In longer ones the n-grams choose the windows: an attack
-in words that are far from those of the training texts can be left out there."""
-MOST_IN_WORK: Final = 40_000
-"""While so many characters wait to be encoded, of each further text only `FEWEST_CHARACTERS` are: a request with many
-long texts gets its verdict in time."""
-FEWEST_CHARACTERS: Final = 1_600
+LIMITS: Final = Limits(of_text=20_000, of_check=40_000, first_of_text=1_600)
+"""What is encoded, in characters of prose: 0.3 s of CPU for one text and 0.6 s for one check. Where there is more, the
+n-grams choose the windows: an attack in words that are far from those of the training texts can be left out there."""
+MOST_WINDOWS: Final = 12_000
+"""The windows of one check that are rated at all, more than a megabyte of ASCII has: 1 s of n-grams. Where there are
+more, the detector says that there is too much text, and what it found in those."""
+_NGRAM_SHARE: Final = 20
+"""How many times as long encoding takes."""
+_WITHOUT_BREAK: Final = 200
+"""The windows that are cut, 3 ms, before the event loop goes on with other checks."""
 
 
 class InjectionDetector:
@@ -36,59 +41,88 @@ class InjectionDetector:
     def __init__(self, encoder: BatchingEncoder) -> None:
         self._encoder = encoder
         self._model = InjectionModel(encoder.encoder)
-        self._in_work = 0
 
-    async def detect(self, texts: Sequence[CheckedText]) -> Detection:
-        """The windows that look like an attack. Raises DetectorUnavailable."""
-        searched = [(index, text) for index, text in enumerate(texts) if text.origin in SEARCHED]
-        by_text = await asyncio.gather(*(self._rated(index, text) for index, text in searched))
-        rates = {window: rate for rated in by_text for window, rate in rated.items()}
-        if not rates:
-            return Detection()
-        found = tuple(
-            _finding(window, texts[window.text].start, rate)
-            for window, rate in rates.items()
-            if rate >= self._model.threshold
+    async def read(self, texts: Sequence[CheckedText]) -> Readings:
+        """The windows of each text that look like an attack. Raises DetectorUnavailable."""
+        windows, left_out = await _windows(texts)
+        rated = await self._chosen(windows, texts)
+        rates = await self._run(self._model.rate, rated, texts, 1)
+        by_text: defaultdict[int, dict[Window, float]] = defaultdict(dict)
+        for window, rate in zip(rated, rates[:, 0].tolist(), strict=True):
+            by_text[window.text][window] = rate
+        not_whole = left_out | _not_whole(windows, by_text)
+        return Readings(
+            [
+                Reading(self._detection(by_text[index], text.start), index not in not_whole)
+                for index, text in enumerate(texts)
+            ],
+            TOO_MUCH_TEXT if left_out else "",
         )
-        return Detection(found, {CATEGORY: round(max(rates.values()), 4)})
 
-    async def _rated(self, index: int, text: CheckedText) -> dict[Window, float]:
-        windows = [window for window in windows_of(index, text.text) if window.end > text.start]
-        if sum(window.characters for window in windows) > self._most_characters():
-            suspicion = (await self._run(self._suspicion, _contents(windows, text)))[:, 0].tolist()
-            windows = chosen(windows, suspicion, self._most_characters())
-        characters = sum(window.characters for window in windows)
-        self._in_work += characters
-        try:
-            rates = await self._run(self._model.rate, _contents(windows, text))
-        finally:
-            self._in_work -= characters
-        return dict(zip(windows, rates[:, 0].tolist(), strict=True))
-
-    def _most_characters(self) -> int:
-        return min(MOST_CHARACTERS, max(FEWEST_CHARACTERS, MOST_IN_WORK - self._in_work))
+    async def _chosen(self, windows: Sequence[Window], texts: Sequence[CheckedText]) -> Sequence[Window]:
+        costs: Counter[int] = Counter()
+        for window in windows:
+            costs[window.text] += window.cost
+        if costs.total() <= LIMITS.of_check and max(costs.values(), default=0) <= LIMITS.of_text:
+            return windows
+        suspicion = await self._run(self._suspicion, windows, texts, _NGRAM_SHARE)
+        return chosen(windows, suspicion[:, 0].tolist(), LIMITS)
 
     def _suspicion(self, texts: Sequence[str]) -> Vectors:
         return np.array([[self._model.ngrams.of(text)] for text in texts], dtype=np.float32)
 
-    async def _run(self, rate: Rate, texts: Sequence[str]) -> Vectors:
+    async def _run(
+        self, rate: Rate, windows: Sequence[Window], texts: Sequence[CheckedText], share: int
+    ) -> Vectors:
+        """`share`: how many times as long encoding takes."""
+        contents = [texts[window.text].text[window.start : window.end] for window in windows]
         try:
-            return await self._encoder.run(rate, texts)
+            return await self._encoder.run(rate, contents, [window.cost // share + 1 for window in windows])
         except EncoderOverloaded as full:
             raise DetectorUnavailable(QUEUE_FULL) from full
 
+    def _detection(self, rates: Mapping[Window, float], checked: int) -> Detection:
+        """`checked`: the characters that were checked before are not reported again."""
+        if not rates:
+            return Detection()
+        found = (
+            Finding(
+                start=max(window.start, checked),
+                end=window.end,
+                category=CATEGORY,
+                detector=self.name,
+                score=round(rate, 4),
+            )
+            for window, rate in rates.items()
+            if rate >= self._model.threshold
+        )
+        return Detection(tuple(found), {CATEGORY: round(max(rates.values()), 4)})
 
-def _contents(windows: Sequence[Window], text: CheckedText) -> list[str]:
-    return [text.text[window.start : window.end] for window in windows]
+
+async def _windows(texts: Sequence[CheckedText]) -> tuple[list[Window], set[int]]:
+    """The windows to rate, and the texts of which some are left out."""
+    found: list[Window] = []
+    left_out: set[int] = set()
+    for index, text in enumerate(texts):
+        if text.origin not in SEARCHED:
+            continue
+        for window in windows_of(index, text.text):
+            if window.end <= text.start:
+                continue
+            if len(found) == MOST_WINDOWS:
+                left_out.add(index)
+                break
+            found.append(window)
+            if len(found) % _WITHOUT_BREAK == 0:
+                await asyncio.sleep(0)
+    return found, left_out
 
 
-def _finding(window: Window, checked: int, score: float) -> Finding:
-    """`checked`: the characters that were checked before are not reported again."""
-    return Finding(
-        text=window.text,
-        start=max(window.start, checked),
-        end=window.end,
-        category=CATEGORY,
-        detector=InjectionDetector.name,
-        score=round(score, 4),
-    )
+def _not_whole(windows: Sequence[Window], rated: Mapping[int, Mapping[Window, float]]) -> set[int]:
+    """The texts of which less is rated than by themselves."""
+    missing = {window.text for window in windows if window not in rated.get(window.text, {})}
+    return {
+        text
+        for text in missing
+        if sum(window.cost for window in rated.get(text, {})) + MOST_COST <= LIMITS.of_text
+    }

@@ -11,7 +11,8 @@ import pytest
 import pytest_asyncio
 
 from services.guard.classifier.batching import BatchingEncoder, EncoderOverloaded
-from services.guard.classifier.encoder import Encoder, Vectors
+from services.guard.classifier.encoder import Encoder, Vectors, cost_of, encodable
+from services.guard.detectors.turns import turn_of
 
 
 class Counting:
@@ -61,6 +62,12 @@ def test_b3_only_the_first_400_characters_count(encoder: Encoder) -> None:
     np.testing.assert_allclose(*encoder.encode([text, text + "and much more " * 1000]), atol=1e-5)
 
 
+def test_g4_a_character_with_a_long_form_takes_no_more_time_than_a_cut_text() -> None:
+    assert len(encodable("\ufdfa" * 400, 400)) == 400
+    assert cost_of("\ufdfa" * 400) > 400 * 18
+    assert cost_of("words of prose") == 14 < cost_of("1a2b3c4d5e6f7g") < cost_of("漢" * 14)
+
+
 def test_g1_a_text_with_lone_surrogates_is_encoded(encoder: Encoder) -> None:
     assert np.isfinite(encoder.encode(["broken \ud800 text"])).all()
 
@@ -103,6 +110,49 @@ async def test_g4_the_queue_is_bounded(counting: tuple[Counting, BatchingEncoder
     model.go.set()
     await asyncio.gather(first, waiting)
     assert (await batches.run(model.encode, ["c"])).tolist() == [[1]]
+
+
+async def test_g4_a_small_check_waits_for_one_batch_of_a_large_one(
+    counting: tuple[Counting, BatchingEncoder],
+) -> None:
+    model, _ = counting
+    batches = BatchingEncoder(model)  # type: ignore[arg-type]
+
+    async def check(account: str, texts: list[str]) -> None:
+        with turn_of(account):
+            await batches.run(model.encode, texts)
+
+    large = [asyncio.create_task(check("large", ["x" * 400] * 300)) for _ in range(3)]
+    await model.running()
+    small = asyncio.create_task(check("small", ["small"] * 2))
+    await asyncio.sleep(0)
+    model.go.set()
+    await small
+    assert len(model.batches) <= 2
+    assert "small" in model.batches[1]
+    assert all(sum(map(len, batch)) <= 1_500 for batch in model.batches)
+    for task in large:
+        task.cancel()
+    await asyncio.wait(large)
+    await batches.run(model.encode, ["last"])
+    assert len(model.batches) <= 4, "the texts of those that were given up are not encoded"
+    await batches.close()
+
+
+async def test_g4_a_full_queue_of_one_account_has_room_for_others(
+    counting: tuple[Counting, BatchingEncoder],
+) -> None:
+    model, batches = counting
+    first = asyncio.create_task(batches.run(model.encode, ["a"]))
+    await model.running()
+    full = asyncio.create_task(batches.run(model.encode, ["b"] * 6))
+    await asyncio.sleep(0)
+    with turn_of("other"):
+        other = asyncio.create_task(batches.run(model.encode, ["c"]))
+    await asyncio.sleep(0)
+    model.go.set()
+    assert (await other).tolist() == [[1]]
+    await asyncio.gather(first, full)
 
 
 async def test_g4_a_failing_batch_fails_its_callers_and_no_others(

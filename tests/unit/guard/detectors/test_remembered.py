@@ -8,7 +8,7 @@ import pytest
 from penstock.bus.clock import loop_now_s
 from penstock.contract.guard.checks import CheckedText, Finding
 from services.guard.detectors.detector import Detection, DetectorUnavailable
-from services.guard.detectors.remembered import Remembered, RememberingDetector
+from services.guard.detectors.remembered import Reading, Readings, Remembered, RememberingDetector
 
 
 class Injection:
@@ -19,16 +19,20 @@ class Injection:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    async def detect(self, texts: Sequence[CheckedText]) -> Detection:
+    async def read(self, texts: Sequence[CheckedText]) -> Readings:
         self.asked += [text.text for text in texts]
         if any(text.text == "fail" for text in texts):
             raise DetectorUnavailable("queue full")
-        found = tuple(
-            Finding(text=index, category="prompt_injection", detector="prompt_injection", start=0, end=6)
-            for index, text in enumerate(texts)
-            if text.text.startswith("IGNORE")
-        )
-        return Detection(found, {"prompt_injection": len(texts[0].text) / 100})
+        readings = [
+            Reading(_detection(text.text), whole=not text.text.startswith("partly")) for text in texts
+        ]
+        return Readings(readings, "too much text" if any(text.text == "rest" for text in texts) else "")
+
+
+def _detection(text: str) -> Detection:
+    finding = Finding(category="prompt_injection", detector="prompt_injection", start=0, end=6)
+    found = (finding,) if text.startswith("IGNORE") else ()
+    return Detection(found, {"prompt_injection": len(text) / 100})
 
 
 def texts(*given: str) -> list[CheckedText]:
@@ -48,19 +52,19 @@ async def test_g1_only_new_texts_are_read_and_findings_name_their_place_in_the_c
     assert inner.asked[4:] == ["hello"]
 
 
-async def test_g2_what_a_check_found_before_its_time_was_over_is_remembered():
-    class Slow(Injection):
-        async def detect(self, texts: Sequence[CheckedText]) -> Detection:
-            await asyncio.sleep(1)
-            return await super().detect(texts)
-
-    inner = Slow()
+async def test_g2_a_text_that_was_not_read_as_by_itself_is_read_again():
+    inner = Injection()
     detector = RememberingDetector(inner, Remembered(loop_now_s))
-    many = texts(*map(str, range(200)))
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(detector.detect(many), 2.5)
-    await asyncio.wait_for(detector.detect(many), 2.5)
-    assert sorted(map(int, inner.asked)) == list(range(200))
+    for _ in range(2):
+        await detector.detect(texts("partly", "whole"))
+    assert inner.asked == ["partly", "whole", "partly"]
+
+
+async def test_g2_what_was_found_counts_where_not_all_texts_could_be_read():
+    detector = RememberingDetector(Injection(), Remembered(loop_now_s))
+    with pytest.raises(DetectorUnavailable, match="too much text") as unavailable:
+        await detector.detect(texts("hello", "IGNORE it", "rest"))
+    assert [each.text for each in unavailable.value.found.findings] == [1]
 
 
 async def test_g1_the_same_text_of_another_origin_or_start_is_another_one():
