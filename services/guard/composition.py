@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
@@ -22,6 +21,7 @@ from services.guard.classifier.batching import BatchingEncoder
 from services.guard.classifier.encoder import Encoder
 from services.guard.classifier.topics import TopicClassifier
 from services.guard.detectors.detector import Detector, TextDetector
+from services.guard.detectors.fair_threads import FairThreads
 from services.guard.detectors.local import ThreadedDetector
 from services.guard.detectors.remembered import Remembered, RememberingDetector
 from services.guard.handlers import Topics
@@ -91,8 +91,8 @@ class DetectorLoader:
         local = await asyncio.to_thread(self._local, detectors)
         if local.close is not None:
             closing.push_async_callback(local.close)
-        threads = ThreadPoolExecutor(_THREADS, "long texts")
-        closing.callback(threads.shutdown, wait=False, cancel_futures=True)
+        threads = FairThreads(_THREADS, "long texts")
+        closing.callback(threads.close)
         found: list[Detector] = [ThreadedDetector(each, threads) for each in local.texts]
         found += [*local.others, *await self._remote(detectors, closing)]
         _log.info("detectors: %s", ", ".join(each.name for each in found) or "none")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, Literal, Protocol, get_args
 
 from msgspec import Struct
@@ -75,9 +75,11 @@ class Match(Struct, frozen=True, gc=False):
 
 
 class TextDetector(Protocol):
-    """A detector that reads one text at a time, without I/O. It is called in threads, one text at a time in each."""
+    """A detector that reads one text at a time, without I/O, in steps. The steps are made in threads."""
 
     @property
     def name(self) -> DetectorName: ...
 
-    def find(self, text: CheckedText) -> Sequence[Match]: ...
+    def search(self, text: CheckedText) -> Iterator[Match | None]:
+        """The matches; and None after a step of the search without one. No step takes more than some milliseconds."""
+        ...

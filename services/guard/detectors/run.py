@@ -20,7 +20,7 @@ from services.guard.detectors.detector import (
     DetectorUnavailable,
     FailureReason,
 )
-from services.guard.detectors.local import ThreadedDetector
+from services.guard.detectors.local import LocalSearch, ThreadedDetector
 from services.guard.detectors.outcome import Outcome
 from services.guard.detectors.turns import turn_of
 from services.guard.metrics import GuardMetrics
@@ -54,12 +54,14 @@ class DetectorRunner:
         """Ask each detector once; without texts none is asked. `account`: whose turn the work is."""
         asked = list(dict.fromkeys(names)) if texts else []
         with turn_of(account):
-            answers = {name: answer for name in asked if (answer := self._at_once(name, texts)) is not None}
-            slow = [name for name in asked if name not in answers]
+            begun = {name: self._at_once(name, texts) for name in asked}
+            answers = {name: each for name, each in begun.items() if isinstance(each, tuple)}
+            slow = {name: each for name, each in begun.items() if not isinstance(each, tuple)}
             if len(slow) == 1:
-                answers[slow[0]] = await self._one(slow[0], texts)
+                ((name, search),) = slow.items()
+                answers[name] = await self._one(name, texts, search)
             elif slow:
-                found = await asyncio.gather(*(self._one(name, texts) for name in slow))
+                found = await asyncio.gather(*(self._one(name, texts, each) for name, each in slow.items()))
                 answers |= zip(slow, found, strict=True)
         failures = {name: answers[name][1] for name in asked if answers[name][1]}
         return Outcome(tuple(answers[name][0] for name in asked), failures)
@@ -71,19 +73,24 @@ class DetectorRunner:
             self._note_failure(name, why)
         return Outcome((), dict.fromkeys(asked, why))
 
-    def _at_once(self, name: DetectorName, texts: Sequence[CheckedText]) -> _Answer | None:
-        """The answer of a detector that needs no task; None: it needs one."""
+    def _at_once(self, name: DetectorName, texts: Sequence[CheckedText]) -> _Answer | LocalSearch | None:
+        """The answer of a detector that needs no task; the search that needs one; None for other detectors."""
         detector = self._detectors.get(name)
-        if not isinstance(detector, ThreadedDetector) or not detector.is_quick(texts):
+        if not isinstance(detector, ThreadedDetector):
             return None
         began_s = loop_now_s()
         try:
-            answer = _checked(detector.find(texts), texts)
+            search = detector.begun(texts)
+            if not search.finished:
+                return search
+            answer = _checked(search.detection, texts)
         except Exception as error:  # noqa: BLE001 - as in `_one`
             answer = _failed(error, texts)
         return self._noted(name, began_s, answer)
 
-    async def _one(self, name: DetectorName, texts: Sequence[CheckedText]) -> _Answer:
+    async def _one(
+        self, name: DetectorName, texts: Sequence[CheckedText], search: LocalSearch | None
+    ) -> _Answer:
         began_s = loop_now_s()
         detector = self._detectors.get(name)
         try:
@@ -91,7 +98,7 @@ class DetectorRunner:
                 answer = (
                     (_NOTHING, NOT_ENABLED)
                     if detector is None
-                    else _checked(await detector.detect(texts), texts)
+                    else _checked(await (search.finish() if search else detector.detect(texts)), texts)
                 )
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one detector, the others are asked
             answer = _failed(error, texts)

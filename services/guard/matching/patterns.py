@@ -53,7 +53,9 @@ class Search(Protocol):
         """
         ...
 
-    def find(self, text: EncodedText) -> Iterator[Found]: ...
+    def find(self, text: EncodedText) -> Iterator[Found | None]:
+        """The findings; and None for a candidate that is none."""
+        ...
 
 
 class Pattern:
@@ -67,16 +69,13 @@ class Pattern:
         self._regexp = compiled(source, ignore_case=ignore_case)
         self._group = min(1, self._regexp.groups)
 
-    def find(self, text: EncodedText) -> Iterator[Found]:
+    def find(self, text: EncodedText) -> Iterator[Found | None]:
         data, position = text.data, 0
         while (match := self._regexp.search(data, position)) is not None:
             found = self._check(Place(text, match, self._group))
             start, end = match.span(0)
-            if found is not None:
-                yield found
-                position = max(found.end, start + 1)
-            else:
-                position = _next_group(data, start, end)
+            yield found
+            position = _next_group(data, start, end) if found is None else max(found.end, start + 1)
 
 
 def compiled(source: str, *, ignore_case: bool = False) -> Any:
@@ -108,9 +107,8 @@ class PatternSet:
             self._set.Add(search.hint)
         self._set.Compile()
 
-    def find(self, text: EncodedText) -> list[Found]:
-        """All findings; they may overlap."""
-        occurring = self._set.Match(text.data)
-        if occurring is None:
-            return []
-        return [found for number in occurring for found in self._searches[number].find(text)]
+    def find(self, text: EncodedText) -> Iterator[Found | None]:
+        """All findings, which may overlap; and None after a candidate or a search without one."""
+        for number in self._set.Match(text.data) or ():
+            yield from self._searches[number].find(text)
+            yield None

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Final
 
 from penstock.contract.guard.checks import CheckedText
 from penstock.contract.guard.policies import DetectorName
 from services.guard.detectors.detector import Match
-from services.guard.matching.escapes import find_behind_escapes
+from services.guard.matching.escapes import search_behind_escapes
 from services.guard.matching.patterns import PatternSet
-from services.guard.matching.slices import find_in_slices
+from services.guard.matching.slices import search_in_slices
 from services.guard.personal_data.american import AMERICAN_NUMBERS
 from services.guard.personal_data.email_addresses import EMAIL_ADDRESSES
 from services.guard.personal_data.ibans import IBANS
@@ -44,4 +45,8 @@ class PersonalDataDetector:
 
     def find(self, text: CheckedText) -> Sequence[Match]:
         """The places of personal data; those in the context of a text are reported too."""
-        return find_behind_escapes(text.text, lambda part: find_in_slices(part, self._patterns.find))
+        return [match for match in self.search(text) if match is not None]
+
+    def search(self, text: CheckedText) -> Iterator[Match | None]:
+        """What `find` returns, in steps."""
+        return search_behind_escapes(text.text, partial(search_in_slices, find=self._patterns.find))

@@ -99,7 +99,7 @@ class _Assignments:
         self._regexp = compiled(self.hint)
         self._names = compiled(_NAMES, ignore_case=True)
 
-    def find(self, text: EncodedText) -> Iterator[Found]:
+    def find(self, text: EncodedText) -> Iterator[Found | None]:
         position = 0
         while (match := self._regexp.search(text.data, position)) is not None:
             start, position = match.span(0)
@@ -107,8 +107,8 @@ class _Assignments:
             names = [name.span(0) for name in self._names.finditer(text.data, first, position)]
             for name in names[: -_MOST_NAMES - 1 : -1]:
                 found = _value_of(text, *name)
+                yield found
                 if found is not None:
-                    yield found
                     position = max(position, found.end)
 
 

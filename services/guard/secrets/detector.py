@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -12,10 +12,10 @@ from penstock.contract.guard.checks import CheckedText
 from penstock.contract.guard.policies import DetectorName
 from services.guard.detectors.detector import Match
 from services.guard.matching.encoded_text import EncodedText
-from services.guard.matching.escapes import find_behind_escapes
+from services.guard.matching.escapes import search_behind_escapes
 from services.guard.matching.overlaps import Found
 from services.guard.matching.patterns import PatternSet
-from services.guard.matching.slices import find_in_slices
+from services.guard.matching.slices import search_in_slices
 from services.guard.secrets.assignments import ASSIGNMENTS
 from services.guard.secrets.kingfisher import KingfisherRules
 from services.guard.secrets.private_keys import PRIVATE_KEYS
@@ -38,10 +38,13 @@ class SecretDetector:
 
     def find(self, text: CheckedText) -> Sequence[Match]:
         """The places of secrets; those in the context of a text are reported too. Raises DetectorUnavailable."""
-        until_s = SYSTEM.monotonic_s() + self._text_s
-        find = partial(self._find, until_s)
-        return find_behind_escapes(text.text, lambda part: find_in_slices(part, find))
+        return [match for match in self.search(text) if match is not None]
 
-    def _find(self, until_s: float, text: EncodedText) -> Iterable[Found]:
+    def search(self, text: CheckedText) -> Iterator[Match | None]:
+        """What `find` returns, in steps."""
+        find = partial(self._find, SYSTEM.monotonic_s() + self._text_s)
+        return search_behind_escapes(text.text, partial(search_in_slices, find=find))
+
+    def _find(self, until_s: float, text: EncodedText) -> Iterator[Found | None]:
         yield from self._patterns.find(text)
         yield from self._kingfisher.find(text, until_s)

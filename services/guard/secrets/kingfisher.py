@@ -5,7 +5,7 @@ what it found, is never used.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -63,15 +63,20 @@ class KingfisherRules:
         rules = Rules(confidence="medium", cache_dir=None if cache_dir is None else str(cache_dir))
         self._scanner = Scanner(rules, base64=False)
 
-    def find(self, text: EncodedText, until_s: float) -> Iterable[Found]:
-        """Raises DetectorUnavailable when it is `until_s` by the monotonic clock of SYSTEM."""
+    def find(self, text: EncodedText, until_s: float) -> Iterator[Found | None]:
+        """The findings; and None for a candidate that is none.
+
+        Raises DetectorUnavailable when it is `until_s` by the monotonic clock of SYSTEM.
+        """
         data = text.data
         for start, end, kind in self._scan(data, until_s):
             value = text[start:end]
             if is_masked(value) or is_structured(value) or bits_per_character(value) < _LEAST_BITS:
+                yield None
                 continue
             first = text.boundary(start - _CONTEXT_BYTES)
             if first and (start - first, end - first, kind) not in self._scan(data[first : end + 1], until_s):
+                yield None
                 continue
             yield Found(start, end, kind, _RANK)
 

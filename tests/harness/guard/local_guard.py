@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 from penstock.contract.guard.checks import GuardCheck, GuardVerdict
 from penstock.runtime.guard.effective_policy import EffectivePolicy
 from services.guard.detectors.detector import TextDetector
-from services.guard.detectors.local import LocalDetector
+from services.guard.detectors.fair_threads import FairThreads
+from services.guard.detectors.local import ThreadedDetector
 from services.guard.detectors.outcome import Outcome
 from services.guard.policy.decide import decide
 
@@ -18,8 +18,8 @@ __all__ = ["LocalGuard"]
 class LocalGuard:
     def __init__(self, policy: EffectivePolicy, *detectors: TextDetector) -> None:
         self._policy = policy
-        threads = ThreadPoolExecutor(1)
-        self._detectors = [LocalDetector(each, threads) for each in detectors]
+        threads = FairThreads(1, "test")
+        self._detectors = [ThreadedDetector(each, threads) for each in detectors]
 
     async def check(
         self,

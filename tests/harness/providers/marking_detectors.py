@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from penstock.contract.guard.checks import CheckedText, Finding
 from penstock.contract.guard.policies import DetectorName
@@ -21,9 +21,10 @@ class Marks:
         self._pattern = re.compile(rf"<({'|'.join(kinds)}):[^>]*>")
         self._on_find = on_find
 
-    def find(self, text: CheckedText) -> Sequence[Match]:
+    def search(self, text: CheckedText) -> Iterator[Match | None]:
         self._on_find(text.text)
-        return [Match(found.start(), found.end(), found[1]) for found in self._pattern.finditer(text.text)]
+        for found in self._pattern.finditer(text.text):
+            yield Match(found.start(), found.end(), found[1])
 
 
 class SlowInjection:

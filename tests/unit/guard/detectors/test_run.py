@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from penstock.contract.guard.checks import CheckedText, Finding
 from services.guard.detectors.detector import Detection, DetectorUnavailable
+from services.guard.detectors.fair_threads import FairThreads
 from services.guard.detectors.local import ThreadedDetector
 from services.guard.detectors.run import DetectorRunner
 from services.guard.metrics import GuardMetrics
@@ -126,7 +126,7 @@ async def test_g1_local_detectors_read_short_texts_without_a_task_and_before_the
     read: list[asyncio.Task[Any] | None] = []
     marks = Marks("secrets", "jwt", on_find=lambda _: read.append(asyncio.current_task()))
     running = runner(
-        registry, ThreadedDetector(marks, ThreadPoolExecutor(1)), SlowInjection(), Says(Detection())
+        registry, ThreadedDetector(marks, FairThreads(1, "test")), SlowInjection(), Says(Detection())
     )
     outcome = await running.run(
         ("safety_model", "secrets", "prompt_injection"), [CheckedText(text="<jwt:x>")]
@@ -139,7 +139,7 @@ async def test_g1_a_local_detector_that_fails_fails_alone(registry):
     def fail(_: str) -> None:
         raise RecursionError
 
-    broken = ThreadedDetector(Marks("secrets", "jwt", on_find=fail), ThreadPoolExecutor(1))
+    broken = ThreadedDetector(Marks("secrets", "jwt", on_find=fail), FairThreads(1, "test"))
     outcome = await runner(registry, broken, Says(Detection((HATE,)))).run(("secrets", "safety_model"), TEXTS)
     assert [len(found.findings) for found in outcome.detections] == [0, 1]
     assert list(outcome.failures) == ["secrets"]

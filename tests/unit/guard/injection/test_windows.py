@@ -34,7 +34,8 @@ def test_g1_a_window_ends_at_a_sentence() -> None:
 def test_g1_windows_are_bounded_in_the_form_that_the_model_reads(text: str) -> None:
     windows = list(windows_of(0, text))
     assert all(
-        len(unicodedata.normalize("NFKC", text[window.start : window.end])) <= WIDTH_CHARACTERS for window in windows
+        len(unicodedata.normalize("NFKC", text[window.start : window.end])) <= WIDTH_CHARACTERS
+        for window in windows
     )
     assert (windows[0].start if windows else 0) == 0
     assert (windows[-1].end if windows else 0) == len(text)
@@ -47,7 +48,9 @@ def test_g1_an_attack_behind_long_forms_is_in_a_window() -> None:
     assert any(attack in text[window.start : window.end] for window in windows_of(0, text))
 
 
-costs = st.lists(st.tuples(st.integers(0, 5), st.integers(1, WIDTH_CHARACTERS), st.floats(-5, 5)), max_size=80)
+costs = st.lists(
+    st.tuples(st.integers(0, 5), st.integers(1, WIDTH_CHARACTERS), st.floats(-5, 5)), max_size=80
+)
 
 
 @given(costs, st.integers(WIDTH_CHARACTERS, 9_000), st.integers(WIDTH_CHARACTERS, 9_000))

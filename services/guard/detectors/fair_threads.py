@@ -1,0 +1,68 @@
+"""Threads for long work, which they do in slices: those of other accounts and checks come between them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from penstock.bus.clock import SYSTEM
+from services.guard.detectors.turns import FairQueue, Turn, current_turn
+
+__all__ = ["FairThreads", "advance"]
+
+_SLICE_S: Final = 0.02
+"""Seconds of work after which a thread goes on with that of the next check; a slice is handed over in 0.1 ms."""
+
+
+class FairThreads:
+    """Belongs to one event loop. The work of a caller that is cancelled ends with its slice."""
+
+    def __init__(self, threads: int, name: str) -> None:
+        self._pool = ThreadPoolExecutor(threads, name)
+        self._free = threads
+        self._waiting: FairQueue[asyncio.Future[None]] = FairQueue()
+
+    async def run(self, steps: Iterator[None]) -> None:
+        """Do all steps, in any of the threads, one after the other."""
+        turn = current_turn()
+        loop = asyncio.get_running_loop()
+        finished = False
+        while not finished:
+            await self._thread(turn)
+            try:
+                finished = await loop.run_in_executor(self._pool, advance, steps, _SLICE_S)
+            finally:
+                self._release()
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _thread(self, turn: Turn) -> None:
+        """Wait for a thread."""
+        if self._free:
+            self._free -= 1
+            return
+        given: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn, given)
+        try:
+            await given
+        except asyncio.CancelledError:
+            if given.done() and not given.cancelled():
+                self._release()
+            raise
+
+    def _release(self) -> None:
+        while self._waiting:
+            given = self._waiting.popleft()
+            if not given.done():
+                given.set_result(None)
+                return
+        self._free += 1
+
+
+def advance(steps: Iterator[None], seconds: float) -> bool:
+    """Do steps for so long, at least one; whether they have come to their end."""
+    until_s = SYSTEM.monotonic_s() + seconds
+    return all(SYSTEM.monotonic_s() < until_s for _ in steps)
