@@ -36,8 +36,9 @@ from services.guard.secrets.detector import SecretDetector
 __all__ = ["DetectorLoader", "Loaded", "LoadedLocally", "ModerationKey", "load_locally", "timeouts_s"]
 
 _log: Final = logging.getLogger(__name__)
-_THREADS: Final = 2
-"""Threads for long texts. More would not be faster: they compete with the event loop for the interpreter."""
+_THREADS: Final = 1
+"""Threads for long texts. More would not be faster: they compete with the event loop and the encoder for the
+interpreter, and slices of 20 ms are fair already."""
 
 
 class ModerationKey(Struct, frozen=True):

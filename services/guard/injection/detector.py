@@ -31,8 +31,8 @@ MOST_WINDOWS: Final = 12_000
 more, the detector says that there is too much text, and what it found in those."""
 _NGRAM_SHARE: Final = 20
 """How many times as long encoding takes."""
-_WITHOUT_BREAK: Final = 200
-"""The windows that are cut, 3 ms, before the event loop goes on with other checks."""
+_WITHOUT_BREAK: Final = 50
+"""The windows that are cut, 1 to 5 ms, before the event loop goes on with other checks."""
 
 
 class InjectionDetector:
