@@ -8,6 +8,7 @@ from itertools import count
 from typing import Final
 
 import nats.errors
+from msgspec import Struct, field
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -31,6 +32,8 @@ _ABSENCE_KNOWN_S: Final = 60.0
 """Seconds without a check after which it is not known any more that no guard is subscribed."""
 _SERVER_ANSWERS_S: Final = 0.25
 """Seconds within which the server says that no guard is subscribed."""
+_SILENCE_WAIT_S: Final = 1.5
+"""Seconds that a check waits while guards are subscribed and none answers: time for two tries."""
 _NO_RESPONDERS: Final = "503"
 
 
@@ -38,14 +41,33 @@ class GuardUnreachable(Exception):
     """No guard answered within the time for it."""
 
 
+class _Waiting(Struct):
+    """A check without a verdict."""
+
+    id: str
+    wait_s: float
+    began_s: float = field(default_factory=loop_now_s)
+    messages: asyncio.Queue[Msg] = field(default_factory=asyncio.Queue)
+    heard: bool = False
+    """A guard answered it, at least that it works on it."""
+
+
 class GuardClient:
+    """Asks any guard, again while one is silent.
+
+    Once a check had no answer in its whole time, further checks wait a short time each until a guard answers again, so
+    that frozen guards do not make every request wait.
+    """
+
     def __init__(self, nc: Nats) -> None:
         self._nc = nc
         self._inbox = nc.new_inbox()
         self._subscription: Subscription | None = None
         self._numbers = count(1)
-        self._waiting: dict[str, asyncio.Queue[Msg]] = {}
-        """Messages of the checks that wait, by the last token of their inbox."""
+        self._waiting: dict[str, _Waiting] = {}
+        """By the last token of the inbox of a check."""
+        self._silent = False
+        """The last check had no answer, though a guard is subscribed."""
         self._absent_since_s: float | None = None
         """Since when no guard is subscribed; None while one is, as far as is known."""
         self._last_absent_s = 0.0
@@ -67,29 +89,38 @@ class GuardClient:
 
         Raises GuardUnreachable if there is none after `wait_s`, and at once if none was subscribed for so long.
         """
-        give_up_s = loop_now_s() + wait_s
         payload, headers = codec.encode(check), dict(trace) if trace else None
         number = str(next(self._numbers))
-        messages: asyncio.Queue[Msg] = asyncio.Queue()
-        self._waiting[number] = messages
+        waiting = self._waiting[number] = _Waiting(check.id, wait_s)
         pause_s = _FIRST_PAUSE_S
         try:
             while True:
                 guard = self._answered_last if loop_now_s() < self._directly_until_s else ""
                 sent = await self._send(payload, guard, number, headers)
-                verdict = await self._verdict(messages, check.id, give_up_s, guard) if sent else None
+                verdict = await self._verdict(waiting, guard) if sent else None
                 if verdict is not None:
                     self._answered_last = verdict.guard if is_token(verdict.guard) else ""
                     return verdict
-                if guard and sent and loop_now_s() < give_up_s:
+                left_s = self._give_up_s(waiting) - loop_now_s()
+                if guard and sent and left_s > 0:
                     continue  # at once to the group: its guards have not been asked yet
-                left_s = give_up_s - loop_now_s()
                 if left_s <= 0 or self._absent_s() >= wait_s:
-                    raise GuardUnreachable(f"no verdict of a guard within {wait_s:g} s")
+                    raise self._unreachable(waiting)
                 await asyncio.sleep(min(pause_s, left_s))
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         finally:
             del self._waiting[number]
+
+    def _give_up_s(self, waiting: _Waiting) -> float:
+        return waiting.began_s + (min(waiting.wait_s, _SILENCE_WAIT_S) if self._silent else waiting.wait_s)
+
+    def _unreachable(self, waiting: _Waiting) -> GuardUnreachable:
+        if self._absent_since_s is not None:
+            return GuardUnreachable("no guard is running")
+        waited_s = loop_now_s() - waiting.began_s
+        if not waiting.heard and waited_s >= _SILENCE_WAIT_S:
+            self._silent = True
+        return GuardUnreachable(f"no verdict of a guard within {waited_s:.1f} s")
 
     def _note_silence(self, guard: str) -> None:
         self._directly_until_s = loop_now_s() + _DIRECTLY_S
@@ -104,6 +135,7 @@ class GuardClient:
             self._forget(guard)
             return
         now_s = loop_now_s()
+        self._silent = False
         if self._absent_since_s is None or now_s - self._last_absent_s > _ABSENCE_KNOWN_S:
             self._absent_since_s = now_s
         self._last_absent_s = now_s
@@ -123,16 +155,15 @@ class GuardClient:
             return False
         return True
 
-    async def _verdict(
-        self, messages: asyncio.Queue[Msg], check_id: str, give_up_s: float, guard: str
-    ) -> GuardVerdict | None:
+    async def _verdict(self, waiting: _Waiting, guard: str) -> GuardVerdict | None:
         """The verdict; None when the check has to be sent again, or the time is over. `guard`: as of `_send`."""
         asked_s = loop_now_s()
         silent_s = asked_s + KEEP_ALIVE_TIMEOUT_S
         while True:
+            give_up_s = self._give_up_s(waiting)
             try:
                 async with asyncio.timeout_at(min(silent_s, give_up_s)):
-                    message = await messages.get()
+                    message = await waiting.messages.get()
             except TimeoutError:
                 if loop_now_s() - asked_s > _SERVER_ANSWERS_S:
                     self._absent_since_s = None
@@ -142,7 +173,7 @@ class GuardClient:
             if message.headers is not None and message.headers.get("Status") == _NO_RESPONDERS:
                 self._note_absence(guard)
                 return None
-            self._absent_since_s = None
+            self._absent_since_s, self._silent, waiting.heard = None, False, True
             if not message.data:
                 silent_s = loop_now_s() + KEEP_ALIVE_TIMEOUT_S
                 continue
@@ -151,10 +182,10 @@ class GuardClient:
             except codec.INVALID as error:
                 _log.warning("the verdict of a guard cannot be read: %s", error)
                 return None
-            if verdict.id == check_id:
+            if verdict.id == waiting.id:
                 return verdict
 
     async def _on_message(self, msg: Msg) -> None:
         waiting = self._waiting.get(msg.subject.rpartition(".")[2])
         if waiting is not None:
-            waiting.put_nowait(msg)
+            waiting.messages.put_nowait(msg)

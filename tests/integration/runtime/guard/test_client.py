@@ -53,7 +53,7 @@ async def test_g4_checks_at_the_same_time_get_their_own_verdicts(client: GuardCl
 
 async def test_g4_without_a_guard_the_client_gives_up_in_time(client: GuardClient) -> None:
     began_s = loop_now_s()
-    with pytest.raises(GuardUnreachable):
+    with pytest.raises(GuardUnreachable, match="no guard is running"):
         await client.check(CHECK, 0.5)
     assert 0.4 <= loop_now_s() - began_s < 2
 
@@ -81,11 +81,27 @@ async def test_g4_a_guard_that_starts_meanwhile_is_found(client: GuardClient, ow
 
 async def test_g4_a_check_at_a_frozen_guard_is_sent_again(client: GuardClient, own_nc: Nats) -> None:
     frozen = await answer(own_nc)
-    with pytest.raises(GuardUnreachable):
-        await client.check(CHECK, 2.5)
-    assert len(frozen) > 1
+    asked = asyncio.create_task(client.check(CHECK, 20))
+    while len(frozen) < 2:
+        await asyncio.sleep(0.01)
     await answer(own_nc, VERDICT)
-    assert (await client.check(CHECK, 20)).action == "allow"
+    assert (await asked).action == "allow"
+
+
+async def test_g4_only_the_first_check_waits_its_whole_time_for_frozen_guards(
+    client: GuardClient, own_nc: Nats
+) -> None:
+    frozen = await own_nc.subscribe(subjects.GUARD_CHECK, "guard")
+    with pytest.raises(GuardUnreachable, match=r"no verdict of a guard within 2\.5 s"):
+        await client.check(CHECK, 2.5)
+    began_s = loop_now_s()
+    with pytest.raises(GuardUnreachable, match=r"within 1\.5 s"):
+        await client.check(CHECK, 10)
+    assert loop_now_s() - began_s < 2.2
+    await frozen.unsubscribe()
+    await answer(own_nc, b"", b"", b"", b"", b"", b"", VERDICT, after_s=0.3)
+    assert (await client.check(CHECK, 10)).action == "allow", "a guard that reports work is waited for"
+    assert not client._silent
 
 
 async def guard(nc: Nats, name: str, *, frozen: bool = False) -> list[Msg]:
