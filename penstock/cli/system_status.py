@@ -170,7 +170,7 @@ class SystemStatus(Struct, frozen=True, kw_only=True):
     unreachable_quotas: tuple[str, ...]
     """Quota records in `llm_quota` that a worker cannot reach."""
     other_catalogues: tuple[str, ...]
-    """Workers whose catalogue differs from the router's."""
+    """Workers and guards whose catalogue differs from the router's."""
     waiting_for_router: int
     dead_letters: int
     large_bodies: int
@@ -387,5 +387,8 @@ def _other_catalogues(alive: Sequence[Presence]) -> tuple[str, ...]:
     return tuple(
         each.instance
         for each in alive
-        if routers and each.service == "worker" and each.catalogue and each.catalogue not in routers
+        if routers
+        and each.service in ("worker", "guard")
+        and each.catalogue
+        and each.catalogue not in routers
     )

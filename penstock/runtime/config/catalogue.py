@@ -351,12 +351,10 @@ class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, d
         return min(users, key=lambda role: role.chain.index(model), default=RoleConfig(chain=(model,)))
 
     def digest(self) -> str:
-        """A short hash of models, roles, routing and budgets, which a router, its workers and the ledger must have in
-        common.
-        """
-        parts = (self.models, self.roles, self.routing)
+        """A short hash of models, roles, routing, budgets and guard, which all services must have in common."""
+        sections = (each for each in (self.budgets, self.guard) if each is not None)
         shared = msgspec.json.encode(
-            parts if self.budgets is None else (*parts, self.budgets), order="deterministic"
+            (self.models, self.roles, self.routing, *sections), order="deterministic"
         )
         return hashlib.sha256(shared).hexdigest()[:12]
 

@@ -312,11 +312,12 @@ def test_c7_leased_and_used_are_shown_apart():
 def test_d10_a_worker_with_another_catalogue_than_the_router_is_named():
     router = Presence(service="router", instance="r1", at_ms=NOW_MS, catalogue="aa")
     workers = [worker("w1", catalogue="aa"), worker("w2", catalogue="bb"), worker("w3")]
+    guards = [Presence(service="guard", instance="g1", at_ms=NOW_MS, catalogue="cc")]
 
-    status = fold_status("nats://here", [router, *workers], StreamCounts(), NOW_MS)
+    status = fold_status("nats://here", [router, *workers, *guards], StreamCounts(), NOW_MS)
 
-    assert status.other_catalogues == ("w2",)
-    assert "Warning: w2 runs with another catalogue than the router" in status_text(status)
+    assert status.other_catalogues == ("w2", "g1")
+    assert "Warning: w2, g1 runs with another catalogue than the router" in status_text(status)
     assert fold_status("nats://here", workers, StreamCounts(), NOW_MS).other_catalogues == ()
 
 

@@ -108,6 +108,11 @@ def test_k6_a_printed_guard_is_valid_input_with_the_same_meaning_and_shows_wheth
     assert key not in printed
 
 
+def test_g4_processes_with_another_guard_have_another_digest():
+    digests = {load(RIGHT + section).digest() for section in ("", SECTION, "guard: {}\n")}
+    assert len(digests) == 3
+
+
 def test_g4_a_moderation_endpoint_without_a_key_is_noted():
     notes = missing_key_notes(load(RIGHT + SECTION), {"HERE_KEY": "k"})
     assert notes == ["Note: the moderation endpoint has no key: set MODERATION_KEY."]
