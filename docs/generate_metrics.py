@@ -52,7 +52,8 @@ _LABELS: Final = {
     "route": "a path of the edge, such as `/v1/chat/completions/{id}`, or `unknown`",
     "rule": "`rate_limit`, `high_latency` or `errors`",
     "why": "`no_verdict`: no guard answered in time; `detector`: a detector of the guard failed; of detectors "
-    "`timeout`, `no quota`, `breaker open`, `not enabled` or `error`; of dropped checks `malformed` or `full`",
+    "`timeout`, `no quota`, `breaker open`, `not enabled`, `queue full`, `too much text` or `error`; of dropped "
+    "checks `malformed` or `full`",
     "status": "an HTTP status; 499: the client closed the connection",
 }
 _HEAD: Final = """\

@@ -71,7 +71,7 @@ class Trial(Struct, frozen=True, kw_only=True):
 
 
 def try_text(trial: Trial, data: Path, *, as_json: bool) -> int:
-    """Exit code 3 if the policy would block or refuse the text.
+    """Exit code 3 if the policy would block or refuse the text, else 1 if a detector did not check it completely.
 
     Raises BrokerUnreachable, ConfigurationRefused and CommandError.
     """
@@ -92,7 +92,11 @@ def try_text(trial: Trial, data: Path, *, as_json: bool) -> int:
         print(
             f"Note: the policy of account {check.account} is off: nothing of it is checked.", file=sys.stderr
         )
-    return _BLOCKED if verdict.action == "block" or verdict.refuses else 0
+    if verdict.failures:
+        print("Error: the text was not completely checked.", file=sys.stderr)
+    if verdict.action == "block" or verdict.refuses:
+        return _BLOCKED
+    return 1 if verdict.failures else 0
 
 
 def measure_set(path: Path, data: Path, *, as_json: bool) -> int:

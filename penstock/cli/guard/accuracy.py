@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 from msgspec import Struct
 
@@ -12,6 +13,8 @@ from penstock.contract.guard.checks import Finding, GuardVerdict
 from penstock.contract.guard.policies import KINDS
 
 __all__ = ["Accuracy", "Counts", "Mistake", "measured", "searched_names"]
+
+_BEGINNING_CHARACTERS: Final = 200
 
 
 class Counts(Struct, frozen=True):
@@ -38,7 +41,9 @@ class Mistake(Struct, frozen=True):
     line: int
     name: str
     text: str
-    """The characters at its place; empty without one."""
+    """The characters at its place; without one the beginning of the text."""
+    score: float | None = None
+    """The highest score of its category in a text in which it was missed; None: not rated."""
 
 
 class Accuracy(Struct, frozen=True, kw_only=True):
@@ -75,9 +80,7 @@ def measured(examples: Sequence[Example], verdicts: Sequence[GuardVerdict]) -> A
         found = [finding for finding in verdict.findings if finding.name in judged]
         lacking = [label for label in example.labels if not _is_found(label, found)]
         right.update(label.name for label in example.labels if label not in lacking)
-        missed += [
-            Mistake(example.line, label.name, example.text[label.start : label.end]) for label in lacking
-        ]
+        missed += [_mistake(example, label.name, label.start, label.end, verdict.scores) for label in lacking]
         false_alarms += _false_alarms(example, found)
     missing, wrong = (Counter(each.name for each in mistakes) for mistakes in (missed, false_alarms))
     present = sorted({*right, *missing, *wrong})
@@ -91,6 +94,13 @@ def measured(examples: Sequence[Example], verdicts: Sequence[GuardVerdict]) -> A
     )
 
 
+def _mistake(
+    example: Example, name: str, start: int, end: int, scores: Mapping[str, float] | None = None
+) -> Mistake:
+    text = example.text[start:end] if end else example.text[:_BEGINNING_CHARACTERS]
+    return Mistake(example.line, name, text, (scores or {}).get(name))
+
+
 def _is_found(label: Label, found: Iterable[Finding]) -> bool:
     return any(each.name == label.name and label.covers(each.start, each.end) for each in found)
 
@@ -98,7 +108,7 @@ def _is_found(label: Label, found: Iterable[Finding]) -> bool:
 def _false_alarms(example: Example, found: Iterable[Finding]) -> list[Mistake]:
     """Findings without a label at their place; in a text whose labels have no places, one for each kind."""
     wrong = [
-        Mistake(example.line, each.name, example.text[each.start : each.end])
+        _mistake(example, each.name, each.start, each.end)
         for each in found
         if not any(label.name == each.name and label.covers(each.start, each.end) for label in example.labels)
     ]

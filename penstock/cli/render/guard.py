@@ -10,7 +10,7 @@ from penstock.cli.render.table import cell, table
 from penstock.cli.render.terminal_safe import visible
 from penstock.cli.render.times import utc_text
 from penstock.contract.events import GuardDecided, GuardPolicyChanged
-from penstock.contract.guard.policies import EVERY, GuardPolicy
+from penstock.contract.guard.policies import EVERY, KINDS, GuardPolicy
 from penstock.runtime.guard.records import account_label
 
 __all__ = ["accounts_text", "change_text", "history_text", "policy_text", "verdicts_text"]
@@ -60,11 +60,21 @@ def change_text(before: Mapping[str, str], after: Mapping[str, str]) -> str:
     """What a change of a policy does to the settings in force: `mode beside -> off, restore yes -> no`."""
     names = dict.fromkeys((*before, *after))
     changes = [
-        f"{name} {before.get(name, _NOT_SET)} -> {after.get(name, _NOT_SET)}"
+        f"{name} {_in_force(name, before)} -> {_in_force(name, after)}"
         for name in names
         if before.get(name) != after.get(name)
     ]
     return ", ".join(changes) or "in force as before"
+
+
+def _in_force(name: str, settings: Mapping[str, str]) -> str:
+    """The setting; of a kind without its own the action of its category, as `redact (personal_data)`."""
+    own = settings.get(name)
+    direction, _, kind = name.partition(" ")
+    category = kind.partition("/")[0]
+    if own is None and category in KINDS and f"{direction} {category}" in settings:
+        return f"{settings[f'{direction} {category}']} ({category})"
+    return _NOT_SET if own is None else own
 
 
 def history_text(changes: Sequence[GuardPolicyChanged]) -> str:

@@ -86,6 +86,7 @@ def _mistakes(title: str, mistakes: Sequence[Mistake]) -> Iterator[str]:
     yield f"\n{title} ({len(mistakes):,}):"
     for mistake in mistakes[:_SHOWN]:
         text = f"  {cell(mistake.text)}" if mistake.text else ""
-        yield f"  line {mistake.line}  {mistake.name}{text}"
+        score = "" if mistake.score is None else f"  (score {mistake.score:.2f})"
+        yield f"  line {mistake.line}  {mistake.name}{text}{score}"
     if len(mistakes) > _SHOWN:
         yield f"  and {len(mistakes) - _SHOWN:,} more (all with --json)"

@@ -195,6 +195,9 @@ async def test_g1_try_shows_each_finding_and_its_place(admin: Nats, run: Run, tm
     )
     code, out, _ = await run("guard try", "all is well")
     assert (code, out) == (0, "nothing found: allow, 0.0 ms by g1\n")
+    code, out, err = await run("guard try", "fail")
+    assert (code, "not checked by secrets (timeout)" in out) == (1, True)
+    assert "not completely checked" in err
 
 
 async def test_g1_try_for_an_account_exits_3_where_its_policy_blocks(admin: Nats, run: Run):
@@ -238,7 +241,7 @@ async def test_g1_test_measures_a_labelled_set(admin: Nats, run: Run, tmp_path: 
     code, out, err = await run("guard test", str(tmp_path / "set.jsonl"))
     assert (code, err) == (0, "")
     assert "personal_data/email   1   1   1      50.0%   50.0%" in out
-    assert "missed (1):\n  line 2  personal_data/email" in out
+    assert "missed (1):\n  line 2  personal_data/email  no address" in out
     assert "false alarms (1):\n  line 3  personal_data/email  @" in out
     assert all(not check.apply_policy for check in checks)
     fields = json.loads((await run("guard test --json", str(tmp_path / "set.jsonl")))[1])

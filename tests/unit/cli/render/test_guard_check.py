@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from penstock.cli.render.guard import history_text, verdicts_text
+from penstock.cli.render.guard import change_text, history_text, verdicts_text
 from penstock.cli.render.guard_check import place_of, verdict_text
 from penstock.contract.events import GuardDecided, GuardPolicyChanged
 from penstock.contract.guard.checks import DetectorFailure, Finding, GuardVerdict
@@ -71,6 +71,15 @@ def test_g1_stored_decisions_are_listed_without_content():
     for part in ("shop", "ann\\x1b", "input", "refuse", "personal_data/email x2, prompt_injection", "13  r1"):
         assert part in row
     assert "nothing" in verdicts_text([])
+
+
+def test_g2_a_change_of_a_kind_tells_the_action_of_its_category():
+    before = {"input personal_data": "redact", "input hate": "flag"}
+    after = before | {"input personal_data/email": "allow", "input hate/threatening": "block"}
+    assert change_text(before, after) == (
+        "input personal_data/email redact (personal_data) -> allow, input hate/threatening not set -> block"
+    )
+    assert change_text(after, before).startswith("input personal_data/email allow -> redact (personal_data)")
 
 
 def test_g2_the_history_shows_both_sides_of_each_change():
