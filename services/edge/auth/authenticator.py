@@ -91,13 +91,20 @@ class Authenticator:
             rescue=key.rescue,
         )
 
-    def authorize(self, identity: Identity, target: Target) -> None:
-        """Raises HttpError (403) where the key does not allow this role or model."""
+    def authorize(self, identity: Identity, target: Target, needed_for: str = "") -> None:
+        """Raises HttpError (403) where the key does not allow this role or model. `needed_for`: what asks for it, where
+        the request does not name it.
+        """
         if identity.allows(target):
             return
         self._report("not_allowed")
         allowed = ", ".join((*identity.roles, *identity.models))
         message = f"the API key does not allow {target.name!r}: use one of {allowed}"
+        if needed_for:
+            message = (
+                f"{needed_for} needs the role {target.name!r}, and the API key does not allow {target.name!r}: "
+                f"use a key that does (this one allows {allowed})"
+            )
         raise HttpError.of("not_allowed", message, param="model")
 
     def _verified(self, text: str) -> ApiKey:

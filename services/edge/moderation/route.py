@@ -46,7 +46,8 @@ class ModerationRoute:
         identity = self._authenticator.authenticate(exchange)
         guard, hazards = self._configured(exchange.path)
         if "safety_model" in hazards:
-            self._authenticator.authorize(identity, Target(role=guard.detectors.safety_model.role))
+            safety = Target(role=guard.detectors.safety_model.role)
+            self._authenticator.authorize(identity, safety, f"the safety model of {exchange.path}")
         inputs = await in_thread_if_large(read_inputs, await exchange.body())
         request_id = exchange.request_id
         checks = [_check(request_id, identity, texts, (*LOCAL_DETECTORS, *hazards)) for texts in inputs]
