@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ from services.guard.classifier.batching import BatchingEncoder
 from services.guard.classifier.encoder import Encoder, Vectors, cost_of
 from services.guard.detectors.detector import Detection, DetectorUnavailable
 from services.guard.detectors.remembered import Remembered, RememberingDetector
+from services.guard.detectors.turns import turn_of
 from services.guard.injection.detector import LIMITS, MOST_WINDOWS, InjectionDetector
 
 pytestmark = pytest.mark.real_time
@@ -90,6 +92,23 @@ async def test_g4_of_a_check_of_thousands_of_short_texts_the_most_suspicious_are
     assert ATTACK in encoded
     await detector.detect([texts[-1]])
     assert encoded[-1] == texts[-1].text, "a text that was left out is read when it comes by itself"
+
+
+async def test_g4_a_small_check_is_rated_before_large_hostile_ones_of_another_account(
+    detector: RememberingDetector,
+) -> None:
+    async def check(account: str, text: str) -> Detection:
+        with turn_of(account):
+            return await detector.detect([CheckedText(text=text)])
+
+    hostile = [asyncio.create_task(check("hostile", f"{n}" + "\ufdfa" * 19_200)) for n in range(3)]
+    await asyncio.sleep(0.05)
+    small = await asyncio.wait_for(check("small", ATTACK), 20)
+    assert len(small.findings) == 1
+    assert not any(task.done() for task in hostile)
+    for task in hostile:
+        task.cancel()
+    await asyncio.wait(hostile)
 
 
 async def test_g2_more_windows_than_can_be_rated_are_reported(
