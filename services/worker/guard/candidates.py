@@ -1,8 +1,11 @@
-"""Cuts the text of an answer, as it streams, into pieces that may hold a finding of the guard, and plain text.
+r"""Cuts the text of an answer, as it streams, into pieces that may hold a finding of the guard, and plain text.
 
 The text is cut between units. A unit is a run of characters without blanks, quotes and angle brackets; groups of
 digits with up to three blanks between them, as in phone and card numbers; the groups of an IBAN; or a private key in
 PEM form. A finding lies in one unit. The units follow from the text alone, never from the way it arrives.
+
+Escape sequences (`\n`, `\"`, `\u0040`) count as the characters that they stand for, and none is cut: lengths are those
+of the text as it reads. The pieces have them as they were written.
 """
 
 from __future__ import annotations
@@ -13,8 +16,10 @@ from base64 import urlsafe_b64decode
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from penstock.contract.guard.checks import CONTEXT_CHARACTERS
+from penstock.runtime.guard.escapes import EscapeReader
 from services.worker.guard.candidate_forms import MAY_CONTAIN, QUOTES, is_candidate
 from services.worker.guard.private_key_blocks import (
     MARKER,
@@ -83,9 +88,10 @@ class Segmenter:
     `opens` say so. Between suspicious pieces, where plain text is cut depends on the way it arrives.
     """
 
-    __slots__ = ("_context", "_continuing", "_group", "_held", "_in_block")
+    __slots__ = ("_context", "_continuing", "_escapes", "_group", "_held", "_in_block")
 
     def __init__(self) -> None:
+        self._escapes = EscapeReader(CONTEXT_CHARACTERS)
         self._held = ""
         """The beginning of a unit."""
         self._context = ""
@@ -100,10 +106,22 @@ class Segmenter:
     @property
     def held(self) -> str:
         """What is held back."""
-        return self._held
+        return self._escapes.written(self._held, 0) + self._escapes.begun
 
     def push(self, text: str) -> list[Piece]:
         """The pieces that are complete with `text`."""
+        if not self._escapes.active and "\\" not in text:
+            return self._cut(text)
+        read = self._escapes.read(text, len(self._held))
+        pieces = self._cut(read) if read else []
+        return self._written(pieces) if pieces else pieces
+
+    def end(self) -> list[Piece]:
+        """The rest, after the last text."""
+        self._held += self._escapes.rest(len(self._held))
+        return self._written(self._scanned(self._held, final=True)) if self._held else []
+
+    def _cut(self, text: str) -> list[Piece]:
         if self._held:
             text = self._held + text
         if self._continuing or self._in_block:
@@ -121,9 +139,22 @@ class Segmenter:
         self._context = (self._context + plain)[-CONTEXT_CHARACTERS:]
         return [Piece(plain)]
 
-    def end(self) -> list[Piece]:
-        """The rest, after the last text."""
-        return self._scanned(self._held, final=True) if self._held else []
+    def _written(self, pieces: list[Piece]) -> list[Piece]:
+        """The pieces with the escape sequences of the text."""
+        written = self._escapes.written
+        found: list[Piece] = []
+        at = 0
+        for piece in pieces:
+            text = written(piece.text, at)
+            if piece.suspicious:
+                context = written(piece.context, at - len(piece.context))
+                opens_at = piece.opens_at and len(written(piece.text[: piece.opens_at], at))
+                found.append(replace(piece, text=text, context=context, opens_at=opens_at))
+            else:
+                found.append(piece if text is piece.text else Piece(text, continues=piece.continues))
+            at += len(piece.text)
+        self._escapes.passed(at)
+        return found
 
     def _scanned(self, text: str, *, final: bool) -> list[Piece]:
         scan = _Scan(text, self._context, final=final)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import Sequence
 from itertools import chain
@@ -100,3 +101,12 @@ async def test_g3_numbers_are_redacted_as_in_the_whole_however_written(guard: Lo
     for text in (*(form[0] for form in FORMS), *HARMLESS_FORMS):
         whole = f"Before: {text} and after."
         assert await _streamed(guard, [whole]) == await _redacted(guard, whole), text
+
+
+@given(st.data(), st.booleans())
+def test_g3_a_stream_of_json_text_is_redacted_as_the_whole(
+    guard: LocalGuard, data: st.DataObject, ascii_only: bool
+) -> None:
+    text = json.dumps({"body": data.draw(texts_with(_VALUES, noise=False))}, ensure_ascii=ascii_only)
+    chunks = data.draw(chunks_of(text))
+    assert asyncio.run(_streamed(guard, chunks)) == asyncio.run(_redacted(guard, text))

@@ -12,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from penstock.contract.guard.checks import CONTEXT_CHARACTERS
+from penstock.runtime.guard.escapes import Unescaped
 from services.worker.guard.candidates import WINDOW_CHARACTERS
 from tests.harness.guard.streamed_texts import (
     Found,
@@ -43,7 +44,11 @@ _FIND: Final = re.compile("|".join(f"(?P<{kind}>{form})" for kind, form in _FORM
 
 
 def _detect(text: str) -> list[Found]:
-    return [Found(*each.span(), kind=str(each.lastgroup)) for each in _FIND.finditer(text)]
+    read = Unescaped(text)
+    return [
+        Found(read.place(each.start()), read.place(each.end()), kind=str(each.lastgroup))
+        for each in _FIND.finditer(read.text)
+    ]
 
 
 def _random_text(alphabet: str, size: int) -> st.SearchStrategy[str]:
@@ -98,18 +103,24 @@ def test_g3_the_pieces_follow_from_the_text_alone(data: st.DataObject) -> None:
     done = 0
     for piece in expected:
         if piece.suspicious:
-            assert piece.context == text[max(0, done - CONTEXT_CHARACTERS) : done]
+            assert text[:done].endswith(piece.context)
+            assert len(piece.context) >= min(CONTEXT_CHARACTERS, done)
         done += len(piece.text)
 
 
 @given(
-    st.text(st.sampled_from('0123456789 ()-+/.@:aAzZ_=\n\\"eyJBEGINPRVATKEND你'), max_size=40),
+    st.text(st.sampled_from('0123456789 ()-+/.@:aAzZ_=\n\\"eyJBEGINPRVATKENDundx你'), max_size=40),
     st.integers(1, 60),
 )
 @example("-----BEGIN PRIVATE KEY-----\n", 40)
 @example("eyJaaaaaaaaa.eyJ", 70)
 @example("a1" * 20, 40)
 @example("1 ", 600)
+@example("\\", 40)
+@example("\\u0041", 600)
+@example("\\ud83d\\\\ude00a1B2", 100)
+@example("\\ud83d\\ud83", 100)
+@example('\\\\"\\n', 100)
 def test_g3_the_pieces_of_repeated_texts_follow_from_the_text_alone(text: str, times: int) -> None:
     whole = text * times
     expected = joined(pieces_of([whole], WINDOW_CHARACTERS))

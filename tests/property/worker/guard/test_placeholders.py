@@ -53,14 +53,15 @@ def test_g6_restoring_chunks_equals_restoring_the_whole(
 @given(st.dictionaries(st.text(max_size=6), st.text(max_size=12), max_size=3), st.data())
 def test_g6_redacted_arguments_are_json_and_come_back(arguments: dict[str, str], data: st.DataObject) -> None:
     text = json.dumps(arguments, ensure_ascii=False)
-    values = [value for value in arguments.values() if value]
+    items = list(arguments.items())
     findings = []
-    if values:
-        escaped = json.dumps(data.draw(st.sampled_from(values)), ensure_ascii=False)[1:-1]
-        start = text.rindex(escaped)
-        findings = [
-            Finding(start=start, end=start + len(escaped), category="secrets", kind="jwt", detector="secrets")
-        ]
+    if items:
+        number = data.draw(st.integers(1, len(items)))
+        value = items[number - 1][1]
+        end = len(json.dumps(dict(items[:number]), ensure_ascii=False)) - len('"}')
+        start = end - len(json.dumps(value, ensure_ascii=False)[1:-1])
+        found = Finding(start=start, end=end, category="secrets", kind="jwt", detector="secrets")
+        findings = [found] if value else []
     placeholders = Placeholders([text])
     redacted = placeholders.replace(text, findings, of_request=True, position=JsonPosition())
     json.loads(redacted)

@@ -55,6 +55,10 @@ def test_g3_plain_text_is_no_candidate(text: str) -> None:
         ("PASSWORD=correct4horse", ["PASSWORD=correct4horse"]),
         ("from fe80::1 or 1.2.3.4", ["fe80::1", "1.2.3.4"]),
         ("电话13800138000。", ["13800138000"]),
+        (r'{"a": "Regards\nanna@mail.example\r\n"}', ["anna@mail.example"]),
+        (r'{"a": "\u00e9 anna\u0040mail.example"}', [r"anna\u0040mail.example" + '"']),
+        (r'{"a": "{\"b\": \"x\\nanna@mail.example\"}"}', [r"anna@mail.example\""]),
+        (r'{"a": "p\u0061ssword: correct4horse"}', ['correct4horse"']),
         ("hf" + "_" + "abcdefghijklmnopqrst", ["hf" + "_" + "abcdefghijklmnopqrst"]),
     ],
 )
