@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import Final
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-__all__ = ["BITS", "NgramScore", "ngrams_of"]
+__all__ = ["BITS", "NgramScore", "ngrams_of", "weighed"]
 
 BITS: Final = 16
 WIDTHS: Final = (2, 3, 4, 5)
@@ -25,20 +24,28 @@ class NgramScore(Struct, frozen=True):
     constant: float
 
     def of(self, text: str) -> float:
-        """The score of a text, above 0 for one that looks like an attack."""
-        found = np.unique(ngrams_of(text))
-        return float(self.weights[found].sum() / np.sqrt(max(1, len(found)))) + self.constant
+        """The score of a text in plain spelling, above 0 for one that looks like an attack."""
+        return float(weighed(text, self.weights)) + self.constant
+
+
+def weighed(text: str, weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The sum of the weights of the n-grams of a text in plain spelling, each counted once, divided by the root of
+    their number: one value, or one for each column of `weights`.
+    """
+    found = np.unique(ngrams_of(text))
+    return np.asarray(weights[found].sum(axis=0) / np.sqrt(np.float32(max(1, len(found)))))
 
 
 def ngrams_of(text: str) -> NDArray[np.int64]:
-    """The numbers of the n-grams of 2 to 5 characters that do not reach over a blank inside them.
+    """The numbers of the n-grams of 2 to 5 characters that do not reach over a blank inside them. `text` is in plain
+    spelling.
 
-    Letter case, Turkish diacritics, compatibility forms and the values of numbers do not count. The hash is a
+    Letter case, Turkish diacritics and the values of numbers do not count. The hash is a
     polynomial over code points, mixed as in splitmix64, so that it is the same everywhere.
     """
-    plain = unicodedata.normalize("NFKC", text).replace("İ", "i").lower().translate(_FOLDED)
-    plain = f" {_BLANKS.sub(' ', _DIGITS.sub('0', plain)).strip()} "
-    codes = np.frombuffer(plain.encode("utf-32-le", "replace"), dtype=np.uint32).astype(np.uint64)
+    folded = text.replace("İ", "i").lower().translate(_FOLDED)
+    folded = f" {_BLANKS.sub(' ', _DIGITS.sub('0', folded)).strip()} "
+    codes = np.frombuffer(folded.encode("utf-32-le", "replace"), dtype=np.uint32).astype(np.uint64)
     blank = codes == _BLANK
     found = []
     rolling = codes + np.uint64(1)

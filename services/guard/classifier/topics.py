@@ -18,7 +18,7 @@ class TopicClassifier:
 
     async def classify(self, text: str) -> Classification:
         """The most probable topic by the first 400 characters. Raises EncoderOverloaded."""
-        (row,) = self._head.probabilities(await self._encoder.encode(text))
+        (row,) = self._head.probabilities(await self._encoder.encode(text), [text])
         best = int(row.argmax())
         topic = cast("Literal['chat', 'coding', 'logic']", self._head.labels[best])
         return Classification(topic=topic, probability=round(float(row[best]), 4))

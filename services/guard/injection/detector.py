@@ -13,6 +13,7 @@ from penstock.contract.guard.checks import CheckedText, Finding
 from penstock.contract.guard.policies import DetectorName
 from services.guard.classifier.batching import BatchingEncoder, EncoderOverloaded, Rate
 from services.guard.classifier.encoder import Vectors
+from services.guard.classifier.spelling import plain
 from services.guard.detectors.detector import QUEUE_FULL, TOO_MUCH_TEXT, Detection, DetectorUnavailable
 from services.guard.detectors.remembered import Reading, Readings
 from services.guard.injection.model import InjectionModel
@@ -69,7 +70,7 @@ class InjectionDetector:
         return chosen(windows, suspicion[:, 0].tolist(), LIMITS)
 
     def _suspicion(self, texts: Sequence[str]) -> Vectors:
-        return np.array([[self._model.ngrams.of(text)] for text in texts], dtype=np.float32)
+        return np.array([[self._model.ngrams.of(plain(text))] for text in texts], dtype=np.float32)
 
     async def _run(
         self, rate: Rate, windows: Sequence[Window], texts: Sequence[CheckedText], share: int

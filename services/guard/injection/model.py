@@ -13,9 +13,10 @@ from services.guard.classifier import __name__ as classifier
 from services.guard.classifier.encoder import Encoder, Vectors
 from services.guard.classifier.head import log_odds
 from services.guard.classifier.ngrams import NgramScore
+from services.guard.classifier.spelling import plain
 from services.guard.classifier.tuned import TunedEncoder
 
-__all__ = ["WIDTH_CHARACTERS", "InjectionModel", "stored_weights"]
+__all__ = ["WIDTH_CHARACTERS", "InjectionModel", "probabilities", "stored_weights"]
 
 WIDTH_CHARACTERS: Final = 800
 """The characters of a text that are read: nearly all training texts are shorter."""
@@ -36,10 +37,19 @@ class InjectionModel:
 
     def rate(self, texts: Sequence[str]) -> Vectors:
         """The probability of an attack, one row with one column for each text. For the thread of the encoder."""
-        scores = log_odds(self._encoder.encode(texts) @ self._head + self._constants, self._attacks)
-        ngrams = np.array([self.ngrams.of(text[:WIDTH_CHARACTERS]) for text in texts], dtype=np.float32)
-        rates = 1 / (1 + np.exp(-(scores + self._ngram_share * ngrams)[:, None]))
-        return rates.astype(np.float32)
+        return probabilities(self.scores(texts), self._ngram_share)[:, None]
+
+    def scores(self, texts: Sequence[str]) -> Vectors:
+        """By the encoder and by n-grams: one row for each text, both above 0 for one that looks like an attack."""
+        texts = [plain(text[:WIDTH_CHARACTERS]) for text in texts]
+        encoded = log_odds(self._encoder.encode(texts) @ self._head + self._constants, self._attacks)
+        ngrams = [self.ngrams.of(text) for text in texts]
+        return np.column_stack([encoded, np.array(ngrams, dtype=np.float32)])
+
+
+def probabilities(scores: Vectors, ngram_share: float) -> NDArray[np.float32]:
+    rates = 1 / (1 + np.exp(-(scores[:, 0] + np.float32(ngram_share) * scores[:, 1])))
+    return np.asarray(rates, dtype=np.float32)
 
 
 def stored_weights() -> dict[str, NDArray[Any]]:

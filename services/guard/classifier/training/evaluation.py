@@ -1,4 +1,4 @@
-"""Recall at one false alarm in a hundred, by language."""
+"""Recall and false alarms by language, and the threshold for few of these."""
 
 from __future__ import annotations
 
@@ -45,7 +45,17 @@ def quality(
     return found
 
 
-def threshold_for(rates: NDArray[np.float32], attacks: NDArray[np.bool_]) -> float:
-    """The lowest threshold with at most one false alarm in a hundred harmless texts."""
-    harmless = np.sort(rates[~attacks])[::-1]
-    return float(np.nextafter(harmless[int(FALSE_ALARMS * len(harmless))], np.float32(2)))
+def threshold_for(
+    rates: NDArray[np.float32],
+    attacks: NDArray[np.bool_],
+    languages: Sequence[str],
+    everyday: NDArray[np.float32],
+) -> float:
+    """The lowest threshold with at most one false alarm in a hundred harmless texts of each language, and none in the
+    texts whose rates are `everyday`.
+    """
+    lowest = [everyday.max()]
+    for language in set(languages):
+        harmless = np.sort(rates[(np.array(languages) == language) & ~attacks])[::-1]
+        lowest.append(harmless[int(FALSE_ALARMS * len(harmless))])
+    return float(np.nextafter(max(lowest), np.float32(2)))

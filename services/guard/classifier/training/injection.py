@@ -10,25 +10,17 @@ from msgspec import Struct
 
 from services.guard.classifier.encoder import Encoder
 from services.guard.classifier.ngrams import NgramScore
+from services.guard.classifier.spelling import plain
 from services.guard.classifier.training.network import Network, Settings, train
 from services.guard.classifier.training.ngram_fit import fit_ngrams
 from services.guard.classifier.training.texts import LabelledText, digest_of
 from services.guard.classifier.training.variants import epochs_of
 from services.guard.classifier.tuned import differences
 
-__all__ = ["Chosen", "Trained", "stored_model", "trained_model"]
+__all__ = ["Trained", "stored_model", "trained_model"]
 
 MOST_CHARACTERS: Final = 1_000
 """Of a training text, for one that was put together from two."""
-
-
-class Chosen(Struct, frozen=True, kw_only=True):
-    """What was chosen on texts that were left out of training."""
-
-    ngram_share: float
-    """The weight of the score of n-grams beside the log odds of the network."""
-    threshold: float
-    """The probability from which a text counts as an attack."""
 
 
 class Trained(Struct, frozen=True):
@@ -43,15 +35,13 @@ def trained_model(encoder: Encoder, texts: Sequence[LabelledText], settings: Set
     labels = np.array([kinds.index(f"{text.label}/{text.kind}") for text in texts])
     network = Network(encoder, len(kinds), settings.seed)
     epochs = epochs_of(texts, settings.epochs, settings.seed)
-    train(network, ([text[:MOST_CHARACTERS] for text in epoch] for epoch in epochs), labels, settings)
+    train(network, ([plain(text[:MOST_CHARACTERS]) for text in epoch] for epoch in epochs), labels, settings)
     positive = np.array([text.label == "injection" for text in texts])
     return Trained(kinds, network, fit_ngrams([text.text for text in texts], positive))
 
 
-def stored_model(
-    encoder: Encoder, model: Trained, chosen: Chosen, texts: Sequence[LabelledText]
-) -> dict[str, Any]:
-    """The arrays of the file of weights."""
+def stored_model(encoder: Encoder, model: Trained, texts: Sequence[LabelledText]) -> dict[str, Any]:
+    """The arrays of the file of weights, with a share of n-grams and a threshold until these are chosen."""
     tuned = {name: node.value for name, node in model.network.weights.items()}
     step = np.float32(np.abs(model.ngrams.weights).max() / 127)
     return {
@@ -62,7 +52,7 @@ def stored_model(
         "ngrams": np.rint(model.ngrams.weights / step).astype(np.int8),
         "ngrams.step": np.array(step),
         "ngrams.constant": np.array(model.ngrams.constant),
-        "ngram_share": np.array(chosen.ngram_share),
-        "threshold": np.array(chosen.threshold),
+        "ngram_share": np.array(0.5),
+        "threshold": np.array(0.9),
         "digest": np.array(digest_of(texts)),
     }

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.guard.classifier.ngrams import BITS, NgramScore, ngrams_of
+from services.guard.classifier.spelling import plain
 
 __all__ = ["fit_ngrams"]
 
@@ -16,7 +17,7 @@ def fit_ngrams(
     texts: Sequence[str], positive: NDArray[np.bool_], l2: float = 0.1, steps: int = 400
 ) -> NgramScore:
     """By Nesterov's accelerated gradient, from zero, so that nothing is random."""
-    sets = [np.unique(ngrams_of(text)) for text in texts]
+    sets = [np.unique(ngrams_of(plain(text))) for text in texts]
     columns = np.concatenate(sets)
     rows = np.repeat(np.arange(len(sets)), [len(each) for each in sets])
     values = np.repeat([1 / np.sqrt(max(1, len(each))) for each in sets], [len(each) for each in sets])

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from services.guard.classifier.encoder import Encoder
-from services.guard.classifier.head import load_head
+from services.guard.classifier.head import Head, load_head
 from services.guard.classifier.ngrams import NgramScore, ngrams_of
-from services.guard.classifier.training.injection import Chosen, stored_model, trained_model
-from services.guard.classifier.training.logistic import fit_logistic
+from services.guard.classifier.spelling import plain
+from services.guard.classifier.training.injection import stored_model, trained_model
+from services.guard.classifier.training.logistic import fit_with_ngrams
 from services.guard.classifier.training.network import Network, Settings
 from services.guard.classifier.training.ngram_fit import fit_ngrams
 from services.guard.classifier.training.tape import cross_entropy, propagate
@@ -31,7 +32,6 @@ SAMPLE = [
         for dish in ("rice", "soup", "fish")
     ),
 ]
-CHOSEN = Chosen(ngram_share=0.5, threshold=0.9)
 
 
 def test_g1_the_network_of_the_training_computes_the_vectors_of_the_encoder(encoder: Encoder) -> None:
@@ -71,9 +71,7 @@ def test_g1_the_gradients_of_the_network_are_those_of_finite_differences(encoder
 
 def test_g1_training_separates_texts_and_gives_the_same_weights_again(encoder: Encoder) -> None:
     settings = Settings(epochs=6, batch=3, warm_up=2, words_dropped=0.0, dropout=0.0)
-    stored = [
-        stored_model(encoder, trained_model(encoder, SAMPLE, settings), CHOSEN, SAMPLE) for _ in range(2)
-    ]
+    stored = [stored_model(encoder, trained_model(encoder, SAMPLE, settings), SAMPLE) for _ in range(2)]
     assert stored[0].keys() == stored[1].keys()
     for name, array in stored[0].items():
         np.testing.assert_array_equal(array, stored[1][name])
@@ -111,11 +109,15 @@ def test_g1_the_weights_of_the_package_were_trained_on_the_texts_of_this_reposit
 def test_b3_the_topics_of_the_package_are_trained_again_from_their_texts(encoder: Encoder) -> None:
     texts = read_texts(TEXTS, "routes")[::40]
     head = load_head("topics")
-    vectors = encoder.encode([text.text for text in texts])
+    contents = [text.text for text in texts]
+    vectors = encoder.encode(contents)
     labels = np.array([head.labels.index(text.label) for text in texts])
-    again = [fit_logistic(vectors, labels, 0.3) for _ in range(2)]
-    np.testing.assert_array_equal(*again)
-    trained = head.probabilities(vectors).argmax(axis=1)
+    again = [fit_with_ngrams(vectors, contents, labels, 0.3) for _ in range(2)]
+    for first, second in zip(*again, strict=True):
+        np.testing.assert_array_equal(first, second)
+    refitted = Head(head.labels, *again[0])
+    assert (refitted.probabilities(vectors, contents).argmax(axis=1) == labels).mean() > 0.9
+    trained = head.probabilities(vectors, contents).argmax(axis=1)
     assert (trained == labels).mean() > 0.8
 
 
@@ -134,7 +136,7 @@ def test_g1_no_text_of_the_tests_is_among_the_training_texts() -> None:
     ],
 )
 def test_g1_spelling_does_not_change_the_ngrams(text: str, other: str) -> None:
-    np.testing.assert_array_equal(ngrams_of(text), ngrams_of(other))
+    np.testing.assert_array_equal(ngrams_of(plain(text)), ngrams_of(plain(other)))
 
 
 def test_g1_ngrams_separate_texts_by_their_words() -> None:
@@ -147,3 +149,11 @@ def test_g1_ngrams_separate_texts_by_their_words() -> None:
 def test_g1_the_kinds_of_the_package_are_those_of_the_texts() -> None:
     kinds = {f"{text.label}/{text.kind}" for text in read_texts(TEXTS, "train")}
     assert kinds == set(map(str, stored_weights()["kinds"]))
+
+
+def test_g1_short_everyday_texts_are_no_attacks(encoder: Encoder) -> None:
+    model = InjectionModel(encoder)
+    texts = [text.text for text in decoded_texts(TEXTS / "everyday.jsonl")]
+    assert len(texts) >= 300
+    rates = np.vstack([model.rate(texts[i : i + 64]) for i in range(0, len(texts), 64)])[:, 0]
+    assert not [text for text, rate in zip(texts, rates, strict=True) if rate >= model.threshold]
