@@ -36,7 +36,7 @@ TOPICS_L2: Final = 0.3
 INJECTION: Final = Settings()
 SHARES: Final = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 """Of the n-grams beside the encoder; one is chosen with the threshold."""
-EVERYDAY_CHARACTERS: Final = 60
+EVERYDAY_CHARACTERS: Final = 40
 """The characters of a short everyday text, of which none may be an alarm."""
 
 

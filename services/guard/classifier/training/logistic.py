@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from services.guard.classifier.ngrams import BITS, ngrams_of
 from services.guard.classifier.spelling import plain
 
-__all__ = ["fit_logistic", "fit_with_ngrams"]
+__all__ = ["fit_with_ngrams"]
 
 _SMALLEST: float = 1e-4
 """Of the variances that count; below are rounding errors."""
 
 
-def fit_logistic(
+def _fitted(
     rows: NDArray[np.float32], labels: NDArray[np.int64], l2: float, steps: int = 300
 ) -> NDArray[np.float32]:
     """The weights of a head, the constants in the last row.
@@ -51,7 +51,7 @@ def fit_with_ngrams(
     similarity = rows.astype(np.float64) @ rows.T + ngrams @ ngrams.T
     variances, axes = np.linalg.eigh(similarity)
     axes, variances = axes[:, variances > _SMALLEST], variances[variances > _SMALLEST]
-    fitted = fit_logistic((axes * np.sqrt(variances)).astype(np.float32), labels, l2)
+    fitted = _fitted((axes * np.sqrt(variances)).astype(np.float32), labels, l2)
     of_texts = (axes / np.sqrt(variances) @ fitted[:-1]).astype(np.float32)
     by_ngram = np.zeros((1 << BITS, fitted.shape[1]), dtype=np.float32)
     by_ngram[used] = ngrams.T @ of_texts

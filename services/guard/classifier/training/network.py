@@ -37,7 +37,7 @@ SIZE: Final = 256
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    epochs: int = 5
+    epochs: int = 4
     batch: int = 32
     encoder_rate: float = 4e-4
     head_rate: float = 3e-3
