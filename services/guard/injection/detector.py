@@ -51,6 +51,8 @@ class InjectionDetector:
         by_text: defaultdict[int, dict[Window, float]] = defaultdict(dict)
         for window, rate in zip(rated, rates[:, 0].tolist(), strict=True):
             by_text[window.text][window] = rate
+        for window, rate in (await self._of_new_characters(by_text, texts)).items():
+            by_text[window.text][window] = rate
         not_whole = left_out | _not_whole(windows, by_text)
         return Readings(
             [
@@ -59,6 +61,25 @@ class InjectionDetector:
             ],
             TOO_MUCH_TEXT if left_out else "",
         )
+
+    async def _of_new_characters(
+        self, rates: Mapping[int, Mapping[Window, float]], texts: Sequence[CheckedText]
+    ) -> dict[Window, float]:
+        """The rates of the characters that were not checked before, in windows whose other ones are an attack."""
+        least = self._model.threshold
+        both = [
+            window
+            for of_text in rates.values()
+            for window, rate in of_text.items()
+            if rate >= least and window.start < texts[window.text].start
+        ]
+        checked = [
+            Window(window.text, window.start, texts[window.text].start, window.cost) for window in both
+        ]
+        new = [Window(window.text, texts[window.text].start, window.end, window.cost) for window in both]
+        found = (await self._run(self._model.rate, checked + new, texts, 1))[:, 0].tolist()
+        by_window = zip(both, found[: len(both)], found[len(both) :], strict=True)
+        return {window: after for window, before, after in by_window if before >= least}
 
     async def _chosen(self, windows: Sequence[Window], texts: Sequence[CheckedText]) -> Sequence[Window]:
         costs: Counter[int] = Counter()
