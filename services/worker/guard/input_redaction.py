@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
@@ -58,9 +59,12 @@ class InputRedaction:
         changed = list(read.texts)
         for index, findings in self._findings.items():
             checked = changed[index]
-            position = JsonPosition() if index in read.arguments else None
+            is_json = index in read.arguments or _is_json(checked.text)
             text = self.placeholders.replace(
-                checked.text, findings, of_request=self._restore, position=position
+                checked.text,
+                findings,
+                of_request=self._restore,
+                position=JsonPosition() if is_json else None,
             )
             changed[index] = replace(checked, text=text)
         return tuple(changed)
@@ -69,3 +73,14 @@ class InputRedaction:
         """The body with placeholders, and its texts. Raises ValueError for a body that cannot be read."""
         texts = self.replaced(texts_of(body))
         return Raw(rewritten(body, [each.text for each in texts])), texts
+
+
+def _is_json(text: str) -> bool:
+    """Whether a text is a JSON document, whose values are restored as its reader reads them."""
+    if not text.lstrip().startswith(("{", "[")):
+        return False
+    try:
+        msgspec.json.decode(text, type=Raw)
+    except (ValueError, RecursionError):
+        return False
+    return True
