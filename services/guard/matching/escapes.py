@@ -13,8 +13,8 @@ from services.guard.matching.overlaps import Found, without_overlaps
 
 __all__ = ["search_behind_escapes"]
 
-_READ, _WRITTEN, _CUT = 2, 2, 1
-"""Ranks of findings: in the text as it is read, as it is written, and those of the latter that cut a sequence."""
+_READ, _WRITTEN = 2, 1
+"""Ranks of findings in the text as it is read, and as it is written."""
 
 
 _Steps = Generator[None, None, list[Match]]
@@ -26,7 +26,7 @@ def search_behind_escapes(
     r"""The findings of `search`, none of which begins or ends inside an escape sequence; None for each other step.
 
     A text with such sequences is searched twice. What looks like one may be none (`C:\new`), so what is found in the
-    text as it is written counts too, unless it begins or ends inside a sequence of another finding.
+    text as it is written counts too, where nothing was found in the text as it is read.
     """
     unescaped = Unescaped(text) if "\\" in text else None
     if unescaped is None or not len(unescaped):
@@ -40,8 +40,9 @@ def search_behind_escapes(
     for each in (yield from _all(search(text))):
         start, end = unescaped.widened(each.start, each.end)
         if (start, end) not in known:
-            whole = start == each.start and end == each.end
-            found.append(Found(start, end, each.kind, _WRITTEN if whole else _CUT))
+            # One with sequences in it, none of which it cuts, may be a value that really has backslashes.
+            whole = (start, end) == (each.start, each.end) and "\\" in text[start:end]
+            found.append(Found(start, end, each.kind, _READ if whole else _WRITTEN))
     for kept in without_overlaps(found):
         yield Match(kept.start, kept.end, kept.kind)
 

@@ -66,6 +66,7 @@ def test_g6_a_value_in_json_text_is_found_as_in_plain_text(both: Both, kind: str
         (r'{"a": "C:\\keys\\' + TOKEN + '"}', TOKEN),
         (r"C:\keys" + "\\" + TOKEN, "\\" + TOKEN),
         (r"C:\mail" + "\\" + MAIL, MAIL),
+        (r'{"u": "https:\/\/bob:kT7xQm92zLw4pR@db.river-mill.org\/x"}', "kT7xQm92zLw4pR"),
         (r"see \d+\.\d and " + MAIL, MAIL),
     ],
 )
