@@ -56,6 +56,13 @@ async def test_g1_an_attack_is_found_with_its_place_and_score(detector: Remember
     assert found.scores == {"prompt_injection": finding.score}
 
 
+@pytest.mark.parametrize("text", [f"{ATTACK} {HARMLESS}", f"{HARMLESS} {ATTACK}"])
+async def test_g1_an_attack_beside_a_harmless_sentence_is_found(
+    detector: RememberingDetector, text: str
+) -> None:
+    assert len((await detector.detect([CheckedText(text=text)])).findings) == 1
+
+
 async def test_g1_of_a_long_text_the_most_suspicious_windows_are_encoded(
     detector: RememberingDetector, encoded: list[str]
 ) -> None:
