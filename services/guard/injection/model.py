@@ -15,11 +15,16 @@ from services.guard.classifier.head import log_odds
 from services.guard.classifier.ngrams import NgramScore
 from services.guard.classifier.spelling import plain
 from services.guard.classifier.tuned import TunedEncoder
+from services.guard.injection.known_phrases import has_known_phrase
 
 __all__ = ["WIDTH_CHARACTERS", "InjectionModel", "probabilities", "stored_weights"]
 
 WIDTH_CHARACTERS: Final = 800
 """The characters of a text that are read: nearly all training texts are shorter."""
+_KNOWN_PHRASE_LOG_ODDS: Final = 1.9
+"""What a phrase of a well-known attack adds: with it, a text is a finding from a probability of 0.5 on, which 32 of 33
+attacks and 1 of 10 harmless texts with such a phrase in the training texts have. These avoid the usual words; real
+attacks use them."""
 
 
 class InjectionModel:
@@ -37,7 +42,10 @@ class InjectionModel:
 
     def rate(self, texts: Sequence[str]) -> Vectors:
         """The probability of an attack, one row with one column for each text. For the thread of the encoder."""
-        return probabilities(self.scores(texts), self._ngram_share)[:, None]
+        scores = self.scores(texts)
+        known = [has_known_phrase(plain(text[:WIDTH_CHARACTERS])) for text in texts]
+        scores[:, 0] += _KNOWN_PHRASE_LOG_ODDS * np.array(known, dtype=np.float32)
+        return probabilities(scores, self._ngram_share)[:, None]
 
     def scores(self, texts: Sequence[str]) -> Vectors:
         """By the encoder and by n-grams: one row for each text, both above 0 for one that looks like an attack."""
