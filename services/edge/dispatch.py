@@ -11,6 +11,7 @@ from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.masking import without_api_keys
 from penstock.contract.errors import ERRORS
 from services.edge.answers.failures import http_error_of
+from services.edge.dialects.dialect import AnswerError
 from services.edge.error_dialects import error_dialect
 from services.edge.http.cors import Cors
 from services.edge.http.errors import ClientDisconnected, HttpError
@@ -104,9 +105,8 @@ class Dispatcher:
             return
         # A message may quote the request, for example its path.
         message = without_api_keys(refusal.message)
-        body = error_dialect(exchange.path).error(
-            *(refusal.status, refusal.code, message, refusal.param, refusal.categories)
-        )
+        error = AnswerError(refusal.code, message, refusal.status, refusal.categories)
+        body = error_dialect(exchange.path).error(error, refusal.param)
         log_rejection(
             *(exchange.method, match.route, refusal.status, refusal.code),
             request_id=exchange.request_id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from penstock.contract.errors import ERRORS
 from penstock.contract.reply import Failure
 from penstock.errors import NotAccepted, PenstockError, StoreUnavailable, UnknownReply
-from services.edge.dialects.dialect import InvalidField, StreamError
+from services.edge.dialects.dialect import AnswerError, InvalidField
 from services.edge.http.errors import HttpError, ShuttingDown, retry_headers
 
 __all__ = ["http_error_of", "http_error_of_failure", "stream_error_of"]
@@ -46,10 +46,10 @@ def _of_client_error(error: PenstockError) -> HttpError:
     return HttpError(error.http_status, error.code, str(error), headers=headers)
 
 
-def stream_error_of(error: Exception, resume_path: str | None) -> StreamError:
+def stream_error_of(error: Exception, resume_path: str | None) -> AnswerError:
     """The error with which a stream ends, of which a part was sent."""
     known = http_error_of(error) or HttpError.of("internal", ERRORS["internal"].meaning)
     message = known.message
     if isinstance(error, ShuttingDown) and resume_path is not None:
         message = f"{_STOPPING}: read the rest from GET {resume_path} with the header last-event-id"
-    return StreamError(known.code, message, known.status, known.categories)
+    return AnswerError(known.code, message, known.status, known.categories)

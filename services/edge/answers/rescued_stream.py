@@ -20,7 +20,7 @@ from penstock.contract.reply import (
     Restarted,
     Started,
 )
-from services.edge.dialects.dialect import SseEvent, StreamError, StreamWriter
+from services.edge.dialects.dialect import AnswerError, SseEvent, StreamWriter
 from services.edge.requests.rescue import StreamRescue
 
 __all__ = ["RescuedStream", "StreamPart"]
@@ -94,7 +94,7 @@ class RescuedStream:
             case Completed():
                 return self._complete(event)
             case Failed():
-                return self.fail(StreamError.of(event.error))
+                return self.fail(AnswerError.of(event.error))
 
     @property
     def holds_text(self) -> bool:
@@ -106,7 +106,7 @@ class RescuedStream:
         held, self._held = self._held, []
         return [part for delta in held for part in self._send(delta)]
 
-    def fail(self, error: StreamError) -> list[StreamPart]:
+    def fail(self, error: AnswerError) -> list[StreamPart]:
         """End the stream with an error."""
         self.ended = self.has_failed = True
         return self._part(self._writer.fail(error))
@@ -189,7 +189,7 @@ class RescuedStream:
             "before the answer is complete"
         )
         return self.fail(
-            StreamError("provider_unavailable", message, ERRORS["provider_unavailable"].http_status)
+            AnswerError("provider_unavailable", message, ERRORS["provider_unavailable"].http_status)
         )
 
 

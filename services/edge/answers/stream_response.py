@@ -12,7 +12,7 @@ from services.edge.answers.queue_comments import QueueComments
 from services.edge.answers.release_timer import ReleaseTimer
 from services.edge.answers.reply_facts import ReplyFacts
 from services.edge.answers.rescued_stream import RescuedStream, StreamPart
-from services.edge.dialects.dialect import SseEvent, StreamError
+from services.edge.dialects.dialect import AnswerError, SseEvent
 from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
 from services.edge.http.sse import Position, comment, encode_event, encode_ping, event_id
@@ -94,7 +94,7 @@ class StreamResponse:
         """For the response to a request that failed before its status was sent."""
         self._exchange.headers += self._facts.headers()
 
-    async def fail(self, error: StreamError) -> None:
+    async def fail(self, error: AnswerError) -> None:
         """End the stream with an error that is not in the reply: a client that resumes after it misses nothing."""
         await self._stop_signs_of_life()
         events = (event for part in self._stream.fail(error) for event in part.events)

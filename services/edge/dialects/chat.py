@@ -10,7 +10,7 @@ from msgspec import Meta, Raw, Struct
 
 from penstock.contract.reply import Completed, Delta, Started, Usage
 from services.edge.dialects.chat_assembly import assembled_choices
-from services.edge.dialects.dialect import ChatCall, InvalidField, ModelName, SseEvent, StreamError
+from services.edge.dialects.dialect import AnswerError, ChatCall, InvalidField, ModelName, SseEvent
 from services.edge.dialects.request_json import check, decode
 
 __all__ = ["ChatCompletionRequest", "ChatDialect", "ChatStream"]
@@ -123,15 +123,8 @@ class ChatDialect:
     def stream(self, answer_id: str, created_s: int, call: ChatCall) -> ChatStream:
         return ChatStream(answer_id, created_s, include_usage=call.include_usage)
 
-    def error(
-        self,
-        status: int,
-        code: str,
-        message: str,
-        param: str | None = None,
-        categories: tuple[str, ...] = (),
-    ) -> bytes:
-        return _encode(_error(StreamError(code, message, status, categories), param))
+    def error(self, error: AnswerError, param: str | None = None) -> bytes:
+        return _encode(_error(error, param))
 
 
 class ChatStream:
@@ -168,7 +161,7 @@ class ChatStream:
             events.append(SseEvent(b'%s],"usage":%s}' % (self._head, _encode(_usage(completed.usage)))))
         return [*events, _DONE]
 
-    def fail(self, error: StreamError) -> list[SseEvent]:
+    def fail(self, error: AnswerError) -> list[SseEvent]:
         return [SseEvent(_encode(_error(error, None)))]
 
     def _choice(self, raw: Raw) -> list[SseEvent]:
@@ -225,7 +218,7 @@ def _usage(usage: Usage) -> dict[str, Any]:
     }
 
 
-def _error(error: StreamError, param: str | None) -> dict[str, Any]:
+def _error(error: AnswerError, param: str | None) -> dict[str, Any]:
     kind = _TYPES.get(error.status) or ("server_error" if error.status >= 500 else "invalid_request_error")
     fields: dict[str, Any] = {"message": error.message, "type": kind, "param": param, "code": error.code}
     if error.categories:

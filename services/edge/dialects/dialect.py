@@ -12,13 +12,13 @@ from penstock.contract.errors import ERRORS
 from penstock.contract.reply import Completed, Delta, Failure, Started
 
 __all__ = [
+    "AnswerError",
     "ChatCall",
     "Dialect",
     "DialectRoute",
     "InvalidField",
     "ModelName",
     "SseEvent",
-    "StreamError",
     "StreamWriter",
 ]
 
@@ -65,8 +65,8 @@ class SseEvent(Struct, frozen=True):
     """The `event:` field; empty: there is none."""
 
 
-class StreamError(Struct, frozen=True):
-    """Why a stream ends early."""
+class AnswerError(Struct, frozen=True):
+    """An error as a dialect shows it, as a response or at the end of a stream."""
 
     code: str
     """Of the edge or of the contract."""
@@ -103,7 +103,7 @@ class StreamWriter(Protocol):
 
     def complete(self, completed: Completed) -> list[SseEvent]: ...
 
-    def fail(self, error: StreamError) -> list[SseEvent]:
+    def fail(self, error: AnswerError) -> list[SseEvent]:
         """An error event of the dialect, and nothing that looks like a proper end."""
         ...
 
@@ -121,15 +121,8 @@ class Dialect(Protocol):
 
     def stream(self, answer_id: str, created_s: int, call: ChatCall) -> StreamWriter: ...
 
-    def error(
-        self,
-        status: int,
-        code: str,
-        message: str,
-        param: str | None = None,
-        categories: tuple[str, ...] = (),
-    ) -> bytes:
-        """The JSON body of an error response with this status."""
+    def error(self, error: AnswerError, param: str | None = None) -> bytes:
+        """The JSON body of a response with this error; `param`: the field or header that it is about."""
         ...
 
 

@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from penstock.contract.reply import Completed
 from services.edge.dialects.chat_choices import Choice, choice_of_completion
-from services.edge.dialects.dialect import ChatCall, StreamError
+from services.edge.dialects.dialect import AnswerError, ChatCall
 from services.edge.dialects.input_tokens import estimate_input_tokens
 from services.edge.dialects.messages_object import (
     SIGNATURE,
@@ -58,15 +58,8 @@ class MessagesDialect:
     def stream(self, answer_id: str, created_s: int, call: ChatCall) -> MessagesStream:  # noqa: ARG002
         return MessagesStream(answer_id, call)
 
-    def error(
-        self,
-        status: int,
-        code: str,
-        message: str,
-        param: str | None = None,
-        categories: tuple[str, ...] = (),
-    ) -> bytes:
-        return _encode(error_object(StreamError(code, message, status, categories), param))
+    def error(self, error: AnswerError, param: str | None = None) -> bytes:
+        return _encode(error_object(error, param))
 
 
 def count_tokens(body: bytes) -> bytes:

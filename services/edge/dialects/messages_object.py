@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw
 
 from penstock.contract.reply import Usage
-from services.edge.dialects.dialect import StreamError
+from services.edge.dialects.dialect import AnswerError
 
 __all__ = [
     "SIGNATURE",
@@ -87,7 +87,7 @@ def stop_reason(finish_reason: str, *, calls_tools: bool, refused: bool) -> str:
     return "tool_use" if calls_tools else "end_turn"
 
 
-def error_object(error: StreamError, param: str | None = None) -> dict[str, Any]:
+def error_object(error: AnswerError, param: str | None = None) -> dict[str, Any]:
     """An error response, and the data of an `error` event. The SDK reads the code as `APIStatusError.error_code`."""
     message, status = error.message, error.status
     if param and not message.startswith(param):

@@ -13,7 +13,7 @@ import msgspec
 
 from penstock.contract.reply import Completed, Delta, Started, Usage
 from services.edge.dialects.chat_choices import CallNumbers, Choice, ToolCall, choice_of_chunk
-from services.edge.dialects.dialect import ChatCall, SseEvent, StreamError
+from services.edge.dialects.dialect import AnswerError, ChatCall, SseEvent
 from services.edge.dialects.input_tokens import estimate_input_tokens
 from services.edge.dialects.messages_object import (
     SIGNATURE,
@@ -124,7 +124,7 @@ class MessagesStream:
         events.append(_event("message_stop"))
         return events
 
-    def fail(self, error: StreamError) -> list[SseEvent]:
+    def fail(self, error: AnswerError) -> list[SseEvent]:
         return [SseEvent(_encode(error_object(error)), "error")]
 
     def _add(self, content: Choice) -> None:

@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from penstock.contract.reply import Completed, Delta, Failure
 from services.edge.dialects.chat_choices import choice_of_completion
-from services.edge.dialects.dialect import ChatCall, Dialect, StreamError
+from services.edge.dialects.dialect import AnswerError, ChatCall, Dialect
 from services.edge.dialects.responses_object import ResponseObject, Status
 from services.edge.dialects.responses_request import ResponsesCall, read_request
 from services.edge.dialects.responses_stream import ResponsesStream
@@ -51,25 +51,18 @@ class ResponsesDialect(Dialect):
         response = _response(answer_id, created_s, call)
         if failure.code == "cancelled":
             return _encode(response.state("cancelled", call.model))
-        return _encode(response.state("failed", call.model, error=StreamError.of(failure)))
+        return _encode(response.state("failed", call.model, error=AnswerError.of(failure)))
 
     def stream(self, answer_id: str, created_s: int, call: ChatCall) -> ResponsesStream:
         response = _response(answer_id, created_s, call)
         return ResponsesStream(response, call.model, background=call.background)
 
-    def error(
-        self,
-        status: int,
-        code: str,
-        message: str,
-        param: str | None = None,
-        categories: tuple[str, ...] = (),
-    ) -> bytes:
-        kind = "server_error" if status >= 500 else "invalid_request_error"
-        kind = {402: "insufficient_quota", 429: "rate_limit_error"}.get(status, kind)
-        fields: dict[str, Any] = {"message": message, "type": kind, "param": param, "code": code}
-        if categories:
-            fields["categories"] = categories
+    def error(self, error: AnswerError, param: str | None = None) -> bytes:
+        kind = "server_error" if error.status >= 500 else "invalid_request_error"
+        kind = {402: "insufficient_quota", 429: "rate_limit_error"}.get(error.status, kind)
+        fields: dict[str, Any] = {"message": error.message, "type": kind, "param": param, "code": error.code}
+        if error.categories:
+            fields["categories"] = error.categories
         return _encode({"error": fields})
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 from msgspec import Raw, Struct
 
 from penstock.contract.reply import Completed, Usage
-from services.edge.dialects.dialect import StreamError
+from services.edge.dialects.dialect import AnswerError
 
 __all__ = ["REPEATED", "ResponseObject", "Status", "incomplete_reason"]
 
@@ -77,7 +77,7 @@ class ResponseObject(Struct, frozen=True, kw_only=True):
         *,
         output: Sequence[Mapping[str, Any]] = (),
         completed: Completed | None = None,
-        error: StreamError | None = None,
+        error: AnswerError | None = None,
     ) -> dict[str, Any]:
         reason = incomplete_reason(completed.finish_reason) if completed else None
         return {
@@ -97,7 +97,7 @@ class ResponseObject(Struct, frozen=True, kw_only=True):
         }
 
 
-def _error(error: StreamError) -> dict[str, Any]:
+def _error(error: AnswerError) -> dict[str, Any]:
     code = _ERROR_CODES.get(error.code, "server_error")
     fields: dict[str, Any] = {"code": code, "message": error.message, "type": error.code}
     if error.categories:

@@ -15,7 +15,7 @@ from msgspec import Struct, field
 
 from penstock.contract.reply import Completed, Delta, Started
 from services.edge.dialects.chat_choices import CallNumbers, Choice, ToolCall, choice_of_chunk
-from services.edge.dialects.dialect import SseEvent, StreamError, StreamWriter
+from services.edge.dialects.dialect import AnswerError, SseEvent, StreamWriter
 from services.edge.dialects.responses_object import ResponseObject, Status, incomplete_reason
 
 __all__ = ["ResponsesStream"]
@@ -127,7 +127,7 @@ class ResponsesStream(StreamWriter):
         self._emit(f"response.{response['status']}", response=response)
         return self._take_events()
 
-    def fail(self, error: StreamError) -> list[SseEvent]:
+    def fail(self, error: AnswerError) -> list[SseEvent]:
         self._emit("response.failed", response=self._response.state("failed", self._model, error=error))
         return self._take_events()
 

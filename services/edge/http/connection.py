@@ -14,6 +14,7 @@ from uvicorn.server import ServerState
 
 from penstock.bus.ids import new_id
 from services.edge.dialects.chat import ChatDialect
+from services.edge.dialects.dialect import AnswerError
 from services.edge.http.errors import HttpError
 from services.edge.http.headers import JSON, request_id_headers
 from services.edge.http.rejections import log_rejection
@@ -28,7 +29,7 @@ def _encoded(error: HttpError) -> bytes:
     """A response to what has no route, so its error has OpenAI's shape."""
     request_id = new_id()
     log_rejection("a request", "without a route", error.status, error.code, request_id=request_id)
-    body = ChatDialect().error(error.status, error.code, error.message)
+    body = ChatDialect().error(AnswerError(error.code, error.message, error.status))
     head = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}".encode()]
     head += [b"%s: %s" % header for header in (*error.headers, *request_id_headers(request_id))]
     head += [b"content-type: " + JSON, b"content-length: %d" % len(body), b"connection: close"]

@@ -17,7 +17,7 @@ _RESERVED: Final = re.compile(
 _NO_PERSON: Final = re.compile(
     r"(?:do[-_.]?not|no)[-_.]?reply\b.*|mailer-daemon|postmaster|git|hg|svn|(?:your|my)?[-_.]?(?:e?mail|user(?:name)?)"
 )
-"""Senders that nobody reads, the users of source code servers, and placeholders."""
+"""Senders that take no answers, the users of source code servers, and placeholders."""
 _FILES: Final = frozenset(
     {
         "css",

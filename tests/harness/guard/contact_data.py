@@ -1,4 +1,4 @@
-"""E-mail addresses, phone numbers and IP addresses that belong to nobody."""
+"""E-mail addresses, phone numbers and IP addresses that are not in use."""
 
 from __future__ import annotations
 

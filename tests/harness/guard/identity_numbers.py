@@ -1,4 +1,4 @@
-"""Numbers of cards, accounts and persons with valid check digits, that belong to nobody."""
+"""Numbers of cards, accounts and persons with valid check digits, that are not in use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Synthetic secrets and personal data: values of the right form and checksum that belong to nobody.
+"""Synthetic secrets and personal data: values of the right form and checksum that are not in use.
 
 `synthetic` makes a valid value of a kind; `near_miss` makes one that looks alike and is not valid.
 """

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import yaml
 
 from penstock.client.client import Client
 from penstock.contract.guard.checks import Finding, GuardCheck, GuardVerdict
-from tests.harness.processes.catalogues import catalogue
 from tests.harness.processes.fake_guard import FakeGuard, verdict
-from tests.harness.processes.system import System, shared_system
+from tests.harness.processes.system import System
 from tests.harness.providers.scripted_provider import (
     DONE,
     ScriptedProvider,
     chunk,
     head,
-    scripted_provider,
     whole,
 )
 from tests.harness.requests.replies import ask
@@ -57,26 +54,6 @@ def finds(check: GuardCheck) -> GuardVerdict:
         if "prompt_injection" in check.detectors and text.origin == "user" and INJECTION in text.text
     ]
     return verdict(check, *found)
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[ScriptedProvider]:
-    with scripted_provider("m-chat") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory, provider: ScriptedProvider) -> Iterator[System]:
-    config = yaml.safe_load(catalogue(guard=GUARD))
-    config["providers"]["simulator"]["base_url"] = provider.url
-    with shared_system(tmp_path_factory.mktemp("hidden"), "chat", config=yaml.safe_dump(config)) as running:
-        yield running
-
-
-@pytest.fixture
-async def client(system: System) -> AsyncIterator[Client]:
-    async with await system.client() as connected:
-        yield connected
 
 
 @pytest.fixture(autouse=True)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 
 import pytest
-import yaml
 
 from penstock.client.client import Client
 from penstock.contract.guard.checks import GuardCheck, GuardVerdict
 from penstock.contract.reply import Delta
-from tests.harness.processes.catalogues import catalogue
 from tests.harness.processes.fake_guard import FakeGuard, finding, verdict
-from tests.harness.processes.system import System, shared_system
+from tests.harness.processes.system import System
 from tests.harness.providers.scripted_provider import (
     DONE,
     Call,
@@ -20,7 +18,6 @@ from tests.harness.providers.scripted_provider import (
     ScriptedProvider,
     chunk,
     head,
-    scripted_provider,
     whole,
 )
 from tests.harness.requests.replies import ask
@@ -36,27 +33,6 @@ GUARD = {
 }
 KIND = "All is well with the river and with the people who live there. "
 HATEFUL = "They are all vermin. "
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[ScriptedProvider]:
-    with scripted_provider("m-chat") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory, provider: ScriptedProvider) -> Iterator[System]:
-    config = yaml.safe_load(catalogue(guard=GUARD))
-    config["providers"]["simulator"]["base_url"] = provider.url
-    directory = tmp_path_factory.mktemp("moderated")
-    with shared_system(directory, "chat", config=yaml.safe_dump(config)) as running:
-        yield running
-
-
-@pytest.fixture
-async def client(system: System) -> AsyncIterator[Client]:
-    async with await system.client() as connected:
-        yield connected
 
 
 def blocks_hate(check: GuardCheck) -> GuardVerdict:

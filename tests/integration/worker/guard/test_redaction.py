@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from itertools import count
 from typing import Any
 
 import pytest
-import yaml
 
 from penstock.client.client import Client
 from penstock.contract.guard.checks import Finding, GuardCheck, GuardVerdict
 from penstock.contract.guard.policies import GuardPolicy
 from penstock.runtime.buckets.changes import Author
 from penstock.runtime.guard.changes import change_guard_policy
-from tests.harness.processes.catalogues import catalogue
 from tests.harness.processes.fake_guard import FakeGuard, finding, verdict
-from tests.harness.processes.system import System, shared_system
+from tests.harness.processes.system import System
 from tests.harness.providers.scripted_provider import (
     DONE,
     Call,
@@ -27,7 +25,6 @@ from tests.harness.providers.scripted_provider import (
     ScriptedProvider,
     chunk,
     head,
-    scripted_provider,
     whole,
 )
 from tests.harness.requests.jobs import job_in_state
@@ -62,27 +59,6 @@ def finds_emails(check: GuardCheck) -> GuardVerdict:
         if "personal_data" in check.detectors and match.end() > text.start
     ]
     return verdict(check, *found)
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[ScriptedProvider]:
-    with scripted_provider("m-chat") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory, provider: ScriptedProvider) -> Iterator[System]:
-    config = yaml.safe_load(catalogue(guard=GUARD))
-    config["providers"]["simulator"]["base_url"] = provider.url
-    directory = tmp_path_factory.mktemp("redacted")
-    with shared_system(directory, "chat", config=yaml.safe_dump(config)) as running:
-        yield running
-
-
-@pytest.fixture
-async def client(system: System) -> AsyncIterator[Client]:
-    async with await system.client() as connected:
-        yield connected
 
 
 @pytest.fixture(autouse=True)

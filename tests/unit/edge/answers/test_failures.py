@@ -17,7 +17,7 @@ from penstock.errors import (
     UnknownReply,
 )
 from services.edge.answers.failures import http_error_of, http_error_of_failure, stream_error_of
-from services.edge.dialects.dialect import InvalidField, StreamError
+from services.edge.dialects.dialect import AnswerError, InvalidField
 from services.edge.http.errors import HttpError, ShuttingDown
 
 
@@ -85,7 +85,7 @@ def test_g1_a_blocked_request_names_its_categories():
     error = http_error_of_failure(failure)
     assert (error.status, error.code, error.categories) == (400, "blocked", failure.categories)
     assert dict(error.headers)[b"x-should-retry"] == b"false"
-    assert StreamError.of(failure).categories == failure.categories
+    assert AnswerError.of(failure).categories == failure.categories
     assert stream_error_of(RequestFailed("r", failure), None).status == 400
 
 

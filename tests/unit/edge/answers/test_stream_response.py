@@ -15,7 +15,7 @@ from services.edge.answers.reply_facts import ReplyFacts
 from services.edge.answers.rescued_stream import RescuedStream
 from services.edge.answers.stream_response import BEFORE_THE_FIRST, StreamResponse
 from services.edge.dialects.chat import ChatDialect
-from services.edge.dialects.dialect import ChatCall, StreamError
+from services.edge.dialects.dialect import AnswerError, ChatCall
 from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
 from services.edge.http.sse import Position, parse_position
@@ -23,7 +23,7 @@ from services.edge.requests.rescue import StreamRescue
 from tests.harness.requests.reply_events import accepted, attempt, completed, delta, failed
 
 CALL = ChatCall(body=Raw(b"{}"), model="coding", stream=True)
-STOPPING = StreamError("shutting_down", "stopping", 503)
+STOPPING = AnswerError("shutting_down", "stopping", 503)
 
 
 class FakeExchange:

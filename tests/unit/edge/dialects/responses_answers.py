@@ -13,7 +13,7 @@ from openai.types.responses import ParsedResponse, Response, ResponseStreamEvent
 from pydantic import BaseModel, TypeAdapter
 
 from penstock.contract.reply import Completed, Delta, Failure, Started, Timings, Usage
-from services.edge.dialects.dialect import SseEvent, StreamError
+from services.edge.dialects.dialect import AnswerError, SseEvent
 from services.edge.dialects.responses import ResponsesDialect
 from services.edge.dialects.responses_request import ResponsesCall
 
@@ -75,7 +75,7 @@ def streamed(
     events = stream.begin(started())
     for delta in deltas:
         events += stream.delta(delta)
-    return events + (stream.complete(end) if isinstance(end, Completed) else stream.fail(StreamError.of(end)))
+    return events + (stream.complete(end) if isinstance(end, Completed) else stream.fail(AnswerError.of(end)))
 
 
 def whole(end: Completed, request: ResponsesCall | None = None) -> Response:

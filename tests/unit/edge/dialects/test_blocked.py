@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from services.edge.dialects.chat import ChatDialect
-from services.edge.dialects.dialect import Dialect, StreamError
+from services.edge.dialects.dialect import AnswerError, Dialect
 from services.edge.dialects.messages import MessagesDialect
 from services.edge.dialects.responses import ResponsesDialect
 from tests.harness.requests.reply_events import started
 
 FOUND = ["prompt_injection", "personal_data/email"]
-BLOCKED = StreamError("blocked", "Sorry.", 400, tuple(FOUND))
+BLOCKED = AnswerError("blocked", "Sorry.", 400, tuple(FOUND))
 BODIES: list[tuple[Dialect, dict[str, Any]]] = [
     (ChatDialect(), {"messages": [{"role": "user", "content": "Hello"}]}),
     (ResponsesDialect(), {"input": "Hello"}),
@@ -30,9 +30,9 @@ def categories(error: dict[str, Any]) -> list[str]:
 
 @pytest.mark.parametrize("dialect", [dialect for dialect, _ in BODIES])
 def test_g1_a_refusal_has_the_categories(dialect: Dialect):
-    error = json.loads(dialect.error(400, "blocked", "Sorry.", None, tuple(FOUND)))["error"]
+    error = json.loads(dialect.error(AnswerError("blocked", "Sorry.", 400, tuple(FOUND))))["error"]
     assert (error["message"], error["type"], categories(error)) == ("Sorry.", "invalid_request_error", FOUND)
-    other = json.loads(dialect.error(400, "invalid_request", "No."))["error"]
+    other = json.loads(dialect.error(AnswerError("invalid_request", "No.", 400)))["error"]
     assert "categories" not in other.get("details", other)
 
 

@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from penstock.contract.errors import ERRORS
 from services.edge.dialects.chat import ChatDialect
-from services.edge.dialects.dialect import ChatCall, InvalidField, StreamError
+from services.edge.dialects.dialect import AnswerError, ChatCall, InvalidField
 from tests.harness.requests.reply_events import completed, delta, failed, started
 
 DIALECT = ChatDialect()
@@ -181,7 +181,7 @@ def test_e1_the_end_has_the_finish_reason_the_usage_and_done():
 
 def test_d10_a_failed_stream_has_an_error_object_and_no_done():
     stream = DIALECT.stream("c", 1, ChatCall(body=Raw(b"{}"), model="m", stream=True))
-    (event,) = stream.fail(StreamError.of(failed(message="it broke").error))
+    (event,) = stream.fail(AnswerError.of(failed(message="it broke").error))
     assert json.loads(event.data) == {
         "error": {
             "message": "it broke",
@@ -205,10 +205,10 @@ def test_d10_a_failed_stream_has_an_error_object_and_no_done():
     ],
 )
 def test_d10_the_error_type_follows_from_the_status(status: int, kind: str):
-    error = json.loads(DIALECT.error(status, "some_code", "what to do", "field"))
+    error = json.loads(DIALECT.error(AnswerError("some_code", "what to do", status), "field"))
     assert error == {"error": {"message": "what to do", "type": kind, "param": "field", "code": "some_code"}}
 
 
 def test_d10_every_code_of_the_contract_has_an_error_type():
     for code, spec in ERRORS.items():
-        assert json.loads(DIALECT.error(spec.http_status, code, ""))["error"]["type"]
+        assert json.loads(DIALECT.error(AnswerError(code, "", spec.http_status)))["error"]["type"]

@@ -9,7 +9,7 @@ import pytest
 from msgspec import Raw
 
 from penstock.contract.reply import Usage
-from services.edge.dialects.dialect import InvalidField
+from services.edge.dialects.dialect import AnswerError, InvalidField
 from services.edge.dialects.messages import count_tokens
 from services.edge.dialects.messages_object import usage_object
 from services.router.routing.features import extract_features
@@ -124,7 +124,7 @@ def test_a_missing_id_is_made_up_and_a_nameless_call_is_left_out():
     ],
 )
 def test_errors_have_anthropics_type_for_the_status(status: int, expected: str):
-    assert json.loads(DIALECT.error(status, "some_code", "It broke")) == {
+    assert json.loads(DIALECT.error(AnswerError("some_code", "It broke", status))) == {
         "type": "error",
         "error": {"type": expected, "message": "It broke", "details": {"error_code": "some_code"}},
     }
@@ -132,12 +132,12 @@ def test_errors_have_anthropics_type_for_the_status(status: int, expected: str):
 
 def test_an_error_names_the_field_once():
     for message in ("must be text", "tools[0].name: must be text"):
-        body = json.loads(DIALECT.error(400, "invalid_request", message, "tools[0].name"))
+        body = json.loads(DIALECT.error(AnswerError("invalid_request", message, 400), "tools[0].name"))
         assert body["error"]["message"] == "tools[0].name: must be text"
 
 
 def test_an_error_about_the_context_begins_as_claude_code_expects():
-    body = json.loads(DIALECT.error(400, "context_length_exceeded", "9 tokens, at most 8"))
+    body = json.loads(DIALECT.error(AnswerError("context_length_exceeded", "9 tokens, at most 8", 400)))
     assert body["error"]["message"] == "prompt is too long: 9 tokens, at most 8"
 
 

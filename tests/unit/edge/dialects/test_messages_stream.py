@@ -9,7 +9,7 @@ import pytest
 
 from penstock.contract.errors import ERRORS, ErrorCode
 from penstock.contract.reply import Failure
-from services.edge.dialects.dialect import StreamError
+from services.edge.dialects.dialect import AnswerError
 from services.edge.dialects.messages_stream import PING
 from tests.unit.edge.dialects.messages_client import (
     PLAIN,
@@ -265,7 +265,7 @@ def test_truncated_arguments_end_with_max_tokens():
 def test_a_failure_is_an_error_event_and_no_end(code: ErrorCode):
     writer, events = begun()
     events += writer.delta(text("Hel"))
-    (event,) = writer.fail(StreamError.of(Failure(code=code, message="It broke", retry="later")))
+    (event,) = writer.fail(AnswerError.of(Failure(code=code, message="It broke", retry="later")))
     assert event.event == "error"
     body = json.loads(event.data)
     assert body["type"] == "error"

@@ -10,7 +10,7 @@ import pytest
 from msgspec import Raw
 
 from penstock.contract.reply import Delta, Failure
-from services.edge.dialects.dialect import ChatCall, StreamError
+from services.edge.dialects.dialect import AnswerError, ChatCall
 from services.edge.dialects.responses import ResponsesDialect
 from tests.unit.edge.dialects.responses_answers import (
     CREATED_S,
@@ -405,13 +405,13 @@ def test_the_same_reply_events_give_the_same_bytes():
 
 def test_a_stream_that_did_not_begin_can_fail():
     stream = ResponsesDialect().stream(ID, CREATED_S, call())
-    [event] = strict_events(stream.fail(StreamError.of(failure())))
+    [event] = strict_events(stream.fail(AnswerError.of(failure())))
     assert (event.type, event.response.model) == ("response.failed", "auto")
 
 
 def test_a_stream_that_began_names_the_model_of_the_last_start():
     stream = ResponsesDialect().stream(ID, CREATED_S, call())
-    events = strict_events(stream.begin(started("a-model")) + stream.fail(StreamError.of(failure())))
+    events = strict_events(stream.begin(started("a-model")) + stream.fail(AnswerError.of(failure())))
     assert events[-1].response.model == "a-model"
 
 
@@ -419,7 +419,7 @@ def test_a_stream_that_began_names_the_model_of_the_last_start():
     ("status", "kind"), [(400, "invalid_request_error"), (429, "rate_limit_error"), (503, "server_error")]
 )
 def test_error_bodies_have_the_shape_of_openai(status: int, kind: str):
-    body = ResponsesDialect().error(status, "some_code", "What happened.", "input[2].content")
+    body = ResponsesDialect().error(AnswerError("some_code", "What happened.", status), "input[2].content")
     assert json.loads(body) == {
         "error": {"message": "What happened.", "type": kind, "param": "input[2].content", "code": "some_code"}
     }

@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from penstock.contract.reply import Completed, Delta
-from services.edge.dialects.dialect import InvalidField, SseEvent
+from services.edge.dialects.dialect import AnswerError, InvalidField, SseEvent
 from services.edge.dialects.responses import ResponsesDialect
 from tests.unit.edge.dialects.responses_answers import (
     CREATED_S,
@@ -46,7 +46,7 @@ class Edge:
         try:
             call = dialect.read(request.content)
         except InvalidField as error:
-            body = dialect.error(400, "invalid_request", error.message, error.field)
+            body = dialect.error(AnswerError("invalid_request", error.message, 400), error.field)
             return httpx2.Response(400, content=body, headers={"content-type": "application/json"})
         self.chat = json.loads(bytes(call.body))
         if not call.stream:

@@ -14,6 +14,7 @@ from penstock.contract.jobs import Job
 from services.edge.answers.limit_headers import LIMIT_HEADERS
 from services.edge.answers.reply_facts import REPLY_HEADERS
 from services.edge.dialects.chat import ChatDialect
+from services.edge.dialects.dialect import AnswerError
 from services.edge.dialects.messages import MessagesDialect
 from services.edge.dialects.responses import ResponsesDialect
 from services.edge.http.errors import ALL_ERRORS, HttpError
@@ -142,7 +143,7 @@ def test_d10_every_error_code_is_in_the_document_at_its_status():
 def test_d10_an_error_has_the_documented_shape(dialect: Any, path: str):
     responses = DOCUMENT["paths"][path]["post"]["responses"]
     schema = responses["404"]["content"]["application/json"]["schema"]
-    body = json.loads(dialect.error(404, "unknown_role", "why", "model"))
+    body = json.loads(dialect.error(AnswerError("unknown_role", "why", 404), "model"))
     validator(schema).validate(body)
     blocked = responses["400"]["content"]["application/json"]["schema"]
     validator(blocked).validate(json.loads(dialect.error(400, "blocked", "why", None, ("hate",))))
