@@ -146,8 +146,10 @@ def test_d10_an_error_has_the_documented_shape(dialect: Any, path: str):
     body = json.loads(dialect.error(AnswerError("unknown_role", "why", 404), "model"))
     validator(schema).validate(body)
     blocked = responses["400"]["content"]["application/json"]["schema"]
-    validator(blocked).validate(json.loads(dialect.error(400, "blocked", "why", None, ("hate",))))
-    assert not validator(schema).is_valid(json.loads(dialect.error(404, "internal", "why", "model")))
+    validator(blocked).validate(json.loads(dialect.error(AnswerError("blocked", "why", 400, ("hate",)))))
+    assert not validator(schema).is_valid(
+        json.loads(dialect.error(AnswerError("internal", "why", 404), "model"))
+    )
     assert not validator(schema).is_valid({})
 
 
