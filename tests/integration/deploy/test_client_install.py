@@ -25,7 +25,7 @@ CLIENT = {
     *("typing-extensions", "importlib-metadata", "zipp"),
 }
 """Names of the distributions that may be installed: the client's dependencies on any supported version of Python."""
-MOST_BYTES = 10_000_000
+MOST_BYTES = 12_000_000
 URL = "nats://127.0.0.1:4222"
 PROJECT = {
     "schemas/__init__.py": "OURS = 'schemas'",

@@ -21,12 +21,15 @@ LEAST_S = 0.05
 
 @pytest.mark.parametrize("name", ADVERSARIAL)
 def test_g6_four_times_the_text_takes_about_four_times_as_long(secret_detector, personal_data_detector, name):
-    def cpu_s(characters: int) -> float:
-        text = CheckedText(text=adversarial_text(name, characters))
+    def once(text: CheckedText) -> float:
         start = time.thread_time()
         secret_detector.find(text)
         personal_data_detector.find(text)
         return time.thread_time() - start
+
+    def cpu_s(characters: int) -> float:
+        text = CheckedText(text=adversarial_text(name, characters))
+        return min(once(text), once(text))  # one may include a collection of the garbage of other tests
 
     cpu_s(1024)
     assert cpu_s(TIMES * SMALL) < max(MOST_GROWTH * TIMES * cpu_s(SMALL), LEAST_S)
