@@ -156,7 +156,7 @@ async def main() -> None:
         ledger = await ledger_figures(root / "ledger", traces)
         print("measuring the safety guard ...", file=sys.stderr)
         guard = {
-            **guard_figures(),
+            **await guard_figures(),
             **await guard_process_figures(root / "guard"),
             **await guarded_latency_figures(root / "guarded"),
         }

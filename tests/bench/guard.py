@@ -27,7 +27,7 @@ _CHARACTERS: Final = 150_000
 _ROUNDS: Final = 5
 
 
-def guard_figures() -> dict[str, Any]:
+async def guard_figures() -> dict[str, Any]:
     """`guard_us_per_delta`: the CPU time of the output filter, of the most expensive kind of text; and of deltas that
     are choice objects, as those of reasoning and tool calls, `guard_us_per_choice_delta`.
 
@@ -35,7 +35,9 @@ def guard_figures() -> dict[str, Any]:
     are not in the time.
     """
     found = {**_output_filter_figures(), **rule_figures()}
-    for name, figure in classifier_figures().items():  # recall and precision are objects by kind, of both
+    for name, figure in (
+        await classifier_figures()
+    ).items():  # recall and precision are objects by kind, of both
         found[name] = {**found[name], **figure} if name in found else figure
     return found
 

@@ -32,16 +32,16 @@ _CATALOGUE: Final = Catalogue(
 )
 
 
-def classifier_figures() -> dict[str, Any]:
+async def classifier_figures() -> dict[str, Any]:
     """`guard_ms_per_prompt` and `guard_ms_per_prompt_in_batches`: the CPU time of the detector of prompt injection for
     an ordinary prompt, of `guard_prompt_characters` characters (median). `guard_false_alarms_percent`: of
     harmless texts, many of them traps. `guard_topic_accuracy`: of routing, by the rules alone and with the classifier.
     """
     encoder = Encoder()
     return {
-        **asyncio.run(_cost(encoder)),
+        **(await _cost(encoder)),
         **_injection(encoder),
-        "guard_topic_accuracy": asyncio.run(_topics(encoder)),
+        "guard_topic_accuracy": await _topics(encoder),
     }
 
 
