@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from msgspec.structs import replace
 from nats.aio.client import Client as Nats
@@ -17,10 +18,13 @@ from penstock.contract import codec, subjects
 from penstock.contract.guard.checks import Finding, GuardCheck, GuardVerdict
 from penstock.contract.guard.policies import ACTIONS, Action
 
-__all__ = ["FakeGuard", "finding", "verdict"]
+__all__ = ["FakeGuard", "emails", "finding", "verdict"]
 
 Decide = Callable[[GuardCheck], GuardVerdict | None]
 """The verdict, or None for silence."""
+
+
+_EMAIL: Final = re.compile(r"[a-z]+@example\.com")
 
 
 def finding(text: int, start: int, end: int, action: Action, name: str = "personal_data/email") -> Finding:
@@ -34,6 +38,16 @@ def verdict(check: GuardCheck, *findings: Finding, **fields: Any) -> GuardVerdic
     """The verdict with the strongest action of the findings."""
     action = max((each.action for each in findings), key=ACTIONS.index, default="allow")
     return GuardVerdict(id=check.id, action=action, findings=findings, **fields)
+
+
+def emails(check: GuardCheck) -> list[Finding]:
+    """The addresses of example.com in the texts, to be redacted; none if the check does not ask for personal data."""
+    return [
+        finding(index, match.start(), match.end(), "redact")
+        for index, text in enumerate(check.texts)
+        for match in _EMAIL.finditer(text.text)
+        if "personal_data" in check.detectors and match.end() > text.start
+    ]
 
 
 class FakeGuard:

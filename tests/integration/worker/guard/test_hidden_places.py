@@ -11,7 +11,7 @@ import pytest
 
 from penstock.client.client import Client
 from penstock.contract.guard.checks import Finding, GuardCheck, GuardVerdict
-from tests.harness.processes.fake_guard import FakeGuard, verdict
+from tests.harness.processes.fake_guard import FakeGuard, emails, verdict
 from tests.harness.processes.system import System
 from tests.harness.providers.scripted_provider import (
     DONE,
@@ -34,26 +34,12 @@ GUARD = {
 
 def finds(check: GuardCheck) -> GuardVerdict:
     """Redacts addresses, and blocks the injection in what a user writes."""
-    found = [
-        Finding(
-            text=index,
-            start=match.start(),
-            end=match.end(),
-            category="personal_data",
-            kind="email",
-            detector="personal_data",
-            action="redact",
-        )
-        for index, text in enumerate(check.texts)
-        for match in re.finditer(r"[a-z]+@example\.com", text.text)
-        if "personal_data" in check.detectors and match.end() > text.start
-    ]
-    found += [
+    injections = [
         Finding(text=index, category="prompt_injection", detector="prompt_injection", action="block")
         for index, text in enumerate(check.texts)
         if "prompt_injection" in check.detectors and text.origin == "user" and INJECTION in text.text
     ]
-    return verdict(check, *found)
+    return verdict(check, *emails(check), *injections)
 
 
 @pytest.fixture(autouse=True)

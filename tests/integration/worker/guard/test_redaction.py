@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from penstock.client.client import Client
-from penstock.contract.guard.checks import Finding, GuardCheck, GuardVerdict
+from penstock.contract.guard.checks import GuardCheck, GuardVerdict
 from penstock.contract.guard.policies import GuardPolicy
 from penstock.runtime.buckets.changes import Author
 from penstock.runtime.guard.changes import change_guard_policy
-from tests.harness.processes.fake_guard import FakeGuard, finding, verdict
+from tests.harness.processes.fake_guard import FakeGuard, emails, finding, verdict
 from tests.harness.processes.system import System
 from tests.harness.providers.scripted_provider import (
     DONE,
@@ -44,21 +44,7 @@ GUARD = {
 
 def finds_emails(check: GuardCheck) -> GuardVerdict:
     """Redacts what is an address, as the policy says."""
-    found = [
-        Finding(
-            text=index,
-            start=match.start(),
-            end=match.end(),
-            category="personal_data",
-            kind="email",
-            detector="personal_data",
-            action="redact",
-        )
-        for index, text in enumerate(check.texts)
-        for match in EMAIL.finditer(text.text)
-        if "personal_data" in check.detectors and match.end() > text.start
-    ]
-    return verdict(check, *found)
+    return verdict(check, *emails(check))
 
 
 @pytest.fixture(autouse=True)
