@@ -97,6 +97,11 @@ async def test_g3_the_labelled_texts_are_redacted_as_the_whole(guard: LocalGuard
         assert shown == await _redacted(guard, labelled.text), labelled.line
 
 
+async def test_g3_a_decorator_in_json_text_is_no_address_in_a_stream_or_the_whole(guard: LocalGuard) -> None:
+    text = json.dumps({"body": "the\n@app.get "})
+    assert await _streamed(guard, [text]) == await _redacted(guard, text) == text
+
+
 async def test_g3_numbers_are_redacted_as_in_the_whole_however_written(guard: LocalGuard) -> None:
     for text in (*(form[0] for form in FORMS), *HARMLESS_FORMS):
         whole = f"Before: {text} and after."

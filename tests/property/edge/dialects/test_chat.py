@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from services.edge.dialects.chat import ChatDialect
-from services.edge.dialects.dialect import ChatCall, InvalidField, SseEvent
+from services.edge.dialects.dialect import AnswerError, ChatCall, InvalidField, SseEvent
 from services.edge.http.sse import encode_event, event_id
 from tests.harness.requests.reply_events import completed, delta, started
 
@@ -73,7 +73,10 @@ def test_d10_any_body_is_read_or_refused_with_the_field(data: bytes):
     with pytest.raises(InvalidField) as invalid:  # no generated body has a model and messages
         ChatDialect().read(data)
     assert invalid.value.field
-    assert json.loads(ChatDialect().error(400, "invalid_request", invalid.value.message))
+    error = AnswerError("invalid_request", invalid.value.message, 400)
+    assert (
+        json.loads(ChatDialect().error(error, invalid.value.field))["error"]["param"] == invalid.value.field
+    )
 
 
 @given(st.dictionaries(st.sampled_from(["id", "model", "choices", "usage", "x"]), VALUE, max_size=5))

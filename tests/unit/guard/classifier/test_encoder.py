@@ -16,16 +16,20 @@ from services.guard.detectors.turns import turn_of
 
 
 class Counting:
-    """Rows that hold the length of each text; waits for `go` in the thread of the batches."""
+    """Rows that hold the length of each text; waits for `go` in the thread of the batches, and then for each batch of
+    which `allowed` has no more.
+    """
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
         self.go = threading.Event()
+        self.allowed = threading.Semaphore(1_000)
         self.begun = threading.Event()
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         self.begun.set()
         assert self.go.wait(10)
+        assert self.allowed.acquire(timeout=10)
         self.batches.append(list(texts))
         if "fails" in texts:
             raise ValueError("no vector")
@@ -116,6 +120,7 @@ async def test_g4_a_small_check_waits_for_one_batch_of_a_large_one(
     counting: tuple[Counting, BatchingEncoder],
 ) -> None:
     model, _ = counting
+    model.allowed = threading.Semaphore(2)
     batches = BatchingEncoder(model)  # type: ignore[arg-type]
 
     async def check(account: str, texts: list[str]) -> None:
@@ -127,13 +132,14 @@ async def test_g4_a_small_check_waits_for_one_batch_of_a_large_one(
     small = asyncio.create_task(check("small", ["small"] * 2))
     await asyncio.sleep(0)
     model.go.set()
-    await small
-    assert len(model.batches) <= 2
+    await asyncio.wait_for(small, 5)
+    assert len(model.batches) == 2
     assert "small" in model.batches[1]
     assert all(sum(map(len, batch)) <= 1_500 for batch in model.batches)
     for task in large:
         task.cancel()
     await asyncio.wait(large)
+    model.allowed.release(1_000)
     await batches.run(model.encode, ["last"])
     assert len(model.batches) <= 4, "the texts of those that were given up are not encoded"
     await batches.close()

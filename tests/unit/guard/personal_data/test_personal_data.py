@@ -43,6 +43,8 @@ FOUND = [
     ("social security number is 536904399", "us_ssn", "536904399"),
 ]
 HARMLESS = [
+    r'{"code": "import app\n@app.get(path)"}',
+    r'{"code": "import pytest\r\n@pytest.fixture"}',
     "mail john@example.com, root@localhost, a@b.test, x@y.invalid, noreply@service.io",
     "git clone git@github.com:penstock/penstock.git",
     "logo@2x.png and lodash@4.17.21 and @anna_smith",
