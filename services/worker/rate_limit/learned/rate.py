@@ -7,7 +7,7 @@ Instants are milliseconds of one clock, rates are requests per minute unless sta
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import ceil
+from math import ceil, inf, isfinite
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -91,9 +91,13 @@ class Refusal(Struct, frozen=True, kw_only=True):
 
     @property
     def refill_per_minute(self) -> float | None:
-        """Refill of a bucket: a wait of a fraction of a second is at most the time until one more token."""
+        """Refill of a bucket: a wait of a fraction of a second is at most the time until one more token. Infinite for a
+        wait that the provider rounded to 0.
+        """
         wait_s = self.retry_after_s
-        return 60.0 / wait_s if wait_s is not None and 0 < wait_s < 1 else None
+        if wait_s is None or not 0 <= wait_s < 1:
+            return None
+        return 60.0 / wait_s if wait_s else inf
 
     @property
     def is_informative(self) -> bool:
@@ -136,8 +140,9 @@ def first_estimate(refills: Iterable[float | None], admitted: int) -> float | No
     """
     found = list(refills)
     known = [refill for refill in found if refill is not None]
-    if known and len(known) == len(found):
-        return _bounded(min(known))
+    lowest = min(known, default=inf)
+    if len(known) == len(found) and isfinite(lowest):
+        return _bounded(lowest)
     return float(admitted) if admitted >= _ENOUGH else None
 
 
@@ -305,7 +310,7 @@ def _pause_ends_ms(refusal: Refusal) -> int:
 
 
 def _kind(refusal: Refusal, known: QuotaLearned | None) -> Literal["window", "token_bucket"]:
-    if refusal.refill_per_minute is not None:
+    if isfinite(refusal.refill_per_minute or inf):
         return "token_bucket"
     return "window" if known is None else known.kind
 

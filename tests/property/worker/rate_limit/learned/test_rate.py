@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from math import inf
 
 import pytest
 from hypothesis import given
@@ -27,7 +28,7 @@ from services.worker.rate_limit.record.allocation import LeaseReport, allocate
 from services.worker.rate_limit.record.lease_settings import LEARNED_LEASE_SETTINGS
 
 rates = st.floats(1, 100_000)
-waits = st.none() | st.floats(0.001, 90)
+waits = st.none() | st.just(0.0) | st.floats(0.001, 90)
 
 
 def known(per_minute: float, **more: object) -> QuotaLearned:
@@ -88,6 +89,8 @@ def test_c4_the_first_estimate_from_refusals() -> None:
     assert first_estimate([300, 240, 400], 3) == 240, (
         "the longest wait is the time in which a bucket gains a token"
     )
+    assert first_estimate([300, inf], 60) == 300, "a wait that was rounded to 0 tells nothing of the refill"
+    assert first_estimate([inf, inf], 60) == 60
     assert first_estimate([300, None], 60) == 60, "the calls admitted in the last minute"
     assert first_estimate([None], 3) is None, "too little evidence: only the pause applies"
 
