@@ -1,0 +1,40 @@
+"""The errors of a store. Each says whether the same call may succeed later."""
+
+from __future__ import annotations
+
+__all__ = ["MissingLibraries", "StoreCorrupt", "StoreError", "StoreUnavailable", "UnknownTable"]
+
+
+class StoreError(Exception):
+    """`retryable`: the same call may succeed later, without anyone changing the data."""
+
+    retryable = False
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be reached, has no space, or is too busy. Nothing was changed, unless the connection was lost
+    during the commit; a repeated `replace` is harmless in both cases.
+    """
+
+    retryable = True
+
+
+class StoreCorrupt(StoreError):
+    """What is stored cannot be read. Only removing and indexing the collection again helps."""
+
+
+class UnknownTable(StoreError):
+    """The table was never created, or was dropped."""
+
+    def __init__(self, table: str) -> None:
+        super().__init__(f"the store has no table {table}")
+
+
+class MissingLibraries(StoreError):
+    """The libraries of an adapter are not installed."""
+
+    def __init__(self, missing: str) -> None:
+        super().__init__(
+            f"the store of the indexer needs a library that is not installed ({missing}): install the extra index "
+            "(pip install 'penstock[index]'; from a clone pip install '.[index]')"
+        )
