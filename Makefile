@@ -55,7 +55,7 @@ schemas: $(READY)  ## regenerate the JSON Schemas, schemas/asyncapi.json and doc
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 
 lock: $(READY)  ## resolve the dependencies again (needs uv on the PATH)
-	$(LOCK) --extra server --extra guard pyproject.toml -o requirements/runtime.lock
+	$(LOCK) --extra server --extra guard --extra encoder --extra index pyproject.toml -o requirements/runtime.lock
 	$(LOCK) --extra dev requirements/build.in pyproject.toml -c requirements/runtime.lock -o requirements/dev.lock
 	$(LOCK) requirements/build.in -c requirements/dev.lock -o requirements/build.lock
 

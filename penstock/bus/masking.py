@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from penstock.contract.api_key_format import PREFIX, START
+from penstock.contract.formats.api_key import PREFIX, START
 
 __all__ = ["holds_api_key", "masked_key", "without_api_keys", "without_userinfo"]
 

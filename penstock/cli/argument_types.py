@@ -9,15 +9,15 @@ import re
 from typing import Final, cast, get_args
 
 from penstock.cli.spend_period import moment_s
-from penstock.contract import answer_id_format
-from penstock.contract.api_key_format import PREFIX, START
+from penstock.contract.formats import answer_id
+from penstock.contract.formats.api_key import PREFIX, START
 from penstock.contract.keys import STREAM_RESCUE_FORMS, STREAM_RESCUE_PATTERN
 from penstock.contract.ledger.spend import SpendDimension
 from penstock.contract.names import EMBED
 from penstock.contract.subjects import is_token
-from penstock.runtime.config.budget_amounts import micro_dollars
-from penstock.runtime.config.budget_checks import is_time_zone, nearest_time_zone
-from penstock.runtime.config.budgets import UNLIMITED
+from penstock.runtime.config.budgets.amounts import micro_dollars
+from penstock.runtime.config.budgets.checks import is_time_zone, nearest_time_zone
+from penstock.runtime.config.budgets.section import UNLIMITED
 
 __all__ = [
     "INHERITED",
@@ -44,9 +44,7 @@ INHERITED: Final = -1
 """The amount `none`: the limit has none of its own."""
 _AMOUNT_WORDS: Final = {"unlimited": UNLIMITED, "none": INHERITED}
 _HIGHEST_PORT = 65_535
-_HTTP_ANSWER: Final = re.compile(
-    answer_id_format.PREFIX + 2 * answer_id_format.DIGIT + answer_id_format.ADDRESS
-)
+_HTTP_ANSWER: Final = re.compile(answer_id.PREFIX + 2 * answer_id.DIGIT + answer_id.ADDRESS)
 _DURATION: Final = re.compile(r"([0-9]{1,6})([smhd])")
 _KEY_PREFIX: Final = re.compile(rf"(?:{START})?({PREFIX})(?:_.*)?")
 _DIMENSIONS: Final[tuple[SpendDimension, ...]] = get_args(SpendDimension)

@@ -20,7 +20,7 @@ from penstock.cli.argument_types import (
 )
 from penstock.cli.spend_period import MOMENTS
 from penstock.contract.ledger.policies import LIMIT_NAMES, TRAFFIC_CLASSES
-from penstock.runtime.config.budget_amounts import DOLLAR_LIMITS
+from penstock.runtime.config.budgets.amounts import DOLLAR_LIMITS
 
 __all__ = ["LIMIT_OPTIONS", "check_budget", "check_prices", "define_budget", "define_prices"]
 

@@ -20,7 +20,7 @@ from penstock.contract.ledger.policies import (
 from penstock.contract.streams import BUDGETS
 from penstock.runtime.budgets.describe import scope_text
 from penstock.runtime.budgets.records import BudgetRecords, policy_key, records_of
-from penstock.runtime.config.budgets import UNLIMITED, Budgets
+from penstock.runtime.config.budgets.section import UNLIMITED, Budgets
 from penstock.runtime.config.catalogue import Catalogue
 from services.ledger.policies.table import PolicyTable
 

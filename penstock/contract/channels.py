@@ -5,11 +5,12 @@ The AsyncAPI document and the table in schemas/README.md are generated from this
 
 from __future__ import annotations
 
-from typing import Final, Literal, get_args
+from typing import Final, get_args
 
 from msgspec import Struct
 
 from penstock.contract import streams, subjects
+from penstock.contract.channel import MESSAGE_LIMIT, Channel, duration, size
 from penstock.contract.events import Event, HoldReleased, UsageRecorded
 from penstock.contract.explain import RoutingExplained
 from penstock.contract.guard.checks import (
@@ -30,46 +31,20 @@ from penstock.contract.ledger.spend import RecentSpend, SpendQuery, SpendReport
 from penstock.contract.ledger.status import BudgetQuery, BudgetReport
 from penstock.contract.presence import Presence
 from penstock.contract.quota import QuotaRecord
-from penstock.contract.reply import Accepted, Completed, Delta, Failed, Restarted, Started
-from penstock.contract.request import CancelRequest, ChatRequest
+from penstock.contract.reply import Accepted, Completed, Delta, Failed, IndexProgress, Restarted, Started
+from penstock.contract.request import CancelRequest, ChatRequest, EmbedRequest, IndexRequest
+from penstock.contract.retrieval.channels import RETRIEVAL_CHANNELS
 from penstock.contract.work import ChatWork
 
-__all__ = ["CHANNELS", "MESSAGES", "Channel"]
-
-
-class Channel(Struct, frozen=True, kw_only=True):
-    """One kind of subject or key."""
-
-    name: str
-    subject: str
-    messages: tuple[type[Struct], ...]
-    delivery: Literal["work queue", "stored and live", "stored", "request/reply", "key-value"]
-    stream: str | None = None
-    producers: tuple[str, ...]
-    consumers: tuple[str, ...]
-    limits: str
-    purpose: str
-
-
-def _duration(seconds: int) -> str:
-    if seconds % 86_400 == 0 and seconds > 2 * 86_400:
-        return f"{seconds // 86_400} days"
-    if seconds % 3_600 == 0:
-        return f"{seconds // 3_600} hours"
-    return f"{seconds // 60} minutes" if seconds % 60 == 0 else f"{seconds} seconds"
-
-
-def _size(bytes_: int) -> str:
-    return f"{bytes_ // (1024 * 1024)} MiB"
+__all__ = ["CHANNELS", "MESSAGES"]
 
 
 _USAGE: Final[tuple[type[Struct], ...]] = (UsageRecorded, HoldReleased)
-_MESSAGE_LIMIT: Final = f"{_size(streams.MAX_PAYLOAD_BYTES)} per message"
 
 
 def _spend_history(grain: str, stream: streams.StreamSpec) -> Channel:
     stored = (
-        f"stored for {_duration(stream.max_age_s)}" if stream.max_age_s else "stored without a limit of time"
+        f"stored for {duration(stream.max_age_s)}" if stream.max_age_s else "stored without a limit of time"
     )
     return Channel(
         name=f"spend-{grain}s",
@@ -79,7 +54,7 @@ def _spend_history(grain: str, stream: streams.StreamSpec) -> Channel:
         stream=stream.name,
         producers=("ledger",),
         consumers=("ledger", "command line"),
-        limits=f"{stored}; {_size(stream.max_bytes)} in all by default",
+        limits=f"{stored}; {size(stream.max_bytes)} in all by default",
         purpose=f"Spend by {grain}: arrays of `SpendRow` as JSON compressed by zlib, in chunks that add up.",
     )
 
@@ -88,25 +63,25 @@ CHANNELS: Final = (
     Channel(
         name="requests",
         subject=subjects.REQUEST,
-        messages=(ChatRequest,),
+        messages=(ChatRequest, EmbedRequest, IndexRequest),
         delivery="work queue",
         stream=streams.REQUESTS.name,
-        producers=("application", "command line"),
+        producers=("application", "command line", "edge", "indexer", "worker"),
         consumers=("router",),
         limits=f"{streams.MAX_REQUEST_BYTES:,} bytes per message; one message per `Nats-Msg-Id` (account.client.id) "
-        f"within {_duration(streams.REQUESTS.duplicate_window_s)}",
+        f"within {duration(streams.REQUESTS.duplicate_window_s)}",
         purpose="Send a request. JetStream's acknowledgement means accepted: exactly one `completed` or `failed` "
         "follows.",
     ),
     Channel(
         name="replies",
         subject=subjects.REPLY,
-        messages=(Accepted, Started, Delta, Restarted, Completed, Failed),
+        messages=(Accepted, Started, Delta, IndexProgress, Restarted, Completed, Failed),
         delivery="stored and live",
         stream=streams.REPLIES.name,
-        producers=("router", "worker"),
-        consumers=("application", "router", "worker", "any observer"),
-        limits=f"stored for {_duration(streams.REPLIES.max_age_s)}",
+        producers=("router", "worker", "indexer"),
+        consumers=("application", "router", "worker", "indexer", "any observer"),
+        limits=f"stored for {duration(streams.REPLIES.max_age_s)}",
         purpose="The events of a reply, in order of `seq`.",
     ),
     Channel(
@@ -117,7 +92,7 @@ CHANNELS: Final = (
         stream=streams.CANCELS.name,
         producers=("application", "command line"),
         consumers=("router", "worker"),
-        limits=f"stored for {_duration(streams.CANCELS.max_age_s)}",
+        limits=f"stored for {duration(streams.CANCELS.max_age_s)}",
         purpose="Stop a request: a running provider call at once, queued work at the router's next sweep, once a "
         "second.",
     ),
@@ -128,8 +103,8 @@ CHANNELS: Final = (
         delivery="work queue",
         stream=streams.WORK.name,
         producers=("router",),
-        consumers=("worker",),
-        limits=_MESSAGE_LIMIT,
+        consumers=("worker", "indexer"),
+        limits=MESSAGE_LIMIT,
         purpose="The mailbox of a role, from which a worker with a free slot and quota pulls the low ranks first. "
         "`flow` stands for account and user; `rank` (0 to 3) grows with the number of their requests in the mailbox.",
     ),
@@ -141,8 +116,8 @@ CHANNELS: Final = (
         stream=streams.BODIES.name,
         producers=("application", "command line"),
         consumers=("router", "worker", "command line"),
-        limits=f"{_size(streams.MAX_BODY_BYTES)} per body, {_size(streams.BODIES.max_bytes)} in all by default, then "
-        f"new ones are rejected; stored until the request ends, at most for {_duration(streams.BODIES.max_age_s)}",
+        limits=f"{size(streams.MAX_BODY_BYTES)} per body, {size(streams.BODIES.max_bytes)} in all by default, then "
+        f"new ones are rejected; stored until the request ends, at most for {duration(streams.BODIES.max_age_s)}",
         purpose="The body of a request that exceeds a message, in parts of 4 KiB and more; `offset` is that of the "
         "first byte of a part; `upload` is an id of the time it is stored. They are stored before the request, whose "
         "`body_ref` has size and digest.",
@@ -156,7 +131,7 @@ CHANNELS: Final = (
         producers=("router", "worker", "command line"),
         consumers=("application", "command line", "router", "worker", "any observer"),
         limits=f"one record per job; {streams.JOBS.max_messages:,} jobs, at most half of them of one account; stored "
-        f"for {_duration(streams.JOBS.max_age_s)} after the last change, less if ended jobs are deleted for new ones",
+        f"for {duration(streams.JOBS.max_age_s)} after the last change, less if ended jobs are deleted for new ones",
         purpose="The status of a job, a request of the batch lane.",
     ),
     Channel(
@@ -167,7 +142,7 @@ CHANNELS: Final = (
         stream=streams.RESULTS.name,
         producers=("worker", "router"),
         consumers=("application", "command line", "router", "worker"),
-        limits=f"stored for {_duration(streams.RESULTS.max_age_s)}; {_size(streams.RESULTS.max_bytes)} in all by "
+        limits=f"stored for {duration(streams.RESULTS.max_age_s)}; {size(streams.RESULTS.max_bytes)} in all by "
         "default, then the oldest are deleted",
         purpose="The answer of a completed job; `attempt` is the one in its status.",
     ),
@@ -179,7 +154,7 @@ CHANNELS: Final = (
         stream=streams.EVENTS.name,
         producers=("worker", "ledger", "guard", "command line"),
         consumers=("worker", "any observer"),
-        limits=f"stored for {_duration(streams.EVENTS.max_age_s)}",
+        limits=f"stored for {duration(streams.EVENTS.max_age_s)}",
         purpose="Facts for accounting and audit; workers apply `quota_paused` of each other.",
     ),
     Channel(
@@ -190,7 +165,7 @@ CHANNELS: Final = (
         stream=streams.EVENTS.name,
         producers=("worker", "router"),
         consumers=("ledger", "any observer"),
-        limits=f"stored for {_duration(streams.EVENTS.max_age_s)}",
+        limits=f"stored for {duration(streams.EVENTS.max_age_s)}",
         purpose="What each attempt used, and which holds may be released; `partition` is the ledger's of the account.",
     ),
     Channel(
@@ -200,7 +175,7 @@ CHANNELS: Final = (
         delivery="request/reply",
         producers=("router", "worker", "ledger"),
         consumers=("ledger",),
-        limits=_MESSAGE_LIMIT,
+        limits=MESSAGE_LIMIT,
         purpose="Reserve the estimated cost of a request before it is queued; a batch goes to the partition `system`.",
     ),
     Channel(
@@ -210,7 +185,7 @@ CHANNELS: Final = (
         delivery="request/reply",
         producers=("command line", "application"),
         consumers=("ledger",),
-        limits=_MESSAGE_LIMIT,
+        limits=MESSAGE_LIMIT,
         purpose="What is left of a budget.",
     ),
     Channel(
@@ -220,7 +195,7 @@ CHANNELS: Final = (
         delivery="request/reply",
         producers=("ledger",),
         consumers=("ledger",),
-        limits=_MESSAGE_LIMIT,
+        limits=MESSAGE_LIMIT,
         purpose="What a partition has settled and not yet written into the history; a question without a body asks "
         "for every row.",
     ),
@@ -231,7 +206,7 @@ CHANNELS: Final = (
         delivery="request/reply",
         producers=("command line", "application"),
         consumers=("ledger",),
-        limits=_MESSAGE_LIMIT,
+        limits=MESSAGE_LIMIT,
         purpose="What was spent, by account, user, key, model, role, hour, day and month.",
     ),
     Channel(
@@ -242,8 +217,8 @@ CHANNELS: Final = (
         stream=streams.JOURNAL.name,
         producers=("ledger",),
         consumers=("ledger", "command line"),
-        limits=f"one writer per partition; stored for {_duration(streams.JOURNAL.max_age_s)}, "
-        f"{_size(streams.JOURNAL.max_bytes)} in all by default",
+        limits=f"one writer per partition; stored for {duration(streams.JOURNAL.max_age_s)}, "
+        f"{size(streams.JOURNAL.max_bytes)} in all by default",
         purpose="Every hold, settlement, release and alert, in order.",
     ),
     Channel(
@@ -254,7 +229,7 @@ CHANNELS: Final = (
         stream=streams.SNAPSHOTS.name,
         producers=("ledger",),
         consumers=("ledger", "command line"),
-        limits=f"one per partition; {_size(streams.SNAPSHOTS.max_bytes)} in all by default",
+        limits=f"one per partition; {size(streams.SNAPSHOTS.max_bytes)} in all by default",
         purpose="The state of a partition; the message is its `head`, and the parts are binary.",
     ),
     _spend_history("hour", streams.SPEND_HOURS),
@@ -287,7 +262,7 @@ CHANNELS: Final = (
         delivery="request/reply",
         producers=("worker", "edge", "command line"),
         consumers=("guard",),
-        limits=_MESSAGE_LIMIT,
+        limits=MESSAGE_LIMIT,
         purpose="Check texts of a request or an answer. One of all guards answers; empty messages come while it "
         "needs longer. A repeated check is harmless.",
     ),
@@ -298,7 +273,7 @@ CHANNELS: Final = (
         delivery="request/reply",
         producers=("worker", "edge", "command line"),
         consumers=("guard",),
-        limits=_MESSAGE_LIMIT,
+        limits=MESSAGE_LIMIT,
         purpose="The same for one guard: where checks are sent while another one does not answer.",
     ),
     Channel(
@@ -311,6 +286,7 @@ CHANNELS: Final = (
         limits=f"the first {MAX_CLASSIFIED_CHARACTERS} characters of a text",
         purpose="The topic of a text that the router's rules do not recognise.",
     ),
+    *RETRIEVAL_CHANNELS,
     Channel(
         name="explain",
         subject=subjects.EXPLAIN,
@@ -318,7 +294,7 @@ CHANNELS: Final = (
         delivery="request/reply",
         producers=("command line", "application"),
         consumers=("router",),
-        limits=_MESSAGE_LIMIT,
+        limits=MESSAGE_LIMIT,
         purpose="How a request would be routed, or `failed` if it would be rejected; without a provider call.",
     ),
     Channel(
@@ -328,7 +304,7 @@ CHANNELS: Final = (
         delivery="key-value",
         producers=("router", "worker", "ledger"),
         consumers=("router", "worker", "ledger", "command line"),
-        limits=f"deleted after {_duration(streams.PRESENCE.ttl_s)} without a heartbeat",
+        limits=f"deleted after {duration(streams.PRESENCE.ttl_s)} without a heartbeat",
         purpose="The heartbeat of a service, with its limits and breakers.",
     ),
     Channel(
@@ -338,7 +314,7 @@ CHANNELS: Final = (
         delivery="key-value",
         producers=("worker",),
         consumers=("worker",),
-        limits=f"compare-and-set only; deleted {_duration(streams.QUOTA.ttl_s)} after the last write; republished on "
+        limits=f"compare-and-set only; deleted {duration(streams.QUOTA.ttl_s)} after the last write; republished on "
         f"`{subjects.QUOTA_STORED}`",
         purpose="Consumption and leases of one quota, shared by all workers.",
     ),
@@ -359,7 +335,7 @@ CHANNELS: Final = (
         delivery="key-value",
         producers=("edge",),
         consumers=("edge",),
-        limits=f"compare-and-set only; deleted {_duration(streams.IDEMPOTENCY.ttl_s)} after the last write; "
+        limits=f"compare-and-set only; deleted {duration(streams.IDEMPOTENCY.ttl_s)} after the last write; "
         f"{streams.IDEMPOTENCY.max_messages:,} keys, then new ones are rejected",
         purpose="The request to which an idempotency key of the HTTP edge belongs.",
     ),
@@ -371,7 +347,7 @@ CHANNELS: Final = (
         stream=streams.DEAD.name,
         producers=("router", "worker"),
         consumers=("command line",),
-        limits=f"stored for {_duration(streams.DEAD.max_age_s)}",
+        limits=f"stored for {duration(streams.DEAD.max_age_s)}",
         purpose="A request that could not be processed: the original message as the body, the reason in "
         "`Penstock-Dead-*` headers.",
     ),

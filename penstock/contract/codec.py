@@ -24,7 +24,17 @@ from penstock.contract.ledger.status import BudgetQuery, BudgetReport
 from penstock.contract.presence import Presence
 from penstock.contract.quota import QuotaRecord
 from penstock.contract.reply import ReplyEvent
-from penstock.contract.request import ChatRequest
+from penstock.contract.request import ChatRequest, EmbedRequest, IndexRequest
+from penstock.contract.retrieval.collections import CollectionRecord, CollectionsQuery, CollectionsReport
+from penstock.contract.retrieval.documents import IndexBody, IndexReport
+from penstock.contract.retrieval.embeddings import EmbedResult, VectorBlock
+from penstock.contract.retrieval.search import (
+    DocumentsQuery,
+    DocumentsReport,
+    SearchAnswer,
+    SearchFailed,
+    SearchRequest,
+)
 from penstock.contract.work import ChatWork
 
 __all__ = [
@@ -34,7 +44,14 @@ __all__ = [
     "BUDGET_REPORT",
     "CLASSIFICATION",
     "CLASSIFY_REQUEST",
+    "COLLECTIONS_ANSWER",
+    "COLLECTIONS_QUERY",
+    "COLLECTION_RECORD",
     "DEAD_HISTORY",
+    "DOCUMENTS_ANSWER",
+    "DOCUMENTS_QUERY",
+    "EMBED_REQUEST",
+    "EMBED_RESULT",
     "EVENT",
     "GUARD_CHECK",
     "GUARD_POLICY",
@@ -43,6 +60,9 @@ __all__ = [
     "HOLD_BATCH_ANSWER",
     "HOLD_REQUEST",
     "IDEMPOTENCY",
+    "INDEX_BODY",
+    "INDEX_REPORT",
+    "INDEX_REQUEST",
     "INVALID",
     "JOB",
     "JOURNAL",
@@ -53,10 +73,13 @@ __all__ = [
     "REPLY",
     "REQUEST",
     "RESULT",
+    "SEARCH_ANSWER",
+    "SEARCH_REQUEST",
     "SNAPSHOT",
     "SPEND_QUERY",
     "SPEND_REPORT",
     "USAGE",
+    "VECTOR_BLOCK",
     "WORK",
     "encode",
 ]
@@ -64,6 +87,25 @@ __all__ = [
 _encoder: Final = msgspec.json.Encoder()
 
 REQUEST: Final = msgspec.json.Decoder(ChatRequest)
+EMBED_REQUEST: Final = msgspec.json.Decoder(EmbedRequest)
+INDEX_REQUEST: Final = msgspec.json.Decoder(IndexRequest)
+INDEX_BODY: Final = msgspec.json.Decoder(IndexBody)
+INDEX_REPORT: Final = msgspec.json.Decoder(IndexReport)
+EMBED_RESULT: Final = msgspec.json.Decoder(EmbedResult)
+VECTOR_BLOCK: Final = msgspec.json.Decoder(VectorBlock)
+SEARCH_REQUEST: Final = msgspec.json.Decoder(SearchRequest)
+SEARCH_ANSWER: Final[msgspec.json.Decoder[SearchAnswer | SearchFailed]] = msgspec.json.Decoder(
+    SearchAnswer | SearchFailed
+)
+DOCUMENTS_QUERY: Final = msgspec.json.Decoder(DocumentsQuery)
+DOCUMENTS_ANSWER: Final[msgspec.json.Decoder[DocumentsReport | SearchFailed]] = msgspec.json.Decoder(
+    DocumentsReport | SearchFailed
+)
+COLLECTIONS_QUERY: Final = msgspec.json.Decoder(CollectionsQuery)
+COLLECTIONS_ANSWER: Final[msgspec.json.Decoder[CollectionsReport | SearchFailed]] = msgspec.json.Decoder(
+    CollectionsReport | SearchFailed
+)
+COLLECTION_RECORD: Final = msgspec.json.Decoder(CollectionRecord)
 WORK: Final = msgspec.json.Decoder(ChatWork)
 REPLY: Final[msgspec.json.Decoder[ReplyEvent]] = msgspec.json.Decoder(ReplyEvent)
 EVENT: Final[msgspec.json.Decoder[Event]] = msgspec.json.Decoder(Event)

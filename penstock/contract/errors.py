@@ -24,6 +24,8 @@ ErrorCode = Literal[
     "content_filtered",
     "blocked",
     "guard_unavailable",
+    "unknown_collection",
+    "retrieval_unavailable",
     "provider_refused",
     "provider_credentials",
     "provider_unavailable",
@@ -100,6 +102,15 @@ ERRORS: Final[dict[ErrorCode, ErrorSpec]] = {
         "later",
         "error",
         "The safety guard could not check the request, and the policy requires a check.",
+    ),
+    "unknown_collection": ErrorSpec(
+        404, "never", "info", "The account has no collection of that name; the message says how to make one."
+    ),
+    "retrieval_unavailable": ErrorSpec(
+        503,
+        "later",
+        "error",
+        "No passages can be found: no indexer answers, or its store or the embedding model is not available.",
     ),
     "provider_refused": ErrorSpec(400, "never", "info", "The provider rejected the request as invalid."),
     "provider_credentials": ErrorSpec(

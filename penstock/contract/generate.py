@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
-from penstock.contract.channels import CHANNELS, MESSAGES, Channel
+from penstock.contract.channel import Channel
+from penstock.contract.channels import CHANNELS, MESSAGES
 from penstock.contract.errors import ERRORS
 
 __all__ = ["asyncapi", "examples", "json_schema", "main", "readme", "tag"]

@@ -12,6 +12,7 @@ __all__ = [
     "AUTO",
     "COMPLEXITIES",
     "EMBED",
+    "INDEX",
     "LANES",
     "RANKS",
     "RESCUES",
@@ -36,6 +37,7 @@ Role = Annotated[str, Meta(pattern="^([a-z][a-z0-9_]{0,31}|model-[A-Za-z0-9_-]{1
 names and a metric label."""
 Lane = Literal["interactive", "batch"]
 Kind = Literal["chat", "embed", "index"]
+"""What a request asks for: the last token of its subject."""
 Complexity = Literal["simple", "medium", "complex"]
 DegradationRule = Literal["rate_limit", "high_latency", "errors"]
 Rescue = Literal["none", "before_output", "restart"]
@@ -58,8 +60,10 @@ COMPLEXITIES: Final[tuple[Complexity, ...]] = get_args(Complexity)
 AUTO: Final = "auto"
 """The role of a request that leaves the choice to the router."""
 EMBED: Final = "embed"
-"""The role for embeddings, which no service answers yet."""
-RESERVED_ROLES: Final = frozenset({AUTO, "router"})
+"""The role for embeddings."""
+INDEX: Final = "index"
+"""The mailbox of the indexer, which no catalogue defines."""
+RESERVED_ROLES: Final = frozenset({AUTO, INDEX, "router"})
 """Names that a catalogue cannot define: the router's dead letters are filed under `router`."""
 
 

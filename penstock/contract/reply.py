@@ -17,6 +17,7 @@ from penstock.contract.errors import ErrorCode, RetryAdvice
 from penstock.contract.guard.policies import Direction
 from penstock.contract.ledger.limits import LimitStatus
 from penstock.contract.names import Complexity, DegradationRule, Lane, Role
+from penstock.contract.retrieval.search import Citation
 
 __all__ = [
     "NO_RESPONSE",
@@ -30,6 +31,7 @@ __all__ = [
     "FailedAttempt",
     "Failure",
     "GuardedContent",
+    "IndexProgress",
     "ReplyEvent",
     "Restarted",
     "Started",
@@ -138,13 +140,28 @@ class Delta(_Event, frozen=True, kw_only=True, tag="delta"):
     """Text to append to the content of choice 0. All text of choice 0 is here and nowhere else."""
     choices: tuple[Raw, ...] = ()
     """The choice objects of the chunk in order, without the text of choice 0: reasoning, tool calls, logprobs,
-    results of a content filter, content parts other than text, further choices."""
+    results of a content filter, content parts other than text, further choices. Of an embed request: `VectorBlock`
+    objects."""
 
 
 def answer_bytes(text: str, choices: Iterable[Raw] = ()) -> int:
     """Bytes of `text` as UTF-8 plus those of the JSON in `choices`."""
     text_bytes = len(text) if text.isascii() else len(text.encode())
     return text_bytes + sum(map(len, choices))
+
+
+class IndexProgress(_Event, frozen=True, kw_only=True, tag="index_progress"):
+    """How far an index request has come."""
+
+    documents: int
+    """Documents of the request."""
+    done: int
+    """Documents that are indexed, unchanged or refused."""
+    chunks: int = 0
+    """Chunks of the documents that are done."""
+    embedded: int = 0
+    """Chunks that a provider embedded."""
+    from_cache: int = 0
 
 
 class Restarted(_Event, frozen=True, kw_only=True, tag="restarted"):
@@ -206,8 +223,11 @@ class Completed(_Event, frozen=True, kw_only=True, tag="completed"):
     """Findings of the safety guard that were reported or redacted."""
     unchecked: tuple[Direction, ...] = ()
     """Directions in which a check of the safety guard was not made, and the policy let the content pass."""
+    citations: tuple[Citation, ...] = ()
+    """The passages that were put before the model."""
     response: Raw = field(default_factory=lambda: NO_RESPONSE)
-    """The provider's chat-completion body if the request did not stream; else null."""
+    """Of a chat request that did not stream, the provider's chat-completion body; of an embed request an `EmbedResult`,
+    of an index request an `IndexReport`; else null."""
 
 
 class FailedAttempt(Struct, frozen=True, kw_only=True):
@@ -250,5 +270,5 @@ class Failed(_Event, frozen=True, kw_only=True, tag="failed"):
     timings: Timings = field(default_factory=Timings)
 
 
-ReplyEvent = Accepted | Started | Delta | Restarted | Completed | Failed
+ReplyEvent = Accepted | Started | Delta | IndexProgress | Restarted | Completed | Failed
 TERMINAL: Final = (Completed, Failed)

@@ -1,4 +1,4 @@
-"""The request of an application for a chat answer, and its cancellation."""
+"""Requests of applications: for a chat answer, for vectors, for the indexing of documents; and their cancellation."""
 
 from __future__ import annotations
 
@@ -7,9 +7,19 @@ from typing import Final
 
 from msgspec import Raw, Struct
 
-from penstock.contract.names import AUTO, Complexity, Lane, Rescue
+from penstock.contract.names import AUTO, EMBED, Complexity, Lane, Rescue
+from penstock.contract.retrieval.search import Rag
 
-__all__ = ["LONGEST_S", "LONGEST_WAIT_S", "NO_BODY", "BodyRef", "CancelRequest", "ChatRequest"]
+__all__ = [
+    "LONGEST_S",
+    "LONGEST_WAIT_S",
+    "NO_BODY",
+    "BodyRef",
+    "CancelRequest",
+    "ChatRequest",
+    "EmbedRequest",
+    "IndexRequest",
+]
 
 LONGEST_S: Final[Mapping[Lane, int]] = {"interactive": 3_600, "batch": 86_400}
 """The latest possible deadline of each lane, in seconds after JetStream stored the request."""
@@ -64,6 +74,45 @@ class ChatRequest(Struct, frozen=True, kw_only=True, tag="chat_request", tag_fie
     """The end of the chain to use, instead of an assessment of the text; None: the router assesses it."""
     body_ref: BodyRef | None = None
     """The body, where it is too large for a message. It is stored before the request, and deleted at its end."""
+    rag: Rag | None = None
+    """Passages of a collection that are put before the model; None: none are."""
+    conversation: str = ""
+    """The conversation of `user` to which the request belongs: what was said in it is remembered, and what fits from
+    the user's memory is put before the model. Empty: nothing is remembered."""
+    v: int = 1
+
+
+class EmbedRequest(Struct, frozen=True, kw_only=True, tag="embed_request", tag_field="type"):
+    """The envelope of an OpenAI embeddings body; the fields are those of a chat request."""
+
+    id: str
+    client: str
+    body: Raw
+    """`input`: a text, texts, or arrays of tokens, at most 2,048; `dimensions`, if the model can shorten its vectors.
+    `model` and `encoding_format` are ignored: vectors are in `delta` events, as `VectorBlock`."""
+    role: str = EMBED
+    model: str = ""
+    lane: Lane = "interactive"
+    user: str = ""
+    key: str = ""
+    deadline_ms: int | None = None
+    body_ref: BodyRef | None = None
+    v: int = 1
+
+
+class IndexRequest(Struct, frozen=True, kw_only=True, tag="index_request", tag_field="type"):
+    """Add, replace and delete documents of a collection; the other fields are those of a chat request."""
+
+    id: str
+    client: str
+    collection: str
+    body: Raw
+    """An `IndexBody`."""
+    lane: Lane = "batch"
+    user: str = ""
+    key: str = ""
+    deadline_ms: int | None = None
+    body_ref: BodyRef | None = None
     v: int = 1
 
 

@@ -1,6 +1,6 @@
 """Streams, consumers and buckets as data; one provisioning step creates them.
 
-JetStream reserves the `max_bytes` of every stream, 3.9 GiB in all, on each node that keeps a copy.
+JetStream reserves the `max_bytes` of every stream, 4.4 GiB in all, on each node that keeps a copy.
 `PENSTOCK_STORE_SCALE` multiplies all of them but the one that is bounded in number (`StreamSpec.scaled`).
 """
 
@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from penstock.contract import subjects
 from penstock.contract.names import LANES, RANKS, Lane
 from penstock.contract.request import LONGEST_WAIT_S
+from penstock.contract.retrieval import subjects as retrieval_subjects
 
 __all__ = [
     "BODIES",
@@ -22,7 +23,9 @@ __all__ = [
     "BUCKETS",
     "BUDGETS",
     "CANCELS",
+    "COLLECTIONS",
     "DEAD",
+    "EMBEDDINGS",
     "EVENTS",
     "GUARD_POLICIES",
     "IDEMPOTENCY",
@@ -254,9 +257,18 @@ SPEND_MONTHS: Final = StreamSpec(
     max_per_subject=1,
     purpose="Spend by month, summed from the days; at the limit the oldest are deleted.",
 )
+EMBEDDINGS: Final = StreamSpec(
+    name="LLM_EMBEDDINGS",
+    subjects=(retrieval_subjects.EMBEDDING_ALL,),
+    retention="limits",
+    max_age_s=30 * DAY_S,
+    max_bytes=512 * MIB,
+    max_per_subject=1,
+    purpose="Vectors of texts, by the digest of model, dimensions and text; at the limit the oldest are deleted.",
+)
 STREAMS: Final = (
     *(REQUESTS, WORK, REPLIES, EVENTS, DEAD, CANCELS, JOBS, RESULTS, BODIES),
-    *(JOURNAL, SNAPSHOTS, SPEND_HOURS, SPEND_DAYS, SPEND_MONTHS),
+    *(JOURNAL, SNAPSHOTS, SPEND_HOURS, SPEND_DAYS, SPEND_MONTHS, EMBEDDINGS),
 )
 
 PRESENCE: Final = BucketSpec(name="llm_presence", ttl_s=30, purpose="The heartbeats of live services.")
@@ -290,7 +302,13 @@ GUARD_POLICIES: Final = BucketSpec(
     republished_as=subjects.GUARD_POLICIES_STORED,
     purpose="Guard policies that were set while services run.",
 )
-BUCKETS: Final = (PRESENCE, QUOTA, KEYS, IDEMPOTENCY, BUDGETS, GUARD_POLICIES)
+COLLECTIONS: Final = BucketSpec(
+    name="llm_collections",
+    ttl_s=0,
+    republished_as=retrieval_subjects.COLLECTIONS_STORED,
+    purpose="The collections of documents: which table of the store each is read from.",
+)
+BUCKETS: Final = (PRESENCE, QUOTA, KEYS, IDEMPOTENCY, BUDGETS, GUARD_POLICIES, COLLECTIONS)
 
 ROUTER: Final = Consumer(stream=REQUESTS.name, durable="router", filter_subject=subjects.REQUEST_ALL)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from msgspec import Raw, Struct
 
-from penstock.contract.names import Complexity, Lane, Rescue, Role
+from penstock.contract.names import Complexity, Kind, Lane, Rescue, Role
 from penstock.contract.request import BodyRef
+from penstock.contract.retrieval.search import Rag
 from penstock.contract.subjects import ReplyAddress
 
 __all__ = ["ChatWork"]
@@ -52,6 +53,14 @@ class ChatWork(Struct, frozen=True, kw_only=True, tag="chat_work", tag_field="ty
     """The `body_ref` of the request."""
     max_tokens: int | None = None
     """The output limit in a body to which `body_ref` refers; None: it has none, or the body is here."""
+    kind: Kind = "chat"
+    """What `body` is: an OpenAI chat-completions body, an OpenAI embeddings body, or an `IndexBody`."""
+    collection: str = ""
+    """Of an index request."""
+    rag: Rag | None = None
+    """The `rag` of the request."""
+    conversation: str = ""
+    """The `conversation` of the request."""
     v: int = 1
 
     @property

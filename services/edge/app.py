@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from typing import Final
 
 from penstock.bus.clock import SYSTEM
-from penstock.contract import answer_id_format
+from penstock.contract.formats import answer_id
 from penstock.contract.presence import Presence
 from penstock.runtime.byte_budget import ByteBudget
 from penstock.runtime.config.catalogue import Catalogue
@@ -104,9 +104,7 @@ class Edge:
         idempotency = IdempotencyKeys(bus.nc)
         preparation = Preparation(authenticator, accounts, idempotency, self._catalogue, SYSTEM)
         self._add_generation(routes, preparation, accounts, idempotency, authenticator)
-        jobs = DialectRoute(
-            ChatDialect(), answer_id_format.CHAT, operations.SUBMIT_JOB.path, is_for_jobs=True
-        )
+        jobs = DialectRoute(ChatDialect(), answer_id.CHAT, operations.SUBMIT_JOB.path, is_for_jobs=True)
         _add_jobs(routes, JobRoutes(jobs, preparation, authenticator, accounts, idempotency))
         self._health(lambda: "" if bus.nc.is_connected else _NOT_CONNECTED).add_to(routes)
         self._add_plain_routes(routes, authenticator)
@@ -172,7 +170,7 @@ class Edge:
             return GenerationHandler(route, preparation, idempotency, wait_s=wait_s)
 
         chat_dialect = ChatDialect()
-        chat = DialectRoute(chat_dialect, answer_id_format.CHAT, operations.CREATE_CHAT_COMPLETION.path)
+        chat = DialectRoute(chat_dialect, answer_id.CHAT, operations.CREATE_CHAT_COMPLETION.path)
         routes.add(operations.CREATE_CHAT_COMPLETION, creation(chat))
         routes.add(
             operations.GET_CHAT_COMPLETION,
@@ -181,7 +179,7 @@ class Edge:
 
         dialect = ResponsesDialect()
         path = operations.CREATE_RESPONSE.path
-        responses = DialectRoute(dialect, answer_id_format.RESPONSE, path, resume_query="?stream=true")
+        responses = DialectRoute(dialect, answer_id.RESPONSE, path, resume_query="?stream=true")
         background = BackgroundResponses(responses, dialect, idempotency)
         resume = ResumeHandler(responses, authenticator, accounts, wait_s=wait_s)
         response = ResponseRoutes(responses, dialect, authenticator, accounts, resume, background)
@@ -193,7 +191,7 @@ class Edge:
         path = operations.CREATE_MESSAGE.path
         messages = DialectRoute(
             MessagesDialect(),
-            answer_id_format.MESSAGE,
+            answer_id.MESSAGE,
             path,
             ping=PING,
             resume_query=None,

@@ -15,7 +15,7 @@ from penstock.bus.direct_get import stream_position
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract.presence import Presence
 from penstock.contract.streams import JOURNAL
-from penstock.runtime.config.budgets import Budgets
+from penstock.runtime.config.budgets.section import Budgets
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.heartbeat import Heartbeat, watch_presence
 from penstock.runtime.periodic_loop import PeriodicLoop

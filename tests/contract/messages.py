@@ -24,17 +24,38 @@ from penstock.contract.ledger.status import BudgetQuery, BudgetReport
 from penstock.contract.presence import Presence
 from penstock.contract.quota import QuotaRecord
 from penstock.contract.reply import ReplyEvent
-from penstock.contract.request import CancelRequest, ChatRequest
+from penstock.contract.request import CancelRequest, ChatRequest, EmbedRequest, IndexRequest
+from penstock.contract.retrieval.collections import CollectionRecord, CollectionsQuery, CollectionsReport
+from penstock.contract.retrieval.search import (
+    DocumentsQuery,
+    DocumentsReport,
+    SearchAnswer,
+    SearchFailed,
+    SearchRequest,
+)
 from penstock.contract.work import ChatWork
 
 BY_TAG = {tag(message): message for message in MESSAGES}
 EXAMPLES = examples()
-MAPS = frozenset({"input", "output", "when_unavailable", "scores", "findings"})
+MAPS = frozenset(
+    {"input", "output", "when_unavailable", "scores", "findings", "filters", "exclude", "metadata"}
+)
 """Fields whose keys are data, where they hold an object."""
+OPAQUE = frozenset({"body", "response", "choices", "filters", "exclude", "metadata"})
+"""Fields that an application fills as it likes."""
 
 DECODERS: dict[type[msgspec.Struct], msgspec.json.Decoder[Any]] = {
     ChatRequest: codec.REQUEST,
+    EmbedRequest: codec.EMBED_REQUEST,
+    IndexRequest: codec.INDEX_REQUEST,
     ChatWork: codec.WORK,
+    SearchRequest: codec.SEARCH_REQUEST,
+    **dict.fromkeys((SearchAnswer, SearchFailed), codec.SEARCH_ANSWER),
+    DocumentsQuery: codec.DOCUMENTS_QUERY,
+    DocumentsReport: codec.DOCUMENTS_ANSWER,
+    CollectionsQuery: codec.COLLECTIONS_QUERY,
+    CollectionsReport: codec.COLLECTIONS_ANSWER,
+    CollectionRecord: codec.COLLECTION_RECORD,
     Presence: codec.PRESENCE,
     QuotaRecord: codec.QUOTA,
     ApiKey: codec.API_KEY,
@@ -74,9 +95,7 @@ def decode(name: str, value: object) -> msgspec.Struct:
 def places(value: object, found_in: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
     """The path of every value inside `value`, except inside values that the contract passes through unchanged."""
     if isinstance(value, dict):
-        children = [
-            (key, child) for key, child in value.items() if key not in {"body", "response", "choices"}
-        ]
+        children = [(key, child) for key, child in value.items() if key not in OPAQUE]
     elif isinstance(value, list):
         children = list(enumerate(value))
     else:

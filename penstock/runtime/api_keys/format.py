@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable
 from typing import Final
 
-from penstock.contract.api_key_format import CHECKSUM, PREFIX, RANDOM, START
+from penstock.contract.formats.api_key import CHECKSUM, PREFIX, RANDOM, START
 
 __all__ = ["digest", "make_key", "prefix_of"]
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from penstock.contract.events import BudgetAlerted
 from penstock.contract.ledger.policies import EVERY, LIMIT_NAMES, TRAFFIC_CLASSES, BudgetLimits, BudgetPolicy
-from penstock.runtime.config.budgets import UNLIMITED
+from penstock.runtime.config.budgets.section import UNLIMITED
 
 __all__ = ["alert_text", "amount_text", "in_force_text", "limit_text", "policy_text", "scope_text"]
 

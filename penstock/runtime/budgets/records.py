@@ -19,7 +19,7 @@ from penstock.contract import codec
 from penstock.contract.ledger.policies import EVERY, BudgetPolicy, PriceOverride
 from penstock.contract.streams import BUDGETS
 from penstock.contract.subjects import is_token, token
-from penstock.runtime.config.budget_checks import is_time_zone
+from penstock.runtime.config.budgets.checks import is_time_zone
 
 __all__ = ["BudgetRecord", "BudgetRecords", "decoded", "policy_key", "price_key", "records_of"]
 

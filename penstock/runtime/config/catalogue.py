@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from penstock.contract.names import AUTO, ROLES_BY_CONTENT, Role, implicit_role
+from penstock.contract.names import AUTO, INDEX, ROLES_BY_CONTENT, Kind, Role, implicit_role
 from penstock.runtime.config.bounds import (
     Date,
     Limit,
@@ -28,13 +28,14 @@ from penstock.runtime.config.bounds import (
     between,
     bounded,
 )
-from penstock.runtime.config.budgets import Budgets
+from penstock.runtime.config.budgets.section import Budgets
 from penstock.runtime.config.degradation import Degradation
 from penstock.runtime.config.guard import Guard
 from penstock.runtime.config.parameter_mapping import SentAs
+from penstock.runtime.config.retrieval import Embedding, Retrieval
+from penstock.runtime.config.routing import AutoRule, Routing
 
 __all__ = [
-    "AutoRule",
     "Batch",
     "Breaker",
     "Catalogue",
@@ -47,7 +48,6 @@ __all__ = [
     "RateLimitHeaders",
     "RetrySettings",
     "RoleConfig",
-    "Routing",
     "SdkName",
     "StreamFormat",
     "Timeouts",
@@ -158,6 +158,8 @@ class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     limits: Limits = field(default_factory=Limits)
     parameter_mapping: dict[str, SentAs] = field(default_factory=dict)
     """Parameters that are changed or left out for this model; others are sent unchanged."""
+    embedding: Embedding | None = None
+    """None: the model answers chat requests."""
     fallbacks: tuple[str, ...] = ()
     """Models that answer a request which names this one, while it cannot; in roles the chain alone decides."""
 
@@ -238,13 +240,6 @@ class WeightedStep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return dict(zip(self.models, self.weights, strict=True))
 
 
-class AutoRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The condition under which the router may choose a role for a request whose role is `auto`."""
-
-    keywords: tuple[str, ...]
-    """Words or phrases; one of them in the last user message is enough. Case is ignored, and only whole words match."""
-
-
 class RoleConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One role: its chain, its concurrency in a worker, its parameters and limits."""
 
@@ -279,18 +274,6 @@ class RoleConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         )
 
 
-class Routing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Thresholds by which the router chooses a role and a complexity (B1, B2)."""
-
-    long_context_tokens: PositiveInt = 30_000
-    """A request with more tokens of text uses the role `long_context`."""
-    simple_max_characters: PositiveInt = 200
-    """A request whose last user message is longer is not simple."""
-    classify_unclear: bool = True
-    """Whether the guard is asked for the topic of a request in which the rules recognise none, for up to 15 ms; without
-    a section `guard` it never is."""
-
-
 class QuotaWarning(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The warning about a limit that is nearly used up (C7)."""
 
@@ -321,6 +304,8 @@ class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, d
     """None: there are no budgets, and no ledger is asked."""
     guard: Guard | None = None
     """None: no content is checked."""
+    retrieval: Retrieval | None = None
+    """None: no documents are indexed, and nothing is remembered."""
 
     @property
     def classifies(self) -> bool:
@@ -350,9 +335,23 @@ class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, d
         users = [role for role in self.roles.values() if model in role.chain]
         return min(users, key=lambda role: role.chain.index(model), default=RoleConfig(chain=(model,)))
 
+    def kind_of(self, role: Role) -> Kind:
+        """What the models of `role` answer; the mailbox of the indexer is a role too."""
+        if role == INDEX:
+            return "index"
+        config = self.all_roles[role]
+        return "chat" if self.models[config.chain[0]].embedding is None else "embed"
+
+    def vector_space(self, key: str) -> str:
+        """The vector space of the embedding model `key`. Raises ValueError for another model."""
+        embedding = self.models[key].embedding
+        if embedding is None:
+            raise ValueError(f"{key} is not an embedding model")
+        return embedding.space or self.model_name(key)
+
     def digest(self) -> str:
-        """A short hash of models, roles, routing, budgets and guard, which all services must have in common."""
-        sections = (each for each in (self.budgets, self.guard) if each is not None)
+        """A short hash of what all services must have in common: models, roles, routing, budgets, guard, retrieval."""
+        sections = (each for each in (self.budgets, self.guard, self.retrieval) if each is not None)
         shared = msgspec.json.encode(
             (self.models, self.roles, self.routing, *sections), order="deterministic"
         )

@@ -16,10 +16,9 @@ from msgspec import UNSET, Struct, UnsetType
 from penstock.contract.guard.policies import DETECTORS
 from penstock.contract.names import RESERVED_ROLES, ROLES
 from penstock.contract.request import LONGEST_S
-from penstock.runtime.config.budget_checks import check_budgets, limits_money
-from penstock.runtime.config.budgets import Budgets
+from penstock.runtime.config.budgets.checks import check_budgets, limits_money
+from penstock.runtime.config.budgets.section import Budgets
 from penstock.runtime.config.catalogue import (
-    AutoRule,
     Catalogue,
     Limits,
     Model,
@@ -35,6 +34,8 @@ from penstock.runtime.config.guard import Guard, check_guard
 from penstock.runtime.config.parameter_mapping import check_parameter_mapping
 from penstock.runtime.config.presets import preset_mapping_of_model, preset_mapping_of_provider
 from penstock.runtime.config.problems import ProblemReport, nearest
+from penstock.runtime.config.retrieval import Embedding, Retrieval, check_retrieval
+from penstock.runtime.config.routing import AutoRule
 from penstock.runtime.tokens import ASSUMED_OUTPUT_TOKENS
 
 __all__ = ["Draft", "check", "warnings_of"]
@@ -58,6 +59,7 @@ class Draft(Struct, frozen=True, kw_only=True):
     quota_warning: QuotaWarning | UnsetType = UNSET
     budgets: Budgets | UnsetType | None = None
     guard: Guard | UnsetType | None = None
+    retrieval: Retrieval | UnsetType | None = None
 
 
 def check(draft: Draft, report: ProblemReport) -> None:
@@ -81,6 +83,8 @@ def check(draft: Draft, report: ProblemReport) -> None:
     check_budgets(draft.budgets, report)
     check_guard(draft.guard, report)
     _check_guard_models(draft, report)
+    check_retrieval(draft.retrieval, report)
+    _check_embedding(draft, report)
 
 
 def warnings_of(catalogue: Catalogue) -> list[str]:
@@ -314,6 +318,35 @@ def _check_chain(role: RoleConfig, path: str, draft: Draft, report: ProblemRepor
     if role.chain == ():
         report.add(path, "is empty", "name at least one model of models:")
     _check_models(role.chain, path, draft, report)
+
+
+def _check_embedding(draft: Draft, report: ProblemReport) -> None:
+    """Report chains whose models do not all answer chat requests, or do not all give the same vectors."""
+    spaces = {name: _space(name, model) for name, model in draft.models.items()}
+    chains = [(f"roles.{name}.chain", role.chain) for name, role in draft.roles.items()]
+    chains += [
+        (f"models.{name}.fallbacks", (name, *(each for _, each in _texts(model.fallbacks))))
+        for name, model in draft.models.items()
+    ]
+    for path, chain in chains:
+        if len({spaces[name] for _, name in _texts(chain) if name in spaces}) > 1:
+            fix = "name only models that give the same vectors, with the same embedding.space"
+            report.add(path, "mixes models whose answers cannot replace each other", fix)
+    chat = draft.roles.get("chat")
+    if chat is not None and any(spaces.get(name) is not None for _, name in _texts(chat.chain)):
+        report.add("roles.chat.chain", "has an embedding model", "use it in the role embed")
+    model = getattr(draft.retrieval, "embedding_model", None)
+    if isinstance(model, str) and draft.model_names is not None and spaces.get(model) is None:
+        known = [name for name, space in spaces.items() if space is not None]
+        fix = f"name one of {', '.join(known)}" if known else "give a model the section embedding:"
+        report.add("retrieval.embedding_model", "is not an embedding model of the catalogue", fix)
+
+
+def _space(name: str, model: Model) -> str | None:
+    """The vector space of the model; None: it answers chat requests."""
+    if not isinstance(model.embedding, Embedding):
+        return None
+    return model.embedding.space or model.name or name
 
 
 def _check_models(names: Iterable[object], path: str, draft: Draft, report: ProblemReport) -> None:

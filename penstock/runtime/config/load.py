@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import UNSET, structs
 
-from penstock.runtime.config.budget_amounts import read_budgets
+from penstock.runtime.config.budgets.amounts import read_budgets
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.checks import Draft, check
 from penstock.runtime.config.document import read_document
@@ -16,6 +16,7 @@ from penstock.runtime.config.guard import read_guard
 from penstock.runtime.config.parameter_mapping import check_mapping_values
 from penstock.runtime.config.presets import apply_presets, merge_presets
 from penstock.runtime.config.problems import ConfigurationRefused, Problem, ProblemReport, nearest
+from penstock.runtime.config.retrieval import read_retrieval
 from penstock.runtime.config.shipped import default_catalogue, shipped_catalogues
 from penstock.runtime.config.shorthand import read_prices, unfold
 from penstock.runtime.config.structure import build
@@ -72,7 +73,7 @@ def load_catalogue(text: str, *, source: str, env: Mapping[str, str]) -> Catalog
         report.add("", "is not a catalogue", "begin with name:, providers:, models: and roles:")
         raise ConfigurationRefused(source, report.problems)
     check_mapping_values(data, report)
-    for read in (unfold, read_prices, read_budgets, read_guard, merge_presets):
+    for read in (unfold, read_prices, read_budgets, read_guard, read_retrieval, merge_presets):
         data = read(data, report)
     parts = _parts(data, report)
     check(_draft(data, parts), report)
@@ -115,4 +116,5 @@ def _draft(data: dict[str, Any], parts: dict[str, Any]) -> Draft:
         quota_warning=parts.get("quota_warning", UNSET),
         budgets=parts.get("budgets"),
         guard=parts.get("guard"),
+        retrieval=parts.get("retrieval"),
     )

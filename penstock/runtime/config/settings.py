@@ -70,7 +70,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     stream_replicas: int = 1
     """Copies of each stream and bucket, on as many nodes of a cluster."""
     store_scale: float = 1.0
-    """Factor for the size of the streams, which is 3.9 GiB at 1."""
+    """Factor for the size of the streams, which is 4.4 GiB at 1."""
     quota: Quota = "shared"
     """`shared`: all workers count together in the bucket `llm_quota`; `local`: each worker counts alone."""
     secrets_dir: str | None = None

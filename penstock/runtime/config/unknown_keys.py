@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from penstock.runtime.config.budget_amounts import DOLLAR_LIMITS
-from penstock.runtime.config.budgets import TrafficBudget
+from penstock.runtime.config.budgets.amounts import DOLLAR_LIMITS
+from penstock.runtime.config.budgets.section import TrafficBudget
 from penstock.runtime.config.catalogue import (
     Batch,
     Breaker,
@@ -18,11 +18,11 @@ from penstock.runtime.config.catalogue import (
     QuotaWarning,
     RetrySettings,
     RoleConfig,
-    Routing,
     Timeouts,
 )
 from penstock.runtime.config.degradation import OnErrors, OnHighLatency
 from penstock.runtime.config.problems import nearest
+from penstock.runtime.config.routing import Routing
 
 __all__ = ["RENAMED_KEYS", "unknown_key"]
 

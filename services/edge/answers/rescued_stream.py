@@ -78,7 +78,7 @@ class RescuedStream:
         self.has_failed = False
         """The answer ended with an error event."""
 
-    def add(self, event: ReplyEvent) -> list[StreamPart]:
+    def add(self, event: ReplyEvent) -> list[StreamPart]:  # noqa: PLR0911 - one for each event
         """The parts to send now. After `ended` there are no more."""
         match event:
             case Delta():
@@ -95,6 +95,8 @@ class RescuedStream:
                 return self._complete(event)
             case Failed():
                 return self.fail(AnswerError.of(event.error))
+            case _:
+                return []  # `index_progress`, which no request of the edge causes
 
     @property
     def holds_text(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from penstock.bus.masking import holds_api_key
-from penstock.contract.api_key_format import START
+from penstock.contract.formats.api_key import START
 from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
 

@@ -10,7 +10,7 @@ from zlib import crc32
 
 from msgspec import Struct
 
-from penstock.contract.answer_id_format import ADDRESS, DIGIT
+from penstock.contract.formats.answer_id import ADDRESS, DIGIT
 from services.edge.requests.rescue import StreamRescue
 
 __all__ = ["AnswerId", "new_client_name", "parse_answer_id"]

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from penstock.contract.api_key_format import CHECKSUM, PREFIX, RANDOM, START
+from penstock.contract.formats.api_key import CHECKSUM, PREFIX, RANDOM, START
 from penstock.runtime.api_keys.format import prefix_of
 from services.guard.matching.overlaps import Found
 from services.guard.matching.patterns import Check, Pattern, Place

@@ -8,7 +8,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from penstock.contract.ledger.policies import LIMIT_NAMES, TRAFFIC_CLASSES, BudgetLimits, BudgetPolicy
-from penstock.runtime.config.budgets import UNLIMITED
+from penstock.runtime.config.budgets.section import UNLIMITED
 
 __all__ = ["layered", "merged"]
 

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from penstock.contract.ledger.policies import EVERY, BudgetPolicy, Scope
 from penstock.runtime.budgets.records import BudgetRecords
-from penstock.runtime.config.budgets import Budgets
+from penstock.runtime.config.budgets.section import Budgets
 from services.ledger.policies.merge import layered, merged
 
 __all__ = ["PolicyTable"]

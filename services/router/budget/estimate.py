@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from penstock.contract import subjects
 from penstock.contract.ledger.holds import HoldRequest
 from penstock.contract.ledger.policies import TokenPrices
-from penstock.runtime.config.budgets import Budgets
+from penstock.runtime.config.budgets.section import Budgets
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.holds import HOLD_GRACE_MS, traffic_of
 from penstock.runtime.model_chain import needs_of, order

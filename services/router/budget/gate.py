@@ -14,7 +14,7 @@ from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.tracing import Span, Tracer
 from penstock.contract import headers, subjects
 from penstock.contract.ledger.holds import HoldGranted, HoldRefused, HoldRequest
-from penstock.runtime.config.budgets import Budgets
+from penstock.runtime.config.budgets.section import Budgets
 from penstock.runtime.holds import HoldClient, LedgerUnavailable
 from services.router.budget.estimate import CostEstimator
 from services.router.budget.releases import Releases

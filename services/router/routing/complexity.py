@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from penstock.contract.names import COMPLEXITIES, Complexity
-from penstock.runtime.config.catalogue import Routing
+from penstock.runtime.config.routing import Routing
 from services.router.routing.features import Features
 
 __all__ = ["Assessment", "assess"]

@@ -9,7 +9,7 @@ from msgspec import Struct
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract import headers
 from penstock.contract.ledger.holds import HoldGranted, HoldRefused, HoldRequest
-from penstock.runtime.config.budgets import Budgets
+from penstock.runtime.config.budgets.section import Budgets
 from penstock.runtime.holds import HOLD_GRACE_MS, HoldClient, LedgerUnavailable, traffic_of
 from penstock.runtime.pricing import PriceTable
 from services.worker.budget.hold_cover import attempt_amount, attempt_tokens, needed_hold

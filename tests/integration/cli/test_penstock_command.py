@@ -364,7 +364,7 @@ def test_d10_run_prints_the_usage_of_a_service(tmp_path: Path, service: str):
 @pytest.mark.parametrize(
     ("jetstream", "message"),
     [
-        ("jetstream {{store_dir: {directory}, max_file: 1GB}}", "the streams need 3.9 GiB and there is"),
+        ("jetstream {{store_dir: {directory}, max_file: 1GB}}", "the streams need 4.4 GiB and there is"),
         ("", "has no JetStream; start it with -js"),
     ],
     ids=["too small", "without JetStream"],

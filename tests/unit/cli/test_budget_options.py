@@ -6,7 +6,7 @@ import pytest
 
 from penstock.cli.argument_types import INHERITED
 from penstock.cli.parser import contradiction, make_parser
-from penstock.runtime.config.budgets import UNLIMITED
+from penstock.runtime.config.budgets.section import UNLIMITED
 
 
 def refusal(line: str) -> str | None:

@@ -22,7 +22,7 @@ from penstock.runtime.buckets.changes import Author
 from penstock.runtime.budgets.changes import POLICY_EVENTS, PRICE_EVENTS, change_policy, change_price
 from penstock.runtime.budgets.follower import BudgetFollower
 from penstock.runtime.budgets.records import BudgetRecords, policy_key, price_key
-from penstock.runtime.config.budgets import Budgets, ScopeBudget
+from penstock.runtime.config.budgets.section import Budgets, ScopeBudget
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from services.ledger.policies.store import PolicyStore
 from services.ledger.policies.table import PolicyTable

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.contract.names import COMPLEXITIES, ROLES
-from penstock.runtime.config.catalogue import Routing
 from penstock.runtime.config.load import read_catalogue
+from penstock.runtime.config.routing import Routing
 from services.router.classification.normalize import compose, fold
 from services.router.routing.complexity import assess
 from services.router.routing.features import InvalidBody, extract_features

@@ -18,7 +18,7 @@ from penstock.contract.ledger.limits import LimitStatus
 from penstock.contract.ledger.policies import BudgetLimits, BudgetPolicy, PriceOverride, TokenPrices
 from penstock.contract.ledger.status import BudgetReport, BudgetStatus
 from penstock.runtime.budgets.describe import alert_text, in_force_text, policy_text
-from penstock.runtime.config.budgets import UNLIMITED
+from penstock.runtime.config.budgets.section import UNLIMITED
 
 NOON_MS = 1_796_040_000_000
 SHOP = BudgetPolicy(

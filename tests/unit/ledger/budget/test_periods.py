@@ -85,7 +85,7 @@ def test_time_zones_are_known_without_those_of_the_machine():
     pytest.importorskip("tzdata", reason="an older environment: install the locked packages")
     code = (
         "import zoneinfo; zoneinfo.reset_tzpath(to=[]);"
-        "from penstock.runtime.config.budget_checks import is_time_zone;"
+        "from penstock.runtime.config.budgets.checks import is_time_zone;"
         "from services.ledger.budget.periods import Calendar;"
         "assert is_time_zone('Europe/Berlin') and not is_time_zone('localtime');"
         "print(Calendar().at(1_790_000_000, 'Europe/Berlin').day_start_s)"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from penstock.contract.ledger.policies import EVERY, LIMIT_NAMES, BudgetLimits, BudgetPolicy
 from penstock.runtime.budgets.records import BudgetRecords, policy_key
-from penstock.runtime.config.budgets import (
+from penstock.runtime.config.budgets.section import (
     UNLIMITED,
     AccountBudget,
     Budgets,

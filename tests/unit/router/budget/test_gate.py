@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from penstock.bus.tracing import NO_TRACER
 from penstock.contract.ledger.holds import HoldGranted, HoldRefused, HoldRequest
 from penstock.contract.ledger.limits import LimitStatus
-from penstock.runtime.config.budgets import Budgets
+from penstock.runtime.config.budgets.section import Budgets
 from penstock.runtime.holds import LedgerUnavailable
 from services.router.budget.gate import BudgetGate
 from services.router.budget.releases import NO_HOLDS

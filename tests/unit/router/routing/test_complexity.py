@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from penstock.runtime.config.catalogue import Routing
+from penstock.runtime.config.routing import Routing
 from services.router.routing.complexity import Assessment, assess
 from services.router.routing.features import extract_features
 

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from penstock.contract.names import ROLES
-from penstock.runtime.config.catalogue import Routing
 from penstock.runtime.config.load import read_catalogue
+from penstock.runtime.config.routing import Routing
 from services.router.routing.complexity import assess
 from services.router.routing.features import InvalidBody, extract_features
 from services.router.routing.role import resolve

@@ -9,7 +9,8 @@ import pytest
 
 from penstock.contract.guard.checks import Classification
 from penstock.contract.names import ROLES, ROLES_BY_CONTENT
-from penstock.runtime.config.catalogue import AutoRule, Catalogue, Model, RoleConfig
+from penstock.runtime.config.catalogue import Catalogue, Model, RoleConfig
+from penstock.runtime.config.routing import AutoRule
 from services.router.routing.features import Features, extract_features
 from services.router.routing.outcome import InvalidRequest
 from services.router.routing.role import RoleChoice, resolve

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.contract.ledger.policies import LIMIT_NAMES, BudgetLimits, BudgetPolicy
-from penstock.runtime.config.budgets import UNLIMITED, Budgets, TrafficBudget
+from penstock.runtime.config.budgets.section import UNLIMITED, Budgets, TrafficBudget
 from penstock.runtime.config.checks import warnings_of
 from penstock.runtime.config.printing import catalogue_yaml
 from tests.unit.runtime.config.example import RIGHT, load, refused

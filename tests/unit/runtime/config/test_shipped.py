@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from penstock.contract.names import ROLES
-from penstock.runtime.config.budgets import ScopeBudget, TrafficBudget
+from penstock.runtime.config.budgets.section import ScopeBudget, TrafficBudget
 from penstock.runtime.config.load import locate_catalogue, read_catalogue
 from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.config.shipped import shipped_catalogues

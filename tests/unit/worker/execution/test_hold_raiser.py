@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from penstock.contract.ledger.holds import HoldGranted, HoldRefused, HoldRequest
 from penstock.contract.ledger.limits import LimitStatus
 from penstock.contract.ledger.policies import PriceOverride, TokenPrices
-from penstock.runtime.config.budgets import Budgets
+from penstock.runtime.config.budgets.section import Budgets
 from penstock.runtime.config.catalogue import Catalogue, Model, Price, ProviderConfig, RoleConfig
 from penstock.runtime.holds import LedgerUnavailable
 from penstock.runtime.pricing import PriceTable

@@ -11,7 +11,13 @@ from typing import Any, Final
 from msgspec import UNSET
 
 from penstock.contract.subjects import MAX_TOKEN_CHARACTERS, is_token
-from penstock.runtime.config.budgets import TRAFFIC_PARTS, UNLIMITED, AccountBudget, Budgets, ScopeBudget
+from penstock.runtime.config.budgets.section import (
+    TRAFFIC_PARTS,
+    UNLIMITED,
+    AccountBudget,
+    Budgets,
+    ScopeBudget,
+)
 from penstock.runtime.config.problems import ProblemReport, nearest
 
 __all__ = ["check_budgets", "is_time_zone", "limits_money", "nearest_time_zone"]

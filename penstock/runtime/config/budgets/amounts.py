@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from penstock.contract.ledger.policies import LIMIT_NAMES
-from penstock.runtime.config.budgets import UNLIMITED
+from penstock.runtime.config.budgets.section import UNLIMITED
 from penstock.runtime.config.document import joined
 from penstock.runtime.config.problems import ProblemReport
 

@@ -1,0 +1,1 @@
+"""Messages and records of embeddings, document collections and search."""

@@ -1,0 +1,59 @@
+"""Collections of documents: their records, and the report of their state."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+__all__ = ["CollectionRecord", "CollectionStatus", "CollectionsQuery", "CollectionsReport", "Generation"]
+
+
+class Generation(Struct, frozen=True, kw_only=True):
+    """One table of a collection in the store: all its vectors are of one model."""
+
+    number: int
+    model: str
+    """The key of the model in the catalogue."""
+    space: str
+    dimensions: int
+
+
+class CollectionRecord(Struct, frozen=True, kw_only=True, tag="collection_record", tag_field="type"):
+    """Which table of the store a collection is read from: an entry of the bucket `llm_collections`."""
+
+    account: str
+    name: str
+    current: Generation | None
+    """The one that search reads; None: the collection was dropped, and the number of the next one is kept."""
+    building: Generation | None = None
+    """The one that is filled with vectors of another model, and read once it is complete."""
+    created_ms: int = 0
+    changed_ms: int = 0
+    v: int = 1
+
+
+class CollectionsQuery(Struct, frozen=True, kw_only=True, tag="collections_query", tag_field="type"):
+    """Which collections has the account that the subject names?"""
+
+    name: str = ""
+    """Empty: all of them."""
+    v: int = 1
+
+
+class CollectionStatus(Struct, frozen=True, kw_only=True):
+    name: str
+    model: str
+    dimensions: int
+    documents: int
+    chunks: int
+    tokens: int
+    """Estimated tokens of all chunks."""
+    bytes: int
+    """In the store."""
+    building: str = ""
+    """The model with whose vectors a new table is being filled; empty: none is."""
+    updated_ms: int = 0
+
+
+class CollectionsReport(Struct, frozen=True, kw_only=True, tag="collections_report", tag_field="type"):
+    collections: tuple[CollectionStatus, ...]
+    v: int = 1

@@ -1,0 +1,96 @@
+"""Documents of a collection: what an index request contains, and what was done with it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct, field
+
+__all__ = [
+    "DOCUMENT_ID_CHARACTERS",
+    "MAX_DOCUMENTS",
+    "MEMORY",
+    "Document",
+    "IndexBody",
+    "IndexReport",
+    "Metadata",
+    "RefusedDocument",
+]
+
+DOCUMENT_ID_CHARACTERS: Final = 1_024
+MAX_DOCUMENTS: Final = 1_000
+"""Documents and deletions of one index request."""
+MEMORY: Final = "memory-"
+"""How the names of the collections begin that hold the conversations of users. No request may name one."""
+
+
+Metadata = dict[str, str | int | float | bool | list[str]]
+"""What search can filter by, and what comes back with each passage."""
+
+
+class Document(Struct, frozen=True, kw_only=True):
+    """One document, as a whole: it replaces the stored one of the same id."""
+
+    id: str
+    """Unique in the collection, for example a path or a URL."""
+    text: str | None = None
+    """A document has either `text` or `data`."""
+    data: bytes | None = None
+    """The bytes of a file; in JSON as base64."""
+    media_type: str = ""
+    """For example `text/markdown`; empty: by the name and the content."""
+    name: str = ""
+    """The name of the file, by which the format is recognised; empty: `id` serves."""
+    title: str = ""
+    """Empty: taken from the document."""
+    source: str = ""
+    """What a citation refers to, for example a URL; empty: `id` serves."""
+    metadata: Metadata = field(default_factory=dict)
+
+
+class IndexBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `body` of an index request."""
+
+    documents: tuple[Document, ...] = ()
+    """Documents to add or replace."""
+    delete: tuple[str, ...] = ()
+    """Ids of documents to delete. One that does not exist is no error."""
+    drop: bool = False
+    """Delete the whole collection, before anything of `documents` is added."""
+    model: str = ""
+    """The embedding model for a new collection, or for all of an existing one from now on; empty: that of the
+    collection, or the configured one."""
+    dimensions: int | None = None
+    """Likewise; None: those of the collection, or of the model."""
+
+
+class RefusedDocument(Struct, frozen=True, kw_only=True):
+    """A document that was not indexed. An older version of it stays."""
+
+    id: str
+    reason: str
+
+
+class IndexReport(Struct, frozen=True, kw_only=True):
+    """The `response` of `completed` for an index request."""
+
+    collection: str
+    indexed: int = 0
+    """Documents that were added or replaced."""
+    unchanged: int = 0
+    deleted: int = 0
+    refused: tuple[RefusedDocument, ...] = ()
+    chunks: int = 0
+    """Chunks of all documents of the request, as they are now."""
+    changed: int = 0
+    """Chunks that were not in the store."""
+    embedded: int = 0
+    """Chunks of `changed` that a provider embedded."""
+    from_cache: int = 0
+    """Chunks of `changed` whose vectors were known."""
+    chunks_deleted: int = 0
+    tokens: int = 0
+    """Input tokens that the provider counted."""
+    cost_microusd: int = 0
+    model: str = ""
+    dimensions: int = 0

@@ -1,0 +1,40 @@
+"""The answer to an embed request: vectors in the deltas, counts in `completed`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+__all__ = ["MAX_INPUTS", "VECTOR_BLOCK_BYTES", "EmbedResult", "VectorBlock"]
+
+MAX_INPUTS: Final = 2_048
+"""Texts of one request, as at OpenAI."""
+VECTOR_BLOCK_BYTES: Final = 4 * 1024 * 1024
+"""The most bytes of vectors in one delta, before their encoding as base64."""
+
+
+class VectorBlock(Struct, frozen=True, kw_only=True):
+    """The vectors of some texts of a request, in their order: an element of `choices` of a delta."""
+
+    first: int
+    """Index of the text of the first vector."""
+    vectors: bytes
+    """Numbers of 32 bits (IEEE 754, little endian), vector after vector; in JSON as base64."""
+
+
+class EmbedResult(Struct, frozen=True, kw_only=True):
+    """The `response` of `completed` for an embed request."""
+
+    texts: int
+    dimensions: int
+    space: str
+    """The vector space: only vectors of one space and one number of dimensions can be compared."""
+    tokens: int
+    """Input tokens of the texts that a provider embedded for this request."""
+    embedded: int
+    """Texts that a provider embedded for this request."""
+    from_cache: int
+    """Texts whose vectors were stored."""
+    joined: int
+    """Texts that another request was having embedded at the time, or that came before in this request."""

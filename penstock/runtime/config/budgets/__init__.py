@@ -1,0 +1,1 @@
+"""The section `budgets`: its structs, its amounts, and the checks of it."""
