@@ -225,8 +225,17 @@ def _taken(tree: ast.Module) -> Iterator[str]:
             known |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
     yield from (name for name in known.values() if top_package(name) in ROOTS)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in known:
-            yield f"{known[ast.unparse(node.value)]}.{node.attr}"
+        if isinstance(node, ast.Attribute) and (module := known.get(_dotted(node.value))):
+            yield f"{module}.{node.attr}"
+
+
+def _dotted(node: ast.expr) -> str:
+    """`a.b.c` for such an expression; empty for any other one."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute) and (value := _dotted(node.value)):
+        return f"{value}.{node.attr}"
+    return ""
 
 
 def _made(statement: ast.stmt) -> list[str]:

@@ -186,10 +186,11 @@ def _source(module: str) -> str:
 
 
 def _is_loud(module: str) -> bool:
-    return any(
+    source = _source(module)
+    return "_log." in source and any(
         isinstance(node, ast.Attribute)
         and node.attr in LOUD
         and isinstance(node.value, ast.Name)
         and node.value.id == "_log"
-        for node in ast.walk(ast.parse(_source(module)))
+        for node in ast.walk(ast.parse(source))
     )

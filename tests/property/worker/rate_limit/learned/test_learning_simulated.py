@@ -7,6 +7,7 @@ import math
 import pytest
 
 from penstock.runtime.config.catalogue import Limits
+from tests.harness.suite.examples import cases
 from tests.property.worker.rate_limit.learned.learning_world import (
     Bucket,
     FixedWindow,
@@ -23,9 +24,20 @@ def calls_per_answer(provider: Provider) -> float:
     return provider.calls / len(provider.answered_s)
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+def _exactly(wait_s: float) -> float:
+    return wait_s
+
+
+def _not(_: float) -> None:
+    return None
+
+
 @pytest.mark.parametrize(
-    "retry_after", [lambda s: s, math.ceil, lambda _: None], ids=["exactly", "seconds", "not"]
+    ("retry_after", "workers"),
+    cases(
+        [(_exactly, 1), (_exactly, 3), (math.ceil, 1), (math.ceil, 3), (_not, 1), (_not, 3)],
+        long=[(_exactly, 1), (math.ceil, 3), (_not, 3)],
+    ),
 )
 def test_c4_a_token_bucket_is_used_and_rarely_refuses(workers: int, retry_after) -> None:
     provider = Bucket(PER_MINUTE, PER_MINUTE, retry_after)
@@ -51,7 +63,7 @@ def test_c4_a_worker_with_a_local_quota_learns_the_same() -> None:
     assert 40 / outcome.took_s >= 0.9
 
 
-@pytest.mark.parametrize("retry_after", [True, False], ids=["retry-after", "bare"])
+@pytest.mark.parametrize("retry_after", cases([True, False], long=[False]))
 def test_c4_a_fixed_window_is_used_in_every_minute(retry_after: bool) -> None:
     provider = FixedWindow(60, retry_after=retry_after)
     outcome = run(provider, workers=1, requests=240)
