@@ -1,0 +1,181 @@
+"""The files that `penstock index` sends: found below the given paths, and read."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from penstock.cli.errors import CommandError
+from penstock.contract.retrieval.documents import DOCUMENT_ID_CHARACTERS
+from penstock.contract.streams import MAX_BODY_BYTES
+
+__all__ = [
+    "MAX_FILE_BYTES",
+    "FileProblem",
+    "FileSelection",
+    "FoundFile",
+    "FoundFiles",
+    "find_files",
+    "read_file",
+]
+
+MAX_FILE_BYTES: Final = MAX_BODY_BYTES // 4 * 3 - 64 * 1024
+"""The largest file that fits a request, in which it is base64."""
+_TOOLS: Final = frozenset({"__pycache__", "node_modules"})
+"""Folders of other programs that are not hidden, and hold no documents."""
+_FIRST_BYTES: Final = 8_192
+_WITH_NULS: Final = (b"%PDF-", b"\xff\xfe", b"\xfe\xff")
+"""How files begin that contain zero bytes and are documents: PDF, and text in UTF-16 or UTF-32."""
+
+
+class FileSelection(Struct, frozen=True, kw_only=True):
+    """Which files below some paths are wanted."""
+
+    paths: tuple[Path, ...]
+    globs: tuple[str, ...] = ()
+    """Empty: all files."""
+    exclude: tuple[str, ...] = ()
+    max_bytes: int = MAX_FILE_BYTES
+
+
+class FoundFile(Struct, frozen=True, kw_only=True):
+    """A file, and the id of its document: the path below the folder that was given."""
+
+    id: str
+    path: Path
+    size: int
+    mtime_ns: int
+    inode: int
+
+
+class FileProblem(Struct, frozen=True, kw_only=True):
+    """A file that was wanted and cannot be sent."""
+
+    path: Path
+    reason: str
+
+
+class FoundFiles(Struct, frozen=True, kw_only=True):
+    """In the order of their ids."""
+
+    files: tuple[FoundFile, ...]
+    problems: tuple[FileProblem, ...] = ()
+
+
+def find_files(selection: FileSelection) -> FoundFiles:
+    """All files below the paths that match, without empty and hidden ones, and without following symbolic links.
+
+    A path that is given itself may be hidden or a link. Raises CommandError for one that does not exist, and for two
+    files that would be the same document.
+    """
+    found: dict[str, FoundFile] = {}
+    problems: list[FileProblem] = []
+    for root in selection.paths:
+        for each in _below(root, problems):
+            checked = _checked(each, root, selection)
+            if isinstance(checked, FileProblem):
+                problems.append(checked)
+            elif checked is not None:
+                _add(found, checked)
+    return FoundFiles(files=tuple(found[key] for key in sorted(found)), problems=tuple(problems))
+
+
+def read_file(file: FoundFile) -> bytes | FileProblem | Literal["binary"]:
+    """The content; `binary` for a file that has zero bytes at its beginning and is no known kind of document."""
+    try:
+        data = file.path.read_bytes()
+    except OSError as error:
+        return FileProblem(path=file.path, reason=_reason(error))
+    if b"\0" in data[:_FIRST_BYTES] and not data.startswith(_WITH_NULS):
+        return "binary"
+    return data
+
+
+def _below(root: Path, problems: list[FileProblem]) -> Iterator[Path]:
+    """Every file below a folder, or the one that `root` is. What cannot be listed is added to `problems`."""
+    try:
+        is_folder = stat.S_ISDIR(root.stat().st_mode)
+    except OSError as error:
+        raise CommandError(f"{root} cannot be read: {_reason(error)}") from error
+    if not is_folder:
+        yield root
+        return
+
+    def report(error: OSError) -> None:
+        problems.append(FileProblem(path=Path(os.fsdecode(error.filename or root)), reason=_reason(error)))
+
+    for folder, folders, names in os.walk(root, onerror=report):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _TOOLS)
+        for name in sorted(names):
+            if not name.startswith("."):
+                yield Path(folder, name)
+
+
+def _checked(path: Path, root: Path, selection: FileSelection) -> FoundFile | FileProblem | None:
+    """None: the file is not wanted."""
+    given = path == root
+    relative = path.name if given else path.relative_to(root).as_posix()
+    if not _is_wanted(relative, selection):
+        return None
+    try:
+        state = path.stat() if given else path.lstat()
+    except OSError as error:
+        return FileProblem(path=path, reason=_reason(error))
+    if not stat.S_ISREG(state.st_mode):
+        return FileProblem(path=path, reason="is not a file") if given else None
+    if not state.st_size:
+        return None
+    if (reason := _unusable(relative, state.st_size, selection.max_bytes)) is not None:
+        return FileProblem(path=path, reason=reason)
+    return FoundFile(
+        id=relative, path=path, size=state.st_size, mtime_ns=state.st_mtime_ns, inode=state.st_ino
+    )
+
+
+def _is_wanted(relative: str, selection: FileSelection) -> bool:
+    if selection.globs and not _matches(relative, selection.globs):
+        return False
+    return not _matches(relative, selection.exclude)
+
+
+def _matches(relative: str, patterns: Sequence[str]) -> bool:
+    """A pattern is for the whole path, for the name, or for a folder above: `*.md`, `guides/*`, `drafts`."""
+    parts = PurePosixPath(relative).parts
+    above = ("/".join(parts[: count + 1]) for count in range(len(parts)))
+    candidates = {relative, *parts, *above}
+    return any(
+        fnmatchcase(candidate, pattern.removesuffix("/"))
+        for pattern in {each for written in patterns for each in (written, written.removeprefix("**/"))}
+        for candidate in candidates
+    )
+
+
+def _unusable(relative: str, size: int, max_bytes: int) -> str | None:
+    try:
+        relative.encode()
+    except UnicodeError:
+        return "its name is not UTF-8"
+    if len(relative) > DOCUMENT_ID_CHARACTERS:
+        return f"its path has more than {DOCUMENT_ID_CHARACTERS:,} characters"
+    if size > max_bytes:
+        return f"has {size / 2**20:,.1f} MiB, more than {max_bytes / 2**20:,.0f}"
+    return None
+
+
+def _add(found: dict[str, FoundFile], file: FoundFile) -> None:
+    other = found.setdefault(file.id, file)
+    if other.path != file.path:
+        raise CommandError(
+            f"{other.path} and {file.path} would both be the document {file.id}: index the folder above both, or "
+            "each into a collection of its own"
+        )
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
