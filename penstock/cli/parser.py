@@ -34,8 +34,9 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # n
 _UP = """\
 Start the whole system on this machine and keep it running until Ctrl-C: an embedded nats-server (unless NATS_URL
 is set), the simulated provider (where the catalogue has one and PENSTOCK_SIMULATOR_URL is not set; with GROQ_API_KEY or
-OPENAI_API_KEY another catalogue is the default), the router, a worker, the budget ledger and the safety guard
-(where the catalogue has budgets, and a guard), and the HTTP edge (on port 8080, or a free one).
+OPENAI_API_KEY another catalogue is the default), the router, a worker, the budget ledger, the safety guard and the
+indexer (where the catalogue has budgets, a guard, and the section retrieval), and the HTTP edge (on port 8080, or a
+free one).
 A service that dies is restarted."""
 _PER_ROLE = """\
 a worker process for each role instead of one for all. Roles then share neither memory nor a crash, and each can use its

@@ -167,10 +167,12 @@ class SystemStatus(Struct, frozen=True, kw_only=True):
     """The catalogue has budgets, and no ledger is alive."""
     lacks_guard: bool
     """The catalogue has a section `guard`, and no guard is alive."""
+    lacks_indexer: bool
+    """The catalogue has a section `retrieval`, and no indexer is alive."""
     unreachable_quotas: tuple[str, ...]
     """Quota records in `llm_quota` that a worker cannot reach."""
     other_catalogues: tuple[str, ...]
-    """Workers and guards whose catalogue differs from the router's."""
+    """Workers, guards and indexers whose catalogue differs from the router's."""
     waiting_for_router: int
     dead_letters: int
     large_bodies: int
@@ -186,7 +188,7 @@ def fold_status(
     needed: Collection[str] = (),
 ) -> SystemStatus:
     """`known`: the presence of every process of the last 30 s. `now_ms`: Unix milliseconds. `needed`: the services
-    without which requests of this catalogue fail, of `ledger` and `guard`.
+    without which requests of this catalogue fail, of `ledger`, `guard` and `indexer`.
     """
     services = tuple(_service(presence, now_ms) for presence in known)
     alive = [presence for presence, service in zip(known, services, strict=True) if service.alive]
@@ -224,6 +226,7 @@ def fold_status(
         ),
         lacks_ledger="ledger" in lacking,
         lacks_guard="guard" in lacking,
+        lacks_indexer="indexer" in lacking,
         unreachable_quotas=tuple(sorted({key for presence in alive for key in presence.unreachable_quotas})),
         other_catalogues=_other_catalogues(alive),
         waiting_for_router=streams.waiting_for_router,
@@ -388,7 +391,7 @@ def _other_catalogues(alive: Sequence[Presence]) -> tuple[str, ...]:
         each.instance
         for each in alive
         if routers
-        and each.service in ("worker", "guard")
+        and each.service in ("worker", "guard", "indexer")
         and each.catalogue
         and each.catalogue not in routers
     )

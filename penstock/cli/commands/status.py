@@ -47,7 +47,7 @@ def _needed(catalogue: Catalogue | None) -> list[str]:
     """The services without which requests fail; none where the catalogue is not known."""
     if catalogue is None:
         return []
-    sections = {"ledger": catalogue.budgets, "guard": catalogue.guard}
+    sections = {"ledger": catalogue.budgets, "guard": catalogue.guard, "indexer": catalogue.retrieval}
     return [service for service, section in sections.items() if section is not None]
 
 

@@ -17,9 +17,11 @@ from penstock.cli.local.python_child import code_path, service_argv
 from penstock.contract.names import EMBED
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.load import read_catalogue
+from penstock.runtime.config.retrieval import Store
 from penstock.runtime.config.settings import Settings, load_settings
 from penstock.runtime.config.shipped import default_catalogue, shipped_catalogues
 from penstock.runtime.guard.libraries import missing_libraries_text
+from penstock.runtime.retrieval import libraries as index_libraries
 from penstock.runtime.runtime_file import traces_are_chosen
 
 __all__ = ["EDGE_PORT", "VISIBLE_SPEED", "Plan", "make_plan"]
@@ -30,6 +32,8 @@ EDGE_PORT: Final = 8080
 """The default port of the HTTP edge."""
 _SIMULATOR: Final = "simulator"
 _SIMULATOR_URL: Final = "PENSTOCK_SIMULATOR_URL"
+_INDEX: Final = "PENSTOCK_INDEX_LOCATION"
+_WITHOUT_INDEXER: Final = "Note: no indexer is started, and requests that need one fail: {}."
 _SPEED: Final = (*VISIBLE_SPEED, "SIMULATOR_LATENCY_MS")
 
 
@@ -55,6 +59,10 @@ class Plan(Struct, frozen=True, kw_only=True):
     """None: the catalogue has no budgets."""
     guard: ServiceSpec | None
     """None: the catalogue has no section `guard`."""
+    indexer: ServiceSpec | None
+    """None: the catalogue has no section `retrieval`, or the libraries of the indexer are not installed."""
+    notes: tuple[str, ...] = ()
+    """What does not start, and why."""
 
     @property
     def log_dir(self) -> Path:
@@ -64,7 +72,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         """In starting order: workers list the provider's models and need the streams that the router creates. The guard
         loads its models while the workers start.
         """
-        second = [*self.workers, *(spec for spec in (self.guard, self.edge) if spec is not None)]
+        second = [*self.workers, *(spec for spec in (self.guard, self.indexer, self.edge) if spec)]
         first = [spec for spec in (self.simulator, self.router, self.ledger) if spec is not None]
         return [
             [replace(spec, env={**spec.env, "NATS_URL": nats_url}) for spec in stage]
@@ -98,12 +106,14 @@ def make_plan(
         raise LaunchError(problem)
     trace_file = _trace_file(data, env, settings)
     own = {**env, **code_path(env), **_own_environment(env, trace_file, simulator_url)}
+    own |= _index_location(data, env, catalogue)
 
     def service(name: str, kind: str, *arguments: str) -> ServiceSpec:
         return ServiceSpec(
             name, service_argv(kind, *arguments), {**own, "PENSTOCK_HTTP_PORT": str(ports.take())}
         )
 
+    without_indexer = "" if catalogue.retrieval is None else index_libraries.missing_libraries_text()
     roles = [role for role in catalogue.roles if role != EMBED]
     expected = () if simulator else ("--no-simulator",)  # the simulator may be started later
     if per_role:
@@ -125,6 +135,10 @@ def make_plan(
         edge=service("edge", "edge", *_edge_arguments(env, ports)) if edge else None,
         ledger=service("ledger", "ledger") if catalogue.budgets is not None else None,
         guard=service("guard", "guard") if catalogue.guard is not None else None,
+        indexer=service("indexer", "indexer")
+        if catalogue.retrieval is not None and not without_indexer
+        else None,
+        notes=(_WITHOUT_INDEXER.format(without_indexer),) if without_indexer else (),
         workers=tuple(service(name, "worker", "--role", role, *expected) for name, role in served),
     )
 
@@ -155,6 +169,14 @@ def _trace_file(data: Path, env: Mapping[str, str], settings: Settings) -> Path 
     if not traces_are_chosen(env):
         return data / "traces.jsonl"
     return None if settings.trace_file is None else Path(settings.trace_file).absolute()
+
+
+def _index_location(data: Path, env: Mapping[str, str], catalogue: Catalogue) -> dict[str, str]:
+    """The index is with the other data of the system, unless the catalogue or the environment says where it is."""
+    store = None if catalogue.retrieval is None else catalogue.retrieval.store
+    if store is None or store.kind != "lancedb" or store.location != Store().location or env.get(_INDEX):
+        return {}
+    return {_INDEX: str(data / "index")}
 
 
 def _own_environment(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 __all__ = ["SERVICES", "code_path", "service_argv"]
 
-SERVICES = ("router", "worker", "edge", "ledger", "guard", "simulator")
+SERVICES = ("router", "worker", "edge", "ledger", "guard", "indexer", "simulator")
 
 _CODE = Path(__file__).resolve().parents[3]
 

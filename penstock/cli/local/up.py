@@ -43,7 +43,7 @@ def up(
     Raises LaunchError, CommandError or ConfigurationRefused.
     """
     plan = make_plan(data, env, per_role=per_role, simulator=simulator, edge=True)
-    for note in missing_key_notes(plan.catalogue, env):
+    for note in (*plan.notes, *missing_key_notes(plan.catalogue, env)):
         print(note, file=sys.stderr, flush=True)
     try:
         return asyncio.run(_up(plan, nats_port))

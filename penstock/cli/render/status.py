@@ -82,7 +82,7 @@ def _sections(status: SystemStatus) -> Iterator[str]:
 
 
 def _services(status: SystemStatus) -> str:
-    """A row for each process, and one for a ledger or guard that is needed and missing."""
+    """A row for each process, and one for a ledger, guard or indexer that is needed and missing."""
     rows = [
         (
             service.service,
@@ -96,6 +96,8 @@ def _services(status: SystemStatus) -> str:
         rows.append((_LEDGER, "-", "-", "none running, and the catalogue has budgets"))
     if status.lacks_guard:
         rows.append(("guard", "-", "-", "none running, and the catalogue has a guard"))
+    if status.lacks_indexer:
+        rows.append(("indexer", "-", "-", "none running, and the catalogue has a section retrieval"))
     return table(("service", "instance", "http (/health, /metrics)", "state"), rows)
 
 

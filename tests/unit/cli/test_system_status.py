@@ -348,3 +348,12 @@ def test_g4_a_guard_that_the_catalogue_needs_and_that_does_not_run_is_a_row():
     assert "none running, and the catalogue has a guard" in status_text(status)
     alive = replace(dead, at_ms=NOW_MS)
     assert not fold_status("nats://here", [alive], StreamCounts(), NOW_MS, ["guard"]).lacks_guard
+
+
+def test_h3_an_indexer_that_the_catalogue_needs_and_that_does_not_run_is_a_row():
+    dead = Presence(service="indexer", instance="indexer-a", at_ms=NOW_MS - 9_000)
+    status = fold_status("nats://here", [worker("w1"), dead], StreamCounts(), NOW_MS, ["indexer"])
+    assert (status.lacks_indexer, status.lacks_guard) == (True, False)
+    assert "none running, and the catalogue has a section retrieval" in status_text(status)
+    alive = replace(dead, at_ms=NOW_MS)
+    assert not fold_status("nats://here", [alive], StreamCounts(), NOW_MS, ["indexer"]).lacks_indexer

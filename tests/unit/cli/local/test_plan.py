@@ -16,6 +16,7 @@ from penstock.cli.local.up import startup_text
 from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.config.shipped import shipped_catalogues
 from penstock.runtime.guard.libraries import missing_libraries_text
+from penstock.runtime.retrieval.libraries import missing_libraries_text as missing_index_libraries
 from penstock.runtime.runtime_file import RuntimeFile
 from tests.harness.processes.catalogues import catalogue
 
@@ -72,6 +73,49 @@ def test_g4_missing_libraries_of_the_guard_are_named_before_anything_starts(tmp_
     with pytest.raises(LaunchError, match=r"\(no_such_module\): install the extra guard"):
         make_plan(tmp_path, env)
     assert missing_libraries_text() == ""
+
+
+def indexed_catalogue(directory, **section):
+    config = directory / "indexed.yaml"
+    config.write_text(catalogue(retrieval=section))
+    return {"PENSTOCK_CATALOGUE": str(config), "PENSTOCK_SIMULATOR_URL": "http://127.0.0.1:1"}
+
+
+def test_h3_an_indexer_is_started_where_the_catalogue_has_retrieval_with_its_store_in_the_data(tmp_path):
+    plan = make_plan(tmp_path, indexed_catalogue(tmp_path), edge=True)
+    assert names(plan) == [["router"], ["worker", "indexer", "edge"]]
+    assert plan.indexer is not None
+    assert plan.indexer.argv[-1] == "services.indexer"
+    assert plan.indexer.env["PENSTOCK_INDEX_LOCATION"] == str(tmp_path / "index")
+    assert plan.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("section", "env"),
+    [
+        ({"store": {"location": "s3://bucket/index"}}, {}),
+        ({"store": {"kind": "postgres"}}, {}),
+        ({}, {"PENSTOCK_INDEX_LOCATION": "/data/index"}),
+    ],
+)
+def test_h3_a_store_elsewhere_stays_there(tmp_path, section, env):
+    plan = make_plan(tmp_path, indexed_catalogue(tmp_path, **section) | env)
+    assert plan.indexer is not None
+    assert plan.indexer.env.get("PENSTOCK_INDEX_LOCATION") == env.get("PENSTOCK_INDEX_LOCATION")
+
+
+def test_h3_without_the_libraries_of_the_indexer_the_rest_starts_and_a_note_says_what_to_install(
+    tmp_path, monkeypatch
+):
+    text = missing_index_libraries(("json", "no_such_module"))
+    monkeypatch.setattr("penstock.cli.local.plan.index_libraries.missing_libraries_text", lambda: text)
+    plan = make_plan(tmp_path, indexed_catalogue(tmp_path))
+    assert plan.indexer is None
+    assert names(plan) == [["router"], ["worker"]]
+    (note,) = plan.notes
+    assert note.startswith("Note: no indexer is started, and requests that need one fail: ")
+    assert "(no_such_module): install the extra index (pip install 'penstock[index]'" in note
+    assert missing_index_libraries() == ""
 
 
 def test_k2_a_chosen_port_of_the_edge_has_no_fallback(tmp_path):

@@ -1,0 +1,1 @@
+"""Embeddings and retrieval as several services use them."""
