@@ -27,6 +27,7 @@ from penstock.runtime.provisioning.ensure import (
     ensure_consumers,
     ensure_eventually,
 )
+from penstock.runtime.redelivery.prior_attempts import PriorAttemptsReader
 from penstock.runtime.service import Bus, Shell
 from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.composition import Connected, ConnectedGuard, shared_state, work_handler
@@ -48,7 +49,6 @@ from services.worker.rate_limit.shared.nats_store import NatsRecordStore
 from services.worker.rate_limit.shared.pause_events import PauseEvents
 from services.worker.rate_limit.shared.replica import Member
 from services.worker.rate_limit.shared.shared_quota import SharedQuota
-from services.worker.redelivery.prior_attempts import PriorAttemptsReader
 from services.worker.status import CapacityReport, WorkerStatus
 from services.worker.token_counting.counter import TokenCounter
 

@@ -16,6 +16,8 @@ from penstock.runtime.guard.client import GuardClient
 from penstock.runtime.guard.follower import GuardPolicies
 from penstock.runtime.holds import HoldClient
 from penstock.runtime.pricing import PriceTable
+from penstock.runtime.redelivery.job_record import JobRecords
+from penstock.runtime.redelivery.prior_attempts import PriorAttemptsReader
 from penstock.runtime.service import Bus, Shell
 from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.announcer import Announcer
@@ -54,8 +56,6 @@ from services.worker.providers.provider import Provider
 from services.worker.quota_monitor.monitor import QuotaMonitor
 from services.worker.rate_limit.quota import Quota, QuotaKey
 from services.worker.redelivery.dead_letter import DeadLetters
-from services.worker.redelivery.job_record import JobRecords
-from services.worker.redelivery.prior_attempts import PriorAttemptsReader
 from services.worker.token_counting.counter import TokenCounter
 
 __all__ = ["Connected", "ConnectedGuard", "SharedState", "shared_state", "work_handler"]

@@ -10,6 +10,8 @@ from penstock.contract.work import ChatWork
 from penstock.runtime.accounting.prior_attempts import PriorAttempts
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.consumer.delivery import ACK, Delivery, Unprocessable, Verdict
+from penstock.runtime.redelivery.job_record import JobRecords
+from penstock.runtime.redelivery.prior_attempts import PriorAttemptsReader
 from services.worker.accounting.lost_attempts import record_lost_attempts
 from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.budget.hold_releases import HoldReleases
@@ -17,8 +19,6 @@ from services.worker.execution.large_bodies import LargeBodies
 from services.worker.execution.run import Runner
 from services.worker.intake.checked_work import InvalidWork, read_work
 from services.worker.redelivery.dead_letter import DeadLetters
-from services.worker.redelivery.job_record import JobRecords
-from services.worker.redelivery.prior_attempts import PriorAttemptsReader
 
 __all__ = ["WorkHandler"]
 

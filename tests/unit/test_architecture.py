@@ -42,7 +42,7 @@ IO_MODULES = {
     "guard": EVERY_SERVICE | {"openai_moderation.rater", "pending_events"},
     "edge": EVERY_SERVICE | {"auth.key_store", "requests.idempotency", "requests.lookup"},
     "worker": EVERY_SERVICE
-    | {"announcer", "intake.on_demand", "pending_events", "redelivery.prior_attempts"}
+    | {"announcer", "intake.on_demand", "pending_events"}
     | {"rate_limit.shared.nats_store", "rate_limit.shared.pause_events", "quota_monitor.notices"}
     | {f"providers.{name}" for name in ("groq_sdk", "openai_sdk", "sdk", "http_connections")},
 }

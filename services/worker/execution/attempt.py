@@ -12,6 +12,7 @@ from penstock.bus import trace_names as names
 from penstock.bus.clock import Clock, loop_now_s
 from penstock.bus.tracing import Attributes, Span, Tracer
 from penstock.contract.reply import Adapted, Degraded, GuardedContent
+from penstock.runtime.redelivery.job_record import JobRecords
 from services.worker.execution.attempt_usage import CANCELLED, AttemptUsage, CurrentAttempt
 from services.worker.execution.delta_sink import DeltaSink
 from services.worker.execution.guarding import check_failure
@@ -27,7 +28,6 @@ from services.worker.providers.provider import Provider
 from services.worker.providers.rate_limit_headers import read_rate_limits
 from services.worker.providers.size_limits import STREAM_BYTES
 from services.worker.rate_limit.quota import Observation, QuotaKey
-from services.worker.redelivery.job_record import JobRecords
 
 __all__ = ["AttemptNumbers", "Attempts", "Spent", "Success"]
 

@@ -21,6 +21,7 @@ from penstock.runtime.config.catalogue import Catalogue, RoleConfig
 from penstock.runtime.consumer.delivery import ACK, NO_VERDICT, Delivery, Redeliver, Verdict
 from penstock.runtime.output_limit import output_tokens
 from penstock.runtime.pricing import microusd
+from penstock.runtime.redelivery.job_record import JobRecords
 from penstock.runtime.reply_publisher import Position, ReplyPublisher, Superseded
 from penstock.runtime.service import Bus
 from penstock.runtime.tokens import ASSUMED_OUTPUT_TOKENS
@@ -40,7 +41,6 @@ from services.worker.intake.hand_back import HandBackPolicy
 from services.worker.metrics import WorkerTelemetry
 from services.worker.models.backoff import for_lane
 from services.worker.quota_monitor.monitor import QuotaMonitor
-from services.worker.redelivery.job_record import JobRecords
 
 __all__ = ["Finisher", "Runner", "Starter", "failed"]
 

@@ -1,1 +1,1 @@
-"""Requests that were delivered before: earlier attempts, job records, dead letters."""
+"""The end of a message that cannot be processed: a dead letter, and a `failed` event."""

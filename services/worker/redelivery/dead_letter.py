@@ -12,10 +12,10 @@ from penstock.contract import headers, subjects
 from penstock.runtime.consumer.delivery import Delivery, Unprocessable
 from penstock.runtime.dead_letters import history_of, store_dead_letter
 from penstock.runtime.jobs.completion import end_unless_ended, failure_of
+from penstock.runtime.redelivery.job_record import JobRecords
 from penstock.runtime.service import Bus
 from services.worker.budget.hold_releases import HoldReleases
 from services.worker.metrics import WorkerMetrics
-from services.worker.redelivery.job_record import JobRecords
 
 __all__ = ["DeadLetters"]
 

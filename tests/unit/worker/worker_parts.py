@@ -21,6 +21,7 @@ from penstock.runtime.accounting.usage_events import UsageEvents
 from penstock.runtime.config.catalogue import Catalogue, Limits, Model, ProviderConfig, RoleConfig
 from penstock.runtime.epochs import DeliveryEpochs
 from penstock.runtime.pricing import PriceTable
+from penstock.runtime.redelivery.job_record import JobRecords
 from penstock.runtime.service import Bus
 from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.announcer import Announcer
@@ -54,7 +55,6 @@ from services.worker.pending_events import PendingEvents
 from services.worker.quota_monitor.monitor import QuotaMonitor
 from services.worker.rate_limit.quota import LocalQuota, QuotaKey
 from services.worker.rate_limit.quota_keys import keys_of
-from services.worker.redelivery.job_record import JobRecords
 from services.worker.status import CapacityReport, WorkerStatus
 from tests.harness.requests.routed_requests import chat_work
 

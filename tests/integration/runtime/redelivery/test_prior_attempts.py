@@ -16,9 +16,9 @@ from penstock.runtime.accounting.prior_attempts import PriorAttempts
 from penstock.runtime.consumer.delivery import Delivery
 from penstock.runtime.epochs import DeliveryEpochs
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
+from penstock.runtime.redelivery.prior_attempts import PriorAttemptsReader
 from penstock.runtime.reply_publisher import publish_terminal
 from penstock.runtime.service import Bus
-from services.worker.redelivery.prior_attempts import PriorAttemptsReader
 
 ACK_WAIT_S = 10.0
 HOUR_S = 3_600.0
