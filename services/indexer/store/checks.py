@@ -1,0 +1,81 @@
+"""The rules for what is given to a store, checked before anything is written, and texts that every store can hold."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from services.indexer.store.interface import DocumentChunks, FilterTerm, Question
+from services.indexer.store.tables import checked_digests
+
+__all__ = ["check_change", "check_filter", "check_question", "single_words", "storable"]
+
+_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
+_FLOAT_BYTES: Final = 4
+
+
+def storable(text: str) -> str:
+    """The text with U+FFFD for NUL, which PostgreSQL does not store, and for lone surrogates, which are not Unicode."""
+    return _UNSTORABLE.sub("\ufffd", text)
+
+
+def single_words(terms: Sequence[str]) -> list[str]:
+    """The terms that are one word; a text with spaces is no stored word, and matches nothing."""
+    return [word for term in terms if [word := storable(term)] == word.split()]
+
+
+def _storable_id(id_: str) -> str:
+    """The same id. Raises ValueError for one that `storable` would change, because two ids could become one."""
+    if not id_ or _UNSTORABLE.search(id_):
+        raise ValueError(
+            f"{id_!r:.100} is not the id of a document: it is empty, or has NUL or lone surrogates"
+        )
+    return id_
+
+
+def check_change(
+    dimensions: int, version: int, documents: Sequence[DocumentChunks], deleted: Sequence[str]
+) -> None:
+    """Raises ValueError for what `Store.replace` does not take."""
+    if version < 1:
+        raise ValueError(f"version {version} is below 1")
+    ids = [_storable_id(id_) for id_ in (*(each.document.id for each in documents), *deleted)]
+    if len(set(ids)) < len(ids):
+        raise ValueError("a document is named twice in one change")
+    for each in documents:
+        _check_document(dimensions, each)
+
+
+def check_question(dimensions: int, question: Question) -> None:
+    _check_vector(dimensions, question.vector)
+    check_filter(question.filter)
+    if question.limit < 1:
+        raise ValueError(f"limit {question.limit} is below 1")
+
+
+def check_filter(filter_: tuple[FilterTerm, ...]) -> None:
+    for term in filter_:
+        checked_digests(term.tags)
+
+
+def _check_document(dimensions: int, document: DocumentChunks) -> None:
+    checked_digests(document.document.tags)
+    ids = checked_digests([each.chunk.id for each in document.chunks])
+    if len(set(ids)) < len(ids):
+        raise ValueError(f"document {document.document.id!r:.100} has two chunks with the same id")
+    if [each.chunk.ordinal for each in document.chunks] != list(range(len(ids))):
+        raise ValueError(f"the chunks of document {document.document.id!r:.100} are not in their order")
+    for each in document.chunks:
+        _check_vector(dimensions, each.vector)
+
+
+def _check_vector(dimensions: int, vector: bytes) -> None:
+    if len(vector) != dimensions * _FLOAT_BYTES:
+        raise ValueError(
+            f"a vector of {len(vector) // _FLOAT_BYTES} dimensions does not fit {dimensions} dimensions"
+        )
+    length = math.hypot(*memoryview(vector).cast("f"))
+    if not 0 < length < math.inf:
+        raise ValueError("a vector is zero or not finite")

@@ -1,0 +1,188 @@
+"""The database: a directory or an object store, its open tables, and their indexes for searches of words and keys."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from services.indexer.store.errors import MissingLibraries, StoreUnavailable, UnknownTable
+from services.indexer.store.lancedb.failures import is_moved, store_errors, translated
+from services.indexer.store.lancedb.locks import TableLocks
+from services.indexer.store.lancedb.schema import CREATED_MS, dimensions_of, schema_of
+from services.indexer.store.tables import TableName, is_table_name
+
+if TYPE_CHECKING:
+    from lancedb import AsyncConnection, AsyncTable
+
+__all__ = ["Database", "create_search_indexes"]
+
+_INDEX_CACHE_BYTES: Final = 96 * 1024 * 1024
+"""Of all tables together: 50,000 chunks of 1,024 dimensions take 15 MB of it."""
+_METADATA_CACHE_BYTES: Final = 32 * 1024 * 1024
+_OPEN_TABLES: Final = 256
+_REMOTE_CONSISTENCY_S: Final = 2.0
+"""Age in seconds of what is read from an object store. In a directory each read looks for a newer version."""
+_WORDS: Final = "terms"
+_SCALAR: Final = ("id", "key", "chunk")
+
+_Result = TypeVar("_Result")
+
+
+class Database:
+    def __init__(self, url: str) -> None:
+        """`url`: a directory, or an address as s3://bucket/path; its credentials are read from the environment."""
+        self.url = url
+        self.directory = _directory_of(url)
+        self.locks = TableLocks(self.directory)
+        self._connection: AsyncConnection | None = None
+        self._tables: OrderedDict[TableName, AsyncTable] = OrderedDict()
+
+    async def open(self) -> None:
+        """Connect, and create the directory. Raises MissingLibraries."""
+        try:
+            import lancedb
+        except ImportError as error:
+            raise MissingLibraries(error.name or "lancedb") from error
+        if self.directory is not None:
+            with store_errors():
+                self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        consistency = timedelta(seconds=0 if self.directory else _REMOTE_CONSISTENCY_S)
+        with store_errors():
+            self._connection = await lancedb.connect_async(
+                self.url if self.directory is None else str(self.directory),
+                read_consistency_interval=consistency,
+                session=lancedb.Session(
+                    index_cache_size_bytes=_INDEX_CACHE_BYTES,
+                    metadata_cache_size_bytes=_METADATA_CACHE_BYTES,
+                ),
+            )
+
+    def close(self) -> None:
+        for table in self._tables.values():
+            table.close()
+        self._tables.clear()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    async def create(self, name: TableName, dimensions: int) -> None:
+        connection = self._connected()
+        async with self.locks.changing(name):
+            with store_errors(name):
+                schema = schema_of(dimensions, time.time_ns() // 1_000_000)
+                # It may exist, and another process may be creating it.
+                with suppress(ValueError):
+                    await connection.create_table(name, schema=schema)
+        if await self.dimensions(name) != dimensions:
+            raise ValueError(f"table {name} exists with other dimensions than {dimensions}")
+
+    async def drop(self, name: TableName) -> None:
+        connection = self._connected()
+        self.forget(name)
+        async with self.locks.alone(name):
+            with store_errors(name):
+                await connection.drop_table(name, ignore_missing=True)
+            self.locks.remove(name)
+
+    async def names(self) -> dict[TableName, int]:
+        """Every table, and when it was created, in ms since 1970."""
+        with store_errors():
+            listed = await self._listed()
+        found = {}
+        for name in map(TableName, filter(is_table_name, listed)):
+            try:
+                metadata = (await (await self.table(name)).schema()).metadata
+            except UnknownTable:  # it was dropped just now
+                continue
+            found[name] = int(metadata[CREATED_MS])
+        return found
+
+    async def dimensions(self, name: TableName) -> int:
+        async def query(table: AsyncTable) -> int:
+            return dimensions_of(await table.schema())
+
+        return await self.read(name, query)
+
+    async def table(self, name: TableName) -> AsyncTable:
+        if (opened := self._tables.get(name)) is not None:
+            self._tables.move_to_end(name)
+            return opened
+        with store_errors(name):
+            opened = await self._connected().open_table(name)
+            if not await _has_search_indexes(opened):
+                async with self.locks.changing(name):
+                    await create_search_indexes(opened)
+        self._tables[name] = opened
+        if len(self._tables) > _OPEN_TABLES:
+            self._tables.popitem(last=False)
+        return opened
+
+    async def read(self, name: TableName, query: Callable[[AsyncTable], Awaitable[_Result]]) -> _Result:
+        """The result of a query; a maintenance may replace the files that it reads, so that it is tried twice."""
+        try:
+            return await query(await self.table(name))
+        except (OSError, RuntimeError, ValueError) as error:
+            self.forget(name)
+            if not is_moved(error):
+                raise translated(error, name) from error
+        with store_errors(name):
+            return await query(await self.table(name))
+
+    def forget(self, name: TableName) -> None:
+        if (opened := self._tables.pop(name, None)) is not None:
+            opened.close()
+
+    async def _listed(self) -> list[str]:
+        connection = self._connected()
+        names: list[str] = []
+        token: str | None = None
+        while True:
+            page = await connection.list_tables(page_token=token, limit=1000)
+            names += page.tables
+            token = page.page_token
+            if not token:
+                return names
+
+    def _connected(self) -> AsyncConnection:
+        if self._connection is None:
+            raise StoreUnavailable("the store is closed")
+        if self.directory is not None and not self.directory.is_dir():
+            raise StoreUnavailable(f"the directory {self.directory} is missing")
+        return self._connection
+
+
+def _directory_of(url: str) -> Path | None:
+    """None for an object store."""
+    scheme, separator, path = url.partition("://")
+    if not separator:
+        return Path(url).absolute()
+    return Path(path) if scheme == "file" else None
+
+
+async def create_search_indexes(table: AsyncTable, *, replace: bool = False) -> None:
+    """Those that searches by words need, and those by which rows are found. On an empty table this takes no time."""
+    from lancedb.index import FTS, BTree, LabelList
+
+    words = FTS(
+        base_tokenizer="whitespace",  # the words are normalised already
+        stem=False,
+        remove_stop_words=False,
+        ascii_folding=False,
+        lower_case=False,
+        max_token_length=None,
+    )
+    configs: dict[str, Any] = {_WORDS: words, "tags": LabelList(), **{name: BTree() for name in _SCALAR}}
+    existing = {column for index in await table.list_indices() for column in index.columns}
+    for column, config in configs.items():
+        if replace or column not in existing:
+            await table.create_index(column, config=config, replace=replace)
+
+
+async def _has_search_indexes(table: AsyncTable) -> bool:
+    existing = {column for index in await table.list_indices() for column in index.columns}
+    return existing.issuperset((_WORDS, "tags", *_SCALAR))

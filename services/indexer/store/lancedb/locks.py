@@ -1,0 +1,107 @@
+"""Locks of the tables in a directory: changes share one, the removal of old files excludes all changes.
+
+LanceDB orders changes by itself. The removal of every unreferenced file, however, would take those of a change that is
+about to be committed. The kernel releases the locks of a killed process. An object store has no locks: see `purge`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from services.indexer.store.errors import StoreUnavailable
+from services.indexer.store.tables import TableName
+
+__all__ = ["TableLocks"]
+
+_WAIT_S: Final = 120.0
+"""A purge of 50,000 chunks takes some 15 s."""
+_GATE: Final = ".gate"
+_FIRST_POLL_S, _LONGEST_POLL_S = 0.002, 0.1
+
+
+class TableLocks:
+    def __init__(self, directory: Path | None) -> None:
+        """None: an object store."""
+        self._directory = directory
+
+    @asynccontextmanager
+    async def changing(self, table: TableName) -> AsyncIterator[None]:
+        async with self._held(table, fcntl.LOCK_SH):
+            yield
+
+    @asynccontextmanager
+    async def alone(self, table: TableName) -> AsyncIterator[None]:
+        async with self._held(table, fcntl.LOCK_EX):
+            yield
+
+    def remove(self, table: TableName) -> None:
+        """Of a dropped table, by the holder of `alone`."""
+        if self._directory is not None:
+            path = self._path(self._directory, table)
+            path.unlink(missing_ok=True)
+            path.with_suffix(_GATE).unlink(missing_ok=True)
+
+    @asynccontextmanager
+    async def _held(self, table: TableName, kind: int) -> AsyncIterator[None]:
+        if self._directory is None:
+            yield
+            return
+        path = self._path(self._directory, table)
+        # A change passes the gate and opens it again; one that wants to be alone keeps it closed while it waits, so
+        # that changes which follow each other closely do not keep it out.
+        gate = await _acquire(path.with_suffix(_GATE), kind)
+        try:
+            lock = await _acquire(path, kind)
+        except BaseException:
+            os.close(gate)
+            raise
+        try:
+            if kind == fcntl.LOCK_SH:
+                gate = _closed(gate)
+            yield
+        finally:
+            os.close(lock)
+            _closed(gate)
+
+    @staticmethod
+    def _path(directory: Path, table: TableName) -> Path:
+        return directory / f"{table}.lock"
+
+
+def _closed(descriptor: int) -> int:
+    if descriptor >= 0:
+        os.close(descriptor)
+    return -1
+
+
+async def _acquire(path: Path, kind: int) -> int:
+    deadline_s = asyncio.get_running_loop().time() + _WAIT_S
+    poll_s = _FIRST_POLL_S
+    while (descriptor := _try(path, kind)) is None:
+        if asyncio.get_running_loop().time() > deadline_s:
+            raise StoreUnavailable(f"the table is locked by another process ({path})")
+        await asyncio.sleep(poll_s)
+        poll_s = min(poll_s * 2, _LONGEST_POLL_S)
+    return descriptor
+
+
+def _try(path: Path, kind: int) -> int | None:
+    """The descriptor that holds the lock; None if another process holds it, or has just removed the file."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreUnavailable(f"{path}: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), path.stat()):
+            return descriptor
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(descriptor)
+    return None

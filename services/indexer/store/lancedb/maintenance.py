@@ -1,0 +1,127 @@
+"""Index building, compaction and purging, each in a child process: they take up to a gigabyte, which would stay."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from asyncio.subprocess import PIPE
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from penstock.bus.clock import loop_now_s
+from services.indexer.store.errors import StoreCorrupt, StoreError, StoreUnavailable, UnknownTable
+from services.indexer.store.lancedb.database import Database
+from services.indexer.store.lancedb.maintenance_order import Order, Outcome, encode_order
+from services.indexer.store.lancedb.schema import CHUNKS, REMOVED
+from services.indexer.store.lancedb.thresholds import TableState, Work, needed_work
+from services.indexer.store.tables import TableName
+
+if TYPE_CHECKING:
+    from lancedb import AsyncTable
+
+__all__ = ["Maintenance"]
+
+_log: Final = logging.getLogger(__name__)
+_COMMAND: Final = (sys.executable, "-m", "services.indexer.store.lancedb.maintenance_process")
+_TIMEOUT_S: Final = 900.0
+_MAX_BYTES: Final = 3 * 1024**3
+"""Of the child's private memory. 50,000 chunks of 1,024 dimensions take 0.9 GB, 300,000 take 1.6 GB."""
+
+
+class Maintenance:
+    """One child at a time: each may use all cores and much memory."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = asyncio.Lock()
+
+    async def optimize(self, table: TableName) -> bool:
+        if not needed_work(await self._state(table)):
+            return False
+        async with self._lock:
+            work = needed_work(await self._state(table))  # another call may have done it meanwhile
+            if not work:
+                return False
+            await self._run(table, work, purge=False)
+        return True
+
+    async def purge(self, table: TableName) -> None:
+        await self._database.table(table)
+        async with self._lock:
+            await self._run(table, needed_work(await self._state(table)), purge=True)
+
+    async def close(self) -> None:
+        """Wait for the child that is running: it ends by itself when its input is closed by a cancelled call."""
+        async with self._lock:
+            return
+
+    async def _state(self, table: TableName) -> TableState:
+        return await self._database.read(table, _table_state)
+
+    async def _run(self, table: TableName, work: Work, *, purge: bool) -> None:
+        began_s = loop_now_s()
+        order = Order(
+            url=self._database.url,
+            table=table,
+            build_vector_index=work.build_vector_index,
+            purge=purge,
+            max_bytes=_MAX_BYTES,
+        )
+        outcome = await _outcome(order)
+        self._database.forget(table)  # its caches are of files that were replaced
+        if outcome.error:
+            raise _error_of(outcome, table)
+        _log.info(
+            "%s of table %s took %.1f s", "purge" if purge else "maintenance", table, loop_now_s() - began_s
+        )
+
+
+async def _outcome(order: Order) -> Outcome:
+    """What the child answered. The child ends with this process, because its input ends then."""
+    child = await asyncio.create_subprocess_exec(
+        *_COMMAND, stdin=PIPE, stdout=PIPE, env={**os.environ, "LANCEDB_LOG": "error"}
+    )
+    if child.stdin is None or child.stdout is None:
+        raise StoreUnavailable("the maintenance process has no pipes")
+    try:
+        child.stdin.write(encode_order(order))
+        async with asyncio.timeout(_TIMEOUT_S):
+            answer = await child.stdout.read()
+            code = await child.wait()
+    except (TimeoutError, OSError) as error:
+        raise StoreUnavailable(f"the maintenance process did not answer: {error!r}") from error
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+        child.stdin.close()
+    if not answer:
+        raise StoreUnavailable(f"the maintenance process ended with {code}, perhaps for want of memory")
+    return msgspec.json.decode(answer, type=Outcome)
+
+
+def _error_of(outcome: Outcome, table: TableName) -> StoreError:
+    if outcome.error == UnknownTable.__name__:
+        return UnknownTable(table)
+    kind = StoreCorrupt if outcome.error == StoreCorrupt.__name__ else StoreUnavailable
+    return kind(outcome.message)
+
+
+async def _table_state(table: AsyncTable) -> TableState:
+    rows = await table.count_rows()
+    chunks = await table.count_rows(CHUNKS)
+    removed = await table.count_rows(f"ordinal = {REMOVED}")
+    vector = await table.index_stats("vector_idx")
+    words = await table.index_stats("terms_idx")
+    files: Any = await table.stats()
+    return TableState(
+        chunks=chunks,
+        heads=rows - chunks - removed,
+        removed=removed,
+        files=files["fragment_stats"]["num_fragments"],
+        vector_rows=None if vector is None else vector.num_indexed_rows,
+        words_unindexed=rows if words is None else words.num_unindexed_rows,
+    )

@@ -1,0 +1,116 @@
+"""The process that maintains one table, and ends. It may be killed at any moment: LanceDB publishes each step whole."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import sys
+import threading
+import time
+import warnings
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from services.indexer.store.errors import StoreError, StoreUnavailable
+from services.indexer.store.lancedb.database import Database, create_search_indexes
+from services.indexer.store.lancedb.failures import is_conflict, store_errors
+from services.indexer.store.lancedb.maintenance_order import Order, Outcome, decode_order
+from services.indexer.store.lancedb.schema import BITS, DELETED, REMOVED
+from services.indexer.store.tables import TableName
+
+if TYPE_CHECKING:
+    from lancedb import AsyncTable
+
+__all__: list[str] = []
+
+_KEPT: Final = timedelta(minutes=10)
+"""Older versions are removed. No read or change of another process takes so long."""
+_DELETED_HEADS_MS: Final = 7 * 24 * 3600 * 1000
+"""The head of a deleted document is kept longer than any request is: it rejects older changes that come late."""
+_ATTEMPTS: Final = 5
+
+
+async def _maintain(order: Order) -> None:
+    database = Database(order.url)
+    await database.open()
+    name = TableName(order.table)
+    locked = database.locks.alone(name) if order.purge else database.locks.changing(name)
+    async with locked:
+        table = await database.table(name)
+        with store_errors(name):
+            for _ in range(_ATTEMPTS):
+                try:
+                    await (_purge(table, order) if order.purge else _optimize(table, order))
+                except (OSError, RuntimeError, ValueError) as error:
+                    if not is_conflict(error):
+                        raise
+                    await table.checkout_latest()
+                else:
+                    return
+    raise StoreUnavailable("other processes change the table all the time")
+
+
+async def _optimize(table: AsyncTable, order: Order) -> None:
+    await _delete_emptied(table)
+    if order.build_vector_index:
+        await _build_vector_index(table)
+    await table.optimize(cleanup_older_than=_KEPT)
+
+
+async def _purge(table: AsyncTable, order: Order) -> None:
+    """Compaction keeps deleted rows in large files, and indexes keep their words: so all of it is written again."""
+    await _delete_emptied(table)
+    await table.update(updates_sql={"ordinal": "ordinal"})
+    await create_search_indexes(table, replace=True)
+    if order.build_vector_index or await table.index_stats("vector_idx") is not None:
+        await _build_vector_index(table)
+    with warnings.catch_warnings():
+        # It warns that readers of older versions fail; they try again, and changes are locked out.
+        warnings.simplefilter("ignore", UserWarning)
+        # What a killed process left is removed too, where no other process can be about to publish it.
+        alone = Database(order.url).directory is not None
+        await table.optimize(cleanup_older_than=timedelta(0), delete_unverified=alone)
+
+
+async def _delete_emptied(table: AsyncTable) -> None:
+    before_ms = time.time_ns() // 1_000_000 - _DELETED_HEADS_MS
+    emptied = f"ordinal = {REMOVED} OR (ordinal = {DELETED} AND updated_ms < {before_ms})"
+    if await table.count_rows(emptied):
+        await table.delete(emptied)
+
+
+async def _build_vector_index(table: AsyncTable) -> None:
+    from lancedb.index import IvfRq
+
+    config = IvfRq(distance_type="cosine", num_bits=BITS)
+    await table.create_index("vector", config=config, replace=True)
+
+
+def _end_with_parent() -> None:
+    """The parent holds the input open; it ends when the parent was killed."""
+    os.read(
+        sys.stdin.fileno(), 1
+    )  # unbuffered: the interpreter cannot end while another thread reads `sys.stdin`
+    os._exit(1)
+
+
+def _main() -> None:
+    order = decode_order(sys.stdin.buffer.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if order.max_bytes:
+        resource.setrlimit(resource.RLIMIT_DATA, (order.max_bytes, order.max_bytes))
+    try:
+        asyncio.run(_maintain(order))
+    except StoreError as error:
+        outcome = Outcome(type(error).__name__, str(error))
+    else:
+        outcome = Outcome()
+    sys.stdout.buffer.write(msgspec.json.encode(outcome))
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    _main()

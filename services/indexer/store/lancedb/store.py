@@ -1,0 +1,222 @@
+"""The store by LanceDB. It finds the nearest vectors by an index of 4 bits per dimension, then compares exactly."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from penstock.bus.clock import SYSTEM, Clock
+from services.indexer.store.checks import check_change, check_filter, check_question, single_words
+from services.indexer.store.cosine import cosine_with
+from services.indexer.store.interface import (
+    DocumentChunks,
+    DocumentState,
+    FilterTerm,
+    Hit,
+    ListedDocument,
+    Question,
+    StoredChunk,
+    TableStatistics,
+)
+from services.indexer.store.lancedb.database import Database
+from services.indexer.store.lancedb.failures import store_errors
+from services.indexer.store.lancedb.filters import any_of, tags_condition
+from services.indexer.store.lancedb.maintenance import Maintenance
+from services.indexer.store.lancedb.replacement import KEYS_AT_ONCE, replace_documents
+from services.indexer.store.lancedb.rows import Change, listed_document, stored_chunk, vectors_of
+from services.indexer.store.lancedb.schema import CHUNKS, HEAD, HEADS, SEARCHED
+from services.indexer.store.tables import TableName, checked_digests, document_key
+
+if TYPE_CHECKING:
+    from lancedb import AsyncTable
+
+__all__ = ["LanceStore"]
+
+_PROBES: Final = 20
+"""Partitions of about 8,000 rows that a search reads at least; more, if a filter leaves too few hits."""
+_REFINE: Final = 10
+"""So many times the wanted number of hits are compared exactly."""
+_LISTED: Final = ("document", "digest", "title", "source", "metadata", "tags", "updated_ms")
+
+
+class LanceStore:
+    def __init__(self, url: str, clock: Clock = SYSTEM) -> None:
+        self._database = Database(url)
+        self._maintenance = Maintenance(self._database)
+        self._clock = clock
+
+    async def open(self) -> None:
+        await self._database.open()
+
+    async def create(self, table: TableName, dimensions: int) -> None:
+        await self._database.create(table, dimensions)
+
+    async def drop(self, table: TableName) -> None:
+        await self._database.drop(table)
+
+    async def tables(self) -> dict[TableName, int]:
+        return await self._database.names()
+
+    async def documents(self, table: TableName, ids: Sequence[str]) -> dict[str, DocumentState]:
+        by_key = {document_key(id_): id_ for id_ in ids}
+        columns = ["key", "chunk", "ordinal", "digest", "version"]
+        keys, rows = list(by_key), []
+        for begin in range(0, len(keys), KEYS_AT_ONCE):
+            condition = any_of("key", keys[begin : begin + KEYS_AT_ONCE])
+            rows += await self._rows(table, f"{condition} AND ordinal >= {HEAD}", columns)
+        heads = {row["key"]: row for row in rows if row["ordinal"] == HEAD}
+        chunks: dict[str, list[str]] = {key: [] for key in heads}
+        for row in sorted(rows, key=lambda row: int(row["ordinal"])):
+            if row["ordinal"] >= 0:
+                chunks[row["key"]].append(row["chunk"])
+        return {
+            by_key[key]: DocumentState(head["digest"], head["version"], tuple(chunks[key]))
+            for key, head in heads.items()
+        }
+
+    async def vectors(self, table: TableName, chunks: Sequence[str]) -> dict[str, bytes]:
+        wanted = checked_digests(sorted(set(chunks)))
+        found: dict[str, bytes] = {}
+        for begin in range(0, len(wanted), KEYS_AT_ONCE):
+            condition = _and(any_of("chunk", list(wanted[begin : begin + KEYS_AT_ONCE])), CHUNKS)
+
+            async def query(opened: AsyncTable, condition: str = condition) -> Any:
+                return await opened.query().where(condition).select(["chunk", "vector"]).to_arrow()
+
+            rows = await self._database.read(table, query)
+            found |= zip(rows.column("chunk").to_pylist(), vectors_of(rows), strict=True)
+        return found
+
+    async def replace(
+        self,
+        table: TableName,
+        version: int,
+        documents: Sequence[DocumentChunks],
+        deleted: Sequence[str] = (),
+    ) -> frozenset[str]:
+        check_change(await self._database.dimensions(table), version, documents, deleted)
+        change = Change(version, documents, deleted, self._clock.unix_ms())
+        async with self._database.locks.changing(table):
+            opened = await self._database.table(table)
+            with store_errors(table):
+                await opened.checkout_latest()
+                return await replace_documents(opened, change)
+
+    async def search_vector(self, table: TableName, question: Question) -> list[Hit]:
+        check_question(await self._database.dimensions(table), question)
+        condition = tags_condition(question.filter)
+
+        async def query(opened: AsyncTable) -> Any:
+            nearest = opened.query().nearest_to(memoryview(question.vector).cast("f").tolist())
+            nearest = nearest.distance_type("cosine").refine_factor(_REFINE)
+            nearest = nearest.minimum_nprobes(_PROBES).maximum_nprobes(0)
+            if condition is not None:
+                nearest = nearest.where(condition)
+            return await nearest.select([*SEARCHED, "_distance"]).limit(question.limit).to_list()
+
+        return [_hit(row, 1 - row["_distance"], 0.0) for row in await self._database.read(table, query)]
+
+    async def search_text(self, table: TableName, terms: Sequence[str], question: Question) -> list[Hit]:
+        check_question(await self._database.dimensions(table), question)
+        words = " ".join(single_words(terms))
+        if not words:
+            return []
+        condition = tags_condition(question.filter)
+
+        async def query(opened: AsyncTable) -> Any:
+            from lancedb.query import MatchQuery
+
+            matching = await opened.search(MatchQuery(words, "terms"), query_type="fts")
+            if condition is not None:
+                matching = matching.where(condition)
+            return await matching.select([*SEARCHED, "vector", "_score"]).limit(question.limit).to_arrow()
+
+        found = await self._database.read(table, query)
+        cosine = cosine_with(question.vector)
+        rows = found.drop_columns("vector").to_pylist()
+        return [
+            _hit(row, cosine(vector), row["_score"])
+            for row, vector in zip(rows, vectors_of(found), strict=True)
+        ]
+
+    async def all_chunks(
+        self, table: TableName, filter_: tuple[FilterTerm, ...], max_tokens: int
+    ) -> list[StoredChunk] | None:
+        check_filter(filter_)
+        heads = await self._rows(table, _and(HEADS, tags_condition(filter_)), ["tokens"])
+        if sum(row["tokens"] for row in heads) > max_tokens:
+            return None
+        rows = await self._rows(table, _and(CHUNKS, tags_condition(filter_)), list(SEARCHED))
+        if sum(row["tokens"] for row in rows) > max_tokens:  # the table grew in between
+            return None
+        rows.sort(key=lambda row: (row["document"], row["ordinal"]))
+        return [stored_chunk(row) for row in rows]
+
+    async def list_documents(
+        self, table: TableName, *, prefix: str = "", after: str = "", limit: int = 100
+    ) -> list[ListedDocument]:
+        async def query(opened: AsyncTable) -> Any:
+            from lancedb.expr import col, lit
+            from lancedb.query import ColumnOrdering
+
+            wanted = (
+                (col("ordinal") == lit(HEAD))
+                & (col("document") >= lit(prefix))
+                & (col("document") > lit(after))
+            )
+            columns = [*_LISTED, "version", "chunks", "tokens"]
+            ordering = ColumnOrdering(column_name="document")
+            return (
+                await opened.query().where(wanted).order_by([ordering]).limit(limit).select(columns).to_list()
+            )
+
+        found = [listed_document(row) for row in await self._database.read(table, query)]
+        return [each for each in found if each.document.id.startswith(prefix)]
+
+    async def statistics(self, table: TableName) -> TableStatistics:
+        heads = await self._rows(table, HEADS, ["chunks", "tokens"])
+        directory = self._database.directory
+        size = 0 if directory is None else await asyncio.to_thread(_bytes_in, directory / f"{table}.lance")
+        return TableStatistics(
+            len(heads), sum(row["chunks"] for row in heads), sum(row["tokens"] for row in heads), size
+        )
+
+    async def optimize(self, table: TableName) -> bool:
+        return await self._maintenance.optimize(table)
+
+    async def purge(self, table: TableName) -> None:
+        await self._maintenance.purge(table)
+
+    async def close(self) -> None:
+        await self._maintenance.close()
+        self._database.close()
+
+    async def _rows(self, table: TableName, condition: str, columns: list[str]) -> list[dict[str, Any]]:
+        async def query(opened: AsyncTable) -> Any:
+            return await opened.query().where(condition).select(columns).to_list()
+
+        found: list[dict[str, Any]] = await self._database.read(table, query)
+        return found
+
+
+def _and(condition: str, other: str | None) -> str:
+    return condition if other is None else f"{condition} AND {other}"
+
+
+def _hit(row: dict[str, Any], similarity: float, text_rank: float) -> Hit:
+    found = stored_chunk(row)
+    return Hit(found.document, found.chunk, similarity, text_rank)
+
+
+def _bytes_in(directory: Path) -> int:
+    """Files may disappear while they are counted."""
+    size = 0
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                size += Path(folder, name).stat().st_size
+    return size
