@@ -1,0 +1,1 @@
+"""The store in a PostgreSQL server with the extension pgvector."""

@@ -1,0 +1,238 @@
+"""The store in PostgreSQL: vectors are searched by HNSW on half-precision copies, words by a GIN index."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from penstock.bus.clock import SYSTEM, Clock
+from services.indexer.store.checks import check_change, check_filter, check_question, single_words
+from services.indexer.store.interface import (
+    Chunk,
+    Document,
+    DocumentChunks,
+    DocumentState,
+    FilterTerm,
+    Hit,
+    ListedDocument,
+    Question,
+    StoredChunk,
+    TableStatistics,
+)
+from services.indexer.store.postgres.database import Database
+from services.indexer.store.postgres.maintenance import optimize, purge
+from services.indexer.store.postgres.replacement import Change, replace_documents
+from services.indexer.store.postgres.schema import DROP, INDEXED_DIMENSIONS, TABLES, statement
+from services.indexer.store.postgres.text_search import FIRST_FILTER_VALUE, TextQuery, search_by_words
+from services.indexer.store.tables import TableName, checked_digests, document_key
+
+if TYPE_CHECKING:
+    import asyncpg
+
+__all__ = ["PostgresStore"]
+
+_DOCUMENT: Final = "d.id, d.digest, d.title, d.source, d.metadata, d.tags, d.updated_ms"
+_CHUNK: Final = "c.chunk, c.ordinal, c.text, c.heading, c.start_, c.end_, c.page, c.terms, c.tokens"
+_COLUMNS: Final = f"{_DOCUMENT}, {_CHUNK}"
+_NEAREST: Final = """
+    SELECT {columns}, 1 - (c.vector <=> $1) AS similarity FROM {chunks} c JOIN {documents} d USING (key)
+    WHERE true{filter} ORDER BY c.vector{half} <=> $1::vector{half} LIMIT $2
+"""
+_ALL: Final = """
+    SELECT {columns} FROM {chunks} c JOIN {documents} d USING (key) WHERE true{filter} ORDER BY d.id, c.ordinal
+"""
+_STATES: Final = """
+    SELECT d.id, d.digest, d.version, array(SELECT chunk FROM {chunks} c WHERE c.key = d.key ORDER BY ordinal) AS chunks
+    FROM {documents} d WHERE d.key = ANY($1) AND NOT d.deleted
+"""
+_VECTORS: Final = "SELECT DISTINCT ON (chunk) chunk, vector FROM {chunks} WHERE chunk = ANY($1)"
+_LIST: Final = """
+    SELECT d.* FROM {documents} d
+    WHERE NOT deleted AND starts_with(id, $1) AND id > $2 ORDER BY id LIMIT $3
+"""
+_TOKENS: Final = "SELECT coalesce(sum(tokens), 0) FROM {chunks} c WHERE true{filter}"
+_STATISTICS: Final = """
+    SELECT count(*) AS documents, coalesce(sum(chunks), 0) AS chunks, coalesce(sum(tokens), 0) AS tokens,
+        pg_total_relation_size($1::text::regclass) + pg_total_relation_size($2::text::regclass) AS size
+    FROM {documents} WHERE NOT deleted
+"""
+
+
+class PostgresStore:
+    def __init__(self, url: str, clock: Clock = SYSTEM) -> None:
+        self._database = Database(url)
+        self._clock = clock
+
+    async def open(self) -> None:
+        await self._database.open()
+
+    async def create(self, table: TableName, dimensions: int) -> None:
+        now_ms = self._clock.unix_ms()
+
+        async def task(connection: asyncpg.Connection) -> None:
+            async with connection.transaction():
+                insert = "INSERT INTO penstock_index.tables VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETURNING name"
+                if await connection.fetchval(insert, table, dimensions, now_ms) is None:
+                    return
+                for template in TABLES:
+                    await connection.execute(statement(template, table, dimensions))
+
+        await self._database.run(None, task)
+        if await self._database.dimensions(table) != dimensions:
+            raise ValueError(f"table {table} exists with other dimensions than {dimensions}")
+
+    async def drop(self, table: TableName) -> None:
+        async def task(connection: asyncpg.Connection) -> None:
+            async with connection.transaction():
+                for template in DROP:
+                    await connection.execute(statement(template, table))
+                await connection.execute("DELETE FROM penstock_index.tables WHERE name = $1", table)
+
+        self._database.forget(table)
+        await self._database.run(None, task)
+
+    async def tables(self) -> dict[TableName, int]:
+        rows = await self._database.fetch(None, "SELECT name, created_ms FROM penstock_index.tables")
+        return {TableName(row["name"]): row["created_ms"] for row in rows}
+
+    async def documents(self, table: TableName, ids: Sequence[str]) -> dict[str, DocumentState]:
+        by_key = {document_key(id_): id_ for id_ in ids}
+        rows = await self._fetch(table, _STATES, list(by_key))
+        return {row["id"]: DocumentState(row["digest"], row["version"], tuple(row["chunks"])) for row in rows}
+
+    async def vectors(self, table: TableName, chunks: Sequence[str]) -> dict[str, bytes]:
+        rows = await self._fetch(table, _VECTORS, list(checked_digests(chunks)))
+        return {row["chunk"]: row["vector"] for row in rows}
+
+    async def replace(
+        self,
+        table: TableName,
+        version: int,
+        documents: Sequence[DocumentChunks],
+        deleted: Sequence[str] = (),
+    ) -> frozenset[str]:
+        check_change(await self._database.dimensions(table), version, documents, deleted)
+        change = Change(version, documents, deleted, self._clock.unix_ms())
+
+        async def task(connection: asyncpg.Connection) -> frozenset[str]:
+            return await replace_documents(connection, table, change)
+
+        return await self._database.run(table, task)
+
+    async def search_vector(self, table: TableName, question: Question) -> list[Hit]:
+        dimensions = await self._database.dimensions(table)
+        check_question(dimensions, question)
+        condition, values = _conditions(question.filter, 3)
+        half = "::halfvec({dimensions})" if dimensions <= INDEXED_DIMENSIONS else ""
+        template = _filled(_NEAREST, condition).replace("{half}", half)
+        sql = statement(template, table, dimensions)
+        rows = await self._database.fetch(table, sql, question.vector, question.limit, *values)
+        hits = [_hit(row, 0.0) for row in rows]
+        return sorted(hits, key=lambda hit: -hit.similarity)
+
+    async def search_text(self, table: TableName, terms: Sequence[str], question: Question) -> list[Hit]:
+        check_question(await self._database.dimensions(table), question)
+        condition, values = _conditions(question.filter, FIRST_FILTER_VALUE)
+        asked = TextQuery(single_words(terms), question.vector, question.limit, _COLUMNS, condition, values)
+
+        async def task(connection: asyncpg.Connection) -> list[Any]:
+            return await search_by_words(connection, table, asked)
+
+        return [_hit(row, row["text_rank"]) for row in await self._database.run(table, task)]
+
+    async def all_chunks(
+        self, table: TableName, filter_: tuple[FilterTerm, ...], max_tokens: int
+    ) -> list[StoredChunk] | None:
+        check_filter(filter_)
+        condition, values = _conditions(filter_, 1)
+
+        async def task(connection: asyncpg.Connection) -> list[Any] | None:
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                tokens = await connection.fetchval(statement(_filled(_TOKENS, condition), table), *values)
+                if tokens > max_tokens:
+                    return None
+                rows: list[Any] = await connection.fetch(statement(_filled(_ALL, condition), table), *values)
+                return rows
+
+        rows = await self._database.run(table, task)
+        return None if rows is None else [_stored(row) for row in rows]
+
+    async def list_documents(
+        self, table: TableName, *, prefix: str = "", after: str = "", limit: int = 100
+    ) -> list[ListedDocument]:
+        rows = await self._fetch(table, _LIST, prefix, after, limit)
+        return [ListedDocument(_document(row), row["version"], row["chunks"], row["tokens"]) for row in rows]
+
+    async def statistics(self, table: TableName) -> TableStatistics:
+        names = (statement("{documents}", table), statement("{chunks}", table))
+        (row,) = await self._fetch(table, _STATISTICS, *names)
+        return TableStatistics(row["documents"], int(row["chunks"]), int(row["tokens"]), row["size"])
+
+    async def optimize(self, table: TableName) -> bool:
+        dimensions = await self._database.dimensions(table)
+        now_ms = self._clock.unix_ms()
+
+        async def task(connection: asyncpg.Connection) -> bool:
+            return await optimize(connection, table, dimensions, now_ms)
+
+        return await self._database.run(table, task)
+
+    async def purge(self, table: TableName) -> None:
+        async def task(connection: asyncpg.Connection) -> None:
+            await purge(connection, table)
+
+        await self._database.run(table, task)
+
+    async def close(self) -> None:
+        await self._database.close()
+
+    async def _fetch(self, table: TableName, template: str, *values: object) -> list[Any]:
+        return await self._database.fetch(table, statement(template, table), *values)
+
+
+def _conditions(filter_: tuple[FilterTerm, ...], first: int) -> tuple[str, list[list[str]]]:
+    """Conditions that each begin with AND, and their values, numbered from `first`."""
+    values = [list(term.tags) for term in filter_]
+    conditions = [
+        f" AND {'NOT ' if term.negated else ''}c.tags && ${number}::text[]"
+        for number, term in enumerate(filter_, first)
+    ]
+    return "".join(conditions), values
+
+
+def _filled(template: str, condition: str) -> str:
+    return template.replace("{filter}", condition).replace("{columns}", _COLUMNS)
+
+
+def _hit(row: Any, text_rank: float) -> Hit:
+    return Hit(_document(row), _chunk(row), row["similarity"], text_rank)
+
+
+def _stored(row: Any) -> StoredChunk:
+    return StoredChunk(_document(row), _chunk(row))
+
+
+def _document(row: Any) -> Document:
+    return Document(
+        id=row["id"],
+        digest=row["digest"],
+        title=row["title"],
+        source=row["source"],
+        metadata=row["metadata"],
+        tags=tuple(row["tags"]),
+        updated_ms=row["updated_ms"],
+    )
+
+
+def _chunk(row: Any) -> Chunk:
+    return Chunk(
+        id=row["chunk"],
+        ordinal=row["ordinal"],
+        text=row["text"],
+        heading=row["heading"],
+        start=row["start_"],
+        end=row["end_"],
+        page=row["page"],
+        terms=row["terms"],
+        tokens=row["tokens"],
+    )
