@@ -1,0 +1,66 @@
+"""H5: an address says which store is opened; a missing library says what to install."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from penstock.bus.ids import new_id
+from services.indexer.store.errors import StoreUnavailable
+from services.indexer.store.opening import open_store
+from services.indexer.store.tables import table_name
+from tests.harness.indexer.stored_documents import DIMENSIONS, document, question
+
+_WITHOUT = """
+import asyncio, sys
+for name in ("lancedb", "asyncpg"):
+    sys.modules[name] = None
+from services.indexer.store.errors import MissingLibraries
+from services.indexer.store.opening import open_store
+for url in sys.argv[1:]:
+    try:
+        asyncio.run(open_store(url))
+    except MissingLibraries as error:
+        print(error)
+"""
+_LOADED = """
+import sys
+import services.indexer.store.lancedb.store, services.indexer.store.postgres.store, services.indexer.store.opening
+print(sorted({"lancedb", "pyarrow", "numpy", "asyncpg"} & sys.modules.keys()))
+"""
+
+
+@pytest.mark.parametrize("kind", ["directory", "file", "postgresql"])
+async def test_h5_an_address_opens_its_store(tmp_path: Path, postgres_url: str, kind: str):
+    url = {
+        "directory": str(tmp_path / "new" / "store"),
+        "file": f"file://{tmp_path}/store",
+        "postgresql": postgres_url,
+    }[kind]
+    table = table_name("acme", new_id(), 1)
+    for _ in range(2):  # the second finds what the first has written
+        store = await open_store(url)
+        await store.create(table, DIMENSIONS)
+        await store.replace(table, 1, [document("a", ["one"])])
+        assert [hit.chunk.text for hit in await store.search_vector(table, question("one"))] == ["one"]
+        await store.close()
+        with pytest.raises(StoreUnavailable):
+            await store.statistics(table)
+
+
+def test_h5_missing_libraries_say_what_to_install(tmp_path: Path):
+    addresses = [str(tmp_path), "postgresql://localhost/x"]
+    done = subprocess.run(
+        [sys.executable, "-c", _WITHOUT, *addresses], capture_output=True, text=True, check=True
+    )
+    lines = done.stdout.splitlines()
+    assert ["(lancedb)" in lines[0], "(asyncpg)" in lines[1]] == [True, True]
+    assert all("pip install 'penstock[index]'" in line for line in lines)
+
+
+def test_h5_the_libraries_are_loaded_by_an_open_store_only():
+    done = subprocess.run([sys.executable, "-c", _LOADED], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
