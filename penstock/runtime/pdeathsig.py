@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-__all__ = ["die_with_parent"]
+__all__ = ["die_with_parent", "end_with_parent"]
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
@@ -27,11 +27,20 @@ def die_with_parent() -> Callable[[], None] | None:
     """
     if _prctl is None:
         return None
-    prctl, parent_pid = _prctl, os.getpid()
+    parent_pid = os.getpid()
 
     def ask_kernel() -> None:
-        prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-        if os.getppid() != parent_pid:  # the parent died between fork and prctl: the signal will never come
-            os._exit(1)
+        end_with_parent(parent_pid)
 
     return ask_kernel
+
+
+def end_with_parent(parent_pid: int) -> None:
+    """Called in the child: the same for the running process, whose parent has this id. Without an effect where the
+    kernel has no such signal.
+    """
+    if _prctl is None:
+        return
+    _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent_pid:  # the parent died before the call: the signal will never come
+        os._exit(1)
