@@ -1,0 +1,1 @@
+"""Documents of any format to text: detection of the format, decoding, and extraction in bounded child processes."""

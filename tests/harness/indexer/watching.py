@@ -1,0 +1,79 @@
+"""What a piece of work costs the process that asks for it and its children."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from threading import Event, Thread
+
+import psutil
+
+_SAMPLE_S = 0.005
+_MB = 2**20
+
+
+class MemoryPeaks:
+    """In MB."""
+
+    def __init__(self) -> None:
+        self._own = psutil.Process()
+        self.before = self._own.memory_info().rss / _MB
+        self.own = self.before
+        self.child = 0.0
+        """Of the largest child."""
+
+    @property
+    def growth(self) -> float:
+        return self.own - self.before
+
+    def sample(self) -> None:
+        self.own = max(self.own, self._own.memory_info().rss / _MB)
+        for child in self._own.children():
+            with suppress(psutil.Error):
+                self.child = max(self.child, child.memory_info().rss / _MB)
+
+
+@contextmanager
+def memory_peaks() -> Iterator[MemoryPeaks]:
+    peaks, ended = MemoryPeaks(), Event()
+
+    def watch() -> None:
+        while not ended.wait(_SAMPLE_S):
+            peaks.sample()
+
+    thread = Thread(target=watch)
+    thread.start()
+    try:
+        yield peaks
+    finally:
+        ended.set()
+        thread.join()
+
+
+class LoopWatch:
+    blocked_s = 0.0
+    """The longest processor time that the thread of the loop used until the loop came back. Not wall time, so that
+    other processes of the machine do not count."""
+
+
+@asynccontextmanager
+async def loop_watch() -> AsyncIterator[LoopWatch]:
+    watch = LoopWatch()
+
+    async def tick() -> None:
+        last = time.thread_time()
+        while True:
+            await asyncio.sleep(0.001)
+            now = time.thread_time()
+            watch.blocked_s = max(watch.blocked_s, now - last)
+            last = now
+
+    task = asyncio.create_task(tick())
+    try:
+        yield watch
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
