@@ -10,6 +10,7 @@ from msgspec import Struct
 from services.simulator.answers import tokens
 from services.simulator.answers.language import Language, detect
 from services.simulator.answers.logprobs import logprobs_of
+from services.simulator.answers.passages import Citation, best_citation
 from services.simulator.answers.requests import CompletionRequest, Prompt
 from services.simulator.answers.safety import safety_format, safety_verdict
 from services.simulator.answers.structured import json_answer
@@ -66,7 +67,9 @@ def compose(base: str, request: CompletionRequest, prompt: Prompt, seed: int) ->
     elif request.response_format is not None and request.response_format.get("type") != "text":
         content = tokens.split(json_answer(request.response_format, request.texts(), topic, base))
     else:
-        content = _text(base, language, prompt, topic, seed)
+        citation = best_citation(request.system_texts(), question)
+        opening = _opening(base, language, prompt, topic, citation)
+        content = _text(opening, language, prompt, seed, whole=bool(prompt.tool_result or citation))
     content = _stopped(content, request.stops)
     top = (request.top_logprobs or 0) if request.logprobs else None
     whole = len(reasoning) + len(content)
@@ -89,15 +92,23 @@ def _stopped(pieces: list[str], stops: list[str]) -> list[str]:
     return pieces if end is None else tokens.split(text[:end])
 
 
-def _text(base: str, language: Language, prompt: Prompt, topic: str, seed: int) -> list[str]:
-    requested = _REQUESTED_LENGTH.search(prompt.question)
+def _opening(base: str, language: Language, prompt: Prompt, topic: str, citation: Citation | None) -> str:
     opening = language.opening.format(model=base, topic=topic)
     if prompt.images:
         opening += language.images.format(count=prompt.images, plural="" if prompt.images == 1 else "s")
-    length = int(requested.group(1)) if requested else DEFAULT_TOKENS
     if prompt.tool_result:
         opening += language.result.format(result=_beginning(prompt.tool_result))
-        length = length if requested else max(length, tokens.count(opening))
+    if citation is not None:
+        opening += language.citation.format(sentence=citation.sentence, number=citation.number)
+    return opening
+
+
+def _text(opening: str, language: Language, prompt: Prompt, seed: int, *, whole: bool) -> list[str]:
+    """As many tokens as the prompt asks for, else the usual number. `whole`: more if the opening needs them."""
+    requested = _REQUESTED_LENGTH.search(prompt.question)
+    length = int(requested.group(1)) if requested else DEFAULT_TOKENS
+    if whole and not requested:
+        length = max(length, tokens.count(opening))
     pieces = tokens.split(opening)[:length]
     _fill(pieces, language, length - len(pieces), seed)
     return pieces

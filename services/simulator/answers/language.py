@@ -26,6 +26,8 @@ class Language(Struct, frozen=True):
     """Takes `count` and `plural` ("s" or nothing)."""
     result: str
     """Takes `result`, that of a tool."""
+    citation: str
+    """Takes the `sentence` of a passage, and the `number` of the passage."""
     thought: str
     """Takes `topic`."""
     sentences: tuple[tuple[str, ...], ...]
@@ -49,6 +51,7 @@ _ENGLISH: Final = Language(
     opening="You asked: “{topic}”. This is {model}.",
     images=" I see {count} image{plural}.",
     result=" The tool answers “{result}”.",
+    citation=" The documents say: “{sentence}” [{number}].",
     thought="The question begins with “{topic}”, so I look at it step by step before I answer.",
     sentences=_sentences(
         "This is simulated text, which fills the answer up to the length that is asked for.",
@@ -66,6 +69,7 @@ _RUSSIAN: Final = Language(
     opening="Вы спросили: «{topic}». Отвечает {model}.",
     images=" Вижу изображения ({count} image{plural}).",
     result=" Инструмент отвечает «{result}».",
+    citation=" В документах сказано: «{sentence}» [{number}].",
     thought="Вопрос начинается с «{topic}», поэтому сначала разберу его по шагам.",
     sentences=_sentences(
         "Это имитация ответа: текст дополняет его до длины, которую требует или допускает запрос.",
@@ -83,6 +87,7 @@ _TURKISH: Final = Language(
     opening="Sorunuz: “{topic}”. Yanıtlayan {model}.",
     images=" Görsel görüyorum ({count} image{plural}).",
     result=" Aracın yanıtı: “{result}”.",
+    citation=" Belgelere göre: “{sentence}” [{number}].",
     thought="Soru “{topic}” diye başlıyor, bu yüzden önce adım adım düşünüyorum.",
     sentences=_sentences(
         "Bu, yanıtı istenen uzunluğa tamamlayan simüle edilmiş bir metindir.",

@@ -74,6 +74,10 @@ class CompletionRequest(Struct, frozen=True, kw_only=True):
         order = [*self.messages[last + 1 :], *self.messages[: last + 1]]
         return [_content(message.get("content"))[0] for message in order]
 
+    def system_texts(self) -> list[str]:
+        """The text of each message of the system."""
+        return [text_of(message) for message in self.messages if message.get("role") == "system"]
+
     def measure(self) -> Prompt:
         if self.top_logprobs is not None and not self.logprobs:
             raise invalid_request("'top_logprobs' needs 'logprobs' to be true.", "top_logprobs")
