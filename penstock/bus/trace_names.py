@@ -14,7 +14,9 @@ __all__ = [
     "ACCOUNT",
     "ADAPTED",
     "ATTEMPT",
+    "BEST_SCORE",
     "CHAT",
+    "COLLECTION",
     "COMPLEXITY",
     "CONSUMER_GROUP",
     "DEGRADED",
@@ -35,12 +37,14 @@ __all__ = [
     "OPERATION_NAME",
     "OUTCOME",
     "OUTPUT_TOKENS",
+    "PASSAGES",
     "PROVIDER_NAME",
     "REQUEST_ID",
     "REQUEST_MODEL",
     "REQUEST_STREAM",
     "RESPONSE_ID",
     "RESPONSE_MODEL",
+    "RETRIEVAL_KIND",
     "ROLE",
     "SPAN_CLIENT",
     "SPAN_GUARD",
@@ -49,6 +53,7 @@ __all__ = [
     "SPAN_LEDGER",
     "SPAN_QUEUE",
     "SPAN_REPLY",
+    "SPAN_RETRIEVAL",
     "SPAN_ROUTER",
     "SPAN_SETTLE",
     "SPAN_WORKER",
@@ -90,12 +95,18 @@ GUARD_ACTION: Final = "penstock.guard.action"
 GUARD_FINDINGS: Final = "penstock.guard.findings"
 GUARD_FAILURES: Final = "penstock.guard.failures"
 
+RETRIEVAL_KIND: Final = "penstock.retrieval.kind"
+COLLECTION: Final = "penstock.retrieval.collection"
+PASSAGES: Final = "penstock.retrieval.passages"
+BEST_SCORE: Final = "penstock.retrieval.best_score"
+
 SPAN_CLIENT: Final = "penstock chat"
 SPAN_ROUTER: Final = f"route {subjects.REQUEST}"
 SPAN_LEDGER: Final = "ledger"
 SPAN_QUEUE: Final = f"wait {subjects.WORK}"
 SPAN_WORKER: Final = f"process {subjects.WORK}"
 SPAN_GUARD: Final = "guard check"
+SPAN_RETRIEVAL: Final = "retrieval"
 SPAN_REPLY: Final = f"send {subjects.REPLY}"
 SPAN_HOLD: Final = f"process {subjects.LEDGER_HOLD}"
 SPAN_GUARD_CHECK: Final = f"process {subjects.GUARD_CHECK}"

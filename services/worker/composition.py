@@ -18,6 +18,7 @@ from penstock.runtime.holds import HoldClient
 from penstock.runtime.pricing import PriceTable
 from penstock.runtime.redelivery.job_record import JobRecords
 from penstock.runtime.redelivery.prior_attempts import PriorAttemptsReader
+from penstock.runtime.retrieval.search_client import SearchClient
 from penstock.runtime.service import Bus, Shell
 from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.announcer import Announcer
@@ -38,6 +39,7 @@ from services.worker.execution.model_chains import ModelChains
 from services.worker.execution.next_attempt import NextAttempt
 from services.worker.execution.outcomes import Outcomes
 from services.worker.execution.request_bodies import RequestBodies
+from services.worker.execution.retrieving import Retrieval
 from services.worker.execution.run import Finisher, Runner, Starter
 from services.worker.execution.selection import NeedEstimator, Selection
 from services.worker.execution.time_limits import TimeLimits
@@ -56,6 +58,8 @@ from services.worker.providers.provider import Provider
 from services.worker.quota_monitor.monitor import QuotaMonitor
 from services.worker.rate_limit.quota import Quota, QuotaKey
 from services.worker.redelivery.dead_letter import DeadLetters
+from services.worker.retrieval.memory import ConversationMemory
+from services.worker.retrieval.retriever import Retriever
 from services.worker.token_counting.counter import TokenCounter
 
 __all__ = ["Connected", "ConnectedGuard", "SharedState", "shared_state", "work_handler"]
@@ -148,7 +152,15 @@ def work_handler(
             catalogue, bus, state.quota_monitor, state.telemetry, _request_guards(catalogue, connected, state)
         ),
         _chain_executor(catalogue, connected, state, numbers, bodies),
-        Finisher(state.recorder, job_records, state.service_times, bodies, state.telemetry, releases),
+        Finisher(
+            state.recorder,
+            job_records,
+            state.service_times,
+            bodies,
+            state.telemetry,
+            releases,
+            ConversationMemory(bus.js, SYSTEM, state.telemetry.metrics.retrieval),
+        ),
         cancellable,
         state.hand_back,
         state.telemetry,
@@ -194,6 +206,7 @@ def _chain_executor(
             state.telemetry.tracer,
         ),
         bodies,
+        Retrieval(catalogue, _retriever(catalogue, connected, state), bodies),
         state.outcomes,
         NextAttempt(catalogue, availability, random.random),
         state.service_times,
@@ -207,6 +220,14 @@ def _request_guards(catalogue: Catalogue, connected: Connected, state: SharedSta
         return None
     checks = GuardChecks(guard.client, config.wait_s, state.telemetry.tracer, state.telemetry.metrics.guard)
     return RequestGuards(config, guard.policies.policy_of, checks)
+
+
+def _retriever(catalogue: Catalogue, connected: Connected, state: SharedState) -> Retriever | None:
+    config = catalogue.retrieval
+    if config is None:
+        return None
+    search, telemetry = SearchClient(connected.bus.nc, config.wait_s), state.telemetry
+    return Retriever(search, config.memory, telemetry.tracer, telemetry.metrics.retrieval)
 
 
 def _hold_raiser(catalogue: Catalogue, connected: Connected, state: SharedState) -> HoldRaiser | None:

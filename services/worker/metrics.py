@@ -11,6 +11,7 @@ from penstock.bus.clock import Clock
 from penstock.bus.tracing import Tracer
 from penstock.contract.reply import Completed, Failed
 from services.worker.guard.metrics import RequestGuardMetrics
+from services.worker.retrieval.metrics import RetrievalMetrics
 
 __all__ = ["WorkerMetrics", "WorkerTelemetry"]
 
@@ -83,7 +84,7 @@ class WorkerMetrics:
         self.credential_rotations = counter(
             "penstock_credential_rotations", "Keys replaced while the worker runs.", ["credential"]
         )
-        self.guard = RequestGuardMetrics(registry)
+        self.guard, self.retrieval = RequestGuardMetrics(registry), RetrievalMetrics(registry)
 
     def count_end(self, role: str, first_choice: str, event: Completed | Failed) -> None:
         """Count the end of a request whose chain begins with the model `first_choice`."""

@@ -34,14 +34,16 @@ class AttemptTokens(Struct, frozen=True, gc=False):
     output_tokens: int
 
 
-def attempt_tokens(work: ChatWork, output_tokens: int) -> AttemptTokens:
+def attempt_tokens(work: ChatWork, output_tokens: int, *, added_tokens: int = 0) -> AttemptTokens:
     """The tokens for which the router reserved, of whose output it knows the number of choices too.
 
     `output_tokens`: the output limit of one choice, for work that the router reserved nothing for.
+    `added_tokens`: estimated, of what stands before the messages of the request.
     """
     input_tokens = with_margin(work.estimated_tokens)
     reserved_output = work.hold_tokens - input_tokens
-    return AttemptTokens(input_tokens, reserved_output if reserved_output > 0 else output_tokens)
+    added = with_margin(added_tokens) if added_tokens else 0
+    return AttemptTokens(input_tokens + added, reserved_output if reserved_output > 0 else output_tokens)
 
 
 def attempt_amount(tokens: AttemptTokens, prices: TokenPrices | None) -> Amount:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final
 
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, structs
 
 from penstock.bus import trace_names as names
 from penstock.bus.clock import Clock, loop_now_s
@@ -28,6 +28,7 @@ from services.worker.providers.provider import Provider
 from services.worker.providers.rate_limit_headers import read_rate_limits
 from services.worker.providers.size_limits import STREAM_BYTES
 from services.worker.rate_limit.quota import Observation, QuotaKey
+from services.worker.retrieval.answer_text import TEXT_CHARACTERS, answer_text
 
 __all__ = ["AttemptNumbers", "Attempts", "Spent", "Success"]
 
@@ -55,6 +56,8 @@ class Success(Struct, frozen=True):
     guarded: tuple[GuardedContent, ...] = ()
     response: Raw | None = None
     """The body of a call that did not stream, as the application gets it."""
+    text: str = ""
+    """Text of choice 0 as the application gets it, if the execution needs it."""
 
 
 class AttemptNumbers(Struct, frozen=True):
@@ -127,7 +130,8 @@ class Attempts(Struct, frozen=True):
             current.outcome = "completed"
             if published is not None and execution.work.lane == "batch":
                 execution.batch_output = tuple(published.kept)
-            return _success(current, provider.name, answer, sink, shown)
+            success = _success(current, provider.name, answer, sink, shown)
+            return structs.replace(success, text=_text(execution, published, shown))
         except ProviderFailure as failure:
             current.outcome = failure.kind
             current.refused = failure.status is not None and current.progress.first_output_s is None
@@ -162,11 +166,14 @@ class Attempts(Struct, frozen=True):
             return None, None
         counted_bytes = _KEPT_BYTES if self.usage.may_count(execution.work, model) else 0
         batch = execution.work.lane == "batch"
+        characters = TEXT_CHARACTERS if execution.retrieved.question else 0
         guard = execution.guard
         if guard is None:
-            published = DeltaSink(execution.reply, STREAM_BYTES if batch else counted_bytes)
+            published = DeltaSink(
+                execution.reply, STREAM_BYTES if batch else counted_bytes, text_characters=characters
+            )
             return published, published
-        published = DeltaSink(execution.reply, STREAM_BYTES if batch else 0)
+        published = DeltaSink(execution.reply, STREAM_BYTES if batch else 0, text_characters=characters)
         every = self.providers[model].stream_format.finish_reason == "every"
         return published, guard.sink(published, counted_bytes, finish_repeats=every)
 
@@ -222,6 +229,14 @@ async def _shown(execution: Execution, answer: Answer, sink: DeltaSink | Guarded
         return _Shown(None, (*guard.guarded(), *output))
     response, output = await guard.answer(answer.response)
     return _Shown(response, (*guard.guarded(), *output))
+
+
+def _text(execution: Execution, published: DeltaSink | None, shown: _Shown) -> str:
+    if not execution.retrieved.question:
+        return ""
+    if published is not None:
+        return published.text
+    return "" if shown.response is None else answer_text(shown.response)
 
 
 def _success(

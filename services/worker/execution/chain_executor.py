@@ -20,6 +20,7 @@ from services.worker.execution.large_bodies import LargeBodies
 from services.worker.execution.model_chains import ModelChains
 from services.worker.execution.next_attempt import NextAttempt, why_no_other_attempt
 from services.worker.execution.outcomes import Outcomes
+from services.worker.execution.retrieving import Retrieval
 from services.worker.execution.selection import CallPermit, Selection
 from services.worker.execution.state import Execution, GaveUp
 from services.worker.providers.errors.failures import Health, ProviderFailure
@@ -43,6 +44,7 @@ class ChainExecutor(Struct, frozen=True):
     selection: Selection
     attempts: Attempts
     bodies: LargeBodies
+    retrieval: Retrieval
     outcomes: Outcomes
     next_attempt: NextAttempt
     service_times: ServiceTimes
@@ -79,6 +81,7 @@ class ChainExecutor(Struct, frozen=True):
         return GaveUp("deadline_exceeded", f"the deadline passed {when}", retry_after_s)
 
     async def _through_chain(self, execution: Execution) -> Success:
+        await self.retrieval.add(execution)
         execution.chain = self.chains.for_request(execution)
         execution.first_choice = execution.chain[0]
         await check_first(execution, self.bodies)

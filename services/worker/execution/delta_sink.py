@@ -101,8 +101,10 @@ class DeltaSink:
     they keep the order of the pieces.
     """
 
-    def __init__(self, reply: ReplyPublisher, keep_bytes: int = 0) -> None:
-        """`keep_bytes`: how much of the published answer is kept in memory."""
+    def __init__(self, reply: ReplyPublisher, keep_bytes: int = 0, *, text_characters: int = 0) -> None:
+        """`keep_bytes`: how much of the published answer is kept in memory; `text_characters`: the same of its text."""
+        self._text_left = text_characters
+        self._texts: list[str] = []
         self._reply = reply
         self._keep_bytes = keep_bytes
         self.kept: list[JoinedDelta] = []
@@ -118,6 +120,11 @@ class DeltaSink:
         self.content_bytes = 0
         """Bytes that the model wrote, by which output without a reported token count is estimated."""
 
+    @property
+    def text(self) -> str:
+        """The beginning of the text of choice 0, as far as it was kept."""
+        return "".join(self._texts)
+
     async def push(self, piece: ChunkDelta) -> None:
         """Raises ProviderFailure when the answer exceeds its size limit."""
         size = answer_bytes(piece.text, piece.choices)
@@ -127,6 +134,9 @@ class DeltaSink:
         )
         if self._taken_bytes > STREAM_BYTES:
             raise oversized("the streamed answer", STREAM_BYTES)
+        if self._text_left > 0 and piece.text:
+            self._texts.append(piece.text[: self._text_left])
+            self._text_left -= len(piece.text)
         if self._late is not None and self._late.done():
             await self._late  # raises a failed publish, which would leave a gap in the answer
         async with self._lock:

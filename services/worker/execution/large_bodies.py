@@ -1,4 +1,6 @@
-"""Bodies that are stored apart: read before each call, and deleted once the request has ended."""
+"""Bodies of requests in memory, with what was retrieved; those that are stored apart are read before each call, and
+deleted once the request has ended.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +17,7 @@ from penstock.contract.names import Lane
 from penstock.contract.request import BodyRef
 from penstock.contract.streams import MAX_BODY_BYTES
 from penstock.contract.work import ChatWork
+from penstock.runtime.body_work import in_thread_if_large
 from penstock.runtime.byte_budget import ByteBudget
 from penstock.runtime.service import Bus
 from services.worker.execution.state import Execution, GaveUp
@@ -35,16 +38,21 @@ class LargeBodies:
 
     @asynccontextmanager
     async def read(self, execution: Execution) -> AsyncIterator[None]:
-        """The work of the execution has its body inside. Raises GaveUp."""
+        """The work of the execution has its body inside, with what was retrieved for it. Raises GaveUp."""
         work, ref = execution.work, execution.work.body_ref
         if ref is None:
-            yield
+            execution.work = await _with_passages(execution)
+            try:
+                yield
+            finally:
+                execution.work = work
             return
         execution.waits_for = "the body was read"
         async with self._budgets[work.lane].hold(ref.size):
             execution.work = replace(work, body=Raw(await self._read(execution, ref)))
             execution.waits_for = ""
             try:
+                execution.work = await _with_passages(execution)
                 yield
             finally:
                 execution.work = work
@@ -62,3 +70,10 @@ class LargeBodies:
             raise GaveUp("internal", message, _RETRY_S) from error
         except BodyDiffers as error:
             raise GaveUp("invalid_request", str(error)) from error
+
+
+async def _with_passages(execution: Execution) -> ChatWork:
+    work, retrieved = execution.work, execution.retrieved
+    if not retrieved.messages:
+        return work
+    return replace(work, body=await in_thread_if_large(retrieved.added_to, work.body))

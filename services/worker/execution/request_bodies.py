@@ -10,7 +10,6 @@ from msgspec import Struct
 
 from penstock.bus.clock import loop_now_s
 from penstock.contract.reply import Adapted, Degraded
-from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue
 from services.worker.degradation.monitor import DegradationMonitor, without_quota
 from services.worker.execution.state import Execution, GaveUp
@@ -52,7 +51,7 @@ class RequestBodies:
         shortener = self._degradation.shortener(execution.size, model, now_s)
         rules = self._parameters.adaptation(model, now_s)
         changes = execution.history.request_changes.get(model)
-        limit = self._assumed_limit(execution.work, model)
+        limit = self._assumed_limit(execution, model)
         try:
             sent, adapted = compose(
                 execution.work.body,
@@ -68,11 +67,12 @@ class RequestBodies:
             adapted = reported(adapted, limit)
         return Body(sent, (*without_quota(execution.models_without_quota), *shortener.degraded), adapted)
 
-    def _assumed_limit(self, work: ChatWork, model: str) -> int | None:
+    def _assumed_limit(self, execution: Execution, model: str) -> int | None:
+        work = execution.work
         if work.assumed_output_tokens is None:
             return None
         context_tokens = self._catalogue.models[model].context_tokens
-        return limit_of(work.assumed_output_tokens, work.estimated_tokens, context_tokens)
+        return limit_of(work.assumed_output_tokens, execution.size.input_tokens, context_tokens)
 
     def accepted(self, execution: Execution, model: str, sent: bytes) -> None:
         """`model` answered `sent`."""

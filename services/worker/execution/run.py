@@ -41,6 +41,7 @@ from services.worker.intake.hand_back import HandBackPolicy
 from services.worker.metrics import WorkerTelemetry
 from services.worker.models.backoff import for_lane
 from services.worker.quota_monitor.monitor import QuotaMonitor
+from services.worker.retrieval.memory import ConversationMemory, Turn
 
 __all__ = ["Finisher", "Runner", "Starter", "failed"]
 
@@ -206,6 +207,7 @@ class Runner(Struct, frozen=True):
             return failed(execution, gave_up, self._timings(execution))
         if execution.counting:  # so that the event states what is recorded
             await self.finisher.recorder.wait_stored(execution.work)
+        execution.answer_text = success.text
         return _completed(execution, success, self._timings(execution, success.first_output_s))
 
     def _timings(self, execution: Execution, first_output_s: float | None = None) -> Timings:
@@ -230,6 +232,7 @@ class Finisher(Struct, frozen=True):
     bodies: LargeBodies
     telemetry: WorkerTelemetry
     releases: HoldReleases
+    memory: ConversationMemory
 
     async def finish(self, execution: Execution, event: Completed | Failed) -> None:
         """Store the usage events, the job record, the terminal event and the release of the hold: all of them before
@@ -243,7 +246,7 @@ class Finisher(Struct, frozen=True):
                 result = _job_result(execution, event)
                 end = await self.job_records.end(execution.work, execution.message_seq, event, result)
             if end is not None:
-                await execution.reply.finish(end)
+                await self._finish_reply(execution, end)
             if isinstance(event, Failed) and execution.work.hold_id is not None:
                 await self.releases.release(
                     execution.work.reply_to, event.error.code, execution.span.traceparent
@@ -252,7 +255,21 @@ class Finisher(Struct, frozen=True):
         finally:
             span.end()
         self.telemetry.metrics.count_end(execution.work.role, execution.first_choice, event)
+        if isinstance(event, Completed) and execution.retrieved.messages:
+            cached = self.telemetry.metrics.retrieval.cached_tokens.labels(execution.retrieved.kind)
+            cached.inc(event.usage.cached_input_tokens)
         _log_end(execution.work, event, self.telemetry.clock)
+
+    async def _finish_reply(self, execution: Execution, event: Completed | Failed) -> None:
+        """Store the terminal event. What is remembered of the request is sent right before it, so that a crash between
+        the two does not lose it; neither waits for the acknowledgement of the other.
+        """
+        turn = _turn(execution, event)
+        if turn is None:
+            await execution.reply.finish(event)
+            return
+        remembered = self.memory.remember(execution.work, turn, execution.span.traceparent)
+        await asyncio.gather(remembered, execution.reply.finish(event))
 
     def release(self, execution: Execution, held_s: float, outcome: str | None) -> None:
         """The request left this worker after `held_s`; `outcome`: None for a completed one."""
@@ -272,6 +289,16 @@ class Finisher(Struct, frozen=True):
                 names.OUTCOME: event.error.code if isinstance(event, Failed) else "completed",
             },
         )
+
+
+def _turn(execution: Execution, event: Completed | Failed) -> Turn | None:
+    """What is remembered of the request; None: nothing is."""
+    work, question, answer = execution.work, execution.retrieved.question, execution.answer_text
+    if isinstance(event, Failed) or not (work.conversation and work.user and question and answer):
+        return None
+    if execution.guard is not None:
+        question, answer = execution.guard.hidden(question), execution.guard.hidden(answer)
+    return Turn(question, answer, event.attempt)
 
 
 def _job_result(execution: Execution, event: Completed | Failed) -> JobResult | None:
@@ -300,6 +327,7 @@ def _completed(execution: Execution, success: Success, timings: Timings) -> Comp
         adapted=success.adapted,
         guarded=success.guarded,
         unchecked=() if execution.guard is None else execution.guard.unchecked(),
+        citations=execution.retrieved.cited(success.text),
         response=success.response or NO_RESPONSE,
     )
 

@@ -26,6 +26,7 @@ from services.worker.guard.request_guard import RequestGuard
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.parameters.request_changes import RequestChanges
 from services.worker.rate_limit.quota import QuotaKey
+from services.worker.retrieval.retriever import NOTHING_RETRIEVED, Retrieved
 
 __all__ = ["AttemptHistory", "Execution", "GaveUp", "HandBack", "SameModelRetry"]
 
@@ -155,4 +156,8 @@ class Execution(Struct, kw_only=True):
     """The streamed answer of a batch request, kept for its result."""
     guard: RequestGuard | None = None
     """None: the texts of the request are not checked."""
+    retrieved: Retrieved = NOTHING_RETRIEVED
+    """What is put before the messages of the request. `LargeBodies.read` adds it to the body."""
+    answer_text: str = ""
+    """Text of choice 0 of the answer as it was published, if a citation or the memory may need it."""
     cancelled: bool = False

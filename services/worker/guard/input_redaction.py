@@ -69,9 +69,14 @@ class InputRedaction:
             changed[index] = replace(checked, text=text)
         return tuple(changed)
 
-    def applied(self, body: Raw) -> tuple[Raw, tuple[CheckedText, ...]]:
-        """The body with placeholders, and its texts. Raises ValueError for a body that cannot be read."""
-        texts = self.replaced(texts_of(body))
+    def applied(
+        self, body: Raw, *, documents: frozenset[int] = frozenset()
+    ) -> tuple[Raw, tuple[CheckedText, ...]]:
+        """The body with placeholders, and its texts. `documents`: as of `texts_of`.
+
+        Raises ValueError for a body that cannot be read.
+        """
+        texts = self.replaced(texts_of(body, documents))
         return Raw(rewritten(body, [each.text for each in texts])), texts
 
 

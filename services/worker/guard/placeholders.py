@@ -100,6 +100,12 @@ class Placeholders:
             self._restorable[name] = value
         return name
 
+    def hide(self, text: str) -> str:
+        """The text with the placeholder of each known value in its place, the longest values first."""
+        for (_, value), name in sorted(self._by_value.items(), key=lambda each: -len(each[0][1])):
+            text = text.replace(value, name)
+        return text
+
     def restore(self, text: str, *, json_text: bool = False) -> str:
         """The text with the values of the request in place of their placeholders."""
         if "[" not in text or not self._restorable:

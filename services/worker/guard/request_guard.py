@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, Literal
 
 from msgspec import Raw, structs
@@ -79,9 +80,9 @@ class RequestGuard:
         """Whether the input must be checked before a provider is chosen."""
         return bool(self._redacting) or (self._policy.mode == "before" and bool(self._others))
 
-    async def check_first(self, body: Raw) -> None:
-        """Check what must be known before anything leaves. Raises Refused."""
-        read = await in_thread_if_large(_read, body)
+    async def check_first(self, body: Raw, documents: frozenset[int] = frozenset()) -> None:
+        """Check what must be known before anything leaves. `documents`: as of `texts_of`. Raises Refused."""
+        read = await in_thread_if_large(partial(_read, documents=documents), body)
         if self._redacting:
             findings = await self._check(read.texts, self._redacting)
             redacted = [each for each in findings if each.action == "redact"]
@@ -93,18 +94,20 @@ class RequestGuard:
                 await self._check(texts, self._others)
             self.permission.grant()
 
-    async def begin_attempt(self, body: Raw) -> Raw:
+    async def begin_attempt(self, body: Raw, documents: frozenset[int] = frozenset()) -> Raw:
         """The body with placeholders in place of the values that `check_first` found; what is left to check of it is
-        checked beside the first attempt.
+        checked beside the first attempt. `documents`: as of `texts_of`.
 
         It is made anew each time: a body that is stored apart is in memory during attempts only. Raises Refused for a
         body without readable texts.
         """
         beside = self._task is None and not self.permission.known
         if not self._redaction.empty:
-            body, texts = await in_thread_if_large(self._redaction.applied, body)
+            body, texts = await in_thread_if_large(
+                partial(self._redaction.applied, documents=documents), body
+            )
         elif beside:
-            texts = (await in_thread_if_large(_read, body)).texts
+            texts = (await in_thread_if_large(partial(_read, documents=documents), body)).texts
         if beside:
             self._task = asyncio.create_task(self._check_beside(texts))
             self._task.add_done_callback(self._decide)
@@ -159,6 +162,10 @@ class RequestGuard:
             for (name, action), count in self._passed.items()
         )
 
+    def hidden(self, text: str) -> str:
+        """The text without the values of the request and its answer that the policy redacts."""
+        return self._redaction.placeholders.hide(text)
+
     def unchecked(self) -> tuple[Direction, ...]:
         """Where a check was not made, and the content passed."""
         return tuple(sorted(self._request.unchecked))
@@ -207,8 +214,8 @@ class RequestGuard:
         return [*redacted, *flagged]
 
 
-def _read(body: Raw) -> RequestTexts:
+def _read(body: Raw, *, documents: frozenset[int]) -> RequestTexts:
     try:
-        return texts_of(body)
+        return texts_of(body, documents)
     except (ValueError, RecursionError) as error:
         raise Refused("invalid_request", f"the body cannot be read: {error}") from error

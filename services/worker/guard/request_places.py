@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable
+from itertools import count
 from operator import is_
 from typing import Any, Final, Literal
 
@@ -83,9 +84,12 @@ _OBJECT, _LIST, _STRING = _HOLDING
 class Places:
     """One pass over a body, which may put other texts in place of its own."""
 
-    def __init__(self, visit: Callable[[str, Source], str]) -> None:
-        """`visit`: receives a text and its source, and returns the text to put in its place."""
+    def __init__(self, visit: Callable[[str, Source], str], documents: frozenset[int] = frozenset()) -> None:
+        """`visit`: receives a text and its source, and returns the text to put in its place. `documents`: the indices
+        of messages whose texts are of documents.
+        """
         self._visit = visit
+        self._documents = documents
         self._unique = False
         """No object of the body has a key twice."""
         self._body = b""
@@ -116,19 +120,20 @@ class Places:
 
     def _field(self, name: str, value: Raw) -> Raw:
         if name == "messages" and _first_byte(value) == _LIST:
-            return _each(value, self._message)
+            numbers = count()
+            return _each(value, lambda raw: self._message(raw, next(numbers)))
         if name == "messages" or name in _FIELDS:
             return self._texts(value, _FIELDS.get(name, "user"), _DEEPEST)
         if name in _SCHEMAS:
             return self._schema(value, _DEEPEST)
         return value if name == "model" and _is_label(value) else self._data(value, "system", _DEEPEST)
 
-    def _message(self, raw: Raw) -> Raw:
+    def _message(self, raw: Raw, number: int) -> Raw:
         if _first_byte(raw) != _OBJECT:
             return self._texts(raw, "user", _DEEPEST)
         fields = self._fields(raw)
         role = _label(fields.get("role"))
-        origin = _ORIGINS.get(role, "user")
+        origin = "tool" if number in self._documents else _ORIGINS.get(role, "user")
         if fields.keys() == _USUAL and role in _ORIGINS:
             content = self._texts(fields["content"], origin, _DEEPEST - 1)
             return _with(raw, fields, {**fields, "content": content})

@@ -23,13 +23,15 @@ class RequestTexts(Struct, frozen=True):
     """The index of the last text, if it is not one of the body: the strings, one a line, that cannot be replaced."""
 
 
-def texts_of(body: bytes) -> RequestTexts:
+def texts_of(body: bytes, documents: frozenset[int] = frozenset()) -> RequestTexts:
     """Every text of the body with its origin, in the order of the body.
 
     Texts are the contents of messages, tool-call arguments as JSON text, the results of tools, documents, a predicted
     output, the descriptions of tools and response formats, and the strings of all other fields. Names, keys and
-    addresses are one text, if a finding may be in them. Raises ValueError for a body that is not JSON, is nested too
-    deeply, or has a key twice in an object.
+    addresses are one text, if a finding may be in them. `documents`: the indices of messages that hold documents, whose
+    texts count as results of tools, whatever the role of the message.
+
+    Raises ValueError for a body that is not JSON, is nested too deeply, or has a key twice in an object.
     """
     found: list[CheckedText] = []
     arguments: list[int] = []
@@ -40,7 +42,7 @@ def texts_of(body: bytes) -> RequestTexts:
         found.append(CheckedText(text=text, origin="assistant" if source == ARGUMENTS else source))
         return text
 
-    places = Places(collect)
+    places = Places(collect, documents)
     places.visited(body)
     fixed = _fixed_text(places.fixed)
     if not fixed:

@@ -1,0 +1,1 @@
+"""Passages of documents and of earlier conversations before the model, and what the answer cites of them."""

@@ -1,0 +1,303 @@
+"""Finds what is put before the model for one request: passages of a collection, and turns of earlier conversations."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final, Literal
+
+from msgspec import Raw, Struct
+from msgspec.structs import replace
+
+from penstock.bus import trace_names as names
+from penstock.bus.clock import loop_now_s
+from penstock.bus.tracing import Attributes, Span, Tracer
+from penstock.contract import headers
+from penstock.contract.retrieval.search import Citation, Passage, Rag, SearchAnswer, SearchRequest
+from penstock.contract.work import ChatWork
+from penstock.runtime.aio import cancel_and_wait
+from penstock.runtime.body_work import in_thread_if_large
+from penstock.runtime.config.retrieval import Memory
+from penstock.runtime.retrieval.rewrite import search_query
+from penstock.runtime.retrieval.search_client import SearchClient, SearchRefused
+from services.worker.providers.raw_json import encoded
+from services.worker.retrieval.citations import cited_numbers
+from services.worker.retrieval.conversation import (
+    Conversation,
+    PlacedMessage,
+    read_conversation,
+    with_messages,
+)
+from services.worker.retrieval.excerpts import Excerpt, count_tokens, excerpts_of, whole_documents
+from services.worker.retrieval.metrics import RetrievalMetrics
+from services.worker.retrieval.prompt import (
+    RULES_TOKENS,
+    conversations_text,
+    cost_of_passage,
+    cost_of_turn,
+    passages_text,
+)
+
+__all__ = ["NOTHING_RETRIEVED", "Retrieved", "Retriever"]
+
+_Kind = Literal["passages", "whole", "memory"]
+_LEAST_TOKENS: Final = 50
+"""Room for fewer tokens is none: the smallest budget of a request."""
+_COMPARED_CHARACTERS: Final = 200
+_USER: Final = "User: "
+
+
+class Retrieved(Struct, frozen=True, kw_only=True):
+    """What one request has before its own messages."""
+
+    messages: tuple[PlacedMessage, ...] = ()
+    citations: tuple[Citation, ...] = ()
+    tokens: int = 0
+    """Estimated, of `messages`."""
+    question: str = ""
+    """The text of the last message of the user."""
+    kind: _Kind = "memory"
+
+    @property
+    def places(self) -> frozenset[int]:
+        """The indices of `messages` in the body."""
+        return frozenset(each.index for each in self.messages)
+
+    def added_to(self, body: Raw) -> Raw:
+        """The body with `messages`. Raises ValueError or RecursionError for a body that cannot be read."""
+        return with_messages(body, self.messages)
+
+    def cited(self, text: str) -> tuple[Citation, ...]:
+        """All citations, those marked to which `text` refers."""
+        numbers = cited_numbers(text, len(self.citations))
+        return tuple(replace(each, cited=True) if each.number in numbers else each for each in self.citations)
+
+
+NOTHING_RETRIEVED: Final = Retrieved()
+
+
+class _Found(Struct, frozen=True):
+    excerpts: tuple[Excerpt, ...] = ()
+    whole: bool = False
+
+
+class Retriever:
+    """Searches for each request that names a collection or a conversation."""
+
+    def __init__(
+        self, search: SearchClient, memory: Memory, tracer: Tracer, metrics: RetrievalMetrics
+    ) -> None:
+        self._search = search
+        self._memory = memory
+        self._tracer = tracer
+        self.metrics = metrics
+
+    async def retrieve(
+        self, work: ChatWork, body: Raw, room_tokens: int, traceparent: str | None
+    ) -> Retrieved:
+        """`room_tokens`: what the context of the models leaves for passages; `traceparent`: of the span of the request.
+
+        Raises SearchRefused where the request needs passages and gets none, ValueError and RecursionError for a body
+        that cannot be read.
+        """
+        conversation = await in_thread_if_large(read_conversation, body)
+        room_tokens -= RULES_TOKENS
+        request = _Request(work, conversation, search_query(conversation.questions), traceparent)
+        remembered = asyncio.create_task(self._remembered(request))
+        try:
+            found = await self._passages(request, room_tokens)
+            turns = await remembered
+        finally:
+            await cancel_and_wait(remembered)
+        if found.excerpts:
+            room_tokens -= RULES_TOKENS + sum(map(cost_of_passage, found.excerpts))
+        recalled = _turns_within(turns, min(self._memory.budget_tokens, room_tokens))
+        self._count(found, recalled)
+        return _retrieved(work, conversation, found, recalled)
+
+    async def _passages(self, request: _Request, room_tokens: int) -> _Found:
+        rag = request.work.rag
+        if rag is None:
+            return _Found()
+        try:
+            return await self._searched(request, rag, min(rag.budget_tokens, room_tokens))
+        except SearchRefused:
+            if rag.required:
+                raise
+            return _Found()
+
+    async def _searched(self, request: _Request, rag: Rag, budget_tokens: int) -> _Found:
+        if not request.query:
+            raise SearchRefused("invalid_request", "rag needs a message of the user that has text")
+        if budget_tokens < _LEAST_TOKENS:
+            message = "the conversation leaves no room for passages in the context of any model of the role"
+            raise SearchRefused("context_length_exceeded", message)
+        search = SearchRequest(
+            collection=rag.collection,
+            query=request.query,
+            top_k=rag.top_k,
+            min_score=rag.min_score,
+            filters=rag.filters,
+            exclude=rag.exclude,
+            user=request.work.user,
+        )
+        if rag.whole:
+            answer = await self._asked(
+                request, replace(search, whole_tokens=budget_tokens), "whole", required=rag.required
+            )
+            if answer.whole:
+                documents = whole_documents(
+                    answer.passages, budget_tokens=budget_tokens, cost=cost_of_passage
+                )
+                if documents is not None:
+                    return _Found(documents, whole=True)
+                answer = await self._asked(request, search, "passages", required=rag.required)
+        else:
+            answer = await self._asked(request, search, "passages", required=rag.required)
+        return _Found(
+            excerpts_of(
+                answer.passages,
+                most=rag.top_k,
+                min_score=rag.min_score,
+                budget_tokens=budget_tokens,
+                cost=cost_of_passage,
+            )
+        )
+
+    async def _remembered(self, request: _Request) -> tuple[Excerpt, ...]:
+        """Turns of earlier conversations, the best first; none where the search fails."""
+        work, memory = request.work, self._memory
+        if not (work.conversation and work.user and request.query):
+            return ()
+        search = SearchRequest(
+            collection="",
+            query=request.query,
+            top_k=min(memory.top_k, 100),
+            min_score=memory.min_score,
+            user=work.user,
+            memory_of=work.conversation,
+        )
+        try:
+            answer = await self._asked(request, search, "memory", required=False)
+        except SearchRefused:
+            return ()
+        said = [" ".join(text.split()) for text in request.conversation.texts]
+        new = [each for each in answer.passages if not _is_said(each, said)]
+        return excerpts_of(
+            new,
+            most=memory.top_k,
+            min_score=memory.min_score,
+            budget_tokens=memory.budget_tokens,
+            cost=cost_of_turn,
+        )
+
+    async def _asked(
+        self, request: _Request, search: SearchRequest, kind: _Kind, *, required: bool
+    ) -> SearchAnswer:
+        span = self._start_span(request, search, kind)
+        began_s, outcome = loop_now_s(), "cancelled"
+        try:
+            trace = None if span.traceparent is None else {headers.TRACEPARENT: span.traceparent}
+            answer = await self._search.search(request.work.account, search, trace, required=required)
+            outcome = "found" if answer.passages else "nothing_found"
+            span.set(names.PASSAGES, len(answer.passages))
+            span.set(names.BEST_SCORE, max((each.score for each in answer.passages), default=0.0))
+        except SearchRefused as refused:
+            outcome = refused.code
+            raise
+        else:
+            return answer
+        finally:
+            self.metrics.seconds.labels(kind).observe(loop_now_s() - began_s)
+            self.metrics.retrievals.labels(kind, outcome).inc()
+            span.end(error=None if outcome in {"found", "nothing_found"} else outcome)
+
+    def _start_span(self, request: _Request, search: SearchRequest, kind: _Kind) -> Span:
+        attributes: Attributes = {names.RETRIEVAL_KIND: kind}
+        if search.collection:
+            attributes[names.COLLECTION] = search.collection
+        return self._tracer.start(
+            names.SPAN_RETRIEVAL, "client", parent=request.traceparent, attributes=attributes
+        )
+
+    def _count(self, found: _Found, recalled: Sequence[Excerpt]) -> None:
+        kind = "whole" if found.whole else "passages"
+        for label, excerpts, cost in (
+            (kind, found.excerpts, cost_of_passage),
+            ("memory", recalled, cost_of_turn),
+        ):
+            if excerpts:
+                self.metrics.passages.labels(label).observe(len(excerpts))
+                self.metrics.tokens.labels(label).inc(sum(map(cost, excerpts)))
+
+
+class _Request(Struct, frozen=True):
+    """One request, as far as retrieval reads it."""
+
+    work: ChatWork
+    conversation: Conversation
+    query: str
+    traceparent: str | None
+
+
+def _turns_within(turns: Sequence[Excerpt], budget_tokens: int) -> tuple[Excerpt, ...]:
+    """The best that fit, in the order in which they were said."""
+    kept: list[Excerpt] = []
+    for turn in turns:
+        budget_tokens -= cost_of_turn(turn)
+        if budget_tokens < 0:
+            break
+        kept.append(turn)
+    return tuple(
+        sorted(kept, key=lambda each: (str(each.metadata.get("time", "")), each.document, each.start))
+    )
+
+
+def _is_said(passage: Passage, said: Sequence[str]) -> bool:
+    """Whether the conversation still has this turn among its messages."""
+    words = " ".join(passage.text.removeprefix(_USER).split("\n\n", 1)[0].split())[:_COMPARED_CHARACTERS]
+    return bool(words) and any(words in text for text in said)
+
+
+def _retrieved(
+    work: ChatWork, conversation: Conversation, found: _Found, recalled: Sequence[Excerpt]
+) -> Retrieved:
+    """The whole collection stands first, where the prefix of all requests is the same; what differs with each question
+    stands behind the instructions of the application.
+    """
+    first = passages_text(found.excerpts) if found.whole and found.excerpts else ""
+    behind = [passages_text(found.excerpts)] if found.excerpts and not found.whole else []
+    if recalled:
+        behind.append(conversations_text(recalled))
+    placed = [PlacedMessage(0, _system(first))] if first else []
+    if behind:
+        index = conversation.instructions + len(placed)
+        placed.append(PlacedMessage(index, _system("\n".join(behind))))
+    collection = "" if work.rag is None else work.rag.collection
+    return Retrieved(
+        messages=tuple(placed),
+        citations=tuple(_citation(number, collection, each) for number, each in enumerate(found.excerpts, 1)),
+        tokens=sum(map(count_tokens, (first, *behind))),
+        question=conversation.questions[-1] if conversation.questions else "",
+        kind="whole" if found.whole else "passages" if found.excerpts else "memory",
+    )
+
+
+def _system(text: str) -> Raw:
+    return encoded({"role": "system", "content": text})
+
+
+def _citation(number: int, collection: str, excerpt: Excerpt) -> Citation:
+    return Citation(
+        number=number,
+        collection=collection,
+        document=excerpt.document,
+        chunk=excerpt.chunk,
+        title=excerpt.title,
+        source=excerpt.source or excerpt.document,
+        heading=excerpt.heading,
+        page=excerpt.page,
+        start=excerpt.start,
+        end=excerpt.end,
+        score=excerpt.score,
+    )
