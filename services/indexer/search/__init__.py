@@ -1,1 +1,1 @@
-"""Search of a collection: normalised words, fusion of two result lists, and rewriting of follow-up questions."""
+"""Search of a collection: fusion of two result lists."""

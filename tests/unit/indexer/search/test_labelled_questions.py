@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from services.indexer.search.terms import terms
+from penstock.runtime.retrieval.terms import terms
 from tests.harness.retrieval.labelled import LANGUAGES, LabelledQuestion, documents, questions
 
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from services.indexer.search.terms import MAX_QUESTION_TERMS, question_terms, terms
+from penstock.runtime.retrieval.terms import MAX_QUESTION_TERMS, question_terms, terms
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.indexer.search.rewrite import complete_question, refers_back
+from penstock.runtime.retrieval.rewrite import complete_question, refers_back
 
 
 @pytest.mark.parametrize(

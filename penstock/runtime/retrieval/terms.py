@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
 
-from services.indexer.search.stop_words import STOP_WORDS
+from penstock.runtime.retrieval.stop_words import STOP_WORDS
 
 __all__ = ["MAX_QUESTION_TERMS", "question_terms", "terms"]
 

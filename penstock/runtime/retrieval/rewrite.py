@@ -10,8 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from services.indexer.search.stop_words import BEGINNINGS, PRONOUNS
-from services.indexer.search.terms import terms
+from penstock.runtime.retrieval.stop_words import BEGINNINGS, PRONOUNS
+from penstock.runtime.retrieval.terms import terms
 
 __all__ = ["complete_question", "refers_back"]
 
