@@ -130,7 +130,10 @@ def _beginning(excerpt: Excerpt, characters: int) -> Excerpt:
 
 def _joined(excerpts: Sequence[Excerpt]) -> tuple[Excerpt, ...]:
     """Excerpts of one document that follow each other as one, at the place of the first of them."""
-    order = {(excerpt.document, excerpt.chunk): position for position, excerpt in reversed(list(enumerate(excerpts)))}
+    order = {
+        (excerpt.document, excerpt.chunk): position
+        for position, excerpt in reversed(list(enumerate(excerpts)))
+    }
     by_document: dict[str, list[Excerpt]] = {}
     for excerpt in excerpts:
         by_document.setdefault(excerpt.document, []).append(excerpt)

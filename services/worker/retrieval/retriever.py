@@ -18,7 +18,7 @@ from penstock.contract.work import ChatWork
 from penstock.runtime.aio import cancel_and_wait
 from penstock.runtime.body_work import in_thread_if_large
 from penstock.runtime.config.retrieval import Memory
-from penstock.runtime.retrieval.rewrite import search_query
+from penstock.runtime.retrieval.rewrite import complete_question
 from penstock.runtime.retrieval.search_client import SearchClient, SearchRefused
 from services.worker.providers.raw_json import encoded
 from services.worker.retrieval.citations import cited_numbers
@@ -43,6 +43,7 @@ __all__ = ["NOTHING_RETRIEVED", "Retrieved", "Retriever"]
 _Kind = Literal["passages", "whole", "memory"]
 _LEAST_TOKENS: Final = 50
 """Room for fewer tokens is none: the smallest budget of a request."""
+_QUERY_CHARACTERS: Final = 2_000
 _COMPARED_CHARACTERS: Final = 200
 _USER: Final = "User: "
 
@@ -102,7 +103,7 @@ class Retriever:
         """
         conversation = await in_thread_if_large(read_conversation, body)
         room_tokens -= RULES_TOKENS
-        request = _Request(work, conversation, search_query(conversation.questions), traceparent)
+        request = _Request(work, conversation, _query(conversation.questions), traceparent)
         remembered = asyncio.create_task(self._remembered(request))
         try:
             found = await self._passages(request, room_tokens)
@@ -238,6 +239,17 @@ class _Request(Struct, frozen=True):
     conversation: Conversation
     query: str
     traceparent: str | None
+
+
+def _query(questions: Sequence[str]) -> str:
+    """What is searched for the last question; empty if the user wrote nothing."""
+    if not questions:
+        return ""
+    *earlier, question = (" ".join(text.split()) for text in questions)
+    if len(question) > _QUERY_CHARACTERS:  # the question itself often follows a long quotation
+        half = _QUERY_CHARACTERS // 2
+        question = f"{question[:half]} {question[-half:]}"
+    return complete_question(question, earlier)
 
 
 def _turns_within(turns: Sequence[Excerpt], budget_tokens: int) -> tuple[Excerpt, ...]:
