@@ -159,7 +159,7 @@ def work_handler(
             bodies,
             state.telemetry,
             releases,
-            ConversationMemory(bus.js, SYSTEM, state.telemetry.metrics.retrieval),
+            ConversationMemory(bus, SYSTEM, state.telemetry.metrics.retrieval),
         ),
         cancellable,
         state.hand_back,

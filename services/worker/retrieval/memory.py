@@ -8,8 +8,6 @@ from typing import Final
 
 import msgspec
 from msgspec import Raw, Struct
-from nats.js import JetStreamContext
-from nats.js.errors import Error as JetStreamError
 
 from penstock.bus.clock import Clock
 from penstock.bus.log_limits import rate_limited_logger
@@ -19,6 +17,7 @@ from penstock.contract.codec import encode
 from penstock.contract.request import LONGEST_S, IndexRequest
 from penstock.contract.retrieval.documents import MEMORY, Document, IndexBody
 from penstock.contract.work import ChatWork
+from penstock.runtime.service import Bus
 from services.worker.retrieval.metrics import RetrievalMetrics
 
 __all__ = ["ConversationMemory", "Turn", "index_request"]
@@ -41,7 +40,7 @@ class Turn(Struct, frozen=True):
 
 
 class ConversationMemory(Struct, frozen=True):
-    js: JetStreamContext
+    bus: Bus
     clock: Clock
     metrics: RetrievalMetrics
 
@@ -53,14 +52,14 @@ class ConversationMemory(Struct, frozen=True):
             extra[headers.TRACEPARENT] = traceparent
         try:
             await store(
-                self.js,
+                self.bus.js,
                 subjects.request(work.account, "index"),
                 encode(request),
                 message_id=f"{work.account}.{request.client}.{request.id}",
                 headers=extra,
                 timeout_s=_STORE_S,
             )
-        except (*NOT_STORED, JetStreamError, TimeoutError) as error:
+        except NOT_STORED as error:
             self.metrics.remembered.labels("failed").inc()
             _log.warning("a turn of a conversation is not remembered: %r", error)
         else:
