@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from penstock.contract.guard.policies import Action, DetectorName, Direction, GuardPolicy
 from penstock.contract.ledger.policies import BudgetPolicy, LimitName, PriceOverride, Scope, TrafficClass
-from penstock.contract.names import Complexity, DegradationRule, Lane, Role
+from penstock.contract.names import Complexity, DegradationRule, Kind, Lane, Role
 
 __all__ = [
     "BreakerChanged",
@@ -75,6 +75,8 @@ class UsageRecorded(Struct, frozen=True, kw_only=True, tag="usage_recorded", tag
     """The attempt is the last of its request: the rest of the hold is released."""
     degraded: tuple[DegradationRule, ...] = ()
     """The degradation rules that reduced the request in this attempt."""
+    kind: Kind = "chat"
+    """That of the request."""
     v: int = 1
 
 

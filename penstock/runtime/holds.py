@@ -19,7 +19,7 @@ from penstock.contract import codec, subjects
 from penstock.contract.events import HoldReleased
 from penstock.contract.ledger.holds import HoldGranted, HoldRefused, HoldRequest
 from penstock.contract.ledger.policies import TrafficClass
-from penstock.contract.names import EMBED, Lane, Role
+from penstock.contract.names import Kind, Lane
 
 __all__ = ["HOLD_GRACE_MS", "HoldClient", "LedgerUnavailable", "release_hold", "traffic_of"]
 
@@ -39,11 +39,11 @@ _NoAnswer = Literal["absent", "unanswered"]
 """`absent`: no ledger received the question. `unanswered`: one may have."""
 
 
-def traffic_of(lane: Lane, role: Role) -> TrafficClass:
+def traffic_of(lane: Lane, kind: Kind) -> TrafficClass:
     """The class of traffic that a request counts to: everything in the batch lane is background work."""
     if lane == "batch":
         return "background"
-    return "embed" if role == EMBED else "chat"
+    return "embed" if kind == "embed" else "chat"
 
 
 class LedgerUnavailable(Exception):

@@ -8,9 +8,10 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from penstock.contract.names import Complexity
+from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Model, RoleConfig, WeightedStep
 
-__all__ = ["Needs", "needs_of", "order", "shortfall"]
+__all__ = ["Needs", "needs_of", "needs_of_work", "order", "shortfall"]
 
 _CONTEXT_MARGIN: Final = 0.8
 """Factor for the estimated tokens when a model is left out for its context: the estimate may be too high, and then the
@@ -25,8 +26,13 @@ class Needs(Struct, frozen=True):
     vision: bool = False
 
 
+def needs_of_work(work: ChatWork) -> Needs:
+    """The needs of a request. One for embeddings has none: the router has checked the length of each of its texts."""
+    return needs_of(work.estimated_tokens, vision=work.vision) if work.kind == "chat" else Needs()
+
+
 def needs_of(estimated_tokens: int, *, vision: bool) -> Needs:
-    """The needs of a request of about `estimated_tokens`."""
+    """The needs of a chat request of about `estimated_tokens`."""
     return Needs(context_tokens=int(estimated_tokens * _CONTEXT_MARGIN), vision=vision)
 
 

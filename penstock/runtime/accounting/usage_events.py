@@ -84,6 +84,7 @@ class UsageEvents:
             hold_id=work.hold_id,
             client=work.client,
             key=work.key,
+            kind=work.kind,
             cost_picousd=cost,
             saved_by_cache_picousd=saved_by_cache_picousd(usage, prices or FREE),
             priced=prices is not None,

@@ -82,7 +82,7 @@ class BudgetState:
             at_ms, time_zone, traffic = known.at_ms, known.time_zone, known.traffic
         else:
             time_zone = policies.time_zone("" if book.system else usage.account)
-            at_ms, traffic = self._own_time(usage, time_zone, now_ms), traffic_of(usage.lane, usage.role)
+            at_ms, traffic = self._own_time(usage, time_zone, now_ms), traffic_of(usage.lane, usage.kind)
         return Settled(
             id=hold_id,
             attempt=usage.attempt,

@@ -12,9 +12,9 @@ from penstock.contract import subjects
 from penstock.contract.ledger.holds import HoldRequest
 from penstock.contract.ledger.policies import TokenPrices
 from penstock.runtime.config.budgets.section import Budgets
-from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.config.catalogue import Catalogue, RoleConfig
 from penstock.runtime.holds import HOLD_GRACE_MS, traffic_of
-from penstock.runtime.model_chain import needs_of, order
+from penstock.runtime.model_chain import needs_of_work, order
 from penstock.runtime.output_limit import output_limit
 from penstock.runtime.pricing import estimate_picousd
 from penstock.runtime.tokens import with_margin
@@ -44,8 +44,14 @@ class CostEstimator:
         self._assumed_output_tokens = (catalogue.budgets or Budgets()).assumed_output_tokens
 
     def bounded(self, routed: Routed) -> Routed:
-        """The request with the output limit that a worker sends where neither the request nor its role has one."""
-        if output_limit(routed.max_tokens, self._catalogue.all_roles[routed.work.role]) is not None:
+        """The request with the output limit that a worker sends where neither the request nor its role has one.
+
+        Vectors have no output tokens.
+        """
+        if (
+            routed.work.kind == "embed"
+            or output_limit(routed.max_tokens, self._catalogue.all_roles[routed.work.role]) is not None
+        ):
             return routed
         work = replace(routed.work, assumed_output_tokens=self._assumed_output_tokens)
         return replace(routed, work=work)
@@ -58,9 +64,8 @@ class CostEstimator:
         work = routed.work
         role = self._catalogue.all_roles[work.role]
         input_tokens = with_margin(work.estimated_tokens)
-        limit = output_limit(routed.max_tokens, role) or self._assumed_output_tokens
-        output_tokens = limit * routed.choices
-        needs = needs_of(work.estimated_tokens, vision=work.vision)
+        output_tokens = self._output_tokens(routed, role)
+        needs = needs_of_work(work)
         chain = order(role, self._catalogue.models, work.complexity, needs)
         cost = self._highest_cost(chain, input_tokens, output_tokens)
         return HoldRequest(
@@ -68,16 +73,21 @@ class CostEstimator:
             account=work.account,
             user=work.user,
             key=work.key,
-            traffic=traffic_of(work.lane, work.role),
+            traffic=traffic_of(work.lane, work.kind),
             role=work.role,
             picousd=cost.picousd,
             tokens=input_tokens + output_tokens,
             output_tokens=output_tokens,
-            output_assumed=routed.max_tokens is None,
+            output_assumed=work.kind == "chat" and routed.max_tokens is None,
             unpriced=cost.unpriced,
             deadline_ms=work.deadline_ms + HOLD_GRACE_MS,
             wait_s=wait_s,
         )
+
+    def _output_tokens(self, routed: Routed, role: RoleConfig) -> int:
+        if routed.work.kind == "embed":
+            return 0
+        return (output_limit(routed.max_tokens, role) or self._assumed_output_tokens) * routed.choices
 
     def _highest_cost(self, models: Iterable[str], input_tokens: int, output_tokens: int) -> _Cost:
         highest, unpriced = 0, []

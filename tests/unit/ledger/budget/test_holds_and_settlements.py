@@ -224,7 +224,7 @@ def test_f2_usage_without_a_hold_counts_from_the_last_month_until_now(at_ms: int
 
 @pytest.mark.parametrize(
     ("fields", "traffic"),
-    [({}, "chat"), ({"role": "embed"}, "embed"), ({"lane": "batch", "role": "embed"}, "background")],
+    [({}, "chat"), ({"kind": "embed"}, "embed"), ({"lane": "batch", "kind": "embed"}, "background")],
 )
 def test_c5_usage_without_a_hold_counts_to_its_class(fields: dict, traffic: str):
     entry = BudgetState().settle(usage_of(hold_request(1), hold_id=None, **fields), of_user(), NOON_MS)

@@ -139,6 +139,14 @@ def test_f1_an_answer_within_its_limit_costs_no_more_than_was_reserved(
 
 
 def test_f3_a_request_for_embeddings_counts_as_embeddings_unless_it_is_background_work() -> None:
-    assert asked(role="embed").traffic == "embed"
-    assert asked(role="embed", lane="batch").traffic == "background"
+    assert asked(role="embed", kind="embed").traffic == "embed"
+    assert asked(role="embed", kind="embed", lane="batch").traffic == "background"
     assert asked().traffic == "chat"
+
+
+def test_h2_f1_an_embed_request_reserves_its_input_alone_however_long_the_texts_are_together() -> None:
+    request = asked(kind="embed", role="embed", estimated_tokens=80_000)
+    assert request.picousd == 100_016 * CHEAP.input
+    assert (request.tokens, request.output_tokens, request.output_assumed) == (100_016, 0, False)
+    work = chat_work(kind="embed", role="embed")
+    assert ESTIMATOR.bounded(routed(work)).work.assumed_output_tokens is None

@@ -99,7 +99,7 @@ async def test_f1_a_price_raised_during_an_attempt_does_not_change_its_prices() 
 
 async def test_f3_a_retry_counts_to_the_class_of_traffic_of_its_request() -> None:
     ledger, request = granting(), execution()
-    request.spent, request.work = Amount(100, 20), replace(request.work, role="embed")
+    request.spent, request.work = Amount(100, 20), replace(request.work, kind="embed")
     await raiser(ledger).cover(request, "cheap")
     assert [each.traffic for each in ledger.asked] == ["embed"]
 
