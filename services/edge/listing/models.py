@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, Final, Literal
 
-from penstock.contract.names import AUTO, EMBED, implicit_role
+from penstock.contract.names import AUTO, implicit_role
 from penstock.runtime.config.catalogue import Catalogue, Model, Price
+from penstock.runtime.config.retrieval import Embedding
 from services.edge.listing.live_workers import LiveWorkers
 
 __all__ = ["ModelList"]
@@ -20,8 +21,8 @@ class ModelList:
     def __init__(self, catalogue: Catalogue, workers: LiveWorkers) -> None:
         self._catalogue = catalogue
         self._workers = workers
-        self._roles = {name: role for name, role in catalogue.roles.items() if name != EMBED}
-        self._models = _chat_models(catalogue)
+        self._roles = catalogue.roles
+        self._models = _models(catalogue)
         self.roles = (AUTO, *self._roles)
 
     def all(self, now_s: float) -> list[dict[str, Any]]:
@@ -46,6 +47,7 @@ class ModelList:
         of_auto = self._catalogue.roles_of_auto()
         chosen = {name: facts for name, facts in roles.items() if name in of_auto}
         return {
+            "requests": "chat",
             "roles": list(chosen),
             "context_tokens": max((facts["context_tokens"] for facts in chosen.values()), default=0),
             "vision": any(facts["vision"] for facts in chosen.values()),
@@ -53,22 +55,20 @@ class ModelList:
 
     def _role(self, chain: Collection[str], withdrawn: frozenset[str]) -> dict[str, Any]:
         models = [_model(key, self._catalogue.models[key], withdrawn) for key in chain]
+        embedding = self._catalogue.models[next(iter(chain))].embedding
         return {
+            "requests": "chat" if embedding is None else "embed",
+            **({} if embedding is None else _vectors(embedding)),
             "chain": models,
             "context_tokens": max(model["context_tokens"] for model in models),
             "vision": any(model["vision"] for model in models),
         }
 
 
-def _chat_models(catalogue: Catalogue) -> dict[str, tuple[str, ...]]:
-    """The chain of each model, without those that a role hides by its name, and those for embeddings alone."""
-    embed = catalogue.roles.get(EMBED)
-    of_embed = set() if embed is None else set(embed.chain)
-    of_others = {model for name, role in catalogue.roles.items() if name != EMBED for model in role.chain}
+def _models(catalogue: Catalogue) -> dict[str, tuple[str, ...]]:
+    """The chain of each model, without those that a role hides by its name."""
     return {
-        name: (name, *model.fallbacks)
-        for name, model in catalogue.models.items()
-        if name not in of_embed - of_others and catalogue.is_model(name)
+        name: (name, *model.fallbacks) for name, model in catalogue.models.items() if catalogue.is_model(name)
     }
 
 
@@ -81,6 +81,10 @@ def _model(key: str, model: Model, withdrawn: frozenset[str]) -> dict[str, Any]:
         "vision": model.supports_vision,
         "usd_per_million_tokens": None if model.price is None else _usd(model.price),
     }
+
+
+def _vectors(embedding: Embedding) -> dict[str, Any]:
+    return {"dimensions": embedding.dimensions, "shortens": embedding.shortens}
 
 
 def _usd(price: Price) -> dict[str, float]:

@@ -39,7 +39,7 @@ def test_k2_auto_and_roles_are_listed_with_models_and_prices(models: ModelList, 
     assert tuple(listed)[: len(models.roles)] == models.roles
     assert models.roles[0] == "auto"
     assert {listed[name]["penstock"]["kind"] for name in models.roles} == {"role"}
-    assert "embed" not in listed
+    assert listed["chat"]["penstock"]["requests"] == listed["auto"]["penstock"]["requests"] == "chat"
     assert all(entry["object"] == "model" for entry in listed.values())
     coding = listed["coding"]["penstock"]
     assert coding["available"] is True
@@ -117,8 +117,7 @@ def test_k2_models_are_listed_after_the_roles_and_available_where_a_worker_serve
     catalogue = read_catalogue(None, {"PENSTOCK_CATALOGUE": "openai", "OPENAI_API_KEY": "k"})
     models = ModelList(catalogue, workers)
     named = {name: entry for name, entry in by_id(models).items() if entry["penstock"]["kind"] == "model"}
-    (embedding,) = set(catalogue.models) - set(named)
-    assert embedding in catalogue.roles["embed"].chain
+    assert set(named) == set(catalogue.models)
     entry = named["gpt-4o"]["penstock"]
     assert [model["model"] for model in entry["chain"]] == ["gpt-4o"]
     assert (entry["context_tokens"], entry["vision"], entry["available"]) == (128_000, True, False)
@@ -144,3 +143,13 @@ def test_k2_a_model_lists_its_fallbacks_and_one_with_the_name_of_a_role_is_not_l
     assert [entry["id"] for entry in listed] == ["auto", "chat", "a", "b"]
     assert [model["model"] for model in listed[2]["penstock"]["chain"]] == ["a", "b"]
     assert listed[2]["penstock"]["context_tokens"] == 1_000_000
+
+
+def test_k2_embedding_models_are_listed_with_their_dimensions(models: ModelList, workers: LiveWorkers):
+    workers.observe("w", worker("embed"), 0.0)
+    listed = by_id(models)
+    for name in ("embed", "text-embedding-3-large"):
+        about = listed[name]["penstock"]
+        assert about["requests"] == "embed"
+        assert (about["dimensions"], about["shortens"], about["available"]) == (3_072, True, True)
+    assert "dimensions" not in listed["gpt-4o"]["penstock"]
