@@ -69,7 +69,8 @@ class Router:
         provision = await self._provision(bus)
         catalogue, metrics = self._catalogue, self._metrics
         capacity = Capacity(catalogue.all_roles, catalogue.batch)
-        tracker = WorkerTracker(bus, capacity, catalogue.all_roles, SYSTEM)
+        known_roles = {*catalogue.all_roles, *catalogue.mailboxes}
+        tracker = WorkerTracker(bus, capacity, known_roles, SYSTEM)
         backlog = Backlog()
         presence_changed = asyncio.Event()
         in_use = RolesInUse(catalogue.implicit_roles, backlog, presence_changed, SYSTEM)
@@ -86,7 +87,7 @@ class Router:
         releases = self._start_releases(bus)
         prices = await self._follow_prices(bus)
         ender = RequestEnder(bus, releases, self._start_lost_usage(bus, prices), SYSTEM)
-        terminator = Terminator(bus, catalogue.all_roles, cancellations, tracker, metrics, ender)
+        terminator = Terminator(bus, known_roles, cancellations, tracker, metrics, ender)
         sweeper = Sweeper(bus, catalogue, poller, terminator, metrics, SYSTEM)
         self._started.push_async_callback(sweeper.stop)
         sweeper.start()
@@ -113,7 +114,7 @@ class Router:
     async def _provision(self, bus: Bus) -> Callable[[], Awaitable[None]]:
         """Provision JetStream and keep it provisioned; returns the call that provisions it again."""
         settings = self._shell.settings
-        plan = JetStreamPlan.of(settings, self._catalogue.roles)
+        plan = JetStreamPlan.of(settings, self._catalogue.mailboxes)
         provision = partial(ensure_eventually, bus.js, plan)
         await provision()
         reconciler = Reconciler(bus.js, plan)

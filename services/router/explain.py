@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 from nats.aio.msg import Msg
 
 from penstock.bus.clock import Clock
-from penstock.contract import subjects
+from penstock.contract import codec, subjects
 from penstock.contract.codec import encode
 from penstock.contract.explain import RequestingAccount, RoutingExplained, WeightedModels
+from penstock.contract.names import EMBED, Kind
 from penstock.contract.reply import Failed
 from penstock.contract.work import ChatWork
-from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.config.catalogue import Catalogue, RoleConfig
 from penstock.runtime.jobs.completion import failure_of
-from penstock.runtime.model_chain import needs_of, order, shortfall
+from penstock.runtime.model_chain import needs_of_work, order, shortfall
 from penstock.runtime.service import Bus
 from services.router.admission.gate import AdmissionGate
 from services.router.admission.wait_estimate import WaitEstimate
@@ -26,7 +29,18 @@ from services.router.routing.outcome import BodyNeeded, InvalidRequest, Rejected
 
 __all__ = ["ExplainHandler", "account_of", "explained"]
 
+
+class _Typed(Struct):
+    type: str = ""
+
+
+_typed: Final = msgspec.json.Decoder(_Typed)
 _requesting_account: Final = msgspec.json.Decoder(RequestingAccount)
+_KINDS: Final[Mapping[str, Kind]] = {
+    "chat_request": "chat",
+    "embed_request": "embed",
+    "index_request": "index",
+}
 _SHORTFALLS: Final = {
     "context": "too long for every model of the role",
     "vision": "no model of the role reads images",
@@ -34,7 +48,7 @@ _SHORTFALLS: Final = {
 
 
 class ExplainHandler:
-    """Answers a `ChatRequest` with `RoutingExplained`, or with the `Failed` it would receive now.
+    """Answers a request of any kind with `RoutingExplained`, or with the `Failed` it would receive now.
 
     The limit on job records is not checked: only writing a record shows it.
     """
@@ -68,7 +82,7 @@ class ExplainHandler:
     async def _decide_for_asker(self, data: bytes) -> Routed | Rejected:
         account = account_of(data)
         inbound = InboundRequest(
-            subject=subjects.request(account or RequestingAccount().account, "chat"),
+            subject=subjects.request(account or RequestingAccount().account, _kind_of(data)),
             data=data,
             headers={},
             stored_ms=self._clock.unix_ms(),
@@ -94,12 +108,31 @@ def account_of(data: bytes) -> str | None:
     return account if subjects.is_token(account) else None
 
 
+def _explained_role(work: ChatWork, catalogue: Catalogue) -> RoleConfig:
+    """For an index request the model that embeds the chunks of a new collection."""
+    if work.kind != "index":
+        return catalogue.all_roles[work.role]
+    retrieval = catalogue.retrieval
+    model = None if retrieval is None else retrieval.embedding_model
+    if model is None:
+        return catalogue.roles.get(EMBED) or RoleConfig(chain=())
+    return RoleConfig(chain=(model,))
+
+
+def _kind_of(data: bytes) -> Kind:
+    """By the type of the message; `chat` for one that is not readable."""
+    try:
+        return _KINDS.get(_typed.decode(data).type, "chat")
+    except codec.INVALID:
+        return "chat"
+
+
 def explained(work: ChatWork, catalogue: Catalogue, estimate: WaitEstimate | None = None) -> RoutingExplained:
     """The models in the order in which a worker would try them, were all available; none if none can serve `work`.
     `estimate`: None while it is not known.
     """
-    role = catalogue.all_roles[work.role]
-    needs = needs_of(work.estimated_tokens, vision=work.vision)
+    role = _explained_role(work, catalogue)
+    needs = needs_of_work(work)
     why = work.why
     if (lacks := shortfall(role, catalogue.models, needs)) is not None:
         why += f"; {_SHORTFALLS[lacks]}"

@@ -32,8 +32,8 @@ from services.router.jobs.recorder import JobRecorder
 from services.router.metrics import RouterMetrics
 from services.router.queues.enqueue import enqueue
 from services.router.rejection import Rejecter
+from services.router.routing.bodies import BodyFeatures, extract_stored_features
 from services.router.routing.decide import rejection_of
-from services.router.routing.features import Features, extract_stored_features
 from services.router.routing.inbound import InboundRequest, address_of, job_of
 from services.router.routing.outcome import (
     AlreadyAccepted,
@@ -123,7 +123,7 @@ class RequestHandler:
         assert not isinstance(again, BodyNeeded)  # noqa: S101 - the features are all that it needs of the body
         return again
 
-    async def _features(self, needed: BodyNeeded) -> Features:
+    async def _features(self, needed: BodyNeeded) -> BodyFeatures:
         """Extracted in a thread: that takes up to a second for 64 MB. Raises InvalidRequest."""
         async with self._bodies.hold(needed.ref.size):
             try:
@@ -133,7 +133,7 @@ class RequestHandler:
                 raise InvalidRequest(message, "internal", _LOST_RETRY_S) from error
             except BodyDiffers as error:
                 raise InvalidRequest(str(error)) from error
-            return await asyncio.to_thread(extract_stored_features, body)
+            return await asyncio.to_thread(extract_stored_features, needed.kind, body)
 
     async def _accept(self, routed: Routed, trace: dict[str, str], *, repeated: bool) -> Outcome:
         """Reserve a place in the mailbox and the cost, then record and enqueue the request."""
@@ -160,8 +160,11 @@ class RequestHandler:
         repeated: bool,
         accepted_before: bool,
     ) -> Outcome:
-        """Reserve the cost of the request, then enqueue it. A hold of which nothing will be spent is released."""
-        budget = self._gates.budget
+        """Reserve the cost of the request, then enqueue it. A hold of which nothing will be spent is released.
+
+        An index request has no cost of its own: the embed requests of the indexer do.
+        """
+        budget = None if routed.work.kind == "index" else self._gates.budget
         reserved: Routed | Rejected = routed
         if budget is not None:
             reserved = (

@@ -342,6 +342,15 @@ class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, d
         config = self.all_roles[role]
         return "chat" if self.models[config.chain[0]].embedding is None else "embed"
 
+    def roles_of_kind(self, kind: Kind) -> tuple[Role, ...]:
+        """The roles of the file whose models answer requests of `kind`."""
+        return tuple(role for role in self.roles if self.kind_of(role) == kind)
+
+    @property
+    def mailboxes(self) -> tuple[Role, ...]:
+        """The roles whose mailboxes exist from the start: `roles`, and that of the indexer if there is one."""
+        return (*self.roles, *(() if self.retrieval is None else (INDEX,)))
+
     def vector_space(self, key: str) -> str:
         """The vector space of the embedding model `key`. Raises ValueError for another model."""
         embedding = self.models[key].embedding

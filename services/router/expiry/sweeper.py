@@ -58,7 +58,7 @@ class Sweeper:
     ) -> None:
         self._bus = bus
         self._implicit = catalogue.implicit_roles.keys()
-        self._roles = dict.fromkeys(catalogue.roles)
+        self._roles = dict.fromkeys(catalogue.mailboxes)
         """Roles whose mailboxes are measured: an implicit one from its first work on."""
         self._poller = poller
         self._terminator = terminator

@@ -5,30 +5,26 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-import msgspec
+from msgspec.structs import replace
 
-from penstock.contract import codec, headers, subjects
-from penstock.contract.names import EMBED, Complexity, is_implicit
+from penstock.contract.guard.checks import Classification
 from penstock.contract.reply import Accepted
-from penstock.contract.request import LONGEST_S, NO_BODY, BodyRef, ChatRequest
-from penstock.contract.streams import MAX_BODY_BYTES, MAX_REQUEST_BYTES
+from penstock.contract.request import LONGEST_S, ChatRequest, EmbedRequest, IndexRequest
 from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue
-from services.router.routing.complexity import assess
-from services.router.routing.features import Features, extract_features
-from services.router.routing.inbound import USER_CHARACTERS, InboundRequest, address_of, job_of
+from services.router.routing.bodies import BodyFeatures, extract_body_features
+from services.router.routing.chat import plan_chat
+from services.router.routing.embedding import EmbedFeatures, plan_embed
+from services.router.routing.envelope import Request, check_ref, checked_address, decode_request
+from services.router.routing.features import Features
+from services.router.routing.inbound import InboundRequest, address_of, job_of
+from services.router.routing.indexing import IndexFeatures, plan_index
 from services.router.routing.outcome import BodyNeeded, InvalidRequest, Rejected, Routed
-from services.router.routing.role import RoleChoice, resolve
+from services.router.routing.plan import Plan
 
 __all__ = ["deadline_ms", "decide", "rejection_of"]
 
-_NOT_SERVED_RETRY_S: Final = 5.0
-"""Seconds after which a client should retry a role without live workers."""
-_KEY_CHARACTERS: Final = 64
-"""Longest `key` of a request; the edge sends eight characters."""
-_EXACT: Final = 2**53
-"""Bound below which every language reads a JSON number exactly."""
 _EARLIEST_INSTANT_MS: Final = 100_000_000_000
 """Unix milliseconds in 1973; the same number in seconds is the year 5138. A lower value is a duration or in seconds."""
 
@@ -41,13 +37,17 @@ def decide(
     BodyNeeded for a request that refers to its body, unless `inbound` has the features of that.
     """
     try:
-        account = _checked_account(inbound.subject)
-        _check_size(len(inbound.data))
-        request = _decode(inbound)
-        if request.body_ref is not None and inbound.stored_features is None:
-            _check_ref(request, request.body_ref)
-            return BodyNeeded(ReplyAddress(account, request.client, request.id), request.body_ref)
-        return _route(request, inbound, account, catalogue, served, now_ms)
+        address = checked_address(inbound.subject)
+        request = decode_request(inbound, address.kind)
+        features = inbound.stored_features
+        if request.body_ref is not None and features is None:
+            check_ref(request, request.body_ref)
+            reply_to = ReplyAddress(address.account, request.client, request.id)
+            return BodyNeeded(reply_to, request.body_ref, address.kind)
+        if features is None:
+            features = extract_body_features(address.kind, request.body)
+        plan = _plan(request, features, catalogue, served, inbound.topic)
+        return _routed(request, plan, address.account, inbound.stored_ms, now_ms)
     except InvalidRequest as error:
         return rejection_of(inbound, error)
 
@@ -63,145 +63,76 @@ def rejection_of(inbound: InboundRequest, error: InvalidRequest) -> Rejected:
     )
 
 
-def _checked_account(subject: str) -> str:
-    address = subjects.request_address(subject)
-    _check_token("the account in the subject", address.account)
-    if address.kind != "chat":
-        raise InvalidRequest(
-            f"no service here answers requests of kind {address.kind[:80]!r}; use 'chat'", "kind_not_served"
-        )
-    return address.account
-
-
-def _check_token(name: str, value: str) -> None:
-    if not subjects.is_token(value):
-        raise InvalidRequest(f"{name} must be 1 to 64 characters of A-Z a-z 0-9 _ -, not {value[:80]!r}")
-
-
-def _decode(inbound: InboundRequest) -> ChatRequest:
-    try:
-        inbound.data.decode()  # msgspec checks UTF-8 only in the fields it decodes
-        request = codec.REQUEST.decode(inbound.data)
-    except msgspec.ValidationError as error:
-        raise InvalidRequest(f"the request event is not valid: {error}") from error
-    except RecursionError as error:
-        raise InvalidRequest("the request event is nested too deeply") from error
-    except UnicodeDecodeError as error:
-        raise InvalidRequest(f"the request event is not UTF-8 text: {error}") from error
-    except msgspec.DecodeError as error:
-        raise InvalidRequest(f"the request event is not JSON: {error}") from error
-    _check_token("id", request.id)
-    _check_token("client", request.client)
-    header_client = inbound.headers.get(headers.CLIENT, request.client)
-    if header_client != request.client:
-        raise InvalidRequest(
-            f"the header {headers.CLIENT} names the client {header_client[:80]!r} and the body names "
-            f"{request.client!r}: both must be the same"
-        )
-    if len(request.user) > USER_CHARACTERS:
-        raise InvalidRequest(f"user must be at most {USER_CHARACTERS} characters")
-    if len(request.key) > _KEY_CHARACTERS:
-        raise InvalidRequest(f"key must be at most {_KEY_CHARACTERS} characters: the prefix of an API key")
-    if request.deadline_ms is not None and not -_EXACT < request.deadline_ms < _EXACT:
-        raise InvalidRequest("deadline_ms must be a time in Unix milliseconds")
-    return request
-
-
-def _check_ref(request: ChatRequest, ref: BodyRef) -> None:
-    if request.body != NO_BODY:
-        raise InvalidRequest("body and body_ref exclude each other: body must be null")
-    if ref.size > MAX_BODY_BYTES:
-        raise InvalidRequest(
-            f"the body has {ref.size:,} bytes; the limit is {MAX_BODY_BYTES:,}", "request_too_large"
-        )
-    if ref.size <= 0:
-        raise InvalidRequest("body_ref.size must be greater than 0")
-
-
-def _route(
-    request: ChatRequest,
-    inbound: InboundRequest,
-    account: str,
+def _plan(
+    request: Request,
+    features: BodyFeatures,
     catalogue: Catalogue,
     served: Collection[str],
-    now_ms: int,
-) -> Routed:
-    features = inbound.stored_features or extract_features(request.body)
-    stored_ms = inbound.stored_ms
-    choice = resolve(request.role, features, catalogue, served, request.model, inbound.topic)
-    _check_served(choice, catalogue, served)
-    complexity, why = _complexity(request, features, choice, catalogue)
-    timeouts = catalogue.all_roles[choice.role].timeouts
-    total_s = timeouts.batch_total_s if request.lane == "batch" else timeouts.total_s
-    until_ms = deadline_ms(request.deadline_ms, stored_ms, now_ms, total_s, LONGEST_S[request.lane])
+    topic: Classification | None,
+) -> Plan:
+    if isinstance(request, EmbedRequest) and isinstance(features, EmbedFeatures):
+        return plan_embed(request, features, catalogue, served)
+    if isinstance(request, IndexRequest) and isinstance(features, IndexFeatures):
+        return plan_index(request, features, catalogue, served)
+    assert isinstance(request, ChatRequest)  # noqa: S101 - the features are those of the kind of the request
+    assert isinstance(features, Features)  # noqa: S101
+    return plan_chat(request, features, catalogue, served, topic)
+
+
+def _routed(request: Request, plan: Plan, account: str, stored_ms: int, now_ms: int) -> Routed:
+    until_ms = deadline_ms(request.deadline_ms, stored_ms, now_ms, plan.total_s, LONGEST_S[request.lane])
     work = ChatWork(
         id=request.id,
         account=account,
         client=request.client,
         user=request.user,
         key=request.key,
-        role=choice.role,
+        role=plan.role,
         lane=request.lane,
-        complexity=complexity,
-        why=why,
+        complexity=plan.complexity,
+        why=plan.why,
         deadline_ms=until_ms,
         accepted_ms=stored_ms,
-        stream=features.stream,
-        vision=features.images > 0,
-        estimated_tokens=features.estimated_tokens,
-        degrade=request.degrade,
-        rescue=request.rescue,
+        stream=plan.stream,
+        vision=plan.vision,
+        estimated_tokens=plan.estimated_tokens,
         body=request.body,
         body_ref=request.body_ref,
-        max_tokens=None if request.body_ref is None else features.max_tokens,
+        max_tokens=None if request.body_ref is None else plan.max_tokens,
     )
     accepted = Accepted(
         id=request.id,
         seq=0,
-        role=choice.role,
-        complexity=complexity,
-        why=why,
+        role=plan.role,
+        complexity=plan.complexity,
+        why=plan.why,
         lane=request.lane,
         deadline_ms=until_ms,
         at_ms=now_ms,
     )
     return Routed(
-        work=work,
+        work=_with_fields_of_kind(work, request),
         accepted=accepted,
-        max_tokens=features.max_tokens,
-        choices=features.choices,
-        unclear_text=features.text if choice.unclear and inbound.topic is None else "",
+        max_tokens=plan.max_tokens,
+        choices=plan.choices,
+        unclear_text=plan.unclear_text,
     )
 
 
-def _complexity(
-    request: ChatRequest, features: Features, choice: RoleChoice, catalogue: Catalogue
-) -> tuple[Complexity, str]:
-    """The complexity, and the reasons for it and for the role; a reason that both have is given once."""
-    if request.complexity is not None:
-        return request.complexity, f"{choice.why}; {request.complexity}: named in the request"
-    assessment = assess(features, catalogue.routing)
-    new = [reason for reason in assessment.why.split("; ") if reason not in choice.why]
-    return (
-        assessment.complexity,
-        f"{choice.why}; {assessment.complexity}{': ' if new else ''}{'; '.join(new)}",
+def _with_fields_of_kind(work: ChatWork, request: Request) -> ChatWork:
+    """The work with the fields that only requests of its kind have."""
+    match request:
+        case EmbedRequest():
+            return replace(work, kind="embed")
+        case IndexRequest(collection=collection):
+            return replace(work, kind="index", collection=collection)
+    return replace(
+        work,
+        degrade=request.degrade,
+        rescue=request.rescue,
+        rag=request.rag,
+        conversation=request.conversation,
     )
-
-
-def _check_served(choice: RoleChoice, catalogue: Catalogue, served: Collection[str]) -> None:
-    """Reject on arrival a request whose role has no live worker, rather than at its deadline."""
-    role = choice.role
-    if role == EMBED:
-        raise InvalidRequest(f"the role {EMBED} is not available yet")
-    if role in served or (is_implicit(role) and role in catalogue.implicit_roles_of(served)):
-        return
-    message = f"no worker for the role {role} is alive"
-    if is_implicit(role):
-        message = (
-            f"no live worker serves the model {catalogue.all_roles[role].chain[0]}: a worker serves the models in the "
-            f"chains of its roles; add the model to a chain, or start a worker with --role {role}"
-        )
-    raise InvalidRequest(message, "role_not_served", _NOT_SERVED_RETRY_S)
 
 
 def deadline_ms(
@@ -229,10 +160,3 @@ def deadline_ms(
             message = f"the deadline passed {now_ms - until_ms:,} ms before the request was routed"
         raise InvalidRequest(message, "deadline_exceeded")
     return until_ms
-
-
-def _check_size(size: int) -> None:
-    if size > MAX_REQUEST_BYTES:
-        raise InvalidRequest(
-            f"the body has {size:,} bytes; the limit is {MAX_REQUEST_BYTES:,}", "request_too_large"
-        )

@@ -5,13 +5,12 @@ Images and tool definitions are skipped, never decoded.
 
 from __future__ import annotations
 
-import re
 from typing import Final, Literal
 
 import msgspec
 from msgspec import Raw, Struct, field
 
-from penstock.runtime.json_values import MAX_BODY_VALUES, has_more_values
+from penstock.runtime.json_values import MAX_BODY_VALUES
 from penstock.runtime.tokens import (
     TOKENS_PER_ATTACHMENT,
     TOKENS_PER_JSON_BYTE,
@@ -20,9 +19,9 @@ from penstock.runtime.tokens import (
     text_tokens,
 )
 from services.router.classification.evidence import Evidence, collect_evidence
-from services.router.routing.outcome import InvalidRequest
+from services.router.routing.body_errors import BODY_ERRORS, BodyProblems, InvalidBody, check_values
 
-__all__ = ["Features", "InvalidBody", "extract_features", "extract_stored_features"]
+__all__ = ["Features", "extract_features"]
 
 _WINDOW_CHARACTERS: Final = 16 * 1024
 """Characters of the beginning and of the end of a text that are classified; of the rest only the length counts."""
@@ -31,74 +30,25 @@ _TEXT_TYPES: Final = frozenset({"text", "refusal", ""})
 _COUNT_LIMIT: Final = 2**31
 _NO_RAW: Final = Raw(b"")
 _MESSAGE_ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
-_KINDS: Final = {
-    "int": "a number",
-    "float": "a number",
-    "str": "text",
-    "bool": "true or false",
-    "null": "null",
-    "array": "a list",
-    "object": "an object",
-}
-_EXPECTED: Final = {
-    "body": "an object",
-    "messages": "a list of messages",
-    "messages[]": "an object",
-    "messages[].role": f"one of {', '.join(_MESSAGE_ROLES)}",
-    "messages[].content": "text or a list of parts",
-    "messages[].content[]": "an object",
-    "messages[].content[].type": "text",
-    "messages[].content[].text": "text",
-    "stream": "true or false",
-    "max_tokens": "a positive integer",
-    "max_completion_tokens": "a positive integer",
-    "n": "a positive integer",
-    "model": "text",
-    "tools": "a list",
-    "functions": "a list",
-}
-_PATH: Final = re.compile(r" - at `\$\.?([^`]*)`$")
-_GOT: Final = re.compile(r"got `(\w+)`")
-_MISSING: Final = re.compile(r"missing required field `(\w+)`")
-_INDEX: Final = re.compile(r"\[\d+\]")
-
-
-class InvalidBody(InvalidRequest):
-    """No model can take the body. `field` is the path within it; `problem` is a whole sentence."""
-
-    def __init__(self, field: str, problem: str) -> None:
-        super().__init__(problem)
-        self.field = field
-        self.problem = problem
-
-    @classmethod
-    def wrong(cls, field: str, got: str = "") -> InvalidBody:
-        """An error about the value at `field`; `got` describes that value."""
-        expected = _EXPECTED.get(_INDEX.sub("[]", field), "something else")
-        subject = "the body" if field == "body" else field
-        return cls(field, f"{subject} must be {expected}" + (f", not {got}" if got else ""))
-
-
-def _body_error(error: Exception) -> InvalidBody:
-    """Translate a decoder's `error`.
-
-    Parses the text of msgspec's ValidationError, the only place that holds the path.
-    """
-    text = str(error)
-    if isinstance(error, msgspec.ValidationError):
-        path = _PATH.search(text)
-        field = path[1] if path else "body"
-        missing = _MISSING.search(text)
-        if missing:
-            field = missing[1] if field == "body" else f"{field}.{missing[1]}"
-            return InvalidBody(field, f"{field} is missing")
-        got = _GOT.search(text)
-        return InvalidBody.wrong(field, _KINDS.get(got[1], got[1]) if got else "")
-    if isinstance(error, RecursionError):
-        return InvalidBody("body", "the body is nested too deeply")
-    if isinstance(error, UnicodeDecodeError):
-        return InvalidBody("body", "the body is not UTF-8 text")
-    return InvalidBody("body", f"the body is not JSON: {text}")
+_PROBLEMS: Final = BodyProblems(
+    {
+        "body": "an object",
+        "messages": "a list of messages",
+        "messages[]": "an object",
+        "messages[].role": f"one of {', '.join(_MESSAGE_ROLES)}",
+        "messages[].content": "text or a list of parts",
+        "messages[].content[]": "an object",
+        "messages[].content[].type": "text",
+        "messages[].content[].text": "text",
+        "stream": "true or false",
+        "max_tokens": "a positive integer",
+        "max_completion_tokens": "a positive integer",
+        "n": "a positive integer",
+        "model": "text",
+        "tools": "a list",
+        "functions": "a list",
+    }
+)
 
 
 class Features(Struct, frozen=True, kw_only=True):
@@ -177,26 +127,16 @@ def extract_features(body: Raw | bytes | bytearray) -> Features:
     )
 
 
-def extract_stored_features(body: bytes | bytearray) -> Features:
-    """As `extract_features`, of a body that was not part of the request event. Raises InvalidRequest."""
-    try:
-        body.decode()  # msgspec checks UTF-8 only in the fields it decodes
-    except UnicodeDecodeError as error:
-        raise InvalidRequest(f"the stored body is not UTF-8 text: {error.reason}") from error
-    return extract_features(body)
-
-
 def _is_attachment(part: _Part) -> bool:
     return part.text is None and part.type not in _TEXT_TYPES
 
 
 def _decode(body: Raw | bytes | bytearray) -> _Body:
-    if has_more_values(body, MAX_BODY_VALUES):
-        raise InvalidBody("body", f"the body has more than {MAX_BODY_VALUES:,} values, which is the limit")
+    check_values(body, MAX_BODY_VALUES)
     try:
         decoded = _DECODER.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _body_error(error) from error
+    except BODY_ERRORS as error:
+        raise _PROBLEMS.of(error) from error
     if not decoded.messages:
         raise InvalidBody("messages", "messages is empty: there is nothing to answer")
     _positive("max_tokens", decoded.max_tokens)
@@ -207,7 +147,7 @@ def _decode(body: Raw | bytes | bytearray) -> _Body:
 
 def _positive(name: str, value: int | None) -> None:
     if value is not None and not 0 < value < _COUNT_LIMIT:
-        raise InvalidBody.wrong(name, f"{value:,}")
+        raise _PROBLEMS.wrong(name, f"{value:,}")
 
 
 def _window(text: str) -> str:

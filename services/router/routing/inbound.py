@@ -11,8 +11,9 @@ from msgspec import Struct
 from penstock.contract import headers, subjects
 from penstock.contract.guard.checks import Classification
 from penstock.contract.jobs import Job
+from penstock.contract.names import AUTO, EMBED, INDEX
 from penstock.contract.subjects import ReplyAddress
-from services.router.routing.features import Features
+from services.router.routing.bodies import BodyFeatures
 
 __all__ = ["USER_CHARACTERS", "InboundRequest", "address_of", "job_of"]
 
@@ -31,7 +32,7 @@ class InboundRequest(Struct, frozen=True, kw_only=True):
     """It may have been handled before: JetStream redelivers it, or its publisher marked it as repeated."""
     redelivered: bool = False
     """A router received this very message before, so `accepted` may be published."""
-    stored_features: Features | None = None
+    stored_features: BodyFeatures | None = None
     """The features of the body to which the event refers, once it has been read."""
     topic: Classification | None = None
     """The answer of the classifier, once it was asked."""
@@ -45,11 +46,14 @@ class _Address(Struct):
 class _JobFields(Struct):
     """The fields of a request that its job status repeats, valid or not."""
 
-    lane: object = ""
-    role: object = ""
+    lane: object = None
+    role: object = None
     user: object = ""
 
 
+_LANE_OF: Final = {"index": "batch"}
+_ROLE_OF: Final = {"embed": EMBED, "index": INDEX}
+"""The lane and the role of a request that names none, by its kind."""
 _address: Final = msgspec.json.Decoder(_Address)
 _job_fields: Final = msgspec.json.Decoder(_JobFields)
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -76,14 +80,17 @@ def job_of(inbound: InboundRequest) -> Job | None:
         fields = _job_fields.decode(inbound.data)
     except _UNREADABLE:
         return None
-    if address is None or fields.lane != "batch":
+    kind = subjects.request_address(inbound.subject).kind
+    lane = _LANE_OF.get(kind) if fields.lane is None else fields.lane
+    role = _ROLE_OF.get(kind, AUTO) if fields.role is None or kind == "index" else fields.role
+    if address is None or lane != "batch":
         return None
     return Job(
         id=address.id,
         client=address.client,
         account=address.account,
         user=fields.user[:USER_CHARACTERS] if isinstance(fields.user, str) else "",
-        role=subjects.token(fields.role) if isinstance(fields.role, str) else "unknown",
+        role=subjects.token(role) if isinstance(role, str) else "unknown",
         state="queued",
         at_ms=inbound.stored_ms,
         submitted_ms=inbound.stored_ms,

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec import Struct
 
 from penstock.contract.errors import ErrorCode, RetryAdvice
 from penstock.contract.jobs import Job
 from penstock.contract.ledger.limits import LimitStatus
+from penstock.contract.names import Kind
 from penstock.contract.reply import Accepted
 from penstock.contract.request import BodyRef
 from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
 
-__all__ = ["AlreadyAccepted", "BodyNeeded", "Enqueued", "InvalidRequest", "Outcome", "Rejected", "Routed"]
+__all__ = [
+    "NOT_SERVED_RETRY_S",
+    "AlreadyAccepted",
+    "BodyNeeded",
+    "Enqueued",
+    "InvalidRequest",
+    "Outcome",
+    "Rejected",
+    "Routed",
+]
+
+NOT_SERVED_RETRY_S: Final = 5.0
+"""Seconds after which a client should retry a role without live workers."""
 
 
 class InvalidRequest(ValueError):
@@ -31,6 +46,7 @@ class BodyNeeded(Struct, frozen=True):
 
     address: ReplyAddress
     ref: BodyRef
+    kind: Kind = "chat"
 
 
 class Routed(Struct, frozen=True, kw_only=True):

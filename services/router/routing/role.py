@@ -11,13 +11,13 @@ from typing import Final
 from msgspec import Struct
 
 from penstock.contract.guard.checks import Classification
-from penstock.contract.names import AUTO, COMPLEXITIES, EMBED, Role, implicit_role, is_implicit
+from penstock.contract.names import AUTO, COMPLEXITIES, Kind, Role, implicit_role, is_implicit
 from penstock.runtime.config.catalogue import Catalogue
 from services.router.classification.evidence import TopicEvidence
 from services.router.routing.features import Features
 from services.router.routing.outcome import InvalidRequest
 
-__all__ = ["RoleChoice", "resolve"]
+__all__ = ["RoleChoice", "check_kind", "resolve", "role_and_model", "unknown_name"]
 
 _QUOTED: Final = 80
 """Characters of an unknown name that an error repeats."""
@@ -61,23 +61,43 @@ def resolve(
         why = "model" if is_implicit(requested) else "role"
         choice = RoleChoice(requested, f"{why} named in the request")
     if choice.role not in catalogue.all_roles:
-        raise _unknown(f"role {choice.role[:_QUOTED]!r}", choice.role, catalogue)
+        raise unknown_name("role", choice.role, catalogue)
+    check_kind(choice.role, "chat", catalogue)
     return choice
+
+
+def check_kind(role: Role, kind: Kind, catalogue: Catalogue) -> None:
+    """Raises InvalidRequest where the models of `role` answer requests of another kind than `kind`."""
+    other = catalogue.kind_of(role)
+    if other == kind:
+        return
+    named = f"the model {catalogue.all_roles[role].chain[0]}" if is_implicit(role) else f"the role {role}"
+    roles = ", ".join(catalogue.roles_of_kind(kind)) or "not defined"
+    raise InvalidRequest(
+        f"{named} answers {other} requests, and this is a request of the kind {kind}; the roles for it are {roles}"
+    )
 
 
 def _of_model(requested: str, model: str, catalogue: Catalogue) -> RoleChoice:
     if requested != AUTO:
-        raise InvalidRequest(
-            f"the request names the role {requested[:_QUOTED]!r} and the model {model[:_QUOTED]!r}: name one of them"
-        )
+        raise role_and_model(requested, model)
     if model not in catalogue.models:
-        raise _unknown(f"model {model[:_QUOTED]!r}", model, catalogue)
+        raise unknown_name("model", model, catalogue)
     return RoleChoice(implicit_role(model), "model named in the request")
 
 
-def _unknown(what: str, name: str, catalogue: Catalogue) -> InvalidRequest:
-    roles = (*(role for role in catalogue.roles if role != EMBED), AUTO)
-    message = f"there is no {what} in the catalogue {catalogue.name}; the roles are {', '.join(roles)}"
+def role_and_model(role: str, model: str) -> InvalidRequest:
+    """The error for a request that names both."""
+    return InvalidRequest(
+        f"the request names the role {role[:_QUOTED]!r} and the model {model[:_QUOTED]!r}: name one of them"
+    )
+
+
+def unknown_name(what: str, name: str, catalogue: Catalogue, kind: Kind = "chat") -> InvalidRequest:
+    """The error for a role or a model (`what`) that the catalogue lacks, with the roles for requests of `kind`."""
+    roles = (*catalogue.roles_of_kind(kind), *((AUTO,) if kind == "chat" else ()))
+    message = f"there is no {what} {name[:_QUOTED]!r} in the catalogue {catalogue.name}"
+    message += f"; the roles are {', '.join(roles)}"
     role, _, complexity = name.rpartition(":")
     if role in roles and complexity not in COMPLEXITIES:
         message += (
@@ -129,7 +149,9 @@ def _without_evidence(text: str, topic: Classification | None) -> RoleChoice:
 def _by_keyword(text: str, catalogue: Catalogue) -> RoleChoice | None:
     """The first role of the catalogue with a keyword in `text`."""
     for role, config in catalogue.roles.items():
-        if config.auto is not None and (found := _pattern(config.auto.keywords).search(text)):
+        if config.auto is None or catalogue.kind_of(role) != "chat":
+            continue
+        if (found := _pattern(config.auto.keywords).search(text)) is not None:
             return RoleChoice(role, f"keyword {found[0]!r}")
     return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from penstock.contract.explain import WeightedModels
 from penstock.contract.names import Complexity
@@ -15,6 +16,7 @@ from penstock.runtime.config.catalogue import (
     RoleConfig,
     WeightedStep,
 )
+from penstock.runtime.config.retrieval import Embedding, Retrieval
 from services.router.explain import account_of, explained
 from tests.harness.requests.routed_requests import chat_work
 
@@ -84,3 +86,23 @@ def test_d10_explain_gives_the_reason_if_no_model_can_serve() -> None:
 )
 def test_c3_the_question_may_name_an_account(data: bytes, account: str | None) -> None:
     assert account_of(data) == account
+
+
+def test_h1_h2_explain_names_the_embedding_models_however_long_the_texts_are_together() -> None:
+    vectors = Embedding(dimensions=8)
+    catalogue = Catalogue(
+        name="vectors",
+        providers=CATALOGUE.providers,
+        models={
+            **CATALOGUE.models,
+            "e": Model(provider="p", context_tokens=500, embedding=vectors),
+            "own": Model(provider="p", context_tokens=500, embedding=vectors),
+        },
+        roles={**CATALOGUE.roles, "embed": RoleConfig(chain=("e",))},
+        retrieval=Retrieval(),
+    )
+    assert explained(work(kind="embed", role="embed", estimated_tokens=90_000), catalogue).chain == ("e",)
+    index = work(kind="index", role="index")
+    assert explained(index, catalogue).chain == ("e",)
+    own = replace(catalogue, retrieval=Retrieval(embedding_model="own"))
+    assert explained(index, own).chain == ("own",)

@@ -15,8 +15,8 @@ from penstock.contract.request import NO_BODY, BodyRef
 from penstock.contract.streams import MAX_BODY_BYTES, MAX_REQUEST_BYTES
 from penstock.contract.subjects import ReplyAddress
 from penstock.runtime.config.load import read_catalogue
+from services.router.routing.bodies import extract_stored_features
 from services.router.routing.decide import deadline_ms, decide
-from services.router.routing.features import extract_stored_features
 from services.router.routing.inbound import InboundRequest
 from services.router.routing.outcome import BodyNeeded, InvalidRequest, Rejected, Routed
 
@@ -206,7 +206,7 @@ def test_a_stored_body_is_asked_for_and_decides_the_route_but_is_not_copied_into
     assert needed == BodyNeeded(ReplyAddress("demo", "c1", "r1"), BodyRef(**REF))
     message = b'{"role":"user","content":"Write a Python function."}'
     body = bytearray(b'{"messages":[%s],"stream":true,"max_tokens":77}' % message)
-    outcome = decided(replace(event, stored_features=extract_stored_features(body)))
+    outcome = decided(replace(event, stored_features=extract_stored_features("chat", body)))
     assert isinstance(outcome, Routed)
     assert (outcome.work.role, outcome.work.stream, outcome.work.max_tokens) == ("coding", True, 77)
     assert (outcome.work.body, outcome.work.body_ref) == (NO_BODY, BodyRef(**REF))
@@ -235,4 +235,4 @@ def test_a_wrong_reference_to_a_body_is_rejected(changed: dict[str, Any], code: 
 
 def test_a_stored_body_that_is_not_text_is_invalid() -> None:
     with pytest.raises(InvalidRequest, match="the stored body is not UTF-8 text: invalid start byte"):
-        extract_stored_features(b'{"messages":[], "x": "\xff"}')
+        extract_stored_features("chat", b'{"messages":[], "x": "\xff"}')

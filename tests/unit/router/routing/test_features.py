@@ -11,8 +11,9 @@ import pytest
 from penstock.contract.names import ROLES
 from penstock.runtime.config.load import read_catalogue
 from penstock.runtime.config.routing import Routing
+from services.router.routing.body_errors import InvalidBody
 from services.router.routing.complexity import assess
-from services.router.routing.features import InvalidBody, extract_features
+from services.router.routing.features import extract_features
 from services.router.routing.role import resolve
 
 CATALOGUE = read_catalogue(None, {"PENSTOCK_CATALOGUE": "simulator"})

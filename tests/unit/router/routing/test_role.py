@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from penstock.contract.guard.checks import Classification
-from penstock.contract.names import ROLES, ROLES_BY_CONTENT
+from penstock.contract.names import EMBED, ROLES, ROLES_BY_CONTENT
 from penstock.runtime.config.catalogue import Catalogue, Model, RoleConfig
+from penstock.runtime.config.retrieval import Embedding
 from penstock.runtime.config.routing import AutoRule
 from services.router.routing.features import Features, extract_features
 from services.router.routing.outcome import InvalidRequest
@@ -19,8 +20,9 @@ from tests.unit.router.routing.held_out import HELD_OUT
 
 
 def catalogue(*roles: str, **configs: RoleConfig) -> Catalogue:
-    plain = {role: RoleConfig(chain=("m",)) for role in roles}
-    return Catalogue(name="test", providers={}, models={}, roles={**plain, **configs})
+    plain = {role: RoleConfig(chain=("e" if role == EMBED else "m",)) for role in roles}
+    models = {"m": Model(provider="p"), "e": Model(provider="p", embedding=Embedding(dimensions=8))}
+    return Catalogue(name="test", providers={}, models=models, roles={**plain, **configs})
 
 
 CATALOGUE = catalogue(*ROLES)
@@ -111,11 +113,20 @@ def test_b1_auto_chooses_only_roles_that_the_catalogue_lists_for_it() -> None:
     assert LEGAL.roles_of_auto() == ("chat", "coding", "legal")
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", CATALOGUE.roles_of_kind("chat"))
 def test_b1_a_role_requested_by_name_is_kept_whatever_the_text(role: str) -> None:
     assert resolve(role, features("Solve 3x + 7 = 22"), CATALOGUE, ()) == RoleChoice(
         role, "role named in the request"
     )
+
+
+@pytest.mark.parametrize(("role", "model"), [("embed", ""), ("auto", "e")])
+def test_h2_a_chat_request_to_an_embedding_model_is_rejected_with_the_roles_for_it(
+    role: str, model: str
+) -> None:
+    named = "the model e" if model else "the role embed"
+    with pytest.raises(InvalidRequest, match=f"{named} answers embed requests, .* are chat, logic, coding"):
+        resolve(role, features("hi"), CATALOGUE, ROLES, model)
 
 
 def test_an_unknown_role_is_rejected_with_the_list_of_known_ones() -> None:

@@ -1,0 +1,86 @@
+"""Where a chat request goes: its role by content, its complexity, and its passages."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+from msgspec.structs import replace
+
+from penstock.contract.guard.checks import Classification
+from penstock.contract.names import Complexity
+from penstock.contract.request import ChatRequest
+from penstock.runtime.config.catalogue import Catalogue
+from services.router.routing.complexity import assess
+from services.router.routing.features import Features
+from services.router.routing.outcome import InvalidRequest
+from services.router.routing.plan import Plan, check_collection, check_served, retrieval_missing
+from services.router.routing.role import RoleChoice, resolve
+
+__all__ = ["plan_chat"]
+
+_CONVERSATION_CHARACTERS: Final = 256
+
+
+def plan_chat(
+    request: ChatRequest,
+    features: Features,
+    catalogue: Catalogue,
+    served: Collection[str],
+    topic: Classification | None,
+) -> Plan:
+    """Raises InvalidRequest. `topic`: the answer of the classifier, once it was asked."""
+    features = replace(
+        features, estimated_tokens=features.estimated_tokens + _passage_tokens(request, catalogue)
+    )
+    choice = resolve(request.role, features, catalogue, served, request.model, topic)
+    check_served(choice.role, catalogue, served)
+    complexity, why = _complexity(request, features, choice, catalogue)
+    timeouts = catalogue.all_roles[choice.role].timeouts
+    return Plan(
+        role=choice.role,
+        complexity=complexity,
+        why=why,
+        total_s=timeouts.batch_total_s if request.lane == "batch" else timeouts.total_s,
+        stream=features.stream,
+        vision=features.images > 0,
+        estimated_tokens=features.estimated_tokens,
+        max_tokens=features.max_tokens,
+        choices=features.choices,
+        unclear_text=features.text if choice.unclear and topic is None else "",
+    )
+
+
+def _passage_tokens(request: ChatRequest, catalogue: Catalogue) -> int:
+    """The most input tokens that are put before the model besides the body: passages and earlier turns."""
+    if request.rag is None and not request.conversation:
+        return 0
+    field = "rag" if request.rag is not None else "conversation"
+    retrieval = catalogue.retrieval
+    if retrieval is None:
+        raise InvalidRequest(retrieval_missing(f"{field} cannot be served", catalogue))
+    tokens = 0
+    if request.rag is not None:
+        check_collection("rag.collection", request.rag.collection)
+        tokens += request.rag.budget_tokens
+    if request.conversation:
+        if not request.user:
+            raise InvalidRequest("conversation needs user: what was said is remembered for each user")
+        if len(request.conversation) > _CONVERSATION_CHARACTERS:
+            raise InvalidRequest(f"conversation must be at most {_CONVERSATION_CHARACTERS} characters")
+        tokens += retrieval.memory.budget_tokens
+    return tokens
+
+
+def _complexity(
+    request: ChatRequest, features: Features, choice: RoleChoice, catalogue: Catalogue
+) -> tuple[Complexity, str]:
+    """The complexity, and the reasons for it and for the role; a reason that both have is given once."""
+    if request.complexity is not None:
+        return request.complexity, f"{choice.why}; {request.complexity}: named in the request"
+    assessment = assess(features, catalogue.routing)
+    new = [reason for reason in assessment.why.split("; ") if reason not in choice.why]
+    return (
+        assessment.complexity,
+        f"{choice.why}; {assessment.complexity}{': ' if new else ''}{'; '.join(new)}",
+    )

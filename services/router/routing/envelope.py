@@ -1,0 +1,103 @@
+"""The envelope of a request event, decoded by its kind and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple, cast, get_args
+
+import msgspec
+
+from penstock.contract import codec, headers, subjects
+from penstock.contract.names import Kind
+from penstock.contract.request import NO_BODY, BodyRef, ChatRequest, EmbedRequest, IndexRequest
+from penstock.contract.streams import MAX_BODY_BYTES, MAX_REQUEST_BYTES
+from services.router.routing.inbound import USER_CHARACTERS, InboundRequest
+from services.router.routing.outcome import InvalidRequest
+
+__all__ = ["CheckedAddress", "Request", "check_ref", "checked_address", "decode_request"]
+
+_KEY_CHARACTERS: Final = 64
+"""Longest `key` of a request; the edge sends eight characters."""
+_EXACT: Final = 2**53
+"""Bound below which every language reads a JSON number exactly."""
+
+Request = ChatRequest | EmbedRequest | IndexRequest
+_DECODERS: Final[Mapping[Kind, msgspec.json.Decoder[Any]]] = {
+    "chat": codec.REQUEST,
+    "embed": codec.EMBED_REQUEST,
+    "index": codec.INDEX_REQUEST,
+}
+
+
+class CheckedAddress(NamedTuple):
+    """What the subject of a request says."""
+
+    account: str
+    kind: Kind
+
+
+def checked_address(subject: str) -> CheckedAddress:
+    """Raises InvalidRequest."""
+    address = subjects.request_address(subject)
+    _check_token("the account in the subject", address.account)
+    if address.kind not in _DECODERS:
+        kinds = " or ".join(map(repr, get_args(Kind)))
+        raise InvalidRequest(
+            f"no service here answers requests of kind {address.kind[:80]!r}; use {kinds}", "kind_not_served"
+        )
+    return CheckedAddress(address.account, cast("Kind", address.kind))
+
+
+def _check_token(name: str, value: str) -> None:
+    if not subjects.is_token(value):
+        raise InvalidRequest(f"{name} must be 1 to 64 characters of A-Z a-z 0-9 _ -, not {value[:80]!r}")
+
+
+def decode_request(inbound: InboundRequest, kind: Kind) -> Request:
+    """Raises InvalidRequest for an event that is not a valid request of `kind`."""
+    _check_size(len(inbound.data))
+    try:
+        inbound.data.decode()  # msgspec checks UTF-8 only in the fields it decodes
+        request: Request = _DECODERS[kind].decode(inbound.data)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"the request event is not valid: {error}") from error
+    except RecursionError as error:
+        raise InvalidRequest("the request event is nested too deeply") from error
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"the request event is not UTF-8 text: {error}") from error
+    except msgspec.DecodeError as error:
+        raise InvalidRequest(f"the request event is not JSON: {error}") from error
+    _check_token("id", request.id)
+    _check_token("client", request.client)
+    header_client = inbound.headers.get(headers.CLIENT, request.client)
+    if header_client != request.client:
+        raise InvalidRequest(
+            f"the header {headers.CLIENT} names the client {header_client[:80]!r} and the body names "
+            f"{request.client!r}: both must be the same"
+        )
+    if len(request.user) > USER_CHARACTERS:
+        raise InvalidRequest(f"user must be at most {USER_CHARACTERS} characters")
+    if len(request.key) > _KEY_CHARACTERS:
+        raise InvalidRequest(f"key must be at most {_KEY_CHARACTERS} characters: the prefix of an API key")
+    if request.deadline_ms is not None and not -_EXACT < request.deadline_ms < _EXACT:
+        raise InvalidRequest("deadline_ms must be a time in Unix milliseconds")
+    return request
+
+
+def check_ref(request: Request, ref: BodyRef) -> None:
+    """Raises InvalidRequest for a reference to a body that no request may have."""
+    if request.body != NO_BODY:
+        raise InvalidRequest("body and body_ref exclude each other: body must be null")
+    if ref.size > MAX_BODY_BYTES:
+        raise InvalidRequest(
+            f"the body has {ref.size:,} bytes; the limit is {MAX_BODY_BYTES:,}", "request_too_large"
+        )
+    if ref.size <= 0:
+        raise InvalidRequest("body_ref.size must be greater than 0")
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_REQUEST_BYTES:
+        raise InvalidRequest(
+            f"the body has {size:,} bytes; the limit is {MAX_REQUEST_BYTES:,}", "request_too_large"
+        )
