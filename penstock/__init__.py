@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Started,
         Usage,
     )
+    from penstock.contract.retrieval.search import Citation, Rag
     from penstock.errors import (
         BeyondTheEnd,
         BrokerRefused,
@@ -43,6 +44,7 @@ __all__ = [
     "BeyondTheEnd",
     "BrokerRefused",
     "BrokerUnreachable",
+    "Citation",
     "Client",
     "ClientClosed",
     "Completed",
@@ -54,6 +56,7 @@ __all__ = [
     "NoReply",
     "NotAccepted",
     "PenstockError",
+    "Rag",
     "Reply",
     "ReplyEvent",
     "ReplyIncomplete",
@@ -87,6 +90,7 @@ _MODULES: Final = {
         ),
         "penstock.contract.reply",
     ),
+    **dict.fromkeys(("Citation", "Rag"), "penstock.contract.retrieval.search"),
 }
 """The modules of the exported names; every other name comes from `penstock.errors`."""
 

@@ -17,10 +17,13 @@ from penstock.bus.server_address import is_server_address, servers_of
 from penstock.contract import subjects
 from penstock.contract.names import AUTO, Lane
 from penstock.contract.request import LONGEST_S
+from penstock.contract.retrieval.search import Rag
 
 __all__ = [
+    "RagOptions",
     "check_body",
     "check_choice",
+    "check_conversation",
     "check_role_or_model",
     "check_servers",
     "check_text",
@@ -29,6 +32,7 @@ __all__ = [
     "check_wait",
     "encoded_body",
     "messages_of",
+    "rag_of",
 ]
 
 _PROMPT: Final = "use a text or a list of OpenAI messages"
@@ -41,8 +45,12 @@ _OWN: Final = (
     "degrade",
     "rescue",
     "complexity",
+    "rag",
+    "conversation",
     "cancel_on_exit",
 )
+RagOptions = str | Rag | Mapping[str, Any]
+"""The name of a collection, or all options of retrieval."""
 _NEAR: Final = 0.7
 """Similarity (difflib) from which a keyword is probably a misspelled one of `_OWN`."""
 _MEANT: Final = {
@@ -83,6 +91,26 @@ def check_role_or_model(role: str, model: str) -> None:
     check_text("model", model)
     if model and role != AUTO:
         raise ValueError(f"role is {role!r} and model is {model!r}: name one of them")
+
+
+def check_conversation(conversation: object, user: str) -> None:
+    check_text("conversation", conversation)
+    if conversation and not user:
+        raise ValueError("conversation needs user: what was said is remembered for each user")
+
+
+def rag_of(rag: RagOptions) -> Rag:
+    """The options as the request carries them."""
+    if isinstance(rag, str):
+        rag = {"collection": rag}
+    fields = msgspec.to_builtins(rag) if isinstance(rag, Rag) else dict(rag)
+    unknown = [name for name in fields if name not in Rag.__struct_fields__]
+    if unknown:
+        raise ValueError(f"rag has no field {unknown[0]!r}: use {', '.join(Rag.__struct_fields__)}")
+    try:
+        return msgspec.convert(fields, Rag)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"rag is not valid: {error}") from error
 
 
 def check_timeout(timeout_s: object, lane: Lane) -> None:

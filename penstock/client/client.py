@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import Any, Final, Self
 
-import msgspec
 from nats.aio.client import Client as Nats
 
 from penstock.bus.auth import NatsAuth
@@ -18,17 +16,14 @@ from penstock.bus.ids import new_id
 from penstock.bus.trace_names import OPERATION_NAME, REQUEST_ID, ROLE, SPAN_CLIENT
 from penstock.bus.tracing import NO_TRACER, Tracer
 from penstock.client.arguments import (
-    check_body,
+    RagOptions,
     check_choice,
-    check_role_or_model,
     check_servers,
     check_text,
-    check_timeout,
     check_token,
     check_wait,
-    encoded_body,
-    messages_of,
 )
+from penstock.client.chat_request import Prompt, chat_request
 from penstock.client.follow import Followed, follow, is_at_end
 from penstock.client.jobs import JobReader
 from penstock.client.lost_request import LostRequestCheck, is_reply_lost
@@ -39,18 +34,14 @@ from penstock.client.subscription import ReplySubscription
 from penstock.client.timings import ClientTimings
 from penstock.contract import subjects
 from penstock.contract.jobs import JOB_STATES, Job, JobState
-from penstock.contract.names import AUTO, COMPLEXITIES, LANES, RESCUES, Complexity, Lane, Rescue
+from penstock.contract.names import AUTO, Complexity, Lane, Rescue
 from penstock.contract.reply import TERMINAL, ReplyEvent
-from penstock.contract.request import ChatRequest
 from penstock.errors import ClientClosed, NoReply, PenstockError, UnknownReply
 
-__all__ = ["Client", "Prompt"]
+__all__ = ["Client"]
 
 _DEFAULT_URL: Final = "nats://127.0.0.1:4222"
 _DEFAULT_ACCOUNT: Final = "demo"
-
-Prompt = str | Iterable[Mapping[str, Any]]
-"""A text, or the `messages` of an OpenAI chat completion."""
 
 
 class Client:
@@ -145,6 +136,8 @@ class Client:
         degrade: bool = True,
         rescue: Rescue = "restart",
         complexity: Complexity | None = None,
+        rag: RagOptions | None = None,
+        conversation: str = "",
         **body: Any,
     ) -> Reply:
         """Send a request and wait for the whole reply.
@@ -156,6 +149,8 @@ class Client:
         failing. `rescue` says whether another attempt may follow a failed one: `none`, `before_output` (before text was
         sent) or `restart` (also afterwards). `complexity` (`simple`, `medium`, `complex`) chooses the end of the chain;
         None: by the text. `timeout_s` is at most an hour, in the batch lane a day; None: the deadline of the role.
+        `rag` puts passages of a collection before the model: its name, or a Rag or its fields. With `conversation`,
+        which needs `user`, what is said is remembered, and what fits of earlier conversations is recalled.
 
         Raises RequestFailed, NotAccepted, RequestTooLarge, NoReply, ReplyIncomplete or ClientClosed, and ValueError for
         an argument that is not valid.
@@ -172,6 +167,8 @@ class Client:
             degrade=degrade,
             rescue=rescue,
             complexity=complexity,
+            rag=rag,
+            conversation=conversation,
             **body,
         ) as events:
             async for event in events:
@@ -192,6 +189,8 @@ class Client:
         degrade: bool = True,
         rescue: Rescue = "restart",
         complexity: Complexity | None = None,
+        rag: RagOptions | None = None,
+        conversation: str = "",
         cancel_on_exit: bool = True,
         **body: Any,
     ) -> Stream:
@@ -206,10 +205,12 @@ class Client:
         request in `failed`, and `restarted` comes only before the first text, after a worker died. The other arguments,
         and the errors except RequestFailed, are those of `chat`.
         """
-        request = self._request(
+        self._check_open()
+        request = chat_request(
+            self.name,
             prompt,
             {"stream": True, **body},
-            timeout_s,
+            timeout_s=timeout_s,
             role=role,
             model=model,
             user=user,
@@ -217,6 +218,8 @@ class Client:
             degrade=degrade,
             rescue=rescue,
             complexity=complexity,
+            rag=rag,
+            conversation=conversation,
         )
         return Stream(
             StreamedRequest(
@@ -241,6 +244,8 @@ class Client:
         degrade: bool = True,
         rescue: Rescue = "restart",
         complexity: Complexity | None = None,
+        rag: RagOptions | None = None,
+        conversation: str = "",
         **body: Any,
     ) -> str:
         """Submit a job, a request of the batch lane, and return its id once JetStream has stored it.
@@ -248,10 +253,12 @@ class Client:
         Any process uses the id: `job` for the status, `result` for the answer, `cancel` to cancel it. `timeout_s` is
         at most a day; None: the role's `batch_total_s`. Raises NotAccepted, RequestTooLarge, ClientClosed, ValueError.
         """
-        request = self._request(
+        self._check_open()
+        request = chat_request(
+            self.name,
             prompt,
             {"stream": False, **body},
-            timeout_s,
+            timeout_s=timeout_s,
             role=role,
             model=model,
             user=user,
@@ -259,6 +266,8 @@ class Client:
             degrade=degrade,
             rescue=rescue,
             complexity=complexity,
+            rag=rag,
+            conversation=conversation,
         )
         encoded = await encode_request(self._nc, request)
         attributes = {OPERATION_NAME: "chat", REQUEST_ID: request.id, ROLE: role}
@@ -306,38 +315,6 @@ class Client:
         """
         job = await self.job(request_id)
         return await JobReader(self._nc, self._subscription.account).result(job)
-
-    def _request(
-        self,
-        prompt: Prompt,
-        body: Mapping[str, Any],
-        timeout_s: float | None,
-        *,
-        lane: Lane,
-        rescue: Rescue,
-        complexity: Complexity | None,
-        **envelope: Any,
-    ) -> ChatRequest:
-        self._check_open()
-        check_choice("lane", lane, LANES)
-        check_choice("rescue", rescue, RESCUES)
-        if complexity is not None:
-            check_choice("complexity", complexity, COMPLEXITIES)
-        check_timeout(timeout_s, lane)
-        check_role_or_model(envelope["role"], envelope["model"])
-        check_text("user", envelope["user"])
-        check_choice("degrade", envelope["degrade"], (True, False))
-        check_body(body)
-        return ChatRequest(
-            id=new_id(),
-            client=self.name,
-            body=msgspec.Raw(encoded_body({"messages": messages_of(prompt), **body})),
-            deadline_ms=None if timeout_s is None else int((time.time() + timeout_s) * 1000),
-            lane=lane,
-            rescue=rescue,
-            complexity=complexity,
-            **envelope,
-        )
 
     def resume(
         self, request_id: str, *, after_seq: int = -1, client: str | None = None, timeout_s: float = 900.0

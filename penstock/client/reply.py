@@ -25,6 +25,7 @@ from penstock.contract.reply import (
     Timings,
     Usage,
 )
+from penstock.contract.retrieval.search import Citation
 from penstock.errors import RequestFailed
 
 __all__ = ["Reply", "ReplyBuilder"]
@@ -58,6 +59,8 @@ class Reply(Struct, frozen=True, kw_only=True):
     """What the safety guard found in the request or the answer, and reported or redacted."""
     unchecked: tuple[Direction, ...] = ()
     """Where a check of the safety guard was not made, and the policy let the content pass."""
+    citations: tuple[Citation, ...] = ()
+    """The passages that were put before the model, and which of them the text cites."""
     response: dict[str, Any] | None
     """The provider's chat-completion body, with tool calls, when the request did not stream."""
 
@@ -105,6 +108,7 @@ class ReplyBuilder:
             adapted=event.adapted,
             guarded=event.guarded,
             unchecked=event.unchecked,
+            citations=event.citations,
             response=response,
         )
 

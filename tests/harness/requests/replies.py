@@ -14,7 +14,8 @@ from nats.aio.client import Client as Nats
 
 from penstock.bus.ids import new_id
 from penstock.bus.stored_replies import stored_replies
-from penstock.client.client import Client, Prompt
+from penstock.client.chat_request import Prompt
+from penstock.client.client import Client
 from penstock.contract import headers, subjects
 from penstock.contract.errors import ErrorCode
 from penstock.contract.reply import (
