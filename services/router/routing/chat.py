@@ -11,6 +11,7 @@ from penstock.contract.guard.checks import Classification
 from penstock.contract.names import Complexity
 from penstock.contract.request import ChatRequest
 from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.retrieval.reserved_tokens import reserved_tokens
 from services.router.routing.complexity import assess
 from services.router.routing.features import Features
 from services.router.routing.outcome import InvalidRequest
@@ -59,17 +60,14 @@ def _passage_tokens(request: ChatRequest, catalogue: Catalogue) -> int:
     retrieval = catalogue.retrieval
     if retrieval is None:
         raise InvalidRequest(retrieval_missing(f"{field} cannot be served", catalogue))
-    tokens = 0
     if request.rag is not None:
         check_collection("rag.collection", request.rag.collection)
-        tokens += request.rag.budget_tokens
     if request.conversation:
         if not request.user:
             raise InvalidRequest("conversation needs user: what was said is remembered for each user")
         if len(request.conversation) > _CONVERSATION_CHARACTERS:
             raise InvalidRequest(f"conversation must be at most {_CONVERSATION_CHARACTERS} characters")
-        tokens += retrieval.memory.budget_tokens
-    return tokens
+    return reserved_tokens(request, retrieval)
 
 
 def _complexity(

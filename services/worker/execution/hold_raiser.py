@@ -40,7 +40,7 @@ class HoldRaiser(Struct, frozen=True):
         if work.hold_id is None:
             return
         prices = now.prices_of(model)
-        tokens = attempt_tokens(work, execution.size.output_tokens, added_tokens=execution.retrieved.tokens)
+        tokens = attempt_tokens(work, execution.size.output_tokens, added_tokens=execution.unreserved_tokens)
         needed = needed_hold(execution.held, execution.spent, attempt_amount(tokens, prices))
         if needed is None:
             return

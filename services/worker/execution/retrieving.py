@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.model_chain import needs_of, order
+from penstock.runtime.retrieval.reserved_tokens import reserved_tokens
 from penstock.runtime.retrieval.search_client import SearchRefused
 from services.worker.execution.large_bodies import LargeBodies
 from services.worker.execution.state import Execution, GaveUp
@@ -28,8 +29,10 @@ class Retrieval(Struct, frozen=True):
                 message = "the catalogue of the worker has no section `retrieval`: add it, or send no `rag`"
                 raise GaveUp("retrieval_unavailable", message)
             return
-        if work.rag is None and not (work.conversation and work.user):
+        reserved = reserved_tokens(work, self.catalogue.retrieval)
+        if not reserved:
             return
+        execution.size.input_tokens = max(1, execution.size.input_tokens - reserved)
         async with self.bodies.read(execution):
             execution.waits_for = "passages were searched"
             try:
@@ -43,6 +46,7 @@ class Retrieval(Struct, frozen=True):
         execution.waits_for = ""
         execution.retrieved = retrieved
         execution.size.input_tokens += retrieved.tokens
+        execution.unreserved_tokens = max(0, retrieved.tokens - reserved)
 
     def _room_tokens(self, execution: Execution) -> int:
         """Tokens that the request and its answer leave in the largest context of the models that can serve it.

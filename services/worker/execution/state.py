@@ -158,6 +158,8 @@ class Execution(Struct, kw_only=True):
     """None: the texts of the request are not checked."""
     retrieved: Retrieved = NOTHING_RETRIEVED
     """What is put before the messages of the request. `LargeBodies.read` adds it to the body."""
+    unreserved_tokens: int = 0
+    """Of `retrieved`, those that the estimate of the router does not have."""
     answer_text: str = ""
     """Text of choice 0 of the answer as it was published, if a citation or the memory may need it."""
     cancelled: bool = False

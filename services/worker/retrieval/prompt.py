@@ -14,10 +14,8 @@ from typing import Final
 
 from services.worker.retrieval.excerpts import Excerpt, count_tokens
 
-__all__ = ["RULES_TOKENS", "conversations_text", "cost_of_passage", "cost_of_turn", "passages_text"]
+__all__ = ["conversations_text", "cost_of_passage", "cost_of_turn", "passages_text"]
 
-RULES_TOKENS: Final = 250
-"""Tokens of the sentences around passages and excerpts of conversations, at most."""
 _LINE_CHARACTERS: Final = 300
 """Longest source or heading that the model sees."""
 _CONSONANTS: Final = "bdfgklmnprstvz"

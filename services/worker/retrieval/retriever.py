@@ -18,6 +18,7 @@ from penstock.contract.work import ChatWork
 from penstock.runtime.aio import cancel_and_wait
 from penstock.runtime.body_work import in_thread_if_large
 from penstock.runtime.config.retrieval import Memory
+from penstock.runtime.retrieval.reserved_tokens import RULES_TOKENS
 from penstock.runtime.retrieval.rewrite import complete_question
 from penstock.runtime.retrieval.search_client import SearchClient, SearchRefused
 from services.worker.providers.raw_json import encoded
@@ -31,7 +32,6 @@ from services.worker.retrieval.conversation import (
 from services.worker.retrieval.excerpts import Excerpt, count_tokens, excerpts_of, whole_documents
 from services.worker.retrieval.metrics import RetrievalMetrics
 from services.worker.retrieval.prompt import (
-    RULES_TOKENS,
     conversations_text,
     cost_of_passage,
     cost_of_turn,

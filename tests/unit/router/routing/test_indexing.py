@@ -14,6 +14,7 @@ from penstock.contract.names import ROLES
 from penstock.contract.retrieval.documents import DOCUMENT_ID_CHARACTERS, MAX_DOCUMENTS, Document, IndexBody
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.load import load_catalogue
+from penstock.runtime.retrieval.reserved_tokens import RULES_TOKENS
 from services.router.routing.body_errors import InvalidBody
 from services.router.routing.decide import decide
 from services.router.routing.inbound import InboundRequest, job_of
@@ -209,7 +210,7 @@ def test_h3_passages_count_in_the_estimate_and_are_passed_on() -> None:
     work = routed(chat(rag={"collection": "docs", "budget_tokens": 500})).work
     assert work.rag is not None
     assert (work.rag.collection, work.rag.budget_tokens) == ("docs", 500)
-    assert work.estimated_tokens == plain.estimated_tokens + 500
+    assert work.estimated_tokens == plain.estimated_tokens + 500 + RULES_TOKENS
     long = routed(chat(rag={"collection": "docs", "budget_tokens": 100_000, "whole": True})).work
     assert long.role == "long_context"
 
@@ -217,7 +218,7 @@ def test_h3_passages_count_in_the_estimate_and_are_passed_on() -> None:
 def test_h4_a_conversation_is_passed_on_with_room_for_what_is_recalled() -> None:
     work = routed(chat(conversation="c-1", user="u")).work
     assert work.conversation == "c-1"
-    assert work.estimated_tokens == routed(chat(user="u")).work.estimated_tokens + 700
+    assert work.estimated_tokens == routed(chat(user="u")).work.estimated_tokens + 700 + RULES_TOKENS
 
 
 @pytest.mark.parametrize(
