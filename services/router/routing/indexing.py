@@ -160,7 +160,8 @@ def plan_index(
     if features.model:
         _check_model(features.model, catalogue)
         check_dimensions("dimensions", features.dimensions, (features.model,), catalogue)
-    if INDEX not in served:
+    is_turn = request.collection == MEMORY and features.documents > 0
+    if INDEX not in served and not is_turn:  # a turn is sent once, and waits for the indexer
         raise InvalidRequest("no indexer is alive", "role_not_served", NOT_SERVED_RETRY_S)
     return Plan(role=INDEX, complexity="simple", why=_what(features), total_s=retrieval.index_timeout_s)
 

@@ -93,6 +93,14 @@ def test_h1_a_rejected_index_request_is_a_job_of_the_indexer() -> None:
     assert job_of(index({}, lane="interactive")) is None
 
 
+def test_h4_a_turn_waits_for_an_indexer_and_a_deletion_does_not() -> None:
+    turn = decided(index(collection="memory-", user="u", lane="interactive"), served=ROLES)
+    assert isinstance(turn, Routed)
+    assert turn.work.role == "index"
+    forgetting = index({"delete": ["c/1"]}, collection="memory-", user="u")
+    assert rejected(forgetting, served=ROLES).code == "role_not_served"
+
+
 def test_h1_without_a_section_or_an_indexer_the_message_says_what_to_do() -> None:
     outcome = rejected(index(), WITHOUT)
     assert outcome.code == "kind_not_served"

@@ -1,0 +1,47 @@
+"""A router and a worker with retrieval, a provider that answers as told, and an indexer that a test scripts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import yaml
+
+from penstock.client.client import Client
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.fake_indexer import FakeIndexer
+from tests.harness.processes.system import System, shared_system
+from tests.harness.providers.scripted_provider import ScriptedProvider, scripted_provider
+
+RETRIEVAL = {"wait_s": 1.5, "memory": {"top_k": 3, "min_score": 0.3}}
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[ScriptedProvider]:
+    with scripted_provider("m-chat") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def system(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, provider: ScriptedProvider
+) -> Iterator[System]:
+    sections = getattr(request.module, "SECTIONS", {})
+    models = {"m-chat": {"context_tokens": 16_000}}
+    config = yaml.safe_load(catalogue(models=models, retrieval=RETRIEVAL, **sections))
+    config["providers"]["simulator"]["base_url"] = provider.url
+    directory = tmp_path_factory.mktemp("retrieval")
+    with shared_system(directory, "chat", config=yaml.safe_dump(config)) as running:
+        yield running
+
+
+@pytest.fixture
+async def client(system: System) -> AsyncIterator[Client]:
+    async with await system.client() as connected:
+        yield connected
+
+
+@pytest.fixture
+async def indexer(system: System) -> AsyncIterator[FakeIndexer]:
+    async with FakeIndexer.running(system.nats.url) as running:
+        yield running
