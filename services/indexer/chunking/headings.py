@@ -8,6 +8,8 @@ from typing import Final
 
 from msgspec import Struct
 
+from services.indexer.chunking.scanning import matches
+
 __all__ = ["Heading", "HeadingPath", "definitions", "markdown_headings"]
 
 _TITLE_CHARACTERS: Final = 120
@@ -65,7 +67,7 @@ class HeadingPath:
 def markdown_headings(text: str) -> Iterator[Heading]:
     """Those outside of fenced code, in both styles."""
     fence = ""
-    for found in _MARKDOWN.finditer(text):
+    for found in matches(_MARKDOWN, text):
         if mark := found["fence"]:
             if not fence:
                 fence = mark
@@ -85,7 +87,7 @@ def definitions(text: str, language: str) -> Iterator[Heading]:
     """
     if language in _DATA_LANGUAGES:
         return
-    for found in _DEFINITION.finditer(text):
+    for found in matches(_DEFINITION, text):
         indent = len(found["indent"].expandtabs(4))
         yield Heading(found.start(), indent, found["title"].rstrip(" \t{:")[:_TITLE_CHARACTERS])
 

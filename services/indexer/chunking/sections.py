@@ -15,6 +15,7 @@ from typing import Final
 from msgspec import Struct
 
 from services.indexer.chunking.headings import Heading, HeadingPath
+from services.indexer.chunking.scanning import matches
 from services.indexer.chunking.settings import ChunkSettings
 
 __all__ = ["Section", "sections", "stretches"]
@@ -26,6 +27,7 @@ _ACROSS_LEVELS: Final = 4
 """A section that ends at a higher heading is joined with the next one only below this part of `smallest_section`."""
 _BLANKS: Final = re.compile(r"(?<!\s)\s{200,}")
 """Splitters need a time that grows with the square of such a run."""
+_BLANK: Final = re.compile(r"\s+")
 _HASHED: Final = 32
 """Characters behind a place that decide whether it is chosen."""
 _PLACES: Final = (
@@ -71,9 +73,9 @@ def sections(length: int, headings: Iterable[Heading], settings: ChunkSettings) 
 
 def stretches(text: str, start: int, end: int, size: int) -> Iterator[tuple[int, int]]:
     """Places of the parts of a section, without long runs of blanks."""
-    for blanks in _BLANKS.finditer(text, start, end):
+    for blanks in matches(_BLANKS, text, start, end):
         yield from _divided(text, start, blanks.start(), size)
-        start = blanks.end()
+        start = _behind_blanks(text, blanks.end(), end)
     yield from _divided(text, start, end, size)
 
 
@@ -84,6 +86,11 @@ def _divided(text: str, start: int, end: int, size: int) -> Iterator[tuple[int, 
         start = cut
     if start < end:
         yield start, end
+
+
+def _behind_blanks(text: str, start: int, end: int) -> int:
+    found = _BLANK.match(text, start, end)
+    return start if found is None else found.end()
 
 
 def _cut(text: str, low: int, high: int) -> int:
