@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from services.indexer.chunking.headings import Heading, definitions, markdown_headings
+from services.indexer.chunking.headings import definitions, markdown_headings
 from services.indexer.chunking.sections import sections, stretches
 from services.indexer.chunking.settings import ChunkSettings
-from services.indexer.documents.document import Extracted
+from services.indexer.documents.document import Extracted, Heading
 
 __all__ = ["Chunk", "chunk", "chunk_id"]
 
@@ -106,7 +106,7 @@ def _headings(extracted: Extracted) -> Iterable[Heading]:
         return markdown_headings(extracted.text)
     if extracted.format == "code":
         return definitions(extracted.text, extracted.language)
-    return ()
+    return extracted.headings
 
 
 @cache

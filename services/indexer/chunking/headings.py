@@ -6,11 +6,10 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from msgspec import Struct
-
 from services.indexer.chunking.scanning import matches
+from services.indexer.documents.document import Heading
 
-__all__ = ["Heading", "HeadingPath", "definitions", "markdown_headings"]
+__all__ = ["HeadingPath", "definitions", "markdown_headings"]
 
 _TITLE_CHARACTERS: Final = 120
 _PATH_CHARACTERS: Final = 400
@@ -41,13 +40,6 @@ _DEFINITION: Final = re.compile(
     re.MULTILINE,
 )
 _DATA_LANGUAGES: Final = frozenset({"css", "xml", "yaml", "toml", "ini", "makefile", "dockerfile", "nix"})
-
-
-class Heading(Struct, frozen=True):
-    start: int
-    level: int
-    """A heading is below the last one before it that has a smaller level."""
-    title: str
 
 
 class HeadingPath:

@@ -13,6 +13,7 @@ __all__ = [
     "Extracted",
     "ExtractionUnavailable",
     "Format",
+    "Heading",
     "RefusalKind",
     "Source",
 ]
@@ -35,6 +36,14 @@ class Source(Struct, frozen=True):
     """Goes before the title that the document has itself."""
 
 
+class Heading(Struct, frozen=True):
+    start: int
+    """In the text."""
+    level: int
+    """A heading is below the last one before it that has a smaller level."""
+    title: str
+
+
 class Extracted(Struct, frozen=True):
     text: str
     """Lines end with a line feed; no other control characters than tabs, no lone surrogates."""
@@ -45,6 +54,8 @@ class Extracted(Struct, frozen=True):
     """Of source code, for example `python`."""
     pages: tuple[int, ...] = ()
     """Where each page of a PDF begins in the text."""
+    headings: tuple[Heading, ...] = ()
+    """Of a PDF, from its outline, in order. Those of Markdown and HTML are in the text."""
 
 
 class DocumentLimits(Struct, frozen=True):

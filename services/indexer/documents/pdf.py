@@ -5,16 +5,17 @@ from __future__ import annotations
 import importlib
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
 from services.indexer.documents.decoding import clean
-from services.indexer.documents.document import DocumentLimits, DocumentRefused, Extracted
+from services.indexer.documents.document import DocumentLimits, DocumentRefused, Extracted, Heading
 
 __all__ = ["read_pdf"]
 
 _TITLE_CHARACTERS: Final = 300
+_MOST_HEADINGS: Final = 10_000
 _HYPHEN: Final = re.compile(r"(?<=[^\W\d_])-\n(?=[^\W\d_A-ZА-Я])")
 """A word that was divided at the end of a line."""
 _BLANKS: Final = re.compile(r"[ \t]+(?=\n|\Z)|(?<=\n)\n+(?=\n)")
@@ -61,7 +62,10 @@ def _read(reader: Any, limits: DocumentLimits) -> Extracted:
             raise DocumentRefused("too_large", f"its text has more than {limits.characters:,} characters")
     if not any(parts):
         raise DocumentRefused("no_text", f"the PDF has no text on its {count:,} pages, which may be images")
-    return Extracted(_PAGE_BREAK.join(parts), _title(reader), "pdf", pages=tuple(starts))
+    text = _PAGE_BREAK.join(parts)
+    return Extracted(
+        text, _title(reader), "pdf", pages=tuple(starts), headings=_headings(reader, text, starts)
+    )
 
 
 def _pages(reader: Any) -> Iterator[str]:
@@ -86,8 +90,42 @@ def _pages(reader: Any) -> Iterator[str]:
 
 def _title(reader: Any) -> str:
     with suppress(Exception):  # a broken title is no reason to refuse the text
-        return " ".join(clean(str(reader.metadata.title or "")).split())[:_TITLE_CHARACTERS]
+        return _one_line(str(reader.metadata.title or ""))
     return ""
+
+
+def _headings(reader: Any, text: str, starts: Sequence[int]) -> tuple[Heading, ...]:
+    """The entries of the outline, each where its title stands on its page, or else at the beginning of the page."""
+    found: list[Heading] = []
+    with suppress(Exception):  # a broken outline is no reason to refuse the text
+        for level, entry in _entries(reader.outline):
+            page = reader.get_destination_page_number(entry)
+            title = _one_line(str(entry.title or ""))
+            if title and page is not None and 0 <= page < len(starts):
+                end = starts[page + 1] if page + 1 < len(starts) else len(text)
+                place = text.find(title, starts[page], end)
+                found.append(Heading(starts[page] if place < 0 else place, level, title))
+            if len(found) == _MOST_HEADINGS:
+                break
+    return tuple(sorted(found, key=lambda heading: heading.start))
+
+
+def _entries(outline: list[Any]) -> Iterator[tuple[int, Any]]:
+    """Of the nested lists, each with its level."""
+    waiting = [(1, iter(outline))]
+    while waiting:
+        level, entries = waiting[-1]
+        entry = next(entries, None)
+        if entry is None:
+            waiting.pop()
+        elif isinstance(entry, list):
+            waiting.append((level + 1, iter(entry)))
+        else:
+            yield level, entry
+
+
+def _one_line(text: str) -> str:
+    return " ".join(clean(text).split())[:_TITLE_CHARACTERS]
 
 
 def _described(error: Exception) -> str:

@@ -116,6 +116,13 @@ def loops() -> dict[str, bytes]:
             }
         ),
         "previous_table": plain.replace(b"/Root 1 0 R", b"/Root 1 0 R/Prev %d" % start),
+        "outline": _with(
+            {
+                1: CATALOG.replace(b">>", b"/Outlines 5 0 R>>"),
+                5: b"<</First 6 0 R/Last 6 0 R>>",
+                6: b"<</Title(a)/Dest[10 0 R/Fit]/Next 6 0 R/First 6 0 R/Last 6 0 R/Parent 6 0 R>>",
+            }
+        ),
         "object_stream": _with({10: stream(b"10 0 ", b"/Type/ObjStm/N 1/First 5/Extends 10 0 R")}),
         "filters": _with({11: stream(b"x", b"/Filter 11 0 R")}),
     }

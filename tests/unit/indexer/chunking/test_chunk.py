@@ -11,7 +11,7 @@ import pytest
 
 from services.indexer.chunking.chunk import Chunk, chunk, chunk_id
 from services.indexer.chunking.settings import ChunkSettings
-from services.indexer.documents.document import Extracted
+from services.indexer.documents.document import Extracted, Heading
 from tests.harness.indexer.watching import memory_peaks
 
 SMALL = ChunkSettings(size=200, overlap=40, smallest_section=40)
@@ -87,6 +87,14 @@ def test_h1_a_chunk_of_a_pdf_knows_the_page_on_which_it_begins():
         assert starts[each.page - 1] <= each.start < [*starts, 1 << 30][each.page]
     assert {each.page for each in chunks} == {1, 2, 3, 4, 5}
     assert checked(Extracted("words"))[0].page is None
+
+
+def test_h1_chunks_of_a_pdf_carry_the_headings_of_its_outline():
+    text = prose(10)
+    headings = (Heading(0, 1, "A"), Heading(len(text) // 2, 2, "B"))
+    chunks = checked(Extracted(text, format="pdf", pages=(0,), headings=headings))
+    assert {each.heading for each in chunks} == {"A", "A > B"}
+    assert len(text) // 2 in {each.start for each in chunks}
 
 
 def test_h1_chunks_of_source_code_are_definitions():

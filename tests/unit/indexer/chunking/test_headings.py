@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from services.indexer.chunking.headings import Heading, HeadingPath, definitions, markdown_headings
+from services.indexer.chunking.headings import HeadingPath, definitions, markdown_headings
+from services.indexer.documents.document import Heading
 
 MARKDOWN = """# The *first* `title` #
 

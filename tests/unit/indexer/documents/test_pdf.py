@@ -35,6 +35,21 @@ def test_h1_a_pdf_has_text_and_the_places_of_its_pages():
     assert [found.text[start:].split("\n")[0] for start in found.pages] == ["First page", "", "Third (page)"]
 
 
+def test_h1_the_outline_of_a_pdf_gives_its_headings():
+    writer = pypdf.PdfWriter(clone_from=io.BytesIO(pdf_of("Intro\nwords\nDetails\nmore", "Rest\nwords")))
+    chapter = writer.add_outline_item(title="Intro", page_number=0)
+    writer.add_outline_item(title="Details", page_number=0, parent=chapter)
+    writer.add_outline_item(title="Not on the page", page_number=1)
+    sink = io.BytesIO()
+    writer.write(sink)
+    found = read_pdf(sink.getvalue(), LIMITS)
+    assert [(each.level, each.title, each.start) for each in found.headings] == [
+        (1, "Intro", 0),
+        (2, "Details", found.text.index("Details")),
+        (1, "Not on the page", found.pages[1]),
+    ]
+
+
 def test_h1_words_divided_at_a_line_end_are_joined():
     assert (
         read_pdf(pdf_of("a divi-\nded word\nin Anglo-\nSaxon"), LIMITS).text
