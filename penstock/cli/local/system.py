@@ -154,6 +154,7 @@ class LocalSystem:
             services={name: str(line["http"]) for name, line in ready.items() if "http" in line},
             catalogue=self.plan.catalogue_setting,
             simulator=self.plan.simulator_url,
+            encoder=self.plan.encoder_url,
             edge=ready["edge"].get("url") if "edge" in ready else None,
             edge_needs_key=ready.get("edge", {}).get("api_key") == "required",
             traces=None if self.plan.trace_file is None else str(self.plan.trace_file),

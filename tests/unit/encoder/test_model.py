@@ -20,6 +20,7 @@ def model() -> Model:
     return Model()
 
 
+@pytest.mark.prove
 def test_h2_the_stored_direction_is_half_of_the_mean_of_600_prompts(model: Model):
     texts = []
     for language in ("en", "ru", "tr"):

@@ -47,6 +47,14 @@ def test_the_simulator_of_the_same_nats_server_is_used(data: Path, nats: str):
     assert found["NATS_URL"] == (nats or NATS)
 
 
+def test_h2_the_encoder_of_the_same_system_is_used_unless_one_is_set(tmp_path: Path):
+    write_runtime_file(tmp_path, RuntimeFile(nats_url=NATS, embedded=True, pid=1, encoder="http://encoder:1"))
+    assert found_environment({}, tmp_path, yes)["PENSTOCK_ENCODER_URL"] == "http://encoder:1"
+    assert "PENSTOCK_ENCODER_URL" not in found_environment({}, tmp_path, no)
+    mine = {"PENSTOCK_ENCODER_URL": "http://mine"}
+    assert found_environment(mine, tmp_path, yes)["PENSTOCK_ENCODER_URL"] == "http://mine"
+
+
 @pytest.mark.parametrize("nats", ["nats://127.0.0.1:4222", "nats://elsewhere:4999", "nats://a:1,nats://b:2"])
 def test_the_simulator_beside_another_nats_server_is_not_used(data: Path, nats: str):
     assert found_environment({"NATS_URL": nats}, data, yes) == {"NATS_URL": nats}

@@ -16,6 +16,7 @@ from penstock.cli.local.up import startup_text
 from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.config.shipped import shipped_catalogues
 from penstock.runtime.guard.libraries import missing_libraries_text
+from penstock.runtime.retrieval.encoder_libraries import missing_encoder_text
 from penstock.runtime.retrieval.libraries import missing_libraries_text as missing_index_libraries
 from penstock.runtime.runtime_file import RuntimeFile
 from tests.harness.processes.catalogues import catalogue
@@ -31,7 +32,7 @@ def test_the_default_plan_needs_no_settings(tmp_path):
     plan = make_plan(tmp_path, {})
 
     assert plan.embedded
-    assert names(plan) == [["simulator", "router", "ledger"], ["worker", "guard"]]
+    assert names(plan) == [["simulator", "encoder", "router", "ledger"], ["worker", "guard"]]
     assert plan.workers[0].argv[-2:] == ("--role", "all")
     assert plan.trace_file == tmp_path / "traces.jsonl"
 
@@ -39,7 +40,7 @@ def test_the_default_plan_needs_no_settings(tmp_path):
 def test_k2_up_starts_the_edge_with_a_fallback_port(tmp_path):
     plan = make_plan(tmp_path, {}, edge=True)
 
-    assert names(plan) == [["simulator", "router", "ledger"], ["worker", "guard", "edge"]]
+    assert names(plan) == [["simulator", "encoder", "router", "ledger"], ["worker", "guard", "edge"]]
     assert plan.edge is not None
     assert plan.edge.argv[-2] == "--fallback-port"
 
@@ -51,6 +52,36 @@ def test_f1_a_ledger_is_started_where_the_catalogue_has_budgets(tmp_path):
     assert make_plan(tmp_path, env).ledger is None
     config.write_text(catalogue(budgets={}))
     assert names(make_plan(tmp_path, env))[0] == ["router", "ledger"]
+
+
+def test_h2_the_local_encoder_is_started_where_the_catalogue_has_it(tmp_path):
+    plan = make_plan(tmp_path, {})
+    assert plan.encoder is not None
+    assert plan.encoder.argv[-3:-1] == ("services.encoder", "--port")
+    assert plan.encoder_url == f"http://127.0.0.1:{plan.encoder.argv[-1]}"
+    assert plan.catalogue.providers["local"].base_url == f"{plan.encoder_url}/v1"
+    assert plan.workers[0].env["PENSTOCK_ENCODER_URL"] == plan.encoder_url
+    without = make_plan(tmp_path, {"PENSTOCK_CATALOGUE": "openai", "OPENAI_API_KEY": "k"})
+    assert without.encoder is None
+    assert without.encoder_url is None
+    assert "PENSTOCK_ENCODER_URL" not in without.workers[0].env
+
+
+def test_h2_no_encoder_is_started_where_its_address_is_set(tmp_path):
+    plan = make_plan(tmp_path, {"PENSTOCK_ENCODER_URL": "http://127.0.0.1:1"})
+    assert plan.encoder is None
+    assert plan.catalogue.providers["local"].base_url == "http://127.0.0.1:1/v1"
+    assert plan.workers[0].env["PENSTOCK_ENCODER_URL"] == "http://127.0.0.1:1"
+
+
+def test_h2_without_its_libraries_the_rest_starts_and_a_note_says_what_to_install(tmp_path, monkeypatch):
+    text = missing_encoder_text(("json", "no_such_module"))
+    monkeypatch.setattr("penstock.cli.local.plan.missing_encoder_text", lambda: text)
+    plan = make_plan(tmp_path, {})
+    assert names(plan)[0] == ["simulator", "router", "ledger"]
+    (note,) = plan.notes
+    assert note.startswith("Note: no encoder is started")
+    assert "(no_such_module): install the extra encoder" in note
 
 
 def guarded_catalogue(directory):
@@ -174,19 +205,20 @@ def test_per_role_starts_a_worker_for_each_chat_role(tmp_path):
     ],
 )
 def test_no_simulator_where_another_provider_is_configured(tmp_path, env):
-    assert names(make_plan(tmp_path, env))[0] == ["router", "ledger"]
+    started = names(make_plan(tmp_path, env))[0]
+    assert [name for name in started if name != "encoder"] == ["router", "ledger"]
 
 
 def test_no_simulator_with_the_option(tmp_path):
     plan = make_plan(tmp_path, {}, simulator=False)
-    assert names(plan)[0] == ["router", "ledger"]
+    assert names(plan)[0] == ["encoder", "router", "ledger"]
     assert plan.workers[0].argv[-1] == "--no-simulator", "the workers start without one"
 
 
 def test_the_simulator_catalogue_starts_it_despite_a_key(tmp_path):
     plan = make_plan(tmp_path, {"GROQ_API_KEY": "k", "PENSTOCK_CATALOGUE": "simulator"})
 
-    assert names(plan)[0] == ["simulator", "router", "ledger"]
+    assert names(plan)[0] == ["simulator", "encoder", "router", "ledger"]
 
 
 def own_catalogue(directory):
@@ -206,7 +238,7 @@ def test_a_custom_catalogue_with_the_simulators_address_starts_it(tmp_path):
 
     plan = make_plan(tmp_path, {"PENSTOCK_CATALOGUE": str(own)})
 
-    assert names(plan)[0] == ["simulator", "router", "ledger"]
+    assert names(plan)[0] == ["simulator", "encoder", "router", "ledger"]
     assert plan.catalogue.models["sim-fast-small"].limits.requests_per_minute == 5
     assert plan.catalogue.providers["simulator"].base_url == f"{plan.simulator_url}/v1"
     assert plan.workers[0].env["PENSTOCK_SIMULATOR_URL"] == plan.simulator_url
@@ -219,7 +251,7 @@ def test_no_simulator_where_its_address_is_set(tmp_path):
 
     plan = make_plan(tmp_path, env)
 
-    assert names(plan)[0] == ["router", "ledger"]
+    assert names(plan)[0] == ["encoder", "router", "ledger"]
     text = startup_text(plan, RuntimeFile(nats_url="nats://127.0.0.1:4222", embedded=True, pid=1))
     assert "simulator at http://127.0.0.1:1/v1" in text
 
@@ -335,7 +367,8 @@ def test_the_simulator_lists_the_models_of_the_catalogue(tmp_path):
 
     assert plan.simulator is not None
     listed = plan.simulator.env["SIMULATOR_MODELS"].split(",")
-    assert {model.name or key for key, model in plan.catalogue.models.items()} == set(listed)
+    simulated = {key: model for key, model in plan.catalogue.models.items() if model.provider == "simulator"}
+    assert {model.name or key for key, model in simulated.items()} == set(listed)
 
 
 def test_configured_simulator_models_are_kept(tmp_path):
