@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from services.indexer.store.errors import MissingLibraries, StoreUnavailable, UnknownTable
-from services.indexer.store.lancedb.failures import is_moved, store_errors, translated
+from services.indexer.store.lancedb.failures import is_lance_error, is_moved, store_errors, translated
 from services.indexer.store.lancedb.locks import TableLocks
 from services.indexer.store.lancedb.schema import CREATED_MS, dimensions_of, schema_of
 from services.indexer.store.tables import TableName, is_table_name
@@ -126,7 +126,9 @@ class Database:
         """The result of a query; a maintenance may replace the files that it reads, so that it is tried twice."""
         try:
             return await query(await self.table(name))
-        except (OSError, RuntimeError, ValueError) as error:
+        except Exception as error:
+            if not is_lance_error(error):
+                raise
             self.forget(name)
             if not is_moved(error):
                 raise translated(error, name) from error
@@ -134,8 +136,8 @@ class Database:
             return await query(await self.table(name))
 
     def forget(self, name: TableName) -> None:
-        if (opened := self._tables.pop(name, None)) is not None:
-            opened.close()
+        """Without closing it, because queries of other tasks may be using it."""
+        self._tables.pop(name, None)
 
     async def _listed(self) -> list[str]:
         connection = self._connected()

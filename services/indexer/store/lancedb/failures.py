@@ -10,8 +10,9 @@ from typing import Final
 from services.indexer.store.errors import StoreCorrupt, StoreError, StoreUnavailable, UnknownTable
 from services.indexer.store.tables import TableName
 
-__all__ = ["is_conflict", "is_moved", "store_errors", "translated"]
+__all__ = ["is_conflict", "is_lance_error", "is_moved", "store_errors", "translated"]
 
+_PANIC: Final = "RustPanic"
 _CONFLICT: Final = re.compile(
     # "Divide by zero" is the guard of `replacement`: another version was stored in between.
     r"Divide by zero|commit conflict|concurrent (?:transaction|writer)|Too many concurrent|TooMuchWriteContention",
@@ -23,7 +24,7 @@ _TABLE_MISSING: Final = re.compile(
 _FILE_MISSING: Final = re.compile(r"not found|No such file", re.IGNORECASE)
 _CORRUPT: Final = re.compile(
     r"corrupt|invalid magic|magic number|failed to decode|DecodeError|protobuf|file is too small|"
-    r"unexpected end|Invalid (?:file|footer|format)|out of range|panicked|checksum",
+    r"unexpected end|failed to fill whole buffer|Invalid (?:file|footer|format)|out of range|panicked|checksum",
     re.IGNORECASE,
 )
 
@@ -33,8 +34,15 @@ def store_errors(table: TableName | None = None) -> Iterator[None]:
     """Raises an error of the store for each error of LanceDB."""
     try:
         yield
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:
+        if not is_lance_error(error):
+            raise
         raise translated(error, table) from error
+
+
+def is_lance_error(error: Exception) -> bool:
+    """Whether a call of LanceDB may have raised it. A panic has a type of its own, which cannot be imported."""
+    return isinstance(error, OSError | RuntimeError | ValueError) or type(error).__name__ == _PANIC
 
 
 def translated(error: Exception, table: TableName | None = None) -> StoreError:

@@ -71,7 +71,6 @@ class Maintenance:
             max_bytes=_MAX_BYTES,
         )
         outcome = await _outcome(order)
-        self._database.forget(table)  # its caches are of files that were replaced
         if outcome.error:
             raise _error_of(outcome, table)
         _log.info(

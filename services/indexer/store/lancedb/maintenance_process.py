@@ -18,7 +18,7 @@ from services.indexer.store.errors import StoreError, StoreUnavailable
 from services.indexer.store.lancedb.database import Database, create_search_indexes
 from services.indexer.store.lancedb.failures import is_conflict, store_errors
 from services.indexer.store.lancedb.maintenance_order import Order, Outcome, decode_order
-from services.indexer.store.lancedb.schema import BITS, DELETED, REMOVED
+from services.indexer.store.lancedb.schema import BITS, DELETED, REMOVED, dimensions_of
 from services.indexer.store.tables import TableName
 
 if TYPE_CHECKING:
@@ -31,23 +31,26 @@ _KEPT: Final = timedelta(minutes=10)
 _DELETED_HEADS_MS: Final = 7 * 24 * 3600 * 1000
 """The head of a deleted document is kept longer than any request is: it rejects older changes that come late."""
 _ATTEMPTS: Final = 5
+_DIMENSIONS_STEP: Final = 8
+"""The dimensions of compressed vectors are a multiple of it. Others are indexed as they are, larger and slower."""
 
 
 async def _maintain(order: Order) -> None:
     database = Database(order.url)
     await database.open()
     name = TableName(order.table)
-    locked = database.locks.alone(name) if order.purge else database.locks.changing(name)
-    async with locked:
-        table = await database.table(name)
-        with store_errors(name):
-            for _ in range(_ATTEMPTS):
+    table = await database.table(name)
+    for attempt in range(_ATTEMPTS):
+        # At first, changes go on. If they win each time, they wait for a few seconds.
+        alone = order.purge or attempt > 0
+        async with database.locks.alone(name) if alone else database.locks.changing(name):
+            with store_errors(name):
                 try:
+                    await table.checkout_latest()
                     await (_purge(table, order) if order.purge else _optimize(table, order))
                 except (OSError, RuntimeError, ValueError) as error:
                     if not is_conflict(error):
                         raise
-                    await table.checkout_latest()
                 else:
                     return
     raise StoreUnavailable("other processes change the table all the time")
@@ -83,9 +86,10 @@ async def _delete_emptied(table: AsyncTable) -> None:
 
 
 async def _build_vector_index(table: AsyncTable) -> None:
-    from lancedb.index import IvfRq
+    from lancedb.index import IvfFlat, IvfRq
 
-    config = IvfRq(distance_type="cosine", num_bits=BITS)
+    compressible = dimensions_of(await table.schema()) % _DIMENSIONS_STEP == 0
+    config = IvfRq(distance_type="cosine", num_bits=BITS) if compressible else IvfFlat(distance_type="cosine")
     await table.create_index("vector", config=config, replace=True)
 
 

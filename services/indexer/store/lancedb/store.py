@@ -100,8 +100,8 @@ class LanceStore:
     ) -> frozenset[str]:
         check_change(await self._database.dimensions(table), version, documents, deleted)
         change = Change(version, documents, deleted, self._clock.unix_ms())
+        opened = await self._database.table(table)
         async with self._database.locks.changing(table):
-            opened = await self._database.table(table)
             with store_errors(table):
                 await opened.checkout_latest()
                 return await replace_documents(opened, change)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from services.indexer.store.errors import MissingLibraries, StoreUnavailable, UnknownTable
-from services.indexer.store.postgres.failures import is_repeatable, store_errors, translated
+from services.indexer.store.postgres.failures import driver_errors, is_repeatable, store_errors, translated
 from services.indexer.store.postgres.schema import MIGRATIONS
 from services.indexer.store.tables import TableName
 
@@ -53,7 +53,7 @@ class Database:
                 await connection.close()
             self._pool = await asyncpg.create_pool(
                 self._url,
-                min_size=1,
+                min_size=0,  # a pool that keeps a minimum logs each failure to connect
                 max_size=_POOL,
                 timeout=_CONNECT_S,
                 command_timeout=_COMMAND_S,
@@ -76,15 +76,13 @@ class Database:
 
         So a task must be harmless when it is done twice.
         """
-        import asyncpg
-
         for left in reversed(range(_TRIES)):
             if self._pool is None:
                 raise StoreUnavailable("the store is closed")
             try:
                 async with self._pool.acquire(timeout=_CONNECT_S) as connection:
                     return await task(connection)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except driver_errors() as error:
                 if table is not None:
                     self._dimensions.pop(table, None)
                 if not left or not is_repeatable(error):

@@ -9,7 +9,7 @@ from typing import Final
 from services.indexer.store.errors import StoreCorrupt, StoreError, StoreUnavailable, UnknownTable
 from services.indexer.store.tables import TableName
 
-__all__ = ["is_repeatable", "store_errors", "translated"]
+__all__ = ["driver_errors", "is_repeatable", "store_errors", "translated"]
 
 _CORRUPT: Final = ("XX001", "XX002")
 _UNDEFINED_TABLE: Final = "42P01"
@@ -20,12 +20,17 @@ _REPEATABLE: Final = ("08", "40", "57P01", "57P02", "57P03")
 @contextmanager
 def store_errors(table: TableName | None = None) -> Iterator[None]:
     """Raises an error of the store for each error of the driver."""
-    import asyncpg
-
     try:
         yield
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except driver_errors() as error:
         raise translated(error, table) from error
+
+
+def driver_errors() -> tuple[type[Exception], ...]:
+    """What a call of the driver may raise. InternalClientError is the loss of a connection during a call."""
+    import asyncpg
+
+    return (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 def translated(error: Exception, table: TableName | None = None) -> StoreError:
@@ -42,7 +47,7 @@ def is_repeatable(error: Exception) -> bool:
 
     if isinstance(error, asyncpg.PostgresError):
         return _state(error).startswith(_REPEATABLE)
-    return isinstance(error, ConnectionError | asyncpg.InterfaceError)
+    return isinstance(error, ConnectionError | asyncpg.InterfaceError | asyncpg.InternalClientError)
 
 
 def _state(error: Exception) -> str:
