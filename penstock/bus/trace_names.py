@@ -22,6 +22,8 @@ __all__ = [
     "DEGRADED",
     "DELIVERY",
     "DESTINATION_TEMPLATE",
+    "EMBEDDINGS",
+    "EMBEDDING_DIMENSIONS",
     "ERROR_TYPE",
     "FINISH_REASONS",
     "GUARD_ACTION",
@@ -67,6 +69,7 @@ REQUEST_MODEL: Final = "gen_ai.request.model"
 REQUEST_STREAM: Final = "gen_ai.request.stream"
 RESPONSE_MODEL: Final = "gen_ai.response.model"
 RESPONSE_ID: Final = "gen_ai.response.id"
+EMBEDDING_DIMENSIONS: Final = "gen_ai.embeddings.dimension.count"
 FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
 TIME_TO_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
 INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
@@ -113,4 +116,5 @@ SPAN_GUARD_CHECK: Final = f"process {subjects.GUARD_CHECK}"
 SPAN_SETTLE: Final = f"process {subjects.USAGE}"
 
 CHAT: Final = "chat"
+EMBEDDINGS: Final = "embeddings"
 NATS: Final = "nats"

@@ -66,7 +66,7 @@ def parse_text(text: str) -> str:
 def parse_role(text: str) -> str:
     """The router knows the roles of its catalogue; only a name that no catalogue can have is rejected here."""
     if text == EMBED:
-        raise argparse.ArgumentTypeError(f"the role {EMBED} is not available yet")
+        raise argparse.ArgumentTypeError(f"the role {EMBED} embeds texts: it answers no questions")
     if not is_token(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not the name of a role")
     return text

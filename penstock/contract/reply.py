@@ -129,6 +129,9 @@ class Started(_Event, frozen=True, kw_only=True, tag="started"):
     at_ms: int
     degraded: tuple[Degraded, ...] = ()
     adapted: tuple[Adapted, ...] = ()
+    estimated_tokens: int | None = None
+    """Estimated input tokens of an attempt at a part of the request, as the texts of an embed request that are in one
+    provider call; None: all of it."""
 
 
 class Delta(_Event, frozen=True, kw_only=True, tag="delta"):

@@ -31,7 +31,14 @@ from penstock.contract.reply import (
 from penstock.contract.subjects import ReplyAddress
 from penstock.runtime.epochs import DeliveryEpochs
 
-__all__ = ["Position", "ReplyPublisher", "Superseded", "publish_after", "publish_terminal"]
+__all__ = [
+    "AnnouncedAttempt",
+    "Position",
+    "ReplyPublisher",
+    "Superseded",
+    "publish_after",
+    "publish_terminal",
+]
 
 _KEPT_BYTES: Final = 1024 * 1024
 """Bytes of events kept for repetition: far more than a socket buffers, so older events have arrived."""
@@ -48,6 +55,19 @@ class Position(Struct):
     """The number of the last provider attempt begun by any worker; 0: none."""
     next_seq: int = 1
     """The next sequence number; `accepted` has 0."""
+
+
+class AnnouncedAttempt(Struct, frozen=True, kw_only=True):
+    """What `started` says of an attempt."""
+
+    model: str
+    provider: str
+    worker: str
+    at_ms: int
+    degraded: tuple[Degraded, ...] = ()
+    adapted: tuple[Adapted, ...] = ()
+    estimated_tokens: int | None = None
+    """Of an attempt at a part of the request."""
 
 
 class ReplyPublisher:
@@ -82,16 +102,7 @@ class ReplyPublisher:
     def attempt(self) -> int:
         return self._position.attempt
 
-    async def begin_attempt(
-        self,
-        *,
-        model: str,
-        provider: str,
-        worker: str,
-        at_ms: int,
-        degraded: tuple[Degraded, ...] = (),
-        adapted: tuple[Adapted, ...] = (),
-    ) -> bool:
+    async def begin_attempt(self, announced: AnnouncedAttempt) -> bool:
         """Claim the next attempt number by storing `started` under it, which only one worker can.
 
         Returns whether a number was skipped because another worker had claimed it: that worker may have published
@@ -104,12 +115,13 @@ class ReplyPublisher:
                 id=self._id,
                 seq=first_seq(number),
                 attempt=number,
-                model=model,
-                provider=provider,
-                worker=worker,
-                at_ms=at_ms,
-                degraded=degraded,
-                adapted=adapted,
+                model=announced.model,
+                provider=announced.provider,
+                worker=announced.worker,
+                at_ms=announced.at_ms,
+                degraded=announced.degraded,
+                adapted=announced.adapted,
+                estimated_tokens=announced.estimated_tokens,
             )
             payload = encode(event)
             self._position.attempt = number

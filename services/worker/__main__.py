@@ -11,7 +11,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from penstock.contract.names import EMBED, Role
+from penstock.contract.names import Role
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.load import read_catalogue
 from penstock.runtime.config.problems import ConfigurationRefused
@@ -25,18 +25,16 @@ _NO_SIMULATOR = "start also where the catalogue expects a simulator and none ans
 
 
 def _served_roles(names: str, catalogue: Catalogue) -> tuple[Role, ...]:
-    """The requested roles, separated by commas; `all`: every role of the catalogue that answers chat requests, without
-    the implicit roles of models.
+    """The requested roles, separated by commas; `all`: every role of the catalogue, without the implicit roles of
+    models.
 
     Raises ValueError for a role that the catalogue does not have.
     """
-    known: tuple[Role, ...] = tuple(role for role in catalogue.roles if role != EMBED)
+    known: tuple[Role, ...] = tuple(catalogue.roles)
     requested = [name.strip() for name in names.split(",") if name.strip()]
     if "all" in requested:
         requested = [*known, *(name for name in requested if name != "all")]
     unknown = [name for name in requested if name not in known and name not in catalogue.implicit_roles]
-    if EMBED in unknown:
-        raise ValueError(f"the role {EMBED} is not available yet")
     if unknown or not requested:
         raise ValueError(
             f"the catalogue {catalogue.name} has no role {', '.join(unknown) or repr(names)}; there are: "

@@ -26,6 +26,11 @@ from services.worker.budget.hold_releases import HoldReleases
 from services.worker.credentials.changes import CredentialChanges
 from services.worker.credentials.keyring import Keyring
 from services.worker.degradation.monitor import DegradationMonitor
+from services.worker.embedding.batch import BatchRunner
+from services.worker.embedding.batch_attempts import BatchAttempts
+from services.worker.embedding.call import EmbeddingCalls
+from services.worker.embedding.executor import EmbeddingExecutor
+from services.worker.embedding.learned import LearnedLimits
 from services.worker.estimates.service_times import ServiceTimes
 from services.worker.estimates.token_calibration import TokenCalibration
 from services.worker.execution.attempt import AttemptNumbers, Attempts
@@ -141,17 +146,18 @@ def work_handler(
     state: SharedState,
     prior_attempts: PriorAttemptsReader,
     cancellable: CancellableExecutions,
-) -> WorkHandler:
-    """The way of one message, from its check to its verdict."""
+) -> tuple[WorkHandler, EmbeddingExecutor]:
+    """The way of one message, from its check to its verdict; and what embeds texts, to be stopped after it."""
     bus, instance = connected.bus, shell.instance
     job_records, bodies = JobRecords(bus, SYSTEM, instance), LargeBodies(bus)
     releases = HoldReleases(bus, SYSTEM, enabled=catalogue.budgets is not None)
     numbers = AttemptNumbers(job_records, SYSTEM, instance)
+    chat, embed = _executors(catalogue, connected, state, numbers, bodies)
     runner = Runner(
         Starter(
             catalogue, bus, state.quota_monitor, state.telemetry, _request_guards(catalogue, connected, state)
         ),
-        _chain_executor(catalogue, connected, state, numbers, bodies),
+        {"chat": chat, "embed": embed},
         Finisher(
             state.recorder,
             job_records,
@@ -166,19 +172,20 @@ def work_handler(
         state.telemetry,
     )
     dead_letters = DeadLetters(bus, job_records, state.telemetry.metrics, SYSTEM, releases)
-    return WorkHandler(
+    handler = WorkHandler(
         catalogue, prior_attempts, job_records, state.recorder, runner, dead_letters, bodies, releases
     )
+    return handler, embed
 
 
-def _chain_executor(
+def _executors(
     catalogue: Catalogue,
     connected: Connected,
     state: SharedState,
     numbers: AttemptNumbers,
     bodies: LargeBodies,
-) -> ChainExecutor:
-    """The steps of one request, from its chain to the provider call."""
+) -> tuple[ChainExecutor, EmbeddingExecutor]:
+    """The steps of one chat request, from its chain to the provider call; and those of embed requests."""
     availability, degradation, calibration = state.availability, state.degradation, TokenCalibration()
     needs = NeedEstimator(degradation, calibration)
     providers = {
@@ -186,32 +193,39 @@ def _chain_executor(
         for key, model in catalogue.models.items()
         if model.provider in connected.providers
     }
-    return ChainExecutor(
-        ModelChains(catalogue, availability.provider_cooldown, random.random),
-        Selection(
-            availability, needs, state.outcomes, state.quota_monitor, state.hand_back, connected.waiting
-        ),
-        Attempts(
-            providers,
-            numbers,
-            RequestBodies(catalogue, degradation),
-            TimeLimits(state.hand_back),
-            AttemptUsage(
-                catalogue,
-                calibration,
-                degradation,
-                state.recorder,
-                MissingCounts(catalogue.models, state.prices, connected.counter),
-            ),
-            state.telemetry.tracer,
-        ),
+    chains = ModelChains(catalogue, availability.provider_cooldown, random.random)
+    selection = Selection(
+        availability, needs, state.outcomes, state.quota_monitor, state.hand_back, connected.waiting
+    )
+    counts = MissingCounts(catalogue.models, state.prices, connected.counter)
+    usage = AttemptUsage(catalogue, calibration, degradation, state.recorder, counts)
+    time_limits, tracer = TimeLimits(state.hand_back), state.telemetry.tracer
+    attempts = Attempts(providers, numbers, RequestBodies(catalogue, degradation), time_limits, usage, tracer)
+    next_attempt = NextAttempt(catalogue, availability, random.random)
+    raiser = _hold_raiser(catalogue, connected, state)
+    chat = ChainExecutor(
+        chains,
+        selection,
+        attempts,
         bodies,
         Retrieval(catalogue, _retriever(catalogue, connected, state), bodies),
         state.outcomes,
-        NextAttempt(catalogue, availability, random.random),
+        next_attempt,
         state.service_times,
-        _hold_raiser(catalogue, connected, state),
+        raiser,
     )
+    batches = BatchRunner(
+        chains,
+        selection,
+        EmbeddingCalls(catalogue, providers, LearnedLimits(catalogue)),
+        BatchAttempts(numbers, state.recorder, state.service_times, raiser, tracer),
+        state.outcomes,
+        next_attempt,
+        time_limits,
+        calibration,
+        random.random,
+    )
+    return chat, EmbeddingExecutor(catalogue, bodies, batches)
 
 
 def _request_guards(catalogue: Catalogue, connected: Connected, state: SharedState) -> RequestGuards | None:

@@ -51,7 +51,7 @@ def test_d10_an_unknown_option_prints_the_usage_and_exits_2(
 
 @pytest.mark.parametrize(
     ("role", "expected"),
-    [("nosuch", "has no role nosuch; there are:"), ("embed", "embed is not available yet")],
+    [("nosuch", "has no role nosuch; there are:")],
 )
 def test_d10_a_worker_for_a_role_that_no_worker_can_serve_says_why(
     role: str, expected: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

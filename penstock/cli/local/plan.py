@@ -14,7 +14,6 @@ from penstock.cli.errors import LaunchError
 from penstock.cli.local.child import ServiceSpec
 from penstock.cli.local.ports import PortAllocator
 from penstock.cli.local.python_child import code_path, service_argv
-from penstock.contract.names import EMBED
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.load import read_catalogue
 from penstock.runtime.config.retrieval import Store
@@ -124,7 +123,7 @@ def make_plan(
 
     without_encoder = missing_encoder_text() if encoder.port else ""
     without_indexer = "" if catalogue.retrieval is None else index_libraries.missing_libraries_text()
-    roles = [role for role in catalogue.roles if role != EMBED]
+    roles = list(catalogue.roles)
     expected = () if simulator else ("--no-simulator",)  # the simulator may be started later
     if per_role:
         served = [(f"worker-{role}", role) for role in roles]

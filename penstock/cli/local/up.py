@@ -21,7 +21,6 @@ from penstock.cli.local.provider_checks import (
 from penstock.cli.local.system import LocalSystem
 from penstock.cli.program_name import command_name
 from penstock.cli.stop_signals import stop_signals
-from penstock.contract.names import EMBED
 from penstock.runtime.runtime_file import DEFAULT_DATA, RuntimeFile
 
 __all__ = ["startup_text", "up"]
@@ -111,9 +110,7 @@ def startup_text(
         if not env.get("PENSTOCK_EDGE_PORT") and not runtime_file.edge.endswith(f":{EDGE_PORT}"):
             facts.append(("", f"Port {EDGE_PORT} is taken; PENSTOCK_EDGE_PORT chooses another one"))
     facts += [(name, f"{http}/health  {http}/metrics") for name, http in runtime_file.services.items()]
-    roles = ", ".join(
-        f"{role} (not available yet)" if role == EMBED else role for role in plan.catalogue.roles
-    )
+    roles = ", ".join(plan.catalogue.roles)
     facts.append(("catalogue", f"{plan.catalogue.name} ({roles})"))
     if runtime_file.simulator is not None:
         facts.append(

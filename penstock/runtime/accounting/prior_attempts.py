@@ -127,14 +127,15 @@ def lost_attempts(work: ChatWork, prior: PriorAttempts, models: Container[str]) 
     for started in prior.attempts:
         if started.model not in models:
             continue
-        sent_bytes = prior.bytes_out.get(started.attempt, 0)
+        sent_bytes, of_part = prior.bytes_out.get(started.attempt, 0), started.estimated_tokens
         yield AttemptRecord(
             number=started.attempt,
             model=started.model,
             credential="unknown",
             outcome=_LOST,
             usage=Usage(
-                input_tokens=work.estimated_tokens, output_tokens=sent_bytes // OUTPUT_BYTES_PER_TOKEN
+                input_tokens=work.estimated_tokens if of_part is None else of_part,
+                output_tokens=0 if work.kind == "embed" else sent_bytes // OUTPUT_BYTES_PER_TOKEN,
             ),
             estimated=True,
         )

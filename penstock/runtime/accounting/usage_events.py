@@ -36,6 +36,9 @@ class AttemptRecord(Struct, kw_only=True):
     degraded: tuple[DegradationRule, ...] = ()
     prices: PriceTable | None = None
     """The prices when it began, against which its hold was checked; None: those of the moment."""
+    ends: bool | None = None
+    """Whether the request ends with it; None: if it completed. One of several attempts at the parts of a request may
+    complete before the others."""
 
 
 class UsageEvents:
@@ -88,7 +91,7 @@ class UsageEvents:
             cost_picousd=cost,
             saved_by_cache_picousd=saved_by_cache_picousd(usage, prices or FREE),
             priced=prices is not None,
-            ends=record.outcome == _COMPLETED,
+            ends=record.outcome == _COMPLETED if record.ends is None else record.ends,
             degraded=record.degraded,
         )
 

@@ -20,7 +20,8 @@ _WEIGHT: Final = 0.05
 class RequestCalls(Struct):
     """The provider calls of one request so far."""
 
-    made: int = 0
+    made: float = 0.0
+    """A call that many requests share counts as a part of one."""
     waited_s: float = 0.0
     """Time spent waiting for quota, a breaker or a backoff."""
     calling: bool = False
@@ -41,13 +42,14 @@ class ServiceTimes:
     """Service times of the recent requests of each role, and counts since the start of the process."""
 
     def __init__(self) -> None:
-        self._latest: dict[str, deque[tuple[float, int]]] = {}
+        self._latest: dict[str, deque[tuple[float, float]]] = {}
         self._tokens: dict[str, float] = {}
         self._calling: Counter[str] = Counter()
         self._ended: Counter[str] = Counter()
 
-    def record_call_start(self, role: str, calls: RequestCalls) -> None:
-        calls.made += 1
+    def record_call_start(self, role: str, calls: RequestCalls, share: float = 1.0) -> None:
+        """`share`: of the call, which other requests may use too."""
+        calls.made += share
         self._set_calling(role, calls, calling=True)
 
     def record_tokens(self, model: str, tokens: int) -> None:

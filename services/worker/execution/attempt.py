@@ -13,6 +13,7 @@ from penstock.bus.clock import Clock, loop_now_s
 from penstock.bus.tracing import Attributes, Span, Tracer
 from penstock.contract.reply import Adapted, Degraded, GuardedContent
 from penstock.runtime.redelivery.job_record import JobRecords
+from penstock.runtime.reply_publisher import AnnouncedAttempt
 from services.worker.execution.attempt_usage import CANCELLED, AttemptUsage, CurrentAttempt
 from services.worker.execution.delta_sink import DeltaSink
 from services.worker.execution.guarding import check_failure
@@ -67,19 +68,25 @@ class AttemptNumbers(Struct, frozen=True):
     clock: Clock
     instance: str
 
-    async def take(self, execution: Execution, model: str, provider: str, body: Body) -> int:
+    async def take(
+        self, execution: Execution, model: str, provider: str, body: Body, of_part: int | None = None
+    ) -> int:
         """Take the next number, announced as `started`; `restarted` follows where earlier text may have been sent.
+
+        `of_part`: estimated input tokens of an attempt at a part of the request.
 
         Raises GaveUp where another worker has begun an attempt meanwhile and the request forbids another one then.
         """
-        text_may_be_sent = await execution.reply.begin_attempt(
+        announced = AnnouncedAttempt(
             model=model,
             provider=provider,
             worker=self.instance,
             at_ms=self.clock.unix_ms(),
             degraded=body.degraded,
             adapted=body.adapted,
+            estimated_tokens=of_part,
         )
+        text_may_be_sent = await execution.reply.begin_attempt(announced)
         if text_may_be_sent:
             why = why_no_other_attempt(execution.work.rescue, begun=True, text_sent=True)
             if why is not None:

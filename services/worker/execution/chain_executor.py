@@ -7,36 +7,26 @@ one attempt.
 from __future__ import annotations
 
 import asyncio
-from typing import Final
 
 from msgspec import Struct
 
 from penstock.bus.clock import loop_now_s
 from services.worker.estimates.service_times import ServiceTimes
-from services.worker.execution.attempt import Attempts, Spent, Success
+from services.worker.execution.attempt import Attempts, Success
 from services.worker.execution.guarding import check_first, checked_beside, guarded
 from services.worker.execution.hold_raiser import HoldRaiser
 from services.worker.execution.large_bodies import LargeBodies
 from services.worker.execution.model_chains import ModelChains
 from services.worker.execution.next_attempt import NextAttempt, why_no_other_attempt
 from services.worker.execution.outcomes import Outcomes
+from services.worker.execution.permitted_call import PermittedCall, judged, settled
 from services.worker.execution.retrieving import Retrieval
 from services.worker.execution.selection import CallPermit, Selection
 from services.worker.execution.state import Execution, GaveUp
-from services.worker.providers.errors.failures import Health, ProviderFailure
+from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.rate_limit.quota import QuotaKey
 
 __all__ = ["ChainExecutor"]
-
-_RETRY_SOON_S: Final = 1.0
-"""`retry_after_s` of a missed deadline where no known limit stands in the way any more."""
-
-
-class _Call(Struct):
-    """What one call used, and what it says of its model's health."""
-
-    spent: Spent
-    health: Health = "neutral"
 
 
 class ChainExecutor(Struct, frozen=True):
@@ -60,7 +50,7 @@ class ChainExecutor(Struct, frozen=True):
 
     async def _within_deadline(self, execution: Execution) -> Success:
         if execution.deadline_s <= loop_now_s():
-            raise self._too_late(execution, "while the request waited in its mailbox")
+            raise self.selection.deadline_passed(execution, "while the request waited in its mailbox")
         begun, text_sent = execution.reply.attempt > 0, execution.history.text_sent
         why = why_no_other_attempt(execution.work.rescue, begun=begun, text_sent=text_sent)
         if why is not None:
@@ -72,13 +62,9 @@ class ChainExecutor(Struct, frozen=True):
             if not timer.expired():
                 raise  # a store did not answer: the mailbox delivers the message again
             when = f"while {execution.waits_for}" if execution.waits_for else "during the provider call"
-            raise self._too_late(execution, when) from error
+            raise self.selection.deadline_passed(execution, when) from error
         finally:
             self.selection.stop_waiting(execution)
-
-    def _too_late(self, execution: Execution, when: str) -> GaveUp:
-        retry_after_s = self.selection.retry_after_s(execution) or _RETRY_SOON_S
-        return GaveUp("deadline_exceeded", f"the deadline passed {when}", retry_after_s)
 
     async def _through_chain(self, execution: Execution) -> Success:
         await self.retrieval.add(execution)
@@ -97,31 +83,23 @@ class ChainExecutor(Struct, frozen=True):
 
     async def _with_permit(self, execution: Execution, permit: CallPermit) -> Success:
         """With its cost reserved, and with the body in memory: one that is stored apart is read now."""
-        key, call = permit.key, _Call(Spent(tokens=0))
-        try:
-            if self.hold_raiser is not None:
-                await self.hold_raiser.cover(execution, key.model)
-            async with self.bodies.read(execution):
-                call.spent.tokens = permit.quota.tokens
-                async with checked_beside(execution):
-                    return await self._attempt(execution, key, call)
-        finally:
-            self.selection.settle(permit, call.spent)
-            self.service_times.record_tokens(key.model, call.spent.tokens)
-            self.outcomes.report_health(key.model, permit.admission, call.health)
+        key = permit.key
+        with settled(self.selection, self.outcomes, permit) as call:
+            try:
+                if self.hold_raiser is not None:
+                    await self.hold_raiser.cover(execution, key.model)
+                async with self.bodies.read(execution):
+                    call.spent.tokens = permit.quota.tokens
+                    async with checked_beside(execution):
+                        return await self._attempt(execution, key, call)
+            finally:
+                self.service_times.record_tokens(key.model, call.spent.tokens)
 
-    async def _attempt(self, execution: Execution, key: QuotaKey, call: _Call) -> Success:
-        began_s = loop_now_s()
+    async def _attempt(self, execution: Execution, key: QuotaKey, call: PermittedCall) -> Success:
         self.service_times.record_call_start(execution.work.role, execution.calls)
         try:
-            success = await self.attempts.run(execution, key, call.spent)
-        except ProviderFailure as failure:
+            with judged(self.outcomes, execution, key, call):
+                return await self.attempts.run(execution, key, call.spent)
+        except ProviderFailure:
             self.service_times.record_call_failure(execution.work.role, execution.calls)
-            call.health = self.outcomes.record_failure(execution, key, failure, began_s)
             raise
-        except asyncio.CancelledError:
-            call.health = "failure" if execution.silent_until_deadline else "neutral"
-            raise
-        self.outcomes.record_success(key, began_s)
-        call.health = "success"
-        return success

@@ -12,7 +12,7 @@ from penstock.contract.ledger.holds import HoldGranted, HoldRefused, HoldRequest
 from penstock.runtime.config.budgets.section import Budgets
 from penstock.runtime.holds import HOLD_GRACE_MS, HoldClient, LedgerUnavailable, traffic_of
 from penstock.runtime.pricing import PriceTable
-from services.worker.budget.hold_cover import attempt_amount, attempt_tokens, needed_hold
+from services.worker.budget.hold_cover import AttemptTokens, attempt_amount, attempt_tokens, needed_hold
 from services.worker.execution.state import Execution, GaveUp
 
 __all__ = ["HoldRaiser"]
@@ -29,9 +29,10 @@ class HoldRaiser(Struct, frozen=True):
     prices: PriceTable
     budgets: Budgets
 
-    async def cover(self, execution: Execution, model: str) -> None:
+    async def cover(self, execution: Execution, model: str, most: AttemptTokens | None = None) -> None:
         """Reserve enough for another attempt at `model`, at the prices of this moment, which then are the attempt's:
-        a price that is raised meanwhile does not cost more than the hold.
+        a price that is raised meanwhile does not cost more than the hold. `most`: what the attempt may use with those
+        that run beside it; None: a whole request.
 
         Raises GaveUp where the budget does not allow it.
         """
@@ -40,7 +41,10 @@ class HoldRaiser(Struct, frozen=True):
         if work.hold_id is None:
             return
         prices = now.prices_of(model)
-        tokens = attempt_tokens(work, execution.size.output_tokens, added_tokens=execution.unreserved_tokens)
+        tokens = most
+        if tokens is None:
+            added = execution.unreserved_tokens
+            tokens = attempt_tokens(work, execution.size.output_tokens, added_tokens=added)
         needed = needed_hold(execution.held, execution.spent, attempt_amount(tokens, prices))
         if needed is None:
             return

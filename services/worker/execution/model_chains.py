@@ -9,7 +9,7 @@ from msgspec import Struct
 from penstock.bus.clock import loop_now_s
 from penstock.runtime.config.catalogue import Catalogue, RoleConfig
 from penstock.runtime.model_chain import needs_of, order, shortfall
-from services.worker.execution.state import Execution, GaveUp
+from services.worker.execution.state import CallState, GaveUp
 from services.worker.models.provider_cooldown import ProviderCooldown
 from services.worker.models.weighted_choice import order_by_rank, weighted_order
 
@@ -24,7 +24,7 @@ class ModelChains(Struct, frozen=True):
     random: Callable[[], float]
     """Returns numbers in [0, 1)."""
 
-    def for_request(self, execution: Execution) -> tuple[str, ...]:
+    def for_request(self, execution: CallState) -> tuple[str, ...]:
         """The models that can serve the request, in order. Raises GaveUp when there are none."""
         work, role, tokens = execution.work, execution.role, execution.size.input_tokens
         models = self.catalogue.models
@@ -38,6 +38,12 @@ class ModelChains(Struct, frozen=True):
         longest = max(models[key].context_tokens for key in role.chain)
         message = f"about {tokens:,} tokens; the role {work.role} reads {longest:,} at most"
         raise GaveUp("context_length_exceeded", message)
+
+    def for_batch(self, state: CallState) -> tuple[str, ...]:
+        """The models for texts that are embedded together: the chain of the role, whatever its complexity."""
+        role = state.role
+        chain = weighted_order(role.chain, role.weighted, self.random)
+        return failed_last(chain, role, self.cooldown, loop_now_s())
 
 
 def failed_last(

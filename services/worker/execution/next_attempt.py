@@ -10,7 +10,7 @@ from penstock.contract.names import Rescue
 from penstock.contract.reply import FailedAttempt
 from penstock.runtime.config.catalogue import Catalogue, RetrySettings
 from penstock.runtime.outbound.breaker import SuccessRate
-from services.worker.execution.state import AttemptHistory, Execution, GaveUp, SameModelRetry
+from services.worker.execution.state import AttemptHistory, CallState, GaveUp, SameModelRetry
 from services.worker.models.availability import Availability
 from services.worker.models.backoff import (
     allowed_attempts,
@@ -48,12 +48,12 @@ class NextAttempt:
         self._retries = {model: SuccessRate() for model in catalogue.models}
         """Outcomes of attempts of requests that had failed before, which show whether another attempt helps."""
 
-    def after_success(self, execution: Execution, model: str) -> None:
+    def after_success(self, execution: CallState, model: str) -> None:
         self._availability.connect_failures.record_connection(self._availability.providers[model])
         if execution.history.failures:
             self._retries[model].record(succeeded=True, now_s=loop_now_s())
 
-    def after_failure(self, execution: Execution, model: str, failure: ProviderFailure) -> None:
+    def after_failure(self, execution: CallState, model: str, failure: ProviderFailure) -> None:
         """Note what the failure rules out. Raises GaveUp when no attempt is left for the request."""
         handling, history = failure.handling, execution.history
         history.last_failure, history.same_model = failure, None
@@ -113,7 +113,7 @@ class NextAttempt:
             unreachable.record_failure(provider, loop_now_s())
             history.connect_failures += 1
 
-    def _attempts_left(self, execution: Execution) -> int:
+    def _attempts_left(self, execution: CallState) -> int:
         """The number of attempts left, by the model of the chain at which further attempts help most. All workers
         together make at most twice `max_attempts`, of which two are left to the worker that has the request.
         """
@@ -124,7 +124,7 @@ class NextAttempt:
         own = history.failures - history.earlier_failures
         return min(allowed - history.failures, max(min(2, most), 2 * most - history.earlier) - own)
 
-    def _again_s(self, execution: Execution, model: str, failure: ProviderFailure, left: int) -> float | None:
+    def _again_s(self, execution: CallState, model: str, failure: ProviderFailure, left: int) -> float | None:
         """In how many seconds the same model is called once more; None: it is not."""
         history, role = execution.history, execution.role
         kind, retry_after_s = failure.kind, failure.retry_after_s
@@ -150,7 +150,7 @@ class NextAttempt:
             return None
         return delay_s(1, role.retry, self._random, retry_after_s)
 
-    def _back_off(self, execution: Execution, model: str, failure: ProviderFailure, left: int) -> None:
+    def _back_off(self, execution: CallState, model: str, failure: ProviderFailure, left: int) -> None:
         """Delay the next call of the model, and of other failed models of the provider, on which the last attempts
         would be used up. A failed connection delays all models of the provider.
         """
@@ -174,11 +174,11 @@ class NextAttempt:
         for each in alike:
             history.not_before_s[each] = max(history.not_before_s.get(each, 0.0), now_s + wait_s)
 
-    def _of_same_provider(self, execution: Execution, model: str) -> Iterable[str]:
+    def _of_same_provider(self, execution: CallState, model: str) -> Iterable[str]:
         models = self._catalogue.models
         return (key for key in execution.role.chain if models[key].provider == models[model].provider)
 
-    def _exclude(self, execution: Execution, model: str, failure: ProviderFailure) -> None:
+    def _exclude(self, execution: CallState, model: str, failure: ProviderFailure) -> None:
         """A request too long for this model is too long for every model with no larger context."""
         history = execution.history
         history.excluded.add(model)

@@ -12,7 +12,7 @@ from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.outbound.breaker import BreakerAdmission, Transition
 from services.worker.announcer import Announcer
 from services.worker.credentials.changes import CredentialChanges
-from services.worker.execution.state import Execution
+from services.worker.execution.state import CallState
 from services.worker.metrics import WorkerMetrics
 from services.worker.models.availability import Availability
 from services.worker.models.roster import RosterChange
@@ -75,7 +75,7 @@ class Outcomes:
         self.announce_roster_change(self._availability.roster.record_answer(key.model))
 
     def record_failure(
-        self, execution: Execution, key: QuotaKey, failure: ProviderFailure, began_s: float
+        self, execution: CallState, key: QuotaKey, failure: ProviderFailure, began_s: float
     ) -> Health:
         """Apply a failed call by its scope: a failure that concerns one request changes nothing.
 
@@ -134,7 +134,7 @@ class Outcomes:
         self._metrics.withdrawn.labels(change.model).set(change.withdrawn)
         self._announcer.model_availability_changed(change.model, roles, served=not change.withdrawn)
 
-    def _health(self, execution: Execution, model: str, failure: ProviderFailure) -> Health:
+    def _health(self, execution: CallState, model: str, failure: ProviderFailure) -> Health:
         """A failure counts once per content of a request in `_SAME_CONTENT_S`, as the content may cause it; a broken
         connection always counts.
         """
@@ -175,11 +175,11 @@ class Outcomes:
         error = failure.error
         return error is None or proves_model_missing(error, self._catalogue.model_name(model))
 
-    def _suspected(self, execution: Execution, name: str) -> bool:
+    def _suspected(self, execution: CallState, name: str) -> bool:
         """Whether the failures of several requests with different content point at `name`."""
         return self._suspicions.add(name, _content(execution), loop_now_s()) >= _SEVERAL
 
-    def _refuses_several(self, execution: Execution, model: str) -> bool:
+    def _refuses_several(self, execution: CallState, model: str) -> bool:
         """Whether the model refused several requests with different content."""
         return self._refusals.add(model, _content(execution), loop_now_s()) >= _SEVERAL
 
@@ -204,7 +204,7 @@ def _label(key: QuotaKey) -> str:
     return f"{key.credential} {key.model}"
 
 
-def _content(execution: Execution) -> int:
+def _content(execution: CallState) -> int:
     return hash(bytes(execution.work.body))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Final, Protocol
 
 import msgspec
@@ -31,7 +31,7 @@ from services.worker.providers.streams.sse import SseReader
 from services.worker.providers.streams.whole_completion import read_whole
 from services.worker.providers.usage import NO_COUNTS, TokenCounts
 
-__all__ = ["Answer", "Call", "Progress", "Sink", "make_call"]
+__all__ = ["Answer", "Call", "Progress", "Sink", "failures_of", "make_call"]
 
 _WORD: Final = re.compile(r"[A-Za-z]{2,24}(?:[_ -][A-Za-z]{2,24}){0,3}")
 _OTHER: Final = "other"
@@ -105,11 +105,35 @@ class Progress(Struct):
 
 async def make_call(call: Call, sink: Sink | None, progress: Progress) -> Answer:
     """Make the call, streaming if there is a sink. Raises ProviderFailure with a message that contains no key."""
-    try:
+    with failures_of(call.provider, progress):
         return await _under_limits(call, sink, progress)
+
+
+@contextlib.contextmanager
+def failures_of(provider: Provider, progress: Progress) -> Iterator[None]:
+    """Raise errors in the bytes of an answer as ProviderFailure, and each of these without the keys of the provider."""
+    try:
+        with _wire_errors_as_failures(progress):
+            yield
     except ProviderFailure as failure:
-        call.provider.redact_keys(failure)
+        provider.redact_keys(failure)
         raise
+
+
+@contextlib.contextmanager
+def _wire_errors_as_failures(progress: Progress) -> Iterator[None]:
+    try:
+        yield
+    except ProviderErrorEvent as error:
+        raise failure_of_error_event(error) from error
+    except SseTooLarge as error:
+        raise ProviderFailure("oversized", str(error)) from error
+    except WireError as error:
+        kind: FailureKind = (
+            "malformed" if isinstance(error, MalformedChunk | MalformedReply) else "broken_stream"
+        )
+        status = "" if progress.status == 200 else f"HTTP {progress.status}: "
+        raise ProviderFailure(kind, f"{status}{error}") from error
 
 
 async def _under_limits(call: Call, sink: Sink | None, progress: Progress) -> Answer:
@@ -128,16 +152,6 @@ async def _under_limits(call: Call, sink: Sink | None, progress: Progress) -> An
                 await response.close()
     except TimeoutError as error:
         raise _timed_out(call.timeouts, sink, progress) from error
-    except ProviderErrorEvent as error:
-        raise failure_of_error_event(error) from error
-    except SseTooLarge as error:
-        raise ProviderFailure("oversized", str(error)) from error
-    except WireError as error:
-        kind: FailureKind = (
-            "malformed" if isinstance(error, MalformedChunk | MalformedReply) else "broken_stream"
-        )
-        status = "" if progress.status == 200 else f"HTTP {progress.status}: "
-        raise ProviderFailure(kind, f"{status}{error}") from error
 
 
 async def _whole(call: Call, response: Response, progress: Progress) -> Answer:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Final, cast
+from collections.abc import Mapping
+from typing import Final, Protocol, cast
 
 from msgspec import Struct
 
@@ -14,6 +15,7 @@ from penstock.bus.tracing import Attributes, Span
 from penstock.contract import headers, subjects
 from penstock.contract.errors import ERRORS
 from penstock.contract.jobs import JobResult
+from penstock.contract.names import Kind
 from penstock.contract.reply import NO_RESPONSE, Completed, Failed, Failure, Timings
 from penstock.contract.work import ChatWork
 from penstock.runtime.accounting.prior_attempts import PriorAttempts
@@ -32,7 +34,6 @@ from services.worker.degradation.shorten import RequestSize
 from services.worker.estimates.service_times import ServiceTimes
 from services.worker.execution.attempt import Success
 from services.worker.execution.cancellation import CancellableExecutions
-from services.worker.execution.chain_executor import ChainExecutor
 from services.worker.execution.large_bodies import LargeBodies
 from services.worker.execution.state import AttemptHistory, Execution, GaveUp, HandBack
 from services.worker.guard.request_guard import RequestGuards
@@ -88,7 +89,7 @@ class Starter(Struct, frozen=True):
             size=RequestSize(
                 work,
                 work.estimated_tokens,
-                output_tokens(checked.max_tokens, role, work.assumed_output_tokens or ASSUMED_OUTPUT_TOKENS),
+                _output_tokens(checked, role),
             ),
             message_seq=delivery.sequence,
             delivery=delivery.number,
@@ -101,7 +102,7 @@ class Starter(Struct, frozen=True):
             history=_history(work, role, prior),
             spent=spent,
             held=Amount(work.hold_picousd, work.hold_tokens),
-            guard=None if self.guards is None else self.guards.of(work, span.traceparent),
+            guard=self.guards.of(work, span.traceparent) if self.guards and work.kind == "chat" else None,
         )
         self.telemetry.metrics.queue_wait.labels(work.role).observe(execution.queued_ms / 1000)
         self.quota_monitor.record_arrival(
@@ -142,6 +143,13 @@ class Starter(Struct, frozen=True):
         return tracer.start(names.SPAN_WORKER, "consumer", parent=parent, attributes=attributes)
 
 
+def _output_tokens(checked: CheckedWork, role: RoleConfig) -> int:
+    work = checked.work
+    if work.kind == "embed":
+        return 0
+    return output_tokens(checked.max_tokens, role, work.assumed_output_tokens or ASSUMED_OUTPUT_TOKENS)
+
+
 def _history(work: ChatWork, role: RoleConfig, prior: PriorAttempts) -> AttemptHistory:
     earlier = max(len(prior.attempts), prior.tried)
     most = for_lane(role.retry, work.lane).max_attempts
@@ -155,11 +163,19 @@ def _history(work: ChatWork, role: RoleConfig, prior: PriorAttempts) -> AttemptH
     )
 
 
+class _Executor(Protocol):
+    """Has a request answered by a provider."""
+
+    async def execute(self, execution: Execution) -> Success:
+        """Raises GaveUp with the error for the application, and HandBack."""
+        ...
+
+
 class Runner(Struct, frozen=True):
     """Executes requests."""
 
     starter: Starter
-    chain_executor: ChainExecutor
+    executors: Mapping[Kind, _Executor]
     finisher: Finisher
     cancellable: CancellableExecutions
     hand_back: HandBackPolicy
@@ -202,7 +218,7 @@ class Runner(Struct, frozen=True):
         """Execute the request on its chain; a cancel request ends it until this returns."""
         try:
             with self.cancellable.entered(execution):
-                success = await self.chain_executor.execute(execution)
+                success = await self.executors[execution.work.kind].execute(execution)
         except GaveUp as gave_up:
             return failed(execution, gave_up, self._timings(execution))
         if execution.counting:  # so that the event states what is recorded
@@ -247,10 +263,9 @@ class Finisher(Struct, frozen=True):
                 end = await self.job_records.end(execution.work, execution.message_seq, event, result)
             if end is not None:
                 await self._finish_reply(execution, end)
-            if isinstance(event, Failed) and execution.work.hold_id is not None:
-                await self.releases.release(
-                    execution.work.reply_to, event.error.code, execution.span.traceparent
-                )
+            outcome = event.error.code if isinstance(event, Failed) else "completed"
+            if execution.work.hold_id is not None and (outcome != "completed" or execution.hold_is_open):
+                await self.releases.release(execution.work.reply_to, outcome, execution.span.traceparent)
             await self.bodies.delete(execution.work)
         finally:
             span.end()

@@ -16,7 +16,7 @@ from services.worker.execution.attempt import Spent
 from services.worker.execution.model_chains import failed_last
 from services.worker.execution.next_attempt import describe_failures
 from services.worker.execution.outcomes import Outcomes
-from services.worker.execution.state import Execution, GaveUp, HandBack
+from services.worker.execution.state import CallState, GaveUp, HandBack
 from services.worker.intake.hand_back import HandBackPolicy
 from services.worker.intake.wait_queue import WaitQueue
 from services.worker.models.availability import Availability
@@ -29,6 +29,8 @@ __all__ = ["CallPermit", "NeedEstimator", "Selection", "held_back_here"]
 _LEASE_S: Final = 0.25
 """Seconds to wait for a share of the quota, which usually comes within milliseconds; after them the whole chain is
 considered again."""
+_RETRY_SOON_S: Final = 1.0
+"""`retry_after_s` of a missed deadline where no known limit stands in the way any more."""
 _WORDS: Final[dict[Reason, str]] = {
     "breaker": "the circuit breaker",
     "quota": "the quota",
@@ -53,7 +55,7 @@ class NeedEstimator(Struct, frozen=True):
     degradation: DegradationMonitor
     calibration: TokenCalibration
 
-    def need(self, execution: Execution, model: str) -> Need:
+    def need(self, execution: CallState, model: str) -> Need:
         """The need of a call of `model` for the request now."""
         input_tokens, output_tokens = self.degradation.expected_tokens(execution.size, model, loop_now_s())
         input_tokens = self.calibration.corrected(model, input_tokens)
@@ -70,7 +72,7 @@ class Selection(Struct, frozen=True):
     hand_back: HandBackPolicy
     waiting: WaitQueue
 
-    async def next_call(self, execution: Execution) -> CallPermit:
+    async def next_call(self, execution: CallState) -> CallPermit:
         """A permit for the first model that may be called now; waits while some model may become callable.
 
         Raises GaveUp when none ever will be for this request, and HandBack when another worker can serve it now.
@@ -88,11 +90,11 @@ class Selection(Struct, frozen=True):
             quota.correct(permit.key, observation, loop_now_s())
         self.waiting.wake()
 
-    def stop_waiting(self, execution: Execution) -> None:
+    def stop_waiting(self, execution: CallState) -> None:
         """Remove the request from the queues of the quotas, so that no other request waits behind it."""
         self.availability.quota.withdraw(execution.arrival)
 
-    def retry_after_s(self, execution: Execution) -> float | None:
+    def retry_after_s(self, execution: CallState) -> float | None:
         """Seconds until some model of the role's chain may be called; None when that is now or never."""
         now_s = loop_now_s()
         states = (
@@ -102,7 +104,12 @@ class Selection(Struct, frozen=True):
         earliest_s = min((state.available_at_s for state in states), default=inf)
         return round(earliest_s - now_s, 3) if now_s < earliest_s < inf else None
 
-    async def _next_model(self, execution: Execution) -> str:
+    def deadline_passed(self, execution: CallState, when: str) -> GaveUp:
+        """The error of a request whose deadline passed; `when`: what it did or waited for, in words."""
+        retry_after_s = self.retry_after_s(execution) or _RETRY_SOON_S
+        return GaveUp("deadline_exceeded", f"the deadline passed {when}", retry_after_s)
+
+    async def _next_model(self, execution: CallState) -> str:
         while True:
             now_s = loop_now_s()
             execution.last_resort = False
@@ -119,7 +126,7 @@ class Selection(Struct, frozen=True):
             execution.waits_for = f"the request waited for {_WORDS[choice.reason]} of {choice.model}"
             await self._wait(execution, choice.until_s)
 
-    async def _permit(self, execution: Execution, model: str) -> CallPermit | None:
+    async def _permit(self, execution: CallState, model: str) -> CallPermit | None:
         """None: the breaker or the quota let another request go first since the model was chosen."""
         breaker = self.availability.breakers[model]
         admission = breaker.admit(loop_now_s(), trial=execution.last_resort)
@@ -134,7 +141,7 @@ class Selection(Struct, frozen=True):
                 self.outcomes.report_health(model, admission, "neutral")
         return None if quota is None else CallPermit(admission, quota)
 
-    async def _acquire(self, execution: Execution, model: str) -> Permit | None:
+    async def _acquire(self, execution: CallState, model: str) -> Permit | None:
         """A permit for a credential that has quota now, or is about to receive a share of it."""
         need = self.needs.need(execution, model)
         give_up_s = loop_now_s() + _LEASE_S
@@ -156,7 +163,7 @@ class Selection(Struct, frozen=True):
             execution.waits_for = f"the request waited for a share of the quota of {model}"
             await self._wait(execution, give_up_s)
 
-    async def _wait(self, execution: Execution, until_s: float) -> None:
+    async def _wait(self, execution: CallState, until_s: float) -> None:
         began_s = loop_now_s()
         try:
             await self.waiting.wait_until(
@@ -165,7 +172,7 @@ class Selection(Struct, frozen=True):
         finally:
             execution.calls.waited_s += loop_now_s() - began_s
 
-    def _left_to_another_worker(self, execution: Execution, now_s: float) -> Wait | None:
+    def _left_to_another_worker(self, execution: CallState, now_s: float) -> Wait | None:
         """After a failed connection the next attempt belongs to a worker that can connect, if there is one.
 
         Raises HandBack as `_hand_back` does.
@@ -184,7 +191,7 @@ class Selection(Struct, frozen=True):
             states[model] = state
         return self._hand_back(execution, states, now_s)
 
-    def _hand_back(self, execution: Execution, states: Mapping[str, ModelState], now_s: float) -> Wait | None:
+    def _hand_back(self, execution: CallState, states: Mapping[str, ModelState], now_s: float) -> Wait | None:
         """Raises HandBack where another worker can serve the request now, and this one cannot.
 
         A Wait lasts until the other workers have reported what they can serve; None: the request stays here.
@@ -198,7 +205,7 @@ class Selection(Struct, frozen=True):
             return Wait(until_s, "backoff", next(model for model in states if model in here))
         raise HandBack(pauses=here != {execution.history.silent_model})
 
-    def _same_model(self, execution: Execution, now_s: float) -> Choice | Wait | None:
+    def _same_model(self, execution: CallState, now_s: float) -> Choice | Wait | None:
         """The model that is to be called once more after the last failure; None: the chain goes on."""
         retry = execution.history.same_model
         if retry is None:
@@ -212,7 +219,7 @@ class Selection(Struct, frozen=True):
             return Choice(retry.model)
         return Wait(state.available_at_s, state.reason, retry.model)
 
-    def _of_chain(self, execution: Execution, now_s: float) -> Choice | Wait | NoModel:
+    def _of_chain(self, execution: CallState, now_s: float) -> Choice | Wait | NoModel:
         """Raises HandBack as `_hand_back` does."""
         states: dict[str, ModelState] = {}
         for model in failed_last(execution.chain, execution.role, self.availability.provider_cooldown, now_s):
@@ -248,7 +255,7 @@ class Selection(Struct, frozen=True):
         return choice
 
     def _state(
-        self, execution: Execution, model: str, now_s: float, *, last_resort: bool = False
+        self, execution: CallState, model: str, now_s: float, *, last_resort: bool = False
     ) -> ModelState:
         if model in execution.history.excluded:
             return ModelState(inf, "excluded")
@@ -257,7 +264,7 @@ class Selection(Struct, frozen=True):
         again_s = execution.history.not_before_s.get(model, 0.0)
         return ModelState(again_s, "backoff") if state.available_at_s < again_s else state
 
-    def _hopeless(self, execution: Execution, reason: Reason | None) -> GaveUp:
+    def _hopeless(self, execution: CallState, reason: Reason | None) -> GaveUp:
         history, chain = execution.history, ", ".join(execution.chain)
         if reason == "excluded" and history.last_failure is not None:
             message = f"no model of {chain} can answer: {describe_failures(history.failed)}"
@@ -273,7 +280,7 @@ class Selection(Struct, frozen=True):
 
 
 def held_back_here(
-    execution: Execution, states: Mapping[str, ModelState], availability: Availability, now_s: float
+    execution: CallState, states: Mapping[str, ModelState], availability: Availability, now_s: float
 ) -> frozenset[str]:
     """The models that, as far as is known, only this worker cannot call now. Quota, which all workers share, does not
     count. Empty while the request backs off after a failed call: another worker does not know of the backoff, and would

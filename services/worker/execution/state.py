@@ -28,7 +28,7 @@ from services.worker.providers.parameters.request_changes import RequestChanges
 from services.worker.rate_limit.quota import QuotaKey
 from services.worker.retrieval.retriever import NOTHING_RETRIEVED, Retrieved
 
-__all__ = ["AttemptHistory", "Execution", "GaveUp", "HandBack", "SameModelRetry"]
+__all__ = ["AttemptHistory", "CallState", "Execution", "GaveUp", "HandBack", "SameModelRetry"]
 
 _arrival_numbers: Final = count(1)
 
@@ -103,27 +103,21 @@ class AttemptHistory(Struct, kw_only=True):
     """An earlier worker published text, or may have done so."""
 
 
-class Execution(Struct, kw_only=True):
-    """One delivered request: what is known of it, and how far its execution has come."""
+class CallState(Struct, kw_only=True):
+    """What the choice of a model, and the consequences of a failed call, need to know of one request, or of a batch of
+    texts that are embedded together.
+    """
 
     work: ChatWork
     role: RoleConfig
     degradation: Degradation = field(default_factory=Degradation)
     size: RequestSize
-    message_seq: int
-    """Stream sequence of the message in the mailbox."""
     delivery: int = 1
     """How often the message was delivered."""
-    queued_ms: float = 0.0
-    """Milliseconds from the acceptance by JetStream to this worker."""
     started_s: float = 0.0
     """When this worker began, on the loop's clock."""
     deadline_s: float
     """On the loop's clock."""
-    reply: ReplyPublisher
-    span: Span
-    task: asyncio.Task[object]
-    """Cancelled when the request is."""
     arrival: int = field(default_factory=_arrival_numbers.__next__)
     """Position in the order of arrival at this worker; earlier requests have lower numbers."""
     history: AttemptHistory = field(default_factory=AttemptHistory)
@@ -142,6 +136,19 @@ class Execution(Struct, kw_only=True):
     calls: RequestCalls = field(default_factory=RequestCalls)
     silent_until_deadline: bool = False
     """The deadline ended an attempt after the provider had been silent for long enough to count as failed."""
+
+
+class Execution(CallState, kw_only=True):
+    """One delivered request: what is known of it, and how far its execution has come."""
+
+    message_seq: int
+    """Stream sequence of the message in the mailbox."""
+    queued_ms: float = 0.0
+    """Milliseconds from the acceptance by JetStream to this worker."""
+    reply: ReplyPublisher
+    span: Span
+    task: asyncio.Task[object]
+    """Cancelled when the request is."""
     cost_picousd: int = 0
     """Of all attempts of this worker."""
     counting: int = 0
@@ -163,3 +170,5 @@ class Execution(Struct, kw_only=True):
     answer_text: str = ""
     """Text of choice 0 of the answer as it was published, if a citation or the memory may need it."""
     cancelled: bool = False
+    hold_is_open: bool = False
+    """The request completed without an attempt whose usage ends its hold."""

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from penstock.bus.clock import loop_now_s
 from penstock.runtime.config.catalogue import Timeouts
-from services.worker.execution.state import Execution
+from services.worker.execution.state import CallState
 from services.worker.intake.hand_back import HandBackPolicy
 
 __all__ = ["AnswerTimes", "TimeLimits", "shortened"]
@@ -50,7 +50,7 @@ class TimeLimits:
         self._hand_back_policy = hand_back
         self._times = AnswerTimes()
 
-    def limits(self, execution: Execution, model: str) -> Timeouts:
+    def limits(self, execution: CallState, model: str) -> Timeouts:
         """The role's limits, shorter where another model, another worker or a second call could still answer."""
         execution.silent_until_deadline = False
         history = execution.history
@@ -64,13 +64,13 @@ class TimeLimits:
             return shortened(limits, execution.deadline_s - now_s, usual_s)
         return limits
 
-    def note_answer(self, execution: Execution, model: str, began_s: float, first_s: float | None) -> None:
+    def note_answer(self, execution: CallState, model: str, began_s: float, first_s: float | None) -> None:
         """`first_s`: when the first output of a streamed answer came, or all of another one; None: now."""
         stream = execution.work.stream
         arrived_s = loop_now_s() if first_s is None else first_s
         self._times.add(model, arrived_s - began_s, stream=stream)
 
-    def note_interruption(self, execution: Execution, model: str, began_s: float) -> None:
+    def note_interruption(self, execution: CallState, model: str, began_s: float) -> None:
         """A call without any output was interrupted: note whether the deadline ended it after a long silence."""
         now_s = loop_now_s()
         if now_s >= execution.deadline_s - _DEADLINE_TOLERANCE_S:

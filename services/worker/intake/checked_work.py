@@ -14,6 +14,7 @@ from msgspec import Struct
 from penstock.contract import codec, subjects
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.retrieval.embed_body import InvalidEmbedBody, read_embed_body
 
 __all__ = ["CheckedWork", "InvalidWork", "read_work"]
 
@@ -45,7 +46,11 @@ def read_work(subject: str, data: bytes, catalogue: Catalogue) -> CheckedWork:
     try:
         data.decode()  # msgspec checks UTF-8 only in what it decodes
         work = codec.WORK.decode(data)
-        max_tokens = _output_limit(work)
+        max_tokens = _output_limit(work) if work.kind == "chat" else None
+        if work.kind == "embed" and work.body_ref is None:
+            read_embed_body(work.body)
+    except InvalidEmbedBody as error:
+        raise InvalidWork(str(error)) from error
     except RecursionError as error:
         raise InvalidWork("it is nested too deeply") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -53,6 +58,8 @@ def read_work(subject: str, data: bytes, catalogue: Catalogue) -> CheckedWork:
     address = subjects.work_address(subject)
     if address is None or address[:2] != (work.role, work.lane) or work.role not in catalogue.all_roles:
         raise InvalidWork(f"it names the role {work.role} and the lane {work.lane}")
+    if work.kind != catalogue.kind_of(work.role):
+        raise InvalidWork(f"it is of kind {work.kind}, and the role {work.role} is not")
     if not all(map(subjects.is_token, work.reply_to)):
         raise InvalidWork("its account, client or id is not a valid subject token")
     if not all(

@@ -52,6 +52,10 @@ class Provider(Protocol):
         """POST an OpenAI chat-completions body. `label` identifies the call at the provider. Raises ProviderFailure."""
         ...
 
+    async def embeddings(self, credential: str, body: bytes, label: str) -> Response:
+        """POST an OpenAI embeddings body; otherwise as `chat`."""
+        ...
+
     def redact_keys(self, failure: ProviderFailure) -> None:
         """Remove all past and present keys from the failure's texts: an endpoint may echo its request."""
         ...

@@ -142,9 +142,15 @@ class SdkProvider:
             client.api_key = key
 
     async def chat(self, credential: str, body: bytes, label: str) -> _SdkResponse:
+        return await self._post("/chat/completions", credential, body, label)
+
+    async def embeddings(self, credential: str, body: bytes, label: str) -> _SdkResponse:
+        return await self._post("/embeddings", credential, body, label)
+
+    async def _post(self, path: str, credential: str, body: bytes, label: str) -> _SdkResponse:
         try:
             response = await self._clients[credential].post(
-                "/chat/completions",
+                path,
                 cast_to=self._kind.raw_response,
                 content=body,
                 options={"headers": {"Content-Type": "application/json", _LABEL: label}},

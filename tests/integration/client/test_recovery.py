@@ -16,7 +16,7 @@ from penstock.contract import codec, subjects
 from penstock.contract.reply import Completed, Delta, first_seq
 from penstock.contract.subjects import ReplyAddress
 from penstock.errors import BeyondTheEnd, NoReply, ReplyIncomplete, UnknownReply
-from penstock.runtime.reply_publisher import Position, ReplyPublisher
+from penstock.runtime.reply_publisher import AnnouncedAttempt, Position, ReplyPublisher
 from tests.harness.suite.waiting import until
 from tests.integration.client.events import Events
 from tests.integration.client.gateway import Gateway
@@ -191,7 +191,7 @@ async def test_d6_deltas_without_acknowledgement_are_published_again(
     async def script(request):
         address = ReplyAddress(own_gateway.account, request.client, request.id)
         publisher = ReplyPublisher(own_gateway.nc, own_gateway.js, address, Position())
-        await publisher.begin_attempt(model="m", provider="p", worker="w", at_ms=0)
+        await publisher.begin_attempt(AnnouncedAttempt(model="m", provider="p", worker="w", at_ms=0))
         for number, part in enumerate(PARTS):
             await publisher.delta(part, ())
             if number == 15:

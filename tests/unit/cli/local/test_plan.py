@@ -186,13 +186,12 @@ def test_k5_the_startup_text_with_keys_says_how_to_get_one(tmp_path):
     assert '"any"' not in text
 
 
-def test_per_role_starts_a_worker_for_each_chat_role(tmp_path):
+def test_per_role_starts_a_worker_for_each_role(tmp_path):
     plan = make_plan(tmp_path, {}, per_role=True)
 
     roles = {spec.argv[-1] for spec in plan.workers}
-    assert {"chat", "coding", "creative"} <= roles
-    assert "embed" not in roles
-    assert len({spec.name for spec in plan.workers}) == len(roles) == len(plan.catalogue.roles) - 1
+    assert {"chat", "coding", "creative", "embed"} <= roles
+    assert len({spec.name for spec in plan.workers}) == len(roles) == len(plan.catalogue.roles)
 
 
 @pytest.mark.parametrize(
@@ -353,13 +352,12 @@ def test_the_plan_records_the_catalogue(tmp_path, monkeypatch):
     )
 
 
-def test_a_role_without_a_service_is_marked(tmp_path):
+def test_the_roles_of_the_catalogue_are_listed(tmp_path):
     plan = make_plan(tmp_path, {})
 
     text = startup_text(plan, RuntimeFile(nats_url="nats://127.0.0.1:4222", embedded=True, pid=1))
 
-    assert "embed (not available yet)" in text
-    assert "chat (" not in text
+    assert ", ".join(plan.catalogue.roles) in text
 
 
 def test_the_simulator_lists_the_models_of_the_catalogue(tmp_path):

@@ -23,6 +23,7 @@ from penstock.runtime.config.catalogue import (
 )
 from penstock.runtime.config.parameter_mapping import SentAs
 from penstock.runtime.pricing import PriceTable
+from penstock.runtime.reply_publisher import AnnouncedAttempt
 from services.worker.execution.attempt import Spent, Success
 from services.worker.execution.state import Execution, GaveUp
 from services.worker.providers.errors.failures import ProviderFailure
@@ -49,9 +50,9 @@ class Reply:
         """Another worker has taken the next number."""
         self.restarts: list[str] = []
 
-    async def begin_attempt(self, *, adapted: tuple[Adapted, ...], **_: Any) -> bool:
+    async def begin_attempt(self, announced: AnnouncedAttempt) -> bool:
         self.attempt += 1
-        self.adapted.append(adapted)
+        self.adapted.append(announced.adapted)
         return self.taken
 
     async def restarted(self, code: ErrorCode, message: str) -> None:

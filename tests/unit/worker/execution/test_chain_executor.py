@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import nats.errors
 import pytest
 
+from penstock.runtime.reply_publisher import AnnouncedAttempt
 from services.worker.execution.state import GaveUp
 from tests.unit.worker.worker_parts import WorkerParts, catalogue_of
 
@@ -17,14 +17,14 @@ class Unanswered:
 
     attempt = 0
 
-    async def begin_attempt(self, **_: Any) -> bool:
+    async def begin_attempt(self, _: AnnouncedAttempt) -> bool:
         raise nats.errors.TimeoutError
 
 
 class Endless:
     attempt = 0
 
-    async def begin_attempt(self, **_: Any) -> bool:
+    async def begin_attempt(self, _: AnnouncedAttempt) -> bool:
         await asyncio.Event().wait()
         return False
 

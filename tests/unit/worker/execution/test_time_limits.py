@@ -9,6 +9,7 @@ import pytest
 
 from penstock.bus.clock import loop_now_s
 from penstock.runtime.config.catalogue import Catalogue, Model, ProviderConfig, RoleConfig, Timeouts
+from penstock.runtime.reply_publisher import AnnouncedAttempt
 from services.worker.execution.state import GaveUp
 from services.worker.execution.time_limits import AnswerTimes, shortened
 from tests.harness.suite.virtual_time import run
@@ -69,7 +70,7 @@ async def test_d1_the_last_model_of_a_chain_has_all_the_time_left() -> None:
 class _Reply:
     attempt = 0
 
-    async def begin_attempt(self, **_: Any) -> bool:
+    async def begin_attempt(self, _: AnnouncedAttempt) -> bool:
         self.attempt += 1
         return False
 

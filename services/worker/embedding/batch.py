@@ -1,0 +1,257 @@
+"""One batch of texts on the models of its chain: retried as a whole, divided where its content is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from msgspec import Raw, Struct
+from msgspec.structs import replace
+
+from penstock.bus.clock import loop_now_s
+from penstock.contract.errors import ErrorCode
+from services.worker.degradation.shorten import BodyShape, RequestSize
+from services.worker.embedding.answer import Vectors
+from services.worker.embedding.batch_attempts import BatchAttempts, CallEnd, Share, end_of_failure
+from services.worker.embedding.bisection import Bisection
+from services.worker.embedding.call import BatchCall, EmbeddingCalls
+from services.worker.embedding.request import Text
+from services.worker.embedding.text_queue import BatchSize
+from services.worker.estimates.token_calibration import TokenCalibration
+from services.worker.execution.model_chains import ModelChains
+from services.worker.execution.next_attempt import NextAttempt
+from services.worker.execution.outcomes import Outcomes
+from services.worker.execution.permitted_call import PermittedCall, judged, settled
+from services.worker.execution.provider_call import Progress
+from services.worker.execution.selection import CallPermit, Selection
+from services.worker.execution.state import CallState, GaveUp, HandBack
+from services.worker.execution.time_limits import TimeLimits
+from services.worker.providers.errors.failures import FailureKind, ProviderFailure
+from services.worker.providers.rate_limit_headers import read_rate_limits
+
+__all__ = ["BatchRunner"]
+
+_OF_CONTENT: Final[tuple[FailureKind, ...]] = (
+    "refused",
+    "unclear",
+    "content_filter",
+    "context_length",
+    "too_large",
+    "random_refusal",
+    "oversized",
+)
+"""Failures that one text of a batch, or their number, may have caused."""
+_CODES: Final[Mapping[ErrorCode, ErrorCode]] = {"provider_refused": "invalid_request"}
+"""The error code of a request whose text is refused alone."""
+_SHAPE: Final = BodyShape(may_cut=False, kept_share=1.0)
+_BYTES_PER_TOKEN: Final = 16
+"""Tokens that a provider can count for one byte of text at most; a larger count is not believed."""
+
+
+class BatchRunner(Struct, frozen=True):
+    chains: ModelChains
+    selection: Selection
+    calls: EmbeddingCalls
+    attempts: BatchAttempts
+    outcomes: Outcomes
+    next_attempt: NextAttempt
+    time_limits: TimeLimits
+    calibration: TokenCalibration
+    random: Callable[[], float]
+
+    async def run(self, texts: list[Text], done: Callable[[Text], None]) -> None:
+        """Embed the texts, or end the requests that wait for them; `done`: called for each text before either."""
+        bisection = Bisection(texts, self.random)
+        content = _content_of(texts)
+        try:
+            while part := bisection.next_part():
+                wanted = [text for text in part if text.requests]
+                if wanted:
+                    await self._embed(wanted, content, bisection, done)
+                if bisection.refuses_all:
+                    message = "the provider refuses every text, whatever its content"
+                    for text in bisection.rest():
+                        _fail(text, GaveUp("provider_refused", message), done)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            for text in texts:
+                if text.requests:
+                    _fail(text, error, done)
+            raise
+
+    async def _embed(
+        self,
+        part: list[Text],
+        content: bytes,
+        bisection: Bisection[Text],
+        done: Callable[[Text], None],
+    ) -> None:
+        state = self._state_of(part, content)
+        try:
+            async with asyncio.timeout_at(state.deadline_s):
+                accepted = await self._through_chain(state, part, bisection, done)
+        except TimeoutError:
+            return  # each of the requests has ended at its own deadline
+        except HandBack as back:
+            for text in part:
+                _fail(text, HandBack(pauses=back.pauses), done)
+        except GaveUp as gave_up:
+            failure = state.history.last_failure
+            alone = len(part) == 1 and failure is not None and failure.kind in _OF_CONTENT
+            if alone:
+                bisection.refused(part)
+            for text in part:
+                _note_failures(text, state)
+                _fail(text, gave_up, done, alone=alone)
+        else:
+            if accepted:
+                bisection.accepted()
+        finally:
+            self.selection.stop_waiting(state)
+
+    async def _through_chain(
+        self,
+        state: CallState,
+        part: list[Text],
+        bisection: Bisection[Text],
+        done: Callable[[Text], None],
+    ) -> bool:
+        """Whether the texts were embedded; False: their halves are to be tried, or none is wanted any more."""
+        while True:
+            permit = await self.selection.next_call(state)
+            try:
+                return await self._with_permit(state, part, permit, done)
+            except ProviderFailure as failure:
+                if len(part) > 1 and failure.kind in _OF_CONTENT:
+                    if failure.kind == "too_large":
+                        size = BatchSize(len(part), state.size.input_tokens)
+                        self.calls.learned.learn_size(permit.key.model, size, loop_now_s())
+                    bisection.refused(part)
+                    return False
+                self.next_attempt.after_failure(state, permit.key.model, failure)
+
+    async def _with_permit(
+        self, state: CallState, part: list[Text], permit: CallPermit, done: Callable[[Text], None]
+    ) -> bool:
+        with settled(self.selection, self.outcomes, permit) as call:
+            key = permit.key
+            provider = self.calls.providers[key.model]
+            shares = await self.attempts.announce(part, key, provider.name)
+            texts = [text for share in shares for text in share.texts]
+            if not texts:
+                return False
+            call.spent.tokens = permit.quota.tokens
+            with judged(self.outcomes, state, key, call):
+                vectors = await self._attempt(state, shares, texts, call, permit)
+        self.attempts.service_times.record_tokens(key.model, call.spent.tokens)
+        self.next_attempt.after_success(state, key.model)
+        _deliver(state, texts, vectors, done)
+        return True
+
+    async def _attempt(
+        self,
+        state: CallState,
+        shares: Sequence[Share],
+        texts: Sequence[Text],
+        call: PermittedCall,
+        permit: CallPermit,
+    ) -> Vectors:
+        key, progress, began_s = permit.key, Progress(), loop_now_s()
+        first = shares[0]
+        limit_s = self.time_limits.limits(state, key.model).non_streaming_s
+        label = f"{first.request.execution.work.id}.{first.attempt.number}"
+        batch = BatchCall(key, [text.content for text in texts], first.request.dimensions, limit_s, label)
+        end = CallEnd("cancelled", None)
+        try:
+            vectors = await self.calls.make(batch, progress)
+            self.time_limits.note_answer(state, key.model, began_s, progress.ended_s)
+            tokens = self._tokens(key.model, texts, vectors)
+            end = CallEnd("completed", tokens, loop_now_s() - began_s)
+            for text, vector in zip(texts, vectors.vectors, strict=True):
+                for request in text.requests:
+                    request.found[text.key] = vector
+        except ProviderFailure as failure:
+            took_s = loop_now_s() - began_s
+            end = end_of_failure(failure, answered=progress.headers is not None, took_s=took_s)
+            raise
+        finally:
+            if progress.headers is not None:
+                provider = self.calls.providers[key.model]
+                call.spent.observations = read_rate_limits(progress.headers, provider.rate_limit_headers)
+            self.attempts.end(shares, end)
+            estimated = sum([text.tokens for text in texts])
+            call.spent.tokens = estimated if end.tokens is None else end.tokens
+        return vectors
+
+    def _tokens(self, model: str, texts: Sequence[Text], vectors: Vectors) -> int | None:
+        """The provider's count; None where it sent none, or an impossible one."""
+        counted = vectors.counted.input_tokens or vectors.counted.total_tokens
+        estimated = sum([text.tokens for text in texts])
+        if not counted or counted > _BYTES_PER_TOKEN * sum([len(text.content) * 4 for text in texts]):
+            return None
+        self.calibration.observe(model, estimated_tokens=estimated, true_tokens=counted)
+        return counted
+
+    def _state_of(self, part: Sequence[Text], content: bytes) -> CallState:
+        """What the batch is to breaker, quota and retries: a request with the latest deadline of all in it."""
+        executions = [request.execution for text in part for request in text.requests]
+        first = executions[0]
+        tokens = sum([text.tokens for text in part])
+        work = replace(
+            first.work,
+            body=Raw(content),
+            body_ref=None,
+            estimated_tokens=tokens,
+            rescue="restart",
+            stream=False,
+        )
+        state = CallState(
+            work=work,
+            role=first.role,
+            size=RequestSize(work, tokens, 0, _SHAPE),
+            delivery=max([each.delivery for each in executions]),
+            started_s=loop_now_s(),
+            deadline_s=max([each.deadline_s for each in executions]),
+        )
+        state.chain = self.chains.for_batch(state)
+        state.first_choice = state.chain[0]
+        return state
+
+
+def _deliver(state: CallState, texts: Sequence[Text], vectors: Vectors, done: Callable[[Text], None]) -> None:
+    for text, vector in zip(texts, vectors.vectors, strict=True):
+        done(text)
+        for request in text.requests:
+            request.found[text.key] = vector  # also of one that has joined since
+            request.execution.first_choice = state.first_choice
+            request.finish_if_complete()
+
+
+def _fail(text: Text, error: Exception, done: Callable[[Text], None], *, alone: bool = False) -> None:
+    """End every request that waits for `text`; `alone`: the content of this text is the cause."""
+    done(text)
+    for request in tuple(text.requests):
+        if alone and isinstance(error, GaveUp):
+            message = f"input[{request.index_of(text.key)}]: {error}"
+            request.fail(GaveUp(_CODES.get(error.code, error.code), message, error.retry_after_s))
+        else:
+            request.fail(error)
+        request.leave()
+
+
+def _note_failures(text: Text, state: CallState) -> None:
+    for request in text.requests:
+        history = request.execution.history
+        history.last_failure = state.history.last_failure
+        history.failed[:] = state.history.failed
+
+
+def _content_of(texts: Sequence[Text]) -> bytes:
+    """What stands for the content of a batch where failures of different content are counted; its parts are the same
+    content.
+    """
+    digest = hashlib.sha256("".join([text.key for text in texts]).encode())
+    return b'"%b"' % digest.hexdigest().encode()

@@ -1,0 +1,241 @@
+"""Embed requests: each waits for the vectors of its texts, which are embedded together with those of other requests.
+
+Within the deadline → read the body → take the vectors that are known → wait for the others → publish them all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from penstock.bus.clock import loop_now_s
+from penstock.contract.names import LANES, Lane, Role
+from penstock.contract.reply import Usage
+from penstock.contract.retrieval.embeddings import VECTOR_BLOCK_BYTES, EmbedResult, VectorBlock
+from penstock.runtime.byte_budget import ByteBudget
+from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.retrieval.embed_body import EmbedBody, InvalidEmbedBody, read_embed_body
+from penstock.runtime.retrieval.embedding_key import EmbeddingKeys
+from services.worker.embedding.answer import FLOAT_BYTES
+from services.worker.embedding.batch import BatchRunner
+from services.worker.embedding.gatherer import Gatherer
+from services.worker.embedding.request import Text, WaitingRequest
+from services.worker.embedding.text_tokens import tokens_of
+from services.worker.execution.attempt import Success
+from services.worker.execution.delta_sink import JoinedDelta
+from services.worker.execution.large_bodies import LargeBodies
+from services.worker.execution.provider_call import Answer
+from services.worker.execution.state import Execution, GaveUp
+
+__all__ = ["EmbeddingExecutor"]
+
+_CALLS: Final = 4
+"""Calls of one role, lane and number of dimensions at once, for a model without a limit of concurrent calls."""
+_MOST_CALLS: Final = 64
+_VECTOR_BYTES: Final = 128 * 1024 * 1024
+"""Bytes of vectors of all requests of a lane that are gathered at once; further requests wait."""
+_FINISH_REASON: Final = "stop"
+
+
+class _Group(Struct, frozen=True):
+    """Texts that may share a provider call."""
+
+    role: Role
+    lane: Lane
+    dimensions: int
+
+
+class EmbeddingExecutor:
+    def __init__(self, catalogue: Catalogue, bodies: LargeBodies, batches: BatchRunner) -> None:
+        self._catalogue = catalogue
+        self._bodies = bodies
+        self._batches = batches
+        self._gatherers: dict[_Group, Gatherer] = {}
+        self._texts: dict[str, Text] = {}
+        """Being embedded or waiting for it, by key."""
+        self._budgets: Mapping[Lane, ByteBudget] = {lane: ByteBudget(_VECTOR_BYTES) for lane in LANES}
+
+    async def execute(self, execution: Execution) -> Success:
+        """Raises GaveUp with the error for the application."""
+        too_late = self._batches.selection.deadline_passed
+        execution.chain = execution.role.chain
+        execution.first_choice = execution.chain[0]
+        if execution.deadline_s <= loop_now_s():
+            raise too_late(execution, "while the request waited in its mailbox")
+        try:
+            async with asyncio.timeout_at(execution.deadline_s) as timer:
+                return await self._embed(execution)
+        except TimeoutError as error:
+            if not timer.expired():
+                raise  # a store did not answer: the mailbox delivers the message again
+            when = f"while {execution.waits_for}" if execution.waits_for else "before all texts were embedded"
+            raise too_late(execution, when) from error
+
+    async def stop(self) -> None:
+        """End the calls in flight, after the mailboxes have ended."""
+        for gatherer in tuple(self._gatherers.values()):
+            await gatherer.stop()
+
+    async def _embed(self, execution: Execution) -> Success:
+        request = await self._read(execution)
+        size = request.distinct * request.dimensions * FLOAT_BYTES
+        async with self._budgets[execution.work.lane].hold(size):
+            try:
+                if request.waits:
+                    self._wait_for_rest(request)
+                    await request.done
+            finally:
+                self._leave(request)
+            await _publish(request)
+            return self._success(request)
+
+    async def _read(self, execution: Execution) -> WaitingRequest:
+        async with self._bodies.read(execution):
+            try:
+                body = read_embed_body(execution.work.body)
+            except InvalidEmbedBody as error:
+                raise GaveUp("invalid_request", str(error)) from error
+        dimensions = self._dimensions(execution, body)
+        keys = EmbeddingKeys(self._catalogue.vector_space(execution.chain[0]), dimensions).of_all(body.texts)
+        return WaitingRequest(
+            execution=execution,
+            keys=keys,
+            texts=body.texts,
+            distinct=len(set(keys)),
+            dimensions=dimensions,
+            done=asyncio.get_running_loop().create_future(),
+        )
+
+    def _dimensions(self, execution: Execution, body: EmbedBody) -> int:
+        model = execution.chain[0]
+        embedding = self._catalogue.models[model].embedding
+        if embedding is None:
+            raise GaveUp("invalid_request", f"{model} is not an embedding model")
+        whole = embedding.dimensions
+        if body.dimensions is None or body.dimensions == whole:
+            return whole
+        if not embedding.shortens or body.dimensions > whole:
+            most = f"at most {whole:,}" if embedding.shortens else f"only {whole:,}"
+            message = f"dimensions is {body.dimensions:,}, and the vectors of {model} have {most}"
+            raise GaveUp("invalid_request", message)
+        return body.dimensions
+
+    def _wait_for_rest(self, request: WaitingRequest) -> None:
+        """Add the request to the texts that are being embedded already, and have the others embedded."""
+        execution = request.execution
+        added: list[Text] = []
+        seen = set(request.found)
+        tokens = tokens_of(request.texts, execution.work.estimated_tokens)
+        for key, content, estimated in zip(request.keys, request.texts, tokens, strict=True):
+            if key in seen:
+                continue
+            seen.add(key)
+            text = self._texts.get(key)
+            if text is None:
+                text = self._texts[key] = Text(key, content, estimated)
+                added.append(text)
+            elif execution.work.lane == "interactive" and not text.sent:
+                added.append(text)  # it may wait behind the reserve of the batch lane
+            text.requests.append(request)
+            request.missing.append(text)
+        if added:
+            group = _Group(execution.work.role, execution.work.lane, request.dimensions)
+            self._gatherer(group).add(_flow(execution), added)
+
+    def _gatherer(self, group: _Group) -> Gatherer:
+        gatherer = self._gatherers.get(group)
+        if gatherer is None:
+            for idle in [each for each, one in self._gatherers.items() if one.is_idle]:
+                del self._gatherers[idle]
+            chain = self._catalogue.all_roles[group.role].chain
+            limits = [self._catalogue.models[model].limits.concurrency for model in chain]
+            learned = self._batches.calls.learned
+            gatherer = self._gatherers[group] = Gatherer(
+                partial(self._send, group),
+                lambda: learned.batch_size(chain, group.dimensions, loop_now_s()),
+                max(min(_MOST_CALLS, limit or _CALLS) for limit in limits),
+            )
+        return gatherer
+
+    async def _send(self, group: _Group, batch: list[Text]) -> None:
+        try:
+            await self._batches.run(batch, self._forget)
+        finally:
+            again = [text for text in batch if self._texts.get(text.key) is text and text.requests]
+            for text in batch:
+                self._forget(text)
+            for text in again:  # joined at a moment at which the batch had given it up
+                text.sent = False
+                self._texts[text.key] = text
+                self._gatherer(group).add(_flow(text.requests[0].execution), [text])
+
+    def _forget(self, text: Text) -> None:
+        """The vector is known, or will not be."""
+        if self._texts.get(text.key) is text:
+            del self._texts[text.key]
+
+    def _leave(self, request: WaitingRequest) -> None:
+        """The request waits for nothing any more; attempts in flight are recorded as cancelled."""
+        request.done.cancel()
+        request.leave()
+        for text in request.missing:
+            if not text.requests and not text.sent:
+                self._forget(text)
+        self._batches.attempts.give_up(request)
+
+    def _success(self, request: WaitingRequest) -> Success:
+        execution, counts = request.execution, request.counts
+        execution.hold_is_open = not request.hold_ended
+        model = request.model or execution.chain[0]
+        texts = len(request.keys)
+        result = EmbedResult(
+            texts=texts,
+            dimensions=request.dimensions,
+            space=self._catalogue.vector_space(model),
+            tokens=counts.tokens,
+            embedded=counts.embedded,
+            from_cache=counts.from_cache,
+            joined=texts - counts.embedded - counts.from_cache,
+        )
+        answer = Answer(
+            finish_reason=_FINISH_REASON,
+            response_id=None,
+            model=None,
+            usage=Usage(input_tokens=counts.tokens),
+            estimated=counts.estimated,
+        )
+        return Success(
+            model,
+            self._catalogue.models[model].provider,
+            answer,
+            None,
+            response=Raw(msgspec.json.encode(result)),
+        )
+
+
+def _flow(execution: Execution) -> str:
+    return f"{execution.work.account}\0{execution.work.user}"
+
+
+async def _publish(request: WaitingRequest) -> None:
+    """All vectors, in blocks."""
+    execution = request.execution
+    history = execution.history
+    if history.output_sent:
+        await execution.reply.restarted("provider_unavailable", "the worker stopped responding")
+    vectors = [request.found[key] for key in request.keys]
+    per_block = max(1, VECTOR_BLOCK_BYTES // (request.dimensions * FLOAT_BYTES))
+    history.output_sent = True
+    output: list[JoinedDelta] = []
+    for first in range(0, len(vectors), per_block):
+        block = VectorBlock(first=first, vectors=b"".join(vectors[first : first + per_block]))
+        choices = (Raw(msgspec.json.encode(block)),)
+        await execution.reply.delta("", choices)
+        output.append(JoinedDelta("", choices))
+    if execution.work.lane == "batch":
+        execution.batch_output = tuple(output)

@@ -1,0 +1,78 @@
+"""H2: texts of many requests share provider calls, and each gets its own vector."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.simulator.answers.embeddings import embed
+from tests.harness.nats.binary import require_nats_server
+from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.system import System, running_system
+from tests.harness.requests.embed import EmbedReply, EmbedRequests
+
+MODEL = "m-embed"
+DIMENSIONS = 256
+
+
+def embedding_catalogue(model: str = MODEL, **embedding: Any) -> str:
+    section = {"dimensions": DIMENSIONS, "shortens": True, **embedding}
+    price = {"input": 20_000, "output": 0}
+    return catalogue(
+        {"embed": (model,)},
+        models={model: {"embedding": section, "price": price}},
+        roles={"embed": {"slots_per_worker": 64}},
+    )
+
+
+@pytest.fixture
+async def system(tmp_path: Path) -> AsyncIterator[System]:
+    require_nats_server()
+    async with running_system(tmp_path, "embed", config=embedding_catalogue()) as running:
+        yield running
+
+
+@pytest.fixture
+async def requests(system: System) -> AsyncIterator[EmbedRequests]:
+    async with await system.client() as client:
+        sender = EmbedRequests(client._nc)
+        await sender.start()
+        yield sender
+
+
+def is_of(vector: list[float], text: str, dimensions: int = DIMENSIONS) -> bool:
+    return all(math.isclose(a, b, abs_tol=1e-6) for a, b in zip(vector, embed(text, dimensions), strict=True))
+
+
+async def all_of(replies: list[EmbedReply]) -> list[EmbedReply]:
+    await asyncio.gather(*(reply.ended for reply in replies))
+    return replies
+
+
+async def test_h2_each_text_gets_its_own_vector(requests: EmbedRequests) -> None:
+    texts = [f"the text with the number {number}" for number in range(300)]
+    reply = await requests.embed([*texts, texts[7]])
+    assert len(reply.vectors) == 301
+    assert all(is_of(vector, text) for vector, text in zip(reply.vectors, [*texts, texts[7]], strict=True))
+    assert (reply.result.texts, reply.result.embedded, reply.result.joined) == (301, 300, 1)
+    assert reply.result.tokens == reply.completed.usage.input_tokens > 300
+
+
+async def test_h2_a_thousand_requests_at_once_are_few_calls(system: System, requests: EmbedRequests) -> None:
+    texts = [f"a single text, of request {number}" for number in range(1_000)]
+    sent = await asyncio.gather(*(requests.send(text, user=f"u{len(text)}") for text in texts))
+    replies = await all_of(list(sent))
+    assert all(is_of(reply.vectors[0], text) for reply, text in zip(replies, texts, strict=True))
+    assert await system.attempts(MODEL) <= 20
+
+
+async def test_h2_fewer_dimensions_of_a_model_that_shortens(requests: EmbedRequests) -> None:
+    reply = await requests.embed("a text", dimensions=64)
+    assert is_of(reply.vectors[0], "a text", 64)
+    refused = await requests.embed("a text", dimensions=1_000)
+    assert refused.failure.error.code == "invalid_request"

@@ -1,0 +1,98 @@
+"""H2: texts are shared out fairly, divided exactly, and refused one by one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, cast
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.worker.embedding.bisection import Bisection
+from services.worker.embedding.request import Text
+from services.worker.embedding.shares import divided
+from services.worker.embedding.text_queue import BatchSize, TextQueue
+
+WANTED: Any = cast("Any", object())
+
+
+@given(st.integers(0, 10**12), st.lists(st.integers(0, 10**9), min_size=1, max_size=50))
+def test_f2_shares_sum_up_exactly_and_follow_the_weights(total: int, weights: list[int]) -> None:
+    parts = divided(total, weights)
+    assert sum(parts) == total
+    whole = sum(weights) or len(weights)
+    for part, weight in zip(parts, weights if sum(weights) else [1] * len(weights), strict=True):
+        assert abs(part - total * weight / whole) <= 1 + total / whole * 1e-9
+
+
+@given(st.integers(1, 300), st.data())
+def test_h2_each_text_is_accepted_or_refused_alone(count: int, data: st.DataObject) -> None:
+    poisoned = data.draw(st.sets(st.integers(0, count - 1), max_size=min(7, count)))
+    bisection = Bisection(range(count), lambda: data.draw(st.floats(0, 0.999)))
+    accepted: list[int] = []
+    alone: list[int] = []
+    calls = 0
+    while part := bisection.next_part():
+        calls += 1
+        if poisoned.isdisjoint(part):
+            bisection.accepted()
+            accepted += part
+        else:
+            bisection.refused(part)
+            if len(part) == 1:
+                alone += part
+        assert not bisection.refuses_all
+    assert Counter(accepted + alone) == Counter(range(count))
+    assert set(alone) == poisoned
+    assert calls <= 20 + 2 * len(poisoned) * (count.bit_length() + 1)
+
+
+@given(st.integers(9, 2_048), st.randoms(use_true_random=False))
+def test_d3_a_provider_that_refuses_everything_is_left_alone_soon(count: int, random: Any) -> None:
+    bisection = Bisection(range(count), random.random)
+    calls = 0
+    while part := bisection.next_part():
+        calls += 1
+        bisection.refused(part)
+        if bisection.refuses_all:
+            bisection.rest()
+    assert calls <= 12
+
+
+def text(key: str, tokens: int) -> Text:
+    return Text(key, key, tokens, requests=[WANTED])
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.lists(st.integers(1, 50), max_size=30)), max_size=8),
+    st.integers(1, 20),
+    st.integers(1, 120),
+)
+def test_h2_batches_keep_their_limits_and_lose_nothing(
+    arrivals: list[tuple[str, list[int]]], inputs: int, tokens: int
+) -> None:
+    queue, size, added = TextQueue(), BatchSize(inputs, tokens), []
+    for number, (flow, sizes) in enumerate(arrivals):
+        texts = [text(f"{flow}{number}.{at}", each) for at, each in enumerate(sizes)]
+        if texts:
+            queue.add(flow, texts)
+        added += texts
+    taken: list[Text] = []
+    while batch := queue.take(size):
+        assert len(batch) <= inputs
+        assert len(batch) == 1 or sum(each.tokens for each in batch) <= tokens
+        taken += batch
+    assert len(queue) == 0
+    assert sorted(each.key for each in taken) == sorted(each.key for each in added)
+    for flow in "abc":
+        own = [each.key for each in taken if each.key.startswith(flow)]
+        assert own == [each.key for each in added if each.key.startswith(flow)]
+
+
+@given(st.integers(1, 3_000), st.integers(2, 2_048))
+def test_h2_one_user_with_many_texts_does_not_delay_another(many: int, inputs: int) -> None:
+    queue = TextQueue()
+    queue.add("many", [text(f"m{number}", 1) for number in range(many)])
+    queue.take(BatchSize(inputs, 10**9))
+    queue.add("one", [text("single", 1)])
+    assert "single" in [each.key for each in queue.take(BatchSize(inputs, 10**9))]
