@@ -11,7 +11,7 @@ from math import inf
 from typing import Final
 
 from penstock.bus.clock import SYSTEM, loop_now_s
-from penstock.contract.names import Lane, Role
+from penstock.contract.names import LANES, Lane, Role
 from penstock.contract.presence import Presence
 from penstock.contract.streams import mailbox, mailboxes
 from penstock.runtime.budgets.follower import BudgetFollower
@@ -70,7 +70,7 @@ class Worker:
         """The implicit roles of the models in the chains."""
         self._plan = JetStreamPlan.of(shell.settings, roles)
         self._keyring = keyring
-        self._mailboxes = OpenMailboxes(catalogue.all_roles, roles)
+        self._mailboxes = OpenMailboxes(catalogue.all_roles, roles, catalogue.kind_of)
         self._started = AsyncExitStack()
         self._drained_by_s = inf
 
@@ -217,12 +217,13 @@ class Worker:
 
     def _mailboxes_of(self, bus: Bus, parts: _Parts, waiting: WaitQueue, role: Role) -> list[Mailbox]:
         """The interactive mailbox of the role, and the batch mailbox."""
-        config = self._catalogue.all_roles[role]
+        config, kind = self._catalogue.all_roles[role], self._catalogue.kind_of(role)
+        lanes: dict[Lane, RoleLane] = {lane: RoleLane.of(role, lane, config, kind) for lane in LANES}
         settings = self._shell.settings
         plan = JetStreamPlan.of(settings, {*self._roles, role})
 
         def make(lane: Lane, slots: Callable[[], int]) -> Mailbox:
-            role_lane = RoleLane.of(role, lane, config)
+            role_lane = lanes[lane]
             gate = PullGate(role_lane, parts.availability, parts.quota_monitor, parts.hand_back, waiting)
             policy = MailboxPolicy(
                 slots=role_lane.slots,
@@ -230,7 +231,10 @@ class Worker:
                 max_deliver=settings.max_deliver,
                 gate=gate.closed_s,
                 usable_slots=lambda: min(
-                    slots(), gate.at_most(made.running), self._mailboxes.usable_slots(role, lane)
+                    slots(),
+                    gate.at_most(made.running),
+                    self._mailboxes.usable_slots(role, lane),
+                    made.running if kind == "embed" and parts.embedding.is_full else role_lane.slots,
                 ),
             )
             made = Mailbox(
@@ -243,13 +247,11 @@ class Worker:
             )
             return made
 
-        interactive = make("interactive", lambda: config.slots_per_worker)
+        interactive = make("interactive", lambda: lanes["interactive"].slots)
 
         def slots_of_batch() -> int:
             running = interactive.running
-            return batch_slots(
-                config.batch_slots_per_worker, interactive=config.slots_per_worker, running=running
-            )
+            return batch_slots(lanes["batch"].slots, interactive=lanes["interactive"].slots, running=running)
 
         return [interactive, make("batch", slots_of_batch)]
 

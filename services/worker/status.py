@@ -20,6 +20,7 @@ from penstock.runtime.consumer.mailbox import Mailbox
 from services.worker.credentials.changes import CredentialChanges
 from services.worker.degradation.monitor import DegradationMonitor
 from services.worker.estimates.service_times import ServiceTimes
+from services.worker.intake.pull_gate import RoleLane
 from services.worker.metrics import WorkerMetrics
 from services.worker.models.availability import Availability
 from services.worker.quota_monitor.monitor import QuotaMonitor
@@ -54,11 +55,12 @@ class CapacityReport(Struct, frozen=True):
         last_resort = self.availability.all_open(config.chain, now.loop_s)
         wait_s = self.availability.opens_in_s(config.chain, now.loop_s, last_resort=last_resort)
         statistics = times.statistics(role)
+        kind = self.catalogue.kind_of(role)
         return RoleStatus(
             role=role,
-            slots=config.slots_per_worker,
+            slots=RoleLane.of(role, "interactive", config, kind).slots,
             running=running,
-            batch_slots=config.batch_slots_per_worker,
+            batch_slots=RoleLane.of(role, "batch", config, kind).slots,
             calling=times.calling_now(role),
             ended=times.ended_count(role),
             service_ms=None if statistics is None else round(statistics.mean_s * 1000),

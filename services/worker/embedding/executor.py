@@ -39,6 +39,8 @@ _CALLS: Final = 4
 _MOST_CALLS: Final = 64
 _VECTOR_BYTES: Final = 128 * 1024 * 1024
 """Bytes of vectors of all requests of a lane that are gathered at once; further requests wait."""
+_HELD_BYTES: Final = 64 * 1024 * 1024
+"""Bytes of the bodies of requests from which on no more requests are pulled."""
 _FINISH_REASON: Final = "stop"
 
 
@@ -58,7 +60,13 @@ class EmbeddingExecutor:
         self._gatherers: dict[_Group, Gatherer] = {}
         self._texts: dict[str, Text] = {}
         """Being embedded or waiting for it, by key."""
+        self._held_bytes = 0
         self._budgets: Mapping[Lane, ByteBudget] = {lane: ByteBudget(_VECTOR_BYTES) for lane in LANES}
+
+    @property
+    def is_full(self) -> bool:
+        """The requests in this worker have so many texts that no more are to be pulled."""
+        return self._held_bytes >= _HELD_BYTES
 
     async def execute(self, execution: Execution) -> Success:
         """Raises GaveUp with the error for the application."""
@@ -67,6 +75,8 @@ class EmbeddingExecutor:
         execution.first_choice = execution.chain[0]
         if execution.deadline_s <= loop_now_s():
             raise too_late(execution, "while the request waited in its mailbox")
+        size = len(execution.work.body)
+        self._held_bytes += size
         try:
             async with asyncio.timeout_at(execution.deadline_s) as timer:
                 return await self._embed(execution)
@@ -75,6 +85,8 @@ class EmbeddingExecutor:
                 raise  # a store did not answer: the mailbox delivers the message again
             when = f"while {execution.waits_for}" if execution.waits_for else "before all texts were embedded"
             raise too_late(execution, when) from error
+        finally:
+            self._held_bytes -= size
 
     async def stop(self) -> None:
         """End the calls in flight, after the mailboxes have ended."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
 from penstock.bus.connection import ConnectionEvents
-from penstock.contract.names import LANES, Lane, Role
+from penstock.contract.names import LANES, Kind, Lane, Role
 from penstock.runtime.config.catalogue import RoleConfig
 from penstock.runtime.consumer.mailbox import Mailbox
 from services.worker.intake.pull_gate import RoleLane
@@ -32,12 +32,18 @@ async def start_all(boxes: Sequence[Mailbox], events: ConnectionEvents, drain_s:
 class OpenMailboxes:
     """The interactive mailbox and the batch mailbox of each role."""
 
-    def __init__(self, roles: Mapping[Role, RoleConfig], own: Sequence[Role]) -> None:
+    def __init__(
+        self,
+        roles: Mapping[Role, RoleConfig],
+        own: Sequence[Role],
+        kind_of: Callable[[Role], Kind] = lambda _: "chat",
+    ) -> None:
         """`roles`: all of the catalogue. `own`: those that this worker was started for; others are opened on demand."""
         self._roles = roles
         self._own = frozenset(own)
         self._slots = {
-            lane: sum(RoleLane.of(role, lane, roles[role]).slots for role in own) for lane in LANES
+            lane: sum(RoleLane.of(role, lane, roles[role], kind_of(role)).slots for role in own)
+            for lane in LANES
         }
         self.by_role: dict[Role, list[Mailbox]] = {}
 

@@ -7,7 +7,7 @@ from typing import Final
 from msgspec import Struct
 
 from penstock.bus.clock import loop_now_s
-from penstock.contract.names import Lane, Role
+from penstock.contract.names import Kind, Lane, Role
 from penstock.runtime.config.catalogue import RoleConfig
 from services.worker.intake.hand_back import HandBackPolicy
 from services.worker.intake.wait_queue import WaitQueue
@@ -22,6 +22,8 @@ _SCARCE_S: Final = 2.0
 """Seconds for which quota counts as scarce after it was used up or waited for: it becomes free gradually."""
 _ABOVE_QUOTA: Final = 4
 """Requests that a worker takes beyond those with quota while it is scarce."""
+_GATHERED: Final = 8
+"""Embed requests that a worker holds for each slot of the role (docs/embeddings.md)."""
 _FOR_TRIALS: Final = 2
 """Requests that wait in this worker while every breaker of the chain is open: one for the next trial, and one more."""
 
@@ -35,9 +37,12 @@ class RoleLane(Struct, frozen=True):
     slots: int
 
     @classmethod
-    def of(cls, role: Role, lane: Lane, config: RoleConfig) -> RoleLane:
+    def of(cls, role: Role, lane: Lane, config: RoleConfig, kind: Kind = "chat") -> RoleLane:
+        """`kind`: of the role. Embed requests wait in the worker to be gathered into provider batches, so more of them
+        are taken than chat requests.
+        """
         slots = config.slots_per_worker if lane == "interactive" else config.batch_slots_per_worker
-        return cls(role, lane, config.chain, slots)
+        return cls(role, lane, config.chain, slots * _GATHERED if kind == "embed" else slots)
 
 
 def batch_slots(batch: int, *, interactive: int, running: int) -> int:
