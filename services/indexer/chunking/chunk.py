@@ -31,7 +31,9 @@ class Chunk(Struct, frozen=True):
     text: str
     """Exactly `Extracted.text[start:end]`."""
     heading: str
-    """The path of headings above its beginning, its own one included: "A > B". In source code, of definitions."""
+    """The path of headings above its beginning, its own one included: "A > B". In source code, of definitions; in a
+    table, the names of its columns.
+    """
     start: int
     end: int
     page: int | None
@@ -78,7 +80,7 @@ def _places(extracted: Extracted, settings: ChunkSettings) -> Iterator[tuple[int
                 (begin + offset, begin + offset + len(piece)) for offset, piece in split(text[begin:end])
             ]
             for start, stop in _joined(pieces, settings):
-                yield start, stop, section.path_at(start)
+                yield start, stop, section.path_to(start, stop)
 
 
 def _joined(pieces: Iterable[tuple[int, int]], settings: ChunkSettings) -> Iterator[tuple[int, int]]:

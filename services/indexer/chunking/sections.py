@@ -50,10 +50,11 @@ class Section(Struct, frozen=True):
     paths: list[tuple[int, str]]
     """Where the text below a heading begins, the heading included, with the path to it; in order, not empty."""
 
-    def path_at(self, place: int) -> str:
-        found = self.paths[0][1]
-        for start, path in self.paths:
-            if start > place:
+    def path_to(self, start: int, end: int) -> str:
+        """Of the headings above `start`; below none of them, the path to the first one in this part of the text."""
+        found = ""
+        for place, path in self.paths:
+            if place >= end or (found and place > start):
                 break
             found = path
         return found

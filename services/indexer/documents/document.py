@@ -55,7 +55,9 @@ class Extracted(Struct, frozen=True):
     pages: tuple[int, ...] = ()
     """Where each page of a PDF begins in the text."""
     headings: tuple[Heading, ...] = ()
-    """Of a PDF, from its outline, in order. Those of Markdown and HTML are in the text."""
+    """Those that are not in the text itself, as they are in Markdown: the outline of a PDF, in order; the first row of
+    a table above all the others.
+    """
 
 
 class DocumentLimits(Struct, frozen=True):

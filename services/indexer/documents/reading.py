@@ -12,7 +12,7 @@ from services.indexer.documents.document import DocumentLimits, DocumentRefused,
 from services.indexer.documents.markdown import read_markdown
 from services.indexer.documents.markup import read_html
 from services.indexer.documents.pdf import read_pdf
-from services.indexer.documents.records import read_json, read_json_lines
+from services.indexer.documents.records import read_json, read_json_lines, read_table
 
 __all__ = ["read"]
 
@@ -48,6 +48,8 @@ def _read_text(text: str, detected: Detected, limits: DocumentLimits) -> Extract
         return read_markdown(text)
     if detected.format in {"json", "json_lines"}:
         return _read_records(text, detected.format, limits) or Extracted(text)
+    if detected.format == "csv":
+        return read_table(text)
     return Extracted(text, format=detected.format, language=detected.language)
 
 

@@ -1,4 +1,6 @@
-"""JSON and JSON lines to text: one paragraph a record, one line a value, with the path of its keys."""
+"""Records to text. JSON and JSON lines: one paragraph a record, one line a value, with the path of its keys. Tables
+stay as they are.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +9,9 @@ from typing import Any, Final
 
 import msgspec
 
-from services.indexer.documents.document import DocumentLimits, DocumentRefused, Extracted
+from services.indexer.documents.document import DocumentLimits, DocumentRefused, Extracted, Heading
 
-__all__ = ["read_json", "read_json_lines"]
+__all__ = ["read_json", "read_json_lines", "read_table"]
 
 _decode: Final = msgspec.json.Decoder().decode
 _KEY_CHARACTERS: Final = 200
@@ -39,6 +41,12 @@ def read_json_lines(text: str, limits: DocumentLimits) -> Extracted | None:
             yield _record(_decoded(line))
 
     return Extracted(_joined(paragraphs(), limits), format="json_lines")
+
+
+def read_table(text: str) -> Extracted:
+    """With its first row, which names the columns, as a heading of all rows."""
+    columns = " ".join(text[:_KEY_CHARACTERS].strip().partition("\n")[0].split())
+    return Extracted(text, format="csv", headings=(Heading(0, 1, columns),) if columns else ())
 
 
 def _decoded(line: str) -> Any:

@@ -46,14 +46,20 @@ def test_h1_a_text_without_headings_is_one_section():
 def test_h1_a_section_knows_the_path_to_each_of_its_places():
     headings = [Heading(0, 1, "A"), Heading(5, 2, "B"), Heading(60, 2, "C"), Heading(70, 2, "D")]
     first, second = sections(300, headings, SETTINGS)
-    assert [first.path_at(place) for place in (0, 4, 5, 59)] == ["A", "A", "A > B", "A > B"]
+    assert [first.path_to(place, 60) for place in (0, 4, 5, 59)] == ["A", "A", "A > B", "A > B"]
     assert (second.start, second.end) == (60, 300)
-    assert [second.path_at(place) for place in (60, 69, 70, 299)] == ["A > C", "A > C", "A > D", "A > D"]
+    assert [second.path_to(place, 300) for place in (60, 69, 70, 299)] == ["A > C", "A > C", "A > D", "A > D"]
 
 
-def test_h1_text_before_the_first_heading_has_no_path():
-    (only,) = sections(30, [Heading(10, 1, "A")], SETTINGS)
-    assert (only.path_at(9), only.path_at(10)) == ("", "A")
+def test_h1_text_before_the_first_heading_has_its_path_only_together_with_it():
+    (only,) = sections(30, [Heading(10, 1, "A"), Heading(20, 2, "B")], SETTINGS)
+    assert [only.path_to(*place) for place in ((0, 9), (0, 10), (0, 11), (0, 30), (10, 11))] == [
+        "",
+        "",
+        "A",
+        "A",
+        "A",
+    ]
 
 
 @pytest.mark.parametrize("joint", ["\n\n", "\n", ". ", " ", ""])

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from services.indexer.documents.detection import detect
-from services.indexer.documents.document import DocumentLimits, DocumentRefused, Extracted, Source
+from services.indexer.documents.document import DocumentLimits, DocumentRefused, Extracted, Heading, Source
 from services.indexer.documents.reading import read
 
 PAGE = """<!doctype html><html><head><title>Pumps &amp; Valves
@@ -124,6 +124,8 @@ def test_h1_text_of_deep_json_is_bounded():
 def test_h1_tables_and_source_code_stay_as_they_are():
     table = extracted(b"\xef\xbb\xbfname,size\r\npump,4\r\n", "a.csv")
     assert (table.format, table.text) == ("csv", "name,size\npump,4\n")
+    assert table.headings == (Heading(0, 1, "name,size"),)
+    assert extracted(b"", "a.csv").headings == ()
     code = extracted("def f():\n    return 1\n", "a.py")
     assert (code.format, code.language, code.text) == ("code", "python", "def f():\n    return 1\n")
 
