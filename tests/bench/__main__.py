@@ -25,6 +25,7 @@ from tests.bench.guard_process import guard_process_figures, guard_process_targe
 from tests.bench.guarded_latency import guarded_latency_figures, guarded_latency_targets
 from tests.bench.ledger import ledger_figures, ledger_targets
 from tests.bench.load import AT_ONCE, LONG, REQUESTS, SHORT, STREAMS, latency, run, to_queueing_at_64
+from tests.bench.retrieval_store import retrieval_store_figures, retrieval_store_targets
 from tests.bench.sink import otlp_sink
 from tests.bench.subjects import direct_stream, direct_whole, penstock_stream, penstock_whole
 from tests.harness.processes.catalogues import catalogue
@@ -137,7 +138,18 @@ async def main() -> None:
     traces = {"PENSTOCK_TRACES": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": address}
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        for each in ("traced", "untraced", "limited", "edge", "ledger", "guard", "guarded", "direct"):
+        directories = (
+            "traced",
+            "untraced",
+            "limited",
+            "edge",
+            "ledger",
+            "guard",
+            "guarded",
+            "store",
+            "direct",
+        )
+        for each in directories:
             (root / each).mkdir()
         print("measuring Penstock, traces on ...", file=sys.stderr)
         traced = await _through_penstock(root / "traced", traces, streams=True)
@@ -160,6 +172,8 @@ async def main() -> None:
             **await guard_process_figures(root / "guard"),
             **await guarded_latency_figures(root / "guarded"),
         }
+        print("measuring the store of the indexer ...", file=sys.stderr)
+        store = await retrieval_store_figures(root / "store")
         print("measuring the bare SDK call ...", file=sys.stderr)
         direct = await _direct(root / "direct")
     sink.close()
@@ -178,6 +192,7 @@ async def main() -> None:
         **edge,
         **ledger,
         **guard,
+        **store,
         "direct": direct,
     }
     print(json.dumps(report, indent=2), file=sys.stderr)
@@ -201,6 +216,7 @@ def _targets(report: dict[str, Any]) -> list[tuple[str, float, float]]:
         *guard_targets(report),
         *guard_process_targets(report),
         *guarded_latency_targets(report),
+        *retrieval_store_targets(report),
     ]
 
 
