@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from penstock.bus.auth import NatsAuth
     from penstock.client.client import Client
+    from penstock.client.embedding import Embeddings
     from penstock.client.reply import Reply
+    from penstock.client.retrieval import index_report
     from penstock.contract.jobs import Job
     from penstock.contract.reply import (
         Accepted,
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
         Started,
         Usage,
     )
-    from penstock.contract.retrieval.search import Citation, Rag
+    from penstock.contract.retrieval.documents import Document, IndexReport
+    from penstock.contract.retrieval.search import Citation, Passage, Rag, SearchAnswer
     from penstock.errors import (
         BeyondTheEnd,
         BrokerRefused,
@@ -34,7 +37,10 @@ if TYPE_CHECKING:
         RequestFailed,
         RequestTooLarge,
         ResultGone,
+        RetrievalFailed,
+        RetrievalUnavailable,
         StoreUnavailable,
+        UnknownCollection,
         UnknownJob,
         UnknownReply,
     )
@@ -49,12 +55,16 @@ __all__ = [
     "ClientClosed",
     "Completed",
     "Delta",
+    "Document",
+    "Embeddings",
     "Failed",
     "IndexProgress",
+    "IndexReport",
     "Job",
     "NatsAuth",
     "NoReply",
     "NotAccepted",
+    "Passage",
     "PenstockError",
     "Rag",
     "Reply",
@@ -64,18 +74,25 @@ __all__ = [
     "RequestTooLarge",
     "Restarted",
     "ResultGone",
+    "RetrievalFailed",
+    "RetrievalUnavailable",
+    "SearchAnswer",
     "Started",
     "StoreUnavailable",
+    "UnknownCollection",
     "UnknownJob",
     "UnknownReply",
     "Usage",
+    "index_report",
 ]
 
 _MODULES: Final = {
     "Client": "penstock.client.client",
     "NatsAuth": "penstock.bus.auth",
     "Job": "penstock.contract.jobs",
+    "Embeddings": "penstock.client.embedding",
     "Reply": "penstock.client.reply",
+    "index_report": "penstock.client.retrieval",
     **dict.fromkeys(
         (
             "Accepted",
@@ -90,7 +107,8 @@ _MODULES: Final = {
         ),
         "penstock.contract.reply",
     ),
-    **dict.fromkeys(("Citation", "Rag"), "penstock.contract.retrieval.search"),
+    **dict.fromkeys(("Document", "IndexReport"), "penstock.contract.retrieval.documents"),
+    **dict.fromkeys(("Citation", "Passage", "Rag", "SearchAnswer"), "penstock.contract.retrieval.search"),
 }
 """The modules of the exported names; every other name comes from `penstock.errors`."""
 

@@ -24,7 +24,10 @@ __all__ = [
     "RequestFailed",
     "RequestTooLarge",
     "ResultGone",
+    "RetrievalFailed",
+    "RetrievalUnavailable",
     "StoreUnavailable",
+    "UnknownCollection",
     "UnknownJob",
     "UnknownReply",
 ]
@@ -206,6 +209,31 @@ class UnknownJob(PenstockError):
     def retry(self) -> RetryAdvice:
         """A router records the job within milliseconds, or as soon as one runs."""
         return "later"
+
+
+class RetrievalFailed(PenstockError):
+    """A search, or a list of documents or collections, was refused."""
+
+    def __init__(
+        self, message: str, retry_after_s: float | None = None, code: ErrorCode = "internal"
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retry_after_s = retry_after_s
+
+
+class UnknownCollection(RetrievalFailed):
+    """The account has no collection of that name."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="unknown_collection")
+
+
+class RetrievalUnavailable(RetrievalFailed):
+    """No indexer answers, or its store or the embedding model is not available."""
+
+    def __init__(self, message: str, retry_after_s: float | None = _RETRY_S) -> None:
+        super().__init__(message, retry_after_s, "retrieval_unavailable")
 
 
 class ResultGone(PenstockError):

@@ -86,10 +86,11 @@ def check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
         raise ValueError(f"{name} is {value!r}: use one of {', '.join(map(str, choices))}")
 
 
-def check_role_or_model(role: str, model: str) -> None:
+def check_role_or_model(role: str, model: str, default: str = AUTO) -> None:
+    """`default`: the role of a call that names none."""
     check_text("role", role)
     check_text("model", model)
-    if model and role != AUTO:
+    if model and role != default:
         raise ValueError(f"role is {role!r} and model is {model!r}: name one of them")
 
 
@@ -103,6 +104,8 @@ def rag_of(rag: RagOptions) -> Rag:
     """The options as the request carries them."""
     if isinstance(rag, str):
         rag = {"collection": rag}
+    if not isinstance(rag, Rag | Mapping):
+        raise ValueError(f"rag is {rag!r}: use the name of a collection, or a Rag")  # noqa: TRY004 - as every other one
     fields = msgspec.to_builtins(rag) if isinstance(rag, Rag) else dict(rag)
     unknown = [name for name in fields if name not in Rag.__struct_fields__]
     if unknown:

@@ -3,40 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import Any, Final, Self
 
-from nats.aio.client import Client as Nats
-
 from penstock.bus.auth import NatsAuth
-from penstock.bus.clock import loop_now_s
 from penstock.bus.connection import ConnectionEvents, close, connect, warn_of_small_messages
 from penstock.bus.ids import new_id
-from penstock.bus.trace_names import OPERATION_NAME, REQUEST_ID, ROLE, SPAN_CLIENT
 from penstock.bus.tracing import NO_TRACER, Tracer
-from penstock.client.arguments import (
-    RagOptions,
-    check_choice,
-    check_servers,
-    check_text,
-    check_token,
-    check_wait,
-)
+from penstock.client.arguments import RagOptions, check_servers, check_token
 from penstock.client.chat_request import Prompt, chat_request
-from penstock.client.follow import Followed, follow, is_at_end
-from penstock.client.jobs import JobReader
-from penstock.client.lost_request import LostRequestCheck, is_reply_lost
+from penstock.client.embedding import EmbeddingMethods
+from penstock.client.job_methods import JobMethods
 from penstock.client.reply import Reply, ReplyBuilder
-from penstock.client.stream import Stream, StreamedRequest, cancel
-from penstock.client.submit import encode_request, submit
+from penstock.client.retrieval import RetrievalMethods
+from penstock.client.stream import Stream
 from penstock.client.subscription import ReplySubscription
 from penstock.client.timings import ClientTimings
-from penstock.contract import subjects
-from penstock.contract.jobs import JOB_STATES, Job, JobState
 from penstock.contract.names import AUTO, Complexity, Lane, Rescue
-from penstock.contract.reply import TERMINAL, ReplyEvent
-from penstock.errors import ClientClosed, NoReply, PenstockError, UnknownReply
+from penstock.errors import NoReply
 
 __all__ = ["Client"]
 
@@ -44,19 +28,11 @@ _DEFAULT_URL: Final = "nats://127.0.0.1:4222"
 _DEFAULT_ACCOUNT: Final = "demo"
 
 
-class Client:
+class Client(JobMethods, EmbeddingMethods, RetrievalMethods):
     """One connection for any number of requests, whose replies all arrive on one subscription.
 
     Use as `async with await Client.connect(...) as client`, or call `close`.
     """
-
-    def __init__(
-        self, nc: Nats, subscription: ReplySubscription, tracer: Tracer, timings: ClientTimings
-    ) -> None:
-        self._nc = nc
-        self._subscription = subscription
-        self._tracer = tracer
-        self._timings = timings
 
     @classmethod
     async def connect(
@@ -99,10 +75,6 @@ class Client:
             raise
         return cls(nc, subscription, tracer, ClientTimings())
 
-    @property
-    def name(self) -> str:
-        return self._subscription.client_name
-
     async def __aenter__(self) -> Self:
         return self
 
@@ -119,10 +91,6 @@ class Client:
         """
         self._subscription.close()
         await close(self._nc)
-
-    def _check_open(self) -> None:
-        if self._nc.is_closed:
-            raise ClientClosed
 
     async def chat(  # noqa: PLR0913 - the keywords of the envelope, each with a default
         self,
@@ -221,17 +189,7 @@ class Client:
             rag=rag,
             conversation=conversation,
         )
-        return Stream(
-            StreamedRequest(
-                self._nc,
-                self._subscription,
-                request,
-                self._timings.accept_s if timeout_s is None else timeout_s,
-                self._timings,
-                self._tracer,
-                cancel_on_exit,
-            )
-        )
+        return self._stream(request, timeout_s, cancel_on_exit=cancel_on_exit)
 
     async def submit(  # noqa: PLR0913 - the keywords of the envelope, each with a default
         self,
@@ -269,108 +227,4 @@ class Client:
             rag=rag,
             conversation=conversation,
         )
-        encoded = await encode_request(self._nc, request)
-        attributes = {OPERATION_NAME: "chat", REQUEST_ID: request.id, ROLE: role}
-        span = self._tracer.start(SPAN_CLIENT, "client", attributes=dict(attributes))
-        outcome: str | None = None
-        try:
-            await submit(
-                self._nc,
-                self._subscription.account,
-                encoded,
-                timeout_s=self._timings.submit_s,
-                traceparent=span.traceparent,
-            )
-        except BaseException as error:
-            outcome = error.code if isinstance(error, PenstockError) else type(error).__name__
-            raise
-        finally:
-            span.end(error=outcome)
-        return request.id
-
-    async def job(self, request_id: str) -> Job:
-        """The status of a job, whichever client of the account submitted it.
-
-        Raises UnknownJob, StoreUnavailable within seconds while NATS does not answer, ClientClosed, and ValueError for
-        an invalid request id.
-        """
-        self._check_open()
-        check_token("the id of a request", request_id)
-        return await JobReader(self._nc, self._subscription.account).get(request_id)
-
-    async def jobs(self, *, state: JobState | None = None, user: str | None = None) -> list[Job]:
-        """The jobs of the account, or those in `state` and of `user`; the least recently changed first.
-
-        Raises StoreUnavailable and ClientClosed as `job` does, and ValueError for an unknown state.
-        """
-        self._check_open()
-        if state is not None:
-            check_choice("state", state, JOB_STATES)
-        return await JobReader(self._nc, self._subscription.account).list_all(state, user)
-
-    async def result(self, request_id: str) -> Reply | None:
-        """The answer of a job, stored for 48 hours after its end; None while the job has not ended.
-
-        Raises RequestFailed and ResultGone, and as `job` does.
-        """
-        job = await self.job(request_id)
-        return await JobReader(self._nc, self._subscription.account).result(job)
-
-    def resume(
-        self, request_id: str, *, after_seq: int = -1, client: str | None = None, timeout_s: float = 900.0
-    ) -> AsyncGenerator[ReplyEvent, None]:
-        """The events of a reply after `after_seq`: first the stored ones, then the live ones, each once and in order.
-
-        Works from any process while the reply is stored, for 15 minutes. `client` is the name of the client that sent
-        the request, if it was another one. Yields nothing when `after_seq` is the end. Leaving the iteration does not
-        cancel the request. Raises NoReply when no terminal event came within `timeout_s`, UnknownReply after some
-        seconds when none can come, StoreUnavailable when NATS lacks the streams, BeyondTheEnd, ReplyIncomplete,
-        ClientClosed, and ValueError at once for an invalid argument.
-        """
-        self._check_open()
-        owner = self.name if client is None else client
-        check_token("the name of a client", owner)
-        check_token("the id of a request", request_id)
-        check_wait(timeout_s, after_seq)
-        return self._resume(request_id, owner, after_seq, timeout_s)
-
-    async def _resume(
-        self, request_id: str, owner: str, after_seq: int, timeout_s: float
-    ) -> AsyncGenerator[ReplyEvent, None]:
-        subject = subjects.reply(self._subscription.account, owner, request_id)
-        check = LostRequestCheck()
-
-        async def give_up_if_lost() -> None:
-            if await is_reply_lost(self._nc, check, subject):
-                raise UnknownReply(request_id, owner)
-
-        followed = Followed(
-            subject=subject,
-            until_s=loop_now_s() + timeout_s,
-            timings=self._timings,
-            after_seq=after_seq,
-            from_store=True,
-            on_silence=give_up_if_lost,
-        )
-        if await is_at_end(self._nc, followed):
-            return
-        async with self._subscription.feed(request_id, owner) as feed:
-            async for event in follow(self._nc, feed, followed):
-                yield event
-                if isinstance(event, TERMINAL):
-                    return
-        raise followed.no_end(
-            f"request {request_id} had no terminal event within {timeout_s:g} s",
-            "Resume it again while it may still run",
-        )
-
-    async def cancel(self, request_id: str, reason: str = "") -> None:
-        """Stop a request: its provider call at once, or the wait in its mailbox. It then ends in `failed`.
-
-        The cancel is not acknowledged, and is sent later while the connection is lost. Raises NotAccepted when the
-        buffer of a lost connection is full, ClientClosed, and ValueError for an invalid request id or reason.
-        """
-        self._check_open()
-        check_token("the id of a request", request_id)
-        check_text("reason", reason)
-        await cancel(self._nc, self._subscription.account, request_id, reason)
+        return await self._submit(request)

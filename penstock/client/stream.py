@@ -17,14 +17,14 @@ from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.trace_names import OPERATION_NAME, REQUEST_ID, ROLE, SPAN_CLIENT
 from penstock.bus.tracing import Tracer
 from penstock.client.follow import Followed, follow
-from penstock.client.submit import encode_request, submit
+from penstock.client.submit import Request, encode_request, operation_of, role_of, submit
 from penstock.client.subscription import ReplySubscription
 from penstock.client.timings import ClientTimings
 from penstock.client.unavailable import cause
 from penstock.contract import subjects
 from penstock.contract.codec import encode
 from penstock.contract.reply import TERMINAL, Accepted, Failed, ReplyEvent
-from penstock.contract.request import CancelRequest, ChatRequest
+from penstock.contract.request import CancelRequest
 from penstock.errors import ClientClosed, NotAccepted
 
 __all__ = ["Stream", "StreamedRequest", "cancel"]
@@ -60,7 +60,7 @@ class StreamedRequest(Struct, eq=False):
 
     nc: Nats
     subscription: ReplySubscription
-    request: ChatRequest
+    request: Request
     timeout_s: float
     timings: ClientTimings
     tracer: Tracer
@@ -79,7 +79,11 @@ class StreamedRequest(Struct, eq=False):
     async def events(self) -> AsyncGenerator[ReplyEvent, None]:
         """Submit the request and yield its events; cancel it when the generator is left before the terminal one."""
         encoded = await encode_request(self.nc, self.request)
-        attributes = {OPERATION_NAME: "chat", REQUEST_ID: self.request.id, ROLE: self.request.role}
+        attributes = {
+            OPERATION_NAME: operation_of(self.request),
+            REQUEST_ID: self.request.id,
+            ROLE: role_of(self.request),
+        }
         span = self.tracer.start(SPAN_CLIENT, "client", parent=self.parent, attributes=dict(attributes))
         self.traceparent = span.traceparent
         outcome: str | None = _ABANDONED

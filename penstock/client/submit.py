@@ -18,18 +18,42 @@ from penstock.bus.stored_replies import acknowledged_replies
 from penstock.client.unavailable import cause
 from penstock.contract import headers, subjects
 from penstock.contract.codec import encode
+from penstock.contract.names import INDEX, Kind
 from penstock.contract.reply import TERMINAL
-from penstock.contract.request import NO_BODY, ChatRequest
+from penstock.contract.request import NO_BODY, ChatRequest, EmbedRequest, IndexRequest
 from penstock.contract.streams import BODIES, MAX_BODY_BYTES, largest_request
 from penstock.contract.subjects import ReplyAddress
 from penstock.errors import ClientClosed, NotAccepted, RequestTooLarge
 
-__all__ = ["EncodedRequest", "encode_request", "submit"]
+__all__ = ["EncodedRequest", "Request", "encode_request", "operation_of", "role_of", "submit"]
 
 _log: Final = rate_limited_logger(__name__)
 _REJECTED: Final = (APIError, StreamFull, nats.errors.MaxPayloadError)
 """After these the message is certainly not stored."""
 _READ_S: Final = 2.0
+_OPERATIONS: Final[dict[Kind, str]] = {"chat": "chat", "embed": "embeddings", "index": "index"}
+"""The operations of OpenTelemetry's conventions for generative AI; they have none for indexing."""
+
+Request = ChatRequest | EmbedRequest | IndexRequest
+
+
+def _kind_of(request: Request) -> Kind:
+    match request:
+        case EmbedRequest():
+            return "embed"
+        case IndexRequest():
+            return "index"
+    return "chat"
+
+
+def operation_of(request: Request) -> str:
+    """The name of the operation for a span."""
+    return _OPERATIONS[_kind_of(request)]
+
+
+def role_of(request: Request) -> str:
+    """The role that the request names; an index request is one of the indexer's."""
+    return INDEX if isinstance(request, IndexRequest) else request.role
 
 
 class EncodedRequest(Struct, frozen=True):
@@ -39,21 +63,23 @@ class EncodedRequest(Struct, frozen=True):
     """Of the request event."""
     large_body: Raw | None = None
     """The body, if the event only refers to it; stored before the event."""
+    kind: Kind = "chat"
 
 
-async def encode_request(nc: Nats, request: ChatRequest) -> EncodedRequest:
+async def encode_request(nc: Nats, request: Request) -> EncodedRequest:
     """The body stays in the event if the connected server accepts a message of that size. Raises RequestTooLarge."""
+    kind = _kind_of(request)
     limit, size = largest_request(nc.max_payload), memoryview(request.body).nbytes
     if size < limit:
         payload = encode(request)
         if len(payload) <= limit:
-            return EncodedRequest(request.id, request.client, payload)
+            return EncodedRequest(request.id, request.client, payload, kind=kind)
     if size > MAX_BODY_BYTES:
         raise RequestTooLarge(size, MAX_BODY_BYTES)
     payload = encode(replace(request, body=NO_BODY, body_ref=await reference_to(request.body)))
     if len(payload) > limit:
         raise RequestTooLarge(len(payload), limit)
-    return EncodedRequest(request.id, request.client, payload, request.body)
+    return EncodedRequest(request.id, request.client, payload, request.body, kind)
 
 
 async def submit(
@@ -100,7 +126,7 @@ async def submit(
 async def _publish(
     nc: Nats, account: str, request: EncodedRequest, extra: dict[str, str], timeout_s: float
 ) -> Stored:
-    subject = subjects.request(account, "chat")
+    subject = subjects.request(account, request.kind)
     try:
         return await store_reported(
             nc.jetstream(),

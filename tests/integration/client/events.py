@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Raw
 
+from penstock.contract import codec
 from penstock.contract.reply import (
     NO_RESPONSE,
     Accepted,
@@ -11,11 +12,13 @@ from penstock.contract.reply import (
     Delta,
     Failed,
     Failure,
+    IndexProgress,
     ReplyEvent,
     Restarted,
     Started,
     first_seq,
 )
+from penstock.contract.retrieval.embeddings import VectorBlock
 
 
 class Events:
@@ -52,6 +55,12 @@ class Events:
 
     def deltas(self, *texts: str) -> list[Delta]:
         return [Delta(**self._position(), text=text) for text in texts]
+
+    def vectors(self, *blocks: VectorBlock) -> list[Delta]:
+        return [Delta(**self._position(), choices=(Raw(codec.encode(block)),)) for block in blocks]
+
+    def progress(self, done: int, documents: int) -> IndexProgress:
+        return IndexProgress(**self._position(), documents=documents, done=done)
 
     def completed(self, response: bytes | None = None) -> Completed:
         whole = NO_RESPONSE if response is None else Raw(response)

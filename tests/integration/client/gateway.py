@@ -7,10 +7,12 @@ from collections.abc import Awaitable, Callable
 
 from penstock.bus.connection import ConnectionEvents, connect
 from penstock.bus.publish import store
+from penstock.client.submit import Request
 from penstock.contract import codec, subjects
 from penstock.contract.reply import ReplyEvent
-from penstock.contract.request import ChatRequest
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
+
+_DECODERS = {"chat": codec.REQUEST, "embed": codec.EMBED_REQUEST, "index": codec.INDEX_REQUEST}
 
 
 class Gateway:
@@ -19,17 +21,18 @@ class Gateway:
     def __init__(self, url: str, account: str) -> None:
         self._url = url
         self.account = account
-        self.requests: list[ChatRequest] = []
+        self.requests: list[Request] = []
         self.request_headers: list[dict[str, str]] = []
         self.cancelled: list[str] = []
-        self.script: Callable[[ChatRequest], Awaitable[None]] | None = None
+        self.script: Callable[[Request], Awaitable[None]] | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
         self.nc = await connect(self._url, name="gateway", events=ConnectionEvents())
         self.js = self.nc.jetstream()
         await ensure(self.js, JetStreamPlan(roles=("chat",), ack_wait_s=10))
-        await self.nc.subscribe(subjects.request(self.account, "chat"), cb=self._on_request)
+        for kind in _DECODERS:
+            await self.nc.subscribe(subjects.request(self.account, kind), cb=self._on_request)
         await self.nc.subscribe(subjects.cancel(self.account, "*"), cb=self._on_cancel)
         await self.nc.flush()
 
@@ -41,7 +44,7 @@ class Gateway:
                 raise outcome
         await self.nc.close()
 
-    async def send(self, request: ChatRequest, *events: ReplyEvent) -> None:
+    async def send(self, request: Request, *events: ReplyEvent) -> None:
         """Publish and wait until each event is stored, also across a restart of the server."""
         for event in events:
             subject = subjects.reply(self.account, request.client, request.id)
@@ -49,7 +52,7 @@ class Gateway:
             await store(self.js, subject, payload, message_id=f"{subject}.{event.seq}")
 
     async def _on_request(self, msg) -> None:
-        request = codec.REQUEST.decode(msg.data)
+        request = _DECODERS[subjects.request_address(msg.subject).kind].decode(msg.data)
         if any(request.id == known.id for known in self.requests):
             return  # published again without an acknowledgement
         self.requests.append(request)
