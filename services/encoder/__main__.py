@@ -33,8 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         sys.stderr.write(f"the encoder cannot listen on {settings.host}, port {port}: {error.strerror}\n")
         return 2
-    # Read by numpy at its import: idle threads of BLAS would spin beside the one that works.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", str(settings.threads))
+    os.environ["OPENBLAS_NUM_THREADS"] = str(settings.threads)
     from services.encoder.app import build  # noqa: PLC0415 - what prevents a start is reported before the slow imports
     from services.encoder.model import Model  # noqa: PLC0415
 

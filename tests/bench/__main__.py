@@ -25,6 +25,7 @@ from tests.bench.guard_process import guard_process_figures, guard_process_targe
 from tests.bench.guarded_latency import guarded_latency_figures, guarded_latency_targets
 from tests.bench.ledger import ledger_figures, ledger_targets
 from tests.bench.load import AT_ONCE, LONG, REQUESTS, SHORT, STREAMS, latency, run, to_queueing_at_64
+from tests.bench.retrieval_quality import retrieval_quality_figures, retrieval_quality_targets
 from tests.bench.retrieval_store import retrieval_store_figures, retrieval_store_targets
 from tests.bench.sink import otlp_sink
 from tests.bench.subjects import direct_stream, direct_whole, penstock_stream, penstock_whole
@@ -174,6 +175,8 @@ async def main() -> None:
         }
         print("measuring the store of the indexer ...", file=sys.stderr)
         store = await retrieval_store_figures(root / "store")
+        print("measuring the retrieval of labelled questions ...", file=sys.stderr)
+        retrieval = retrieval_quality_figures()
         print("measuring the bare SDK call ...", file=sys.stderr)
         direct = await _direct(root / "direct")
     sink.close()
@@ -193,6 +196,7 @@ async def main() -> None:
         **ledger,
         **guard,
         **store,
+        **retrieval,
         "direct": direct,
     }
     print(json.dumps(report, indent=2), file=sys.stderr)
@@ -217,6 +221,7 @@ def _targets(report: dict[str, Any]) -> list[tuple[str, float, float]]:
         *guard_process_targets(report),
         *guarded_latency_targets(report),
         *retrieval_store_targets(report),
+        *retrieval_quality_targets(report),
     ]
 
 

@@ -1,0 +1,75 @@
+"""Retrieval: which share of the labelled questions is answered by the first five passages, and what texts cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+from penstock.runtime.retrieval.terms import terms
+from tests.harness.retrieval.labelled import LANGUAGES, documents, questions
+from tests.harness.retrieval.measured import measure
+
+__all__ = ["retrieval_quality_figures", "retrieval_quality_targets"]
+
+_RECALL: Final = "retrieval_recall_at_5"
+_ALL: Final = "all"
+_HELD_OUT: Final = "held_out"
+
+
+def retrieval_quality_figures() -> dict[str, Any]:
+    """`retrieval_recall_at_5`: by method, of all questions, of those that nothing was tuned on, by language, of those
+    about docs/, and of those without a word of the answer. `terms_us_per_kb`: normalised words.
+    `encoder_us_per_character`: CPU of the local model.
+    """
+    asked, measured = questions(), measure()
+    groups: dict[str, list[bool]] = {
+        _ALL: [True] * len(asked),
+        _HELD_OUT: [each.held_out for each in asked],
+        **{language: [each.language == language for each in asked] for language in LANGUAGES},
+        "docs": [each.document.startswith("docs/") for each in asked],
+        "paraphrase": [each.paraphrase for each in asked],
+    }
+    return {
+        _RECALL: {
+            method: {name: _share(answers, chosen) for name, chosen in groups.items()}
+            for method, answers in measured.answered.items()
+        },
+        "retrieval_questions": {name: sum(chosen) for name, chosen in groups.items()},
+        "retrieval_chunks": measured.chunks,
+        "encoder_us_per_character": measured.us_per_character,
+        "terms_us_per_kb": _terms_us_per_kb(list(documents().values())),
+    }
+
+
+def retrieval_quality_targets(report: dict[str, Any]) -> list[tuple[str, float, float]]:
+    found = report[_RECALL]
+    missed = [
+        (f"retrieval: percent of the questions without an answer in 5 passages, {name}", name)
+        for name in (_ALL, _HELD_OUT, *LANGUAGES)
+    ]
+    return [
+        *((text, round(100 * (1 - found["hybrid"][name]), 1), 10.0) for text, name in missed),
+        *(
+            (
+                f"retrieval: percent answered less by both searches than by {method} alone",
+                round(100 * (found[method][_ALL] - found["hybrid"][_ALL]), 1),
+                0.0,
+            )
+            for method in ("vector", "text")
+        ),
+        ("retrieval: us of normalised words per KB", report["terms_us_per_kb"], 200.0),
+    ]
+
+
+def _share(answered: Sequence[bool], chosen: Sequence[bool]) -> float:
+    taken = [yes for yes, is_chosen in zip(answered, chosen, strict=True) if is_chosen]
+    return round(sum(taken) / len(taken), 3)
+
+
+def _terms_us_per_kb(texts: Sequence[str]) -> float:
+    size = sum(len(text.encode()) for text in texts)
+    began_s = time.process_time()
+    for text in texts:
+        terms(text)
+    return round((time.process_time() - began_s) * 1e6 / (size / 1_000), 1)

@@ -1,0 +1,39 @@
+"""Retrieval of the labelled questions with the local model."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.harness.retrieval.labelled import LANGUAGES, questions
+from tests.harness.retrieval.measured import measure
+
+
+@pytest.fixture(scope="module")
+def answered() -> dict[str, list[bool]]:
+    return measure().answered
+
+
+def share(answers: list[bool], chosen: list[bool]) -> float:
+    taken = [yes for yes, is_chosen in zip(answers, chosen, strict=True) if is_chosen]
+    return sum(taken) / len(taken)
+
+
+def test_h3_nine_of_ten_questions_are_answered_by_the_first_five_passages(answered: dict[str, list[bool]]):
+    asked = questions()
+    assert share(answered["hybrid"], [True] * len(asked)) >= 0.9
+    assert share(answered["hybrid"], [each.held_out for each in asked]) >= 0.9
+    for language in LANGUAGES:
+        assert share(answered["hybrid"], [each.language == language for each in asked]) >= 0.88
+
+
+def test_h3_both_searches_together_are_not_worse_than_one(answered: dict[str, list[bool]]):
+    groups = {
+        "all": [True] * len(questions()),
+        **{language: [each.language == language for each in questions()] for language in LANGUAGES},
+        "held out": [each.held_out for each in questions()],
+        "paraphrase": [each.paraphrase for each in questions()],
+    }
+    for name, chosen in groups.items():
+        together = share(answered["hybrid"], chosen)
+        assert together >= share(answered["vector"], chosen), name
+        assert together >= share(answered["text"], chosen), name
