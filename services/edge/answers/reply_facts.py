@@ -41,6 +41,7 @@ REPLY_HEADERS: Final[Mapping[str, str]] = {
     "x-penstock-guarded": "What the safety guard reported or redacted, as in "
     "`personal_data/email;direction=input;action=redact;count=2`, and `unchecked;direction=input` where a check was "
     "not made; a stream lacks it.",
+    "x-penstock-citations": "How many passages the model was given; a stream lacks it.",
 }
 """The headers that a response may have from ReplyFacts, with their meaning. Each is sent once it is known."""
 
@@ -125,6 +126,8 @@ class ReplyFacts:
             facts["cost-microusd"] = str(self._completed.cost_microusd)
             if self._completed.guarded or self._completed.unchecked:
                 facts["guarded"] = _guarded_text(self._completed)
+            if self._completed.citations:
+                facts["citations"] = str(len(self._completed.citations))
         elif self._accepted is not None and self._started is not None:
             facts["queue-wait-ms"] = str(max(0, self._started.at_ms - self._accepted.at_ms))
         return (

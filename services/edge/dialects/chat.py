@@ -9,12 +9,16 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from penstock.contract.reply import Completed, Delta, Started, Usage
+from penstock.contract.retrieval.search import Rag
 from services.edge.dialects.chat_assembly import assembled_choices
 from services.edge.dialects.dialect import AnswerError, ChatCall, InvalidField, ModelName, SseEvent
+from services.edge.dialects.rag_options import rag_of_json
 from services.edge.dialects.request_json import check, decode
 
 __all__ = ["ChatCompletionRequest", "ChatDialect", "ChatStream"]
 
+_RAG: Final = "rag"
+_OWN: Final = frozenset((_RAG, "conversation"))
 _DONE: Final = SseEvent(b"[DONE]")
 _TYPES: Final = {
     401: "authentication_error",
@@ -56,6 +60,17 @@ class ChatCompletionRequest(Struct, frozen=True):
     stream_options: _StreamOptions | None = None
     user: Annotated[str | None, Meta(description="Your end user, for fairness.")] = None
     safety_identifier: Annotated[str | None, Meta(description="The same, where `user` is not set.")] = None
+    rag: Annotated[
+        Rag | str | None,
+        Meta(description="Passages of a collection that are put before the model: its name, or options."),
+    ] = None
+    conversation: Annotated[
+        str | None,
+        Meta(
+            description="The conversation of `user` to which the request belongs: it is remembered, and what fits of "
+            "the user's earlier conversations is recalled."
+        ),
+    ] = None
 
 
 class _ChunkChoice(Struct, frozen=True):
@@ -80,11 +95,13 @@ class ChatDialect:
             raise InvalidField("messages", "messages is empty: write at least one message")
         options = fields.stream_options
         return ChatCall(
-            body=Raw(body),
+            body=Raw(body) if fields.rag is None and fields.conversation is None else _without_own(body),
             model=fields.model,
             stream=bool(fields.stream),
             include_usage=options is not None and bool(options.include_usage),
             user=fields.user or fields.safety_identifier or "",
+            rag=_rag(body, fields.rag),
+            conversation=fields.conversation or "",
         )
 
     def whole(
@@ -104,6 +121,8 @@ class ChatDialect:
         answer.update({name: Raw(_encode(value)) for name, value in fields.items()})
         if not bytes(answer.get("usage", b"")).startswith(b"{"):
             answer["usage"] = Raw(_encode(_usage(completed.usage)))
+        if completed.citations:
+            answer["citations"] = Raw(_encode(completed.citations))
         return _encode(answer)
 
     def assembled(
@@ -118,6 +137,8 @@ class ChatDialect:
             "choices": assembled_choices(deltas, completed.finish_reason),
             "usage": _usage(completed.usage),
         }
+        if completed.citations:
+            fields["citations"] = completed.citations
         return _encode(fields)
 
     def stream(self, answer_id: str, created_s: int, call: ChatCall) -> ChatStream:
@@ -156,7 +177,10 @@ class ChatStream:
         # After a rescue another model may have finished the answer.
         self._head = self._head_for(completed.model)
         reason = _encode(completed.finish_reason)
-        events = [self._chunk(b'{"index":0,"delta":{},"finish_reason":%s}' % reason)]
+        last = self._chunk(b'{"index":0,"delta":{},"finish_reason":%s}' % reason)
+        if completed.citations:
+            last = SseEvent(b'%s,"citations":%s}' % (last.data[:-1], _encode(completed.citations)))
+        events = [last]
         if self._include_usage:
             events.append(SseEvent(b'%s],"usage":%s}' % (self._head, _encode(_usage(completed.usage)))))
         return [*events, _DONE]
@@ -183,6 +207,21 @@ class ChatStream:
 
     def _chunk(self, choices: bytes) -> SseEvent:
         return SseEvent(b"%s%s]%s" % (self._head, choices, self._tail))
+
+
+def _rag(body: bytes, given: Rag | str | None) -> Rag | None:
+    """Raises InvalidField for an option that does not exist."""
+    if not isinstance(given, Rag):
+        return Rag(collection=given) if given else None
+    try:
+        return rag_of_json(_decode_fields(body)[_RAG])
+    except ValueError as error:
+        raise InvalidField(_RAG, f"rag: {error}") from error
+
+
+def _without_own(body: bytes) -> Raw:
+    """The body without the fields that are no part of a chat completion."""
+    return Raw(_encode({name: raw for name, raw in _decode_fields(body).items() if name not in _OWN}))
 
 
 def _index(choice: bytes) -> int:

@@ -10,6 +10,7 @@ from msgspec import Meta, Raw, Struct
 
 from penstock.contract.errors import ERRORS
 from penstock.contract.reply import Completed, Delta, Failure, Started
+from penstock.contract.retrieval.search import Rag
 
 __all__ = [
     "AnswerError",
@@ -52,6 +53,10 @@ class ChatCall(Struct, frozen=True, kw_only=True):
     stream: bool = False
     include_usage: bool = False
     user: str = ""
+    rag: Rag | None = None
+    """The field `rag`, which is not in `body`. Only in the chat dialect."""
+    conversation: str = ""
+    """Likewise."""
     background: bool = False
     """Only in the Responses dialect: the request is a job."""
 

@@ -53,6 +53,8 @@ class MessagesDialect:
             calls_tools=any(block["type"] == "tool_use" for block in blocks),
             refused=bool(choice.refusal),
         )
+        if completed.citations:
+            message["citations"] = completed.citations
         return _encode(message)
 
     def stream(self, answer_id: str, created_s: int, call: ChatCall) -> MessagesStream:  # noqa: ARG002

@@ -120,7 +120,8 @@ class MessagesStream:
         events = self._send(at_end=True)
         reason = stop_reason(completed.finish_reason, calls_tools=self._calls_tools, refused=self._refused)
         end = {"stop_reason": reason, "stop_sequence": None}
-        events.append(_event("message_delta", delta=end, usage=usage_object(completed.usage)))
+        own = {"citations": completed.citations} if completed.citations else {}
+        events.append(_event("message_delta", delta=end, usage=usage_object(completed.usage), **own))
         events.append(_event("message_stop"))
         return events
 

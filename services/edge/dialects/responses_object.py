@@ -94,6 +94,7 @@ class ResponseObject(Struct, frozen=True, kw_only=True):
             "usage": _usage(completed.usage) if completed else None,
             **REPEATED,
             **self.repeated,
+            **({"citations": completed.citations} if completed and completed.citations else {}),
         }
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from penstock.contract.jobs import JobState
+from penstock.contract.retrieval.search import Citation
 from services.edge.dialects.responses_object import Status
 
 __all__ = [
@@ -29,6 +30,12 @@ __all__ = [
     "ServerSentEvent",
 ]
 
+_Citations = Annotated[
+    list[Citation] | UnsetType,
+    Meta(
+        description="Only with `rag`: the passages that the model was given, and which of them the text cites."
+    ),
+]
 _UnixSeconds = Annotated[int, Meta(description="Unix seconds.")]
 
 
@@ -47,6 +54,7 @@ class ChatCompletion(Struct):
     model: Annotated[str, Meta(description="The model that answered.")]
     choices: list[dict[str, Any]]
     usage: dict[str, Any]
+    citations: _Citations = UNSET
 
 
 class Response(Struct):
@@ -67,6 +75,7 @@ class Response(Struct):
     model: Annotated[str, Meta(description="The model that answered.")]
     output: list[dict[str, Any]]
     usage: dict[str, Any] | None
+    citations: _Citations = UNSET
 
 
 class Message(Struct):
@@ -80,6 +89,7 @@ class Message(Struct):
     stop_reason: str | None
     stop_sequence: str | None
     usage: dict[str, Any]
+    citations: _Citations = UNSET
 
 
 class ServerSentEvent(Struct):

@@ -7,6 +7,7 @@ from penstock.contract.request import ChatRequest
 from services.edge.auth.identity import Identity
 from services.edge.auth.misplaced_keys import refuse_key_as
 from services.edge.dialects.dialect import ChatCall
+from services.edge.dialects.rag_options import rag_of_text
 from services.edge.listing.target import Target
 from services.edge.requests.options import RequestOptions
 
@@ -24,6 +25,8 @@ def build(
     for each in (user, call.user):  # that of the body goes to the provider in any case
         refuse_key_as("user", each)
     refuse_key_as("model", call.model)
+    conversation = options.conversation or call.conversation
+    refuse_key_as("conversation", conversation)
     return ChatRequest(
         id=new_id(),
         client=client_name,
@@ -37,4 +40,6 @@ def build(
         deadline_ms=None if options.timeout_s is None else now_ms + int(options.timeout_s * 1000),
         degrade=options.degrade,
         rescue="restart",
+        rag=rag_of_text(options.rag) if options.rag else call.rag,
+        conversation=conversation,
     )

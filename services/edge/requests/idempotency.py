@@ -27,6 +27,7 @@ from services.edge.auth.identity import Identity
 from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
 from services.edge.http.headers import Header
+from services.edge.requests.options import RequestOptions
 from services.edge.requests.submission_times import CLAIM_S
 
 __all__ = ["REPLAYED", "IdempotencyKeys", "fingerprint", "idempotency_key"]
@@ -51,9 +52,13 @@ def idempotency_key(exchange: Exchange) -> str:
     return key
 
 
-async def fingerprint(path: str, body: bytes) -> str:
-    """What a repeated request must have in common with the first one."""
+async def fingerprint(path: str, body: bytes, options: RequestOptions) -> str:
+    """What a repeated request must have in common with the first one: its route, its body, and the headers that change
+    what the model is given.
+    """
     digest = hashlib.sha256(path.encode() + b"\n")
+    if options.rag or options.conversation:
+        digest.update(msgspec.json.encode((options.rag, options.conversation, options.user)) + b"\n")
     await in_thread_if_large(digest.update, body)
     return digest.hexdigest()
 

@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 from penstock.contract.keys import STREAM_RESCUE_PATTERN
 from penstock.contract.names import LANES, Lane
 from penstock.contract.request import LONGEST_S, LONGEST_WAIT_S
+from services.edge.dialects.rag_options import rag_of_text
 from services.edge.http.errors import HttpError
 from services.edge.http.headers import Header
 from services.edge.requests.rescue import read_rescue
@@ -57,6 +58,21 @@ class RequestOptions(Struct, frozen=True, kw_only=True):
     ] = "interactive"
     degrade: Annotated[bool, Meta(description="`false`: the request is never shortened.")] = True
     user: Annotated[str, Meta(description="Your end user, before `user` in the body.")] = ""
+    rag: Annotated[
+        str,
+        Meta(
+            description="Passages of a collection are put before the model: its name, or options as JSON. Before `rag` "
+            "in the body.",
+            examples=["handbook", '{"collection": "handbook", "top_k": 8}'],
+        ),
+    ] = ""
+    conversation: Annotated[
+        str,
+        Meta(
+            description="The conversation of `user` to which the request belongs: it is remembered, and what fits of "
+            "the user's earlier conversations is recalled. Before `conversation` in the body."
+        ),
+    ] = ""
 
     def cancels_on_disconnect(self, *, can_be_read_later: bool) -> bool:
         """`can_be_read_later`: the request has an idempotency key, or is a job."""
@@ -110,6 +126,14 @@ def _rescue(option: str, text: str) -> str:
     return text
 
 
+def _rag(option: str, text: str) -> str:
+    try:
+        rag_of_text(text)
+    except ValueError as error:
+        raise _invalid(option, f"x-penstock-{option}: {error}") from error
+    return text
+
+
 def _seconds(option: str, text: str) -> float:
     try:
         seconds = float(text)
@@ -139,5 +163,7 @@ _OPTIONS: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "lane": _choice(*LANES),
     "degrade": _flag,
     "user": _text,
+    "rag": _rag,
+    "conversation": _text,
 }
 _NONE: Final = RequestOptions()

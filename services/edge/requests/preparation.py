@@ -96,7 +96,7 @@ class Preparation:
         account = await self._accounts.get(identity.account)
         request = first
         if key:
-            sha256 = await fingerprint(route.path, body)
+            sha256 = await fingerprint(route.path, body, options)
             request = await self._idempotency.claim(identity, key, sha256, first)
         if request is not first:
             exchange.headers.append(REPLAYED)

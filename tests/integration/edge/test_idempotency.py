@@ -19,6 +19,7 @@ from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from services.edge.auth.identity import Identity
 from services.edge.http.errors import HttpError
 from services.edge.requests.idempotency import IdempotencyKeys, fingerprint
+from services.edge.requests.options import RequestOptions
 from tests.harness.processes.process import Process
 from tests.harness.processes.system import System
 from tests.harness.requests.edge_client import Response, chat_body, open_stream, read_stream, request
@@ -205,7 +206,7 @@ async def test_d7_a_request_that_was_recorded_and_never_submitted_is_submitted(
     """The edge of the first request was killed in between."""
     body = chat_body("Lost", stream=stream)
     lost = ChatRequest(id=new_id(), client="killed", body=Raw(b"{}"))
-    sha256 = await fingerprint("/v1/chat/completions", json.dumps(body).encode())
+    sha256 = await fingerprint("/v1/chat/completions", json.dumps(body).encode(), RequestOptions())
     assert await claims.claim(Identity(account="demo"), headers["idempotency-key"], sha256, lost) is lost
     before = await system.attempts()
     answer = await request("POST", chat, body, headers=headers)
@@ -219,7 +220,7 @@ async def test_d7_the_large_body_of_a_request_that_was_never_submitted_is_stored
 ):
     body = {"model": "vision", "messages": conversation(9)}
     lost = ChatRequest(id=new_id(), client="killed", body=Raw(b"{}"))
-    sha256 = await fingerprint("/v1/chat/completions", json.dumps(body).encode())
+    sha256 = await fingerprint("/v1/chat/completions", json.dumps(body).encode(), RequestOptions())
     await claims.claim(Identity(account="demo"), headers["idempotency-key"], sha256, lost)
     answer = await request("POST", chat, body, headers=headers)
     assert (answer.status, answer.headers["x-penstock-request-id"]) == (200, lost.id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from penstock.contract.reply import GuardedContent, Timings
+from penstock.contract.retrieval.search import Citation
 from services.edge.answers.reply_facts import REPLY_HEADERS, ReplyFacts
 from tests.harness.requests.reply_events import accepted, completed, started
 
@@ -46,9 +47,12 @@ def test_k3_headers_name_what_is_known_so_far():
         "personal_data/email;direction=input;action=redact;count=2, "
         "hate/threatening;direction=output;action=flag;count=1"
     )
-    facts.add(replace(completed(3), cost_microusd=12, timings=timings, unchecked=("input", "output")))
+    passages = tuple(Citation(number=each, collection="c", document="d", chunk="c") for each in (1, 2))
+    end = replace(completed(3), cost_microusd=12, timings=timings, unchecked=("input", "output"))
+    facts.add(replace(end, citations=passages))
     assert headers(facts)["x-penstock-guarded"] == "unchecked;direction=input, unchecked;direction=output"
     assert headers(facts)["x-penstock-cost-microusd"] == "12"
+    assert headers(facts)["x-penstock-citations"] == "2"
     assert headers(facts)["x-penstock-queue-wait-ms"] == "252"
     assert headers(facts).keys() == set(REPLY_HEADERS)
 

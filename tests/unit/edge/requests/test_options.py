@@ -89,3 +89,11 @@ def test_d8_hanging_up_cancels_a_request_unless_it_is_to_be_read_later(
 ):
     found = options([(b"x-penstock-on-disconnect", header)] if header else [])
     assert found.cancels_on_disconnect(can_be_read_later=has_key) == cancels
+
+
+def test_h3_the_options_of_retrieval_are_read():
+    found = options([(b"x-penstock-rag", b'{"collection":"docs"}'), (b"x-penstock-conversation", b"trip")])
+    assert found == RequestOptions(rag='{"collection":"docs"}', conversation="trip")
+    with pytest.raises(HttpError, match="no option 'topk'") as refused:
+        options([(b"x-penstock-rag", b'{"collection":"docs","topk":1}')])
+    assert refused.value.param == "x-penstock-rag"
