@@ -99,7 +99,8 @@ def test_h3_a_whole_answer_has_the_citations(dialect: Dialect) -> None:
 
 @pytest.mark.parametrize("dialect", [ChatDialect(), ResponsesDialect(), MessagesDialect()])
 def test_h3_a_stream_has_the_citations_at_its_end(dialect: Dialect) -> None:
-    stream = dialect.stream("id-1", 7, ChatCall(body=Raw(b"{}"), model="m", stream=True))
+    body = Raw(f'{{"model":"m",{MESSAGES}}}'.encode())
+    stream = dialect.stream("id-1", 7, ChatCall(body=body, model="m", stream=True))
     stream.accept("m")
     first = stream.begin(started())
     last = stream.complete(replace(completed(3), citations=CITATIONS))
