@@ -288,8 +288,8 @@ def _change(
     wrong = next((each for each in found if not isinstance(each, Document)), None)
     if wrong is not None:
         raise ValueError(f"documents holds {wrong!r}: use Document(id=..., text=...)")
-    if not (found or ids or drop):
-        raise ValueError("there is nothing to do: give documents, ids to delete, or drop=True")
+    if not (found or ids or drop or model or dimensions):
+        raise ValueError("there is nothing to do: give documents, ids to delete, a model, or drop=True")
     return IndexBody(documents=found, delete=ids, drop=drop, model=model, dimensions=dimensions)
 
 

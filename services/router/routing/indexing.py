@@ -87,8 +87,11 @@ def extract_index_features(body: Raw | bytes | bytearray) -> IndexFeatures:
     except BODY_ERRORS as error:
         raise _PROBLEMS.of(error) from error
     count = len(decoded.documents) + len(decoded.delete)
-    if not count and not decoded.drop:
-        raise InvalidBody("body", "the body has neither documents nor ids to delete, and drop is false")
+    names_model = bool(decoded.model) or decoded.dimensions is not None
+    if not count and not decoded.drop and not names_model:
+        raise InvalidBody(
+            "body", "the body has neither documents nor ids to delete nor a model, and drop is false"
+        )
     if count > MAX_DOCUMENTS:
         raise InvalidBody(
             "documents", f"the body has {count:,} documents and deletions; the limit is {MAX_DOCUMENTS:,}"
