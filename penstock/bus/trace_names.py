@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from penstock.contract import subjects
+from penstock.contract.retrieval import subjects as retrieval_subjects
 
 __all__ = [
     "ACCOUNT",
@@ -52,11 +53,13 @@ __all__ = [
     "SPAN_GUARD",
     "SPAN_GUARD_CHECK",
     "SPAN_HOLD",
+    "SPAN_INDEX",
     "SPAN_LEDGER",
     "SPAN_QUEUE",
     "SPAN_REPLY",
     "SPAN_RETRIEVAL",
     "SPAN_ROUTER",
+    "SPAN_SEARCH",
     "SPAN_SETTLE",
     "SPAN_WORKER",
     "TIME_TO_FIRST_CHUNK",
@@ -113,6 +116,8 @@ SPAN_RETRIEVAL: Final = "retrieval"
 SPAN_REPLY: Final = f"send {subjects.REPLY}"
 SPAN_HOLD: Final = f"process {subjects.LEDGER_HOLD}"
 SPAN_GUARD_CHECK: Final = f"process {subjects.GUARD_CHECK}"
+SPAN_INDEX: Final = f"index {subjects.WORK}"
+SPAN_SEARCH: Final = f"process {retrieval_subjects.SEARCH}"
 SPAN_SETTLE: Final = f"process {subjects.USAGE}"
 
 CHAT: Final = "chat"

@@ -34,16 +34,20 @@ class PeriodicLoop:
     async def stop(self) -> None:
         await self._running.stop()
 
+    async def run_once(self) -> None:
+        """Await `action` now."""
+        try:
+            await self._action()
+        except (nats.errors.Error, TimeoutError, ConfigurationRefused) as error:
+            self.succeeded = False
+            _log.warning("%s failed, and is repeated in %g s: %r", self._name, self._every_s, error)
+        except Exception:  # noqa: BLE001 - an unexpected error may be gone at the next call
+            self.succeeded = False
+            _log.exception("%s failed, and is repeated in %g s", self._name, self._every_s)
+        else:
+            self.succeeded = True
+
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(self._every_s)
-            try:
-                await self._action()
-            except (nats.errors.Error, TimeoutError, ConfigurationRefused) as error:
-                self.succeeded = False
-                _log.warning("%s failed, and is repeated in %g s: %r", self._name, self._every_s, error)
-            except Exception:  # noqa: BLE001 - an unexpected error may be gone at the next call
-                self.succeeded = False
-                _log.exception("%s failed, and is repeated in %g s", self._name, self._every_s)
-            else:
-                self.succeeded = True
+            await self.run_once()

@@ -23,6 +23,7 @@ from penstock.contract.reply import (
     Degraded,
     Delta,
     Failed,
+    IndexProgress,
     ReplyEvent,
     Restarted,
     Started,
@@ -144,6 +145,21 @@ class ReplyPublisher:
 
     async def delta(self, text: str, choices: tuple[Raw, ...]) -> None:
         event = Delta(id=self._id, seq=self._take_seq(), attempt=self.attempt, text=text, choices=choices)
+        await self._send(event)
+
+    async def index_progress(
+        self, *, documents: int, done: int, chunks: int, embedded: int, from_cache: int
+    ) -> None:
+        event = IndexProgress(
+            id=self._id,
+            seq=self._take_seq(),
+            attempt=self.attempt,
+            documents=documents,
+            done=done,
+            chunks=chunks,
+            embedded=embedded,
+            from_cache=from_cache,
+        )
         await self._send(event)
 
     def terminal_position(self) -> tuple[str, int, int]:
