@@ -65,6 +65,7 @@ class Embeddings:
             encoded = vectors
         data = [{"object": "embedding", "index": i, "embedding": vector} for i, vector in enumerate(encoded)]
         tokens = call.attempt.prompt_tokens = call.prompt.tokens
+        call.attempt.texts = len(request.texts)
         body = msgspec.json.encode(
             {
                 "object": "list",

@@ -34,6 +34,8 @@ class ModelCounts(Struct):
     """The client disconnected before the end."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    texts: int = 0
+    """Texts in complete, valid answers of the embeddings endpoint, each as often as it was sent."""
     in_flight: int = 0
     max_in_flight: int = 0
     busiest_minute: Load = msgspec.field(default_factory=Load)
@@ -59,6 +61,8 @@ class Attempt(Struct):
     stream: bool = False
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    texts: int = 0
+    """Texts of an embeddings request."""
     label: str = ""
     """The X-Client-Request-Id of the call; empty: it has none."""
 
@@ -145,6 +149,7 @@ class Counts:
         counts.completion_tokens += attempt.completion_tokens
         if attempt.outcome == "ok":
             counts.ok += 1
+            counts.texts += attempt.texts
         elif attempt.outcome == "broken":
             counts.broken += 1
         elif attempt.outcome == "cancelled":
