@@ -23,9 +23,13 @@ class CollectionRecord(Struct, frozen=True, kw_only=True, tag="collection_record
     account: str
     name: str
     current: Generation | None
-    """The one that search reads; None: the collection was dropped, and the number of the next one is kept."""
+    """The one that search reads; None: the collection was dropped."""
     building: Generation | None = None
     """The one that is filled with vectors of another model, and read once it is complete."""
+    last_number: int = 0
+    """The highest number of a generation so far: no number is used twice."""
+    dropped_by: int = 0
+    """The version of the last change that dropped the collection: earlier changes have no effect."""
     created_ms: int = 0
     changed_ms: int = 0
     v: int = 1

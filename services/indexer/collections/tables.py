@@ -1,0 +1,151 @@
+"""The tables of one collection: created, dropped and switched so that a killed process leaves no wrong state.
+
+A record is written before its table is created, and after its table is complete; a table is dropped after its record.
+What a killed process leaves is a table without a record, which `OrphanTables` removes, or a record without a table,
+which `ensure` creates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from msgspec import Struct
+
+from penstock.contract.retrieval.collections import CollectionRecord, Generation
+from services.indexer.collections import transitions
+from services.indexer.collections.transitions import VectorKind, generations
+from services.indexer.store.errors import UnknownTable
+from services.indexer.store.interface import Store
+from services.indexer.store.tables import TableName, table_name
+
+__all__ = ["CollectionTables", "Target", "table_of", "targets_of"]
+
+_PAGE: Final = 1_000
+
+
+class _Records(Protocol):
+    """Raises RecordsUnavailable."""
+
+    async def read(self, account: str, name: str) -> CollectionRecord | None: ...
+
+    async def change(
+        self, account: str, name: str, change: Callable[[CollectionRecord | None], CollectionRecord | None]
+    ) -> CollectionRecord | None: ...
+
+    async def all(self) -> list[CollectionRecord]: ...
+
+
+class Target(Struct, frozen=True):
+    """One table of a collection, and the vectors that it holds."""
+
+    table: TableName
+    generation: Generation
+
+
+def targets_of(record: CollectionRecord | None) -> list[Target]:
+    """The tables that a change of documents is written to: first the one that search reads."""
+    return [] if record is None else [Target(table_of(record, each), each) for each in generations(record)]
+
+
+def table_of(record: CollectionRecord, generation: Generation) -> TableName:
+    return table_name(record.account, record.name, generation.number)
+
+
+class CollectionTables:
+    def __init__(self, store: Store, records: _Records, now_ms: Callable[[], int]) -> None:
+        self._store = store
+        self._records = records
+        self._now_ms = now_ms
+
+    async def read(self, account: str, name: str) -> CollectionRecord | None:
+        return await self._records.read(account, name)
+
+    async def ensure(self, account: str, name: str, kind: VectorKind) -> CollectionRecord:
+        """The collection with its tables; created with vectors of `kind` unless it exists."""
+        record = await self._records.change(
+            account, name, lambda stored: transitions.created(stored, account, name, kind, self._now_ms())
+        )
+        if record is None:
+            raise AssertionError("a collection that was created has a record")
+        return await self._with_tables(record)
+
+    async def begin(self, account: str, name: str, kind: VectorKind) -> CollectionRecord | None:
+        """With a table beside the current one for vectors of another kind. None: it was dropped meanwhile."""
+        before = await self._records.read(account, name)
+        record = await self._records.change(
+            account, name, lambda stored: transitions.begun(stored, kind, self._now_ms())
+        )
+        await self._drop_replaced(before, record)
+        return None if record is None or record.current is None else await self._with_tables(record)
+
+    async def switch(self, account: str, name: str, number: int) -> CollectionRecord | None:
+        """Let search read the table `number`, and drop the old one."""
+        before = await self._records.read(account, name)
+        record = await self._records.change(
+            account, name, lambda stored: transitions.switched(stored, number, self._now_ms())
+        )
+        await self._drop_replaced(before, record)
+        return record
+
+    async def abandon(self, account: str, name: str, number: int) -> None:
+        before = await self._records.read(account, name)
+        record = await self._records.change(
+            account, name, lambda stored: transitions.abandoned(stored, number, self._now_ms())
+        )
+        await self._drop_replaced(before, record)
+
+    async def drop(self, account: str, name: str, version: int) -> tuple[int, int]:
+        """Delete all that is older than `version`; returns the number of documents and of chunks.
+
+        Documents of later requests stay: a drop that was interrupted may run after them.
+        """
+        before = await self._records.read(account, name)
+        if before is None or before.current is None or before.dropped_by >= version:
+            return 0, 0
+        documents, chunks, later = await self._older(before, version)
+        if later:
+            for generation in generations(before):
+                for start in range(0, len(documents), _PAGE):
+                    page = documents[start : start + _PAGE]
+                    await self._store.replace(table_of(before, generation), version, (), page)
+            return len(documents), chunks
+        record = await self._records.change(
+            account, name, lambda stored: transitions.dropped(stored, version, self._now_ms())
+        )
+        await self._drop_replaced(before, record)
+        return len(documents), chunks
+
+    async def _older(self, record: CollectionRecord, version: int) -> tuple[list[str], int, bool]:
+        """Ids of the older documents, the number of their chunks, and whether there are later ones."""
+        if record.current is None:
+            return [], 0, False
+        table = table_of(record, record.current)
+        ids: list[str] = []
+        chunks, later, after = 0, False, ""
+        while True:
+            try:
+                page = await self._store.list_documents(table, after=after, limit=_PAGE)
+            except UnknownTable:  # a creation was killed before it
+                return [], 0, False
+            for each in page:
+                if each.version > version:
+                    later = True
+                else:
+                    ids.append(each.document.id)
+                    chunks += each.chunks
+            if len(page) < _PAGE:
+                return ids, chunks, later
+            after = page[-1].document.id
+
+    async def _with_tables(self, record: CollectionRecord) -> CollectionRecord:
+        for generation in generations(record):
+            await self._store.create(table_of(record, generation), generation.dimensions)
+        return record
+
+    async def _drop_replaced(self, before: CollectionRecord | None, after: CollectionRecord | None) -> None:
+        """Drop the tables that the record does not name any more."""
+        kept = {generation.number for generation in generations(after)}
+        for generation in generations(before):
+            if before is not None and generation.number not in kept:
+                await self._store.drop(table_of(before, generation))
