@@ -1,0 +1,103 @@
+"""Embed requests of accounts, over the connection of the process: one reply subscription for each account."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+from msgspec import Raw
+
+from penstock.bus.clock import loop_now_s
+from penstock.bus.ids import new_id
+from penstock.bus.tracing import Tracer
+from penstock.client.embedding import Embeddings, EmbeddingsBuilder
+from penstock.client.stream import Stream, StreamedRequest
+from penstock.client.subscription import ReplySubscription
+from penstock.client.timings import ClientTimings
+from penstock.contract.names import EMBED
+from penstock.contract.request import EmbedRequest
+from penstock.errors import NoReply, PenstockError
+from penstock.runtime.service import Bus
+from services.indexer.embedding.gateway import Caller, Embedded, EmbeddingFailed
+from services.indexer.embedding.models import Route
+
+__all__ = ["GatewayAccounts"]
+
+_TIMINGS: Final = ClientTimings()
+_ACCEPT_S: Final = 60.0
+"""The longest wait for a router."""
+_LONGEST_S: Final = 300.0
+"""The deadline of one request: its texts are sent again after it, while the index request has time."""
+_FLOAT_BYTES: Final = 4
+
+
+class GatewayAccounts:
+    def __init__(self, bus: Bus, client_name: str, tracer: Tracer) -> None:
+        self._bus = bus
+        self._client_name = client_name
+        self._tracer = tracer
+        self._subscriptions: dict[str, ReplySubscription] = {}
+        self._opening = asyncio.Lock()
+
+    async def embed(self, texts: Sequence[str], route: Route, caller: Caller) -> Embedded:
+        """Interactive, whatever the lane of the index request: vectors are no result of a job, and searches wait for
+        them.
+        """
+        left_s = min(_LONGEST_S, caller.until_s - loop_now_s())
+        if left_s <= 0:
+            raise EmbeddingFailed("deadline_exceeded", "no time is left for the vectors")
+        request = EmbedRequest(
+            id=new_id(),
+            client=self._client_name,
+            body=_body(texts, route),
+            role=route.role or EMBED,
+            model=route.model,
+            user=caller.user,
+            key=caller.key,
+            deadline_ms=int((time.time() + left_s) * 1000),
+        )
+        try:
+            found = await self._answer(request, caller, left_s)
+        except PenstockError as error:
+            raise EmbeddingFailed(error.code, str(error), error.retry_after_s) from error
+        size = found.dimensions * _FLOAT_BYTES
+        vectors = [found.data[start : start + size] for start in range(0, len(found.data), size)]
+        return Embedded(vectors, found.embedded, found.usage.input_tokens, found.cost_microusd)
+
+    async def _answer(self, request: EmbedRequest, caller: Caller, timeout_s: float) -> Embeddings:
+        streamed = StreamedRequest(
+            nc=self._bus.nc,
+            subscription=await self._subscription(caller.account),
+            request=request,
+            timeout_s=min(timeout_s, _ACCEPT_S),
+            timings=_TIMINGS,
+            tracer=self._tracer,
+            cancel_on_exit=True,
+            parent=caller.traceparent,
+        )
+        builder = EmbeddingsBuilder()
+        async with Stream(streamed) as events:
+            async for event in events:
+                if (found := builder.add(event)) is not None:
+                    return found
+        raise NoReply(f"request {request.id} has no terminal event")
+
+    async def _subscription(self, account: str) -> ReplySubscription:
+        async with self._opening:
+            if account not in self._subscriptions:
+                opened = ReplySubscription(
+                    self._bus.nc, self._bus.connection_events, account, self._client_name
+                )
+                await opened.open()
+                self._subscriptions[account] = opened
+            return self._subscriptions[account]
+
+
+def _body(texts: Sequence[str], route: Route) -> Raw:
+    body: dict[str, object] = {"input": list(texts)}
+    if route.dimensions is not None:
+        body["dimensions"] = route.dimensions
+    return Raw(msgspec.json.encode(body))

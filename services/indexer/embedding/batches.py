@@ -1,0 +1,151 @@
+"""Many texts to vectors: in batches of one embed request each, a few at a time, and each text once.
+
+A request that a provider or the guard refuses for its content is divided until the text is found that is refused; the
+vectors of the others are cached by then, and cost nothing again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from penstock.bus.clock import loop_now_s
+from penstock.contract.errors import ErrorCode
+from services.indexer.embedding.gateway import Caller, Embedded, EmbeddingFailed, EmbeddingGateway
+from services.indexer.embedding.models import Route
+
+__all__ = ["BatchEmbedder", "Costs", "Vectors"]
+
+BATCH_TEXTS: Final = 256
+_BATCH_CHARACTERS: Final = 1_000_000
+_IN_FLIGHT: Final = 8
+"""Embed requests of this process at once."""
+_OF_CONTENT: Final[frozenset[ErrorCode]] = frozenset(
+    {"invalid_request", "provider_refused", "context_length_exceeded", "content_filtered", "blocked"}
+)
+"""Refusals that another text may not meet."""
+_PASSING: Final[frozenset[ErrorCode]] = frozenset(
+    {
+        "overloaded",
+        "rate_limited",
+        "provider_unavailable",
+        "internal",
+        "role_not_served",
+        "budget_unavailable",
+    }
+)
+_MOST_DIVISIONS: Final = 64
+"""Requests that may be divided in one call: a model that refuses everything would be called for each text."""
+_MOST_TRIES: Final = 6
+_FIRST_WAIT_S: Final = 0.5
+_LONGEST_WAIT_S: Final = 20.0
+
+
+class Costs(Struct):
+    """What providers were paid for."""
+
+    embedded: int = 0
+    tokens: int = 0
+    cost_microusd: int = 0
+
+    def add(self, done: Embedded) -> None:
+        self.embedded += done.embedded
+        self.tokens += done.tokens
+        self.cost_microusd += done.cost_microusd
+
+
+class Vectors(Struct):
+    found: dict[str, bytes] = {}
+    refused: dict[str, str] = {}
+    """Why there is no vector, by text."""
+
+
+class _Call(Struct):
+    route: Route
+    caller: Caller
+    costs: Costs
+    vectors: Vectors
+    divisions: int = 0
+
+
+class BatchEmbedder:
+    def __init__(
+        self,
+        gateway: EmbeddingGateway,
+        *,
+        in_flight: int = _IN_FLIGHT,
+        batch_texts: int = BATCH_TEXTS,
+        first_wait_s: float = _FIRST_WAIT_S,
+    ) -> None:
+        self._gateway = gateway
+        self._slots = asyncio.Semaphore(in_flight)
+        self._batch_texts = batch_texts
+        self._first_wait_s = first_wait_s
+
+    async def embed(self, texts: Iterable[str], route: Route, caller: Caller, costs: Costs) -> Vectors:
+        """A vector or a refusal for each different text. Raises EmbeddingFailed; `costs` has what was done by then."""
+        call = _Call(route, caller, costs, Vectors())
+        batches = list(_batches(dict.fromkeys(texts), self._batch_texts))
+        tasks = [asyncio.ensure_future(self._batch(batch, call)) for batch in batches]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return call.vectors
+
+    async def _batch(self, texts: Sequence[str], call: _Call) -> None:
+        try:
+            done = await self._with_retries(texts, call)
+        except EmbeddingFailed as error:
+            if error.code not in _OF_CONTENT:
+                raise
+            await self._divide(texts, call, error)
+            return
+        if len(done.vectors) != len(texts):
+            raise EmbeddingFailed("internal", f"{len(texts)} texts got {len(done.vectors)} vectors")
+        call.costs.add(done)
+        call.vectors.found.update(zip(texts, done.vectors, strict=True))
+
+    async def _divide(self, texts: Sequence[str], call: _Call, error: EmbeddingFailed) -> None:
+        if len(texts) == 1:
+            call.vectors.refused[texts[0]] = f"the embedding model refuses it: {error}"
+            return
+        call.divisions += 1
+        if call.divisions > _MOST_DIVISIONS:
+            raise error
+        middle = len(texts) // 2
+        await self._batch(texts[:middle], call)
+        await self._batch(texts[middle:], call)
+
+    async def _with_retries(self, texts: Sequence[str], call: _Call) -> Embedded:
+        wait_s = self._first_wait_s
+        for left in reversed(range(_MOST_TRIES)):
+            try:
+                async with self._slots:
+                    return await self._gateway.embed(texts, call.route, call.caller)
+            except EmbeddingFailed as error:
+                wait_s = max(wait_s, error.retry_after_s or 0.0)
+                late = loop_now_s() + wait_s >= call.caller.until_s
+                if error.code not in _PASSING or not left or wait_s > _LONGEST_WAIT_S or late:
+                    raise
+            await asyncio.sleep(wait_s)
+            wait_s *= 2
+        raise AssertionError("the last try returns or raises")
+
+
+def _batches(texts: Iterable[str], most: int) -> Iterable[list[str]]:
+    batch: list[str] = []
+    characters = 0
+    for text in texts:
+        if batch and (len(batch) == most or characters + len(text) > _BATCH_CHARACTERS):
+            yield batch
+            batch, characters = [], 0
+        batch.append(text)
+        characters += len(text)
+    if batch:
+        yield batch

@@ -1,0 +1,46 @@
+"""What the indexer needs of the gateway: vectors of texts, as embed requests of an account."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from penstock.contract.errors import ErrorCode
+from services.indexer.embedding.models import Route
+
+__all__ = ["Caller", "Embedded", "EmbeddingFailed", "EmbeddingGateway"]
+
+
+class Caller(Struct, frozen=True, kw_only=True):
+    """For whom texts are embedded: whose budget pays, and in which trace."""
+
+    account: str
+    user: str = ""
+    key: str = ""
+    traceparent: str | None = None
+    until_s: float
+    """On the loop's clock: vectors that come later are of no use."""
+
+
+class Embedded(Struct, frozen=True):
+    vectors: list[bytes]
+    """float32, little endian, in the order of the texts."""
+    embedded: int = 0
+    """Texts that a provider embedded for this request."""
+    tokens: int = 0
+    cost_microusd: int = 0
+
+
+class EmbeddingFailed(Exception):
+    def __init__(self, code: ErrorCode, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.code: ErrorCode = code
+        self.retry_after_s = retry_after_s
+
+
+class EmbeddingGateway(Protocol):
+    async def embed(self, texts: Sequence[str], route: Route, caller: Caller) -> Embedded:
+        """One embed request. Raises EmbeddingFailed."""
+        ...

@@ -1,0 +1,199 @@
+"""One index request on its collection: drop, creation, documents, change of model, and the limits of a memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+from weakref import WeakValueDictionary
+
+from msgspec import Struct
+
+from penstock.contract.retrieval.collections import CollectionRecord
+from penstock.contract.retrieval.documents import IndexBody, IndexReport
+from services.indexer.collections.names import is_memory
+from services.indexer.collections.tables import CollectionTables, Target, targets_of
+from services.indexer.collections.transitions import VectorKind, has_vectors_of
+from services.indexer.embedding.gateway import Caller, EmbeddingFailed
+from services.indexer.embedding.models import EmbeddingModels
+from services.indexer.indexing.counts import Counts
+from services.indexer.indexing.documents import DocumentWriter, Writing
+from services.indexer.indexing.rebuild import Rebuilder
+from services.indexer.memory.forgetting import Forgetting
+from services.indexer.store.errors import UnknownTable
+from services.indexer.store.tables import TableName
+
+__all__ = ["CollectionIndexer", "IndexTask"]
+
+_MOST_RESTARTS: Final = 5
+"""Of one request, when its collection is dropped or switched while it is written."""
+_DROPPED: Final = "the collection was dropped by a later request"
+
+
+class IndexTask(Struct, kw_only=True):
+    """One request, while it is worked on. Its counts outlive a repetition after an error of the store."""
+
+    collection: str
+    version: int
+    body: IndexBody
+    caller: Caller
+    counts: Counts
+    on_progress: Callable[[], None]
+
+
+class CollectionIndexer:
+    """Requests of one collection are written one after the other; those of other processes at the same time, and the
+    store keeps the latest version of each document.
+    """
+
+    def __init__(
+        self,
+        tables: CollectionTables,
+        models: EmbeddingModels,
+        writer: DocumentWriter,
+        rebuilder: Rebuilder,
+        forgetting: Forgetting,
+        on_change: Callable[[TableName], None],
+    ) -> None:
+        self._tables = tables
+        self._models = models
+        self._writer = writer
+        self._rebuilder = rebuilder
+        self._forgetting = forgetting
+        self._on_change = on_change
+        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+
+    async def index(self, task: IndexTask) -> IndexReport:
+        """Raises UnusableModel, EmbeddingFailed, StoreError, RecordsUnavailable and ExtractionUnavailable."""
+        account, name = task.caller.account, task.collection
+        lock = self._locks.setdefault((account, name), asyncio.Lock())
+        async with lock:
+            if task.body.drop:
+                await self._drop(task)
+            record = await self._opened(task)
+            if record is not None:
+                record = await self._written(task, record)
+        if record is None:
+            return task.counts.report(name, None)
+        record = await self._with_wanted_model(task, record)
+        for target in targets_of(record):
+            self._on_change(target.table)
+        return task.counts.report(name, record.current)
+
+    async def give_up(self, task: IndexTask) -> None:
+        """The request was cancelled or is too late: a table that it was filling is dropped."""
+        record = await self._tables.read(task.caller.account, task.collection)
+        if record is None or record.building is None or not self._names_model(task):
+            return
+        if has_vectors_of(record.building, self._kind(task, record)):
+            await self._tables.abandon(record.account, record.name, record.building.number)
+
+    async def _drop(self, task: IndexTask) -> None:
+        account, name = task.caller.account, task.collection
+        if is_memory(name):
+            record = await self._tables.read(account, name)
+            targets = targets_of(record)
+            if targets:
+                ids = await self._ids(targets[0])
+                await self._forgetting.forget_vectors(ids, targets)
+        documents, chunks = await self._tables.drop(account, name, task.version)
+        task.counts.deleted += documents
+        task.counts.chunks_deleted += chunks
+        if is_memory(name):
+            await self._forgetting.purge(targets_of(await self._tables.read(account, name)))
+
+    async def _ids(self, target: Target) -> list[str]:
+        try:
+            return await self._forgetting.all_documents(target)
+        except UnknownTable:
+            return []
+
+    async def _opened(self, task: IndexTask) -> CollectionRecord | None:
+        """The collection with the tables to write to; None: there is none, and nothing to write."""
+        account, name = task.caller.account, task.collection
+        record = await self._tables.read(account, name)
+        if record is not None and record.dropped_by > task.version:
+            task.counts.refused = {each.id: _DROPPED for each in task.body.documents}
+            return None
+        exists = record is not None and record.current is not None
+        if not exists and not task.body.documents:
+            return None
+        kind = self._kind(task, record)
+        record = await self._tables.ensure(account, name, kind)
+        if not self._names_model(task):
+            return record
+        if has_vectors_of(record.current, kind) and record.building is None:
+            return record
+        return await self._tables.begin(account, name, kind)
+
+    async def _written(self, task: IndexTask, record: CollectionRecord) -> CollectionRecord | None:
+        """Write into every table that the record names, and look again: one that appeared meanwhile, or became the one
+        that search reads, gets the documents too. None: the collection was dropped.
+        """
+        account, name = task.caller.account, task.collection
+        written: set[int] = set()
+        restarts = 0
+        current: CollectionRecord | None = record
+        while current is not None and current.current is not None:
+            missing = [target for target in targets_of(current) if target.generation.number not in written]
+            if not missing:
+                return current
+            try:
+                await self._write(task, missing, again=bool(written))
+            except UnknownTable:
+                restarts += 1
+                if restarts > _MOST_RESTARTS:
+                    raise
+                written.clear()
+                current = await self._opened(task)
+                continue
+            written |= {target.generation.number for target in missing}
+            current = await self._tables.read(account, name)
+        return None
+
+    async def _write(self, task: IndexTask, targets: Sequence[Target], *, again: bool) -> None:
+        """`again`: into a further table; the documents are counted already, only its vectors are not."""
+        counts = task.counts
+        if again:
+            counts = Counts(costs=task.counts.costs)
+        else:
+            counts.begin_again()
+        writing = Writing(task.version, task.caller, counts, task.on_progress)
+        forgets = is_memory(task.collection)
+        replaced: list[str] = []
+        if forgets:
+            replaced = await self._writer.changed_in(targets[0], task.body)
+            await self._forgetting.forget_vectors(replaced, targets)
+        await self._writer.write(task.body, targets, writing)
+        if again:
+            task.counts.changed += counts.changed
+        if forgets:
+            if replaced or task.body.delete:
+                await self._forgetting.purge(targets)
+            task.counts.deleted += await self._forgetting.enforce_limit(targets, task.version)
+
+    async def _with_wanted_model(self, task: IndexTask, record: CollectionRecord) -> CollectionRecord:
+        """Without the lock: other requests go on, and write into both tables."""
+        building = record.building
+        if building is None or record.current is None or not self._names_model(task):
+            return record
+        if not has_vectors_of(building, self._kind(task, record)):
+            return record
+        account, name = record.account, record.name
+        old, new = targets_of(record)
+        writing = Writing(task.version, task.caller, task.counts, task.on_progress)
+        try:
+            await self._rebuilder.fill(old, new, writing)
+        except EmbeddingFailed:
+            await self._tables.abandon(account, name, building.number)
+            raise
+        except UnknownTable:  # another request has switched, abandoned or dropped it
+            return await self._tables.read(account, name) or record
+        return await self._tables.switch(account, name, building.number) or record
+
+    def _kind(self, task: IndexTask, record: CollectionRecord | None) -> VectorKind:
+        current = None if record is None else record.current
+        return self._models.kind(task.body.model, task.body.dimensions, current)
+
+    def _names_model(self, task: IndexTask) -> bool:
+        return bool(task.body.model) or task.body.dimensions is not None

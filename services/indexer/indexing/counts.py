@@ -1,0 +1,56 @@
+"""The counts of one index request, from which its progress and its report are made."""
+
+from __future__ import annotations
+
+from msgspec import Struct, field
+
+from penstock.contract.retrieval.collections import Generation
+from penstock.contract.retrieval.documents import IndexReport, RefusedDocument
+from services.indexer.embedding.batches import Costs
+
+__all__ = ["Counts"]
+
+
+class Counts(Struct):
+    documents: int = 0
+    """Of the request."""
+    indexed: int = 0
+    unchanged: int = 0
+    deleted: int = 0
+    refused: dict[str, str] = field(default_factory=dict)
+    chunks: int = 0
+    changed: int = 0
+    """Chunks that got a new vector; with a second table, in both."""
+    chunks_deleted: int = 0
+    costs: Costs = field(default_factory=Costs)
+
+    @property
+    def done(self) -> int:
+        return self.indexed + self.unchanged + len(self.refused)
+
+    @property
+    def from_cache(self) -> int:
+        return max(0, self.changed - self.costs.embedded)
+
+    def begin_again(self) -> None:
+        """Count the documents anew. What was deleted and paid stays counted: it is not found a second time."""
+        self.indexed = self.unchanged = self.chunks = 0
+        self.refused.clear()
+
+    def report(self, collection: str, generation: Generation | None) -> IndexReport:
+        return IndexReport(
+            collection=collection,
+            indexed=self.indexed,
+            unchanged=self.unchanged,
+            deleted=self.deleted,
+            refused=tuple(RefusedDocument(id=id_, reason=why) for id_, why in self.refused.items()),
+            chunks=self.chunks,
+            changed=self.changed,
+            embedded=self.costs.embedded,
+            from_cache=self.from_cache,
+            chunks_deleted=self.chunks_deleted,
+            tokens=self.costs.tokens,
+            cost_microusd=self.costs.cost_microusd,
+            model="" if generation is None else generation.model,
+            dimensions=0 if generation is None else generation.dimensions,
+        )

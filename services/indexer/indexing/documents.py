@@ -1,0 +1,293 @@
+"""The documents of one request into the tables of a collection.
+
+The way of a group: the stored vectors of its chunks are read, the missing texts embedded, and its documents replaced in
+one change. The next group is prepared and embedded meanwhile. What is stored is recognised by its digest, so that a
+request that is begun again goes on where it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Final
+
+from msgspec import Struct
+
+from penstock.contract.retrieval.collections import Generation
+from penstock.contract.retrieval.documents import IndexBody
+from services.indexer.collections.tables import Target
+from services.indexer.embedding.batches import BatchEmbedder, Vectors
+from services.indexer.embedding.gateway import Caller, EmbeddingFailed
+from services.indexer.embedding.models import EmbeddingModels
+from services.indexer.indexing.counts import Counts
+from services.indexer.indexing.groups import Refused, ToPrepare, prepared_groups
+from services.indexer.indexing.prepare import Prepared, Preparer
+from services.indexer.store.interface import DocumentChunks, DocumentState, EmbeddedChunk, Store
+from services.indexer.store.tables import TableName
+
+__all__ = ["DocumentWriter", "Writing"]
+
+_IDS: Final = 500
+"""Ids in one question to the store."""
+_EARLIER: Final = "a later request has changed it already"
+
+
+class Writing(Struct):
+    """One request while its documents are written."""
+
+    version: int
+    caller: Caller
+    counts: Counts
+    on_progress: Callable[[], None]
+
+
+class _Vectorised(Struct, frozen=True):
+    """A group with the vectors for one table."""
+
+    target: Target
+    documents: list[DocumentChunks]
+
+
+class DocumentWriter:
+    def __init__(
+        self,
+        store: Store,
+        preparer: Preparer,
+        embedder: BatchEmbedder,
+        models: EmbeddingModels,
+        on_refused: Callable[[str], None],
+    ) -> None:
+        """`on_refused` gets the kind of each refusal, for metrics."""
+        self._store = store
+        self._preparer = preparer
+        self._embedder = embedder
+        self._models = models
+        self._on_refused = on_refused
+
+    async def write(self, body: IndexBody, targets: Sequence[Target], writing: Writing) -> None:
+        """Raises StoreError, EmbeddingFailed and ExtractionUnavailable; what was stored by then stays."""
+        states = {target.table: await self._states(target.table, body) for target in targets}
+        await self._delete(body.delete, targets, states, writing)
+        waiting = self._to_prepare(body, targets, states, writing)
+        writing.on_progress()
+
+        def refuse(refused: Refused) -> None:
+            self._refuse(refused, states[targets[0].table], writing)
+
+        groups = prepared_groups(self._preparer, waiting, refuse)
+        vectorised = self._vectorised(groups, targets, states, writing, refuse)
+        await self._store_in_order(vectorised, targets[0], states, writing)
+
+    async def changed_in(self, target: Target, body: IndexBody) -> list[str]:
+        """The stored documents that the request deletes or changes."""
+        stored = await self._states(target.table, body)
+        changed = [
+            each.id
+            for each in body.documents
+            if each.id in stored and stored[each.id].digest != self._preparer.digest(each)
+        ]
+        return [*(id_ for id_ in body.delete if id_ in stored), *changed]
+
+    async def _states(self, table: TableName, body: IndexBody) -> dict[str, DocumentState]:
+        ids = [*(document.id for document in body.documents), *body.delete]
+        found: dict[str, DocumentState] = {}
+        for page in _pages(ids):
+            found |= await self._store.documents(table, page)
+        return found
+
+    async def _delete(
+        self,
+        ids: Sequence[str],
+        targets: Sequence[Target],
+        states: Mapping[TableName, Mapping[str, DocumentState]],
+        writing: Writing,
+    ) -> None:
+        """Also ids that are not stored: an earlier request that is still running must not store them afterwards."""
+        for target in targets:
+            outdated: frozenset[str] = frozenset()
+            for page in _pages(ids):
+                outdated |= await self._store.replace(target.table, writing.version, (), page)
+            if target is not targets[0]:
+                continue
+            gone = [state for id_ in ids if (state := states[target.table].get(id_)) and id_ not in outdated]
+            writing.counts.deleted += len(gone)
+            writing.counts.chunks_deleted += sum(len(state.chunks) for state in gone)
+
+    def _to_prepare(
+        self,
+        body: IndexBody,
+        targets: Sequence[Target],
+        states: Mapping[TableName, Mapping[str, DocumentState]],
+        writing: Writing,
+    ) -> list[ToPrepare]:
+        """The documents that some table does not have as they are sent."""
+        waiting = []
+        first = states[targets[0].table]
+        for document in body.documents:
+            state = first.get(document.id)
+            if state is not None and state.version > writing.version:
+                self._refuse(Refused(document.id, "outdated", _EARLIER), first, writing)
+                continue
+            digest = self._preparer.digest(document)
+            if _is_stored(state, digest):
+                self._count_stored(state, writing)
+            if not all(_is_stored(states[target.table].get(document.id), digest) for target in targets):
+                waiting.append(ToPrepare(document, digest))
+        return waiting
+
+    def _count_stored(self, state: DocumentState | None, writing: Writing) -> None:
+        """A document with the version of this request was stored by it, before it was begun again."""
+        if state is None:
+            return
+        if state.version == writing.version:
+            writing.counts.indexed += 1
+        else:
+            writing.counts.unchanged += 1
+        writing.counts.chunks += len(state.chunks)
+
+    def _refuse(self, refused: Refused, stored: Mapping[str, DocumentState], writing: Writing) -> None:
+        """An older version of the document stays."""
+        self._on_refused(refused.kind)
+        writing.counts.refused[refused.id] = refused.reason
+        if (state := stored.get(refused.id)) is not None:
+            writing.counts.chunks += len(state.chunks)
+        writing.on_progress()
+
+    async def _vectorised(
+        self,
+        groups: AsyncGenerator[list[Prepared], None],
+        targets: Sequence[Target],
+        states: Mapping[TableName, Mapping[str, DocumentState]],
+        writing: Writing,
+        refuse: Callable[[Refused], None],
+    ) -> AsyncGenerator[list[_Vectorised], None]:
+        """The documents of each group that differ from each table, with vectors."""
+        async with aclosing(groups):
+            async for group in groups:
+                refused: dict[str, Refused] = {}
+                found = []
+                for target in targets:
+                    needed = [each for each in group if not _has(states[target.table], each)]
+                    documents = await self._with_vectors(needed, target, writing, refused)
+                    found.append(_Vectorised(target, documents))
+                for why in refused.values():
+                    refuse(why)
+                yield [
+                    _Vectorised(
+                        part.target, [each for each in part.documents if each.document.id not in refused]
+                    )
+                    for part in found
+                ]
+
+    async def _with_vectors(
+        self, group: Sequence[Prepared], target: Target, writing: Writing, refused: dict[str, Refused]
+    ) -> list[DocumentChunks]:
+        ids = dict.fromkeys(each.chunk.id for document in group for each in document.chunks)
+        known: dict[str, bytes] = {}
+        for page in _pages(tuple(ids)):
+            known |= await self._store.vectors(target.table, page)
+        missing = {
+            each.chunk.id: each.embedded
+            for document in group
+            for each in document.chunks
+            if each.chunk.id not in known
+        }
+        by_text = await self.embed(missing.values(), target.generation, writing)
+        complete = []
+        for document in group:
+            chunks = []
+            for each in document.chunks:
+                vector = known.get(each.chunk.id) or by_text.found.get(each.embedded)
+                if vector is None:
+                    reason = by_text.refused.get(each.embedded, "the model gave no vector for it")
+                    refused[document.document.id] = Refused(document.document.id, "embedding", reason)
+                    break
+                chunks.append(EmbeddedChunk(each.chunk, vector))
+            else:
+                writing.counts.changed += sum(each.chunk.id not in known for each in document.chunks)
+                complete.append(DocumentChunks(document.document, tuple(chunks)))
+        return complete
+
+    async def embed(self, texts: Iterable[str], generation: Generation, writing: Writing) -> Vectors:
+        """Raises EmbeddingFailed, also where no model of the catalogue makes such vectors."""
+        route = self._models.route(generation)
+        if route is None:
+            raise EmbeddingFailed(
+                "retrieval_unavailable",
+                f"no model of the catalogue makes the vectors of this collection ({generation.model}, "
+                f"{generation.dimensions} dimensions): name another model in the index request",
+            )
+        vectors = await self._embedder.embed(texts, route, writing.caller, writing.counts.costs)
+        for text, vector in tuple(vectors.found.items()):
+            if not any(vector):
+                del vectors.found[text]
+                vectors.refused[text] = "the embedding model gives it no direction: its vector is zero"
+        return vectors
+
+    async def _store_in_order(
+        self,
+        groups: AsyncGenerator[list[_Vectorised], None],
+        first: Target,
+        states: Mapping[TableName, Mapping[str, DocumentState]],
+        writing: Writing,
+    ) -> None:
+        """Each group while the next one is made."""
+        storing: asyncio.Task[None] | None = None
+        try:
+            async with aclosing(groups):
+                async for group in groups:
+                    if storing is not None:
+                        await storing
+                    storing = asyncio.ensure_future(self._store_group(group, first, states, writing))
+            if storing is not None:
+                await storing
+        finally:
+            if storing is not None and not storing.done():
+                storing.cancel()
+                await asyncio.gather(storing, return_exceptions=True)
+
+    async def _store_group(
+        self,
+        group: Sequence[_Vectorised],
+        first: Target,
+        states: Mapping[TableName, Mapping[str, DocumentState]],
+        writing: Writing,
+    ) -> None:
+        for part in group:
+            late: frozenset[str] = frozenset()
+            if part.documents:
+                late = await self._store.replace(part.target.table, writing.version, part.documents)
+            if part.target is first:
+                for each in part.documents:
+                    self._count_written(each, states[first.table], late, writing)
+        writing.on_progress()
+
+    def _count_written(
+        self,
+        written: DocumentChunks,
+        stored: Mapping[str, DocumentState],
+        late: frozenset[str],
+        writing: Writing,
+    ) -> None:
+        counts, id_ = writing.counts, written.document.id
+        if id_ in late:
+            self._refuse(Refused(id_, "outdated", _EARLIER), {}, writing)
+            return
+        counts.indexed += 1
+        counts.chunks += len(written.chunks)
+        if (state := stored.get(id_)) is not None:
+            kept = {each.chunk.id for each in written.chunks}
+            counts.chunks_deleted += sum(chunk not in kept for chunk in state.chunks)
+
+
+def _is_stored(state: DocumentState | None, digest: str) -> bool:
+    return state is not None and state.digest == digest
+
+
+def _has(states: Mapping[str, DocumentState], prepared: Prepared) -> bool:
+    return _is_stored(states.get(prepared.document.id), prepared.document.digest)
+
+
+def _pages(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (ids[start : start + _IDS] for start in range(0, len(ids), _IDS))

@@ -1,0 +1,85 @@
+"""The memory of users: who sees it, how much is kept, and that forgetting is complete."""
+
+from __future__ import annotations
+
+import pytest
+
+from penstock.contract.retrieval.documents import Document, IndexBody
+from services.indexer.collections.names import (
+    InvalidCollection,
+    collection_of_request,
+    memory_of,
+    named_collection,
+)
+from tests.harness.indexer.local_indexer import LocalIndexer
+
+
+def _turn(conversation: str, number: int, text: str) -> Document:
+    return Document(id=f"{conversation}/{number:03}", text=text, metadata={"conversation": conversation})
+
+
+def test_h4_each_user_of_each_account_has_a_memory_of_its_own():
+    names = {
+        memory_of("acme", "ann"),
+        memory_of("acme", "bob"),
+        memory_of("acm", "eann"),
+        memory_of("", "acmeann"),
+    }
+    assert len(names) == 4
+    assert collection_of_request("acme", "memory-", "ann") == memory_of("acme", "ann")
+
+
+@pytest.mark.parametrize("name", ["memory-x", memory_of("acme", "ann"), "", "a.b", "a b", "*", ">", "a" * 65])
+def test_h4_no_request_may_name_a_memory_or_an_invalid_collection(name: str):
+    with pytest.raises(InvalidCollection):
+        named_collection(name)
+
+
+def test_h4_a_memory_needs_a_user():
+    with pytest.raises(InvalidCollection, match="user"):
+        collection_of_request("acme", "memory-", "")
+
+
+async def test_h4_turns_are_recalled_without_the_latest_of_the_conversation():
+    indexer = LocalIndexer()
+    name = memory_of("acme", "ann")
+    earlier = tuple(_turn("first", number, f"Ann likes tea number {number}") for number in range(3))
+    latest = tuple(_turn("second", number, f"Ann likes tea and cake {number}") for number in range(12))
+    await indexer.index(IndexBody(documents=earlier + latest), name)
+    answer = await indexer.search("What does Ann like", "", user="ann", memory_of="second", top_k=50)
+    found = {passage.document for passage in answer.passages}
+    assert found == {"first/000", "first/001", "first/002", "second/000", "second/001"}
+    assert not (await indexer.search("tea", "", user="bob")).passages
+    assert not (await indexer.search("tea", "", user="ann", account="other")).passages
+
+
+async def test_h4_at_the_limit_the_oldest_turns_are_forgotten():
+    indexer = LocalIndexer(most_turns=5)
+    name = memory_of("acme", "ann")
+    for number in range(8):
+        await indexer.index(IndexBody(documents=(_turn("c", number, f"turn {number}"),)), name)
+    assert set(await indexer.texts(name)) == {f"c/{number:03}" for number in range(3, 8)}
+    assert indexer.forgotten == {"turn 0", "turn 1", "turn 2"}
+
+
+async def test_h4_forgetting_deletes_rows_and_cached_vectors():
+    indexer = LocalIndexer()
+    name = memory_of("acme", "ann")
+    await indexer.index(
+        IndexBody(documents=(_turn("c", 1, "a secret"), _turn("c", 2, "nothing special"))), name
+    )
+    report = await indexer.index(IndexBody(delete=("c/001",)), name)
+    assert report.deleted == 1
+    assert indexer.forgotten == {"a secret"}
+    assert await indexer.texts(name) == {"c/002": ["nothing special"]}
+    await indexer.index(IndexBody(drop=True), name)
+    assert indexer.forgotten == {"a secret", "nothing special"}
+    assert await indexer.store.tables() == {}
+
+
+async def test_h4_a_replaced_turn_is_forgotten_too():
+    indexer = LocalIndexer()
+    name = memory_of("acme", "ann")
+    await indexer.index(IndexBody(documents=(_turn("c", 1, "the first answer"),)), name)
+    await indexer.index(IndexBody(documents=(_turn("c", 1, "the second answer"),)), name)
+    assert indexer.forgotten == {"the first answer"}
