@@ -1,1 +1,1 @@
-"""Search of a collection: fusion of two result lists."""
+"""Search of a collection: by vector and by words, fused by ranks; and listings of what is stored."""

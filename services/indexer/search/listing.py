@@ -1,0 +1,95 @@
+"""What collections there are, and the documents of one."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from penstock.contract.retrieval.collections import (
+    CollectionRecord,
+    CollectionsQuery,
+    CollectionsReport,
+    CollectionStatus,
+)
+from penstock.contract.retrieval.search import DocumentsQuery, DocumentsReport, DocumentStatus
+from services.indexer.collections.names import is_memory
+from services.indexer.collections.tables import Target, table_of
+from services.indexer.search.lookup import CollectionLookup, SearchRefused
+from services.indexer.store.errors import UnknownTable
+from services.indexer.store.interface import Store, TableStatistics
+
+__all__ = ["Listing"]
+
+
+class _Records(Protocol):
+    async def of_account(self, account: str) -> list[CollectionRecord]: ...
+
+
+class Listing:
+    """Every method raises SearchRefused, StoreError and RecordsUnavailable."""
+
+    def __init__(self, store: Store, lookup: CollectionLookup, records: _Records) -> None:
+        self._store = store
+        self._lookup = lookup
+        self._records = records
+
+    async def documents(self, account: str, query: DocumentsQuery) -> DocumentsReport:
+        name = self._lookup.name_of(account, query.collection, query.memory_of_user)
+
+        async def question(target: Target) -> DocumentsReport:
+            return await self._documents(target, query)
+
+        report = await self._lookup.ask(account, name, question)
+        if report is not None:
+            return report
+        if not query.collection:
+            return DocumentsReport(documents=())
+        raise SearchRefused("unknown_collection", f"there is no collection {query.collection!r:.80}")
+
+    async def _documents(self, target: Target, query: DocumentsQuery) -> DocumentsReport:
+        found = await self._store.list_documents(
+            target.table, prefix=query.prefix, after=query.after, limit=query.limit + 1
+        )
+        listed = tuple(
+            DocumentStatus(
+                id=each.document.id,
+                title=each.document.title,
+                source=each.document.source,
+                chunks=each.chunks,
+                digest=each.document.digest,
+                updated_ms=each.document.updated_ms,
+            )
+            for each in found[: query.limit]
+        )
+        return DocumentsReport(documents=listed, more=len(found) > query.limit)
+
+    async def collections(self, account: str, query: CollectionsQuery) -> CollectionsReport:
+        """Without the memory of users."""
+        records = [
+            record
+            for record in await self._records.of_account(account)
+            if record.current is not None and not is_memory(record.name) and query.name in {"", record.name}
+        ]
+        if query.name and not records:
+            raise SearchRefused("unknown_collection", f"there is no collection {query.name!r:.80}")
+        ordered = sorted(records, key=lambda record: record.name)
+        return CollectionsReport(collections=tuple([await self._status(record) for record in ordered]))
+
+    async def _status(self, record: CollectionRecord) -> CollectionStatus:
+        current = record.current
+        if current is None:
+            raise ValueError("a dropped collection has no status")
+        try:
+            counted = await self._store.statistics(table_of(record, current))
+        except UnknownTable:  # its creation was interrupted
+            counted = TableStatistics(documents=0, chunks=0, tokens=0, stored_bytes=0)
+        return CollectionStatus(
+            name=record.name,
+            model=current.model,
+            dimensions=current.dimensions,
+            documents=counted.documents,
+            chunks=counted.chunks,
+            tokens=counted.tokens,
+            bytes=counted.stored_bytes,
+            building="" if record.building is None else record.building.model,
+            updated_ms=record.changed_ms,
+        )

@@ -1,0 +1,90 @@
+"""Which table a question is about: the records of collections as this process follows them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol, TypeVar
+
+from penstock.bus.bucket import Record
+from penstock.contract import codec
+from penstock.contract.errors import ErrorCode
+from penstock.contract.retrieval.collections import CollectionRecord
+from services.indexer.collections.names import InvalidCollection, memory_of, named_collection
+from services.indexer.collections.tables import Target, table_of
+from services.indexer.store.errors import UnknownTable
+
+__all__ = ["CollectionLookup", "FollowedRecords", "SearchRefused"]
+
+_TRIES: Final = 3
+_Result = TypeVar("_Result")
+
+
+class SearchRefused(Exception):
+    """The question cannot be answered."""
+
+    def __init__(self, code: ErrorCode, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.code: ErrorCode = code
+        self.retry_after_s = retry_after_s
+
+
+class _Records(Protocol):
+    async def read(self, account: str, name: str) -> CollectionRecord | None: ...
+
+
+class FollowedRecords:
+    """What the bucket held when it was last read."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, CollectionRecord] = {}
+
+    def replace(self, records: Sequence[Record]) -> None:
+        known = {}
+        for each in records:
+            try:
+                known[each.key] = codec.COLLECTION_RECORD.decode(each.data)
+            except codec.INVALID:
+                continue  # the owner of the bucket logs it
+        self._known = known
+
+    def get(self, account: str, name: str) -> CollectionRecord | None:
+        return self._known.get(f"{account}.{name}")
+
+    def __len__(self) -> int:
+        return sum(record.current is not None for record in self._known.values())
+
+
+class CollectionLookup:
+    """A followed record may be a moment old: where its table is gone, or there is none, the bucket is read."""
+
+    def __init__(self, followed: FollowedRecords, records: _Records) -> None:
+        self._followed = followed
+        self._records = records
+
+    async def ask(
+        self, account: str, name: str, question: Callable[[Target], Awaitable[_Result]]
+    ) -> _Result | None:
+        """The answer of the table that search reads; None: there is no such collection."""
+        record = self._followed.get(account, name)
+        for _ in range(_TRIES):
+            if record is None or record.current is None:
+                record = await self._records.read(account, name)
+            if record is None or record.current is None:
+                return None
+            try:
+                return await question(Target(table_of(record, record.current), record.current))
+            except UnknownTable:  # switched or dropped a moment ago, or not created yet
+                record = None
+        return None
+
+    @staticmethod
+    def name_of(account: str, collection: str, user: str) -> str:
+        """The collection of a question: without a name, the memory of the user. Raises SearchRefused."""
+        if not collection:
+            if not user:
+                raise SearchRefused("invalid_request", "name a collection, or the user whose memory is meant")
+            return memory_of(account, user)
+        try:
+            return named_collection(collection)
+        except InvalidCollection as error:
+            raise SearchRefused("invalid_request", str(error)) from error

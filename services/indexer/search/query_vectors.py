@@ -1,0 +1,62 @@
+"""Vectors of questions: the latest ones are kept, and the same question is embedded once at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from typing import Final
+
+from penstock.contract.retrieval.collections import Generation
+from services.indexer.embedding.gateway import Caller, EmbeddingFailed, EmbeddingGateway
+from services.indexer.embedding.models import EmbeddingModels
+
+__all__ = ["QueryVectors"]
+
+_MOST: Final = 2_000
+"""Vectors in memory: 24 MB at 3,072 dimensions."""
+_CHARACTERS: Final = 8_000
+"""Of a question that are embedded."""
+
+_Key = tuple[str, str, int, str]
+
+
+class QueryVectors:
+    def __init__(self, gateway: EmbeddingGateway, models: EmbeddingModels, most: int = _MOST) -> None:
+        self._gateway = gateway
+        self._models = models
+        self._most = most
+        self._vectors: OrderedDict[_Key, bytes] = OrderedDict()
+        self._running: dict[_Key, asyncio.Task[bytes]] = {}
+
+    async def get(self, question: str, generation: Generation, caller: Caller) -> bytes:
+        """Raises EmbeddingFailed."""
+        text = question[:_CHARACTERS]
+        key = (caller.account, generation.space, generation.dimensions, text)
+        if (known := self._vectors.get(key)) is not None:
+            self._vectors.move_to_end(key)
+            return known
+        task = self._running.get(key)
+        if task is None:
+            task = asyncio.create_task(self._embed(text, generation, caller))
+            self._running[key] = task
+            task.add_done_callback(lambda done: self._end(key, done))
+        return await asyncio.shield(task)
+
+    async def _embed(self, text: str, generation: Generation, caller: Caller) -> bytes:
+        route = self._models.route(generation)
+        if route is None:
+            raise EmbeddingFailed(
+                "retrieval_unavailable", f"no model of the catalogue makes the vectors of {generation.model}"
+            )
+        vector = (await self._gateway.embed((text,), route, caller)).vectors[0]
+        if len(vector) != 4 * generation.dimensions or not any(vector):
+            raise EmbeddingFailed("retrieval_unavailable", "the model gave no usable vector for the question")
+        return vector
+
+    def _end(self, key: _Key, task: asyncio.Task[bytes]) -> None:
+        del self._running[key]
+        if task.cancelled() or task.exception() is not None:
+            return
+        self._vectors[key] = task.result()
+        while len(self._vectors) > self._most:
+            self._vectors.popitem(last=False)

@@ -1,0 +1,202 @@
+"""Search in one collection: by vector, by words, or both, fused by their ranks."""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from penstock.bus.clock import loop_now_s
+from penstock.contract.retrieval.collections import Generation
+from penstock.contract.retrieval.documents import Metadata
+from penstock.contract.retrieval.search import Passage, SearchAnswer, SearchRequest
+from penstock.runtime.retrieval.terms import question_terms
+from services.indexer.collections.tables import Target
+from services.indexer.embedding.gateway import Caller, EmbeddingFailed
+from services.indexer.search.filters import terms_of
+from services.indexer.search.fusion import CANDIDATES, fuse_hits
+from services.indexer.search.lookup import CollectionLookup, SearchRefused
+from services.indexer.search.query_vectors import QueryVectors
+from services.indexer.store.interface import FilterTerm, Hit, Question, Store, StoredChunk
+
+__all__ = ["Asked", "Searcher"]
+
+_log: Final = logging.getLogger(__name__)
+_QUERY_CHARACTERS: Final = 100_000
+_LATEST_TURNS: Final = 10
+"""Of the conversation that asks: a client sends these itself."""
+_EMBEDDING_SHARE: Final = 0.7
+"""Of the time of a search, for the vector of its question; then words alone answer."""
+_FILTER_VALUES: Final = 1_000
+
+_decode_metadata: Final = msgspec.json.Decoder(Metadata).decode
+
+
+class Asked(Struct, frozen=True):
+    """One question, with whose it is."""
+
+    account: str
+    request: SearchRequest
+    traceparent: str | None
+    began_s: float
+
+
+class Searcher:
+    def __init__(self, store: Store, lookup: CollectionLookup, vectors: QueryVectors) -> None:
+        self._store = store
+        self._lookup = lookup
+        self._vectors = vectors
+
+    async def search(self, asked: Asked) -> SearchAnswer:
+        """Raises SearchRefused, StoreError and RecordsUnavailable."""
+        request = asked.request
+        name = self._lookup.name_of(asked.account, request.collection, request.user)
+        _check(request)
+
+        async def question(target: Target) -> SearchAnswer:
+            return await self._answer(asked, target)
+
+        answer = await self._lookup.ask(asked.account, name, question)
+        if answer is not None:
+            return answer
+        if not request.collection:
+            return SearchAnswer(passages=())  # nothing was remembered yet
+        raise SearchRefused("unknown_collection", f"there is no collection {request.collection!r:.80}")
+
+    async def _answer(self, asked: Asked, target: Target) -> SearchAnswer:
+        request = asked.request
+        filter_ = terms_of(request.filters, request.exclude)
+        if request.whole_tokens is not None:
+            everything = await self._store.all_chunks(target.table, filter_, request.whole_tokens)
+            if everything is not None:
+                return _answered(asked, [_passage(each, 0.0) for each in everything], whole=True)
+        if not request.query.strip():
+            raise SearchRefused("invalid_request", "the query is empty")
+        excluded = await self._latest_turns(target, request)
+        vector = None
+        if request.mode != "text":
+            vector = await self._vector(asked, target.generation)
+        hits = await self._hits(request, target, filter_, vector, request.top_k + len(excluded))
+        kept = [hit for hit in hits if hit.document.id not in excluded][: request.top_k]
+        if vector is None:
+            return _answered(asked, [_passage(hit, 0.0) for hit in kept])
+        scored = [_passage(hit, _score(hit)) for hit in kept]
+        passages = [each for each in scored if each.score >= request.min_score]
+        return _answered(asked, passages, model=target.generation.model)
+
+    async def _vector(self, asked: Asked, generation: Generation) -> bytes | None:
+        """None: the embedding model is not available, and words alone decide."""
+        request = asked.request
+        caller = Caller(
+            account=asked.account,
+            user=request.user,
+            traceparent=asked.traceparent,
+            until_s=asked.began_s + request.timeout_s * _EMBEDDING_SHARE,
+        )
+        try:
+            async with asyncio.timeout_at(caller.until_s):
+                return await self._vectors.get(request.query, generation, caller)
+        except (EmbeddingFailed, TimeoutError) as error:
+            if request.mode == "vector":
+                message = f"the vector of the query is not available: {str(error) or 'it took too long'}"
+                raise SearchRefused(
+                    "retrieval_unavailable", message, getattr(error, "retry_after_s", None)
+                ) from error
+            _log.warning("a search by words alone, without the vector of its query: %r", error)
+            return None
+
+    async def _hits(
+        self,
+        request: SearchRequest,
+        target: Target,
+        filter_: tuple[FilterTerm, ...],
+        vector: bytes | None,
+        most: int,
+    ) -> Sequence[Hit]:
+        limit = max(CANDIDATES, most)
+        question = Question(vector or _any_vector(target.generation.dimensions), limit, filter_)
+        words = question_terms(request.query) if request.mode != "vector" else ()
+        if vector is None:
+            return (await self._store.search_text(target.table, words, question))[:most] if words else []
+        if not words:
+            return (await self._store.search_vector(target.table, question))[:most]
+        by_vector, by_text = await asyncio.gather(
+            self._store.search_vector(target.table, question),
+            self._store.search_text(target.table, words, question),
+        )
+        good = request.min_score
+        return [
+            fused.hit
+            for fused in fuse_hits(
+                [hit for hit in by_vector if _score(hit) >= good],
+                [hit for hit in by_text if _score(hit) >= good],
+                most,
+            )
+        ]
+
+    async def _latest_turns(self, target: Target, request: SearchRequest) -> frozenset[str]:
+        """Documents that the asking conversation has before it already."""
+        if request.collection or not request.memory_of:
+            return frozenset()
+        found: list[tuple[int, str]] = []
+        prefix, after = f"{request.memory_of}/", ""
+        while True:
+            page = await self._store.list_documents(target.table, prefix=prefix, after=after, limit=1_000)
+            found += [(each.document.updated_ms, each.document.id) for each in page]
+            if len(page) < 1_000:
+                break
+            after = page[-1].document.id
+        return frozenset(id_ for _, id_ in sorted(found)[-_LATEST_TURNS:])
+
+
+def _check(request: SearchRequest) -> None:
+    """Raises SearchRefused."""
+    if len(request.query) > _QUERY_CHARACTERS:
+        raise SearchRefused("invalid_request", f"the query has more than {_QUERY_CHARACTERS:,} characters")
+    for name, filters in (("filters", request.filters), ("exclude", request.exclude)):
+        values = 0
+        for key, value in filters.items():
+            values += len(value) if isinstance(value, list) else 1
+            if value == []:
+                raise SearchRefused("invalid_request", f"{name}.{key[:80]} has no values")
+        if values > _FILTER_VALUES:
+            raise SearchRefused("invalid_request", f"{name} has more than {_FILTER_VALUES:,} values")
+
+
+def _score(hit: Hit) -> float:
+    return min(1.0, max(0.0, hit.similarity))
+
+
+def _any_vector(dimensions: int) -> bytes:
+    """For a search by words, whose similarities are not used."""
+    return array.array("f", [1.0, *([0.0] * (dimensions - 1))]).tobytes()
+
+
+def _answered(
+    asked: Asked, passages: Sequence[Passage], *, whole: bool = False, model: str = ""
+) -> SearchAnswer:
+    took_ms = round((loop_now_s() - asked.began_s) * 1000, 3)
+    return SearchAnswer(passages=tuple(passages), whole=whole, model=model, took_ms=took_ms)
+
+
+def _passage(stored: StoredChunk, score: float) -> Passage:
+    document, chunk = stored.document, stored.chunk
+    return Passage(
+        document=document.id,
+        chunk=chunk.id,
+        text=chunk.text,
+        title=document.title,
+        source=document.source,
+        heading=chunk.heading,
+        page=chunk.page,
+        start=chunk.start,
+        end=chunk.end,
+        score=round(score, 6),
+        tokens=chunk.tokens,
+        metadata=_decode_metadata(document.metadata),
+    )
