@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from services.edge.metrics import EdgeMetrics
 from services.encoder.metrics import EncoderMetrics
 from services.guard.metrics import GuardMetrics
+from services.indexer.metrics import IndexerMetrics
 from services.ledger.metrics import LedgerMetrics
 from services.router.metrics import RouterMetrics
 from services.worker.metrics import WorkerMetrics
@@ -28,6 +29,7 @@ _SERVICES: Final = {
     "ledger": LedgerMetrics,
     "guard": GuardMetrics,
     "encoder": EncoderMetrics,
+    "indexer": IndexerMetrics,
 }
 _LABELS: Final = {
     "action": "`allow`, `flag`, `redact` or `block`",
@@ -41,10 +43,12 @@ _LABELS: Final = {
     "kind": "of tokens `input` or `output`; of findings the kind of a secret or of personal data, or empty",
     "lane": "`interactive` or `batch`",
     "limit": "`requests_per_minute`, `tokens_per_minute`, `requests_per_day`, `tokens_per_day` or `concurrency`",
+    "mode": "`hybrid`, `vector` or `text`",
     "model": "a model's key in the catalogue",
     "outcome": "`completed`, `cancelled`, an error code or the kind of a failure; of holds `granted`, `refused`, "
     "`unavailable` (rejected without a ledger), `allowed` (accepted without one) or `failed`; of texts for the "
-    "router their topic or `dropped`",
+    "router their topic or `dropped`; of documents `indexed`, `unchanged`, `deleted` or `refused`; of chunks "
+    "`embedded`, `from_cache` or `deleted`; of searches `found`, `nothing_found` or an error code",
     "partition": "`0` to `7`, or `system`",
     "percent": "`80` or `100`",
     "provider": "a provider of the catalogue",
@@ -55,7 +59,8 @@ _LABELS: Final = {
     "rule": "`rate_limit`, `high_latency` or `errors`",
     "why": "`no_verdict`: no guard answered in time; `detector`: a detector of the guard failed; of detectors "
     "`timeout`, `no quota`, `breaker open`, `not enabled`, `queue full`, `too much text` or `error`; of dropped "
-    "checks `malformed` or `full`",
+    "checks and questions `malformed` or `full`; of refused documents `too_large`, `too_slow`, `too_much_memory`, "
+    "`encrypted`, `broken`, `binary`, `no_text`, `embedding` or `outdated`",
     "status": "an HTTP status; 499: the client closed the connection",
 }
 _HEAD: Final = """\

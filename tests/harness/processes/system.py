@@ -34,11 +34,13 @@ class System:
         fresh: bool = False,
         nats: NatsServer | None = None,
         ledgers: int = 0,
+        indexers: int = 0,
     ) -> None:
         """`nodes`: number of NATS servers; several form a cluster with a replica of each stream on every one.
         `nats`: a server with other settings, not started yet.
 
-        `ledgers`: number of budget ledgers, for a catalogue with budgets.
+        `ledgers`: number of budget ledgers, for a catalogue with budgets. `indexers`: number of indexers, for a
+        catalogue with retrieval.
         `fresh`: each service has an interpreter of its own and shares no memory with a fork server.
         """
         self.directory = directory
@@ -48,7 +50,9 @@ class System:
         self.nats = one if nodes == 1 else NatsCluster(directory / "nats", nodes)
         self.workers: list[Process] = []
         self.ledgers: list[Process] = []
+        self.indexers: list[Process] = []
         self._ledgers = ledgers
+        self._indexers = indexers
         self._env = {"PENSTOCK_STREAM_REPLICAS": str(nodes), **(env or {})}
         self._fresh = fresh
         self._processes: list[Process] = []
@@ -63,6 +67,7 @@ class System:
             "NATS_URL": self.nats.url,
             "PENSTOCK_CATALOGUE": str(self.catalogue),
             "PENSTOCK_SIMULATOR_URL": self.simulator.ready["url"],
+            "PENSTOCK_INDEX_LOCATION": str(self.directory / "index"),
             "PENSTOCK_ACK_WAIT_S": self._env.get("PENSTOCK_ACK_WAIT_S", "2"),
         }
         self.router = self.new_router()
@@ -74,6 +79,9 @@ class System:
         for role in workers or ("all",):
             self.workers.append(self.new_worker(role))
             starting.append(self.workers[-1].start())
+        for _ in range(self._indexers):
+            self.indexers.append(self.new_indexer())
+            starting.append(self.indexers[-1].start(60))
         await asyncio.gather(*starting)
 
     async def stop(self) -> None:
@@ -90,6 +98,9 @@ class System:
 
     def new_ledger(self) -> Process:
         return self._process("services.ledger")
+
+    def new_indexer(self, **env: str) -> Process:
+        return self._process("services.indexer", **env)
 
     def new_guard(self, **env: str) -> Process:
         return self._process("services.guard", **env)
@@ -133,6 +144,11 @@ class System:
             return int(counts["total_attempts"])
         return int(counts["models"].get(model, {}).get("attempts", 0))
 
+    async def embedded_texts(self) -> int:
+        """Number of texts that the simulator embedded, each as often as it was sent."""
+        counts = await self.sim("GET", "counts")
+        return sum(int(model["texts"]) for model in counts["models"].values())
+
     def _process(self, module: str, *arguments: str, **env: str) -> Process:
         log = self.directory / f"{module.rpartition('.')[2]}-{len(self._processes) + 1}.log"
         process = Process(module, *arguments, env={**self._env, **env}, log=log, fresh=self._fresh)
@@ -155,8 +171,11 @@ async def running_system(
     nodes: int = 1,
     fresh: bool = False,
     ledgers: int = 0,
+    indexers: int = 0,
 ) -> AsyncIterator[System]:
-    system = System(directory, config=config, env=env, nodes=nodes, fresh=fresh, ledgers=ledgers)
+    system = System(
+        directory, config=config, env=env, nodes=nodes, fresh=fresh, ledgers=ledgers, indexers=indexers
+    )
     try:
         await system.start(*workers)
         yield system
@@ -173,10 +192,13 @@ def shared_system(
     fresh: bool = False,
     nats: NatsServer | None = None,
     ledgers: int = 0,
+    indexers: int = 0,
 ) -> Iterator[System]:
     """Like `running_system`, for fixtures that outlive the event loop of a test."""
     require_nats_server()
-    system = System(directory, config=config, env=env, fresh=fresh, nats=nats, ledgers=ledgers)
+    system = System(
+        directory, config=config, env=env, fresh=fresh, nats=nats, ledgers=ledgers, indexers=indexers
+    )
     try:
         _run(system.start(*workers))
         yield system

@@ -1,0 +1,146 @@
+"""The indexer's composition root: every part is constructed here or in `composition.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Final
+
+from penstock.bus.clock import SYSTEM
+from penstock.contract.names import INDEX, LANES, Lane
+from penstock.contract.presence import Presence, RoleStatus
+from penstock.contract.streams import COLLECTIONS, mailbox
+from penstock.runtime.buckets.follower import BucketFollower
+from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.config.retrieval import Retrieval
+from penstock.runtime.consumer.mailbox import Mailbox, MailboxPolicy
+from penstock.runtime.heartbeat import Heartbeat
+from penstock.runtime.periodic_loop import PeriodicLoop
+from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure_eventually
+from penstock.runtime.provisioning.reconciler import Reconciler
+from penstock.runtime.service import Bus, Shell
+from services.indexer.composition import Connected, Parts, connected_parts
+from services.indexer.embedding.accounts import GatewayAccounts
+from services.indexer.embedding.gateway import EmbeddingGateway
+from services.indexer.metrics import IndexerMetrics
+from services.indexer.store.opening import open_store
+
+__all__ = ["Indexer"]
+
+_ORPHANS_S: Final = 600.0
+"""Between two looks for tables that no collection has."""
+
+
+class Indexer:
+    """One mailbox per lane, and the questions of all accounts."""
+
+    def __init__(self, shell: Shell, catalogue: Catalogue, retrieval: Retrieval, store_url: str) -> None:
+        self._shell = shell
+        self._catalogue = catalogue
+        self._retrieval = retrieval
+        self._store_url = store_url
+        self._plan = JetStreamPlan.of(shell.settings, (*catalogue.roles, INDEX))
+        self._metrics = IndexerMetrics(shell.registry)
+        self._mailboxes: dict[Lane, Mailbox] = {}
+        self._started = AsyncExitStack()
+
+    async def start(self, bus: Bus, http: str) -> None:
+        store = await open_store(self._store_url)
+        self._started.push_async_callback(store.close)
+        await self._provision(bus)
+        gateway: EmbeddingGateway = GatewayAccounts(bus, self._shell.instance, self._shell.tracer)
+        parts = connected_parts(
+            Connected(
+                self._shell,
+                bus,
+                self._catalogue,
+                self._retrieval,
+                store,
+                gateway,
+                self._metrics,
+                SYSTEM,
+            )
+        )
+        self._started.push_async_callback(parts.extractor.close)
+        self._started.push_async_callback(parts.maintenance.stop)
+        parts.maintenance.start()
+        await self._remove_orphans(parts)
+        await self._answer_questions(bus, parts)
+        await parts.prior_attempts.start()
+        await parts.cancellable.start()
+        self._started.push_async_callback(self._drain_mailboxes)
+        for lane in LANES:
+            self._mailboxes[lane] = self._mailbox(bus, parts, lane)
+            await self._mailboxes[lane].start(bus.connection_events)
+        heartbeat = Heartbeat(bus.nc, lambda: self._presence(http))
+        self._started.push_async_callback(heartbeat.stop)
+        await heartbeat.start()
+
+    async def drain(self) -> None:
+        """Stop the parts in reverse order."""
+        await self._started.aclose()
+
+    async def _provision(self, bus: Bus) -> None:
+        provision: Callable[[], Awaitable[None]] = partial(ensure_eventually, bus.js, self._plan)
+        await provision()
+        reconciler = Reconciler(bus.js, self._plan)
+        self._shell.healthy_while(lambda: reconciler.succeeded)
+        self._started.push_async_callback(reconciler.stop)
+        reconciler.start()
+
+    async def _remove_orphans(self, parts: Parts) -> None:
+        removing = PeriodicLoop("the removal of orphaned tables", _ORPHANS_S, parts.orphans.remove)
+        await removing.run_once()
+        self._started.push_async_callback(removing.stop)
+        removing.start()
+
+    async def _answer_questions(self, bus: Bus, parts: Parts) -> None:
+        follower = BucketFollower(bus.nc, bus.connection_events, COLLECTIONS, parts.followed.replace)
+        self._started.push_async_callback(follower.stop)
+        await follower.start()
+        self._metrics.collections.set_function(lambda: len(parts.followed))
+        self._started.push_async_callback(parts.questions.stop, self._shell.settings.drain_s)
+        await parts.questions.start()
+
+    def _mailbox(self, bus: Bus, parts: Parts, lane: Lane) -> Mailbox:
+        settings = self._shell.settings
+        policy = MailboxPolicy(
+            slots=self._retrieval.slots,
+            ack_wait_s=settings.ack_wait_s,
+            max_deliver=settings.max_deliver,
+            usable_slots=lambda: self._usable_slots(lane),
+        )
+        made = Mailbox(
+            bus.nc,
+            mailbox(INDEX, lane),
+            policy,
+            handle=parts.work.handle,
+            dead_letter=parts.work.dead_letter,
+            repair=partial(ensure_eventually, bus.js, self._plan),
+        )
+        self._metrics.queued.labels(lane).set_function(lambda: made.queued)
+        return made
+
+    def _usable_slots(self, lane: Lane) -> int:
+        """Both lanes share the slots; the batch lane leaves one to the other."""
+        slots = self._retrieval.slots
+        others = sum(box.running for name, box in self._mailboxes.items() if name != lane)
+        most = max(1, slots - 1) if lane == "batch" else slots
+        return max(0, min(most, slots - others))
+
+    async def _drain_mailboxes(self) -> None:
+        for box in self._mailboxes.values():
+            await box.drain(self._shell.settings.drain_s)
+
+    def _presence(self, http: str) -> Presence:
+        running = sum(box.running for box in self._mailboxes.values())
+        self._metrics.running.set(running)
+        return Presence(
+            service=self._shell.service,
+            instance=self._shell.instance,
+            at_ms=SYSTEM.unix_ms(),
+            http=http,
+            catalogue=self._catalogue.digest(),
+            roles=(RoleStatus(role=INDEX, slots=self._retrieval.slots, running=running),),
+        )

@@ -1,0 +1,129 @@
+"""The parts of the indexer that the composition root connects."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from penstock.bus.clock import Clock
+from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.config.retrieval import Retrieval
+from penstock.runtime.redelivery.job_record import JobRecords
+from penstock.runtime.redelivery.prior_attempts import PriorAttemptsReader
+from penstock.runtime.service import Bus, Shell
+from services.indexer.chunking.settings import ChunkSettings
+from services.indexer.collections.orphans import OrphanTables
+from services.indexer.collections.records import CollectionRecords
+from services.indexer.collections.tables import CollectionTables
+from services.indexer.documents.document import DocumentLimits
+from services.indexer.documents.extractor import DocumentExtractor
+from services.indexer.embedding.batches import BatchEmbedder
+from services.indexer.embedding.gateway import EmbeddingGateway
+from services.indexer.embedding.models import EmbeddingModels
+from services.indexer.handlers import QuestionHandler, WorkHandler
+from services.indexer.indexing.collection_indexer import CollectionIndexer
+from services.indexer.indexing.documents import DocumentWriter
+from services.indexer.indexing.prepare import Preparer
+from services.indexer.indexing.rebuild import Rebuilder
+from services.indexer.maintenance import Maintenance
+from services.indexer.memory.forgetting import Forgetting
+from services.indexer.memory.vector_cache import CachedVectors
+from services.indexer.metrics import IndexerMetrics
+from services.indexer.requests.bodies import RequestBodies
+from services.indexer.requests.cancellation import CancellableRequests
+from services.indexer.requests.dead_letter import DeadLetters
+from services.indexer.requests.run import Runner
+from services.indexer.search.listing import Listing
+from services.indexer.search.lookup import CollectionLookup, FollowedRecords
+from services.indexer.search.query_vectors import QueryVectors
+from services.indexer.search.searcher import Searcher
+from services.indexer.store.interface import Store
+
+__all__ = ["Connected", "Parts", "connected_parts"]
+
+
+class Connected(Struct, frozen=True):
+    """What the parts are made from."""
+
+    shell: Shell
+    bus: Bus
+    catalogue: Catalogue
+    retrieval: Retrieval
+    store: Store
+    gateway: EmbeddingGateway
+    metrics: IndexerMetrics
+    clock: Clock
+
+
+class Parts(Struct, frozen=True):
+    """The parts that the composition root starts and stops."""
+
+    extractor: DocumentExtractor
+    prior_attempts: PriorAttemptsReader
+    cancellable: CancellableRequests
+    maintenance: Maintenance
+    orphans: OrphanTables
+    followed: FollowedRecords
+    work: WorkHandler
+    questions: QuestionHandler
+
+
+def _chunk_settings(retrieval: Retrieval) -> ChunkSettings:
+    chunking = retrieval.chunking
+    usual = ChunkSettings()
+    smallest = min(usual.smallest_section, chunking.characters)
+    return ChunkSettings(chunking.characters, chunking.overlap, smallest)
+
+
+def connected_parts(made: Connected) -> Parts:
+    bus, store, metrics, clock = made.bus, made.store, made.metrics, made.clock
+    models = EmbeddingModels(made.catalogue)
+    extractor = DocumentExtractor(DocumentLimits(document_bytes=made.retrieval.max_document_bytes))
+    maintenance = Maintenance(store)
+    records = CollectionRecords(bus)
+    writer = DocumentWriter(
+        store,
+        Preparer(extractor, _chunk_settings(made.retrieval), clock.unix_ms),
+        BatchEmbedder(made.gateway),
+        models,
+        lambda why: metrics.refused.labels(why).inc(),
+    )
+    indexer = CollectionIndexer(
+        CollectionTables(store, records, clock.unix_ms),
+        models,
+        writer,
+        Rebuilder(store, writer),
+        Forgetting(store, CachedVectors(bus), made.retrieval.memory.max_turns_per_user),
+        maintenance.note_change,
+    )
+    job_records = JobRecords(bus, clock, made.shell.instance)
+    prior_attempts = PriorAttemptsReader(bus, made.shell.settings.ack_wait_s)
+    cancellable = CancellableRequests(bus)
+    bodies = RequestBodies(bus)
+    runner = Runner(
+        bus,
+        made.shell.instance,
+        indexer,
+        bodies,
+        job_records,
+        cancellable,
+        metrics,
+        made.shell.tracer,
+        clock,
+    )
+    followed = FollowedRecords()
+    lookup = CollectionLookup(followed, records)
+    searcher = Searcher(store, lookup, QueryVectors(made.gateway, models))
+    return Parts(
+        extractor=extractor,
+        prior_attempts=prior_attempts,
+        cancellable=cancellable,
+        maintenance=maintenance,
+        orphans=OrphanTables(store, records, clock),
+        followed=followed,
+        work=WorkHandler(
+            prior_attempts, job_records, runner, DeadLetters(bus, job_records, metrics, clock), bodies
+        ),
+        questions=QuestionHandler(
+            bus.nc, searcher, Listing(store, lookup, records), metrics, made.shell.tracer
+        ),
+    )
