@@ -17,6 +17,8 @@ __all__ = ["Detected", "detect"]
 
 _HEAD: Final = 4_096
 """Bytes or characters of the content that are looked at."""
+_MEDIA_TYPE: Final = 200
+"""Characters of a declaration that are read."""
 _PDF_HEAD: Final = 1_024
 """A PDF may have this many bytes before its header (ISO 32000-1, annex H.3.4.1)."""
 _PDF_HEADER: Final = re.compile(rb"%PDF-\d")
@@ -62,7 +64,7 @@ def _is_pdf(data: bytes, *labels: Label | None) -> bool:
 
 
 def _media_type(declared: str) -> tuple[str, str]:
-    kind, _, parameters = declared.partition(";")
+    kind, _, parameters = declared[:_MEDIA_TYPE].partition(";")
     charset = re.search(r"charset\s*=\s*[\"']?([\w.:-]{1,40})", parameters, re.IGNORECASE)
     return kind.strip().lower(), "" if charset is None else charset[1].lower()
 

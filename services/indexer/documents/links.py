@@ -16,6 +16,8 @@ _SAFE_SCHEMES: Final = frozenset(
 _TARGET: Final = re.compile(r"\](?:\(|:[ \t])")
 _HEAD: Final = 200
 """Characters of a target that are looked at for its scheme, white space and escapes included."""
+_PLAIN: Final = re.compile(r"https?://|mailto:|[\w./#?=%+~,-]*\)")
+"""Safe without a closer look, as most targets are."""
 _IGNORED: Final = re.compile(r"[\x00-\x20\x7f\u200b-\u200f\u2028\u2029\\<]+")
 """What browsers leave out of the scheme of an address, and what may stand before one in Markdown."""
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
@@ -37,7 +39,8 @@ def _autolink(found: re.Match[str]) -> str:
 def _pieces(markdown: str) -> Iterator[str]:
     kept = 0
     for found in _TARGET.finditer(markdown):
-        if found.start() < kept or _is_safe(markdown[found.end() : found.end() + _HEAD]):
+        begin = found.end()
+        if found.start() < kept or _PLAIN.match(markdown, begin) or _is_safe(markdown[begin : begin + _HEAD]):
             continue
         yield markdown[kept : found.start() + 1]
         kept = _end_of_target(markdown, found)

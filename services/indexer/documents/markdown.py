@@ -14,7 +14,7 @@ _HEAD: Final = 16_384
 """Characters in which a title is looked for."""
 _FRONT_MATTER: Final = re.compile(r"\A(---|\+\+\+)[ \t]*\n(.*?)^\1[ \t]*$", re.DOTALL | re.MULTILINE)
 _TITLE_LINE: Final = re.compile(r"^title[ \t]*[:=][ \t]*(.+)$", re.MULTILINE | re.IGNORECASE)
-_HEADING: Final = re.compile(r"^# +(.*?)(?: +#+)?[ \t]*$", re.MULTILINE)
+_HEADING: Final = re.compile(r"^#[ \t]+(\S[^\n]{0,300})", re.MULTILINE)
 _MARKS: Final = re.compile(r"[*`]|(?<!\w)_|_(?!\w)|!?\[([^\]]*)\](?:\([^)]*\))?")
 
 
@@ -33,4 +33,4 @@ def _front_matter_title(text: str) -> str:
 def heading_title(markdown: str) -> str:
     """The first heading of level one, without emphasis and links."""
     found = _HEADING.search(markdown[:_HEAD])
-    return "" if found is None else _MARKS.sub(r"\1", found[1]).strip()
+    return "" if found is None else _MARKS.sub(r"\1", found[1].rstrip(" \t#")).strip()

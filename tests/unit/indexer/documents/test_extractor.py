@@ -70,6 +70,30 @@ async def test_h1_a_large_text_does_not_block_the_loop(extractor: DocumentExtrac
     assert loop.blocked_s < 0.05
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("# " + "[" * 16_000, "a.md"),
+        ("# a" + " " * 16_000, "a.md"),
+        ("---\n" + "title:" * 2_500, "a.md"),
+        ("](data:(" * 2_000, "a.md"),
+        ("]: data:\n" * 1_500, "a.md"),
+        ("<" * 16_000, "a.txt"),
+        ("<!--" * 4_000, "a.txt"),
+        ('{"a":[' * 2_500, "a.json"),
+        ('[{"a":1},' * 1_700 + "1]", "a.json"),
+        ("\r\x0b" * 8_000, "a.txt"),
+    ],
+)
+async def test_h1_a_small_hostile_text_does_not_block_the_loop(
+    extractor: DocumentExtractor, text: str, name: str
+):
+    async with loop_watch() as loop:
+        found = await extractor.extract(Source(text, "text/plain; charset" + " " * 100_000, name))
+    assert found.title
+    assert loop.blocked_s < 0.05
+
+
 async def test_h1_text_that_is_not_encoded_is_read_too(extractor: DocumentExtractor):
     text = "Насос \ud800 \U0001f600\r\n" * 100_000
     found = await extractor.extract(Source(text))
