@@ -11,6 +11,7 @@ from nats.aio.msg import Msg
 from penstock.runtime.config.settings import load_settings
 from penstock.runtime.telemetry.setup import make_tracer
 from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.fake_indexer import FakeIndexer, found
 from tests.harness.processes.system import System, running_system
 from tests.harness.records.otlp import OtlpEndpoint, ReceivedSpan, otlp_endpoint
 
@@ -22,18 +23,41 @@ def the(spans: list[ReceivedSpan], name: str) -> ReceivedSpan:
     return found
 
 
-async def ask(system: System, endpoint: OtlpEndpoint, monkeypatch, role: str) -> list[ReceivedSpan]:
+async def ask(
+    system: System, endpoint: OtlpEndpoint, monkeypatch, role: str, rag: str | None = None
+) -> list[ReceivedSpan]:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.url)
     settings = load_settings({"PENSTOCK_TRACES": "otlp"})
     tracer = make_tracer(settings, service="penstock-client", instance="test")
     async with await system.client(tracer=tracer) as client:
-        stream = client.stream("Where does the water go?", role=role)
+        stream = client.stream("Where does the water go?", role=role, rag=rag)
         events = [event async for event in stream]
         assert events[-1].__struct_config__.tag == "completed"
         return_id = stream.id
     await asyncio.to_thread(tracer.close)
     attempts = events[-1].attempt
-    return await endpoint.trace(return_id, spans=5 + attempts)
+    return await endpoint.trace(return_id, spans=5 + attempts + (rag is not None))
+
+
+async def test_h3_j1_the_trace_has_the_retrieval_between_worker_and_model(tmp_path: Path, monkeypatch):
+    async with otlp_endpoint() as endpoint:
+        env = {"PENSTOCK_TRACES": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint.url}
+        config = catalogue(retrieval={"wait_s": 5})
+        async with (
+            running_system(tmp_path, "chat", config=config, env=env) as system,
+            FakeIndexer.running(system.nats.url) as indexer,
+        ):
+            indexer.answer = lambda _: found("The water goes to the river.", "It comes from the hills.")
+            spans = await ask(system, endpoint, monkeypatch, "chat", rag="docs")
+            (search,) = indexer.headers
+    retrieval, worker = the(spans, "retrieval"), the(spans, "process ")
+    assert retrieval.parent_id == worker.span_id
+    assert search["traceparent"].split("-")[1:3] == [retrieval.trace_id, retrieval.span_id]
+    assert retrieval.attributes["penstock.retrieval.collection"] == "docs"
+    assert retrieval.attributes["penstock.retrieval.kind"] == "passages"
+    assert int(retrieval.attributes["penstock.retrieval.passages"]) == 2
+    assert float(retrieval.attributes["penstock.retrieval.best_score"]) == 0.9
+    assert not any("water" in str(value) for value in retrieval.attributes.values())
 
 
 async def test_j1_one_trace_holds_every_hop_with_its_parent(tmp_path: Path, monkeypatch):
