@@ -148,6 +148,7 @@ async def main() -> None:
             "guard",
             "guarded",
             "store",
+            "retrieval",
             "direct",
         )
         for each in directories:
@@ -176,7 +177,7 @@ async def main() -> None:
         print("measuring the store of the indexer ...", file=sys.stderr)
         store = await retrieval_store_figures(root / "store")
         print("measuring the retrieval of labelled questions ...", file=sys.stderr)
-        retrieval = retrieval_quality_figures()
+        retrieval = retrieval_quality_figures(root / "retrieval")
         print("measuring the bare SDK call ...", file=sys.stderr)
         direct = await _direct(root / "direct")
     sink.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from penstock.runtime.retrieval.terms import terms
@@ -17,12 +18,12 @@ _ALL: Final = "all"
 _HELD_OUT: Final = "held_out"
 
 
-def retrieval_quality_figures() -> dict[str, Any]:
+def retrieval_quality_figures(directory: Path) -> dict[str, Any]:
     """`retrieval_recall_at_5`: by method, of all questions, of those that nothing was tuned on, by language, of those
     about docs/, and of those without a word of the answer. `terms_us_per_kb`: normalised words.
-    `encoder_us_per_character`: CPU of the local model.
+    `encoder_us_per_character`: CPU of the local model, and of chunking and storing.
     """
-    asked, measured = questions(), measure()
+    asked, (measured,) = questions(), measure(str(directory))
     groups: dict[str, list[bool]] = {
         _ALL: [True] * len(asked),
         _HELD_OUT: [each.held_out for each in asked],

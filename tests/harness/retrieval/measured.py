@@ -1,17 +1,19 @@
 """Asks the labelled questions with the local model, in a process of its own: the matrix library reads its number of
 threads when it is imported, and with more than one its idle threads take the cores from other tests.
 
-    python -m tests.harness.retrieval.measured
+    python -m tests.harness.retrieval.measured DIRECTORY postgresql://...
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -19,38 +21,60 @@ __all__ = ["Measured", "measure"]
 
 _ROOT: Final = Path(__file__).parents[3]
 
+Encode = Callable[[Sequence[str]], Sequence[Any]]
+
 
 class Measured(msgspec.Struct, frozen=True):
     answered: dict[str, list[bool]]
     """By method, for each question in the order of `labelled.questions`."""
     chunks: int
     us_per_character: float
-    """CPU of the model, for the whole corpus."""
+    """CPU of the model and of storing, for the whole corpus."""
 
 
-def measure() -> Measured:
-    """Takes 8 s of CPU."""
+def measure(*stores: str) -> list[Measured]:
+    """Of each store: a directory for LanceDB, or the address of a PostgreSQL database. Takes 10 s of CPU, most of it
+    for the vectors, which are made once.
+    """
     done = subprocess.run(
-        [sys.executable, "-m", __name__],
+        [sys.executable, "-m", __name__, *stores],
         cwd=_ROOT,
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         check=True,
     )
-    return msgspec.json.decode(done.stdout, type=Measured)
+    return msgspec.json.decode(done.stdout, type=list[Measured])
 
 
-def _measured() -> Measured:
-    from services.encoder.model import Model
-    from tests.harness.retrieval.in_memory import InMemoryIndex, recall
+async def _measured(location: str, encode: Encode) -> Measured:
+    from services.indexer.store.opening import open_store
     from tests.harness.retrieval.labelled import documents, questions
+    from tests.harness.retrieval.stored import StoredCorpus
 
-    model, texts = Model(), documents()
+    store, texts = await open_store(location), documents()
+    corpus = StoredCorpus(store, texts, encode)
     began_s = time.process_time()
-    index = InMemoryIndex(texts, model.encode)
+    chunks = await corpus.fill()
     us_per_character = (time.process_time() - began_s) * 1e6 / sum(map(len, texts.values()))
-    return Measured(recall(index, questions(), texts), len(index), round(us_per_character, 1))
+    answered = await corpus.answered(questions())
+    await corpus.drop()
+    await store.close()
+    return Measured(answered, chunks, round(us_per_character, 1))
+
+
+async def _main(stores: list[str]) -> None:
+    from services.encoder.model import Model
+
+    model, known = Model(), {}
+
+    def encode(texts: Sequence[str]) -> list[Any]:
+        missing = [text for text in texts if text not in known]
+        known.update(zip(missing, model.encode(missing) if missing else (), strict=True))
+        return [known[text] for text in texts]
+
+    measured = [await _measured(location, encode) for location in stores]
+    sys.stdout.buffer.write(msgspec.json.encode(measured))
 
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(msgspec.json.encode(_measured()))
+    asyncio.run(_main(sys.argv[1:]))

@@ -9,8 +9,16 @@ from tests.harness.retrieval.measured import measure
 
 
 @pytest.fixture(scope="module")
-def answered() -> dict[str, list[bool]]:
-    return measure().answered
+def measured(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, list[bool]]]:
+    embedded, server = measure(str(tmp_path_factory.mktemp("lancedb")), postgres_url)
+    return {"lancedb": embedded.answered, "postgres": server.answered}
+
+
+@pytest.fixture(params=["lancedb", "postgres"])
+def answered(
+    measured: dict[str, dict[str, list[bool]]], request: pytest.FixtureRequest
+) -> dict[str, list[bool]]:
+    return measured[request.param]
 
 
 def share(answers: list[bool], chosen: list[bool]) -> float:
