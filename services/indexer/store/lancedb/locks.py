@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +22,7 @@ __all__ = ["TableLocks"]
 _WAIT_S: Final = 120.0
 """A purge of 50,000 chunks takes some 15 s."""
 _GATE: Final = ".gate"
+_MAINTENANCE: Final = ".maintenance"
 _FIRST_POLL_S, _LONGEST_POLL_S = 0.002, 0.1
 
 
@@ -40,12 +41,26 @@ class TableLocks:
         async with self._held(table, fcntl.LOCK_EX):
             yield
 
+    @contextmanager
+    def maintaining(self, table: TableName) -> Iterator[bool]:
+        """Whether no other process maintains the table at this time."""
+        if self._directory is None:
+            yield True
+            return
+        descriptor = _try(self._path(self._directory, table).with_suffix(_MAINTENANCE), fcntl.LOCK_EX)
+        try:
+            yield descriptor is not None
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+
     def remove(self, table: TableName) -> None:
         """Of a dropped table, by the holder of `alone`."""
         if self._directory is not None:
             path = self._path(self._directory, table)
             path.unlink(missing_ok=True)
-            path.with_suffix(_GATE).unlink(missing_ok=True)
+            for suffix in (_GATE, _MAINTENANCE):
+                path.with_suffix(suffix).unlink(missing_ok=True)
 
     @asynccontextmanager
     async def _held(self, table: TableName, kind: int) -> AsyncIterator[None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sys
 from asyncio.subprocess import PIPE
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from penstock.bus.clock import loop_now_s
+from penstock.bus.log_limits import rate_limited_logger
 from services.indexer.store.errors import StoreCorrupt, StoreError, StoreUnavailable, UnknownTable
 from services.indexer.store.lancedb.database import Database
 from services.indexer.store.lancedb.maintenance_order import Order, Outcome, encode_order
@@ -24,9 +24,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Maintenance"]
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = rate_limited_logger(__name__)
 _COMMAND: Final = (sys.executable, "-m", "services.indexer.store.lancedb.maintenance_process")
 _TIMEOUT_S: Final = 900.0
+_REST: Final = 3.0
+"""A table rests for so many times the duration of its maintenance, which writes the whole table again."""
+_LONGEST_REST_S: Final = 120.0
 _MAX_BYTES: Final = 3 * 1024**3
 """Of the child's private memory. 50,000 chunks of 1,024 dimensions take 0.9 GB, 300,000 take 1.6 GB."""
 
@@ -34,18 +37,28 @@ _MAX_BYTES: Final = 3 * 1024**3
 class Maintenance:
     """One child at a time: each may use all cores and much memory."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, kept_s: float) -> None:
+        """`kept_s`: the age of the versions that are removed, longer than any read or change takes."""
         self._database = database
+        self._kept_s = kept_s
         self._lock = asyncio.Lock()
+        self._not_before_s: dict[TableName, float] = {}
+        self._removals: dict[TableName, asyncio.Task[None]] = {}
+        """Of older versions, later: they are kept for those who still read them."""
 
     async def optimize(self, table: TableName) -> bool:
         if not needed_work(await self._state(table)):
             return False
+        await asyncio.sleep(self._not_before_s.get(table, 0) - loop_now_s())
         async with self._lock:
             work = needed_work(await self._state(table))  # another call may have done it meanwhile
             if not work:
                 return False
+            began_s = loop_now_s()
             await self._run(table, work, purge=False)
+            ended_s = loop_now_s()
+        self._not_before_s[table] = ended_s + min(_LONGEST_REST_S, _REST * (ended_s - began_s))
+        self._remove_later(table)
         return True
 
     async def purge(self, table: TableName) -> None:
@@ -54,9 +67,35 @@ class Maintenance:
             await self._run(table, needed_work(await self._state(table)), purge=True)
 
     async def close(self) -> None:
-        """Wait for the child that is running: it ends by itself when its input is closed by a cancelled call."""
+        """Wait for the child of another call."""
+        removals = list(self._removals.values())
+        for each in removals:
+            each.cancel()
+        await asyncio.gather(*removals, return_exceptions=True)
         async with self._lock:
+            self._not_before_s.clear()
+
+    def _remove_later(self, table: TableName) -> None:
+        if (waiting := self._removals.pop(table, None)) is not None:
+            waiting.cancel()
+        task = self._removals[table] = asyncio.create_task(self._remove_old_versions(table))
+        task.add_done_callback(lambda done: self._forget_removal(table, done))
+
+    def _forget_removal(self, table: TableName, done: asyncio.Task[None]) -> None:
+        if self._removals.get(table) is done:
+            del self._removals[table]
+
+    async def _remove_old_versions(self, table: TableName) -> None:
+        await asyncio.sleep(self._kept_s + 1)
+        try:
+            async with self._lock:
+                await self._run(table, Work(build_vector_index=False, compact=True), purge=False)
+        except UnknownTable:  # it was dropped
             return
+        except StoreError as error:
+            _log.warning(
+                "old versions of a table were not removed, which the next maintenance does: %s", error
+            )
 
     async def _state(self, table: TableName) -> TableState:
         return await self._database.read(table, _table_state)
@@ -68,6 +107,7 @@ class Maintenance:
             table=table,
             build_vector_index=work.build_vector_index,
             purge=purge,
+            kept_s=self._kept_s,
             max_bytes=_MAX_BYTES,
         )
         outcome = await _outcome(order)

@@ -13,6 +13,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     build_vector_index: bool
     purge: bool
     """Write everything again without what was deleted, and remove all older files."""
+    kept_s: float
+    """Age of the versions that are removed."""
     max_bytes: int
     """Of private memory; 0: no limit."""
 

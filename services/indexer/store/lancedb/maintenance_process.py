@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 __all__: list[str] = []
 
-_KEPT: Final = timedelta(minutes=10)
-"""Older versions are removed. No read or change of another process takes so long."""
 _DELETED_HEADS_MS: Final = 7 * 24 * 3600 * 1000
 """The head of a deleted document is kept longer than any request is: it rejects older changes that come late."""
 _ATTEMPTS: Final = 5
@@ -40,6 +38,13 @@ async def _maintain(order: Order) -> None:
     await database.open()
     name = TableName(order.table)
     table = await database.table(name)
+    with database.locks.maintaining(name) as is_first:
+        if is_first or order.purge:
+            await _attempt(database, table, order)
+
+
+async def _attempt(database: Database, table: AsyncTable, order: Order) -> None:
+    name = TableName(order.table)
     for attempt in range(_ATTEMPTS):
         # At first, changes go on. If they win each time, they wait for a few seconds.
         alone = order.purge or attempt > 0
@@ -60,7 +65,7 @@ async def _optimize(table: AsyncTable, order: Order) -> None:
     await _delete_emptied(table)
     if order.build_vector_index:
         await _build_vector_index(table)
-    await table.optimize(cleanup_older_than=_KEPT)
+    await table.optimize(cleanup_older_than=timedelta(seconds=order.kept_s))
 
 
 async def _purge(table: AsyncTable, order: Order) -> None:

@@ -40,13 +40,15 @@ _PROBES: Final = 20
 """Partitions of about 8,000 rows that a search reads at least; more, if a filter leaves too few hits."""
 _REFINE: Final = 10
 """So many times the wanted number of hits are compared exactly."""
+_KEPT_S: Final = 120.0
 _LISTED: Final = ("document", "digest", "title", "source", "metadata", "tags", "updated_ms")
 
 
 class LanceStore:
-    def __init__(self, url: str, clock: Clock = SYSTEM) -> None:
+    def __init__(self, url: str, clock: Clock = SYSTEM, kept_s: float = _KEPT_S) -> None:
+        """`kept_s`: older versions are removed; longer than any read or change takes."""
         self._database = Database(url)
-        self._maintenance = Maintenance(self._database)
+        self._maintenance = Maintenance(self._database, kept_s)
         self._clock = clock
 
     async def open(self) -> None:

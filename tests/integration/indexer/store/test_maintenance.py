@@ -15,10 +15,12 @@ import pytest
 
 from penstock.bus.ids import new_id
 from services.indexer.store.interface import DocumentChunks, FilterTerm, Question, Store
+from services.indexer.store.lancedb.store import LanceStore
 from services.indexer.store.opening import open_store
 from services.indexer.store.tables import TableName, table_name, tag
 from tests.harness.indexer.postgres_server import PostgresServer
 from tests.harness.indexer.stored_documents import DIMENSIONS, document, question, vector
+from tests.harness.suite.waiting import until
 
 PER_DOCUMENT = 100
 Indexed = Callable[[TableName], Any]
@@ -109,6 +111,20 @@ async def test_h5_changes_and_maintenance_at_the_same_time(tmp_path: Path):
     await store.close()
 
 
+async def test_h5_old_versions_are_removed_after_a_while(tmp_path: Path):
+    store = LanceStore(str(tmp_path), kept_s=0.5)
+    await store.open()
+    table = table_name("acme", "old", 1)
+    versions = tmp_path / f"{table}.lance" / "_versions"
+    await store.create(table, DIMENSIONS)
+    await store.replace(table, 1, documents(0, 25))
+    assert await store.optimize(table)
+    assert len(list(versions.glob("*.manifest"))) > 1
+    await until(lambda: len(list(versions.glob("*.manifest"))) == 1)
+    assert (await store.statistics(table)).chunks == 25 * PER_DOCUMENT
+    await store.close()
+
+
 async def test_h5_vectors_of_odd_dimensions_are_indexed_too(tmp_path: Path):
     store = await open_store(str(tmp_path))
     table = table_name("acme", "odd", 1)
@@ -168,7 +184,7 @@ async def test_h5_a_purge_of_a_directory_leaves_nothing_deleted(tmp_path: Path):
     await _check_purged(store, table, tmp_path)
     assert not leftover.exists()
     kept = [path for path, changed in before.items() if path.exists() and path.stat().st_mtime_ns == changed]
-    assert {path.suffix for path in kept} <= {".lock", ".gate"}
+    assert {path.suffix for path in kept} <= {".lock", ".gate", ".maintenance"}
     await store.close()
 
 
