@@ -62,7 +62,7 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     if rest:
         options = [word for word in rest if word.startswith("-")]
         unknown = f"unrecognized arguments: {' '.join(options or rest)}"
-        if arguments.command in {"ask", "explain"} and not options:
+        if arguments.command in {"ask", "explain", "search"} and not options:
             question = " ".join((arguments.prompt, *rest))
             unknown += f'; put the question in quotes: {command_name()} {arguments.command} "{question}"'
         arguments.parser.error(unknown)
@@ -120,6 +120,7 @@ def _explain(arguments: argparse.Namespace) -> int:
 
 def _question(arguments: argparse.Namespace, *, stream: bool = True, rescue: Rescue = "restart") -> Question:
     from penstock.cli.commands.question import Question
+    from penstock.cli.retrieval.options import rag_of
 
     return Question(
         prompt=arguments.prompt,
@@ -134,6 +135,8 @@ def _question(arguments: argparse.Namespace, *, stream: bool = True, rescue: Res
         as_json=arguments.json,
         lane=arguments.lane,
         rescue=rescue,
+        rag=rag_of(arguments),
+        conversation=getattr(arguments, "conversation", ""),
     )
 
 
@@ -350,6 +353,12 @@ def _guard_change(arguments: argparse.Namespace) -> GuardChange:
     )
 
 
+def _documents(arguments: argparse.Namespace) -> int:
+    from penstock.cli.commands.retrieval.from_arguments import run
+
+    return run(arguments)
+
+
 def _config(arguments: argparse.Namespace) -> int:
     from penstock.cli.commands.config import check, print_effective
 
@@ -373,6 +382,10 @@ _COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "budget": _budget,
     "prices": _prices,
     "guard": _guard,
+    "index": _documents,
+    "search": _documents,
+    "collections": _documents,
+    "memory": _documents,
     "config": _config,
 }
 

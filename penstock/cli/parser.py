@@ -21,6 +21,15 @@ from penstock.cli.budget_options import check_budget, check_prices, define_budge
 from penstock.cli.guard.options import check_guard, define_guard
 from penstock.cli.keys_options import define_keys
 from penstock.cli.local.python_child import SERVICES
+from penstock.cli.retrieval.options import (
+    add_rag_options,
+    check_index,
+    check_rag,
+    define_collections,
+    define_index,
+    define_memory,
+    define_search,
+)
 from penstock.cli.spend_options import SPEND, define_ledger, define_spend
 from penstock.contract.jobs import JOB_STATES
 from penstock.contract.names import AUTO, COMPLEXITIES, LANES, RESCUES
@@ -79,6 +88,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_keys(commands)
     _add_budget(commands)
     _add_guard(commands)
+    _add_documents(commands)
     _add_config(commands)
     for command in commands.choices.values():
         command.set_defaults(parser=command)
@@ -121,6 +131,7 @@ def _add_ask(commands: Commands) -> None:
     details = "It streams to a terminal and is written whole to a file or pipe. Notes go to stderr."
     ask = commands.add_parser("ask", help=text, description=f"{_sentence(text)} {details}")
     _add_question(ask)
+    add_rag_options(ask)
     ask.add_argument("--no-stream", action="store_true", help="wait for the complete answer")
     ask.add_argument(
         "--detach",
@@ -239,6 +250,15 @@ def _add_guard(commands: Commands) -> None:
     define_guard(commands.add_parser("guard", help=text, description=_sentence(text)), _add_data)
 
 
+def _add_documents(commands: Commands) -> None:
+    define_index(commands.add_parser("index", help="send files to a collection"), _add_data)
+    define_search(commands.add_parser("search", help="find passages of a collection"), _add_data)
+    text = "list, show or drop collections"
+    define_collections(commands.add_parser("collections", help=text, description=_sentence(text)), _add_data)
+    text = "list or forget what is remembered of a user"
+    define_memory(commands.add_parser("memory", help=text, description=_sentence(text)), _add_data)
+
+
 def _add_config(commands: Commands) -> None:
     config = commands.add_parser("config", help="check or print the configuration")
     actions = config.add_subparsers(dest="action", required=True, metavar="check|print")
@@ -302,6 +322,8 @@ def contradiction(arguments: argparse.Namespace) -> str | None:
 
 
 def _check_ask(arguments: argparse.Namespace) -> str | None:
+    if (reason := check_rag(arguments)) is not None:
+        return reason
     if not arguments.detach:
         return _check_question(arguments)
     if arguments.lane != "batch":
@@ -360,4 +382,5 @@ _RULES: Final[Mapping[str, Callable[[argparse.Namespace], str | None]]] = {
     "budget": check_budget,
     "prices": check_prices,
     "guard": check_guard,
+    "index": check_index,
 }

@@ -14,6 +14,7 @@ from penstock.cli.commands.question import Question
 from penstock.cli.connection import check_before_request, command_settings, open_client
 from penstock.cli.program_name import command_name
 from penstock.cli.render.answer import AnswerPrinter, failure_text, summary
+from penstock.cli.render.retrieval.passages import sources_text
 from penstock.cli.render.terminal_safe import as_ascii_json
 from penstock.client.stream import Stream
 from penstock.contract.reply import Failed
@@ -54,6 +55,8 @@ async def _submit(question: Question, messages: list[dict[str, Any]], settings: 
             user=question.user,
             timeout_s=question.timeout_s,
             rescue=question.rescue,
+            rag=question.rag,
+            conversation=question.conversation,
         )
 
 
@@ -69,13 +72,17 @@ async def _ask(question: Question, messages: list[dict[str, Any]], settings: Set
             lane=question.lane,
             timeout_s=question.timeout_s,
             rescue=question.rescue,
+            rag=question.rag,
+            conversation=question.conversation,
             stream=question.stream,
         )
         answer = AnswerPrinter(sys.stdout, sys.stderr, print_deltas=sys.stdout.isatty())
         try:
             with connection_notes(answer.note):
                 async with stream:  # leaving it before the end cancels the request
-                    return await (_as_json(stream) if question.as_json else _as_text(stream, answer))
+                    if question.as_json:
+                        return await _as_json(stream)
+                    return await _as_text(stream, answer, with_sources=question.rag is not None)
         except (RequestFailed, NotAccepted, NoReply, RequestTooLarge) as error:
             _note(f"penstock: {failure_text(error, account=settings.account, user=question.user)}")
             return 1
@@ -90,10 +97,12 @@ async def _warn(settings: Settings) -> None:
         _note(warning)
 
 
-async def _as_text(stream: Stream, answer: AnswerPrinter) -> int:
+async def _as_text(stream: Stream, answer: AnswerPrinter, *, with_sources: bool) -> int:
     async for event in stream:
         answer.show(event)
     if answer.reply is not None:
+        if with_sources:
+            print(f"\n{sources_text(answer.reply.citations)}", flush=True)
         _note(summary(answer.reply))
     return 0
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path
 
 from penstock.bus.direct_get import delete_message
+from penstock.cli.confirmation import confirmed as confirm
 from penstock.cli.connection import command_settings, open_connection
 from penstock.cli.dead_letters import DeadLetter, LetterSelection, read_letters
-from penstock.cli.errors import CommandError
 from penstock.cli.render.dead_letters import as_data, letter_text, list_text
 from penstock.cli.render.terminal_safe import as_ascii_json
 from penstock.contract.streams import DEAD
@@ -44,21 +43,11 @@ def drop(selection: LetterSelection, data: Path, *, confirmed: bool) -> int:
         return 0
     if not confirmed:
         print(list_text(letters))
-        if not sys.stdin.isatty():
-            raise CommandError("the confirmation needs a terminal; add --yes to delete without it")
-        if not _confirm(f"Delete {len(letters):,} permanently? [y/N] "):
+        if not confirm(f"Delete {len(letters):,} permanently?"):
             print("Nothing was deleted.")
             return 1
     print(f"{asyncio.run(_delete([letter.seq for letter in letters], data)):,} deleted.")
     return 0
-
-
-def _confirm(question: str) -> bool:
-    try:
-        return input(question).strip().lower() in {"y", "yes"}
-    except EOFError:  # Ctrl-D
-        print()
-        return False
 
 
 async def _collect(selection: LetterSelection, data: Path) -> list[DeadLetter]:

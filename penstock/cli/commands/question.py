@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from penstock.cli.errors import CommandError
 from penstock.contract.names import AUTO, Complexity, Lane, Rescue
+from penstock.contract.retrieval.search import Rag
 
 __all__ = ["Question", "data_url", "messages", "read_prompt"]
 
@@ -42,6 +43,8 @@ class Question(Struct, frozen=True, kw_only=True):
     as_json: bool = False
     lane: Lane = "interactive"
     rescue: Rescue = "restart"
+    rag: Rag | None = None
+    conversation: str = ""
 
     def messages(self) -> list[dict[str, Any]]:
         """Raises CommandError for an invalid prompt or image."""

@@ -1,0 +1,103 @@
+"""`penstock collections list`, `show` and `drop`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+from penstock.cli.confirmation import confirmed
+from penstock.cli.connection import command_settings, open_client
+from penstock.cli.errors import CommandError
+from penstock.cli.program_name import command_name
+from penstock.cli.render.counting import counted
+from penstock.cli.render.retrieval.collections import collection_text, collections_text, documents_text
+from penstock.cli.render.terminal_safe import as_ascii_json, visible
+from penstock.client.client import Client
+from penstock.contract.retrieval.collections import CollectionStatus
+from penstock.contract.retrieval.search import DocumentStatus
+from penstock.errors import UnknownCollection
+
+__all__ = ["drop_collection", "every_document", "list_collections", "show_collection", "with_client"]
+
+_SHOWN = 20
+_T = TypeVar("_T")
+
+
+def list_collections(data: Path, *, as_json: bool) -> int:
+    """Raises BrokerUnreachable, ConfigurationRefused, CommandError and PenstockError."""
+    found = with_client(data, lambda client: client.collections())
+    example = f"{command_name()} index docs --collection docs"
+    print(as_ascii_json(found) if as_json else collections_text(found, example))
+    return 0
+
+
+def show_collection(name: str, data: Path, *, with_all: bool, as_json: bool) -> int:
+    """Raises as `list_collections`; CommandError for a collection that does not exist."""
+
+    async def read(client: Client) -> tuple[CollectionStatus, list[DocumentStatus], bool]:
+        status = await _status(client, name)
+        if with_all or as_json:
+            return status, await every_document(client, name), False
+        page = await client.documents(name, limit=_SHOWN)
+        return status, list(page.documents), page.more
+
+    status, documents, more = with_client(data, read)
+    if as_json:
+        print(as_ascii_json({"collection": status, "documents": documents}))
+    else:
+        print(collection_text(status))
+        if documents:
+            print(f"\n{documents_text(documents, more=more)}")
+    return 0
+
+
+def drop_collection(name: str, data: Path, *, without_question: bool) -> int:
+    """Delete a collection, after a question unless `without_question`. Raises as `show_collection`."""
+    status = with_client(data, lambda client: _status(client, name))
+    what = f"{visible(name)}: {counted(status.documents, 'document')} in {counted(status.chunks, 'chunk')}"
+    if not without_question and not confirmed(f"Delete the collection {what} permanently?"):
+        print("Nothing was deleted.")
+        return 1
+    report = with_client(data, lambda client: client.index_and_wait(name, drop=True))
+    print(
+        f"Dropped {visible(name)}: {counted(report.deleted, 'document')} in "
+        f"{counted(report.chunks_deleted, 'chunk')}."
+    )
+    return 0
+
+
+async def every_document(
+    client: Client, collection: str, *, user: str = "", prefix: str = ""
+) -> list[DocumentStatus]:
+    """All documents of a collection, or of the memory of `user`; empty for a collection that does not exist."""
+    found: list[DocumentStatus] = []
+    more = True
+    while more:
+        after = found[-1].id if found else ""
+        try:
+            page = await client.documents(collection, prefix=prefix, after=after, memory_of_user=user)
+        except UnknownCollection:
+            return found
+        found += page.documents
+        more = page.more and bool(page.documents)
+    return found
+
+
+def with_client(data: Path, call: Callable[[Client], Awaitable[_T]]) -> _T:
+    """Make one call with a client of the running system."""
+    settings = command_settings(data)
+
+    async def connected() -> _T:
+        async with open_client(settings) as client:
+            return await call(client)
+
+    return asyncio.run(connected())
+
+
+async def _status(client: Client, name: str) -> CollectionStatus:
+    found = await client.collections(name)
+    if not found:
+        raise CommandError(f"there is no collection {name}: `{command_name()} collections list` shows all")
+    return found[0]

@@ -1,0 +1,69 @@
+"""`penstock memory list` and `forget`: what is remembered of the conversations of a user."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from penstock.cli.commands.retrieval.collections import every_document, with_client
+from penstock.cli.confirmation import confirmed
+from penstock.cli.errors import CommandError
+from penstock.cli.render.counting import counted
+from penstock.cli.render.retrieval.collections import memory_text
+from penstock.cli.render.terminal_safe import as_ascii_json, visible
+from penstock.cli.retrieval.requests import id_groups
+from penstock.client.client import Client
+from penstock.contract.retrieval.documents import MEMORY
+from penstock.contract.retrieval.search import DocumentStatus
+
+__all__ = ["forget", "list_memory"]
+
+_ROUNDS: Final = 5
+"""How often turns are deleted that were stored while others were."""
+
+
+def list_memory(user: str, conversation: str, data: Path, *, as_json: bool) -> int:
+    """Raises BrokerUnreachable, ConfigurationRefused, CommandError and PenstockError."""
+    turns = with_client(data, lambda client: _turns(client, user, conversation))
+    print(as_ascii_json(turns) if as_json else memory_text(turns, user))
+    return 0
+
+
+def forget(user: str, conversation: str, data: Path, *, without_question: bool) -> int:
+    """Delete what is remembered of a user, or one conversation, and wait until it is gone. Raises as `list_memory`."""
+    turns = with_client(data, lambda client: _turns(client, user, conversation))
+    of_whom = f"conversation {visible(conversation)} of " if conversation else ""
+    whose = f"{of_whom}{visible(user)}"
+    if not turns:
+        print(f"Nothing is remembered of {whose}.")
+        return 0
+    if not without_question and not confirmed(f"Forget {counted(len(turns), 'turn')} of {whose} for good?"):
+        print("Nothing was deleted.")
+        return 1
+    turns_deleted, chunks_deleted = with_client(data, lambda client: _forget(client, user, conversation))
+    print(
+        f"Forgotten of {whose}: {counted(turns_deleted, 'turn')} in {counted(chunks_deleted, 'chunk')}, with their "
+        "vectors."
+    )
+    return 0
+
+
+async def _forget(client: Client, user: str, conversation: str) -> tuple[int, int]:
+    """The numbers of turns and of chunks that are deleted. A running request may store a turn meanwhile."""
+    turns = chunks = 0
+    for _ in range(_ROUNDS):
+        found = await _turns(client, user, conversation)
+        if not found:
+            return turns, chunks
+        for ids in id_groups([turn.id for turn in found]):
+            report = await client.index_and_wait(MEMORY, delete=ids, user=user)
+            turns += report.deleted
+            chunks += report.chunks_deleted
+    raise CommandError(
+        "turns are stored while others are deleted: forget again when no request of the user runs"
+    )
+
+
+async def _turns(client: Client, user: str, conversation: str) -> list[DocumentStatus]:
+    prefix = f"{conversation}/" if conversation else ""
+    return await every_document(client, "", user=user, prefix=prefix)

@@ -1,0 +1,89 @@
+"""Collections and their documents, and what is remembered of a user."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from penstock.cli.render.counting import counted
+from penstock.cli.render.retrieval.report import size_text
+from penstock.cli.render.table import cell, shortened, table
+from penstock.cli.render.terminal_safe import visible
+from penstock.cli.render.times import utc_text
+from penstock.contract.retrieval.collections import CollectionStatus
+from penstock.contract.retrieval.search import DocumentStatus
+
+__all__ = ["collection_text", "collections_text", "documents_text", "memory_text"]
+
+_ID_COLUMNS = 70
+
+
+def collections_text(collections: Sequence[CollectionStatus], index_command: str) -> str:
+    """A table; without a collection, the command that makes one."""
+    if not collections:
+        return f"No collections. Make one: {index_command}"
+    titles = ("collection", "documents", "chunks", "tokens", "size", "model", "dimensions", "changed (UTC)")
+    rows = [
+        (
+            cell(each.name),
+            f"{each.documents:,}",
+            f"{each.chunks:,}",
+            f"{each.tokens:,}",
+            size_text(each.bytes),
+            cell(each.model),
+            f"{each.dimensions:,}",
+            utc_text(each.updated_ms) if each.updated_ms else "-",
+        )
+        for each in collections
+    ]
+    return table(titles, rows, right=frozenset({1, 2, 3, 4, 6}))
+
+
+def collection_text(status: CollectionStatus) -> str:
+    """The facts of one collection."""
+    facts = [
+        ("collection", status.name),
+        ("documents", f"{status.documents:,}"),
+        ("chunks", f"{status.chunks:,}, about {status.tokens:,} tokens"),
+        ("size", size_text(status.bytes)),
+        ("vectors", f"{status.model}, {status.dimensions:,} dimensions"),
+    ]
+    if status.building:
+        facts.append(("building", f"vectors of {status.building}; the search uses the old ones until then"))
+    if status.updated_ms:
+        facts.append(("changed", f"{utc_text(status.updated_ms)} UTC"))
+    return "\n".join(f"{name:<10}  {visible(fact)}" for name, fact in facts)
+
+
+def documents_text(documents: Sequence[DocumentStatus], *, more: bool) -> str:
+    """A table of documents; `more`: there are others."""
+    rows = [
+        (
+            shortened(visible(each.id), _ID_COLUMNS),
+            cell(each.title),
+            f"{each.chunks:,}",
+            utc_text(each.updated_ms) if each.updated_ms else "-",
+        )
+        for each in documents
+    ]
+    listed = table(("document", "title", "chunks", "changed (UTC)"), rows, right=frozenset({2}))
+    return f"{listed}\nand others: --all lists them" if more else listed
+
+
+def memory_text(turns: Sequence[DocumentStatus], user: str) -> str:
+    """The conversations of a user, with the number of their turns."""
+    if not turns:
+        return f"Nothing is remembered of {visible(user)}."
+    by_conversation: dict[str, list[DocumentStatus]] = {}
+    for turn in turns:
+        by_conversation.setdefault(turn.id.rpartition("/")[0], []).append(turn)
+    rows = [
+        (
+            shortened(visible(conversation), _ID_COLUMNS),
+            f"{len(each):,}",
+            utc_text(min(turn.updated_ms for turn in each)),
+            utc_text(max(turn.updated_ms for turn in each)),
+        )
+        for conversation, each in sorted(by_conversation.items())
+    ]
+    listed = table(("conversation", "turns", "first (UTC)", "last (UTC)"), rows, right=frozenset({1}))
+    return f"{listed}\n{counted(len(turns), 'turn')} in {counted(len(rows), 'conversation')}"

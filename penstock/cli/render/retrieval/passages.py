@@ -1,0 +1,52 @@
+"""Passages that a search found, and the sources of an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from penstock.cli.render.table import shortened
+from penstock.cli.render.terminal_safe import visible
+from penstock.contract.retrieval.search import Citation, Passage, SearchAnswer
+
+__all__ = ["passages_text", "sources_text"]
+
+_TEXT_COLUMNS: Final = 280
+_PLACE_COLUMNS: Final = 96
+
+
+def passages_text(answer: SearchAnswer) -> str:
+    """The best first, each with its place and the beginning of its text."""
+    if not answer.passages:
+        return "No passage was found."
+    parts = [
+        f"{number}. {_place(passage)}\n   {shortened(visible(passage.text, lines=True), _TEXT_COLUMNS)}"
+        for number, passage in enumerate(answer.passages, 1)
+    ]
+    model = f", vectors of {visible(answer.model)}" if answer.model else ""
+    return "\n".join((*parts, f"[{len(answer.passages)} found in {answer.took_ms:.0f} ms{model}]"))
+
+
+def sources_text(citations: Sequence[Citation]) -> str:
+    """The passages that the model was given, in their order; `*` marks those that the answer refers to."""
+    if not citations:
+        return "Sources: none. No passage of the collection was close enough."
+    lines = [
+        f"{'*' if citation.cited else ' '} [{citation.number}] {_place(citation)}" for citation in citations
+    ]
+    cited = sum(citation.cited for citation in citations)
+    note = "* cited in the answer" if cited else "the answer cites none of them"
+    return "\n".join((f"Sources ({note}):", *lines))
+
+
+def _place(found: Passage | Citation) -> str:
+    """The document, the headings above the passage and its page, with the similarity to the question."""
+    source = found.source or found.document
+    parts = [source if source == found.document else f"{found.document} ({source})"]
+    if found.heading:
+        parts.append(found.heading)
+    elif found.title and found.title != found.document:
+        parts.append(found.title)
+    if found.page is not None:
+        parts.append(f"page {found.page}")
+    return f"{shortened(visible(' · '.join(parts)), _PLACE_COLUMNS)}  {found.score:.2f}"

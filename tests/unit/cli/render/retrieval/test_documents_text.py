@@ -1,0 +1,195 @@
+"""H1, H3, H4: what the commands about documents print, safe for a terminal."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from penstock.cli.render.retrieval.collections import (
+    collection_text,
+    collections_text,
+    documents_text,
+    memory_text,
+)
+from penstock.cli.render.retrieval.passages import passages_text, sources_text
+from penstock.cli.render.retrieval.progress import LineProgress
+from penstock.cli.render.retrieval.report import (
+    changes_line,
+    dry_run_text,
+    problem_lines,
+    size_text,
+    totals_text,
+)
+from penstock.cli.retrieval.files import FileProblem, FoundFile, FoundFiles
+from penstock.cli.retrieval.totals import IndexTotals
+from penstock.contract.retrieval.collections import CollectionStatus
+from penstock.contract.retrieval.documents import IndexReport, RefusedDocument
+from penstock.contract.retrieval.search import Citation, DocumentStatus, Passage, SearchAnswer
+
+HOSTILE = "\x1b[2Jname\u202e"
+DAY_MS = 1_796_000_000_000
+
+
+def printable(text: str) -> bool:
+    return all(letter.isprintable() or letter == "\n" for letter in text)
+
+
+def totals(**figures) -> IndexTotals:
+    found = IndexTotals(collection="docs")
+    found.add(IndexReport(collection="docs", **figures))
+    return found
+
+
+def test_h1_the_summary_is_a_table_of_documents_chunks_and_cost():
+    text = totals_text(
+        totals(
+            indexed=3,
+            unchanged=39,
+            deleted=1,
+            chunks=1_234,
+            embedded=10,
+            from_cache=2,
+            tokens=900,
+            cost_microusd=1_500,
+            model="local-encoder",
+            dimensions=256,
+        )
+    )
+    titles, _, row, collection = text.splitlines()
+    assert titles == "documents  changed  deleted  chunks  embedded  from cache  tokens     cost"
+    assert row.split() == ["42", "3", "1", "1,234", "10", "2", "900", "$0.0015"]
+    assert collection == "Collection docs, vectors of local-encoder, 256 dimensions."
+
+
+def test_h1_refused_documents_are_listed_with_their_reason():
+    found = totals(refused=tuple(RefusedDocument(id=f"{HOSTILE}{n}", reason="broken") for n in range(60)))
+    found.problems.append(FileProblem(path=Path("a.md"), reason="permission denied"))
+    lines = problem_lines(found)
+    assert lines[0] == "Not indexed: 61 documents"
+    assert lines[1] == "  a.md: permission denied"
+    assert lines[-1] == "  and 11 more (--json lists them)"
+    assert len(lines) == 52
+    assert printable("\n".join(lines))
+    assert problem_lines(totals(indexed=1)) == []
+
+
+def test_h1_a_dry_run_lists_what_is_sent_and_what_is_deleted():
+    file = FoundFile(id="guides/a.md", path=Path("x"), size=2_048, mtime_ns=1, inode=1)
+    text = dry_run_text(FoundFiles(files=(file,)), ["old.md"])
+    assert text.splitlines() == [
+        "   2.0 KiB  guides/a.md",
+        "    delete  old.md",
+        "1 file, 2.0 KiB, would be sent, 1 would be deleted. Unchanged ones cost nothing.",
+    ]
+
+
+def test_h1_changes_of_a_watched_folder_are_one_line():
+    line = changes_line(totals(indexed=2, deleted=1, embedded=3, from_cache=4, cost_microusd=20), "12:00:01")
+    assert line == "12:00:01  2 documents changed, 1 deleted, 3 chunks embedded, 4 from cache, $0.00002"
+
+
+def test_h1_lines_of_progress_come_every_few_seconds():
+    now, out = [0.0], io.StringIO()
+    progress = LineProgress(1_000, out, lambda: now[0])
+    for _ in range(100):
+        now[0] += 0.11
+        progress.advance(10, 25)
+    assert out.getvalue().splitlines() == [
+        "460 of 1,000 documents, 1,150 chunks",
+        "920 of 1,000 documents, 2,300 chunks",
+    ]
+
+
+PASSAGE = Passage(
+    document="guard.md",
+    chunk="c" * 32,
+    text=f"Secrets are found.\n\n{HOSTILE}",
+    heading="The guard > Secrets",
+    page=3,
+    score=0.8234,
+)
+
+
+def test_h3_passages_have_their_place_and_similarity():
+    text = passages_text(SearchAnswer(passages=(PASSAGE,), model="local-encoder", took_ms=12.4))
+    assert text.splitlines() == [
+        "1. guard.md · The guard > Secrets · page 3  0.82",
+        "   Secrets are found. \\x1b[2Jname\\u202e",
+        "[1 found in 12 ms, vectors of local-encoder]",
+    ]
+    assert passages_text(SearchAnswer(passages=())) == "No passage was found."
+
+
+def citation(number: int, **fields) -> Citation:
+    return Citation(number=number, collection="docs", document="guard.md", chunk="c", **fields)
+
+
+def test_h2_sources_mark_what_the_answer_cites():
+    text = sources_text(
+        (
+            citation(1, title="The guard", score=0.9, cited=True),
+            citation(2, source="https://a.test/guard", score=0.5),
+        )
+    )
+    assert text.splitlines() == [
+        "Sources (* cited in the answer):",
+        "* [1] guard.md · The guard  0.90",
+        "  [2] guard.md (https://a.test/guard)  0.50",
+    ]
+    assert sources_text((citation(1),)).startswith("Sources (the answer cites none of them):")
+    assert sources_text(()) == "Sources: none. No passage of the collection was close enough."
+    assert printable(sources_text((citation(1, source=HOSTILE, heading=HOSTILE),)))
+
+
+STATUS = CollectionStatus(
+    name="docs",
+    model=f"m{HOSTILE}",
+    dimensions=256,
+    documents=42,
+    chunks=1_234,
+    tokens=99_000,
+    bytes=3 * 2**20,
+    building="other",
+    updated_ms=DAY_MS,
+)
+
+
+def test_h3_collections_are_a_table_and_one_is_a_list_of_facts():
+    row = collections_text([STATUS], "").splitlines()[2]
+    for part in ("docs", "42", "1,234", "99,000", "3.0 MiB", "256", "2026-11-30"):
+        assert part in row
+    assert collections_text([], "penstock index docs") == "No collections. Make one: penstock index docs"
+    facts = collection_text(STATUS)
+    assert "building    vectors of other; the search uses the old ones until then" in facts
+    assert printable(facts)
+    assert printable(row)
+
+
+def test_h3_documents_are_a_table_that_says_if_there_are_more():
+    text = documents_text([DocumentStatus(id=HOSTILE, chunks=3, updated_ms=DAY_MS)], more=True)
+    assert text.endswith("and others: --all lists them")
+    assert printable(text)
+    assert "others" not in documents_text([DocumentStatus(id="a")], more=False)
+
+
+def test_h4_memory_is_listed_by_conversation():
+    turns = [
+        DocumentStatus(id=f"trip/{number}", updated_ms=DAY_MS + number * 60_000, chunks=1)
+        for number in range(3)
+    ]
+    turns.append(DocumentStatus(id="work/9", updated_ms=DAY_MS, chunks=1))
+    lines = memory_text(turns, "ann").splitlines()
+    assert lines[2].split() == ["trip", "3", *lines[2].split()[2:]]
+    assert lines[2].count("2026-11-30") == 2
+    assert lines[-1] == "4 turns in 2 conversations"
+    assert memory_text([], HOSTILE) == "Nothing is remembered of \\x1b[2Jname\\u202e."
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 B"), (1_023, "1023 B"), (1_024, "1.0 KiB"), (5 * 2**30, "5.0 GiB"), (3 * 2**50, "3,072.0 TiB")],
+)
+def test_h1_sizes_are_short(size, text):
+    assert size_text(size) == text
