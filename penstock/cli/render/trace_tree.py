@@ -23,6 +23,9 @@ _ATTRIBUTES: Final = (
     ("model", names.REQUEST_MODEL),
     ("attempt", names.ATTEMPT),
     ("tokens out", names.OUTPUT_TOKENS),
+    ("collection", names.COLLECTION),
+    ("passages", names.PASSAGES),
+    ("best score", names.BEST_SCORE),
     ("outcome", names.OUTCOME),
     ("error", names.ERROR_TYPE),
 )
@@ -107,7 +110,11 @@ def _line(label: str, span: SpanLine, width: int, begin_ns: int) -> str:
     offset_ms = (span.start_ns - begin_ns) / 1e6
     duration_ms = (span.end_ns - span.start_ns) / 1e6
     shown = " ".join(
-        f"{name}={visible(str(span.attributes[key]))}" for name, key in _ATTRIBUTES if key in span.attributes
+        f"{name}={_value(span.attributes[key])}" for name, key in _ATTRIBUTES if key in span.attributes
     )
     blanks = " " * (width - screen_width(label))
     return f"{label}{blanks}  +{offset_ms:>8.1f} ms  {duration_ms:>8.1f} ms  {shown}".rstrip()
+
+
+def _value(attribute: object) -> str:
+    return f"{attribute:.2f}" if isinstance(attribute, float) else visible(str(attribute))

@@ -115,3 +115,11 @@ def test_a_unique_beginning_of_an_id_finds_its_trace():
     assert trace_of(spans, "0199-a") == "three", "a complete id is not a prefix"
     with pytest.raises(CommandError, match="3 requests begin with 0199: 0199-aa, 0199-ab"):
         trace_of(spans, "0199")
+
+
+def test_j1_h2_a_retrieval_shows_its_collection_passages_and_best_score():
+    attributes = {names.COLLECTION: "docs\x1b", names.PASSAGES: 4, names.BEST_SCORE: 0.71234}
+    found = span(
+        "retrieval", None, 0, 10, **{key.replace(".", "__"): value for key, value in attributes.items()}
+    )
+    assert trace_text([found]).endswith("collection=docs\\x1b passages=4 best score=0.71")
