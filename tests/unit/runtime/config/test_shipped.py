@@ -1,5 +1,6 @@
 """A1-A4: what ships can be used, and is as promised."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -284,3 +285,44 @@ def test_g4_the_guard_section_in_a_comment_can_be_used(name, tmp_path):
     assert guard is not None
     assert guard.input["prompt_injection"] == "flag"
     assert guard.detectors.safety_model.enabled != guard.detectors.openai_moderation.enabled
+
+
+def test_h3_the_retrieval_section_in_a_comment_can_be_used(tmp_path):
+    """A user removes the `# ` of its lines."""
+    assert shipped("openai").retrieval is None
+    before, _, rest = shipped_catalogues()["openai"].read_text().partition("# retrieval:\n")
+    section, blank, after = rest.partition("\n# The safety guard")
+    lines = [line.removeprefix("# ") for line in section.splitlines()]
+    file = tmp_path / "openai.yaml"
+    file.write_text("\n".join([before + "retrieval:", *lines, blank + after]))
+    catalogue = read_catalogue(None, {"PENSTOCK_CATALOGUE": str(file)})
+    assert catalogue.retrieval is not None
+    assert catalogue.retrieval.dimensions == 1024
+    model = catalogue.models[catalogue.roles["embed"].chain[0]].embedding
+    assert model is not None
+    assert model.shortens, "it accepts dimensions"
+
+
+def test_h3_the_four_lines_for_documents_in_the_catalogue_of_groq_can_be_used(tmp_path):
+    """A user removes the `# ` before them."""
+    text, lines = re.subn(
+        r"^( *)# (.*# documents)$", r"\1\2", shipped_catalogues()["groq"].read_text(), flags=re.MULTILINE
+    )
+    assert lines == 4
+    file = tmp_path / "groq.yaml"
+    file.write_text(text)
+    catalogue = read_catalogue(None, {"PENSTOCK_CATALOGUE": str(file)})
+    assert catalogue.retrieval is not None
+    assert catalogue.kind_of("embed") == "embed"
+    assert catalogue.roles["embed"].retry.max_attempts == 5
+    assert catalogue.providers["local"].base_url == "http://127.0.0.1:9200/v1"
+    price = catalogue.models["local-multilingual"].price
+    assert price is not None
+    assert (price.input, price.output) == (0, 0)
+
+
+@pytest.mark.parametrize("name", ["openai", "openai-original.example"])
+def test_h1_the_embedding_model_of_openai_has_the_dimensions_of_its_vectors(name):
+    embedding = shipped(name).models["text-embedding-3-large"].embedding
+    assert embedding is not None
+    assert (embedding.dimensions, embedding.shortens) == (3072, True)
