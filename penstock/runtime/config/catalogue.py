@@ -91,6 +91,8 @@ class ProviderConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     stream: StreamFormat = field(default_factory=StreamFormat)
     rate_limit_headers: RateLimitHeaders | None = None
     """None: the format of the SDK's own provider."""
+    prompt_cache: Literal["automatic", "marked"] = "automatic"
+    """`marked`: it caches only up to a part of a message that has `cache_control`, which a whole collection gets."""
     parameter_mapping: dict[str, SentAs] = field(default_factory=dict)
     """Applies to all its models, which can override it."""
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 import yaml
@@ -27,7 +27,7 @@ __all__ = [
     "read_preset",
 ]
 
-_PLAIN: Final = ("sdk", "base_url", "api_key_env", "rate_limit_headers")
+_PLAIN: Final = ("sdk", "base_url", "api_key_env", "rate_limit_headers", "prompt_cache")
 _UNNAMED: Final = "openai"
 """The preset whose families apply to a provider with this SDK and without a preset."""
 
@@ -56,6 +56,7 @@ class _Preset(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     stream: dict[str, str] = field(default_factory=dict)
     """Keys of `StreamFormat`."""
     rate_limit_headers: RateLimitHeaders = "none"
+    prompt_cache: Literal["automatic", "marked"] = "automatic"
     parameter_mapping: dict[str, SentAs] = field(default_factory=dict)
     families_of: str | None = None
     """Another preset whose families apply here too."""

@@ -18,6 +18,7 @@ from services.worker.providers.parameters.assumed_limit import limit_of, limited
 from services.worker.providers.parameters.compose import compose
 from services.worker.providers.parameters.learned import LearnedParameters
 from services.worker.providers.parameters.request_changes import RequestChanges
+from services.worker.retrieval.prompt_cache import marking
 
 __all__ = ["Body", "RequestBodies"]
 
@@ -59,13 +60,20 @@ class RequestBodies:
                 role=execution.role if limit is None else limited(execution.role, limit),
                 adaptation=rules if changes is None else changes.after(rules),
                 stream=execution.work.stream,
-                shorten=shortener.apply,
+                shorten=marking(shortener.apply) if self._marks_cache(execution, model) else shortener.apply,
             )
         except (ValueError, RecursionError) as error:
             raise GaveUp("invalid_request", f"the body cannot be read: {error}") from error
         if limit is not None:
             adapted = reported(adapted, limit)
         return Body(sent, (*without_quota(execution.models_without_quota), *shortener.degraded), adapted)
+
+    def _marks_cache(self, execution: Execution, model: str) -> bool:
+        """Whether the model caches the whole collection before the messages only if it is marked."""
+        if execution.retrieved.kind != "whole":
+            return False
+        provider = self._catalogue.models[model].provider
+        return self._catalogue.providers[provider].prompt_cache == "marked"
 
     def _assumed_limit(self, execution: Execution, model: str) -> int | None:
         work = execution.work

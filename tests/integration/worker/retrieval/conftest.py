@@ -29,7 +29,7 @@ def system(
     sections = getattr(request.module, "SECTIONS", {})
     models = {"m-chat": {"context_tokens": 16_000}}
     config = yaml.safe_load(catalogue(models=models, retrieval=RETRIEVAL, **sections))
-    config["providers"]["simulator"]["base_url"] = provider.url
+    config["providers"]["simulator"] |= {"base_url": provider.url, **getattr(request.module, "PROVIDER", {})}
     directory = tmp_path_factory.mktemp("retrieval")
     with shared_system(directory, "chat", config=yaml.safe_dump(config)) as running:
         yield running
