@@ -23,6 +23,7 @@ from tests.bench.edge import edge_figures, edge_targets
 from tests.bench.guard import guard_figures, guard_targets
 from tests.bench.guard_process import guard_process_figures, guard_process_targets
 from tests.bench.guarded_latency import guarded_latency_figures, guarded_latency_targets
+from tests.bench.indexing import indexing_figures, indexing_targets
 from tests.bench.ledger import ledger_figures, ledger_targets
 from tests.bench.load import AT_ONCE, LONG, REQUESTS, SHORT, STREAMS, latency, run, to_queueing_at_64
 from tests.bench.retrieval_quality import retrieval_quality_figures, retrieval_quality_targets
@@ -149,6 +150,7 @@ async def main() -> None:
             "guarded",
             "store",
             "retrieval",
+            "indexing",
             "direct",
         )
         for each in directories:
@@ -176,6 +178,8 @@ async def main() -> None:
         }
         print("measuring the store of the indexer ...", file=sys.stderr)
         store = await retrieval_store_figures(root / "store")
+        print("measuring the indexing of documents ...", file=sys.stderr)
+        indexing = await indexing_figures(root / "indexing")
         print("measuring the retrieval of labelled questions ...", file=sys.stderr)
         retrieval = retrieval_quality_figures(root / "retrieval")
         print("measuring the bare SDK call ...", file=sys.stderr)
@@ -197,6 +201,7 @@ async def main() -> None:
         **ledger,
         **guard,
         **store,
+        **indexing,
         **retrieval,
         "direct": direct,
     }
@@ -222,6 +227,7 @@ def _targets(report: dict[str, Any]) -> list[tuple[str, float, float]]:
         *guard_process_targets(report),
         *guarded_latency_targets(report),
         *retrieval_store_targets(report),
+        *indexing_targets(report),
         *retrieval_quality_targets(report),
     ]
 

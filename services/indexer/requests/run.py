@@ -49,6 +49,8 @@ _RETRY_S: Final = 0.5
 _LONGEST_RETRY_S: Final = 10.0
 _UNAVAILABLE_S: Final = 300.0
 """Seconds for which a request waits for a store that cannot be reached."""
+_CLOCK_S: Final = 0.05
+"""A timer of the loop may fire early by less."""
 _PASSING: Final = (StoreUnavailable, RecordsUnavailable, ExtractionUnavailable, nats.errors.Error)
 
 _Result = TypeVar("_Result")
@@ -209,7 +211,8 @@ class Runner(Struct, frozen=True):
 
     async def _give_up(self, task: IndexTask, request: _Request) -> None:
         """Undo a change of model that will not be completed; not where this process stops, and another goes on."""
-        if loop_now_s() < request.deadline_s and not self.cancellable.is_cancelled(request.work):
+        is_late = loop_now_s() + _CLOCK_S >= request.deadline_s
+        if not is_late and not self.cancellable.is_cancelled(request.work):
             return
         try:
             async with asyncio.timeout(_LONGEST_RETRY_S):
