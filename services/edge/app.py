@@ -28,6 +28,7 @@ from services.edge.dialects.messages import MessagesDialect
 from services.edge.dialects.messages_stream import PING
 from services.edge.dialects.responses import ResponsesDialect
 from services.edge.dispatch import Dispatcher
+from services.edge.embeddings.route import EmbeddingsRoute
 from services.edge.handlers import GenerationHandler, ResumeHandler
 from services.edge.http.connection import Connection
 from services.edge.http.cors import Cors
@@ -43,7 +44,7 @@ from services.edge.metrics import EdgeMetrics
 from services.edge.moderation.route import ModerationRoute
 from services.edge.openapi import operations
 from services.edge.openapi.routes import DescriptionRoutes
-from services.edge.plain_routes import CountTokensRoute, HealthRoutes, MissingService, ModelRoutes
+from services.edge.plain_routes import CountTokensRoute, HealthRoutes, ModelRoutes
 from services.edge.requests.accounts import Accounts
 from services.edge.requests.answer_id import new_client_name
 from services.edge.requests.idempotency import REPLAYED, IdempotencyKeys
@@ -104,6 +105,8 @@ class Edge:
         idempotency = IdempotencyKeys(bus.nc)
         preparation = Preparation(authenticator, accounts, idempotency, self._catalogue, SYSTEM)
         self._add_generation(routes, preparation, accounts, idempotency, authenticator)
+        embeddings = EmbeddingsRoute(self._catalogue, authenticator, accounts, idempotency, SYSTEM)
+        routes.add(operations.CREATE_EMBEDDINGS, embeddings)
         jobs = DialectRoute(ChatDialect(), answer_id.CHAT, operations.SUBMIT_JOB.path, is_for_jobs=True)
         _add_jobs(routes, JobRoutes(jobs, preparation, authenticator, accounts, idempotency))
         self._health(lambda: "" if bus.nc.is_connected else _NOT_CONNECTED).add_to(routes)
@@ -150,7 +153,6 @@ class Edge:
         )
         routes.add(operations.LIST_MODELS, models.list_all)
         routes.add(operations.GET_MODEL, models.get)
-        routes.add(operations.CREATE_EMBEDDINGS, MissingService("embeddings", authenticator))
         description = DescriptionRoutes(routes)
         routes.add(operations.GET_DOCUMENT, description.document)
         routes.add(operations.GET_PAGE, description.page)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import Callable
 from typing import Final
 
-from penstock.client.stream import Stream, StreamedRequest
-from penstock.contract.reply import Completed, Delta, Failed, ReplyEvent
-from penstock.errors import UnknownReply
+from penstock.client.stream import Stream
+from penstock.contract.reply import Completed, Delta, Failed
 from services.edge.answers.answer import Answer
 from services.edge.answers.attempt_deltas import AttemptDeltas
 from services.edge.answers.failures import http_error_of_failure
 from services.edge.answers.reply_facts import ReplyFacts
+from services.edge.answers.reply_sources import joined, submitted
 from services.edge.answers.rescued_stream import RescuedStream
 from services.edge.answers.respond import Reply, last_event, respond_stream, respond_whole
 from services.edge.answers.resumed_stream import position, resumed_stream
 from services.edge.answers.stored_reply import (
-    RESUME_S,
     call_of,
     is_known_answer,
     readable_reply_of,
@@ -26,7 +24,6 @@ from services.edge.answers.stored_reply import (
 from services.edge.answers.stream_response import BEFORE_THE_FIRST, StreamResponse
 from services.edge.auth.authenticator import Authenticator
 from services.edge.dialects.dialect import DialectRoute
-from services.edge.http.errors import HttpError
 from services.edge.http.exchange import Exchange
 from services.edge.openapi import operations
 from services.edge.requests.accounts import Account, Accounts
@@ -64,12 +61,18 @@ class GenerationHandler:
         answer = Answer(self._route, prepared.answer_id, prepared.call)
         facts = answer.new_facts()
         if prepared.is_repeated:
-            await self._respond(exchange, answer, self._joined(prepared), facts, prepared.rescue)
+            await self._respond(
+                exchange,
+                answer,
+                joined(prepared.account, prepared.request, self._idempotency),
+                facts,
+                prepared.rescue,
+            )
             return
         streamed = prepared.to_submit()
         sent = Stream(streamed)
         await self._respond(
-            exchange, answer, _submitted(sent, streamed, facts), facts, prepared.rescue, sent.detach
+            exchange, answer, submitted(sent, streamed, facts), facts, prepared.rescue, sent.detach
         )
 
     async def _respond(
@@ -88,23 +91,6 @@ class GenerationHandler:
         stream = RescuedStream(answer.writer, rescue.kind, hold_s=rescue.hold_s)
         response = StreamResponse(exchange, stream, facts, wait_s=self._wait_s, ping=self._route.ping)
         await respond_stream(exchange, answer, reply, response, detach)
-
-    @asynccontextmanager
-    async def _joined(self, prepared: PreparedRequest) -> AsyncIterator[AsyncIterator[ReplyEvent]]:
-        """The reply to an earlier request with the same idempotency key. Leaving it cancels nothing."""
-        account, request = prepared.account, prepared.request
-        if not await self._idempotency.has_reply(account.name, request):
-            await account.resubmit(request)  # the process of the earlier one may have died before it did
-        async with aclosing(
-            account.client.resume(request.id, client=request.client, timeout_s=RESUME_S)
-        ) as events:
-            try:
-                yield events
-            except UnknownReply as error:
-                message = "the answer to the first request with this idempotency key is not stored any more"
-                raise HttpError.of(
-                    "answer_gone", f"{message}: send a new key", param="idempotency-key"
-                ) from error
 
 
 class ResumeHandler:
@@ -178,11 +164,3 @@ def _wants_whole(exchange: Exchange) -> bool:
     accepted = exchange.header(b"accept")
     is_json_only = "application/json" in accepted and "text/event-stream" not in accepted
     return is_json_only and position(exchange) == BEFORE_THE_FIRST
-
-
-@asynccontextmanager
-async def _submitted(stream: Stream, streamed: StreamedRequest, facts: ReplyFacts) -> AsyncIterator[Stream]:
-    """The request, sent. Leaving it before its last event cancels it, unless it is detached."""
-    async with stream as reply:
-        facts.traceparent = streamed.traceparent
-        yield reply

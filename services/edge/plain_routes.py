@@ -1,4 +1,4 @@
-"""The routes that answer from this process alone: health, metrics, models, counted tokens, and what is not served."""
+"""The routes that answer from this process alone: health, metrics, models, counted tokens."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from services.edge.listing.models import ModelList
 from services.edge.listing.target import Target, target_of
 from services.edge.openapi import operations
 
-__all__ = ["CountTokensRoute", "HealthRoutes", "MissingService", "ModelRoutes"]
+__all__ = ["CountTokensRoute", "HealthRoutes", "ModelRoutes"]
 
 
 class HealthRoutes:
@@ -106,20 +106,3 @@ class CountTokensRoute:
     async def __call__(self, exchange: Exchange) -> None:
         self._authenticator.authenticate(exchange)
         await exchange.respond(200, await in_thread_if_large(count_tokens, await exchange.body()))
-
-
-class MissingService:
-    """A route of OpenAI's API whose requests no service of the bus takes."""
-
-    def __init__(self, service: str, authenticator: Authenticator) -> None:
-        """`service`: what would answer, such as `embeddings`."""
-        self._service = service
-        self._authenticator = authenticator
-
-    async def __call__(self, exchange: Exchange) -> None:
-        self._authenticator.authenticate(exchange)
-        message = (
-            f"{exchange.path} needs a service for {self._service} on the bus, and Penstock has none yet: send such "
-            "requests to their provider"
-        )
-        raise HttpError.of("not_implemented", message)

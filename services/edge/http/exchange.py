@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Final, cast
 from urllib.parse import parse_qsl
@@ -183,6 +183,19 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
         self._connection.discard_body(self._limits.body_s)  # a no-op once the body was read
         await self._drain()
+
+    async def respond_in_parts(self, parts: Iterable[bytes], *, content_type: bytes = JSON) -> None:
+        """Status 200 with a body of unknown length. Each part is made once the client has read most of those before,
+        and other requests are served in between. Raises ClientDisconnected.
+        """
+        self.status = 200
+        sent = self._identified([(b"content-type", content_type), *self.headers])
+        self._connection.begin_stream()
+        await self._send({"type": "http.response.start", "status": 200, "headers": sent})
+        for part in parts:
+            await self.write(part)
+            await asyncio.sleep(0)
+        await self.end()
 
     async def start_stream(self, headers: tuple[Header, ...] = ()) -> None:
         self.status = 200

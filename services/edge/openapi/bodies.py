@@ -15,6 +15,7 @@ from services.edge.dialects.responses_object import Status
 
 __all__ = [
     "ChatCompletion",
+    "EmbeddingList",
     "ErrorResponse",
     "Health",
     "InputTokens",
@@ -109,6 +110,7 @@ class InputTokens(Struct):
 class _ModelFacts(Struct):
     kind: Literal["role", "model"]
     available: Annotated[bool, Meta(description="A worker that is alive serves it.")]
+    requests: Annotated[Literal["chat", "embed"], Meta(description="`embed`: for `/v1/embeddings` only.")]
     context_tokens: int
     vision: bool
 
@@ -168,6 +170,28 @@ class JobList(Struct):
     first_id: str | None
     last_id: Annotated[str | None, Meta(description="The value of `after` for the next page.")]
     has_more: bool
+
+
+class _Embedding(Struct):
+    object: Literal["embedding"]
+    index: Annotated[int, Meta(description="Of the text, from 0.")]
+    embedding: Annotated[list[float] | str, Meta(description="Numbers, or with `base64` a text.")]
+
+
+class _EmbeddingUsage(Struct):
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingList(Struct):
+    """Vectors, in OpenAI's shape."""
+
+    object: Literal["list"]
+    data: list[_Embedding]
+    model: Annotated[str, Meta(description="The model that answered.")]
+    usage: Annotated[
+        _EmbeddingUsage, Meta(description="Of the texts that a provider embedded for this request.")
+    ]
 
 
 class _Finding(Struct):

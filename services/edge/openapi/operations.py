@@ -13,6 +13,7 @@ from services.edge.dialects.chat import ChatCompletionRequest
 from services.edge.dialects.dialect import LimitHeaderStyle
 from services.edge.dialects.messages_request import CountTokensRequest, MessagesRequest
 from services.edge.dialects.responses_request import ResponsesRequest
+from services.edge.embeddings.request import EmbeddingsRequest
 from services.edge.http.operation import AnyErrorCode, Operation, OperationResponse
 from services.edge.moderation.request import ModerationRequest
 from services.edge.openapi import bodies, parameters
@@ -249,9 +250,20 @@ CREATE_EMBEDDINGS: Final = Operation(
     method="POST",
     path="/v1/embeddings",
     id="createEmbeddings",
-    group="Not served yet",
-    summary="Not served yet: the answer is always an error",
-    errors=("not_implemented",),
+    group="Embeddings",
+    summary="Make the vectors of texts",
+    description="A text whose vector is stored costs nothing, and `usage` does not count it.",
+    body=EmbeddingsRequest,
+    unknown_fields="ignored",
+    parameters=parameters.EMBEDDINGS,
+    responses=(
+        _json(
+            bodies.EmbeddingList,
+            "The vectors, in the order of the texts.",
+            headers=(*REPLY_HEADERS, *LIMIT_HEADERS["openai"], "idempotent-replayed"),
+        ),
+    ),
+    errors=_GENERATION,
 )
 CREATE_MODERATION: Final = Operation(
     method="POST",

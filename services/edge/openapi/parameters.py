@@ -13,6 +13,7 @@ from services.edge.requests.options import RequestOptions
 
 __all__ = [
     "ANSWER_ID",
+    "EMBEDDINGS",
     "GENERATION",
     "JOB_ID",
     "JOB_SUBMISSION",
@@ -41,6 +42,11 @@ _IDEMPOTENCY_KEY: Final = Parameter(
 _TRACE: Final = Parameter("traceparent", "header", _text("The trace of the request continues this one."))
 
 GENERATION: Final = (*_OPTIONS, _IDEMPOTENCY_KEY, _TRACE)
+EMBEDDINGS: Final = tuple(
+    each
+    for each in GENERATION
+    if each.name.removeprefix("x-penstock-") not in {"rescue", "degrade", "rag", "conversation"}
+)
 JOB_SUBMISSION: Final = tuple(each for each in GENERATION if each.name != "x-penstock-lane")
 ANSWER_ID: Final = Parameter("id", "path", _text("The `id` of an answer."))
 JOB_ID: Final = Parameter("id", "path", _text("The `id` of a job."))

@@ -10,10 +10,9 @@ from penstock.bus.tracing import Tracer
 from penstock.client.client import Client
 from penstock.client.jobs import JobReader
 from penstock.client.stream import StreamedRequest
-from penstock.client.submit import encode_request, submit
+from penstock.client.submit import Request, encode_request, submit
 from penstock.client.subscription import ReplySubscription
 from penstock.client.timings import ClientTimings
-from penstock.contract.request import ChatRequest
 from penstock.runtime.service import Bus
 from services.edge.requests.lookup import AnswerLookup
 from services.edge.requests.submission_times import SUBMIT_S
@@ -37,7 +36,7 @@ class Account:
         self.answers = AnswerLookup(bus.nc, subscription.account, SYSTEM)
 
     def stream(
-        self, request: ChatRequest, timeout_s: float | None, *, cancel_on_exit: bool, parent: str | None
+        self, request: Request, timeout_s: float | None, *, cancel_on_exit: bool, parent: str | None
     ) -> StreamedRequest:
         """The request, to be sent by a `Stream`. `parent` is the `traceparent` of the caller.
 
@@ -56,7 +55,7 @@ class Account:
             parent=parent,
         )
 
-    async def resubmit(self, request: ChatRequest) -> None:
+    async def resubmit(self, request: Request) -> None:
         """Submit a request that another process may have submitted; it is stored once. Raises as `Stream` does."""
         await submit(
             self._bus.nc,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 import nats.errors
@@ -14,12 +14,13 @@ from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 from penstock.bus.clock import loop_now_s
 from penstock.bus.publish import STREAM_FULL, WRONG_LAST_SEQUENCE
 from penstock.bus.stored_replies import stored_replies
+from penstock.client.submit import Request
 from penstock.client.unavailable import cause, reading
 from penstock.contract import codec, subjects
 from penstock.contract.headers import EXPECTED_LAST
 from penstock.contract.idempotency import IdempotencyRecord
 from penstock.contract.reply import Failed
-from penstock.contract.request import ChatRequest
+from penstock.contract.request import ChatRequest, EmbedRequest
 from penstock.contract.streams import IDEMPOTENCY, REPLIES
 from penstock.errors import NotAccepted
 from penstock.runtime.body_work import in_thread_if_large
@@ -38,6 +39,7 @@ REPLAYED: Final[Header] = (b"idempotent-replayed", b"true")
 """The header of a response whose answer, and cost, are those of an earlier request."""
 _STREAM: Final = f"KV_{IDEMPOTENCY.name}"
 _TIMEOUT_S: Final = 5.0
+_Request = TypeVar("_Request", ChatRequest, EmbedRequest)
 
 
 def idempotency_key(exchange: Exchange) -> str:
@@ -71,7 +73,7 @@ class IdempotencyKeys:
     def __init__(self, nc: Nats) -> None:
         self._nc = nc
 
-    async def claim(self, identity: Identity, key: str, sha256: str, request: ChatRequest) -> ChatRequest:
+    async def claim(self, identity: Identity, key: str, sha256: str, request: _Request) -> _Request:
         """`request` itself where it is the first one with this key or the earlier one has failed; else the same request
         under the address of the earlier one.
 
@@ -97,7 +99,7 @@ class IdempotencyKeys:
                 return replace(request, client=stored.client, id=stored.request_id)
             replaces = sequence
 
-    async def has_reply(self, account: str, request: ChatRequest) -> bool:
+    async def has_reply(self, account: str, request: Request) -> bool:
         """Whether some event of the reply is stored. Raises StoreUnavailable."""
         subject = subjects.reply(account, request.client, request.id)
         with reading(self._nc, f"the reply of request {request.id}", REPLIES.name):

@@ -229,7 +229,10 @@ async def test_e2_an_unknown_response_is_a_404(responses: str, path: str):
 
 @pytest.mark.parametrize(
     ("route", "missing"),
-    [("embeddings", "a service for embeddings"), ("moderations", "the safety guard, .* no section guard")],
+    [
+        ("embeddings", "no role for embeddings: add a model with a section embedding"),
+        ("moderations", "the safety guard, .* no section guard"),
+    ],
 )
 async def test_d10_a_missing_service_is_a_501_that_names_it(ai: openai.AsyncOpenAI, route: str, missing: str):
     create: Any = getattr(ai, route).create

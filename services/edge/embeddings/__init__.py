@@ -1,0 +1,1 @@
+"""OpenAI's embeddings endpoint, answered over the bus."""
