@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from itertools import islice
 from typing import Final, Literal
 
 from msgspec import Raw, Struct
@@ -13,6 +14,7 @@ from penstock.bus import trace_names as names
 from penstock.bus.clock import loop_now_s
 from penstock.bus.tracing import Attributes, Span, Tracer
 from penstock.contract import headers
+from penstock.contract.retrieval.documents import DOCUMENT_ID_CHARACTERS
 from penstock.contract.retrieval.search import Citation, Passage, Rag, SearchAnswer, SearchRequest
 from penstock.contract.work import ChatWork
 from penstock.runtime.aio import cancel_and_wait
@@ -44,6 +46,10 @@ _Kind = Literal["passages", "whole", "memory"]
 _LEAST_TOKENS: Final = 50
 """Room for fewer tokens is none: the smallest budget of a request."""
 _QUERY_CHARACTERS: Final = 2_000
+_MOST_CITATIONS: Final = 500
+"""Of a reply, whose terminal event is one message: with the longest texts they take 1.5 MB."""
+_CITED_CHARACTERS: Final = 500
+"""Longest title, source and heading in a citation."""
 _COMPARED_CHARACTERS: Final = 200
 _USER: Final = "User: "
 
@@ -69,8 +75,15 @@ class Retrieved(Struct, frozen=True, kw_only=True):
         return with_messages(body, self.messages)
 
     def cited(self, text: str) -> tuple[Citation, ...]:
-        """All citations, those marked to which `text` refers."""
+        """The citations, those marked to which `text` refers. Of very many, others are left out."""
         numbers = cited_numbers(text, len(self.citations))
+        if len(self.citations) > _MOST_CITATIONS:
+            others = (each.number for each in self.citations if each.number not in numbers)
+            shown = {*sorted(numbers)[:_MOST_CITATIONS]}
+            shown.update(islice(others, _MOST_CITATIONS - len(shown)))
+            return tuple(
+                replace(each, cited=each.number in numbers) for each in self.citations if each.number in shown
+            )
         return tuple(replace(each, cited=True) if each.number in numbers else each for each in self.citations)
 
 
@@ -303,11 +316,11 @@ def _citation(number: int, collection: str, excerpt: Excerpt) -> Citation:
     return Citation(
         number=number,
         collection=collection,
-        document=excerpt.document,
-        chunk=excerpt.chunk,
-        title=excerpt.title,
-        source=excerpt.source or excerpt.document,
-        heading=excerpt.heading,
+        document=excerpt.document[:DOCUMENT_ID_CHARACTERS],
+        chunk=excerpt.chunk[:DOCUMENT_ID_CHARACTERS],
+        title=excerpt.title[:_CITED_CHARACTERS],
+        source=(excerpt.source or excerpt.document)[:_CITED_CHARACTERS],
+        heading=excerpt.heading[:_CITED_CHARACTERS],
         page=excerpt.page,
         start=excerpt.start,
         end=excerpt.end,

@@ -50,3 +50,11 @@ def test_f1_an_attempt_within_what_is_left_asks_nothing() -> None:
 
 def test_f4_an_attempt_at_a_model_without_a_price_costs_tokens_only() -> None:
     assert attempt_amount(AttemptTokens(3, 4), None) == Amount(0, 7)
+
+
+def test_h3_f1_passages_that_the_router_did_not_count_are_added() -> None:
+    request = work(hold_id="a.c.r", hold_tokens=29 + 20, hold_picousd=29 * 2 + 20 * 10)
+    tokens = attempt_tokens(request, output_tokens=20, added_tokens=100)
+    assert tokens == AttemptTokens(input_tokens=29 + 141, output_tokens=20)
+    held = Amount(request.hold_picousd, request.hold_tokens)
+    assert needed_hold(held, NOTHING, attempt_amount(tokens, PRICES)) == Amount(170 * 2 + 200, 190)
