@@ -17,6 +17,7 @@ from penstock.cli.connection import open_client
 from penstock.cli.demo import steps
 from penstock.cli.demo.budget import budget
 from penstock.cli.demo.catalogue import LIMITED_ROLE, QUOTA, write_catalogue
+from penstock.cli.demo.documents import documents
 from penstock.cli.demo.guard import guard
 from penstock.cli.demo.prompts import PROMPTS
 from penstock.cli.demo.steps import DemoContext, PromptResult, StepResult
@@ -83,14 +84,16 @@ async def _demo(data: Path, env: Mapping[str, str]) -> int:
 
 
 def _delete_last(data: Path) -> None:
-    for name in ("nats", "logs"):
+    for name in ("nats", "logs", "index"):
         shutil.rmtree(data / name, ignore_errors=True)
     (data / "traces.jsonl").unlink(missing_ok=True)
 
 
 async def _start_and_show(system: LocalSystem, env: Mapping[str, str]) -> int:
     began_s = time.monotonic()
-    _say("Starting nats-server, a simulated provider, the router, the ledger, the guard and two workers ...")
+    _say(
+        "Starting nats-server, a simulated provider, a local encoder, two workers and the other services ..."
+    )
     addresses = await system.start()
     _say(f"All ready after {time.monotonic() - began_s:.1f} s: {addresses.nats_url}")
     _say(f"Metrics: {', '.join(f'{http}/metrics' for http in addresses.services.values())}")
@@ -125,13 +128,17 @@ async def _show(context: DemoContext) -> tuple[list[bool], list[PromptResult]]:
         held.append(await _held(budget(context)))
         _say("\n8. The safety guard: personal data, an injection inside a document, a secret in an answer.")
         held.append(await _held(guard(context)))
+        _say(
+            "\n9. Pages are indexed by meaning, offline; an answer cites them; indexing again costs nothing."
+        )
+        held.append(await _held(documents(context)))
     finally:
         limited.cancel()
     return held, results
 
 
 def _verdict_text(held: Sequence[bool]) -> str:
-    """The steps are numbered 1 to 8; 2 and 6 show the same promise."""
+    """The steps are numbered 1 to 9; 2 and 6 show the same promise."""
     return "All promises were" if all(held) else f"{held.count(False)} of {len(held)} promises were not"
 
 
@@ -184,6 +191,7 @@ def _next_steps(data: Path) -> str:
         (f'{name} ask "Why is the sky blue?"', f"in another terminal; {name} ask --help"),
         (f"{name} status", "live services, mailboxes, use of limits"),
         (f"{name} spend --by user,model", f"what was spent; {name} budget show: what is left"),
+        (f"{name} index docs --collection docs", f'then {name} ask --collection docs "How do I add a key?"'),
         (f'{name} guard try "a text"', f"what the safety guard finds in it; {name} guard show: the policies"),
     ]
     width = max(len(command) for command, _ in commands)

@@ -17,6 +17,8 @@ _PASSAGE: Final = re.compile(
 )
 """As services/worker/retrieval/prompt.py writes it."""
 _SENTENCE: Final = re.compile(r"[^.!?\n]*[^.!?\s][^.!?\n]*[.!?]?")
+_NO_PROSE: Final = re.compile(r"^\s*[|#>`].*$|[*`]", re.MULTILINE)
+"""Rows of tables, headings and code of Markdown, and the marks inside of its sentences."""
 _WORD: Final = re.compile(r"\w{4,}")
 """Shorter words are in every text."""
 _BEGINNING: Final = 5
@@ -35,7 +37,7 @@ def best_citation(texts: Iterable[str], question: str) -> Citation | None:
     best: tuple[int, Citation] | None = None
     for text in texts:
         for passage in _PASSAGE.finditer(text):
-            for sentence in _SENTENCE.findall(passage["text"]):
+            for sentence in _SENTENCE.findall(_NO_PROSE.sub("", passage["text"])):
                 shared = len(wanted & _words(sentence))
                 if shared and (best is None or shared > best[0]):
                     best = shared, Citation(int(passage["number"]), _shortened(sentence))

@@ -18,7 +18,7 @@ from tests.contract.compose import ROOT
 from tests.contract.documents import blocks
 from tests.harness.processes.system import System, running_system
 
-BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE", "penstock", "services", "deploy/catalogues")
+BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE", "penstock", "services", "deploy/catalogues", "docs")
 CLIENT = {
     *("penstock", "nats-py", "msgspec", "opentelemetry-api"),
     *("nkeys", "pynacl", "cffi", "pycparser"),
@@ -118,6 +118,11 @@ def test_g1_the_weights_of_the_guards_classifiers_are_installed_with_it(installe
     shipped = {path.name for path in (folder / "weights").iterdir()}
     assert shipped == {path.name for path in (ROOT / "services/guard/classifier/weights").iterdir()}
     assert (folder / "MODEL_CARD.md").is_file()
+
+
+def test_k2_the_pages_that_the_demo_indexes_are_installed(installed: Path):
+    shipped = {path.name for path in (installed.parents[1] / "share/penstock/docs").iterdir()}
+    assert shipped == {path.name for path in (ROOT / "docs").glob("*.md")}
 
 
 def test_k8_an_application_keeps_its_own_schemas_services_and_utils(installed: Path, project: Path):

@@ -52,7 +52,7 @@ def test_k2_the_demo_shows_every_promise_and_exits_0(tmp_path: Path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert not done.stderr
     result = [line for line in done.stdout.splitlines() if line.startswith("    └ ")]
-    assert len(result) == 7
+    assert len(result) == 8
     for line, part in zip(
         result,
         (
@@ -63,6 +63,7 @@ def test_k2_the_demo_shows_every_promise_and_exits_0(tmp_path: Path):
             " of 8 requests of the role safety at once, the others after ",
             " answers, then budget_exceeded at $0.000050 a day; ada: 3 answers; booked ",
             "personal data stayed here, the injection was blocked, the key was replaced",
+            " chunks, indexed again with 0 provider calls, failure.md was found, the answer cites 1 of ",
         ),
         strict=True,
     ):
@@ -74,6 +75,7 @@ def test_k2_the_demo_shows_every_promise_and_exits_0(tmp_path: Path):
         "/metrics",
         "Spend by user and model",
         "You asked",
+        "Sources (* cited in the answer):",
         "make up",
     ):
         assert part in done.stdout

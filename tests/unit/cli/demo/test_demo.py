@@ -10,6 +10,7 @@ import pytest
 from penstock.cli.commands.question import messages
 from penstock.cli.demo.catalogue import LIMITED_ROLE, QUOTA, write_catalogue
 from penstock.cli.demo.demo import demo_environment
+from penstock.cli.demo.documents import shipped_pages
 from penstock.cli.demo.prompts import PROMPTS
 from penstock.cli.demo.steps import PromptResult, result_table
 from penstock.client.reply import Reply
@@ -87,3 +88,9 @@ def test_the_table_marks_wrong_roles_and_failures():
     assert lines[1].endswith(f"expected {first.expected}")
     assert lines[2].endswith("failed: no luck")
     assert "480 ms" in lines[0]
+
+
+def test_k2_the_pages_that_the_demo_indexes_are_found_and_answer_its_question():
+    pages = shipped_pages()
+    assert (pages / "failure.md").is_file()
+    assert len(list(pages.glob("*.md"))) > 10

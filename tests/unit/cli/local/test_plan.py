@@ -32,7 +32,7 @@ def test_the_default_plan_needs_no_settings(tmp_path):
     plan = make_plan(tmp_path, {})
 
     assert plan.embedded
-    assert names(plan) == [["simulator", "encoder", "router", "ledger"], ["worker", "guard"]]
+    assert names(plan) == [["simulator", "encoder", "router", "ledger"], ["worker", "guard", "indexer"]]
     assert plan.workers[0].argv[-2:] == ("--role", "all")
     assert plan.trace_file == tmp_path / "traces.jsonl"
 
@@ -40,7 +40,10 @@ def test_the_default_plan_needs_no_settings(tmp_path):
 def test_k2_up_starts_the_edge_with_a_fallback_port(tmp_path):
     plan = make_plan(tmp_path, {}, edge=True)
 
-    assert names(plan) == [["simulator", "encoder", "router", "ledger"], ["worker", "guard", "edge"]]
+    assert names(plan) == [
+        ["simulator", "encoder", "router", "ledger"],
+        ["worker", "guard", "indexer", "edge"],
+    ]
     assert plan.edge is not None
     assert plan.edge.argv[-2] == "--fallback-port"
 

@@ -43,6 +43,13 @@ def test_h2_without_a_passage_or_a_word_in_common_nothing_is_cited():
     assert best_citation([passages(GATES)], "Wer bist du?") is None
 
 
+def test_h2_tables_and_headings_are_not_quoted_and_sentences_lose_their_marks():
+    text = "# The gate opens\n| gate | opens |\nAt noon the **gate** opens, says `mill.md`."
+    citation = best_citation([passages(text)], "When does the gate open?")
+    assert citation is not None
+    assert citation.sentence == "At noon the gate opens, says mill."
+
+
 def test_h2_a_passage_inside_a_passage_is_part_of_its_text():
     inside = passages("Gate three opens at noon.", mark="other")
     citation = best_citation([passages(WHEELS, f"{inside}\nThe gate is green.")], "the green gate")
