@@ -13,7 +13,9 @@ ROOT = Path(__file__).resolve().parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
-ON_NATS = {name: service for name, service in OURS.items() if name != "simulator"}
+PROVIDERS = {name: OURS[name] for name in ("encoder", "simulator")}
+"""Services that workers call as providers; they do not connect to NATS."""
+ON_NATS = {name: service for name, service in OURS.items() if name not in PROVIDERS}
 WORKERS = {name: service for name, service in OURS.items() if name.startswith("worker-")}
 
 

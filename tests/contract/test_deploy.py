@@ -19,10 +19,14 @@ from penstock.cli.local.nats_server import find_nats_server
 from penstock.contract.errors import ERRORS
 from penstock.contract.streams import MAX_PAYLOAD_BYTES, STREAMS
 from penstock.runtime.config.load import read_catalogue
+from penstock.runtime.config.retrieval import Store
 from penstock.runtime.config.settings import load_settings
 from penstock.runtime.config.shipped import shipped_catalogues
 from services.edge.settings import load_edge_settings
+from services.encoder.settings import load_encoder_settings
 from services.guard.metrics import GuardMetrics
+from services.indexer.metrics import IndexerMetrics
+from services.indexer.settings import store_url
 from services.ledger.metrics import LedgerMetrics
 from services.router.metrics import RouterMetrics
 from services.simulator.settings import load as load_simulator_settings
@@ -45,14 +49,10 @@ def test_the_compose_file_follows_the_compose_specification() -> None:
     jsonschema.Draft202012Validator(schema).validate(COMPOSE)
 
 
-def test_k4_every_chat_role_has_its_own_worker_service() -> None:
+def test_k4_every_role_has_its_own_worker_service() -> None:
     """Scaling one role is scaling one service."""
     roles = read_catalogue(shipped_catalogues()["simulator"], {}).roles
-    expected = {
-        f"worker-{role.replace('_', '-')}": ["run", "worker", "--role", role]
-        for role in roles
-        if role != "embed"
-    }
+    expected = {f"worker-{role.replace('_', '-')}": ["run", "worker", "--role", role] for role in roles}
     assert {name: service["command"] for name, service in WORKERS.items()} == expected
 
 
@@ -80,10 +80,10 @@ def test_every_variable_is_read_and_accepted_by_its_process(name: str) -> None:
     read_catalogue(None, env)
     if name == "edge":
         load_edge_settings(env)
-    keys = {
-        "GROQ_API_KEY",
-        "OPENAI_API_KEY",
-    }  # read when a worker creates the providers of its catalogue
+    if name == "indexer":
+        store_url(Store(), env)
+    # Read when a worker creates the providers of its catalogue, or an indexer its store on PostgreSQL.
+    keys = {"GROQ_API_KEY", "OPENAI_API_KEY", Store().url_env}
     assert OURS[name]["environment"].keys() <= env.names | keys
     assert settings.traces == "otlp"
     assert settings.http_port == 9464
@@ -96,6 +96,26 @@ def test_every_variable_of_the_simulator_is_read_and_accepted() -> None:
     assert env.keys() <= env.names
     for service in ON_NATS.values():
         assert environment(service)["PENSTOCK_SIMULATOR_URL"] == f"http://simulator:{settings.port}"
+
+
+def test_k4_the_encoder_is_found_by_every_service_that_reads_the_catalogue() -> None:
+    env = Asked(environment(OURS["encoder"]))
+    settings = load_encoder_settings(env)
+    assert env.keys() <= env.names
+    assert seconds(OURS["encoder"]["stop_grace_period"]) > settings.drain_s + 5
+    for service in ON_NATS.values():
+        assert environment(service)["PENSTOCK_ENCODER_URL"] == f"http://encoder:{settings.port}"
+
+
+def test_h3_the_index_is_on_a_volume_that_the_image_lets_the_indexer_write() -> None:
+    indexer = OURS["indexer"]
+    (mount,) = indexer["volumes"]
+    volume, directory = mount.split(":")
+    assert volume in COMPOSE["volumes"]
+    assert environment(indexer)["PENSTOCK_INDEX_LOCATION"].startswith(f"{directory}/")
+    assert store_url(Store(), environment(indexer)) == environment(indexer)["PENSTOCK_INDEX_LOCATION"]
+    created = [line for line in dockerfile() if line[0] == "RUN" and "install" in line and directory in line]
+    assert any(line[line.index("--owner") + 1] == "penstock" for line in created)
 
 
 def test_a6_keys_come_from_outside_and_only_callers_of_providers_get_them() -> None:
@@ -125,7 +145,9 @@ def test_a6_secrets_are_mounted_in_callers_of_providers_only() -> None:
 
 def test_every_service_is_watched_restarted_and_unprivileged() -> None:
     for name, service in OURS.items():
-        port = environment(service).get("PENSTOCK_HTTP_PORT") or environment(service)["SIMULATOR_PORT"]
+        env = environment(service)
+        names = ("PENSTOCK_HTTP_PORT", "PENSTOCK_ENCODER_PORT", "SIMULATOR_PORT")
+        port = next(env[each] for each in names if each in env)
         assert f"http://127.0.0.1:{port}/health" in service["healthcheck"]["test"][-1], name
         assert service["restart"] == "unless-stopped", name
         assert service["cap_drop"] == ["ALL"], name
@@ -165,12 +187,13 @@ def test_the_nats_server_has_space_for_every_stream() -> None:
 
 def test_prometheus_finds_every_replica_that_has_metrics() -> None:
     config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
-    (job,) = config["scrape_configs"]
-    (discovery,) = job["dns_sd_configs"]
-    assert sorted(discovery["names"]) == sorted(ON_NATS)
-    assert {str(discovery["port"])} == {
+    (services,), (encoder,) = (job["dns_sd_configs"] for job in config["scrape_configs"])
+    assert sorted(services["names"]) == sorted(ON_NATS)
+    assert {str(services["port"])} == {
         environment(service)["PENSTOCK_HTTP_PORT"] for service in ON_NATS.values()
     }
+    assert encoder["names"] == ["encoder"]
+    assert str(encoder["port"]) == environment(OURS["encoder"])["PENSTOCK_ENCODER_PORT"]
     for rules in config["rule_files"]:
         assert (ROOT / "deploy/prometheus" / rules).is_file()
 
@@ -185,7 +208,7 @@ RULES: list[dict[str, Any]] = [
 def exported_labels() -> dict[str, set[str]]:
     """Every metric the services export, under the names Prometheus sees, with its labels."""
     exported: dict[str, set[str]] = {}
-    for metrics in (RouterMetrics, WorkerMetrics, LedgerMetrics, GuardMetrics):
+    for metrics in (RouterMetrics, WorkerMetrics, LedgerMetrics, GuardMetrics, IndexerMetrics):
         registry = CollectorRegistry()
         metrics(registry)
         for name, made in registry._names_to_collectors.items():
@@ -229,6 +252,9 @@ PROMISED = (
     ("PenstockGuardDown", "0", "1m", "critical"),
     ("PenstockGuardFalseOpens", "0", None, "warning"),
     ("PenstockGuardDetectorFailing", "0.1", "5m", "warning"),
+    ("PenstockIndexerDown", "0", "1m", "critical"),
+    ("PenstockEmbeddingsFailing", "0.2", "5m", "warning"),
+    ("PenstockDocumentsRefused", "0", None, "warning"),
 )
 """Alert, threshold, duration and severity."""
 
@@ -270,6 +296,7 @@ LABELS = {
         "detector",
         "direction",
         "why",
+        "mode",
     ),
 }
 """Labels whose values are bounded by the catalogue or the contract."""
