@@ -137,6 +137,7 @@ def _question(arguments: argparse.Namespace, *, stream: bool = True, rescue: Res
         rescue=rescue,
         rag=rag_of(arguments),
         conversation=getattr(arguments, "conversation", ""),
+        embed=getattr(arguments, "embed", False),
     )
 
 

@@ -146,6 +146,7 @@ def _add_explain(commands: Commands) -> None:
     text = "show how a request would be routed, and why; no provider is called"
     explain = commands.add_parser("explain", help=text, description=f"{_sentence(text)} {_EXPLAIN}")
     _add_question(explain)
+    explain.add_argument("--embed", action="store_true", help="as a text to embed, not as a prompt")
     explain.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -333,6 +334,13 @@ def _check_ask(arguments: argparse.Namespace) -> str | None:
     return _check_question(arguments)
 
 
+def _check_explain(arguments: argparse.Namespace) -> str | None:
+    of_chat = {"--image": arguments.image, "--system": arguments.system, "--complexity": arguments.complexity}
+    if arguments.embed and (given := _given(of_chat)):
+        return f"{given} has no effect with --embed"
+    return _check_question(arguments)
+
+
 def _check_question(arguments: argparse.Namespace) -> str | None:
     if arguments.model and arguments.complexity:
         return "--complexity has no effect with --model, which answers itself"
@@ -376,7 +384,7 @@ def _given(options: Mapping[str, object]) -> str:
 
 _RULES: Final[Mapping[str, Callable[[argparse.Namespace], str | None]]] = {
     "ask": _check_ask,
-    "explain": _check_question,
+    "explain": _check_explain,
     "jobs": _check_jobs,
     "dead": _check_dead,
     "budget": check_budget,

@@ -25,7 +25,7 @@ from penstock.contract.streams import BODIES, MAX_BODY_BYTES, largest_request
 from penstock.contract.subjects import ReplyAddress
 from penstock.errors import ClientClosed, NotAccepted, RequestTooLarge
 
-__all__ = ["EncodedRequest", "Request", "encode_request", "operation_of", "role_of", "submit"]
+__all__ = ["EncodedRequest", "Request", "encode_request", "kind_of", "operation_of", "role_of", "submit"]
 
 _log: Final = rate_limited_logger(__name__)
 _REJECTED: Final = (APIError, StreamFull, nats.errors.MaxPayloadError)
@@ -37,7 +37,8 @@ _OPERATIONS: Final[dict[Kind, str]] = {"chat": "chat", "embed": "embeddings", "i
 Request = ChatRequest | EmbedRequest | IndexRequest
 
 
-def _kind_of(request: Request) -> Kind:
+def kind_of(request: Request) -> Kind:
+    """The last token of its subject."""
     match request:
         case EmbedRequest():
             return "embed"
@@ -48,7 +49,7 @@ def _kind_of(request: Request) -> Kind:
 
 def operation_of(request: Request) -> str:
     """The name of the operation for a span."""
-    return _OPERATIONS[_kind_of(request)]
+    return _OPERATIONS[kind_of(request)]
 
 
 def role_of(request: Request) -> str:
@@ -68,7 +69,7 @@ class EncodedRequest(Struct, frozen=True):
 
 async def encode_request(nc: Nats, request: Request) -> EncodedRequest:
     """The body stays in the event if the connected server accepts a message of that size. Raises RequestTooLarge."""
-    kind = _kind_of(request)
+    kind = kind_of(request)
     limit, size = largest_request(nc.max_payload), memoryview(request.body).nbytes
     if size < limit:
         payload = encode(request)

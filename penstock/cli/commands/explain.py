@@ -12,7 +12,7 @@ import nats.errors
 
 from penstock.bus.clock import SYSTEM
 from penstock.bus.ids import new_id
-from penstock.cli.commands.question import Question
+from penstock.cli.commands.question import Question, read_prompt
 from penstock.cli.connection import command_settings, open_connection
 from penstock.cli.errors import CommandError
 from penstock.cli.render.answer import retry_advice
@@ -22,7 +22,7 @@ from penstock.contract import subjects
 from penstock.contract.codec import encode
 from penstock.contract.explain import RequestingAccount, RoutingExplained
 from penstock.contract.reply import Failed
-from penstock.contract.request import ChatRequest
+from penstock.contract.request import ChatRequest, EmbedRequest
 from penstock.runtime.config.settings import Settings
 
 __all__ = ["explain", "explain_request"]
@@ -38,8 +38,8 @@ def explain(question: Question, data: Path) -> int:
 
     Raises BrokerUnreachable and CommandError.
     """
-    messages = question.messages()
-    answer = asyncio.run(_explain(question, messages, command_settings(data)))
+    body = _body(question)
+    answer = asyncio.run(_explain(question, body, command_settings(data)))
     if question.as_json:
         print(as_ascii_json(answer))
         return int(isinstance(answer, Failed) or not answer.chain)
@@ -52,31 +52,41 @@ def explain(question: Question, data: Path) -> int:
     return int(not answer.chain)
 
 
-def explain_request(question: Question, messages: list[dict[str, Any]], account: str) -> bytes:
-    """The payload for the router: the request as `ask` would send it, and its account."""
-    body = msgspec.Raw(msgspec.json.encode({"messages": messages, "stream": question.stream}))
-    deadline_ms = None if question.timeout_s is None else SYSTEM.unix_ms() + round(question.timeout_s * 1000)
-    request = ChatRequest(
-        id=new_id(),
-        client="penstock-explain",
-        body=body,
-        role=question.role,
-        model=question.model,
-        complexity=question.complexity,
-        lane=question.lane,
-        user=question.user,
-        deadline_ms=deadline_ms,
-    )
+def _body(question: Question) -> dict[str, Any]:
+    """Raises CommandError for an invalid prompt or image."""
+    if question.embed:
+        return {"input": read_prompt(question.prompt, sys.stdin.buffer)}
+    return {"messages": question.messages(), "stream": question.stream}
+
+
+def explain_request(question: Question, body: dict[str, Any], account: str) -> bytes:
+    """The payload for the router: the request as `ask` or `Client.embed` would send it, and its account."""
+    request = _request(question, msgspec.Raw(msgspec.json.encode(body)))
     fields = msgspec.json.decode(encode(request), type=dict[str, msgspec.Raw])
     requesting = msgspec.json.decode(encode(RequestingAccount(account=account)), type=dict[str, msgspec.Raw])
     return msgspec.json.encode(fields | requesting)
 
 
-async def _explain(
-    question: Question, messages: list[dict[str, Any]], settings: Settings
-) -> RoutingExplained | Failed:
+def _request(question: Question, body: msgspec.Raw) -> ChatRequest | EmbedRequest:
+    deadline_ms = None if question.timeout_s is None else SYSTEM.unix_ms() + round(question.timeout_s * 1000)
+    same: dict[str, Any] = {
+        "id": new_id(),
+        "client": "penstock-explain",
+        "body": body,
+        "role": question.role,
+        "model": question.model,
+        "lane": question.lane,
+        "user": question.user,
+        "deadline_ms": deadline_ms,
+    }
+    if question.embed:
+        return EmbedRequest(**same)
+    return ChatRequest(**same, complexity=question.complexity)
+
+
+async def _explain(question: Question, body: dict[str, Any], settings: Settings) -> RoutingExplained | Failed:
     async with open_connection(settings, "penstock-explain") as nc:
-        payload = explain_request(question, messages, settings.account)
+        payload = explain_request(question, body, settings.account)
         try:
             msg = await nc.request(subjects.EXPLAIN, payload, timeout=_TIMEOUT_S)
         except nats.errors.NoRespondersError as error:

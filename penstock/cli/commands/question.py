@@ -45,6 +45,8 @@ class Question(Struct, frozen=True, kw_only=True):
     rescue: Rescue = "restart"
     rag: Rag | None = None
     conversation: str = ""
+    embed: bool = False
+    """Only for `explain`: the prompt is a text to embed."""
 
     def messages(self) -> list[dict[str, Any]]:
         """Raises CommandError for an invalid prompt or image."""

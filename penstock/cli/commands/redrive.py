@@ -12,7 +12,7 @@ import hashlib
 import time
 import uuid
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw, Struct
@@ -29,11 +29,11 @@ from penstock.cli.dead_letters import DeadLetter, LetterSelection, read_letters
 from penstock.cli.errors import CommandError
 from penstock.cli.program_name import command_name
 from penstock.cli.render.terminal_safe import as_ascii_json, visible
-from penstock.client.submit import encode_request, submit
+from penstock.client.submit import Request, encode_request, kind_of, role_of, submit
 from penstock.contract import subjects
 from penstock.contract.jobs import Job
-from penstock.contract.names import implicit_role
-from penstock.contract.request import BodyRef, ChatRequest
+from penstock.contract.names import Kind, implicit_role
+from penstock.contract.request import BodyRef, ChatRequest, EmbedRequest, IndexRequest
 from penstock.contract.streams import BODIES, DEAD
 from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
@@ -62,7 +62,7 @@ class RedrivenRequest(Struct, frozen=True):
     """The new request, and the job record that is stored before it: the record makes the redrive happen once."""
 
     account: str
-    request: ChatRequest
+    request: Request
     job: Job
     original_body: StoredBody | None = None
     """Where the body is, if the letter only refers to it."""
@@ -80,28 +80,16 @@ def redriven_request(letter: DeadLetter, now_ms: int) -> RedrivenRequest:
             f"only the first {len(letter.data):,} of its {letter.truncated_from} bytes were kept"
         )
     account, original = _content(letter)
-    client, role = original.client, original.role
-    model = "" if isinstance(original, ChatWork) else original.model
+    client = original.client
     if not (subjects.is_token(account) and subjects.is_token(client)):
         raise NotRedrivable("its account or client is not a valid subject token, so no reply could be sent")
-    request = ChatRequest(
-        id=_id_of(letter),
-        client=client,
-        body=original.body,
-        role=role,
-        model=model,
-        lane="batch",
-        user=original.user,
-        degrade=original.degrade,
-        rescue=original.rescue,
-        complexity=original.complexity,
-    )
+    request = _request(original, _id_of(letter))
     job = Job(
         id=request.id,
         client=client,
         account=account,
         user=original.user,
-        role=implicit_role(model) if model else subjects.token(role),
+        role=_role_of(request),
         state="queued",
         at_ms=now_ms,
         submitted_ms=now_ms,
@@ -112,7 +100,43 @@ def redriven_request(letter: DeadLetter, now_ms: int) -> RedrivenRequest:
     return RedrivenRequest(account, request, job, stored)
 
 
-def _content(letter: DeadLetter) -> tuple[str, ChatWork | ChatRequest]:
+def _request(original: ChatWork | Request, request_id: str) -> Request:
+    """The request of the dead letter under another id, in the lane of jobs."""
+    same: dict[str, Any] = {
+        "id": request_id,
+        "client": original.client,
+        "body": original.body,
+        "lane": "batch",
+        "user": original.user,
+    }
+    kind: Kind = original.kind if isinstance(original, ChatWork) else kind_of(original)
+    if kind == "index":
+        assert isinstance(original, ChatWork | IndexRequest)  # noqa: S101 - no other has this kind
+        return IndexRequest(**same, collection=original.collection)
+    assert not isinstance(original, IndexRequest)  # noqa: S101
+    model = "" if isinstance(original, ChatWork) else original.model
+    if kind == "embed":
+        return EmbedRequest(**same, role=original.role, model=model)
+    assert isinstance(original, ChatWork | ChatRequest)  # noqa: S101
+    return ChatRequest(
+        **same,
+        role=original.role,
+        model=model,
+        degrade=original.degrade,
+        rescue=original.rescue,
+        complexity=original.complexity,
+        rag=original.rag,
+        conversation=original.conversation,
+    )
+
+
+def _role_of(request: Request) -> str:
+    """As the record of the job has it before a router decides."""
+    model = "" if isinstance(request, IndexRequest) else request.model
+    return implicit_role(model) if model else subjects.token(role_of(request))
+
+
+def _content(letter: DeadLetter) -> tuple[str, ChatWork | Request]:
     """The account and the dead-lettered message."""
     try:
         letter.data.decode()  # msgspec checks UTF-8 only in the fields it decodes
@@ -127,12 +151,12 @@ def _content(letter: DeadLetter) -> tuple[str, ChatWork | ChatRequest]:
         address = subjects.request_address(letter.subject)
     except ValueError as error:
         raise NotRedrivable(str(error)) from error
-    if address.kind != "chat":
-        raise NotRedrivable(f"no service answers requests of the kind {address.kind!r}")
+    if address.kind != kind_of(found):
+        raise NotRedrivable(f"it is a request of another kind than {address.kind!r}, that of its subject")
     return address.account, found
 
 
-_either: msgspec.json.Decoder[ChatWork | ChatRequest] = msgspec.json.Decoder(ChatWork | ChatRequest)
+_either: msgspec.json.Decoder[ChatWork | Request] = msgspec.json.Decoder(ChatWork | Request)
 
 
 def _id_of(letter: DeadLetter) -> str:
@@ -195,7 +219,7 @@ async def _resubmit(nc: Nats, seq: int, redriven: RedrivenRequest) -> _RedriveRe
     return _RedriveResult(seq, redriven.account, redriven.request.id, before=not must_send)
 
 
-async def _with_body(nc: Nats, request: ChatRequest, stored: StoredBody) -> ChatRequest:
+async def _with_body(nc: Nats, request: Request, stored: StoredBody) -> Request:
     try:
         return replace(request, body=Raw(await read_body(nc, stored.address, stored.ref)))
     except (BodyLost, BodyDiffers) as error:

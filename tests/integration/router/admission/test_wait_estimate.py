@@ -39,7 +39,7 @@ async def waited(client: Client, text: str, user: str = "") -> tuple[Accepted, f
 
 async def explained(client: Client) -> RoutingExplained:
     payload = explain_request(
-        Question(prompt="", role="coding"), [{"role": "user", "content": "when?"}], "demo"
+        Question(prompt="", role="coding"), {"messages": [{"role": "user", "content": "when?"}]}, "demo"
     )
     answer = await client._nc.request(subjects.EXPLAIN, payload, timeout=5)
     return msgspec.json.decode(answer.data, type=RoutingExplained)

@@ -11,7 +11,8 @@ from penstock.cli.dead_letters import parse_letter
 from penstock.contract import headers, subjects
 from penstock.contract.codec import encode
 from penstock.contract.names import implicit_role
-from penstock.contract.request import NO_BODY, BodyRef, ChatRequest
+from penstock.contract.request import NO_BODY, BodyRef, ChatRequest, EmbedRequest, IndexRequest
+from penstock.contract.retrieval.search import Rag
 from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
 from tests.harness.requests.routed_requests import chat_work
@@ -73,3 +74,52 @@ def test_d7_a_redriven_request_takes_its_large_body_from_the_address_of_the_orig
     made = redriven_request(letter, 1)
     assert made.original_body == StoredBody(ReplyAddress("demo", "c", "1"), ref)
     assert made.request.body_ref is None
+
+
+EMBED = EmbedRequest(id="1", client="c", body=Raw(b'{"input":"a"}'), model="small", user="u", key="k")
+INDEX = IndexRequest(id="1", client="c", collection="docs", body=Raw(b'{"drop":true}'), user="u")
+
+
+@pytest.mark.parametrize(
+    ("dead", "kind", "request_made", "role"),
+    [
+        (EMBED, "embed", replace(EMBED, key="", lane="batch"), implicit_role("small")),
+        (
+            replace(WORK, kind="embed", role="embed", body=EMBED.body),
+            "embed",
+            replace(EMBED, key="", lane="batch", model=""),
+            "embed",
+        ),
+        (INDEX, "index", INDEX, "index"),
+        (
+            replace(WORK, kind="index", role="index", collection="docs", body=INDEX.body),
+            "index",
+            INDEX,
+            "index",
+        ),
+    ],
+)
+def test_h1_h2_an_embed_or_index_request_is_redriven_as_what_it_is(
+    dead: EmbedRequest | IndexRequest | ChatWork,
+    kind: str,
+    request_made: EmbedRequest | IndexRequest,
+    role: str,
+) -> None:
+    written = {headers.DEAD_SUBJECT: subjects.request("demo", kind)}
+    made = redriven_request(parse_letter(7, written, encode(dead)), 1)
+    assert replace(made.request, id="1") == request_made
+    assert (made.job.role, made.job.id) == (role, made.request.id)
+
+
+def test_h3_h4_a_redriven_request_keeps_its_passages_and_its_conversation() -> None:
+    dead = replace(ASKED, rag=Rag(collection="docs"), conversation="c")
+    written = {headers.DEAD_SUBJECT: subjects.request("demo", "chat")}
+    made = redriven_request(parse_letter(7, written, encode(dead)), 1).request
+    assert isinstance(made, ChatRequest)
+    assert (made.rag, made.conversation) == (Rag(collection="docs"), "c")
+
+
+def test_d7_a_request_of_another_kind_than_its_subject_cannot_be_redriven() -> None:
+    written = {headers.DEAD_SUBJECT: subjects.request("demo", "embed")}
+    with pytest.raises(NotRedrivable, match="of another kind than 'embed'"):
+        redriven_request(parse_letter(7, written, encode(ASKED)), 1)
