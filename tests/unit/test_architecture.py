@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,6 @@ SOURCES = {
     for package in rules.ROOTS
     for path in sorted((ROOT / package).rglob("*.py"))
 }
-TREES = {module: ast.parse(path.read_bytes()) for module, path in SOURCES.items()}
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 EVERY_SERVICE = frozenset({"__main__", "app", "handlers"})
@@ -52,18 +52,24 @@ FOR_APPLICATIONS = frozenset({"penstock.__init__", "penstock.__main__"})
 """What they export is for people and for the `penstock` script, which are not in this repository."""
 
 
+@cache
+def trees() -> dict[str, ast.Module]:
+    """The syntax tree of each module, parsed by the first test that needs it and not by every collection."""
+    return {module: ast.parse(path.read_bytes()) for module, path in SOURCES.items()}
+
+
 def problems(rule: Callable[[str, ast.Module], list[str]], *packages: str) -> list[str]:
     return [
         problem
-        for module, tree in TREES.items()
+        for module, tree in trees().items()
         if (not packages or rules.layer_of(module) in packages)
         for problem in rule(module, tree)
     ]
 
 
 def test_every_layer_was_found():
-    assert {rules.layer_of(module) for module in TREES} == set(rules.LAYERS)
-    assert len(TREES) > 100
+    assert {rules.layer_of(module) for module in trees()} == set(rules.LAYERS)
+    assert len(trees()) > 100
 
 
 def test_imports_run_one_way():
@@ -71,7 +77,7 @@ def test_imports_run_one_way():
 
 
 def test_folders_do_not_import_each_other_in_a_circle():
-    assert rules.package_cycles(TREES) == []
+    assert rules.package_cycles(trees()) == []
 
 
 def test_policy_imports_neither_the_broker_nor_an_sdk():
@@ -94,9 +100,9 @@ def test_all_lists_every_public_name_and_no_other():
 
 
 def test_all_lists_only_imported_names():
-    exporting = {module: TREES[module] for module in TREES.keys() - FOR_APPLICATIONS}
+    exporting = {module: tree for module, tree in trees().items() if module not in FOR_APPLICATIONS}
     tests = [ast.parse(path.read_bytes()) for path in TESTS]
-    assert rules.idle_exports(exporting, [*TREES.values(), *tests]) == []
+    assert rules.idle_exports(exporting, [*trees().values(), *tests]) == []
 
 
 def test_nothing_is_swallowed_by_a_bare_except():
@@ -320,6 +326,6 @@ def test_a_cycle_of_folders_is_found():
         "services.x.d.four": "from services.x.a import one",
         "services.x.app": "from services.x.d import four",
     }
-    trees = {module: ast.parse(source) for module, source in sources.items()}
-    assert rules.package_cycles(trees) == [["services.x.a", "services.x.b", "services.x.c"]]
-    assert rules.package_cycles({**trees, "services.x.c.three": ast.parse("")}) == []
+    parsed = {module: ast.parse(source) for module, source in sources.items()}
+    assert rules.package_cycles(parsed) == [["services.x.a", "services.x.b", "services.x.c"]]
+    assert rules.package_cycles({**parsed, "services.x.c.three": ast.parse("")}) == []

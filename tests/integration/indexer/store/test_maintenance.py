@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-import lancedb
 import pytest
 
 from penstock.bus.ids import new_id
@@ -44,6 +43,8 @@ async def opened(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
     url = str(tmp_path / "lance") if request.param == "lancedb" else request.getfixturevalue("postgres_url")
 
     async def in_lancedb(table: TableName) -> str | None:
+        import lancedb  # which takes a second, and every process of the suite collects this module
+
         found = await (await (await lancedb.connect_async(url)).open_table(table)).list_indices()
         return next((str(index.index_type) for index in found if index.columns == ["vector"]), None)
 
