@@ -17,6 +17,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 __all__ = [
+    "LastReader",
     "NoSuchStream",
     "Page",
     "PageReader",
@@ -151,11 +152,19 @@ async def read_last(nc: Nats, stream: str, subjects: Sequence[str]) -> list[Msg]
     """The last message of each of these subjects (at most 1,000), without those that have none. Raises as
     `read_page`.
     """
+    reader = _Reader(nc, stream)
+    try:
+        return await _read_last(reader, subjects)
+    finally:
+        await reader.close()
+
+
+async def _read_last(reader: _Reader, subjects: Sequence[str]) -> list[Msg]:
     found: list[Msg] = []
     missing = list(subjects)
     while missing:
         request = {"multi_last": missing, "batch": len(missing), "max_bytes": _MAX_BYTES}
-        page = await _read(nc, stream, request)
+        page = await reader.read(request)
         found += page.messages
         if not page.messages or page.pending == 0:
             break
@@ -244,6 +253,22 @@ class PageReader:
     async def read(self, subject: str, *, sequence: int, batch: int) -> Page:
         """As `read_page`. Not to be called twice at once."""
         return await self._reader.read(_page(sequence, subject, batch, _MAX_BYTES))
+
+    async def close(self) -> None:
+        """Raises nats.errors.Error if the connection is closed."""
+        await self._reader.close()
+
+
+class LastReader:
+    """Reads the last messages of many subjects again and again, with one subscription."""
+
+    def __init__(self, nc: Nats, stream: str) -> None:
+        self._reader = _Reader(nc, stream)
+
+    async def read(self, subjects: Sequence[str]) -> list[tuple[str, bytes]]:
+        """As `read_last`: subject and data of each. Not to be called twice at once."""
+        messages = await _read_last(self._reader, subjects)
+        return [((msg.headers or {})["Nats-Subject"], msg.data) for msg in messages]
 
     async def close(self) -> None:
         """Raises nats.errors.Error if the connection is closed."""

@@ -7,7 +7,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.simulator.answers.chat import DEFAULT_TOKENS, Answer, compose
-from services.simulator.answers.embeddings import default_dimensions, embed, encode_base64
+from services.simulator.answers.embeddings import (
+    FLOATS,
+    NO_BASE64,
+    NO_DIMENSIONS,
+    POISON,
+    default_dimensions,
+    embed,
+    encode_base64,
+    input_limit,
+)
 from services.simulator.answers.moderation import moderate
 from services.simulator.answers.replies import (
     Ending,
@@ -24,7 +33,7 @@ from services.simulator.answers.requests import (
     StreamOptions,
 )
 from services.simulator.behaviour.token_schedule import TokenSchedule
-from services.simulator.http.errors import model_not_found
+from services.simulator.http.errors import ApiError, invalid_request, model_not_found, unsupported_parameter
 from services.simulator.http.exchange import JSON, SSE, bearer_key
 from services.simulator.model_calls import ModelCall
 from services.simulator.state import SimulatorState
@@ -58,8 +67,10 @@ class Embeddings:
 
     async def respond(self, call: ModelCall, request: EmbeddingsRequest) -> None:
         dimensions = request.dimensions or default_dimensions(call.name.base)
+        _refuse(call, request)
+        call.attempt.text_hashes = tuple([hash((text, dimensions)) for text in request.texts])
         vectors = [embed(text, dimensions) for text in request.texts]
-        if request.encoding_format == "base64":
+        if request.encoding_format == "base64" and FLOATS not in call.name.base:
             encoded: list[str] | list[list[float]] = [encode_base64(vector) for vector in vectors]
         else:
             encoded = vectors
@@ -75,6 +86,19 @@ class Embeddings:
             }
         )
         await _deliver(call, break_body(body, call.behaviour), tokens=0)
+
+
+def _refuse(call: ModelCall, request: EmbeddingsRequest) -> None:
+    """Raises ApiError for what the model does not take."""
+    if any(POISON in text for text in request.texts):
+        raise invalid_request("'input' contains an input that cannot be embedded.", "input")
+    if NO_BASE64 in call.name.base and request.encoding_format == "base64":
+        raise unsupported_parameter("encoding_format")
+    if NO_DIMENSIONS in call.name.base and request.dimensions is not None:
+        raise unsupported_parameter("dimensions")
+    limit = input_limit(call.name.base)
+    if limit is not None and len(request.texts) > limit:
+        raise ApiError(413, f"batch size {len(request.texts)} > maximum allowed batch size {limit}")
 
 
 class Moderations:

@@ -74,7 +74,7 @@ class SimulatorState:
         most = self._context_tokens.get(name.full) or self._context_tokens.get(name.base)
         if most is None:
             return
-        requested = prompt.tokens + (prompt.answer_tokens or 0)
+        requested = prompt.tokens + (prompt.answer_tokens or 0) if prompt.longest is None else prompt.longest
         if requested > most:
             raise ApiError(
                 400,

@@ -87,6 +87,7 @@ class Worker:
         self._started.push_async_callback(parts.roster_watch.stop)
         await parts.roster_watch.start()
         self._started.push_async_callback(parts.embedding.stop)
+        parts.embedding.start()
         self._started.push_async_callback(self._drain_mailboxes)
         for role in self._roles:
             self._mailboxes.by_role[role] = await self._started_mailboxes(bus, parts, connected.waiting, role)

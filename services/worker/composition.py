@@ -30,7 +30,10 @@ from services.worker.embedding.batch import BatchRunner
 from services.worker.embedding.batch_attempts import BatchAttempts
 from services.worker.embedding.call import EmbeddingCalls
 from services.worker.embedding.executor import EmbeddingExecutor
+from services.worker.embedding.known_vectors import KnownVectors
 from services.worker.embedding.learned import LearnedLimits
+from services.worker.embedding.text_counters import TextCounters
+from services.worker.embedding.vector_store import VectorStore
 from services.worker.estimates.service_times import ServiceTimes
 from services.worker.estimates.token_calibration import TokenCalibration
 from services.worker.execution.attempt import AttemptNumbers, Attempts
@@ -223,9 +226,12 @@ def _executors(
         next_attempt,
         time_limits,
         calibration,
+        state.telemetry.metrics.embedding,
         random.random,
     )
-    return chat, EmbeddingExecutor(catalogue, bodies, batches)
+    store = VectorStore(connected.bus.nc, state.telemetry.metrics.embedding)
+    counters = TextCounters(state.telemetry.metrics.embedding, state.prices)
+    return chat, EmbeddingExecutor(catalogue, bodies, batches, KnownVectors(store), counters)
 
 
 def _request_guards(catalogue: Catalogue, connected: Connected, state: SharedState) -> RequestGuards | None:

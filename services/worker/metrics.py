@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from penstock.bus.clock import Clock
 from penstock.bus.tracing import Tracer
 from penstock.contract.reply import Completed, Failed
+from services.worker.embedding.metrics import EmbeddingMetrics
 from services.worker.guard.metrics import RequestGuardMetrics
 from services.worker.retrieval.metrics import RetrievalMetrics
 
@@ -84,7 +85,11 @@ class WorkerMetrics:
         self.credential_rotations = counter(
             "penstock_credential_rotations", "Keys replaced while the worker runs.", ["credential"]
         )
-        self.guard, self.retrieval = RequestGuardMetrics(registry), RetrievalMetrics(registry)
+        self.guard, self.retrieval, self.embedding = (
+            RequestGuardMetrics(registry),
+            RetrievalMetrics(registry),
+            EmbeddingMetrics(registry),
+        )
 
     def count_end(self, role: str, first_choice: str, event: Completed | Failed) -> None:
         """Count the end of a request whose chain begins with the model `first_choice`."""

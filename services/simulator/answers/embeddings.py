@@ -10,7 +10,27 @@ from functools import lru_cache
 from typing import Final
 from zlib import crc32
 
-__all__ = ["default_dimensions", "embed", "encode_base64"]
+__all__ = [
+    "FLOATS",
+    "NO_BASE64",
+    "NO_DIMENSIONS",
+    "POISON",
+    "default_dimensions",
+    "embed",
+    "encode_base64",
+    "input_limit",
+]
+
+POISON: Final = "[[poison]]"
+"""A call with a text that contains it is refused."""
+FLOATS: Final = "-floats"
+"""A model with this in its name answers with numbers although base64 was requested, as some servers do."""
+NO_BASE64: Final = "-nobase64"
+"""A model with this in its name refuses the request for base64."""
+NO_DIMENSIONS: Final = "-nodimensions"
+"""A model with this in its name refuses `dimensions`."""
+_INPUT_LIMIT: Final = re.compile(r"-max(\d+)")
+"""`-max32` in the name of a model: it takes at most 32 texts at once."""
 
 _WORD: Final = re.compile(r"\w+")
 _WORD_WEIGHT: Final = 1.0
@@ -27,6 +47,11 @@ _DEFAULT: Final = 256
 def default_dimensions(base: str) -> int:
     """The dimensions of OpenAI's models by name; 256 for any other name."""
     return _KNOWN.get(base, _DEFAULT)
+
+
+def input_limit(base: str) -> int | None:
+    found = _INPUT_LIMIT.search(base)
+    return None if found is None else int(found[1])
 
 
 def embed(text: str, dimensions: int) -> list[float]:

@@ -7,7 +7,7 @@ import re
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from services.simulator.answers import tokens
 from services.simulator.http.errors import ApiError, invalid_request
@@ -100,7 +100,7 @@ class CompletionRequest(Struct, frozen=True, kw_only=True):
 
 class EmbeddingsRequest(Struct, frozen=True, kw_only=True):
     model: Annotated[str, Meta(min_length=1)]
-    input: str | Annotated[list[str], Meta(min_length=1, max_length=2048)]
+    input: str | Annotated[list[str | int | list[int]], Meta(min_length=1, max_length=2048)]
     dimensions: Annotated[int, Meta(ge=1, le=8192)] | None = None
     encoding_format: Literal["float", "base64"] | None = None
 
@@ -110,10 +110,23 @@ class EmbeddingsRequest(Struct, frozen=True, kw_only=True):
 
     @property
     def texts(self) -> list[str]:
-        return [self.input] if isinstance(self.input, str) else self.input
+        """The inputs; an array of tokens as a text with a word for each token."""
+        if isinstance(self.input, str):
+            return [self.input]
+        if all(isinstance(each, int) for each in self.input):
+            return [_words(self.input)]
+        return [each if isinstance(each, str) else _words(each) for each in self.input]
 
     def measure(self) -> Prompt:
-        return _measured(self.texts)
+        texts = self.texts
+        return structs.replace(_measured(texts), longest=max(map(tokens.count, texts)))
+
+
+def _words(tokens_: object) -> str:
+    """Raises ApiError for a mixture of kinds."""
+    if not isinstance(tokens_, list):
+        raise invalid_request("'input' cannot mix texts and tokens.", "input")
+    return " ".join(f"token{each}" for each in tokens_)
 
 
 class _ImageUrl(Struct, frozen=True, kw_only=True):
@@ -182,6 +195,8 @@ class Prompt(Struct, frozen=True):
     """The maximum answer length of the request; None if it sets none."""
     tool_result: str = ""
     """The last result of a tool after the question."""
+    longest: int | None = None
+    """Tokens of the longest input of an embeddings call: each has the context for itself."""
 
 
 Request = TypeVar("Request", bound=CompletionRequest | EmbeddingsRequest | ModerationsRequest)

@@ -36,6 +36,10 @@ class ModelCounts(Struct):
     completion_tokens: int = 0
     texts: int = 0
     """Texts in complete, valid answers of the embeddings endpoint, each as often as it was sent."""
+    repeated_texts: int = 0
+    """Those of `texts` that had been embedded before with the same dimensions."""
+    max_inputs: int = 0
+    """Texts of the largest embeddings call that was answered."""
     in_flight: int = 0
     max_in_flight: int = 0
     busiest_minute: Load = msgspec.field(default_factory=Load)
@@ -63,6 +67,8 @@ class Attempt(Struct):
     completion_tokens: int = 0
     texts: int = 0
     """Texts of an embeddings request."""
+    text_hashes: tuple[int, ...] = ()
+    """A hash of each text with its dimensions."""
     label: str = ""
     """The X-Client-Request-Id of the call; empty: it has none."""
 
@@ -93,6 +99,7 @@ class Counts:
         self._requests: deque[_RequestRecord] = deque(maxlen=_REQUESTS_KEPT)
         self._labels: deque[str] = deque(maxlen=_LABELS_KEPT)
         self._ended: deque[_EndedAttempt] = deque(maxlen=_LABELS_KEPT)
+        self._texts: dict[str, set[int]] = {}
 
     def reset(self) -> None:
         """Set all counts to zero and stop counting the attempts in flight."""
@@ -102,6 +109,7 @@ class Counts:
         self._requests.clear()
         self._labels.clear()
         self._ended.clear()
+        self._texts.clear()
 
     def record_label(self, attempt: Attempt, label: str) -> None:
         """Record the X-Client-Request-Id of an attempt."""
@@ -150,6 +158,7 @@ class Counts:
         if attempt.outcome == "ok":
             counts.ok += 1
             counts.texts += attempt.texts
+            self._count_repeated_texts(attempt)
         elif attempt.outcome == "broken":
             counts.broken += 1
         elif attempt.outcome == "cancelled":
@@ -163,6 +172,13 @@ class Counts:
         self._requests.append(
             _RequestRecord(attempt.model, attempt.status, attempt.at_s, attempt.request_id, attempt.sha256)
         )
+
+    def _count_repeated_texts(self, attempt: Attempt) -> None:
+        counts, known = attempt.counts, self._texts.setdefault(attempt.model, set())
+        counts.max_inputs = max(counts.max_inputs, len(attempt.text_hashes))
+        before = len(known)
+        known.update(attempt.text_hashes)
+        counts.repeated_texts += len(attempt.text_hashes) - (len(known) - before)
 
     def _is_counted(self, attempt: Attempt) -> bool:
         """False for an attempt that began before the last reset."""

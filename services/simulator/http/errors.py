@@ -40,6 +40,11 @@ def invalid_request(message: str, param: str | None = None) -> ApiError:
     return ApiError(400, message, param=param)
 
 
+def unsupported_parameter(name: str) -> ApiError:
+    message = f"Unsupported parameter: '{name}' is not supported with this model."
+    return ApiError(400, message, code="unsupported_parameter", param=name)
+
+
 def model_not_found(model: str, why: str = "") -> ApiError:
     message = f"The model `{model}` does not exist or you do not have access to it."
     return ApiError(404, f"{message} {why}".rstrip(), code="model_not_found", param="model")

@@ -17,6 +17,7 @@ from services.worker.embedding.answer import Vectors
 from services.worker.embedding.batch_attempts import BatchAttempts, CallEnd, Share, end_of_failure
 from services.worker.embedding.bisection import Bisection
 from services.worker.embedding.call import BatchCall, EmbeddingCalls
+from services.worker.embedding.metrics import EmbeddingMetrics
 from services.worker.embedding.request import Text
 from services.worker.embedding.text_queue import BatchSize
 from services.worker.estimates.token_calibration import TokenCalibration
@@ -32,6 +33,8 @@ from services.worker.providers.errors.failures import FailureKind, ProviderFailu
 from services.worker.providers.rate_limit_headers import read_rate_limits
 
 __all__ = ["BatchRunner"]
+
+Done = Callable[[Text, bytes | None], None]
 
 _OF_CONTENT: Final[tuple[FailureKind, ...]] = (
     "refused",
@@ -59,10 +62,13 @@ class BatchRunner(Struct, frozen=True):
     next_attempt: NextAttempt
     time_limits: TimeLimits
     calibration: TokenCalibration
+    metrics: EmbeddingMetrics
     random: Callable[[], float]
 
-    async def run(self, texts: list[Text], done: Callable[[Text], None]) -> None:
-        """Embed the texts, or end the requests that wait for them; `done`: called for each text before either."""
+    async def run(self, texts: list[Text], done: Done) -> None:
+        """Embed the texts, or end the requests that wait for them. `done` is called for each text before either, with
+        its vector if there is one.
+        """
         bisection = Bisection(texts, self.random)
         content = _content_of(texts)
         try:
@@ -87,7 +93,7 @@ class BatchRunner(Struct, frozen=True):
         part: list[Text],
         content: bytes,
         bisection: Bisection[Text],
-        done: Callable[[Text], None],
+        done: Done,
     ) -> None:
         state = self._state_of(part, content)
         try:
@@ -117,7 +123,7 @@ class BatchRunner(Struct, frozen=True):
         state: CallState,
         part: list[Text],
         bisection: Bisection[Text],
-        done: Callable[[Text], None],
+        done: Done,
     ) -> bool:
         """Whether the texts were embedded; False: their halves are to be tried, or none is wanted any more."""
         while True:
@@ -130,12 +136,11 @@ class BatchRunner(Struct, frozen=True):
                         size = BatchSize(len(part), state.size.input_tokens)
                         self.calls.learned.learn_size(permit.key.model, size, loop_now_s())
                     bisection.refused(part)
+                    self.metrics.divided.labels(permit.key.model).inc()
                     return False
                 self.next_attempt.after_failure(state, permit.key.model, failure)
 
-    async def _with_permit(
-        self, state: CallState, part: list[Text], permit: CallPermit, done: Callable[[Text], None]
-    ) -> bool:
+    async def _with_permit(self, state: CallState, part: list[Text], permit: CallPermit, done: Done) -> bool:
         with settled(self.selection, self.outcomes, permit) as call:
             key = permit.key
             provider = self.calls.providers[key.model]
@@ -165,6 +170,7 @@ class BatchRunner(Struct, frozen=True):
         label = f"{first.request.execution.work.id}.{first.attempt.number}"
         batch = BatchCall(key, [text.content for text in texts], first.request.dimensions, limit_s, label)
         end = CallEnd("cancelled", None)
+        self.metrics.batch_size.labels(key.model).observe(len(texts))
         try:
             vectors = await self.calls.make(batch, progress)
             self.time_limits.note_answer(state, key.model, began_s, progress.ended_s)
@@ -221,18 +227,18 @@ class BatchRunner(Struct, frozen=True):
         return state
 
 
-def _deliver(state: CallState, texts: Sequence[Text], vectors: Vectors, done: Callable[[Text], None]) -> None:
+def _deliver(state: CallState, texts: Sequence[Text], vectors: Vectors, done: Done) -> None:
     for text, vector in zip(texts, vectors.vectors, strict=True):
-        done(text)
+        done(text, vector)
         for request in text.requests:
             request.found[text.key] = vector  # also of one that has joined since
             request.execution.first_choice = state.first_choice
             request.finish_if_complete()
 
 
-def _fail(text: Text, error: Exception, done: Callable[[Text], None], *, alone: bool = False) -> None:
+def _fail(text: Text, error: Exception, done: Done, *, alone: bool = False) -> None:
     """End every request that waits for `text`; `alone`: the content of this text is the cause."""
-    done(text)
+    done(text, None)
     for request in tuple(text.requests):
         if alone and isinstance(error, GaveUp):
             message = f"input[{request.index_of(text.key)}]: {error}"

@@ -24,7 +24,9 @@ from penstock.runtime.retrieval.embedding_key import EmbeddingKeys
 from services.worker.embedding.answer import FLOAT_BYTES
 from services.worker.embedding.batch import BatchRunner
 from services.worker.embedding.gatherer import Gatherer
+from services.worker.embedding.known_vectors import KnownVectors
 from services.worker.embedding.request import Text, WaitingRequest
+from services.worker.embedding.text_counters import TextCounters
 from services.worker.embedding.text_tokens import tokens_of
 from services.worker.execution.attempt import Success
 from services.worker.execution.delta_sink import JoinedDelta
@@ -53,10 +55,19 @@ class _Group(Struct, frozen=True):
 
 
 class EmbeddingExecutor:
-    def __init__(self, catalogue: Catalogue, bodies: LargeBodies, batches: BatchRunner) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        bodies: LargeBodies,
+        batches: BatchRunner,
+        known: KnownVectors,
+        counters: TextCounters,
+    ) -> None:
         self._catalogue = catalogue
         self._bodies = bodies
         self._batches = batches
+        self._known = known
+        self._counters = counters
         self._gatherers: dict[_Group, Gatherer] = {}
         self._texts: dict[str, Text] = {}
         """Being embedded or waiting for it, by key."""
@@ -88,19 +99,24 @@ class EmbeddingExecutor:
         finally:
             self._held_bytes -= size
 
+    def start(self) -> None:
+        self._known.start()
+
     async def stop(self) -> None:
         """End the calls in flight, after the mailboxes have ended."""
         for gatherer in tuple(self._gatherers.values()):
             await gatherer.stop()
+        await self._known.stop()
 
     async def _embed(self, execution: Execution) -> Success:
         request = await self._read(execution)
         size = request.distinct * request.dimensions * FLOAT_BYTES
         async with self._budgets[execution.work.lane].hold(size):
             try:
-                if request.waits:
-                    self._wait_for_rest(request)
-                    await request.done
+                await self._known.find(request, self._texts)
+                self._wait_for_rest(request)
+                request.finish_if_complete()
+                await request.done
             finally:
                 self._leave(request)
             await _publish(request)
@@ -139,14 +155,16 @@ class EmbeddingExecutor:
 
     def _wait_for_rest(self, request: WaitingRequest) -> None:
         """Add the request to the texts that are being embedded already, and have the others embedded."""
+        missing = set(self._known.find_in_memory(request))  # what came while stored vectors were read
+        if not missing:
+            return
         execution = request.execution
         added: list[Text] = []
-        seen = set(request.found)
         tokens = tokens_of(request.texts, execution.work.estimated_tokens)
         for key, content, estimated in zip(request.keys, request.texts, tokens, strict=True):
-            if key in seen:
+            if key not in missing:
                 continue
-            seen.add(key)
+            missing.discard(key)
             text = self._texts.get(key)
             if text is None:
                 text = self._texts[key] = Text(key, content, estimated)
@@ -176,7 +194,7 @@ class EmbeddingExecutor:
 
     async def _send(self, group: _Group, batch: list[Text]) -> None:
         try:
-            await self._batches.run(batch, self._forget)
+            await self._batches.run(batch, self._ended)
         finally:
             again = [text for text in batch if self._texts.get(text.key) is text and text.requests]
             for text in batch:
@@ -185,6 +203,11 @@ class EmbeddingExecutor:
                 text.sent = False
                 self._texts[text.key] = text
                 self._gatherer(group).add(_flow(text.requests[0].execution), [text])
+
+    def _ended(self, text: Text, vector: bytes | None) -> None:
+        self._forget(text)
+        if vector is not None:
+            self._known.keep(text.key, vector)
 
     def _forget(self, text: Text) -> None:
         """The vector is known, or will not be."""
@@ -204,15 +227,16 @@ class EmbeddingExecutor:
         execution, counts = request.execution, request.counts
         execution.hold_is_open = not request.hold_ended
         model = request.model or execution.chain[0]
-        texts = len(request.keys)
+        texts, from_cache = len(request.keys), counts.memory + counts.stored
+        self._counters.count(request, model)
         result = EmbedResult(
             texts=texts,
             dimensions=request.dimensions,
             space=self._catalogue.vector_space(model),
             tokens=counts.tokens,
             embedded=counts.embedded,
-            from_cache=counts.from_cache,
-            joined=texts - counts.embedded - counts.from_cache,
+            from_cache=from_cache,
+            joined=texts - counts.embedded - from_cache,
         )
         answer = Answer(
             finish_reason=_FINISH_REASON,

@@ -30,8 +30,8 @@ class VectorCounts(Struct):
     """Where the vectors of a request came from, in texts; and the tokens that it paid for."""
 
     embedded: int = 0
-    from_cache: int = 0
-    joined: int = 0
+    memory: int = 0
+    stored: int = 0
     tokens: int = 0
     estimated: bool = False
     """The provider did not count some of the tokens."""

@@ -15,13 +15,20 @@ from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 
 from penstock.bus.ids import new_id
+from penstock.client.client import Client
 from penstock.contract import subjects
 from penstock.contract.codec import REPLY, encode
 from penstock.contract.reply import TERMINAL, Completed, Delta, Failed, ReplyEvent
 from penstock.contract.retrieval.embeddings import EmbedResult, VectorBlock
+from services.simulator.answers.embeddings import embed
 from tests.harness.requests.routed_requests import chat_work
 
-__all__ = ["EmbedReply", "EmbedRequests"]
+__all__ = ["EmbedReply", "EmbedRequests", "vector_of"]
+
+
+def vector_of(text: str, dimensions: int = 256) -> list[float]:
+    """What the simulator gives, as 32-bit numbers."""
+    return array("f", embed(text, dimensions)).tolist()
 
 
 class EmbedReply(Struct):
@@ -73,14 +80,18 @@ class EmbedReply(Struct):
 class EmbedRequests:
     """Sends requests of one account, and collects their replies."""
 
-    def __init__(self, nc: Nats, account: str = "a", client: str | None = None) -> None:
+    def __init__(self, nc: Nats, account: str) -> None:
         self._nc = nc
         self._account = account
-        self._client = client or new_id()
+        self._client = new_id()
         self._replies: dict[str, EmbedReply] = {}
 
-    async def start(self) -> None:
-        await self._nc.subscribe(f"llm.reply.{self._account}.{self._client}.*", cb=self._on_event)
+    @classmethod
+    async def started(cls, client: Client, account: str = "a") -> EmbedRequests:
+        """Over the connection of `client`."""
+        requests = cls(client._nc, account)
+        await requests._nc.subscribe(f"llm.reply.{account}.{requests._client}.*", cb=requests._on_event)
+        return requests
 
     async def send(
         self, texts: Sequence[Any] | str, *, role: str = "embed", within_s: float = 30.0, **fields: Any

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from services.simulator.answers.embeddings import embed
 from tests.harness.nats.binary import require_nats_server
 from tests.harness.processes.catalogues import catalogue
 from tests.harness.processes.system import System, running_system
-from tests.harness.requests.embed import EmbedReply, EmbedRequests
+from tests.harness.requests.embed import EmbedReply, EmbedRequests, vector_of
 
 MODEL = "m-embed"
 DIMENSIONS = 256
@@ -40,13 +38,7 @@ async def system(tmp_path: Path) -> AsyncIterator[System]:
 @pytest.fixture
 async def requests(system: System) -> AsyncIterator[EmbedRequests]:
     async with await system.client() as client:
-        sender = EmbedRequests(client._nc)
-        await sender.start()
-        yield sender
-
-
-def is_of(vector: list[float], text: str, dimensions: int = DIMENSIONS) -> bool:
-    return all(math.isclose(a, b, abs_tol=1e-6) for a, b in zip(vector, embed(text, dimensions), strict=True))
+        yield await EmbedRequests.started(client)
 
 
 async def all_of(replies: list[EmbedReply]) -> list[EmbedReply]:
@@ -58,7 +50,7 @@ async def test_h2_each_text_gets_its_own_vector(requests: EmbedRequests) -> None
     texts = [f"the text with the number {number}" for number in range(300)]
     reply = await requests.embed([*texts, texts[7]])
     assert len(reply.vectors) == 301
-    assert all(is_of(vector, text) for vector, text in zip(reply.vectors, [*texts, texts[7]], strict=True))
+    assert reply.vectors == [vector_of(text) for text in [*texts, texts[7]]]
     assert (reply.result.texts, reply.result.embedded, reply.result.joined) == (301, 300, 1)
     assert reply.result.tokens == reply.completed.usage.input_tokens > 300
 
@@ -67,12 +59,31 @@ async def test_h2_a_thousand_requests_at_once_are_few_calls(system: System, requ
     texts = [f"a single text, of request {number}" for number in range(1_000)]
     sent = await asyncio.gather(*(requests.send(text, user=f"u{len(text)}") for text in texts))
     replies = await all_of(list(sent))
-    assert all(is_of(reply.vectors[0], text) for reply, text in zip(replies, texts, strict=True))
+    assert [reply.vectors for reply in replies] == [[vector_of(text)] for text in texts]
     assert await system.attempts(MODEL) <= 20
 
 
 async def test_h2_fewer_dimensions_of_a_model_that_shortens(requests: EmbedRequests) -> None:
     reply = await requests.embed("a text", dimensions=64)
-    assert is_of(reply.vectors[0], "a text", 64)
+    assert reply.vectors == [vector_of("a text", 64)]
     refused = await requests.embed("a text", dimensions=1_000)
     assert refused.failure.error.code == "invalid_request"
+
+
+async def test_h2_known_texts_cost_nothing(system: System, requests: EmbedRequests) -> None:
+    texts = [f"a text that is known, number {number}" for number in range(1_500)]
+    first = await requests.embed(texts)
+    assert (first.result.embedded, first.result.from_cache) == (1_500, 0)
+    calls = await system.attempts(MODEL)
+    again = await requests.embed([*texts[:40], "a new one"])
+    assert (again.result.embedded, again.result.from_cache, again.completed.attempt) == (1, 40, 1)
+    other = system.new_worker("embed")
+    await other.start()
+    system.workers[0].kill()
+    stored = await requests.embed(texts)
+    assert (stored.result.embedded, stored.result.from_cache, stored.completed.cost_microusd) == (0, 1_500, 0)
+    assert stored.vectors == first.vectors
+    assert await system.attempts(MODEL) == calls + 1
+    assert 'penstock_embedding_texts_total{role="embed",source="stored"} 1500.0' in await system.metrics(
+        other
+    )

@@ -1,0 +1,57 @@
+"""Vectors that need no provider call: those in the memory of this process, and those that any worker has stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from services.worker.embedding.answer import FLOAT_BYTES
+from services.worker.embedding.request import WaitingRequest
+from services.worker.embedding.vector_memory import VectorMemory
+from services.worker.embedding.vector_store import VectorStore
+
+__all__ = ["KnownVectors"]
+
+
+class KnownVectors:
+    def __init__(self, store: VectorStore) -> None:
+        self._memory = VectorMemory()
+        self._store = store
+
+    def start(self) -> None:
+        self._store.start()
+
+    async def stop(self) -> None:
+        await self._store.stop()
+
+    async def find(self, request: WaitingRequest, in_flight: Iterable[str]) -> None:
+        """Add what is known to the request. Texts `in_flight` are not looked up: their vectors will come."""
+        missing = self.find_in_memory(request)
+        if not missing:
+            return
+        unknown = [key for key in missing if key not in in_flight]
+        size = request.dimensions * FLOAT_BYTES
+        stored = await self._store.get(unknown, size)
+        for key, vector in stored.items():
+            self._memory.add(key, vector)
+        request.found.update(stored)
+        request.counts.stored += len(stored)
+
+    def find_in_memory(self, request: WaitingRequest) -> list[str]:
+        """Add what the memory has to the request; returns the keys that are still missing, each once."""
+        found, counts = request.found, request.counts
+        missing: list[str] = []
+        for key in dict.fromkeys(request.keys):
+            if key in found:
+                continue
+            vector = self._memory.get(key)
+            if vector is None:
+                missing.append(key)
+            else:
+                found[key] = vector
+                counts.memory += 1
+        return missing
+
+    def keep(self, key: str, vector: bytes) -> None:
+        """A provider has sent it."""
+        self._memory.add(key, vector)
+        self._store.put(key, vector)

@@ -1,0 +1,37 @@
+"""The metrics of embed requests."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+__all__ = ["EmbeddingMetrics"]
+
+_BATCH_SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
+
+
+class EmbeddingMetrics:
+    """Labels are closed lists: roles, models, and where a vector came from."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        counter = partial(Counter, registry=registry)
+        help_ = (
+            "Texts of embed requests, by where their vectors came from: `embedded` by a provider, `memory`, `stored`, "
+            "or `joined` with the same text of another request."
+        )
+        self.texts = counter("penstock_embedding_texts", help_, ["role", "source"])
+        self.batch_size = Histogram(
+            "penstock_embedding_batch_texts",
+            "Texts of one provider call.",
+            ["model"],
+            buckets=_BATCH_SIZES,
+            registry=registry,
+        )
+        help_ = "Provider calls that were refused for their content or size, and whose texts were sent again in parts."
+        self.divided = counter("penstock_embedding_batches_divided", help_, ["model"])
+        help_ = "What texts with known vectors would have cost, in picodollars, at the price of the model."
+        self.saved = counter("penstock_embedding_saved_picousd", help_, ["role"])
+        help_ = "Reads and writes of stored vectors that failed, and vectors that could not be stored."
+        self.store_errors = counter("penstock_embedding_store_errors", help_)
