@@ -57,6 +57,7 @@ _LABELS: Final = {
     "role": "a role of the catalogue, `model-` and a [model](http.md#models), or `router` for its dead letters",
     "route": "a path of the edge, such as `/v1/chat/completions/{id}`, or `unknown`",
     "rule": "`rate_limit`, `high_latency` or `errors`",
+    "source": "`embedded`, `memory`, `stored` or `joined`",
     "why": "`no_verdict`: no guard answered in time; `detector`: a detector of the guard failed; of detectors "
     "`timeout`, `no quota`, `breaker open`, `not enabled`, `queue full`, `too much text` or `error`; of dropped "
     "checks and questions `malformed` or `full`; of refused documents `too_large`, `too_slow`, `too_much_memory`, "
