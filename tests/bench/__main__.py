@@ -20,6 +20,7 @@ from openai import AsyncOpenAI
 from penstock.client.client import Client
 from tests.bench.cpu import cpu_s, own_cpu_s, spent_ms
 from tests.bench.edge import edge_figures, edge_targets
+from tests.bench.embeddings import embedding_figures, embedding_targets
 from tests.bench.guard import guard_figures, guard_targets
 from tests.bench.guard_process import guard_process_figures, guard_process_targets
 from tests.bench.guarded_latency import guarded_latency_figures, guarded_latency_targets
@@ -151,6 +152,7 @@ async def main() -> None:
             "store",
             "retrieval",
             "indexing",
+            "embeddings",
             "direct",
         )
         for each in directories:
@@ -182,6 +184,8 @@ async def main() -> None:
         indexing = await indexing_figures(root / "indexing")
         print("measuring the retrieval of labelled questions ...", file=sys.stderr)
         retrieval = retrieval_quality_figures(root / "retrieval")
+        print("measuring embeddings, traces on ...", file=sys.stderr)
+        embeddings = await embedding_figures(root / "embeddings", traces)
         print("measuring the bare SDK call ...", file=sys.stderr)
         direct = await _direct(root / "direct")
     sink.close()
@@ -203,6 +207,7 @@ async def main() -> None:
         **store,
         **indexing,
         **retrieval,
+        **embeddings,
         "direct": direct,
     }
     print(json.dumps(report, indent=2), file=sys.stderr)
@@ -222,6 +227,7 @@ def _targets(report: dict[str, Any]) -> list[tuple[str, float, float]]:
         ("CPU us per delta", report["cpu_us_per_delta"], 20.0),
         *((f"MB of the {name}", report["rss_mb"][name], 100.0) for name in services),
         *edge_targets(report),
+        *embedding_targets(report),
         *ledger_targets(report),
         *guard_targets(report),
         *guard_process_targets(report),
