@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["ApiError", "invalid_request", "model_not_found", "wrong_key"]
+__all__ = ["ApiError", "invalid_request", "model_not_found", "unsupported_parameter", "wrong_key"]
 
 Header = tuple[bytes, bytes]
 
