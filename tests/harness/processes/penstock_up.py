@@ -42,7 +42,7 @@ class PenstockUp:
         self.started: list[subprocess.Popen[bytes]] = []
         self.output = directory / "up.log"
         self.process = self.start("up", "--nats-port", "0", output=self.output)
-        self._until(lambda: "Penstock is up" in self.text(), 30)
+        self._until(lambda: "Penstock is up" in self.text(), 60)
         self.children = psutil.Process(self.process.pid).children(recursive=True)
 
     def text(self) -> str:
