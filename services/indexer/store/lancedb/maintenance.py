@@ -31,7 +31,7 @@ _REST: Final = 3.0
 """A table rests for so many times the duration of its maintenance, which writes the whole table again."""
 _LONGEST_REST_S: Final = 120.0
 _MAX_BYTES: Final = 3 * 1024**3
-"""Of the child's private memory. 50,000 chunks of 1,024 dimensions take 0.9 GB, 300,000 take 1.6 GB."""
+"""Of the child's private memory. 50,000 and 200,000 chunks of 1,024 dimensions take 1.1 GB alike."""
 
 
 class Maintenance:
