@@ -1,8 +1,8 @@
-"""Texts of all requests, encoded in small steps that the requests take in turn.
+"""Texts of all requests, encoded in small steps that the requests share.
 
 A question of a user must not wait for a document with a thousand texts before it. Short requests, as questions are,
-share the first half of the next step; the long ones in progress take turns in the rest, so that neither stops the
-other.
+share the first half of the next step. The rest is for the long request with the least left to do, so that the most
+requests are answered soon; turns would let all of them end late.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ class _Job:
         self.owners = [number for number, each in enumerate(split) for _ in each]
         self.sums = np.zeros((len(texts), DIMENSIONS), dtype=np.float32)
         self.next = 0
+        self.left = sum(map(len, self.pieces))
+        """Characters that no step has yet."""
         self.done = done
 
     @property
@@ -62,7 +64,7 @@ class EncodingQueue:
         self._encode = encode
         self._max_characters = max_characters
         self._short: deque[_Job] = deque()
-        self._long: deque[_Job] = deque()
+        self._long: list[_Job] = []
         self._work = asyncio.Event()
         self.characters = 0
         """Of all requests in progress."""
@@ -73,8 +75,9 @@ class EncodingQueue:
         A request is always accepted when nothing is in progress, whatever its size. Cancel it to drop its work.
         """
         characters = sum(map(len, texts))
-        if self.characters and self.characters + characters > self._max_characters:
-            raise QueueFull(math.ceil(self.characters * _S_PER_CHARACTER))
+        excess = self.characters + characters - self._max_characters
+        if self.characters and excess > 0:
+            raise QueueFull(math.ceil(min(excess, self.characters) * _S_PER_CHARACTER))
         job = _Job(texts, asyncio.get_running_loop().create_future())
         (self._short if characters <= _SHORT else self._long).append(job)
         self._work.set()
@@ -106,8 +109,10 @@ class EncodingQueue:
         shares: list[_Share] = []
         left = _STEP_CHARACTERS // 2 if self._long else _STEP_CHARACTERS
         left = _STEP_CHARACTERS - self._fill(shares, self._short, left)
-        if left > 0:
-            self._fill(shares, self._long, left)
+        if left > 0 and self._long:
+            waiting = deque(sorted(self._long, key=lambda job: job.left))
+            self._fill(shares, waiting, left)
+            self._long = list(waiting)
         return shares
 
     @staticmethod
@@ -121,6 +126,7 @@ class EncodingQueue:
             start = job.next
             while job.next < len(job.pieces) and taken < most:
                 taken += len(job.pieces[job.next]) + _PER_PIECE
+                job.left -= len(job.pieces[job.next])
                 job.next += 1
             if job.next > start:
                 shares.append((job, start, job.next))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -22,6 +23,7 @@ from services.encoder.settings import EncoderSettings
 __all__ = ["Embeddings", "Metrics", "health", "model", "models"]
 
 _CLIENT_CLOSED: Final = 499
+_DISCARD_S: Final = 2.0
 _MODEL: Final = {"id": MODEL, "object": "model", "created": 0, "owned_by": "penstock"}
 
 
@@ -54,20 +56,22 @@ class Embeddings:
     async def _body(self, request: Request) -> bytes:
         """Raises ApiError for a body that is too large or too slow."""
         limit = self._settings.body_bytes
-        too_large = ApiError(413, f"The body has more than {limit} bytes.")
         length = request.headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > limit:
-            raise too_large
+        parts = request.stream()
         body = bytearray()
         try:
             async with asyncio.timeout(self._settings.read_s):
-                async for part in request.stream():
-                    body += part
-                    if len(body) > limit:
-                        raise too_large
+                if length.isdecimal() and int(length) <= limit:
+                    async for part in parts:
+                        body += part
+                        if len(body) > limit:
+                            break
+                    else:
+                        return bytes(body)
         except TimeoutError:
             raise ApiError(408, "The body did not arrive in time.") from None
-        return bytes(body)
+        await _discard(parts)
+        raise ApiError(413, f"The body has more than {limit} bytes.")
 
     async def _encoded(self, request: Request, texts: list[str]) -> Vectors:
         """Raises ClientDisconnect as soon as the client has gone; its work is dropped."""
@@ -107,6 +111,14 @@ def health(is_alive: Callable[[], bool]) -> Callable[[Request], Response]:
         return Response("ok\n" if is_alive() else "the encoding has ended\n", 200 if is_alive() else 503)
 
     return show
+
+
+async def _discard(parts: AsyncGenerator[bytes, None]) -> None:
+    """A client that still sends would see its connection reset, and not the answer."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_DISCARD_S):
+            async for _ in parts:
+                pass
 
 
 async def _disconnected(request: Request) -> None:

@@ -21,8 +21,10 @@ class EncoderSettings(Struct, frozen=True, kw_only=True):
     """Threads of the matrix library in one step. Two make a step a little faster and take two cores for it."""
     body_bytes: int = 16 * 1024 * 1024
     """The largest body of a request."""
-    queue_characters: int = 4_000_000
-    """Characters of all requests in progress: about a minute of work. A request beyond them is a 429."""
+    queue_characters: int = 1_500_000
+    """Characters of all requests in progress: 22 s of work, less than the 28 s that a call may take in the shipped
+    catalogue. A request beyond them is a 429.
+    """
     read_s: float = 30.0
     """To receive the body of a request."""
     drain_s: float = 25.0

@@ -43,7 +43,8 @@ def test_up_prints_all_addresses(up: PenstockUp):
     assert runtime_file is not None
     for part in (runtime_file.nats_url, "/health", "/metrics", "/sim/counts", "traces.jsonl", "logs"):
         assert part in up.text()
-    assert runtime_file.services.keys() == {"router", "ledger", "worker", "guard", "indexer", "edge"}
+    names = {"encoder", "router", "ledger", "worker", "guard", "indexer", "edge"}
+    assert runtime_file.services.keys() == names
 
 
 def test_k2_the_curl_line_and_the_python_lines_that_up_prints_work(up: PenstockUp):

@@ -89,8 +89,9 @@ def test_in_the_same_directory_a_worker_needs_no_settings(
     try:
         end = ask_until_it_answers(up, worker.instance())
         assert (end["type"], end["attempt"]) == ("completed", 1)
-        log = f"NATS_URL={runtime_file.nats_url} PENSTOCK_SIMULATOR_URL={runtime_file.simulator}"
-        assert f"{log} PENSTOCK_CATALOGUE=simulator\n" in worker.log.read_text()
+        found = f"NATS_URL={runtime_file.nats_url} PENSTOCK_SIMULATOR_URL={runtime_file.simulator}"
+        found += f" PENSTOCK_ENCODER_URL={runtime_file.encoder} PENSTOCK_CATALOGUE=simulator\n"
+        assert found in worker.log.read_text()
     finally:
         worker.stop()
 

@@ -89,6 +89,7 @@ def test_h2_a_body_above_the_limit_is_refused_with_and_without_its_length(encode
         connection.sendall(
             b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
             + (b"8000\r\n" + b" " * 0x8000 + b"\r\n") * 31
+            + b"0\r\n\r\n"
         )
         assert connection.recv(1_000).startswith(b"HTTP/1.1 413")
 

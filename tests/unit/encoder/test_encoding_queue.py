@@ -88,15 +88,31 @@ async def test_h2_short_requests_do_not_stop_a_long_one():
         assert len(await long) == 30
 
 
+async def test_h2_the_long_request_with_the_least_left_ends_first():
+    encoding = Encoding(blocked=True)
+    async with running(encoding) as queue:
+        order: list[int] = []
+
+        async def ask(texts: int) -> None:
+            await queue.means(["word " * 70] * texts)
+            order.append(texts)
+
+        asking = [asyncio.create_task(ask(texts)) for texts in (400, 100, 101, 200)]
+        await asyncio.sleep(0.05)
+        encoding.release.set()
+        await asyncio.gather(*asking)
+        assert order == [100, 101, 200, 400]
+
+
 async def test_h2_beyond_the_bound_a_request_is_refused_with_a_time():
     encoding = Encoding(blocked=True)
     async with running(encoding, max_characters=1_000_000) as queue:
         first = asyncio.create_task(queue.means(["x" * 5_000] * 199))
         await asyncio.sleep(0)
         with pytest.raises(QueueFull) as refused:
-            await queue.means(["x" * 5_001])
+            await queue.means(["x" * 100_000] * 2)
         assert refused.value.status == 429
-        assert refused.value.headers == {"retry-after": "15"}
+        assert refused.value.headers == {"retry-after": "3"}, "195,000 characters of 15 us"
         encoding.release.set()
         await first
         assert queue.characters == 0
