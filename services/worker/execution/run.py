@@ -35,6 +35,7 @@ from services.worker.estimates.service_times import ServiceTimes
 from services.worker.execution.attempt import Success
 from services.worker.execution.cancellation import CancellableExecutions
 from services.worker.execution.large_bodies import LargeBodies
+from services.worker.execution.retrieving import turn_of
 from services.worker.execution.state import AttemptHistory, Execution, GaveUp, HandBack
 from services.worker.guard.request_guard import RequestGuards
 from services.worker.intake.checked_work import CheckedWork
@@ -42,7 +43,7 @@ from services.worker.intake.hand_back import HandBackPolicy
 from services.worker.metrics import WorkerTelemetry
 from services.worker.models.backoff import for_lane
 from services.worker.quota_monitor.monitor import QuotaMonitor
-from services.worker.retrieval.memory import ConversationMemory, Turn
+from services.worker.retrieval.memory import ConversationMemory
 
 __all__ = ["Finisher", "Runner", "Starter", "failed"]
 
@@ -257,12 +258,7 @@ class Finisher(Struct, frozen=True):
         span = self._start_reply_span(execution, event)
         try:
             await self.recorder.wait_stored(execution.work)
-            end: Completed | Failed | None = event
-            if execution.work.lane == "batch":
-                result = _job_result(execution, event)
-                end = await self.job_records.end(execution.work, execution.message_seq, event, result)
-            if end is not None:
-                await self._finish_reply(execution, end)
+            await self._end_and_remember(execution, event)
             outcome = event.error.code if isinstance(event, Failed) else "completed"
             if execution.work.hold_id is not None and (outcome != "completed" or execution.hold_is_open):
                 await self.releases.release(execution.work.reply_to, outcome, execution.span.traceparent)
@@ -275,16 +271,24 @@ class Finisher(Struct, frozen=True):
             cached.inc(event.usage.cached_input_tokens)
         _log_end(execution.work, event, self.telemetry.clock)
 
-    async def _finish_reply(self, execution: Execution, event: Completed | Failed) -> None:
-        """Store the terminal event. What is remembered of the request is sent right before it, so that a crash between
-        the two does not lose it; neither waits for the acknowledgement of the other.
+    async def _end_and_remember(self, execution: Execution, event: Completed | Failed) -> None:
+        """What is remembered of the request is sent right before its end is stored, so that a crash between the two
+        does not lose it; neither waits for the acknowledgement of the other.
         """
-        turn = _turn(execution, event)
+        turn = turn_of(execution, event)
         if turn is None:
-            await execution.reply.finish(event)
+            await self._end(execution, event)
             return
         remembered = self.memory.remember(execution.work, turn, execution.span.traceparent)
-        await asyncio.gather(remembered, execution.reply.finish(event))
+        await asyncio.gather(remembered, self._end(execution, event))
+
+    async def _end(self, execution: Execution, event: Completed | Failed) -> None:
+        end: Completed | Failed | None = event
+        if execution.work.lane == "batch":
+            result = _job_result(execution, event)
+            end = await self.job_records.end(execution.work, execution.message_seq, event, result)
+        if end is not None:
+            await execution.reply.finish(end)
 
     def release(self, execution: Execution, held_s: float, outcome: str | None) -> None:
         """The request left this worker after `held_s`; `outcome`: None for a completed one."""
@@ -304,16 +308,6 @@ class Finisher(Struct, frozen=True):
                 names.OUTCOME: event.error.code if isinstance(event, Failed) else "completed",
             },
         )
-
-
-def _turn(execution: Execution, event: Completed | Failed) -> Turn | None:
-    """What is remembered of the request; None: nothing is."""
-    work, question, answer = execution.work, execution.retrieved.question, execution.answer_text
-    if isinstance(event, Failed) or not (work.conversation and work.user and question and answer):
-        return None
-    if execution.guard is not None:
-        question, answer = execution.guard.hidden(question), execution.guard.hidden(answer)
-    return Turn(question, answer, event.attempt)
 
 
 def _job_result(execution: Execution, event: Completed | Failed) -> JobResult | None:

@@ -12,7 +12,8 @@ from services.worker.providers.raw_json import decode_fields, decode_list, encod
 
 __all__ = ["Conversation", "PlacedMessage", "read_conversation", "with_messages"]
 
-_INSTRUCTIONS: Final = frozenset(("system", "developer"))
+_SYSTEM: Final = "system"
+_INSTRUCTIONS: Final = frozenset((_SYSTEM, "developer"))
 _TEXT_PARTS: Final = frozenset(("text", "input_text"))
 
 
@@ -28,7 +29,9 @@ class Conversation(Struct, frozen=True):
     """What is read of a body."""
 
     instructions: int
-    """Messages of the system with which the body begins."""
+    """Messages of the application with instructions, with which the body begins."""
+    role: str
+    """Their role, `system` if there are none: OpenAI's models accept no request with both `system` and `developer`."""
     questions: tuple[str, ...]
     """The texts of the user, the oldest first."""
     texts: tuple[str, ...]
@@ -57,6 +60,7 @@ def read_conversation(body: Raw | bytes) -> Conversation:
     read = [(message.role, _text_of(message.content)) for message in messages]
     return Conversation(
         instructions,
+        messages[0].role if instructions else _SYSTEM,
         tuple(text for role, text in read if role == "user" and text),
         tuple(text for role, text in read if role in {"user", "assistant"} and text),
     )

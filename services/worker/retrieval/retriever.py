@@ -18,7 +18,6 @@ from penstock.contract.retrieval.documents import DOCUMENT_ID_CHARACTERS
 from penstock.contract.retrieval.search import Citation, Passage, Rag, SearchAnswer, SearchRequest
 from penstock.contract.work import ChatWork
 from penstock.runtime.aio import cancel_and_wait
-from penstock.runtime.body_work import in_thread_if_large
 from penstock.runtime.config.retrieval import Memory
 from penstock.runtime.retrieval.reserved_tokens import RULES_TOKENS
 from penstock.runtime.retrieval.rewrite import complete_question
@@ -28,7 +27,6 @@ from services.worker.retrieval.citations import cited_numbers
 from services.worker.retrieval.conversation import (
     Conversation,
     PlacedMessage,
-    read_conversation,
     with_messages,
 )
 from services.worker.retrieval.excerpts import Excerpt, count_tokens, excerpts_of, whole_documents
@@ -107,14 +105,12 @@ class Retriever:
         self.metrics = metrics
 
     async def retrieve(
-        self, work: ChatWork, body: Raw, room_tokens: int, traceparent: str | None
+        self, work: ChatWork, conversation: Conversation, room_tokens: int, traceparent: str | None
     ) -> Retrieved:
         """`room_tokens`: what the context of the models leaves for passages; `traceparent`: of the span of the request.
 
-        Raises SearchRefused where the request needs passages and gets none, ValueError and RecursionError for a body
-        that cannot be read.
+        Raises SearchRefused where the request needs passages and gets none.
         """
-        conversation = await in_thread_if_large(read_conversation, body)
         room_tokens -= RULES_TOKENS
         request = _Request(work, conversation, _query(conversation.questions), traceparent)
         remembered = asyncio.create_task(self._remembered(request))
@@ -294,10 +290,10 @@ def _retrieved(
     behind = [passages_text(found.excerpts)] if found.excerpts and not found.whole else []
     if recalled:
         behind.append(conversations_text(recalled))
-    placed = [PlacedMessage(0, _system(first))] if first else []
+    placed = [PlacedMessage(0, _message(conversation.role, first))] if first else []
     if behind:
         index = conversation.instructions + len(placed)
-        placed.append(PlacedMessage(index, _system("\n".join(behind))))
+        placed.append(PlacedMessage(index, _message(conversation.role, "\n".join(behind))))
     collection = "" if work.rag is None else work.rag.collection
     return Retrieved(
         messages=tuple(placed),
@@ -308,8 +304,8 @@ def _retrieved(
     )
 
 
-def _system(text: str) -> Raw:
-    return encoded({"role": "system", "content": text})
+def _message(role: str, text: str) -> Raw:
+    return encoded({"role": role, "content": text})
 
 
 def _citation(number: int, collection: str, excerpt: Excerpt) -> Citation:

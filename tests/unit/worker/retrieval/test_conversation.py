@@ -31,9 +31,17 @@ def test_h3_the_questions_are_the_texts_of_the_user() -> None:
             {"role": "user", "content": [IMAGE]},
         )
     )
-    assert read.instructions == 2
+    assert (read.instructions, read.role) == (2, "system")
     assert read.questions == ("One?", "What is on")
     assert read.texts == ("One?", "It is one.", "What is on")
+
+
+@pytest.mark.parametrize(
+    ("roles", "role"),
+    [(("developer", "user"), "developer"), (("user", "developer"), "system"), ((), "system")],
+)
+def test_h3_what_is_inserted_has_the_role_of_the_instructions(roles: tuple[str, ...], role: str) -> None:
+    assert read_conversation(body(*({"role": each, "content": "x"} for each in roles))).role == role
 
 
 @pytest.mark.parametrize("data", [b"[]", b"{", b'{"messages": 5}', b'{"messages": ["a"]}'])
