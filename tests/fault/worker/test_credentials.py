@@ -30,6 +30,7 @@ from tests.harness.processes.system import System, running_system
 from tests.harness.providers.scripted_provider import chunk, head, scripted_provider
 from tests.harness.records.stored_events import stored_events
 from tests.harness.requests.replies import ReceivedReply, ask
+from tests.harness.suite.examples import cases
 from tests.harness.suite.waiting import until
 
 OLD, NEW, OTHER = "sk-the-old-key-0001", "sk-the-new-key-0002", "sk-another-key-0003"
@@ -60,8 +61,17 @@ async def credentials(system: System) -> dict[str, CredentialStatus]:
         await nc.close()
 
 
-@pytest.mark.parametrize("quota", ["local", "shared"])
-@pytest.mark.parametrize(("group", "share"), [(None, 6), ("our-organisation", 3)])
+@pytest.mark.parametrize(
+    ("group", "share", "quota"),
+    cases(
+        [
+            (group, share, quota)
+            for group, share in [(None, 6), ("our-organisation", 3)]
+            for quota in ("local", "shared")
+        ],
+        long=[(None, 6, "local"), ("our-organisation", 3, "shared")],
+    ),
+)
 async def test_a6_c1_two_keys_double_the_quota_unless_they_share_a_group(
     tmp_path: Path, group: str | None, share: int, quota: str
 ) -> None:

@@ -14,6 +14,7 @@ from tests.harness.processes.cli_command import run_command
 from tests.harness.processes.system import running_system
 from tests.harness.providers.token_bucket_provider import Counts, TokenBucketProvider, token_bucket_provider
 from tests.harness.requests.replies import ReceivedReply, ask
+from tests.harness.suite.examples import cases
 
 PER_MINUTE, CAPACITY = 600, 60
 REQUESTS = 160
@@ -47,7 +48,7 @@ def _check(received: list[ReceivedReply], counts: Counts) -> None:
 
 
 @pytest.mark.timeout(90)
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("workers", cases([1, 3], long=[1]))
 async def test_c4_a_limit_that_the_catalogue_lacks_is_learned_and_used(tmp_path: Path, workers: int) -> None:
     with token_bucket_provider(PER_MINUTE, CAPACITY) as provider:
         async with running_system(tmp_path, *["chat"] * workers, config=config_of(provider)) as system:

@@ -67,7 +67,7 @@ def answer(gateway: Gateway, parts=PARTS, pause_s: float = 0.0):
 async def test_d6_a_gap_in_the_live_events_is_filled_from_the_store(gateway, client, monkeypatch):
     lose_live(monkeypatch, lambda event: isinstance(event, Delta) and event.seq % 3 == 0)
     gateway.script = answer(gateway)
-    seen = [event async for event in client.stream("x")]
+    seen = [event async for event in with_timings(client, silence_s=0.3).stream("x")]
     assert "".join(event.text for event in seen if isinstance(event, Delta)) == "".join(PARTS)
     assert [event.seq for event in seen] == sorted({event.seq for event in seen})
 
@@ -124,7 +124,8 @@ async def test_d6_a_store_that_does_not_answer_delays_a_gap_only(gateway, client
     monkeypatch.setattr(follow, "stored_replies", silent_at_first)
     lose_live(monkeypatch, lambda event: event.seq == first_seq(1) + 5)
     gateway.script = answer(gateway)
-    assert (await client.chat("x", stream=True, timeout_s=10)).text == "".join(PARTS)
+    impatient = with_timings(client, silence_s=0.3)
+    assert (await impatient.chat("x", stream=True, timeout_s=10)).text == "".join(PARTS)
     assert len(calls) >= 3
 
 

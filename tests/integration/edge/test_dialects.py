@@ -73,6 +73,7 @@ async def test_d6_another_text_after_a_break_ends_in_an_error(url: str, system: 
     events = await read_stream("POST", url + dialect.path, body)
     text = dialect.text_of(events)
     assert text
+    await system.sim("PUT", "speed", {"tokens_per_second": 0})
     assert (await simulator_answer(system, "one", LONG)).startswith(text)
     assert "x-penstock-rescue" in events[-1].data
     assert not looks_whole(dialect, events)

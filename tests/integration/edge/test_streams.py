@@ -150,6 +150,7 @@ async def test_d6_another_attempt_with_another_text_ends_in_an_error(chat: str, 
     async with open_stream("POST", chat, chat_body(LONG, "logic", stream=True)) as stream:
         events = [event async for event in stream.events()]
     *chunks, last = events
+    await system.sim("PUT", "speed", {"tokens_per_second": 0})
     whole = await simulator_answer(system, "one", LONG)
     assert whole.startswith(text_of(chunks))
     assert text_of(chunks)

@@ -25,6 +25,7 @@ from tests.fault.worker.providers.rows.wire import (
     until_closed,
 )
 from tests.harness.providers.scripted_provider import Call, End, ScriptedProvider, scripted_provider, whole
+from tests.harness.suite.examples import cases
 
 Run = Callable[[Coroutine[None, None, None]], None]
 IDLE_S = 0.15
@@ -47,9 +48,9 @@ def kind(request: pytest.FixtureRequest) -> SdkKind:
     return sdk
 
 
-@pytest.fixture(params=[asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+@pytest.fixture(params=cases([asyncio.run, uvloop.run], long=[asyncio.run]), ids=["asyncio", "uvloop"])
 def run(request: pytest.FixtureRequest) -> Run:
-    """The worker runs on uvloop; aiohttp behaves differently on each event loop."""
+    """The worker runs on uvloop, and so does `make test`; aiohttp behaves differently on each event loop."""
     runner: Run = request.param
     return runner
 

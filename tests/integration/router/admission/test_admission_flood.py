@@ -39,6 +39,7 @@ async def test_c6_a_flood_with_long_deadlines_does_not_block_short_ones(
             for number in range(NEWCOMERS)
         ]
         left = sum(not each.done() for each in flood)
+        await system.sim("PUT", "speed", {"latency_ms": 50, "first_token_ms": 0, "tokens_per_second": 0})
         flooded = [each.code for each in await asyncio.gather(*flood)]
     answered = [each.took_s for each in newcomers if each.code is None]
     report_figures(
