@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import nats.errors
@@ -17,6 +17,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 __all__ = [
+    "LastMessage",
     "LastReader",
     "NoSuchStream",
     "Page",
@@ -259,16 +260,25 @@ class PageReader:
         await self._reader.close()
 
 
+class LastMessage(NamedTuple):
+    subject: str
+    sequence: int
+    """In the stream."""
+    data: bytes
+
+
 class LastReader:
     """Reads the last messages of many subjects again and again, with one subscription."""
 
     def __init__(self, nc: Nats, stream: str) -> None:
         self._reader = _Reader(nc, stream)
 
-    async def read(self, subjects: Sequence[str]) -> list[tuple[str, bytes]]:
-        """As `read_last`: subject and data of each. Not to be called twice at once."""
+    async def read(self, subjects: Sequence[str]) -> list[LastMessage]:
+        """As `read_last`. Not to be called twice at once."""
         messages = await _read_last(self._reader, subjects)
-        return [((msg.headers or {})["Nats-Subject"], msg.data) for msg in messages]
+        return [
+            LastMessage((msg.headers or {})["Nats-Subject"], sequence_of(msg), msg.data) for msg in messages
+        ]
 
     async def close(self) -> None:
         """Raises nats.errors.Error if the connection is closed."""

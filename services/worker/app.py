@@ -86,8 +86,8 @@ class Worker:
         await parts.cancellable.start()
         self._started.push_async_callback(parts.roster_watch.stop)
         await parts.roster_watch.start()
-        self._started.push_async_callback(parts.embedding.stop)
-        parts.embedding.start()
+        self._started.push_async_callback(parts.texts.stop)
+        parts.texts.start()
         self._started.push_async_callback(self._drain_mailboxes)
         for role in self._roles:
             self._mailboxes.by_role[role] = await self._started_mailboxes(bus, parts, connected.waiting, role)
@@ -284,9 +284,8 @@ class _Parts:
         self.quota_watch = QuotaWatch(state.quota_monitor, state.announcer, SYSTEM)
         self.cancellable = CancellableExecutions(bus)
         self.prior_attempts = PriorAttemptsReader(bus, settings.ack_wait_s)
-        self.handler, self.embedding = work_handler(
-            shell, catalogue, connected, state, self.prior_attempts, self.cancellable
-        )
+        handling = work_handler(shell, catalogue, connected, state, self.prior_attempts, self.cancellable)
+        self.handler, self.embedding, self.texts = handling.handler, handling.embedding, handling.texts
         self.status = WorkerStatus(
             CapacityReport(
                 shell.instance,

@@ -32,7 +32,9 @@ from services.worker.embedding.call import EmbeddingCalls
 from services.worker.embedding.executor import EmbeddingExecutor
 from services.worker.embedding.known_vectors import KnownVectors
 from services.worker.embedding.learned import LearnedLimits
+from services.worker.embedding.shared_texts import SharedTexts
 from services.worker.embedding.text_counters import TextCounters
+from services.worker.embedding.vector_claims import VectorClaims
 from services.worker.embedding.vector_store import VectorStore
 from services.worker.estimates.service_times import ServiceTimes
 from services.worker.estimates.token_calibration import TokenCalibration
@@ -70,7 +72,7 @@ from services.worker.retrieval.memory import ConversationMemory
 from services.worker.retrieval.retriever import Retriever
 from services.worker.token_counting.counter import TokenCounter
 
-__all__ = ["Connected", "ConnectedGuard", "SharedState", "shared_state", "work_handler"]
+__all__ = ["Connected", "ConnectedGuard", "Handling", "SharedState", "shared_state", "work_handler"]
 
 
 class ConnectedGuard(Struct, frozen=True):
@@ -142,6 +144,15 @@ def shared_state(
     )
 
 
+class Handling(Struct, frozen=True):
+    """The handler of messages, and its parts that are started before it or observed."""
+
+    handler: WorkHandler
+    embedding: EmbeddingExecutor
+    texts: SharedTexts
+    """Stopped after everything is handled."""
+
+
 def work_handler(
     shell: Shell,
     catalogue: Catalogue,
@@ -149,13 +160,13 @@ def work_handler(
     state: SharedState,
     prior_attempts: PriorAttemptsReader,
     cancellable: CancellableExecutions,
-) -> tuple[WorkHandler, EmbeddingExecutor]:
-    """The way of one message, from its check to its verdict; and what embeds texts, to be stopped after it."""
+) -> Handling:
+    """The way of one message, from its check to its verdict."""
     bus, instance = connected.bus, shell.instance
     job_records, bodies = JobRecords(bus, SYSTEM, instance), LargeBodies(bus)
     releases = HoldReleases(bus, SYSTEM, enabled=catalogue.budgets is not None)
     numbers = AttemptNumbers(job_records, SYSTEM, instance)
-    chat, embed = _executors(catalogue, connected, state, numbers, bodies)
+    chat, embed, texts = _executors(catalogue, connected, state, numbers, bodies)
     runner = Runner(
         Starter(
             catalogue, bus, state.quota_monitor, state.telemetry, _request_guards(catalogue, connected, state)
@@ -178,7 +189,7 @@ def work_handler(
     handler = WorkHandler(
         catalogue, prior_attempts, job_records, state.recorder, runner, dead_letters, bodies, releases
     )
-    return handler, embed
+    return Handling(handler, embed, texts)
 
 
 def _executors(
@@ -187,7 +198,7 @@ def _executors(
     state: SharedState,
     numbers: AttemptNumbers,
     bodies: LargeBodies,
-) -> tuple[ChainExecutor, EmbeddingExecutor]:
+) -> tuple[ChainExecutor, EmbeddingExecutor, SharedTexts]:
     """The steps of one chat request, from its chain to the provider call; and those of embed requests."""
     availability, degradation, calibration = state.availability, state.degradation, TokenCalibration()
     needs = NeedEstimator(degradation, calibration)
@@ -229,9 +240,19 @@ def _executors(
         state.telemetry.metrics.embedding,
         random.random,
     )
-    store = VectorStore(connected.bus.nc, state.telemetry.metrics.embedding)
-    counters = TextCounters(state.telemetry.metrics.embedding, state.prices)
-    return chat, EmbeddingExecutor(catalogue, bodies, batches, KnownVectors(store), counters)
+    metrics, bus = state.telemetry.metrics.embedding, connected.bus
+    texts = SharedTexts(
+        catalogue,
+        batches,
+        KnownVectors(VectorStore(bus.nc, metrics)),
+        VectorClaims(bus.nc, numbers.instance),
+        state.hand_back,
+    )
+    return (
+        chat,
+        EmbeddingExecutor(catalogue, bodies, selection, texts, TextCounters(metrics, state.prices)),
+        texts,
+    )
 
 
 def _request_guards(catalogue: Catalogue, connected: Connected, state: SharedState) -> RequestGuards | None:

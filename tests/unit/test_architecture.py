@@ -43,7 +43,7 @@ IO_MODULES = {
     "indexer": EVERY_SERVICE | {"collections.records", "memory.vector_cache", "requests.run"},
     "edge": EVERY_SERVICE | {"auth.key_store", "requests.idempotency", "requests.lookup"},
     "worker": EVERY_SERVICE
-    | {"announcer", "embedding.vector_store", "intake.on_demand", "pending_events"}
+    | {"announcer", "embedding.vector_claims", "embedding.vector_store", "intake.on_demand", "pending_events"}
     | {"rate_limit.shared.nats_store", "rate_limit.shared.pause_events", "quota_monitor.notices"}
     | {f"providers.{name}" for name in ("groq_sdk", "openai_sdk", "sdk", "http_connections")},
 }

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from functools import partial
 from typing import Final
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from penstock.bus.clock import loop_now_s
-from penstock.contract.names import LANES, Lane, Role
+from penstock.contract.names import LANES, Lane
 from penstock.contract.reply import Usage
 from penstock.contract.retrieval.embeddings import VECTOR_BLOCK_BYTES, EmbedResult, VectorBlock
 from penstock.runtime.byte_budget import ByteBudget
@@ -22,23 +21,18 @@ from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.retrieval.embed_body import EmbedBody, InvalidEmbedBody, read_embed_body
 from penstock.runtime.retrieval.embedding_key import EmbeddingKeys
 from services.worker.embedding.answer import FLOAT_BYTES
-from services.worker.embedding.batch import BatchRunner
-from services.worker.embedding.gatherer import Gatherer
-from services.worker.embedding.known_vectors import KnownVectors
-from services.worker.embedding.request import Text, WaitingRequest
+from services.worker.embedding.request import WaitingRequest
+from services.worker.embedding.shared_texts import SharedTexts
 from services.worker.embedding.text_counters import TextCounters
-from services.worker.embedding.text_tokens import tokens_of
 from services.worker.execution.attempt import Success
 from services.worker.execution.delta_sink import JoinedDelta
 from services.worker.execution.large_bodies import LargeBodies
 from services.worker.execution.provider_call import Answer
+from services.worker.execution.selection import Selection
 from services.worker.execution.state import Execution, GaveUp
 
 __all__ = ["EmbeddingExecutor"]
 
-_CALLS: Final = 4
-"""Calls of one role, lane and number of dimensions at once, for a model without a limit of concurrent calls."""
-_MOST_CALLS: Final = 64
 _VECTOR_BYTES: Final = 128 * 1024 * 1024
 """Bytes of vectors of all requests of a lane that are gathered at once; further requests wait."""
 _HELD_BYTES: Final = 64 * 1024 * 1024
@@ -46,31 +40,20 @@ _HELD_BYTES: Final = 64 * 1024 * 1024
 _FINISH_REASON: Final = "stop"
 
 
-class _Group(Struct, frozen=True):
-    """Texts that may share a provider call."""
-
-    role: Role
-    lane: Lane
-    dimensions: int
-
-
 class EmbeddingExecutor:
     def __init__(
         self,
         catalogue: Catalogue,
         bodies: LargeBodies,
-        batches: BatchRunner,
-        known: KnownVectors,
+        selection: Selection,
+        texts: SharedTexts,
         counters: TextCounters,
     ) -> None:
         self._catalogue = catalogue
         self._bodies = bodies
-        self._batches = batches
-        self._known = known
+        self._selection = selection
+        self._texts = texts
         self._counters = counters
-        self._gatherers: dict[_Group, Gatherer] = {}
-        self._texts: dict[str, Text] = {}
-        """Being embedded or waiting for it, by key."""
         self._held_bytes = 0
         self._budgets: Mapping[Lane, ByteBudget] = {lane: ByteBudget(_VECTOR_BYTES) for lane in LANES}
 
@@ -81,7 +64,7 @@ class EmbeddingExecutor:
 
     async def execute(self, execution: Execution) -> Success:
         """Raises GaveUp with the error for the application."""
-        too_late = self._batches.selection.deadline_passed
+        too_late = self._selection.deadline_passed
         execution.chain = execution.role.chain
         execution.first_choice = execution.chain[0]
         if execution.deadline_s <= loop_now_s():
@@ -99,26 +82,15 @@ class EmbeddingExecutor:
         finally:
             self._held_bytes -= size
 
-    def start(self) -> None:
-        self._known.start()
-
-    async def stop(self) -> None:
-        """End the calls in flight, after the mailboxes have ended."""
-        for gatherer in tuple(self._gatherers.values()):
-            await gatherer.stop()
-        await self._known.stop()
-
     async def _embed(self, execution: Execution) -> Success:
         request = await self._read(execution)
         size = request.distinct * request.dimensions * FLOAT_BYTES
         async with self._budgets[execution.work.lane].hold(size):
             try:
-                await self._known.find(request, self._texts)
-                self._wait_for_rest(request)
-                request.finish_if_complete()
+                await self._texts.find(request)
                 await request.done
             finally:
-                self._leave(request)
+                self._texts.leave(request)
             await _publish(request)
             return self._success(request)
 
@@ -153,76 +125,6 @@ class EmbeddingExecutor:
             raise GaveUp("invalid_request", message)
         return body.dimensions
 
-    def _wait_for_rest(self, request: WaitingRequest) -> None:
-        """Add the request to the texts that are being embedded already, and have the others embedded."""
-        missing = set(self._known.find_in_memory(request))  # what came while stored vectors were read
-        if not missing:
-            return
-        execution = request.execution
-        added: list[Text] = []
-        tokens = tokens_of(request.texts, execution.work.estimated_tokens)
-        for key, content, estimated in zip(request.keys, request.texts, tokens, strict=True):
-            if key not in missing:
-                continue
-            missing.discard(key)
-            text = self._texts.get(key)
-            if text is None:
-                text = self._texts[key] = Text(key, content, estimated)
-                added.append(text)
-            elif execution.work.lane == "interactive" and not text.sent:
-                added.append(text)  # it may wait behind the reserve of the batch lane
-            text.requests.append(request)
-            request.missing.append(text)
-        if added:
-            group = _Group(execution.work.role, execution.work.lane, request.dimensions)
-            self._gatherer(group).add(_flow(execution), added)
-
-    def _gatherer(self, group: _Group) -> Gatherer:
-        gatherer = self._gatherers.get(group)
-        if gatherer is None:
-            for idle in [each for each, one in self._gatherers.items() if one.is_idle]:
-                del self._gatherers[idle]
-            chain = self._catalogue.all_roles[group.role].chain
-            limits = [self._catalogue.models[model].limits.concurrency for model in chain]
-            learned = self._batches.calls.learned
-            gatherer = self._gatherers[group] = Gatherer(
-                partial(self._send, group),
-                lambda: learned.batch_size(chain, group.dimensions, loop_now_s()),
-                max(min(_MOST_CALLS, limit or _CALLS) for limit in limits),
-            )
-        return gatherer
-
-    async def _send(self, group: _Group, batch: list[Text]) -> None:
-        try:
-            await self._batches.run(batch, self._ended)
-        finally:
-            again = [text for text in batch if self._texts.get(text.key) is text and text.requests]
-            for text in batch:
-                self._forget(text)
-            for text in again:  # joined at a moment at which the batch had given it up
-                text.sent = False
-                self._texts[text.key] = text
-                self._gatherer(group).add(_flow(text.requests[0].execution), [text])
-
-    def _ended(self, text: Text, vector: bytes | None) -> None:
-        self._forget(text)
-        if vector is not None:
-            self._known.keep(text.key, vector)
-
-    def _forget(self, text: Text) -> None:
-        """The vector is known, or will not be."""
-        if self._texts.get(text.key) is text:
-            del self._texts[text.key]
-
-    def _leave(self, request: WaitingRequest) -> None:
-        """The request waits for nothing any more; attempts in flight are recorded as cancelled."""
-        request.done.cancel()
-        request.leave()
-        for text in request.missing:
-            if not text.requests and not text.sent:
-                self._forget(text)
-        self._batches.attempts.give_up(request)
-
     def _success(self, request: WaitingRequest) -> Success:
         execution, counts = request.execution, request.counts
         execution.hold_is_open = not request.hold_ended
@@ -252,10 +154,6 @@ class EmbeddingExecutor:
             None,
             response=Raw(msgspec.json.encode(result)),
         )
-
-
-def _flow(execution: Execution) -> str:
-    return f"{execution.work.account}\0{execution.work.user}"
 
 
 async def _publish(request: WaitingRequest) -> None:

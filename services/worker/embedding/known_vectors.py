@@ -15,13 +15,13 @@ __all__ = ["KnownVectors"]
 class KnownVectors:
     def __init__(self, store: VectorStore) -> None:
         self._memory = VectorMemory()
-        self._store = store
+        self.store = store
 
     def start(self) -> None:
-        self._store.start()
+        self.store.start()
 
     async def stop(self) -> None:
-        await self._store.stop()
+        await self.store.stop()
 
     async def find(self, request: WaitingRequest, in_flight: Iterable[str]) -> None:
         """Add what is known to the request. Texts `in_flight` are not looked up: their vectors will come."""
@@ -30,7 +30,7 @@ class KnownVectors:
             return
         unknown = [key for key in missing if key not in in_flight]
         size = request.dimensions * FLOAT_BYTES
-        stored = await self._store.get(unknown, size)
+        stored = await self.store.get(unknown, size)
         for key, vector in stored.items():
             self._memory.add(key, vector)
         request.found.update(stored)
@@ -51,7 +51,11 @@ class KnownVectors:
                 counts.memory += 1
         return missing
 
+    def remember(self, key: str, vector: bytes) -> None:
+        """It is stored already."""
+        self._memory.add(key, vector)
+
     def keep(self, key: str, vector: bytes) -> None:
         """A provider has sent it."""
         self._memory.add(key, vector)
-        self._store.put(key, vector)
+        self.store.put(key, vector)

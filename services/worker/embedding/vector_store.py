@@ -45,8 +45,9 @@ _ACK_S: Final = 2.0
 
 class _Lookup(Struct, frozen=True):
     keys: Sequence[str]
-    found: asyncio.Future[None]
-    vectors: dict[str, bytes]
+    found: asyncio.Future[bool]
+    """Whether the stream could be read."""
+    entries: dict[str, tuple[int, bytes]]
 
 
 class VectorStore:
@@ -80,18 +81,24 @@ class VectorStore:
 
     async def get(self, keys: Sequence[str], size: int) -> Mapping[str, bytes]:
         """The stored vectors of these keys that have `size` bytes."""
+        entries = await self.entries(keys) or {}
+        return {key: data for key, (_, data) in entries.items() if len(data) == size}
+
+    async def entries(self, keys: Sequence[str]) -> Mapping[str, tuple[int, bytes]] | None:
+        """The last message of each of these keys, a vector or a claim, with its stream sequence; None: it cannot be
+        read.
+        """
         if not keys or loop_now_s() < self._away_until_s or not self._nc.is_connected:
-            return {}
-        vectors: dict[str, bytes] = {}
+            return None
+        entries: dict[str, tuple[int, bytes]] = {}
         parts = [
-            _Lookup(keys[at : at + _KEYS_AT_ONCE], asyncio.get_running_loop().create_future(), vectors)
+            _Lookup(keys[at : at + _KEYS_AT_ONCE], asyncio.get_running_loop().create_future(), entries)
             for at in range(0, len(keys), _KEYS_AT_ONCE)
         ]
         self._lookups += parts
         self._read_soon()
-        for part in parts:
-            await part.found
-        return {key: vector for key, vector in vectors.items() if len(vector) == size}
+        read = [await part.found for part in parts]
+        return entries if all(read) else None
 
     def put(self, key: str, vector: bytes) -> None:
         """Have the vector stored, soon."""
@@ -118,8 +125,10 @@ class VectorStore:
         taken = self._take()
         if not taken:
             return
+        read = False
         try:
             await self._read_into(taken)
+            read = True
         except (nats.errors.Error, TimeoutError) as error:
             self._errors.inc()
             self._away_until_s = loop_now_s() + _AWAY_S
@@ -127,7 +136,7 @@ class VectorStore:
         finally:
             for lookup in taken:
                 if not lookup.found.done():
-                    lookup.found.set_result(None)
+                    lookup.found.set_result(read)
 
     def _take(self) -> list[_Lookup]:
         taken: list[_Lookup] = []
@@ -148,10 +157,10 @@ class VectorStore:
         async with asyncio.timeout(_READ_S):
             messages = await reader.read([subjects.embedding(key) for key in wanted])
         self._idle_readers.append(reader)  # after an error its answer may still come
-        for subject, data in messages:
+        for subject, sequence, data in messages:
             key = subject[_SUBJECT_START:]
             for lookup in wanted.get(key, ()):
-                lookup.vectors[key] = data
+                lookup.entries[key] = sequence, data
 
     async def _write(self) -> None:
         while True:

@@ -1,0 +1,137 @@
+"""Claims: which of several workers embeds a text. A claim is a message on the subject of the text's vector.
+
+It is stored only if the subject has no other message than the one that was seen (compare-and-set), so one worker gets
+it. The vector replaces it. A claim that is not renewed for `EXPIRES_S` is of a worker that is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+import nats.errors
+from msgspec import Struct
+from nats.aio.client import Client as Nats
+
+from penstock.bus.log_limits import rate_limited_logger
+from penstock.bus.publish import WRONG_LAST_SEQUENCE
+from penstock.contract.headers import EXPECTED_LAST
+from penstock.contract.retrieval import subjects
+from penstock.runtime.aio import CriticalLoop
+from services.worker.embedding.answer import FLOAT_BYTES
+
+__all__ = ["EXPIRES_S", "VectorClaims", "is_claim"]
+
+_log: Final = rate_limited_logger(__name__)
+EXPIRES_S: Final = 4.0
+_RENEW_S: Final = 1.0
+_ACK_S: Final = 1.0
+"""Seconds to wait for an acknowledgement; a claim without one counts as taken, and the text may be paid twice."""
+RELEASED: Final = b"-"
+"""The text was not embedded by the worker that had claimed it."""
+
+
+class _Error(Struct):
+    err_code: int = 0
+    description: str = ""
+
+
+class _Answer(Struct):
+    """The fields of an acknowledgement that are used here."""
+
+    seq: int = 0
+    error: _Error | None = None
+
+
+_decode: Final = msgspec.json.Decoder(_Answer).decode
+
+
+class _Taken(Exception):
+    """The subject has another message than the one that was seen."""
+
+
+class _NotStored(Exception):
+    """JetStream stored nothing, for another reason."""
+
+
+def is_claim(data: bytes) -> bool:
+    """Whether a message is no vector: those have a multiple of the size of a number."""
+    return len(data) % FLOAT_BYTES != 0
+
+
+class VectorClaims:
+    """The claims of this worker."""
+
+    def __init__(self, nc: Nats, instance: str) -> None:
+        self._nc = nc
+        name = b"claimed by " + instance.encode()
+        self._payload = name if is_claim(name) else name + b"."
+        self._held: dict[str, int] = {}
+        """The stream sequence of each claim, by key."""
+        self._renewal = CriticalLoop("claims of texts")
+
+    def start(self) -> None:
+        self._renewal.start(self._renew())
+
+    async def stop(self) -> None:
+        await self._renewal.stop()
+
+    async def take(self, seen: Mapping[str, int]) -> frozenset[str]:
+        """Claim texts; `seen`: by key, the stream sequence of its last message, 0: it has none. Returns those that
+        another worker has claimed or embedded since.
+        """
+        results = await self._publish(seen)
+        lost: set[str] = set()
+        for key, result in zip(seen, results, strict=True):
+            if isinstance(result, int):
+                self._held[key] = result
+            elif isinstance(result, _Taken):
+                lost.add(key)
+            else:
+                _log.warning(
+                    "texts are embedded without a claim, as JetStream does not store one: %r", result
+                )
+        return frozenset(lost)
+
+    def keep_no_longer(self, key: str) -> None:
+        """The vector is about to be stored in place of the claim."""
+        self._held.pop(key, None)
+
+    async def release(self, keys: Sequence[str]) -> None:
+        """These texts were not embedded: another worker may do it at once."""
+        held = {key: sequence for key in keys if (sequence := self._held.pop(key, None)) is not None}
+        await self._publish(held, RELEASED)
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(_RENEW_S)
+            held = dict(self._held)
+            for key, result in zip(held, await self._publish(held), strict=True):
+                if key in self._held and isinstance(result, int):
+                    self._held[key] = result
+
+    async def _publish(self, seen: Mapping[str, int], payload: bytes | None = None) -> list[int | Exception]:
+        """The stream sequences of the stored messages, or why one is not stored."""
+        return list(
+            await asyncio.gather(
+                *(
+                    self._publish_one(key, sequence, payload or self._payload)
+                    for key, sequence in seen.items()
+                )
+            )
+        )
+
+    async def _publish_one(self, key: str, sequence: int, payload: bytes) -> int | Exception:
+        headers = {EXPECTED_LAST: str(sequence)}
+        try:
+            msg = await self._nc.request(subjects.embedding(key), payload, timeout=_ACK_S, headers=headers)
+            answer = _decode(msg.data)
+        except (nats.errors.Error, TimeoutError, msgspec.MsgspecError) as error:
+            return error
+        if answer.error is None:
+            return answer.seq
+        return (
+            _Taken() if answer.error.err_code == WRONG_LAST_SEQUENCE else _NotStored(answer.error.description)
+        )
