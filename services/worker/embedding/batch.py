@@ -18,7 +18,7 @@ from services.worker.embedding.batch_attempts import BatchAttempts, CallEnd, Sha
 from services.worker.embedding.bisection import Bisection
 from services.worker.embedding.call import BatchCall, EmbeddingCalls
 from services.worker.embedding.metrics import EmbeddingMetrics
-from services.worker.embedding.request import Text
+from services.worker.embedding.request import Text, WaitingRequest
 from services.worker.embedding.text_queue import BatchSize
 from services.worker.estimates.token_calibration import TokenCalibration
 from services.worker.execution.model_chains import ModelChains
@@ -228,12 +228,15 @@ class BatchRunner(Struct, frozen=True):
 
 
 def _deliver(state: CallState, texts: Sequence[Text], vectors: Vectors, done: Done) -> None:
+    waiting: dict[int, WaitingRequest] = {}
     for text, vector in zip(texts, vectors.vectors, strict=True):
         done(text, vector)
         for request in text.requests:
             request.found[text.key] = vector  # also of one that has joined since
-            request.execution.first_choice = state.first_choice
-            request.finish_if_complete()
+            waiting[id(request)] = request
+    for request in waiting.values():
+        request.execution.first_choice = state.first_choice
+        request.finish_if_complete()
 
 
 def _fail(text: Text, error: Exception, done: Done, *, alone: bool = False) -> None:
