@@ -16,6 +16,7 @@ from nats.aio.msg import Msg
 
 from penstock.bus.ids import new_id
 from penstock.client.client import Client
+from penstock.client.stream import cancel
 from penstock.contract import subjects
 from penstock.contract.codec import REPLY, encode
 from penstock.contract.reply import TERMINAL, Completed, Delta, Failed, ReplyEvent
@@ -124,6 +125,9 @@ class EmbedRequests:
         reply = await self.send(texts, **options)
         await reply.ended
         return reply
+
+    async def cancel(self, reply: EmbedReply) -> None:
+        await cancel(self._nc, self._account, reply.request_id, "not needed any more")
 
     async def _on_event(self, msg: Msg) -> None:
         event = REPLY.decode(msg.data)
