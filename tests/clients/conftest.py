@@ -13,7 +13,7 @@ from tests.harness.processes.system import System, shared_system, started
 collect_ignore = ["python"]
 """These run in the environment of the clients."""
 
-CHAINS = {"reasoning": ("reasoning-model",), "safety": ("sim-safety",)}
+CHAINS = {"reasoning": ("reasoning-model",), "safety": ("sim-safety",), "embed": ("sim-embed",)}
 GUARD = {
     "input": {"personal_data/us_ssn": "block"},
     "output": {},
@@ -36,7 +36,14 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         roles={"fast": {"slots_per_worker": 1}},
         role={"retry": {"initial_backoff_s": 0.02, "max_backoff_s": 0.1, "same_model_retries": 0}},
         breaker={"failure_threshold": 10_000},
-        models={"m-chat": {"price": {"input": 150_000, "output": 600_000}}},
+        models={
+            "m-chat": {"price": {"input": 150_000, "output": 600_000}},
+            "sim-embed": {
+                "price": {"input": 20_000, "output": 0},
+                "context_tokens": 8_191,
+                "embedding": {"dimensions": 256, "shortens": True},
+            },
+        },
         budgets={"accounts": {"demo": {"users": USERS}}},
         guard=GUARD,
     )

@@ -1,4 +1,4 @@
-"""LangChain's ChatOpenAI in the standard suite `langchain-tests`, its unit half and its integration half."""
+"""LangChain's ChatOpenAI and OpenAIEmbeddings in the standard suite `langchain-tests`, unit and integration half."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import httpx
 import pytest
 from conftest import BASE_URL, KEY
 from langchain_core.messages import AIMessage, HumanMessage
-from langchain_openai import ChatOpenAI
-from langchain_tests.integration_tests import ChatModelIntegrationTests
-from langchain_tests.unit_tests import ChatModelUnitTests
+from langchain_openai import ChatOpenAI, OpenAIEmbeddings
+from langchain_tests.integration_tests import ChatModelIntegrationTests, EmbeddingsIntegrationTests
+from langchain_tests.unit_tests import ChatModelUnitTests, EmbeddingsUnitTests
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -91,3 +91,22 @@ async def test_parallel_tool_calls_of_a_stream_are_complete():
         streamed += chunk
     assert [call["args"] for call in streamed.tool_calls] == [call["args"] for call in whole.tool_calls]
     assert [call["name"] for call in streamed.tool_calls] == ["get_weather", "get_time"]
+
+
+class OpenAIEmbeddingsTests:
+    embeddings_class = OpenAIEmbeddings
+    embedding_model_params: ClassVar[dict[str, Any]] = {
+        "model": "embed",
+        "base_url": BASE_URL,
+        "api_key": KEY,
+        "check_embedding_ctx_length": False,  # else it downloads the vocabulary of a tokenizer
+        "max_retries": 0,
+    }
+
+
+class TestEmbeddingsUnit(OpenAIEmbeddingsTests, EmbeddingsUnitTests):
+    pass
+
+
+class TestEmbeddingsIntegration(OpenAIEmbeddingsTests, EmbeddingsIntegrationTests):
+    pass

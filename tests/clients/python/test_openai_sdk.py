@@ -223,6 +223,25 @@ def test_an_answer_can_be_retrieved_by_its_id(ai: openai.OpenAI):
     assert ai.chat.completions.retrieve(answer.id) == answer
 
 
+@pytest.mark.parametrize("encoding", [openai.NOT_GIVEN, "float", "base64"])
+def test_vectors_of_texts_in_their_order(ai: openai.OpenAI, encoding: Any):
+    texts = ["The pump starts at noon.", "Why is the sky blue?", "The pump starts at noon."]
+    found = ai.embeddings.create(model="embed", input=texts, dimensions=64, encoding_format=encoding)
+    assert [each.index for each in found.data] == [0, 1, 2]
+    vectors = [each.embedding for each in found.data]
+    if encoding == "base64":  # the SDK leaves to the application what it asked for
+        assert all(isinstance(each, str) for each in vectors)
+    else:
+        assert [len(each) for each in vectors] == [64, 64, 64]
+    assert vectors[0] == vectors[2] != vectors[1]
+
+
+def test_an_empty_text_is_a_bad_request_that_names_it(ai: openai.OpenAI):
+    with pytest.raises(openai.BadRequestError) as failed:
+        ai.embeddings.create(model="embed", input=["a", ""])
+    assert (failed.value.param, failed.value.type) == ("input[1]", "invalid_request_error")
+
+
 def test_models_are_listed_and_found(ai: openai.OpenAI):
     listed = {model.id for model in ai.models.list()}
     assert {"auto", "chat", "m-chat"} <= listed

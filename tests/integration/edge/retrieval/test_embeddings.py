@@ -7,17 +7,24 @@ import base64
 import json
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import openai
 import pytest
+from nats.aio.client import Client as Nats
 
 from penstock import Client
+from penstock.bus.connection import close, connect
 from penstock.bus.ids import new_id
+from penstock.contract import subjects
+from penstock.contract.presence import Presence, RoleStatus
+from penstock.contract.streams import WORK
+from penstock.runtime.heartbeat import Heartbeat
 from tests.harness.processes.catalogues import catalogue
 from tests.harness.processes.system import System, shared_system
 from tests.harness.requests.edge_client import Response, request
+from tests.harness.suite.waiting import until
 
 DIMENSIONS = 256
 PRICE = {"input": 20_000, "output": 0}
@@ -26,17 +33,19 @@ PRICE = {"input": 20_000, "output": 0}
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     config = catalogue(
-        {"embed": ("small",), "wide": ("text-embedding-3-large",)},
+        {"embed": ("small",), "wide": ("text-embedding-3-large",), "idle": ("slow",)},
         models={
             "small": {
                 "price": PRICE,
                 "context_tokens": 8_191,
                 "embedding": {"dimensions": DIMENSIONS, "shortens": True},
             },
+            "slow": {"embedding": {"dimensions": DIMENSIONS}},
             "text-embedding-3-large": {"price": PRICE, "embedding": {"dimensions": 3_072, "shortens": True}},
         },
     )
-    with shared_system(tmp_path_factory.mktemp("embeddings"), config=config) as running:
+    directory = tmp_path_factory.mktemp("embeddings")
+    with shared_system(directory, "chat,coding,embed,wide", config=config) as running:
         yield running
 
 
@@ -121,13 +130,19 @@ async def test_j1_the_headers_have_the_request_its_role_and_its_cost(url: str) -
             "encoding_format",
             "int8",
         ),
-        ({"model": "coding", "input": "a"}, 400, "invalid_request", None, "the roles for it are embed, wide"),
+        (
+            {"model": "coding", "input": "a"},
+            400,
+            "invalid_request",
+            None,
+            "the roles for it are embed, idle, wide",
+        ),
         (
             {"model": "text-embedding-ada-002", "input": "a"},
             404,
             "unknown_role",
             "model",
-            "the roles are embed, wide",
+            "the roles are embed, idle, wide",
         ),
         (
             {"model": "embed", "input": "word " * 20_000},
@@ -166,6 +181,46 @@ async def test_d7_a_repeated_request_gets_the_stored_vectors(url: str, other_url
     assert "idempotent-replayed" not in first.headers
     changed = await post(url, body | {"encoding_format": "base64"}, **key)
     assert (changed.status, changed.error["code"]) == (422, "idempotency_key_reused")
+
+
+@pytest.fixture
+async def bus(system: System) -> AsyncIterator[Nats]:
+    """Beside a service that announces the role `idle` and takes no work."""
+    roles = (RoleStatus(role="idle", slots=1, running=0),)
+    presence = Presence(service="worker", instance=new_id(), at_ms=0, roles=roles)
+    nc = await connect(system.nats.url, name="test")
+    heartbeat = Heartbeat(nc, lambda: presence)
+    await heartbeat.start()
+    yield nc
+    await heartbeat.stop()
+    await close(nc)
+
+
+async def queued(bus: Nats) -> int:
+    in_mailbox = subjects.work("idle", "interactive", 0, "*")
+    info = await bus.jetstream().stream_info(WORK.name, subjects_filter=in_mailbox)
+    return sum((info.state.subjects or {}).values())
+
+
+@pytest.mark.parametrize("key", [{}, {"idempotency-key": "k"}])
+async def test_d8_hanging_up_cancels_a_request_that_cannot_be_read_again(
+    url: str, bus: Nats, key: dict[str, str]
+) -> None:
+    body = {"model": "idle", "input": text()}
+    asking = asyncio.create_task(post(url, body, **key, **{"x-penstock-timeout-s": "4"}))
+
+    async def is_queued() -> bool:
+        return await queued(bus) == 1
+
+    async def is_gone() -> bool:
+        return await queued(bus) == 0
+
+    await until(is_queued)
+    began_s = time.monotonic()
+    asking.cancel()
+    await until(is_gone)
+    took_s = time.monotonic() - began_s
+    assert (took_s < 2.5) == (not key), "with a key it waits until its deadline"
 
 
 async def test_k2_the_most_vectors_do_not_stop_other_requests(url: str) -> None:
