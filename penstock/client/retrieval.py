@@ -67,8 +67,8 @@ class RetrievalMethods(Session):
         and `dimensions` are those of its vectors, for all its documents from now on; empty and None: as they are.
         `timeout_s` is at most a day; None: `retrieval.index_timeout_s` of the catalogue.
 
-        Any process uses the id: `job` for the status, `resume` for the progress, `cancel` to cancel it. Raises
-        NotAccepted, RequestTooLarge, ClientClosed, ValueError.
+        Any process uses the id: `job` for the status, `resume` for the progress, `cancel` to cancel it, `result` for
+        the IndexReport, whose fields are in `response`. Raises NotAccepted, RequestTooLarge, ClientClosed, ValueError.
         """
         body = _change(documents, delete, drop=drop, model=model, dimensions=dimensions)
         return await self._submit(self._index_request(collection, body, user, "batch", timeout_s))

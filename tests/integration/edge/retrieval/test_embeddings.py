@@ -69,6 +69,7 @@ async def test_k2_the_sdk_reads_both_encodings_alike(ai: openai.AsyncOpenAI, mod
     assert len({tuple(each.embedding) for each in packed.data}) == 3
     assert (packed.object, packed.model) == ("list", "small")
     assert packed.usage.prompt_tokens == packed.usage.total_tokens > 0
+    assert numbers.usage.total_tokens == 0, "stored vectors cost nothing"
 
 
 async def test_k2_base64_is_little_endian_numbers_of_32_bits(url: str) -> None:
@@ -86,13 +87,24 @@ async def test_k2_dimensions_shorten_the_vectors(ai: openai.AsyncOpenAI) -> None
     assert raised.value.code == "invalid_request"
 
 
+async def test_k2_arrays_of_tokens_are_embedded_as_langchain_sends_them(ai: openai.AsyncOpenAI) -> None:
+    one: Any = [9_906, 11, 1_917]
+    several: Any = [one, [15_339], one]
+    found = await ai.embeddings.create(model="embed", input=several)
+    assert len(found.data) == 3
+    assert found.data[0].embedding == found.data[2].embedding != found.data[1].embedding
+    alone = await ai.embeddings.create(model="embed", input=one)
+    assert len(alone.data) == 1
+    assert alone.data[0].embedding == found.data[0].embedding
+
+
 async def test_h2_the_client_of_the_bus_gets_the_same_vectors(ai: openai.AsyncOpenAI, system: System) -> None:
     texts = [text(), text()]
     over_http = await ai.embeddings.create(model="embed", input=texts)
     async with await system.client() as client:
         found = await client.embed(texts)
         assert [vector.tolist() for vector in found.vectors] == [each.embedding for each in over_http.data]
-        assert found.from_cache + found.embedded == 2
+        assert (found.from_cache, found.embedded, found.cost_microusd) == (2, 0, 0)
         await _stays_the_same(client, texts)
 
 
@@ -100,7 +112,7 @@ async def _stays_the_same(client: Client, texts: list[str]) -> None:
     named = await client.embed(texts, model="small", user="u")
     assert (named.model, named.space, named.dimensions) == ("small", "small", DIMENSIONS)
     job = await client.embed([*texts, text()], lane="batch")
-    assert (job.count, job.embedded + job.from_cache) == (3, 3)
+    assert (job.count, job.embedded, job.from_cache) == (3, 1, 2)
     assert job.data[: len(named.data)] == named.data
 
 
