@@ -45,12 +45,10 @@ def retrieval_quality_figures(directory: Path) -> dict[str, Any]:
 
 def retrieval_quality_targets(report: dict[str, Any]) -> list[tuple[str, float, float]]:
     found = report[_RECALL]
-    missed = [
-        (f"retrieval: percent of the questions without an answer in 5 passages, {name}", name)
-        for name in (_ALL, _HELD_OUT, *LANGUAGES)
-    ]
+    text = "retrieval: percent of the questions without an answer in 5 passages"
+    missed = [(name, 10.0) for name in (_ALL, _HELD_OUT)] + [(name, 12.0) for name in LANGUAGES]
     return [
-        *((text, round(100 * (1 - found["hybrid"][name]), 1), 10.0) for text, name in missed),
+        *((f"{text}, {name}", round(100 * (1 - found["hybrid"][name]), 1), most) for name, most in missed),
         *(
             (
                 f"retrieval: percent answered less by both searches than by {method} alone",
