@@ -17,8 +17,8 @@ from tests.harness.indexer.versioned_documents import check_whole, stored_versio
 
 __all__ = ["kill_writers"]
 
-_LONGEST_S = 0.6
-"""Of writing before the kill; one version takes 10 to 20 ms, a purge one to two seconds."""
+_CHANGE_S, _PURGE_S = 0.04, 2.5
+"""Seconds that a change and a purge take at most where nothing else runs."""
 
 
 async def kill_writers(url: str, table: TableName, *, kills: int, seed: int, purge_every: int = 0) -> int:
@@ -53,14 +53,16 @@ async def _check(store: Store, table: TableName, begun: int, done: int) -> int:
 
 
 async def _killed(url: str, table: TableName, dice: random.Random, purge_every: int) -> tuple[int, int]:
-    """The last versions that the killed process has begun and has stored."""
+    """The last versions that the killed process has begun and has stored; it stores at least one."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.harness.indexer.versioned_documents", url, table, str(purge_every)),
         stdout=PIPE,
     )
     assert process.stdout is not None
-    lines = [await process.stdout.readline()]
-    longest_s = _LONGEST_S * (4 if purge_every else 1)
+    # By what it has done, so that the kills fall into its work on a slow machine too.
+    before = dice.randint(2, 2 * purge_every or 8)
+    lines = [await process.stdout.readline() for _ in range(before)]
+    longest_s = _PURGE_S if purge_every and dice.random() < 0.5 else _CHANGE_S
     killer = asyncio.create_task(_kill(process, dice.uniform(0, longest_s), dice.random() < 0.5))
     lines += (await process.stdout.read()).split(b"\n")[:-1]  # the last line may be cut off
     await killer
