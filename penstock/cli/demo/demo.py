@@ -17,7 +17,7 @@ from penstock.cli.connection import open_client
 from penstock.cli.demo import steps
 from penstock.cli.demo.budget import budget
 from penstock.cli.demo.catalogue import LIMITED_ROLE, QUOTA, write_catalogue
-from penstock.cli.demo.documents import documents
+from penstock.cli.demo.documents import documents, index_pages
 from penstock.cli.demo.guard import guard
 from penstock.cli.demo.prompts import PROMPTS
 from penstock.cli.demo.steps import DemoContext, PromptResult, StepResult
@@ -107,13 +107,17 @@ async def _start_and_show(system: LocalSystem, env: Mapping[str, str]) -> int:
 
 
 async def _show(context: DemoContext) -> tuple[list[bool], list[PromptResult]]:
-    """Whether each promise held, and the results of the prompts. The limited role waits while the others are shown."""
+    """Whether each promise held, and the results of the prompts. The limited role waits, and pages are indexed, while
+    the others are shown.
+    """
     _say("\n1. A worker is killed in mid-stream: `restarted`, then the whole answer from another worker.")
     held = [await _held(steps.killed_worker(context))]
     others_done = asyncio.Event()
     limited = asyncio.create_task(_result_of(steps.empty_quota(context, others_done)))
+    indexed = asyncio.create_task(index_pages(context))
     try:
         _say(f"\n2. The role {LIMITED_ROLE}, with a quota of {QUOTA}/min, is sent more requests; see 6.")
+        _say("   Pages are indexed meanwhile; see 9.")
         _say(f"\n3. {len(PROMPTS)} prompts: the router chooses the role; a model that fails is replaced.")
         results: list[PromptResult] = []
         held.append(await _held(steps.prompts(context, PROMPTS, results)))
@@ -128,12 +132,11 @@ async def _show(context: DemoContext) -> tuple[list[bool], list[PromptResult]]:
         held.append(await _held(budget(context)))
         _say("\n8. The safety guard: personal data, an injection inside a document, a secret in an answer.")
         held.append(await _held(guard(context)))
-        _say(
-            "\n9. Pages are indexed by meaning, offline; an answer cites them; indexing again costs nothing."
-        )
-        held.append(await _held(documents(context)))
+        _say("\n9. Pages are indexed by meaning, offline, an answer cites them; a second time costs nothing.")
+        held.append(await _held(documents(context, indexed)))
     finally:
         limited.cancel()
+        indexed.cancel()
     return held, results
 
 

@@ -8,6 +8,7 @@ import asyncio
 import sys
 import sysconfig
 import urllib.request
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +27,7 @@ from penstock.client.client import Client
 from penstock.client.reply import Reply
 from penstock.contract.retrieval.search import Rag
 
-__all__ = ["documents", "shipped_pages"]
+__all__ = ["documents", "index_pages", "shipped_pages"]
 
 _COLLECTION: Final = "docs"
 _QUESTION: Final = "What happens to a running answer when the machine of its worker dies?"
@@ -47,10 +48,16 @@ def shipped_pages() -> Path:
     raise CommandError(f"there are no pages to index: neither {checkout} nor {installed} exists")
 
 
-async def documents(context: DemoContext) -> StepResult:
-    """Index the pages twice, and ask about them."""
+async def index_pages(context: DemoContext) -> IndexTotals:
+    """Index the pages for the first time, which takes some seconds."""
     async with open_client(replace(context.settings, account=LIBRARY)) as client:
-        first = await _index(client)
+        return await _index(client)
+
+
+async def documents(context: DemoContext, indexed: Awaitable[IndexTotals]) -> StepResult:
+    """Index the pages again once they are `indexed`, and ask about them."""
+    first = await indexed
+    async with open_client(replace(context.settings, account=LIBRARY)) as client:
         encoded = await _encoded_texts(context)
         again = await _index(client)
         calls = await _encoded_texts(context) - encoded
