@@ -126,12 +126,12 @@ class DocumentWriter:
         first = states[targets[0].table]
         for document in body.documents:
             state = first.get(document.id)
-            if state is not None and state.version > writing.version:
-                self._refuse(Refused(document.id, "outdated", _EARLIER), first, writing)
-                continue
             digest = self._preparer.digest(document)
             if _is_stored(state, digest):
                 self._count_stored(state, writing)
+            elif state is not None and state.version > writing.version:
+                self._refuse(Refused(document.id, "outdated", _EARLIER), first, writing)
+                continue
             if not all(_is_stored(states[target.table].get(document.id), digest) for target in targets):
                 waiting.append(ToPrepare(document, digest))
         return waiting
@@ -259,24 +259,30 @@ class DocumentWriter:
             if part.documents:
                 late = await self._store.replace(part.target.table, writing.version, part.documents)
             if part.target is first:
+                # Two processes may index the same corpus at once: then the later one has stored the same.
+                later = await self._store.documents(first.table, tuple(late)) if late else {}
                 for each in part.documents:
-                    self._count_written(each, states[first.table], late, writing)
+                    if each.document.id in late:
+                        self._count_late(each, later, writing)
+                    else:
+                        self._count_written(each, states[first.table].get(each.document.id), writing)
         writing.on_progress()
 
-    def _count_written(
-        self,
-        written: DocumentChunks,
-        stored: Mapping[str, DocumentState],
-        late: frozenset[str],
-        writing: Writing,
+    def _count_late(
+        self, written: DocumentChunks, later: Mapping[str, DocumentState], writing: Writing
     ) -> None:
-        counts, id_ = writing.counts, written.document.id
-        if id_ in late:
-            self._refuse(Refused(id_, "outdated", _EARLIER), {}, writing)
-            return
+        document = written.document
+        state = later.get(document.id)
+        if _is_stored(state, document.digest):
+            self._count_stored(state, writing)
+        else:
+            self._refuse(Refused(document.id, "outdated", _EARLIER), later, writing)
+
+    def _count_written(self, written: DocumentChunks, state: DocumentState | None, writing: Writing) -> None:
+        counts = writing.counts
         counts.indexed += 1
         counts.chunks += len(written.chunks)
-        if (state := stored.get(id_)) is not None:
+        if state is not None:
             kept = {each.chunk.id for each in written.chunks}
             counts.chunks_deleted += sum(chunk not in kept for chunk in state.chunks)
 
