@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -49,7 +50,8 @@ __all__ = ["QuestionHandler", "WorkHandler"]
 _log: Final = rate_limited_logger(__name__)
 _QUEUE: Final = "indexer"
 _MOST: Final = 64
-"""Questions that are answered at once; further ones are refused as overloaded."""
+_MOST_OF_ACCOUNT: Final = 48
+"""Questions that are answered at once, and those of one account; further ones are refused as overloaded."""
 _LONGEST_S: Final = 60.0
 _FLUSH_S: Final = 2
 _ENVELOPE_BYTES: Final = 64 * 1024
@@ -94,6 +96,7 @@ class QuestionHandler:
         self._metrics = metrics
         self._tracer = tracer
         self._running: set[asyncio.Task[None]] = set()
+        self._of_account: Counter[str] = Counter()
         self._subscriptions: list[Subscription] = []
 
     async def start(self) -> None:
@@ -125,16 +128,24 @@ class QuestionHandler:
         async def on_message(msg: Msg) -> None:
             if not msg.reply:
                 return
-            if len(self._running) >= _MOST:
+            account = msg.subject.rpartition(".")[2]
+            if len(self._running) >= _MOST or self._of_account[account] >= _MOST_OF_ACCOUNT:
                 self._metrics.dropped.labels("full").inc()
-                message = f"{_MOST} questions are being answered already"
+                message = f"{len(self._running)} questions are being answered already"
                 await self._send(msg, SearchFailed(code="overloaded", message=message, retry_after_s=1.0))
                 return
             task = asyncio.create_task(self._answer(msg, answer))
             self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            self._of_account[account] += 1
+            task.add_done_callback(lambda done: self._end(done, account))
 
         return await self._nc.subscribe(subject, queue=_QUEUE, cb=on_message)
+
+    def _end(self, task: asyncio.Task[None], account: str) -> None:
+        self._running.discard(task)
+        self._of_account[account] -= 1
+        if not self._of_account[account]:
+            del self._of_account[account]
 
     async def _answer(self, msg: Msg, answer: Callable[[str, Msg], Awaitable[msgspec.Struct]]) -> None:
         found: msgspec.Struct

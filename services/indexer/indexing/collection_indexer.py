@@ -39,6 +39,8 @@ class IndexTask(Struct, kw_only=True):
     caller: Caller
     counts: Counts
     on_progress: Callable[[], None]
+    repeated: bool = False
+    """Another process may have begun it, and died."""
 
 
 class CollectionIndexer:
@@ -168,7 +170,8 @@ class CollectionIndexer:
         if again:
             task.counts.changed += counts.changed
         if forgets:
-            if replaced or task.body.delete:
+            # A process that died after it deleted rows may have left them in the files.
+            if replaced or task.body.delete or task.repeated:
                 await self._forgetting.purge(targets)
             task.counts.deleted += await self._forgetting.enforce_limit(targets, task.version)
 

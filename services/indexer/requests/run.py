@@ -201,6 +201,7 @@ class Runner(Struct, frozen=True):
             ),
             counts=counts,
             on_progress=progress.note,
+            repeated=request.reply.attempt > 1,
         )
         async with progress.sending():
             try:

@@ -83,3 +83,20 @@ async def test_h4_a_replaced_turn_is_forgotten_too():
     await indexer.index(IndexBody(documents=(_turn("c", 1, "the first answer"),)), name)
     await indexer.index(IndexBody(documents=(_turn("c", 1, "the second answer"),)), name)
     assert indexer.forgotten == {"the first answer"}
+
+
+async def test_h4_a_repeated_request_purges_what_a_killed_process_left():
+    indexer = LocalIndexer()
+    name = memory_of("acme", "ann")
+    purged: list[str] = []
+
+    async def purge(table: str) -> None:
+        purged.append(table)
+
+    indexer.store.purge = purge  # type: ignore[method-assign]
+    task = indexer.task(IndexBody(documents=(_turn("c", 1, "the answer"),)), name)
+    await indexer.indexer.index(task)
+    assert purged == []
+    task.repeated = True
+    await indexer.indexer.index(task)
+    assert len(purged) == 1
