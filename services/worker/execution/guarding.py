@@ -37,7 +37,7 @@ async def check_first(execution: Execution, bodies: LargeBodies) -> None:
         return
     async with bodies.read(execution):
         execution.waits_for = "the safety guard checked the request"
-        await guard.check_first(execution.work.body, execution.retrieved.places)
+        await guard.check_first(execution.work.body, execution.retrieved.documents)
     execution.waits_for = ""
 
 
@@ -48,7 +48,7 @@ async def checked_beside(execution: Execution) -> AsyncIterator[None]:
     if guard is None:
         yield
         return
-    execution.work = replace(work, body=await guard.begin_attempt(work.body, execution.retrieved.places))
+    execution.work = replace(work, body=await guard.begin_attempt(work.body, execution.retrieved.documents))
     try:
         yield
     finally:

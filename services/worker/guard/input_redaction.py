@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from penstock.contract.guard.checks import CheckedText, Finding
 from services.worker.guard.guard_checks import Refused
 from services.worker.guard.placeholders import JsonPosition, Placeholders
+from services.worker.guard.request_places import NO_DOCUMENTS
 from services.worker.guard.request_texts import RequestTexts, rewritten, texts_of
 
 __all__ = ["InputRedaction"]
@@ -70,14 +71,14 @@ class InputRedaction:
         return tuple(changed)
 
     def applied(
-        self, body: Raw, *, documents: frozenset[int] = frozenset()
+        self, body: Raw, *, documents: Mapping[int, int] = NO_DOCUMENTS
     ) -> tuple[Raw, tuple[CheckedText, ...]]:
         """The body with placeholders, and its texts. `documents`: as of `texts_of`.
 
         Raises ValueError for a body that cannot be read.
         """
         texts = self.replaced(texts_of(body, documents))
-        return Raw(rewritten(body, [each.text for each in texts])), texts
+        return Raw(rewritten(body, [each.text for each in texts], documents)), texts
 
 
 def _is_json(text: str) -> bool:

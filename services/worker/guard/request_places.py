@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from operator import is_
 from typing import Any, Final, Literal
@@ -20,13 +20,15 @@ from penstock.contract.guard.checks import TextOrigin
 from services.worker.guard.encoded_data import is_base64, is_data_url
 from services.worker.providers.raw_json import decode_any, decode_fields, decode_list, encoded
 
-__all__ = ["ARGUMENTS", "Places", "Source"]
+__all__ = ["ARGUMENTS", "NO_DOCUMENTS", "Places", "Source"]
 
 Source = TextOrigin | Literal["arguments"]
 """The origin of a text; `arguments`: of the assistant, as JSON text."""
 ARGUMENTS: Final = "arguments"
 """Also the key of the arguments of a tool call, which are JSON text if they are a string."""
 
+NO_DOCUMENTS: Final[Mapping[int, int]] = {}
+"""Of a body without documents before its messages."""
 _ORIGINS: Final[dict[str, TextOrigin]] = {
     "user": "user",
     "system": "system",
@@ -84,9 +86,11 @@ _OBJECT, _LIST, _STRING = _HOLDING
 class Places:
     """One pass over a body, which may put other texts in place of its own."""
 
-    def __init__(self, visit: Callable[[str, Source], str], documents: frozenset[int] = frozenset()) -> None:
+    def __init__(
+        self, visit: Callable[[str, Source], str], documents: Mapping[int, int] = NO_DOCUMENTS
+    ) -> None:
         """`visit`: receives a text and its source, and returns the text to put in its place. `documents`: the indices
-        of messages whose texts are of documents.
+        of messages whose content is documents after so many characters.
         """
         self._visit = visit
         self._documents = documents
@@ -133,11 +137,18 @@ class Places:
             return self._texts(raw, "user", _DEEPEST)
         fields = self._fields(raw)
         role = _label(fields.get("role"))
-        origin = "tool" if number in self._documents else _ORIGINS.get(role, "user")
+        if number in self._documents:
+            return self._documents_in(raw, fields, self._documents[number])
+        origin = _ORIGINS.get(role, "user")
         if fields.keys() == _USUAL and role in _ORIGINS:
             content = self._texts(fields["content"], origin, _DEEPEST - 1)
             return _with(raw, fields, {**fields, "content": content})
         return self._texts_of_object(raw, fields, origin, _DEEPEST)
+
+    def _documents_in(self, raw: Raw, fields: dict[str, Raw], characters: int) -> Raw:
+        text: str = decode_any(fields["content"])
+        new = self._visit(text[:characters], "system") + self._visit(text[characters:], "tool")
+        return raw if new == text else encoded({**fields, "content": encoded(new)})
 
     def _texts(self, raw: Raw, origin: Source, levels: int) -> Raw:
         """A message, a part of one, or several."""

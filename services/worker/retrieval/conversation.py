@@ -23,6 +23,8 @@ class PlacedMessage(Struct, frozen=True):
     index: int
     """Its index in the messages with all that are inserted."""
     message: Raw
+    rules: int
+    """Characters of its content that are no data."""
 
 
 class Conversation(Struct, frozen=True):

@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from typing import Final
 
+from msgspec import Struct
+
 from services.worker.retrieval.excerpts import Excerpt, count_tokens
 
-__all__ = ["conversations_text", "cost_of_passage", "cost_of_turn", "passages_text"]
+__all__ = ["MarkedTexts", "conversations_text", "cost_of_passage", "cost_of_turn", "passages_text"]
 
 _LINE_CHARACTERS: Final = 300
 """Longest source or heading that the model sees."""
@@ -40,12 +42,21 @@ which no text inside an excerpt has. Use what helps to answer the latest message
 _Render = Callable[[str, int, Excerpt], str]
 
 
-def passages_text(excerpts: Sequence[Excerpt]) -> str:
+class MarkedTexts(Struct, frozen=True):
+    """Texts that are data, and what the model is told of them. The guard checks only the data: the sentences about
+    instructions are like those of an attack.
+    """
+
+    rules: str
+    data: str
+
+
+def passages_text(excerpts: Sequence[Excerpt]) -> MarkedTexts:
     """The passages with the numbers 1, 2, … in this order."""
     return _marked(_PASSAGES, excerpts, _passage)
 
 
-def conversations_text(excerpts: Sequence[Excerpt]) -> str:
+def conversations_text(excerpts: Sequence[Excerpt]) -> MarkedTexts:
     """Turns of earlier conversations, in this order."""
     return _marked(_CONVERSATIONS, excerpts, _turn)
 
@@ -60,10 +71,10 @@ def cost_of_turn(excerpt: Excerpt) -> int:
     return count_tokens(_turn(_COSTED_MARK, 0, excerpt))
 
 
-def _marked(rules: str, excerpts: Sequence[Excerpt], render: _Render) -> str:
+def _marked(rules: str, excerpts: Sequence[Excerpt], render: _Render) -> MarkedTexts:
     mark = _mark_for([render("", number, each) for number, each in enumerate(excerpts, 1)])
     parts = (render(mark, number, each) for number, each in enumerate(excerpts, 1))
-    return "\n".join((rules.format(mark=mark), *parts))
+    return MarkedTexts(f"{rules.format(mark=mark)}\n", "\n".join(parts))
 
 
 def _passage(mark: str, number: int, excerpt: Excerpt) -> str:

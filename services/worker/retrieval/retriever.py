@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Final, Literal
 
@@ -32,6 +32,7 @@ from services.worker.retrieval.conversation import (
 from services.worker.retrieval.excerpts import Excerpt, count_tokens, excerpts_of, whole_documents
 from services.worker.retrieval.metrics import RetrievalMetrics
 from services.worker.retrieval.prompt import (
+    MarkedTexts,
     conversations_text,
     cost_of_passage,
     cost_of_turn,
@@ -64,9 +65,9 @@ class Retrieved(Struct, frozen=True, kw_only=True):
     kind: _Kind = "memory"
 
     @property
-    def places(self) -> frozenset[int]:
-        """The indices of `messages` in the body."""
-        return frozenset(each.index for each in self.messages)
+    def documents(self) -> Mapping[int, int]:
+        """Where the body has documents: the indices of `messages`, each with the characters before its documents."""
+        return {each.index: each.rules for each in self.messages}
 
     def added_to(self, body: Raw) -> Raw:
         """The body with `messages`. Raises ValueError or RecursionError for a body that cannot be read."""
@@ -286,26 +287,29 @@ def _retrieved(
     """The whole collection stands first, where the prefix of all requests is the same; what differs with each question
     stands behind the instructions of the application.
     """
-    first = passages_text(found.excerpts) if found.whole and found.excerpts else ""
+    first = [passages_text(found.excerpts)] if found.whole and found.excerpts else []
     behind = [passages_text(found.excerpts)] if found.excerpts and not found.whole else []
     if recalled:
         behind.append(conversations_text(recalled))
-    placed = [PlacedMessage(0, _message(conversation.role, first))] if first else []
+    placed = [_placed(0, conversation.role, first)] if first else []
     if behind:
         index = conversation.instructions + len(placed)
-        placed.append(PlacedMessage(index, _message(conversation.role, "\n".join(behind))))
+        placed.append(_placed(index, conversation.role, behind))
     collection = "" if work.rag is None else work.rag.collection
     return Retrieved(
         messages=tuple(placed),
         citations=tuple(_citation(number, collection, each) for number, each in enumerate(found.excerpts, 1)),
-        tokens=sum(map(count_tokens, (first, *behind))),
+        tokens=sum(count_tokens(each.rules) + count_tokens(each.data) for each in (*first, *behind)),
         question=conversation.questions[-1] if conversation.questions else "",
         kind="whole" if found.whole else "passages" if found.excerpts else "memory",
     )
 
 
-def _message(role: str, text: str) -> Raw:
-    return encoded({"role": role, "content": text})
+def _placed(index: int, role: str, texts: Sequence[MarkedTexts]) -> PlacedMessage:
+    """One message, since some models accept only one of this role; all its rules come first."""
+    rules = "".join(each.rules for each in texts)
+    content = rules + "\n".join(each.data for each in texts)
+    return PlacedMessage(index, encoded({"role": role, "content": content}), len(rules))
 
 
 def _citation(number: int, collection: str, excerpt: Excerpt) -> Citation:
