@@ -26,6 +26,7 @@ from penstock.cli.local.system import LocalSystem
 from penstock.cli.program_name import command_name
 from penstock.cli.render.answer import failure_text
 from penstock.cli.render.trace_tree import trace_text
+from penstock.cli.retrieval.totals import IndexTotals
 from penstock.cli.stop_signals import stop_signals
 from penstock.errors import PenstockError
 from penstock.runtime.config.settings import Settings, load_settings
@@ -107,17 +108,16 @@ async def _start_and_show(system: LocalSystem, env: Mapping[str, str]) -> int:
 
 
 async def _show(context: DemoContext) -> tuple[list[bool], list[PromptResult]]:
-    """Whether each promise held, and the results of the prompts. The limited role waits, and pages are indexed, while
-    the others are shown.
+    """Whether each promise held, and the results of the prompts. The limited role waits while others are shown, and
+    pages are indexed while it waits.
     """
     _say("\n1. A worker is killed in mid-stream: `restarted`, then the whole answer from another worker.")
     held = [await _held(steps.killed_worker(context))]
     others_done = asyncio.Event()
     limited = asyncio.create_task(_result_of(steps.empty_quota(context, others_done)))
-    indexed = asyncio.create_task(index_pages(context))
+    indexing: asyncio.Task[IndexTotals] | None = None
     try:
         _say(f"\n2. The role {LIMITED_ROLE}, with a quota of {QUOTA}/min, is sent more requests; see 6.")
-        _say("   Pages are indexed meanwhile; see 9.")
         _say(f"\n3. {len(PROMPTS)} prompts: the router chooses the role; a model that fails is replaced.")
         results: list[PromptResult] = []
         held.append(await _held(steps.prompts(context, PROMPTS, results)))
@@ -126,6 +126,7 @@ async def _show(context: DemoContext) -> tuple[list[bool], list[PromptResult]]:
         _say("\n5. A job is submitted, its status followed, its result read.")
         held.append(await _held(steps.job(context)))
         others_done.set()
+        indexing = asyncio.create_task(index_pages(context))
         _say("\n6. The empty quota made its own role wait, and no other.")
         held.append(_report(await limited))
         _say("\n7. A user is stopped at a daily budget, others go on; what all have spent.")
@@ -133,10 +134,11 @@ async def _show(context: DemoContext) -> tuple[list[bool], list[PromptResult]]:
         _say("\n8. The safety guard: personal data, an injection inside a document, a secret in an answer.")
         held.append(await _held(guard(context)))
         _say("\n9. Pages are indexed by meaning, offline, an answer cites them; a second time costs nothing.")
-        held.append(await _held(documents(context, indexed)))
+        held.append(await _held(documents(context, indexing)))
     finally:
         limited.cancel()
-        indexed.cancel()
+        if indexing is not None:
+            indexing.cancel()
     return held, results
 
 
