@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from types import ModuleType
 from typing import Final, TypeVar
 
@@ -41,6 +41,7 @@ __all__ = [
     "install",
     "is_rejection",
     "is_set_up",
+    "publish_all",
     "unsubscribe_at_server",
 ]
 
@@ -202,6 +203,25 @@ def discard_pending(nc: Nats) -> None:
     """Empty the send buffer. `close` would write it to a server that does not read, for as long as that lasts."""
     nc._pending.clear()
     nc._pending_data_size = 0
+
+
+async def publish_all(nc: Nats, messages: Iterable[tuple[str, bytes]]) -> None:
+    """Publish messages (subject, payload) without headers, as one write: `publish` takes longer than storing a small
+    one. Subjects must be valid. Raises nats.errors.Error without a connection.
+    """
+    if not nc.is_connected:
+        raise nats.errors.ConnectionReconnectingError
+    parts: list[bytes] = []
+    count = size = 0
+    for subject, payload in messages:
+        parts += (f"PUB {subject} {len(payload)}\r\n".encode(), payload, b"\r\n")
+        count += 1
+        size += len(payload)
+    nc.stats["out_msgs"] += count
+    nc.stats["out_bytes"] += size
+    await nc._send_command(b"".join(parts))
+    if nc._flush_queue is not None and nc._flush_queue.empty():
+        await nc._flush_pending()
 
 
 async def unsubscribe_at_server(nc: Nats, subscription: Subscription) -> None:

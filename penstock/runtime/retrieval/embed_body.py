@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Final, cast
 
 import msgspec
 from msgspec import Meta, Struct
@@ -49,9 +49,9 @@ def read_embed_body(body: bytes | msgspec.Raw) -> EmbedBody:
         raise InvalidEmbedBody("input is empty: send a text, texts, or arrays of tokens")
     if len(texts) > MAX_INPUTS:
         raise InvalidEmbedBody(f"input has {len(texts):,} texts; {MAX_INPUTS:,} are the most")
-    for index, text in enumerate(texts):
-        if not text:
-            raise InvalidEmbedBody(f"input[{index}] is empty: a vector needs a text")
+    if not all(texts):
+        index = next(at for at, text in enumerate(texts) if not text)
+        raise InvalidEmbedBody(f"input[{index}] is empty: a vector needs a text")
     return EmbedBody(texts, read.dimensions)
 
 
@@ -63,4 +63,4 @@ def _texts(given: str | list[str | int | list[int]]) -> tuple[EmbeddingText, ...
         raise InvalidEmbedBody("input mixes texts, tokens and arrays of tokens: send one kind")
     if kinds == {int}:
         return ([each for each in given if isinstance(each, int)],)
-    return tuple([each for each in given if not isinstance(each, int)])
+    return tuple(cast("list[EmbeddingText]", given))

@@ -18,6 +18,7 @@ from nats.aio.client import Client as Nats
 from penstock.bus.clock import loop_now_s
 from penstock.bus.direct_get import LastReader
 from penstock.bus.log_limits import rate_limited_logger
+from penstock.bus.nats_patches import publish_all
 from penstock.contract.retrieval import subjects
 from penstock.contract.streams import EMBEDDINGS
 from penstock.runtime.aio import CriticalLoop
@@ -26,7 +27,8 @@ from services.worker.embedding.metrics import EmbeddingMetrics
 __all__ = ["VectorStore"]
 
 _log: Final = rate_limited_logger(__name__)
-_SUBJECT_START: Final = len(subjects.embedding(""))
+_SUBJECT: Final = subjects.embedding("")
+"""What stands before the key in a subject."""
 _KEYS_AT_ONCE: Final = 1_000
 """Subjects of one read; the server takes 1,024 (ADR-31)."""
 _READS: Final = 2
@@ -155,10 +157,10 @@ class VectorStore:
                 wanted.setdefault(key, []).append(lookup)
         reader = self._idle_readers.pop() if self._idle_readers else LastReader(self._nc, EMBEDDINGS.name)
         async with asyncio.timeout(_READ_S):
-            messages = await reader.read([subjects.embedding(key) for key in wanted])
+            messages = await reader.read([_SUBJECT + key for key in wanted])
         self._idle_readers.append(reader)  # after an error its answer may still come
         for subject, sequence, data in messages:
-            key = subject[_SUBJECT_START:]
+            key = subject[len(_SUBJECT) :]
             for lookup in wanted.get(key, ()):
                 lookup.entries[key] = sequence, data
 
@@ -179,13 +181,13 @@ class VectorStore:
         """Publish the next vectors, and wait until the last of them is stored."""
         if not self._nc.is_connected:
             raise nats.errors.ConnectionReconnectingError
-        sent = messages = 0
-        while True:
+        messages: list[tuple[str, bytes]] = []
+        size = 0
+        while self._unwritten and size < _WRITE_BYTES and len(messages) < _WRITE_MESSAGES:
             key, vector = self._unwritten.popleft()
-            self._unwritten_bytes -= len(vector)
-            sent += len(vector)
-            messages += 1
-            if not self._unwritten or sent >= _WRITE_BYTES or messages >= _WRITE_MESSAGES:
-                break
-            await self._nc.publish(subjects.embedding(key), vector)
-        await self._nc.request(subjects.embedding(key), vector, timeout=_ACK_S)
+            messages.append((_SUBJECT + key, vector))
+            size += len(vector)
+        self._unwritten_bytes -= size
+        last, vector = messages.pop()
+        await publish_all(self._nc, messages)
+        await self._nc.request(last, vector, timeout=_ACK_S)

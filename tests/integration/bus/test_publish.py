@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from nats.aio.client import Client as Nats
+from nats.aio.msg import Msg
 from nats.errors import Error, MaxPayloadError
 from nats.js.errors import NoStreamResponseError
 
+from penstock.bus.nats_patches import publish_all
 from penstock.bus.publish import StreamFull, store
 from penstock.contract.headers import REPEATED
 from tests.harness.suite.waiting import until
@@ -101,3 +104,19 @@ async def test_d10_a_burst_without_a_server_warns_once(own_nats_server, own_nc, 
     warnings = [each.getMessage() for each in caplog.records if each.name == "penstock.bus.publish"]
     assert len(warnings) == 1
     assert "NATS is reachable" in warnings[0]
+
+
+async def test_messages_that_are_published_as_one_write_arrive_in_order(nc: Nats, unique: str) -> None:
+    received: list[tuple[str, bytes]] = []
+
+    async def note(msg: Msg) -> None:
+        received.append((msg.subject, msg.data))
+
+    await nc.subscribe(f"{unique}.*", cb=note)
+    messages = [(f"{unique}.{number}", b"\r\n" * number) for number in range(500)]
+    before = nc.stats["out_msgs"]
+    await publish_all(nc, messages)
+    await nc.publish(f"{unique}.last", b"")
+    await until(lambda: len(received) > 500)
+    assert received == [*messages, (f"{unique}.last", b"")]
+    assert nc.stats["out_msgs"] == before + 501

@@ -87,3 +87,11 @@ async def test_h2_known_texts_cost_nothing(system: System, requests: EmbedReques
     assert 'penstock_embedding_texts_total{role="embed",source="stored"} 1500.0' in await system.metrics(
         other
     )
+
+
+async def test_h2_a_thousand_requests_of_a_client_are_few_calls(system: System) -> None:
+    texts = [f"a single text of a client, number {number}" for number in range(1_000)]
+    async with await system.client() as client:
+        found = await asyncio.gather(*(client.embed(text, user=f"u{len(text)}") for text in texts))
+    assert [each.vectors[0].tolist() for each in found] == [vector_of(text) for text in texts]
+    assert await system.attempts(MODEL) <= 20
