@@ -30,7 +30,8 @@ RETRIEVAL_CHANNELS: Final = (
         limits=f"stored for {duration(streams.EMBEDDINGS.max_age_s)}; {size(streams.EMBEDDINGS.max_bytes)} in all by "
         "default, then the oldest are deleted",
         purpose="Vectors that were computed before: 32-bit numbers, little endian. `digest` is the SHA-256 of vector "
-        "space, dimensions and text.",
+        "space, dimensions and text. A message whose size is no multiple of 4 bytes is a claim: a worker is about to "
+        "embed the text.",
     ),
     Channel(
         name="search",

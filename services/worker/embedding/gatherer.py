@@ -41,6 +41,7 @@ class Gatherer:
         self._send_by_s = 0.0
         self._arrived = False
         """A text has arrived since the timer was set."""
+        self._stopped = False
         self._due = False
         """The texts have waited for others long enough."""
 
@@ -57,7 +58,8 @@ class Gatherer:
         self._pump()
 
     async def stop(self) -> None:
-        """End the calls in flight."""
+        """End the calls in flight; nothing more is sent."""
+        self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
         for task in self._sending:
@@ -65,6 +67,8 @@ class Gatherer:
         await asyncio.gather(*self._sending, return_exceptions=True)
 
     def _pump(self) -> None:
+        if self._stopped:
+            return
         while len(self._queue) and len(self._sending) < self._calls:
             size = self._size()
             if not self._due and not self._queue.fills(size):

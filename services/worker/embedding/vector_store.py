@@ -156,9 +156,13 @@ class VectorStore:
             for key in lookup.keys:
                 wanted.setdefault(key, []).append(lookup)
         reader = self._idle_readers.pop() if self._idle_readers else LastReader(self._nc, EMBEDDINGS.name)
-        async with asyncio.timeout(_READ_S):
-            messages = await reader.read([_SUBJECT + key for key in wanted])
-        self._idle_readers.append(reader)  # after an error its answer may still come
+        try:
+            async with asyncio.timeout(_READ_S):
+                messages = await reader.read([_SUBJECT + key for key in wanted])
+        except BaseException:
+            await reader.close()  # its answer may still come
+            raise
+        self._idle_readers.append(reader)
         for subject, sequence, data in messages:
             key = subject[len(_SUBJECT) :]
             for lookup in wanted.get(key, ()):
