@@ -67,15 +67,15 @@ async def test_h1_of_2000_documents_only_what_changed_is_embedded(tmp_path: Path
         assert report.changed == report.embedded == report.chunks_deleted == CHANGED
         assert await system.embedded_texts() == DOCUMENTS * CHUNKS + CHANGED
         report_figures(
-            f"{DOCUMENTS} documents, {first.chunks} chunks in {first_s:.1f} s; {CHANGED} of them changed: "
-            f"{report.embedded} texts embedded; unchanged: {await system.attempts() - attempts - 1:d} calls besides"
+            f"{DOCUMENTS} documents, {first.chunks} chunks in {first_s:.1f} s; indexed again unchanged: no call; "
+            f"{CHANGED} of them changed: {report.embedded} texts embedded"
         )
 
 
 @pytest.mark.prove
 async def test_h1_the_same_corpus_from_two_processes_at_once_is_paid_once(tmp_path: Path):
     async with (
-        running_system(tmp_path, "embed", config=retrieval_catalogue(), indexers=2) as system,
+        running_system(tmp_path, "embed", "embed", config=retrieval_catalogue(), indexers=2) as system,
         await system.client(account="acme") as one,
         await system.client(account="acme") as other,
     ):
