@@ -16,6 +16,8 @@ __all__ = ["Gatherer"]
 _log: Final = rate_limited_logger(__name__)
 _GATHER_S: Final = 0.02
 """Seconds for which a text waits for others at most, while a call is free."""
+_EXPECTED_S: Final = 0.06
+"""The same while requests of this worker are about to add theirs: it is busy, not idle."""
 _QUIET_S: Final = 0.003
 """Seconds without a further text after which nothing more is waited for."""
 
@@ -28,10 +30,12 @@ class Gatherer:
         send: Callable[[list[Text]], Awaitable[None]],
         size: Callable[[], BatchSize],
         calls: int,
+        expects_more: Callable[[], bool] = lambda: False,
     ) -> None:
         """`send`: embed a batch, whatever becomes of it. `size`: of the next batch. `calls`: how many `send` are made
-        at once.
+        at once. `expects_more`: whether requests are about to add texts.
         """
+        self._expects_more = expects_more
         self._send = send
         self._size = size
         self._calls = calls
@@ -100,6 +104,9 @@ class Gatherer:
 
     def _check(self) -> None:
         self._timer = None
-        if not self._arrived or loop_now_s() >= self._send_by_s:
-            self._due = True
+        late_s = loop_now_s() - self._send_by_s
+        if self._expects_more():
+            self._due = late_s >= _EXPECTED_S - _GATHER_S
+        else:
+            self._due = not self._arrived or late_s >= 0
         self._pump()

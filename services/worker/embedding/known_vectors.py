@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from services.worker.embedding.answer import FLOAT_BYTES
 from services.worker.embedding.request import WaitingRequest
@@ -23,11 +23,13 @@ class KnownVectors:
     async def stop(self) -> None:
         await self.store.stop()
 
-    async def find(self, request: WaitingRequest, in_flight: Iterable[str]) -> None:
-        """Add what is known to the request. Texts `in_flight` are not looked up: their vectors will come."""
-        missing = self.find_in_memory(request)
+    async def find(self, request: WaitingRequest, in_flight: Container[str]) -> list[str]:
+        """Add what is known to the request; returns the keys that are missing then. Texts `in_flight` are not looked
+        up: their vectors will come.
+        """
+        missing = self._find_in_memory(request, dict.fromkeys(request.keys))
         if not missing:
-            return
+            return missing
         unknown = [key for key in missing if key not in in_flight]
         size = request.dimensions * FLOAT_BYTES
         stored = await self.store.get(unknown, size)
@@ -35,14 +37,13 @@ class KnownVectors:
             self._memory.add(key, vector)
         request.found.update(stored)
         request.counts.stored += len(stored)
+        return self._find_in_memory(request, [key for key in missing if key not in stored])
 
-    def find_in_memory(self, request: WaitingRequest) -> list[str]:
-        """Add what the memory has to the request; returns the keys that are still missing, each once."""
+    def _find_in_memory(self, request: WaitingRequest, keys: Iterable[str]) -> list[str]:
+        """Add what the memory has of these keys to the request; returns the others."""
         found, counts = request.found, request.counts
         missing: list[str] = []
-        for key in dict.fromkeys(request.keys):
-            if key in found:
-                continue
+        for key in keys:
             vector = self._memory.get(key)
             if vector is None:
                 missing.append(key)

@@ -54,6 +54,8 @@ class SharedTexts:
             self._arrived,
             self._embed_after_all,
         )
+        self._finding = 0
+        """Requests whose known vectors are being read."""
         self._gatherers: dict[_Group, Gatherer] = {}
         self._texts: dict[str, Text] = {}
         """Being embedded or waiting for it, by key."""
@@ -73,10 +75,13 @@ class SharedTexts:
         """Give the request the vectors that are known, and have the others embedded; `request.done` is set once it has
         all of them, or has failed.
         """
-        await self._known.find(request, self._texts)
-        missing = set(self._known.find_in_memory(request))  # what came while stored vectors were read
+        self._finding += 1
+        try:
+            missing = await self._known.find(request, self._texts)
+        finally:
+            self._finding -= 1
         if missing:
-            self._wait_for(request, missing)
+            self._wait_for(request, set(missing))
         request.finish_if_complete()
 
     def leave(self, request: WaitingRequest) -> None:
@@ -123,6 +128,7 @@ class SharedTexts:
                 partial(self._send, group),
                 lambda: learned.batch_size(chain, group.dimensions, loop_now_s()),
                 max(min(_MOST_CALLS, limit or _CALLS) for limit in limits),
+                lambda: self._finding > 0,
             )
         return gatherer
 

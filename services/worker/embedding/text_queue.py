@@ -52,6 +52,8 @@ class TextQueue:
         """The next batch, marked as sent: one text at least, whatever its size. Empty: nothing is wanted."""
         batch: list[Text] = []
         tokens = 0
+        if len(self._flows) == 1 and not self.fills(size):
+            return self._take_all()
         while self._flows and len(batch) < size.inputs:
             flow, queue = next(iter(self._flows.items()))
             text = queue[0]
@@ -66,6 +68,17 @@ class TextQueue:
             self._drop(flow, queue)
             if queue and len(self._flows) > 1:
                 self._flows[flow] = self._flows.pop(flow)  # to the end
+        return batch
+
+    def _take_all(self) -> list[Text]:
+        (queue,) = self._flows.values()
+        batch: list[Text] = []
+        for text in queue:  # a text may be in it twice
+            if not text.sent and text.requests:
+                text.sent = True
+                batch.append(text)
+        self._flows.clear()
+        self._tokens = self._texts = 0
         return batch
 
     def _drop(self, flow: str, queue: deque[Text]) -> None:

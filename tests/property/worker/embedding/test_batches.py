@@ -96,3 +96,14 @@ def test_h2_one_user_with_many_texts_does_not_delay_another(many: int, inputs: i
     queue.take(BatchSize(inputs, 10**9))
     queue.add("one", [text("single", 1)])
     assert "single" in [each.key for each in queue.take(BatchSize(inputs, 10**9))]
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=30), st.integers(1, 40))
+def test_h2_a_text_that_was_added_twice_is_sent_once(places: list[int], inputs: int) -> None:
+    distinct = [text(str(place), 1) for place in range(10)]
+    queue = TextQueue()
+    queue.add("user", [distinct[place] for place in places])
+    taken: list[str] = []
+    while batch := queue.take(BatchSize(inputs, 10**9)):
+        taken += [each.key for each in batch]
+    assert sorted(taken) == sorted({str(place) for place in places})
