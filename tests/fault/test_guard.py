@@ -192,7 +192,7 @@ class _Load(Struct):
             began_s = time.monotonic()
             received = await ask(client, prompt, role=role, max_tokens=50, timeout_s=30)
             self.asked.append(_Asked(account, is_unsafe, word, began_s, received))
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.1)
 
     async def all_decided_again(self) -> list[_Asked]:
         """Wait until each requester has begun and ended a request from now on; returns these requests."""
