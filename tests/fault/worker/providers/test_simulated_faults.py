@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 
 import pytest
 from msgspec import Struct
@@ -104,9 +104,19 @@ async def healthy_again(system: System) -> AsyncIterator[None]:
     await system.sim("PUT", "behaviour", dict.fromkeys(names, ""))
 
 
-def cases() -> list[object]:
+LIKE_SILENT = ("slow=5", "slow-first-token=5")
+"""Behaviours with which each attempt ends as with `silent`, by the same timeout."""
+
+
+def cases(*, long: Collection[str] = ()) -> list[object]:
+    """The behaviours in `long` are left to `make prove`."""
     return [
-        pytest.param(broken, stream, id=f"{broken}-{'streamed' if stream else 'whole'}")
+        pytest.param(
+            broken,
+            stream,
+            id=f"{broken}-{'streamed' if stream else 'whole'}",
+            marks=[pytest.mark.prove] if broken.behaviour in long else [],
+        )
         for broken in BROKEN
         for stream in (True, False)
     ]
@@ -134,7 +144,7 @@ async def test_d4_d6_another_model_answers_for_a_broken_one(
     assert restarted == ([broken.code] if broken.text_first and stream else [])
 
 
-@pytest.mark.parametrize(("broken", "stream"), cases())
+@pytest.mark.parametrize(("broken", "stream"), cases(long=LIKE_SILENT))
 async def test_d2_d6_d10_a_broken_only_model_ends_in_a_clear_error(
     system: System, client: Client, broken: Broken, *, stream: bool
 ) -> None:
