@@ -1,8 +1,9 @@
 # Every target installs its requirements on a machine with only Python (>= 3.11), make and git.
 PYTHON ?= python3
 VENV   ?= .venv
-# The suite waits for half of its run time, so it uses more processes than cores; long files come first.
-TESTS  ?= -n 3 --dist loadfile --no-loadscope-reorder
+# On two cores: integration and fault tests wait for 70% of their time, so there are more processes than cores.
+# Their long files come first.
+TESTS  ?= -n 4 --dist loadfile --no-loadscope-reorder
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 

@@ -6,7 +6,7 @@ import ast
 import re
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 ROOTS = ("penstock", "services")
@@ -186,7 +186,7 @@ def wrong_all(module: str, tree: ast.Module) -> list[str]:
     return found
 
 
-def idle_exports(trees: Mapping[str, ast.Module], readers: Collection[ast.Module]) -> list[str]:
+def idle_exports(trees: Mapping[str, ast.Module], readers: Iterable[ast.Module]) -> list[str]:
     """`__all__` of each module in `trees` lists only what some of `readers` imports, and the types that the module's
     public annotations speak of.
     """
