@@ -27,11 +27,11 @@ from penstock.client.client import Client
 from penstock.client.reply import Reply
 from penstock.contract.retrieval.search import Rag
 
-__all__ = ["documents", "index_pages", "shipped_pages"]
+__all__ = ["EXPECTED", "documents", "index_pages", "shipped_pages"]
 
 _COLLECTION: Final = "docs"
 _QUESTION: Final = "What happens to a running answer when the machine of its worker dies?"
-_EXPECTED: Final = "failure.md"
+EXPECTED: Final = "failure.md"
 """The page that answers it, in other words."""
 _TIMEOUT_S: Final = 45.0
 _SHOWN_SOURCES: Final = 3
@@ -69,7 +69,7 @@ async def documents(context: DemoContext, indexed: Awaitable[IndexTotals]) -> St
     held = {
         f"{first.indexed} pages in {first.chunks:,} chunks": first.is_complete and first.indexed > 0,
         f"indexed again with {calls} provider calls": not calls and again.unchanged == first.indexed,
-        f"{best} was found": best == _EXPECTED,
+        f"{best} was found": best == EXPECTED,
         f"the answer cites {cited} of {len(reply.citations)} passages": cited > 0,
     }
     text = ", ".join(what if is_held else f"NOT: {what}" for what, is_held in held.items())

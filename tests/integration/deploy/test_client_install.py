@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from penstock.cli.demo.documents import EXPECTED
 from tests.contract.compose import ROOT
 from tests.contract.documents import blocks
 from tests.harness.processes.system import System, running_system
@@ -122,7 +123,8 @@ def test_g1_the_weights_of_the_guards_classifiers_are_installed_with_it(installe
 
 def test_k2_the_pages_that_the_demo_indexes_are_installed(installed: Path):
     shipped = {path.name for path in (installed.parents[1] / "share/penstock/docs").iterdir()}
-    assert shipped == {path.name for path in (ROOT / "docs").glob("*.md")}
+    assert shipped == {"failure.md", "jobs.md", "quotas.md", "streaming.md"}
+    assert EXPECTED in shipped, "the page that answers the demo's question"
 
 
 def test_k8_an_application_keeps_its_own_schemas_services_and_utils(installed: Path, project: Path):
