@@ -24,6 +24,7 @@ from services.worker.rate_limit.quota import Need, Permit, QuotaKey
 from services.worker.rate_limit.shared.nats_store import NatsRecordStore
 from services.worker.rate_limit.shared.replica import Member
 from services.worker.rate_limit.shared.shared_quota import SharedQuota
+from tests.harness.suite.waiting import until
 
 LIMITED, FREE = QuotaKey("A_KEY", "limited"), QuotaKey("A_KEY", "free")
 LEASE = {"holder": "x", "number": 1, "until_ms": 1}
@@ -97,9 +98,13 @@ async def test_c1_a_limit_survives_an_invalid_entry(nats_server: NatsServer, inv
         await js.publish(f"$KV.{QUOTA.name}.limited.{name}", INVALID[invalid])
         assert await asyncio.gather(*(_drain(quota, 1.5) for quota in quotas)) == [0, 0]
         assert all(quota.unreachable_records == () for quota in quotas)
-        entry = await js.get_last_msg(f"KV_{QUOTA.name}", f"$KV.{QUOTA.name}.limited.{name}")
-        record = codec.QUOTA.decode(entry.data or b"")
-        assert sum(grain[1] for grain in record.minute) == 20
+
+        async def counts_all_spending() -> bool:
+            entry = await js.get_last_msg(f"KV_{QUOTA.name}", f"$KV.{QUOTA.name}.limited.{name}")
+            record = codec.QUOTA.decode(entry.data or b"")
+            return sum(grain[1] for grain in record.minute) == 20
+
+        await until(counts_all_spending)
 
 
 async def test_c1_a_read_is_current_and_reports_a_missing_bucket(
