@@ -51,6 +51,7 @@ _CITED_CHARACTERS: Final = 500
 """Longest title, source and heading in a citation."""
 _COMPARED_CHARACTERS: Final = 200
 _USER: Final = "User: "
+_RETRY_S: Final = 2.0
 
 
 class Retrieved(Struct, frozen=True, kw_only=True):
@@ -210,6 +211,7 @@ class Retriever:
         try:
             trace = None if span.traceparent is None else {headers.TRACEPARENT: span.traceparent}
             answer = await self._search.search(request.work.account, search, trace, required=required)
+            _check_judged(search, answer)
             outcome = "found" if answer.passages else "nothing_found"
             span.set(names.PASSAGES, len(answer.passages))
             span.set(names.BEST_SCORE, max((each.score for each in answer.passages), default=0.0))
@@ -249,6 +251,17 @@ class _Request(Struct, frozen=True):
     conversation: Conversation
     query: str
     traceparent: str | None
+
+
+def _check_judged(search: SearchRequest, answer: SearchAnswer) -> None:
+    """Raises SearchRefused for passages that were found by words alone where only similar ones are wanted: without the
+    vector of the question, nothing is known of their similarity.
+    """
+    if search.min_score > 0 and answer.passages and not (answer.model or answer.whole):
+        message = (
+            "passages cannot be compared with min_score: the embedding model of the collection did not answer"
+        )
+        raise SearchRefused("retrieval_unavailable", message, _RETRY_S)
 
 
 def _query(questions: Sequence[str]) -> str:

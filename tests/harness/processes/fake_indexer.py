@@ -20,8 +20,8 @@ Answer = Callable[[SearchRequest], SearchAnswer | SearchFailed | bytes | None]
 """The answer, bytes to send as they are, or None for silence."""
 
 
-def found(*texts: str, whole: bool = False, **fields: Any) -> SearchAnswer:
-    """An answer with these passages, the best first, each of a document of its own."""
+def found(*texts: str, whole: bool = False, model: str = "embedding", **fields: Any) -> SearchAnswer:
+    """An answer with these passages, the best first, each of a document of its own; without a model: by words alone."""
     passages = tuple(
         Passage(
             **{
@@ -37,7 +37,7 @@ def found(*texts: str, whole: bool = False, **fields: Any) -> SearchAnswer:
         )
         for number, text in enumerate(texts, 1)
     )
-    return SearchAnswer(passages=passages, whole=whole)
+    return SearchAnswer(passages=passages, whole=whole, model=model)
 
 
 def _nothing(_: SearchRequest) -> SearchAnswer:

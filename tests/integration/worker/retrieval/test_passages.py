@@ -171,3 +171,21 @@ async def test_h3_a_conversation_that_fills_the_context_leaves_no_room(
     optional = await ask(client, question, role="chat", rag={"collection": "docs", "required": False})
     assert optional.completed.citations == ()
     assert len(messages_of(provider)) == 1
+
+
+async def test_h3_passages_that_cannot_be_compared_with_min_score_are_none(
+    client: Client, provider: ScriptedProvider, indexer: FakeIndexer
+) -> None:
+    """The embedding model does not answer: passages were found by words alone, and their scores are 0."""
+    script(provider, "Noon [1].", each=2)
+    indexer.answer = lambda _: found(NOON, model="", score=0.0)
+    strict = {"collection": "docs", "min_score": 0.2}
+    needed = await ask(client, QUESTION, role="chat", rag=strict)
+    assert needed.code == "retrieval_unavailable"
+    assert "min_score" in needed.failed.error.message
+    assert needed.failed.error.retry_after_s is not None
+    assert provider.calls == []
+    optional = await ask(client, QUESTION, role="chat", rag={**strict, "required": False})
+    assert optional.completed.citations == ()
+    without = await ask(client, QUESTION, role="chat", rag="docs")
+    assert [(each.score, each.cited) for each in without.completed.citations] == [(0.0, True)]
