@@ -7,8 +7,12 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 import nats.errors
+from nats.aio.msg import Msg
 
+from penstock.bus.clock import loop_now_s
 from penstock.bus.ids import new_id
+from penstock.bus.log_limits import rate_limited_logger
+from penstock.bus.retry import RetryPolicy, retry
 from penstock.client.arguments import check_choice, check_text, check_timeout, check_token, check_wait
 from penstock.client.session import Session, deadline_ms
 from penstock.client.stream import Stream
@@ -40,7 +44,11 @@ from penstock.errors import (
 
 __all__ = ["RetrievalMethods", "index_report"]
 
+_log: Final = rate_limited_logger(__name__)
 _TIMEOUT_S: Final = 10.0
+_LONGEST_PAUSE_S: Final = 0.5
+"""Between two tries while no indexer is subscribed."""
+_LEAST_S: Final = 0.01
 _Answer = TypeVar("_Answer", SearchAnswer, CollectionsReport, DocumentsReport)
 _Question = SearchRequest | CollectionsQuery | DocumentsQuery
 
@@ -180,6 +188,10 @@ class RetrievalMethods(Session):
         list of them, and `exclude` those that it must not have. `user` identifies your end user: budgets count the
         embedding of the query.
 
+        While no indexer is subscribed, as while one is restarted, the call waits for one until `timeout_s` ends. Where
+        the embedding model does not answer, words alone decide: then `model` of the answer is empty, scores are 0, and
+        `min_score` is not applied.
+
         Raises UnknownCollection, RetrievalUnavailable, their base RetrievalFailed for any other refusal, ClientClosed,
         and ValueError for an argument that is not valid.
         """
@@ -257,7 +269,7 @@ class RetrievalMethods(Session):
     ) -> _Answer:
         self._check_open()
         try:
-            msg = await self._nc.request(subject, codec.encode(question), timeout=timeout_s)
+            msg = await self._sent(subject, question, loop_now_s() + timeout_s)
             answer = decoder.decode(msg.data)
         except nats.errors.NoRespondersError as error:
             raise RetrievalUnavailable(
@@ -276,6 +288,23 @@ class RetrievalMethods(Session):
         if isinstance(answer, SearchFailed):
             raise _failure(answer)
         return answer
+
+    async def _sent(self, subject: str, question: _Question, until_s: float) -> Msg:
+        """The answer. The question is sent again while no indexer is subscribed, as while one is restarted."""
+
+        async def send() -> Msg:
+            left_s = max(_LEAST_S, until_s - loop_now_s())
+            asked = question
+            if isinstance(asked, SearchRequest):
+                asked = msgspec.structs.replace(asked, timeout_s=round(left_s, 3))
+            return await self._nc.request(subject, codec.encode(asked), timeout=left_s)
+
+        policy = RetryPolicy(until_s - loop_now_s() - _LONGEST_PAUSE_S, longest_wait_s=_LONGEST_PAUSE_S)
+        return await retry(send, on=(nats.errors.NoRespondersError,), report=_report, policy=policy)
+
+
+def _report(_: Exception) -> None:
+    _log.info("no indexer is alive; the question is sent again")
 
 
 def _change(

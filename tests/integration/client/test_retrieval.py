@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -171,7 +172,7 @@ async def test_k2_a_refused_search_has_the_error_of_its_code(
 
 async def test_k2_without_an_indexer_the_error_says_what_to_start(gateway: Gateway, client: Client) -> None:
     with pytest.raises(RetrievalUnavailable, match="no indexer is alive: start one") as caught:
-        await client.search("docs", "what?")
+        await client.search("docs", "what?", timeout_s=0.7)
     assert (caught.value.code, caught.value.retry) == ("retrieval_unavailable", "later")
 
     async def be_silent(msg: Msg) -> None:
@@ -180,6 +181,19 @@ async def test_k2_without_an_indexer_the_error_says_what_to_start(gateway: Gatew
     await subscribe(gateway, subjects.collections(gateway.account), be_silent)
     with pytest.raises(RetrievalUnavailable, match=r"did not answer within 0\.2 s"):
         await client.collections(timeout_s=0.2)
+
+
+async def test_k2_a_question_waits_for_an_indexer_that_is_restarted(gateway: Gateway, client: Client) -> None:
+    searching = asyncio.create_task(client.search("docs", "what?", timeout_s=10))
+    listing = asyncio.create_task(client.collections(timeout_s=10))
+    await asyncio.sleep(0.3)  # both find no indexer
+    assert not searching.done()
+    asked = await answer(gateway, subjects.search(gateway.account), SearchAnswer(passages=()))
+    await answer(gateway, subjects.collections(gateway.account), CollectionsReport(collections=()))
+    assert (await searching).passages == ()
+    assert await listing == ()
+    (question,) = map(codec.SEARCH_REQUEST.decode, asked)
+    assert 0 < question.timeout_s < 9.8, "the indexer is told how long the client still waits"
 
 
 @pytest.mark.parametrize(
