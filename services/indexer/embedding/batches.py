@@ -23,11 +23,11 @@ BATCH_TEXTS: Final = 256
 _BATCH_CHARACTERS: Final = 1_000_000
 _IN_FLIGHT: Final = 8
 """Embed requests of this process at once."""
-_OF_CONTENT: Final[frozenset[ErrorCode]] = frozenset(
+_CONTENT_ERRORS: Final[frozenset[ErrorCode]] = frozenset(
     {"invalid_request", "provider_refused", "context_length_exceeded", "content_filtered", "blocked"}
 )
 """Refusals that another text may not meet."""
-_PASSING: Final[frozenset[ErrorCode]] = frozenset(
+_TRANSIENT: Final[frozenset[ErrorCode]] = frozenset(
     {
         "overloaded",
         "rate_limited",
@@ -102,7 +102,7 @@ class BatchEmbedder:
         try:
             done = await self._with_retries(texts, call)
         except EmbeddingFailed as error:
-            if error.code not in _OF_CONTENT:
+            if error.code not in _CONTENT_ERRORS:
                 raise
             await self._divide(texts, call, error)
             return
@@ -131,7 +131,7 @@ class BatchEmbedder:
             except EmbeddingFailed as error:
                 wait_s = max(wait_s, error.retry_after_s or 0.0)
                 late = loop_now_s() + wait_s >= call.caller.until_s
-                if error.code not in _PASSING or not left or wait_s > _LONGEST_WAIT_S or late:
+                if error.code not in _TRANSIENT or not left or wait_s > _LONGEST_WAIT_S or late:
                     raise
             await asyncio.sleep(wait_s)
             wait_s *= 2

@@ -51,7 +51,7 @@ _UNAVAILABLE_S: Final = 300.0
 """Seconds for which a request waits for a store that cannot be reached."""
 _CLOCK_S: Final = 0.05
 """A timer of the loop may fire early by less."""
-_PASSING: Final = (StoreUnavailable, RecordsUnavailable, ExtractionUnavailable, nats.errors.Error)
+_TRANSIENT: Final = (StoreUnavailable, RecordsUnavailable, ExtractionUnavailable, nats.errors.Error)
 
 _Result = TypeVar("_Result")
 
@@ -164,7 +164,7 @@ class Runner(Struct, frozen=True):
             raise GaveUp("invalid_request", str(error)) from error
         except EmbeddingFailed as error:
             raise GaveUp(error.code, str(error), error.retry_after_s) from error
-        except (*_PASSING, TimeoutError) as error:
+        except (*_TRANSIENT, TimeoutError) as error:
             if limit.expired():
                 message = "the deadline passed; documents that were indexed by then stay"
                 raise GaveUp("deadline_exceeded", message) from error
@@ -288,7 +288,7 @@ async def _while_unavailable(call: Callable[[], Awaitable[_Result]], deadline_s:
     while True:
         try:
             return await call()
-        except _PASSING as error:
+        except _TRANSIENT as error:
             if loop_now_s() + wait_s >= give_up_s:
                 raise
             _log.warning("an index request waits for what is not available now: %r", error)
