@@ -74,16 +74,16 @@ def _chunk_settings(retrieval: Retrieval) -> ChunkSettings:
     return ChunkSettings(chunking.characters, chunking.overlap, smallest)
 
 
-def connected_parts(made: Connected) -> Parts:
-    bus, store, metrics, clock = made.bus, made.store, made.metrics, made.clock
-    models = EmbeddingModels(made.catalogue)
-    extractor = DocumentExtractor(DocumentLimits(document_bytes=made.retrieval.max_document_bytes))
+def connected_parts(inputs: Connected) -> Parts:
+    bus, store, metrics, clock = inputs.bus, inputs.store, inputs.metrics, inputs.clock
+    models = EmbeddingModels(inputs.catalogue)
+    extractor = DocumentExtractor(DocumentLimits(document_bytes=inputs.retrieval.max_document_bytes))
     maintenance = Maintenance(store)
     records = CollectionRecords(bus)
     writer = DocumentWriter(
         store,
-        Preparer(extractor, _chunk_settings(made.retrieval), clock.unix_ms),
-        BatchEmbedder(made.gateway),
+        Preparer(extractor, _chunk_settings(inputs.retrieval), clock.unix_ms),
+        BatchEmbedder(inputs.gateway),
         models,
         lambda why: metrics.refused.labels(why).inc(),
     )
@@ -92,27 +92,27 @@ def connected_parts(made: Connected) -> Parts:
         models,
         writer,
         Rebuilder(store, writer),
-        Forgetting(store, CachedVectors(bus), made.retrieval.memory.max_turns_per_user),
+        Forgetting(store, CachedVectors(bus), inputs.retrieval.memory.max_turns_per_user),
         maintenance.note_change,
     )
-    job_records = JobRecords(bus, clock, made.shell.instance)
-    prior_attempts = PriorAttemptsReader(bus, made.shell.settings.ack_wait_s)
+    job_records = JobRecords(bus, clock, inputs.shell.instance)
+    prior_attempts = PriorAttemptsReader(bus, inputs.shell.settings.ack_wait_s)
     cancellable = CancellableRequests(bus)
     bodies = RequestBodies(bus)
     runner = Runner(
         bus,
-        made.shell.instance,
+        inputs.shell.instance,
         indexer,
         bodies,
         job_records,
         cancellable,
         metrics,
-        made.shell.tracer,
+        inputs.shell.tracer,
         clock,
     )
     followed = FollowedRecords()
     lookup = CollectionLookup(followed, records)
-    searcher = Searcher(store, lookup, QueryVectors(made.gateway, models))
+    searcher = Searcher(store, lookup, QueryVectors(inputs.gateway, models))
     return Parts(
         extractor=extractor,
         prior_attempts=prior_attempts,
@@ -124,6 +124,6 @@ def connected_parts(made: Connected) -> Parts:
             prior_attempts, job_records, runner, DeadLetters(bus, job_records, metrics, clock), bodies
         ),
         questions=QuestionHandler(
-            bus.nc, searcher, Listing(store, lookup, records), metrics, made.shell.tracer
+            bus.nc, searcher, Listing(store, lookup, records), metrics, inputs.shell.tracer
         ),
     )

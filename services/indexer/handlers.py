@@ -42,7 +42,7 @@ from services.indexer.requests.dead_letter import DeadLetters
 from services.indexer.requests.run import Runner
 from services.indexer.search.listing import Listing
 from services.indexer.search.lookup import SearchRefused
-from services.indexer.search.searcher import Asked, Searcher
+from services.indexer.search.searcher import AccountQuery, Searcher
 from services.indexer.store.errors import StoreError
 
 __all__ = ["QuestionHandler", "WorkHandler"]
@@ -183,10 +183,10 @@ class QuestionHandler:
             names.SPAN_SEARCH, "server", parent=(msg.headers or {}).get(TRACEPARENT), attributes={}
         )
         began_s, outcome = loop_now_s(), "internal"
-        asked = Asked(account, request, span.traceparent, began_s)
+        query = AccountQuery(account, request, span.traceparent, began_s)
         try:
             async with asyncio.timeout(min(max(request.timeout_s, 0.0), _LONGEST_S)):
-                answer = await self._fitting(asked)
+                answer = await self._fitting(query)
             outcome = "found" if answer.passages else "nothing_found"
         except SearchRefused as refused:
             outcome = refused.code
@@ -209,17 +209,17 @@ class QuestionHandler:
         if outcome not in {"found", "nothing_found"}:
             span.end(error=outcome)
 
-    async def _fitting(self, asked: Asked) -> SearchAnswer:
+    async def _fitting(self, query: AccountQuery) -> SearchAnswer:
         """An answer that fits a message."""
         limit = self._nc.max_payload - _ENVELOPE_BYTES
-        answer = await self._searcher.search(asked)
+        answer = await self._searcher.search(query)
         if answer.whole and len(codec.encode(answer)) > limit:
             answer = await self._searcher.search(
-                Asked(
-                    asked.account,
-                    replace(asked.request, whole_tokens=None),
-                    asked.traceparent,
-                    asked.began_s,
+                AccountQuery(
+                    query.account,
+                    replace(query.request, whole_tokens=None),
+                    query.traceparent,
+                    query.began_s,
                 )
             )
         while len(answer.passages) > 1 and len(codec.encode(answer)) > limit:

@@ -17,7 +17,7 @@ from services.indexer.collections.transitions import VectorKind, has_vectors_of
 from services.indexer.embedding.gateway import Caller, EmbeddingFailed
 from services.indexer.embedding.models import EmbeddingModels
 from services.indexer.indexing.counts import Counts
-from services.indexer.indexing.documents import DocumentWriter, Writing
+from services.indexer.indexing.documents import DocumentWriter, WriteContext
 from services.indexer.indexing.rebuild import Rebuilder
 from services.indexer.memory.forgetting import Forgetting
 from services.indexer.store.errors import UnknownTable
@@ -72,9 +72,9 @@ class CollectionIndexer:
         async with lock:
             if task.body.drop:
                 await self._drop(task)
-            record = await self._opened(task)
+            record = await self._open(task)
             if record is not None:
-                record = await self._written(task, record)
+                record = await self._write_all_targets(task, record)
         if record is None:
             return task.counts.report(name, None)
         record = await self._with_wanted_model(task, record)
@@ -110,7 +110,7 @@ class CollectionIndexer:
         except UnknownTable:
             return []
 
-    async def _opened(self, task: IndexTask) -> CollectionRecord | None:
+    async def _open(self, task: IndexTask) -> CollectionRecord | None:
         """The collection with the tables to write to; None: there is none, and nothing to write."""
         account, name = task.caller.account, task.collection
         record = await self._tables.read(account, name)
@@ -128,7 +128,7 @@ class CollectionIndexer:
             return record
         return await self._tables.begin(account, name, kind)
 
-    async def _written(self, task: IndexTask, record: CollectionRecord) -> CollectionRecord | None:
+    async def _write_all_targets(self, task: IndexTask, record: CollectionRecord) -> CollectionRecord | None:
         """Write into every table that the record names, and look again: one that appeared meanwhile, or became the one
         that search reads, gets the documents too. None: the collection was dropped.
         """
@@ -147,7 +147,7 @@ class CollectionIndexer:
                 if restarts > _MOST_RESTARTS:
                     raise
                 written.clear()
-                current = await self._opened(task)
+                current = await self._open(task)
                 continue
             written |= {target.generation.number for target in missing}
             current = await self._tables.read(account, name)
@@ -160,13 +160,13 @@ class CollectionIndexer:
             counts = Counts(costs=task.counts.costs)
         else:
             counts.begin_again()
-        writing = Writing(task.version, task.caller, counts, task.on_progress)
+        context = WriteContext(task.version, task.caller, counts, task.on_progress)
         forgets = is_memory(task.collection)
         replaced: list[str] = []
         if forgets:
             replaced = await self._writer.changed_in(targets[0], task.body)
             await self._forgetting.forget_vectors(replaced, targets)
-        await self._writer.write(task.body, targets, writing)
+        await self._writer.write(task.body, targets, context)
         if again:
             task.counts.changed += counts.changed
         if forgets:
@@ -184,9 +184,9 @@ class CollectionIndexer:
             return record
         account, name = record.account, record.name
         old, new = targets_of(record)
-        writing = Writing(task.version, task.caller, task.counts, task.on_progress)
+        context = WriteContext(task.version, task.caller, task.counts, task.on_progress)
         try:
-            await self._rebuilder.fill(old, new, writing)
+            await self._rebuilder.fill(old, new, context)
         except EmbeddingFailed:
             await self._tables.abandon(account, name, building.number)
             raise

@@ -26,14 +26,14 @@ from services.indexer.indexing.prepare import Prepared, Preparer
 from services.indexer.store.interface import DocumentChunks, DocumentState, EmbeddedChunk, Store
 from services.indexer.store.tables import TableName
 
-__all__ = ["DocumentWriter", "Writing"]
+__all__ = ["DocumentWriter", "WriteContext"]
 
 _IDS: Final = 500
 """Ids in one question to the store."""
 _EARLIER: Final = "a later request has changed it already"
 
 
-class Writing(Struct):
+class WriteContext(Struct):
     """One request while its documents are written."""
 
     version: int
@@ -65,19 +65,19 @@ class DocumentWriter:
         self._models = models
         self._on_refused = on_refused
 
-    async def write(self, body: IndexBody, targets: Sequence[Target], writing: Writing) -> None:
+    async def write(self, body: IndexBody, targets: Sequence[Target], context: WriteContext) -> None:
         """Raises StoreError, EmbeddingFailed and ExtractionUnavailable; what was stored by then stays."""
         states = {target.table: await self._states(target.table, body) for target in targets}
-        await self._delete(body.delete, targets, states, writing)
-        waiting = self._to_prepare(body, targets, states, writing)
-        writing.on_progress()
+        await self._delete(body.delete, targets, states, context)
+        waiting = self._to_prepare(body, targets, states, context)
+        context.on_progress()
 
         def refuse(refused: Refused) -> None:
-            self._refuse(refused, states[targets[0].table], writing)
+            self._refuse(refused, states[targets[0].table], context)
 
         groups = prepared_groups(self._preparer, waiting, refuse)
-        vectorised = self._vectorised(groups, targets, states, writing, refuse)
-        await self._store_in_order(vectorised, targets[0], states, writing)
+        vectorised = self._vectorised(groups, targets, states, context, refuse)
+        await self._store_in_order(vectorised, targets[0], states, context)
 
     async def changed_in(self, target: Target, body: IndexBody) -> list[str]:
         """The stored documents that the request deletes or changes."""
@@ -101,25 +101,25 @@ class DocumentWriter:
         ids: Sequence[str],
         targets: Sequence[Target],
         states: Mapping[TableName, Mapping[str, DocumentState]],
-        writing: Writing,
+        context: WriteContext,
     ) -> None:
         """Also ids that are not stored: an earlier request that is still running must not store them afterwards."""
         for target in targets:
             outdated: frozenset[str] = frozenset()
             for page in _pages(ids):
-                outdated |= await self._store.replace(target.table, writing.version, (), page)
+                outdated |= await self._store.replace(target.table, context.version, (), page)
             if target is not targets[0]:
                 continue
             gone = [state for id_ in ids if (state := states[target.table].get(id_)) and id_ not in outdated]
-            writing.counts.deleted += len(gone)
-            writing.counts.chunks_deleted += sum(len(state.chunks) for state in gone)
+            context.counts.deleted += len(gone)
+            context.counts.chunks_deleted += sum(len(state.chunks) for state in gone)
 
     def _to_prepare(
         self,
         body: IndexBody,
         targets: Sequence[Target],
         states: Mapping[TableName, Mapping[str, DocumentState]],
-        writing: Writing,
+        context: WriteContext,
     ) -> list[ToPrepare]:
         """The documents that some table does not have as they are sent."""
         waiting = []
@@ -128,38 +128,38 @@ class DocumentWriter:
             state = first.get(document.id)
             digest = self._preparer.digest(document)
             if _is_stored(state, digest):
-                self._count_stored(state, writing)
-            elif state is not None and state.version > writing.version:
-                self._refuse(Refused(document.id, "outdated", _EARLIER), first, writing)
+                self._count_stored(state, context)
+            elif state is not None and state.version > context.version:
+                self._refuse(Refused(document.id, "outdated", _EARLIER), first, context)
                 continue
             if not all(_is_stored(states[target.table].get(document.id), digest) for target in targets):
                 waiting.append(ToPrepare(document, digest))
         return waiting
 
-    def _count_stored(self, state: DocumentState | None, writing: Writing) -> None:
+    def _count_stored(self, state: DocumentState | None, context: WriteContext) -> None:
         """A document with the version of this request was stored by it, before it was begun again."""
         if state is None:
             return
-        if state.version == writing.version:
-            writing.counts.indexed += 1
+        if state.version == context.version:
+            context.counts.indexed += 1
         else:
-            writing.counts.unchanged += 1
-        writing.counts.chunks += len(state.chunks)
+            context.counts.unchanged += 1
+        context.counts.chunks += len(state.chunks)
 
-    def _refuse(self, refused: Refused, stored: Mapping[str, DocumentState], writing: Writing) -> None:
+    def _refuse(self, refused: Refused, stored: Mapping[str, DocumentState], context: WriteContext) -> None:
         """An older version of the document stays."""
         self._on_refused(refused.kind)
-        writing.counts.refused[refused.id] = refused.reason
+        context.counts.refused[refused.id] = refused.reason
         if (state := stored.get(refused.id)) is not None:
-            writing.counts.chunks += len(state.chunks)
-        writing.on_progress()
+            context.counts.chunks += len(state.chunks)
+        context.on_progress()
 
     async def _vectorised(
         self,
         groups: AsyncGenerator[list[Prepared], None],
         targets: Sequence[Target],
         states: Mapping[TableName, Mapping[str, DocumentState]],
-        writing: Writing,
+        context: WriteContext,
         refuse: Callable[[Refused], None],
     ) -> AsyncGenerator[list[_Vectorised], None]:
         """The documents of each group that differ from each table, with vectors."""
@@ -169,7 +169,7 @@ class DocumentWriter:
                 found = []
                 for target in targets:
                     needed = [each for each in group if not _has(states[target.table], each)]
-                    documents = await self._with_vectors(needed, target, writing, refused)
+                    documents = await self._with_vectors(needed, target, context, refused)
                     found.append(_Vectorised(target, documents))
                 for why in refused.values():
                     refuse(why)
@@ -181,7 +181,7 @@ class DocumentWriter:
                 ]
 
     async def _with_vectors(
-        self, group: Sequence[Prepared], target: Target, writing: Writing, refused: dict[str, Refused]
+        self, group: Sequence[Prepared], target: Target, context: WriteContext, refused: dict[str, Refused]
     ) -> list[DocumentChunks]:
         ids = dict.fromkeys(each.chunk.id for document in group for each in document.chunks)
         known: dict[str, bytes] = {}
@@ -193,7 +193,7 @@ class DocumentWriter:
             for each in document.chunks
             if each.chunk.id not in known
         }
-        by_text = await self.embed(missing.values(), target.generation, writing)
+        by_text = await self.embed(missing.values(), target.generation, context)
         complete = []
         for document in group:
             chunks = []
@@ -205,11 +205,11 @@ class DocumentWriter:
                     break
                 chunks.append(EmbeddedChunk(each.chunk, vector))
             else:
-                writing.counts.changed += sum(each.chunk.id not in known for each in document.chunks)
+                context.counts.changed += sum(each.chunk.id not in known for each in document.chunks)
                 complete.append(DocumentChunks(document.document, tuple(chunks)))
         return complete
 
-    async def embed(self, texts: Iterable[str], generation: Generation, writing: Writing) -> Vectors:
+    async def embed(self, texts: Iterable[str], generation: Generation, context: WriteContext) -> Vectors:
         """Raises EmbeddingFailed, also where no model of the catalogue makes such vectors."""
         route = self._models.route(generation)
         if route is None:
@@ -218,7 +218,7 @@ class DocumentWriter:
                 f"no model of the catalogue makes the vectors of this collection ({generation.model}, "
                 f"{generation.dimensions} dimensions): name another model in the index request",
             )
-        vectors = await self._embedder.embed(texts, route, writing.caller, writing.counts.costs)
+        vectors = await self._embedder.embed(texts, route, context.caller, context.counts.costs)
         for text, vector in tuple(vectors.found.items()):
             if not any(vector):
                 del vectors.found[text]
@@ -230,7 +230,7 @@ class DocumentWriter:
         groups: AsyncGenerator[list[_Vectorised], None],
         first: Target,
         states: Mapping[TableName, Mapping[str, DocumentState]],
-        writing: Writing,
+        context: WriteContext,
     ) -> None:
         """Each group while the next one is made."""
         storing: asyncio.Task[None] | None = None
@@ -239,7 +239,7 @@ class DocumentWriter:
                 async for group in groups:
                     if storing is not None:
                         await storing
-                    storing = asyncio.ensure_future(self._store_group(group, first, states, writing))
+                    storing = asyncio.ensure_future(self._store_group(group, first, states, context))
             if storing is not None:
                 await storing
         finally:
@@ -252,34 +252,36 @@ class DocumentWriter:
         group: Sequence[_Vectorised],
         first: Target,
         states: Mapping[TableName, Mapping[str, DocumentState]],
-        writing: Writing,
+        context: WriteContext,
     ) -> None:
         for part in group:
             late: frozenset[str] = frozenset()
             if part.documents:
-                late = await self._store.replace(part.target.table, writing.version, part.documents)
+                late = await self._store.replace(part.target.table, context.version, part.documents)
             if part.target is first:
                 # Two processes may index the same corpus at once: then the later one has stored the same.
                 later = await self._store.documents(first.table, tuple(late)) if late else {}
                 for each in part.documents:
                     if each.document.id in late:
-                        self._count_late(each, later, writing)
+                        self._count_late(each, later, context)
                     else:
-                        self._count_written(each, states[first.table].get(each.document.id), writing)
-        writing.on_progress()
+                        self._count_written(each, states[first.table].get(each.document.id), context)
+        context.on_progress()
 
     def _count_late(
-        self, written: DocumentChunks, later: Mapping[str, DocumentState], writing: Writing
+        self, written: DocumentChunks, later: Mapping[str, DocumentState], context: WriteContext
     ) -> None:
         document = written.document
         state = later.get(document.id)
         if _is_stored(state, document.digest):
-            self._count_stored(state, writing)
+            self._count_stored(state, context)
         else:
-            self._refuse(Refused(document.id, "outdated", _EARLIER), later, writing)
+            self._refuse(Refused(document.id, "outdated", _EARLIER), later, context)
 
-    def _count_written(self, written: DocumentChunks, state: DocumentState | None, writing: Writing) -> None:
-        counts = writing.counts
+    def _count_written(
+        self, written: DocumentChunks, state: DocumentState | None, context: WriteContext
+    ) -> None:
+        counts = context.counts
         counts.indexed += 1
         counts.chunks += len(written.chunks)
         if state is not None:

@@ -13,7 +13,7 @@ from typing import Final
 from services.indexer.collections.tables import Target
 from services.indexer.embedding.embedded_text import embedded_text
 from services.indexer.embedding.gateway import EmbeddingFailed
-from services.indexer.indexing.documents import DocumentWriter, Writing
+from services.indexer.indexing.documents import DocumentWriter, WriteContext
 from services.indexer.search.filters import of_documents
 from services.indexer.store.interface import (
     Chunk,
@@ -36,22 +36,22 @@ class Rebuilder:
         self._store = store
         self._writer = writer
 
-    async def fill(self, old: Target, new: Target, writing: Writing) -> None:
+    async def fill(self, old: Target, new: Target, context: WriteContext) -> None:
         """Return when `new` has every document of `old` in the same version.
 
         Raises StoreError, and EmbeddingFailed also for a text that the new model refuses: its document would be lost.
         """
-        while await self._pass(old, new, writing):
+        while await self._pass(old, new, context):
             pass
 
-    async def _pass(self, old: Target, new: Target, writing: Writing) -> bool:
+    async def _pass(self, old: Target, new: Target, context: WriteContext) -> bool:
         """Whether anything was copied."""
         copied, after = False, ""
         while True:
             page = await self._store.list_documents(old.table, after=after, limit=_PAGE)
             missing = await self._missing(page, new)
             if missing:
-                await self._copy(missing, old, new, writing)
+                await self._copy(missing, old, new, context)
                 copied = True
             if len(page) < _PAGE:
                 return copied
@@ -68,7 +68,7 @@ class Rebuilder:
         ]
 
     async def _copy(
-        self, missing: Sequence[ListedDocument], old: Target, new: Target, writing: Writing
+        self, missing: Sequence[ListedDocument], old: Target, new: Target, context: WriteContext
     ) -> None:
         chunks = await self._chunks(missing, old)
         texts = {
@@ -78,7 +78,7 @@ class Rebuilder:
         }
         known = await self._store.vectors(new.table, tuple(texts))
         vectors = await self._writer.embed(
-            (text for id_, text in texts.items() if id_ not in known), new.generation, writing
+            (text for id_, text in texts.items() if id_ not in known), new.generation, context
         )
         by_version: dict[int, list[DocumentChunks]] = defaultdict(list)
         for each in missing:
@@ -87,12 +87,12 @@ class Rebuilder:
                 vector = known.get(chunk.id) or vectors.found.get(texts[chunk.id])
                 if vector is None:
                     raise _lost(each.document, vectors.refused.get(texts[chunk.id], "it has no vector"))
-                writing.counts.changed += chunk.id not in known
+                context.counts.changed += chunk.id not in known
                 embedded.append(EmbeddedChunk(chunk, vector))
             by_version[each.version].append(DocumentChunks(each.document, tuple(embedded)))
         for version, documents in sorted(by_version.items()):
             await self._store.replace(new.table, version, documents)
-        writing.on_progress()
+        context.on_progress()
 
     async def _chunks(self, documents: Sequence[ListedDocument], old: Target) -> dict[str, list[Chunk]]:
         """By document. One that was changed since it was listed is found different in the next pass."""

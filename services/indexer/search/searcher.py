@@ -24,7 +24,7 @@ from services.indexer.search.lookup import CollectionLookup, SearchRefused
 from services.indexer.search.query_vectors import QueryVectors
 from services.indexer.store.interface import FilterTerm, Hit, Question, Store, StoredChunk
 
-__all__ = ["Asked", "Searcher"]
+__all__ = ["AccountQuery", "Searcher"]
 
 _log: Final = logging.getLogger(__name__)
 _QUERY_CHARACTERS: Final = 100_000
@@ -37,8 +37,8 @@ _FILTER_VALUES: Final = 1_000
 _decode_metadata: Final = msgspec.json.Decoder(Metadata).decode
 
 
-class Asked(Struct, frozen=True):
-    """One question, with whose it is."""
+class AccountQuery(Struct, frozen=True):
+    """A search request and the account that sent it."""
 
     account: str
     request: SearchRequest
@@ -52,51 +52,51 @@ class Searcher:
         self._lookup = lookup
         self._vectors = vectors
 
-    async def search(self, asked: Asked) -> SearchAnswer:
+    async def search(self, query: AccountQuery) -> SearchAnswer:
         """Raises SearchRefused, StoreError and RecordsUnavailable."""
-        request = asked.request
-        name = self._lookup.name_of(asked.account, request.collection, request.user)
+        request = query.request
+        name = self._lookup.name_of(query.account, request.collection, request.user)
         _check(request)
 
         async def question(target: Target) -> SearchAnswer:
-            return await self._answer(asked, target)
+            return await self._answer(query, target)
 
-        answer = await self._lookup.ask(asked.account, name, question)
+        answer = await self._lookup.ask(query.account, name, question)
         if answer is not None:
             return answer
         if not request.collection:
             return SearchAnswer(passages=())  # nothing was remembered yet
         raise SearchRefused("unknown_collection", f"there is no collection {request.collection!r:.80}")
 
-    async def _answer(self, asked: Asked, target: Target) -> SearchAnswer:
-        request = asked.request
+    async def _answer(self, query: AccountQuery, target: Target) -> SearchAnswer:
+        request = query.request
         filter_ = terms_of(request.filters, request.exclude)
         if request.whole_tokens is not None:
             everything = await self._store.all_chunks(target.table, filter_, request.whole_tokens)
             if everything is not None:
-                return _answered(asked, [_passage(each, 0.0) for each in everything], whole=True)
+                return _answered(query, [_passage(each, 0.0) for each in everything], whole=True)
         if not request.query.strip():
             raise SearchRefused("invalid_request", "the query is empty")
         excluded = await self._latest_turns(target, request)
         vector = None
         if request.mode != "text":
-            vector = await self._vector(asked, target.generation)
+            vector = await self._vector(query, target.generation)
         hits = await self._hits(request, target, filter_, vector, request.top_k + len(excluded))
         kept = [hit for hit in hits if hit.document.id not in excluded][: request.top_k]
         if vector is None:
-            return _answered(asked, [_passage(hit, 0.0) for hit in kept])
+            return _answered(query, [_passage(hit, 0.0) for hit in kept])
         scored = [_passage(hit, _score(hit)) for hit in kept]
         passages = [each for each in scored if each.score >= request.min_score]
-        return _answered(asked, passages, model=target.generation.model)
+        return _answered(query, passages, model=target.generation.model)
 
-    async def _vector(self, asked: Asked, generation: Generation) -> bytes | None:
+    async def _vector(self, query: AccountQuery, generation: Generation) -> bytes | None:
         """None: the embedding model is not available, and words alone decide."""
-        request = asked.request
+        request = query.request
         caller = Caller(
-            account=asked.account,
+            account=query.account,
             user=request.user,
-            traceparent=asked.traceparent,
-            until_s=asked.began_s + request.timeout_s * _EMBEDDING_SHARE,
+            traceparent=query.traceparent,
+            until_s=query.began_s + request.timeout_s * _EMBEDDING_SHARE,
         )
         try:
             async with asyncio.timeout_at(caller.until_s):
@@ -178,9 +178,9 @@ def _any_vector(dimensions: int) -> bytes:
 
 
 def _answered(
-    asked: Asked, passages: Sequence[Passage], *, whole: bool = False, model: str = ""
+    query: AccountQuery, passages: Sequence[Passage], *, whole: bool = False, model: str = ""
 ) -> SearchAnswer:
-    took_ms = round((loop_now_s() - asked.began_s) * 1000, 3)
+    took_ms = round((loop_now_s() - query.began_s) * 1000, 3)
     return SearchAnswer(passages=tuple(passages), whole=whole, model=model, took_ms=took_ms)
 
 

@@ -24,7 +24,7 @@ from services.worker.estimates.token_calibration import TokenCalibration
 from services.worker.execution.model_chains import ModelChains
 from services.worker.execution.next_attempt import NextAttempt
 from services.worker.execution.outcomes import Outcomes
-from services.worker.execution.permitted_call import PermittedCall, judged, settled
+from services.worker.execution.permitted_call import PermittedCall, report_outcome, settle_at_exit
 from services.worker.execution.provider_call import Progress
 from services.worker.execution.selection import CallPermit, Selection
 from services.worker.execution.state import CallState, GaveUp, HandBack
@@ -141,7 +141,7 @@ class BatchRunner(Struct, frozen=True):
                 self.next_attempt.after_failure(state, permit.key.model, failure)
 
     async def _with_permit(self, state: CallState, part: list[Text], permit: CallPermit, done: Done) -> bool:
-        with settled(self.selection, self.outcomes, permit) as call:
+        with settle_at_exit(self.selection, self.outcomes, permit) as call:
             key = permit.key
             provider = self.calls.providers[key.model]
             shares = await self.attempts.announce(part, key, provider.name)
@@ -149,7 +149,7 @@ class BatchRunner(Struct, frozen=True):
             if not texts:
                 return False
             call.spent.tokens = permit.quota.tokens
-            with judged(self.outcomes, state, key, call):
+            with report_outcome(self.outcomes, state, key, call):
                 vectors = await self._attempt(state, shares, texts, call, permit)
         self.attempts.service_times.record_tokens(key.model, call.spent.tokens)
         self.next_attempt.after_success(state, key.model)

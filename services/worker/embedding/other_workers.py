@@ -62,7 +62,7 @@ class OtherWorkers:
             await asyncio.gather(self._task, return_exceptions=True)
         await self._claims.stop()
 
-    async def own(self, role: Role, batch: list[Text]) -> list[Text]:
+    async def claim(self, role: Role, batch: list[Text]) -> list[Text]:
         """The texts of the batch that this worker is to embed; it watches the others."""
         if not self._has_peers(role):
             return batch
@@ -79,7 +79,7 @@ class OtherWorkers:
 
     def embedded(self, key: str) -> None:
         """This worker has the vector, and is about to store it."""
-        self._claims.keep_no_longer(key)
+        self._claims.drop_claim(key)
 
     async def release(self, batch: list[Text]) -> None:
         """Texts of the batch that were not embedded may be embedded by another worker."""

@@ -135,7 +135,7 @@ class SharedTexts:
     async def _send(self, group: _Group, batch: list[Text]) -> None:
         own = batch
         try:
-            own = await self._others.own(group.role, batch)
+            own = await self._others.claim(group.role, batch)
             await self._batches.run(own, self._ended)
         finally:
             left = [text for text in own if self._texts.get(text.key) is text]

@@ -95,7 +95,7 @@ class VectorClaims:
                 )
         return frozenset(lost)
 
-    def keep_no_longer(self, key: str) -> None:
+    def drop_claim(self, key: str) -> None:
         """The vector is about to be stored in place of the claim."""
         self._held.pop(key, None)
 

@@ -19,7 +19,7 @@ from services.worker.execution.large_bodies import LargeBodies
 from services.worker.execution.model_chains import ModelChains
 from services.worker.execution.next_attempt import NextAttempt, why_no_other_attempt
 from services.worker.execution.outcomes import Outcomes
-from services.worker.execution.permitted_call import PermittedCall, judged, settled
+from services.worker.execution.permitted_call import PermittedCall, report_outcome, settle_at_exit
 from services.worker.execution.retrieving import Retrieval
 from services.worker.execution.selection import CallPermit, Selection
 from services.worker.execution.state import Execution, GaveUp
@@ -84,7 +84,7 @@ class ChainExecutor(Struct, frozen=True):
     async def _with_permit(self, execution: Execution, permit: CallPermit) -> Success:
         """With its cost reserved, and with the body in memory: one that is stored apart is read now."""
         key = permit.key
-        with settled(self.selection, self.outcomes, permit) as call:
+        with settle_at_exit(self.selection, self.outcomes, permit) as call:
             try:
                 if self.hold_raiser is not None:
                     await self.hold_raiser.cover(execution, key.model)
@@ -98,7 +98,7 @@ class ChainExecutor(Struct, frozen=True):
     async def _attempt(self, execution: Execution, key: QuotaKey, call: PermittedCall) -> Success:
         self.service_times.record_call_start(execution.work.role, execution.calls)
         try:
-            with judged(self.outcomes, execution, key, call):
+            with report_outcome(self.outcomes, execution, key, call):
                 return await self.attempts.run(execution, key, call.spent)
         except ProviderFailure:
             self.service_times.record_call_failure(execution.work.role, execution.calls)

@@ -16,7 +16,7 @@ from services.worker.execution.state import CallState
 from services.worker.providers.errors.failures import Health, ProviderFailure
 from services.worker.rate_limit.quota import QuotaKey
 
-__all__ = ["PermittedCall", "judged", "settled"]
+__all__ = ["PermittedCall", "report_outcome", "settle_at_exit"]
 
 
 class PermittedCall(Struct):
@@ -27,7 +27,7 @@ class PermittedCall(Struct):
 
 
 @contextmanager
-def settled(selection: Selection, outcomes: Outcomes, permit: CallPermit) -> Iterator[PermittedCall]:
+def settle_at_exit(selection: Selection, outcomes: Outcomes, permit: CallPermit) -> Iterator[PermittedCall]:
     """Give the permit back at the end, however the call ended."""
     call = PermittedCall()
     try:
@@ -38,8 +38,10 @@ def settled(selection: Selection, outcomes: Outcomes, permit: CallPermit) -> Ite
 
 
 @contextmanager
-def judged(outcomes: Outcomes, state: CallState, key: QuotaKey, call: PermittedCall) -> Iterator[None]:
-    """The call itself: its outcome changes what is known of model and credential."""
+def report_outcome(
+    outcomes: Outcomes, state: CallState, key: QuotaKey, call: PermittedCall
+) -> Iterator[None]:
+    """Report the outcome of the call made inside to the state of its model and credential."""
     began_s = loop_now_s()
     try:
         yield
