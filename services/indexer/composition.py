@@ -24,7 +24,7 @@ from services.indexer.indexing.collection_indexer import CollectionIndexer
 from services.indexer.indexing.documents import DocumentWriter
 from services.indexer.indexing.prepare import Preparer
 from services.indexer.indexing.rebuild import Rebuilder
-from services.indexer.maintenance import Maintenance
+from services.indexer.maintenance_queue import MaintenanceQueue
 from services.indexer.memory.forgetting import Forgetting
 from services.indexer.memory.vector_cache import CachedVectors
 from services.indexer.metrics import IndexerMetrics
@@ -60,7 +60,7 @@ class Parts(Struct, frozen=True):
     extractor: DocumentExtractor
     prior_attempts: PriorAttemptsReader
     cancellable: CancellableRequests
-    maintenance: Maintenance
+    maintenance: MaintenanceQueue
     orphans: OrphanTables
     followed: FollowedRecords
     work: WorkHandler
@@ -78,7 +78,7 @@ def connected_parts(inputs: Connected) -> Parts:
     bus, store, metrics, clock = inputs.bus, inputs.store, inputs.metrics, inputs.clock
     models = EmbeddingModels(inputs.catalogue)
     extractor = DocumentExtractor(DocumentLimits(document_bytes=inputs.retrieval.max_document_bytes))
-    maintenance = Maintenance(store)
+    maintenance = MaintenanceQueue(store)
     records = CollectionRecords(bus)
     writer = DocumentWriter(
         store,

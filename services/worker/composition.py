@@ -49,7 +49,7 @@ from services.worker.execution.model_chains import ModelChains
 from services.worker.execution.next_attempt import NextAttempt
 from services.worker.execution.outcomes import Outcomes
 from services.worker.execution.request_bodies import RequestBodies
-from services.worker.execution.retrieving import Retrieval
+from services.worker.execution.retrieval_step import PassageRetrieval
 from services.worker.execution.run import Finisher, Runner, Starter
 from services.worker.execution.selection import NeedEstimator, Selection
 from services.worker.execution.time_limits import TimeLimits
@@ -222,7 +222,7 @@ def _executors(
         selection,
         attempts,
         bodies,
-        Retrieval(catalogue, _retriever(catalogue, connected, state), bodies),
+        PassageRetrieval(catalogue, _retriever(catalogue, connected, state), bodies),
         state.outcomes,
         next_attempt,
         state.service_times,

@@ -20,7 +20,7 @@ from services.worker.execution.model_chains import ModelChains
 from services.worker.execution.next_attempt import NextAttempt, why_no_other_attempt
 from services.worker.execution.outcomes import Outcomes
 from services.worker.execution.permitted_call import PermittedCall, report_outcome, settle_at_exit
-from services.worker.execution.retrieving import Retrieval
+from services.worker.execution.retrieval_step import PassageRetrieval
 from services.worker.execution.selection import CallPermit, Selection
 from services.worker.execution.state import Execution, GaveUp
 from services.worker.providers.errors.failures import ProviderFailure
@@ -34,7 +34,7 @@ class ChainExecutor(Struct, frozen=True):
     selection: Selection
     attempts: Attempts
     bodies: LargeBodies
-    retrieval: Retrieval
+    retrieval: PassageRetrieval
     outcomes: Outcomes
     next_attempt: NextAttempt
     service_times: ServiceTimes

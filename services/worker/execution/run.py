@@ -35,7 +35,7 @@ from services.worker.estimates.service_times import ServiceTimes
 from services.worker.execution.attempt import Success
 from services.worker.execution.cancellation import CancellableExecutions
 from services.worker.execution.large_bodies import LargeBodies
-from services.worker.execution.retrieving import turn_of
+from services.worker.execution.retrieval_step import turn_of
 from services.worker.execution.state import AttemptHistory, Execution, GaveUp, HandBack
 from services.worker.guard.request_guard import RequestGuards
 from services.worker.intake.checked_work import CheckedWork

@@ -40,7 +40,7 @@ from services.worker.execution.model_chains import ModelChains
 from services.worker.execution.next_attempt import NextAttempt
 from services.worker.execution.outcomes import Outcomes
 from services.worker.execution.request_bodies import RequestBodies
-from services.worker.execution.retrieving import Retrieval
+from services.worker.execution.retrieval_step import PassageRetrieval
 from services.worker.execution.run import Starter
 from services.worker.execution.selection import NeedEstimator, Selection
 from services.worker.execution.state import Execution
@@ -185,7 +185,7 @@ class WorkerParts:
             self.selection,
             attempts or self.attempts,
             bodies or LargeBodies(self.bus),
-            Retrieval(self.catalogue, None, bodies or LargeBodies(self.bus)),
+            PassageRetrieval(self.catalogue, None, bodies or LargeBodies(self.bus)),
             self.outcomes,
             self.next_attempt,
             self.service_times,

@@ -18,10 +18,10 @@ from services.worker.retrieval.conversation import Conversation, read_conversati
 from services.worker.retrieval.memory import Turn
 from services.worker.retrieval.retriever import Retriever
 
-__all__ = ["Retrieval", "turn_of"]
+__all__ = ["PassageRetrieval", "turn_of"]
 
 
-class Retrieval(Struct, frozen=True):
+class PassageRetrieval(Struct, frozen=True):
     catalogue: Catalogue
     retriever: Retriever | None
     """None: the catalogue has no section `retrieval`."""

@@ -10,7 +10,7 @@ from penstock.runtime.aio import CriticalLoop
 from services.indexer.store.errors import StoreError, UnknownTable
 from services.indexer.store.tables import TableName
 
-__all__ = ["Maintenance"]
+__all__ = ["MaintenanceQueue"]
 
 _log: Final = rate_limited_logger(__name__)
 _REST_S: Final = 2.0
@@ -21,7 +21,7 @@ class _Optimizing(Protocol):
     async def optimize(self, table: TableName) -> bool: ...
 
 
-class Maintenance:
+class MaintenanceQueue:
     """The store itself keeps other processes from optimising the same table at the same time."""
 
     def __init__(self, store: _Optimizing, rest_s: float = _REST_S) -> None:
