@@ -21,7 +21,7 @@ from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure_eventuall
 from penstock.runtime.provisioning.reconciler import Reconciler
 from penstock.runtime.service import Bus, Shell
 from services.indexer.composition import Connected, Parts, connected_parts
-from services.indexer.embedding.accounts import GatewayAccounts
+from services.indexer.embedding.embed_requests import EmbedRequests
 from services.indexer.embedding.gateway import EmbeddingGateway
 from services.indexer.metrics import IndexerMetrics
 from services.indexer.store.opening import open_store
@@ -49,7 +49,7 @@ class Indexer:
         store = await open_store(self._store_url)
         self._started.push_async_callback(store.close)
         await self._provision(bus)
-        gateway: EmbeddingGateway = GatewayAccounts(bus, self._shell.instance, self._shell.tracer)
+        gateway: EmbeddingGateway = EmbedRequests(bus, self._shell.instance, self._shell.tracer)
         parts = connected_parts(
             Connected(
                 self._shell,

@@ -24,7 +24,7 @@ from penstock.runtime.service import Bus
 from services.indexer.embedding.gateway import Caller, Embedded, EmbeddingFailed
 from services.indexer.embedding.models import Route
 
-__all__ = ["GatewayAccounts"]
+__all__ = ["EmbedRequests"]
 
 _TIMINGS: Final = ClientTimings()
 _ACCEPT_S: Final = 60.0
@@ -34,7 +34,7 @@ _LONGEST_S: Final = 300.0
 _FLOAT_BYTES: Final = 4
 
 
-class GatewayAccounts:
+class EmbedRequests:
     def __init__(self, bus: Bus, client_name: str, tracer: Tracer) -> None:
         self._bus = bus
         self._client_name = client_name
@@ -43,8 +43,10 @@ class GatewayAccounts:
         self._opening = asyncio.Lock()
 
     async def embed(self, texts: Sequence[str], route: Route, caller: Caller) -> Embedded:
-        """Interactive, whatever the lane of the index request: vectors are no result of a job, and searches wait for
-        them.
+        """The vectors of the texts, from one embed request of the account. Raises EmbeddingFailed.
+
+        It is interactive also for an index request of the batch lane: its vectors are not the result of a job, and the
+        query vectors that searches wait for take the same way.
         """
         left_s = min(_LONGEST_S, caller.until_s - loop_now_s())
         if left_s <= 0:
