@@ -29,7 +29,7 @@ __all__ = ["AccountQuery", "Searcher"]
 _log: Final = logging.getLogger(__name__)
 _QUERY_CHARACTERS: Final = 100_000
 _LATEST_TURNS: Final = 10
-"""Of the conversation that asks: a client sends these itself."""
+"""Latest turns of the requesting conversation that are left out of its results: the request already contains them."""
 _EMBEDDING_SHARE: Final = 0.7
 """Of the time of a search, for the vector of its question; then words alone answer."""
 _FILTER_VALUES: Final = 1_000
