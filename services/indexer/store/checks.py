@@ -23,7 +23,8 @@ def storable(text: str) -> str:
 
 def single_words(terms: Sequence[str]) -> list[str]:
     """The terms that are one word; a text with spaces is no stored word, and matches nothing."""
-    return [word for term in terms if [word := storable(term)] == word.split()]
+    words = map(storable, terms)
+    return [word for word in words if word.split() == [word]]
 
 
 def _storable_id(id_: str) -> str:
