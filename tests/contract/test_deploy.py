@@ -297,6 +297,7 @@ LABELS = {
         "direction",
         "why",
         "mode",
+        "source",
     ),
 }
 """Labels whose values are bounded by the catalogue or the contract."""

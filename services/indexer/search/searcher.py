@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import array
 import asyncio
-import logging
 from collections.abc import Sequence
 from typing import Final
 
@@ -12,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from penstock.bus.clock import loop_now_s
+from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract.retrieval.collections import Generation
 from penstock.contract.retrieval.documents import Metadata
 from penstock.contract.retrieval.search import Passage, SearchAnswer, SearchRequest
@@ -26,7 +26,7 @@ from services.indexer.store.interface import FilterTerm, Hit, Question, Store, S
 
 __all__ = ["AccountQuery", "Searcher"]
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = rate_limited_logger(__name__)
 _QUERY_CHARACTERS: Final = 100_000
 _LATEST_TURNS: Final = 10
 """Latest turns of the requesting conversation that are left out of its results: the request already contains them."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from typing import Final, Literal
 
 from msgspec import Struct
 
+from penstock.bus.log_limits import rate_limited_logger
 from penstock.runtime.config.catalogue import Catalogue
 from services.worker.embedding.answer import FLOAT_BYTES
 from services.worker.embedding.text_queue import BatchSize
@@ -15,7 +15,7 @@ from services.worker.providers.errors.failures import FailureKind, ProviderFailu
 
 __all__ = ["LearnedLimits", "Parameter"]
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = rate_limited_logger(__name__, by="text")
 _KEPT_S: Final = 3_600.0
 """Seconds for which something learned is kept; then the provider is asked again."""
 _LARGEST_ANSWER: Final = 8 * 1024 * 1024

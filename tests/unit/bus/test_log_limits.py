@@ -35,6 +35,8 @@ NOT_LIMITED = {
     ),
     **dict.fromkeys(
         (
+            "services.indexer.requests.dead_letter",
+            "services.indexer.requests.run",
             "services.router.handlers",
             "services.worker.execution.run",
             "services.worker.redelivery.dead_letter",
