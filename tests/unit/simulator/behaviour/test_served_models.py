@@ -1,6 +1,7 @@
 import pytest
 
 from penstock.runtime.config.load import read_catalogue
+from services.encoder.request import MODEL
 from services.simulator.behaviour.errors import flaky_fails, flapping_fails
 from services.simulator.behaviour.model_names import (
     Behaviour,
@@ -86,6 +87,8 @@ def test_without_a_configured_list_requested_models_are_listed_too():
     assert models.listed() == [*DEFAULT_MODELS, "requested"]
 
 
-def test_the_shipped_catalogue_lists_the_default_models():
+def test_the_shipped_catalogue_lists_the_default_models_and_the_vectors_of_the_encoder():
     written = read_catalogue(None, {"PENSTOCK_CATALOGUE": "simulator"})
-    assert tuple(written.model_name(key) for key in written.models) == DEFAULT_MODELS
+    *simulated, local = (written.model_name(key) for key in written.models)
+    assert [*simulated, "sim-embed-large", "sim-embed-small"] == list(DEFAULT_MODELS)
+    assert local == MODEL
