@@ -252,7 +252,7 @@ def test_h3_h4_without_a_section_the_message_names_it(fields: dict[str, Any]) ->
     assert "has no section retrieval" in outcome.message
 
 
-def test_an_unknown_kind_is_rejected_with_the_known_ones() -> None:
+def test_d10_an_unknown_kind_is_rejected_with_the_known_ones() -> None:
     outcome = rejected(inbound("image", {}))
     assert outcome.code == "kind_not_served"
     assert outcome.message.endswith("use 'chat' or 'embed' or 'index'")

@@ -18,17 +18,17 @@ def started(attempt: int) -> Started:
     )
 
 
-def test_a_queued_job_has_no_prior_attempts():
+def test_e4_a_queued_job_has_no_prior_attempts():
     assert with_record(PriorAttempts(), QUEUED) == PriorAttempts()
 
 
-def test_without_stored_replies_the_record_shows_the_lost_attempt():
+def test_d7_without_stored_replies_the_record_shows_the_lost_attempt():
     prior = with_record(PriorAttempts(attempt=1, next_seq=first_seq(1) + 1, output_sent=True), RUNNING)
     assert [(each.attempt, each.model) for each in prior.attempts] == [(3, "m")]
     assert (prior.attempt, prior.next_seq, prior.tried, prior.output_sent) == (3, first_seq(3) + 1, 3, True)
 
 
-def test_stored_replies_and_record_are_not_counted_twice():
+def test_f2_stored_replies_and_record_are_not_counted_twice():
     stored = fold_events([started(3), Delta(id="1", seq=first_seq(3) + 1, attempt=3, text="x")])
     prior = with_record(stored, RUNNING)
     assert prior.attempts == stored.attempts
