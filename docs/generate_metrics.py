@@ -40,7 +40,8 @@ _LABELS: Final = {
     "credential": "the name of a key's environment variable in the catalogue, never the key",
     "detector": "a detector of the [guard](guard.md)",
     "direction": "`input`: a request; `output`: an answer",
-    "kind": "of tokens `input` or `output`; of findings the kind of a secret or of personal data, or empty",
+    "kind": "of tokens `input` or `output`; of findings the kind of a secret or of personal data, "
+    "or empty; of retrievals `passages`, `whole` or `memory`",
     "lane": "`interactive` or `batch`",
     "limit": "`requests_per_minute`, `tokens_per_minute`, `requests_per_day`, `tokens_per_day` or `concurrency`",
     "mode": "`hybrid`, `vector` or `text`",

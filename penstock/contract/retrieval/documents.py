@@ -21,7 +21,9 @@ DOCUMENT_ID_CHARACTERS: Final = 1_024
 MAX_DOCUMENTS: Final = 1_000
 """Documents and deletions of one index request."""
 MEMORY: Final = "memory-"
-"""How the names of the collections begin that hold the conversations of users. No request may name one."""
+"""The prefix of the collections that hold conversations. An index request with exactly this name changes the memory of
+its `user`; no request names another one.
+"""
 
 
 Metadata = dict[str, str | int | float | bool | list[str]]
