@@ -49,12 +49,16 @@ __all__ = ["QuestionHandler", "WorkHandler"]
 
 _log: Final = rate_limited_logger(__name__)
 _QUEUE: Final = "indexer"
-_MOST: Final = 64
-_MOST_OF_ACCOUNT: Final = 48
+"""The queue group: one of the running indexers gets each question."""
+_MAX_QUESTIONS: Final = 64
+_MAX_QUESTIONS_OF_ACCOUNT: Final = 48
 """Questions that are answered at once, and those of one account; further ones are refused as overloaded."""
-_LONGEST_S: Final = 60.0
+_MAX_ANSWER_S: Final = 60.0
+"""Seconds after which any question is answered with an error, whatever time the caller would wait."""
 _FLUSH_S: Final = 2
+"""Seconds to wait for the server to confirm the end of a subscription, during a stop."""
 _ENVELOPE_BYTES: Final = 64 * 1024
+"""Part of the largest message that answers leave free, for headers and protocol."""
 _ANY_ACCOUNT: Final = "*"
 
 
@@ -129,7 +133,7 @@ class QuestionHandler:
             if not msg.reply:
                 return
             account = msg.subject.rpartition(".")[2]
-            if len(self._running) >= _MOST or self._of_account[account] >= _MOST_OF_ACCOUNT:
+            if len(self._running) >= _MAX_QUESTIONS or self._of_account[account] >= _MAX_QUESTIONS_OF_ACCOUNT:
                 self._metrics.dropped.labels("full").inc()
                 message = f"{len(self._running)} questions are being answered already"
                 await self._send(msg, SearchFailed(code="overloaded", message=message, retry_after_s=1.0))
@@ -185,7 +189,7 @@ class QuestionHandler:
         began_s, outcome = loop_now_s(), "internal"
         query = AccountQuery(account, request, span.traceparent, began_s)
         try:
-            async with asyncio.timeout(min(max(request.timeout_s, 0.0), _LONGEST_S)):
+            async with asyncio.timeout(min(max(request.timeout_s, 0.0), _MAX_ANSWER_S)):
                 answer = await self._fitting(query)
             outcome = "found" if answer.passages else "nothing_found"
         except SearchRefused as refused:
@@ -229,7 +233,7 @@ class QuestionHandler:
     async def _documents(self, account: str, msg: Msg) -> DocumentsReport:
         query = codec.DOCUMENTS_QUERY.decode(msg.data)
         limit = self._nc.max_payload - _ENVELOPE_BYTES
-        async with asyncio.timeout(_LONGEST_S):
+        async with asyncio.timeout(_MAX_ANSWER_S):
             report = await self._listing.documents(account, query)
         while len(report.documents) > 1 and len(codec.encode(report)) > limit:
             report = replace(report, documents=report.documents[: len(report.documents) // 2], more=True)
@@ -237,7 +241,7 @@ class QuestionHandler:
 
     async def _collections(self, account: str, msg: Msg) -> msgspec.Struct:
         query = codec.COLLECTIONS_QUERY.decode(msg.data)
-        async with asyncio.timeout(_LONGEST_S):
+        async with asyncio.timeout(_MAX_ANSWER_S):
             return await self._listing.collections(account, query)
 
 

@@ -39,9 +39,12 @@ _TRANSIENT: Final[frozenset[ErrorCode]] = frozenset(
 )
 _MOST_DIVISIONS: Final = 64
 """Requests that may be divided in one call: a model that refuses everything would be called for each text."""
-_MOST_TRIES: Final = 6
+_MAX_ATTEMPTS: Final = 6
+"""Attempts for one batch that meets transient errors."""
 _FIRST_WAIT_S: Final = 0.5
-_LONGEST_WAIT_S: Final = 20.0
+"""Seconds before the second attempt; each further wait is twice as long."""
+_MAX_WAIT_S: Final = 20.0
+"""Seconds; if a provider asks for a longer pause, the index request fails with that pause as `retry_after_s`."""
 
 
 class Costs(Struct):
@@ -124,18 +127,18 @@ class BatchEmbedder:
 
     async def _with_retries(self, texts: Sequence[str], call: _Call) -> Embedded:
         wait_s = self._first_wait_s
-        for left in reversed(range(_MOST_TRIES)):
+        for left in reversed(range(_MAX_ATTEMPTS)):
             try:
                 async with self._slots:
                     return await self._gateway.embed(texts, call.route, call.caller)
             except EmbeddingFailed as error:
                 wait_s = max(wait_s, error.retry_after_s or 0.0)
                 late = loop_now_s() + wait_s >= call.caller.until_s
-                if error.code not in _TRANSIENT or not left or wait_s > _LONGEST_WAIT_S or late:
+                if error.code not in _TRANSIENT or not left or wait_s > _MAX_WAIT_S or late:
                     raise
             await asyncio.sleep(wait_s)
             wait_s *= 2
-        raise AssertionError("the last try returns or raises")
+        raise AssertionError("the last attempt returns or raises")
 
 
 def _batches(texts: Iterable[str], most: int) -> Iterable[list[str]]:

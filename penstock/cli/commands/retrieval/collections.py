@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from penstock.cli.confirmation import confirmed
 from penstock.cli.connection import command_settings, open_client
@@ -21,7 +21,8 @@ from penstock.errors import UnknownCollection
 
 __all__ = ["drop_collection", "every_document", "list_collections", "show_collection", "with_client"]
 
-_SHOWN = 20
+_SHOWN_DOCUMENTS: Final = 20
+"""Documents of a collection that are printed without `--all`."""
 _T = TypeVar("_T")
 
 
@@ -40,7 +41,7 @@ def show_collection(name: str, data: Path, *, with_all: bool, as_json: bool) -> 
         status = await _status(client, name)
         if with_all or as_json:
             return status, await every_document(client, name), False
-        page = await client.documents(name, limit=_SHOWN)
+        page = await client.documents(name, limit=_SHOWN_DOCUMENTS)
         return status, list(page.documents), page.more
 
     status, documents, more = with_client(data, read)
