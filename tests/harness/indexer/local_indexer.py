@@ -29,7 +29,7 @@ from services.indexer.indexing.rebuild import Rebuilder
 from services.indexer.memory.forgetting import Forgetting
 from services.indexer.search.lookup import CollectionLookup, FollowedRecords
 from services.indexer.search.query_vectors import QueryVectors
-from services.indexer.search.searcher import Asked, Searcher
+from services.indexer.search.searcher import AccountQuery, Searcher
 from tests.harness.indexer.memory_store import MemoryStore
 from tests.harness.processes.catalogues import catalogue
 
@@ -192,7 +192,9 @@ class LocalIndexer:
         self, query: str, collection: str = "docs", *, account: str = ACCOUNT, **more: Any
     ) -> SearchAnswer:
         request = SearchRequest(collection=collection, query=query, **more)
-        return await self.searcher.search(Asked(account, request, None, asyncio.get_running_loop().time()))
+        return await self.searcher.search(
+            AccountQuery(account, request, None, asyncio.get_running_loop().time())
+        )
 
     async def texts(self, collection: str = "docs", *, account: str = ACCOUNT) -> dict[str, list[str]]:
         """What is stored now: the texts of the chunks, by document."""
