@@ -10,7 +10,7 @@ __all__ = ["confirmed"]
 
 
 def confirmed(question: str) -> bool:
-    """Whether the person at the terminal says yes. Raises CommandError where there is no terminal."""
+    """Ask for confirmation at the terminal; True for yes. Raises CommandError where there is no terminal."""
     if not sys.stdin.isatty():
         raise CommandError("the confirmation needs a terminal; add --yes to delete without it")
     try:

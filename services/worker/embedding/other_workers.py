@@ -41,7 +41,7 @@ class OtherWorkers:
         again: Callable[[Text], None],
     ) -> None:
         """`has_peers`: whether another live worker serves the role. `arrived`: the vector of a watched text is stored;
-        returns False if it is not a valid one. `again`: nobody embeds a watched text any more.
+        returns False if it is not a valid one. `again`: no worker embeds a watched text any more.
         """
         self._claims = claims
         self._store = store

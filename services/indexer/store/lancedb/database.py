@@ -72,7 +72,7 @@ class Database:
 
     async def create(self, name: TableName, dimensions: int) -> None:
         connection = self._connected()
-        async with self.locks.changing(name):
+        async with self.locks.shared(name):
             with store_errors(name):
                 schema = schema_of(dimensions, time.time_ns() // 1_000_000)
                 # It may exist, and another process may be creating it.
@@ -84,7 +84,7 @@ class Database:
     async def drop(self, name: TableName) -> None:
         connection = self._connected()
         self.forget(name)
-        async with self.locks.alone(name):
+        async with self.locks.exclusive(name):
             with store_errors(name):
                 await connection.drop_table(name, ignore_missing=True)
             self.locks.remove(name)
@@ -115,7 +115,7 @@ class Database:
         with store_errors(name):
             opened = await self._connected().open_table(name)
             if not await _has_search_indexes(opened):
-                async with self.locks.changing(name):
+                async with self.locks.shared(name):
                     await create_search_indexes(opened)
         self._tables[name] = opened
         if len(self._tables) > _OPEN_TABLES:

@@ -21,7 +21,7 @@ __all__ = ["TableLocks"]
 
 _WAIT_S: Final = 120.0
 """A purge of 50,000 chunks takes some 15 s."""
-_GATE: Final = ".gate"
+_QUEUE: Final = ".queue"
 _MAINTENANCE: Final = ".maintenance"
 _FIRST_POLL_S, _LONGEST_POLL_S = 0.002, 0.1
 
@@ -32,12 +32,12 @@ class TableLocks:
         self._directory = directory
 
     @asynccontextmanager
-    async def changing(self, table: TableName) -> AsyncIterator[None]:
+    async def shared(self, table: TableName) -> AsyncIterator[None]:
         async with self._held(table, fcntl.LOCK_SH):
             yield
 
     @asynccontextmanager
-    async def alone(self, table: TableName) -> AsyncIterator[None]:
+    async def exclusive(self, table: TableName) -> AsyncIterator[None]:
         async with self._held(table, fcntl.LOCK_EX):
             yield
 
@@ -55,11 +55,11 @@ class TableLocks:
                 os.close(descriptor)
 
     def remove(self, table: TableName) -> None:
-        """Of a dropped table, by the holder of `alone`."""
+        """Of a dropped table, by the holder of `exclusive`."""
         if self._directory is not None:
             path = self._path(self._directory, table)
             path.unlink(missing_ok=True)
-            for suffix in (_GATE, _MAINTENANCE):
+            for suffix in (_QUEUE, _MAINTENANCE):
                 path.with_suffix(suffix).unlink(missing_ok=True)
 
     @asynccontextmanager
@@ -68,21 +68,21 @@ class TableLocks:
             yield
             return
         path = self._path(self._directory, table)
-        # A change passes the gate and opens it again; one that wants to be alone keeps it closed while it waits, so
-        # that changes which follow each other closely do not keep it out.
-        gate = await _acquire(path.with_suffix(_GATE), kind)
+        # Each acquisition holds the queue lock first, in the same mode. A shared one releases it as soon as it has the
+        # table; an exclusive one keeps it while it waits, so that no later shared acquisition delays it further.
+        queue = await _acquire(path.with_suffix(_QUEUE), kind)
         try:
             lock = await _acquire(path, kind)
         except BaseException:
-            os.close(gate)
+            os.close(queue)
             raise
         try:
             if kind == fcntl.LOCK_SH:
-                gate = _closed(gate)
+                queue = _closed(queue)
             yield
         finally:
             os.close(lock)
-            _closed(gate)
+            _closed(queue)
 
     @staticmethod
     def _path(directory: Path, table: TableName) -> Path:

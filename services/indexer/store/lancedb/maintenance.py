@@ -44,7 +44,7 @@ class Maintenance:
         self._lock = asyncio.Lock()
         self._not_before_s: dict[TableName, float] = {}
         self._removals: dict[TableName, asyncio.Task[None]] = {}
-        """Of older versions, later: they are kept for those who still read them."""
+        """Later removals of older versions, which running reads may still need."""
 
     async def optimize(self, table: TableName) -> bool:
         if not needed_work(await self._state(table)):

@@ -46,9 +46,9 @@ async def _maintain(order: Order) -> None:
 async def _attempt(database: Database, table: AsyncTable, order: Order) -> None:
     name = TableName(order.table)
     for attempt in range(_ATTEMPTS):
-        # At first, changes go on. If they win each time, they wait for a few seconds.
-        alone = order.purge or attempt > 0
-        async with database.locks.alone(name) if alone else database.locks.changing(name):
+        # The first attempt runs beside changes. After a conflict with one, the next attempts exclude them.
+        exclusive = order.purge or attempt > 0
+        async with database.locks.exclusive(name) if exclusive else database.locks.shared(name):
             with store_errors(name):
                 try:
                     await table.checkout_latest()
@@ -79,8 +79,8 @@ async def _purge(table: AsyncTable, order: Order) -> None:
         # It warns that readers of older versions fail; they try again, and changes are locked out.
         warnings.simplefilter("ignore", UserWarning)
         # What a killed process left is removed too, where no other process can be about to publish it.
-        alone = Database(order.url).directory is not None
-        await table.optimize(cleanup_older_than=timedelta(0), delete_unverified=alone)
+        has_locks = Database(order.url).directory is not None
+        await table.optimize(cleanup_older_than=timedelta(0), delete_unverified=has_locks)
 
 
 async def _delete_emptied(table: AsyncTable) -> None:

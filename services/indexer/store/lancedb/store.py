@@ -41,6 +41,7 @@ _PROBES: Final = 20
 _REFINE: Final = 10
 """So many times the wanted number of hits are compared exactly."""
 _KEPT_S: Final = 120.0
+"""Age in seconds at which an older version of a table is removed; a read or change that takes longer fails."""
 _LISTED: Final = ("document", "digest", "title", "source", "metadata", "tags", "updated_ms")
 
 
@@ -103,7 +104,7 @@ class LanceStore:
         check_change(await self._database.dimensions(table), version, documents, deleted)
         change = Change(version, documents, deleted, self._clock.unix_ms())
         opened = await self._database.table(table)
-        async with self._database.locks.changing(table):
+        async with self._database.locks.shared(table):
             with store_errors(table):
                 await opened.checkout_latest()
                 return await replace_documents(opened, change)

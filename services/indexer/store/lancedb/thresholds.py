@@ -47,14 +47,14 @@ def needed_work(state: TableState) -> Work:
     rows = state.chunks + state.heads + state.removed
     few = max(UNINDEXED_ROWS, int(rows * UNINDEXED_SHARE))
     return Work(
-        build_vector_index=_wants_vector_index(state, rows),
+        build_vector_index=_needs_vector_index(state, rows),
         compact=state.words_unindexed > few
         or state.files > SMALL_FILES + rows // ROWS_PER_FILE
         or state.removed > max(REMOVED_ROWS, int(rows * REMOVED_SHARE)),
     )
 
 
-def _wants_vector_index(state: TableState, rows: int) -> bool:
+def _needs_vector_index(state: TableState, rows: int) -> bool:
     if state.vector_rows is None:
         return state.chunks >= INDEXED_ROWS
     return rows > GROWN * max(state.vector_rows, INDEXED_ROWS)

@@ -185,7 +185,7 @@ async def test_h5_a_purge_of_a_directory_leaves_nothing_deleted(tmp_path: Path):
     await _check_purged(store, table, tmp_path)
     assert not leftover.exists()
     kept = [path for path, changed in before.items() if path.exists() and path.stat().st_mtime_ns == changed]
-    assert {path.suffix for path in kept} <= {".lock", ".gate", ".maintenance"}
+    assert {path.suffix for path in kept} <= {".lock", ".queue", ".maintenance"}
     await store.close()
 
 
