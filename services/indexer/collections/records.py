@@ -19,6 +19,8 @@ __all__ = ["CollectionRecords", "RecordsUnavailable"]
 
 _log: Final = rate_limited_logger(__name__)
 _UNREADABLE: Final = (nats.errors.Error, TimeoutError)
+_NOT_WRITTEN: Final = (RecordChanged, *_UNREADABLE)
+"""After all but RecordChanged the record may be stored, which the next attempt reads."""
 _RETRY: Final = RetryPolicy(timeout_s=10.0)
 """An election of a leader takes some seconds."""
 
@@ -31,40 +33,45 @@ class RecordsUnavailable(Exception):
 
 
 class CollectionRecords:
-    """Every method raises RecordsUnavailable after some seconds without an answer."""
+    """Every method raises RecordsUnavailable after some seconds without an answer of JetStream."""
 
     def __init__(self, bus: Bus, policy: RetryPolicy = _RETRY) -> None:
         self._bus = bus
         self._policy = policy
 
     async def read(self, account: str, name: str) -> CollectionRecord | None:
+        """Raises RecordsUnavailable."""
         return _content(await self._read(account, name))
 
     async def change(self, account: str, name: str, change: _Change) -> CollectionRecord | None:
-        """Write what `change` computes, again after each conflict; returns the record that is stored then."""
-        while True:
+        """Write what `change` computes, again after each conflict; returns the record that is stored then.
+
+        Raises RecordsUnavailable also when no write has succeeded within the time of the policy. The record may be
+        stored nevertheless.
+        """
+
+        async def attempt() -> CollectionRecord | None:
             stored = await self._read(account, name)
             before = _content(stored)
             after = change(before)
             if after is None:
                 return before
-            try:
-                await write_record(
-                    self._bus.js, COLLECTIONS, Record(stored.key, codec.encode(after), stored.sequence)
-                )
-            except RecordChanged:
-                continue
-            except _UNREADABLE as error:
-                # It may be stored: the next round shows it.
-                _log.warning("the record of a collection is not known to be stored: %r", error)
-                continue
+            await write_record(
+                self._bus.js, COLLECTIONS, Record(stored.key, codec.encode(after), stored.sequence)
+            )
             return after
 
+        try:
+            return await retry(attempt, on=_NOT_WRITTEN, report=_report_write, policy=self._policy)
+        except _NOT_WRITTEN as error:
+            raise RecordsUnavailable(f"the record of a collection cannot be written: {error!r}") from error
+
     async def of_account(self, account: str) -> list[CollectionRecord]:
+        """Raises RecordsUnavailable."""
         return [record for record in await self.all() if record.account == account]
 
     async def all(self) -> list[CollectionRecord]:
-        """With every change that was stored before the call."""
+        """With every change that was stored before the call. Raises RecordsUnavailable."""
 
         async def read() -> list[Record]:
             last = await last_change(self._bus.nc, COLLECTIONS)
@@ -90,6 +97,11 @@ class CollectionRecords:
 
 def _report(error: Exception) -> None:
     _log.warning("the bucket %s cannot be read now: %r", COLLECTIONS.name, error)
+
+
+def _report_write(error: Exception) -> None:
+    if not isinstance(error, RecordChanged):
+        _log.warning("the record of a collection is not known to be stored: %r", error)
 
 
 def _content(stored: Record) -> CollectionRecord | None:
