@@ -19,7 +19,7 @@ from penstock.contract.retrieval.search import DocumentStatus
 __all__ = ["forget", "list_memory"]
 
 _ROUNDS: Final = 5
-"""How often turns are deleted that were stored while others were."""
+"""How often turns of a conversation are deleted that were stored while others were."""
 
 
 def list_memory(user: str, conversation: str, data: Path, *, as_json: bool) -> int:
@@ -49,19 +49,23 @@ def forget(user: str, conversation: str, data: Path, *, without_question: bool) 
 
 
 async def _forget(client: Client, user: str, conversation: str) -> tuple[int, int]:
-    """The numbers of turns and of chunks that are deleted. A running request may store a turn meanwhile."""
-    turns = chunks = 0
-    for _ in range(_ROUNDS):
-        found = await _turns(client, user, conversation)
-        if not found:
-            return turns, chunks
+    """The numbers of turns and of chunks that are deleted."""
+    if not conversation:
+        # One change of the collection comes after the queued turns, which no list shows yet.
+        report = await client.index_and_wait(MEMORY, drop=True, user=user)
+        return report.deleted, report.chunks_deleted
+    turns = chunks = rounds = 0
+    while found := await _turns(client, user, conversation):
+        if rounds == _ROUNDS:
+            raise CommandError(
+                "turns are stored while others are deleted: forget again when no request of the user runs"
+            )
+        rounds += 1
         for ids in id_groups([turn.id for turn in found]):
             report = await client.index_and_wait(MEMORY, delete=ids, user=user)
             turns += report.deleted
             chunks += report.chunks_deleted
-    raise CommandError(
-        "turns are stored while others are deleted: forget again when no request of the user runs"
-    )
+    return turns, chunks
 
 
 async def _turns(client: Client, user: str, conversation: str) -> list[DocumentStatus]:
