@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import msgspec
 import nats.errors
 from msgspec import Struct
 from nats.aio.client import Client as Nats
@@ -43,6 +44,20 @@ _WRITE_MESSAGES: Final = 256
 _UNWRITTEN_BYTES: Final = 32 * 1024 * 1024
 """Bytes that wait to be written; further vectors are not stored."""
 _ACK_S: Final = 2.0
+
+
+class _Error(Struct):
+    description: str = ""
+
+
+class _Ack(Struct):
+    """The fields of an acknowledgement that are used here."""
+
+    seq: int = 0
+    error: _Error | None = None
+
+
+_decode_ack: Final = msgspec.json.Decoder(_Ack).decode
 
 
 class _Lookup(Struct, frozen=True):
@@ -173,18 +188,23 @@ class VectorStore:
             await self._has_unwritten.wait()
             self._has_unwritten.clear()
             while self._unwritten:
-                try:
-                    await self._write_some()
-                except (nats.errors.Error, TimeoutError) as error:
-                    self._errors.inc()
-                    _log.warning("vectors are not stored now: %r", error)
-                    await asyncio.sleep(_AWAY_S)
+                await self._write_or_count()
             self._all_written.set()
 
-    async def _write_some(self) -> None:
-        """Publish the next vectors, and wait until the last of them is stored."""
+    async def _write_or_count(self) -> None:
         if not self._nc.is_connected:
-            raise nats.errors.ConnectionReconnectingError
+            self._errors.inc()
+            await asyncio.sleep(_AWAY_S)
+            return
+        messages = self._next_messages()
+        try:
+            await self._publish(messages)
+        except (nats.errors.Error, TimeoutError, msgspec.MsgspecError) as error:
+            self._errors.inc(len(messages))
+            _log.warning("%d vectors are not stored: %r", len(messages), error)
+            await asyncio.sleep(_AWAY_S)
+
+    def _next_messages(self) -> list[tuple[str, bytes]]:
         messages: list[tuple[str, bytes]] = []
         size = 0
         while self._unwritten and size < _WRITE_BYTES and len(messages) < _WRITE_MESSAGES:
@@ -192,6 +212,13 @@ class VectorStore:
             messages.append((_SUBJECT + key, vector))
             size += len(vector)
         self._unwritten_bytes -= size
-        last, vector = messages.pop()
-        await publish_all(self._nc, messages)
-        await self._nc.request(last, vector, timeout=_ACK_S)
+        return messages
+
+    async def _publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
+        """Wait until the last message is stored. Raises nats errors, TimeoutError and MsgspecError."""
+        *before, (last, vector) = messages
+        await publish_all(self._nc, before)
+        ack = _decode_ack((await self._nc.request(last, vector, timeout=_ACK_S)).data)
+        if ack.error is not None or not ack.seq:
+            description = "no sequence" if ack.error is None else ack.error.description
+            raise nats.errors.Error(f"{EMBEDDINGS.name}: {description}")
