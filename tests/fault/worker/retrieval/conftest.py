@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-import yaml
 
-from tests.harness.processes.catalogues import catalogue
-from tests.harness.processes.system import System, shared_system
+from tests.harness.processes.scripted_system import scripted_system
+from tests.harness.processes.system import System
 from tests.harness.providers.scripted_provider import ScriptedProvider, scripted_provider
 
 
@@ -20,8 +19,6 @@ def provider() -> Iterator[ScriptedProvider]:
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory, provider: ScriptedProvider) -> Iterator[System]:
-    config = yaml.safe_load(catalogue(retrieval={"wait_s": 1.5}))
-    config["providers"]["simulator"]["base_url"] = provider.url
     directory = tmp_path_factory.mktemp("retrieval")
-    with shared_system(directory, "chat", config=yaml.safe_dump(config)) as running:
+    with scripted_system(directory, provider, {"retrieval": {"wait_s": 1.5}}) as running:
         yield running

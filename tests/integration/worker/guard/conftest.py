@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-import yaml
 
 from penstock.client.client import Client
-from tests.harness.processes.catalogues import catalogue
-from tests.harness.processes.system import System, shared_system
+from tests.harness.processes.scripted_system import scripted_system
+from tests.harness.processes.system import System
 from tests.harness.providers.scripted_provider import ScriptedProvider, scripted_provider
 
 
@@ -23,10 +22,8 @@ def provider() -> Iterator[ScriptedProvider]:
 def system(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, provider: ScriptedProvider
 ) -> Iterator[System]:
-    config = yaml.safe_load(catalogue(guard=request.module.GUARD))
-    config["providers"]["simulator"]["base_url"] = provider.url
     directory = tmp_path_factory.mktemp("guarded")
-    with shared_system(directory, "chat", config=yaml.safe_dump(config)) as running:
+    with scripted_system(directory, provider, {"guard": request.module.GUARD}) as running:
         yield running
 
 

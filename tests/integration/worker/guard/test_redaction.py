@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from itertools import count
 from typing import Any
 
@@ -17,6 +17,7 @@ from penstock.runtime.buckets.changes import Author
 from penstock.runtime.guard.changes import change_guard_policy
 from tests.harness.processes.fake_guard import FakeGuard, emails, finding, verdict
 from tests.harness.processes.system import System
+from tests.harness.providers.said import answer_with, script
 from tests.harness.providers.scripted_provider import (
     DONE,
     Call,
@@ -54,26 +55,9 @@ async def guard(system: System) -> AsyncIterator[FakeGuard]:
         yield running
 
 
-def echo(provider: ScriptedProvider, *, each: int = 3) -> None:
-    """Answer with the last message, `each` characters a chunk."""
-    _answer(provider, lambda call: call.body["messages"][-1]["content"], each)
-
-
-def script(provider: ScriptedProvider, said: str, *, each: int = 3) -> None:
-    _answer(provider, lambda _: said, each)
-
-
-def _answer(provider: ScriptedProvider, said_to: Callable[[Call], str], each: int) -> None:
-    def answer(call: Call) -> Iterable[Part]:
-        said = said_to(call)
-        if not call.body.get("stream"):
-            body = whole(said)
-            return (head("200 OK", "application/json", f"Content-Length: {len(body)}"), body)
-        chunks = [chunk(said[at : at + each]) for at in range(0, len(said), each)]
-        return (head(), *chunks, chunk(None, "stop"), DONE)
-
-    provider.calls.clear()
-    provider.answer = answer
+def last_message(call: Call) -> str:
+    content: str = call.body["messages"][-1]["content"]
+    return content
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -81,7 +65,7 @@ def _answer(provider: ScriptedProvider, said_to: Callable[[Call], str], each: in
 async def test_g6_a_provider_sees_placeholders_only(
     system: System, provider: ScriptedProvider, guard: FakeGuard, account: str, *, stream: bool
 ) -> None:
-    echo(provider)
+    answer_with(provider, last_message)
     async with await system.client(account=account) as client:
         received = await ask(client, PROMPT, role="chat", stream=stream)
     (call,) = provider.calls
@@ -221,7 +205,7 @@ async def test_g3_output_that_cannot_be_checked_passes_only_where_the_policy_say
 async def test_g6_the_arguments_of_tool_calls_in_the_history_stay_json(
     client: Client, provider: ScriptedProvider
 ) -> None:
-    echo(provider)
+    answer_with(provider, last_message)
     arguments = json.dumps({"to": "ann@example.com", "text": 'say "hi"'})
     call = {"id": "c1", "type": "function", "function": {"name": "mail", "arguments": arguments}}
     messages = [

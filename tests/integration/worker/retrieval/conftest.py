@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-import yaml
 
 from penstock.client.client import Client
-from tests.harness.processes.catalogues import catalogue
 from tests.harness.processes.fake_indexer import FakeIndexer
-from tests.harness.processes.system import System, shared_system
+from tests.harness.processes.scripted_system import scripted_system
+from tests.harness.processes.system import System
 from tests.harness.providers.scripted_provider import ScriptedProvider, scripted_provider
 
 RETRIEVAL = {"wait_s": 1.5, "memory": {"top_k": 3, "min_score": 0.3}}
@@ -26,12 +25,14 @@ def provider() -> Iterator[ScriptedProvider]:
 def system(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, provider: ScriptedProvider
 ) -> Iterator[System]:
-    sections = getattr(request.module, "SECTIONS", {})
-    models = {"m-chat": {"context_tokens": 16_000}}
-    config = yaml.safe_load(catalogue(models=models, retrieval=RETRIEVAL, **sections))
-    config["providers"]["simulator"] |= {"base_url": provider.url, **getattr(request.module, "PROVIDER", {})}
+    sections = {
+        "models": {"m-chat": {"context_tokens": 16_000}},
+        "retrieval": RETRIEVAL,
+        **getattr(request.module, "SECTIONS", {}),
+    }
     directory = tmp_path_factory.mktemp("retrieval")
-    with shared_system(directory, "chat", config=yaml.safe_dump(config)) as running:
+    keys = getattr(request.module, "PROVIDER", {})
+    with scripted_system(directory, provider, sections, keys) as running:
         yield running
 
 
