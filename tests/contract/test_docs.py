@@ -14,9 +14,12 @@ from penstock.cli.parser import make_parser
 from penstock.contract.errors import ERRORS
 from penstock.contract.streams import STREAMS
 from penstock.runtime.config.load import read_catalogue
+from penstock.runtime.config.problems import ConfigurationRefused
+from penstock.runtime.config.retrieval import Store
 from penstock.runtime.config.settings import load_settings
 from services.edge.http.errors import EDGE_ERRORS
 from services.edge.settings import load_edge_settings
+from services.indexer.settings import store_url
 from tests.contract.documents import DOCUMENTS, ROOT, blocks, code
 from tests.contract.environment import Asked
 from tests.unit.runtime.config.example import RIGHT, load
@@ -136,6 +139,9 @@ def test_k6_the_table_of_variables_is_complete() -> None:
     env = Asked({})
     load_settings(env)
     load_edge_settings(env)
+    store_url(Store(), env)
+    with pytest.raises(ConfigurationRefused):
+        store_url(Store(kind="postgres"), env)
     rows = re.findall(r"^\| (`[A-Z].*?) \|", (ROOT / "docs/configuration.md").read_text(), re.MULTILINE)
     assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == env.names
 
