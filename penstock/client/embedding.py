@@ -6,7 +6,7 @@ import sys
 from array import array
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -24,14 +24,13 @@ from penstock.contract import codec
 from penstock.contract.names import EMBED, LANES, Lane
 from penstock.contract.reply import Completed, Delta, Failed, ReplyEvent, Restarted, Timings, Usage
 from penstock.contract.request import EmbedRequest
-from penstock.contract.retrieval.embeddings import MAX_INPUTS
+from penstock.contract.retrieval.embeddings import FLOAT_BYTES, MAX_INPUTS
 from penstock.errors import NoReply, ReplyIncomplete, RequestFailed
 
 __all__ = ["EmbeddingMethods", "Embeddings", "EmbeddingsBuilder", "Inputs"]
 
 Inputs = str | Iterable[str] | Sequence[int] | Iterable[Sequence[int]]
 """A text, texts, a text as tokens, or texts as tokens."""
-_FLOAT_BYTES: Final = 4
 
 
 class Embeddings(Struct, frozen=True, kw_only=True, dict=True):
@@ -67,7 +66,7 @@ class Embeddings(Struct, frozen=True, kw_only=True, dict=True):
             swapped = array("f", self.data)
             swapped.byteswap()
             numbers = memoryview(swapped).cast("B")
-        size = self.dimensions * _FLOAT_BYTES
+        size = self.dimensions * FLOAT_BYTES
         return [numbers[start : start + size].cast("f") for start in range(0, size * self.count, size)]
 
 
@@ -100,7 +99,7 @@ class EmbeddingsBuilder:
             result = codec.EMBED_RESULT.decode(event.response)
         except codec.INVALID as error:
             raise ReplyIncomplete(f"the answer of request {event.id} has no vectors: {error}") from error
-        size = result.dimensions * _FLOAT_BYTES
+        size = result.dimensions * FLOAT_BYTES
         wanted = 0
         for first, block in sorted(self._blocks.items()):
             if first * size != wanted:

@@ -6,8 +6,10 @@ from typing import Final
 
 from msgspec import Struct
 
-__all__ = ["MAX_INPUTS", "VECTOR_BLOCK_BYTES", "EmbedResult", "VectorBlock"]
+__all__ = ["FLOAT_BYTES", "MAX_INPUTS", "VECTOR_BLOCK_BYTES", "EmbedResult", "VectorBlock"]
 
+FLOAT_BYTES: Final = 4
+"""Bytes of one number of a vector."""
 MAX_INPUTS: Final = 2_048
 """Texts of one request, as at OpenAI."""
 VECTOR_BLOCK_BYTES: Final = 4 * 1024 * 1024

@@ -19,6 +19,7 @@ from penstock.client.subscription import ReplySubscription
 from penstock.client.timings import ClientTimings
 from penstock.contract.names import EMBED
 from penstock.contract.request import EmbedRequest
+from penstock.contract.retrieval.embeddings import FLOAT_BYTES
 from penstock.errors import NoReply, PenstockError
 from penstock.runtime.service import Bus
 from services.indexer.embedding.gateway import Caller, Embedded, EmbeddingFailed
@@ -31,7 +32,6 @@ _ACCEPT_S: Final = 60.0
 """The longest wait for a router."""
 _LONGEST_S: Final = 300.0
 """The deadline of one request: its texts are sent again after it, while the index request has time."""
-_FLOAT_BYTES: Final = 4
 
 
 class EmbedRequests:
@@ -65,7 +65,7 @@ class EmbedRequests:
             found = await self._answer(request, caller, left_s)
         except PenstockError as error:
             raise EmbeddingFailed(error.code, str(error), error.retry_after_s) from error
-        size = found.dimensions * _FLOAT_BYTES
+        size = found.dimensions * FLOAT_BYTES
         vectors = [found.data[start : start + size] for start in range(0, len(found.data), size)]
         return Embedded(vectors, found.embedded, found.usage.input_tokens, found.cost_microusd)
 

@@ -7,13 +7,13 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from penstock.contract.retrieval.embeddings import FLOAT_BYTES
 from services.indexer.store.interface import DocumentChunks, FilterTerm, Question
 from services.indexer.store.tables import checked_digests
 
 __all__ = ["check_change", "check_filter", "check_question", "single_words", "storable"]
 
 _UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
-_FLOAT_BYTES: Final = 4
 
 
 def storable(text: str) -> str:
@@ -73,9 +73,9 @@ def _check_document(dimensions: int, document: DocumentChunks) -> None:
 
 
 def _check_vector(dimensions: int, vector: bytes) -> None:
-    if len(vector) != dimensions * _FLOAT_BYTES:
+    if len(vector) != dimensions * FLOAT_BYTES:
         raise ValueError(
-            f"a vector of {len(vector) // _FLOAT_BYTES} dimensions does not fit {dimensions} dimensions"
+            f"a vector of {len(vector) // FLOAT_BYTES} dimensions does not fit {dimensions} dimensions"
         )
     length = math.hypot(*memoryview(vector).cast("f"))
     if not 0 < length < math.inf:

@@ -9,14 +9,14 @@ from typing import Final
 import msgspec
 from msgspec import Raw, Struct
 
+from penstock.contract.retrieval.embeddings import FLOAT_BYTES
 from services.worker.providers.errors.read_error import error_in
 from services.worker.providers.errors.wire_errors import MalformedReply, ProviderErrorEvent
 from services.worker.providers.raw_json import decode_any
 from services.worker.providers.usage import NO_COUNTS, TokenCounts, read_usage
 
-__all__ = ["FLOAT_BYTES", "Vectors", "read_vectors"]
+__all__ = ["Vectors", "read_vectors"]
 
-FLOAT_BYTES: Final = 4
 _LARGEST_EXPONENTS: Final = (0x7F, 0xFF)
 """The most significant byte of a 32-bit number from 2^127 on, of either sign: infinite ones and NaN are among them."""
 _EXPONENT: Final = 0x7F800000

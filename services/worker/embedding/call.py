@@ -13,10 +13,11 @@ import msgspec
 from msgspec import Struct
 
 from penstock.bus.clock import loop_now_s
+from penstock.contract.retrieval.embeddings import FLOAT_BYTES
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.retrieval import Embedding
 from penstock.runtime.retrieval.embedding_key import EmbeddingText
-from services.worker.embedding.answer import FLOAT_BYTES, Vectors, read_vectors
+from services.worker.embedding.answer import Vectors, read_vectors
 from services.worker.embedding.learned import LearnedLimits, Parameter
 from services.worker.execution.provider_call import Progress, failures_of
 from services.worker.providers.errors.failures import ProviderFailure

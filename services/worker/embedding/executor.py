@@ -15,12 +15,11 @@ from msgspec import Raw
 from penstock.bus.clock import loop_now_s
 from penstock.contract.names import LANES, Lane
 from penstock.contract.reply import Usage
-from penstock.contract.retrieval.embeddings import VECTOR_BLOCK_BYTES, EmbedResult, VectorBlock
+from penstock.contract.retrieval.embeddings import FLOAT_BYTES, VECTOR_BLOCK_BYTES, EmbedResult, VectorBlock
 from penstock.runtime.byte_budget import ByteBudget
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.retrieval.embed_body import EmbedBody, InvalidEmbedBody, read_embed_body
 from penstock.runtime.retrieval.embedding_key import EmbeddingKeys
-from services.worker.embedding.answer import FLOAT_BYTES
 from services.worker.embedding.request import WaitingRequest
 from services.worker.embedding.shared_texts import SharedTexts
 from services.worker.embedding.text_counters import TextCounters

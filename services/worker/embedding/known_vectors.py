@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable
 
-from services.worker.embedding.answer import FLOAT_BYTES
+from penstock.contract.retrieval.embeddings import FLOAT_BYTES
 from services.worker.embedding.request import WaitingRequest
 from services.worker.embedding.vector_memory import VectorMemory
 from services.worker.embedding.vector_store import VectorStore

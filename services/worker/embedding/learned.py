@@ -8,8 +8,8 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from penstock.bus.log_limits import rate_limited_logger
+from penstock.contract.retrieval.embeddings import FLOAT_BYTES
 from penstock.runtime.config.catalogue import Catalogue
-from services.worker.embedding.answer import FLOAT_BYTES
 from services.worker.embedding.text_queue import BatchSize
 from services.worker.providers.errors.failures import FailureKind, ProviderFailure
 

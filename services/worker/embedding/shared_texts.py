@@ -9,8 +9,8 @@ from msgspec import Struct
 
 from penstock.bus.clock import loop_now_s
 from penstock.contract.names import Lane, Role
+from penstock.contract.retrieval.embeddings import FLOAT_BYTES
 from penstock.runtime.config.catalogue import Catalogue
-from services.worker.embedding.answer import FLOAT_BYTES
 from services.worker.embedding.batch import BatchRunner
 from services.worker.embedding.gatherer import Gatherer
 from services.worker.embedding.known_vectors import KnownVectors

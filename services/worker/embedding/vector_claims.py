@@ -19,8 +19,8 @@ from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.publish import WRONG_LAST_SEQUENCE
 from penstock.contract.headers import EXPECTED_LAST
 from penstock.contract.retrieval import subjects
+from penstock.contract.retrieval.embeddings import FLOAT_BYTES
 from penstock.runtime.aio import CriticalLoop
-from services.worker.embedding.answer import FLOAT_BYTES
 
 __all__ = ["EXPIRES_S", "VectorClaims", "is_claim"]
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from penstock.contract.retrieval.embeddings import FLOAT_BYTES
 from services.indexer.store.checks import storable
 from services.indexer.store.interface import (
     Chunk,
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = ["Change", "StoredRow", "change_rows", "listed_document", "stored_chunk", "vectors_of"]
-
-_FLOAT_BYTES: Final = 4
 
 
 class StoredRow(msgspec.Struct, frozen=True):
@@ -77,9 +76,9 @@ def listed_document(row: Mapping[str, Any]) -> ListedDocument:
 def vectors_of(table: pa.Table) -> Iterator[bytes]:
     """The vectors of a table without null vectors, in the order of the rows."""
     for array in table.column("vector").chunks:
-        width = array.type.list_size * _FLOAT_BYTES
+        width = array.type.list_size * FLOAT_BYTES
         data = memoryview(array.values.buffers()[1])
-        begin = array.values.offset * _FLOAT_BYTES + array.offset * width
+        begin = array.values.offset * FLOAT_BYTES + array.offset * width
         for number in range(len(array)):
             yield bytes(data[begin + number * width : begin + (number + 1) * width])
 
@@ -187,7 +186,7 @@ def _vector_array(vectors: Sequence[bytes | None], type_: pa.FixedSizeListType) 
     """From bytes, without a Python number for each dimension."""
     import pyarrow as pa
 
-    nothing = bytes(type_.list_size * _FLOAT_BYTES)
+    nothing = bytes(type_.list_size * FLOAT_BYTES)
     data = pa.py_buffer(b"".join(nothing if each is None else each for each in vectors))
     values = pa.Array.from_buffers(pa.float32(), len(vectors) * type_.list_size, [None, data])
     missing = pa.array([each is None for each in vectors])
