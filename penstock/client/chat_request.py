@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -21,6 +20,7 @@ from penstock.client.arguments import (
     messages_of,
     rag_of,
 )
+from penstock.client.session import deadline_ms
 from penstock.contract.names import COMPLEXITIES, LANES, RESCUES, Complexity, Lane
 from penstock.contract.request import ChatRequest
 
@@ -51,7 +51,7 @@ def chat_request(
         id=new_id(),
         client=client,
         body=Raw(encoded_body({"messages": messages_of(prompt), **body})),
-        deadline_ms=None if timeout_s is None else int((time.time() + timeout_s) * 1000),
+        deadline_ms=deadline_ms(timeout_s),
         rag=None if rag is None else rag_of(rag),
         **envelope,
     )
