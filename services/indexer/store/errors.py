@@ -1,4 +1,4 @@
-"""The errors of a store. Each says whether the same call may succeed later."""
+"""The errors of a store. After StoreUnavailable alone, the same call may succeed later."""
 
 from __future__ import annotations
 
@@ -6,17 +6,13 @@ __all__ = ["MissingLibraries", "StoreCorrupt", "StoreError", "StoreUnavailable",
 
 
 class StoreError(Exception):
-    """`retryable`: the same call may succeed later, without anyone changing the data."""
-
-    retryable = False
+    """Every error of a store is one."""
 
 
 class StoreUnavailable(StoreError):
     """The store cannot be reached, has no space, or is too busy. Nothing was changed, unless the connection was lost
     during the commit; a repeated `replace` is harmless in both cases.
     """
-
-    retryable = True
 
 
 class StoreCorrupt(StoreError):
