@@ -28,7 +28,6 @@ __all__ = ["Rebuilder"]
 
 _PAGE: Final = 100
 """Documents that are read, embedded and stored together."""
-_ALL: Final = 2**53
 
 
 class Rebuilder:
@@ -96,9 +95,7 @@ class Rebuilder:
 
     async def _chunks(self, documents: Sequence[ListedDocument], old: Target) -> dict[str, list[Chunk]]:
         """By document. One that was changed since it was listed is found different in the next pass."""
-        found = await self._store.all_chunks(
-            old.table, of_documents(each.document.id for each in documents), _ALL
-        )
+        found = await self._store.all_chunks(old.table, of_documents(each.document.id for each in documents))
         chunks: dict[str, list[Chunk]] = defaultdict(list)
         for each in found or ():
             chunks[each.document.id].append(each.chunk)

@@ -15,7 +15,6 @@ from services.indexer.store.interface import Store
 __all__ = ["Forgetting"]
 
 _PAGE: Final = 500
-_ALL: Final = 2**53
 
 
 class _VectorCache(Protocol):
@@ -37,7 +36,7 @@ class Forgetting:
             for start in range(0, len(documents), _PAGE):
                 page = documents[start : start + _PAGE]
                 try:
-                    found = await self._store.all_chunks(target.table, of_documents(page), _ALL)
+                    found = await self._store.all_chunks(target.table, of_documents(page))
                 except UnknownTable:
                     break
                 texts = [

@@ -175,9 +175,9 @@ class Store(Protocol):
         ...
 
     async def all_chunks(
-        self, table: TableName, filter_: tuple[FilterTerm, ...], max_tokens: int
+        self, table: TableName, filter_: tuple[FilterTerm, ...], max_tokens: int | None = None
     ) -> list[StoredChunk] | None:
-        """All chunks of the matching documents, by id of the document and ordinal; None if they have more tokens."""
+        """All chunks of the matching documents, by document and ordinal; None if they have more than `max_tokens`."""
         ...
 
     async def list_documents(

@@ -200,7 +200,7 @@ class LocalIndexer:
         """What is stored now: the texts of the chunks, by document."""
         record = self.records.stored[account, collection]
         assert record.current is not None
-        found = await self.store.all_chunks(table_of(record, record.current), (), 2**53)
+        found = await self.store.all_chunks(table_of(record, record.current), ())
         stored: dict[str, list[str]] = {}
         for each in found or ():
             stored.setdefault(each.document.id, []).append(each.chunk.text)

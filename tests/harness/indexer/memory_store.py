@@ -112,10 +112,11 @@ class MemoryStore:
         return [hit for hit in ranked if hit.text_rank][: question.limit]
 
     async def all_chunks(
-        self, table: TableName, filter_: tuple[FilterTerm, ...], max_tokens: int
+        self, table: TableName, filter_: tuple[FilterTerm, ...], max_tokens: int | None = None
     ) -> list[StoredChunk] | None:
         found = [each for each, _ in self._table(table).chunks(filter_)]
-        return found if sum(each.chunk.tokens for each in found) <= max_tokens else None
+        too_many = max_tokens is not None and sum(each.chunk.tokens for each in found) > max_tokens
+        return None if too_many else found
 
     async def list_documents(
         self, table: TableName, *, prefix: str = "", after: str = "", limit: int = 100

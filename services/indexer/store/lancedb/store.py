@@ -147,14 +147,17 @@ class LanceStore:
         ]
 
     async def all_chunks(
-        self, table: TableName, filter_: tuple[FilterTerm, ...], max_tokens: int
+        self, table: TableName, filter_: tuple[FilterTerm, ...], max_tokens: int | None = None
     ) -> list[StoredChunk] | None:
         check_filter(filter_)
-        heads = await self._rows(table, _and(HEADS, tags_condition(filter_)), ["tokens"])
-        if sum(row["tokens"] for row in heads) > max_tokens:
-            return None
+        if max_tokens is not None:
+            heads = await self._rows(table, _and(HEADS, tags_condition(filter_)), ["tokens"])
+            if sum(row["tokens"] for row in heads) > max_tokens:
+                return None
         rows = await self._rows(table, _and(CHUNKS, tags_condition(filter_)), list(SEARCHED))
-        if sum(row["tokens"] for row in rows) > max_tokens:  # the table grew in between
+        if (
+            max_tokens is not None and sum(row["tokens"] for row in rows) > max_tokens
+        ):  # the table grew in between
             return None
         rows.sort(key=lambda row: (row["document"], row["ordinal"]))
         return [stored_chunk(row) for row in rows]

@@ -141,16 +141,17 @@ class PostgresStore:
         return [_hit(row, row["text_rank"]) for row in await self._database.run(table, task)]
 
     async def all_chunks(
-        self, table: TableName, filter_: tuple[FilterTerm, ...], max_tokens: int
+        self, table: TableName, filter_: tuple[FilterTerm, ...], max_tokens: int | None = None
     ) -> list[StoredChunk] | None:
         check_filter(filter_)
         condition, values = _conditions(filter_, 1)
 
         async def task(connection: asyncpg.Connection) -> list[Any] | None:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
-                tokens = await connection.fetchval(statement(_filled(_TOKENS, condition), table), *values)
-                if tokens > max_tokens:
-                    return None
+                if max_tokens is not None:
+                    tokens = await connection.fetchval(statement(_filled(_TOKENS, condition), table), *values)
+                    if tokens > max_tokens:
+                        return None
                 rows: list[Any] = await connection.fetch(statement(_filled(_ALL, condition), table), *values)
                 return rows
 
