@@ -66,9 +66,10 @@ async def documents(context: DemoContext, indexed: Awaitable[IndexTotals]) -> St
     print(_indented(sources_text(reply.citations[:_SHOWN_SOURCES])), flush=True)
     best = reply.citations[0].document if reply.citations else "nothing"
     cited = sum(citation.cited for citation in reply.citations)
+    pages = first.report.indexed
     held = {
-        f"{first.indexed} pages in {first.chunks:,} chunks": first.is_complete and first.indexed > 0,
-        f"indexed again with {calls} provider calls": not calls and again.unchanged == first.indexed,
+        f"{pages} pages in {first.report.chunks:,} chunks": first.is_complete and pages > 0,
+        f"indexed again with {calls} provider calls": not calls and again.report.unchanged == pages,
         f"{best} was found": best == EXPECTED,
         f"the answer cites {cited} of {len(reply.citations)} passages": cited > 0,
     }
@@ -78,7 +79,7 @@ async def documents(context: DemoContext, indexed: Awaitable[IndexTotals]) -> St
 
 async def _index(client: Client) -> IndexTotals:
     found = find_files(FileSelection(paths=(shipped_pages(),), globs=("*.md",), exclude=("decisions",)))
-    totals = IndexTotals(collection=_COLLECTION)
+    totals = IndexTotals.of_collection(_COLLECTION)
     target = IndexTarget(collection=_COLLECTION, metadata={})
     await send_files(client, target, found.files, totals, _Silent())
     return totals

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from penstock.cli.commands.ask import connection_notes
 from penstock.cli.commands.retrieval.collections import every_document
@@ -76,7 +76,7 @@ async def _run(command: IndexCommand, found: FoundFiles, settings: Settings) -> 
         missing = await _missing(client, command, found) if command.delete_missing else []
         if command.dry_run:
             return _print_dry_run(found, missing)
-        totals = IndexTotals(collection=command.target.collection)
+        totals = IndexTotals.of_collection(command.target.collection)
         try:
             with connection_notes(_note), index_progress(len(found.files)) as progress:
                 totals.problems += found.problems
@@ -128,7 +128,7 @@ async def _watch(client: Client, command: IndexCommand, found: FoundFiles) -> in
 
 
 async def _send_changes(client: Client, target: IndexTarget, changes: FileChanges) -> None:
-    totals = IndexTotals(collection=target.collection)
+    totals = IndexTotals.of_collection(target.collection)
     with index_progress(len(changes.changed)) as progress:
         await send_files(client, target, changes.changed, totals, progress)
         await send_deletions(client, target, changes.deleted, totals)
@@ -147,19 +147,19 @@ def _print_totals(totals: IndexTotals, *, as_json: bool) -> None:
 
 
 def _figures(totals: IndexTotals) -> dict[str, object]:
-    fields = {name: getattr(totals, name) for name in totals.__struct_fields__}
     problems = [{"path": str(each.path), "reason": each.reason} for each in totals.problems]
-    return {**fields, "problems": problems}
+    return {**asdict(totals.report), "binary": totals.binary, "problems": problems}
 
 
 def _until_now(totals: IndexTotals) -> str:
-    done = totals.indexed + totals.unchanged
+    done = totals.report.indexed + totals.report.unchanged
     return f"Stopped after {done:,} documents: they stay indexed, and the same command goes on from there."
 
 
 def _print_dry_run(found: FoundFiles, missing: list[str]) -> int:
     print(dry_run_text(found, missing))
-    problems = IndexTotals(collection="", problems=list(found.problems))
+    problems = IndexTotals.of_collection("")
+    problems.problems += found.problems
     for line in problem_lines(problems):
         _note(line)
     return 0 if not found.problems else 1

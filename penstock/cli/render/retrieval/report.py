@@ -21,20 +21,21 @@ _TITLES: Final = ("documents", "changed", "deleted", "chunks", "embedded", "from
 
 def totals_text(totals: IndexTotals) -> str:
     """A table of one row, and what was left out."""
+    report = totals.report
     row = (
-        f"{totals.indexed + totals.unchanged:,}",
-        f"{totals.indexed:,}",
-        f"{totals.deleted:,}",
-        f"{totals.chunks:,}",
-        f"{totals.embedded:,}",
-        f"{totals.from_cache:,}",
-        f"{totals.tokens:,}",
-        money(totals.cost_microusd),
+        f"{report.indexed + report.unchanged:,}",
+        f"{report.indexed:,}",
+        f"{report.deleted:,}",
+        f"{report.chunks:,}",
+        f"{report.embedded:,}",
+        f"{report.from_cache:,}",
+        f"{report.tokens:,}",
+        money(report.cost_microusd),
     )
     lines = [table(_TITLES, [row], right=frozenset(range(len(row))))]
-    if totals.model:
-        vectors = f", {totals.dimensions:,} dimensions" if totals.dimensions else ""
-        lines.append(f"Collection {totals.collection}, vectors of {visible(totals.model)}{vectors}.")
+    if report.model:
+        vectors = f", {report.dimensions:,} dimensions" if report.dimensions else ""
+        lines.append(f"Collection {report.collection}, vectors of {visible(report.model)}{vectors}.")
     if totals.binary:
         lines.append(f"Left out, not documents: {counted(totals.binary, 'file')}.")
     return "\n".join(lines)
@@ -43,7 +44,7 @@ def totals_text(totals: IndexTotals) -> str:
 def problem_lines(totals: IndexTotals) -> list[str]:
     """A line for each document that is not indexed."""
     reasons = [*((str(each.path), each.reason) for each in totals.problems)]
-    reasons += [(each.id, each.reason) for each in totals.refused]
+    reasons += [(each.id, each.reason) for each in totals.report.refused]
     lines = [f"  {visible(name)}: {visible(reason)}" for name, reason in reasons[:_SHOWN]]
     if not lines:
         return []
@@ -53,14 +54,15 @@ def problem_lines(totals: IndexTotals) -> list[str]:
 
 def changes_line(totals: IndexTotals, now: str) -> str:
     """One line for the changes that --watch has sent."""
-    parts = [f"{counted(totals.indexed, 'document')} changed"]
-    if totals.deleted:
-        parts.append(f"{totals.deleted:,} deleted")
-    parts.append(f"{counted(totals.embedded, 'chunk')} embedded")
-    if totals.from_cache:
-        parts.append(f"{totals.from_cache:,} from cache")
-    if totals.cost_microusd:
-        parts.append(money(totals.cost_microusd))
+    report = totals.report
+    parts = [f"{counted(report.indexed, 'document')} changed"]
+    if report.deleted:
+        parts.append(f"{report.deleted:,} deleted")
+    parts.append(f"{counted(report.embedded, 'chunk')} embedded")
+    if report.from_cache:
+        parts.append(f"{report.from_cache:,} from cache")
+    if report.cost_microusd:
+        parts.append(money(report.cost_microusd))
     return f"{now}  {', '.join(parts)}"
 
 

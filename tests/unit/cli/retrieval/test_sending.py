@@ -97,7 +97,7 @@ def files(folder: Path, count: int) -> tuple[FoundFile, ...]:
 
 
 async def test_h1_all_files_are_sent_once_with_three_requests_at_once(tmp_path):
-    indexer, totals, seen = Indexer(at_once=3), IndexTotals(collection="docs"), Seen()
+    indexer, totals, seen = Indexer(at_once=3), IndexTotals.of_collection("docs"), Seen()
     sent = files(tmp_path, 1_000)
     await send_files(indexer, TARGET, sent, totals, seen)
 
@@ -106,14 +106,19 @@ async def test_h1_all_files_are_sent_once_with_three_requests_at_once(tmp_path):
     assert {(request[0], request[3], request[4]) for request in indexer.requests} == {("docs", "m", "ann")}
     assert all(each.metadata == {"team": "docs"} for request in indexer.requests for each in request[1])
     assert indexer.most == 3
-    assert (totals.indexed, totals.chunks, totals.embedded, totals.from_cache) == (1_000, 2_000, 1_000, 1_000)
-    assert (totals.tokens, totals.cost_microusd) == (50, 15)
-    assert (totals.model, totals.dimensions) == ("m", 256)
+    assert (
+        totals.report.indexed,
+        totals.report.chunks,
+        totals.report.embedded,
+        totals.report.from_cache,
+    ) == (1_000, 2_000, 1_000, 1_000)
+    assert (totals.report.tokens, totals.report.cost_microusd) == (50, 15)
+    assert (totals.report.model, totals.report.dimensions) == ("m", 256)
     assert totals.is_complete
 
 
 async def test_h1_progress_arrives_in_steps_and_ends_at_the_whole(tmp_path):
-    indexer, totals, seen = Indexer(), IndexTotals(collection="docs"), Seen()
+    indexer, totals, seen = Indexer(), IndexTotals.of_collection("docs"), Seen()
     sent = files(tmp_path, 300)
     (tmp_path / "f0000.md").write_bytes(b"\0binary")
     await send_files(indexer, TARGET, sent, totals, seen)
@@ -123,12 +128,12 @@ async def test_h1_progress_arrives_in_steps_and_ends_at_the_whole(tmp_path):
 
 
 async def test_h1_what_is_refused_and_what_cannot_be_read_is_kept_with_its_reason(tmp_path):
-    indexer, totals = Indexer(), IndexTotals(collection="docs")
+    indexer, totals = Indexer(), IndexTotals.of_collection("docs")
     (tmp_path / "a.pdf").write_text("%PDF-")
     sent = files(tmp_path, 3)
     (tmp_path / "f0001.md").unlink()
     await send_files(indexer, TARGET, sent, totals, Seen())
-    assert [(each.id, each.reason) for each in totals.refused] == [("a.pdf", "broken")]
+    assert [(each.id, each.reason) for each in totals.report.refused] == [("a.pdf", "broken")]
     assert [(each.path.name, each.reason) for each in totals.problems] == [
         ("f0001.md", "no such file or directory")
     ]
@@ -136,7 +141,7 @@ async def test_h1_what_is_refused_and_what_cannot_be_read_is_kept_with_its_reaso
 
 
 async def test_h1_an_error_ends_the_other_requests_and_is_raised(tmp_path):
-    indexer, totals = Indexer(at_once=9, fails_at=3), IndexTotals(collection="docs")
+    indexer, totals = Indexer(at_once=9, fails_at=3), IndexTotals.of_collection("docs")
     with pytest.raises(RuntimeError, match="refused"):
         await send_files(indexer, TARGET, files(tmp_path, 2_000), totals, Seen())
     assert len(indexer.requests) == 3
@@ -147,7 +152,7 @@ async def test_h1_an_error_ends_the_other_requests_and_is_raised(tmp_path):
 async def test_h1_a_cancellation_reaches_every_request(tmp_path):
     indexer = Indexer(at_once=9)
     sending = asyncio.create_task(
-        send_files(indexer, TARGET, files(tmp_path, 2_000), IndexTotals(collection="docs"), Seen())
+        send_files(indexer, TARGET, files(tmp_path, 2_000), IndexTotals.of_collection("docs"), Seen())
     )
     while indexer.running < 3:
         await asyncio.sleep(0.01)
@@ -158,9 +163,9 @@ async def test_h1_a_cancellation_reaches_every_request(tmp_path):
 
 
 async def test_h1_deletions_are_sent_in_groups():
-    indexer, totals = Indexer(), IndexTotals(collection="docs")
+    indexer, totals = Indexer(), IndexTotals.of_collection("docs")
     await send_deletions(indexer, TARGET, [str(number) for number in range(1_500)], totals)
     assert [len(request[2]) for request in indexer.requests] == [1_000, 500]
-    assert (totals.deleted, totals.chunks_deleted) == (1_500, 3_000)
+    assert (totals.report.deleted, totals.report.chunks_deleted) == (1_500, 3_000)
     await send_deletions(indexer, TARGET, [], totals)
     assert len(indexer.requests) == 2

@@ -37,7 +37,7 @@ def printable(text: str) -> bool:
 
 
 def totals(**figures) -> IndexTotals:
-    found = IndexTotals(collection="docs")
+    found = IndexTotals.of_collection("docs")
     found.add(IndexReport(collection="docs", **figures))
     return found
 
