@@ -6,6 +6,7 @@ import asyncio
 from collections import OrderedDict
 from typing import Final
 
+from penstock.bus.clock import loop_now_s
 from penstock.contract.retrieval.collections import Generation
 from services.indexer.embedding.gateway import Caller, EmbeddingFailed, EmbeddingGateway
 from services.indexer.embedding.models import EmbeddingModels
@@ -35,11 +36,16 @@ class QueryVectors:
         if (known := self._vectors.get(key)) is not None:
             self._vectors.move_to_end(key)
             return known
-        task = self._running.get(key)
-        if task is None:
-            task = asyncio.create_task(self._embed(text, generation, caller))
-            self._running[key] = task
-            task.add_done_callback(lambda done: self._end(key, done))
+        if (shared := self._running.get(key)) is not None:
+            try:
+                return await asyncio.shield(shared)
+            except EmbeddingFailed:
+                # It had the deadline and the budgets of another caller.
+                if loop_now_s() >= caller.until_s:
+                    raise
+        task = asyncio.create_task(self._embed(text, generation, caller))
+        self._running[key] = task
+        task.add_done_callback(lambda done: self._end(key, done))
         return await asyncio.shield(task)
 
     async def _embed(self, text: str, generation: Generation, caller: Caller) -> bytes:
@@ -54,7 +60,8 @@ class QueryVectors:
         return vector
 
     def _end(self, key: _Key, task: asyncio.Task[bytes]) -> None:
-        del self._running[key]
+        if self._running.get(key) is task:
+            del self._running[key]
         if task.cancelled() or task.exception() is not None:
             return
         self._vectors[key] = task.result()
