@@ -1,6 +1,6 @@
 """Many texts to vectors: in batches of one embed request each, a few at a time, and each text once.
 
-A request that a provider or the guard refuses for its content is divided until the text is found that is refused; the
+A request that a provider refuses for its content is divided until the text is found that is refused; the
 vectors of the others are cached by then, and cost nothing again.
 """
 
@@ -24,7 +24,7 @@ _BATCH_CHARACTERS: Final = 1_000_000
 _IN_FLIGHT: Final = 8
 """Embed requests of this process at once."""
 _CONTENT_ERRORS: Final[frozenset[ErrorCode]] = frozenset(
-    {"invalid_request", "provider_refused", "context_length_exceeded", "content_filtered", "blocked"}
+    {"invalid_request", "provider_refused", "context_length_exceeded", "content_filtered"}
 )
 """Refusals that another text may not meet."""
 _TRANSIENT: Final[frozenset[ErrorCode]] = frozenset(
