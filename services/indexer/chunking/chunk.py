@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any, Final
@@ -17,9 +15,8 @@ from services.indexer.chunking.sections import sections, stretches
 from services.indexer.chunking.settings import ChunkSettings
 from services.indexer.documents.document import Extracted, Heading
 
-__all__ = ["Chunk", "chunk", "chunk_id"]
+__all__ = ["Chunk", "chunk"]
 
-_ID_DIGITS: Final = 32
 _MARKDOWN: Final = frozenset({"markdown", "html"})
 _SHORT_PART: Final = 10
 """A piece is short up to this part of the size, which is left free in the others for one."""
@@ -27,7 +24,6 @@ _DEFAULT_SETTINGS: Final = ChunkSettings()
 
 
 class Chunk(Struct, frozen=True):
-    id: str
     text: str
     """Exactly `Extracted.text[start:end]`."""
     heading: str
@@ -45,29 +41,12 @@ def chunk(extracted: Extracted, settings: ChunkSettings = _DEFAULT_SETTINGS) -> 
     """Everything visible is in at least one chunk. Takes 50 µs a chunk; call it in a thread for large texts, where it
     keeps Python's lock for a few milliseconds at a time.
     """
-    occurrences: Counter[bytes] = Counter()
     chunks: list[Chunk] = []
     for start, end, heading in _places(extracted, settings):
         text = extracted.text[start:end]
-        digest = _digest(heading, text)
-        name = chunk_id(heading, text, occurrences[digest])
-        occurrences[digest] += 1
         page = bisect_right(extracted.pages, start) or None
-        chunks.append(Chunk(name, text, heading, start, end, page, len(chunks)))
+        chunks.append(Chunk(text, heading, start, end, page, len(chunks)))
     return chunks
-
-
-def chunk_id(heading: str, text: str, occurrence: int) -> str:
-    """The same for the same text below the same headings, wherever in the document; `occurrence` counts from 0 the
-    chunks of the document that are equal in both.
-    """
-    counted = hashlib.sha256(_digest(heading, text) + occurrence.to_bytes(8, "big"))
-    return counted.hexdigest()[:_ID_DIGITS]
-
-
-def _digest(heading: str, text: str) -> bytes:
-    # Neither holds a zero byte: extraction removes control characters.
-    return hashlib.sha256(f"{heading}\0{text}".encode("utf-8", "surrogatepass")).digest()
 
 
 def _places(extracted: Extracted, settings: ChunkSettings) -> Iterator[tuple[int, int, str]]:

@@ -46,8 +46,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
 
 class Chunk(msgspec.Struct, frozen=True, kw_only=True):
     id: str
-    """32 hex digits: a digest of the heading path, the text, and the number of earlier occurrences of both in the
-    document. Unique in its document; documents with the same text have chunks with the same id.
+    """32 hex digits: a digest of the embedded text (title, headings, text) and of the number of earlier chunks of the
+    document with the same text.
     """
     ordinal: int
     """From 0, in the order of the document."""

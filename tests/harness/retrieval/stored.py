@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -13,6 +14,7 @@ from services.encoder.model import Vectors, finished
 from services.encoder.pieces import pieces
 from services.indexer.chunking.chunk import chunk
 from services.indexer.documents.document import Extracted
+from services.indexer.embedding.embedded_text import chunk_key
 from services.indexer.search.fusion import CANDIDATES, fuse_hits
 from services.indexer.store.interface import (
     Chunk,
@@ -99,11 +101,12 @@ class StoredCorpus:
 
 def _parts(name: str, text: str) -> list[_Part]:
     found = []
+    occurrences: Counter[str] = Counter()
     for part in chunk(Extracted(text=text, format="markdown")):
         embedded = f"{part.heading}\n{part.text}"
         words = terms(embedded)
         stored = Chunk(
-            id=part.id,
+            id=chunk_key(embedded, occurrences[embedded]),
             ordinal=part.ordinal,
             text=part.text,
             heading=part.heading,
@@ -112,5 +115,6 @@ def _parts(name: str, text: str) -> list[_Part]:
             terms=words,
             tokens=len(words.split()),
         )
+        occurrences[embedded] += 1
         found.append(_Part(name, stored, embedded))
     return found

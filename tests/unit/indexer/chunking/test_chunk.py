@@ -1,4 +1,4 @@
-"""H1: chunks have the right sizes, headings, places and ids."""
+"""H1: chunks have the right sizes, headings and places."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from services.indexer.chunking.chunk import Chunk, chunk, chunk_id
+from services.indexer.chunking.chunk import Chunk, chunk
 from services.indexer.chunking.settings import ChunkSettings
 from services.indexer.documents.document import Extracted, Heading
 from tests.harness.indexer.watching import memory_peaks
@@ -42,7 +42,6 @@ def checked(extracted: Extracted, settings: ChunkSettings = SMALL) -> list[Chunk
     """What is true of all chunks."""
     chunks = chunk(extracted, settings)
     assert [each.ordinal for each in chunks] == list(range(len(chunks)))
-    assert len({each.id for each in chunks}) == len(chunks)
     for each in chunks:
         assert each.text == extracted.text[each.start : each.end]
         assert 0 < len(each.text) <= settings.size
@@ -118,23 +117,6 @@ def test_h1_chunks_of_source_code_are_definitions():
     }
     for each in chunks[1:]:
         assert each.text.startswith(("class Pump", "def "))
-
-
-def test_h1_equal_chunks_have_different_ids_and_keep_them():
-    text = "\n\n".join(["# Same\n\n" + "the same words " * 12] * 4)
-    first = checked(Extracted(text, format="markdown"))
-    assert len({(each.heading, each.text) for each in first}) == 1
-    assert [each.id for each in first] == [chunk_id("Same", first[0].text, number) for number in range(4)]
-
-
-def test_h1_ids_do_not_change_between_versions():
-    """They are stored: with other ones all texts would be embedded again."""
-    assert chunk_id("A > B", "words", 0) == "1c46b7b0d031ea1af22fe08b502d9685"
-
-
-def test_h1_ids_differ_with_each_part():
-    parts = [("A", "B", 0), ("A", "B", 1), ("", "A\nB", 0), ("A\nB", "", 0), ("AB", "", 0)]
-    assert len({chunk_id(*each) for each in parts}) == len(parts)
 
 
 @pytest.mark.parametrize("format_", ["text", "markdown", "code"])
