@@ -33,7 +33,7 @@ from services.indexer.documents.messages import (
     pieces,
 )
 
-__all__ = ["COMMAND", "ReadingProcess"]
+__all__ = ["COMMAND", "ProcessEnded", "ReadingProcess"]
 
 COMMAND: Final = (sys.executable, "-m", "services.indexer.documents.process")
 _END_S: Final = 1.0
@@ -42,6 +42,10 @@ _BUFFER_BYTES: Final = 512 * 1024
 _MOST_HEADER_BYTES: Final = 1024 * 1024
 _BYTES_PER_CHARACTER: Final = 4
 """At most, in UTF-8."""
+
+
+class ProcessEnded(ExtractionUnavailable):
+    """The process ended before it answered, for a reason that says nothing about the document."""
 
 
 class ReadingProcess:
@@ -80,7 +84,7 @@ class ReadingProcess:
         return self._process.returncode is not None
 
     async def read(self, source: Source, detected: Detected) -> Extracted:
-        """Raises DocumentRefused or ExtractionUnavailable."""
+        """Raises DocumentRefused, ProcessEnded or another ExtractionUnavailable."""
         self._is_answered = False
         try:
             async with asyncio.timeout(self._limits.time_s):
@@ -156,7 +160,7 @@ class ReadingProcess:
     def _too_slow(self) -> DocumentRefused:
         return DocumentRefused("too_slow", f"reading it takes more than {self._limits.time_s:g} seconds")
 
-    def _reason_of_end(self, code: int | None, error: Exception) -> DocumentRefused | ExtractionUnavailable:
+    def _reason_of_end(self, code: int | None, error: Exception) -> DocumentRefused | ProcessEnded:
         """What the end of the process says about the document."""
         if code == -signal.SIGXCPU:
             return self._too_slow()
@@ -169,4 +173,4 @@ class ReadingProcess:
             return DocumentRefused(
                 "broken", f"it crashes the library that reads it ({signal.Signals(-code).name})"
             )
-        return ExtractionUnavailable(f"the process that reads documents ended (exit code {code}): {error!r}")
+        return ProcessEnded(f"the process that reads documents ended (exit code {code}): {error!r}")

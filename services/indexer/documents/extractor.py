@@ -7,11 +7,11 @@ a few child processes; they are started when needed, used again, and killed when
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
-from services.indexer.documents.child import COMMAND, ReadingProcess
+from services.indexer.documents.child import COMMAND, ProcessEnded, ReadingProcess
 from services.indexer.documents.detection import Detected, detect
 from services.indexer.documents.document import DocumentLimits, DocumentRefused, Extracted, Source
 from services.indexer.documents.reading import read
@@ -54,8 +54,14 @@ class DocumentExtractor:
         detected = detect(source)
         if _is_harmless(source, detected):
             return read(source, detected, self._limits)
-        async with self._lent_process() as process:
-            return await process.read(source, detected)
+        async with self._slots:
+            idle = self._taken()
+            if idle is not None:
+                # It may have ended while it was idle: asyncio learns of it later than the first write.
+                with suppress(ProcessEnded):
+                    return await self._read_in(idle, source, detected)
+            started = await ReadingProcess.start(self._limits, self._command)
+            return await self._read_in(started, source, detected)
 
     async def close(self) -> None:
         """Documents that are being read are given up."""
@@ -64,19 +70,16 @@ class DocumentExtractor:
             await process.wait()
         self._killed.clear()
 
-    @asynccontextmanager
-    async def _lent_process(self) -> AsyncIterator[ReadingProcess]:
-        async with self._slots:
-            process = self._taken() or await ReadingProcess.start(self._limits, self._command)
-            try:
-                yield process
-            finally:
-                # A failed or cancelled exchange leaves half an answer, which would be taken for the next document's.
-                if process.is_usable:
-                    self._free.append(process)
-                    self._stop_when_idle()
-                else:
-                    self._kill(process)
+    async def _read_in(self, process: ReadingProcess, source: Source, detected: Detected) -> Extracted:
+        try:
+            return await process.read(source, detected)
+        finally:
+            # A failed or cancelled exchange leaves half an answer, which would be taken for the next document's.
+            if process.is_usable:
+                self._free.append(process)
+                self._stop_when_idle()
+            else:
+                self._kill(process)
 
     def _taken(self) -> ReadingProcess | None:
         while self._free:
