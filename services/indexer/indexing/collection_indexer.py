@@ -66,7 +66,9 @@ class CollectionIndexer:
         self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     async def index(self, task: IndexTask) -> IndexReport:
-        """Raises UnusableModel, EmbeddingFailed, StoreError, RecordsUnavailable and ExtractionUnavailable."""
+        """Raises UnusableModel, EmbeddingFailed, StoreError, RecordsUnavailable and ExtractionUnavailable; for a memory
+        also nats.errors.Error, when cached vectors cannot be deleted.
+        """
         account, name = task.caller.account, task.collection
         lock = self._locks.setdefault((account, name), asyncio.Lock())
         async with lock:

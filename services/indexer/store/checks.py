@@ -50,6 +50,7 @@ def check_change(
 
 
 def check_question(dimensions: int, question: Question) -> None:
+    """Raises ValueError for a question that no search takes."""
     _check_vector(dimensions, question.vector)
     check_filter(question.filter)
     if question.limit < 1:
@@ -57,6 +58,7 @@ def check_question(dimensions: int, question: Question) -> None:
 
 
 def check_filter(filter_: tuple[FilterTerm, ...]) -> None:
+    """Raises ValueError for a tag that is no digest."""
     for term in filter_:
         checked_digests(term.tags)
 

@@ -40,7 +40,11 @@ _LONGEST_PAUSE_S: Final = 0.5
 
 
 async def replace_documents(table: AsyncTable, change: Change) -> frozenset[str]:
-    """The ids of the documents that have a higher version, and were left as they are."""
+    """The ids of the documents that have a higher version, and were left as they are.
+
+    Raises StoreUnavailable while other processes keep changing the same documents, and the errors of LanceDB: OSError,
+    RuntimeError and ValueError.
+    """
     schema = await table.schema()
     for attempt in range(_ATTEMPTS):
         stored = await _stored_rows(table, [document_key(id_) for id_ in _ids(change)])

@@ -74,7 +74,7 @@ class Database:
     ) -> _Result:
         """The result of the task on a connection, tried again if that was lost or the transaction was rolled back.
 
-        So a task must be harmless when it is done twice.
+        So a task must be harmless when it is done twice. Raises StoreUnavailable, StoreCorrupt and UnknownTable.
         """
         for left in reversed(range(_TRIES)):
             if self._pool is None:
@@ -90,6 +90,8 @@ class Database:
         raise AssertionError("unreachable")
 
     async def fetch(self, table: TableName | None, sql: str, *values: object) -> list[Any]:
+        """The rows of one query. Raises as `run`."""
+
         async def task(connection: asyncpg.Connection) -> list[Any]:
             rows: list[Any] = await connection.fetch(sql, *values)
             return rows
@@ -97,6 +99,7 @@ class Database:
         return await self.run(table, task)
 
     async def dimensions(self, table: TableName) -> int:
+        """Raises UnknownTable, StoreUnavailable and StoreCorrupt."""
         if (known := self._dimensions.get(table)) is not None:
             return known
         sql = "SELECT dimensions FROM penstock_index.tables WHERE name = $1"
