@@ -56,6 +56,17 @@ def test_k4_every_role_has_its_own_worker_service() -> None:
     assert {name: service["command"] for name, service in WORKERS.items()} == expected
 
 
+@pytest.mark.parametrize("page", ["docker-compose.yml", "deploy/compose.secrets.yml", "README.md"])
+def test_k4_services_that_the_catalogue_of_groq_lacks_are_left_out(page: str) -> None:
+    """They exit with code 2, and `up --wait` would fail."""
+    (line,) = re.findall(r"^.*PENSTOCK_CATALOGUE=groq .*$", (ROOT / page).read_text(), re.MULTILINE)
+    catalogue = read_catalogue(shipped_catalogues()["groq"], {})
+    lacking = {name for name, worker in WORKERS.items() if worker["command"][-1] not in catalogue.roles}
+    if catalogue.retrieval is None:
+        lacking.add("indexer")
+    assert set(re.findall(r"--scale ([\w-]+)=0", line)) == lacking
+
+
 def test_k4_workers_can_be_scaled() -> None:
     """A fixed name or host port would make the second replica fail."""
     for name, service in WORKERS.items():
