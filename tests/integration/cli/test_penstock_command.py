@@ -189,6 +189,7 @@ def test_status_shows_services_and_queues(up: PenstockUp):
         "ledger",
         "worker",
         "guard",
+        "indexer",
         "edge",
     }
 
