@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,10 +48,18 @@ def _main(arguments: Sequence[str]) -> None:
     given = parser.parse_args(arguments)
     encoder = Encoder()
     if given.model in {None, "topics"}:
-        np.savez_compressed(WEIGHTS / "topics.npz", **_topics(encoder, read_texts(given.directory, "routes")))
+        _write("topics", _topics(encoder, read_texts(given.directory, "routes")))
     if given.model != "topics":
         stored = stored_weights() if given.model == "threshold" else _injection(encoder, given.directory)
-        np.savez_compressed(WEIGHTS / "injection.npz", **_with_threshold(encoder, stored, given.directory))
+        _write("injection", _with_threshold(encoder, stored, given.directory))
+
+
+def _write(name: str, arrays: Mapping[str, Any]) -> None:
+    """As `np.savez_compressed` does, but a tenth smaller: every installed client has these files."""
+    with zipfile.ZipFile(WEIGHTS / f"{name}.npz", "w", zipfile.ZIP_LZMA) as archive:
+        for key, array in arrays.items():
+            with archive.open(f"{key}.npy", "w") as file:
+                np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
 
 
 def _injection(encoder: Encoder, directory: Path) -> dict[str, Any]:
