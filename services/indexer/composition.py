@@ -8,7 +8,7 @@ from penstock.bus.clock import Clock
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.retrieval import Retrieval
 from penstock.runtime.redelivery.job_record import JobRecords
-from penstock.runtime.redelivery.prior_attempts import PriorAttemptsReader
+from penstock.runtime.redelivery.prior_attempts_reader import PriorAttemptsReader
 from penstock.runtime.service import Bus, Shell
 from services.indexer.chunking.settings import ChunkSettings
 from services.indexer.collections.orphans import OrphanTables

@@ -33,7 +33,7 @@ from penstock.contract.retrieval.search import (
 from penstock.runtime.aio import cancel_and_wait
 from penstock.runtime.consumer.delivery import ACK, Delivery, Unprocessable, Verdict
 from penstock.runtime.redelivery.job_record import JobRecords
-from penstock.runtime.redelivery.prior_attempts import PriorAttemptsReader
+from penstock.runtime.redelivery.prior_attempts_reader import PriorAttemptsReader
 from services.indexer.collections.records import RecordsUnavailable
 from services.indexer.metrics import IndexerMetrics
 from services.indexer.requests.bodies import RequestBodies

@@ -27,7 +27,7 @@ from penstock.runtime.provisioning.ensure import (
     ensure_consumers,
     ensure_eventually,
 )
-from penstock.runtime.redelivery.prior_attempts import PriorAttemptsReader
+from penstock.runtime.redelivery.prior_attempts_reader import PriorAttemptsReader
 from penstock.runtime.service import Bus, Shell
 from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.composition import Connected, ConnectedGuard, shared_state, work_handler

@@ -17,7 +17,7 @@ from penstock.runtime.guard.follower import GuardPolicies
 from penstock.runtime.holds import HoldClient
 from penstock.runtime.pricing import PriceTable
 from penstock.runtime.redelivery.job_record import JobRecords
-from penstock.runtime.redelivery.prior_attempts import PriorAttemptsReader
+from penstock.runtime.redelivery.prior_attempts_reader import PriorAttemptsReader
 from penstock.runtime.retrieval.search_client import SearchClient
 from penstock.runtime.service import Bus, Shell
 from services.worker.accounting.usage_recorder import UsageRecorder

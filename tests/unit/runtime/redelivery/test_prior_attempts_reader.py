@@ -8,7 +8,7 @@ from msgspec import Raw
 
 from penstock.contract.reply import Delta, first_seq
 from penstock.runtime.accounting.prior_attempts import fold_events
-from penstock.runtime.redelivery.prior_attempts import ServerClock
+from penstock.runtime.redelivery.prior_attempts_reader import ServerClock
 
 
 def test_f2_the_output_of_each_attempt_is_counted_in_bytes():

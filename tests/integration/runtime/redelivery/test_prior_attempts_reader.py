@@ -16,7 +16,7 @@ from penstock.runtime.accounting.prior_attempts import PriorAttempts
 from penstock.runtime.consumer.delivery import Delivery
 from penstock.runtime.epochs import DeliveryEpochs
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
-from penstock.runtime.redelivery.prior_attempts import PriorAttemptsReader
+from penstock.runtime.redelivery.prior_attempts_reader import PriorAttemptsReader
 from penstock.runtime.reply_publisher import publish_terminal
 from penstock.runtime.service import Bus
 
