@@ -1,4 +1,4 @@
-"""Cancelled requests: received live, and read from the stored marks at the start."""
+"""Cancelled requests (D8): received live, read from the stored marks at the start, and ended where they run."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, cast
 
 import nats.errors
+from msgspec import Struct
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 
@@ -19,8 +21,10 @@ from penstock.bus.direct_get import read_all
 from penstock.bus.retry import RetryPolicy, retry
 from penstock.contract.streams import CANCELS
 from penstock.contract.subjects import CANCEL_ALL
+from penstock.contract.work import ChatWork
+from penstock.runtime.service import Bus
 
-__all__ = ["Cancellations"]
+__all__ = ["CancellableRequests", "Cancellations"]
 
 _log: Final = logging.getLogger(__name__)
 
@@ -107,6 +111,54 @@ class Cancellations:
         self.mark(account, request_id)
         if self._on_cancel is not None:
             self._on_cancel(account, request_id)
+
+
+class _Running(Struct, eq=False):
+    task: asyncio.Task[object]
+    cancelled: bool = False
+
+
+class CancellableRequests:
+    """Requests that run in this process, by account and id; two clients of an account may use the same id."""
+
+    def __init__(self, bus: Bus, cancelled: Callable[[], Exception]) -> None:
+        """`cancelled` makes the exception that a cancelled request ends with."""
+        self._connection_events = bus.connection_events
+        self._cancelled = cancelled
+        self._cancellations = Cancellations(bus.nc, self._cancel)
+        self._running: dict[tuple[str, str], list[_Running]] = {}
+
+    async def start(self) -> None:
+        await self._cancellations.start(self._connection_events)
+
+    @contextmanager
+    def entered(self, work: ChatWork) -> Iterator[None]:
+        """Raises the exception of `cancelled` when the request was cancelled in its mailbox, or is cancelled inside."""
+        key = (work.account, work.id)
+        running = _Running(cast("asyncio.Task[object]", asyncio.current_task()))
+        self._running.setdefault(key, []).append(running)
+        try:
+            if self._cancellations.is_cancelled(*key):
+                raise self._cancelled()
+            yield
+        except asyncio.CancelledError as interruption:
+            if not running.cancelled:
+                raise  # this process stops
+            running.task.uncancel()
+            raise self._cancelled() from interruption
+        finally:
+            self._running[key].remove(running)
+            if not self._running[key]:
+                del self._running[key]
+
+    def is_cancelled(self, work: ChatWork) -> bool:
+        return self._cancellations.is_cancelled(work.account, work.id)
+
+    def _cancel(self, account: str, request_id: str) -> None:
+        for running in self._running.get((account, request_id), ()):
+            if not running.cancelled:
+                running.cancelled = True
+                running.task.cancel()
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:

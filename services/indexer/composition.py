@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from penstock.bus.clock import Clock
+from penstock.runtime.cancellation import CancellableRequests
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.retrieval import Retrieval
 from penstock.runtime.redelivery.job_record import JobRecords
@@ -29,8 +30,8 @@ from services.indexer.memory.forgetting import Forgetting
 from services.indexer.memory.vector_cache import CachedVectors
 from services.indexer.metrics import IndexerMetrics
 from services.indexer.requests.bodies import RequestBodies
-from services.indexer.requests.cancellation import CancellableRequests
 from services.indexer.requests.dead_letter import DeadLetters
+from services.indexer.requests.outcome import cancelled
 from services.indexer.requests.run import Runner
 from services.indexer.search.listing import Listing
 from services.indexer.search.lookup import CollectionLookup, FollowedRecords
@@ -97,7 +98,7 @@ def connected_parts(inputs: Connected) -> Parts:
     )
     job_records = JobRecords(bus, clock, inputs.shell.instance)
     prior_attempts = PriorAttemptsReader(bus, inputs.shell.settings.ack_wait_s)
-    cancellable = CancellableRequests(bus)
+    cancellable = CancellableRequests(bus, cancelled)
     bodies = RequestBodies(bus)
     runner = Runner(
         bus,

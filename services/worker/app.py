@@ -15,6 +15,7 @@ from penstock.contract.names import LANES, Lane, Role
 from penstock.contract.presence import Presence
 from penstock.contract.streams import mailbox, mailboxes
 from penstock.runtime.budgets.follower import BudgetFollower
+from penstock.runtime.cancellation import CancellableRequests
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.consumer.mailbox import Mailbox, MailboxPolicy
 from penstock.runtime.guard.client import GuardClient
@@ -33,7 +34,7 @@ from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.composition import Connected, ConnectedGuard, shared_state, work_handler
 from services.worker.credentials.keyring import Keyring, keys_by_provider
 from services.worker.credentials.watch import KeyFileWatch
-from services.worker.execution.cancellation import CancellableExecutions
+from services.worker.execution.state import cancelled
 from services.worker.intake.on_demand import OnDemandMailboxes, ReportedRoles
 from services.worker.intake.open_mailboxes import OpenMailboxes, start_all
 from services.worker.intake.pull_gate import PullGate, RoleLane, batch_slots
@@ -282,7 +283,7 @@ class _Parts:
             connected.providers, state.availability.roster, state.outcomes.announce_roster_change
         )
         self.quota_watch = QuotaWatch(state.quota_monitor, state.announcer, SYSTEM)
-        self.cancellable = CancellableExecutions(bus)
+        self.cancellable = CancellableRequests(bus, cancelled)
         self.prior_attempts = PriorAttemptsReader(bus, settings.ack_wait_s)
         handling = work_handler(shell, catalogue, connected, state, self.prior_attempts, self.cancellable)
         self.handler, self.embedding, self.texts = handling.handler, handling.embedding, handling.texts

@@ -11,6 +11,7 @@ from msgspec import Struct
 from penstock.bus.clock import SYSTEM
 from penstock.contract.names import Role
 from penstock.runtime.accounting.usage_events import UsageEvents
+from penstock.runtime.cancellation import CancellableRequests
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.guard.client import GuardClient
 from penstock.runtime.guard.follower import GuardPolicies
@@ -40,7 +41,6 @@ from services.worker.estimates.service_times import ServiceTimes
 from services.worker.estimates.token_calibration import TokenCalibration
 from services.worker.execution.attempt import AttemptNumbers, Attempts
 from services.worker.execution.attempt_usage import AttemptUsage
-from services.worker.execution.cancellation import CancellableExecutions
 from services.worker.execution.chain_executor import ChainExecutor
 from services.worker.execution.hold_raiser import HoldRaiser
 from services.worker.execution.large_bodies import LargeBodies
@@ -159,7 +159,7 @@ def work_handler(
     connected: Connected,
     state: SharedState,
     prior_attempts: PriorAttemptsReader,
-    cancellable: CancellableExecutions,
+    cancellable: CancellableRequests,
 ) -> Handling:
     """The way of one message, from its check to its verdict."""
     bus, instance = connected.bus, shell.instance

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from penstock.contract.errors import ErrorCode
 
-__all__ = ["GaveUp"]
+__all__ = ["GaveUp", "cancelled"]
 
 
 class GaveUp(Exception):
@@ -14,3 +14,7 @@ class GaveUp(Exception):
         super().__init__(message)
         self.code: ErrorCode = code
         self.retry_after_s = retry_after_s
+
+
+def cancelled() -> GaveUp:
+    return GaveUp("cancelled", "the request was cancelled; documents that were indexed by then stay")

@@ -22,6 +22,7 @@ from penstock.contract.reply import Completed, Failed, Timings, Usage
 from penstock.contract.retrieval.documents import IndexBody, IndexReport
 from penstock.contract.work import ChatWork
 from penstock.runtime.accounting.prior_attempts import PriorAttempts
+from penstock.runtime.cancellation import CancellableRequests
 from penstock.runtime.consumer.delivery import ACK, NO_VERDICT, Delivery, Verdict
 from penstock.runtime.jobs.completion import failure_of
 from penstock.runtime.redelivery.job_record import JobRecords
@@ -36,7 +37,6 @@ from services.indexer.indexing.collection_indexer import CollectionIndexer, Inde
 from services.indexer.indexing.counts import Counts
 from services.indexer.metrics import IndexerMetrics
 from services.indexer.requests.bodies import RequestBodies
-from services.indexer.requests.cancellation import CancellableRequests
 from services.indexer.requests.checked_work import version_of
 from services.indexer.requests.outcome import GaveUp
 from services.indexer.requests.progress import ProgressReporter

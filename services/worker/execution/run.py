@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import Final, Protocol, cast
+from typing import Final, Protocol
 
 from msgspec import Struct
 
@@ -19,6 +19,7 @@ from penstock.contract.names import Kind
 from penstock.contract.reply import NO_RESPONSE, Completed, Failed, Failure, Timings
 from penstock.contract.work import ChatWork
 from penstock.runtime.accounting.prior_attempts import PriorAttempts
+from penstock.runtime.cancellation import CancellableRequests
 from penstock.runtime.config.catalogue import Catalogue, RoleConfig
 from penstock.runtime.consumer.delivery import ACK, NO_VERDICT, Delivery, Redeliver, Verdict
 from penstock.runtime.output_limit import output_tokens
@@ -33,7 +34,6 @@ from services.worker.budget.hold_releases import HoldReleases
 from services.worker.degradation.shorten import RequestSize
 from services.worker.estimates.service_times import ServiceTimes
 from services.worker.execution.attempt import Success
-from services.worker.execution.cancellation import CancellableExecutions
 from services.worker.execution.large_bodies import LargeBodies
 from services.worker.execution.retrieval_step import turn_of
 from services.worker.execution.state import AttemptHistory, Execution, GaveUp, HandBack
@@ -98,7 +98,6 @@ class Starter(Struct, frozen=True):
             deadline_s=now_s + work.deadline_ms / 1000 - self.telemetry.clock.unix_s(),
             reply=self._reply(work, prior, span),
             span=span,
-            task=cast("asyncio.Task[object]", asyncio.current_task()),
             queued_ms=self.telemetry.since_ms(work.accepted_ms),
             history=_history(work, role, prior),
             spent=spent,
@@ -178,7 +177,7 @@ class Runner(Struct, frozen=True):
     starter: Starter
     executors: Mapping[Kind, _Executor]
     finisher: Finisher
-    cancellable: CancellableExecutions
+    cancellable: CancellableRequests
     hand_back: HandBackPolicy
     telemetry: WorkerTelemetry
 
@@ -218,7 +217,7 @@ class Runner(Struct, frozen=True):
     async def _terminal_event(self, execution: Execution) -> Completed | Failed:
         """Execute the request on its chain; a cancel request ends it until this returns."""
         try:
-            with self.cancellable.entered(execution):
+            with self.cancellable.entered(execution.work):
                 success = await self.executors[execution.work.kind].execute(execution)
         except GaveUp as gave_up:
             return failed(execution, gave_up, self._timings(execution))

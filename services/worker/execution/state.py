@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from itertools import count
 from typing import Final
@@ -28,7 +27,7 @@ from services.worker.providers.parameters.request_changes import RequestChanges
 from services.worker.rate_limit.quota import QuotaKey
 from services.worker.retrieval.retriever import NOTHING_RETRIEVED, Retrieved
 
-__all__ = ["AttemptHistory", "CallState", "Execution", "GaveUp", "HandBack", "SameModelRetry"]
+__all__ = ["AttemptHistory", "CallState", "Execution", "GaveUp", "HandBack", "SameModelRetry", "cancelled"]
 
 _arrival_numbers: Final = count(1)
 
@@ -50,6 +49,10 @@ class GaveUp(Exception):
         self.retry_after_s = retry_after_s
         self.limit = limit
         self.categories = categories
+
+
+def cancelled() -> GaveUp:
+    return GaveUp("cancelled", "the request was cancelled")
 
 
 class HandBack(Exception):
@@ -147,7 +150,6 @@ class Execution(CallState, kw_only=True):
     """Milliseconds from the acceptance by JetStream to this worker."""
     reply: ReplyPublisher
     span: Span
-    task: asyncio.Task[object]
     """Cancelled when the request is."""
     cost_picousd: int = 0
     """Of all attempts of this worker."""
@@ -169,6 +171,5 @@ class Execution(CallState, kw_only=True):
     """Of `retrieved`, those that the estimate of the router does not have."""
     answer_text: str = ""
     """Text of choice 0 of the answer as it was published, if a citation or the memory may need it."""
-    cancelled: bool = False
     hold_is_open: bool = False
     """The request completed without an attempt whose usage ends its hold."""

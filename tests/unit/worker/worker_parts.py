@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from functools import cached_property
 from typing import Any
@@ -217,8 +216,7 @@ class WorkerParts:
         self.peers.observe("other", presence, loop_now_s())
 
     def execution(self, reply: Any = None, *, lasts_s: float, **asked: Any) -> Execution:
-        """The execution of a request by the running task, with `lasts_s` to its deadline; `asked` as for `work`."""
-        task: Any = asyncio.current_task()
+        """The execution of a request, with `lasts_s` to its deadline; `asked` as for `work`."""
         request = work(**asked)
         return Execution(
             work=request,
@@ -228,7 +226,6 @@ class WorkerParts:
             message_seq=1,
             reply=reply,
             span=NO_SPAN,
-            task=task,
             started_s=loop_now_s(),
             deadline_s=loop_now_s() + lasts_s,
         )
