@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
+from nats.aio.msg import Msg
 
 from penstock.client.client import Client
+from penstock.contract.retrieval import subjects
+from services.worker.embedding.vector_claims import RELEASED, is_claim
 from tests.harness.nats.binary import require_nats_server
 from tests.harness.processes.catalogues import catalogue
 from tests.harness.processes.process import Process
@@ -36,16 +40,24 @@ async def embedded_by(system: System, worker: Process) -> float:
     return 0.0
 
 
-async def know_each_other(system: System, client: Client) -> None:
-    """Until both workers have seen each other's heartbeats: a text of each is claimed."""
-    await asyncio.sleep(0)
+async def know_each_other(client: Client) -> None:
+    """Wait until both workers claim texts, which a worker does once it has seen a heartbeat of the other."""
     requests = await EmbedRequests.started(client, "b")
+    claims: set[bytes] = set()
 
-    async def both_have_worked() -> bool:
-        await asyncio.gather(*(requests.embed(f"wake up {number} {id(object())}") for number in range(20)))
-        return all([await embedded_by(system, worker) > 0 for worker in system.workers])
+    async def on_message(msg: Msg) -> None:
+        if is_claim(msg.data):
+            claims.add(msg.data)
 
-    await until(both_have_worked)
+    watching = await client._nc.subscribe(subjects.embedding("*"), cb=on_message)
+    numbers = count()
+
+    async def both_claim() -> bool:
+        await asyncio.gather(*(requests.embed(f"wake up {next(numbers)}") for _ in range(20)))
+        return len(claims - {RELEASED}) == 2
+
+    await until(both_claim)
+    await watching.unsubscribe()
 
 
 async def counts(system: System) -> dict[str, Any]:
@@ -60,8 +72,7 @@ async def test_h2_two_workers_pay_for_the_same_texts_once(tmp_path: Path) -> Non
         await system.client() as one,
         await system.client() as other,
     ):
-        await know_each_other(system, one)
-        await asyncio.sleep(2.5)  # a heartbeat of each
+        await know_each_other(one)
         await system.sim("POST", "reset")
         await system.sim("PUT", "speed", {"tokens_per_second": 0, "first_token_ms": 0, "latency_ms": 200})
         senders = [await EmbedRequests.started(one, "a"), await EmbedRequests.started(other, "b")]
@@ -85,8 +96,7 @@ async def test_e4_a_killed_worker_loses_nothing_and_repeats_only_its_calls(
         running_system(tmp_path, "embed", "embed", config=config()) as system,
         await system.client() as client,
     ):
-        await know_each_other(system, client)
-        await asyncio.sleep(2.5)
+        await know_each_other(client)
         await system.sim("POST", "reset")
         await system.sim(
             "PUT", "speed", {"tokens_per_second": 0, "first_token_ms": 0, "latency_ms": latency_ms}
