@@ -15,6 +15,7 @@ from tests.harness.processes.system import System
 from tests.harness.providers.said import script
 from tests.harness.providers.scripted_provider import ScriptedProvider
 from tests.harness.requests.replies import ask
+from tests.harness.suite.waiting import until
 
 QUESTION = "When does the pump start?"
 NOON = "The pump starts at noon."
@@ -24,6 +25,13 @@ HUGE = "The pump has a valve. " * 50_000
 
 def refuses(code: ErrorCode) -> Answer:
     return lambda _: SearchFailed(code=code, message="why", retry_after_s=3.0)
+
+
+async def memories_without_an_indexer(system: System) -> float:
+    """Searches in the memory that the worker gave up."""
+    series = 'penstock_worker_retrievals_total{kind="memory",outcome="retrieval_unavailable"}'
+    lines = (await system.metrics()).splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(series))
 
 
 async def test_h3_without_an_indexer_a_request_that_needs_passages_ends_within_the_wait(
@@ -56,12 +64,22 @@ async def test_h3_an_indexer_that_comes_back_within_the_wait_is_asked(
     client: Client, provider: ScriptedProvider, system: System
 ) -> None:
     script(provider, "Noon [1].")
-    asking = asyncio.create_task(ask(client, QUESTION, role="chat", rag="docs"))
-    await asyncio.sleep(0.4)  # the worker finds no indexer
+    before = await memories_without_an_indexer(system)
+    asking = asyncio.create_task(
+        ask(client, QUESTION, role="chat", rag="docs", user="ann", conversation="trip")
+    )
+
+    async def memory_is_given_up() -> bool:
+        """The search in the memory ends first; that for passages has found no indexer either, and goes on."""
+        return await memories_without_an_indexer(system) > before
+
+    await until(memory_is_given_up)
     async with FakeIndexer.running(system.nats.url) as indexer:
         indexer.answer = lambda _: found(NOON)
         received = await asking
     assert [each.cited for each in received.completed.citations] == [True]
+    assert indexer.searches[0].timeout_s < 1.5
+    assert indexer.recalls == []
 
 
 async def test_h3_a_silent_indexer_does_not_hold_a_search_that_another_one_answers(
