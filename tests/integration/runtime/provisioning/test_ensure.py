@@ -143,7 +143,7 @@ async def test_too_little_storage_is_reported_within_a_second(tmp_path: Path):
         (url,) = json.loads(found[0].read_text())["nats"]
         nc = await connect(url, name="test")
         async with asyncio.timeout(1):
-            with pytest.raises(ConfigurationRefused, match=r"need 3\.9 GiB and there is less than 1\.\d GiB"):
+            with pytest.raises(ConfigurationRefused, match=r"need 4\.4 GiB and there is less than 1\.\d GiB"):
                 await ensure_eventually(nc.jetstream(), JetStreamPlan(ack_wait_s=10))
         await ensure_streams(nc.jetstream(), JetStreamPlan(ack_wait_s=10, store_scale=0.1))
         assert (await nc.jetstream().stream_info(WORK.name)).config.max_bytes == int(0.1 * WORK.max_bytes)
