@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -18,8 +17,8 @@ from penstock.cli.demo.documents import EXPECTED
 from tests.contract.compose import ROOT
 from tests.contract.documents import blocks
 from tests.harness.processes.system import System, running_system
+from tests.integration.deploy.wheel import PIP, build_wheel
 
-BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE", "penstock", "services", "deploy/catalogues", "docs")
 CLIENT = {
     *("penstock", "nats-py", "msgspec", "opentelemetry-api"),
     *("nkeys", "pynacl", "cffi", "pycparser"),
@@ -43,21 +42,12 @@ PROJECT = {
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of a fresh environment with Penstock's wheel, without any extra."""
     directory = tmp_path_factory.mktemp("client")
-    context = directory / "src"
-    for source in BUILT_FROM:
-        (context / source).parent.mkdir(parents=True, exist_ok=True)
-        copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
-        copy(ROOT / source, context / source)
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    subprocess.run(
-        [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", directory, context], check=True
-    )
-    (wheel,) = directory.glob("*.whl")
+    wheel = build_wheel(directory)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", directory / "venv"], check=True)
     python = directory / "venv/bin/python"
     began_s = time.monotonic()
     done = subprocess.run(
-        [*pip, "--python", python, "install", "--retries", "0", "--no-compile", wheel],
+        [*PIP, "--python", python, "install", "--retries", "0", "--no-compile", wheel],
         check=False,
         capture_output=True,
         text=True,

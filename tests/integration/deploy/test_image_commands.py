@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -20,30 +19,24 @@ from pathlib import Path
 
 import pytest
 
-from penstock import Client, Reply
+from penstock import Client, Document, Reply
 from penstock.cli.local.nats_server import find_nats_server
 from tests.contract.compose import OURS, ROOT, environment
+from tests.integration.deploy.wheel import PIP, build_wheel
 
-COPIED = ("pyproject.toml", "README.md", "LICENSE", "schemas", "penstock", "services", "deploy/catalogues")
+NAMES = ("simulator", "encoder", "router", "ledger", "guard", "indexer", "worker-coding", "worker-embed")
+"""The services that are started before the edge."""
+TEXT = "The pump of the north station is serviced in May."
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of executables of an environment with the wheel that deploy/Dockerfile builds."""
     directory = tmp_path_factory.mktemp("image")
-    context = directory / "src"
-    for source in COPIED:
-        (context / source).parent.mkdir(parents=True, exist_ok=True)
-        copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
-        copy(ROOT / source, context / source)
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    subprocess.run(
-        [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", directory, context], check=True
-    )
+    wheel = build_wheel(directory)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", directory / "venv"], check=True)
-    (wheel,) = directory.glob("*.whl")
     python = directory / "venv/bin/python"
-    subprocess.run([*pip, "--python", python, "install", "--no-deps", "--no-index", wheel], check=True)
+    subprocess.run([*PIP, "--python", python, "install", "--no-deps", "--no-index", wheel], check=True)
     # The dependencies are those of this environment; a path line does not include its editable installs.
     site = next((directory / "venv/lib").glob("python*/site-packages"))
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
@@ -94,16 +87,20 @@ def wait_for_status(url: str, wanted: int, timeout_s: float = 20) -> None:
     pytest.fail(f"{url} answered {seen} and not {wanted}")
 
 
-def here(name: str, nats_url: str, port: int, simulator: int) -> dict[str, str]:
-    """The service's variables, with this machine's addresses in place of the containers'."""
+def here(name: str, nats_url: str, ports: Mapping[str, int], data: Path) -> dict[str, str]:
+    """The service's variables, with this machine's addresses and directory in place of the containers'."""
     env = environment(OURS[name]) | {
         "PATH": os.environ["PATH"],
         "NATS_URL": nats_url,
         "PENSTOCK_HTTP_HOST": "127.0.0.1",
-        "PENSTOCK_HTTP_PORT": str(port),
-        "PENSTOCK_SIMULATOR_URL": f"http://127.0.0.1:{simulator}",
+        "PENSTOCK_HTTP_PORT": str(ports[name]),
+        "PENSTOCK_SIMULATOR_URL": f"http://127.0.0.1:{ports['simulator']}",
         "SIMULATOR_HOST": "127.0.0.1",
-        "SIMULATOR_PORT": str(simulator),
+        "SIMULATOR_PORT": str(ports["simulator"]),
+        "PENSTOCK_ENCODER_URL": f"http://127.0.0.1:{ports['encoder']}",
+        "PENSTOCK_ENCODER_HOST": "127.0.0.1",
+        "PENSTOCK_ENCODER_PORT": str(ports["encoder"]),
+        "PENSTOCK_INDEX_LOCATION": str(data / "index"),
     }
     env["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{unanswered_port()}"
     return env
@@ -129,34 +126,42 @@ async def ask(nats_url: str) -> Reply:
         return await client.chat("Write a function that adds two numbers.", role="coding", timeout_s=20)
 
 
+async def index_and_search(nats_url: str) -> list[str]:
+    """The passages that are found in a document with one text."""
+    async with await Client.connect(nats_url) as client:
+        await client.index_and_wait("stations", documents=[Document(id="north", text=TEXT)], timeout_s=30)
+        found = await client.search("stations", "when is the pump serviced?", timeout_s=20)
+        return [passage.text for passage in found.passages]
+
+
 def test_k4_d9_the_composed_services_answer_and_stop_on_sigterm(
-    installed: Path, nats_url: str, free_port: Callable[[], int]
+    installed: Path, nats_url: str, free_port: Callable[[], int], tmp_path: Path
 ) -> None:
     """K4, D9: the image's commands with Compose's variables, down to the exit code after SIGTERM."""
-    ports = {name: free_port() for name in ("simulator", "router", "ledger", "guard", "worker-coding")}
+    ports = {name: free_port() for name in (*NAMES, "edge")}
     processes: dict[str, subprocess.Popen[bytes]] = {}
     with ExitStack() as stack:
-        for name, port in ports.items():
+        for name in NAMES:
             argv = [installed / "penstock", *OURS[name]["command"]]
-            env = here(name, nats_url, port, ports["simulator"])
-            processes[name] = stack.enter_context(running(argv, env))
-        for port in ports.values():
-            wait_for_status(f"http://127.0.0.1:{port}/health", 204)
+            processes[name] = stack.enter_context(running(argv, here(name, nats_url, ports, tmp_path)))
+        for name in NAMES:
+            status = 200 if name == "encoder" else 204
+            wait_for_status(f"http://127.0.0.1:{ports[name]}/health", status, timeout_s=60)
         reply = asyncio.run(ask(nats_url))
         assert reply.role == "coding"
         assert reply.text
+        assert asyncio.run(index_and_search(nats_url)) == [TEXT]
         # As `docker compose run --rm router keys create` and `docker compose --profile edge up` do.
-        router_env = here("router", nats_url, ports["router"], ports["simulator"])
         made = subprocess.run(
             [installed / "penstock", "keys", "create"],
-            env=router_env,
+            env=here("router", nats_url, ports, tmp_path),
             check=True,
             capture_output=True,
             text=True,
             cwd="/",
         )
         public = free_port()
-        env = here("edge", nats_url, free_port(), ports["simulator"])
+        env = here("edge", nats_url, ports, tmp_path)
         env |= {"PENSTOCK_EDGE_HOST": "127.0.0.1", "PENSTOCK_EDGE_PORT": str(public)}
         processes["edge"] = stack.enter_context(
             running([installed / "penstock", *OURS["edge"]["command"]], env)
@@ -164,6 +169,6 @@ def test_k4_d9_the_composed_services_answer_and_stop_on_sigterm(
         wait_for_status(f"http://127.0.0.1:{public}/readyz", 200)
         wait_for_status(f"http://127.0.0.1:{public}/v1/models", 401)
         assert http_models(public, made.stdout.strip()) >= {"auto", "coding"}
-        for name in ("edge", "worker-coding", "guard", "router", "ledger", "simulator"):
+        for name in ("edge", *reversed(NAMES)):
             processes[name].send_signal(signal.SIGTERM)
             assert processes[name].wait(timeout=30) == 0, name
