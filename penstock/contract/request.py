@@ -97,6 +97,9 @@ class EmbedRequest(Struct, frozen=True, kw_only=True, tag="embed_request", tag_f
     key: str = ""
     deadline_ms: int | None = None
     body_ref: BodyRef | None = None
+    store: bool = True
+    """False: the vectors are kept for no other request, neither stored nor in the memory of a worker, and none that
+    was kept is used."""
     v: int = 1
 
 

@@ -61,6 +61,8 @@ class ChatWork(Struct, frozen=True, kw_only=True, tag="chat_work", tag_field="ty
     """The `rag` of the request."""
     conversation: str = ""
     """The `conversation` of the request."""
+    store: bool = True
+    """The `store` of an embed request."""
     v: int = 1
 
     @property

@@ -116,7 +116,8 @@ def _request(original: ChatWork | Request, request_id: str) -> Request:
     assert not isinstance(original, IndexRequest)  # noqa: S101
     model = "" if isinstance(original, ChatWork) else original.model
     if kind == "embed":
-        return EmbedRequest(**same, role=original.role, model=model)
+        assert isinstance(original, ChatWork | EmbedRequest)  # noqa: S101
+        return EmbedRequest(**same, role=original.role, model=model, store=original.store)
     assert isinstance(original, ChatWork | ChatRequest)  # noqa: S101
     return ChatRequest(
         **same,

@@ -122,8 +122,8 @@ def _routed(request: Request, plan: Plan, account: str, stored_ms: int, now_ms: 
 def _with_fields_of_kind(work: ChatWork, request: Request) -> ChatWork:
     """The work with the fields that only requests of its kind have."""
     match request:
-        case EmbedRequest():
-            return replace(work, kind="embed")
+        case EmbedRequest(store=store):
+            return replace(work, kind="embed", store=store)
         case IndexRequest(collection=collection):
             return replace(work, kind="index", collection=collection)
     return replace(

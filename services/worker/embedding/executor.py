@@ -101,6 +101,10 @@ class EmbeddingExecutor:
                 raise GaveUp("invalid_request", str(error)) from error
         dimensions = self._dimensions(execution, body)
         keys = EmbeddingKeys(self._catalogue.vector_space(execution.chain[0]), dimensions).of_all(body.texts)
+        if not execution.work.store:
+            keys = [
+                f"{key}/{execution.work.reply_to.subject}" for key in keys
+            ]  # so that no other request joins it
         return WaitingRequest(
             execution=execution,
             keys=keys,

@@ -25,8 +25,10 @@ class KnownVectors:
 
     async def find(self, request: WaitingRequest, in_flight: Container[str]) -> list[str]:
         """Add what is known to the request; returns the keys that are missing then. Texts `in_flight` are not looked
-        up: their vectors will come.
+        up: their vectors will come. Of a request that stores nothing, nothing is known.
         """
+        if not request.execution.work.store:
+            return list(dict.fromkeys(request.keys))
         missing = self._find_in_memory(request, dict.fromkeys(request.keys))
         if not missing:
             return missing

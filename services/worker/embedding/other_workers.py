@@ -66,7 +66,7 @@ class OtherWorkers:
         """The texts of the batch that this worker is to embed; it watches the others."""
         if not self._has_peers(role):
             return batch
-        lost = await self._claims.take({text.key: self._seen.pop(text.key, 0) for text in batch})
+        lost = await self._claims.take({text.key: self._seen.pop(text.key, 0) for text in batch if text.kept})
         if not lost:
             return batch
         now_s = loop_now_s()

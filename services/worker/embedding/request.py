@@ -47,6 +47,8 @@ class Text(Struct, eq=False):
     content: EmbeddingText
     tokens: int
     """Estimated."""
+    kept: bool = True
+    """Its vector is stored and remembered for other requests."""
     requests: list[WaitingRequest] = field(default_factory=list)
     """In the order in which they came: the first pays for it. Empty: the vector is not wanted any more."""
     sent: bool = False

@@ -103,7 +103,7 @@ class SharedTexts:
             missing.discard(key)
             text = self._texts.get(key)
             if text is None:
-                text = self._texts[key] = Text(key, content, estimated)
+                text = self._texts[key] = Text(key, content, estimated, work.store)
                 added.append(text)
             elif work.lane == "interactive" and not text.sent:
                 added.append(text)  # it may wait behind the reserve of the batch lane
@@ -149,7 +149,8 @@ class SharedTexts:
         self._forget(text)
         if vector is not None:
             self._others.embedded(text.key)
-            self._known.keep(text.key, vector)
+            if text.kept:
+                self._known.keep(text.key, vector)
 
     def _arrived(self, text: Text, vector: bytes) -> bool:
         """Another worker has embedded it; False: the vector is not one of this text."""

@@ -85,6 +85,12 @@ INDEX = IndexRequest(id="1", client="c", collection="docs", body=Raw(b'{"drop":t
     [
         (EMBED, "embed", replace(EMBED, key="", lane="batch"), implicit_role("small")),
         (
+            replace(EMBED, store=False),
+            "embed",
+            replace(EMBED, key="", lane="batch", store=False),
+            implicit_role("small"),
+        ),
+        (
             replace(WORK, kind="embed", role="embed", body=EMBED.body),
             "embed",
             replace(EMBED, key="", lane="batch", model=""),

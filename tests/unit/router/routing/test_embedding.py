@@ -73,6 +73,11 @@ def test_h2_an_embed_request_goes_to_the_role_embed() -> None:
     assert routed(inbound(lane="batch")).work.deadline_ms == NOW_MS + 7_200_000
 
 
+def test_h4_a_worker_is_told_whether_to_store_the_vectors() -> None:
+    assert routed(inbound()).work.store
+    assert not routed(inbound(store=False)).work.store
+
+
 def test_k2_an_embedding_model_is_routed_to_its_implicit_role() -> None:
     work = routed(inbound(model="old")).work
     assert (work.role, work.why) == (implicit_role("old"), "model named in the request; one input to embed")
