@@ -16,6 +16,8 @@ class Counts(Struct):
     """Of the request."""
     indexed: int = 0
     unchanged: int = 0
+    confirmed: set[str] = field(default_factory=set)
+    """Documents that were unchanged when the request was begun: they got its version."""
     deleted: int = 0
     refused: dict[str, str] = field(default_factory=dict)
     chunks: int = 0

@@ -13,6 +13,7 @@ from contextlib import aclosing
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from penstock.contract.retrieval.collections import Generation
 from penstock.contract.retrieval.documents import IndexBody
@@ -67,9 +68,14 @@ class DocumentWriter:
 
     async def write(self, body: IndexBody, targets: Sequence[Target], context: WriteContext) -> None:
         """Raises StoreError, EmbeddingFailed and ExtractionUnavailable; what was stored by then stays."""
+        digests = {document.id: self._preparer.digest(document) for document in body.documents}
         states = {target.table: await self._states(target.table, body) for target in targets}
         await self._delete(body.delete, targets, states, context)
-        waiting = self._to_prepare(body, targets, states, context)
+        for target in targets:
+            confirmed = await self._confirm(target.table, states[target.table], digests, context.version)
+            if target is targets[0]:
+                context.counts.confirmed |= confirmed
+        waiting = self._to_prepare(body, digests, targets, states, context)
         context.on_progress()
 
         def refuse(refused: Refused) -> None:
@@ -114,9 +120,39 @@ class DocumentWriter:
             context.counts.deleted += len(gone)
             context.counts.chunks_deleted += sum(len(state.chunks) for state in gone)
 
+    async def _confirm(
+        self,
+        table: TableName,
+        states: dict[str, DocumentState],
+        digests: Mapping[str, str],
+        version: int,
+    ) -> set[str]:
+        """Give unchanged documents the version of this request, and return them: an earlier request that is still
+        running must not overwrite them afterwards. `states` is read again for those that were changed meanwhile.
+        """
+        confirmed: set[str] = set()
+        while older := [
+            id_
+            for id_, state in states.items()
+            if _is_stored(state, digests.get(id_, "")) and state.version < version
+        ]:
+            for page in _pages(older):
+                changed = await self._store.confirm(table, version, {id_: digests[id_] for id_ in page})
+                found = await self._store.documents(table, tuple(changed)) if changed else {}
+                for id_ in page:
+                    if id_ not in changed:
+                        confirmed.add(id_)
+                        states[id_] = replace(states[id_], version=version)
+                    elif id_ in found:
+                        states[id_] = found[id_]
+                    else:
+                        del states[id_]
+        return confirmed
+
     def _to_prepare(
         self,
         body: IndexBody,
+        digests: Mapping[str, str],
         targets: Sequence[Target],
         states: Mapping[TableName, Mapping[str, DocumentState]],
         context: WriteContext,
@@ -126,9 +162,9 @@ class DocumentWriter:
         first = states[targets[0].table]
         for document in body.documents:
             state = first.get(document.id)
-            digest = self._preparer.digest(document)
+            digest = digests[document.id]
             if _is_stored(state, digest):
-                self._count_stored(state, context)
+                self._count_stored(document.id, state, context)
             elif state is not None and state.version > context.version:
                 self._refuse(Refused(document.id, "outdated", _EARLIER), first, context)
                 continue
@@ -136,11 +172,13 @@ class DocumentWriter:
                 waiting.append(ToPrepare(document, digest))
         return waiting
 
-    def _count_stored(self, state: DocumentState | None, context: WriteContext) -> None:
-        """A document with the version of this request was stored by it, before it was begun again."""
+    def _count_stored(self, id_: str, state: DocumentState | None, context: WriteContext) -> None:
+        """A document with the version of this request was stored by it before it was begun again; or confirmed, which
+        is not known any more if its process was killed.
+        """
         if state is None:
             return
-        if state.version == context.version:
+        if state.version == context.version and id_ not in context.counts.confirmed:
             context.counts.indexed += 1
         else:
             context.counts.unchanged += 1
@@ -274,7 +312,7 @@ class DocumentWriter:
         document = written.document
         state = later.get(document.id)
         if _is_stored(state, document.digest):
-            self._count_stored(state, context)
+            self._count_stored(document.id, state, context)
         else:
             self._refuse(Refused(document.id, "outdated", _EARLIER), later, context)
 

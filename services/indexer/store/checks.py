@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from penstock.contract.retrieval.embeddings import FLOAT_BYTES
-from services.indexer.store.interface import DocumentChunks, FilterTerm, Question
+from services.indexer.store.interface import DocumentChunks, DocumentState, FilterTerm, Question
 from services.indexer.store.tables import checked_digests
 
-__all__ = ["check_change", "check_filter", "check_question", "single_words", "storable"]
+__all__ = [
+    "check_change",
+    "check_confirmation",
+    "check_filter",
+    "check_question",
+    "single_words",
+    "storable",
+    "unconfirmed",
+]
 
 _UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
+_HEX: Final = re.compile("[0-9a-f]+")
 
 
 def storable(text: str) -> str:
@@ -47,6 +56,26 @@ def check_change(
         raise ValueError("a document is named twice in one change")
     for each in documents:
         _check_document(dimensions, each)
+
+
+def check_confirmation(version: int, digests: Mapping[str, str]) -> None:
+    """Raises ValueError for what `Store.confirm` does not take."""
+    if version < 1:
+        raise ValueError(f"version {version} is below 1")
+    for digest in digests.values():
+        if _HEX.fullmatch(digest) is None:
+            raise ValueError(f"{digest!r:.100} is not a digest in hex digits")
+
+
+def unconfirmed(
+    states: Mapping[str, DocumentState], version: int, digests: Mapping[str, str]
+) -> frozenset[str]:
+    """The documents that, after `Store.confirm`, do not have their digest in this version or a later one."""
+    return frozenset(
+        id_
+        for id_, digest in digests.items()
+        if (state := states.get(id_)) is None or state.digest != digest or state.version < version
+    )
 
 
 def check_question(dimensions: int, question: Question) -> None:

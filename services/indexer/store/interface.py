@@ -6,7 +6,7 @@ consists of is read from the store itself, which has no manifest beside it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -163,6 +163,15 @@ class Store(Protocol):
 
         `version` orders the changes of a document, deletions included. A document that a higher version has written or
         deleted is left as it is; the ids of these are returned. The same version may be written again.
+        """
+        ...
+
+    async def confirm(self, table: TableName, version: int, digests: Mapping[str, str]) -> frozenset[str]:
+        """Raise the version of documents that are stored with the digests that are given by their ids, so that no lower
+        version overwrites them. No text and no vector of a chunk is written. A higher version stays.
+
+        Returns the ids of documents that are not stored with their digest: these were left as they are, unless a
+        later change replaced them just now. Digests are hex digits.
         """
         ...
 

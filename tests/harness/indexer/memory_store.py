@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from services.indexer.store.checks import check_confirmation, unconfirmed
 from services.indexer.store.errors import UnknownTable
 from services.indexer.store.interface import (
     DocumentChunks,
@@ -90,6 +91,13 @@ class MemoryStore:
             id_: _Stored(version, content) for id_, content in changes.items() if id_ not in outdated
         }
         return frozenset(outdated)
+
+    async def confirm(self, table: TableName, version: int, digests: Mapping[str, str]) -> frozenset[str]:
+        check_confirmation(version, digests)
+        for id_, state in (await self.documents(table, list(digests))).items():
+            if state.digest == digests[id_] and state.version < version:
+                self._table(table).stored[id_].version = version
+        return unconfirmed(await self.documents(table, list(digests)), version, digests)
 
     async def search_vector(self, table: TableName, question: Question) -> list[Hit]:
         hits = [

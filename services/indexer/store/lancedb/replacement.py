@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -27,7 +27,7 @@ from services.indexer.store.tables import document_key
 if TYPE_CHECKING:
     from lancedb import AsyncTable
 
-__all__ = ["KEYS_AT_ONCE", "replace_documents"]
+__all__ = ["KEYS_AT_ONCE", "confirm_documents", "replace_documents"]
 
 KEYS_AT_ONCE: Final = 500
 """Keys in one condition."""
@@ -37,6 +37,7 @@ _GUARD: Final = (
 _TIMEOUT: Final = timedelta(seconds=60)
 _ATTEMPTS: Final = 40
 _LONGEST_PAUSE_S: Final = 0.5
+_BUSY: Final = "other processes change the same documents all the time"
 
 
 async def replace_documents(table: AsyncTable, change: Change) -> frozenset[str]:
@@ -65,9 +66,34 @@ async def replace_documents(table: AsyncTable, change: Change) -> frozenset[str]
                 raise
         else:
             return outdated
-        await asyncio.sleep(random.uniform(0, min(_LONGEST_PAUSE_S, 0.01 * 2**attempt)))
+        await _pause(attempt)
         await table.checkout_latest()
-    raise StoreUnavailable("other processes change the same documents all the time")
+    raise StoreUnavailable(_BUSY)
+
+
+async def confirm_documents(table: AsyncTable, version: int, digests: Mapping[str, str]) -> int:
+    """Raise the version of the heads that have these digests, by their keys, in one change; returns their number.
+
+    LanceDB looks for the rows again if another change of them was stored in between.
+    """
+    known = ", ".join(f"'{key}{digest}'" for key, digest in digests.items())
+    heads = ", ".join(f"'{key}{HEAD}'" for key in digests)
+    condition = f"id IN ({heads}) AND version < {version} AND concat(key, digest) IN ({known})"
+    for attempt in range(_ATTEMPTS):
+        try:
+            updated = await table.update({"version": version}, where=condition)
+        except (OSError, RuntimeError, ValueError) as error:
+            if not is_conflict(error):
+                raise
+        else:
+            return int(updated.rows_updated)
+        await _pause(attempt)
+        await table.checkout_latest()
+    raise StoreUnavailable(_BUSY)
+
+
+async def _pause(attempt: int) -> None:
+    await asyncio.sleep(random.uniform(0, min(_LONGEST_PAUSE_S, 0.01 * 2**attempt)))
 
 
 async def _stored_rows(table: AsyncTable, keys: Sequence[str]) -> dict[str, list[StoredRow]]:

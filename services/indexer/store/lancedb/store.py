@@ -5,12 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from penstock.bus.clock import SYSTEM, Clock
-from services.indexer.store.checks import check_change, check_filter, check_question, single_words
+from services.indexer.store.checks import (
+    check_change,
+    check_confirmation,
+    check_filter,
+    check_question,
+    single_words,
+    unconfirmed,
+)
 from services.indexer.store.cosine import cosine_with
 from services.indexer.store.interface import (
     DocumentChunks,
@@ -26,7 +33,7 @@ from services.indexer.store.lancedb.database import Database
 from services.indexer.store.lancedb.failures import store_errors
 from services.indexer.store.lancedb.filters import any_of, tags_condition
 from services.indexer.store.lancedb.maintenance import Maintenance
-from services.indexer.store.lancedb.replacement import KEYS_AT_ONCE, replace_documents
+from services.indexer.store.lancedb.replacement import KEYS_AT_ONCE, confirm_documents, replace_documents
 from services.indexer.store.lancedb.rows import Change, listed_document, stored_chunk, vectors_of
 from services.indexer.store.lancedb.schema import CHUNKS, HEAD, HEADS, SEARCHED
 from services.indexer.store.tables import TableName, checked_digests, document_key
@@ -108,6 +115,21 @@ class LanceStore:
             with store_errors(table):
                 await opened.checkout_latest()
                 return await replace_documents(opened, change)
+
+    async def confirm(self, table: TableName, version: int, digests: Mapping[str, str]) -> frozenset[str]:
+        check_confirmation(version, digests)
+        opened = await self._database.table(table)
+        by_key = {document_key(id_): digest for id_, digest in digests.items()}
+        keys, raised = list(by_key), 0
+        async with self._database.locks.shared(table):
+            with store_errors(table):
+                await opened.checkout_latest()
+                for begin in range(0, len(keys), KEYS_AT_ONCE):
+                    page = keys[begin : begin + KEYS_AT_ONCE]
+                    raised += await confirm_documents(opened, version, {key: by_key[key] for key in page})
+        if raised == len(digests):
+            return frozenset()
+        return unconfirmed(await self.documents(table, list(digests)), version, digests)
 
     async def search_vector(self, table: TableName, question: Question) -> list[Hit]:
         check_question(await self._database.dimensions(table), question)

@@ -16,7 +16,7 @@ from services.indexer.store.tables import TableName, document_key
 if TYPE_CHECKING:
     import asyncpg
 
-__all__ = ["Change", "replace_documents"]
+__all__ = ["Change", "confirm_documents", "replace_documents"]
 
 # New documents get a row, so that two transactions that insert the same document wait for each other.
 _INSERT: Final = """
@@ -24,6 +24,10 @@ _INSERT: Final = """
     ORDER BY key ON CONFLICT DO NOTHING
 """
 _LOCK: Final = "SELECT key, version FROM {documents} WHERE key = ANY($1) ORDER BY key FOR UPDATE"
+_CONFIRM: Final = """
+    UPDATE {documents} d SET version = $3 FROM unnest($1::text[], $2::text[]) AS known (key, digest)
+    WHERE d.key = known.key AND NOT d.deleted AND d.digest = known.digest AND d.version < $3
+"""
 _STORE_DOCUMENT: Final = """
     UPDATE {documents} SET version = $2, deleted = false, id = $3, digest = $4, title = $5, source = $6, metadata = $7,
         tags = $8, updated_ms = $9, chunks = $10, tokens = $11
@@ -84,6 +88,17 @@ async def replace_documents(
             ],
         )
     return frozenset(deleted[key] if key in deleted else stored[key].document.id for key in outdated)
+
+
+async def confirm_documents(
+    connection: asyncpg.Connection, table: TableName, version: int, digests: dict[str, str]
+) -> None:
+    """Raise the version of the documents that have these digests, by their keys."""
+    keys = sorted(digests)
+    async with connection.transaction():
+        await connection.fetch(statement(_LOCK, table), keys)
+        values = [digests[key] for key in keys]
+        await connection.execute(statement(_CONFIRM, table), keys, values, version)
 
 
 async def _store(

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from penstock.bus.clock import SYSTEM, Clock
-from services.indexer.store.checks import check_change, check_filter, check_question, single_words
+from services.indexer.store.checks import (
+    check_change,
+    check_confirmation,
+    check_filter,
+    check_question,
+    single_words,
+    unconfirmed,
+)
 from services.indexer.store.interface import (
     Chunk,
     Document,
@@ -21,7 +28,7 @@ from services.indexer.store.interface import (
 )
 from services.indexer.store.postgres.database import Database
 from services.indexer.store.postgres.maintenance import optimize, purge
-from services.indexer.store.postgres.replacement import Change, replace_documents
+from services.indexer.store.postgres.replacement import Change, confirm_documents, replace_documents
 from services.indexer.store.postgres.schema import DROP, INDEXED_DIMENSIONS, TABLES, statement
 from services.indexer.store.postgres.text_search import FIRST_FILTER_VALUE, TextQuery, search_by_words
 from services.indexer.store.tables import TableName, checked_digests, document_key
@@ -118,6 +125,16 @@ class PostgresStore:
             return await replace_documents(connection, table, change)
 
         return await self._database.run(table, task)
+
+    async def confirm(self, table: TableName, version: int, digests: Mapping[str, str]) -> frozenset[str]:
+        check_confirmation(version, digests)
+        by_key = {document_key(id_): digest for id_, digest in digests.items()}
+
+        async def task(connection: asyncpg.Connection) -> None:
+            await confirm_documents(connection, table, version, by_key)
+
+        await self._database.run(table, task)
+        return unconfirmed(await self.documents(table, list(digests)), version, digests)
 
     async def search_vector(self, table: TableName, question: Question) -> list[Hit]:
         dimensions = await self._database.dimensions(table)

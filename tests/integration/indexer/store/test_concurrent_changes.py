@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Awaitable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from services.indexer.store.interface import Store
 from services.indexer.store.opening import open_store
 from services.indexer.store.tables import TableName, table_name
 from tests.harness.indexer.killed_writers import kill_writers
-from tests.harness.indexer.stored_documents import DIMENSIONS
+from tests.harness.indexer.stored_documents import DIMENSIONS, document
 from tests.harness.indexer.versioned_documents import check_whole, stored_version, write
 
 WRITERS = 4
@@ -47,6 +48,36 @@ async def test_h1_the_highest_version_stays_whoever_is_last(url: str):
 async def _write_all(store: Store, table: TableName, versions: list[int]) -> None:
     for version in versions:
         await write(store, table, version)
+
+
+async def test_h1_of_a_change_and_a_later_confirmation_one_of_both_holds(url: str):
+    """Whichever comes first: the confirmed content stays, or the confirmation says that it was replaced."""
+    writer, confirmer = await open_store(url), await open_store(url)
+    table = table_name("acme", new_id(), 1)
+    await writer.create(table, DIMENSIONS)
+    for number in range(12):
+        ids = [f"{number}-{each}" for each in range(4)]
+        before = [document(id_, ["before", id_]) for id_ in ids]
+        await writer.replace(table, 1, before)
+        digests = {each.document.id: each.document.digest for each in before}
+        outdated, changed = await asyncio.gather(
+            writer.replace(table, 2, [document(id_, ["after"]) for id_ in ids]),
+            _after(number * 0.004, confirmer.confirm(table, 3, digests)),
+        )
+        assert outdated | changed == set(ids)
+        assert not outdated & changed
+        states = await writer.documents(table, ids)
+        assert {id_: state.version for id_, state in states.items()} == {
+            id_: 3 if id_ in outdated else 2 for id_ in ids
+        }
+    await writer.drop(table)
+    await writer.close()
+    await confirmer.close()
+
+
+async def _after(delay_s: float, change: Awaitable[frozenset[str]]) -> frozenset[str]:
+    await asyncio.sleep(delay_s)
+    return await change
 
 
 async def test_h1_a_reader_sees_whole_versions_only(url: str):

@@ -126,3 +126,34 @@ async def test_h5_a_missing_table_is_an_error(store: Store):
         await store.search_vector(absent, question("one"))
     with pytest.raises(UnknownTable):
         await store.optimize(absent)
+
+
+async def test_h1_a_confirmed_document_is_not_overwritten_by_an_earlier_version(
+    store: Store, table: TableName
+):
+    kept, other = document("a", ["one", "two"]), document("b", ["three"])
+    await store.replace(table, 1, [kept, other, document("gone", ["four"])])
+    await store.replace(table, 2, [], ["gone"])
+    digests = {each.document.id: each.document.digest for each in (kept, other)}
+    asked = {"a": digests["a"], "b": digests["a"], "gone": digests["a"], "absent": digests["b"]}
+    assert await store.confirm(table, 7, asked) == {"b", "gone", "absent"}
+    states = await store.documents(table, list(asked))
+    chunks = tuple(each.chunk.id for each in kept.chunks)
+    assert states["a"] == DocumentState(digests["a"], 7, chunks)
+    assert (sorted(states), states["b"].version) == (["a", "b"], 1)
+    assert await store.replace(table, 6, [document("a", ["late"]), document("b", ["late"])]) == {"a"}
+    assert await texts(store, table) == {"a": ["one", "two"], "b": ["late"]}
+    assert (await store.search_vector(table, question("two", 1)))[0].chunk.text == "two"
+
+
+async def test_h1_a_confirmation_lowers_no_version(store: Store, table: TableName):
+    kept = document("a", ["one"])
+    await store.replace(table, 5, [kept])
+    for version in (5, 4):
+        assert await store.confirm(table, version, {"a": kept.document.digest}) == frozenset()
+    assert (await store.documents(table, ["a"]))["a"].version == 5
+    assert await store.confirm(table, 6, {}) == frozenset()
+    with pytest.raises(ValueError, match="hex digits"):
+        await store.confirm(table, 6, {"a": "' OR true --"})
+    with pytest.raises(UnknownTable):
+        await store.confirm(table_name("no", "such", 1), 6, {"a": kept.document.digest})

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from penstock.contract.retrieval.documents import Document, IndexBody
+from penstock.contract.retrieval.documents import Document, IndexBody, IndexReport
 from services.indexer.embedding.gateway import EmbeddingFailed
 from services.indexer.embedding.models import UnusableModel
 from tests.harness.indexer.local_indexer import LocalIndexer, documents
@@ -126,6 +127,45 @@ async def test_h1_an_older_request_changes_no_later_document():
     assert await indexer.texts() == {"a": ["later"], "b": ["later"], "c": ["new"]}
     assert [refused.id for refused in late.refused] == ["a"]
     assert late.deleted == 0
+
+
+async def test_h1_an_earlier_request_does_not_overwrite_what_a_later_one_found_unchanged():
+    indexer = LocalIndexer()
+    await indexer.index(documents(a="first", b="first"), version=5)
+    other = LocalIndexer(indexer.store, indexer.records, indexer.gateway)
+    confirmed: list[IndexReport] = []
+
+    async def confirm() -> None:
+        if not confirmed:
+            confirmed.append(await other.index(documents(a="first"), version=20))
+
+    indexer.gateway.before = confirm  # the earlier request has read what is stored
+    late = await indexer.index(documents(a="second", b="second"), version=10)
+    assert (confirmed[0].unchanged, confirmed[0].indexed) == (1, 0)
+    assert await indexer.texts() == {"a": ["first"], "b": ["second"]}
+    assert [refused.id for refused in late.refused] == ["a"]
+
+
+async def test_h1_a_later_request_writes_again_what_an_earlier_one_changes_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    indexer = LocalIndexer()
+    await indexer.index(documents(a="first", b="first", c="first"), version=5)
+    other = LocalIndexer(indexer.store, indexer.records, indexer.gateway)
+    confirm = indexer.store.confirm
+    earlier = IndexBody(documents=(Document(id="a", text="second"),), delete=("b",))
+
+    async def change_before(*arguments: Any) -> frozenset[str]:
+        monkeypatch.setattr(indexer.store, "confirm", confirm)
+        await other.index(earlier, version=10)
+        return await confirm(*arguments)
+
+    monkeypatch.setattr(indexer.store, "confirm", change_before)
+    report = await indexer.index(documents(a="first", b="first", c="first"), version=20)
+    assert await indexer.texts() == {"a": ["first"], "b": ["first"], "c": ["first"]}
+    assert (report.indexed, report.unchanged, report.embedded) == (2, 1, 0)
+    late = await indexer.index(documents(c="late"), version=19)
+    assert [refused.id for refused in late.refused] == ["c"]
 
 
 async def test_h1_a_deletion_is_not_undone_by_an_older_request():
