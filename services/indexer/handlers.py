@@ -86,6 +86,8 @@ class WorkHandler(Struct, frozen=True):
 
     async def dead_letter(self, delivery: Delivery, dead: Unprocessable) -> None:
         await self.dead_letters.store(delivery, dead)
+        with contextlib.suppress(InvalidWork):
+            await self.runner.abandon(read_work(delivery.subject, delivery.data), delivery)
 
 
 class QuestionHandler:

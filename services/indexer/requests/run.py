@@ -210,11 +210,33 @@ class Runner(Struct, frozen=True):
                 await self._give_up(task, request)
                 raise
 
+    async def abandon(self, work: ChatWork, delivery: Delivery) -> None:
+        """Undo the change of model of a request that is a dead letter. Where the store or the body of the request
+        cannot be read, the table stays until the next change of model.
+        """
+        until_s = loop_now_s() + _LONGEST_RETRY_S
+        try:
+            collection = collection_of_request(work.account, work.collection, work.user)
+            async with asyncio.timeout_at(until_s), self.bodies.read(work, until_s) as body:
+                task = IndexTask(
+                    collection=collection,
+                    version=version_of(work, delivery.sequence),
+                    body=body,
+                    caller=Caller(account=work.account, until_s=until_s),
+                    counts=Counts(),
+                    on_progress=lambda: None,
+                )
+                await self._abandon(task)
+        except (GaveUp, InvalidCollection, TimeoutError, nats.errors.Error) as error:
+            _log.warning("the request of a dead letter cannot be read: %r", error)
+
     async def _give_up(self, task: IndexTask, request: _Request) -> None:
         """Undo a change of model that will not be completed; not where this process stops, and another goes on."""
         is_late = loop_now_s() + _CLOCK_S >= request.deadline_s
-        if not is_late and not self.cancellable.is_cancelled(request.work):
-            return
+        if is_late or self.cancellable.is_cancelled(request.work):
+            await self._abandon(task)
+
+    async def _abandon(self, task: IndexTask) -> None:
         try:
             async with asyncio.timeout(_LONGEST_RETRY_S):
                 await self.indexer.give_up(task)
