@@ -30,6 +30,8 @@ class CollectionRecord(Struct, frozen=True, kw_only=True, tag="collection_record
     """The highest number of a generation so far: no number is used twice."""
     dropped_by: int = 0
     """The version of the last change that dropped the collection: earlier changes have no effect."""
+    dropping: tuple[int, ...] = ()
+    """Numbers of generations whose tables may still exist, the latest first: a drop completes once they are removed."""
     created_ms: int = 0
     changed_ms: int = 0
     v: int = 1

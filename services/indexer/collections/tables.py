@@ -1,8 +1,8 @@
 """The tables of one collection: created, dropped and switched so that a killed process leaves no wrong state.
 
-A record is written before its table is created, and after its table is complete; a table is dropped after its record.
-What a killed process leaves is a table without a record, which `OrphanTables` removes, or a record without a table,
-which `ensure` creates.
+A record is written before its table is created, and after its table is complete; a table is dropped after its record,
+which names it in `dropping` until then. What a killed process leaves is such a table, which the next change of the
+collection or `OrphanTables` removes, or a record without a table, which `ensure` creates.
 """
 
 from __future__ import annotations
@@ -72,28 +72,25 @@ class CollectionTables:
 
     async def begin(self, account: str, name: str, kind: VectorKind) -> CollectionRecord | None:
         """With a table beside the current one for vectors of another kind. None: it was dropped meanwhile."""
-        before = await self._records.read(account, name)
         record = await self._records.change(
             account, name, lambda stored: transitions.begun(stored, kind, self._now_ms())
         )
-        await self._drop_replaced(before, record)
+        await self._drop_replaced(record)
         return None if record is None or record.current is None else await self._with_tables(record)
 
     async def switch(self, account: str, name: str, number: int) -> CollectionRecord | None:
         """Let search read the table `number`, and drop the old one."""
-        before = await self._records.read(account, name)
         record = await self._records.change(
             account, name, lambda stored: transitions.switched(stored, number, self._now_ms())
         )
-        await self._drop_replaced(before, record)
+        await self._drop_replaced(record)
         return record
 
     async def abandon(self, account: str, name: str, number: int) -> None:
-        before = await self._records.read(account, name)
         record = await self._records.change(
             account, name, lambda stored: transitions.abandoned(stored, number, self._now_ms())
         )
-        await self._drop_replaced(before, record)
+        await self._drop_replaced(record)
 
     async def drop(self, account: str, name: str, version: int) -> tuple[int, int]:
         """Delete all that is older than `version`; returns the number of documents and of chunks.
@@ -102,25 +99,33 @@ class CollectionTables:
         """
         before = await self._records.read(account, name)
         if before is None or before.current is None or before.dropped_by >= version:
-            return 0, 0
-        documents, chunks, later = await self._older(before, version)
+            return await self._finish_drop(before, version)
+        documents, chunks, later = await self._older(table_of(before, before.current), version)
         if later:
             for generation in generations(before):
                 for start in range(0, len(documents), _PAGE):
                     page = documents[start : start + _PAGE]
                     await self._store.replace(table_of(before, generation), version, (), page)
+            await self._drop_replaced(before)
             return len(documents), chunks
         record = await self._records.change(
             account, name, lambda stored: transitions.dropped(stored, version, self._now_ms())
         )
-        await self._drop_replaced(before, record)
+        await self._drop_replaced(record)
         return len(documents), chunks
 
-    async def _older(self, record: CollectionRecord, version: int) -> tuple[list[str], int, bool]:
+    async def _finish_drop(self, record: CollectionRecord | None, version: int) -> tuple[int, int]:
+        """Remove the tables that a process left which was killed after it had changed the record."""
+        documents: list[str] = []
+        chunks = 0
+        if record is not None and record.dropping and record.dropped_by == version:
+            table = table_name(record.account, record.name, record.dropping[0])
+            documents, chunks, _ = await self._older(table, version)
+        await self._drop_replaced(record)
+        return len(documents), chunks
+
+    async def _older(self, table: TableName, version: int) -> tuple[list[str], int, bool]:
         """Ids of the older documents, the number of their chunks, and whether there are later ones."""
-        if record.current is None:
-            return [], 0, False
-        table = table_of(record, record.current)
         ids: list[str] = []
         chunks, later, after = 0, False, ""
         while True:
@@ -143,9 +148,12 @@ class CollectionTables:
             await self._store.create(table_of(record, generation), generation.dimensions)
         return record
 
-    async def _drop_replaced(self, before: CollectionRecord | None, after: CollectionRecord | None) -> None:
-        """Drop the tables that the record does not name any more."""
-        kept = {generation.number for generation in generations(after)}
-        for generation in generations(before):
-            if before is not None and generation.number not in kept:
-                await self._store.drop(table_of(before, generation))
+    async def _drop_replaced(self, record: CollectionRecord | None) -> None:
+        """Drop the tables that the record names in `dropping`, the latest at last: it is counted by a repetition."""
+        if record is None or not record.dropping:
+            return
+        for number in reversed(record.dropping):
+            await self._store.drop(table_name(record.account, record.name, number))
+        await self._records.change(
+            record.account, record.name, lambda stored: transitions.removed(stored, record.dropping)
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -15,6 +17,7 @@ __all__ = [
     "dropped",
     "generations",
     "has_vectors_of",
+    "removed",
     "switched",
 ]
 
@@ -64,7 +67,21 @@ def dropped(record: CollectionRecord | None, version: int, now_ms: int) -> Colle
     """Without tables. A drop that was made before, or is older than one that was, changes nothing."""
     if record is None or record.dropped_by >= version:
         return None
-    return replace(record, current=None, building=None, dropped_by=version, changed_ms=now_ms)
+    return replace(
+        record,
+        current=None,
+        building=None,
+        dropping=_with_dropped(record, *generations(record)),
+        dropped_by=version,
+        changed_ms=now_ms,
+    )
+
+
+def removed(record: CollectionRecord | None, numbers: Collection[int]) -> CollectionRecord | None:
+    """After the tables of these generations were removed from the store."""
+    if record is None or not set(record.dropping).intersection(numbers):
+        return None
+    return replace(record, dropping=tuple(each for each in record.dropping if each not in numbers))
 
 
 def begun(record: CollectionRecord | None, kind: VectorKind, now_ms: int) -> CollectionRecord | None:
@@ -72,25 +89,48 @@ def begun(record: CollectionRecord | None, kind: VectorKind, now_ms: int) -> Col
     if record is None or record.current is None:
         return None
     if has_vectors_of(record.current, kind):
-        return None if record.building is None else replace(record, building=None, changed_ms=now_ms)
+        return None if record.building is None else _without_building(record, now_ms)
     if has_vectors_of(record.building, kind):
         return None
     number = record.last_number + 1
-    return replace(record, building=_generation(number, kind), last_number=number, changed_ms=now_ms)
+    replaced = () if record.building is None else (record.building,)
+    return replace(
+        record,
+        building=_generation(number, kind),
+        dropping=_with_dropped(record, *replaced),
+        last_number=number,
+        changed_ms=now_ms,
+    )
 
 
 def switched(record: CollectionRecord | None, number: int, now_ms: int) -> CollectionRecord | None:
     """With the table `number`, which is complete, as the one that search reads."""
     if record is None or record.building is None or record.building.number != number:
         return None
-    return replace(record, current=record.building, building=None, changed_ms=now_ms)
+    replaced = () if record.current is None else (record.current,)
+    return replace(
+        record,
+        current=record.building,
+        building=None,
+        dropping=_with_dropped(record, *replaced),
+        changed_ms=now_ms,
+    )
 
 
 def abandoned(record: CollectionRecord | None, number: int, now_ms: int) -> CollectionRecord | None:
     """Without the table `number`, which will not be completed."""
     if record is None or record.building is None or record.building.number != number:
         return None
-    return replace(record, building=None, changed_ms=now_ms)
+    return _without_building(record, now_ms)
+
+
+def _without_building(record: CollectionRecord, now_ms: int) -> CollectionRecord:
+    replaced = () if record.building is None else (record.building,)
+    return replace(record, building=None, dropping=_with_dropped(record, *replaced), changed_ms=now_ms)
+
+
+def _with_dropped(record: CollectionRecord, *replaced: Generation) -> tuple[int, ...]:
+    return (*(each.number for each in replaced), *record.dropping)
 
 
 def _generation(number: int, kind: VectorKind) -> Generation:

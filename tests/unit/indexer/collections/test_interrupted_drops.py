@@ -1,0 +1,67 @@
+"""A drop completes only when the tables are gone, however often it was interrupted."""
+
+from __future__ import annotations
+
+import pytest
+
+from penstock.contract.retrieval.documents import IndexBody
+from services.indexer.collections.names import memory_of
+from services.indexer.store.errors import StoreUnavailable
+from tests.harness.indexer.local_indexer import LocalIndexer, documents
+
+
+class _Interrupted(LocalIndexer):
+    """Its store fails at drops until `failing` is None."""
+
+    def __init__(self, failing: Exception | None = None) -> None:
+        super().__init__()
+        self.failing = failing
+        drop = self.store.drop
+
+        async def failing_drop(table: str) -> None:
+            if self.failing is not None:
+                raise self.failing
+            await drop(table)  # type: ignore[arg-type]
+
+        self.store.drop = failing_drop  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("failure", [ConnectionAbortedError("killed"), StoreUnavailable("a lock")])
+@pytest.mark.parametrize("name", ["docs", memory_of("acme", "ann")])
+async def test_h4_a_repeated_drop_removes_the_tables_that_the_first_one_left(name: str, failure: Exception):
+    indexer = _Interrupted(failure)
+    await indexer.index(documents(a="a secret", b="another"), name, version=1)
+    with pytest.raises(type(failure)):
+        await indexer.index(IndexBody(drop=True), name, version=5)
+    assert await indexer.store.tables()
+
+    indexer.failing = None
+    report = await indexer.index(IndexBody(drop=True), name, version=5)
+    assert (report.deleted, report.chunks_deleted) == (2, 2)
+    assert await indexer.store.tables() == {}
+    assert indexer.records.stored["acme", name].dropping == ()
+
+
+async def test_h4_a_later_drop_removes_what_an_interrupted_one_left_below_a_new_table():
+    indexer = _Interrupted()
+    await indexer.index(documents(a="a secret"), version=1)
+    indexer.failing = StoreUnavailable("a lock")
+    with pytest.raises(StoreUnavailable):
+        await indexer.index(IndexBody(drop=True), version=5)
+    await indexer.index(documents(b="new"), version=6)
+
+    indexer.failing = None
+    await indexer.index(IndexBody(drop=True), version=5)
+    assert await indexer.texts() == {"b": ["new"]}
+    assert len(await indexer.store.tables()) == 1
+
+
+async def test_h5_the_table_of_a_replaced_model_is_removed_after_an_interruption():
+    indexer = _Interrupted()
+    await indexer.index(documents(a="text"), version=1)
+    indexer.failing = StoreUnavailable("a lock")
+    with pytest.raises(StoreUnavailable):
+        await indexer.index(IndexBody(model="large"), version=5)
+    indexer.failing = None
+    await indexer.index(IndexBody(drop=True), version=6)
+    assert await indexer.store.tables() == {}
