@@ -13,10 +13,10 @@ from nats.aio.client import Client as Nats
 from penstock.bus.clock import loop_now_s
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract import codec
-from penstock.contract.errors import ErrorCode
 from penstock.contract.retrieval import subjects
 from penstock.contract.retrieval.search import SearchAnswer, SearchFailed, SearchRequest
 from penstock.runtime.aio import cancel_and_wait
+from penstock.runtime.request_refused import RequestRefused
 
 __all__ = ["SearchClient", "SearchRefused"]
 
@@ -34,13 +34,8 @@ _OPTIONAL_SILENT_S: Final = 1.5
 _RETRY_S: Final = 2.0
 
 
-class SearchRefused(Exception):
+class SearchRefused(RequestRefused):
     """There is no answer to a search."""
-
-    def __init__(self, code: ErrorCode, message: str, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
-        self.code: ErrorCode = code
-        self.retry_after_s = retry_after_s
 
 
 class SearchClient:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from penstock.contract.errors import ErrorCode
+from penstock.runtime.request_refused import RequestRefused
 from services.indexer.embedding.models import Route
 
 __all__ = ["Caller", "Embedded", "EmbeddingFailed", "EmbeddingGateway"]
@@ -33,11 +33,8 @@ class Embedded(Struct, frozen=True):
     cost_microusd: int = 0
 
 
-class EmbeddingFailed(Exception):
-    def __init__(self, code: ErrorCode, message: str, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
-        self.code: ErrorCode = code
-        self.retry_after_s = retry_after_s
+class EmbeddingFailed(RequestRefused):
+    """There are no vectors for the texts."""
 
 
 class EmbeddingGateway(Protocol):

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from penstock.contract.errors import ErrorCode
+from penstock.runtime.request_refused import RequestRefused
 
 __all__ = ["GaveUp", "cancelled"]
 
 
-class GaveUp(Exception):
+class GaveUp(RequestRefused):
     """The request fails with this code."""
-
-    def __init__(self, code: ErrorCode, message: str, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
-        self.code: ErrorCode = code
-        self.retry_after_s = retry_after_s
 
 
 def cancelled() -> GaveUp:

@@ -7,8 +7,8 @@ from typing import Final, Protocol, TypeVar
 
 from penstock.bus.bucket import Record
 from penstock.contract import codec
-from penstock.contract.errors import ErrorCode
 from penstock.contract.retrieval.collections import CollectionRecord
+from penstock.runtime.request_refused import RequestRefused
 from services.indexer.collections.names import InvalidCollection, memory_of, named_collection
 from services.indexer.collections.tables import Target, table_of
 from services.indexer.store.errors import UnknownTable
@@ -19,13 +19,8 @@ _TRIES: Final = 3
 _Result = TypeVar("_Result")
 
 
-class SearchRefused(Exception):
+class SearchRefused(RequestRefused):
     """The question cannot be answered."""
-
-    def __init__(self, code: ErrorCode, message: str, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
-        self.code: ErrorCode = code
-        self.retry_after_s = retry_after_s
 
 
 class _Records(Protocol):

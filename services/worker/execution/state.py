@@ -17,6 +17,7 @@ from penstock.runtime.config.catalogue import RoleConfig
 from penstock.runtime.config.degradation import Degradation
 from penstock.runtime.pricing import PriceTable
 from penstock.runtime.reply_publisher import ReplyPublisher
+from penstock.runtime.request_refused import RequestRefused
 from services.worker.budget.hold_cover import NOTHING, Amount
 from services.worker.degradation.shorten import RequestSize
 from services.worker.estimates.service_times import RequestCalls
@@ -32,7 +33,7 @@ __all__ = ["AttemptHistory", "CallState", "Execution", "GaveUp", "HandBack", "Sa
 _arrival_numbers: Final = count(1)
 
 
-class GaveUp(Exception):
+class GaveUp(RequestRefused):
     """The request ends without an answer, with the error code and message that the application receives."""
 
     def __init__(
@@ -44,9 +45,7 @@ class GaveUp(Exception):
         categories: tuple[str, ...] = (),
     ) -> None:
         """`limit`: the budget limit that refused another attempt. `categories`: why the guard blocked the request."""
-        super().__init__(message)
-        self.code: ErrorCode = code
-        self.retry_after_s = retry_after_s
+        super().__init__(code, message, retry_after_s)
         self.limit = limit
         self.categories = categories
 
