@@ -34,10 +34,11 @@ from penstock.runtime.aio import cancel_and_wait
 from penstock.runtime.consumer.delivery import ACK, Delivery, Unprocessable, Verdict
 from penstock.runtime.redelivery.job_record import JobRecords
 from penstock.runtime.redelivery.prior_attempts_reader import PriorAttemptsReader
+from penstock.runtime.work_message import InvalidWork
 from services.indexer.collections.records import RecordsUnavailable
 from services.indexer.metrics import IndexerMetrics
 from services.indexer.requests.bodies import RequestBodies
-from services.indexer.requests.checked_work import InvalidWork, read_work
+from services.indexer.requests.checked_work import read_work
 from services.indexer.requests.dead_letter import DeadLetters
 from services.indexer.requests.run import Runner
 from services.indexer.search.listing import Listing

@@ -12,12 +12,13 @@ from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.consumer.delivery import ACK, Delivery, Unprocessable, Verdict
 from penstock.runtime.redelivery.job_record import JobRecords
 from penstock.runtime.redelivery.prior_attempts_reader import PriorAttemptsReader
+from penstock.runtime.work_message import InvalidWork
 from services.worker.accounting.lost_attempts import record_lost_attempts
 from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.budget.hold_releases import HoldReleases
 from services.worker.execution.large_bodies import LargeBodies
 from services.worker.execution.run import Runner
-from services.worker.intake.checked_work import InvalidWork, read_work
+from services.worker.intake.checked_work import read_work
 from services.worker.redelivery.dead_letter import DeadLetters
 
 __all__ = ["WorkHandler"]
