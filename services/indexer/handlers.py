@@ -32,9 +32,9 @@ from penstock.contract.retrieval.search import (
 )
 from penstock.runtime.aio import cancel_and_wait
 from penstock.runtime.consumer.delivery import ACK, Delivery, Unprocessable, Verdict
+from penstock.runtime.consumer.work_message import InvalidWork
 from penstock.runtime.redelivery.job_record import JobRecords
 from penstock.runtime.redelivery.prior_attempts_reader import PriorAttemptsReader
-from penstock.runtime.work_message import InvalidWork
 from services.indexer.collections.records import RecordsUnavailable
 from services.indexer.metrics import IndexerMetrics
 from services.indexer.requests.bodies import RequestBodies

@@ -19,8 +19,8 @@ from penstock.contract.streams import MAX_BODY_BYTES
 from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
 from penstock.runtime.byte_budget import ByteBudget
+from penstock.runtime.consumer.dead_letters import store_dead_letter
 from penstock.runtime.consumer.delivery import ACK, Delivery, Unprocessable, Verdict
-from penstock.runtime.dead_letters import store_dead_letter
 from penstock.runtime.jobs.completion import failure_of
 from penstock.runtime.service import Bus
 from penstock.runtime.telemetry.logs import set_trace

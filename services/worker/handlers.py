@@ -10,9 +10,9 @@ from penstock.contract.work import ChatWork
 from penstock.runtime.accounting.prior_attempts import PriorAttempts
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.consumer.delivery import ACK, Delivery, Unprocessable, Verdict
+from penstock.runtime.consumer.work_message import InvalidWork
 from penstock.runtime.redelivery.job_record import JobRecords
 from penstock.runtime.redelivery.prior_attempts_reader import PriorAttemptsReader
-from penstock.runtime.work_message import InvalidWork
 from services.worker.accounting.lost_attempts import record_lost_attempts
 from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.budget.hold_releases import HoldReleases

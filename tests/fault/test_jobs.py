@@ -17,8 +17,8 @@ from penstock.contract.jobs import JobResult
 from penstock.contract.reply import TERMINAL, Completed, Failed, Started, first_seq
 from penstock.contract.streams import DEAD, JOBS, REPLIES, REQUESTS, WORK
 from penstock.errors import RequestFailed, UnknownJob
+from penstock.runtime.consumer.dead_letters import store_dead_letter
 from penstock.runtime.consumer.delivery import Delivery, Unprocessable
-from penstock.runtime.dead_letters import store_dead_letter
 from penstock.runtime.jobs.completion import end_job
 from penstock.runtime.jobs.store import JobStore
 from penstock.runtime.reply_publisher import publish_terminal

@@ -6,7 +6,7 @@ from typing import Final
 
 from penstock.contract.names import INDEX
 from penstock.contract.work import ChatWork
-from penstock.runtime.work_message import InvalidWork, decode_work
+from penstock.runtime.consumer.work_message import InvalidWork, decode_work
 
 __all__ = ["read_work", "version_of"]
 

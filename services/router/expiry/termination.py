@@ -19,8 +19,8 @@ from penstock.contract.streams import WORK
 from penstock.contract.subjects import ReplyAddress, work_address
 from penstock.contract.work import ChatWork
 from penstock.runtime.cancellation import Cancellations
+from penstock.runtime.consumer.dead_letters import store_dead_letter
 from penstock.runtime.consumer.delivery import Delivery, Unprocessable
-from penstock.runtime.dead_letters import store_dead_letter
 from penstock.runtime.jobs.completion import failure_of
 from penstock.runtime.service import Bus
 from services.router.expiry.queued_message import QueuedMessage

@@ -9,8 +9,8 @@ from msgspec import Struct
 
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.consumer.work_message import InvalidWork, decode_work
 from penstock.runtime.retrieval.embed_body import InvalidEmbedBody, read_embed_body
-from penstock.runtime.work_message import InvalidWork, decode_work
 
 __all__ = ["CheckedWork", "read_work"]
 

@@ -9,8 +9,8 @@ from msgspec import Struct
 
 from penstock.bus.clock import Clock
 from penstock.contract import headers, subjects
+from penstock.runtime.consumer.dead_letters import history_of, store_dead_letter
 from penstock.runtime.consumer.delivery import Delivery, Unprocessable
-from penstock.runtime.dead_letters import history_of, store_dead_letter
 from penstock.runtime.jobs.completion import end_unless_ended, failure_of
 from penstock.runtime.redelivery.job_record import JobRecords
 from penstock.runtime.service import Bus

@@ -19,8 +19,8 @@ from penstock.contract import headers, subjects
 from penstock.contract.codec import encode
 from penstock.contract.reply import Completed, Started, first_seq
 from penstock.contract.streams import DEAD, REQUESTS, WORK, mailbox
+from penstock.runtime.consumer.dead_letters import store_dead_letter
 from penstock.runtime.consumer.delivery import Delivery, Unprocessable
-from penstock.runtime.dead_letters import store_dead_letter
 from tests.fault.malformed import request, work
 from tests.harness.nats.raw_nats import RawMessage, RawNats
 from tests.harness.processes.catalogues import catalogue

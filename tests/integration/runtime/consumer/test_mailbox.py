@@ -9,8 +9,8 @@ import pytest
 
 from penstock.contract import codec, headers, subjects
 from penstock.contract.streams import DEAD
+from penstock.runtime.consumer.dead_letters import store_dead_letter
 from penstock.runtime.consumer.delivery import ACK, Delivery, Redeliver, Unprocessable, Verdict
-from penstock.runtime.dead_letters import store_dead_letter
 from tests.harness.suite.waiting import until
 from tests.integration.runtime.consumer.mailbox_bench import MailboxBench
 

@@ -7,7 +7,7 @@ from msgspec import Raw
 
 from penstock.contract import codec, subjects
 from penstock.contract.work import ChatWork
-from penstock.runtime.work_message import InvalidWork
+from penstock.runtime.consumer.work_message import InvalidWork
 from services.indexer.indexing.document_check import InvalidBody, read_body
 from services.indexer.requests.checked_work import read_work, version_of
 

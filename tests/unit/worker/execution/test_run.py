@@ -15,7 +15,7 @@ from penstock.contract.request import NO_BODY, BodyRef
 from penstock.runtime.accounting.prior_attempts import PriorAttempts
 from penstock.runtime.config.catalogue import Limits, Parameters, RoleConfig
 from penstock.runtime.consumer.delivery import Delivery
-from penstock.runtime.work_message import InvalidWork
+from penstock.runtime.consumer.work_message import InvalidWork
 from services.worker.execution.run import failed
 from services.worker.execution.state import GaveUp
 from services.worker.intake.checked_work import CheckedWork, read_work

@@ -7,7 +7,7 @@ import json
 import msgspec
 
 from penstock.contract.reply import Restarted, Started, first_seq
-from penstock.runtime.dead_letters import history_of
+from penstock.runtime.consumer.dead_letters import history_of
 
 
 def test_d7_a_history_is_bounded_whatever_was_stored():
