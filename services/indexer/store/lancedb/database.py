@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from services.indexer.store.errors import MissingLibraries, StoreUnavailable, UnknownTable
-from services.indexer.store.lancedb.failures import is_lance_error, is_moved, store_errors, translated
+from services.indexer.store.lancedb.failures import (
+    is_conflict,
+    is_index_created,
+    is_lance_error,
+    is_moved,
+    store_errors,
+    translated,
+)
 from services.indexer.store.lancedb.locks import TableLocks
 from services.indexer.store.lancedb.schema import CREATED_MS, dimensions_of, schema_of
 from services.indexer.store.tables import TableName, is_table_name
@@ -29,6 +36,8 @@ _REMOTE_CONSISTENCY_S: Final = 2.0
 """Age in seconds of what is read from an object store. In a directory each read looks for a newer version."""
 _WORDS: Final = "terms"
 _SCALAR: Final = ("id", "key", "chunk")
+_INDEXING_TRIES: Final = 10
+"""Each conflict means that another task or process created one of the five indexes."""
 
 _Result = TypeVar("_Result")
 
@@ -116,7 +125,7 @@ class Database:
             opened = await self._connected().open_table(name)
             if not await _has_search_indexes(opened):
                 async with self.locks.shared(name):
-                    await create_search_indexes(opened)
+                    await _create_missing_indexes(opened)
         self._tables[name] = opened
         if len(self._tables) > _OPEN_TABLES:
             self._tables.popitem(last=False)
@@ -183,6 +192,20 @@ async def create_search_indexes(table: AsyncTable, *, replace: bool = False) -> 
     for column, config in configs.items():
         if replace or column not in existing:
             await table.create_index(column, config=config, replace=replace)
+
+
+async def _create_missing_indexes(table: AsyncTable) -> None:
+    """Tasks and processes that open a new table at once all do this; a later one finds what an earlier one created."""
+    for tried in range(1, _INDEXING_TRIES + 1):
+        try:
+            await create_search_indexes(table)
+        except Exception as error:
+            created_meanwhile = is_lance_error(error) and (is_conflict(error) or is_index_created(error))
+            if not created_meanwhile or tried == _INDEXING_TRIES:
+                raise
+            await table.checkout_latest()
+        else:
+            return
 
 
 async def _has_search_indexes(table: AsyncTable) -> bool:

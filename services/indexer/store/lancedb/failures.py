@@ -10,7 +10,7 @@ from typing import Final
 from services.indexer.store.errors import StoreCorrupt, StoreError, StoreUnavailable, UnknownTable
 from services.indexer.store.tables import TableName
 
-__all__ = ["is_conflict", "is_lance_error", "is_moved", "store_errors", "translated"]
+__all__ = ["is_conflict", "is_index_created", "is_lance_error", "is_moved", "store_errors", "translated"]
 
 _PANIC: Final = "RustPanic"
 _CONFLICT: Final = re.compile(
@@ -18,6 +18,7 @@ _CONFLICT: Final = re.compile(
     r"Divide by zero|commit conflict|concurrent (?:transaction|writer)|Too many concurrent|TooMuchWriteContention",
     re.IGNORECASE,
 )
+_INDEX_CREATED: Final = re.compile(r"Index name '.*' already exists")
 _TABLE_MISSING: Final = re.compile(
     r"Table '.*' was not found|Dataset at path .* was not found|DatasetNotFound", re.DOTALL
 )
@@ -59,6 +60,11 @@ def translated(error: Exception, table: TableName | None = None) -> StoreError:
 def is_conflict(error: Exception) -> bool:
     """Whether the same change should be prepared again at once."""
     return _CONFLICT.search(str(error)) is not None
+
+
+def is_index_created(error: Exception) -> bool:
+    """Whether an index was created already, by another task or process."""
+    return _INDEX_CREATED.search(str(error)) is not None
 
 
 def is_moved(error: Exception) -> bool:

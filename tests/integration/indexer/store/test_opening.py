@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,24 @@ async def test_h5_an_address_opens_its_store(tmp_path: Path, postgres_url: str, 
         await store.close()
         with pytest.raises(StoreUnavailable):
             await store.statistics(table)
+
+
+@pytest.mark.parametrize("kind", ["directory", "postgresql"])
+async def test_h5_a_new_table_is_opened_by_several_tasks_and_stores_at_once(
+    tmp_path: Path, postgres_url: str, kind: str
+):
+    url = str(tmp_path) if kind == "directory" else postgres_url
+    stores = [await open_store(url) for _ in range(3)]
+    for _ in range(5):
+        table = table_name("acme", new_id(), 1)
+        await asyncio.gather(*(store.create(table, DIMENSIONS) for store in stores for _ in range(2)))
+        await stores[0].replace(table, 1, [document("a", ["one"])])
+        for store in stores:
+            hits = await store.search_text(table, ["one"], question("one"))
+            assert [hit.chunk.text for hit in hits] == ["one"]
+        await stores[0].drop(table)
+    for store in stores:
+        await store.close()
 
 
 def test_h5_missing_libraries_say_what_to_install(tmp_path: Path):
