@@ -40,12 +40,12 @@ def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         env={**env, "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=150,
         check=False,
     )
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)
 def test_k2_the_demo_shows_every_promise_and_exits_0(tmp_path: Path):
     done = run(tmp_path, "-m", "penstock.cli", "demo")
 
@@ -84,7 +84,7 @@ def test_k2_the_demo_shows_every_promise_and_exits_0(tmp_path: Path):
     assert not leftover
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)
 def test_k2_a_failing_request_makes_the_demo_exit_1(tmp_path: Path):
     done = run(tmp_path, "-c", FAILING)
 
