@@ -199,7 +199,7 @@ async def test_d4_the_hold_of_a_request_that_expires_in_the_mailbox_is_released(
     first = chat_request(client)
     await publish(publisher, first)
     await until(lambda: ledger.is_open(first["id"]))
-    late = chat_request(client, deadline_ms=int(time.time() * 1000) + 1_500)
+    late = chat_request(client, deadline_ms=int(time.time() * 1000) + 4_000)
     await publish(publisher, late)
     await until(lambda: ledger.is_open(late["id"]) or bool(ledger.why_released(late["id"])))
     await until(lambda: "deadline_exceeded" in ledger.why_released(late["id"]))
