@@ -39,6 +39,7 @@ def soon() -> float:
     return asyncio.get_running_loop().time() + 10
 
 
+@pytest.mark.real_time
 @pytest.mark.parametrize("body", [BODY, LARGE], ids=["small", "large"])
 @pytest.mark.parametrize("is_apart", [False, True])
 async def test_d6_a_body_is_read_from_the_message_or_the_store(

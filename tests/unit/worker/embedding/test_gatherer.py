@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+import pytest
+
 from penstock.bus.clock import loop_now_s
 from services.worker.embedding.gatherer import Gatherer
 from services.worker.embedding.request import Text
 from services.worker.embedding.text_queue import BatchSize
-from services.worker.embedding.vector_memory import VectorMemory
 from tests.harness.suite.waiting import until
 
 WANTED: Any = cast("Any", object())
@@ -93,14 +94,58 @@ async def test_h2_texts_that_nobody_wants_any_more_are_not_sent() -> None:
     await gathering.stop()
 
 
-def test_h2_the_memory_of_vectors_keeps_those_used_last_within_its_bytes() -> None:
-    memory = VectorMemory(limit_bytes=10 * 1_250)
-    for number in range(12):
-        memory.add(str(number), bytes(1_000))
-        assert memory.get("0") is not None
-    assert [key for key in map(str, range(12)) if memory.get(key) is not None] == [
-        "0",
-        *map(str, range(3, 12)),
-    ]
-    memory.add("0", bytes(20_000))
-    assert memory.get("0") is None
+async def test_h2_texts_that_keep_coming_are_sent_after_the_longest_wait() -> None:
+    calls, began_s = Calls(), loop_now_s()
+    gathering = gatherer(calls)
+    sent = 0
+    while not calls.batches:
+        gathering.add("u", texts(str(sent)))
+        sent += 1
+        await asyncio.sleep(0.002)
+    assert calls.at_s[0] - began_s == pytest.approx(0.02, abs=0.004)
+    assert len(calls.batches[0]) > 5
+    await gathering.stop()
+
+
+async def test_h2_a_busy_worker_waits_longer_for_the_texts_that_it_expects() -> None:
+    calls, began_s = Calls(), loop_now_s()
+    expecting = True
+    gathering = Gatherer(calls.send, lambda: BatchSize(100, 10_000), 2, lambda: expecting)
+    gathering.add("u", texts("a"))
+    await asyncio.sleep(0.04)
+    assert calls.batches == []
+    gathering.add("u", texts("b"))
+    await until(lambda: bool(calls.batches), every_s=0.001)
+    assert calls.batches == [["a", "b"]]
+    assert calls.at_s[0] - began_s == pytest.approx(0.06, abs=0.005)
+
+    gathering.add("u", texts("c"))
+    began_s, expecting = loop_now_s(), False
+    await until(lambda: len(calls.batches) == 2, every_s=0.001)
+    assert calls.at_s[1] - began_s < 0.01
+    await gathering.stop()
+
+
+async def test_h2_a_call_that_raises_does_not_hold_the_next_texts() -> None:
+    sent: list[list[str]] = []
+
+    async def send(batch: list[Text]) -> None:
+        sent.append([text.key for text in batch])
+        raise RuntimeError("a bug")
+
+    gathering = Gatherer(send, lambda: BatchSize(1, 10_000), 1)
+    gathering.add("u", texts("a", "b"))
+    await until(lambda: len(sent) == 2, every_s=0.001)
+    await until(lambda: gathering.is_idle, every_s=0.001)
+    assert sent == [["a"], ["b"]]
+
+
+async def test_h2_nothing_is_sent_after_the_stop() -> None:
+    calls = Calls()
+    gathering = gatherer(calls, inputs=1, at_once=1)
+    gathering.add("u", texts("a", "b"))
+    await until(lambda: len(calls.batches) == 1, every_s=0.001)
+    await gathering.stop()
+    gathering.add("u", texts("c"))
+    await asyncio.sleep(1)
+    assert calls.batches == [["a"]]
