@@ -21,6 +21,7 @@ __all__ = [
     "FileSelection",
     "FoundFile",
     "FoundFiles",
+    "check_beginnings",
     "find_files",
     "read_file",
 ]
@@ -32,6 +33,14 @@ _TOOLS: Final = frozenset({"__pycache__", "node_modules"})
 _FIRST_BYTES: Final = 8_192
 _WITH_NULS: Final = (b"%PDF-", b"\xff\xfe", b"\xfe\xff")
 """How files begin that contain zero bytes and are documents: PDF, and text in UTF-16 or UTF-32."""
+_NAMED_AS_DOCUMENTS: Final = frozenset(
+    (
+        *(".pdf", ".txt", ".text", ".log", ".rst", ".adoc", ".asc", ".csv", ".tsv"),
+        *(".md", ".markdown", ".mdown", ".mkd", ".mdx", ".qmd", ".htm", ".html", ".xhtml", ".shtml"),
+        *(".json", ".jsonl", ".ndjson", ".geojson", ".ipynb"),
+    )
+)
+"""Extensions of documents: a file with one of them is wanted, whatever it contains."""
 
 
 class FileSelection(Struct, frozen=True, kw_only=True):
@@ -87,14 +96,41 @@ def find_files(selection: FileSelection) -> FoundFiles:
 
 
 def read_file(file: FoundFile) -> bytes | FileProblem | Literal["binary"]:
-    """The content; `binary` for a file that has zero bytes at its beginning and is no known kind of document."""
+    """The content; `binary` for a file that has zero bytes at its beginning and no name or beginning of a document."""
     try:
         data = file.path.read_bytes()
     except OSError as error:
         return FileProblem(path=file.path, reason=_reason(error))
-    if b"\0" in data[:_FIRST_BYTES] and not data.startswith(_WITH_NULS):
-        return "binary"
-    return data
+    return _content(file.path, data)
+
+
+def check_beginnings(found: FoundFiles) -> FoundFiles:
+    """Without the files that `read_file` would leave out or report, as far as their first bytes tell."""
+    files, problems = [], [*found.problems]
+    for file in found.files:
+        beginning = _beginning(file)
+        if isinstance(beginning, FileProblem):
+            problems.append(beginning)
+        elif beginning != "binary":
+            files.append(file)
+    return FoundFiles(files=tuple(files), problems=tuple(problems))
+
+
+def _beginning(file: FoundFile) -> bytes | FileProblem | Literal["binary"]:
+    try:
+        with file.path.open("rb") as opened:
+            data = opened.read(_FIRST_BYTES)
+    except OSError as error:
+        return FileProblem(path=file.path, reason=_reason(error))
+    return _content(file.path, data)
+
+
+def _content(path: Path, data: bytes) -> bytes | FileProblem | Literal["binary"]:
+    if b"\0" not in data[:_FIRST_BYTES] or data.startswith(_WITH_NULS):
+        return data
+    if path.suffix.lower() in _NAMED_AS_DOCUMENTS:
+        return FileProblem(path=path, reason=f"is binary data, and no {path.suffix[1:].upper()} document")
+    return "binary"
 
 
 def _below(root: Path, problems: list[FileProblem]) -> Iterator[Path]:

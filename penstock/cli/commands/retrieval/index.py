@@ -20,7 +20,7 @@ from penstock.cli.render.answer import failure_text
 from penstock.cli.render.retrieval.progress import index_progress
 from penstock.cli.render.retrieval.report import changes_line, dry_run_text, problem_lines, totals_text
 from penstock.cli.render.terminal_safe import as_ascii_json, visible
-from penstock.cli.retrieval.files import FileSelection, FoundFiles, find_files
+from penstock.cli.retrieval.files import FileSelection, FoundFiles, check_beginnings, find_files
 from penstock.cli.retrieval.sending import IndexTarget, send_deletions, send_files
 from penstock.cli.retrieval.totals import IndexTotals
 from penstock.cli.retrieval.watch import FileChanges, FileWatch
@@ -157,6 +157,7 @@ def _until_now(totals: IndexTotals) -> str:
 
 
 def _print_dry_run(found: FoundFiles, missing: list[str]) -> int:
+    found = check_beginnings(found)
     print(dry_run_text(found, missing))
     problems = IndexTotals.of_collection("")
     problems.problems += found.problems

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from penstock.cli.errors import CommandError
-from penstock.cli.retrieval.files import MAX_FILE_BYTES, FileSelection, find_files, read_file
+from penstock.cli.retrieval.files import (
+    MAX_FILE_BYTES,
+    FileSelection,
+    check_beginnings,
+    find_files,
+    read_file,
+)
 from penstock.cli.retrieval.requests import file_groups, id_groups, read_group
 from penstock.contract.retrieval.documents import MAX_DOCUMENTS
 from penstock.contract.streams import MAX_BODY_BYTES
@@ -110,6 +116,22 @@ def test_h1_binaries_are_left_out_and_pdf_and_utf_16_are_not(tmp_path):
     assert [document.id for document in group.documents] == ["b.pdf", "c.txt", "d.md"]
     assert group.binary == 1
     assert all(document.metadata == {"team": "docs"} for document in group.documents)
+
+
+def test_m1_a_damaged_document_is_a_problem_with_its_name(tmp_path):
+    write(tmp_path, a_bin=b"\x7fELF\0\0", b_pdf=b"\x93\0\xfe damaged", c_md=b"#\0\0", d_md="text")
+    found = find_files(FileSelection(paths=(tmp_path,)))
+    group = read_group(found.files, {})
+    assert [document.id for document in group.documents] == ["d.md"]
+    assert [(each.path.name, each.reason) for each in group.problems] == [
+        ("b.pdf", "is binary data, and no PDF document"),
+        ("c.md", "is binary data, and no MD document"),
+    ]
+    assert group.binary == 1
+
+    checked = check_beginnings(found)
+    assert [file.id for file in checked.files] == ["d.md"]
+    assert checked.problems == group.problems
 
 
 def test_h1_a_file_that_is_gone_when_it_is_read_is_a_problem(tmp_path):

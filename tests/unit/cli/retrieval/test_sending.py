@@ -119,8 +119,8 @@ async def test_h1_all_files_are_sent_once_with_three_requests_at_once(tmp_path):
 
 async def test_h1_progress_arrives_in_steps_and_ends_at_the_whole(tmp_path):
     indexer, totals, seen = Indexer(), IndexTotals.of_collection("docs"), Seen()
-    sent = files(tmp_path, 300)
-    (tmp_path / "f0000.md").write_bytes(b"\0binary")
+    (tmp_path / "picture").write_bytes(b"\0binary")
+    sent = files(tmp_path, 299)
     await send_files(indexer, TARGET, sent, totals, seen)
     assert (seen.documents, seen.chunks) == (300, 598)
     assert len(seen.steps) >= 4

@@ -20,10 +20,8 @@ TEXTS = (
     "Насос в подвале включается в полдень по рабочим дням.",
     "Bodrumdaki pompa iş günlerinde öğlen çalışmaya başlar.",
     "User: Where do I spend the holidays?\n\nAssistant: In Bern, as last year.",
-    "The tenant pays the rent by the third working day of each month. The deposit of two rents is returned within"
-    " sixty days after the keys were handed back. Pets need the written consent of the landlord.",
-    "Heat the oven to 230 degrees before the loaves go in. Switch the mixer off before you reach into the bowl. Report"
-    " every fault to the shift leader and write it into the book.",
+    "The tenant pays the rent by the third working day of each month. Pets need the written consent of the landlord.",
+    "Heat the oven to 230 degrees before the loaves go in. Report every fault to the shift leader.",
     "Mercimekleri yıkayın ve süzün. Soğanı ince ince doğrayıp yağda kavurun. Suyu ekleyip kırk dakika pişirin.",
     "User: I travel to Izmir in May.\n\nAssistant: Have a good trip. May is warm and dry there.",
 )
