@@ -15,7 +15,7 @@ from penstock.contract.errors import ErrorCode
 from services.worker.degradation.shorten import BodyShape, RequestSize
 from services.worker.embedding.answer import Vectors
 from services.worker.embedding.batch_attempts import BatchAttempts, CallEnd, Share, end_of_failure
-from services.worker.embedding.bisection import Bisection
+from services.worker.embedding.bisection import Bisection, Owner
 from services.worker.embedding.call import BatchCall, EmbeddingCalls
 from services.worker.embedding.metrics import EmbeddingMetrics
 from services.worker.embedding.request import Text, WaitingRequest
@@ -69,17 +69,15 @@ class BatchRunner(Struct, frozen=True):
         """Embed the texts, or end the requests that wait for them. `done` is called for each text before either, with
         its vector if there is one.
         """
-        bisection = Bisection(texts, self.random)
+        bisection = Bisection(texts, self.random, _owner)
         content = _content_of(texts)
         try:
             while part := bisection.next_part():
                 wanted = [text for text in part if text.requests]
                 if wanted:
                     await self._embed(wanted, content, bisection, done)
-                if bisection.refuses_all:
-                    message = "the provider refuses every text, whatever its content"
-                    for text in bisection.rest():
-                        _fail(text, GaveUp("provider_refused", message), done)
+                for text in bisection.given_up():
+                    _give_up(text, done)
         except asyncio.CancelledError:
             raise
         except Exception as error:
@@ -249,6 +247,27 @@ def _fail(text: Text, error: Exception, done: Done, *, alone: bool = False) -> N
         else:
             request.fail(error)
         request.leave()
+
+
+def _owner(text: Text) -> Owner:
+    """Whose text it is: the one who pays for it."""
+    if not text.requests:
+        return Owner("", "")
+    work = text.requests[0].execution.work
+    return Owner(work.account, work.user)
+
+
+def _give_up(text: Text, done: Done) -> None:
+    """End the requests of the owner of a text that was not tried; those of others have it embedded anew."""
+    owner = _owner(text)
+    error = GaveUp("provider_refused", "the provider refuses every text, whatever its content")
+    for request in tuple(text.requests):
+        work = request.execution.work
+        if owner == (work.account, work.user):
+            request.fail(error)
+            request.leave()
+    if not text.requests:
+        done(text, None)
 
 
 def _note_failures(text: Text, state: CallState) -> None:

@@ -68,6 +68,23 @@ async def test_d3_a_provider_that_refuses_everything_is_asked_a_few_times(
     assert await system.attempts("m-embed") <= 15
 
 
+async def test_d3_poisoned_texts_of_one_account_fail_no_text_of_another(
+    system: System, requests: EmbedRequests
+) -> None:
+    async with await system.client() as client:
+        other = await EmbedRequests.started(client, "b")
+        await system.sim("PUT", "speed", {"tokens_per_second": 0, "first_token_ms": 0, "latency_ms": 300})
+        blocking = [await requests.send(f"before {number}", role="of_m_embed") for number in range(1)]
+        poisoned = [
+            await requests.send(f"{POISON} number {number}", role="of_m_embed") for number in range(100)
+        ]
+        good = [await other.send(f"good {number}", role="of_m_embed") for number in range(2)]
+        await system.sim("PUT", "speed", {"tokens_per_second": 0, "first_token_ms": 0, "latency_ms": 0})
+        await asyncio.gather(*(reply.ended for reply in (*blocking, *poisoned, *good)))
+    assert [reply.vectors for reply in good] == [[vector_of(f"good {number}")] for number in range(2)]
+    assert {reply.failure.error.code for reply in poisoned} <= {"invalid_request", "provider_refused"}
+
+
 @pytest.mark.parametrize("model", ["m-floats", "m-nobase64", "m-nodimensions"])
 async def test_h2_a_model_with_other_parameters_is_adapted_to_once(
     system: System, requests: EmbedRequests, model: str

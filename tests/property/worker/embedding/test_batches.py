@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, cast
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.worker.embedding.bisection import Bisection
+from services.worker.embedding.bisection import Bisection, Owner
 from services.worker.embedding.request import Text
 from services.worker.embedding.shares import divided
 from services.worker.embedding.text_queue import BatchSize, TextQueue
 
 WANTED: Any = cast("Any", object())
+ONE = Owner("a", "u")
 
 
 @given(st.integers(0, 10**12), st.lists(st.integers(0, 10**9), min_size=1, max_size=50))
@@ -28,7 +30,7 @@ def test_f2_shares_sum_up_exactly_and_follow_the_weights(total: int, weights: li
 @given(st.integers(1, 300), st.data())
 def test_h2_each_text_is_accepted_or_refused_alone(count: int, data: st.DataObject) -> None:
     poisoned = data.draw(st.sets(st.integers(0, count - 1), max_size=min(7, count)))
-    bisection = Bisection(range(count), lambda: data.draw(st.floats(0, 0.999)))
+    bisection = Bisection(range(count), lambda: data.draw(st.floats(0, 0.999)), lambda _: ONE)
     accepted: list[int] = []
     alone: list[int] = []
     calls = 0
@@ -41,22 +43,51 @@ def test_h2_each_text_is_accepted_or_refused_alone(count: int, data: st.DataObje
             bisection.refused(part)
             if len(part) == 1:
                 alone += part
-        assert not bisection.refuses_all
+        assert not bisection.given_up()
     assert Counter(accepted + alone) == Counter(range(count))
     assert set(alone) == poisoned
     assert calls <= 20 + 2 * len(poisoned) * (count.bit_length() + 1)
 
 
-@given(st.integers(9, 2_048), st.randoms(use_true_random=False))
-def test_d3_a_provider_that_refuses_everything_is_left_alone_soon(count: int, random: Any) -> None:
-    bisection = Bisection(range(count), random.random)
+@given(
+    st.integers(9, 2_048),
+    st.randoms(use_true_random=False),
+    st.sampled_from(
+        [
+            lambda _: ONE,
+            lambda number: Owner("a", str(number)),
+            lambda number: Owner(str(number), "u"),
+        ]
+    ),
+)
+def test_d3_a_provider_that_refuses_everything_is_left_alone_soon(
+    count: int, random: Any, owner: Callable[[int], Owner]
+) -> None:
+    bisection = Bisection(range(count), random.random, owner)
     calls = 0
     while part := bisection.next_part():
         calls += 1
         bisection.refused(part)
-        if bisection.refuses_all:
-            bisection.rest()
+        bisection.given_up()
     assert calls <= 12
+
+
+@given(st.integers(1, 300), st.integers(1, 50), st.integers(0, 300), st.randoms(use_true_random=False))
+def test_d3_refused_texts_of_one_user_fail_no_text_of_another(
+    poisoned: int, good: int, at: int, random: Any
+) -> None:
+    texts = ["poisoned"] * poisoned
+    texts[at:at] = ["good"] * good
+    bisection = Bisection(range(len(texts)), random.random, lambda number: Owner("a", texts[number]))
+    accepted: list[int] = []
+    while part := bisection.next_part():
+        if all(texts[number] == "good" for number in part):
+            bisection.accepted()
+            accepted += part
+        else:
+            bisection.refused(part)
+        assert all(texts[number] == "poisoned" for number in bisection.given_up())
+    assert len(accepted) == good
 
 
 def text(key: str, tokens: int) -> Text:
