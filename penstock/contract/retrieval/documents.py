@@ -15,6 +15,8 @@ __all__ = [
     "IndexReport",
     "Metadata",
     "RefusedDocument",
+    "conversation_of",
+    "turn_id",
 ]
 
 DOCUMENT_ID_CHARACTERS: Final = 1_024
@@ -24,6 +26,16 @@ MEMORY: Final = "memory-"
 """The prefix of the collections that hold conversations. An index request with exactly this name changes the memory of
 its `user`; no request names another one.
 """
+
+
+def turn_id(conversation: str, request: str) -> str:
+    """The id of the document that holds one turn; the id of a request has no slash."""
+    return f"{conversation}/{request}"
+
+
+def conversation_of(turn: str) -> str:
+    """The conversation of a turn, which may have slashes itself: `trip/2026` is another one than `trip`."""
+    return turn.rpartition("/")[0]
 
 
 Metadata = dict[str, str | int | float | bool | list[str]]

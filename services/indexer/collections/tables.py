@@ -7,13 +7,14 @@ collection or `OrphanTables` removes, or a record without a table, which `ensure
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from msgspec import Struct
 
 from penstock.contract.retrieval.collections import CollectionRecord, Generation
 from services.indexer.collections import transitions
+from services.indexer.collections.names import is_memory
 from services.indexer.collections.transitions import VectorKind, generations
 from services.indexer.store.errors import UnknownTable
 from services.indexer.store.interface import Store
@@ -98,28 +99,43 @@ class CollectionTables:
         Documents of later requests stay: a drop that was interrupted may run after them.
         """
         before = await self._records.read(account, name)
-        if before is None or before.current is None or before.dropped_by >= version:
-            return await self._finish_drop(before, version)
+        if before is None and not is_memory(name):
+            return 0, 0
+        if before is None or before.current is None or before.dropped_by > version:
+            return await self._drop_again(account, name, version)
         documents, chunks, later = await self._older(table_of(before, before.current), version)
-        if later:
-            for generation in generations(before):
-                for start in range(0, len(documents), _PAGE):
-                    page = documents[start : start + _PAGE]
-                    await self._store.replace(table_of(before, generation), version, (), page)
-            await self._drop_replaced(before)
-            return len(documents), chunks
+        change = transitions.refusing_older if later else transitions.dropped
         record = await self._records.change(
-            account, name, lambda stored: transitions.dropped(stored, version, self._now_ms())
+            account, name, lambda stored: change(stored, version, self._now_ms())
         )
+        for generation in generations(before) if later else ():
+            for start in range(0, len(documents), _PAGE):
+                page = documents[start : start + _PAGE]
+                await self._store.replace(table_of(before, generation), version, (), page)
         await self._drop_replaced(record)
         return len(documents), chunks
 
-    async def _finish_drop(self, record: CollectionRecord | None, version: int) -> tuple[int, int]:
-        """Remove the tables that a process left which was killed after it had changed the record."""
+    async def remove(self, record: CollectionRecord, numbers: Iterable[int]) -> None:
+        """Remove tables that a request wrote to after they were dropped, unless the record names them again."""
+        named = {generation.number for generation in generations(record)}
+        for number in numbers:
+            if number not in named:
+                await self._store.drop(table_name(record.account, record.name, number))
+
+    async def _drop_again(self, account: str, name: str, version: int) -> tuple[int, int]:
+        """Refuse older requests that have not begun, and remove the tables that a process left which was killed after
+        it had changed the record.
+        """
+        empty = CollectionRecord(account=account, name=name, current=None, created_ms=self._now_ms())
+        record = await self._records.change(
+            account,
+            name,
+            lambda stored: transitions.refusing_older(stored or empty, version, self._now_ms()),
+        )
         documents: list[str] = []
         chunks = 0
         if record is not None and record.dropping and record.dropped_by == version:
-            table = table_name(record.account, record.name, record.dropping[0])
+            table = table_name(account, name, record.dropping[0])
             documents, chunks, _ = await self._older(table, version)
         await self._drop_replaced(record)
         return len(documents), chunks

@@ -17,6 +17,7 @@ __all__ = [
     "dropped",
     "generations",
     "has_vectors_of",
+    "refusing_older",
     "removed",
     "switched",
 ]
@@ -75,6 +76,13 @@ def dropped(record: CollectionRecord | None, version: int, now_ms: int) -> Colle
         dropped_by=version,
         changed_ms=now_ms,
     )
+
+
+def refusing_older(record: CollectionRecord | None, version: int, now_ms: int) -> CollectionRecord | None:
+    """With the tables, but without effect of earlier changes."""
+    if record is None or record.dropped_by >= version:
+        return None
+    return replace(record, dropped_by=version, changed_ms=now_ms)
 
 
 def removed(record: CollectionRecord | None, numbers: Collection[int]) -> CollectionRecord | None:

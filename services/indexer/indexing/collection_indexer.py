@@ -141,6 +141,7 @@ class CollectionIndexer:
         while current is not None and current.current is not None:
             missing = [target for target in targets_of(current) if target.generation.number not in written]
             if not missing:
+                await self._undo_if_dropped(task, current)
                 return current
             try:
                 await self._write(task, missing, again=bool(written))
@@ -153,7 +154,17 @@ class CollectionIndexer:
                 continue
             written |= {target.generation.number for target in missing}
             current = await self._tables.read(account, name)
+            if current is not None:
+                await self._tables.remove(current, written)
         return None
+
+    async def _undo_if_dropped(self, task: IndexTask, record: CollectionRecord) -> None:
+        """A later request dropped the collection, and other ones filled it again, while this one was written."""
+        if record.dropped_by <= task.version:
+            return
+        await self._writer.delete_outdated(task.body, targets_of(record), record.dropped_by)
+        if is_memory(task.collection):
+            await self._forgetting.purge(targets_of(record))
 
     async def _write(self, task: IndexTask, targets: Sequence[Target], *, again: bool) -> None:
         """`again`: into a further table; the documents are counted already, only its vectors are not."""

@@ -85,6 +85,13 @@ class DocumentWriter:
         vectorised = self._vectorised(groups, targets, states, context, refuse)
         await self._store_in_order(vectorised, targets[0], states, context)
 
+    async def delete_outdated(self, body: IndexBody, targets: Sequence[Target], version: int) -> None:
+        """Delete the documents of the request, unless a request after `version` has written them."""
+        ids = [document.id for document in body.documents]
+        for target in targets:
+            for page in _pages(ids):
+                await self._store.replace(target.table, version, (), page)
+
     async def changed_in(self, target: Target, body: IndexBody) -> list[str]:
         """The stored documents that the request deletes or changes."""
         stored = await self._states(target.table, body)

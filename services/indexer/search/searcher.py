@@ -13,7 +13,7 @@ from msgspec import Struct
 from penstock.bus.clock import loop_now_s
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract.retrieval.collections import Generation
-from penstock.contract.retrieval.documents import Metadata
+from penstock.contract.retrieval.documents import Metadata, conversation_of
 from penstock.contract.retrieval.search import Passage, SearchAnswer, SearchRequest
 from penstock.runtime.retrieval.terms import question_terms
 from services.indexer.collections.tables import Target
@@ -147,7 +147,11 @@ class Searcher:
         prefix, after = f"{request.memory_of}/", ""
         while True:
             page = await self._store.list_documents(target.table, prefix=prefix, after=after, limit=1_000)
-            found += [(each.document.updated_ms, each.document.id) for each in page]
+            found += [
+                (each.document.updated_ms, each.document.id)
+                for each in page
+                if conversation_of(each.document.id) == request.memory_of
+            ]
             if len(page) < 1_000:
                 break
             after = page[-1].document.id

@@ -15,7 +15,7 @@ from penstock.bus.publish import NOT_STORED, store
 from penstock.contract import headers, subjects
 from penstock.contract.codec import encode
 from penstock.contract.request import LONGEST_S, IndexRequest
-from penstock.contract.retrieval.documents import MEMORY, Document, IndexBody
+from penstock.contract.retrieval.documents import MEMORY, Document, IndexBody, turn_id
 from penstock.contract.work import ChatWork
 from penstock.runtime.service import Bus
 from services.worker.retrieval.metrics import RetrievalMetrics
@@ -74,7 +74,7 @@ def index_request(work: ChatWork, turn: Turn, now_ms: int) -> IndexRequest:
     said = dt.datetime.fromtimestamp(now_ms / 1000, dt.UTC).isoformat(timespec="seconds")
     question, answer = turn.question[:_TEXT_CHARACTERS], turn.answer[:_TEXT_CHARACTERS]
     document = Document(
-        id=f"{work.conversation}/{work.id}",
+        id=turn_id(work.conversation, work.id),
         text=f"User: {question}\n\nAssistant: {answer}",
         media_type="text/plain",
         metadata={"conversation": work.conversation, "time": said},

@@ -13,7 +13,7 @@ from penstock.cli.render.retrieval.collections import memory_text
 from penstock.cli.render.terminal_safe import as_ascii_json, visible
 from penstock.cli.retrieval.requests import id_groups
 from penstock.client.client import Client
-from penstock.contract.retrieval.documents import MEMORY
+from penstock.contract.retrieval.documents import MEMORY, conversation_of, turn_id
 from penstock.contract.retrieval.search import DocumentStatus
 
 __all__ = ["forget", "list_memory"]
@@ -34,13 +34,15 @@ def forget(user: str, conversation: str, data: Path, *, without_question: bool) 
     turns = with_client(data, lambda client: _turns(client, user, conversation))
     of_whom = f"conversation {visible(conversation)} of " if conversation else ""
     whose = f"{of_whom}{visible(user)}"
-    if not turns:
-        print(f"Nothing is remembered of {whose}.")
-        return 0
-    if not without_question and not confirmed(f"Forget {counted(len(turns), 'turn')} of {whose} for good?"):
+    # Also without a listed turn: one that waits to be stored is in no list.
+    what = counted(len(turns), "turn") if turns else "what waits to be stored"
+    if not without_question and not confirmed(f"Forget {what} of {whose} for good?"):
         print("Nothing was deleted.")
         return 1
     turns_deleted, chunks_deleted = with_client(data, lambda client: _forget(client, user, conversation))
+    if not turns_deleted:
+        print(f"Nothing is remembered of {whose}.")
+        return 0
     print(
         f"Forgotten of {whose}: {counted(turns_deleted, 'turn')} in {counted(chunks_deleted, 'chunk')}, with their "
         "vectors."
@@ -69,5 +71,7 @@ async def _forget(client: Client, user: str, conversation: str) -> tuple[int, in
 
 
 async def _turns(client: Client, user: str, conversation: str) -> list[DocumentStatus]:
-    prefix = f"{conversation}/" if conversation else ""
-    return await every_document(client, "", user=user, prefix=prefix)
+    if not conversation:
+        return await every_document(client, "", user=user)
+    found = await every_document(client, "", user=user, prefix=turn_id(conversation, ""))
+    return [turn for turn in found if conversation_of(turn.id) == conversation]

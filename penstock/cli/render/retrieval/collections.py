@@ -10,6 +10,7 @@ from penstock.cli.render.table import cell, shortened, table
 from penstock.cli.render.terminal_safe import visible
 from penstock.cli.render.times import utc_text
 from penstock.contract.retrieval.collections import CollectionStatus
+from penstock.contract.retrieval.documents import conversation_of
 from penstock.contract.retrieval.search import DocumentStatus
 
 __all__ = ["collection_text", "collections_text", "documents_text", "memory_text"]
@@ -75,7 +76,7 @@ def memory_text(turns: Sequence[DocumentStatus], user: str) -> str:
         return f"Nothing is remembered of {visible(user)}."
     by_conversation: dict[str, list[DocumentStatus]] = {}
     for turn in turns:
-        by_conversation.setdefault(turn.id.rpartition("/")[0], []).append(turn)
+        by_conversation.setdefault(conversation_of(turn.id), []).append(turn)
     rows = [
         (
             shortened(visible(conversation), _ID_COLUMNS),

@@ -72,3 +72,18 @@ def test_h4_a_conversation_that_goes_on_is_reported(monkeypatch: pytest.MonkeyPa
     with pytest.raises(CommandError, match="forget again"):
         forget(system, monkeypatch, "trip")
     assert len(system.sent) == 5
+
+
+def test_h4_a_whole_user_of_whom_nothing_is_listed_yet_is_forgotten_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    system = RunningSystem()
+    assert forget(system, monkeypatch) == 0
+    assert system.sent == [{"drop": True}]
+    assert "Nothing is remembered of ann." in capsys.readouterr().out
+
+
+def test_h4_a_conversation_with_a_slash_is_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    system = RunningSystem("trip/1", "trip/2026/2")
+    assert forget(system, monkeypatch, "trip") == 0
+    assert system.turns == ["trip/2026/2"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from penstock.contract.retrieval.documents import Document, IndexBody
@@ -11,6 +13,7 @@ from services.indexer.collections.names import (
     memory_of,
     named_collection,
 )
+from services.indexer.store.tables import TableName
 from tests.harness.indexer.local_indexer import LocalIndexer
 
 
@@ -51,6 +54,15 @@ async def test_h4_turns_are_recalled_without_the_latest_of_the_conversation():
     assert found == {"first/000", "first/001", "first/002", "second/000", "second/001"}
     assert not (await indexer.search("tea", "", user="bob")).passages
     assert not (await indexer.search("tea", "", user="ann", account="other")).passages
+
+
+async def test_h4_the_turns_of_a_conversation_below_another_name_are_recalled():
+    indexer = LocalIndexer()
+    name = memory_of("acme", "ann")
+    body = IndexBody(documents=(_turn("trip", 1, "Ann likes tea"), _turn("trip/2026", 1, "Ann likes cake")))
+    await indexer.index(body, name)
+    answer = await indexer.search("What does Ann like", "", user="ann", memory_of="trip")
+    assert [passage.document for passage in answer.passages] == ["trip/2026/001"]
 
 
 async def test_h4_at_the_limit_the_oldest_turns_are_forgotten():
@@ -100,3 +112,31 @@ async def test_h4_a_repeated_request_purges_what_a_killed_process_left():
     task.repeated = True
     await indexer.indexer.index(task)
     assert len(purged) == 1
+
+
+async def test_h4_a_turn_that_was_queued_before_the_first_one_was_stored_is_forgotten():
+    indexer = LocalIndexer()
+    name = memory_of("acme", "ann")
+    await indexer.index(IndexBody(drop=True), name, version=20)
+    late = await indexer.index(IndexBody(documents=(_turn("c", 1, "a secret"),)), name, version=10)
+    assert [refused.id for refused in late.refused] == ["c/001"]
+    assert await indexer.store.tables() == {}
+    later = await indexer.index(IndexBody(documents=(_turn("c", 2, "said later"),)), name, version=30)
+    assert later.indexed == 1
+
+
+async def test_h4_a_drop_leaves_nothing_that_another_process_writes_meanwhile():
+    indexer = LocalIndexer()
+    name = memory_of("acme", "ann")
+    other = LocalIndexer(indexer.store, indexer.records, indexer.gateway)
+    replace = indexer.store.replace
+
+    async def replace_late(table: TableName, *change: Any) -> frozenset[str]:
+        """The table is created again after the drop: `create` of this process was delayed."""
+        await other.index(IndexBody(drop=True), name, version=20)
+        await indexer.store.create(table, 64)
+        return await replace(table, *change)
+
+    indexer.store.replace = replace_late  # type: ignore[method-assign]
+    await indexer.index(IndexBody(documents=(_turn("c", 1, "a secret"),)), name, version=10)
+    assert await indexer.store.tables() == {}
