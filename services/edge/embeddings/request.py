@@ -7,15 +7,13 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from penstock.contract.retrieval.embeddings import MAX_INPUTS
+from penstock.contract.retrieval.embeddings import MAX_INPUTS, MAX_VALUES
 from penstock.runtime.json_values import has_more_values
 from services.edge.dialects.dialect import InvalidField
 from services.edge.dialects.request_json import decode
 
 __all__ = ["EmbeddingsCall", "EmbeddingsRequest", "EncodingFormat", "read_embeddings"]
 
-_MAX_VALUES: Final = 500_000
-"""As the router takes."""
 EncodingFormat = Literal["float", "base64"]
 _Token = Annotated[int, Meta(ge=0, lt=2**31)]
 
@@ -27,7 +25,7 @@ class EmbeddingsRequest(Struct, frozen=True):
         str | list[str | _Token | list[_Token]],
         Meta(
             description=f"A text, up to {MAX_INPUTS:,} texts, or one or several texts as arrays of tokens. None is "
-            f"empty; {_MAX_VALUES:,} tokens at most."
+            f"empty; {MAX_VALUES:,} tokens at most."
         ),
     ]
     model: Annotated[
@@ -63,8 +61,8 @@ _decoder: Final = msgspec.json.Decoder(EmbeddingsRequest)
 
 def read_embeddings(body: bytes) -> EmbeddingsCall:
     """Raises InvalidField."""
-    if has_more_values(body, _MAX_VALUES):
-        raise InvalidField("body", f"the body has more than {_MAX_VALUES:,} values, which is the limit")
+    if has_more_values(body, MAX_VALUES):
+        raise InvalidField("body", f"the body has more than {MAX_VALUES:,} values, which is the limit")
     read = decode(_decoder, body)
     _check_input(read.input)
     return EmbeddingsCall(

@@ -10,7 +10,7 @@ from msgspec import Meta, Raw, Struct
 
 from penstock.contract.names import AUTO, EMBED, implicit_role
 from penstock.contract.request import EmbedRequest
-from penstock.contract.retrieval.embeddings import MAX_INPUTS
+from penstock.contract.retrieval.embeddings import MAX_INPUTS, MAX_VALUES
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.tokens import text_tokens
 from services.router.routing.body_errors import BODY_ERRORS, BodyProblems, InvalidBody, check_values
@@ -20,8 +20,6 @@ from services.router.routing.role import check_kind, role_and_model, unknown_nam
 
 __all__ = ["EmbedFeatures", "extract_embed_features", "plan_embed"]
 
-_MAX_VALUES: Final = 500_000
-"""Tokens of the token arrays of a request, with all other values: OpenAI takes 300,000. They are read in 40 ms."""
 _CONTEXT_MARGIN: Final = 0.8
 """Factor for an estimated length, which may be too high: then the provider decides."""
 _PEEKED: Final = 64
@@ -65,7 +63,7 @@ _TOKEN_LISTS: Final = msgspec.json.Decoder(list[list[_Token]])
 
 def extract_embed_features(body: Raw | bytes | bytearray) -> EmbedFeatures:
     """Raises InvalidBody for an embeddings body that no provider would take."""
-    check_values(body, _MAX_VALUES)
+    check_values(body, MAX_VALUES)
     try:
         decoded = _DECODER.decode(body)
     except BODY_ERRORS as error:
