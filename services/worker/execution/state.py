@@ -26,7 +26,7 @@ from services.worker.guard.request_guard import RequestGuard
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.parameters.request_changes import RequestChanges
 from services.worker.rate_limit.quota import QuotaKey
-from services.worker.retrieval.retriever import NOTHING_RETRIEVED, Retrieved
+from services.worker.retrieval.retrieved import NOTHING_RETRIEVED, Retrieved
 
 __all__ = ["AttemptHistory", "CallState", "Execution", "GaveUp", "HandBack", "SameModelRetry", "cancelled"]
 

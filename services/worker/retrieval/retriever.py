@@ -3,96 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from itertools import islice
-from typing import Final, Literal
+from collections.abc import Sequence
+from typing import Final
 
-from msgspec import Raw, Struct
+from msgspec import Struct
 from msgspec.structs import replace
 
 from penstock.bus import trace_names as names
 from penstock.bus.clock import loop_now_s
 from penstock.bus.tracing import Attributes, Span, Tracer
 from penstock.contract import headers
-from penstock.contract.retrieval.documents import DOCUMENT_ID_CHARACTERS
-from penstock.contract.retrieval.search import Citation, Passage, Rag, SearchAnswer, SearchRequest
+from penstock.contract.retrieval.search import Passage, Rag, SearchAnswer, SearchRequest
 from penstock.contract.work import ChatWork
 from penstock.runtime.aio import cancel_and_wait
 from penstock.runtime.config.retrieval import Memory
 from penstock.runtime.retrieval.reserved_tokens import RULES_TOKENS
 from penstock.runtime.retrieval.rewrite import complete_question
 from penstock.runtime.retrieval.search_client import SearchClient, SearchRefused
-from services.worker.providers.raw_json import encoded
-from services.worker.retrieval.citations import cited_numbers
-from services.worker.retrieval.conversation import (
-    Conversation,
-    PlacedMessage,
-    with_messages,
-)
-from services.worker.retrieval.excerpts import Excerpt, count_tokens, excerpts_of, whole_documents
+from services.worker.retrieval.conversation import Conversation
+from services.worker.retrieval.excerpts import Excerpt, excerpts_of, whole_documents
 from services.worker.retrieval.metrics import RetrievalMetrics
-from services.worker.retrieval.prompt import (
-    MarkedTexts,
-    conversations_text,
-    cost_of_passage,
-    cost_of_turn,
-    passages_text,
-)
+from services.worker.retrieval.prompt import cost_of_passage, cost_of_turn
+from services.worker.retrieval.retrieved import Found, Kind, Retrieved, retrieved
 
-__all__ = ["NOTHING_RETRIEVED", "Retrieved", "Retriever"]
+__all__ = ["Retriever"]
 
-_Kind = Literal["passages", "whole", "memory"]
 _LEAST_TOKENS: Final = 50
 """Room for fewer tokens is none: the smallest budget of a request."""
 _QUERY_CHARACTERS: Final = 2_000
-_MOST_CITATIONS: Final = 500
-"""Of a reply, whose terminal event is one message: with the longest texts they take 1.5 MB."""
-_CITED_CHARACTERS: Final = 500
-"""Longest title, source and heading in a citation."""
 _COMPARED_CHARACTERS: Final = 200
 _USER: Final = "User: "
 _RETRY_S: Final = 2.0
-
-
-class Retrieved(Struct, frozen=True, kw_only=True):
-    """What one request has before its own messages."""
-
-    messages: tuple[PlacedMessage, ...] = ()
-    citations: tuple[Citation, ...] = ()
-    tokens: int = 0
-    """Estimated, of `messages`."""
-    question: str = ""
-    """The text of the last message of the user."""
-    kind: _Kind = "memory"
-
-    @property
-    def documents(self) -> Mapping[int, int]:
-        """Where the body has documents: the indices of `messages`, each with the characters before its documents."""
-        return {each.index: each.rules for each in self.messages}
-
-    def added_to(self, body: Raw) -> Raw:
-        """The body with `messages`. Raises ValueError or RecursionError for a body that cannot be read."""
-        return with_messages(body, self.messages)
-
-    def cited(self, text: str) -> tuple[Citation, ...]:
-        """The citations, those marked to which `text` refers. Of very many, others are left out."""
-        numbers = cited_numbers(text, len(self.citations))
-        if len(self.citations) > _MOST_CITATIONS:
-            others = (each.number for each in self.citations if each.number not in numbers)
-            shown = {*sorted(numbers)[:_MOST_CITATIONS]}
-            shown.update(islice(others, _MOST_CITATIONS - len(shown)))
-            return tuple(
-                replace(each, cited=each.number in numbers) for each in self.citations if each.number in shown
-            )
-        return tuple(replace(each, cited=True) if each.number in numbers else each for each in self.citations)
-
-
-NOTHING_RETRIEVED: Final = Retrieved()
-
-
-class _Found(Struct, frozen=True):
-    excerpts: tuple[Excerpt, ...] = ()
-    whole: bool = False
 
 
 class Retriever:
@@ -125,20 +66,20 @@ class Retriever:
             room_tokens -= RULES_TOKENS + sum(map(cost_of_passage, found.excerpts))
         recalled = _turns_within(turns, min(self._memory.budget_tokens, room_tokens))
         self._count(found, recalled)
-        return _retrieved(work, conversation, found, recalled)
+        return retrieved(work, conversation, found, recalled)
 
-    async def _passages(self, request: _Request, room_tokens: int) -> _Found:
+    async def _passages(self, request: _Request, room_tokens: int) -> Found:
         rag = request.work.rag
         if rag is None:
-            return _Found()
+            return Found()
         try:
             return await self._searched(request, rag, min(rag.budget_tokens, room_tokens))
         except SearchRefused:
             if rag.required:
                 raise
-            return _Found()
+            return Found()
 
-    async def _searched(self, request: _Request, rag: Rag, budget_tokens: int) -> _Found:
+    async def _searched(self, request: _Request, rag: Rag, budget_tokens: int) -> Found:
         if not request.query:
             raise SearchRefused("invalid_request", "rag needs a message of the user that has text")
         if budget_tokens < _LEAST_TOKENS:
@@ -162,11 +103,11 @@ class Retriever:
                     answer.passages, budget_tokens=budget_tokens, cost=cost_of_passage
                 )
                 if documents is not None:
-                    return _Found(documents, whole=True)
+                    return Found(documents, whole=True)
                 answer = await self._asked(request, search, "passages", required=rag.required)
         else:
             answer = await self._asked(request, search, "passages", required=rag.required)
-        return _Found(
+        return Found(
             excerpts_of(
                 answer.passages,
                 most=rag.top_k,
@@ -204,7 +145,7 @@ class Retriever:
         )
 
     async def _asked(
-        self, request: _Request, search: SearchRequest, kind: _Kind, *, required: bool
+        self, request: _Request, search: SearchRequest, kind: Kind, *, required: bool
     ) -> SearchAnswer:
         span = self._start_span(request, search, kind)
         began_s, outcome = loop_now_s(), "cancelled"
@@ -225,7 +166,7 @@ class Retriever:
             self.metrics.retrievals.labels(kind, outcome).inc()
             span.end(error=None if outcome in {"found", "nothing_found"} else outcome)
 
-    def _start_span(self, request: _Request, search: SearchRequest, kind: _Kind) -> Span:
+    def _start_span(self, request: _Request, search: SearchRequest, kind: Kind) -> Span:
         attributes: Attributes = {names.RETRIEVAL_KIND: kind}
         if search.collection:
             attributes[names.COLLECTION] = search.collection
@@ -233,7 +174,7 @@ class Retriever:
             names.SPAN_RETRIEVAL, "client", parent=request.traceparent, attributes=attributes
         )
 
-    def _count(self, found: _Found, recalled: Sequence[Excerpt]) -> None:
+    def _count(self, found: Found, recalled: Sequence[Excerpt]) -> None:
         kind = "whole" if found.whole else "passages"
         for label, excerpts, cost in (
             (kind, found.excerpts, cost_of_passage),
@@ -292,50 +233,3 @@ def _is_said(passage: Passage, said: Sequence[str]) -> bool:
     """Whether the conversation still has this turn among its messages."""
     words = " ".join(passage.text.removeprefix(_USER).split("\n\n", 1)[0].split())[:_COMPARED_CHARACTERS]
     return bool(words) and any(words in text for text in said)
-
-
-def _retrieved(
-    work: ChatWork, conversation: Conversation, found: _Found, recalled: Sequence[Excerpt]
-) -> Retrieved:
-    """The whole collection stands first, where the prefix of all requests is the same; what differs with each question
-    stands behind the instructions of the application.
-    """
-    first = [passages_text(found.excerpts)] if found.whole and found.excerpts else []
-    behind = [passages_text(found.excerpts)] if found.excerpts and not found.whole else []
-    if recalled:
-        behind.append(conversations_text(recalled))
-    placed = [_placed(0, conversation.role, first)] if first else []
-    if behind:
-        index = conversation.instructions + len(placed)
-        placed.append(_placed(index, conversation.role, behind))
-    collection = "" if work.rag is None else work.rag.collection
-    return Retrieved(
-        messages=tuple(placed),
-        citations=tuple(_citation(number, collection, each) for number, each in enumerate(found.excerpts, 1)),
-        tokens=sum(count_tokens(each.rules) + count_tokens(each.data) for each in (*first, *behind)),
-        question=conversation.questions[-1] if conversation.questions else "",
-        kind="whole" if found.whole else "passages" if found.excerpts else "memory",
-    )
-
-
-def _placed(index: int, role: str, texts: Sequence[MarkedTexts]) -> PlacedMessage:
-    """One message, since some models accept only one of this role; all its rules come first."""
-    rules = "".join(each.rules for each in texts)
-    content = rules + "\n".join(each.data for each in texts)
-    return PlacedMessage(index, encoded({"role": role, "content": content}), len(rules))
-
-
-def _citation(number: int, collection: str, excerpt: Excerpt) -> Citation:
-    return Citation(
-        number=number,
-        collection=collection,
-        document=excerpt.document[:DOCUMENT_ID_CHARACTERS],
-        chunk=excerpt.chunk[:DOCUMENT_ID_CHARACTERS],
-        title=excerpt.title[:_CITED_CHARACTERS],
-        source=(excerpt.source or excerpt.document)[:_CITED_CHARACTERS],
-        heading=excerpt.heading[:_CITED_CHARACTERS],
-        page=excerpt.page,
-        start=excerpt.start,
-        end=excerpt.end,
-        score=excerpt.score,
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from penstock.contract.retrieval.search import Citation
-from services.worker.retrieval.retriever import NOTHING_RETRIEVED, Retrieved
+from services.worker.retrieval.retrieved import NOTHING_RETRIEVED, Retrieved
 
 
 def retrieved(passages: int) -> Retrieved:
