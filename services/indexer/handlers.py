@@ -43,6 +43,7 @@ from services.indexer.requests.dead_letter import DeadLetters
 from services.indexer.requests.run import Runner
 from services.indexer.search.listing import Listing
 from services.indexer.search.lookup import SearchRefused
+from services.indexer.search.message_size import fits, fitting_answer, fitting_report
 from services.indexer.search.searcher import AccountQuery, Searcher
 from services.indexer.store.errors import StoreError
 
@@ -218,9 +219,9 @@ class QuestionHandler:
 
     async def _fitting(self, query: AccountQuery) -> SearchAnswer:
         """An answer that fits a message."""
-        limit = self._nc.max_payload - _ENVELOPE_BYTES
+        max_bytes = self._nc.max_payload - _ENVELOPE_BYTES
         answer = await self._searcher.search(query)
-        if answer.whole and len(codec.encode(answer)) > limit:
+        if answer.whole and not fits(answer, max_bytes):
             answer = await self._searcher.search(
                 AccountQuery(
                     query.account,
@@ -229,18 +230,13 @@ class QuestionHandler:
                     query.began_s,
                 )
             )
-        while len(answer.passages) > 1 and len(codec.encode(answer)) > limit:
-            answer = replace(answer, passages=answer.passages[: len(answer.passages) // 2])
-        return answer
+        return fitting_answer(answer, max_bytes)
 
     async def _documents(self, account: str, msg: Msg) -> DocumentsReport:
         query = codec.DOCUMENTS_QUERY.decode(msg.data)
-        limit = self._nc.max_payload - _ENVELOPE_BYTES
         async with asyncio.timeout(_MAX_ANSWER_S):
             report = await self._listing.documents(account, query)
-        while len(report.documents) > 1 and len(codec.encode(report)) > limit:
-            report = replace(report, documents=report.documents[: len(report.documents) // 2], more=True)
-        return report
+        return fitting_report(report, self._nc.max_payload - _ENVELOPE_BYTES)
 
     async def _collections(self, account: str, msg: Msg) -> msgspec.Struct:
         query = codec.COLLECTIONS_QUERY.decode(msg.data)
