@@ -1,8 +1,9 @@
-"""H1: changed tables are optimised one after the other, and a failure of one does not stop the others."""
+"""H1: changed tables are optimised, and neither the rest nor a failure of one stops the others."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -10,23 +11,25 @@ import pytest
 from services.indexer.maintenance_queue import MaintenanceQueue
 from services.indexer.store.errors import StoreUnavailable, UnknownTable
 from services.indexer.store.tables import TableName
+from tests.harness.suite.waiting import until
 
 FIRST, SECOND = TableName("first"), TableName("second")
+RESTING, FAILING, OTHER = TableName("resting"), TableName("failing"), TableName("other")
 
 
 class FakeStore:
     def __init__(self) -> None:
         self.optimized: list[str] = []
         self.failures: dict[str, Exception] = {}
-        self.running = 0
+        self.running: set[TableName] = set()
         self.before: Callable[[], None] = lambda: None
 
     async def optimize(self, table: TableName) -> bool:
-        assert self.running == 0
-        self.running += 1
+        assert table not in self.running
+        self.running.add(table)
         self.before()
         await asyncio.sleep(1)
-        self.running -= 1
+        self.running.remove(table)
         self.optimized.append(table)
         if table in self.failures:
             raise self.failures.pop(table)
@@ -80,3 +83,46 @@ async def test_h1_a_table_that_cannot_be_optimised_does_not_stop_the_others(erro
     assert store.optimized == [FIRST, SECOND]
     assert queue.optimized == 1
     await queue.stop()
+
+
+class RestingStore:
+    def __init__(self) -> None:
+        self.begun: Counter[TableName] = Counter()
+        self.rested = asyncio.Event()
+
+    async def optimize(self, table: TableName) -> bool:
+        self.begun[table] += 1
+        if table == RESTING:
+            await self.rested.wait()
+        if table == FAILING:
+            raise StoreUnavailable("not now")
+        return True
+
+
+async def test_h5_a_table_that_rests_delays_no_other_table():
+    store = RestingStore()
+    queue = MaintenanceQueue(store, rest_s=0.001)
+    queue.start()
+    for table in (RESTING, FAILING, OTHER):
+        queue.note_change(table)
+    await until(lambda: queue.optimized == 1)
+    assert store.begun == {RESTING: 1, FAILING: 1, OTHER: 1}
+    for table in (RESTING, OTHER):
+        queue.note_change(table)
+    await until(lambda: queue.optimized == 2)
+    assert store.begun[RESTING] == 1, "it is not optimised twice at the same time"
+    store.rested.set()
+    await until(lambda: queue.optimized == 4)
+    assert store.begun == {RESTING: 2, FAILING: 1, OTHER: 2}
+    await queue.stop()
+
+
+async def test_h5_a_stop_ends_what_rests():
+    store = RestingStore()
+    queue = MaintenanceQueue(store, rest_s=0.001)
+    queue.start()
+    queue.note_change(RESTING)
+    await until(lambda: store.begun[RESTING] == 1)
+    async with asyncio.timeout(5):
+        await queue.stop()
+    assert queue.optimized == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -69,6 +70,8 @@ class PostgresStore:
     def __init__(self, url: str, clock: Clock = SYSTEM) -> None:
         self._database = Database(url)
         self._clock = clock
+        self._optimizing = asyncio.Lock()
+        """One table at a time: each may use all cores of the server and much memory."""
 
     async def open(self) -> None:
         await self._database.open()
@@ -193,7 +196,8 @@ class PostgresStore:
         async def task(connection: asyncpg.Connection) -> bool:
             return await optimize(connection, table, dimensions, now_ms)
 
-        return await self._database.run(table, task)
+        async with self._optimizing:
+            return await self._database.run(table, task)
 
     async def purge(self, table: TableName) -> None:
         async def task(connection: asyncpg.Connection) -> None:
