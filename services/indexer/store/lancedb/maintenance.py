@@ -26,7 +26,11 @@ __all__ = ["Maintenance"]
 
 _log: Final = rate_limited_logger(__name__)
 _COMMAND: Final = (sys.executable, "-m", "services.indexer.store.lancedb.maintenance_process")
-_TIMEOUT_S: Final = 900.0
+_LEAST_S: Final = 150.0
+_ROWS_PER_S: Final = 800
+"""A child that takes longer is killed: one that finds no memory may stop without an end. 50,000 chunks of 1,024
+dimensions take 15 s; it may wait for locks as long as `locks` allows.
+"""
 _REST: Final = 3.0
 """A table rests for so many times the duration of its maintenance, which writes the whole table again."""
 _LONGEST_REST_S: Final = 120.0
@@ -51,11 +55,12 @@ class Maintenance:
             return False
         await asyncio.sleep(self._not_before_s.get(table, 0) - loop_now_s())
         async with self._lock:
-            work = needed_work(await self._state(table))  # another call may have done it meanwhile
+            state = await self._state(table)
+            work = needed_work(state)  # another call may have done it meanwhile
             if not work:
                 return False
             began_s = loop_now_s()
-            await self._run(table, work, purge=False)
+            await self._run(table, work, state, purge=False)
             ended_s = loop_now_s()
         self._not_before_s[table] = ended_s + min(_LONGEST_REST_S, _REST * (ended_s - began_s))
         self._remove_later(table)
@@ -64,7 +69,8 @@ class Maintenance:
     async def purge(self, table: TableName) -> None:
         await self._database.table(table)
         async with self._lock:
-            await self._run(table, needed_work(await self._state(table)), purge=True)
+            state = await self._state(table)
+            await self._run(table, needed_work(state), state, purge=True)
 
     async def close(self) -> None:
         """Wait for the child of another call."""
@@ -89,7 +95,8 @@ class Maintenance:
         await asyncio.sleep(self._kept_s + 1)
         try:
             async with self._lock:
-                await self._run(table, Work(build_vector_index=False, compact=True), purge=False)
+                work = Work(build_vector_index=False, compact=True)
+                await self._run(table, work, await self._state(table), purge=False)
         except UnknownTable:  # it was dropped
             return
         except StoreError as error:
@@ -100,7 +107,7 @@ class Maintenance:
     async def _state(self, table: TableName) -> TableState:
         return await self._database.read(table, _table_state)
 
-    async def _run(self, table: TableName, work: Work, *, purge: bool) -> None:
+    async def _run(self, table: TableName, work: Work, state: TableState, *, purge: bool) -> None:
         began_s = loop_now_s()
         order = Order(
             url=self._database.url,
@@ -110,7 +117,7 @@ class Maintenance:
             kept_s=self._kept_s,
             max_bytes=_MAX_BYTES,
         )
-        outcome = await _outcome(order)
+        outcome = await _outcome(order, _LEAST_S + state.rows / _ROWS_PER_S)
         if outcome.error:
             raise _error_of(outcome, table)
         _log.info(
@@ -118,8 +125,8 @@ class Maintenance:
         )
 
 
-async def _outcome(order: Order) -> Outcome:
-    """What the child answered. The child ends with this process, because its input ends then."""
+async def _outcome(order: Order, timeout_s: float) -> Outcome:
+    """What the child answered. It is killed after `timeout_s`, and ends with this process: its input ends then."""
     child = await asyncio.create_subprocess_exec(
         *_COMMAND, stdin=PIPE, stdout=PIPE, env={**os.environ, "LANCEDB_LOG": "error"}
     )
@@ -127,7 +134,7 @@ async def _outcome(order: Order) -> Outcome:
         raise StoreUnavailable("the maintenance process has no pipes")
     try:
         child.stdin.write(encode_order(order))
-        async with asyncio.timeout(_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             answer = await child.stdout.read()
             code = await child.wait()
     except (TimeoutError, OSError) as error:

@@ -33,6 +33,10 @@ class TableState(msgspec.Struct, frozen=True, kw_only=True):
     words_unindexed: int
     """Rows that the full-text index does not have."""
 
+    @property
+    def rows(self) -> int:
+        return self.chunks + self.heads + self.removed
+
 
 class Work(msgspec.Struct, frozen=True):
     build_vector_index: bool
@@ -44,7 +48,7 @@ class Work(msgspec.Struct, frozen=True):
 
 
 def needed_work(state: TableState) -> Work:
-    rows = state.chunks + state.heads + state.removed
+    rows = state.rows
     few = max(UNINDEXED_ROWS, int(rows * UNINDEXED_SHARE))
     return Work(
         build_vector_index=_needs_vector_index(state, rows),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import asyncpg
 import pytest
 
 from penstock.bus.ids import new_id
+from services.indexer.store.errors import StoreUnavailable
 from services.indexer.store.interface import DocumentChunks, FilterTerm, Question, Store
 from services.indexer.store.lancedb.store import LanceStore
 from services.indexer.store.opening import open_store
@@ -123,6 +125,24 @@ async def test_h5_old_versions_are_removed_after_a_while(tmp_path: Path):
     assert len(list(versions.glob("*.manifest"))) > 1
     await until(lambda: len(list(versions.glob("*.manifest"))) == 1)
     assert (await store.statistics(table)).chunks == 25 * PER_DOCUMENT
+    await store.close()
+
+
+async def test_h5_a_maintenance_that_hangs_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    store = await open_store(str(tmp_path / "lance"))
+    table = table_name("acme", "hanging", 1)
+    await store.create(table, DIMENSIONS)
+    await store.replace(table, 1, documents(0, 25))
+    module = "services.indexer.store.lancedb.maintenance"
+    with monkeypatch.context() as hanging:
+        hanging.setattr(f"{module}._COMMAND", (sys.executable, "-c", "import time; time.sleep(600)"))
+        hanging.setattr(f"{module}._LEAST_S", 0.5)
+        hanging.setattr(f"{module}._ROWS_PER_S", 10_000)
+        began_s = time.monotonic()
+        with pytest.raises(StoreUnavailable, match="did not answer"):
+            await store.optimize(table)
+        assert 0.5 < time.monotonic() - began_s < 10
+    assert await store.optimize(table)
     await store.close()
 
 
