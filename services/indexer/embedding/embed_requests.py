@@ -59,6 +59,7 @@ class EmbedRequests:
             model=route.model,
             user=caller.user,
             key=caller.key,
+            store=caller.store,
             deadline_ms=int((time.time() + left_s) * 1000),
         )
         try:

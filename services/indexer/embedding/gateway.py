@@ -22,6 +22,9 @@ class Caller(Struct, frozen=True, kw_only=True):
     traceparent: str | None = None
     until_s: float
     """On the loop's clock: vectors that come later are of no use."""
+    store: bool = True
+    """False for the memory of users: the gateway keeps neither texts' vectors nor their digests, so that nothing is
+    left of them when they are forgotten."""
 
 
 class Embedded(Struct, frozen=True):

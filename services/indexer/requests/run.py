@@ -28,7 +28,7 @@ from penstock.runtime.jobs.completion import failure_of
 from penstock.runtime.redelivery.job_record import JobRecords
 from penstock.runtime.reply_publisher import AnnouncedAttempt, Position, ReplyPublisher, Superseded
 from penstock.runtime.service import Bus
-from services.indexer.collections.names import InvalidCollection, collection_of_request
+from services.indexer.collections.names import InvalidCollection, collection_of_request, is_memory
 from services.indexer.collections.records import RecordsUnavailable
 from services.indexer.documents.document import ExtractionUnavailable
 from services.indexer.embedding.gateway import Caller, EmbeddingFailed
@@ -198,6 +198,7 @@ class Runner(Struct, frozen=True):
                 key=work.key,
                 traceparent=request.span.traceparent,
                 until_s=request.deadline_s,
+                store=not is_memory(collection),
             ),
             counts=counts,
             on_progress=progress.note,

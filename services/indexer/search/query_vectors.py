@@ -1,4 +1,6 @@
-"""Vectors of questions: the latest ones are kept, and the same question is embedded once at a time."""
+"""Vectors of questions: the latest ones are kept, but none of a search in a memory, and the same question is embedded
+once at a time.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,7 @@ class QueryVectors:
                     raise
         task = asyncio.create_task(self._embed(text, generation, caller))
         self._running[key] = task
-        task.add_done_callback(lambda done: self._end(key, done))
+        task.add_done_callback(lambda done: self._end(key, done, keep=caller.store))
         return await asyncio.shield(task)
 
     async def _embed(self, text: str, generation: Generation, caller: Caller) -> bytes:
@@ -59,10 +61,10 @@ class QueryVectors:
             raise EmbeddingFailed("retrieval_unavailable", "the model gave no usable vector for the question")
         return vector
 
-    def _end(self, key: _Key, task: asyncio.Task[bytes]) -> None:
+    def _end(self, key: _Key, task: asyncio.Task[bytes], *, keep: bool) -> None:
         if self._running.get(key) is task:
             del self._running[key]
-        if task.cancelled() or task.exception() is not None:
+        if task.cancelled() or task.exception() is not None or not keep:
             return
         self._vectors[key] = task.result()
         while len(self._vectors) > self._most:

@@ -97,6 +97,7 @@ class Searcher:
             user=request.user,
             traceparent=query.traceparent,
             until_s=query.began_s + request.timeout_s * _EMBEDDING_SHARE,
+            store=bool(request.collection),
         )
         try:
             async with asyncio.timeout_at(caller.until_s):

@@ -15,6 +15,7 @@ from penstock.contract.retrieval.documents import Document, IndexBody, IndexRepo
 from penstock.contract.retrieval.search import SearchAnswer, SearchRequest
 from penstock.runtime.config.load import load_catalogue
 from services.indexer.chunking.settings import ChunkSettings
+from services.indexer.collections.names import is_memory
 from services.indexer.collections.orphans import OrphanTables
 from services.indexer.collections.tables import CollectionTables, table_of
 from services.indexer.documents.extractor import DocumentExtractor
@@ -68,9 +69,11 @@ class FakeGateway:
         self.failing: EmbeddingFailed | None = None
         self.before: Callable[[], Any] | None = None
         """Awaited before each answer."""
+        self.stored: set[str] = set()
+        """Texts whose vectors were kept."""
         self._cache: set[tuple[str, int | None, str]] = set()
 
-    async def embed(self, texts: Sequence[str], route: Route, caller: Caller) -> Embedded:  # noqa: ARG002 - the interface
+    async def embed(self, texts: Sequence[str], route: Route, caller: Caller) -> Embedded:
         self.requests.append(len(texts))
         await asyncio.sleep(0)
         if self.before is not None:
@@ -80,9 +83,15 @@ class FakeGateway:
         if any(part in text for part in self.refused for text in texts):
             raise EmbeddingFailed("provider_refused", "not this one")
         name = route.model or route.role
-        new = [text for text in dict.fromkeys(texts) if (name, route.dimensions, text) not in self._cache]
+        new = [
+            text
+            for text in dict.fromkeys(texts)
+            if not caller.store or (name, route.dimensions, text) not in self._cache
+        ]
         self.provided.update(new)
-        self._cache |= {(name, route.dimensions, text) for text in new}
+        if caller.store:
+            self._cache |= {(name, route.dimensions, text) for text in new}
+            self.stored.update(new)
         dimensions = route.dimensions or (96 if route.model == "large" else DIMENSIONS)
         tokens = sum(len(text.split()) for text in new)
         return Embedded([_vector(text, dimensions) for text in texts], len(new), tokens, 2 * tokens)
@@ -175,7 +184,9 @@ class LocalIndexer:
         self, body: IndexBody, collection: str = "docs", *, version: int | None = None, account: str = ACCOUNT
     ) -> IndexTask:
         self.version += 1
-        caller = Caller(account=account, until_s=asyncio.get_running_loop().time() + 60)
+        caller = Caller(
+            account=account, until_s=asyncio.get_running_loop().time() + 60, store=not is_memory(collection)
+        )
         return IndexTask(
             collection=collection,
             version=version or self.version,

@@ -140,3 +140,15 @@ async def test_h4_a_drop_leaves_nothing_that_another_process_writes_meanwhile():
     indexer.store.replace = replace_late  # type: ignore[method-assign]
     await indexer.index(IndexBody(documents=(_turn("c", 1, "a secret"),)), name, version=10)
     assert await indexer.store.tables() == {}
+
+
+async def test_h4_no_vector_of_a_memory_and_of_its_questions_is_kept_by_the_gateway():
+    indexer = LocalIndexer()
+    turns = (_turn("c", 1, "a secret"), _turn("c", 2, "poison"))
+    indexer.gateway.refused = {"poison"}
+    await indexer.index(IndexBody(documents=turns), memory_of("acme", "ann"))
+    await indexer.search("what secret", "", user="ann")
+    assert set(indexer.gateway.provided) == {"a secret", "what secret"}
+    assert indexer.gateway.stored == set()
+    await indexer.index(IndexBody(documents=turns))
+    assert indexer.gateway.stored == {"a secret"}

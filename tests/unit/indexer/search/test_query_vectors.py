@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from penstock.contract.retrieval.collections import Generation
 from services.indexer.embedding.gateway import Caller, EmbeddingFailed
@@ -71,6 +72,16 @@ async def test_h1_a_caller_that_leaves_does_not_end_the_embedding_for_others():
     first.cancel()
     assert len(await second) == 4 * DIMENSIONS
     assert gateway.requests == [1]
+
+
+async def test_h4_a_question_to_a_memory_is_kept_nowhere():
+    gateway = FakeGateway()
+    vectors = QueryVectors(gateway, MODELS)
+    asked = replace(caller(), store=False)
+    found = [await vectors.get("a secret", GENERATION, asked) for _ in range(2)]
+    assert found[0] == found[1]
+    assert gateway.provided == {"a secret": 2}
+    assert gateway.stored == set()
 
 
 async def test_h1_the_vectors_used_last_are_kept():
