@@ -34,7 +34,7 @@ async def indexing_figures(directory: Path) -> dict[str, Any]:
     async with running_system(directory, "embed", config=config, indexers=1, fresh=True) as system:
         processes = (system.router, system.workers[0], system.indexers[0])
         async with await system.client(account="bench") as client:
-            first = await client.index_and_wait("first", documents=[_document(-1)], timeout_s=60)
+            first = await client.index_and_wait("first", documents=[_document(_DOCUMENTS)], timeout_s=60)
             documents = [_document(number) for number in range(_DOCUMENTS)]
             began_cpu_s = sum(process.cpu_s() for process in processes)
             took_s, chunks = await _index(client, documents)
