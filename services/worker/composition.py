@@ -202,11 +202,7 @@ def _executors(
     """The steps of one chat request, from its chain to the provider call; and those of embed requests."""
     availability, degradation, calibration = state.availability, state.degradation, TokenCalibration()
     needs = NeedEstimator(degradation, calibration)
-    providers = {
-        key: connected.providers[model.provider]
-        for key, model in catalogue.models.items()
-        if model.provider in connected.providers
-    }
+    providers = _providers_by_model(catalogue, connected)
     chains = ModelChains(catalogue, availability.provider_cooldown, random.random)
     selection = Selection(
         availability, needs, state.outcomes, state.quota_monitor, state.hand_back, connected.waiting
@@ -240,19 +236,20 @@ def _executors(
         state.telemetry.metrics.embedding,
         random.random,
     )
-    metrics, bus = state.telemetry.metrics.embedding, connected.bus
-    texts = SharedTexts(
-        catalogue,
-        batches,
-        KnownVectors(VectorStore(bus.nc, metrics)),
-        VectorClaims(bus.nc, numbers.instance),
-        state.hand_back,
-    )
-    return (
-        chat,
-        EmbeddingExecutor(catalogue, bodies, selection, texts, TextCounters(metrics, state.prices)),
-        texts,
-    )
+    metrics, nc = state.telemetry.metrics.embedding, connected.bus.nc
+    vectors, claims = KnownVectors(VectorStore(nc, metrics)), VectorClaims(nc, numbers.instance)
+    texts = SharedTexts(catalogue, batches, vectors, claims, state.hand_back)
+    counters = TextCounters(metrics, state.prices)
+    return chat, EmbeddingExecutor(catalogue, bodies, selection, texts, counters), texts
+
+
+def _providers_by_model(catalogue: Catalogue, connected: Connected) -> dict[str, Provider]:
+    """Of the models whose provider this worker can call."""
+    return {
+        key: connected.providers[model.provider]
+        for key, model in catalogue.models.items()
+        if model.provider in connected.providers
+    }
 
 
 def _request_guards(catalogue: Catalogue, connected: Connected, state: SharedState) -> RequestGuards | None:

@@ -123,14 +123,8 @@ def make_plan(
 
     without_encoder = missing_encoder_text() if encoder.port else ""
     without_indexer = "" if catalogue.retrieval is None else index_libraries.missing_libraries_text()
-    roles = list(catalogue.roles)
     expected = () if simulator else ("--no-simulator",)  # the simulator may be started later
-    if per_role:
-        served = [(f"worker-{role}", role) for role in roles]
-    else:
-        served = [
-            ("worker" if workers == 1 else f"worker-{number}", "all") for number in range(1, workers + 1)
-        ]
+    served = [(f"worker-{role}", role) for role in catalogue.roles] if per_role else _workers_of_all(workers)
     return Plan(
         data=data,
         settings=settings,
@@ -149,13 +143,20 @@ def make_plan(
         indexer=service("indexer", "indexer")
         if catalogue.retrieval is not None and not without_indexer
         else None,
-        notes=tuple(
-            note.format(missing)
-            for note, missing in ((_WITHOUT_ENCODER, without_encoder), (_WITHOUT_INDEXER, without_indexer))
-            if missing
-        ),
+        notes=_notes(without_encoder, without_indexer),
         workers=tuple(service(name, "worker", "--role", role, *expected) for name, role in served),
     )
+
+
+def _workers_of_all(count: int) -> list[tuple[str, str]]:
+    """The names and roles of `count` workers that serve all roles."""
+    return [("worker" if count == 1 else f"worker-{number}", "all") for number in range(1, count + 1)]
+
+
+def _notes(without_encoder: str, without_indexer: str) -> tuple[str, ...]:
+    """What does not run because its libraries are missing."""
+    reasons = ((_WITHOUT_ENCODER, without_encoder), (_WITHOUT_INDEXER, without_indexer))
+    return tuple(note.format(missing) for note, missing in reasons if missing)
 
 
 def _edge_arguments(env: Mapping[str, str], ports: PortAllocator) -> tuple[str, ...]:
