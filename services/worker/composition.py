@@ -19,7 +19,6 @@ from penstock.runtime.holds import HoldClient
 from penstock.runtime.pricing import PriceTable
 from penstock.runtime.redelivery.job_record import JobRecords
 from penstock.runtime.redelivery.prior_attempts_reader import PriorAttemptsReader
-from penstock.runtime.retrieval.search_client import SearchClient
 from penstock.runtime.service import Bus, Shell
 from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.announcer import Announcer
@@ -70,6 +69,7 @@ from services.worker.rate_limit.quota import Quota, QuotaKey
 from services.worker.redelivery.dead_letter import DeadLetters
 from services.worker.retrieval.memory import ConversationMemory
 from services.worker.retrieval.retriever import Retriever
+from services.worker.retrieval.search_client import SearchClient
 from services.worker.token_counting.counter import TokenCounter
 
 __all__ = ["Connected", "ConnectedGuard", "Handling", "SharedState", "shared_state", "work_handler"]

@@ -47,6 +47,7 @@ IO_MODULES = {
     "worker": EVERY_SERVICE
     | {"announcer", "embedding.vector_claims", "embedding.vector_store", "intake.on_demand", "pending_events"}
     | {"rate_limit.shared.nats_store", "rate_limit.shared.pause_events", "quota_monitor.notices"}
+    | {"retrieval.search_client"}
     | {f"providers.{name}" for name in ("groq_sdk", "openai_sdk", "sdk", "http_connections")},
 }
 """The modules of a service that may speak to the broker or an SDK. Every other one, new ones too, is policy."""

@@ -11,12 +11,12 @@ from penstock.runtime.body_work import in_thread_if_large
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.model_chain import needs_of, order
 from penstock.runtime.retrieval.reserved_tokens import reserved_tokens
-from penstock.runtime.retrieval.search_client import SearchRefused
 from services.worker.execution.large_bodies import LargeBodies
 from services.worker.execution.state import Execution, GaveUp
 from services.worker.retrieval.conversation import Conversation, read_conversation
 from services.worker.retrieval.memory import Turn
 from services.worker.retrieval.retriever import Retriever
+from services.worker.retrieval.search_client import SearchRefused
 
 __all__ = ["PassageRetrieval", "turn_of"]
 

@@ -18,13 +18,13 @@ from penstock.contract.work import ChatWork
 from penstock.runtime.aio import cancel_and_wait
 from penstock.runtime.config.retrieval import Memory
 from penstock.runtime.retrieval.reserved_tokens import RULES_TOKENS
-from penstock.runtime.retrieval.rewrite import complete_question
-from penstock.runtime.retrieval.search_client import SearchClient, SearchRefused
 from services.worker.retrieval.conversation import Conversation
 from services.worker.retrieval.excerpts import Excerpt, excerpts_of, whole_documents
 from services.worker.retrieval.metrics import RetrievalMetrics
 from services.worker.retrieval.prompt import cost_of_passage, cost_of_turn
 from services.worker.retrieval.retrieved import Found, Kind, Retrieved, retrieved
+from services.worker.retrieval.rewrite import complete_question
+from services.worker.retrieval.search_client import SearchClient, SearchRefused
 
 __all__ = ["Retriever"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.runtime.retrieval.rewrite import complete_question, refers_back
+from services.worker.retrieval.rewrite import complete_question, refers_back
 
 
 @pytest.mark.parametrize(

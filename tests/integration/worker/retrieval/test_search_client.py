@@ -11,7 +11,7 @@ from nats.aio.client import Client as Nats
 from penstock.cli.local.nats_server import NatsServer
 from penstock.contract import headers
 from penstock.contract.retrieval.search import SearchFailed, SearchRequest
-from penstock.runtime.retrieval.search_client import SearchClient, SearchRefused
+from services.worker.retrieval.search_client import SearchClient, SearchRefused
 from tests.harness.processes.fake_indexer import FakeIndexer, found
 
 REQUEST = SearchRequest(collection="docs", query="pump")
