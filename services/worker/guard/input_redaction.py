@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from penstock.contract.guard.checks import CheckedText, Finding
 from services.worker.guard.guard_checks import Refused
 from services.worker.guard.placeholders import JsonPosition, Placeholders
-from services.worker.guard.request_places import NO_DOCUMENTS
+from services.worker.guard.request_places import NO_DOCUMENTS, DocumentPlaces
 from services.worker.guard.request_texts import RequestTexts, rewritten, texts_of
 
 __all__ = ["InputRedaction"]
@@ -71,7 +71,7 @@ class InputRedaction:
         return tuple(changed)
 
     def applied(
-        self, body: Raw, *, documents: Mapping[int, int] = NO_DOCUMENTS
+        self, body: Raw, *, documents: DocumentPlaces = NO_DOCUMENTS
     ) -> tuple[Raw, tuple[CheckedText, ...]]:
         """The body with placeholders, and its texts. `documents`: as of `texts_of`.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, Literal
 
@@ -24,7 +24,7 @@ from services.worker.guard.input_redaction import InputRedaction
 from services.worker.guard.output_filter import OutputFilter, OutputRules
 from services.worker.guard.output_permission import OutputPermission
 from services.worker.guard.placeholders import Placeholders
-from services.worker.guard.request_places import NO_DOCUMENTS
+from services.worker.guard.request_places import NO_DOCUMENTS, DocumentPlaces
 from services.worker.guard.request_texts import RequestTexts, texts_of
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.errors.wire_errors import MalformedReply
@@ -81,7 +81,7 @@ class RequestGuard:
         """Whether the input must be checked before a provider is chosen."""
         return bool(self._redacting) or (self._policy.mode == "before" and bool(self._others))
 
-    async def check_first(self, body: Raw, documents: Mapping[int, int] = NO_DOCUMENTS) -> None:
+    async def check_first(self, body: Raw, documents: DocumentPlaces = NO_DOCUMENTS) -> None:
         """Check what must be known before anything leaves. `documents`: as of `texts_of`. Raises Refused."""
         read = await in_thread_if_large(partial(_read, documents=documents), body)
         if self._redacting:
@@ -95,7 +95,7 @@ class RequestGuard:
                 await self._check(texts, self._others)
             self.permission.grant()
 
-    async def begin_attempt(self, body: Raw, documents: Mapping[int, int] = NO_DOCUMENTS) -> Raw:
+    async def begin_attempt(self, body: Raw, documents: DocumentPlaces = NO_DOCUMENTS) -> Raw:
         """The body with placeholders in place of the values that `check_first` found; what is left to check of it is
         checked beside the first attempt. `documents`: as of `texts_of`.
 
@@ -215,7 +215,7 @@ class RequestGuard:
         return [*redacted, *flagged]
 
 
-def _read(body: Raw, *, documents: Mapping[int, int]) -> RequestTexts:
+def _read(body: Raw, *, documents: DocumentPlaces) -> RequestTexts:
     try:
         return texts_of(body, documents)
     except (ValueError, RecursionError) as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
 from operator import is_
 from typing import Any, Final, Literal
@@ -20,14 +20,17 @@ from penstock.contract.guard.checks import TextOrigin
 from services.worker.guard.encoded_data import is_base64, is_data_url
 from services.worker.providers.raw_json import decode_any, decode_fields, decode_list, encoded
 
-__all__ = ["ARGUMENTS", "NO_DOCUMENTS", "Places", "Source"]
+__all__ = ["ARGUMENTS", "NO_DOCUMENTS", "DocumentPlaces", "Places", "Source"]
 
 Source = TextOrigin | Literal["arguments"]
 """The origin of a text; `arguments`: of the assistant, as JSON text."""
 ARGUMENTS: Final = "arguments"
 """Also the key of the arguments of a tool call, which are JSON text if they are a string."""
 
-NO_DOCUMENTS: Final[Mapping[int, int]] = {}
+DocumentPlaces = Mapping[int, Sequence[tuple[int, int]]]
+"""Where a body has texts of documents: by the index of a message, start and end of each in its content. What else is in
+such a message was written by Penstock."""
+NO_DOCUMENTS: Final[DocumentPlaces] = {}
 """Of a body without documents before its messages."""
 _ORIGINS: Final[dict[str, TextOrigin]] = {
     "user": "user",
@@ -86,11 +89,9 @@ _OBJECT, _LIST, _STRING = _HOLDING
 class Places:
     """One pass over a body, which may put other texts in place of its own."""
 
-    def __init__(
-        self, visit: Callable[[str, Source], str], documents: Mapping[int, int] = NO_DOCUMENTS
-    ) -> None:
-        """`visit`: receives a text and its source, and returns the text to put in its place. `documents`: the indices
-        of messages whose content is documents after so many characters.
+    def __init__(self, visit: Callable[[str, Source], str], documents: DocumentPlaces = NO_DOCUMENTS) -> None:
+        """`visit`: receives a text and its source, and returns the text to put in its place. `documents`: each is
+        visited as a text of its own, and what is around it is not visited.
         """
         self._visit = visit
         self._documents = documents
@@ -145,9 +146,14 @@ class Places:
             return _with(raw, fields, {**fields, "content": content})
         return self._texts_of_object(raw, fields, origin, _DEEPEST)
 
-    def _documents_in(self, raw: Raw, fields: dict[str, Raw], characters: int) -> Raw:
+    def _documents_in(self, raw: Raw, fields: dict[str, Raw], documents: Sequence[tuple[int, int]]) -> Raw:
         text: str = decode_any(fields["content"])
-        new = self._visit(text[:characters], "system") + self._visit(text[characters:], "tool")
+        parts: list[str] = []
+        before = 0
+        for start, end in documents:
+            parts += text[before:start], self._visit(text[start:end], "tool")
+            before = end
+        new = "".join((*parts, text[before:]))
         return raw if new == text else encoded({**fields, "content": encoded(new)})
 
     def _texts(self, raw: Raw, origin: Source, levels: int) -> Raw:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
 from penstock.contract.guard.checks import CheckedText
 from services.worker.guard.candidates import Segmenter
-from services.worker.guard.request_places import ARGUMENTS, NO_DOCUMENTS, Places, Source
+from services.worker.guard.request_places import ARGUMENTS, NO_DOCUMENTS, DocumentPlaces, Places, Source
 
 __all__ = ["RequestTexts", "rewritten", "texts_of"]
 
@@ -23,13 +23,13 @@ class RequestTexts(Struct, frozen=True):
     """The index of the last text, if it is not one of the body: the strings, one a line, that cannot be replaced."""
 
 
-def texts_of(body: bytes, documents: Mapping[int, int] = NO_DOCUMENTS) -> RequestTexts:
+def texts_of(body: bytes, documents: DocumentPlaces = NO_DOCUMENTS) -> RequestTexts:
     """Every text of the body with its origin, in the order of the body.
 
     Texts are the contents of messages, tool-call arguments as JSON text, the results of tools, documents, a predicted
     output, the descriptions of tools and response formats, and the strings of all other fields. Names, keys and
-    addresses are one text, if a finding may be in them. `documents`: the indices of messages whose
-    content is documents after so many characters; these count as results of tools, whatever the role of the message.
+    addresses are one text, if a finding may be in them. `documents`: each is a text of its own, and counts as a result
+    of a tool, whatever the role of the message.
 
     Raises ValueError for a body that is not JSON, is nested too deeply, or has a key twice in an object.
     """
@@ -51,7 +51,7 @@ def texts_of(body: bytes, documents: Mapping[int, int] = NO_DOCUMENTS) -> Reques
     return RequestTexts(texts, frozenset(arguments), len(found))
 
 
-def rewritten(body: bytes, texts: Sequence[str], documents: Mapping[int, int] = NO_DOCUMENTS) -> bytes:
+def rewritten(body: bytes, texts: Sequence[str], documents: DocumentPlaces = NO_DOCUMENTS) -> bytes:
     """The body with `texts` in place of those of `texts_of` with the same `documents`, in the same order.
 
     Messages without a changed text keep their bytes. Raises ValueError as `texts_of`, for another number of texts, and

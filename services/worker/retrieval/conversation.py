@@ -23,8 +23,8 @@ class PlacedMessage(Struct, frozen=True):
     index: int
     """Its index in the messages with all that are inserted."""
     message: Raw
-    rules: int
-    """Characters of its content that are no data."""
+    documents: tuple[tuple[int, int], ...]
+    """Start and end in its content of each text that a document wrote."""
 
 
 class Conversation(Struct, frozen=True):

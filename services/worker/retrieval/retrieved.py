@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from typing import Final, Literal
 
@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from penstock.contract.retrieval.documents import DOCUMENT_ID_CHARACTERS
 from penstock.contract.retrieval.search import Citation
 from penstock.contract.work import ChatWork
+from services.worker.guard.request_places import DocumentPlaces
 from services.worker.providers.raw_json import encoded
 from services.worker.retrieval.citations import cited_numbers
 from services.worker.retrieval.conversation import Conversation, PlacedMessage, with_messages
@@ -39,9 +40,9 @@ class Retrieved(Struct, frozen=True, kw_only=True):
     kind: Kind = "memory"
 
     @property
-    def documents(self) -> Mapping[int, int]:
-        """Where the body has documents: the indices of `messages`, each with the characters before its documents."""
-        return {each.index: each.rules for each in self.messages}
+    def documents(self) -> DocumentPlaces:
+        """Where the body has texts of documents: the indices of `messages`, with places in their contents."""
+        return {each.index: each.documents for each in self.messages}
 
     def added_to(self, body: Raw) -> Raw:
         """The body with `messages`. Raises ValueError or RecursionError for a body that cannot be read."""
@@ -97,9 +98,13 @@ def retrieved(
 
 def _placed(index: int, role: str, texts: Sequence[MarkedTexts]) -> PlacedMessage:
     """One message, since some models accept only one of this role; all its rules come first."""
-    rules = "".join(each.rules for each in texts)
-    content = rules + "\n".join(each.data for each in texts)
-    return PlacedMessage(index, encoded({"role": role, "content": content}), len(rules))
+    content = "".join(each.rules for each in texts)
+    documents: list[tuple[int, int]] = []
+    for number, each in enumerate(texts):
+        content += "\n" if number else ""
+        documents += [(len(content) + start, len(content) + end) for start, end in each.documents]
+        content += each.data
+    return PlacedMessage(index, encoded({"role": role, "content": content}), tuple(documents))
 
 
 def _citation(number: int, collection: str, excerpt: Excerpt) -> Citation:

@@ -54,8 +54,10 @@ async def test_h3_g6_passages_are_checked_and_redacted_with_the_request(
     assert "bob@example.com" not in passages
     assert "Ask [EMAIL_1] about the pump." in passages
     assert asked == "Whom do I ask about the pump? I am [EMAIL_2]."
-    origins = [(text.origin, PASSAGE in text.text) for text in guard.checks[0].texts]
-    assert origins == [("system", False), ("tool", True), ("user", False)]
+    *checked, asked_text = [(text.origin, text.text) for text in guard.checks[0].texts]
+    assert ("tool", PASSAGE) in checked
+    assert {origin for origin, _ in checked} == {"tool"}
+    assert asked_text == ("user", QUESTION)
     assert received.text == "Ask bob@example.com [1]."
     assert received.completed.citations[0].cited
 

@@ -53,7 +53,7 @@ def test_h3_a_body_that_cannot_be_read_is_a_value_error(data: bytes) -> None:
 def test_h3_messages_are_inserted_and_the_others_keep_their_bytes() -> None:
     first, second = Raw(b'{"role":"system","content":"F"}'), Raw(b'{"role":"system","content":"S"}')
     before = Raw(b'{"messages":[ {"role": "system",  "content":"A"},{"role":"user","content":"B"} ],"n":1e0}')
-    after = with_messages(before, [PlacedMessage(0, first, 1), PlacedMessage(2, second, 1)])
+    after = with_messages(before, [PlacedMessage(0, first, ()), PlacedMessage(2, second, ())])
     assert bytes(after) == (
         b'{"messages":[{"role":"system","content":"F"},{"role": "system",  "content":"A"},'
         b'{"role":"system","content":"S"},{"role":"user","content":"B"}],"n":1e0}'
