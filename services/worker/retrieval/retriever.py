@@ -74,8 +74,9 @@ class Retriever:
             return Found()
         try:
             return await self._searched(request, rag, min(rag.budget_tokens, room_tokens))
-        except SearchRefused:
-            if rag.required:
+        except SearchRefused as refused:
+            # A wrong name would never be noticed.
+            if rag.required or refused.code == "unknown_collection":
                 raise
             return Found()
 
