@@ -7,13 +7,14 @@ consists of is read from the store itself, which has no manifest beside it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from services.indexer.store.tables import TableName
 
 __all__ = [
+    "DELETED_KEPT_MS",
     "Chunk",
     "Document",
     "DocumentChunks",
@@ -27,6 +28,9 @@ __all__ = [
     "StoredChunk",
     "TableStatistics",
 ]
+
+DELETED_KEPT_MS: Final = 7 * 24 * 3600 * 1000
+"""The row of a deleted document is kept longer than any request is: it rejects older changes that come late."""
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):

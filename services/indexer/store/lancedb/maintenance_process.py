@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from services.indexer.store.errors import StoreError, StoreUnavailable
+from services.indexer.store.interface import DELETED_KEPT_MS
 from services.indexer.store.lancedb.database import Database, create_search_indexes
 from services.indexer.store.lancedb.failures import is_conflict, store_errors
 from services.indexer.store.lancedb.maintenance_order import Order, Outcome, decode_order
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 __all__: list[str] = []
 
-_DELETED_HEADS_MS: Final = 7 * 24 * 3600 * 1000
-"""The head of a deleted document is kept longer than any request is: it rejects older changes that come late."""
 _ATTEMPTS: Final = 5
 _DIMENSIONS_STEP: Final = 8
 """The dimensions of compressed vectors are a multiple of it. Others are indexed as they are, larger and slower."""
@@ -84,7 +83,7 @@ async def _purge(table: AsyncTable, order: Order) -> None:
 
 
 async def _delete_emptied(table: AsyncTable) -> None:
-    before_ms = time.time_ns() // 1_000_000 - _DELETED_HEADS_MS
+    before_ms = time.time_ns() // 1_000_000 - DELETED_KEPT_MS
     emptied = f"ordinal = {REMOVED} OR (ordinal = {DELETED} AND updated_ms < {before_ms})"
     if await table.count_rows(emptied):
         await table.delete(emptied)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
+from services.indexer.store.interface import DELETED_KEPT_MS
 from services.indexer.store.postgres.schema import INDEX, INDEXED_DIMENSIONS, SCHEMA, statement
 from services.indexer.store.tables import TableName
 
@@ -16,8 +17,6 @@ __all__ = ["optimize", "purge"]
 
 _INDEXED_ROWS: Final = 5_000
 """Below this number of chunks, all vectors are compared: that takes some 15 ms at 1,024 dimensions."""
-_DELETED_MS: Final = 7 * 24 * 3600 * 1000
-"""The row of a deleted document is kept longer than any request is: it rejects older changes that come late."""
 _BUILD_S: Final = 3_600.0
 _MANY: Final = "SELECT count(*) >= $1 FROM (SELECT FROM {chunks} LIMIT $1) AS counted"
 _VALID: Final = """
@@ -28,7 +27,7 @@ _FORGET: Final = "DELETE FROM {documents} WHERE deleted AND updated_ms < $1"
 
 
 async def optimize(connection: asyncpg.Connection, table: TableName, dimensions: int, now_ms: int) -> bool:
-    await connection.execute(statement(_FORGET, table), now_ms - _DELETED_MS)
+    await connection.execute(statement(_FORGET, table), now_ms - DELETED_KEPT_MS)
     if dimensions > INDEXED_DIMENSIONS or not await connection.fetchval(
         statement(_MANY, table), _INDEXED_ROWS
     ):
