@@ -228,7 +228,7 @@ async def test_d7_a_letter_whose_request_has_completed_is_only_deleted(
         (b'{"type": "delta"}', None, "neither a request nor work"),
         (b'{"type": "chat_request", "x": ' + b"[" * 100_000, None, "nested too deeply"),
         (a_request(), WAITING, "not a request subject"),
-        (a_request(), subjects.request("demo", "index"), "of the kind"),
+        (a_request(), subjects.request("demo", "index"), "of another kind than 'index'"),
         (a_request(client="a.b.>"), None, "is not a valid subject token"),
     ],
 )
