@@ -16,7 +16,7 @@ from penstock.bus.clock import loop_now_s
 from penstock.contract.names import LANES, Lane
 from penstock.contract.reply import Usage
 from penstock.contract.retrieval.embeddings import FLOAT_BYTES, VECTOR_BLOCK_BYTES, EmbedResult, VectorBlock
-from penstock.runtime.byte_budget import ByteBudget
+from penstock.runtime.byte_budget import FairByteBudget
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.retrieval.embed_body import EmbedBody, InvalidEmbedBody, read_embed_body
 from penstock.runtime.retrieval.embedding_key import EmbeddingKeys
@@ -33,7 +33,7 @@ from services.worker.execution.state import Execution, GaveUp
 __all__ = ["EmbeddingExecutor"]
 
 _VECTOR_BYTES: Final = 128 * 1024 * 1024
-"""Bytes of vectors of all requests of a lane that are gathered at once; further requests wait."""
+"""Bytes of vectors of all requests of a lane that are gathered at once; further requests wait, and users take turns."""
 _HELD_BYTES: Final = 64 * 1024 * 1024
 """Bytes of the bodies of requests from which on no more requests are pulled."""
 _FINISH_REASON: Final = "stop"
@@ -54,7 +54,7 @@ class EmbeddingExecutor:
         self._texts = texts
         self._counters = counters
         self._held_bytes = 0
-        self._budgets: Mapping[Lane, ByteBudget] = {lane: ByteBudget(_VECTOR_BYTES) for lane in LANES}
+        self._budgets: Mapping[Lane, FairByteBudget] = {lane: FairByteBudget(_VECTOR_BYTES) for lane in LANES}
 
     @property
     def is_full(self) -> bool:
@@ -84,7 +84,8 @@ class EmbeddingExecutor:
     async def _embed(self, execution: Execution) -> Success:
         request = await self._read(execution)
         size = request.distinct * request.dimensions * FLOAT_BYTES
-        async with self._budgets[execution.work.lane].hold(size):
+        work = execution.work
+        async with self._budgets[work.lane].hold(size, f"{work.account}\0{work.user}"):
             try:
                 await self._texts.find(request)
                 await request.done
