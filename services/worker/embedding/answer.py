@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from penstock.contract.retrieval.embeddings import FLOAT_BYTES
+from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.errors.read_error import error_in
 from services.worker.providers.errors.wire_errors import MalformedReply, ProviderErrorEvent
 from services.worker.providers.raw_json import decode_any
@@ -48,7 +49,9 @@ _decode: Final = msgspec.json.Decoder(_Answer).decode
 
 
 def read_vectors(body: bytes, count: int, dimensions: int) -> Vectors:
-    """The vectors of `count` texts. Raises MalformedReply, and ProviderErrorEvent for an error inside a 200."""
+    """The vectors of `count` texts. Raises MalformedReply, ProviderErrorEvent for an error inside a 200, and
+    ProviderFailure where some of the vectors are zero.
+    """
     try:
         answer = _decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -89,6 +92,12 @@ def _check(vectors: list[bytes], dimensions: int) -> None:
         if len(vector) != size:
             length = len(vector) / FLOAT_BYTES
             raise MalformedReply(f"vector {index} has {length:g} numbers instead of {dimensions}")
+    zero = bytes(size)
+    zeros = vectors.count(zero)
+    if zeros == len(vectors):
+        raise MalformedReply("every vector is zero, which has no direction")
+    if zeros:  # perhaps because of these texts: they are to fail no others
+        raise ProviderFailure("unclear", f"vector {vectors.index(zero)} is zero, which has no direction")
     high = b"".join(vectors)[FLOAT_BYTES - 1 :: FLOAT_BYTES]
     if not any(each in high for each in _LARGEST_EXPONENTS):
         return  # all numbers are below 2^127

@@ -43,7 +43,6 @@ _OF_CONTENT: Final[tuple[FailureKind, ...]] = (
     "context_length",
     "too_large",
     "random_refusal",
-    "oversized",
 )
 """Failures that one text of a batch, or their number, may have caused."""
 _CODES: Final[Mapping[ErrorCode, ErrorCode]] = {"provider_refused": "invalid_request"}

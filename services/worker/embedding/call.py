@@ -21,8 +21,8 @@ from services.worker.embedding.answer import Vectors, read_vectors
 from services.worker.embedding.learned import LearnedLimits, Parameter
 from services.worker.execution.provider_call import Progress, failures_of
 from services.worker.providers.errors.failures import ProviderFailure
-from services.worker.providers.errors.wire_errors import BrokenStream
-from services.worker.providers.provider import Provider
+from services.worker.providers.errors.wire_errors import BrokenStream, MalformedReply
+from services.worker.providers.provider import Provider, Response
 from services.worker.providers.size_limits import read_into
 from services.worker.rate_limit.quota import QuotaKey
 
@@ -107,7 +107,7 @@ class EmbeddingCalls(Struct, frozen=True):
                     try:
                         if part := response.headers.get("content-range"):
                             raise BrokenStream(f"the response is a part of an answer: {part}")
-                        await read_into(received, response.pieces(), limit_bytes, "the answer")
+                        await _read(received, response, limit_bytes)
                     finally:
                         progress.bytes_out = len(received)
                         await response.close()
@@ -116,6 +116,16 @@ class EmbeddingCalls(Struct, frozen=True):
                 raise ProviderFailure("too_slow", message) from error
             progress.ended_s = loop_now_s()
             return read_vectors(bytes(received), count, dimensions)
+
+
+async def _read(received: bytearray, response: Response, limit_bytes: int) -> None:
+    """Vectors have a known size: an answer of more bytes is the provider's error, and not that of a text."""
+    try:
+        await read_into(received, response.pieces(), limit_bytes, "the answer")
+    except ProviderFailure as failure:
+        if failure.kind != "oversized":
+            raise
+        raise MalformedReply(str(failure)) from failure
 
 
 def _embedding_of(catalogue: Catalogue, model: str) -> Embedding:

@@ -154,6 +154,8 @@ class SharedTexts:
 
     def _arrived(self, text: Text, vector: bytes) -> bool:
         """Another worker has embedded it; False: the vector is not one of this text."""
+        if not any(vector):
+            return False
         if any(len(vector) != request.dimensions * FLOAT_BYTES for request in text.requests):
             return False
         self._forget(text)

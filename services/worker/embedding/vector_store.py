@@ -97,9 +97,9 @@ class VectorStore:
         await asyncio.gather(*self._reading, return_exceptions=True)
 
     async def get(self, keys: Sequence[str], size: int) -> Mapping[str, bytes]:
-        """The stored vectors of these keys that have `size` bytes."""
+        """The stored vectors of these keys that have `size` bytes and are not zero."""
         entries = await self.entries(keys) or {}
-        return {key: data for key, (_, data) in entries.items() if len(data) == size}
+        return {key: data for key, (_, data) in entries.items() if len(data) == size and any(data)}
 
     async def entries(self, keys: Sequence[str]) -> Mapping[str, tuple[int, bytes]] | None:
         """The last message of each of these keys, a vector or a claim, with its stream sequence; None: it cannot be

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from services.worker.embedding.answer import read_vectors
+from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.errors.wire_errors import MalformedReply, ProviderErrorEvent
 
 VECTORS = [[0.5, -0.25], [1.0, 0.0], [2.0**100, -3.5]]
@@ -74,11 +75,18 @@ def _changed(place: int, **fields: Any) -> list[dict[str, Any]]:
         answer(*_changed(2, embedding=encoded([0.0, -math.inf]))),
         answer(*_changed(0, embedding=[1e39, 0.0])),
         b"\xff" + answer(*items()),
+        answer(*({**each, "embedding": encoded([0.0, 0.0])} for each in items())),
     ],
 )
 def test_d6_an_answer_without_a_vector_for_each_text_is_malformed(body: bytes) -> None:
     with pytest.raises(MalformedReply):
         read_vectors(body, 3, 2)
+
+
+def test_d6_a_text_with_a_zero_vector_is_searched_in_the_halves_of_the_batch() -> None:
+    with pytest.raises(ProviderFailure, match="vector 1 is zero") as raised:
+        read_vectors(answer(*_changed(1, embedding=encoded([0.0, 0.0]))), 3, 2)
+    assert raised.value.kind == "unclear"
 
 
 def test_d11_an_error_with_a_status_of_success_is_an_error() -> None:
