@@ -81,13 +81,17 @@ class Database:
 
     async def create(self, name: TableName, dimensions: int) -> None:
         connection = self._connected()
-        async with self.locks.shared(name):
-            with store_errors(name):
-                schema = schema_of(dimensions, time.time_ns() // 1_000_000)
-                # It may exist, and another process may be creating it.
-                with suppress(ValueError):
-                    await connection.create_table(name, schema=schema)
-        if await self.dimensions(name) != dimensions:
+        try:
+            found = await self.dimensions(name)
+        except UnknownTable:
+            # Alone: of two that create a table at once, LanceDB lets the later one overwrite it.
+            async with self.locks.exclusive(name):
+                with store_errors(name):
+                    schema = schema_of(dimensions, time.time_ns() // 1_000_000)
+                    with suppress(ValueError):  # another task or process has created it
+                        await connection.create_table(name, schema=schema)
+            found = await self.dimensions(name)
+        if found != dimensions:
             raise ValueError(f"table {name} exists with other dimensions than {dimensions}")
 
     async def drop(self, name: TableName) -> None:
