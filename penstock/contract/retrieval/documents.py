@@ -79,7 +79,7 @@ class IndexBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class RefusedDocument(Struct, frozen=True, kw_only=True):
-    """A document that was not indexed. An older version of it stays."""
+    """A document that was not indexed, or not deleted. The stored version of it stays."""
 
     id: str
     reason: str

@@ -20,7 +20,7 @@ from services.indexer.store.errors import UnknownTable
 from services.indexer.store.interface import Store
 from services.indexer.store.tables import TableName, table_name
 
-__all__ = ["CollectionTables", "Target", "table_of", "targets_of"]
+__all__ = ["CollectionTables", "Dropped", "Target", "table_of", "targets_of"]
 
 _PAGE: Final = 1_000
 
@@ -42,6 +42,13 @@ class Target(Struct, frozen=True):
 
     table: TableName
     generation: Generation
+
+
+class Dropped(Struct, frozen=True):
+    documents: int = 0
+    chunks: int = 0
+    later: tuple[str, ...] = ()
+    """Documents that stay, because a later request has written them; a thousand at most."""
 
 
 def targets_of(record: CollectionRecord | None) -> list[Target]:
@@ -93,14 +100,14 @@ class CollectionTables:
         )
         await self._drop_replaced(record)
 
-    async def drop(self, account: str, name: str, version: int) -> tuple[int, int]:
-        """Delete all that is older than `version`; returns the number of documents and of chunks.
+    async def drop(self, account: str, name: str, version: int) -> Dropped:
+        """Delete all that is older than `version`.
 
         Documents of later requests stay: a drop that was interrupted may run after them.
         """
         before = await self._records.read(account, name)
         if before is None and not is_memory(name):
-            return 0, 0
+            return Dropped()
         if before is None or before.current is None or before.dropped_by > version:
             return await self._drop_again(account, name, version)
         documents, chunks, later = await self._older(table_of(before, before.current), version)
@@ -113,7 +120,7 @@ class CollectionTables:
                 page = documents[start : start + _PAGE]
                 await self._store.replace(table_of(before, generation), version, (), page)
         await self._drop_replaced(record)
-        return len(documents), chunks
+        return Dropped(len(documents), chunks, later)
 
     async def remove(self, record: CollectionRecord, numbers: Iterable[int]) -> None:
         """Remove tables that a request wrote to after they were dropped, unless the record names them again."""
@@ -122,7 +129,7 @@ class CollectionTables:
             if number not in named:
                 await self._store.drop(table_name(record.account, record.name, number))
 
-    async def _drop_again(self, account: str, name: str, version: int) -> tuple[int, int]:
+    async def _drop_again(self, account: str, name: str, version: int) -> Dropped:
         """Refuse older requests that have not begun, and remove the tables that a process left which was killed after
         it had changed the record.
         """
@@ -138,25 +145,26 @@ class CollectionTables:
             table = table_name(account, name, record.dropping[0])
             documents, chunks, _ = await self._older(table, version)
         await self._drop_replaced(record)
-        return len(documents), chunks
+        return Dropped(len(documents), chunks)
 
-    async def _older(self, table: TableName, version: int) -> tuple[list[str], int, bool]:
-        """Ids of the older documents, the number of their chunks, and whether there are later ones."""
+    async def _older(self, table: TableName, version: int) -> tuple[list[str], int, tuple[str, ...]]:
+        """Ids of the older documents, the number of their chunks, and ids of later ones, a thousand at most."""
         ids: list[str] = []
-        chunks, later, after = 0, False, ""
+        later: list[str] = []
+        chunks, after = 0, ""
         while True:
             try:
                 page = await self._store.list_documents(table, after=after, limit=_PAGE)
             except UnknownTable:  # a creation was killed before it
-                return [], 0, False
+                return [], 0, ()
             for each in page:
                 if each.version > version:
-                    later = True
+                    later.append(each.document.id)
                 else:
                     ids.append(each.document.id)
                     chunks += each.chunks
             if len(page) < _PAGE:
-                return ids, chunks, later
+                return ids, chunks, tuple(later[:_PAGE])
             after = page[-1].document.id
 
     async def _with_tables(self, record: CollectionRecord) -> CollectionRecord:

@@ -17,7 +17,7 @@ from services.indexer.collections.transitions import VectorKind, has_vectors_of
 from services.indexer.embedding.gateway import Caller, EmbeddingFailed
 from services.indexer.embedding.models import EmbeddingModels
 from services.indexer.indexing.counts import Counts
-from services.indexer.indexing.documents import DocumentWriter, WriteContext
+from services.indexer.indexing.documents import LATER, DocumentWriter, WriteContext
 from services.indexer.indexing.rebuild import Rebuilder
 from services.indexer.memory.forgetting import Forgetting
 from services.indexer.store.errors import UnknownTable
@@ -100,9 +100,10 @@ class CollectionIndexer:
             if targets:
                 ids = await self._ids(targets[0])
                 await self._forgetting.forget_vectors(ids, targets)
-        documents, chunks = await self._tables.drop(account, name, task.version)
-        task.counts.deleted += documents
-        task.counts.chunks_deleted += chunks
+        dropped = await self._tables.drop(account, name, task.version)
+        task.counts.deleted += dropped.documents
+        task.counts.chunks_deleted += dropped.chunks
+        task.counts.not_deleted |= dict.fromkeys(dropped.later, LATER)
         if is_memory(name):
             await self._forgetting.purge(targets_of(await self._tables.read(account, name)))
 

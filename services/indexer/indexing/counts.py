@@ -20,6 +20,8 @@ class Counts(Struct):
     """Documents that were unchanged when the request was begun: they got its version."""
     deleted: int = 0
     refused: dict[str, str] = field(default_factory=dict)
+    not_deleted: dict[str, str] = field(default_factory=dict)
+    """Documents that the request was to delete, and that stay, with the reason."""
     chunks: int = 0
     changed: int = 0
     """Chunks that got a new vector; with a second table, in both."""
@@ -45,7 +47,9 @@ class Counts(Struct):
             indexed=self.indexed,
             unchanged=self.unchanged,
             deleted=self.deleted,
-            refused=tuple(RefusedDocument(id=id_, reason=why) for id_, why in self.refused.items()),
+            refused=tuple(
+                RefusedDocument(id=id_, reason=why) for id_, why in (self.not_deleted | self.refused).items()
+            ),
             chunks=self.chunks,
             changed=self.changed,
             embedded=self.costs.embedded,

@@ -27,11 +27,11 @@ from services.indexer.indexing.prepare import Prepared, Preparer
 from services.indexer.store.interface import DocumentChunks, DocumentState, EmbeddedChunk, Store
 from services.indexer.store.tables import TableName
 
-__all__ = ["DocumentWriter", "WriteContext"]
+__all__ = ["LATER", "DocumentWriter", "WriteContext"]
 
 _IDS: Final = 500
 """Ids in one question to the store."""
-_EARLIER: Final = "a later request has changed it already"
+LATER: Final = "a later request has changed it already"
 
 
 class WriteContext(Struct):
@@ -123,9 +123,17 @@ class DocumentWriter:
                 outdated |= await self._store.replace(target.table, context.version, (), page)
             if target is not targets[0]:
                 continue
+            context.counts.not_deleted |= dict.fromkeys(await self._stored_of(target, outdated), LATER)
             gone = [state for id_ in ids if (state := states[target.table].get(id_)) and id_ not in outdated]
             context.counts.deleted += len(gone)
             context.counts.chunks_deleted += sum(len(state.chunks) for state in gone)
+
+    async def _stored_of(self, target: Target, ids: Iterable[str]) -> list[str]:
+        """Those that exist."""
+        found: list[str] = []
+        for page in _pages(tuple(ids)):
+            found += await self._store.documents(target.table, page)
+        return found
 
     async def _confirm(
         self,
@@ -173,7 +181,7 @@ class DocumentWriter:
             if _is_stored(state, digest):
                 self._count_stored(document.id, state, context)
             elif state is not None and state.version > context.version:
-                self._refuse(Refused(document.id, "outdated", _EARLIER), first, context)
+                self._refuse(Refused(document.id, "outdated", LATER), first, context)
                 continue
             if not all(_is_stored(states[target.table].get(document.id), digest) for target in targets):
                 waiting.append(ToPrepare(document, digest))
@@ -321,7 +329,7 @@ class DocumentWriter:
         if _is_stored(state, document.digest):
             self._count_stored(document.id, state, context)
         else:
-            self._refuse(Refused(document.id, "outdated", _EARLIER), later, context)
+            self._refuse(Refused(document.id, "outdated", LATER), later, context)
 
     def _count_written(
         self, written: DocumentChunks, state: DocumentState | None, context: WriteContext

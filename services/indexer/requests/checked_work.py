@@ -12,7 +12,10 @@ __all__ = ["read_work", "version_of"]
 
 _MOST_MS: Final = 2**41
 """Unix milliseconds, some 70 years after 1970: so that a version is exact in JSON."""
-_SEQUENCE_BITS: Final = 12
+_SEQUENCE_BITS: Final = 22
+"""Of the sequence: requests of one millisecond are out of order only across a multiple of four million."""
+_FUTURE_MS: Final = 60_000
+"""By how much the clock of JetStream may be ahead of that of the indexer."""
 
 
 def read_work(subject: str, data: bytes) -> ChatWork:
@@ -25,10 +28,13 @@ def read_work(subject: str, data: bytes) -> ChatWork:
     return work
 
 
-def version_of(work: ChatWork, sequence: int) -> int:
+def version_of(work: ChatWork, sequence: int, now_ms: int) -> int:
     """Orders the changes of documents: by when JetStream stored the request, then by the sequence of its message.
 
     The time comes first because a stream that was deleted and created again numbers its messages from 1, and every
-    later request would be taken for an older one. The number is exact in JSON.
+    later request would be taken for an older one. A time in the future, as of a broker whose clock was set back since,
+    counts as a minute from now: else later deletions would have no effect until then. The number fits 63 bits.
     """
-    return work.accepted_ms << _SEQUENCE_BITS | sequence & ((1 << _SEQUENCE_BITS) - 1)
+    return min(work.accepted_ms, now_ms + _FUTURE_MS) << _SEQUENCE_BITS | sequence & (
+        (1 << _SEQUENCE_BITS) - 1
+    )

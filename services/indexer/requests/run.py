@@ -190,7 +190,7 @@ class Runner(Struct, frozen=True):
         progress = ProgressReporter(send)
         task = IndexTask(
             collection=collection,
-            version=version_of(work, request.delivery.sequence),
+            version=version_of(work, request.delivery.sequence, self.clock.unix_ms()),
             body=body,
             caller=Caller(
                 account=work.account,
@@ -221,7 +221,7 @@ class Runner(Struct, frozen=True):
             async with asyncio.timeout_at(until_s), self.bodies.read(work, until_s) as body:
                 task = IndexTask(
                     collection=collection,
-                    version=version_of(work, delivery.sequence),
+                    version=version_of(work, delivery.sequence, self.clock.unix_ms()),
                     body=body,
                     caller=Caller(account=work.account, until_s=until_s),
                     counts=Counts(),

@@ -66,7 +66,9 @@ def drop_collection(name: str, data: Path, *, without_question: bool) -> int:
         f"Dropped {visible(name)}: {counted(report.deleted, 'document')} in "
         f"{counted(report.chunks_deleted, 'chunk')}."
     )
-    return 0
+    if report.refused:
+        print(f"{counted(len(report.refused), 'document')} of later requests stay.")
+    return 1 if report.refused else 0
 
 
 async def every_document(

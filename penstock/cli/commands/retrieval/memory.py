@@ -13,7 +13,7 @@ from penstock.cli.render.retrieval.collections import memory_text
 from penstock.cli.render.terminal_safe import as_ascii_json, visible
 from penstock.cli.retrieval.requests import id_groups
 from penstock.client.client import Client
-from penstock.contract.retrieval.documents import MEMORY, conversation_of, turn_id
+from penstock.contract.retrieval.documents import MEMORY, IndexReport, conversation_of, turn_id
 from penstock.contract.retrieval.search import DocumentStatus
 
 __all__ = ["forget", "list_memory"]
@@ -55,6 +55,7 @@ async def _forget(client: Client, user: str, conversation: str) -> tuple[int, in
     if not conversation:
         # One change of the collection comes after the queued turns, which no list shows yet.
         report = await client.index_and_wait(MEMORY, drop=True, user=user)
+        _check_deleted(report)
         return report.deleted, report.chunks_deleted
     turns = chunks = rounds = 0
     while found := await _turns(client, user, conversation):
@@ -65,9 +66,19 @@ async def _forget(client: Client, user: str, conversation: str) -> tuple[int, in
         rounds += 1
         for ids in id_groups([turn.id for turn in found]):
             report = await client.index_and_wait(MEMORY, delete=ids, user=user)
+            _check_deleted(report)
             turns += report.deleted
             chunks += report.chunks_deleted
     return turns, chunks
+
+
+def _check_deleted(report: IndexReport) -> None:
+    """Raises CommandError where turns stay, which the indexer takes for later than the deletion."""
+    if report.refused:
+        raise CommandError(
+            f"{counted(len(report.refused), 'turn')} of later requests cannot be deleted: forget again, in a minute "
+            "if a clock was set back"
+        )
 
 
 async def _turns(client: Client, user: str, conversation: str) -> list[DocumentStatus]:

@@ -11,7 +11,7 @@ import pytest
 
 from penstock.cli.commands.retrieval import memory
 from penstock.cli.errors import CommandError
-from penstock.contract.retrieval.documents import MEMORY, IndexReport
+from penstock.contract.retrieval.documents import MEMORY, IndexReport, RefusedDocument
 from penstock.contract.retrieval.search import DocumentsReport, DocumentStatus
 
 
@@ -21,6 +21,7 @@ class RunningSystem:
     def __init__(self, *turns: str, later: tuple[str, ...] = ()) -> None:
         self.turns = list(turns)
         self.later = list(later)
+        self.refused: tuple[str, ...] = ()
         self.sent: list[dict[str, Any]] = []
 
     async def documents(
@@ -37,7 +38,10 @@ class RunningSystem:
         self.turns = [turn for turn in self.turns if turn not in gone]
         if self.later:
             self.turns.append(self.later.pop(0))
-        return IndexReport(collection=MEMORY, deleted=len(gone), chunks_deleted=2 * len(gone))
+        refused = tuple(RefusedDocument(id=turn, reason="later") for turn in self.refused)
+        return IndexReport(
+            collection=MEMORY, deleted=len(gone), chunks_deleted=2 * len(gone), refused=refused
+        )
 
 
 def forget(system: RunningSystem, monkeypatch: pytest.MonkeyPatch, conversation: str = "") -> int:
@@ -81,6 +85,14 @@ def test_h4_a_whole_user_of_whom_nothing_is_listed_yet_is_forgotten_too(
     assert forget(system, monkeypatch) == 0
     assert system.sent == [{"drop": True}]
     assert "Nothing is remembered of ann." in capsys.readouterr().out
+
+
+def test_h4_turns_that_the_indexer_keeps_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    for conversation in ("", "trip"):
+        system = RunningSystem("trip/1", "work/1")
+        system.refused = ("trip/1",)
+        with pytest.raises(CommandError, match="1 turn of later requests cannot be deleted"):
+            forget(system, monkeypatch, conversation)
 
 
 def test_h4_a_conversation_with_a_slash_is_another_one(monkeypatch: pytest.MonkeyPatch) -> None:

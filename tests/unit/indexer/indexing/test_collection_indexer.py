@@ -125,8 +125,16 @@ async def test_h1_an_older_request_changes_no_later_document():
         version=10,
     )
     assert await indexer.texts() == {"a": ["later"], "b": ["later"], "c": ["new"]}
-    assert [refused.id for refused in late.refused] == ["a"]
+    assert {refused.id for refused in late.refused} == {"a", "b"}
     assert late.deleted == 0
+
+
+async def test_h4_a_deletion_of_what_a_later_request_deleted_is_done():
+    indexer = LocalIndexer()
+    await indexer.index(documents(a="text", b="text"), version=1)
+    await indexer.index(IndexBody(delete=("a",)), version=20)
+    report = await indexer.index(IndexBody(delete=("a",)), version=10)
+    assert report.refused == ()
 
 
 async def test_h1_an_earlier_request_does_not_overwrite_what_a_later_one_found_unchanged():
@@ -207,6 +215,7 @@ async def test_h1_a_drop_that_comes_late_keeps_later_documents():
     await indexer.index(documents(b="later"), version=20)
     report = await indexer.index(IndexBody(drop=True, documents=(Document(id="c", text="new"),)), version=10)
     assert report.deleted == 1
+    assert [refused.id for refused in report.refused] == ["b"]
     assert list(await indexer.texts()) == ["b", "c"]
     again = await indexer.index(IndexBody(drop=True, documents=(Document(id="c", text="new"),)), version=10)
     assert again.deleted == 0 or list(await indexer.texts()) == ["b", "c"]

@@ -59,10 +59,19 @@ def test_d6_any_other_message_is_refused(data: bytes):
 
 
 def test_h1_later_requests_have_higher_versions_also_of_a_new_stream():
-    first = version_of(_work(), 10)
-    assert first < version_of(_work(), 11)
-    assert version_of(_work(), 4_000) < version_of(_work(accepted_ms=1_700_000_000_001), 1)
-    assert version_of(_work(accepted_ms=2**41 - 1), 2**63) < 2**53
+    now_ms = 1_700_000_000_500
+    first = version_of(_work(), 10, now_ms)
+    assert first < version_of(_work(), 11, now_ms)
+    assert version_of(_work(), 4_000, now_ms) < version_of(_work(accepted_ms=1_700_000_000_001), 1, now_ms)
+    assert version_of(_work(accepted_ms=2**41 - 1), 2**63, 2**41) < 2**63
+    assert version_of(_work(), 4_095, now_ms) < version_of(_work(), 4_096, now_ms)
+
+
+def test_h4_a_request_from_the_future_precedes_those_of_a_minute_later():
+    now_ms = 1_700_000_000_000
+    ahead = version_of(_work(accepted_ms=now_ms + 3_600_000), 1, now_ms)
+    assert ahead > version_of(_work(accepted_ms=now_ms), 2, now_ms)
+    assert ahead < version_of(_work(accepted_ms=now_ms + 60_001), 2, now_ms + 60_001)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import Any, cast
 import nats.errors
 import pytest
 
+from penstock.bus.clock import SYSTEM
 from penstock.contract.errors import ErrorCode
 from penstock.contract.retrieval.documents import IndexBody, IndexReport
 from penstock.contract.work import ChatWork
@@ -68,7 +69,7 @@ async def ended(indexer: FakeIndexer, *, within_s: float = 1_000.0, **fields: An
         cancellable=never,
         metrics=nothing,
         tracer=nothing,
-        clock=nothing,
+        clock=SYSTEM,
     )
     now_s = asyncio.get_running_loop().time()
     request = _Request(
