@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from functools import cache
+from itertools import pairwise
 from typing import Any, Final
 
 from msgspec import Struct
@@ -33,7 +34,7 @@ class Chunk(Struct, frozen=True):
     start: int
     end: int
     page: int | None
-    """Of a PDF: the page on which it begins, from 1."""
+    """Of a PDF: the page that it is on, from 1."""
     ordinal: int
 
 
@@ -54,12 +55,19 @@ def _places(extracted: Extracted, settings: ChunkSettings) -> Iterator[tuple[int
     text = extracted.text
     split = _splitter(extracted.format in _MARKDOWN, settings).chunk_indices
     for section in sections(len(text), _headings(extracted), settings):
-        for begin, end in stretches(text, section.start, section.end, settings.size):
+        for begin, end in _parts(extracted, section.start, section.end, settings.size):
             pieces = [
                 (begin + offset, begin + offset + len(piece)) for offset, piece in split(text[begin:end])
             ]
             for start, stop in _joined(pieces, settings):
                 yield start, stop, section.path_to(start, stop)
+
+
+def _parts(extracted: Extracted, start: int, end: int, size: int) -> Iterator[tuple[int, int]]:
+    """Of a section: none is on two pages, so that a chunk has one page, which can be cited."""
+    first, last = bisect_right(extracted.pages, start), bisect_left(extracted.pages, end)
+    for begin, stop in pairwise((start, *extracted.pages[first:last], end)):
+        yield from stretches(extracted.text, begin, stop, size)
 
 
 def _joined(pieces: Iterable[tuple[int, int]], settings: ChunkSettings) -> Iterator[tuple[int, int]]:

@@ -10,7 +10,7 @@ from services.indexer.documents.document import EXTRACTION_VERSION
 
 __all__ = ["ChunkSettings"]
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 """Raised with every change after which the same text gives other chunks."""
 _LEAST_SIZE: Final = 50
 _MOST_SIZE: Final = 20_000

@@ -152,7 +152,9 @@ def _joined(excerpts: Sequence[Excerpt]) -> tuple[Excerpt, ...]:
 
 
 def _join(first: Excerpt, second: Excerpt) -> Excerpt | None:
-    """None if the second does not follow the first, or their texts do not agree with their places."""
+    """None if the second does not follow the first on its page, or their texts do not agree with their places."""
+    if first.page != second.page:
+        return None
     if second.end <= first.end and second.text in first.text:
         text = first.text
     elif first.start <= second.start <= first.end < second.end:

@@ -93,6 +93,16 @@ def test_h1_a_chunk_of_a_pdf_knows_the_page_on_which_it_begins():
     assert checked(Extracted("words"))[0].page is None
 
 
+def test_m2_a_chunk_of_a_pdf_is_on_one_page():
+    pages = ["Short page one.", prose(3), "Short page three.", "Short page four."]
+    starts = [sum(len(page) + 2 for page in pages[:number]) for number in range(4)]
+    chunks = checked(Extracted("\n\n".join(pages), format="pdf", pages=tuple(starts)))
+    for each in chunks:
+        assert each.page is not None
+        assert each.text in pages[each.page - 1]
+    assert [each.text for each in chunks if each.page in {1, 3, 4}] == [pages[0], pages[2], pages[3]]
+
+
 def test_h1_chunks_of_a_pdf_carry_the_headings_of_its_outline():
     text = prose(10)
     middle = text.index(". ", len(text) // 2) + 2

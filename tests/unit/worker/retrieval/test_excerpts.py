@@ -53,6 +53,14 @@ def test_h3_a_joined_passage_has_the_common_heading_and_the_best_score() -> None
     assert joined.text == "one two\nthree"
 
 
+def test_m2_passages_of_two_pages_stay_apart() -> None:
+    first = passage(1, "one two", document="d", page=1, start=0, end=7)
+    second = passage(2, "three", document="d", page=2, start=8, end=13)
+    third = passage(3, "four", document="d", page=2, start=14, end=18)
+    found = chosen([first, second, third])
+    assert [(each.text, each.page) for each in found] == [("one two", 1), ("three\nfour", 2)]
+
+
 def test_h3_the_same_text_is_given_once() -> None:
     found = chosen([passage(1, "The same  text."), passage(2, "The same\ntext."), passage(3, "Another one.")])
     assert [each.document for each in found] == ["docs/1.md", "docs/3.md"]
