@@ -91,5 +91,5 @@ class Listing:
             tokens=counted.tokens,
             bytes=counted.stored_bytes,
             building="" if record.building is None else record.building.model,
-            updated_ms=record.changed_ms,
+            updated_ms=max(record.changed_ms, counted.changed_ms),
         )

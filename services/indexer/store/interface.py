@@ -129,6 +129,8 @@ class TableStatistics(msgspec.Struct, frozen=True):
     tokens: int
     stored_bytes: int
     """On disk, indexes and not yet removed old versions included; 0 where it is not known."""
+    changed_ms: int = 0
+    """Unix milliseconds of the last change of a document or deletion that is still known; 0 without one."""
 
 
 class Store(Protocol):

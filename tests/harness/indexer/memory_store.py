@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from penstock.bus.clock import SYSTEM
 from services.indexer.store.checks import check_confirmation, unconfirmed
 from services.indexer.store.errors import UnknownTable
 from services.indexer.store.interface import (
@@ -28,6 +29,7 @@ class _Stored(msgspec.Struct):
     version: int
     content: DocumentChunks | None
     """None: deleted."""
+    changed_ms: int
 
 
 class _Table(msgspec.Struct):
@@ -88,7 +90,11 @@ class MemoryStore:
         changes |= dict.fromkeys(deleted)
         outdated = {id_ for id_ in changes if id_ in held.stored and held.stored[id_].version > version}
         held.stored |= {
-            id_: _Stored(version, content) for id_, content in changes.items() if id_ not in outdated
+            id_: _Stored(
+                version, content, SYSTEM.unix_ms() if content is None else content.document.updated_ms
+            )
+            for id_, content in changes.items()
+            if id_ not in outdated
         }
         return frozenset(outdated)
 
@@ -145,7 +151,8 @@ class MemoryStore:
     async def statistics(self, table: TableName) -> TableStatistics:
         found = [each for each, _ in self._table(table).chunks(())]
         tokens = sum(each.chunk.tokens for each in found)
-        return TableStatistics(len(self._table(table).live()), len(found), tokens, 0)
+        changed_ms = max((each.changed_ms for each in self._table(table).stored.values()), default=0)
+        return TableStatistics(len(self._table(table).live()), len(found), tokens, 0, changed_ms)
 
     async def optimize(self, table: TableName) -> bool:
         self._table(table)

@@ -35,7 +35,7 @@ from services.indexer.store.lancedb.filters import any_of, tags_condition
 from services.indexer.store.lancedb.maintenance import Maintenance
 from services.indexer.store.lancedb.replacement import KEYS_AT_ONCE, confirm_documents, replace_documents
 from services.indexer.store.lancedb.rows import Change, listed_document, stored_chunk, vectors_of
-from services.indexer.store.lancedb.schema import CHUNKS, HEAD, HEADS, SEARCHED
+from services.indexer.store.lancedb.schema import CHUNKS, DELETED, HEAD, HEADS, SEARCHED
 from services.indexer.store.tables import TableName, checked_digests, document_key
 
 if TYPE_CHECKING:
@@ -206,11 +206,18 @@ class LanceStore:
         return [each for each in found if each.document.id.startswith(prefix)]
 
     async def statistics(self, table: TableName) -> TableStatistics:
-        heads = await self._rows(table, HEADS, ["chunks", "tokens"])
+        both = await self._rows(
+            table, f"{HEADS} OR ordinal = {DELETED}", ["ordinal", "chunks", "tokens", "updated_ms"]
+        )
+        heads = [row for row in both if row["ordinal"] != DELETED]
         directory = self._database.directory
         size = 0 if directory is None else await asyncio.to_thread(_bytes_in, directory / f"{table}.lance")
         return TableStatistics(
-            len(heads), sum(row["chunks"] for row in heads), sum(row["tokens"] for row in heads), size
+            len(heads),
+            sum(row["chunks"] for row in heads),
+            sum(row["tokens"] for row in heads),
+            size,
+            max((row["updated_ms"] for row in both), default=0),
         )
 
     async def optimize(self, table: TableName) -> bool:

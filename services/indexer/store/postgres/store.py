@@ -60,9 +60,11 @@ _LIST: Final = """
 """
 _TOKENS: Final = "SELECT coalesce(sum(tokens), 0) FROM {chunks} c WHERE true{filter}"
 _STATISTICS: Final = """
-    SELECT count(*) AS documents, coalesce(sum(chunks), 0) AS chunks, coalesce(sum(tokens), 0) AS tokens,
+    SELECT count(*) FILTER (WHERE NOT deleted) AS documents,
+        coalesce(sum(chunks), 0) AS chunks, coalesce(sum(tokens), 0) AS tokens,
+        coalesce(max(updated_ms), 0) AS changed_ms,
         pg_total_relation_size($1::text::regclass) + pg_total_relation_size($2::text::regclass) AS size
-    FROM {documents} WHERE NOT deleted
+    FROM {documents}
 """
 
 
@@ -187,7 +189,9 @@ class PostgresStore:
     async def statistics(self, table: TableName) -> TableStatistics:
         names = (statement("{documents}", table), statement("{chunks}", table))
         (row,) = await self._fetch(table, _STATISTICS, *names)
-        return TableStatistics(row["documents"], int(row["chunks"]), int(row["tokens"]), row["size"])
+        return TableStatistics(
+            row["documents"], int(row["chunks"]), int(row["tokens"]), row["size"], row["changed_ms"]
+        )
 
     async def optimize(self, table: TableName) -> bool:
         dimensions = await self._database.dimensions(table)

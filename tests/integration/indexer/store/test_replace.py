@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from services.indexer.store.errors import UnknownTable
 from services.indexer.store.interface import DocumentState, Store
@@ -43,6 +44,19 @@ async def test_h1_a_shrunk_document_leaves_nothing_behind(store: Store, table: T
     }
     found = await store.statistics(table)
     assert (found.documents, found.chunks, found.tokens) == (2, 4, 4)
+
+
+async def test_m3_a_table_knows_when_a_document_changed_or_was_deleted(store: Store, table: TableName):
+    before = await store.statistics(table)
+    assert (before.documents, before.changed_ms) == (0, 0)
+    written = document("a", ["one", "two"])
+    changed = replace(written, document=replace(written.document, updated_ms=5))
+    await store.replace(table, 1, [changed])
+    assert (await store.statistics(table)).changed_ms == 5
+    await store.replace(table, 2, [], ["a"])
+    after = await store.statistics(table)
+    assert (after.documents, after.chunks, after.tokens) == (0, 0, 0)
+    assert after.changed_ms > 5
 
 
 async def test_h1_a_chunk_that_returns_is_there_once(store: Store, table: TableName):

@@ -56,6 +56,16 @@ async def test_h1_the_memory_of_a_user_is_listed_by_its_user_only():
         await listed.documents("acme", DocumentsQuery(collection=memory_of("acme", "ann")))
 
 
+async def test_m3_a_collection_changes_with_its_documents():
+    indexer = LocalIndexer()
+    times = []
+    for text in ("one", "two", "three"):
+        await indexer.index(documents(a=text))
+        (status,) = (await listing(indexer).collections("acme", CollectionsQuery())).collections
+        times.append(status.updated_ms)
+    assert times == sorted(set(times))
+
+
 async def test_h1_collections_have_their_sizes_and_those_of_other_accounts_are_unknown():
     indexer = LocalIndexer()
     await indexer.index(documents(a="one two", b="three"), "second")
