@@ -17,6 +17,7 @@ from services.worker.embedding.answer import Vectors
 from services.worker.embedding.batch_attempts import BatchAttempts, CallEnd, Share, end_of_failure
 from services.worker.embedding.bisection import Bisection, Owner
 from services.worker.embedding.call import BatchCall, EmbeddingCalls
+from services.worker.embedding.learned import RefusedSizes
 from services.worker.embedding.metrics import EmbeddingMetrics
 from services.worker.embedding.request import Text, WaitingRequest
 from services.worker.embedding.text_queue import BatchSize
@@ -35,6 +36,7 @@ from services.worker.providers.rate_limit_headers import read_rate_limits
 __all__ = ["BatchRunner"]
 
 Done = Callable[[Text, bytes | None], None]
+_Refusals = tuple[Bisection[Text], RefusedSizes]
 
 _OF_CONTENT: Final[tuple[FailureKind, ...]] = (
     "refused",
@@ -69,12 +71,13 @@ class BatchRunner(Struct, frozen=True):
         its vector if there is one.
         """
         bisection = Bisection(texts, self.random, _owner)
+        sizes = RefusedSizes(self.calls.learned)
         content = _content_of(texts)
         try:
             while part := bisection.next_part():
                 wanted = [text for text in part if text.requests]
                 if wanted:
-                    await self._embed(wanted, content, bisection, done)
+                    await self._embed(wanted, content, (bisection, sizes), done)
                 for text in bisection.given_up():
                     _give_up(text, done)
         except asyncio.CancelledError:
@@ -89,13 +92,14 @@ class BatchRunner(Struct, frozen=True):
         self,
         part: list[Text],
         content: bytes,
-        bisection: Bisection[Text],
+        refusals: _Refusals,
         done: Done,
     ) -> None:
+        bisection, _ = refusals
         state = self._state_of(part, content)
         try:
             async with asyncio.timeout_at(state.deadline_s):
-                accepted = await self._through_chain(state, part, bisection, done)
+                accepted = await self._through_chain(state, part, refusals, done)
         except TimeoutError:
             return  # each of the requests has ended at its own deadline
         except HandBack as back:
@@ -119,25 +123,29 @@ class BatchRunner(Struct, frozen=True):
         self,
         state: CallState,
         part: list[Text],
-        bisection: Bisection[Text],
+        refusals: _Refusals,
         done: Done,
     ) -> bool:
         """Whether the texts were embedded; False: their halves are to be tried, or none is wanted any more."""
+        bisection, sizes = refusals
         while True:
             permit = await self.selection.next_call(state)
             try:
-                return await self._with_permit(state, part, permit, done)
+                return await self._with_permit(state, part, permit, (sizes, done))
             except ProviderFailure as failure:
                 if len(part) > 1 and failure.kind in _OF_CONTENT:
                     if failure.kind == "too_large":
                         size = BatchSize(len(part), state.size.input_tokens)
-                        self.calls.learned.learn_size(permit.key.model, size, loop_now_s())
+                        sizes.refused(permit.key.model, size, [text.key for text in part])
                     bisection.refused(part)
                     self.metrics.divided.labels(permit.key.model).inc()
                     return False
                 self.next_attempt.after_failure(state, permit.key.model, failure)
 
-    async def _with_permit(self, state: CallState, part: list[Text], permit: CallPermit, done: Done) -> bool:
+    async def _with_permit(
+        self, state: CallState, part: list[Text], permit: CallPermit, ends: tuple[RefusedSizes, Done]
+    ) -> bool:
+        sizes, done = ends
         with settle_at_exit(self.selection, self.outcomes, permit) as call:
             key = permit.key
             provider = self.calls.providers[key.model]
@@ -150,6 +158,7 @@ class BatchRunner(Struct, frozen=True):
                 vectors = await self._attempt(state, shares, texts, call, permit)
         self.attempts.service_times.record_tokens(key.model, call.spent.tokens)
         self.next_attempt.after_success(state, key.model)
+        sizes.accepted([text.key for text in texts], loop_now_s())
         _deliver(state, texts, vectors, done)
         return True
 

@@ -13,7 +13,7 @@ from penstock.runtime.config.catalogue import Catalogue
 from services.worker.embedding.text_queue import BatchSize
 from services.worker.providers.errors.failures import FailureKind, ProviderFailure
 
-__all__ = ["LearnedLimits", "Parameter"]
+__all__ = ["LearnedLimits", "Parameter", "RefusedSizes"]
 
 _log: Final = rate_limited_logger(__name__, by="text")
 _KEPT_S: Final = 3_600.0
@@ -72,8 +72,14 @@ class LearnedLimits:
         self._leave_out(model, "encoding_format", now_s)
 
     def learn_size(self, model: str, refused: BatchSize, now_s: float) -> None:
-        """The provider refused a batch of this size as too large: halve it."""
+        """The provider refused a batch of this size as too large: halve it, unless a smaller one is known."""
         learned = self._learned(model)
+        if (
+            learned.size is not None
+            and now_s < learned.size_until_s
+            and refused.inputs >= 2 * learned.size.inputs
+        ):
+            return
         learned.size = BatchSize(max(1, refused.inputs // 2), max(1, refused.tokens // 2))
         learned.size_until_s = now_s + _KEPT_S
         _log.warning(
@@ -100,3 +106,31 @@ class LearnedLimits:
         if learned is None or learned.size is None or now_s >= learned.size_until_s:
             return size
         return BatchSize(min(size.inputs, learned.size.inputs), min(size.tokens, learned.size.tokens))
+
+
+class _Refused(Struct):
+    model: str
+    size: BatchSize
+    missing: set[str]
+    """Keys of its texts that were not accepted since."""
+
+
+class RefusedSizes:
+    """Parts of one batch that were refused as too large. A size is learned once every text of a part is accepted in a
+    smaller one: otherwise a single text may be the cause, and other batches are not too large.
+    """
+
+    def __init__(self, learned: LearnedLimits) -> None:
+        self._learned = learned
+        self._refused: list[_Refused] = []
+
+    def refused(self, model: str, size: BatchSize, keys: Iterable[str]) -> None:
+        self._refused.append(_Refused(model, size, set(keys)))
+
+    def accepted(self, keys: Iterable[str], now_s: float) -> None:
+        accepted = set(keys)
+        for part in tuple(self._refused):
+            part.missing -= accepted
+            if not part.missing:
+                self._refused.remove(part)
+                self._learned.learn_size(part.model, part.size, now_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from penstock.runtime.config.load import load_catalogue
-from services.worker.embedding.learned import LearnedLimits, Parameter
+from services.worker.embedding.learned import LearnedLimits, Parameter, RefusedSizes
 from services.worker.embedding.text_queue import BatchSize
 from services.worker.providers.errors.failures import FailureKind, ProviderFailure
 from tests.harness.processes.catalogues import catalogue
@@ -60,6 +60,28 @@ def test_h2_a_refused_size_is_halved_for_an_hour():
     learned.learn_size("two", BatchSize(1, 1), now_s=20.0)
     assert learned.batch_size(["two"], 256, 21.0) == BatchSize(1, 1)
     assert learned.batch_size(["two"], 256, 20.0 + HOUR_S) == BatchSize(300, 2_000)
+
+
+def test_h2_a_single_text_that_is_too_large_teaches_nothing_of_batches():
+    learned = LearnedLimits(CATALOGUE)
+    sizes = RefusedSizes(learned)
+    sizes.refused("two", BatchSize(4, 1_000), "abcd")
+    sizes.refused("two", BatchSize(2, 900), "ab")
+    sizes.accepted("cd", 1.0)
+    sizes.accepted("a", 1.0)
+    assert learned.batch_size(["two"], 256, 2.0) == BatchSize(300, 2_000)
+
+
+def test_h2_the_smallest_size_is_learned_whose_texts_are_accepted_in_parts():
+    learned = LearnedLimits(CATALOGUE)
+    sizes = RefusedSizes(learned)
+    sizes.refused("two", BatchSize(8, 1_600), "abcdefgh")
+    sizes.refused("two", BatchSize(4, 800), "abcd")
+    sizes.accepted("ab", 1.0)
+    sizes.accepted("cd", 1.0)
+    assert learned.batch_size(["two"], 256, 2.0) == BatchSize(2, 400)
+    sizes.accepted("efgh", 3.0)
+    assert learned.batch_size(["two"], 256, 4.0) == BatchSize(2, 400)
 
 
 def test_h2_a_learned_size_never_exceeds_the_configured_one():
