@@ -7,6 +7,7 @@ it. The vector replaces it. A claim that is not renewed for `EXPIRES_S` is of a 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -15,11 +16,13 @@ import nats.errors
 from msgspec import Struct
 from nats.aio.client import Client as Nats
 
+from penstock.bus.direct_get import LastReader
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.publish import WRONG_LAST_SEQUENCE
 from penstock.contract.headers import EXPECTED_LAST
 from penstock.contract.retrieval import subjects
 from penstock.contract.retrieval.embeddings import FLOAT_BYTES
+from penstock.contract.streams import EMBEDDINGS
 from penstock.runtime.aio import CriticalLoop
 
 __all__ = ["EXPIRES_S", "VectorClaims", "is_claim"]
@@ -28,7 +31,8 @@ _log: Final = rate_limited_logger(__name__)
 EXPIRES_S: Final = 4.0
 _RENEW_S: Final = 1.0
 _ACK_S: Final = 1.0
-"""Seconds to wait for an acknowledgement; a claim without one counts as taken, and the text may be paid twice."""
+"""Seconds to wait for an acknowledgement, and for the last messages where none came or another was stored."""
+_KEYS_AT_ONCE: Final = 1_000
 RELEASED: Final = b"-"
 """The text was not embedded by the worker that had claimed it."""
 
@@ -82,14 +86,19 @@ class VectorClaims:
         """Claim texts; `seen`: by key, the stream sequence of its last message, 0: it has none. Returns those that
         another worker has claimed or embedded since.
         """
-        results = await self._publish(seen)
+        results = dict(zip(seen, await self._publish(seen), strict=True))
+        failed = [key for key, result in results.items() if not isinstance(result, int)]
+        last = await self._last(failed)
         lost: set[str] = set()
-        for key, result in zip(seen, results, strict=True):
+        for key, result in results.items():
             if isinstance(result, int):
                 self._held[key] = result
+            elif self._is_own(key, last):
+                self._held[key] = last[key][0]  # the acknowledgement was late
             elif isinstance(result, _Taken):
                 lost.add(key)
             else:
+                self._held[key] = seen[key]  # it may still be stored: the renewal claims it, or finds it
                 _log.warning(
                     "texts are embedded without a claim, as JetStream does not store one: %r", result
                 )
@@ -107,10 +116,42 @@ class VectorClaims:
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(_RENEW_S)
-            held = dict(self._held)
-            for key, result in zip(held, await self._publish(held), strict=True):
-                if key in self._held and isinstance(result, int):
-                    self._held[key] = result
+            await self._renew_once()
+
+    async def _renew_once(self) -> None:
+        held = dict(self._held)
+        results = dict(zip(held, await self._publish(held), strict=True))
+        last = await self._last([key for key, result in results.items() if not isinstance(result, int)])
+        for key, result in results.items():
+            if key not in self._held:
+                continue
+            if isinstance(result, int):
+                self._held[key] = result
+            elif self._is_own(key, last):
+                self._held[key] = last[key][0]
+
+    def _is_own(self, key: str, last: Mapping[str, tuple[int, bytes]]) -> bool:
+        return key in last and last[key][1] == self._payload
+
+    async def _last(self, keys: Sequence[str]) -> Mapping[str, tuple[int, bytes]]:
+        """The last messages of these keys with their sequences, as far as they can be read."""
+        last: dict[str, tuple[int, bytes]] = {}
+        if not keys:
+            return last
+        reader = LastReader(self._nc, EMBEDDINGS.name)
+        prefix = subjects.embedding("")
+        try:
+            async with asyncio.timeout(_ACK_S):
+                for at in range(0, len(keys), _KEYS_AT_ONCE):
+                    wanted = [prefix + key for key in keys[at : at + _KEYS_AT_ONCE]]
+                    for subject, sequence, data in await reader.read(wanted):
+                        last[subject[len(prefix) :]] = sequence, data
+        except (nats.errors.Error, TimeoutError) as error:
+            _log.warning("claims of texts cannot be read: %r", error)
+        finally:
+            with contextlib.suppress(nats.errors.Error):
+                await reader.close()
+        return last
 
     async def _publish(self, seen: Mapping[str, int], payload: bytes | None = None) -> list[int | Exception]:
         """The stream sequences of the stored messages, or why one is not stored."""
