@@ -35,7 +35,7 @@ __all__ = ["EmbeddingExecutor"]
 _VECTOR_BYTES: Final = 128 * 1024 * 1024
 """Bytes of vectors of all requests of a lane that are gathered at once; further requests wait, and users take turns."""
 _HELD_BYTES: Final = 64 * 1024 * 1024
-"""Bytes of the bodies of requests from which on no more requests are pulled."""
+"""Bytes of the bodies of requests, those included that are stored apart, from which on no more requests are pulled."""
 _FINISH_REASON: Final = "stop"
 
 
@@ -68,7 +68,8 @@ class EmbeddingExecutor:
         execution.first_choice = execution.chain[0]
         if execution.deadline_s <= loop_now_s():
             raise too_late(execution, "while the request waited in its mailbox")
-        size = len(execution.work.body)
+        ref = execution.work.body_ref
+        size = len(execution.work.body) if ref is None else ref.size
         self._held_bytes += size
         try:
             async with asyncio.timeout_at(execution.deadline_s) as timer:
