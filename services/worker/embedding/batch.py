@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Final
 
 from msgspec import Raw, Struct
@@ -49,6 +50,8 @@ _OF_CONTENT: Final[tuple[FailureKind, ...]] = (
 """Failures that one text of a batch, or their number, may have caused."""
 _CODES: Final[Mapping[ErrorCode, ErrorCode]] = {"provider_refused": "invalid_request"}
 """The error code of a request whose text is refused alone."""
+_EXTENDED_S: Final = 0.05
+"""Seconds before the deadline of a batch at which the deadlines of requests that have joined it count."""
 _SHAPE: Final = BodyShape(may_cut=False, kept_share=1.0)
 _BYTES_PER_TOKEN: Final = 16
 """Tokens that a provider can count for one byte of text at most; a larger count is not believed."""
@@ -98,7 +101,7 @@ class BatchRunner(Struct, frozen=True):
         bisection, _ = refusals
         state = self._state_of(part, content)
         try:
-            async with asyncio.timeout_at(state.deadline_s):
+            async with _latest_deadline(state, part):
                 accepted = await self._through_chain(state, part, refusals, done)
         except TimeoutError:
             return  # each of the requests has ended at its own deadline
@@ -255,6 +258,29 @@ def _fail(text: Text, error: Exception, done: Done, *, alone: bool = False) -> N
         else:
             request.fail(error)
         request.leave()
+
+
+@asynccontextmanager
+async def _latest_deadline(state: CallState, part: Sequence[Text]) -> AsyncIterator[None]:
+    """Raises TimeoutError at the latest deadline of all requests that wait for the texts, also of those that join."""
+    loop = asyncio.get_running_loop()
+    check: asyncio.TimerHandle
+    async with asyncio.timeout_at(state.deadline_s) as timer:
+
+        def extend() -> None:
+            nonlocal check
+            deadlines = (request.execution.deadline_s for text in part for request in text.requests)
+            latest_s = max(deadlines, default=0.0)
+            if latest_s > state.deadline_s:
+                state.deadline_s = latest_s
+                timer.reschedule(latest_s)
+                check = loop.call_at(latest_s - _EXTENDED_S, extend)
+
+        check = loop.call_at(state.deadline_s - _EXTENDED_S, extend)
+        try:
+            yield
+        finally:
+            check.cancel()
 
 
 def _owner(text: Text) -> Owner:
