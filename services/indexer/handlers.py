@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -44,6 +43,7 @@ from services.indexer.requests.run import Runner
 from services.indexer.search.listing import Listing
 from services.indexer.search.lookup import SearchRefused
 from services.indexer.search.message_size import fits, fitting_answer, fitting_report
+from services.indexer.search.question_places import QuestionPlaces
 from services.indexer.search.searcher import AccountQuery, Searcher
 from services.indexer.store.errors import StoreError
 
@@ -52,9 +52,8 @@ __all__ = ["QuestionHandler", "WorkHandler"]
 _log: Final = rate_limited_logger(__name__)
 _QUEUE: Final = "indexer"
 """The queue group: one of the running indexers gets each question."""
-_MAX_QUESTIONS: Final = 64
-_MAX_QUESTIONS_OF_ACCOUNT: Final = 48
-"""Questions that are answered at once, and those of one account; further ones are refused as overloaded."""
+_MAX_QUESTIONS: Final = 512
+"""Questions of all accounts that are answered or wait for a vector at once; further ones are refused as overloaded."""
 _MAX_ANSWER_S: Final = 60.0
 """Seconds after which any question is answered with an error, whatever time the caller would wait."""
 _FLUSH_S: Final = 2
@@ -104,7 +103,7 @@ class QuestionHandler:
         self._metrics = metrics
         self._tracer = tracer
         self._running: set[asyncio.Task[None]] = set()
-        self._of_account: Counter[str] = Counter()
+        self._places = QuestionPlaces(_MAX_QUESTIONS)
         self._subscriptions: list[Subscription] = []
 
     async def start(self) -> None:
@@ -137,23 +136,20 @@ class QuestionHandler:
             if not msg.reply:
                 return
             account = msg.subject.rpartition(".")[2]
-            if len(self._running) >= _MAX_QUESTIONS or self._of_account[account] >= _MAX_QUESTIONS_OF_ACCOUNT:
+            if not self._places.enter(account):
                 self._metrics.dropped.labels("full").inc()
-                message = f"{len(self._running)} questions are being answered already"
+                message = f"{self._places.taken} questions are being answered already"
                 await self._send(msg, SearchFailed(code="overloaded", message=message, retry_after_s=1.0))
                 return
             task = asyncio.create_task(self._answer(msg, answer))
             self._running.add(task)
-            self._of_account[account] += 1
             task.add_done_callback(lambda done: self._end(done, account))
 
         return await self._nc.subscribe(subject, queue=_QUEUE, cb=on_message)
 
     def _end(self, task: asyncio.Task[None], account: str) -> None:
         self._running.discard(task)
-        self._of_account[account] -= 1
-        if not self._of_account[account]:
-            del self._of_account[account]
+        self._places.leave(account)
 
     async def _answer(self, msg: Msg, answer: Callable[[str, Msg], Awaitable[msgspec.Struct]]) -> None:
         found: msgspec.Struct

@@ -32,6 +32,8 @@ _LATEST_TURNS: Final = 10
 """Latest turns of the requesting conversation that are left out of its results: the request already contains them."""
 _EMBEDDING_SHARE: Final = 0.7
 """Of the time of a search, for the vector of its question; then words alone answer."""
+_STORE_CALLS: Final = 32
+"""Searches in the store at once. Those that wait for the vector of their question are not among them."""
 _FILTER_VALUES: Final = 1_000
 
 _decode_metadata: Final = msgspec.json.Decoder(Metadata).decode
@@ -51,6 +53,7 @@ class Searcher:
         self._store = store
         self._lookup = lookup
         self._vectors = vectors
+        self._store_calls = asyncio.Semaphore(_STORE_CALLS)
 
     async def search(self, query: AccountQuery) -> SearchAnswer:
         """Raises SearchRefused, StoreError and RecordsUnavailable."""
@@ -81,7 +84,8 @@ class Searcher:
         vector = None
         if request.mode != "text":
             vector = await self._vector(query, target.generation)
-        hits = await self._hits(request, target, filter_, vector, request.top_k + len(excluded))
+        async with self._store_calls:
+            hits = await self._hits(request, target, filter_, vector, request.top_k + len(excluded))
         kept = [hit for hit in hits if hit.document.id not in excluded][: request.top_k]
         if vector is None:
             return _answered(query, [_passage(hit, 0.0) for hit in kept])
