@@ -101,7 +101,7 @@ class IndexReport(Struct, frozen=True, kw_only=True):
     embedded: int = 0
     """Chunks of `changed` that a provider embedded."""
     from_cache: int = 0
-    """Chunks of `changed` whose vectors were known."""
+    """Chunks of `changed` whose vectors were known; not those with the same text as another one of `embedded`."""
     chunks_deleted: int = 0
     tokens: int = 0
     """Input tokens that the provider counted."""

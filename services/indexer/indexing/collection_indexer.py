@@ -183,6 +183,7 @@ class CollectionIndexer:
         await self._writer.write(task.body, targets, context)
         if again:
             task.counts.changed += counts.changed
+            task.counts.repeated += counts.repeated
         if forgets:
             # A process that died after it deleted rows may have left them in the files.
             if replaced or task.body.delete or task.repeated:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec import Struct, field
 
 from penstock.contract.retrieval.collections import Generation
@@ -25,6 +27,8 @@ class Counts(Struct):
     chunks: int = 0
     changed: int = 0
     """Chunks that got a new vector; with a second table, in both."""
+    repeated: int = 0
+    """Of `changed`, those that share the vector of an equal text that was embedded with them."""
     chunks_deleted: int = 0
     costs: Costs = field(default_factory=Costs)
 
@@ -34,7 +38,12 @@ class Counts(Struct):
 
     @property
     def from_cache(self) -> int:
-        return max(0, self.changed - self.costs.embedded)
+        return max(0, self.changed - self.repeated - self.costs.embedded)
+
+    def count_new(self, texts: Sequence[str]) -> None:
+        """Chunks with new vectors, by their embedded texts, once they are stored: a repetition finds them there."""
+        self.changed += len(texts)
+        self.repeated += len(texts) - len(set(texts))
 
     def begin_again(self) -> None:
         """Count the documents anew. What was deleted and paid stays counted: it is not found a second time."""

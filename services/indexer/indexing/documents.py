@@ -48,6 +48,8 @@ class _Vectorised(Struct, frozen=True):
 
     target: Target
     documents: list[DocumentChunks]
+    new: Mapping[str, str]
+    """The embedded text of each chunk that the table did not have, by the id of the chunk."""
 
 
 class DocumentWriter:
@@ -222,20 +224,19 @@ class DocumentWriter:
                 found = []
                 for target in targets:
                     needed = [each for each in group if not _has(states[target.table], each)]
-                    documents = await self._with_vectors(needed, target, context, refused)
-                    found.append(_Vectorised(target, documents))
+                    found.append(await self._with_vectors(needed, target, context, refused))
                 for why in refused.values():
                     refuse(why)
                 yield [
-                    _Vectorised(
-                        part.target, [each for each in part.documents if each.document.id not in refused]
+                    replace(
+                        part, documents=[each for each in part.documents if each.document.id not in refused]
                     )
                     for part in found
                 ]
 
     async def _with_vectors(
         self, group: Sequence[Prepared], target: Target, context: WriteContext, refused: dict[str, Refused]
-    ) -> list[DocumentChunks]:
+    ) -> _Vectorised:
         ids = dict.fromkeys(each.chunk.id for document in group for each in document.chunks)
         known: dict[str, bytes] = {}
         for page in _pages(tuple(ids)):
@@ -258,9 +259,8 @@ class DocumentWriter:
                     break
                 chunks.append(EmbeddedChunk(each.chunk, vector))
             else:
-                context.counts.changed += sum(each.chunk.id not in known for each in document.chunks)
                 complete.append(DocumentChunks(document.document, tuple(chunks)))
-        return complete
+        return _Vectorised(target, complete, missing)
 
     async def embed(self, texts: Iterable[str], generation: Generation, context: WriteContext) -> Vectors:
         """Raises EmbeddingFailed, also where no model of the catalogue makes such vectors."""
@@ -311,6 +311,8 @@ class DocumentWriter:
             late: frozenset[str] = frozenset()
             if part.documents:
                 late = await self._store.replace(part.target.table, context.version, part.documents)
+            chunks = (each.chunk.id for document in part.documents for each in document.chunks)
+            context.counts.count_new([part.new[id_] for id_ in chunks if id_ in part.new])
             if part.target is first:
                 # Two processes may index the same corpus at once: then the later one has stored the same.
                 later = await self._store.documents(first.table, tuple(late)) if late else {}

@@ -86,11 +86,12 @@ class Rebuilder:
                 vector = known.get(chunk.id) or vectors.found.get(texts[chunk.id])
                 if vector is None:
                     raise _lost(each.document, vectors.refused.get(texts[chunk.id], "it has no vector"))
-                context.counts.changed += chunk.id not in known
                 embedded.append(EmbeddedChunk(chunk, vector))
             by_version[each.version].append(DocumentChunks(each.document, tuple(embedded)))
         for version, documents in sorted(by_version.items()):
             await self._store.replace(new.table, version, documents)
+            stored = (each.chunk.id for document in documents for each in document.chunks)
+            context.counts.count_new([texts[id_] for id_ in stored if id_ not in known])
         context.on_progress()
 
     async def _chunks(self, documents: Sequence[ListedDocument], old: Target) -> dict[str, list[Chunk]]:
