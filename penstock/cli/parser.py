@@ -25,6 +25,7 @@ from penstock.cli.retrieval.options import (
     add_rag_options,
     check_index,
     check_rag,
+    check_search,
     define_collections,
     define_index,
     define_memory,
@@ -391,4 +392,5 @@ _RULES: Final[Mapping[str, Callable[[argparse.Namespace], str | None]]] = {
     "prices": check_prices,
     "guard": check_guard,
     "index": check_index,
+    "search": check_search,
 }

@@ -17,6 +17,7 @@ __all__ = [
     "add_rag_options",
     "check_index",
     "check_rag",
+    "check_search",
     "define_collections",
     "define_index",
     "define_memory",
@@ -162,6 +163,13 @@ def check_index(arguments: argparse.Namespace) -> str | None:
         return "--watch has no effect with --dry-run"
     if arguments.watch and arguments.json:
         return "--json prints one summary, and --watch never ends: omit one of them"
+    return None
+
+
+def check_search(arguments: argparse.Namespace) -> str | None:
+    """The same for `penstock search`."""
+    if arguments.mode == "text" and arguments.min_score:
+        return "--min-score has no effect with --mode text, which compares words and knows no similarity"
     return None
 
 

@@ -19,8 +19,10 @@ def passages_text(answer: SearchAnswer) -> str:
     """The best first, each with its place and the beginning of its text."""
     if not answer.passages:
         return "No passage was found."
+    known = bool(answer.model)
     parts = [
-        f"{number}. {_place(passage)}\n   {shortened(visible(passage.text, lines=True), _TEXT_COLUMNS)}"
+        f"{number}. {_place(passage, has_score=known)}\n"
+        f"   {shortened(visible(passage.text, lines=True), _TEXT_COLUMNS)}"
         for number, passage in enumerate(answer.passages, 1)
     ]
     model = f", vectors of {visible(answer.model)}" if answer.model else ""
@@ -30,7 +32,7 @@ def passages_text(answer: SearchAnswer) -> str:
 def sources_text(citations: Sequence[Citation]) -> str:
     """The passages that the model was given, in their order; `*` marks those that the answer refers to."""
     if not citations:
-        return "Sources: none. No passage of the collection was close enough."
+        return "Sources: none. No passage of the collection fits the question and the filters."
     lines = [
         f"{'*' if citation.cited else ' '} [{citation.number}] {_place(citation)}" for citation in citations
     ]
@@ -39,8 +41,8 @@ def sources_text(citations: Sequence[Citation]) -> str:
     return "\n".join((f"Sources ({note}):", *lines))
 
 
-def _place(found: Passage | Citation) -> str:
-    """The document, the headings above the passage and its page, with the similarity to the question."""
+def _place(found: Passage | Citation, *, has_score: bool = True) -> str:
+    """The document, headings above the passage and its page, with the similarity to the question if it is known."""
     source = found.source or found.document
     parts = [source if source == found.document else f"{found.document} ({source})"]
     if found.heading:
@@ -49,4 +51,4 @@ def _place(found: Passage | Citation) -> str:
         parts.append(found.title)
     if found.page is not None:
         parts.append(f"page {found.page}")
-    return f"{shortened(visible(' · '.join(parts)), _PLACE_COLUMNS)}  {found.score:.2f}"
+    return f"{shortened(visible(' · '.join(parts)), _PLACE_COLUMNS)}  {f'{found.score:.2f}' if has_score else '-'}"

@@ -17,6 +17,7 @@ from penstock.contract.retrieval.search import Rag
         ("index docs --collection a.b", "is not a collection"),
         ("index docs --collection memory-ann", "are reserved: `penstock memory`"),
         ("index docs --collection d --metadata team", "is not KEY=VALUE"),
+        ("search q --collection d --mode text --min-score 0.3", "--min-score has no effect with --mode text"),
         ("index docs --collection d --watch --dry-run", "--watch has no effect with --dry-run"),
         ("index docs --collection d --watch --json", "omit one of them"),
         ("search question", "required: --collection"),
