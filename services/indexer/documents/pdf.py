@@ -61,7 +61,8 @@ def _read(reader: Any, limits: DocumentLimits) -> Extracted:
         if length > limits.characters:
             raise DocumentRefused("too_large", f"its text has more than {limits.characters:,} characters")
     if not any(parts):
-        raise DocumentRefused("no_text", f"the PDF has no text on its {count:,} pages, which may be images")
+        pages = "its page" if count == 1 else f"any of its {count:,} pages"
+        raise DocumentRefused("no_text", f"the PDF has no text on {pages}: if it was scanned, run OCR first")
     text = _PAGE_BREAK.join(parts)
     return Extracted(
         text, _title(reader), "pdf", pages=tuple(starts), headings=_headings(reader, text, starts)
