@@ -54,15 +54,15 @@ class Question(Struct, frozen=True, kw_only=True):
         return messages(prompt, [data_url(path) for path in self.images], self.system)
 
 
-def read_prompt(text: str, stdin: BinaryIO) -> str:
-    """`text`, or all of stdin for `-`. Raises CommandError for an empty prompt and for text that is not UTF-8."""
+def read_prompt(text: str, stdin: BinaryIO, what: str = "prompt") -> str:
+    """`text`, or all of stdin for `-`. Raises CommandError, which names it as `what`, if it is empty or not UTF-8."""
     try:
         prompt = stdin.read().decode() if text == "-" else text
         prompt.encode()  # an argument that is not UTF-8 contains lone surrogates
     except UnicodeError as error:
-        raise CommandError("the prompt is not UTF-8 text") from error
+        raise CommandError(f"the {what} is not UTF-8 text") from error
     if not prompt.strip():
-        raise CommandError("the prompt is empty")
+        raise CommandError(f"the {what} is empty")
     return prompt
 
 

@@ -175,8 +175,11 @@ def attempt_lines(attempts: Sequence[FailedAttempt]) -> list[str]:
 def retry_advice(code: ErrorCode, retry: RetryAdvice, retry_after_s: float | None) -> str:
     """Whether and when to try again."""
     # Rounded up: an earlier request would be rejected again.
-    when = "" if retry_after_s is None else f" In {duration_text(retry_after_s)} at the earliest."
-    return as_invoked(_ADVICE.get(code, _RETRY[retry])) + when
+    when = "" if retry_after_s is None else f"in {duration_text(retry_after_s)} at the earliest"
+    if when and retry == "later" and code not in _ADVICE:
+        return f"Try again {when}."
+    advice = as_invoked(_ADVICE.get(code, _RETRY[retry]))
+    return f"{advice} Try {when}." if when else advice
 
 
 def _enable_advice(account: str, user: str) -> str:

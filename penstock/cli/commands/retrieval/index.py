@@ -18,14 +18,20 @@ from penstock.cli.errors import CommandError
 from penstock.cli.known_catalogue import known_catalogue
 from penstock.cli.render.answer import failure_text
 from penstock.cli.render.retrieval.progress import index_progress
-from penstock.cli.render.retrieval.report import changes_line, dry_run_text, problem_lines, totals_text
+from penstock.cli.render.retrieval.report import (
+    changes_line,
+    dry_run_text,
+    problem_lines,
+    stopped_text,
+    totals_text,
+)
 from penstock.cli.render.terminal_safe import as_ascii_json, visible
 from penstock.cli.retrieval.files import FileSelection, FoundFiles, check_beginnings, find_files
 from penstock.cli.retrieval.sending import IndexTarget, send_deletions, send_files
 from penstock.cli.retrieval.totals import IndexTotals
 from penstock.cli.retrieval.watch import FileChanges, FileWatch
 from penstock.client.client import Client
-from penstock.errors import PenstockError
+from penstock.errors import PenstockError, RequestFailed
 from penstock.runtime.config.settings import Settings
 
 __all__ = ["IndexCommand", "index"]
@@ -82,8 +88,9 @@ async def _run(command: IndexCommand, found: FoundFiles, settings: Settings) -> 
                 totals.problems += found.problems
                 await send_files(client, command.target, found.files, totals, progress)
                 await send_deletions(client, command.target, missing, totals)
-        except BaseException:
-            _note(_until_now(totals))
+        except BaseException as error:
+            can_go_on = not isinstance(error, RequestFailed) or error.retry != "never"
+            _note(stopped_text(totals, can_go_on=can_go_on))
             raise
         _print_totals(totals, as_json=command.as_json)
         if not command.watch:
@@ -149,11 +156,6 @@ def _print_totals(totals: IndexTotals, *, as_json: bool) -> None:
 def _figures(totals: IndexTotals) -> dict[str, object]:
     problems = [{"path": str(each.path), "reason": each.reason} for each in totals.problems]
     return {**asdict(totals.report), "binary": totals.binary, "problems": problems}
-
-
-def _until_now(totals: IndexTotals) -> str:
-    done = totals.report.indexed + totals.report.unchanged
-    return f"Stopped after {done:,} documents: they stay indexed, and the same command goes on from there."
 
 
 def _print_dry_run(found: FoundFiles, missing: list[str]) -> int:

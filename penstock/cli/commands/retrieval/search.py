@@ -35,7 +35,7 @@ class SearchCommand(Struct, frozen=True, kw_only=True):
 
 def search(command: SearchCommand, data: Path) -> int:
     """Exit code 1 if nothing was found. Raises BrokerUnreachable, ConfigurationRefused, CommandError, PenstockError."""
-    query = read_prompt(command.query, sys.stdin.buffer)
+    query = read_prompt(command.query, sys.stdin.buffer, "question")
     answer = asyncio.run(_search(command, query, command_settings(data)))
     print(as_ascii_json(answer) if command.as_json else passages_text(answer))
     return 0 if answer.passages else 1

@@ -12,7 +12,7 @@ from penstock.cli.render.terminal_safe import visible
 from penstock.cli.retrieval.files import FoundFile, FoundFiles
 from penstock.cli.retrieval.totals import IndexTotals
 
-__all__ = ["changes_line", "dry_run_text", "problem_lines", "size_text", "totals_text"]
+__all__ = ["changes_line", "dry_run_text", "problem_lines", "size_text", "stopped_text", "totals_text"]
 
 _SHOWN: Final = 50
 """Refused documents that are listed; --json has all."""
@@ -50,6 +50,17 @@ def problem_lines(totals: IndexTotals) -> list[str]:
         return []
     more = [f"  and {len(reasons) - _SHOWN:,} more (--json lists them)"] if len(reasons) > _SHOWN else []
     return [f"Not indexed: {counted(len(reasons), 'document')}", *lines, *more]
+
+
+def stopped_text(totals: IndexTotals, *, can_go_on: bool) -> str:
+    """Where a command was stopped by Ctrl-C or an error; `can_go_on`: the same command may succeed."""
+    done = totals.report.indexed + totals.report.unchanged
+    where = f"after {counted(done, 'document')}" if done else "before a document was indexed"
+    parts = [
+        *(["what is indexed stays"] if done else []),
+        *(["the same command goes on"] if can_go_on else []),
+    ]
+    return f"Stopped {where}: {', and '.join(parts)}." if parts else f"Stopped {where}."
 
 
 def changes_line(totals: IndexTotals, now: str) -> str:

@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from penstock.cli.render.retrieval.collections import (
     collection_text,
@@ -20,6 +21,7 @@ from penstock.cli.render.retrieval.report import (
     dry_run_text,
     problem_lines,
     size_text,
+    stopped_text,
     totals_text,
 )
 from penstock.cli.retrieval.files import FileProblem, FoundFile, FoundFiles
@@ -75,6 +77,16 @@ def test_h1_refused_documents_are_listed_with_their_reason():
     assert problem_lines(totals(indexed=1)) == []
 
 
+def test_m10_a_stopped_command_goes_on_only_where_it_can():
+    assert stopped_text(totals(indexed=2, unchanged=1), can_go_on=True) == (
+        "Stopped after 3 documents: what is indexed stays, and the same command goes on."
+    )
+    assert (
+        stopped_text(totals(indexed=1), can_go_on=False) == "Stopped after 1 document: what is indexed stays."
+    )
+    assert stopped_text(totals(), can_go_on=False) == "Stopped before a document was indexed."
+
+
 def test_h1_a_dry_run_lists_what_is_sent_and_what_is_deleted():
     file = FoundFile(id="guides/a.md", path=Path("x"), size=2_048, mtime_ns=1, inode=1)
     text = dry_run_text(FoundFiles(files=(file,)), ["old.md"])
@@ -122,6 +134,11 @@ def test_h3_passages_have_their_place_and_similarity():
     assert passages_text(SearchAnswer(passages=())) == "No passage was found."
 
 
+def test_m4_a_similarity_that_is_not_known_is_no_number():
+    text = passages_text(SearchAnswer(passages=(replace(PASSAGE, score=0.0),), took_ms=3.0))
+    assert text.splitlines()[0] == "1. guard.md · The guard > Secrets · page 3  -"
+
+
 def citation(number: int, **fields) -> Citation:
     return Citation(number=number, collection="docs", document="guard.md", chunk="c", **fields)
 
@@ -139,7 +156,9 @@ def test_h2_sources_mark_what_the_answer_cites():
         "  [2] guard.md (https://a.test/guard)  0.50",
     ]
     assert sources_text((citation(1),)).startswith("Sources (the answer cites none of them):")
-    assert sources_text(()) == "Sources: none. No passage of the collection was close enough."
+    assert (
+        sources_text(()) == "Sources: none. No passage of the collection fits the question and the filters."
+    )
     assert printable(sources_text((citation(1, source=HOSTILE, heading=HOSTILE),)))
 
 
