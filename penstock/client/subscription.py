@@ -23,13 +23,22 @@ class ReplySubscription:
         self._nc = nc
         self._connection_events = events
         self._feeds: dict[str, set[Feed]] = {}
+        self._inbox: Subscription | None = None
         self.account = account
         self.client_name = client_name
 
     async def open(self) -> None:
         """Subscribe. The server reads the subscription before anything that this connection sends later."""
         self._connection_events.add_reconnect_listener(self._read_stored)
-        await self._nc.subscribe(subjects.reply_inbox(self.account, self.client_name), cb=self._on_reply)
+        self._inbox = await self._nc.subscribe(
+            subjects.reply_inbox(self.account, self.client_name), cb=self._on_reply
+        )
+
+    async def leave(self) -> None:
+        """End the subscription, of which no request is read any more; the connection stays."""
+        self._connection_events.remove_reconnect_listener(self._read_stored)
+        if self._inbox is not None:
+            await self.leave_other(self._inbox)
 
     def close(self) -> None:
         """Announce that the connection is about to be closed on purpose."""

@@ -1,10 +1,12 @@
-"""Embed requests of accounts, over the connection of the process: one reply subscription for each account."""
+"""Embed requests of accounts, over the connection of the process: one reply subscription for each active account."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Final
 
 import msgspec
@@ -30,6 +32,8 @@ __all__ = ["EmbedRequests"]
 _TIMINGS: Final = ClientTimings()
 _ACCEPT_S: Final = 60.0
 """The longest wait for a router."""
+_MOST_SUBSCRIPTIONS: Final = 64
+"""Reply subscriptions that are kept while no request uses them."""
 _LONGEST_S: Final = 300.0
 """The deadline of one request: its texts are sent again after it, while the index request has time."""
 
@@ -39,7 +43,8 @@ class EmbedRequests:
         self._bus = bus
         self._client_name = client_name
         self._tracer = tracer
-        self._subscriptions: dict[str, ReplySubscription] = {}
+        self._subscriptions: OrderedDict[str, ReplySubscription] = OrderedDict()
+        self._used: Counter[str] = Counter()
         self._opening = asyncio.Lock()
 
     async def embed(self, texts: Sequence[str], route: Route, caller: Caller) -> Embedded:
@@ -71,9 +76,15 @@ class EmbedRequests:
         return Embedded(vectors, found.embedded, found.usage.input_tokens, found.cost_microusd)
 
     async def _answer(self, request: EmbedRequest, caller: Caller, timeout_s: float) -> Embeddings:
+        async with self._subscription(caller.account) as subscription:
+            return await self._answer_to(request, caller, timeout_s, subscription)
+
+    async def _answer_to(
+        self, request: EmbedRequest, caller: Caller, timeout_s: float, subscription: ReplySubscription
+    ) -> Embeddings:
         streamed = StreamedRequest(
             nc=self._bus.nc,
-            subscription=await self._subscription(caller.account),
+            subscription=subscription,
             request=request,
             timeout_s=min(timeout_s, _ACCEPT_S),
             timings=_TIMINGS,
@@ -88,15 +99,31 @@ class EmbedRequests:
                     return found
         raise NoReply(f"request {request.id} has no terminal event")
 
-    async def _subscription(self, account: str) -> ReplySubscription:
-        async with self._opening:
-            if account not in self._subscriptions:
-                opened = ReplySubscription(
-                    self._bus.nc, self._bus.connection_events, account, self._client_name
-                )
-                await opened.open()
-                self._subscriptions[account] = opened
-            return self._subscriptions[account]
+    @asynccontextmanager
+    async def _subscription(self, account: str) -> AsyncIterator[ReplySubscription]:
+        """That of the account, which is not ended while a request uses it."""
+        self._used[account] += 1
+        try:
+            async with self._opening:
+                if account not in self._subscriptions:
+                    opened = ReplySubscription(
+                        self._bus.nc, self._bus.connection_events, account, self._client_name
+                    )
+                    await opened.open()
+                    self._subscriptions[account] = opened
+                self._subscriptions.move_to_end(account)
+                await self._end_unused()
+            yield self._subscriptions[account]
+        finally:
+            self._used[account] -= 1
+            if not self._used[account]:
+                del self._used[account]
+
+    async def _end_unused(self) -> None:
+        """The latest ones are kept: an account often asks again soon."""
+        unused = [account for account in self._subscriptions if account not in self._used]
+        for account in unused[: max(0, len(self._subscriptions) - _MOST_SUBSCRIPTIONS)]:
+            await self._subscriptions.pop(account).leave()
 
 
 def _body(texts: Sequence[str], route: Route) -> Raw:
