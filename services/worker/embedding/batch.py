@@ -100,6 +100,8 @@ class BatchRunner(Struct, frozen=True):
     ) -> None:
         bisection, _ = refusals
         state = self._state_of(part, content)
+        for text in part:
+            text.batch = state
         try:
             async with _latest_deadline(state, part):
                 accepted = await self._through_chain(state, part, refusals, done)

@@ -90,6 +90,9 @@ class EmbeddingExecutor:
             try:
                 await self._texts.find(request)
                 await request.done
+            except asyncio.CancelledError:
+                request.note_cause()
+                raise
             finally:
                 self._texts.leave(request)
             await _publish(request)

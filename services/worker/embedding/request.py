@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 from penstock.runtime.pricing import PriceTable
 from penstock.runtime.retrieval.embedding_key import EmbeddingText
-from services.worker.execution.state import Execution
+from services.worker.execution.state import CallState, Execution
 from services.worker.rate_limit.quota import QuotaKey
 
 __all__ = ["OpenAttempt", "Text", "VectorCounts", "WaitingRequest"]
@@ -53,6 +53,8 @@ class Text(Struct, eq=False):
     """In the order in which they came: the first pays for it. Empty: the vector is not wanted any more."""
     sent: bool = False
     """It is part of a batch, and waits in no queue any more."""
+    batch: CallState | None = None
+    """The batch that it is part of: its failures, and what it waits for."""
 
 
 class WaitingRequest(Struct, eq=False, kw_only=True):
@@ -96,6 +98,18 @@ class WaitingRequest(Struct, eq=False, kw_only=True):
     def fail(self, error: Exception) -> None:
         if not self.done.done():
             self.done.set_exception(error)
+
+    def note_cause(self) -> None:
+        """Have the execution show why the request has waited until now: the failures of a batch with one of its texts,
+        and what this waits for.
+        """
+        batches = (text.batch for text in self.missing if text.key not in self.found)
+        for batch in batches:
+            if batch is not None and batch.history.last_failure is not None:
+                self.execution.history.last_failure = batch.history.last_failure
+                self.execution.history.failed[:] = batch.history.failed
+                self.execution.waits_for = batch.waits_for
+                return
 
     def leave(self) -> None:
         """Wait for no text any more."""
