@@ -5,15 +5,21 @@ from __future__ import annotations
 import argparse
 import sys
 
-from penstock.cli.commands.retrieval.collections import drop_collection, list_collections, show_collection
+from penstock.cli.commands.retrieval.collections import (
+    drop_collection,
+    list_collections,
+    show_collection,
+    with_client,
+)
 from penstock.cli.commands.retrieval.index import IndexCommand, index
 from penstock.cli.commands.retrieval.memory import forget, list_memory
 from penstock.cli.commands.retrieval.search import SearchCommand, search
 from penstock.cli.render.answer import failure_text
+from penstock.cli.render.terminal_safe import visible
 from penstock.cli.retrieval.files import FileSelection
 from penstock.cli.retrieval.pairs import filters_of
 from penstock.cli.retrieval.sending import IndexTarget
-from penstock.errors import RequestFailed
+from penstock.errors import RequestFailed, UnknownCollection
 
 __all__ = ["run"]
 
@@ -22,6 +28,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Exit code 1 for a request that failed. Raises as the command."""
     try:
         return _run(arguments)
+    except UnknownCollection as error:
+        known = with_client(arguments.data, lambda client: client.collections())
+        names = ", ".join(each.name for each in known) or "none"
+        print(f"penstock: {visible(str(error))}; the collections are: {visible(names)}", file=sys.stderr)
+        return 1
     except RequestFailed as error:
         print(f"penstock: {failure_text(error, user=getattr(arguments, 'user', ''))}", file=sys.stderr)
         return 1
