@@ -50,7 +50,7 @@ class Memory(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     top_k: PositiveInt = 4
     """Earlier turns that are put before the model at most."""
-    min_score: Share = 0.35
+    min_score: Share = 0.25
     """Turns with a lower similarity to the question are left out."""
     budget_tokens: PositiveInt = 1_000
     """The most tokens of all turns together."""

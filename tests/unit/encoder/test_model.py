@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from penstock.runtime.config.retrieval import Memory
 from services.encoder.model import Model, finished
 from services.encoder.pieces import pieces
 
@@ -54,3 +55,20 @@ def test_h2_fewer_dimensions_are_the_first_ones_at_length_one(model: Model):
 
 def test_h2_a_text_without_words_has_a_vector(model: Model):
     assert np.isclose(np.linalg.norm(finished(model.encode([""]))[0]), 1)
+
+
+@pytest.mark.parametrize(
+    ("question", "recalled"),
+    [
+        ("When do I travel to Izmir?", "User: I travel to Izmir in May.\n\nAssistant: Have a good trip!"),
+        ("Where do I go in May?", "User: I travel to Izmir in May.\n\nAssistant: Have a good trip!"),
+        ("What is my dog called?", "User: My dog is called Rex.\n\nAssistant: A fine name."),
+    ],
+)
+def test_m7_the_least_similarity_of_memory_recalls_what_fits_and_nothing_else(
+    model: Model, question: str, recalled: str
+) -> None:
+    others = ("User: Why is the sky blue?\n\nAssistant: Rayleigh scattering.", "User: Solve 3x+4=10.")
+    asked, fits, *rest = finished(model.encode([question, recalled, *others]))
+    assert float(asked @ fits) >= Memory().min_score
+    assert all(float(asked @ each) < Memory().min_score for each in rest)
