@@ -166,7 +166,7 @@ def _checked(path: Path, root: Path, selection: FileSelection) -> FoundFile | Fi
     if not stat.S_ISREG(state.st_mode):
         return FileProblem(path=path, reason="is not a file") if given else None
     if not state.st_size:
-        return None
+        return FileProblem(path=path, reason="is empty") if given else None
     if (reason := _unusable(relative, state.st_size, selection.max_bytes)) is not None:
         return FileProblem(path=path, reason=reason)
     return FoundFile(

@@ -118,6 +118,13 @@ def test_h1_binaries_are_left_out_and_pdf_and_utf_16_are_not(tmp_path):
     assert all(document.metadata == {"team": "docs"} for document in group.documents)
 
 
+def test_l5_an_empty_file_that_is_given_itself_is_a_problem(tmp_path):
+    write(tmp_path, a_md="")
+    (problem,) = find_files(FileSelection(paths=(tmp_path / "a.md",))).problems
+    assert (problem.path.name, problem.reason) == ("a.md", "is empty")
+    assert find_files(FileSelection(paths=(tmp_path,))).problems == ()
+
+
 def test_m1_a_damaged_document_is_a_problem_with_its_name(tmp_path):
     write(tmp_path, a_bin=b"\x7fELF\0\0", b_pdf=b"\x93\0\xfe damaged", c_md=b"#\0\0", d_md="text")
     found = find_files(FileSelection(paths=(tmp_path,)))
