@@ -76,11 +76,16 @@ def excerpts_of(
 def whole_documents(
     passages: Sequence[Passage], *, budget_tokens: int, cost: Cost
 ) -> tuple[Excerpt, ...] | None:
-    """All passages, each document joined, in an order of their own; None if they exceed the budget."""
+    """All passages, each document joined, in an order of their own, the same text once; None if they exceed the
+    budget.
+    """
     ordered = sorted(
         map(_excerpt, passages), key=lambda each: (each.document, each.start, each.end, each.chunk)
     )
-    excerpts = _joined([each for each in ordered if each.text.strip()])
+    by_text: dict[str, Excerpt] = {}
+    for excerpt in _joined([each for each in ordered if each.text.strip()]):
+        by_text.setdefault(" ".join(excerpt.text.split()), excerpt)
+    excerpts = tuple(by_text.values())
     return excerpts if sum(map(cost, excerpts)) <= budget_tokens else None
 
 

@@ -11,6 +11,7 @@ from services.worker.retrieval.prompt import cost_of_passage
 from tests.unit.worker.retrieval.passages import passage, split_passages
 
 TEXT = "".join(f"Sentence {number} says that the pump has {number} valves. " for number in range(60))
+OTHER = TEXT.replace("pump", "mill")
 
 
 def chosen(
@@ -95,10 +96,10 @@ def test_h3_an_indexer_that_sends_too_much_changes_nothing() -> None:
 
 
 def test_h3_a_whole_collection_is_in_an_order_of_its_own() -> None:
-    passages = [*split_passages(TEXT, 300, 50, "b"), *split_passages(TEXT, 400, 10, "a")]
+    passages = [*split_passages(OTHER, 300, 50, "b"), *split_passages(TEXT, 400, 10, "a")]
     found = whole_documents(passages, budget_tokens=10_000, cost=cost_of_passage)
     assert found is not None
-    assert [(each.document, each.text) for each in found] == [("a", TEXT), ("b", TEXT)]
+    assert [(each.document, each.text) for each in found] == [("a", TEXT), ("b", OTHER)]
     assert found == whole_documents(passages[::-1], budget_tokens=10_000, cost=cost_of_passage)
 
 
@@ -111,3 +112,10 @@ def test_h3_the_tokens_of_a_long_text_are_the_same_each_time() -> None:
     long = TEXT * 100
     assert len(long) > 200_000
     assert len({count_tokens(long) for _ in range(5)}) == 1
+
+
+def test_l8_of_whole_documents_the_same_text_is_given_once() -> None:
+    both = [passage(1, "The same  text."), passage(2, "The same\ntext."), passage(3, "Another one.")]
+    found = whole_documents(both, budget_tokens=1_000, cost=cost_of_passage)
+    assert found is not None
+    assert [each.document for each in found] == ["docs/1.md", "docs/3.md"]
