@@ -40,6 +40,7 @@ _ADVICE: Final[dict[ErrorCode, str]] = {
     "account_disabled": "Enable it first: `penstock budget show` tells what is disabled.",
     "blocked": "Change the text, or the policy of the account: `penstock guard --help`.",
     "cancelled": "Send the request again if it is still wanted.",
+    "retrieval_unavailable": "Start an indexer if `penstock status` shows none: `penstock run indexer`.",
     "guard_unavailable": "Start a guard if none runs: `penstock run guard`.",
     "provider_credentials": "Set or replace the key of the provider first: `penstock config check`.",
 }
