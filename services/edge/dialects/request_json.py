@@ -26,6 +26,9 @@ _KINDS: Final = {
 }
 _PATH: Final = re.compile(r" - at `\$\.?([^`]*)`$")
 _MISMATCH: Final = re.compile(r"^Expected `([^`]*)`, got `(\w+)`")
+_BOUND: Final = re.compile(r"^Expected `(?:int|float)` (<=|>=|<|>) (\S+)")
+_BOUNDS: Final = {"<=": "at most", ">=": "at least", "<": "below", ">": "above"}
+_NO_CHOICE: Final = re.compile(r"^Invalid enum value ('[^']{0,100}'|\d+)")
 _MISSING: Final = re.compile(r"^Object missing required field `(.*?)`")
 
 _Value = TypeVar("_Value")
@@ -86,7 +89,15 @@ def _invalid(error: Exception, field: str) -> InvalidField:
         )
         got = _KINDS.get(mismatch[2], mismatch[2])
         return InvalidField(path or "body", f"{subject} must be {' or '.join(expected)}, not {got}")
-    return InvalidField(path or "body", f"{subject} is not valid: {_PATH.sub('', text)}")
+    return InvalidField(path or "body", f"{subject} {_reason(text)}")
+
+
+def _reason(text: str) -> str:
+    if bound := _BOUND.match(text):
+        return f"must be {_BOUNDS[bound[1]]} {bound[2]}"
+    if value := _NO_CHOICE.match(text):
+        return f"cannot be {value[1]}"
+    return f"is not valid: {_PATH.sub('', text)}"
 
 
 def _join(outer: str, inner: str) -> str:

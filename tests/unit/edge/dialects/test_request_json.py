@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from msgspec import Raw, Struct
 
+from penstock.contract.retrieval.search import Rag
 from services.edge.dialects.chat import ChatDialect
 from services.edge.dialects.dialect import Dialect, InvalidField
 from services.edge.dialects.messages import MessagesDialect
@@ -88,3 +89,17 @@ def test_e1_a_long_text_is_not_many_values():
     text = json.dumps([{"a": [1, 2, "x"]}] * MANY)
     body = json.dumps({"model": "m", "messages": [{"role": "user", "content": text}]}).encode()
     assert bytes(ChatDialect().read(body).body) == body
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b'{"collection":"d","top_k":500}', "rag.top_k must be at most 100"),
+        (b'{"collection":"d","top_k":0}', "rag.top_k must be at least 1"),
+        (b'{"collection":"d","min_score":1.5}', "rag.min_score must be at most 1"),
+    ],
+)
+def test_l13_a_number_out_of_its_bounds_is_refused_in_plain_words(data: bytes, message: str):
+    with pytest.raises(InvalidField) as refused:
+        decode(msgspec.json.Decoder(Rag), data, "rag")
+    assert str(refused.value).startswith(message)
