@@ -363,7 +363,7 @@ def test_a_long_user_is_hashed_for_providers():
     ("fields", "field", "problem"),
     [
         ({"max_tokens": None}, "max_tokens", "a number"),
-        ({"max_tokens": 0}, "max_tokens", ">= 1"),
+        ({"max_tokens": 0}, "max_tokens", "at least 1"),
         ({"max_tokens": 10**30}, "max_tokens", "2147483647"),
         ({"max_tokens": "8"}, "max_tokens", "a number"),
         ({"model": ""}, "model", "name of a role"),

@@ -44,7 +44,7 @@ def test_k2_a_hundred_thousand_tokens_are_read() -> None:
         ({"input": ["a", "b", "c", 4]}, "input[3]", "input[3] must be text, as input[0]"),
         ({"input": [[1], 2]}, "input[1]", "input[1] must be a list of tokens, as input[0]"),
         ({"input": [[1], ["a"]]}, "input[1][0]", "input[1][0] must be a number, not text"),
-        ({"input": [1, -1]}, "input[1]", "input[1] is not valid"),
+        ({"input": [1, -1]}, "input[1]", "input[1] must be at least 0"),
         ({"input": ["a"] * 2_049}, "input", "send at most 2,048"),
         ({"input": [[1] * 1_000] * 501}, "body", "more than 500,000 values"),
         ({"encoding_format": "int8"}, "encoding_format", "encoding_format"),
