@@ -90,6 +90,7 @@ def usage_of(request: HoldRequest, attempt: int = 1, **fields: Any) -> UsageReco
         key=request.key,
         client="app",
         role=request.role,
+        kind="embed" if request.traffic == "embed" else "chat",
         lane="interactive",
         complexity="simple",
         provider="simulator",
