@@ -12,7 +12,7 @@ import msgspec
 
 from penstock.contract.guard.checks import CheckedText, Classification
 from penstock.contract.names import ROLES
-from penstock.runtime.config.catalogue import Catalogue, RoleConfig
+from penstock.runtime.config.catalogue import Catalogue, Model, RoleConfig
 from services.guard.classifier.batching import BatchingEncoder
 from services.guard.classifier.encoder import Encoder
 from services.guard.classifier.topics import TopicClassifier
@@ -28,7 +28,10 @@ __all__ = ["classifier_figures", "classifier_targets"]
 _PROMPTS: Final = 200
 _AT_ONCE: Final = 8
 _CATALOGUE: Final = Catalogue(
-    name="bench", providers={}, models={}, roles={role: RoleConfig(chain=("m",)) for role in ROLES}
+    name="bench",
+    providers={},
+    models={"m": Model(provider="p")},
+    roles={role: RoleConfig(chain=("m",)) for role in ROLES},
 )
 
 
