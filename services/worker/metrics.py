@@ -25,6 +25,23 @@ class WorkerMetrics:
     """Labels are closed lists: roles, models and credentials of the catalogue, failure kinds, error codes."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self._add_requests(registry)
+        self._add_attempts(registry)
+        self._add_models(registry)
+        self._add_limits(registry)
+        self._add_credentials(registry)
+        self.guard = RequestGuardMetrics(registry)
+        self.retrieval = RetrievalMetrics(registry)
+        self.embedding = EmbeddingMetrics(registry)
+
+    def count_end(self, role: str, first_choice: str, event: Completed | Failed) -> None:
+        """Count the end of a request whose chain begins with the model `first_choice`."""
+        self.requests.labels(role, event.error.code if isinstance(event, Failed) else "completed").inc()
+        self.duration.labels(role).observe(event.timings.total_ms / 1000)
+        if isinstance(event, Completed) and event.model != first_choice:
+            self.fallbacks.labels(role).inc()
+
+    def _add_requests(self, registry: CollectorRegistry) -> None:
         counter = partial(Counter, registry=registry)
         gauge = partial(Gauge, registry=registry)
         histogram = partial(Histogram, registry=registry)
@@ -42,6 +59,11 @@ class WorkerMetrics:
         self.degraded = counter("penstock_degraded", help_, ["role", "model", "rule"])
         self.requests_in_flight = gauge("penstock_requests_in_flight", "Requests in flight.", ["role"])
         self.dead = counter("penstock_dead_letters", "Messages dead-lettered.", ["role"])
+
+    def _add_attempts(self, registry: CollectorRegistry) -> None:
+        counter = partial(Counter, registry=registry)
+        gauge = partial(Gauge, registry=registry)
+        histogram = partial(Histogram, registry=registry)
         help_ = "From the start of the successful attempt to its first output."
         self.first_token = histogram(
             "penstock_first_token_seconds", help_, ["role", "model"], buckets=_SECONDS
@@ -54,9 +76,16 @@ class WorkerMetrics:
         help_ = "Tokens as counted by the provider, or estimated where it did not count."
         self.tokens = counter("penstock_tokens", help_, ["role", "model", "kind"])
         self.cost = counter("penstock_cost_microusd", "Cost in micro-dollars.", ["role", "model"])
+
+    def _add_models(self, registry: CollectorRegistry) -> None:
+        gauge = partial(Gauge, registry=registry)
         self.breaker = gauge("penstock_breaker_state", "0 closed, 1 half open, 2 open.", ["model"])
         help_ = "1 while the provider does not serve a model of the catalogue."
         self.withdrawn = gauge("penstock_model_withdrawn", help_, ["model"])
+
+    def _add_limits(self, registry: CollectorRegistry) -> None:
+        counter = partial(Counter, registry=registry)
+        gauge = partial(Gauge, registry=registry)
         help_ = "Share of a limit in use, as this worker sees it."
         self.limit_used = gauge("penstock_limit_used_ratio", help_, _LIMIT)
         help_ = "What is left of a limit, in its unit, as this worker sees it."
@@ -73,6 +102,10 @@ class WorkerMetrics:
         )
         help_ = "Cooldowns of failed providers, which weighted steps avoid meanwhile."
         self.provider_cooldowns = counter("penstock_provider_cooldowns", help_, ["provider"])
+
+    def _add_credentials(self, registry: CollectorRegistry) -> None:
+        counter = partial(Counter, registry=registry)
+        gauge = partial(Gauge, registry=registry)
         help_ = "Age of a key, since the last change of its file or the day that the environment names."
         self.credential_age = gauge("penstock_credential_age_days", help_, ["credential"])
         self.credential_max_age = gauge(
@@ -85,18 +118,6 @@ class WorkerMetrics:
         self.credential_rotations = counter(
             "penstock_credential_rotations", "Keys replaced while the worker runs.", ["credential"]
         )
-        self.guard, self.retrieval, self.embedding = (
-            RequestGuardMetrics(registry),
-            RetrievalMetrics(registry),
-            EmbeddingMetrics(registry),
-        )
-
-    def count_end(self, role: str, first_choice: str, event: Completed | Failed) -> None:
-        """Count the end of a request whose chain begins with the model `first_choice`."""
-        self.requests.labels(role, event.error.code if isinstance(event, Failed) else "completed").inc()
-        self.duration.labels(role).observe(event.timings.total_ms / 1000)
-        if isinstance(event, Completed) and event.model != first_choice:
-            self.fallbacks.labels(role).inc()
 
 
 class WorkerTelemetry(Struct, frozen=True):
