@@ -10,7 +10,6 @@ import msgspec
 from penstock.contract.retrieval.embeddings import FLOAT_BYTES
 from services.indexer.store.checks import storable
 from services.indexer.store.interface import (
-    Chunk,
     Document,
     DocumentChunks,
     EmbeddedChunk,
@@ -18,6 +17,7 @@ from services.indexer.store.interface import (
     StoredChunk,
 )
 from services.indexer.store.lancedb.schema import DELETED, HEAD, REMOVED
+from services.indexer.store.rows import chunk_of, document_of
 from services.indexer.store.tables import document_key
 
 if TYPE_CHECKING:
@@ -55,17 +55,7 @@ def change_rows(change: Change, stored: Mapping[str, Sequence[StoredRow]], schem
 def stored_chunk(row: Mapping[str, Any]) -> StoredChunk:
     return StoredChunk(
         _document(row),
-        Chunk(
-            id=row["chunk"],
-            ordinal=row["ordinal"],
-            text=row["text"],
-            heading=row["heading"],
-            start=row["start"],
-            end=row["end"],
-            page=row["page"],
-            terms=row["terms"],
-            tokens=row["tokens"],
-        ),
+        chunk_of(row, row["chunk"], row["start"], row["end"]),
     )
 
 
@@ -84,15 +74,7 @@ def vectors_of(table: pa.Table) -> Iterator[bytes]:
 
 
 def _document(row: Mapping[str, Any]) -> Document:
-    return Document(
-        id=row["document"],
-        digest=row["digest"],
-        title=row["title"],
-        source=row["source"],
-        metadata=row["metadata"],
-        tags=tuple(row["tags"]),
-        updated_ms=row["updated_ms"],
-    )
+    return document_of(row, row["document"])
 
 
 def _document_rows(

@@ -32,6 +32,7 @@ from services.indexer.store.postgres.maintenance import optimize, purge
 from services.indexer.store.postgres.replacement import Change, confirm_documents, replace_documents
 from services.indexer.store.postgres.schema import DROP, INDEXED_DIMENSIONS, TABLES, statement
 from services.indexer.store.postgres.text_search import FIRST_FILTER_VALUE, TextQuery, search_by_words
+from services.indexer.store.rows import chunk_of, document_of
 from services.indexer.store.tables import TableName, checked_digests, document_key
 
 if TYPE_CHECKING:
@@ -239,26 +240,8 @@ def _stored(row: Any) -> StoredChunk:
 
 
 def _document(row: Any) -> Document:
-    return Document(
-        id=row["id"],
-        digest=row["digest"],
-        title=row["title"],
-        source=row["source"],
-        metadata=row["metadata"],
-        tags=tuple(row["tags"]),
-        updated_ms=row["updated_ms"],
-    )
+    return document_of(row, row["id"])
 
 
 def _chunk(row: Any) -> Chunk:
-    return Chunk(
-        id=row["chunk"],
-        ordinal=row["ordinal"],
-        text=row["text"],
-        heading=row["heading"],
-        start=row["start_"],
-        end=row["end_"],
-        page=row["page"],
-        terms=row["terms"],
-        tokens=row["tokens"],
-    )
+    return chunk_of(row, row["chunk"], row["start_"], row["end_"])
