@@ -122,6 +122,11 @@ class CollectionTables:
         await self._drop_replaced(record)
         return Dropped(len(documents), chunks, later)
 
+    async def are_named(self, account: str, name: str, targets: Iterable[Target]) -> bool:
+        """Whether the collection still has these tables: an error of one that was removed is no fault of the store."""
+        numbers = {generation.number for generation in generations(await self.read(account, name))}
+        return numbers.issuperset(target.generation.number for target in targets)
+
     async def remove(self, record: CollectionRecord, numbers: Iterable[int]) -> None:
         """Remove tables that a request wrote to after they were dropped, unless the record names them again."""
         named = {generation.number for generation in generations(record)}

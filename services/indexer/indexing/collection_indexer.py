@@ -20,7 +20,7 @@ from services.indexer.indexing.counts import Counts
 from services.indexer.indexing.documents import LATER, DocumentWriter, WriteContext
 from services.indexer.indexing.rebuild import Rebuilder
 from services.indexer.memory.forgetting import Forgetting
-from services.indexer.store.errors import UnknownTable
+from services.indexer.store.errors import StoreError, UnknownTable
 from services.indexer.store.tables import TableName
 
 __all__ = ["CollectionIndexer", "IndexTask"]
@@ -146,9 +146,9 @@ class CollectionIndexer:
                 return current
             try:
                 await self._write(task, missing, again=bool(written))
-            except UnknownTable:
+            except StoreError as error:
                 restarts += 1
-                if restarts > _MOST_RESTARTS:
+                if restarts > _MOST_RESTARTS or not await self._is_removed(task, missing, error):
                     raise
                 written.clear()
                 current = await self._open(task)
@@ -158,6 +158,12 @@ class CollectionIndexer:
             if current is not None:
                 await self._tables.remove(current, written)
         return None
+
+    async def _is_removed(self, task: IndexTask, targets: Sequence[Target], error: StoreError) -> bool:
+        """Whether the error may have been caused by the removal of one of the tables."""
+        if isinstance(error, UnknownTable):
+            return True
+        return not await self._tables.are_named(task.caller.account, task.collection, targets)
 
     async def _undo_if_dropped(self, task: IndexTask, record: CollectionRecord) -> None:
         """A later request dropped the collection, and other ones filled it again, while this one was written."""
@@ -205,7 +211,10 @@ class CollectionIndexer:
         except EmbeddingFailed:
             await self._tables.abandon(account, name, building.number)
             raise
-        except UnknownTable:  # another request has switched, abandoned or dropped it
+        except StoreError as error:
+            if not await self._is_removed(task, (old, new), error):
+                raise
+            # another request has switched, abandoned or dropped it
             return await self._tables.read(account, name) or record
         return await self._tables.switch(account, name, building.number) or record
 

@@ -11,7 +11,7 @@ from penstock.contract.retrieval.collections import CollectionRecord
 from penstock.runtime.request_refused import RequestRefused
 from services.indexer.collections.names import InvalidCollection, memory_of, named_collection
 from services.indexer.collections.tables import Target, table_of
-from services.indexer.store.errors import UnknownTable
+from services.indexer.store.errors import StoreError, UnknownTable
 
 __all__ = ["CollectionLookup", "FollowedRecords", "SearchRefused"]
 
@@ -59,17 +59,26 @@ class CollectionLookup:
     async def ask(
         self, account: str, name: str, question: Callable[[Target], Awaitable[_Result]]
     ) -> _Result | None:
-        """The answer of the table that search reads; None: there is no such collection."""
+        """The answer of the table that search reads; None: there is no such collection.
+
+        A table may be replaced and removed while it is read. The question is put to the next one then, whatever
+        error the removal has caused.
+        """
         record = self._followed.get(account, name)
-        for _ in range(_TRIES):
+        for left in reversed(range(_TRIES)):
             if record is None or record.current is None:
                 record = await self._records.read(account, name)
             if record is None or record.current is None:
                 return None
+            asked = record.current
             try:
-                return await question(Target(table_of(record, record.current), record.current))
+                return await question(Target(table_of(record, asked), asked))
             except UnknownTable:  # switched or dropped a moment ago, or not created yet
                 record = None
+            except StoreError:
+                record = await self._records.read(account, name)
+                if not left or (record is not None and record.current == asked):
+                    raise
         return None
 
     @staticmethod

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -34,6 +36,8 @@ _METADATA_CACHE_BYTES: Final = 32 * 1024 * 1024
 _OPEN_TABLES: Final = 256
 _REMOTE_CONSISTENCY_S: Final = 2.0
 """Age in seconds of what is read from an object store. In a directory each read looks for a newer version."""
+_DROPPED: Final = ".dropped"
+"""Suffix of the directory of a table that is being removed: one that a killed process left is removed later."""
 _WORDS: Final = "terms"
 _SCALAR: Final = ("id", "key", "chunk")
 _INDEXING_TRIES: Final = 10
@@ -99,14 +103,17 @@ class Database:
         self.forget(name)
         async with self.locks.exclusive(name):
             with store_errors(name):
-                await connection.drop_table(name, ignore_missing=True)
+                if self.directory is None:
+                    await connection.drop_table(name, ignore_missing=True)
+                else:
+                    await asyncio.to_thread(_remove_directory, self.directory / f"{name}.lance")
             self.locks.remove(name)
 
     async def names(self) -> dict[TableName, int]:
-        """Every table, and when it was created, in ms since 1970."""
+        """Every table, and when it was created, in ms since 1970; 0 for one whose removal was interrupted."""
         with store_errors():
             listed = await self._listed()
-        found = {}
+        found = dict.fromkeys(self._interrupted_removals(), 0)
         for name in map(TableName, filter(is_table_name, listed)):
             try:
                 metadata = (await (await self.table(name)).schema()).metadata
@@ -148,6 +155,23 @@ class Database:
         with store_errors(name):
             return await query(await self.table(name))
 
+    async def change(self, name: TableName, apply: Callable[[AsyncTable], Awaitable[_Result]]) -> _Result:
+        """The result of a change of the newest version, while no removal of files runs."""
+        opened = await self.table(name)
+        async with self.locks.shared(name):
+            try:
+                await opened.checkout_latest()
+                return await apply(opened)
+            except Exception as error:
+                if not is_lance_error(error):
+                    raise
+                self.forget(name)
+                if is_moved(
+                    error
+                ):  # perhaps the whole table was dropped while this change waited for its lock
+                    await self.table(name)
+                raise translated(error, name) from error
+
     def forget(self, name: TableName) -> None:
         """Without closing it, because queries of other tasks may be using it."""
         self._tables.pop(name, None)
@@ -163,6 +187,12 @@ class Database:
             if not token:
                 return names
 
+    def _interrupted_removals(self) -> list[TableName]:
+        if self.directory is None:
+            return []
+        stems = (path.stem for path in self.directory.glob(f"*{_DROPPED}"))
+        return [TableName(stem) for stem in stems if is_table_name(stem)]
+
     def _connected(self) -> AsyncConnection:
         if self._connection is None:
             raise StoreUnavailable("the store is closed")
@@ -177,6 +207,16 @@ def _directory_of(url: str) -> Path | None:
     if not separator:
         return Path(url).absolute()
     return Path(path) if scheme == "file" else None
+
+
+def _remove_directory(path: Path) -> None:
+    """At once for those that read: in a directory that loses its files one by one, they would find older versions."""
+    removed = path.with_suffix(_DROPPED)
+    with suppress(FileNotFoundError):  # the usual case: no earlier removal was interrupted
+        shutil.rmtree(removed)
+    with suppress(FileNotFoundError):
+        path.rename(removed)
+        shutil.rmtree(removed)
 
 
 async def create_search_indexes(table: AsyncTable, *, replace: bool = False) -> None:

@@ -30,7 +30,6 @@ from services.indexer.store.interface import (
     TableStatistics,
 )
 from services.indexer.store.lancedb.database import Database
-from services.indexer.store.lancedb.failures import store_errors
 from services.indexer.store.lancedb.filters import any_of, tags_condition
 from services.indexer.store.lancedb.maintenance import Maintenance
 from services.indexer.store.lancedb.replacement import KEYS_AT_ONCE, confirm_documents, replace_documents
@@ -110,24 +109,25 @@ class LanceStore:
     ) -> frozenset[str]:
         check_change(await self._database.dimensions(table), version, documents, deleted)
         change = Change(version, documents, deleted, self._clock.unix_ms())
-        opened = await self._database.table(table)
-        async with self._database.locks.shared(table):
-            with store_errors(table):
-                await opened.checkout_latest()
-                return await replace_documents(opened, change)
+
+        async def apply(opened: AsyncTable) -> frozenset[str]:
+            return await replace_documents(opened, change)
+
+        return await self._database.change(table, apply)
 
     async def confirm(self, table: TableName, version: int, digests: Mapping[str, str]) -> frozenset[str]:
         check_confirmation(version, digests)
-        opened = await self._database.table(table)
         by_key = {document_key(id_): digest for id_, digest in digests.items()}
-        keys, raised = list(by_key), 0
-        async with self._database.locks.shared(table):
-            with store_errors(table):
-                await opened.checkout_latest()
-                for begin in range(0, len(keys), KEYS_AT_ONCE):
-                    page = keys[begin : begin + KEYS_AT_ONCE]
-                    raised += await confirm_documents(opened, version, {key: by_key[key] for key in page})
-        if raised == len(digests):
+        keys = list(by_key)
+
+        async def apply(opened: AsyncTable) -> int:
+            raised = 0
+            for begin in range(0, len(keys), KEYS_AT_ONCE):
+                page = keys[begin : begin + KEYS_AT_ONCE]
+                raised += await confirm_documents(opened, version, {key: by_key[key] for key in page})
+            return raised
+
+        if await self._database.change(table, apply) == len(digests):
             return frozenset()
         return unconfirmed(await self.documents(table, list(digests)), version, digests)
 

@@ -10,6 +10,7 @@ import pytest
 from penstock.contract.retrieval.documents import Document, IndexBody, IndexReport
 from services.indexer.embedding.gateway import EmbeddingFailed
 from services.indexer.embedding.models import UnusableModel
+from services.indexer.store.errors import StoreCorrupt
 from tests.harness.indexer.local_indexer import LocalIndexer, documents
 
 LONG = "\n\n".join(f"Paragraph {number} tells of the subject number {number}. " * 3 for number in range(8))
@@ -282,6 +283,35 @@ async def test_h5_documents_that_change_during_a_change_of_model_land_in_both():
     assert texts["e"] == ["added"]
     assert {"d001", "d149"}.isdisjoint(texts)
     assert len(texts) == 149
+
+
+@pytest.mark.parametrize("removed", [True, False])
+async def test_h5_an_error_of_a_removed_table_writes_the_documents_to_the_new_one(
+    monkeypatch: pytest.MonkeyPatch, removed: bool
+):
+    """Where files are removed one by one, the table looks damaged meanwhile. A damaged one that stays is an error."""
+    indexer = LocalIndexer()
+    await indexer.index(documents(a="old text"))
+    other = LocalIndexer(indexer.store, indexer.records, indexer.gateway)
+    replace, failed = indexer.store.replace, False
+
+    async def failing(*change: Any) -> frozenset[str]:
+        nonlocal failed
+        if failed:
+            return await replace(*change)
+        failed = True
+        if removed:
+            await other.index(IndexBody(model="large"))
+        raise StoreCorrupt("a file is missing")
+
+    monkeypatch.setattr(indexer.store, "replace", failing)
+    if not removed:
+        with pytest.raises(StoreCorrupt):
+            await indexer.index(documents(a="new text"), version=9)
+        return
+    report = await indexer.index(documents(a="new text"), version=9)
+    assert (report.model, report.indexed) == ("large", 1)
+    assert await indexer.texts() == {"a": ["new text"]}
 
 
 async def test_h5_a_killed_change_of_model_goes_on_where_it_was():

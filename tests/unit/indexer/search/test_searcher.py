@@ -8,6 +8,9 @@ from penstock.contract.retrieval.documents import MEMORY, Document, IndexBody
 from services.indexer.collections.names import memory_of
 from services.indexer.embedding.gateway import EmbeddingFailed
 from services.indexer.search.lookup import SearchRefused
+from services.indexer.store.errors import StoreCorrupt, StoreError, StoreUnavailable
+from services.indexer.store.interface import Hit, Question
+from services.indexer.store.tables import TableName
 from tests.harness.indexer.local_indexer import LocalIndexer, documents
 
 
@@ -107,3 +110,39 @@ async def test_h1_the_whole_collection_if_it_fits(indexer: LocalIndexer):
     assert (answer.whole, _found(answer)[0]) == (False, "cats")
     filtered = await indexer.search("x", whole_tokens=1_000, filters={"kind": "thing"})
     assert _found(filtered) == ["cars"]
+
+
+@pytest.mark.parametrize("error", [StoreCorrupt("a file is missing"), StoreUnavailable("it is locked")])
+async def test_h5_an_error_of_a_table_that_was_replaced_repeats_the_search(
+    indexer: LocalIndexer, monkeypatch: pytest.MonkeyPatch, error: StoreError
+):
+    search_vector = indexer.store.search_vector
+    asked: list[str] = []
+
+    async def failing(table: TableName, question: Question) -> list[Hit]:
+        asked.append(table)
+        if len(asked) == 1:
+            await indexer.index(IndexBody(model="large"))
+            raise error
+        return await search_vector(table, question)
+
+    monkeypatch.setattr(indexer.store, "search_vector", failing)
+    answer = await indexer.search("cats sleep")
+    assert (answer.model, _found(answer)[0]) == ("large", "cats")
+    assert len(set(asked)) == len(asked) == 2
+
+
+async def test_h5_an_error_of_the_table_that_search_reads_is_raised_at_once(
+    indexer: LocalIndexer, monkeypatch: pytest.MonkeyPatch
+):
+    asked = 0
+
+    async def failing(_table: TableName, _question: Question) -> list[Hit]:
+        nonlocal asked
+        asked += 1
+        raise StoreCorrupt("damaged")
+
+    monkeypatch.setattr(indexer.store, "search_vector", failing)
+    with pytest.raises(StoreCorrupt):
+        await indexer.search("cats sleep")
+    assert asked == 1
