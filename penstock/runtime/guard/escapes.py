@@ -35,7 +35,8 @@ class Unescaped:
 
     __slots__ = ("_ends", "_starts", "_view_ends", "text")
 
-    def __init__(self, escaped: str) -> None:
+    def __init__(self, escaped: str, *, controls: bool = True) -> None:
+        r"""Without `controls`, those of control characters stay as they are written: `\n` of `C:\new` is none."""
         self._starts: list[int] = []
         self._ends: list[int] = []
         self._view_ends: list[int] = []
@@ -44,6 +45,8 @@ class Unescaped:
         for found in _ESCAPE.finditer(escaped):
             start, end = found.span()
             sequence = found[0]
+            if not controls and sequence.lstrip("\\") in _CONTROLS:
+                continue
             parts += (escaped[done:start], _SHORT.get(sequence) or _character_of(sequence))
             done = end
             taken += end - start - 1
@@ -62,15 +65,15 @@ class Unescaped:
         index = bisect_right(self._view_ends, at) - 1
         return at if index < 0 else self._ends[index] + at - self._view_ends[index]
 
-    def widened(self, start: int, end: int) -> tuple[int, int]:
-        """A span of the escaped text, with the whole of the sequences in which it begins and ends."""
-        first, last = self._around(start), self._around(end)
-        return (start if first is None else self._starts[first]), (end if last is None else self._ends[last])
-
-    def _around(self, at: int) -> int | None:
-        """The sequence that has a character before and one after this place of the escaped text."""
+    def cut_at(self, at: int) -> tuple[int, int] | None:
+        """The sequence of the escaped text that has a character before this place and one after it."""
         index = bisect_left(self._starts, at) - 1
-        return index if index >= 0 and at < self._ends[index] else None
+        return (self._starts[index], self._ends[index]) if index >= 0 and at < self._ends[index] else None
+
+    def any_within(self, start: int, end: int) -> bool:
+        """Whether a span of the escaped text has a whole sequence."""
+        index = bisect_left(self._starts, start)
+        return index < len(self._ends) and self._ends[index] <= end
 
 
 class EscapeReader:

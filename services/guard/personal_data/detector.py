@@ -9,7 +9,7 @@ from typing import Final
 from penstock.contract.guard.checks import CheckedText
 from penstock.contract.guard.policies import DetectorName
 from services.guard.detectors.detector import Match
-from services.guard.matching.escapes import search_behind_escapes
+from services.guard.matching.escapes import search_as_read
 from services.guard.matching.patterns import PatternSet
 from services.guard.matching.slices import search_in_slices
 from services.guard.personal_data.american import AMERICAN_NUMBERS
@@ -49,4 +49,4 @@ class PersonalDataDetector:
 
     def search(self, text: CheckedText) -> Iterator[Match | None]:
         """What `find` returns, in steps."""
-        return search_behind_escapes(text.text, partial(search_in_slices, find=self._patterns.find))
+        return search_as_read(text.text, partial(search_in_slices, find=self._patterns.find))

@@ -43,7 +43,6 @@ _LETTERS: Final = r"a-z\x{C0}-\x{1FFF}\x{3040}-\x{D7FF}"
 """The blocks of letters, without punctuation and symbols. `\\pL` has hundreds of ranges, and its repetitions here would
 make a program of 70 MB."""
 _LOCAL: Final = frozenset("._%+-")
-_CONTROL_ESCAPES: Final = frozenset("bfnrt")
 _URL_USER: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/]*$", re.IGNORECASE)
 
 
@@ -52,8 +51,6 @@ def _check(place: Place) -> Found | None:
     before = place.text.character_before(place.start)
     if before.isalnum() or before in _LOCAL or ".." in local:
         return None  # longer than a local part may be, or cut out of something else
-    if before == "\\" and local in _CONTROL_ESCAPES:
-        return None  # a line break before a decorator, in JSON text: `\\n@app.get`
     top = domain.rpartition(".")[2]
     if top in _FILES or _RESERVED.fullmatch(domain) or _NO_PERSON.fullmatch(local):
         return None

@@ -12,7 +12,7 @@ from penstock.contract.guard.checks import CheckedText
 from penstock.contract.guard.policies import DetectorName
 from services.guard.detectors.detector import Match
 from services.guard.matching.encoded_text import EncodedText
-from services.guard.matching.escapes import search_behind_escapes
+from services.guard.matching.escapes import search_as_read_or_written
 from services.guard.matching.overlaps import Found
 from services.guard.matching.patterns import PatternSet
 from services.guard.matching.slices import search_in_slices
@@ -43,7 +43,7 @@ class SecretDetector:
     def search(self, text: CheckedText) -> Iterator[Match | None]:
         """What `find` returns, in steps."""
         find = partial(self._find, SYSTEM.monotonic_s() + self._text_s)
-        return search_behind_escapes(text.text, partial(search_in_slices, find=find))
+        return search_as_read_or_written(text.text, partial(search_in_slices, find=find))
 
     def _find(self, until_s: float, text: EncodedText) -> Iterator[Found | None]:
         yield from self._patterns.find(text)

@@ -29,6 +29,8 @@ _USUAL: Final = frozenset(
     | {"пароль", "parola", "şifre", "sifre", "foobar"}
 )
 """Passwords of examples and of local containers."""
+_NOT_IN_URL: Final = r"\"'<>\x60\x00-\x20\x{85}\x{A0}\x{AB}\x{BB}\x{700}-\x{1DFF}\x{2000}-\x{10FFFF}"
+"""Not in the user and the password of a URL: blanks, quotes, and scripts and symbols of which a URL has the codes."""
 
 
 def _check(place: Place) -> Found | None:
@@ -43,7 +45,7 @@ def _check(place: Place) -> Found | None:
 
 URL_PASSWORDS: Final = (
     Pattern(
-        r"\b[a-zA-Z][a-zA-Z0-9+.\-]{1,20}://[^\s:/?#@\"'<>\x60]{0,64}:([^\s/@\"'<>\x60]{1,256})@[\pL\pN\[_]",
+        rf"\b[a-zA-Z][a-zA-Z0-9+.\-]{{1,20}}://[^:/?#@{_NOT_IN_URL}]{{0,64}}:([^/@{_NOT_IN_URL}]{{1,256}})@[\pL\pN\[_]",
         _check,
         hint=r"[a-zA-Z0-9+.\-]://[^\s/@]*:[^\s/@]+@",
     ),

@@ -70,6 +70,9 @@ _WORDS: Final = st.sampled_from(
             "https://docs.example/a/b?c=d",
             "snake_case_name_2",
             "getById2",
+            "no-reply@mill.org",
+            "http://db:",
+            "rev 95.217.33.4",
         ),
     )
 )

@@ -97,9 +97,29 @@ async def test_g3_the_labelled_texts_are_redacted_as_the_whole(guard: LocalGuard
         assert shown == await _redacted(guard, labelled.text), labelled.line
 
 
-async def test_g3_a_decorator_in_json_text_is_no_address_in_a_stream_or_the_whole(guard: LocalGuard) -> None:
-    text = json.dumps({"body": "the\n@app.get "})
-    assert await _streamed(guard, [text]) == await _redacted(guard, text) == text
+@pytest.mark.parametrize("before", ["\n", "\t", "\b", "\u00a0", "\u0085", '"', "/", "\U0001f642", "\ud83d"])
+@pytest.mark.parametrize(
+    "harmless", ["@app.get ", "no-reply@river-mill.org ", "rev 95.217.33.4 ", "@x http://db:"]
+)
+async def test_g3_an_escape_sequence_is_no_part_of_a_finding_in_a_stream_or_the_whole(
+    guard: LocalGuard, before: str, harmless: str
+) -> None:
+    for ascii_only in (True, False):
+        text = json.dumps({"body": f"the{before}{harmless}{before}a@b"}, ensure_ascii=ascii_only)
+        assert await _streamed(guard, [text]) == await _redacted(guard, text) == text
+        assert await _streamed(guard, list(text)) == text
+
+
+async def test_g3_an_escaped_blank_before_a_decorator_is_no_address_however_it_is_cut(
+    guard: LocalGuard,
+) -> None:
+    chunks = ["{", '"body"', ': "the', "\\u00a0", "@ap", "p.g", "et th", 'e "}']
+    assert await _streamed(guard, chunks) == await _redacted(guard, "".join(chunks)) == "".join(chunks)
+
+
+async def test_g3_a_token_behind_a_backslash_is_redacted_as_in_the_whole(guard: LocalGuard) -> None:
+    text = "C:\\keys\\" + synthetic("npm_token", random.Random(3)) + " "
+    assert await _streamed(guard, list(text)) == await _redacted(guard, text) == "C:\\keys\\n[NPM_TOKEN_1] "
 
 
 async def test_g3_numbers_are_redacted_as_in_the_whole_however_written(guard: LocalGuard) -> None:

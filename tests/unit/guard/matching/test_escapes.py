@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 
@@ -63,16 +64,44 @@ def test_g6_a_value_in_json_text_is_found_as_in_plain_text(both: Both, kind: str
         (r"print('write to\tanna.berg\x40river-mill.org')", r"anna.berg\x40river-mill.org"),
         (r'{"a": "{\"b\": \"Mail:\\n' + MAIL + r'\\n\"}"}', MAIL),
         (r'{"\u0070assword": "kT7xQm92zLw4pR"}', "kT7xQm92zLw4pR"),
-        (r'{"a": "C:\\keys\\' + TOKEN + '"}', TOKEN),
-        (r"C:\keys" + "\\" + TOKEN, "\\" + TOKEN),
+        # A path may end in what looks like an escape: it is not cut.
+        (r'{"a": "C:\\keys\\' + TOKEN + '"}', TOKEN[1:]),
+        (r"C:\keys" + "\\" + TOKEN, TOKEN[1:]),
         (r"C:\mail" + "\\" + MAIL, MAIL),
         (r"see \d+\.\d and " + MAIL, MAIL),
+        # A password with backslashes of its own.
+        (r'password = "kT7\nQm92zLw4pR"', r"kT7\nQm92zLw4pR"),
+        (r'{"password": "kT7\\nQm92zLw4pR"}', r"kT7\\nQm92zLw4pR"),
     ],
 )
 def test_g6_a_value_is_found_whole_and_without_what_is_escaped_beside_it(both: Both, text: str, value: str):
-    found = values_in(both, text)
-    # A path may end in what looks like an escape: its value is found with the sequence that it begins in.
-    assert found == [value] or [each.lstrip("\\") for each in found] == [value]
+    assert values_in(both, text) == [value]
+
+
+HARMLESS_BEHIND_SEPARATORS = (
+    "@app.get end",
+    "-@app.get end",
+    "no-reply@river-mill.org",
+    "git@river-mill.org",
+    "postmaster@river-mill.org",
+    "rev 95.217.33.4",
+    "@mill.org of http://db:",
+)
+
+
+@pytest.mark.parametrize("ascii_only", [True, False])
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_g6_an_escape_sequence_is_no_part_of_a_finding(both: Both, times: int, ascii_only: bool):
+    separators = (*SEPARATORS, "\u00a0", "\b", "\f", "\u001c", "\ud83d", "\u0085")
+    for separator, harmless in itertools.product(separators, HARMLESS_BEHIND_SEPARATORS):
+        text = f"the{separator}{harmless}{separator}@app.get"
+        for _ in range(times):
+            text = json.dumps({"a": text}, ensure_ascii=ascii_only)
+        assert values_in(both, text) == [], text
+
+
+def test_g6_a_line_of_json_text_ends_where_its_reader_sees_the_end(both: Both):
+    assert values_in(both, json.dumps("the password was lost\norder A1b2C3d4E5f6G7 has shipped")) == []
 
 
 def test_g6_what_is_read_goes_before_what_is_written(secret_detector):
@@ -87,7 +116,8 @@ def test_g6_a_finding_never_cuts_an_escape_sequence(both: Both):
             text = f"Value:{separator}{value}{separator}end"
             view = Unescaped(text)
             for start, end, _ in both.places(text, lambda _: True):
-                assert view.widened(start, end) == (start, end)
+                assert view.cut_at(start) is None
+                assert view.cut_at(end) is None
 
 
 def test_g6_places_of_the_unescaped_text_are_those_of_the_escaped():
