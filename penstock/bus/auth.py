@@ -5,7 +5,8 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from types import ModuleType
+from typing import Any, Final, cast
 
 from msgspec import Struct
 
@@ -70,6 +71,7 @@ class NatsAuth(Struct, frozen=True, kw_only=True):
             text = _text("NATS_CREDS", self.creds)
             if "BEGIN NATS USER JWT" not in text or "BEGIN USER NKEY SEED" not in text:
                 raise NatsAuthError("NATS_CREDS", f"{self.creds} holds no user JWT and nkey seed")
+            _nkeys("NATS_CREDS")
             options["user_credentials"] = self.creds
         if self.nkey_seed is not None:
             _check_seed(self.nkey_seed)
@@ -128,9 +130,21 @@ def _secret(variable: str, value: str | None) -> str | None:
     return _text(variable, value.removeprefix(_FILE)).strip()
 
 
-def _check_seed(path: str) -> None:
-    import nkeys  # noqa: PLC0415 - few processes need it
+def _nkeys(variable: str) -> ModuleType:
+    """The library that signs with an nkey seed, also for nats-py; raises NatsAuthError if it is not installed."""
+    try:
+        import nkeys  # noqa: PLC0415 - few processes need it
+    except ModuleNotFoundError as error:
+        raise NatsAuthError(
+            variable,
+            "needs the extra nkeys, which is not installed (pip install 'penstock[nkeys]'; "
+            "from a clone pip install '.[nkeys]')",
+        ) from error
+    return cast("ModuleType", nkeys)
 
+
+def _check_seed(path: str) -> None:
+    nkeys = _nkeys("NATS_NKEY_SEED")
     seed = bytearray(_text("NATS_NKEY_SEED", path).strip().encode())
     try:
         nkeys.from_seed(seed)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 from penstock.runtime.config.catalogue import Catalogue
-from penstock.runtime.config.load import read_catalogue
 from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.runtime_file import read_runtime_file
 
@@ -18,6 +18,8 @@ def catalogue_in_use(data: Path) -> Catalogue:
 
     Raises ConfigurationRefused where it cannot be read.
     """
+    from penstock.runtime.config.load import read_catalogue  # noqa: PLC0415 - needs the server's packages
+
     running = read_runtime_file(data)
     env = dict(os.environ)
     if running is not None and not env.get("NATS_URL"):
@@ -30,7 +32,9 @@ def catalogue_in_use(data: Path) -> Catalogue:
 
 
 def known_catalogue(data: Path) -> Catalogue | None:
-    """The same; None: this machine has none."""
+    """The same; None: this machine has none, or the client alone, which reads no YAML."""
+    if find_spec("yaml") is None:
+        return None
     try:
         return catalogue_in_use(data)
     except ConfigurationRefused:

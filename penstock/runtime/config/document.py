@@ -14,9 +14,9 @@ from typing import Any
 import yaml
 from msgspec import Struct
 
-from penstock.runtime.config.problems import ConfigurationRefused, Problem
+from penstock.runtime.config.problems import ConfigurationRefused, Problem, joined
 
-__all__ = ["Document", "joined", "read_document"]
+__all__ = ["Document", "read_document"]
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
@@ -76,11 +76,6 @@ class Document(Struct, frozen=True):
     written: dict[str, str]
     """Scalars as written: quoting them in an error reveals nothing from the environment."""
     problems: tuple[Problem, ...]
-
-
-def joined(path: str, key: str) -> str:
-    """The path of `key` below `path`."""
-    return f"{path}.{key}" if path else key
 
 
 def read_document(text: str, *, source: str, env: Mapping[str, str]) -> Document:

@@ -13,8 +13,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from penstock.runtime.config.document import joined
-from penstock.runtime.config.problems import ProblemReport
+from penstock.runtime.config.problems import ProblemReport, joined
 
 __all__ = ["ROLE_SUFFIX", "Only", "SentAs", "check_mapping_values", "check_parameter_mapping"]
 

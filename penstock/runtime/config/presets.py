@@ -14,9 +14,8 @@ import yaml
 from msgspec import Struct, field, structs
 
 from penstock.runtime.config.catalogue import Model, ProviderConfig, RateLimitHeaders, SdkName
-from penstock.runtime.config.document import joined
 from penstock.runtime.config.parameter_mapping import SentAs
-from penstock.runtime.config.problems import ProblemReport, nearest
+from penstock.runtime.config.problems import ProblemReport, joined, nearest
 from penstock.runtime.config.shipped import shipped_presets
 
 __all__ = [

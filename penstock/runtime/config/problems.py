@@ -11,7 +11,12 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from penstock.runtime.config.document import Document
 
-__all__ = ["ConfigurationRefused", "Problem", "ProblemReport", "nearest"]
+__all__ = ["ConfigurationRefused", "Problem", "ProblemReport", "joined", "nearest"]
+
+
+def joined(path: str, key: str) -> str:
+    """The path of `key` below `path`."""
+    return f"{path}.{key}" if path else key
 
 
 class Problem(Struct, frozen=True, kw_only=True):

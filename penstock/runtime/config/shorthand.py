@@ -10,8 +10,7 @@ import re
 from decimal import Decimal
 from typing import Any, Final
 
-from penstock.runtime.config.document import joined
-from penstock.runtime.config.problems import ProblemReport
+from penstock.runtime.config.problems import ProblemReport, joined
 
 __all__ = ["fold", "read_prices", "unfold"]
 _TEXT: Final = re.compile(

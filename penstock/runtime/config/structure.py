@@ -12,8 +12,7 @@ from typing import Any, Final, Literal, Union, get_args, get_origin
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from penstock.runtime.config.document import joined
-from penstock.runtime.config.problems import ProblemReport, nearest
+from penstock.runtime.config.problems import ProblemReport, joined, nearest
 from penstock.runtime.config.unknown_keys import unknown_key
 
 __all__ = ["build"]

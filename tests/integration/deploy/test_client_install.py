@@ -17,15 +17,15 @@ from penstock.cli.demo.documents import EXPECTED
 from tests.contract.compose import ROOT
 from tests.contract.documents import blocks
 from tests.harness.processes.system import System, running_system
+from tests.integration.bus.nats_auth_server import Operator, new_seed
 from tests.integration.deploy.wheel import PIP, build_wheel
 
 CLIENT = {
     *("penstock", "nats-py", "msgspec", "opentelemetry-api"),
-    *("nkeys", "pynacl", "cffi", "pycparser"),
     *("typing-extensions", "importlib-metadata", "zipp"),
 }
 """Names of the distributions that may be installed: the client's dependencies on any supported version of Python."""
-MOST_BYTES = 12_000_000
+MOST_BYTES = 10_000_000
 URL = "nats://127.0.0.1:4222"
 PROJECT = {
     "schemas/__init__.py": "OURS = 'schemas'",
@@ -99,7 +99,7 @@ def test_k8_the_client_alone_is_installed_and_is_small(installed: Path, project:
     done = run(installed, project, "-c", listing)
     assert done.returncode == 0, done.stderr
     names, size = json.loads(done.stdout)
-    assert {"penstock", "nats-py", "msgspec", "opentelemetry-api", "nkeys"} <= set(names)
+    assert {"penstock", "nats-py", "msgspec", "opentelemetry-api"} <= set(names)
     assert set(names) <= CLIENT
     assert size < MOST_BYTES
 
@@ -122,13 +122,59 @@ def test_k8_an_application_keeps_its_own_schemas_services_and_utils(installed: P
     assert (done.returncode, done.stdout) == (0, "schemas services utils Client\n"), done.stderr
 
 
+COMMANDS = [
+    *(
+        "ask hi",
+        "explain hi",
+        "status",
+        "cancel abc",
+        "jobs",
+        "dead list",
+        "keys list",
+        "budget list",
+        "spend",
+    ),
+    *(
+        "ledger status",
+        "guard try hi",
+        "guard verdicts",
+        "index own.py --collection c",
+        "search hi --collection c",
+    ),
+    *("collections list", "memory list --user ada"),
+]
+"""Those that need only a connection, in a form that asks the system something."""
+
+
+@pytest.mark.parametrize("arguments", COMMANDS)
+def test_k8_the_client_alone_has_the_commands_that_need_a_connection_only(
+    installed: Path, project: Path, arguments: str
+):
+    nothing = "nats://127.0.0.1:1"
+    command = installed.parent / "penstock"
+    done = run(command, project, *arguments.split(), PYTHONPATH="", NATS_URL=nothing)
+    assert done.returncode == 1
+    assert f"no NATS server answers at {nothing}" in done.stderr
+
+
 def test_k8_the_command_without_the_extra_names_it(installed: Path, project: Path):
     command = installed.parent / "penstock"
-    for arguments in (["up"], ["run", "router"], ["config", "check"]):
+    for arguments in (["up"], ["run", "router"], ["config", "check"], ["prices", "list"]):
         done = run(command, project, *arguments, PYTHONPATH="")
         assert done.returncode == 1
         assert "pip install 'PATH[server]'" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("variable", ["NATS_CREDS", "NATS_NKEY_SEED"])
+def test_k8_an_nkey_without_its_extra_names_it(installed: Path, project: Path, tmp_path: Path, variable: str):
+    path = tmp_path / "secret"
+    path.write_text(Operator().user_creds() if variable == "NATS_CREDS" else new_seed().decode())
+    done = run(installed.parent / "penstock", project, "status", PYTHONPATH="", **{variable: str(path)})
+    assert done.returncode == 1
+    assert f"{variable}: needs the extra nkeys" in done.stderr
+    assert "pip install 'penstock[nkeys]'" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 EXAMPLES = [each for each in blocks(ROOT / "README.md", "python") if "from penstock import" in each]

@@ -11,8 +11,7 @@ from typing import Any, Final
 
 from penstock.contract.ledger.policies import LIMIT_NAMES
 from penstock.runtime.config.budgets.section import UNLIMITED
-from penstock.runtime.config.document import joined
-from penstock.runtime.config.problems import ProblemReport
+from penstock.runtime.config.problems import ProblemReport, joined
 
 __all__ = ["DOLLAR_LIMITS", "micro_dollars", "read_budgets"]
 
