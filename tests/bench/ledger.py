@@ -44,6 +44,8 @@ TAIL: Final = 49_000
 BATCH: Final = 500
 _SETTLE_S: Final = 3.0
 """After a start, until memory is measured."""
+_MOST_WAIT_S: Final = 300.0
+"""Until a step that nothing measures counts as failed, on a machine that is busy with other things too."""
 BUDGETS: Final = {
     "every_account": {"microusd_per_month": 2**50},
     "every_user": {"requests_per_minute": 2**40, "microusd_per_day": 2**50, "tokens_per_day": 2**50},
@@ -167,7 +169,7 @@ class _Load:
 
 
 async def _holds(load: _Load, process: Process) -> dict[str, Any]:
-    await until(load.granted, 10)
+    await until(load.granted, _MOST_WAIT_S)
     await run(load.hold_and_settle, at_once=16, total=500)
     idle = await run(load.hold, at_once=1, total=IDLE)
     busy = await run(load.hold, at_once=AT_ONCE, total=TOTAL)
@@ -208,13 +210,13 @@ async def _start_and_memory(nc: Nats, ledger: _Ledger) -> dict[str, Any]:
     """
     await _append(nc, _entries((RECORDS - TAIL) // 2, _today_ms()))
     await ledger.start()
-    await until(_Load(nc).granted, 120)
-    await until(lambda: _has_history(nc), 60)
+    await until(_Load(nc).granted, _MOST_WAIT_S)
+    await until(lambda: _has_history(nc), _MOST_WAIT_S)
     await ledger.stop()
     await _append(nc, _entries(TAIL // 2, int(time.time() * 1000)))
     began_s = time.perf_counter()
     await ledger.start_again()
-    await until(_Load(nc).granted, 120, every_s=0.02)
+    await until(_Load(nc).granted, _MOST_WAIT_S, every_s=0.02)
     started_s = time.perf_counter() - began_s
     await asyncio.sleep(_SETTLE_S)
     return {"ledger_start_s": round(started_s, 2), "ledger_rss_mb": round(ledger.process.rss_mb(), 1)}
