@@ -32,8 +32,8 @@ from services.worker.embedding.call import EmbeddingCalls
 from services.worker.embedding.executor import EmbeddingExecutor
 from services.worker.embedding.known_vectors import KnownVectors
 from services.worker.embedding.learned import LearnedLimits
+from services.worker.embedding.metrics import TextCounters
 from services.worker.embedding.shared_texts import SharedTexts
-from services.worker.embedding.text_counters import TextCounters
 from services.worker.embedding.vector_claims import VectorClaims
 from services.worker.embedding.vector_store import VectorStore
 from services.worker.estimates.service_times import ServiceTimes

@@ -17,7 +17,7 @@ from penstock.runtime.tokens import with_margin
 from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.budget.hold_cover import Amount, AttemptTokens
 from services.worker.embedding.request import OpenAttempt, Text, WaitingRequest
-from services.worker.embedding.shares import divided
+from services.worker.embedding.token_shares import divided
 from services.worker.estimates.service_times import ServiceTimes
 from services.worker.execution.attempt import AttemptNumbers
 from services.worker.execution.attempt_usage import CANCELLED

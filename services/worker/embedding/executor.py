@@ -20,9 +20,9 @@ from penstock.runtime.byte_budget import FairByteBudget
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.retrieval.embed_body import EmbedBody, InvalidEmbedBody, read_embed_body
 from penstock.runtime.retrieval.embedding_key import EmbeddingKeys
+from services.worker.embedding.metrics import TextCounters
 from services.worker.embedding.request import WaitingRequest
 from services.worker.embedding.shared_texts import SharedTexts
-from services.worker.embedding.text_counters import TextCounters
 from services.worker.execution.attempt import Success
 from services.worker.execution.delta_sink import JoinedDelta
 from services.worker.execution.large_bodies import LargeBodies

@@ -1,13 +1,17 @@
-"""The metrics of embed requests."""
+"""The metrics of embed requests, and what is counted of each completed one."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import Final
 
+from msgspec import Struct
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-__all__ = ["EmbeddingMetrics"]
+from penstock.runtime.pricing import PriceTable
+from services.worker.embedding.request import WaitingRequest
+
+__all__ = ["EmbeddingMetrics", "TextCounters"]
 
 _BATCH_SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
 
@@ -35,3 +39,29 @@ class EmbeddingMetrics:
         self.saved = counter("penstock_embedding_saved_picousd", help_, ["role"])
         help_ = "Reads of stored vectors that failed, and vectors that are not stored because a write failed."
         self.store_errors = counter("penstock_embedding_store_errors", help_)
+
+
+class TextCounters(Struct, frozen=True):
+    """Counts where the vectors of completed requests came from, and what that saved."""
+
+    metrics: EmbeddingMetrics
+    prices: PriceTable
+
+    def count(self, request: WaitingRequest, model: str) -> None:
+        """The request is complete; `model`: whose price its texts would have cost."""
+        counts, work = request.counts, request.execution.work
+        joined = len(request.keys) - counts.embedded - counts.memory - counts.stored
+        sources = {
+            "embedded": counts.embedded,
+            "memory": counts.memory,
+            "stored": counts.stored,
+            "joined": joined,
+        }
+        for source, number in sources.items():
+            if number > 0:
+                self.metrics.texts.labels(work.role, source).inc(number)
+        prices = self.prices.prices_of(model)
+        free = len(request.keys) - counts.embedded
+        if prices is not None and free > 0:
+            tokens = work.estimated_tokens * free / len(request.keys)
+            self.metrics.saved.labels(work.role).inc(tokens * prices.input)

@@ -16,7 +16,7 @@ from services.worker.embedding.gatherer import Gatherer
 from services.worker.embedding.known_vectors import KnownVectors
 from services.worker.embedding.other_workers import OtherWorkers
 from services.worker.embedding.request import Text, WaitingRequest
-from services.worker.embedding.text_tokens import tokens_of
+from services.worker.embedding.token_shares import tokens_of
 from services.worker.embedding.vector_claims import VectorClaims
 from services.worker.intake.hand_back import HandBackPolicy
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from services.worker.embedding.bisection import Bisection, Owner
 from services.worker.embedding.request import Text
-from services.worker.embedding.shares import divided
 from services.worker.embedding.text_queue import BatchSize, TextQueue
+from services.worker.embedding.token_shares import divided
 
 WANTED: Any = cast("Any", object())
 ONE = Owner("a", "u")

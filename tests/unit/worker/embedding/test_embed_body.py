@@ -9,7 +9,7 @@ import pytest
 
 from penstock.runtime.retrieval.embed_body import InvalidEmbedBody, read_embed_body
 from penstock.runtime.retrieval.embedding_key import EmbeddingKeys
-from services.worker.embedding.text_tokens import tokens_of
+from services.worker.embedding.token_shares import tokens_of
 
 
 def read(given: Any, **fields: Any) -> Any:

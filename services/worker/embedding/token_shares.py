@@ -1,4 +1,4 @@
-"""Estimated tokens of the texts of a request: their shares of what the router estimated for all of it. Pure."""
+"""Shares of tokens: of texts in the estimate of their request, and of requests in the count of their call. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from penstock.runtime.retrieval.embedding_key import EmbeddingText
 from penstock.runtime.tokens import text_tokens
 
-__all__ = ["tokens_of"]
+__all__ = ["divided", "tokens_of"]
 
 
 def tokens_of(texts: Sequence[EmbeddingText], estimated: int) -> list[int]:
@@ -22,3 +22,19 @@ def tokens_of(texts: Sequence[EmbeddingText], estimated: int) -> list[int]:
     return [
         max(1, round(len(text) * per_character)) if isinstance(text, str) else len(text) for text in texts
     ]
+
+
+def divided(total: int, weights: Sequence[int]) -> list[int]:
+    """`total` in parts in proportion to `weights`, which are not negative. The parts sum up to `total` exactly, and
+    each is less than one away from its proportion. Without any weight the parts are equal.
+    """
+    if not any(weights):
+        weights = [1] * len(weights)
+    whole = sum(weights)
+    parts, given, weight = [], 0, 0
+    for each in weights:
+        weight += each
+        until = total * weight // whole
+        parts.append(until - given)
+        given = until
+    return parts

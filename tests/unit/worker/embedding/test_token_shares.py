@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from penstock.runtime.tokens import text_tokens
-from services.worker.embedding.text_tokens import tokens_of
+from services.worker.embedding.token_shares import tokens_of
 
 
 def test_h2_an_estimate_is_divided_by_the_length_of_the_texts():
