@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from msgspec import Raw, Struct
@@ -16,6 +15,7 @@ from penstock.contract.errors import ErrorCode
 from services.worker.degradation.shorten import BodyShape, RequestSize
 from services.worker.embedding.answer import Vectors
 from services.worker.embedding.batch_attempts import BatchAttempts, CallEnd, Share, end_of_failure
+from services.worker.embedding.batch_deadline import BatchDeadline, CallLimit, timeout_when
 from services.worker.embedding.bisection import Bisection, Owner
 from services.worker.embedding.call import BatchCall, EmbeddingCalls
 from services.worker.embedding.learned import RefusedSizes
@@ -50,11 +50,17 @@ _OF_CONTENT: Final[tuple[FailureKind, ...]] = (
 """Failures that one text of a batch, or their number, may have caused."""
 _CODES: Final[Mapping[ErrorCode, ErrorCode]] = {"provider_refused": "invalid_request"}
 """The error code of a request whose text is refused alone."""
-_EXTENDED_S: Final = 0.05
-"""Seconds before the deadline of a batch at which the deadlines of requests that have joined it count."""
 _SHAPE: Final = BodyShape(may_cut=False, kept_share=1.0)
 _BYTES_PER_TOKEN: Final = 16
 """Tokens that a provider can count for one byte of text at most; a larger count is not believed."""
+
+
+class _Trial(Struct, frozen=True):
+    """The texts of a batch that are tried now, and what they are to breaker, quota and retries."""
+
+    texts: list[Text]
+    state: CallState
+    deadline: BatchDeadline
 
 
 class BatchRunner(Struct, frozen=True):
@@ -102,9 +108,9 @@ class BatchRunner(Struct, frozen=True):
         state = self._state_of(part, content)
         for text in part:
             text.batch = state
+        trial = _Trial(part, state, BatchDeadline(state, part))
         try:
-            async with _latest_deadline(state, part):
-                accepted = await self._through_chain(state, part, refusals, done)
+            accepted = await self._through_chain(trial, refusals, done)
         except TimeoutError:
             return  # each of the requests has ended at its own deadline
         except HandBack as back:
@@ -124,19 +130,19 @@ class BatchRunner(Struct, frozen=True):
         finally:
             self.selection.stop_waiting(state)
 
-    async def _through_chain(
-        self,
-        state: CallState,
-        part: list[Text],
-        refusals: _Refusals,
-        done: Done,
-    ) -> bool:
-        """Whether the texts were embedded; False: their halves are to be tried, or none is wanted any more."""
+    async def _through_chain(self, trial: _Trial, refusals: _Refusals, done: Done) -> bool:
+        """Whether the texts were embedded; False: their halves are to be tried, or none is wanted any more.
+
+        Raises TimeoutError once every request that waits for them has ended at its own deadline.
+        """
         bisection, sizes = refusals
-        while True:
-            permit = await self.selection.next_call(state)
+        part, state, deadline = trial.texts, trial.state, trial.deadline
+        while deadline.is_wanted:
+            async with timeout_when(deadline.latest_s):
+                permit = await self.selection.next_call(state)
             try:
-                return await self._with_permit(state, part, permit, (sizes, done))
+                async with timeout_when(deadline.of_call_s):
+                    return await self._with_permit(trial, permit, sizes, done)
             except ProviderFailure as failure:
                 if len(part) > 1 and failure.kind in _OF_CONTENT:
                     if failure.kind == "too_large":
@@ -146,21 +152,20 @@ class BatchRunner(Struct, frozen=True):
                     self.metrics.divided.labels(permit.key.model).inc()
                     return False
                 self.next_attempt.after_failure(state, permit.key.model, failure)
+        return False
 
-    async def _with_permit(
-        self, state: CallState, part: list[Text], permit: CallPermit, ends: tuple[RefusedSizes, Done]
-    ) -> bool:
-        sizes, done = ends
+    async def _with_permit(self, trial: _Trial, permit: CallPermit, sizes: RefusedSizes, done: Done) -> bool:
+        state = trial.state
         with settle_at_exit(self.selection, self.outcomes, permit) as call:
             key = permit.key
             provider = self.calls.providers[key.model]
-            shares = await self.attempts.announce(part, key, provider.name)
+            shares = await self.attempts.announce(trial.texts, key, provider.name)
             texts = [text for share in shares for text in share.texts]
             if not texts:
                 return False
             call.spent.tokens = permit.quota.tokens
             with report_outcome(self.outcomes, state, key, call):
-                vectors = await self._attempt(state, shares, texts, call, permit)
+                vectors = await self._attempt(trial, shares, texts, call, permit)
         self.attempts.service_times.record_tokens(key.model, call.spent.tokens)
         self.next_attempt.after_success(state, key.model)
         sizes.accepted([text.key for text in texts], loop_now_s())
@@ -169,17 +174,17 @@ class BatchRunner(Struct, frozen=True):
 
     async def _attempt(
         self,
-        state: CallState,
+        trial: _Trial,
         shares: Sequence[Share],
         texts: Sequence[Text],
         call: PermittedCall,
         permit: CallPermit,
     ) -> Vectors:
-        key, progress, began_s = permit.key, Progress(), loop_now_s()
+        state, key, progress, began_s = trial.state, permit.key, Progress(), loop_now_s()
         first = shares[0]
-        limit_s = self.time_limits.limits(state, key.model).non_streaming_s
+        limit = CallLimit(trial.deadline, state, self.time_limits, key.model)
         label = f"{first.request.execution.work.id}.{first.attempt.number}"
-        batch = BatchCall(key, [text.content for text in texts], first.request.dimensions, limit_s, label)
+        batch = BatchCall(key, [text.content for text in texts], first.request.dimensions, limit, label)
         end = CallEnd("cancelled", None)
         self.metrics.batch_size.labels(key.model).observe(len(texts))
         try:
@@ -260,29 +265,6 @@ def _fail(text: Text, error: Exception, done: Done, *, alone: bool = False) -> N
         else:
             request.fail(error)
         request.leave()
-
-
-@asynccontextmanager
-async def _latest_deadline(state: CallState, part: Sequence[Text]) -> AsyncIterator[None]:
-    """Raises TimeoutError at the latest deadline of all requests that wait for the texts, also of those that join."""
-    loop = asyncio.get_running_loop()
-    check: asyncio.TimerHandle
-    async with asyncio.timeout_at(state.deadline_s) as timer:
-
-        def extend() -> None:
-            nonlocal check
-            deadlines = (request.execution.deadline_s for text in part for request in text.requests)
-            latest_s = max(deadlines, default=0.0)
-            if latest_s > state.deadline_s:
-                state.deadline_s = latest_s
-                timer.reschedule(latest_s)
-                check = loop.call_at(latest_s - _EXTENDED_S, extend)
-
-        check = loop.call_at(state.deadline_s - _EXTENDED_S, extend)
-        try:
-            yield
-        finally:
-            check.cancel()
 
 
 def _owner(text: Text) -> Owner:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import sys
 from array import array
@@ -18,6 +17,7 @@ from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.retrieval import Embedding
 from penstock.runtime.retrieval.embedding_key import EmbeddingText
 from services.worker.embedding.answer import Vectors, read_vectors
+from services.worker.embedding.batch_deadline import CallLimit, timeout_when
 from services.worker.embedding.learned import LearnedLimits, Parameter
 from services.worker.execution.provider_call import Progress, failures_of
 from services.worker.providers.errors.failures import ProviderFailure
@@ -49,7 +49,7 @@ class BatchCall(Struct, frozen=True):
     key: QuotaKey
     texts: Sequence[EmbeddingText]
     dimensions: int
-    limit_s: float
+    limit: CallLimit
     label: str
     """Names the call to the provider."""
 
@@ -101,7 +101,7 @@ class EmbeddingCalls(Struct, frozen=True):
         received = bytearray()
         with failures_of(provider, progress):
             try:
-                async with asyncio.timeout(call.limit_s):
+                async with timeout_when(call.limit.ends_s):
                     response = await provider.embeddings(call.key.credential, body, call.label)
                     progress.headers, progress.status = response.headers, response.status
                     try:
@@ -112,7 +112,7 @@ class EmbeddingCalls(Struct, frozen=True):
                         progress.bytes_out = len(received)
                         await response.close()
             except TimeoutError as error:
-                message = f"no complete answer within {call.limit_s:g} s"
+                message = f"no complete answer within {call.limit.length_s:g} s"
                 raise ProviderFailure("too_slow", message) from error
             progress.ended_s = loop_now_s()
             return read_vectors(bytes(received), count, dimensions)

@@ -60,9 +60,14 @@ class TimeLimits:
         if any(each not in history.not_before_s for each in others):
             return shortened(limits, execution.deadline_s - now_s, usual_s)
         first = not history.failed and execution.delivery == 1
-        if first and (usual_s > 0 or self._hand_back_policy.possible(execution.work.role, now_s)):
+        if first and (usual_s > 0 or self._may_hand_back(execution, now_s)):
             return shortened(limits, execution.deadline_s - now_s, usual_s)
         return limits
+
+    def _may_hand_back(self, execution: CallState, now_s: float) -> bool:
+        """Whether another worker may take the request over; a batch of texts stays where its call was slow."""
+        work = execution.work
+        return work.kind != "embed" and self._hand_back_policy.possible(work.role, now_s)
 
     def note_answer(self, execution: CallState, model: str, began_s: float, first_s: float | None) -> None:
         """`first_s`: when the first output of a streamed answer came, or all of another one; None: now."""

@@ -35,6 +35,8 @@ class RoleLane(Struct, frozen=True):
     lane: Lane
     chain: tuple[str, ...]
     slots: int
+    gathers: bool = False
+    """Its requests are of use without quota: their texts may be known, or be in a call in flight."""
 
     @classmethod
     def of(cls, role: Role, lane: Lane, config: RoleConfig, kind: Kind = "chat") -> RoleLane:
@@ -42,7 +44,8 @@ class RoleLane(Struct, frozen=True):
         are taken than chat requests.
         """
         slots = config.slots_per_worker if lane == "interactive" else config.batch_slots_per_worker
-        return cls(role, lane, config.chain, slots * _GATHERED if kind == "embed" else slots)
+        gathers = kind == "embed"
+        return cls(role, lane, config.chain, slots * _GATHERED if gathers else slots, gathers)
 
 
 def batch_slots(batch: int, *, interactive: int, running: int) -> int:
@@ -85,7 +88,13 @@ class PullGate:
             closed_s = (
                 self._hand_back_policy.pause_s(role, now_s)
                 or self._left_to_others_s(now_s)
-                or self._availability.opens_in_s(chain, now_s, self._lane.lane, last_resort=last_resort)
+                or self._availability.opens_in_s(
+                    chain,
+                    now_s,
+                    self._lane.lane,
+                    last_resort=last_resort,
+                    quota_counts=not self._lane.gathers,
+                )
             )
         if closed_s > 0:
             self._scarce_until_s = now_s + closed_s + _SCARCE_S
@@ -104,7 +113,7 @@ class PullGate:
             self._scarce_until_s = max(self._scarce_until_s, now_s + _SCARCE_S)
         if self._availability.all_open(self._lane.chain, now_s):
             return min(self._lane.slots, running - waiting + _FOR_TRIALS)
-        if now_s >= self._scarce_until_s:
+        if now_s >= self._scarce_until_s or self._lane.gathers:
             return self._lane.slots
         return min(self._lane.slots, running - waiting + _ABOVE_QUOTA)
 

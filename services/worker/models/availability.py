@@ -113,19 +113,26 @@ class Availability:
         )
 
     def opens_in_s(
-        self, chain: Iterable[str], now_s: float, lane: Lane = "interactive", *, last_resort: bool = False
+        self,
+        chain: Iterable[str],
+        now_s: float,
+        lane: Lane = "interactive",
+        *,
+        last_resort: bool = False,
+        quota_counts: bool = True,
     ) -> float:
         """Seconds until some model of the chain may be called for a small request; 0: now.
 
-        Also 0 when no model ever may be called: such work is pulled and fails with the reason.
+        Also 0 when no model ever may be called: such work is pulled and fails with the reason. `quota_counts`: False
+        where a request may be of use without quota.
         """
         small = Need(0, lane)
         earliest_s = inf
         for model in chain:
-            available_at_s = self.state(model, small, now_s, last_resort=last_resort).available_at_s
-            if available_at_s <= now_s:
+            state = self.state(model, small, now_s, last_resort=last_resort)
+            if state.available_at_s <= now_s or (state.reason == "quota" and not quota_counts):
                 return 0.0
-            earliest_s = min(earliest_s, available_at_s)
+            earliest_s = min(earliest_s, state.available_at_s)
         return 0.0 if earliest_s == inf else earliest_s - now_s
 
     def answers_lately(self, chain: Iterable[str], now_s: float) -> bool:

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from penstock.bus.clock import SYSTEM, loop_now_s
 from penstock.bus.connection import ConnectionEvents
 from penstock.bus.tracing import NO_SPAN, NO_TRACER
-from penstock.contract.names import Lane
+from penstock.contract.names import Kind, Lane
 from penstock.contract.presence import Presence, RoleStatus
 from penstock.contract.work import ChatWork
 from penstock.runtime.accounting.usage_events import UsageEvents
@@ -194,8 +194,8 @@ class WorkerParts:
     def starter(self) -> Starter:
         return Starter(self.catalogue, self.bus, self.quota_monitor, self.telemetry, None)
 
-    def gate(self, lane: Lane) -> PullGate:
-        role_lane = RoleLane.of("chat", lane, self.catalogue.roles["chat"])
+    def gate(self, lane: Lane, kind: Kind = "chat") -> PullGate:
+        role_lane = RoleLane.of("chat", lane, self.catalogue.roles["chat"], kind)
         return PullGate(role_lane, self.availability, self.quota_monitor, self.hand_back, self.waiting)
 
     def status(self) -> WorkerStatus:

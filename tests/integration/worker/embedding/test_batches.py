@@ -95,16 +95,3 @@ async def test_h2_a_thousand_requests_of_a_client_are_few_calls(system: System) 
         found = await asyncio.gather(*(client.embed(text, user=f"u{len(text)}") for text in texts))
     assert [each.vectors[0].tolist() for each in found] == [vector_of(text) for text in texts]
     assert await system.attempts(MODEL) <= 20
-
-
-async def test_h2_a_joined_request_with_a_later_deadline_keeps_the_call(
-    system: System, requests: EmbedRequests
-) -> None:
-    await system.sim("PUT", "speed", {"tokens_per_second": 0, "first_token_ms": 0, "latency_ms": 2_500})
-    first = await requests.send("a text of two", within_s=1.5)
-    await asyncio.sleep(0.5)
-    patient = await requests.send("a text of two", within_s=30.0)
-    await all_of([first, patient])
-    assert first.failure.error.code == "deadline_exceeded"
-    assert patient.vectors == [vector_of("a text of two")]
-    assert await system.attempts(MODEL) == 1

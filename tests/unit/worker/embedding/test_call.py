@@ -7,7 +7,9 @@ from typing import Any, cast
 
 import pytest
 
+from penstock.bus.clock import loop_now_s
 from penstock.runtime.config.load import load_catalogue
+from services.worker.embedding.batch_deadline import CallLimit
 from services.worker.embedding.call import BatchCall, EmbeddingCalls
 from services.worker.embedding.learned import LearnedLimits
 from services.worker.execution.provider_call import Progress
@@ -27,6 +29,16 @@ class Response:
         return
 
 
+class Limit(CallLimit):
+    length_s = 5.0
+
+    def __init__(self) -> None:
+        self._until_s = loop_now_s() + self.length_s
+
+    def ends_s(self) -> float:
+        return self._until_s
+
+
 class Provider:
     async def embeddings(self, *_: object) -> Response:
         return Response()
@@ -43,5 +55,5 @@ async def test_d6_an_answer_that_is_too_large_is_malformed() -> None:
     )
     calls = EmbeddingCalls(loaded, cast("Any", {"m": Provider()}), LearnedLimits(loaded))
     with pytest.raises(ProviderFailure, match="more than") as raised:
-        await calls.make(BatchCall(QuotaKey("", "m"), ["text"], 2, 5.0, "label"), Progress())
+        await calls.make(BatchCall(QuotaKey("", "m"), ["text"], 2, Limit(), "label"), Progress())
     assert raised.value.kind == "malformed"

@@ -93,6 +93,19 @@ async def test_c3_quota_is_scarce_for_a_moment_after_it_was_used_up(boxes: _Mail
     assert boxes.interactive.at_most(0) == 4
 
 
+async def test_h2_embed_requests_are_taken_without_quota(boxes: _Mailboxes) -> None:
+    quota, now_s = boxes.parts.availability.quota, loop_now_s()
+    ((key,),) = keys_of(boxes.parts.catalogue, {"p": ("A_KEY",)}).values()
+    while isinstance(quota.try_acquire(key, Need(1), now_s), Permit):
+        pass
+    gate = boxes.parts.gate("interactive", "embed")
+    assert gate.closed_s() == 0, "their texts may be known, or be in a call in flight"
+    await boxes.wait("interactive", 1)
+    assert gate.at_most(0) == 64
+    _open_breaker(boxes.parts, successes=0)
+    assert gate.closed_s() > 0
+
+
 def _open_breaker(parts: WorkerParts, *, successes: int) -> None:
     breaker, now_s = parts.availability.breakers["m"], loop_now_s()
     for _ in range(successes):
