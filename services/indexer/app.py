@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
@@ -24,12 +25,15 @@ from services.indexer.composition import Connected, Parts, connected_parts
 from services.indexer.embedding.embed_requests import EmbedRequests
 from services.indexer.embedding.gateway import EmbeddingGateway
 from services.indexer.metrics import IndexerMetrics
+from services.indexer.requests.turns import MOST_WAITING
 from services.indexer.store.opening import open_store
 
 __all__ = ["Indexer"]
 
 _ORPHANS_S: Final = 600.0
 """Between two looks for tables that no collection has."""
+_DELIVERIES_PER_ATTEMPT: Final = 10
+"""A request that waits for its turn when its indexer stops is delivered again, and was not begun."""
 
 
 class Indexer:
@@ -42,7 +46,7 @@ class Indexer:
         self._store_url = store_url
         self._plan = JetStreamPlan.of(shell.settings, (*catalogue.roles, INDEX))
         self._metrics = IndexerMetrics(shell.registry)
-        self._mailboxes: dict[Lane, Mailbox] = {}
+        self._mailboxes: list[Mailbox] = []
         self._started = AsyncExitStack()
 
     async def start(self, bus: Bus, http: str) -> None:
@@ -69,11 +73,11 @@ class Indexer:
         await self._answer_questions(bus, parts)
         await parts.prior_attempts.start()
         await parts.cancellable.start()
-        self._started.push_async_callback(self._drain_mailboxes)
+        self._started.push_async_callback(self._drain_mailboxes, parts)
         for lane in LANES:
-            self._mailboxes[lane] = self._mailbox(bus, parts, lane)
-            await self._mailboxes[lane].start(bus.connection_events)
-        heartbeat = Heartbeat(bus.nc, lambda: self._presence(http))
+            self._mailboxes.append(self._mailbox(bus, parts, lane))
+            await self._mailboxes[-1].start(bus.connection_events)
+        heartbeat = Heartbeat(bus.nc, lambda: self._presence(http, parts.turns.running))
         self._started.push_async_callback(heartbeat.stop)
         await heartbeat.start()
 
@@ -106,10 +110,10 @@ class Indexer:
     def _mailbox(self, bus: Bus, parts: Parts, lane: Lane) -> Mailbox:
         settings = self._shell.settings
         policy = MailboxPolicy(
-            slots=self._retrieval.slots,
+            slots=self._retrieval.slots + MOST_WAITING,
             ack_wait_s=settings.ack_wait_s,
-            max_deliver=settings.max_deliver,
-            usable_slots=lambda: self._usable_slots(lane),
+            max_deliver=_DELIVERIES_PER_ATTEMPT * settings.max_deliver,
+            usable_slots=parts.turns.usable_slots,
         )
         made = Mailbox(
             bus.nc,
@@ -119,22 +123,16 @@ class Indexer:
             dead_letter=parts.work.dead_letter,
             repair=partial(ensure_eventually, bus.js, self._plan),
         )
-        self._metrics.queued.labels(lane).set_function(lambda: made.queued)
+        self._metrics.queued.labels(lane).set_function(lambda: made.queued + parts.turns.waiting(lane))
         return made
 
-    def _usable_slots(self, lane: Lane) -> int:
-        """Both lanes share the slots; the batch lane leaves one to the other."""
-        slots = self._retrieval.slots
-        others = sum(box.running for name, box in self._mailboxes.items() if name != lane)
-        most = max(1, slots - 1) if lane == "batch" else slots
-        return max(0, min(most, slots - others))
+    async def _drain_mailboxes(self, parts: Parts) -> None:
+        draining = [asyncio.create_task(box.drain(self._shell.settings.drain_s)) for box in self._mailboxes]
+        await asyncio.sleep(0)  # they pull nothing from here on
+        parts.turns.stop()
+        await asyncio.gather(*draining)
 
-    async def _drain_mailboxes(self) -> None:
-        for box in self._mailboxes.values():
-            await box.drain(self._shell.settings.drain_s)
-
-    def _presence(self, http: str) -> Presence:
-        running = sum(box.running for box in self._mailboxes.values())
+    def _presence(self, http: str, running: int) -> Presence:
         self._metrics.running.set(running)
         return Presence(
             service=self._shell.service,

@@ -33,6 +33,7 @@ from services.indexer.requests.bodies import RequestBodies
 from services.indexer.requests.dead_letter import DeadLetters
 from services.indexer.requests.outcome import cancelled
 from services.indexer.requests.run import Runner
+from services.indexer.requests.turns import RequestTurns
 from services.indexer.search.listing import Listing
 from services.indexer.search.lookup import CollectionLookup, FollowedRecords
 from services.indexer.search.query_vectors import QueryVectors
@@ -64,6 +65,7 @@ class Parts(Struct, frozen=True):
     maintenance: MaintenanceQueue
     orphans: OrphanTables
     followed: FollowedRecords
+    turns: RequestTurns
     work: WorkHandler
     questions: QuestionHandler
 
@@ -111,6 +113,7 @@ def connected_parts(inputs: Connected) -> Parts:
         inputs.shell.tracer,
         clock,
     )
+    turns = RequestTurns(inputs.retrieval.slots)
     followed = FollowedRecords()
     lookup = CollectionLookup(followed, records)
     searcher = Searcher(store, lookup, QueryVectors(inputs.gateway, models))
@@ -121,8 +124,17 @@ def connected_parts(inputs: Connected) -> Parts:
         maintenance=maintenance,
         orphans=OrphanTables(store, records, clock),
         followed=followed,
+        turns=turns,
         work=WorkHandler(
-            prior_attempts, job_records, runner, DeadLetters(bus, job_records, metrics, clock), bodies
+            prior_attempts,
+            job_records,
+            runner,
+            DeadLetters(bus, job_records, metrics, clock),
+            bodies,
+            turns,
+            cancellable,
+            clock,
+            inputs.shell.settings.max_deliver,
         ),
         questions=QuestionHandler(
             bus.nc, searcher, Listing(store, lookup, records), metrics, inputs.shell.tracer

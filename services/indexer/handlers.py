@@ -16,7 +16,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from penstock.bus import trace_names as names
-from penstock.bus.clock import loop_now_s
+from penstock.bus.clock import Clock, loop_now_s
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.nats_patches import unsubscribe_at_server
 from penstock.bus.tracing import Span, Tracer
@@ -29,8 +29,10 @@ from penstock.contract.retrieval.search import (
     SearchFailed,
     SearchRequest,
 )
+from penstock.contract.work import ChatWork
 from penstock.runtime.aio import cancel_and_wait
-from penstock.runtime.consumer.delivery import ACK, Delivery, Unprocessable, Verdict
+from penstock.runtime.cancellation import CancellableRequests
+from penstock.runtime.consumer.delivery import ACK, Delivery, Redeliver, Unprocessable, Verdict
 from penstock.runtime.consumer.work_message import InvalidWork
 from penstock.runtime.redelivery.job_record import JobRecords
 from penstock.runtime.redelivery.prior_attempts_reader import PriorAttemptsReader
@@ -39,7 +41,9 @@ from services.indexer.metrics import IndexerMetrics
 from services.indexer.requests.bodies import RequestBodies
 from services.indexer.requests.checked_work import read_work
 from services.indexer.requests.dead_letter import DeadLetters
+from services.indexer.requests.outcome import GaveUp
 from services.indexer.requests.run import Runner
+from services.indexer.requests.turns import RequestTurns, Stopping, Turn
 from services.indexer.search.listing import Listing
 from services.indexer.search.lookup import SearchRefused
 from services.indexer.search.message_size import fits, fitting_answer, fitting_report
@@ -61,6 +65,8 @@ _FLUSH_S: Final = 2
 _ENVELOPE_BYTES: Final = 64 * 1024
 """Part of the largest message that answers leave free, for headers and protocol."""
 _ANY_ACCOUNT: Final = "*"
+_RETURNED: Final = Redeliver(1.0)
+"""For a request that was not begun. Until then this process has withdrawn its pull requests."""
 
 
 class WorkHandler(Struct, frozen=True):
@@ -71,19 +77,38 @@ class WorkHandler(Struct, frozen=True):
     runner: Runner
     dead_letters: DeadLetters
     bodies: RequestBodies
+    turns: RequestTurns
+    cancellable: CancellableRequests
+    clock: Clock
+    max_attempts: int
+    """A message is delivered more often: also when a process stops while it waits for its turn."""
 
     async def handle(self, delivery: Delivery) -> Verdict:
         try:
             work = read_work(delivery.subject, delivery.data)
         except InvalidWork as error:
             return Unprocessable("invalid_request", f"the message is not valid work: {error}")
-        prior = await self.prior_attempts.read(delivery, work.reply_to.subject)
-        if work.lane == "batch":
-            prior = await self.job_records.prior_attempts(work, delivery, prior)
-        if prior.ended:
-            await self.bodies.delete(work)  # the earlier process may have died before it did
-            return ACK
-        return await self.runner.run(work, prior, delivery)
+        async with self.turns.turn(work) as turn:
+            try:
+                await self._wait(turn, work)
+            except Stopping:
+                return _RETURNED
+            prior = await self.prior_attempts.read(delivery, work.reply_to.subject)
+            if work.lane == "batch":
+                prior = await self.job_records.prior_attempts(work, delivery, prior)
+            if prior.ended:
+                await self.bodies.delete(work)  # the earlier process may have died before it did
+                return ACK
+            if prior.attempt >= self.max_attempts:
+                return Unprocessable("undeliverable", f"begun {prior.attempt} times without an end")
+            return await self.runner.run(work, prior, delivery, lambda: self.turns.leave_collection(turn))
+
+    async def _wait(self, turn: Turn, work: ChatWork) -> None:
+        """Until the request may begin. One that is cancelled or late meanwhile begins, and ends at once."""
+        left_s = work.deadline_ms / 1000 - self.clock.unix_s()
+        with contextlib.suppress(GaveUp, TimeoutError), self.cancellable.entered(work):
+            async with asyncio.timeout(left_s):
+                await turn.begins
 
     async def dead_letter(self, delivery: Delivery, dead: Unprocessable) -> None:
         await self.dead_letters.store(delivery, dead)

@@ -39,6 +39,8 @@ class IndexTask(Struct, kw_only=True):
     caller: Caller
     counts: Counts
     on_progress: Callable[[], None]
+    on_written: Callable[[], None] = lambda: None
+    """Called when other requests may change the collection, while this one may still fill a table for another model."""
     repeated: bool = False
     """Another process may have begun it, and died."""
 
@@ -77,6 +79,7 @@ class CollectionIndexer:
             record = await self._open(task)
             if record is not None:
                 record = await self._write_all_targets(task, record)
+        task.on_written()
         if record is None:
             return task.counts.report(name, None)
         record = await self._with_wanted_model(task, record)

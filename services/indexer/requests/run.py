@@ -67,6 +67,7 @@ class _Request(Struct):
     started_s: float
     queued_ms: float
     counts: Counts
+    on_written: Callable[[], None]
 
 
 class Runner(Struct, frozen=True):
@@ -80,8 +81,11 @@ class Runner(Struct, frozen=True):
     tracer: Tracer
     clock: Clock
 
-    async def run(self, work: ChatWork, prior: PriorAttempts, delivery: Delivery) -> Verdict:
-        request = self._started(work, prior, delivery)
+    async def run(
+        self, work: ChatWork, prior: PriorAttempts, delivery: Delivery, on_written: Callable[[], None]
+    ) -> Verdict:
+        """`on_written` is called when other requests may change the collection."""
+        request = self._started(work, prior, delivery, on_written)
         outcome: str | None = "interrupted"
         try:
             await self._claim(request)
@@ -97,7 +101,9 @@ class Runner(Struct, frozen=True):
             request.span.end(error=outcome)
         return ACK
 
-    def _started(self, work: ChatWork, prior: PriorAttempts, delivery: Delivery) -> _Request:
+    def _started(
+        self, work: ChatWork, prior: PriorAttempts, delivery: Delivery, on_written: Callable[[], None]
+    ) -> _Request:
         parent = delivery.headers.get(headers.TRACEPARENT)
         span = self.tracer.start(
             names.SPAN_INDEX,
@@ -127,6 +133,7 @@ class Runner(Struct, frozen=True):
             started_s=now_s,
             queued_ms=max(0.0, round(unix_s * 1000 - work.accepted_ms, 3)),
             counts=Counts(),
+            on_written=on_written,
         )
 
     async def _claim(self, request: _Request) -> None:
@@ -202,6 +209,7 @@ class Runner(Struct, frozen=True):
             ),
             counts=counts,
             on_progress=progress.note,
+            on_written=request.on_written,
             repeated=request.reply.attempt > 1,
         )
         async with progress.sending():

@@ -81,7 +81,14 @@ async def killed_change_of_model() -> tuple[LocalIndexer, WorkHandler, StoredLet
         indexer.clock,  # type: ignore[arg-type]
     )
     letters = StoredLetters()
-    return indexer, WorkHandler(UNUSED, UNUSED, runner, cast("Any", letters), bodies), letters
+    unused = dict.fromkeys(
+        ("prior_attempts", "job_records", "turns", "cancellable", "clock", "max_attempts"), UNUSED
+    )
+    return (
+        indexer,
+        WorkHandler(runner=runner, dead_letters=cast("Any", letters), bodies=bodies, **unused),
+        letters,
+    )
 
 
 async def test_h5_the_table_of_a_dead_change_of_model_is_dropped():

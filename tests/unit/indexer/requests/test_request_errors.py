@@ -83,6 +83,7 @@ async def ended(indexer: FakeIndexer, *, within_s: float = 1_000.0, **fields: An
         started_s=now_s,
         queued_ms=0.0,
         counts=Counts(),
+        on_written=lambda: None,
     )
     return await runner._report(request)
 
