@@ -22,7 +22,7 @@ from penstock.contract.reply import Completed, Failed, IndexProgress
 from penstock.contract.request import IndexRequest
 from penstock.contract.retrieval import subjects
 from penstock.contract.retrieval.collections import CollectionsQuery, CollectionsReport, CollectionStatus
-from penstock.contract.retrieval.documents import Document, IndexBody, IndexReport
+from penstock.contract.retrieval.documents import MEMORY, Document, IndexBody, IndexReport
 from penstock.contract.retrieval.search import (
     DocumentsQuery,
     DocumentsReport,
@@ -134,17 +134,22 @@ class RetrievalMethods(Session):
             lane=lane,
             timeout_s=timeout_s,
         )
-        async with stream as events:
-            async for event in events:
-                match event:
-                    case IndexProgress():
-                        if on_progress is not None:
-                            on_progress(event)
-                    case Completed():
-                        return index_report(event)
-                    case Failed():
-                        raise RequestFailed(event.id, event.error)
-        raise NoReply(f"request {stream.id} has no terminal event: send it again")
+        return await _report_of(stream, on_progress)
+
+    async def forget(
+        self, user: str, conversation: str = "", *, timeout_s: float | None = None
+    ) -> IndexReport:
+        """Delete what is remembered of a user, or of one conversation of that user, and wait until it is gone.
+
+        Turns that waited to be stored when this request was sent are not stored any more. A turn of a later request
+        that was stored first stays, and is in `refused` of the report. Raises as `index_and_wait`.
+        """
+        if not user:
+            raise ValueError("forget needs the user whose memory it deletes")
+        check_text("conversation", conversation)
+        body = IndexBody(drop=not conversation, drop_conversation=conversation)
+        request = self._index_request(MEMORY, body, user, "batch", timeout_s)
+        return await _report_of(self._stream(request, timeout_s, cancel_on_exit=True), None)
 
     def _index_request(
         self, collection: str, body: IndexBody, user: str, lane: Lane, timeout_s: float | None
@@ -301,6 +306,20 @@ class RetrievalMethods(Session):
 
         policy = RetryPolicy(until_s - loop_now_s() - _LONGEST_PAUSE_S, longest_wait_s=_LONGEST_PAUSE_S)
         return await retry(send, on=(nats.errors.NoRespondersError,), report=_report, policy=policy)
+
+
+async def _report_of(stream: Stream, on_progress: Callable[[IndexProgress], object] | None) -> IndexReport:
+    async with stream as events:
+        async for event in events:
+            match event:
+                case IndexProgress():
+                    if on_progress is not None:
+                        on_progress(event)
+                case Completed():
+                    return index_report(event)
+                case Failed():
+                    raise RequestFailed(event.id, event.error)
+    raise NoReply(f"request {stream.id} has no terminal event: send it again")
 
 
 def _report(_: Exception) -> None:

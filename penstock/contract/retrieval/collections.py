@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-__all__ = ["CollectionRecord", "CollectionStatus", "CollectionsQuery", "CollectionsReport", "Generation"]
+__all__ = [
+    "CollectionRecord",
+    "CollectionStatus",
+    "CollectionsQuery",
+    "CollectionsReport",
+    "ForgottenConversation",
+    "Generation",
+]
 
 
 class Generation(Struct, frozen=True, kw_only=True):
@@ -15,6 +22,15 @@ class Generation(Struct, frozen=True, kw_only=True):
     """The key of the model in the catalogue."""
     space: str
     dimensions: int
+
+
+class ForgottenConversation(Struct, frozen=True, kw_only=True):
+    """A conversation of which a memory stores no turn of an earlier request."""
+
+    digest: str
+    """Of the id of the conversation: 32 hex digits of its SHA-256."""
+    version: int
+    """Of the request that forgot it."""
 
 
 class CollectionRecord(Struct, frozen=True, kw_only=True, tag="collection_record", tag_field="type"):
@@ -30,6 +46,11 @@ class CollectionRecord(Struct, frozen=True, kw_only=True, tag="collection_record
     """The highest number of a generation so far: no number is used twice."""
     dropped_by: int = 0
     """The version of the last change that dropped the collection: earlier changes have no effect."""
+    forgotten: tuple[ForgottenConversation, ...] = ()
+    """Of a memory: the conversations that were forgotten last, a hundred at most."""
+    forgotten_before: int = 0
+    """Likewise: requests before this version store no turn of any conversation. It is the latest version for which
+    `forgotten` had no room."""
     dropping: tuple[int, ...] = ()
     """Numbers of generations whose tables may still exist, the latest first: a drop completes once they are removed."""
     created_ms: int = 0

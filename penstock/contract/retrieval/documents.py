@@ -71,6 +71,8 @@ class IndexBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Ids of documents to delete. One that does not exist is no error."""
     drop: bool = False
     """Delete the whole collection, before anything of `documents` is added."""
+    drop_conversation: str = ""
+    """Of a memory: delete the turns of this conversation, also those of earlier requests that still wait."""
     model: str = ""
     """The embedding model for a new collection, or for all of an existing one from now on; empty: that of the
     collection, or the configured one."""

@@ -115,6 +115,8 @@ class CollectionTables:
         record = await self._records.change(
             account, name, lambda stored: change(stored, version, self._now_ms())
         )
+        if later:  # again: what another process stored before it could see the changed record
+            documents, chunks, later = await self._older(table_of(before, before.current), version)
         for generation in generations(before) if later else ():
             for start in range(0, len(documents), _PAGE):
                 page = documents[start : start + _PAGE]
@@ -127,6 +129,17 @@ class CollectionTables:
         numbers = {generation.number for generation in generations(await self.read(account, name))}
         return numbers.issuperset(target.generation.number for target in targets)
 
+    async def forget(
+        self, account: str, name: str, conversation: str, version: int
+    ) -> CollectionRecord | None:
+        """From now on, requests before `version` store no turn of the conversation in this memory."""
+        empty = self._empty(account, name)
+        return await self._records.change(
+            account,
+            name,
+            lambda stored: transitions.forgotten(stored or empty, conversation, version, self._now_ms()),
+        )
+
     async def remove(self, record: CollectionRecord, numbers: Iterable[int]) -> None:
         """Remove tables that a request wrote to after they were dropped, unless the record names them again."""
         named = {generation.number for generation in generations(record)}
@@ -138,7 +151,7 @@ class CollectionTables:
         """Refuse older requests that have not begun, and remove the tables that a process left which was killed after
         it had changed the record.
         """
-        empty = CollectionRecord(account=account, name=name, current=None, created_ms=self._now_ms())
+        empty = self._empty(account, name)
         record = await self._records.change(
             account,
             name,
@@ -151,6 +164,9 @@ class CollectionTables:
             documents, chunks, _ = await self._older(table, version)
         await self._drop_replaced(record)
         return Dropped(len(documents), chunks)
+
+    def _empty(self, account: str, name: str) -> CollectionRecord:
+        return CollectionRecord(account=account, name=name, current=None, created_ms=self._now_ms())
 
     async def _older(self, table: TableName, version: int) -> tuple[list[str], int, tuple[str, ...]]:
         """Ids of the older documents, the number of their chunks, and ids of later ones, a thousand at most."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection
+from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from penstock.contract.retrieval.collections import CollectionRecord, Generation
+from penstock.contract.retrieval.collections import CollectionRecord, ForgottenConversation, Generation
+from penstock.contract.retrieval.documents import conversation_of
 
 __all__ = [
     "VectorKind",
@@ -15,12 +18,18 @@ __all__ = [
     "begun",
     "created",
     "dropped",
+    "forgotten",
     "generations",
     "has_vectors_of",
     "refusing_older",
     "removed",
     "switched",
+    "void_before",
 ]
+
+_MOST_FORGOTTEN: Final = 100
+"""Conversations in a record: searches read it too."""
+_DIGITS: Final = 32
 
 
 class VectorKind(Struct, frozen=True):
@@ -74,6 +83,7 @@ def dropped(record: CollectionRecord | None, version: int, now_ms: int) -> Colle
         building=None,
         dropping=_with_dropped(record, *generations(record)),
         dropped_by=version,
+        forgotten=_forgotten_after(record, version),
         changed_ms=now_ms,
     )
 
@@ -82,7 +92,43 @@ def refusing_older(record: CollectionRecord | None, version: int, now_ms: int) -
     """With the tables, but without effect of earlier changes."""
     if record is None or record.dropped_by >= version:
         return None
-    return replace(record, dropped_by=version, changed_ms=now_ms)
+    return replace(record, dropped_by=version, forgotten=_forgotten_after(record, version), changed_ms=now_ms)
+
+
+def forgotten(
+    record: CollectionRecord, conversation: str, version: int, now_ms: int
+) -> CollectionRecord | None:
+    """Without effect of earlier changes on documents of the conversation.
+
+    Beyond the limit, `forgotten_before` stands for the conversations that were forgotten first: turns of other
+    conversations that have waited since before are not stored either.
+    """
+    digest = _digest(conversation)
+    if void_before(record, f"{conversation}/") >= version:
+        return None
+    kept = [each for each in record.forgotten if each.digest != digest]
+    kept.append(ForgottenConversation(digest=digest, version=version))
+    kept.sort(key=lambda each: each.version)
+    before = [each.version for each in kept[:-_MOST_FORGOTTEN]]
+    return replace(
+        record,
+        forgotten=tuple(kept[-_MOST_FORGOTTEN:]),
+        forgotten_before=max((record.forgotten_before, *before)),
+        changed_ms=now_ms,
+    )
+
+
+def void_before(record: CollectionRecord | None, document: str) -> int:
+    """The version of the last request that dropped the document with its collection or conversation: changes before it
+    have no effect on the document. 0: there was none.
+    """
+    if record is None:
+        return 0
+    versions = [record.dropped_by, record.forgotten_before]
+    if record.forgotten:
+        digest = _digest(conversation_of(document))
+        versions += [each.version for each in record.forgotten if each.digest == digest]
+    return max(versions)
 
 
 def removed(record: CollectionRecord | None, numbers: Collection[int]) -> CollectionRecord | None:
@@ -143,3 +189,11 @@ def _with_dropped(record: CollectionRecord, *replaced: Generation) -> tuple[int,
 
 def _generation(number: int, kind: VectorKind) -> Generation:
     return Generation(number=number, model=kind.model, space=kind.space, dimensions=kind.dimensions)
+
+
+def _forgotten_after(record: CollectionRecord, version: int) -> tuple[ForgottenConversation, ...]:
+    return tuple(each for each in record.forgotten if each.version > version)
+
+
+def _digest(conversation: str) -> str:
+    return hashlib.sha256(conversation.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]

@@ -8,12 +8,13 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from penstock.contract.retrieval.collections import CollectionRecord
-from penstock.contract.retrieval.documents import IndexBody, IndexReport
+from penstock.contract.retrieval.documents import IndexBody, IndexReport, conversation_of, turn_id
 from services.indexer.collections.names import is_memory
 from services.indexer.collections.tables import CollectionTables, Target, targets_of
-from services.indexer.collections.transitions import VectorKind, has_vectors_of
+from services.indexer.collections.transitions import VectorKind, has_vectors_of, void_before
 from services.indexer.embedding.gateway import Caller, EmbeddingFailed
 from services.indexer.embedding.models import EmbeddingModels
 from services.indexer.indexing.counts import Counts
@@ -27,7 +28,7 @@ __all__ = ["CollectionIndexer", "IndexTask"]
 
 _MOST_RESTARTS: Final = 5
 """Of one request, when its collection is dropped or switched while it is written."""
-_DROPPED: Final = "the collection was dropped by a later request"
+_VOID: Final = "a later request dropped the collection, or the conversation"
 
 
 class IndexTask(Struct, kw_only=True):
@@ -76,6 +77,8 @@ class CollectionIndexer:
         async with lock:
             if task.body.drop:
                 await self._drop(task)
+            if task.body.drop_conversation:
+                await self._drop_conversation(task)
             record = await self._open(task)
             if record is not None:
                 record = await self._write_all_targets(task, record)
@@ -110,9 +113,21 @@ class CollectionIndexer:
         if is_memory(name):
             await self._forgetting.purge(targets_of(await self._tables.read(account, name)))
 
-    async def _ids(self, target: Target) -> list[str]:
+    async def _drop_conversation(self, task: IndexTask) -> None:
+        """First no turn that waits can be stored any more, then the stored ones are deleted with what the request
+        names: what another process stores between the two is among them, or is deleted by that process.
+        """
+        conversation = task.body.drop_conversation
+        record = await self._tables.forget(task.caller.account, task.collection, conversation, task.version)
+        targets = targets_of(record)
+        found = await self._ids(targets[0], turn_id(conversation, "")) if targets else []
+        written = {document.id for document in task.body.documents}
+        turns = [each for each in found if conversation_of(each) == conversation and each not in written]
+        task.body = replace(task.body, delete=tuple(dict.fromkeys((*task.body.delete, *turns))))
+
+    async def _ids(self, target: Target, prefix: str = "") -> list[str]:
         try:
-            return await self._forgetting.all_documents(target)
+            return await self._forgetting.all_documents(target, prefix)
         except UnknownTable:
             return []
 
@@ -120,8 +135,11 @@ class CollectionIndexer:
         """The collection with the tables to write to; None: there is none, and nothing to write."""
         account, name = task.caller.account, task.collection
         record = await self._tables.read(account, name)
+        void = _void(task, record)
+        if record is not None and void and task.repeated:  # the process that was killed may have stored them
+            await self._remove(task, record, void)
         if record is not None and record.dropped_by > task.version:
-            task.counts.refused = {each.id: _DROPPED for each in task.body.documents}
+            task.counts.refused = dict.fromkeys(void, _VOID)
             return None
         exists = record is not None and record.current is not None
         if not exists and not task.body.documents:
@@ -145,10 +163,11 @@ class CollectionIndexer:
         while current is not None and current.current is not None:
             missing = [target for target in targets_of(current) if target.generation.number not in written]
             if not missing:
-                await self._undo_if_dropped(task, current)
+                if void := _void(task, current):
+                    await self._remove(task, current, void)
                 return current
             try:
-                await self._write(task, missing, again=bool(written))
+                await self._write(task, current, missing, again=bool(written))
             except StoreError as error:
                 restarts += 1
                 if restarts > _MOST_RESTARTS or not await self._is_removed(task, missing, error):
@@ -168,28 +187,38 @@ class CollectionIndexer:
             return True
         return not await self._tables.are_named(task.caller.account, task.collection, targets)
 
-    async def _undo_if_dropped(self, task: IndexTask, record: CollectionRecord) -> None:
-        """A later request dropped the collection, and other ones filled it again, while this one was written."""
-        if record.dropped_by <= task.version:
-            return
-        await self._writer.delete_outdated(task.body, targets_of(record), record.dropped_by)
-        if is_memory(task.collection):
-            await self._forgetting.purge(targets_of(record))
+    async def _remove(self, task: IndexTask, record: CollectionRecord, void: Sequence[str]) -> None:
+        """Remove documents of the request that a later one dropped while this one was written."""
+        targets = targets_of(record)
+        try:
+            await self._writer.delete_outdated(void, targets, task.version)
+            if is_memory(task.collection):
+                await self._forgetting.purge(targets)
+        except StoreError as error:
+            if not await self._is_removed(task, targets, error):
+                raise
 
-    async def _write(self, task: IndexTask, targets: Sequence[Target], *, again: bool) -> None:
+    async def _write(
+        self, task: IndexTask, record: CollectionRecord, targets: Sequence[Target], *, again: bool
+    ) -> None:
         """`again`: into a further table; the documents are counted already, only its vectors are not."""
         counts = task.counts
         if again:
             counts = Counts(costs=task.counts.costs)
         else:
             counts.begin_again()
+        void = _void(task, record)
+        counts.refused |= dict.fromkeys(void, _VOID)
+        body = replace(
+            task.body, documents=tuple(each for each in task.body.documents if each.id not in void)
+        )
         context = WriteContext(task.version, task.caller, counts, task.on_progress)
         forgets = is_memory(task.collection)
         replaced: list[str] = []
         if forgets:
-            replaced = await self._writer.changed_in(targets[0], task.body)
+            replaced = await self._writer.changed_in(targets[0], body)
             await self._forgetting.forget_vectors(replaced, targets)
-        await self._writer.write(task.body, targets, context)
+        await self._writer.write(body, targets, context)
         if again:
             task.counts.changed += counts.changed
             task.counts.repeated += counts.repeated
@@ -227,3 +256,8 @@ class CollectionIndexer:
 
     def _names_model(self, task: IndexTask) -> bool:
         return bool(task.body.model) or task.body.dimensions is not None
+
+
+def _void(task: IndexTask, record: CollectionRecord | None) -> list[str]:
+    """The documents of the request that a later request dropped, with their collection or conversation."""
+    return [each.id for each in task.body.documents if void_before(record, each.id) > task.version]

@@ -87,9 +87,8 @@ class DocumentWriter:
         vectorised = self._vectorised(groups, targets, states, context, refuse)
         await self._store_in_order(vectorised, targets[0], states, context)
 
-    async def delete_outdated(self, body: IndexBody, targets: Sequence[Target], version: int) -> None:
-        """Delete the documents of the request, unless a request after `version` has written them."""
-        ids = [document.id for document in body.documents]
+    async def delete_outdated(self, ids: Sequence[str], targets: Sequence[Target], version: int) -> None:
+        """Delete the documents, unless a request after `version` has written them."""
         for target in targets:
             for page in _pages(ids):
                 await self._store.replace(target.table, version, (), page)

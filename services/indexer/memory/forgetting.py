@@ -51,12 +51,12 @@ class Forgetting:
         for target in targets:
             await self._store.purge(target.table)
 
-    async def all_documents(self, target: Target) -> list[str]:
-        """The oldest first."""
+    async def all_documents(self, target: Target, prefix: str = "") -> list[str]:
+        """Those whose ids begin with `prefix`, the oldest first."""
         found: list[tuple[int, str]] = []
         after = ""
         while True:
-            page = await self._store.list_documents(target.table, after=after, limit=_PAGE)
+            page = await self._store.list_documents(target.table, prefix=prefix, after=after, limit=_PAGE)
             found += [(each.document.updated_ms, each.document.id) for each in page]
             if len(page) < _PAGE:
                 return [id_ for _, id_ in sorted(found)]

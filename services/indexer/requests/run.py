@@ -166,6 +166,8 @@ class Runner(Struct, frozen=True):
                 asyncio.timeout_at(request.deadline_s) as limit,
                 self.bodies.read(work, request.deadline_s) as body,
             ):
+                if body.drop_conversation and not is_memory(collection):
+                    raise GaveUp("invalid_request", f"{collection!r} has no conversations to drop")
                 return await self._indexed(request, collection, body)
         except UnusableModel as error:
             raise GaveUp("invalid_request", str(error)) from error

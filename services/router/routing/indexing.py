@@ -39,6 +39,7 @@ _PROBLEMS: Final = BodyProblems(
         "delete": "a list of ids of documents",
         "delete[]": "text",
         "drop": "true or false",
+        "drop_conversation": "the id of a conversation",
         "model": "text",
         "dimensions": "a positive integer",
     }
@@ -51,6 +52,7 @@ class IndexFeatures(Struct, frozen=True, kw_only=True):
     documents: int
     deletions: int
     drops: bool
+    drops_conversation: bool
     model: str = ""
     dimensions: int | None = None
 
@@ -72,6 +74,7 @@ class _Body(Struct, forbid_unknown_fields=True):
     documents: list[_Document] = []
     delete: list[str] = []
     drop: bool = False
+    drop_conversation: str = ""
     model: str = ""
     dimensions: int | None = None
 
@@ -88,7 +91,7 @@ def extract_index_features(body: Raw | bytes | bytearray) -> IndexFeatures:
         raise _PROBLEMS.of(error) from error
     count = len(decoded.documents) + len(decoded.delete)
     names_model = bool(decoded.model) or decoded.dimensions is not None
-    if not count and not decoded.drop and not names_model:
+    if not count and not (decoded.drop or decoded.drop_conversation or names_model):
         raise InvalidBody(
             "body", "the body has neither documents nor ids to delete nor a model, and drop is false"
         )
@@ -105,6 +108,7 @@ def extract_index_features(body: Raw | bytes | bytearray) -> IndexFeatures:
         documents=len(decoded.documents),
         deletions=len(decoded.delete),
         drops=decoded.drop,
+        drops_conversation=bool(decoded.drop_conversation),
         model=decoded.model,
         dimensions=decoded.dimensions,
     )
@@ -158,6 +162,10 @@ def plan_index(
         raise InvalidRequest(retrieval_missing("documents cannot be indexed", catalogue), "kind_not_served")
     if request.collection != MEMORY:
         check_collection("collection", request.collection)
+        if features.drops_conversation:
+            raise InvalidRequest(
+                f"drop_conversation needs the collection {MEMORY!r}: other ones have no conversations"
+            )
     elif not request.user:
         raise InvalidRequest(f"the collection {MEMORY!r} is the memory of user, and the request has no user")
     if features.model:
@@ -181,6 +189,7 @@ def _check_model(model: str, catalogue: Catalogue) -> None:
 def _what(features: IndexFeatures) -> str:
     parts = [
         "the whole collection to drop" if features.drops else "",
+        "a conversation to forget" if features.drops_conversation else "",
         _count(features.documents, "to index") if features.documents else "",
         _count(features.deletions, "to delete") if features.deletions else "",
     ]

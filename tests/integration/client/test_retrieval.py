@@ -98,6 +98,20 @@ async def test_h1_progress_comes_before_the_report(gateway: Gateway, client: Cli
     assert [request.lane for request in gateway.requests] == ["interactive", "batch"]
 
 
+async def test_h4_a_user_or_a_conversation_is_forgotten_by_one_request(
+    gateway: Gateway, client: Client
+) -> None:
+    index_two(gateway)
+    assert await client.forget("ann", timeout_s=10) == REPORT
+    assert await client.forget("ann", "trip", timeout_s=10) == REPORT
+    requests = [each for each in gateway.requests if isinstance(each, IndexRequest)]
+    assert [(each.collection, each.user, each.lane) for each in requests] == [("memory-", "ann", "batch")] * 2
+    bodies = [codec.INDEX_BODY.decode(each.body) for each in requests]
+    assert [(each.drop, each.drop_conversation) for each in bodies] == [(True, ""), (False, "trip")]
+    with pytest.raises(ValueError, match="forget needs the user"):
+        await client.forget("", "trip")
+
+
 async def test_k2_a_failed_index_request_raises_its_failure(gateway: Gateway, client: Client) -> None:
     async def script(request: IndexRequest) -> None:
         events = Events(request.id)

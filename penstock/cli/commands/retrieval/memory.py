@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
 from penstock.cli.commands.retrieval.collections import every_document, with_client
 from penstock.cli.confirmation import confirmed
@@ -11,15 +10,11 @@ from penstock.cli.errors import CommandError
 from penstock.cli.render.counting import counted
 from penstock.cli.render.retrieval.collections import memory_text
 from penstock.cli.render.terminal_safe import as_ascii_json, visible
-from penstock.cli.retrieval.requests import id_groups
 from penstock.client.client import Client
-from penstock.contract.retrieval.documents import MEMORY, IndexReport, conversation_of, turn_id
+from penstock.contract.retrieval.documents import conversation_of, turn_id
 from penstock.contract.retrieval.search import DocumentStatus
 
 __all__ = ["forget", "list_memory"]
-
-_ROUNDS: Final = 5
-"""How often turns of a conversation are deleted that were stored while others were."""
 
 
 def list_memory(user: str, conversation: str, data: Path, *, as_json: bool) -> int:
@@ -39,46 +34,18 @@ def forget(user: str, conversation: str, data: Path, *, without_question: bool) 
     if not without_question and not confirmed(f"Forget {what} of {whose} for good?"):
         print("Nothing was deleted.")
         return 1
-    turns_deleted, chunks_deleted = with_client(data, lambda client: _forget(client, user, conversation))
-    if not turns_deleted:
-        print(f"Nothing is remembered of {whose}.")
-        return 0
-    print(
-        f"Forgotten of {whose}: {counted(turns_deleted, 'turn')} in {counted(chunks_deleted, 'chunk')}, with their "
-        "vectors."
-    )
-    return 0
-
-
-async def _forget(client: Client, user: str, conversation: str) -> tuple[int, int]:
-    """The numbers of turns and of chunks that are deleted."""
-    if not conversation:
-        # One change of the collection comes after the queued turns, which no list shows yet.
-        report = await client.index_and_wait(MEMORY, drop=True, user=user)
-        _check_deleted(report)
-        return report.deleted, report.chunks_deleted
-    turns = chunks = rounds = 0
-    while found := await _turns(client, user, conversation):
-        if rounds == _ROUNDS:
-            raise CommandError(
-                "turns are stored while others are deleted: forget again when no request of the user runs"
-            )
-        rounds += 1
-        for ids in id_groups([turn.id for turn in found]):
-            report = await client.index_and_wait(MEMORY, delete=ids, user=user)
-            _check_deleted(report)
-            turns += report.deleted
-            chunks += report.chunks_deleted
-    return turns, chunks
-
-
-def _check_deleted(report: IndexReport) -> None:
-    """Raises CommandError where turns stay, which the indexer takes for later than the deletion."""
+    report = with_client(data, lambda client: client.forget(user, conversation))
     if report.refused:
         raise CommandError(
             f"{counted(len(report.refused), 'turn')} of later requests cannot be deleted: forget again, in a minute "
             "if a clock was set back"
         )
+    if not report.deleted:
+        print(f"Nothing is remembered of {whose}.")
+        return 0
+    deleted = f"{counted(report.deleted, 'turn')} in {counted(report.chunks_deleted, 'chunk')}"
+    print(f"Forgotten of {whose}: {deleted}, with their vectors.")
+    return 0
 
 
 async def _turns(client: Client, user: str, conversation: str) -> list[DocumentStatus]:

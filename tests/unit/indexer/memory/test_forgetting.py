@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -152,3 +153,89 @@ async def test_h4_no_vector_of_a_memory_and_of_its_questions_is_kept_by_the_gate
     assert indexer.gateway.stored == set()
     await indexer.index(IndexBody(documents=turns))
     assert indexer.gateway.stored == {"a secret"}
+
+
+async def test_h4_queued_turns_of_a_forgotten_conversation_are_not_stored_and_others_are():
+    indexer = LocalIndexer()
+    name = memory_of("acme", "ann")
+    await indexer.index(IndexBody(documents=(_turn("trip", 1, "a secret"),)), name, version=10)
+    await indexer.index(IndexBody(documents=(_turn("trip/2026", 1, "of another one"),)), name, version=11)
+    report = await indexer.index(IndexBody(drop_conversation="trip"), name, version=20)
+    assert (report.deleted, report.chunks_deleted, report.refused) == (1, 1, ())
+    late = await indexer.index(IndexBody(documents=(_turn("trip", 2, "a late secret"),)), name, version=15)
+    assert [refused.id for refused in late.refused] == ["trip/002"]
+    await indexer.index(IndexBody(documents=(_turn("work", 1, "of work"),)), name, version=16)
+    await indexer.index(IndexBody(documents=(_turn("trip", 3, "said later"),)), name, version=21)
+    assert await indexer.texts(name) == {
+        "trip/2026/001": ["of another one"],
+        "work/001": ["of work"],
+        "trip/003": ["said later"],
+    }
+    assert indexer.forgotten == {"a secret"}
+
+
+async def test_h4_a_conversation_is_forgotten_before_its_first_turn_is_stored():
+    indexer = LocalIndexer()
+    name = memory_of("acme", "ann")
+    await indexer.index(IndexBody(drop_conversation="trip"), name, version=20)
+    await indexer.index(IndexBody(documents=(_turn("trip", 1, "a secret"),)), name, version=10)
+    await indexer.index(IndexBody(documents=(_turn("work", 1, "of work"),)), name, version=11)
+    assert await indexer.texts(name) == {"work/001": ["of work"]}
+
+
+async def test_h4_a_later_turn_of_a_forgotten_conversation_stays_and_is_reported():
+    indexer = LocalIndexer()
+    name = memory_of("acme", "ann")
+    await indexer.index(IndexBody(documents=(_turn("trip", 1, "said later"),)), name, version=30)
+    report = await indexer.index(IndexBody(drop_conversation="trip"), name, version=20)
+    assert ([refused.id for refused in report.refused], report.deleted) == (["trip/001"], 0)
+    assert await indexer.texts(name) == {"trip/001": ["said later"]}
+
+
+@pytest.mark.parametrize("forget", [IndexBody(drop_conversation="trip"), IndexBody(drop=True)])
+@pytest.mark.parametrize("is_killed", [False, True])
+async def test_h4_a_turn_that_another_process_stores_while_it_is_forgotten_does_not_stay(
+    forget: IndexBody, *, is_killed: bool
+):
+    indexer = LocalIndexer()
+    name = memory_of("acme", "ann")
+    other = LocalIndexer(indexer.store, indexer.records, indexer.gateway)
+    replace = indexer.store.replace
+
+    async def replace_late(table: TableName, *change: Any) -> frozenset[str]:
+        """The memory has a later turn, so that it keeps its table also when it is dropped."""
+        indexer.store.replace = replace  # type: ignore[method-assign]
+        await other.index(IndexBody(documents=(_turn("work", 1, "said later"),)), name, version=30)
+        await other.index(forget, name, version=20)
+        changed = await replace(table, *change)
+        if is_killed:
+            raise asyncio.CancelledError
+        return changed
+
+    indexer.store.replace = replace_late  # type: ignore[method-assign]
+    task = indexer.task(IndexBody(documents=(_turn("trip", 1, "a secret"),)), name, version=10)
+    if is_killed:
+        with pytest.raises(asyncio.CancelledError):
+            await indexer.indexer.index(task)
+        assert "trip/001" in await indexer.texts(name)
+        task.repeated = True
+        await other.indexer.index(task)
+    else:
+        await indexer.indexer.index(task)
+    assert await indexer.texts(name) == {"work/001": ["said later"]}
+
+
+async def test_h4_the_record_of_a_memory_keeps_its_size_however_many_conversations_are_forgotten():
+    indexer = LocalIndexer()
+    name = memory_of("acme", "ann")
+    for number in range(150):
+        await indexer.index(IndexBody(drop_conversation=f"c{number}"), name, version=100 + number)
+        await indexer.index(IndexBody(drop_conversation="trip"), name, version=100 + number)
+    assert len(indexer.records.stored["acme", name].forgotten) == 100
+    for number in range(150):
+        turn = IndexBody(documents=(_turn(f"c{number}", 1, "a secret"),))
+        assert (await indexer.index(turn, name, version=50)).refused, number
+    await indexer.index(IndexBody(documents=(_turn("work", 1, "of work"),)), name, version=160)
+    assert await indexer.texts(name) == {"work/001": ["of work"]}
+    await indexer.index(IndexBody(drop=True), name, version=1_000)
+    assert indexer.records.stored["acme", name].forgotten == ()

@@ -101,6 +101,15 @@ def test_h4_a_turn_waits_for_an_indexer_and_a_deletion_does_not() -> None:
     assert rejected(forgetting, served=ROLES).code == "role_not_served"
 
 
+def test_h4_only_a_memory_has_conversations_to_forget() -> None:
+    body = {"drop_conversation": "trip"}
+    work = routed(index(body, collection="memory-", user="u")).work
+    assert (work.why, json.loads(bytes(work.body))) == ("a conversation to forget", body)
+    assert "drop_conversation needs the collection 'memory-'" in rejected(index(body)).message
+    with pytest.raises(InvalidBody, match="drop_conversation must be the id of a conversation"):
+        extract_index_features(b'{"drop_conversation": 7}')
+
+
 def test_h1_without_a_section_or_an_indexer_the_message_says_what_to_do() -> None:
     outcome = rejected(index(), WITHOUT)
     assert outcome.code == "kind_not_served"
