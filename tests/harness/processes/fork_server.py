@@ -29,7 +29,7 @@ from msgspec import Struct
 
 from penstock.runtime.pdeathsig import die_with_parent
 
-__all__ = ["ForkedProcess", "can_fork", "fork"]
+__all__ = ["ForkedProcess", "can_fork", "fork", "start_fork_server"]
 
 _IMPORTED: Final = (
     "services.router.app",
@@ -129,13 +129,16 @@ def fork(
     order = msgspec.json.encode(_Order(module, list(arguments), dict(env), str(Path.cwd())))
     streams = [stdout.fileno(), stderr.fileno(), *([] if stdin is None else [stdin])]
     with theirs:
-        socket.send_fds(_server()[0], [order], [*streams, theirs.fileno()])
+        socket.send_fds(start_fork_server(), [order], [*streams, theirs.fileno()])
     return ForkedProcess(int(ours.recv(64)), ours)
 
 
 @cache
-def _server() -> tuple[socket.socket, subprocess.Popen[bytes]]:
-    """Start the fork server of this process from the main thread; the server ends with that thread."""
+def start_fork_server() -> socket.socket:
+    """Start the fork server from the main thread, with which it ends; returns the socket for its orders.
+
+    Processes that this one forks later use the same server.
+    """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         process = subprocess.Popen(
@@ -146,13 +149,14 @@ def _server() -> tuple[socket.socket, subprocess.Popen[bytes]]:
             start_new_session=True,
             preexec_fn=die_with_parent(),  # noqa: PLW1509 - allocates nothing, see there
         )
-    atexit.register(_stop, ours, process)
-    return ours, process
+    atexit.register(_stop, os.getpid(), ours, process)
+    return ours
 
 
-def _stop(orders: socket.socket, process: subprocess.Popen[bytes]) -> None:
-    orders.close()
-    process.wait()
+def _stop(starter_pid: int, orders: socket.socket, process: subprocess.Popen[bytes]) -> None:
+    if os.getpid() == starter_pid:
+        orders.close()
+        process.wait()
 
 
 class _Order(Struct):
