@@ -19,6 +19,7 @@ import socket
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -40,12 +41,14 @@ _IMPORTED: Final = (
     "services.edge.http.server",
     "services.ledger.app",
     "services.guard.app",
+    "services.indexer.app",
     "penstock.runtime.service",
     "penstock.cli.commands.ask",
     "penstock.cli.commands.dead",
     "penstock.cli.commands.explain",
     "penstock.cli.commands.jobs",
     "penstock.cli.commands.redrive",
+    "penstock.cli.commands.retrieval.from_arguments",
     "penstock.cli.commands.status",
 )
 """Modules that take long to import; each `__main__` module is executed again in every process."""
@@ -56,6 +59,7 @@ _FORKED: Final = (
     "services.edge",
     "services.ledger",
     "services.guard",
+    "services.indexer",
     "penstock.cli",
 )
 _ORDER_BYTES: Final = 200_000
@@ -120,13 +124,15 @@ def fork(
     stderr: IO[bytes],
     *,
     stdin: int | None = None,
+    cwd: Path | None = None,
 ) -> ForkedProcess:
     """Run `python -m module arguments` in a process that the fork server of this process forks.
 
-    `stdin`: a file descriptor; None: nothing can be read.
+    `stdin`: a file descriptor; None: nothing can be read. Of the variables of the interpreter in `env`,
+    PYTHONWARNINGS=error has an effect.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    order = msgspec.json.encode(_Order(module, list(arguments), dict(env), str(Path.cwd())))
+    order = msgspec.json.encode(_Order(module, list(arguments), dict(env), str(cwd or Path.cwd())))
     streams = [stdout.fileno(), stderr.fileno(), *([] if stdin is None else [stdin])]
     with theirs:
         socket.send_fds(start_fork_server(), [order], [*streams, theirs.fileno()])
@@ -230,6 +236,8 @@ def main() -> None:
         os.environ.clear()
         os.environ.update(order.env)
         sys.argv = [order.module, *order.arguments]
+        if order.env.get("PYTHONWARNINGS") == "error":
+            warnings.simplefilter("error")
         runpy.run_module(order.module, run_name="__main__", alter_sys=True)
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from typing import Any
 import psutil
 
 from penstock.runtime.runtime_file import read_runtime_file
+from tests.harness.processes.cli_command import ForkedCommand
 
 __all__ = ["REPOSITORY", "UNSET", "PenstockUp"]
 
@@ -59,16 +61,15 @@ class PenstockUp:
     def run(
         self, *arguments: str, text: str | None = None, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self._argv(arguments),
-            cwd=self.directory,
-            env=self.env | (env or {}),
-            input=text,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
+        """Run a command to its end, forked from the fork server; `start` starts an interpreter of its own."""
+        with tempfile.TemporaryFile() as stdin:
+            stdin.write((text or "").encode())
+            stdin.seek(0)
+            command = ForkedCommand(
+                arguments, self.env | (env or {}), stdin=stdin.fileno(), cwd=self.directory
+            )
+            done = command.result()
+        return subprocess.CompletedProcess(arguments, done.code, done.out, done.notes)
 
     def _argv(self, arguments: tuple[str, ...]) -> list[str]:
         return [sys.executable, "-P", "-m", "penstock.cli", *arguments]
