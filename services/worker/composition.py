@@ -13,6 +13,7 @@ from penstock.contract.names import Role
 from penstock.runtime.accounting.usage_events import UsageEvents
 from penstock.runtime.cancellation import CancellableRequests
 from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.config.guard import Guard
 from penstock.runtime.guard.client import GuardClient
 from penstock.runtime.guard.follower import GuardPolicies
 from penstock.runtime.holds import HoldClient
@@ -52,6 +53,7 @@ from services.worker.execution.retrieval_step import PassageRetrieval
 from services.worker.execution.run import Finisher, Runner, Starter
 from services.worker.execution.selection import NeedEstimator, Selection
 from services.worker.execution.time_limits import TimeLimits
+from services.worker.guard.embed_guard import EmbedGuards
 from services.worker.guard.guard_checks import GuardChecks
 from services.worker.guard.request_guard import RequestGuards
 from services.worker.handlers import WorkHandler
@@ -240,7 +242,8 @@ def _executors(
     vectors, claims = KnownVectors(VectorStore(nc, metrics)), VectorClaims(nc, numbers.instance)
     texts = SharedTexts(catalogue, batches, vectors, claims, state.hand_back)
     counters = TextCounters(metrics, state.prices)
-    return chat, EmbeddingExecutor(catalogue, bodies, selection, texts, counters), texts
+    guards = _embed_guards(catalogue, connected, state)
+    return chat, EmbeddingExecutor(catalogue, bodies, selection, texts, counters, guards), texts
 
 
 def _providers_by_model(catalogue: Catalogue, connected: Connected) -> dict[str, Provider]:
@@ -256,8 +259,18 @@ def _request_guards(catalogue: Catalogue, connected: Connected, state: SharedSta
     config, guard = catalogue.guard, connected.guard
     if config is None or guard is None:
         return None
-    checks = GuardChecks(guard.client, config.wait_s, state.telemetry.tracer, state.telemetry.metrics.guard)
-    return RequestGuards(config, guard.policies.policy_of, checks)
+    return RequestGuards(config, guard.policies.policy_of, _guard_checks(config, guard, state))
+
+
+def _embed_guards(catalogue: Catalogue, connected: Connected, state: SharedState) -> EmbedGuards | None:
+    config, guard = catalogue.guard, connected.guard
+    if config is None or guard is None:
+        return None
+    return EmbedGuards(guard.policies.policy_of, _guard_checks(config, guard, state))
+
+
+def _guard_checks(config: Guard, guard: ConnectedGuard, state: SharedState) -> GuardChecks:
+    return GuardChecks(guard.client, config.wait_s, state.telemetry.tracer, state.telemetry.metrics.guard)
 
 
 def _retriever(catalogue: Catalogue, connected: Connected, state: SharedState) -> Retriever | None:

@@ -52,6 +52,11 @@ class EffectivePolicy(Struct, frozen=True):
         needed = {name for name, action in self.actions(direction).items() if action != "allow"}
         return tuple(each for each in self.when_unavailable if needed & detectors_of(each, needed))
 
+    def enforcing(self, direction: Direction) -> tuple[DetectorName, ...]:
+        """Those of `detectors` of which the policy redacts or blocks a category in this direction."""
+        enforced = {name for name, action in self.actions(direction).items() if action in ("redact", "block")}
+        return tuple(each for each in self.detectors(direction) if detectors_of(each, enforced))
+
     def redacts(self, direction: Direction) -> bool:
         return self.mode != "off" and "redact" in self.actions(direction).values()
 
@@ -59,10 +64,8 @@ class EffectivePolicy(Struct, frozen=True):
         """Whether content that none of these detectors has checked is refused. A detector whose findings would only be
         flagged refuses nothing.
         """
-        enforced = {name for name, action in self.actions(direction).items() if action in ("redact", "block")}
-        return any(
-            self.when_unavailable.get(each) == "refuse" and detectors_of(each, enforced) for each in detectors
-        )
+        enforcing = self.enforcing(direction)
+        return any(self.when_unavailable.get(each) == "refuse" and each in enforcing for each in detectors)
 
 
 def detectors_of(detector: DetectorName, names: set[str]) -> set[str]:

@@ -24,7 +24,7 @@ _BATCH_CHARACTERS: Final = 1_000_000
 _IN_FLIGHT: Final = 8
 """Embed requests of this process at once."""
 _CONTENT_ERRORS: Final[frozenset[ErrorCode]] = frozenset(
-    {"invalid_request", "provider_refused", "context_length_exceeded", "content_filtered"}
+    {"invalid_request", "provider_refused", "context_length_exceeded", "content_filtered", "blocked"}
 )
 """Refusals that another text may not meet."""
 _TRANSIENT: Final[frozenset[ErrorCode]] = frozenset(
@@ -35,6 +35,7 @@ _TRANSIENT: Final[frozenset[ErrorCode]] = frozenset(
         "internal",
         "role_not_served",
         "budget_unavailable",
+        "guard_unavailable",
     }
 )
 _MOST_DIVISIONS: Final = 64
@@ -116,9 +117,11 @@ class BatchEmbedder:
 
     async def _divide(self, texts: Sequence[str], call: _Call, error: EmbeddingFailed) -> None:
         if len(texts) == 1:
-            call.vectors.refused[texts[0]] = f"the embedding model refuses it: {error}"
+            by = "safety guard" if error.code == "blocked" else "embedding model"
+            call.vectors.refused[texts[0]] = f"the {by} refuses it: {error}"
             return
-        call.divisions += 1
+        if error.code != "blocked":  # what the guard blocks is sent to no model
+            call.divisions += 1
         if call.divisions > _MOST_DIVISIONS:
             raise error
         middle = len(texts) // 2

@@ -1,12 +1,13 @@
 """Embed requests: each waits for the vectors of its texts, which are embedded together with those of other requests.
 
-Within the deadline → read the body → take the vectors that are known → wait for the others → publish them all.
+Within the deadline → read the body → have its texts checked → take the vectors that are known → wait for the others →
+publish them all.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -19,16 +20,19 @@ from penstock.contract.retrieval.embeddings import FLOAT_BYTES, VECTOR_BLOCK_BYT
 from penstock.runtime.byte_budget import FairByteBudget
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.retrieval.embed_body import EmbedBody, InvalidEmbedBody, read_embed_body
-from penstock.runtime.retrieval.embedding_key import EmbeddingKeys
+from penstock.runtime.retrieval.embedding_key import EmbeddingKeys, EmbeddingText
 from services.worker.embedding.metrics import TextCounters
 from services.worker.embedding.request import WaitingRequest
 from services.worker.embedding.shared_texts import SharedTexts
 from services.worker.execution.attempt import Success
 from services.worker.execution.delta_sink import JoinedDelta
+from services.worker.execution.guarding import given_up
 from services.worker.execution.large_bodies import LargeBodies
 from services.worker.execution.provider_call import Answer
 from services.worker.execution.selection import Selection
 from services.worker.execution.state import Execution, GaveUp
+from services.worker.guard.embed_guard import EmbedGuard, EmbedGuards
+from services.worker.guard.guard_checks import Refused
 
 __all__ = ["EmbeddingExecutor"]
 
@@ -47,12 +51,15 @@ class EmbeddingExecutor:
         selection: Selection,
         texts: SharedTexts,
         counters: TextCounters,
+        guards: EmbedGuards | None = None,
     ) -> None:
+        """`guards`: None if the catalogue has no guard."""
         self._catalogue = catalogue
         self._bodies = bodies
         self._selection = selection
         self._texts = texts
         self._counters = counters
+        self._guards = guards
         self._held_bytes = 0
         self._budgets: Mapping[Lane, FairByteBudget] = {lane: FairByteBudget(_VECTOR_BYTES) for lane in LANES}
 
@@ -83,7 +90,8 @@ class EmbeddingExecutor:
             self._held_bytes -= size
 
     async def _embed(self, execution: Execution) -> Success:
-        request = await self._read(execution)
+        guard = None if self._guards is None else self._guards.of(execution.work, execution.span.traceparent)
+        request = await self._read(execution, guard)
         size = request.distinct * request.dimensions * FLOAT_BYTES
         work = execution.work
         async with self._budgets[work.lane].hold(size, f"{work.account}\0{work.user}"):
@@ -96,16 +104,18 @@ class EmbeddingExecutor:
             finally:
                 self._texts.leave(request)
             await _publish(request)
-            return self._success(request)
+            return self._success(request, guard)
 
-    async def _read(self, execution: Execution) -> WaitingRequest:
+    async def _read(self, execution: Execution, guard: EmbedGuard | None) -> WaitingRequest:
+        """Its texts are those that may leave. Raises GaveUp."""
         async with self._bodies.read(execution):
             try:
                 body = read_embed_body(execution.work.body)
             except InvalidEmbedBody as error:
                 raise GaveUp("invalid_request", str(error)) from error
         dimensions = self._dimensions(execution, body)
-        keys = EmbeddingKeys(self._catalogue.vector_space(execution.chain[0]), dimensions).of_all(body.texts)
+        texts = body.texts if guard is None else await _checked(execution, body.texts, guard)
+        keys = EmbeddingKeys(self._catalogue.vector_space(execution.chain[0]), dimensions).of_all(texts)
         if not execution.work.store:
             keys = [
                 f"{key}/{execution.work.reply_to.subject}" for key in keys
@@ -113,7 +123,7 @@ class EmbeddingExecutor:
         return WaitingRequest(
             execution=execution,
             keys=keys,
-            texts=body.texts,
+            texts=texts,
             distinct=len(set(keys)),
             dimensions=dimensions,
             done=asyncio.get_running_loop().create_future(),
@@ -133,7 +143,7 @@ class EmbeddingExecutor:
             raise GaveUp("invalid_request", message)
         return body.dimensions
 
-    def _success(self, request: WaitingRequest) -> Success:
+    def _success(self, request: WaitingRequest, guard: EmbedGuard | None) -> Success:
         execution, counts = request.execution, request.counts
         execution.hold_is_open = not request.hold_ended
         model = request.model or execution.chain[0]
@@ -160,8 +170,22 @@ class EmbeddingExecutor:
             self._catalogue.models[model].provider,
             answer,
             None,
+            guarded=() if guard is None else guard.guarded(),
+            unchecked=() if guard is None else guard.unchecked(),
             response=Raw(msgspec.json.encode(result)),
         )
+
+
+async def _checked(
+    execution: Execution, texts: Sequence[EmbeddingText], guard: EmbedGuard
+) -> Sequence[EmbeddingText]:
+    execution.waits_for = "the safety guard checked the request"
+    try:
+        return await guard.checked(texts)
+    except Refused as refused:
+        raise given_up(refused) from refused
+    finally:
+        execution.waits_for = ""
 
 
 async def _publish(request: WaitingRequest) -> None:

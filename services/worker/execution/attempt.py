@@ -11,6 +11,7 @@ from msgspec import Raw, Struct, structs
 from penstock.bus import trace_names as names
 from penstock.bus.clock import Clock, loop_now_s
 from penstock.bus.tracing import Attributes, Span, Tracer
+from penstock.contract.guard.policies import Direction
 from penstock.contract.reply import Adapted, Degraded, GuardedContent
 from penstock.runtime.redelivery.job_record import JobRecords
 from penstock.runtime.reply_publisher import AnnouncedAttempt
@@ -55,6 +56,8 @@ class Success(Struct, frozen=True):
     degraded: tuple[Degraded, ...] = ()
     adapted: tuple[Adapted, ...] = ()
     guarded: tuple[GuardedContent, ...] = ()
+    unchecked: tuple[Direction, ...] = ()
+    """Where a check of the guard was not made, and the content passed."""
     response: Raw | None = None
     """The body of a call that did not stream, as the application gets it."""
     text: str = ""
@@ -263,7 +266,7 @@ def _success(
         body.degraded,
         body.adapted,
         shown.guarded,
-        shown.response,
+        response=shown.response,
     )
 
 

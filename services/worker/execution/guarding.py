@@ -13,7 +13,7 @@ from services.worker.guard.guard_checks import Refused
 from services.worker.guard.request_guard import RequestGuard
 from services.worker.providers.errors.failures import ProviderFailure
 
-__all__ = ["check_failure", "check_first", "checked_beside", "guarded"]
+__all__ = ["check_failure", "check_first", "checked_beside", "given_up", "guarded"]
 
 
 @asynccontextmanager
@@ -23,11 +23,14 @@ async def guarded(guard: RequestGuard) -> AsyncIterator[None]:
         async with guard.permission.enforced():
             yield
     except Refused as refused:
-        raise GaveUp(
-            refused.code, str(refused), refused.retry_after_s, categories=refused.categories
-        ) from refused
+        raise given_up(refused) from refused
     finally:
         await guard.close()
+
+
+def given_up(refused: Refused) -> GaveUp:
+    """The end of a request that the guard refuses."""
+    return GaveUp(refused.code, str(refused), refused.retry_after_s, categories=refused.categories)
 
 
 async def check_first(execution: Execution, bodies: LargeBodies) -> None:

@@ -334,7 +334,7 @@ def _completed(execution: Execution, success: Success, timings: Timings) -> Comp
         degraded=success.degraded,
         adapted=success.adapted,
         guarded=success.guarded,
-        unchecked=() if execution.guard is None else execution.guard.unchecked(),
+        unchecked=success.unchecked if execution.guard is None else execution.guard.unchecked(),
         citations=execution.retrieved.cited(success.text),
         response=success.response or NO_RESPONSE,
     )

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, Struct
 
-from services.worker.guard.encoded_data import is_base64, is_data_url
+from services.worker.providers.encoded_data import is_base64, is_data_url
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.raw_json import (
     decode_any,

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Raw
 
 from penstock.contract.guard.checks import TextOrigin
-from services.worker.guard.encoded_data import is_base64, is_data_url
+from services.worker.providers.encoded_data import is_base64, is_data_url
 from services.worker.providers.raw_json import decode_any, decode_fields, decode_list, encoded
 
 __all__ = ["ARGUMENTS", "NO_DOCUMENTS", "DocumentPlaces", "Places", "Source"]
