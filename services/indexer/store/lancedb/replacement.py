@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from services.indexer.store.change import Change
 from services.indexer.store.errors import StoreUnavailable
 from services.indexer.store.interface import DocumentChunks
 from services.indexer.store.lancedb.failures import is_conflict
 from services.indexer.store.lancedb.filters import any_of
-from services.indexer.store.lancedb.rows import Change, StoredRow, change_rows
+from services.indexer.store.lancedb.rows import StoredRow, change_rows
 from services.indexer.store.lancedb.schema import DELETED, HEAD
 from services.indexer.store.tables import document_key
 

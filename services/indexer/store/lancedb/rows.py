@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from penstock.contract.retrieval.embeddings import FLOAT_BYTES
+from services.indexer.store.change import Change
 from services.indexer.store.checks import storable
 from services.indexer.store.interface import (
     Document,
@@ -23,7 +24,7 @@ from services.indexer.store.tables import document_key
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Change", "StoredRow", "change_rows", "listed_document", "stored_chunk", "vectors_of"]
+__all__ = ["StoredRow", "change_rows", "listed_document", "stored_chunk", "vectors_of"]
 
 
 class StoredRow(msgspec.Struct, frozen=True):
@@ -32,15 +33,6 @@ class StoredRow(msgspec.Struct, frozen=True):
     id: str
     ordinal: int
     version: int
-
-
-class Change(msgspec.Struct, frozen=True):
-    """One change of some documents, at one time."""
-
-    version: int
-    documents: Sequence[DocumentChunks]
-    deleted: Sequence[str]
-    now_ms: int
 
 
 def change_rows(change: Change, stored: Mapping[str, Sequence[StoredRow]], schema: pa.Schema) -> pa.Table:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from penstock.bus.clock import SYSTEM, Clock
+from services.indexer.store.change import Change
 from services.indexer.store.checks import (
     check_change,
     check_confirmation,
@@ -33,7 +34,7 @@ from services.indexer.store.lancedb.database import Database
 from services.indexer.store.lancedb.filters import any_of, tags_condition
 from services.indexer.store.lancedb.maintenance import Maintenance
 from services.indexer.store.lancedb.replacement import KEYS_AT_ONCE, confirm_documents, replace_documents
-from services.indexer.store.lancedb.rows import Change, listed_document, stored_chunk, vectors_of
+from services.indexer.store.lancedb.rows import listed_document, stored_chunk, vectors_of
 from services.indexer.store.lancedb.schema import CHUNKS, DELETED, HEAD, HEADS, SEARCHED
 from services.indexer.store.tables import TableName, checked_digests, document_key
 

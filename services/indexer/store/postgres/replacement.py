@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
+from services.indexer.store.change import Change
 from services.indexer.store.checks import storable
 from services.indexer.store.interface import DocumentChunks, EmbeddedChunk
 from services.indexer.store.postgres.schema import statement
@@ -16,7 +14,7 @@ from services.indexer.store.tables import TableName, document_key
 if TYPE_CHECKING:
     import asyncpg
 
-__all__ = ["Change", "confirm_documents", "replace_documents"]
+__all__ = ["confirm_documents", "replace_documents"]
 
 # New documents get a row, so that two transactions that insert the same document wait for each other.
 _INSERT: Final = """
@@ -53,13 +51,6 @@ _STORE_CHUNK: Final = """
         IS DISTINCT FROM (excluded.ordinal, excluded.text, excluded.heading, excluded.start_, excluded.end_,
             excluded.page, excluded.terms, excluded.tokens, excluded.tags, excluded.vector)
 """
-
-
-class Change(msgspec.Struct, frozen=True):
-    version: int
-    documents: Sequence[DocumentChunks]
-    deleted: Sequence[str]
-    now_ms: int
 
 
 async def replace_documents(

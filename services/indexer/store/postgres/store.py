@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from penstock.bus.clock import SYSTEM, Clock
+from services.indexer.store.change import Change
 from services.indexer.store.checks import (
     check_change,
     check_confirmation,
@@ -29,7 +30,7 @@ from services.indexer.store.interface import (
 )
 from services.indexer.store.postgres.database import Database
 from services.indexer.store.postgres.maintenance import optimize, purge
-from services.indexer.store.postgres.replacement import Change, confirm_documents, replace_documents
+from services.indexer.store.postgres.replacement import confirm_documents, replace_documents
 from services.indexer.store.postgres.schema import DROP, INDEXED_DIMENSIONS, TABLES, statement
 from services.indexer.store.postgres.text_search import FIRST_FILTER_VALUE, TextQuery, search_by_words
 from services.indexer.store.rows import chunk_of, document_of
