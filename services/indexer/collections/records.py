@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 import nats.errors
+from msgspec.structs import replace
 
 from penstock.bus.bucket import Record, RecordChanged, last_change, read_record, read_records, write_record
 from penstock.bus.log_limits import rate_limited_logger
@@ -14,6 +15,7 @@ from penstock.contract import codec
 from penstock.contract.retrieval.collections import CollectionRecord
 from penstock.contract.streams import COLLECTIONS
 from penstock.runtime.service import Bus
+from services.indexer.store.versions import exact_version
 
 __all__ = ["CollectionRecords", "RecordsUnavailable"]
 
@@ -113,4 +115,6 @@ def _content(stored: Record) -> CollectionRecord | None:
     except codec.INVALID as error:
         _log.warning("%s/%s holds no valid record: %s", COLLECTIONS.name, stored.key, error)
         return None
-    return record if stored.key == f"{record.account}.{record.name}" else None
+    if stored.key != f"{record.account}.{record.name}":
+        return None
+    return replace(record, dropped_by=exact_version(record.dropped_by))

@@ -21,8 +21,8 @@ def _work(**changes: object) -> ChatWork:
         "lane": "batch",
         "complexity": "simple",
         "why": "",
-        "deadline_ms": 1_700_000_100_000,
-        "accepted_ms": 1_700_000_000_000,
+        "deadline_ms": 1_790_000_100_000,
+        "accepted_ms": 1_790_000_000_000,
         "stream": False,
         "body": Raw(b"{}"),
         "kind": "index",
@@ -59,16 +59,16 @@ def test_d6_any_other_message_is_refused(data: bytes):
 
 
 def test_h1_later_requests_have_higher_versions_also_of_a_new_stream():
-    now_ms = 1_700_000_000_500
+    now_ms = 1_790_000_000_500
     first = version_of(_work(), 10, now_ms)
     assert first < version_of(_work(), 11, now_ms)
-    assert version_of(_work(), 4_000, now_ms) < version_of(_work(accepted_ms=1_700_000_000_001), 1, now_ms)
-    assert version_of(_work(accepted_ms=2**41 - 1), 2**63, 2**41) < 2**63
-    assert version_of(_work(), 4_095, now_ms) < version_of(_work(), 4_096, now_ms)
+    assert version_of(_work(), 4_000, now_ms) < version_of(_work(accepted_ms=1_790_000_000_001), 1, now_ms)
+    assert version_of(_work(accepted_ms=2**41 - 1), 2**63, 2**41) < 2**53
+    assert version_of(_work(accepted_ms=1), 0, now_ms) == 1
 
 
 def test_h4_a_request_from_the_future_precedes_those_of_a_minute_later():
-    now_ms = 1_700_000_000_000
+    now_ms = 1_790_000_000_000
     ahead = version_of(_work(accepted_ms=now_ms + 3_600_000), 1, now_ms)
     assert ahead > version_of(_work(accepted_ms=now_ms), 2, now_ms)
     assert ahead < version_of(_work(accepted_ms=now_ms + 60_001), 2, now_ms + 60_001)
