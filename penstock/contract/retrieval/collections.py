@@ -51,6 +51,8 @@ class CollectionRecord(Struct, frozen=True, kw_only=True, tag="collection_record
     forgotten_before: int = 0
     """Likewise: requests before this version store no turn of any conversation. It is the latest version for which
     `forgotten` had no room."""
+    model_named_by: int = 0
+    """The version of the last change that named a model: earlier ones do not change the model any more."""
     dropping: tuple[int, ...] = ()
     """Numbers of generations whose tables may still exist, the latest first: a drop completes once they are removed."""
     created_ms: int = 0

@@ -117,4 +117,9 @@ def _content(stored: Record) -> CollectionRecord | None:
         return None
     if stored.key != f"{record.account}.{record.name}":
         return None
-    return replace(record, dropped_by=exact_version(record.dropped_by))
+    return replace(
+        record,
+        dropped_by=exact_version(record.dropped_by),
+        forgotten=tuple(replace(each, version=exact_version(each.version)) for each in record.forgotten),
+        forgotten_before=exact_version(record.forgotten_before),
+    )

@@ -78,10 +78,12 @@ class CollectionTables:
             raise AssertionError("a collection that was created has a record")
         return await self._with_tables(record)
 
-    async def begin(self, account: str, name: str, kind: VectorKind) -> CollectionRecord | None:
-        """With a table beside the current one for vectors of another kind. None: it was dropped meanwhile."""
+    async def begin(self, account: str, name: str, kind: VectorKind, version: int) -> CollectionRecord | None:
+        """With a table beside the current one for vectors of another kind, unless a later change has named a model.
+        None: it was dropped meanwhile.
+        """
         record = await self._records.change(
-            account, name, lambda stored: transitions.begun(stored, kind, self._now_ms())
+            account, name, lambda stored: transitions.begun(stored, kind, version, self._now_ms())
         )
         await self._drop_replaced(record)
         return None if record is None or record.current is None else await self._with_tables(record)

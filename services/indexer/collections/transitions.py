@@ -138,18 +138,24 @@ def removed(record: CollectionRecord | None, numbers: Collection[int]) -> Collec
     return replace(record, dropping=tuple(each for each in record.dropping if each not in numbers))
 
 
-def begun(record: CollectionRecord | None, kind: VectorKind, now_ms: int) -> CollectionRecord | None:
-    """With a table beside the current one, for vectors of another kind; it replaces one of a third kind."""
-    if record is None or record.current is None:
+def begun(
+    record: CollectionRecord | None, kind: VectorKind, version: int, now_ms: int
+) -> CollectionRecord | None:
+    """With a table beside the current one, for vectors of another kind; it replaces one of a third kind.
+
+    A change that is older than another one that named a model changes nothing.
+    """
+    if record is None or record.current is None or record.model_named_by > version:
         return None
-    if has_vectors_of(record.current, kind):
-        return None if record.building is None else _without_building(record, now_ms)
-    if has_vectors_of(record.building, kind):
-        return None
+    named = replace(record, model_named_by=version)
+    if has_vectors_of(record.current, kind) and record.building is not None:
+        return _without_building(named, now_ms)
+    if has_vectors_of(record.current, kind) or has_vectors_of(record.building, kind):
+        return None if named == record else named
     number = record.last_number + 1
     replaced = () if record.building is None else (record.building,)
     return replace(
-        record,
+        named,
         building=_generation(number, kind),
         dropping=_with_dropped(record, *replaced),
         last_number=number,

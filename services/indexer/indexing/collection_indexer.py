@@ -91,9 +91,13 @@ class CollectionIndexer:
         return task.counts.report(name, record.current)
 
     async def give_up(self, task: IndexTask) -> None:
-        """The request was cancelled or is too late: a table that it was filling is dropped."""
+        """The request was cancelled, is too late or a dead letter: a table that it was filling is dropped, unless a
+        later request fills it too.
+        """
         record = await self._tables.read(task.caller.account, task.collection)
         if record is None or record.building is None or not self._names_model(task):
+            return
+        if record.model_named_by > task.version:
             return
         if has_vectors_of(record.building, self._kind(task, record)):
             await self._tables.abandon(record.account, record.name, record.building.number)
@@ -146,11 +150,9 @@ class CollectionIndexer:
             return None
         kind = self._kind(task, record)
         record = await self._tables.ensure(account, name, kind)
-        if not self._names_model(task):
+        if not self._names_model(task) or record.model_named_by > task.version:
             return record
-        if has_vectors_of(record.current, kind) and record.building is None:
-            return record
-        return await self._tables.begin(account, name, kind)
+        return await self._tables.begin(account, name, kind, task.version)
 
     async def _write_all_targets(self, task: IndexTask, record: CollectionRecord) -> CollectionRecord | None:
         """Write into every table that the record names, and look again: one that appeared meanwhile, or became the one

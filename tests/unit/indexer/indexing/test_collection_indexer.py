@@ -333,6 +333,21 @@ async def test_h5_a_killed_change_of_model_goes_on_where_it_was():
     assert await indexer.remove_orphans() == 0
 
 
+async def test_h5_a_change_of_model_is_not_applied_over_a_later_one():
+    """As that of a dead letter that is sent again, or of a process that was frozen."""
+    indexer = LocalIndexer()
+    await indexer.index(documents(a="text of a"), version=1)
+    await indexer.index(IndexBody(model="large"), version=9)
+    old = IndexBody(documents=(Document(id="b", text="text of b"),), model="small")
+    report = await indexer.index(old, version=5)
+    assert (report.model, report.indexed) == ("large", 1)
+    assert set(await indexer.texts()) == {"a", "b"}
+    await indexer.index(IndexBody(model="large"), version=12)
+    assert (await indexer.index(old, version=11)).model == "large", "also if the later one changed nothing"
+    assert (await indexer.index(old, version=13)).model == "small"
+    assert len(await indexer.store.tables()) == 1
+
+
 async def test_h5_a_failed_change_of_model_keeps_the_old_one():
     indexer = LocalIndexer()
     await indexer.index(documents(a="fine", b="poison"))

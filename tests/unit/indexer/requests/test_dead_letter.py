@@ -112,3 +112,20 @@ async def test_h5_another_dead_letter_leaves_a_change_of_model():
     assert indexer.records.stored["acme", "docs"].building is not None
     assert len(await indexer.store.tables()) == 2
     assert letters.stored == [7, 7]
+
+
+async def test_h5_an_old_dead_letter_leaves_the_same_change_of_model_of_a_later_request():
+    indexer, handler, letters = await killed_change_of_model()
+
+    async def kill() -> None:
+        raise ConnectionAbortedError
+
+    indexer.gateway.before = kill
+    with pytest.raises(ConnectionAbortedError):
+        await indexer.index(IndexBody(model="large"), version=2**53 - 1)
+    await handler.dead_letter(delivery(IndexBody(model="large")), DEAD)
+    assert indexer.records.stored["acme", "docs"].building is not None
+    indexer.gateway.before = None
+    report = await indexer.index(IndexBody(model="large"), version=2**53 - 1)
+    assert report.model == "large"
+    assert letters.stored == [7]
