@@ -131,14 +131,14 @@ async def test_g2_an_unsafe_stream_shows_nothing_and_what_it_used_is_settled(sys
     await system.sim("PUT", "speed", SLOW)
     await system.sim("PUT", "behaviour", {SAFETY: "slow=0.4"})
     async with guards(system), await system.client(account="shop") as client:
-        prompt = f"I hate all of them, says {new_word()}. [[tokens=400]]"
-        received = await ask(client, prompt, role="chat", max_tokens=400, timeout_s=30)
+        prompt = f"I hate all of them, says {new_word()}. [[tokens=1500]]"
+        received = await ask(client, prompt, role="chat", max_tokens=1500, timeout_s=60)
     failure = received.failed.error
     assert (failure.code, failure.categories, shown(received.events)) == ("blocked", ("hate",), []), failure
-    assert received.took_s < 5, "the provider would have written for 8 s"
+    assert received.took_s < 15, "the provider would have written for 30 s"
     (attempt,) = [each for each in await provider_attempts(system) if each.label.startswith(received.id)]
     assert attempt.outcome == "cancelled"
-    assert 0 < attempt.completion_tokens < 400
+    assert 0 < attempt.completion_tokens < 1500
     await nothing_held(system, "shop", 10)
     (usage,) = [each for each in await stored_events(system, UsageRecorded) if each.id == received.id]
     assert usage.outcome == "blocked"

