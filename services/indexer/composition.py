@@ -8,6 +8,7 @@ from penstock.bus.clock import Clock
 from penstock.runtime.cancellation import CancellableRequests
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.retrieval import Retrieval
+from penstock.runtime.redelivery.dead_request import DeadRequests
 from penstock.runtime.redelivery.job_record import JobRecords
 from penstock.runtime.redelivery.prior_attempts_reader import PriorAttemptsReader
 from penstock.runtime.service import Bus, Shell
@@ -129,7 +130,7 @@ def connected_parts(inputs: Connected) -> Parts:
             prior_attempts,
             job_records,
             runner,
-            DeadLetters(bus, job_records, metrics, clock),
+            DeadLetters(DeadRequests(bus, job_records, clock), metrics),
             bodies,
             turns,
             cancellable,

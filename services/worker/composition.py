@@ -18,6 +18,7 @@ from penstock.runtime.guard.client import GuardClient
 from penstock.runtime.guard.follower import GuardPolicies
 from penstock.runtime.holds import HoldClient
 from penstock.runtime.pricing import PriceTable
+from penstock.runtime.redelivery.dead_request import DeadRequests
 from penstock.runtime.redelivery.job_record import JobRecords
 from penstock.runtime.redelivery.prior_attempts_reader import PriorAttemptsReader
 from penstock.runtime.service import Bus, Shell
@@ -187,7 +188,7 @@ def work_handler(
         state.hand_back,
         state.telemetry,
     )
-    dead_letters = DeadLetters(bus, job_records, state.telemetry.metrics, SYSTEM, releases)
+    dead_letters = DeadLetters(DeadRequests(bus, job_records, SYSTEM), state.telemetry.metrics, releases)
     handler = WorkHandler(
         catalogue, prior_attempts, job_records, state.recorder, runner, dead_letters, bodies, releases
     )

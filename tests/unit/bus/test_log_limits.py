@@ -35,11 +35,10 @@ NOT_LIMITED = {
     ),
     **dict.fromkeys(
         (
-            "services.indexer.requests.dead_letter",
+            "penstock.runtime.redelivery.dead_request",
             "services.indexer.requests.run",
             "services.router.handlers",
             "services.worker.execution.run",
-            "services.worker.redelivery.dead_letter",
         ),
         "logs the one line per request",
     ),
