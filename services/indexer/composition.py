@@ -21,7 +21,7 @@ from services.indexer.documents.extractor import DocumentExtractor
 from services.indexer.embedding.batches import BatchEmbedder
 from services.indexer.embedding.gateway import EmbeddingGateway
 from services.indexer.embedding.models import EmbeddingModels
-from services.indexer.handlers import QuestionHandler, WorkHandler
+from services.indexer.handlers import SearchHandler, WorkHandler
 from services.indexer.indexing.collection_indexer import CollectionIndexer
 from services.indexer.indexing.documents import DocumentWriter
 from services.indexer.indexing.prepare import Preparer
@@ -68,7 +68,7 @@ class Parts(Struct, frozen=True):
     followed: FollowedRecords
     turns: RequestTurns
     work: WorkHandler
-    questions: QuestionHandler
+    questions: SearchHandler
 
 
 def _chunk_settings(retrieval: Retrieval) -> ChunkSettings:
@@ -137,7 +137,7 @@ def connected_parts(inputs: Connected) -> Parts:
             clock,
             inputs.shell.settings.max_deliver,
         ),
-        questions=QuestionHandler(
+        questions=SearchHandler(
             bus.nc, searcher, Listing(store, lookup, records), metrics, inputs.shell.tracer
         ),
     )

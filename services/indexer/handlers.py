@@ -51,7 +51,7 @@ from services.indexer.search.question_places import QuestionPlaces
 from services.indexer.search.searcher import AccountQuery, Searcher
 from services.indexer.store.errors import StoreError
 
-__all__ = ["QuestionHandler", "WorkHandler"]
+__all__ = ["SearchHandler", "WorkHandler"]
 
 _log: Final = rate_limited_logger(__name__)
 _QUEUE: Final = "indexer"
@@ -116,8 +116,10 @@ class WorkHandler(Struct, frozen=True):
             await self.runner.abandon(read_work(delivery.subject, delivery.data), delivery)
 
 
-class QuestionHandler:
-    """Answers questions to collections. The account is that of the subject, whatever the message says."""
+class SearchHandler:
+    """Answers searches, and lists of documents and collections. The account is that of the subject, whatever the
+    message says.
+    """
 
     def __init__(
         self, nc: Nats, searcher: Searcher, listing: Listing, metrics: IndexerMetrics, tracer: Tracer
