@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         Usage,
     )
     from penstock.contract.retrieval.documents import Document, IndexReport
-    from penstock.contract.retrieval.search import Citation, Passage, Rag, SearchAnswer
+    from penstock.contract.retrieval.search import Citation, Passage, Rag, RecalledTurns, SearchAnswer
     from penstock.errors import (
         BeyondTheEnd,
         BrokerRefused,
@@ -67,6 +67,7 @@ __all__ = [
     "Passage",
     "PenstockError",
     "Rag",
+    "RecalledTurns",
     "Reply",
     "ReplyEvent",
     "ReplyIncomplete",
@@ -108,7 +109,9 @@ _MODULES: Final = {
         "penstock.contract.reply",
     ),
     **dict.fromkeys(("Document", "IndexReport"), "penstock.contract.retrieval.documents"),
-    **dict.fromkeys(("Citation", "Passage", "Rag", "SearchAnswer"), "penstock.contract.retrieval.search"),
+    **dict.fromkeys(
+        ("Citation", "Passage", "Rag", "RecalledTurns", "SearchAnswer"), "penstock.contract.retrieval.search"
+    ),
 }
 """The modules of the exported names; every other name comes from `penstock.errors`."""
 

@@ -25,7 +25,7 @@ from penstock.contract.reply import (
     Timings,
     Usage,
 )
-from penstock.contract.retrieval.search import Citation
+from penstock.contract.retrieval.search import Citation, RecalledTurns
 from penstock.errors import RequestFailed
 
 __all__ = ["Reply", "ReplyBuilder"]
@@ -61,6 +61,8 @@ class Reply(Struct, frozen=True, kw_only=True):
     """Where a check of the safety guard was not made, and the policy let the content pass."""
     citations: tuple[Citation, ...] = ()
     """The passages that were put before the model, and which of them the text cites."""
+    recalled: tuple[RecalledTurns, ...] = ()
+    """The earlier turns of the user that were put before the model."""
     response: dict[str, Any] | None
     """The provider's chat-completion body, with tool calls, when the request did not stream."""
 
@@ -109,6 +111,7 @@ class ReplyBuilder:
             guarded=event.guarded,
             unchecked=event.unchecked,
             citations=event.citations,
+            recalled=event.recalled,
             response=response,
         )
 

@@ -17,7 +17,7 @@ from penstock.contract.errors import ErrorCode, RetryAdvice
 from penstock.contract.guard.policies import Direction
 from penstock.contract.ledger.limits import LimitStatus
 from penstock.contract.names import Complexity, DegradationRule, Lane, Role
-from penstock.contract.retrieval.search import Citation
+from penstock.contract.retrieval.search import Citation, RecalledTurns
 
 __all__ = [
     "NO_RESPONSE",
@@ -228,6 +228,9 @@ class Completed(_Event, frozen=True, kw_only=True, tag="completed"):
     """Directions in which a check of the safety guard was not made, and the policy let the content pass."""
     citations: tuple[Citation, ...] = ()
     """The passages that were put before the model."""
+    recalled: tuple[RecalledTurns, ...] = ()
+    """The earlier turns of the user that were put before the model, by their conversations in the order of the
+    turns."""
     response: Raw = field(default_factory=lambda: NO_RESPONSE)
     """Of a chat request that did not stream, the provider's chat-completion body; of an embed request an `EmbedResult`,
     of an index request an `IndexReport`; else null."""

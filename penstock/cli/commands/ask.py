@@ -14,7 +14,7 @@ from penstock.cli.commands.question import Question
 from penstock.cli.connection import check_before_request, command_settings, open_client
 from penstock.cli.program_name import command_name
 from penstock.cli.render.answer import AnswerPrinter, failure_text, summary
-from penstock.cli.render.retrieval.passages import sources_text
+from penstock.cli.render.retrieval.passages import recalled_text, sources_text
 from penstock.cli.render.terminal_safe import as_ascii_json
 from penstock.client.stream import Stream
 from penstock.contract.reply import Failed
@@ -103,6 +103,8 @@ async def _as_text(stream: Stream, answer: AnswerPrinter, *, with_sources: bool)
     if answer.reply is not None:
         if with_sources:
             print(f"\n{sources_text(answer.reply.citations)}", flush=True)
+        if answer.reply.recalled:
+            print(f"\n{recalled_text(answer.reply.recalled)}", flush=True)
         _note(summary(answer.reply))
     return 0
 

@@ -17,6 +17,7 @@ __all__ = [
     "Filters",
     "Passage",
     "Rag",
+    "RecalledTurns",
     "SearchAnswer",
     "SearchFailed",
     "SearchMode",
@@ -70,6 +71,13 @@ class Citation(Struct, frozen=True, kw_only=True):
     """Similarity of question and passage: 0 to 1."""
     cited: bool = False
     """The answer refers to it, as `[1]`."""
+
+
+class RecalledTurns(Struct, frozen=True, kw_only=True):
+    """Turns of one conversation that the model was given."""
+
+    conversation: str
+    turns: int
 
 
 class SearchRequest(Struct, frozen=True, kw_only=True, tag="search_request", tag_field="type"):

@@ -42,6 +42,7 @@ REPLY_HEADERS: Final[Mapping[str, str]] = {
     "`personal_data/email;direction=input;action=redact;count=2`, and `unchecked;direction=input` where a check was "
     "not made; a stream lacks it.",
     "x-penstock-citations": "How many passages the model was given; a stream lacks it.",
+    "x-penstock-recalled": "How many earlier turns of the user the model was given; a stream lacks it.",
 }
 """The headers that a response may have from ReplyFacts, with their meaning. Each is sent once it is known."""
 
@@ -128,6 +129,8 @@ class ReplyFacts:
                 facts["guarded"] = _guarded_text(self._completed)
             if self._completed.citations:
                 facts["citations"] = str(len(self._completed.citations))
+            if self._completed.recalled:
+                facts["recalled"] = str(sum(each.turns for each in self._completed.recalled))
         elif self._accepted is not None and self._started is not None:
             facts["queue-wait-ms"] = str(max(0, self._started.at_ms - self._accepted.at_ms))
         return (

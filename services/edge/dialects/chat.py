@@ -11,7 +11,14 @@ from msgspec import Meta, Raw, Struct
 from penstock.contract.reply import Completed, Delta, Started, Usage
 from penstock.contract.retrieval.search import Rag
 from services.edge.dialects.chat_assembly import assembled_choices
-from services.edge.dialects.dialect import AnswerError, ChatCall, InvalidField, ModelName, SseEvent
+from services.edge.dialects.dialect import (
+    AnswerError,
+    ChatCall,
+    InvalidField,
+    ModelName,
+    SseEvent,
+    retrieval_fields,
+)
 from services.edge.dialects.rag_options import rag_of_json
 from services.edge.dialects.request_json import check, decode
 
@@ -121,8 +128,7 @@ class ChatDialect:
         answer.update({name: Raw(_encode(value)) for name, value in fields.items()})
         if not bytes(answer.get("usage", b"")).startswith(b"{"):
             answer["usage"] = Raw(_encode(_usage(completed.usage)))
-        if completed.citations:
-            answer["citations"] = Raw(_encode(completed.citations))
+        answer.update({name: Raw(_encode(value)) for name, value in retrieval_fields(completed).items()})
         return _encode(answer)
 
     def assembled(
@@ -136,9 +142,8 @@ class ChatDialect:
             "model": completed.model,
             "choices": assembled_choices(deltas, completed.finish_reason),
             "usage": _usage(completed.usage),
+            **retrieval_fields(completed),
         }
-        if completed.citations:
-            fields["citations"] = completed.citations
         return _encode(fields)
 
     def stream(self, answer_id: str, created_s: int, call: ChatCall) -> ChatStream:
@@ -178,8 +183,8 @@ class ChatStream:
         self._head = self._head_for(completed.model)
         reason = _encode(completed.finish_reason)
         last = self._chunk(b'{"index":0,"delta":{},"finish_reason":%s}' % reason)
-        if completed.citations:
-            last = SseEvent(b'%s,"citations":%s}' % (last.data[:-1], _encode(completed.citations)))
+        if own := retrieval_fields(completed):
+            last = SseEvent(b"%s,%s" % (last.data[:-1], _encode(own)[1:]))
         events = [last]
         if self._include_usage:
             events.append(SseEvent(b'%s],"usage":%s}' % (self._head, _encode(_usage(completed.usage)))))

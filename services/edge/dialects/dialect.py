@@ -4,7 +4,7 @@ and its answers are made from reply events. No dialect does I/O or reads a clock
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Protocol, Self
+from typing import Annotated, Any, Literal, Protocol, Self
 
 from msgspec import Meta, Raw, Struct
 
@@ -21,6 +21,7 @@ __all__ = [
     "ModelName",
     "SseEvent",
     "StreamWriter",
+    "retrieval_fields",
 ]
 
 ModelName = Annotated[
@@ -129,6 +130,12 @@ class Dialect(Protocol):
     def error(self, error: AnswerError, param: str | None = None) -> bytes:
         """The JSON body of a response with this error; `param`: the field or header that it is about."""
         ...
+
+
+def retrieval_fields(completed: Completed) -> dict[str, Any]:
+    """What the model was given besides the request: fields that an answer has in every dialect, where there is any."""
+    fields = {"citations": completed.citations, "recalled": completed.recalled}
+    return {name: value for name, value in fields.items() if value}
 
 
 LimitHeaderStyle = Literal["openai", "anthropic"]

@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from penstock.contract.reply import Completed
 from services.edge.dialects.chat_choices import Choice, choice_of_completion
-from services.edge.dialects.dialect import AnswerError, ChatCall
+from services.edge.dialects.dialect import AnswerError, ChatCall, retrieval_fields
 from services.edge.dialects.input_tokens import estimate_input_tokens
 from services.edge.dialects.messages_object import (
     SIGNATURE,
@@ -53,9 +53,7 @@ class MessagesDialect:
             calls_tools=any(block["type"] == "tool_use" for block in blocks),
             refused=bool(choice.refusal),
         )
-        if completed.citations:
-            message["citations"] = completed.citations
-        return _encode(message)
+        return _encode(message | retrieval_fields(completed))
 
     def stream(self, answer_id: str, created_s: int, call: ChatCall) -> MessagesStream:  # noqa: ARG002
         return MessagesStream(answer_id, call)

@@ -13,7 +13,7 @@ import msgspec
 
 from penstock.contract.reply import Completed, Delta, Started, Usage
 from services.edge.dialects.chat_choices import CallNumbers, Choice, ToolCall, choice_of_chunk
-from services.edge.dialects.dialect import AnswerError, ChatCall, SseEvent
+from services.edge.dialects.dialect import AnswerError, ChatCall, SseEvent, retrieval_fields
 from services.edge.dialects.input_tokens import estimate_input_tokens
 from services.edge.dialects.messages_object import (
     SIGNATURE,
@@ -120,8 +120,8 @@ class MessagesStream:
         events = self._send(at_end=True)
         reason = stop_reason(completed.finish_reason, calls_tools=self._calls_tools, refused=self._refused)
         end = {"stop_reason": reason, "stop_sequence": None}
-        own = {"citations": completed.citations} if completed.citations else {}
-        events.append(_event("message_delta", delta=end, usage=usage_object(completed.usage), **own))
+        usage, own = usage_object(completed.usage), retrieval_fields(completed)
+        events.append(_event("message_delta", delta=end, usage=usage, **own))
         events.append(_event("message_stop"))
         return events
 

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 from msgspec import Raw, Struct
 
 from penstock.contract.reply import Completed, Usage
-from services.edge.dialects.dialect import AnswerError
+from services.edge.dialects.dialect import AnswerError, retrieval_fields
 
 __all__ = ["REPEATED", "ResponseObject", "Status", "incomplete_reason"]
 
@@ -94,7 +94,7 @@ class ResponseObject(Struct, frozen=True, kw_only=True):
             "usage": _usage(completed.usage) if completed else None,
             **REPEATED,
             **self.repeated,
-            **({"citations": completed.citations} if completed and completed.citations else {}),
+            **(retrieval_fields(completed) if completed else {}),
         }
 
 

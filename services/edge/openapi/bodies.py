@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from penstock.contract.jobs import JobState
-from penstock.contract.retrieval.search import Citation
+from penstock.contract.retrieval.search import Citation, RecalledTurns
 from services.edge.dialects.responses_object import Status
 
 __all__ = [
@@ -37,6 +37,12 @@ _Citations = Annotated[
         description="Only with `rag`: the passages that the model was given, and which of them the text cites."
     ),
 ]
+_Recalled = Annotated[
+    list[RecalledTurns] | UnsetType,
+    Meta(
+        description="Only with `conversation`: how many earlier turns of the user the model was given, by conversation."
+    ),
+]
 _UnixSeconds = Annotated[int, Meta(description="Unix seconds.")]
 
 
@@ -56,6 +62,7 @@ class ChatCompletion(Struct):
     choices: list[dict[str, Any]]
     usage: dict[str, Any]
     citations: _Citations = UNSET
+    recalled: _Recalled = UNSET
 
 
 class Response(Struct):
@@ -77,6 +84,7 @@ class Response(Struct):
     output: list[dict[str, Any]]
     usage: dict[str, Any] | None
     citations: _Citations = UNSET
+    recalled: _Recalled = UNSET
 
 
 class Message(Struct):
@@ -91,6 +99,7 @@ class Message(Struct):
     stop_sequence: str | None
     usage: dict[str, Any]
     citations: _Citations = UNSET
+    recalled: _Recalled = UNSET
 
 
 class ServerSentEvent(Struct):

@@ -336,6 +336,7 @@ def _completed(execution: Execution, success: Success, timings: Timings) -> Comp
         guarded=success.guarded,
         unchecked=success.unchecked if execution.guard is None else execution.guard.unchecked(),
         citations=execution.retrieved.cited(success.text),
+        recalled=execution.retrieved.recalled,
         response=success.response or NO_RESPONSE,
     )
 

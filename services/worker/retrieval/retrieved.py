@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
 from typing import Final, Literal
@@ -9,8 +10,8 @@ from typing import Final, Literal
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
-from penstock.contract.retrieval.documents import DOCUMENT_ID_CHARACTERS
-from penstock.contract.retrieval.search import Citation
+from penstock.contract.retrieval.documents import DOCUMENT_ID_CHARACTERS, conversation_of
+from penstock.contract.retrieval.search import Citation, RecalledTurns
 from penstock.contract.work import ChatWork
 from services.worker.guard.request_places import DocumentPlaces
 from services.worker.providers.raw_json import encoded
@@ -33,6 +34,7 @@ class Retrieved(Struct, frozen=True, kw_only=True):
 
     messages: tuple[PlacedMessage, ...] = ()
     citations: tuple[Citation, ...] = ()
+    recalled: tuple[RecalledTurns, ...] = ()
     tokens: int = 0
     """Estimated, of `messages`."""
     question: str = ""
@@ -90,10 +92,17 @@ def retrieved(
     return Retrieved(
         messages=tuple(placed),
         citations=tuple(_citation(number, collection, each) for number, each in enumerate(found.excerpts, 1)),
+        recalled=_by_conversation(recalled),
         tokens=sum(count_tokens(each.rules) + count_tokens(each.data) for each in (*first, *behind)),
         question=conversation.questions[-1] if conversation.questions else "",
         kind="whole" if found.whole else "passages" if found.excerpts else "memory",
     )
+
+
+def _by_conversation(recalled: Sequence[Excerpt]) -> tuple[RecalledTurns, ...]:
+    """A turn of which two parts were found is one."""
+    turns = Counter(map(conversation_of, dict.fromkeys(each.document for each in recalled)))
+    return tuple(RecalledTurns(conversation=each, turns=number) for each, number in turns.items())
 
 
 def _placed(index: int, role: str, texts: Sequence[MarkedTexts]) -> PlacedMessage:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from penstock.cli.render.counting import counted
 from penstock.cli.render.table import shortened
 from penstock.cli.render.terminal_safe import visible
-from penstock.contract.retrieval.search import Citation, Passage, SearchAnswer
+from penstock.contract.retrieval.search import Citation, Passage, RecalledTurns, SearchAnswer
 
-__all__ = ["passages_text", "sources_text"]
+__all__ = ["passages_text", "recalled_text", "sources_text"]
 
 _TEXT_COLUMNS: Final = 280
 _PLACE_COLUMNS: Final = 96
+_NAME_COLUMNS: Final = 40
 
 
 def passages_text(answer: SearchAnswer) -> str:
@@ -39,6 +41,15 @@ def sources_text(citations: Sequence[Citation]) -> str:
     cited = sum(citation.cited for citation in citations)
     note = "* cited in the answer" if cited else "the answer cites none of them"
     return "\n".join((f"Sources ({note}):", *lines))
+
+
+def recalled_text(recalled: Sequence[RecalledTurns]) -> str:
+    """The earlier turns that the model was given, by conversation."""
+    parts = (
+        f"{counted(each.turns, 'turn')} of {shortened(visible(each.conversation), _NAME_COLUMNS)}"
+        for each in recalled
+    )
+    return f"Recalled: {', '.join(parts)}."
 
 
 def _place(found: Passage | Citation, *, has_score: bool = True) -> str:

@@ -58,6 +58,20 @@ async def test_h3_a_whole_answer_has_citations_and_their_number(
     assert NOON in sent["messages"][0]["content"]
 
 
+async def test_h4_an_answer_says_how_many_turns_were_recalled(
+    ai: openai.AsyncOpenAI, indexer: FakeIndexer
+) -> None:
+    indexer.recall = lambda _: found("User: The pump is mine.", document="monday/1")
+    asked: dict[str, Any] = {"model": "coding", "messages": ASKED, "user": "ann"}
+    own = {"conversation": "tuesday"}
+    raw = await ai.chat.completions.with_raw_response.create(**asked, extra_body=own)
+    assert (raw.parse().model_extra or {})["recalled"] == [{"conversation": "monday", "turns": 1}]
+    assert raw.headers["x-penstock-recalled"] == "1"
+    stream = await ai.chat.completions.create(**asked, extra_body=own, stream=True)
+    last = [chunk async for chunk in stream][-1]
+    assert (last.model_extra or {})["recalled"] == [{"conversation": "monday", "turns": 1}]
+
+
 async def test_h3_the_last_chunk_of_a_stream_has_citations(ai: openai.AsyncOpenAI) -> None:
     stream = await ai.chat.completions.create(
         model="coding", messages=ASKED, stream=True, extra_body={"rag": "docs"}

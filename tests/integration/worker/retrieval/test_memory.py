@@ -8,6 +8,7 @@ import pytest
 
 from penstock.client.client import Client
 from penstock.contract.retrieval.documents import MEMORY
+from penstock.contract.retrieval.search import RecalledTurns, SearchAnswer
 from tests.harness.processes.fake_indexer import FakeIndexer, found
 from tests.harness.processes.system import System
 from tests.harness.providers.said import script
@@ -61,6 +62,7 @@ async def test_h4_what_was_said_stands_before_the_model_as_dated_data(
     metadata = {"conversation": "old", "time": "2026-03-01T10:00:00+00:00"}
     indexer.recall = lambda _: found(earlier, metadata=metadata)
     received = await ask(client, QUESTION, role="chat", user="ann", conversation="trip")
+    assert received.completed.recalled == (RecalledTurns(conversation="docs", turns=1),)
     (call,) = provider.calls
     remembered, asked = call.body["messages"]
     assert asked["content"] == QUESTION
@@ -69,6 +71,19 @@ async def test_h4_what_was_said_stands_before_the_model_as_dated_data(
     assert "excerpt of 2026-03-01 ---" in remembered["content"]
     assert "quoted data" in remembered["content"]
     assert received.completed.citations == ()
+
+
+async def test_h4_the_reply_counts_the_turns_that_were_recalled_by_conversation(
+    client: Client, provider: ScriptedProvider, indexer: FakeIndexer
+) -> None:
+    script(provider, "In Bern.")
+    trip = found("User: I like Bern.", document="trip/2026/1").passages
+    work = found("User: I work on Monday.", document="work/1").passages
+    parts = found("User: one part of a turn", "another part of it", document="trip/2026/2").passages
+    for passages, expected in ((trip + work, {"trip/2026": 1, "work": 1}), (trip + parts, {"trip/2026": 2})):
+        indexer.recall = lambda _, passages=passages: SearchAnswer(passages=passages, model="embedding")  # type: ignore[misc]
+        reply = await client.chat(QUESTION, role="chat", user="ann", conversation="trip")
+        assert {each.conversation: each.turns for each in reply.recalled} == expected
 
 
 async def test_h4_a_turn_that_is_still_in_the_messages_is_not_repeated(
@@ -81,8 +96,9 @@ async def test_h4_a_turn_that_is_still_in_the_messages_is_not_repeated(
         {"role": "assistant", "content": "It is booked."},
         {"role": "user", "content": QUESTION},
     ]
-    await ask(client, prompt, role="chat", user="ann", conversation="trip")
+    received = await ask(client, prompt, role="chat", user="ann", conversation="trip")
     assert provider.calls[0].body["messages"] == prompt
+    assert received.completed.recalled == ()
 
 
 async def test_h4_passages_and_memory_are_kept_apart(

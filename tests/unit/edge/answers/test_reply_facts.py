@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from penstock.contract.reply import GuardedContent, Timings
-from penstock.contract.retrieval.search import Citation
+from penstock.contract.retrieval.search import Citation, RecalledTurns
 from services.edge.answers.reply_facts import REPLY_HEADERS, ReplyFacts
 from tests.harness.requests.reply_events import accepted, completed, started
 
@@ -49,10 +49,12 @@ def test_k3_headers_name_what_is_known_so_far():
     )
     passages = tuple(Citation(number=each, collection="c", document="d", chunk="c") for each in (1, 2))
     end = replace(completed(3), cost_microusd=12, timings=timings, unchecked=("input", "output"))
-    facts.add(replace(end, citations=passages))
+    recalled = tuple(RecalledTurns(conversation=each, turns=2) for each in ("trip", "work"))
+    facts.add(replace(end, citations=passages, recalled=recalled))
     assert headers(facts)["x-penstock-guarded"] == "unchecked;direction=input, unchecked;direction=output"
     assert headers(facts)["x-penstock-cost-microusd"] == "12"
     assert headers(facts)["x-penstock-citations"] == "2"
+    assert headers(facts)["x-penstock-recalled"] == "4"
     assert headers(facts)["x-penstock-queue-wait-ms"] == "252"
     assert headers(facts).keys() == set(REPLY_HEADERS)
 

@@ -10,7 +10,7 @@ from msgspec import Raw, to_builtins
 from msgspec.structs import replace
 
 from penstock.contract.reply import Completed
-from penstock.contract.retrieval.search import Citation, Rag
+from penstock.contract.retrieval.search import Citation, Rag, RecalledTurns
 from services.edge.dialects.chat import ChatDialect
 from services.edge.dialects.dialect import ChatCall, Dialect, InvalidField
 from services.edge.dialects.messages import MessagesDialect
@@ -23,6 +23,8 @@ CITATIONS = (
     Citation(number=1, collection="docs", document="a.md", chunk="c1", score=0.9, cited=True),
     Citation(number=2, collection="docs", document="b.md", chunk="c2", page=3),
 )
+RECALLED = (RecalledTurns(conversation="trip", turns=2), RecalledTurns(conversation="work/1", turns=1))
+RETRIEVED: dict[str, Any] = {"citations": CITATIONS, "recalled": RECALLED}
 COMPLETION = {
     "id": "x",
     "choices": [{"index": 0, "message": {"content": "At noon [1]."}, "finish_reason": "stop"}],
@@ -33,8 +35,8 @@ def read(fields: str) -> ChatCall:
     return ChatDialect().read(f'{{"model":"auto",{MESSAGES}{fields}}}'.encode())
 
 
-def whole_answer() -> Completed:
-    return replace(completed(3), response=Raw(json.dumps(COMPLETION).encode()), citations=CITATIONS)
+def whole_answer(**fields: Any) -> Completed:
+    return replace(completed(3), response=Raw(json.dumps(COMPLETION).encode()), **fields)
 
 
 @pytest.mark.parametrize(
@@ -89,22 +91,28 @@ def test_h3_a_wrong_header_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("dialect", [ChatDialect(), ResponsesDialect(), MessagesDialect()])
-def test_h3_a_whole_answer_has_the_citations(dialect: Dialect) -> None:
+@pytest.mark.parametrize(("name", "value"), RETRIEVED.items())
+def test_h3_h4_a_whole_answer_has_the_citations_and_what_was_recalled(
+    dialect: Dialect, name: str, value: Any
+) -> None:
     call = ChatCall(body=Raw(b"{}"), model="m")
-    body = json.loads(dialect.whole("id-1", 7, call, whole_answer()))
-    assert body["citations"] == list(to_builtins(CITATIONS))
-    plain = json.loads(dialect.whole("id-1", 7, call, replace(whole_answer(), citations=())))
-    assert "citations" not in plain
+    body = json.loads(dialect.whole("id-1", 7, call, whole_answer(**{name: value})))
+    assert body[name] == list(to_builtins(value))
+    assert RETRIEVED.keys() & body.keys() == {name}, "what there is none of is left out: strict clients"
+    assert not RETRIEVED.keys() & json.loads(dialect.whole("id-1", 7, call, whole_answer())).keys()
 
 
 @pytest.mark.parametrize("dialect", [ChatDialect(), ResponsesDialect(), MessagesDialect()])
-def test_h3_a_stream_has_the_citations_at_its_end(dialect: Dialect) -> None:
+@pytest.mark.parametrize(("name", "value"), RETRIEVED.items())
+def test_h3_h4_a_stream_has_the_citations_and_what_was_recalled_at_its_end(
+    dialect: Dialect, name: str, value: Any
+) -> None:
     body = Raw(f'{{"model":"m",{MESSAGES}}}'.encode())
     stream = dialect.stream("id-1", 7, ChatCall(body=body, model="m", stream=True))
     stream.accept("m")
     first = stream.begin(started())
-    last = stream.complete(replace(completed(3), citations=CITATIONS))
+    last = stream.complete(replace(completed(3), **{name: value}))
     events: list[Any] = [json.loads(each.data) for each in last if each.data != b"[DONE]"]
-    found = [each.get("citations") or each.get("response", {}).get("citations") for each in events]
-    assert [each for each in found if each] == [list(to_builtins(CITATIONS))]
-    assert not any(b"citations" in each.data for each in first)
+    found = [each.get(name) or each.get("response", {}).get(name) for each in events]
+    assert [each for each in found if each] == [list(to_builtins(value))]
+    assert not any(name.encode() in each.data for each in first)

@@ -14,7 +14,7 @@ from penstock.cli.render.retrieval.collections import (
     documents_text,
     memory_text,
 )
-from penstock.cli.render.retrieval.passages import passages_text, sources_text
+from penstock.cli.render.retrieval.passages import passages_text, recalled_text, sources_text
 from penstock.cli.render.retrieval.progress import LineProgress
 from penstock.cli.render.retrieval.report import (
     changes_line,
@@ -28,7 +28,7 @@ from penstock.cli.retrieval.files import FileProblem, FoundFile, FoundFiles
 from penstock.cli.retrieval.totals import IndexTotals
 from penstock.contract.retrieval.collections import CollectionStatus
 from penstock.contract.retrieval.documents import IndexReport, RefusedDocument
-from penstock.contract.retrieval.search import Citation, DocumentStatus, Passage, SearchAnswer
+from penstock.contract.retrieval.search import Citation, DocumentStatus, Passage, RecalledTurns, SearchAnswer
 
 HOSTILE = "\x1b[2Jname\u202e"
 DAY_MS = 1_796_000_000_000
@@ -160,6 +160,13 @@ def test_h2_sources_mark_what_the_answer_cites():
         sources_text(()) == "Sources: none. No passage of the collection fits the question and the filters."
     )
     assert printable(sources_text((citation(1, source=HOSTILE, heading=HOSTILE),)))
+
+
+def test_h4_recalled_turns_are_counted_by_conversation():
+    turns = (RecalledTurns(conversation="trip", turns=2), RecalledTurns(conversation=HOSTILE, turns=1))
+    assert recalled_text(turns[:1]) == "Recalled: 2 turns of trip."
+    assert "2 turns of trip, 1 turn of " in recalled_text(turns)
+    assert printable(recalled_text(turns))
 
 
 STATUS = CollectionStatus(
