@@ -257,6 +257,9 @@ class Failure(Struct, frozen=True, kw_only=True):
     message: str
     retry: RetryAdvice
     retry_after_s: float | None = None
+    param: str | None = None
+    """The field of the request that is wrong, for example `dimensions` or `messages[0].content`; None: it is no single
+    one."""
     provider_code: str | None = None
     """The provider's own code or type in the last attempt that it answered; None: there is none."""
     provider_message: str | None = None

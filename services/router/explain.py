@@ -76,7 +76,7 @@ class ExplainHandler:
             if rejected is None:
                 return encode(explained(outcome.work, self._catalogue, forecast.estimate))
             outcome = rejected
-        failure = failure_of(outcome.code, outcome.message, outcome.retry_after_s)
+        failure = failure_of(outcome.code, outcome.message, outcome.retry_after_s, outcome.param)
         return encode(Failed(id="", seq=0, error=failure))
 
     async def _decide_for_asker(self, data: bytes) -> Routed | Rejected:

@@ -94,7 +94,7 @@ class Rejecter:
         lost = redelivered and rejected.job is not None and await self._recorder.is_lost(address)
         if lost and rejected.code in _TEMPORARY:
             return Redeliver(_RETRY_S)
-        failure = failure_of(rejected.code, rejected.message, rejected.retry_after_s)
+        failure = failure_of(rejected.code, rejected.message, rejected.retry_after_s, rejected.param)
         failure = replace(failure, retry=rejected.retry or failure.retry, limit=rejected.limit)
         ended = await self._end(
             _Ending(

@@ -26,8 +26,12 @@ __all__ = ["end_from_events", "end_job", "end_unless_ended", "fail_job", "failur
 _log: Final = rate_limited_logger(__name__)
 
 
-def failure_of(code: ErrorCode, message: str, retry_after_s: float | None = None) -> Failure:
-    return Failure(code=code, message=message, retry=ERRORS[code].retry, retry_after_s=retry_after_s)
+def failure_of(
+    code: ErrorCode, message: str, retry_after_s: float | None = None, param: str | None = None
+) -> Failure:
+    return Failure(
+        code=code, message=message, retry=ERRORS[code].retry, retry_after_s=retry_after_s, param=param
+    )
 
 
 async def end_unless_ended(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from penstock.contract.errors import ERRORS
 from penstock.contract.reply import Failure
 from penstock.errors import NotAccepted, PenstockError, StoreUnavailable, UnknownReply
@@ -10,6 +12,8 @@ from services.edge.http.errors import HttpError, ShuttingDown, retry_headers
 
 __all__ = ["http_error_of", "http_error_of_failure", "stream_error_of"]
 
+_FIELDS: Final = {"role": "model", "unknown_role": "model", "unknown_collection": "rag"}
+"""The field over HTTP, by that of the request event, or by the code of an error which names none."""
 _STOPPING = "this gateway process stops before the answer is complete"
 
 
@@ -19,7 +23,7 @@ def http_error_of_failure(failure: Failure) -> HttpError:
         ERRORS[failure.code].http_status,
         failure.code,
         failure.message,
-        param="model" if failure.code == "unknown_role" else None,
+        param=_FIELDS.get(failure.param or failure.code, failure.param),
         headers=retry_headers(failure.retry, failure.retry_after_s),
         categories=failure.categories,
     )

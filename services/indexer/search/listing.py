@@ -13,7 +13,7 @@ from penstock.contract.retrieval.collections import (
 from penstock.contract.retrieval.search import DocumentsQuery, DocumentsReport, DocumentStatus
 from services.indexer.collections.names import is_memory
 from services.indexer.collections.tables import Target, table_of
-from services.indexer.search.lookup import CollectionLookup, SearchRefused
+from services.indexer.search.lookup import CollectionLookup
 from services.indexer.store.errors import UnknownTable
 from services.indexer.store.interface import Store, TableStatistics
 
@@ -43,7 +43,7 @@ class Listing:
             return report
         if not query.collection:
             return DocumentsReport(documents=())
-        raise SearchRefused("unknown_collection", f"there is no collection {query.collection!r:.80}")
+        raise self._lookup.unknown(account, query.collection)
 
     async def _documents(self, target: Target, query: DocumentsQuery) -> DocumentsReport:
         found = await self._store.list_documents(
@@ -70,7 +70,7 @@ class Listing:
             if record.current is not None and not is_memory(record.name) and query.name in {"", record.name}
         ]
         if query.name and not records:
-            raise SearchRefused("unknown_collection", f"there is no collection {query.name!r:.80}")
+            raise self._lookup.unknown(account, query.name)
         ordered = sorted(records, key=lambda record: record.name)
         return CollectionsReport(collections=tuple([await self._status(record) for record in ordered]))
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from difflib import get_close_matches
 from typing import Final, Protocol, TypeVar
 
 from penstock.bus.bucket import Record
 from penstock.contract import codec
 from penstock.contract.retrieval.collections import CollectionRecord
 from penstock.runtime.request_refused import RequestRefused
-from services.indexer.collections.names import InvalidCollection, memory_of, named_collection
+from services.indexer.collections.names import InvalidCollection, is_memory, memory_of, named_collection
 from services.indexer.collections.tables import Target, table_of
 from services.indexer.store.errors import StoreError, UnknownTable
 
 __all__ = ["CollectionLookup", "FollowedRecords", "SearchRefused"]
 
 _TRIES: Final = 3
+_NAMED: Final = 5
+"""Collections that an error names."""
+_NAME_CHARACTERS: Final = 64
 _Result = TypeVar("_Result")
 
 
@@ -44,6 +48,14 @@ class FollowedRecords:
 
     def get(self, account: str, name: str) -> CollectionRecord | None:
         return self._known.get(f"{account}.{name}")
+
+    def names(self, account: str) -> list[str]:
+        """The collections of the account, without the memory of users."""
+        return sorted(
+            each.name
+            for each in self._known.values()
+            if each.account == account and each.current is not None and not is_memory(each.name)
+        )
 
     def __len__(self) -> int:
         return sum(record.current is not None for record in self._known.values())
@@ -80,6 +92,19 @@ class CollectionLookup:
                 if not left or (record is not None and record.current == asked):
                     raise
         return None
+
+    def unknown(self, account: str, name: str) -> SearchRefused:
+        """The error for a collection that does not exist, with names of those that do."""
+        known = self._followed.names(account)
+        near = get_close_matches(name[:_NAME_CHARACTERS], known, n=_NAMED, cutoff=0.0)
+        message = f"there is no collection {name!r:.80}; "
+        if len(known) <= _NAMED:
+            message += (
+                f"the collections are {', '.join(known)}" if known else "the account has no collections"
+            )
+        else:
+            message += f"of {len(known):,} collections, those of the nearest names are {', '.join(near)}"
+        return SearchRefused("unknown_collection", message)
 
     @staticmethod
     def name_of(account: str, collection: str, user: str) -> str:

@@ -69,7 +69,7 @@ class Searcher:
             return answer
         if not request.collection:
             return SearchAnswer(passages=())  # nothing was remembered yet
-        raise SearchRefused("unknown_collection", f"there is no collection {request.collection!r:.80}")
+        raise self._lookup.unknown(query.account, request.collection)
 
     async def _answer(self, query: AccountQuery, target: Target) -> SearchAnswer:
         request = query.request

@@ -38,7 +38,7 @@ class InvalidBody(InvalidRequest):
     """The body cannot be processed. `field` is the path within it; `problem` is a whole sentence."""
 
     def __init__(self, field: str, problem: str) -> None:
-        super().__init__(problem)
+        super().__init__(problem, param=None if field == "body" else field)
         self.field = field
         self.problem = problem
 

@@ -59,14 +59,16 @@ def _passage_tokens(request: ChatRequest, catalogue: Catalogue) -> int:
     field = "rag" if request.rag is not None else "conversation"
     retrieval = catalogue.retrieval
     if retrieval is None:
-        raise InvalidRequest(retrieval_missing(f"{field} cannot be served", catalogue))
+        raise InvalidRequest(retrieval_missing(f"{field} cannot be served", catalogue), param=field)
     if request.rag is not None:
         check_collection("rag.collection", request.rag.collection)
     if request.conversation:
         if not request.user:
-            raise InvalidRequest("conversation needs user: what was said is remembered for each user")
+            message = "conversation needs user: what was said is remembered for each user"
+            raise InvalidRequest(message, param="user")
         if len(request.conversation) > _CONVERSATION_CHARACTERS:
-            raise InvalidRequest(f"conversation must be at most {_CONVERSATION_CHARACTERS} characters")
+            message = f"conversation must be at most {_CONVERSATION_CHARACTERS} characters"
+            raise InvalidRequest(message, param="conversation")
     return reserved_tokens(request, retrieval)
 
 

@@ -58,6 +58,7 @@ def rejection_of(inbound: InboundRequest, error: InvalidRequest) -> Rejected:
         message=str(error),
         reply_to=address_of(inbound),
         retry_after_s=error.retry_after_s,
+        param=error.param,
         seq=int(inbound.redelivered),
         job=job_of(inbound),
     )

@@ -76,7 +76,7 @@ def decode_request(inbound: InboundRequest, kind: Kind) -> Request:
             f"{request.client!r}: both must be the same"
         )
     if len(request.user) > USER_CHARACTERS:
-        raise InvalidRequest(f"user must be at most {USER_CHARACTERS} characters")
+        raise InvalidRequest(f"user must be at most {USER_CHARACTERS} characters", param="user")
     if len(request.key) > _KEY_CHARACTERS:
         raise InvalidRequest(f"key must be at most {_KEY_CHARACTERS} characters: the prefix of an API key")
     if request.deadline_ms is not None and not -_EXACT < request.deadline_ms < _EXACT:

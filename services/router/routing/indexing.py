@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import Final
 
@@ -19,6 +20,9 @@ from services.router.routing.plan import Plan, check_collection, check_dimension
 
 __all__ = ["IndexFeatures", "extract_index_features", "plan_index"]
 
+_METADATA: Final = re.compile(r"documents\[(\d+)\]\.metadata\[\.\.\.\]")
+_KEY_CHARACTERS: Final = 80
+"""Of a key of metadata that an error repeats."""
 _NO_RAW: Final = Raw(b"")
 _NULL: Final = b"null"
 _BASE64: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
@@ -88,7 +92,7 @@ def extract_index_features(body: Raw | bytes | bytearray) -> IndexFeatures:
     try:
         decoded = _DECODER.decode(body)
     except BODY_ERRORS as error:
-        raise _PROBLEMS.of(error) from error
+        raise _with_key(_PROBLEMS.of(error), body) from error
     count = len(decoded.documents) + len(decoded.delete)
     names_model = bool(decoded.model) or decoded.dimensions is not None
     if not count and not (decoded.drop or decoded.drop_conversation or names_model):
@@ -112,6 +116,29 @@ def extract_index_features(body: Raw | bytes | bytearray) -> IndexFeatures:
         model=decoded.model,
         dimensions=decoded.dimensions,
     )
+
+
+def _with_key(error: InvalidBody, body: Raw | bytes | bytearray) -> InvalidBody:
+    """The error with the key of the metadata that has the wrong value: msgspec names none."""
+    path = _METADATA.match(error.field)
+    if path is None:
+        return error
+    try:
+        metadata = msgspec.json.decode(body)["documents"][int(path[1])]["metadata"]
+    except BODY_ERRORS:  # not JSON behind the place of the error
+        return error
+    key = next(key for key, value in metadata.items() if not _is_metadata({key: value}))
+    wrong = _PROBLEMS.wrong(path[0])
+    named = f"documents[{path[1]}].metadata.{key[:_KEY_CHARACTERS]}"
+    return InvalidBody(named, wrong.problem.replace(path[0], named, 1))
+
+
+def _is_metadata(values: object) -> bool:
+    try:
+        msgspec.convert(values, Metadata)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _check_ids(body: _Body) -> None:
@@ -164,10 +191,12 @@ def plan_index(
         check_collection("collection", request.collection)
         if features.drops_conversation:
             raise InvalidRequest(
-                f"drop_conversation needs the collection {MEMORY!r}: other ones have no conversations"
+                f"drop_conversation needs the collection {MEMORY!r}: other ones have no conversations",
+                param="drop_conversation",
             )
     elif not request.user:
-        raise InvalidRequest(f"the collection {MEMORY!r} is the memory of user, and the request has no user")
+        message = f"the collection {MEMORY!r} is the memory of user, and the request has no user"
+        raise InvalidRequest(message, param="user")
     if features.model:
         _check_model(features.model, catalogue)
         check_dimensions("dimensions", features.dimensions, (features.model,), catalogue)
@@ -182,7 +211,8 @@ def _check_model(model: str, catalogue: Catalogue) -> None:
     if model not in known:
         raise InvalidRequest(
             f"model is {model[:80]!r}, which is not an embedding model of the catalogue {catalogue.name}; these are "
-            f"{', '.join(known)}"
+            f"{', '.join(known)}",
+            param="model",
         )
 
 

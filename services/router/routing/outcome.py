@@ -34,11 +34,18 @@ class InvalidRequest(ValueError):
     """Raised inside the decision; its text and `code` become the rejection."""
 
     def __init__(
-        self, message: str, code: ErrorCode = "invalid_request", retry_after_s: float | None = None
+        self,
+        message: str,
+        code: ErrorCode = "invalid_request",
+        retry_after_s: float | None = None,
+        *,
+        param: str | None = None,
     ) -> None:
+        """`param`: the field that is wrong; None: it is no single one."""
         super().__init__(message)
         self.code: ErrorCode = code
         self.retry_after_s = retry_after_s
+        self.param = param
 
 
 class BodyNeeded(Struct, frozen=True):
@@ -70,6 +77,8 @@ class Rejected(Struct, frozen=True, kw_only=True):
     message: str
     reply_to: ReplyAddress | None
     retry_after_s: float | None = None
+    param: str | None = None
+    """The field that is wrong; None: it is no single one."""
     retry: RetryAdvice | None = None
     """None: that of the code."""
     limit: LimitStatus | None = None

@@ -47,10 +47,12 @@ def check_served(role: Role, catalogue: Catalogue, served: Collection[str]) -> N
 def check_collection(field: str, name: str) -> None:
     """Raises InvalidRequest for the name of a collection that no request may use."""
     if not is_token(name):
-        raise InvalidRequest(f"{field} must be 1 to 64 characters of A-Z a-z 0-9 _ -, not {name[:80]!r}")
+        message = f"{field} must be 1 to 64 characters of A-Z a-z 0-9 _ -, not {name[:80]!r}"
+        raise InvalidRequest(message, param=field)
     if name.startswith(MEMORY):
         raise InvalidRequest(
-            f"{field} must not begin with {MEMORY!r}: such collections hold the conversations of users"
+            f"{field} must not begin with {MEMORY!r}: such collections hold the conversations of users",
+            param=field,
         )
 
 
@@ -61,7 +63,7 @@ def check_dimensions(
     if dimensions is None:
         return
     if dimensions <= 0:
-        raise InvalidRequest(f"{field} must be a positive integer, not {dimensions:,}")
+        raise InvalidRequest(f"{field} must be a positive integer, not {dimensions:,}", param=field)
     for key in models:
         embedding = catalogue.models[key].embedding
         if embedding is None or dimensions == embedding.dimensions:
@@ -69,11 +71,13 @@ def check_dimensions(
         own = f"the vectors of the model {key} have {embedding.dimensions:,} dimensions"
         if not embedding.shortens:
             raise InvalidRequest(
-                f"{field} is {dimensions:,}, but {own}, and it cannot shorten them: leave it out"
+                f"{field} is {dimensions:,}, but {own}, and it cannot shorten them: leave it out",
+                param=field,
             )
         if dimensions > embedding.dimensions:
             raise InvalidRequest(
-                f"{field} is {dimensions:,}, but {own}: name no more than that, or leave it out"
+                f"{field} is {dimensions:,}, but {own}: name no more than that, or leave it out",
+                param=field,
             )
 
 

@@ -74,7 +74,8 @@ def check_kind(role: Role, kind: Kind, catalogue: Catalogue) -> None:
     named = f"the model {catalogue.all_roles[role].chain[0]}" if is_implicit(role) else f"the role {role}"
     roles = ", ".join(catalogue.roles_of_kind(kind)) or "not defined"
     raise InvalidRequest(
-        f"{named} answers {other} requests, and this is a request of the kind {kind}; the roles for it are {roles}"
+        f"{named} answers {other} requests, and this is a request of the kind {kind}; the roles for it are {roles}",
+        param="model" if is_implicit(role) else "role",
     )
 
 
@@ -108,7 +109,7 @@ def unknown_name(what: str, name: str, catalogue: Catalogue, kind: Kind = "chat"
     near = _near(name[:_QUOTED], catalogue.models)
     if near:
         message += f"; models of a similar name are {', '.join(near)}"
-    return InvalidRequest(message, "unknown_role")
+    return InvalidRequest(message, "unknown_role", param=what)
 
 
 def _near(name: str, models: Iterable[str]) -> list[str]:

@@ -90,8 +90,8 @@ def test_l3_an_unknown_collection_is_answered_with_those_that_exist(up: Penstock
     assert up.run("index", str(pages), "--collection", "known").returncode == 0
     done = up.run("search", "rye", "--collection", "knwon")
     assert done.returncode == 1
-    assert "there is no collection 'knwon'; the collections are: " in done.stderr
-    assert "known" in done.stderr.partition("the collections are: ")[2]
+    assert "there is no collection 'knwon'; " in done.stderr
+    assert "known" in done.stderr.partition("; ")[2]
 
 
 def test_h1_a_dry_run_sends_nothing(up: PenstockUp, pages: Path):

@@ -5,12 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from penstock.cli.commands.retrieval.collections import (
-    drop_collection,
-    list_collections,
-    show_collection,
-    with_client,
-)
+from penstock.cli.commands.retrieval.collections import drop_collection, list_collections, show_collection
 from penstock.cli.commands.retrieval.index import IndexCommand, index
 from penstock.cli.commands.retrieval.memory import forget, list_memory
 from penstock.cli.commands.retrieval.search import SearchCommand, search
@@ -29,9 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         return _run(arguments)
     except UnknownCollection as error:
-        known = with_client(arguments.data, lambda client: client.collections())
-        names = ", ".join(each.name for each in known) or "none"
-        print(f"penstock: {visible(str(error))}; the collections are: {visible(names)}", file=sys.stderr)
+        print(f"penstock: {visible(str(error))}", file=sys.stderr)
         return 1
     except RequestFailed as error:
         print(f"penstock: {failure_text(error, user=getattr(arguments, 'user', ''))}", file=sys.stderr)

@@ -84,7 +84,7 @@ async def test_k2_dimensions_shorten_the_vectors(ai: openai.AsyncOpenAI) -> None
     assert len(found.data[0].embedding) == 64
     with pytest.raises(openai.BadRequestError, match="have 3,072 dimensions") as raised:
         await ai.embeddings.create(model="wide", input=text(), dimensions=4_096)
-    assert raised.value.code == "invalid_request"
+    assert (raised.value.code, raised.value.param) == ("invalid_request", "dimensions")
 
 
 async def test_k2_arrays_of_tokens_are_embedded_as_langchain_sends_them(ai: openai.AsyncOpenAI) -> None:
@@ -146,7 +146,7 @@ async def test_j1_the_headers_have_the_request_its_role_and_its_cost(url: str) -
             {"model": "coding", "input": "a"},
             400,
             "invalid_request",
-            None,
+            "model",
             "the roles for it are embed, idle, wide",
         ),
         (

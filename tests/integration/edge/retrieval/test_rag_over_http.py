@@ -9,7 +9,7 @@ from typing import Any
 import openai
 import pytest
 
-from penstock.contract.retrieval.search import SearchRequest
+from penstock.contract.retrieval.search import SearchFailed, SearchRequest
 from tests.harness.processes.catalogues import catalogue
 from tests.harness.processes.fake_indexer import FakeIndexer, found
 from tests.harness.processes.system import System, shared_system
@@ -22,7 +22,9 @@ RAG = {"collection": "docs", "top_k": 2}
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    config = catalogue({"coding": ("coder",)}, retrieval={"wait_s": 2})
+    embedding = {"embedder": {"embedding": {"dimensions": 64}}}
+    roles = {"coding": ("coder",), "embed": ("embedder",)}
+    config = catalogue(roles, models=embedding, retrieval={"wait_s": 2})
     with shared_system(tmp_path_factory.mktemp("edge"), config=config) as running:
         yield running
 
@@ -140,3 +142,30 @@ async def test_h3_a_key_for_repeated_requests_is_refused_with_another_collection
 
 def _memory(search: SearchRequest) -> tuple[str, str]:
     return search.user, search.memory_of
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"conversation": "trip"}, "user"),
+        ({"conversation": "t" * 257, "user": "ann"}, "conversation"),
+        ({"conversation": 7}, "conversation"),
+        ({"rag": {"collection": "a b"}}, "rag.collection"),
+        ({"rag": {"collection": "docs", "filters": {"n": None}}}, "rag.filters"),
+        ({"model": "embed"}, "model"),
+    ],
+)
+async def test_d6_a_wrong_field_is_the_param_of_the_error(
+    url: str, fields: dict[str, Any], param: str
+) -> None:
+    body = {"model": "coding", "messages": ASKED, **fields}
+    answer = await request("POST", f"{url}/v1/chat/completions", body)
+    assert (answer.status, answer.error["param"]) == (400, param), answer.error
+
+
+async def test_h3_an_unknown_collection_is_the_param_of_the_error(url: str, indexer: FakeIndexer) -> None:
+    indexer.answer = lambda _: SearchFailed(code="unknown_collection", message="there is none")
+    answer = await request(
+        "POST", f"{url}/v1/chat/completions", {"model": "coding", "messages": ASKED, "rag": "none"}
+    )
+    assert (answer.status, answer.error["param"]) == (404, "rag")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from penstock.bus.bucket import Record
+from penstock.contract import codec
 from penstock.contract.retrieval.collections import CollectionsQuery
 from penstock.contract.retrieval.documents import Document, IndexBody
 from penstock.contract.retrieval.search import DocumentsQuery
@@ -82,6 +84,33 @@ async def test_h1_collections_have_their_sizes_and_those_of_other_accounts_are_u
     assert refused.value.code == "unknown_collection"
     with pytest.raises(SearchRefused, match="no collection 'third'"):
         await listed.documents("acme", DocumentsQuery(collection="third"))
+
+
+async def test_h3_the_error_for_an_unknown_collection_names_those_of_the_account():
+    indexer, followed = LocalIndexer(), FollowedRecords()
+    lookup = CollectionLookup(followed, indexer.records)
+
+    async def message(name: str, account: str = "acme") -> str:
+        stored = indexer.records.stored.items()
+        followed.replace([Record(".".join(key), codec.encode(each), 1) for key, each in stored])
+        return str(lookup.unknown(account, name))
+
+    assert await message("docs") == "there is no collection 'docs'; the account has no collections"
+    await indexer.index(documents(a="one"), "manual")
+    await indexer.index(documents(a="one"), "guide")
+    await indexer.index(documents(a="one"), "gone")
+    await indexer.index(IndexBody(drop=True), "gone")
+    await indexer.index(documents(a="one"), memory_of("acme", "ann"))
+    await indexer.index(documents(a="one"), "theirs", account="other")
+    assert await message("docs") == "there is no collection 'docs'; the collections are guide, manual"
+    assert await message("docs", "third") == "there is no collection 'docs'; the account has no collections"
+    for number in range(20):
+        await indexer.index(documents(a="one"), f"docs{number}")
+    found = await message("manaul")
+    assert found.startswith(
+        "there is no collection 'manaul'; of 22 collections, those of the nearest names are manual, "
+    )
+    assert found.count(",") == 5
 
 
 async def test_h1_a_dropped_collection_is_not_listed_and_one_without_its_table_is_empty():

@@ -171,9 +171,14 @@ def test_h4_no_request_names_the_memory_of_another_user(
         ({"documents": [{"id": "a", "data": "a b"}]}, "documents[0].data", "as base64"),
         ({"documents": [{"id": "a", "data": "abc"}]}, "documents[0].data", "as base64"),
         (
-            {"documents": [{"id": "a", "text": "x", "metadata": {"k": {}}}]},
-            "documents[0].metadata[...]",
-            "must be text, a number, true or false, or a list of texts",
+            {"documents": [{"id": "a", "text": "x", "metadata": {"n": 1, "k": {}}}]},
+            "documents[0].metadata.k",
+            "documents[0].metadata.k must be text, a number, true or false, or a list of texts",
+        ),
+        (
+            {"documents": [{"id": "a", "text": "x", "metadata": {"k": ["x", None]}}]},
+            "documents[0].metadata.k",
+            "documents[0].metadata.k must be text, a number, true or false, or a list of texts",
         ),
         ({"documents": "a"}, "documents", "documents must be a list of documents, not text"),
         ({"document": []}, "document", "'document' is not a field; the fields are documents, delete, drop"),
@@ -186,6 +191,29 @@ def test_h1_an_invalid_body_names_the_field(body: Any, field: str, message: str)
         extract_index_features(json.dumps(body).encode())
     assert caught.value.field == field
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("event", "param"),
+    [
+        (index({**TEXT, "model": "e", "dimensions": 32}), "dimensions"),
+        (index({**TEXT, "model": "m-chat"}), "model"),
+        (index({"documents": [{"id": "a", "text": 7}]}), "documents[0].text"),
+        (index({}), None),
+        (index(collection="a b"), "collection"),
+        (index(collection="memory-"), "user"),
+        (chat(conversation="c"), "user"),
+        (chat(conversation="c" * 257, user="u"), "conversation"),
+        (chat(rag={"collection": "a b"}), "rag.collection"),
+        (chat(role="embed"), "role"),
+        (chat(role="nobody"), "role"),
+        (chat(model="e"), "model"),
+        (inbound("embed", {"input": "x", "dimensions": 32}), "dimensions"),
+        (inbound("embed", {"input": "x"}, role="chat"), "role"),
+    ],
+)
+def test_d6_a_rejection_names_the_field_that_is_wrong(event: InboundRequest, param: str | None) -> None:
+    assert rejected(event).param == param
 
 
 def test_h1_what_the_indexer_reads_is_accepted() -> None:
