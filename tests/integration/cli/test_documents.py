@@ -193,6 +193,8 @@ def test_h4_a_conversation_is_remembered_and_forgotten(up: PenstockUp):
     assert ask("work", "My report about pumps is late.").returncode == 0
     until(lambda: "2 turns in 2 conversations" in up.run("memory", "list", "--user", "ann").stdout)
     assert up.run("memory", "list", "--user", "bob").stdout == "Nothing is remembered of bob.\n"
+    listed = json.loads(up.run("memory", "list", "--user", "ann", "--json").stdout)
+    assert [(each["conversation"], each["turns"]) for each in listed] == [("trip", 1), ("work", 1)]
     one = up.run("memory", "forget", "--user", "ann", "--conversation", "trip", "--yes")
     assert one.stdout.startswith("Forgotten of conversation trip of ann: 1 turn in ")
     left = up.run("memory", "list", "--user", "ann").stdout

@@ -8,7 +8,7 @@ from penstock.cli.commands.retrieval.collections import every_document, with_cli
 from penstock.cli.confirmation import confirmed
 from penstock.cli.errors import CommandError
 from penstock.cli.render.counting import counted
-from penstock.cli.render.retrieval.collections import memory_text
+from penstock.cli.render.retrieval.collections import memory_text, remembered_conversations
 from penstock.cli.render.terminal_safe import as_ascii_json, visible
 from penstock.client.client import Client
 from penstock.contract.retrieval.documents import conversation_of, turn_id
@@ -20,7 +20,8 @@ __all__ = ["forget", "list_memory"]
 def list_memory(user: str, conversation: str, data: Path, *, as_json: bool) -> int:
     """Raises BrokerUnreachable, ConfigurationRefused, CommandError and PenstockError."""
     turns = with_client(data, lambda client: _turns(client, user, conversation))
-    print(as_ascii_json(turns) if as_json else memory_text(turns, user))
+    conversations = remembered_conversations(turns)
+    print(as_ascii_json(conversations) if as_json else memory_text(conversations, user))
     return 0
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec import Struct
+
 from penstock.cli.render.counting import counted
 from penstock.cli.render.retrieval.report import size_text
 from penstock.cli.render.table import cell, shortened, table
@@ -13,7 +15,14 @@ from penstock.contract.retrieval.collections import CollectionStatus
 from penstock.contract.retrieval.documents import conversation_of
 from penstock.contract.retrieval.search import DocumentStatus
 
-__all__ = ["collection_text", "collections_text", "documents_text", "memory_text"]
+__all__ = [
+    "RememberedConversation",
+    "collection_text",
+    "collections_text",
+    "documents_text",
+    "memory_text",
+    "remembered_conversations",
+]
 
 _ID_COLUMNS = 70
 
@@ -70,21 +79,46 @@ def documents_text(documents: Sequence[DocumentStatus], *, more: bool) -> str:
     return f"{listed}\nand others: --all lists them" if more else listed
 
 
-def memory_text(turns: Sequence[DocumentStatus], user: str) -> str:
-    """The conversations of a user, with the number of their turns."""
-    if not turns:
-        return f"Nothing is remembered of {visible(user)}."
+class RememberedConversation(Struct, frozen=True):
+    """A row of `penstock memory list`, and an element of its JSON."""
+
+    conversation: str
+    turns: int
+    chunks: int
+    first_ms: int
+    updated_ms: int
+
+
+def remembered_conversations(turns: Sequence[DocumentStatus]) -> list[RememberedConversation]:
+    """The conversations of a user, by their ids."""
     by_conversation: dict[str, list[DocumentStatus]] = {}
     for turn in turns:
         by_conversation.setdefault(conversation_of(turn.id), []).append(turn)
-    rows = [
-        (
-            shortened(visible(conversation), _ID_COLUMNS),
-            f"{len(each):,}",
-            utc_text(min(turn.updated_ms for turn in each)),
-            utc_text(max(turn.updated_ms for turn in each)),
+    return [
+        RememberedConversation(
+            conversation,
+            turns=len(each),
+            chunks=sum(turn.chunks for turn in each),
+            first_ms=min(turn.updated_ms for turn in each),
+            updated_ms=max(turn.updated_ms for turn in each),
         )
         for conversation, each in sorted(by_conversation.items())
     ]
+
+
+def memory_text(conversations: Sequence[RememberedConversation], user: str) -> str:
+    """A table of the conversations of a user."""
+    if not conversations:
+        return f"Nothing is remembered of {visible(user)}."
+    rows = [
+        (
+            shortened(visible(each.conversation), _ID_COLUMNS),
+            f"{each.turns:,}",
+            utc_text(each.first_ms),
+            utc_text(each.updated_ms),
+        )
+        for each in conversations
+    ]
     listed = table(("conversation", "turns", "first (UTC)", "last (UTC)"), rows, right=frozenset({1}))
-    return f"{listed}\n{counted(len(turns), 'turn')} in {counted(len(rows), 'conversation')}"
+    turns = sum(each.turns for each in conversations)
+    return f"{listed}\n{counted(turns, 'turn')} in {counted(len(rows), 'conversation')}"

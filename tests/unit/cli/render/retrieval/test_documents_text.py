@@ -9,10 +9,12 @@ import pytest
 from msgspec.structs import replace
 
 from penstock.cli.render.retrieval.collections import (
+    RememberedConversation,
     collection_text,
     collections_text,
     documents_text,
     memory_text,
+    remembered_conversations,
 )
 from penstock.cli.render.retrieval.passages import passages_text, recalled_text, sources_text
 from penstock.cli.render.retrieval.progress import LineProgress
@@ -205,8 +207,13 @@ def test_h4_memory_is_listed_by_conversation():
         DocumentStatus(id=f"trip/{number}", updated_ms=DAY_MS + number * 60_000, chunks=1)
         for number in range(3)
     ]
-    turns.append(DocumentStatus(id="work/9", updated_ms=DAY_MS, chunks=1))
-    lines = memory_text(turns, "ann").splitlines()
+    turns.append(DocumentStatus(id="work/2026/9", updated_ms=DAY_MS, chunks=2))
+    conversations = remembered_conversations(turns)
+    assert conversations == [
+        RememberedConversation("trip", turns=3, chunks=3, first_ms=DAY_MS, updated_ms=DAY_MS + 120_000),
+        RememberedConversation("work/2026", turns=1, chunks=2, first_ms=DAY_MS, updated_ms=DAY_MS),
+    ]
+    lines = memory_text(conversations, "ann").splitlines()
     assert lines[2].split() == ["trip", "3", *lines[2].split()[2:]]
     assert lines[2].count("2026-11-30") == 2
     assert lines[-1] == "4 turns in 2 conversations"
