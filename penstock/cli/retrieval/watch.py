@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from penstock.cli.retrieval.files import FoundFile, FoundFiles
+from penstock.cli.retrieval.files import FileProblem, FoundFile, FoundFiles
 
 __all__ = ["FileChanges", "FileWatch"]
 
@@ -17,10 +17,12 @@ _State = tuple[int, int, int]
 
 
 class FileChanges(Struct, frozen=True, kw_only=True):
-    """What is to be sent."""
+    """What is to be sent; false without anything."""
 
     changed: tuple[FoundFile, ...] = ()
     deleted: tuple[str, ...] = ()
+    problems: tuple[FileProblem, ...] = ()
+    """Those that the last look did not find."""
 
     def __bool__(self) -> bool:
         return bool(self.changed or self.deleted)
@@ -33,10 +35,11 @@ class FileWatch:
     Changes that could not be sent are reported again, after pauses that grow.
     """
 
-    def __init__(self, sent: Iterable[FoundFile]) -> None:
-        """`sent`: what the index has already."""
+    def __init__(self, sent: Iterable[FoundFile], problems: Iterable[FileProblem] = ()) -> None:
+        """`sent`: what the index has already; `problems`: those that are reported already."""
         self._sent: dict[str, _State] = {file.id: _state(file) for file in sent}
         self._seen: Mapping[str, _State] = dict(self._sent)
+        self._problems = frozenset(problems)
         self._pause_s = 0.0
         self._not_before_s = 0.0
 
@@ -45,9 +48,12 @@ class FileWatch:
         by_id = {file.id: file for file in found.files}
         now = {key: _state(file) for key, file in by_id.items()}
         before, self._seen = self._seen, now
+        problems = tuple(each for each in found.problems if each not in self._problems)
+        self._problems = frozenset(found.problems)
         if now_s < self._not_before_s:
-            return FileChanges()
+            return FileChanges(problems=problems)
         return FileChanges(
+            problems=problems,
             changed=tuple(
                 by_id[key]
                 for key, state in now.items()

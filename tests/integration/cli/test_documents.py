@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -121,6 +122,34 @@ def test_h1_a_watched_folder_is_kept_up_to_date_until_ctrl_c(up: PenstockUp, pag
     (pages / "gate.md").unlink()
     until(lambda: "1 deleted" in output.read_text())
     assert "gate.md" not in {each["document"] for each in search(up, "watched", "When does the gate open?")}
+    watching.send_signal(signal.SIGINT)
+    assert watching.wait(30) == 0, output.read_text()
+
+
+def test_h1_a_watched_file_that_cannot_be_sent_any_more_is_named_and_its_document_stays(
+    up: PenstockUp, pages: Path, tmp_path: Path
+):
+    output = tmp_path / "watch.log"
+    (pages / "pump").write_text("The pump starts at dawn.\n")
+    (pages / "well.md").write_text("The well is twelve metres deep.\n")
+    watching = up.start("index", str(pages), "--collection", "turning", "--watch", output=output)
+    until(lambda: "Ctrl-C ends it" in output.read_text())
+    (pages / "pump").write_bytes(b"\x7fELF\0\0\0")
+    until(lambda: "1 file left out, not documents" in output.read_text())
+    (pages / "boats.md").write_bytes(b"\0\1\2")
+    until(lambda: "boats.md: is binary data, and no MD document" in output.read_text())
+    os.truncate(pages / "mill.md", 100 * 2**20)  # a sparse file
+    until(lambda: "mill.md: has 100.0 MiB, more than " in output.read_text())
+    (pages / "well.md").unlink()
+    (pages / "gate.md").write_text("# Gate\n\nThe gate opens at noon.\n")
+    until(lambda: "1 document changed" in output.read_text())
+    listed = json.loads(up.run("collections", "show", "turning", "--json").stdout)["documents"]
+    kept = {"boats.md", "gate.md", "guides/keys.md", "mill.md", "pump", "well.md"}
+    assert {each["id"] for each in listed} == kept
+    assert search(up, "turning", "When does the pump start?")[0]["text"] == "The pump starts at dawn."
+    (pages / "mill.md").unlink()
+    until(lambda: "2 deleted" in output.read_text())
+    assert watching.poll() is None
     watching.send_signal(signal.SIGINT)
     assert watching.wait(30) == 0, output.read_text()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +27,7 @@ from penstock.cli.render.retrieval.report import (
     totals_text,
 )
 from penstock.cli.render.terminal_safe import as_ascii_json, visible
-from penstock.cli.retrieval.files import FileSelection, FoundFiles, check_beginnings, find_files
+from penstock.cli.retrieval.files import FileProblem, FileSelection, FoundFiles, check_beginnings, find_files
 from penstock.cli.retrieval.sending import IndexTarget, send_deletions, send_files
 from penstock.cli.retrieval.totals import IndexTotals
 from penstock.cli.retrieval.watch import FileChanges, FileWatch
@@ -115,7 +116,7 @@ async def _missing(client: Client, command: IndexCommand, found: FoundFiles) -> 
 
 async def _watch(client: Client, command: IndexCommand, found: FoundFiles) -> int:
     """Send what changes until Ctrl-C."""
-    watch = FileWatch(found.files)
+    watch = FileWatch(found.files, found.problems)
     _note(f"Watching {', '.join(map(str, command.selection.paths))} for changes; Ctrl-C ends it.")
     try:
         while True:
@@ -123,6 +124,9 @@ async def _watch(client: Client, command: IndexCommand, found: FoundFiles) -> in
             try:
                 now = await asyncio.to_thread(find_files, command.selection)
                 changes = watch.look(now, time.monotonic())
+                if changes.problems:
+                    _note_problems(changes.problems)
+                    _note("Their documents stay, and nothing is deleted while this lasts.")
                 if changes:
                     await _send_changes(client, command.target, changes)
                     watch.sent(changes)
@@ -161,11 +165,15 @@ def _figures(totals: IndexTotals) -> dict[str, object]:
 def _print_dry_run(found: FoundFiles, missing: list[str]) -> int:
     found = check_beginnings(found)
     print(dry_run_text(found, missing))
-    problems = IndexTotals.of_collection("")
-    problems.problems += found.problems
-    for line in problem_lines(problems):
-        _note(line)
+    _note_problems(found.problems)
     return 0 if not found.problems else 1
+
+
+def _note_problems(problems: Sequence[FileProblem]) -> None:
+    totals = IndexTotals.of_collection("")
+    totals.problems += problems
+    for line in problem_lines(totals):
+        _note(line)
 
 
 def _note(line: str) -> None:

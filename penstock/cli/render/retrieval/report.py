@@ -74,6 +74,8 @@ def changes_line(totals: IndexTotals, now: str) -> str:
         parts.append(f"{report.from_cache:,} from cache")
     if report.cost_microusd:
         parts.append(money(report.cost_microusd))
+    if totals.binary:
+        parts.append(f"{counted(totals.binary, 'file')} left out, not documents")
     return f"{now}  {', '.join(parts)}"
 
 

@@ -48,6 +48,18 @@ def test_h1_nothing_is_deleted_while_a_folder_cannot_be_read():
     assert look(watch, file("a"))[:2] == ([], ["b"])
 
 
+def test_h1_a_problem_is_reported_when_it_appears_also_in_a_pause():
+    known = FileProblem(path=Path("large"), reason="has 70 MiB")
+    new = FileProblem(path=Path("folder"), reason="permission denied")
+    watch = FileWatch([file("a")], [known])
+    assert look(watch, file("a"), problems=(known,))[2].problems == ()
+    watch.failed(0.0)
+    assert look(watch, file("a"), now_s=1.0, problems=(known, new))[2].problems == (new,)
+    assert look(watch, file("a"), now_s=2.0, problems=(new,))[2].problems == ()
+    assert look(watch, file("a"), now_s=3.0)[2].problems == ()
+    assert look(watch, file("a"), now_s=4.0, problems=(new,))[2].problems == (new,)
+
+
 def test_h1_changes_that_could_not_be_sent_are_reported_again_after_growing_pauses():
     watch = FileWatch([])
     look(watch, file("a"))

@@ -102,6 +102,9 @@ def test_h1_a_dry_run_lists_what_is_sent_and_what_is_deleted():
 def test_h1_changes_of_a_watched_folder_are_one_line():
     line = changes_line(totals(indexed=2, deleted=1, embedded=3, from_cache=4, cost_microusd=20), "12:00:01")
     assert line == "12:00:01  2 documents changed, 1 deleted, 3 chunks embedded, 4 from cache, $0.00002"
+    left_out = totals()
+    left_out.binary = 2
+    assert changes_line(left_out, "12:00:01").endswith(", 2 files left out, not documents")
 
 
 def test_h1_lines_of_progress_come_every_few_seconds():
