@@ -266,7 +266,8 @@ class _Scan:
                 return limit
             if text.endswith(MARKER, token, end) and end - len(MARKER) > start:
                 return end - len(MARKER)
-            iban = self._is_iban(token, end) if token == start else iban and self._are_groups(token, end)
+            # One may begin behind a number: `N` is the country, or a word between the groups of a passport.
+            iban = self._is_iban(token, end) or (iban and self._are_groups(token, end))
             following = self._next_group(token, end, limit, iban=iban, in_chain=token > start)
             if following == end:
                 return end

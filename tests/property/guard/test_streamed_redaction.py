@@ -122,6 +122,17 @@ async def test_g3_a_token_behind_a_backslash_is_redacted_as_in_the_whole(guard: 
     assert await _streamed(guard, list(text)) == await _redacted(guard, text) == "C:\\keys\\n[NPM_TOKEN_1] "
 
 
+@pytest.mark.parametrize("number", ["10.0.0.5 ", "12:30  ", "1 234,50\u00a0", "page 7 "])
+@pytest.mark.parametrize("iban", ["NL13 INGB 3389 8512 20", "no93 8601 1117 947", "NO93 8601 1117 947"])
+async def test_g3_an_iban_behind_a_number_is_redacted_whole(
+    guard: LocalGuard, number: str, iban: str
+) -> None:
+    text = f"on {number}{iban} of"
+    whole = await _redacted(guard, text)
+    assert whole == f"on {number}[IBAN_1] of"
+    assert await _streamed(guard, [text]) == await _streamed(guard, list(text)) == whole
+
+
 async def test_g3_numbers_are_redacted_as_in_the_whole_however_written(guard: LocalGuard) -> None:
     for text in (*(form[0] for form in FORMS), *HARMLESS_FORMS):
         whole = f"Before: {text} and after."
