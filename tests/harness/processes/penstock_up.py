@@ -44,7 +44,7 @@ class PenstockUp:
         self.started: list[subprocess.Popen[bytes]] = []
         self.output = directory / "up.log"
         self.process = self.start("up", "--nats-port", "0", output=self.output)
-        self._until(lambda: "Penstock is up" in self.text(), 60)
+        self._until(lambda: "Penstock is up" in self.text(), 90)
         self.children = psutil.Process(self.process.pid).children(recursive=True)
 
     def text(self) -> str:
@@ -89,9 +89,9 @@ class PenstockUp:
         with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - our own simulator
             return json.loads(answer.read() or b"null")
 
-    def until_logged(self, text: str, timeout_s: float = 20.0) -> None:
+    def until_logged(self, text: str, timeout_s: float = 60.0) -> None:
         self._until(lambda: text in self.text(), timeout_s)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        return self.process.wait(30)
+        return self.process.wait(90)

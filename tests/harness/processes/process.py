@@ -47,7 +47,8 @@ class Process:
     def alive(self) -> bool:
         return self._popen is not None and self._popen.poll() is None
 
-    async def start(self, timeout_s: float = 30.0) -> None:
+    async def start(self, timeout_s: float = 90.0) -> None:
+        """Wait for the ready line; a process that ends without one fails at once."""
         out = self.log.with_suffix(".out")
         with out.open("wb") as stdout, self.log.open("ab") as stderr:
             self._popen = self._started(stdout, stderr)
@@ -85,14 +86,14 @@ class Process:
         if self._popen is not None:
             self._popen.wait()
 
-    async def terminate(self, timeout_s: float = 40.0) -> int:
+    async def terminate(self, timeout_s: float = 90.0) -> int:
         """Send SIGTERM; returns the exit code."""
         assert self._popen is not None
         if self._popen.poll() is None:
             self._popen.send_signal(signal.SIGTERM)
         return await self.ended(timeout_s)
 
-    async def ended(self, timeout_s: float = 40.0) -> int:
+    async def ended(self, timeout_s: float = 90.0) -> int:
         """Wait for the end; returns the exit code."""
         assert self._popen is not None
         give_up_s = time.monotonic() + timeout_s

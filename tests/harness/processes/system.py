@@ -81,7 +81,7 @@ class System:
             starting.append(self.workers[-1].start())
         for _ in range(self._indexers):
             self.indexers.append(self.new_indexer())
-            starting.append(self.indexers[-1].start(60))
+            starting.append(self.indexers[-1].start())
         await asyncio.gather(*starting)
 
     async def stop(self) -> None:

@@ -58,7 +58,7 @@ def search(up: PenstockUp, collection: str, question: str, *options: str) -> lis
     return passages
 
 
-def until(condition: Callable[[], object], timeout_s: float = 30.0) -> None:
+def until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline_s
@@ -123,7 +123,7 @@ def test_h1_a_watched_folder_is_kept_up_to_date_until_ctrl_c(up: PenstockUp, pag
     until(lambda: "1 deleted" in output.read_text())
     assert "gate.md" not in {each["document"] for each in search(up, "watched", "When does the gate open?")}
     watching.send_signal(signal.SIGINT)
-    assert watching.wait(30) == 0, output.read_text()
+    assert watching.wait(60) == 0, output.read_text()
 
 
 def test_h1_a_watched_file_that_cannot_be_sent_any_more_is_named_and_its_document_stays(
@@ -163,7 +163,7 @@ def test_h1_ctrl_c_ends_the_command_and_the_next_one_goes_on(up: PenstockUp, tmp
     indexing = up.start("index", str(tmp_path), "--collection", "interrupted", output=output)
     until(lambda: "interrupted" in up.run("collections", "list").stdout)
     indexing.send_signal(signal.SIGINT)
-    assert indexing.wait(30) == 130
+    assert indexing.wait(60) == 130
     assert "the same command goes on" in output.read_text()
     assert "Traceback" not in output.read_text()
     done = index(up, str(tmp_path), "--collection", "interrupted")

@@ -59,7 +59,7 @@ def test_k2_the_curl_line_and_the_python_lines_that_up_prints_work(up: PenstockU
     lines = re.findall(r"^  (import openai; .*|print\(client.*)$", up.text(), re.MULTILINE)
     assert len(lines) == 2
     python = subprocess.run(
-        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, timeout=90, check=False
     )
     assert python.stdout.startswith("You asked: “Why is the sky blue?”"), python.stderr
 
@@ -141,10 +141,12 @@ def test_k2_ask_and_explain_take_a_model_in_place_of_a_role(up: PenstockUp):
     unknown = up.run("ask", "--model", f"{model}x", "Hello?")
     assert unknown.returncode == 1
     assert f"a similar name are {model}" in unknown.stderr
-    shown = [role["role"] for role in json.loads(up.run("status", "--json").stdout)["roles"]]
-    every = [role["role"] for role in json.loads(up.run("status", "--all", "--json").stdout)["roles"]]
-    assert implicit_role(model) in every
-    assert implicit_role(model) not in shown
+
+    def roles(*options: str) -> list[str]:
+        return [role["role"] for role in json.loads(up.run("status", "--json", *options).stdout)["roles"]]
+
+    up._until(lambda: implicit_role(model) in roles("--all"), 30)
+    assert implicit_role(model) not in roles()
 
 
 def test_explain_prints_role_complexity_why_chain_and_wait(up: PenstockUp):
@@ -255,14 +257,14 @@ def test_ctrl_c_cancels_the_request(up: PenstockUp):
     up.simulator("PUT", "speed", {"tokens_per_second": 20})
     output = up.directory / "cancelled.log"
     asking = up.start("ask", "--json", "A long one [[tokens=1000]]", output=output)
-    up._until(lambda: "delta" in output.read_text(), 10)
+    up._until(lambda: "delta" in output.read_text(), 60)
 
     asking.send_signal(signal.SIGINT)
 
-    assert asking.wait(20) == 130
+    assert asking.wait(60) == 130
     assert "cancelled (request " in output.read_text()
     assert "Traceback" not in output.read_text()
-    up._until(lambda: up.simulator("GET", "counts")["models"]["sim-chat-small"]["cancelled"], 5)  # D8
+    up._until(lambda: up.simulator("GET", "counts")["models"]["sim-chat-small"]["cancelled"], 20)  # D8
     up.simulator("PUT", "speed", {"tokens_per_second": 0})
 
 
@@ -270,13 +272,13 @@ def test_d8_cancel_ends_a_request_of_another_process(up: PenstockUp):
     up.simulator("PUT", "speed", {"tokens_per_second": 20})
     output = up.directory / "cancelled-by-id.log"
     asking = up.start("ask", "--json", "A long one [[tokens=1000]]", output=output)
-    up._until(lambda: "delta" in output.read_text(), 10)
+    up._until(lambda: "delta" in output.read_text(), 60)
 
     cancelled = up.run("cancel", json.loads(output.read_text().partition("\n")[0])["id"])
 
     assert cancelled.returncode == 0, cancelled.stderr
     assert "cancel sent" in cancelled.stdout
-    assert asking.wait(20) == 1
+    assert asking.wait(60) == 1
     assert '"code":"cancelled"' in output.read_text().replace(" ", "")
     up.simulator("PUT", "speed", {"tokens_per_second": 0})
 

@@ -55,7 +55,7 @@ class Worker:
 
     def instance(self) -> str:
         """The instance in the ready line, once it is printed."""
-        deadline_s = time.monotonic() + 30
+        deadline_s = time.monotonic() + 90
         while not (line := self.out.read_text()).endswith("\n"):
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline_s, self.log.read_text()
@@ -63,16 +63,16 @@ class Worker:
         return str(json.loads(line)["instance"])
 
     def ends(self) -> tuple[int, str]:
-        return self.process.wait(20), self.log.read_text()
+        return self.process.wait(90), self.log.read_text()
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(30)
+        self.process.wait(90)
 
 
 def ask_until_it_answers(up: PenstockUp, instance: str) -> dict[str, Any]:
     """The last event of the first request that `instance` executed; the worker of `penstock up` takes others."""
-    deadline_s = time.monotonic() + 30
+    deadline_s = time.monotonic() + 60
     while time.monotonic() < deadline_s:
         lines = up.run("ask", "hello", "--role", "chat", "--json").stdout.splitlines()
         events: list[dict[str, Any]] = [json.loads(line) for line in lines]

@@ -134,6 +134,7 @@ async def index_and_search(nats_url: str) -> list[str]:
         return [passage.text for passage in found.passages]
 
 
+@pytest.mark.timeout(300)
 def test_k4_d9_the_composed_services_answer_and_stop_on_sigterm(
     installed: Path, nats_url: str, free_port: Callable[[], int], tmp_path: Path
 ) -> None:
@@ -146,7 +147,7 @@ def test_k4_d9_the_composed_services_answer_and_stop_on_sigterm(
             processes[name] = stack.enter_context(running(argv, here(name, nats_url, ports, tmp_path)))
         for name in NAMES:
             status = 200 if name == "encoder" else 204
-            wait_for_status(f"http://127.0.0.1:{ports[name]}/health", status, timeout_s=60)
+            wait_for_status(f"http://127.0.0.1:{ports[name]}/health", status, timeout_s=120)
         reply = asyncio.run(ask(nats_url))
         assert reply.role == "coding"
         assert reply.text

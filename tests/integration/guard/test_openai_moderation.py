@@ -52,7 +52,7 @@ async def guard(
 ) -> AsyncIterator[RunningGuard]:
     section = {
         "input": {"hate": "block", "secrets": "flag"},
-        "detectors": {"openai_moderation": {"enabled": True, "base_url": endpoint.url, "timeout_s": 1.0}},
+        "detectors": {"openai_moderation": {"enabled": True, "base_url": endpoint.url, "timeout_s": 3.0}},
         "accounts": {"strict": {"input": {"hate": "block"}}},
     }
     settings = {"secrets_dir": str(tmp_path), "secrets_poll_s": 0.1}
@@ -158,10 +158,10 @@ async def test_g2_a_refused_text_does_not_stop_the_others(ask, endpoint: Scripte
 
 
 async def test_g2_a_slow_endpoint_is_given_up_in_time(ask, endpoint: ScriptedProvider):
-    endpoint.answer = lambda call: [2.0, *moderated(call)]
+    endpoint.answer = lambda call: [9.0, *moderated(call)]
     verdict = await ask(HARMFUL)
     assert [each.why for each in verdict.failures] == ["timeout"]
-    assert 950 < verdict.elapsed_ms < 1_900
+    assert 2_900 < verdict.elapsed_ms < 8_000
 
 
 async def test_a6_a_key_that_is_rotated_is_used(ask, endpoint: ScriptedProvider, tmp_path: Path):
