@@ -15,7 +15,7 @@ from penstock.bus.log_limits import RepeatedLogs
 from penstock.cli.local.nats_server import NatsServer
 from penstock.cli.local.ports import free_port as a_free_port
 from tests.harness.nats.binary import require_nats_server
-from tests.harness.processes.fork_server import start_fork_server
+from tests.harness.processes.fork_server import start_with_guards
 from tests.harness.suite.examples import examples
 from tests.harness.suite.forked_workers import run_in_processes
 from tests.harness.suite.proofs import add_table, take_figures
@@ -45,7 +45,7 @@ def pytest_configure() -> None:
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     if session.config.getoption("processes") > 1:
-        start_fork_server()  # one for all processes; it imports while the tests are collected
+        start_with_guards()  # one server for all processes; it loads while the tests are collected
 
 
 def pytest_collection_finish() -> None:

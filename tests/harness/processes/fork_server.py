@@ -30,7 +30,7 @@ from msgspec import Struct
 
 from penstock.runtime.pdeathsig import die_with_parent
 
-__all__ = ["ForkedProcess", "can_fork", "fork", "start_fork_server"]
+__all__ = ["ForkedProcess", "can_fork", "fork", "start_with_guards"]
 
 _IMPORTED: Final = (
     "services.router.app",
@@ -63,6 +63,7 @@ _FORKED: Final = (
     "penstock.cli",
 )
 _ORDER_BYTES: Final = 200_000
+_LOAD_GUARDS: Final = b"load the models of guards"
 
 
 def can_fork(module: str, env: Mapping[str, str]) -> bool:
@@ -135,12 +136,17 @@ def fork(
     order = msgspec.json.encode(_Order(module, list(arguments), dict(env), str(cwd or Path.cwd())))
     streams = [stdout.fileno(), stderr.fileno(), *([] if stdin is None else [stdin])]
     with theirs:
-        socket.send_fds(start_fork_server(), [order], [*streams, theirs.fileno()])
+        socket.send_fds(_server(), [order], [*streams, theirs.fileno()])
     return ForkedProcess(int(ours.recv(64)), ours)
 
 
+def start_with_guards() -> None:
+    """Start the fork server and let it load what guards need, while this process does something else."""
+    _server().send(_LOAD_GUARDS)
+
+
 @cache
-def start_fork_server() -> socket.socket:
+def _server() -> socket.socket:
     """Start the fork server from the main thread, with which it ends; returns the socket for its orders.
 
     Processes that this one forks later use the same server.
@@ -188,6 +194,9 @@ def _serve(orders: socket.socket) -> _Order | None:
                 data, fds, _, _ = socket.recv_fds(orders, _ORDER_BYTES, 4)
                 if not data:
                     return None
+                if data == _LOAD_GUARDS:
+                    _load_models_of_guards()
+                    continue
                 order = msgspec.json.decode(data, type=_Order)
                 if order.module == "services.guard":
                     _load_models_of_guards()
