@@ -152,7 +152,26 @@ class BatchRunner(Struct, frozen=True):
                     self.metrics.divided.labels(permit.key.model).inc()
                     return False
                 self.next_attempt.after_failure(state, permit.key.model, failure)
+                self._end_before_pause(trial, permit.key.model, failure)
         return False
+
+    def _end_before_pause(self, trial: _Trial, model: str, failure: ProviderFailure) -> None:
+        """End the requests whose deadlines come before a model may be called again after a 429."""
+        pause_s = self.selection.retry_after_s(trial.state)
+        if failure.kind != "rate_limited" or pause_s is None:
+            return
+        error = GaveUp(
+            "rate_limited",
+            f"{model}: {failure}; no model may be called within {pause_s:g} s, and the deadline is earlier",
+            pause_s,
+        )
+        until_s = loop_now_s() + pause_s
+        for text in trial.texts:
+            _note_failures(text, trial.state)
+            for request in tuple(text.requests):
+                if request.execution.deadline_s < until_s:
+                    request.fail(error)
+                    request.leave()
 
     async def _with_permit(self, trial: _Trial, permit: CallPermit, sizes: RefusedSizes, done: Done) -> bool:
         state = trial.state
