@@ -126,7 +126,7 @@ class BatchRunner(Struct, frozen=True):
                 _fail(text, gave_up, done, alone=alone)
         else:
             if accepted:
-                bisection.accepted()
+                bisection.accepted(part)
         finally:
             self.selection.stop_waiting(state)
 
@@ -297,7 +297,9 @@ def _owner(text: Text) -> Owner:
 def _give_up(text: Text, done: Done) -> None:
     """End the requests of the owner of a text that was not tried; those of others have it embedded anew."""
     owner = _owner(text)
-    error = GaveUp("provider_refused", "the provider refuses every text, whatever its content")
+    error = GaveUp(
+        "provider_refused", "the provider refuses nearly every text of this user, whatever its content"
+    )
     for request in tuple(text.requests):
         work = request.execution.work
         if owner == (work.account, work.user):

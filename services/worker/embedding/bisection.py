@@ -10,10 +10,13 @@ __all__ = ["Bisection", "Owner"]
 
 Item = TypeVar("Item", bound=Hashable)
 _REFUSED_PARTS: Final = 3
-"""Refused parts of a batch, without an accepted one, after which single texts are tried."""
+"""Refused parts of a batch, without an accepted one, after which single texts are tried; likewise those of one owner in
+a row."""
 _PROBES: Final = 8
-"""Refused single texts of a user, users of an account, or accounts, while nothing was accepted, after which the rest of
-it is not tried any more."""
+"""Refused single texts of a user after which its other texts are not tried any more, if none of its texts was accepted;
+likewise users of an account, and accounts, while nothing of the account, or of the batch, was accepted."""
+_REFUSED_PER_ACCEPTED: Final = 4
+"""Further refused texts of a user for each accepted one."""
 
 
 class Owner(NamedTuple):
@@ -30,11 +33,16 @@ class Bisection(Generic[Item]):
         self, batch: Sequence[Item], random: Callable[[], float], owner: Callable[[Item], Owner]
     ) -> None:
         """`random`: returns numbers in [0, 1)."""
-        self._parts: list[list[Item]] = [list(batch)]
-        self._random = random
         self._owners = {item: owner(item) for item in batch}
+        self._parts: list[list[Item]] = [sorted(batch, key=self._owners.__getitem__)]
+        """Texts of one owner stand together, so that halves soon have those of few owners."""
+        self._random = random
         self._refused = 0
-        self._accepted = False
+        """Parts, since the start or since texts were given up."""
+        self._refused_in_row: Counter[Owner] = Counter()
+        """Parts with texts of this owner only, since one with a text of it was accepted."""
+        self._accepted: Counter[Owner] = Counter()
+        """Texts."""
         self._refused_alone: Counter[Owner] = Counter()
         self._refused_users: Counter[str] = Counter()
         """Users with a text that was refused alone, by account."""
@@ -46,17 +54,21 @@ class Bisection(Generic[Item]):
         if self._refused >= _REFUSED_PARTS and not self._accepted:
             return [self._single()]
         largest = max(range(len(self._parts)), key=lambda at: len(self._parts[at]))
-        return self._parts.pop(largest)
+        return self._single_of(self._parts.pop(largest))
 
-    def accepted(self) -> None:
-        """The last part was accepted."""
-        self._accepted = True
+    def accepted(self, part: Sequence[Item]) -> None:
+        """`part` was accepted."""
+        owners = Counter(self._owners[item] for item in part)
+        self._accepted.update(owners)
+        for owner in owners:
+            self._refused_in_row[owner] = 0
 
     def refused(self, part: Sequence[Item]) -> None:
         """`part` was refused because of its content; if it has several texts, its halves are tried."""
         self._refused += 1
+        owner = self._owners[part[0]]
+        self._refused_in_row[owner] += owner == self._owners[part[-1]]
         if len(part) == 1:
-            owner = self._owners[part[0]]
             self._refused_users[owner.account] += not self._refused_alone[owner]
             self._refused_alone[owner] += 1
             return
@@ -64,25 +76,39 @@ class Bisection(Generic[Item]):
         self._parts += [list(part[:middle]), list(part[middle:])]
 
     def given_up(self) -> list[Item]:
-        """Take out what is not tried any more: texts of owners of whom everything is refused, whatever it is. What is
-        left is tried together again.
+        """Take out what is not tried any more: texts of owners of whom nearly everything is refused, whatever it is.
+        What is left is tried together again.
         """
-        if self._accepted or not self._refused_alone:
+        if not self._refused_alone:
             return []
+        accounts = {owner.account for owner in self._accepted}
         rest = [item for part in self._parts for item in part]
-        given_up = [item for item in rest if self._is_given_up(self._owners[item])]
+        owners = {self._owners[item] for item in rest}
+        hopeless = {owner for owner in owners if self._is_given_up(owner, accounts)}
+        given_up = [item for item in rest if self._owners[item] in hopeless]
         if given_up:
-            without = set(given_up)
-            left = [item for item in rest if item not in without]
+            left = [item for item in rest if self._owners[item] not in hopeless]
             self._parts = [left] if left else []
             self._refused = 0
         return given_up
 
-    def _is_given_up(self, owner: Owner) -> bool:
-        refused = max(
-            self._refused_alone[owner], self._refused_users[owner.account], len(self._refused_users)
-        )
-        return refused >= _PROBES
+    def _is_given_up(self, owner: Owner, accepted_accounts: set[str]) -> bool:
+        if self._refused_alone[owner] >= _PROBES + _REFUSED_PER_ACCEPTED * self._accepted[owner]:
+            return True
+        if owner.account in accepted_accounts:
+            return False
+        refused_accounts = 0 if accepted_accounts else len(self._refused_users)
+        return max(self._refused_users[owner.account], refused_accounts) >= _PROBES
+
+    def _single_of(self, part: list[Item]) -> list[Item]:
+        """`part`, or one text of it where all are of an owner of whom several parts in a row were refused."""
+        owner = self._owners[part[0]]
+        if owner != self._owners[part[-1]] or self._refused_in_row[owner] < _REFUSED_PARTS:
+            return part
+        single = part.pop(int(self._random() * len(part)))
+        if part:
+            self._parts.append(part)
+        return [single]
 
     def _single(self) -> Item:
         """A text of the account and user of which the fewest were refused."""

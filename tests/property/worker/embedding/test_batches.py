@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from math import log2
 from typing import Any, cast
 
 from hypothesis import given
@@ -37,7 +38,7 @@ def test_h2_each_text_is_accepted_or_refused_alone(count: int, data: st.DataObje
     while part := bisection.next_part():
         calls += 1
         if poisoned.isdisjoint(part):
-            bisection.accepted()
+            bisection.accepted(part)
             accepted += part
         else:
             bisection.refused(part)
@@ -46,7 +47,8 @@ def test_h2_each_text_is_accepted_or_refused_alone(count: int, data: st.DataObje
         assert not bisection.given_up()
     assert Counter(accepted + alone) == Counter(range(count))
     assert set(alone) == poisoned
-    assert calls <= 20 + 2 * len(poisoned) * (count.bit_length() + 1)
+    sparse = len(poisoned) * (log2(count / max(1, len(poisoned))) + 2)
+    assert calls <= 3 + 2 * sparse
 
 
 @given(
@@ -72,6 +74,43 @@ def test_d3_a_provider_that_refuses_everything_is_left_alone_soon(
     assert calls <= 12
 
 
+@given(st.integers(1, 2_000), st.integers(1, 400), st.integers(1, 20), st.randoms(use_true_random=False))
+def test_d3_many_refused_texts_of_one_user_are_few_calls_and_delay_no_other_user(
+    poisoned: int, good: int, users: int, random: Any
+) -> None:
+    owners = [Owner("a", "poisoned")] * poisoned
+    owners += [Owner(random.choice("ab"), f"u{random.randrange(users)}") for _ in range(good)]
+    random.shuffle(owners)
+    bisection = Bisection(range(len(owners)), random.random, owners.__getitem__)
+    calls, accepted = 0, 0
+    while part := bisection.next_part():
+        calls += 1
+        if any(owners[number].user == "poisoned" for number in part):
+            bisection.refused(part)
+        else:
+            bisection.accepted(part)
+            accepted += len(part)
+        assert {owners[number].user for number in bisection.given_up()} <= {"poisoned"}
+    assert accepted == good
+    assert calls <= 16 + 2 * log2(len(owners))
+
+
+@given(st.integers(4, 500), st.randoms(use_true_random=False))
+def test_d3_a_user_of_whom_every_second_text_is_accepted_is_not_given_up(count: int, random: Any) -> None:
+    bisection = Bisection(range(count), random.random, lambda _: ONE)
+    calls, accepted = 0, 0
+    while part := bisection.next_part():
+        calls += 1
+        if len(part) == 1 and part[0] % 2:
+            bisection.accepted(part)
+            accepted += 1
+        else:
+            bisection.refused(part)
+        bisection.given_up()
+    assert calls <= 2 * count
+    assert accepted == count // 2 or calls <= 11
+
+
 @given(st.integers(1, 300), st.integers(1, 50), st.integers(0, 300), st.randoms(use_true_random=False))
 def test_d3_refused_texts_of_one_user_fail_no_text_of_another(
     poisoned: int, good: int, at: int, random: Any
@@ -82,7 +121,7 @@ def test_d3_refused_texts_of_one_user_fail_no_text_of_another(
     accepted: list[int] = []
     while part := bisection.next_part():
         if all(texts[number] == "good" for number in part):
-            bisection.accepted()
+            bisection.accepted(part)
             accepted += part
         else:
             bisection.refused(part)
