@@ -10,7 +10,6 @@ from msgspec import Struct
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.consumer.work_message import InvalidWork, decode_work
-from penstock.runtime.retrieval.embed_body import InvalidEmbedBody, read_embed_body
 
 __all__ = ["CheckedWork", "read_work"]
 
@@ -33,7 +32,9 @@ _limits: Final = msgspec.json.Decoder(_Limits)
 
 
 def read_work(subject: str, data: bytes, catalogue: Catalogue) -> CheckedWork:
-    """The work in a message of the mailbox `subject`. Raises InvalidWork."""
+    """The work in a message of the mailbox `subject`; the body of an embed request is checked where it is read. Raises
+    InvalidWork.
+    """
     work = decode_work(subject, data)
     if work.role not in catalogue.all_roles:
         raise InvalidWork(f"it names the role {work.role} and the lane {work.lane}")
@@ -41,11 +42,9 @@ def read_work(subject: str, data: bytes, catalogue: Catalogue) -> CheckedWork:
         raise InvalidWork(f"it is of kind {work.kind}, and the role {work.role} is not")
     try:
         max_tokens = _output_limit(work) if work.kind == "chat" else None
-        if work.kind == "embed" and work.body_ref is None:
-            read_embed_body(work.body)
     except RecursionError as error:
         raise InvalidWork("its body is nested too deeply") from error
-    except (InvalidEmbedBody, msgspec.MsgspecError) as error:
+    except msgspec.MsgspecError as error:
         raise InvalidWork(str(error)) from error
     return CheckedWork(work, max_tokens)
 

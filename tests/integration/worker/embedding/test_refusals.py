@@ -138,3 +138,7 @@ async def test_h2_token_arrays_pass_through(requests: EmbedRequests) -> None:
 async def test_d5_bad_bodies_and_dimensions_are_refused(requests: EmbedRequests) -> None:
     reply = await requests.embed("text", role="of_m_embed", dimensions=257)
     assert reply.failure.error.code == "invalid_request"
+    for texts, says in (([], "input is empty"), (["a text", ""], "input[1] is empty"), (["a", 1], "mixes")):
+        refused = (await requests.embed(texts, role="of_m_embed")).failure.error
+        assert refused.code == "invalid_request"
+        assert says in refused.message
