@@ -2,12 +2,13 @@
 
 A record is written before its table is created, and after its table is complete; a table is dropped after its record,
 which names it in `dropping` until then. What a killed process leaves is such a table, which the next change of the
-collection or `OrphanTables` removes, or a record without a table, which `ensure` creates.
+collection or `OrphanTables` removes, or a record without a table, for which `ensure` creates another one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Final, Protocol
 
 from msgspec import Struct
@@ -71,12 +72,17 @@ class CollectionTables:
 
     async def ensure(self, account: str, name: str, kind: VectorKind) -> CollectionRecord:
         """The collection with its tables; created with vectors of `kind` unless it exists."""
-        record = await self._records.change(
+        record, is_new = await self._change(
             account, name, lambda stored: transitions.created(stored, account, name, kind, self._now_ms())
         )
-        if record is None:
+        if record is None or record.current is None:
             raise AssertionError("a collection that was created has a record")
-        return await self._with_tables(record)
+        if not is_new and not await self._store.exists(table_of(record, record.current)):
+            change = partial(transitions.recreated, number=record.current.number, now_ms=self._now_ms())
+            record, is_new = await self._change(account, name, change)
+            if record is None or not is_new:  # another process was faster
+                return await self.ensure(account, name, kind)
+        return await self._with_tables(record, generations(record)[0 if is_new else 1 :])
 
     async def begin(self, account: str, name: str, kind: VectorKind, version: int) -> CollectionRecord | None:
         """With a table beside the current one for vectors of another kind, unless a later change has named a model.
@@ -86,7 +92,9 @@ class CollectionTables:
             account, name, lambda stored: transitions.begun(stored, kind, version, self._now_ms())
         )
         await self._drop_replaced(record)
-        return None if record is None or record.current is None else await self._with_tables(record)
+        if record is None or record.current is None:
+            return None
+        return await self._with_tables(record, generations(record)[1:])
 
     async def switch(self, account: str, name: str, number: int) -> CollectionRecord | None:
         """Let search read the table `number`, and drop the old one."""
@@ -112,19 +120,24 @@ class CollectionTables:
             return Dropped()
         if before is None or before.current is None or before.dropped_by > version:
             return await self._drop_again(account, name, version)
-        documents, chunks, later = await self._older(table_of(before, before.current), version)
-        change = transitions.refusing_older if later else transitions.dropped
-        record = await self._records.change(
-            account, name, lambda stored: change(stored, version, self._now_ms())
-        )
-        if later:  # again: what another process stored before it could see the changed record
-            documents, chunks, later = await self._older(table_of(before, before.current), version)
-        for generation in generations(before) if later else ():
-            for start in range(0, len(documents), _PAGE):
-                page = documents[start : start + _PAGE]
-                await self._store.replace(table_of(before, generation), version, (), page)
-        await self._drop_replaced(record)
-        return Dropped(len(documents), chunks, later)
+        found: dict[str, int] = {}
+        while True:
+            record = await self._records.change(
+                account, name, lambda stored: transitions.refusing_older(stored, version, self._now_ms())
+            )
+            if record is None or record.current is None or record.dropped_by > version:
+                break  # another drop was faster
+            table = table_of(record, record.current)
+            older, later = await self._older(table, version)
+            found = older | found
+            if later:
+                await self._delete(record, list(older), version)
+                return Dropped(len(found), sum(found.values()), later)
+            # A later request may have written since. One that writes afterwards finds no table, and makes another.
+            if await self._store.drop(table, unless_later=version):
+                change = partial(transitions.dropped, number=record.current.number, now_ms=self._now_ms())
+                await self._drop_replaced(await self._records.change(account, name, change))
+        return Dropped(len(found), sum(found.values()))
 
     async def are_named(self, account: str, name: str, targets: Iterable[Target]) -> bool:
         """Whether the collection still has these tables: an error of one that was removed is no fault of the store."""
@@ -159,39 +172,56 @@ class CollectionTables:
             name,
             lambda stored: transitions.refusing_older(stored or empty, version, self._now_ms()),
         )
-        documents: list[str] = []
-        chunks = 0
+        found: dict[str, int] = {}
         if record is not None and record.dropping and record.dropped_by == version:
-            table = table_name(account, name, record.dropping[0])
-            documents, chunks, _ = await self._older(table, version)
+            found, _ = await self._older(table_name(account, name, record.dropping[0]), version)
         await self._drop_replaced(record)
-        return Dropped(len(documents), chunks)
+        return Dropped(len(found), sum(found.values()))
+
+    async def _delete(self, record: CollectionRecord, documents: Sequence[str], version: int) -> None:
+        for target in targets_of(record):
+            for start in range(0, len(documents), _PAGE):
+                await self._store.replace(target.table, version, (), documents[start : start + _PAGE])
+
+    async def _change(
+        self, account: str, name: str, change: Callable[[CollectionRecord | None], CollectionRecord | None]
+    ) -> tuple[CollectionRecord | None, bool]:
+        """The stored record, and whether this call has changed it."""
+        after: CollectionRecord | None = None
+
+        def compute(stored: CollectionRecord | None) -> CollectionRecord | None:
+            nonlocal after
+            after = change(stored)
+            return after
+
+        record = await self._records.change(account, name, compute)
+        return record, after is not None
 
     def _empty(self, account: str, name: str) -> CollectionRecord:
         return CollectionRecord(account=account, name=name, current=None, created_ms=self._now_ms())
 
-    async def _older(self, table: TableName, version: int) -> tuple[list[str], int, tuple[str, ...]]:
-        """Ids of the older documents, the number of their chunks, and ids of later ones, a thousand at most."""
-        ids: list[str] = []
+    async def _older(self, table: TableName, version: int) -> tuple[dict[str, int], tuple[str, ...]]:
+        """The older documents, with the number of their chunks, and ids of later ones, a thousand at most."""
+        older: dict[str, int] = {}
         later: list[str] = []
-        chunks, after = 0, ""
+        after = ""
         while True:
             try:
                 page = await self._store.list_documents(table, after=after, limit=_PAGE)
-            except UnknownTable:  # a creation was killed before it
-                return [], 0, ()
+            except UnknownTable:  # it was removed, or a creation was killed before it
+                return {}, ()
             for each in page:
                 if each.version > version:
                     later.append(each.document.id)
                 else:
-                    ids.append(each.document.id)
-                    chunks += each.chunks
+                    older[each.document.id] = each.chunks
             if len(page) < _PAGE:
-                return ids, chunks, tuple(later[:_PAGE])
+                return older, tuple(later[:_PAGE])
             after = page[-1].document.id
 
-    async def _with_tables(self, record: CollectionRecord) -> CollectionRecord:
-        for generation in generations(record):
+    async def _with_tables(self, record: CollectionRecord, missing: Iterable[Generation]) -> CollectionRecord:
+        """`missing`: without the current one, unless its number is new. A drop may just have removed its table."""
+        for generation in missing:
             await self._store.create(table_of(record, generation), generation.dimensions)
         return record
 

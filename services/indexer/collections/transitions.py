@@ -21,6 +21,7 @@ __all__ = [
     "forgotten",
     "generations",
     "has_vectors_of",
+    "recreated",
     "refusing_older",
     "removed",
     "switched",
@@ -73,17 +74,28 @@ def created(
     )
 
 
-def dropped(record: CollectionRecord | None, version: int, now_ms: int) -> CollectionRecord | None:
-    """Without tables. A drop that was made before, or is older than one that was, changes nothing."""
-    if record is None or record.dropped_by >= version:
+def recreated(record: CollectionRecord | None, number: int, now_ms: int) -> CollectionRecord | None:
+    """With a new table in place of `number`, which is missing, and without the one that would have replaced it.
+
+    Under another number, because a drop that has removed the old table is about to say so in the record.
+    """
+    if record is None or record.current is None or record.current.number != number:
+        return None
+    new = record.last_number + 1
+    return replace(
+        _without_building(record, now_ms), current=replace(record.current, number=new), last_number=new
+    )
+
+
+def dropped(record: CollectionRecord | None, number: int, now_ms: int) -> CollectionRecord | None:
+    """Without tables, if search still reads the table `number`."""
+    if record is None or record.current is None or record.current.number != number:
         return None
     return replace(
         record,
         current=None,
         building=None,
         dropping=_with_dropped(record, *generations(record)),
-        dropped_by=version,
-        forgotten=_forgotten_after(record, version),
         changed_ms=now_ms,
     )
 

@@ -143,6 +143,7 @@ class CollectionIndexer:
         if record is not None and void and task.repeated:  # the process that was killed may have stored them
             await self._remove(task, record, void)
         if record is not None and record.dropped_by > task.version:
+            task.counts.begin_again()
             task.counts.refused = dict.fromkeys(void, _VOID)
             return None
         exists = record is not None and record.current is not None
@@ -181,6 +182,11 @@ class CollectionIndexer:
             current = await self._tables.read(account, name)
             if current is not None:
                 await self._tables.remove(current, written)
+                if (
+                    current.current is None
+                ):  # dropped: by an earlier request, the documents belong into another table
+                    written.clear()
+                    current = await self._open(task)
         return None
 
     async def _is_removed(self, task: IndexTask, targets: Sequence[Target], error: StoreError) -> bool:

@@ -142,8 +142,16 @@ class Store(Protocol):
         """Create it unless it exists. Raises ValueError if it exists with other dimensions."""
         ...
 
-    async def drop(self, table: TableName) -> None:
-        """Remove the table and all its files for good. No error if it does not exist."""
+    async def exists(self, table: TableName) -> bool:
+        """As far as this process knows: of a table that another one has just dropped, a read or change knows more."""
+        ...
+
+    async def drop(self, table: TableName, unless_later: int | None = None) -> bool:
+        """Remove the table and all its files for good. No error if it does not exist.
+
+        False: it stays, because a document has a higher version than `unless_later`. In one atomic step, except in an
+        object store: a change is either seen by it, or finds no table.
+        """
         ...
 
     async def tables(self) -> dict[TableName, int]:

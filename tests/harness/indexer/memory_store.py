@@ -54,8 +54,17 @@ class MemoryStore:
         if self._tables.setdefault(table, _Table(dimensions)).dimensions != dimensions:
             raise ValueError(f"table {table} exists with other dimensions")
 
-    async def drop(self, table: TableName) -> None:
+    async def exists(self, table: TableName) -> bool:
+        return table in self._tables
+
+    async def drop(self, table: TableName, unless_later: int | None = None) -> bool:
+        held = self._tables.get(table)
+        if held is not None and unless_later is not None:
+            stored = held.stored.values()
+            if any(each.content is not None and each.version > unless_later for each in stored):
+                return False
         self._tables.pop(table, None)
+        return True
 
     async def tables(self) -> dict[TableName, int]:
         return dict.fromkeys(self._tables, 1)

@@ -100,16 +100,20 @@ class Database:
         if found != dimensions:
             raise ValueError(f"table {name} exists with other dimensions than {dimensions}")
 
-    async def drop(self, name: TableName) -> None:
+    async def drop(self, name: TableName, unless_later: int | None) -> bool:
+        """False: it has a document of a version after `unless_later`."""
         connection = self._connected()
         self.forget(name)
         async with self.locks.exclusive(name):
             with store_errors(name):
+                if unless_later is not None and await self._has_later(name, unless_later):
+                    return False
                 if self.directory is None:
                     await connection.drop_table(name, ignore_missing=True)
                 else:
                     await asyncio.to_thread(_remove_directory, self.directory / f"{name}.lance")
             self.locks.remove(name)
+        return True
 
     async def names(self) -> dict[TableName, int]:
         """Every table, and when it was created, in ms since 1970; 0 for one whose removal was interrupted."""
@@ -191,6 +195,12 @@ class Database:
             token = page.page_token
             if not token:
                 return names
+
+    async def _has_later(self, name: TableName, version: int) -> bool:
+        if name not in await self._listed():
+            return False
+        opened = await self._connected().open_table(name)
+        return bool(await opened.count_rows(f"ordinal = {HEAD} AND version > {version}"))
 
     def _interrupted_removals(self) -> list[TableName]:
         if self.directory is None:

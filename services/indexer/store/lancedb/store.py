@@ -20,6 +20,7 @@ from services.indexer.store.checks import (
     unconfirmed,
 )
 from services.indexer.store.cosine import cosine_with
+from services.indexer.store.errors import UnknownTable
 from services.indexer.store.interface import (
     DocumentChunks,
     DocumentState,
@@ -65,8 +66,15 @@ class LanceStore:
     async def create(self, table: TableName, dimensions: int) -> None:
         await self._database.create(table, dimensions)
 
-    async def drop(self, table: TableName) -> None:
-        await self._database.drop(table)
+    async def exists(self, table: TableName) -> bool:
+        try:
+            await self._database.dimensions(table)
+        except UnknownTable:
+            return False
+        return True
+
+    async def drop(self, table: TableName, unless_later: int | None = None) -> bool:
+        return await self._database.drop(table, unless_later)
 
     async def tables(self) -> dict[TableName, int]:
         return await self._database.names()

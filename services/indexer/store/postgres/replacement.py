@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["confirm_documents", "replace_documents"]
 
+_LOCK_CHUNKS: Final = "LOCK TABLE {chunks} IN ROW EXCLUSIVE MODE"
 # New documents get a row, so that two transactions that insert the same document wait for each other.
 _INSERT: Final = """
     INSERT INTO {documents} (key, version, deleted) SELECT key, 0, true FROM unnest($1::text[]) AS key
@@ -61,6 +62,7 @@ async def replace_documents(
     deleted = {document_key(id_): id_ for id_ in change.deleted}
     keys = sorted([*stored, *deleted])
     async with connection.transaction():
+        await connection.execute(statement(_LOCK_CHUNKS, table))
         await connection.execute(statement(_INSERT, table), keys)
         rows = await connection.fetch(statement(_LOCK, table), keys)
         outdated = {row["key"] for row in rows if row["version"] > change.version}

@@ -7,7 +7,17 @@ from typing import Final
 from services.indexer.store.tables import TableName, is_table_name
 from services.indexer.store.versions import EXACT_VERSION, INEXACT
 
-__all__ = ["DROP", "INDEX", "INDEXED_DIMENSIONS", "MIGRATIONS", "SCHEMA", "TABLES", "statement"]
+__all__ = [
+    "DROP",
+    "INDEX",
+    "INDEXED_DIMENSIONS",
+    "LATER",
+    "LOCK",
+    "MIGRATIONS",
+    "SCHEMA",
+    "TABLES",
+    "statement",
+]
 
 SCHEMA: Final = "penstock_index"
 INDEXED_DIMENSIONS: Final = 4_000
@@ -83,6 +93,8 @@ INDEX: Final = (
     "CREATE INDEX CONCURRENTLY {index} ON {chunks} "
     "USING hnsw ((vector::halfvec({dimensions})) halfvec_cosine_ops) WITH (m = 16, ef_construction = 100)"
 )
+LOCK: Final = "LOCK TABLE {chunks}, {documents} IN ACCESS EXCLUSIVE MODE"
+LATER: Final = "SELECT EXISTS (SELECT FROM {documents} WHERE NOT deleted AND version > $1)"
 DROP: Final = ("DROP TABLE IF EXISTS {chunks}", "DROP TABLE IF EXISTS {documents}")
 
 

@@ -16,6 +16,7 @@ from services.indexer.store.checks import (
     single_words,
     unconfirmed,
 )
+from services.indexer.store.errors import UnknownTable
 from services.indexer.store.interface import (
     Chunk,
     Document,
@@ -31,7 +32,7 @@ from services.indexer.store.interface import (
 from services.indexer.store.postgres.database import Database
 from services.indexer.store.postgres.maintenance import optimize, purge
 from services.indexer.store.postgres.replacement import confirm_documents, replace_documents
-from services.indexer.store.postgres.schema import DROP, INDEXED_DIMENSIONS, TABLES, statement
+from services.indexer.store.postgres.schema import DROP, INDEXED_DIMENSIONS, LATER, LOCK, TABLES, statement
 from services.indexer.store.postgres.text_search import FIRST_FILTER_VALUE, TextQuery, search_by_words
 from services.indexer.store.rows import chunk_of, document_of
 from services.indexer.store.tables import TableName, checked_digests, document_key
@@ -51,9 +52,13 @@ _NEAREST: Final = """
 _ALL: Final = """
     SELECT {columns} FROM {chunks} c JOIN {documents} d USING (key) WHERE true{filter} ORDER BY d.id, c.ordinal
 """
+# Every statement locks the chunks before the documents, as a drop does: else two of them may wait for each other.
 _STATES: Final = """
-    SELECT d.id, d.digest, d.version, array(SELECT chunk FROM {chunks} c WHERE c.key = d.key ORDER BY ordinal) AS chunks
-    FROM {documents} d WHERE d.key = ANY($1) AND NOT d.deleted
+    WITH c AS (
+        SELECT key, array_agg(chunk ORDER BY ordinal) AS chunks FROM {chunks} WHERE key = ANY($1) GROUP BY key
+    )
+    SELECT d.id, d.digest, d.version, coalesce(c.chunks, array[]::text[]) AS chunks
+    FROM c RIGHT JOIN {documents} d USING (key) WHERE d.key = ANY($1) AND NOT d.deleted
 """
 _VECTORS: Final = "SELECT DISTINCT ON (chunk) chunk, vector FROM {chunks} WHERE chunk = ANY($1)"
 _LIST: Final = """
@@ -95,15 +100,31 @@ class PostgresStore:
         if await self._database.dimensions(table) != dimensions:
             raise ValueError(f"table {table} exists with other dimensions than {dimensions}")
 
-    async def drop(self, table: TableName) -> None:
-        async def task(connection: asyncpg.Connection) -> None:
+    async def exists(self, table: TableName) -> bool:
+        try:
+            await self._database.dimensions(table)
+        except UnknownTable:
+            return False
+        return True
+
+    async def drop(self, table: TableName, unless_later: int | None = None) -> bool:
+        async def task(connection: asyncpg.Connection) -> bool:
             async with connection.transaction():
+                known = "SELECT name FROM penstock_index.tables WHERE name = $1 FOR UPDATE"
+                if await connection.fetchval(known, table) is None:
+                    return True
+                await connection.execute(statement(LOCK, table))
+                if unless_later is not None and await connection.fetchval(
+                    statement(LATER, table), unless_later
+                ):
+                    return False
                 for template in DROP:
                     await connection.execute(statement(template, table))
                 await connection.execute("DELETE FROM penstock_index.tables WHERE name = $1", table)
+                return True
 
         self._database.forget(table)
-        await self._database.run(None, task)
+        return await self._database.run(None, task)
 
     async def tables(self) -> dict[TableName, int]:
         rows = await self._database.fetch(None, "SELECT name, created_ms FROM penstock_index.tables")

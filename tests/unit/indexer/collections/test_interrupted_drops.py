@@ -18,10 +18,10 @@ class _Interrupted(LocalIndexer):
         self.failing = failing
         drop = self.store.drop
 
-        async def failing_drop(table: str) -> None:
+        async def failing_drop(table: str, unless_later: int | None = None) -> bool:
             if self.failing is not None:
                 raise self.failing
-            await drop(table)  # type: ignore[arg-type]
+            return await drop(table, unless_later)  # type: ignore[arg-type]
 
         self.store.drop = failing_drop  # type: ignore[method-assign]
 
