@@ -6,8 +6,11 @@ import os
 import shutil
 import tempfile
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 
 class PostgresServer:
@@ -33,6 +36,15 @@ class PostgresServer:
 
     def stop(self) -> None:
         self._server.stop()
+
+    def kill(self) -> None:
+        """SIGKILL, as by the kernel when memory ends; `start` recovers from the write-ahead log."""
+        server = psutil.Process(int((self.directory / "data" / "postmaster.pid").read_text().split()[0]))
+        processes = [server, *server.children(recursive=True)]
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(processes, timeout=10)
 
     def remove(self) -> None:
         self._server.cleanup()
