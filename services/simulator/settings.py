@@ -8,11 +8,11 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from penstock.runtime.serving.provider_server import HIGHEST_PORT
 from services.simulator.rate_limits.limiter import ModelLimits
 
-__all__ = ["HIGHEST_PORT", "HeaderStyle", "Settings", "SettingsError", "Speed", "load"]
+__all__ = ["HeaderStyle", "Settings", "SettingsError", "Speed", "load"]
 
-HIGHEST_PORT: Final = 65_535
 HeaderStyle = Literal["openai", "groq"]
 Amount = Annotated[float, Meta(ge=0)]
 

@@ -1,0 +1,1 @@
+"""Serving over HTTP without NATS, for the encoder and the simulator."""

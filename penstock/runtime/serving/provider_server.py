@@ -1,0 +1,75 @@
+"""uvicorn on a socket that the process binds itself, for providers on this machine: the encoder and the simulator.
+
+So a taken port is reported before anything slow begins, and the port that is chosen for port 0 can be printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import socket
+import sys
+from typing import Final
+
+import uvicorn
+
+__all__ = ["HIGHEST_PORT", "KEEP_ALIVE_S", "listen", "port_argument", "serve"]
+
+HIGHEST_PORT: Final = 65_535
+KEEP_ALIVE_S: Final = 300
+"""Idle time before a connection is closed: longer than in clients, which must close first."""
+
+
+class _AnnouncingServer(uvicorn.Server):
+    """Prints one line on stdout once it accepts connections."""
+
+    def __init__(self, config: uvicorn.Config, ready: dict[str, str]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        sys.stdout.write(json.dumps({"event": "ready", **self._ready}, separators=(",", ":")) + "\n")
+        sys.stdout.flush()
+
+
+def port_argument(text: str) -> int:
+    """The value of `--port`. Raises argparse.ArgumentTypeError."""
+    if not text.isdecimal() or len(text) > 5 or int(text) > HIGHEST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: use a number from 0 to {HIGHEST_PORT}")
+    return int(text)
+
+
+def listen(service: str, host: str, port: int) -> socket.socket | None:
+    """A bound socket; None, and a line on stderr, where the address cannot be bound."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        sys.stderr.write(f"the {service} cannot listen on {host}, port {port}: {error.strerror}\n")
+        return None
+    return listener
+
+
+def serve(config: uvicorn.Config, listener: socket.socket, service: str, *, is_monitored: bool) -> None:
+    """Serve until SIGTERM or SIGINT; then accept nothing more, finish the requests in progress, and return.
+
+    `is_monitored`: it has metrics, whose address is `http` in the printed line.
+    """
+    host, port = listener.getsockname()[:2]
+    address = f"[{host}]" if listener.family == socket.AF_INET6 else host
+    url = f"http://{address}:{port}"
+    server = _AnnouncingServer(
+        config, {"service": service, "url": url, **({"http": url} if is_monitored else {})}
+    )
+    # uvicorn raises the signal again once it has stopped; without this handler that would kill the process.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, server.handle_exit)
+    server.run(sockets=[listener])
