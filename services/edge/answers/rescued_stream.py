@@ -28,6 +28,9 @@ __all__ = ["RescuedStream", "StreamPart"]
 _RESTARTED: Final = "penstock.restarted"
 """The `event` field by which `x-penstock-rescue: restart` tells a client to discard the answer so far."""
 
+_END_OF_DELTA: Final = b"\xff"
+"""Makes the checksum depend on the number of deltas too, some of which are empty. It is in no text in UTF-8."""
+
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -139,9 +142,8 @@ class RescuedStream:
         if self._rescue != "restart" and not self.ended:
             self._sent_choices = self._sent_choices or bool(delta.choices)
             self._sent += text
-        self._digest = crc32(text, self._digest)
-        for choice in delta.choices:
-            self._digest = crc32(choice, self._digest)
+        for part in (text, *delta.choices, _END_OF_DELTA):
+            self._digest = crc32(part, self._digest)
         return self._part([*self._begin(), *self._writer.delta(delta)])
 
     def _begin(self) -> list[SseEvent]:

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
@@ -175,11 +176,37 @@ def test_e2_a_stream_held_briefly_is_resumed_after_any_event(
     """Whenever its text was released and the client reconnects: the rest belongs to what was read, or is refused."""
     events = reply(attempts, fails=fails)
     first = held_briefly(events, released_after)
+    size = data.draw(st.integers(1, sum(map(len, first))))
+    stored = data.draw(st.integers(sent_after(first, size), len(events)))
+    check_resumed(attempts, events, first, size=size, stored=stored, with_digest=with_digest)
+
+
+@pytest.mark.parametrize("attempts", [[[""], [""]], [["a", "b"], ["ab"]], [["ab"], ["a", "b"]]])
+def test_e2_a_stream_is_resumed_where_attempts_have_the_same_text_in_other_pieces(attempts: list[list[str]]):
+    events = reply(attempts, fails=False)
+    first = held_briefly(events, 0)
+    for size in range(1, sum(map(len, first)) + 1):
+        for stored in range(sent_after(first, size), len(events) + 1):
+            check_resumed(attempts, events, first, size=size, stored=stored, with_digest=True)
+
+
+def sent_after(first: Sequence[Shown], size: int) -> int:
+    """How many reply events a reader needs to get `size` events of the stream."""
+    return next(n for n in range(1, len(first) + 1) if sum(map(len, first[:n])) >= size)
+
+
+def check_resumed(
+    attempts: Sequence[Sequence[str]],
+    events: Sequence[ReplyEvent],
+    first: Sequence[Shown],
+    *,
+    size: int,
+    stored: int,
+    with_digest: bool,
+) -> None:
+    """Read `size` events of the first stream, then the rest from the stored events."""
     whole = [line for part in first for line in part]
-    size = data.draw(st.integers(1, len(whole)))
     read = whole[:size]
-    sent_at = next(n for n in range(len(first)) if sum(map(len, first[: n + 1])) >= size)
-    stored = data.draw(st.integers(sent_at + 1, len(events)))
     rest = resumed(events, stored, read, with_digest=with_digest)
     if rest is None:
         assert not with_digest or "error" in read[0][0], "only an error without any text"
@@ -188,6 +215,7 @@ def test_e2_a_stream_held_briefly_is_resumed_after_any_event(
     joined = [*read, *rest]
     if joined[-1][0] == " [DONE]":
         assert text_since_restart(joined) == texts[-1]
+        assert sum('"finish_reason":"stop"' in line for line, _ in joined) == 1
     else:
         assert whole[-1][0] != " [DONE]" or stored < len(events)
         assert any(text.startswith(text_since_restart(joined)) for text in texts)

@@ -158,13 +158,14 @@ def test_d6_a_failed_request_has_no_done(rescue: StreamRescue):
     assert stream.has_failed
 
 
-def test_e2_the_digest_is_that_of_the_text_and_not_of_its_pieces():
-    streams = [new_stream(), new_stream(), new_stream()]
+@pytest.mark.parametrize("other", [["Hello"], ["Hel", "lo", ""], ["", "Hel", "lo"], ["Hal", "lo"]])
+def test_e2_the_digest_is_that_of_the_text_and_of_its_pieces(other: list[str]):
+    """Else the number of an event could be that of the end of another attempt, in which the text has fewer pieces."""
     digests = []
-    for stream, texts in zip(streams, (["Hello"], ["Hel", "lo"], ["Hallo"]), strict=True):
-        parts = [part for event in attempt(texts) for part in stream.add(event)]
-        digests.append(parts[-1].digest)
-    assert digests[0] == digests[1] != digests[2]
+    for texts in (["Hel", "lo"], other):
+        stream = new_stream()
+        digests.append([part.digest for event in attempt(texts) for part in stream.add(event)][-1])
+    assert digests[0] != digests[1]
 
 
 def test_d6_text_that_is_held_briefly_is_sent_when_it_is_released_and_goes_on_as_error():
