@@ -12,7 +12,7 @@ from penstock.contract.retrieval.documents import IndexReport
 
 __all__ = ["IndexTotals"]
 
-_LATEST: Final = ("model", "dimensions")
+_LATEST: Final = ("model", "dimensions", "deleted_unknown")
 """Fields of a report that are taken from the last request that has them; all others but the name are summed."""
 
 

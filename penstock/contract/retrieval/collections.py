@@ -9,6 +9,7 @@ __all__ = [
     "CollectionStatus",
     "CollectionsQuery",
     "CollectionsReport",
+    "DropCounts",
     "ForgottenConversation",
     "Generation",
 ]
@@ -22,6 +23,15 @@ class Generation(Struct, frozen=True, kw_only=True):
     """The key of the model in the catalogue."""
     space: str
     dimensions: int
+
+
+class DropCounts(Struct, frozen=True, kw_only=True):
+    """What the drop of a collection has found to delete."""
+
+    documents: int = 0
+    chunks: int = 0
+    known: bool = True
+    """False: the table was missing or could not be read."""
 
 
 class ForgottenConversation(Struct, frozen=True, kw_only=True):
@@ -46,6 +56,8 @@ class CollectionRecord(Struct, frozen=True, kw_only=True, tag="collection_record
     """The highest number of a generation so far: no number is used twice."""
     dropped_by: int = 0
     """The version of the last change that dropped the collection: earlier changes have no effect."""
+    drop_counts: DropCounts | None = None
+    """What that change has found, written before the table is removed; None: nothing was counted yet."""
     forgotten: tuple[ForgottenConversation, ...] = ()
     """Of a memory: the conversations that were forgotten last, a hundred at most."""
     forgotten_before: int = 0
@@ -81,6 +93,8 @@ class CollectionStatus(Struct, frozen=True, kw_only=True):
     building: str = ""
     """The model with whose vectors a new table is being filled; empty: none is."""
     updated_ms: int = 0
+    sizes_known: bool = True
+    """False: its table is missing or cannot be read, so that the sizes are 0. A drop removes it."""
 
 
 class CollectionsReport(Struct, frozen=True, kw_only=True, tag="collections_report", tag_field="type"):

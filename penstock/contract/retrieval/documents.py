@@ -105,6 +105,10 @@ class IndexReport(Struct, frozen=True, kw_only=True):
     from_cache: int = 0
     """Chunks of `changed` whose vectors were known; not those with the same text as another one of `embedded`."""
     chunks_deleted: int = 0
+    deleted_unknown: bool = False
+    """The table of the collection that was dropped was missing or could not be read: `deleted` and `chunks_deleted` are
+    without its documents.
+    """
     tokens: int = 0
     """Input tokens that the provider counted."""
     cost_microusd: int = 0

@@ -13,11 +13,11 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
-from penstock.contract.retrieval.collections import CollectionRecord, Generation
+from penstock.contract.retrieval.collections import CollectionRecord, DropCounts, Generation
 from services.indexer.collections import transitions
 from services.indexer.collections.names import is_memory
 from services.indexer.collections.transitions import VectorKind, generations
-from services.indexer.store.errors import UnknownTable
+from services.indexer.store.errors import StoreCorrupt, UnknownTable
 from services.indexer.store.interface import Store
 from services.indexer.store.tables import TableName, table_name
 
@@ -46,8 +46,7 @@ class Target(Struct, frozen=True):
 
 
 class Dropped(Struct, frozen=True):
-    documents: int = 0
-    chunks: int = 0
+    counts: DropCounts = DropCounts()
     later: tuple[str, ...] = ()
     """Documents that stay, because a later request has written them; a thousand at most."""
 
@@ -111,33 +110,31 @@ class CollectionTables:
         await self._drop_replaced(record)
 
     async def drop(self, account: str, name: str, version: int) -> Dropped:
-        """Delete all that is older than `version`.
+        """Delete all that is older than `version`, and tables that cannot be read.
 
-        Documents of later requests stay: a drop that was interrupted may run after them.
+        Documents of later requests stay: a drop that was interrupted may run after them. Its counts are in the record
+        before anything is removed, so that a repetition returns the same ones.
         """
         before = await self._records.read(account, name)
         if before is None and not is_memory(name):
             return Dropped()
         if before is None or before.current is None or before.dropped_by > version:
             return await self._drop_again(account, name, version)
-        found: dict[str, int] = {}
         while True:
             record = await self._records.change(
                 account, name, lambda stored: transitions.refusing_older(stored, version, self._now_ms())
             )
             if record is None or record.current is None or record.dropped_by > version:
-                break  # another drop was faster
+                return _dropped(record, version)  # completely, or another drop was faster
             table = table_of(record, record.current)
-            older, later = await self._older(table, version)
-            found = older | found
+            older, later = await self._count(record, table, DropCounts(known=False))
             if later:
-                await self._delete(record, list(older), version)
-                return Dropped(len(found), sum(found.values()), later)
+                await self._delete(record, older, version)
+                return _dropped(await self._records.read(account, name), version, later)
             # A later request may have written since. One that writes afterwards finds no table, and makes another.
             if await self._store.drop(table, unless_later=version):
                 change = partial(transitions.dropped, number=record.current.number, now_ms=self._now_ms())
                 await self._drop_replaced(await self._records.change(account, name, change))
-        return Dropped(len(found), sum(found.values()))
 
     async def are_named(self, account: str, name: str, targets: Iterable[Target]) -> bool:
         """Whether the collection still has these tables: an error of one that was removed is no fault of the store."""
@@ -172,11 +169,10 @@ class CollectionTables:
             name,
             lambda stored: transitions.refusing_older(stored or empty, version, self._now_ms()),
         )
-        found: dict[str, int] = {}
         if record is not None and record.dropping and record.dropped_by == version:
-            found, _ = await self._older(table_name(account, name, record.dropping[0]), version)
+            await self._count(record, table_name(account, name, record.dropping[0]), DropCounts())
         await self._drop_replaced(record)
-        return Dropped(len(found), sum(found.values()))
+        return _dropped(await self._records.read(account, name), version)
 
     async def _delete(self, record: CollectionRecord, documents: Sequence[str], version: int) -> None:
         for target in targets_of(record):
@@ -200,16 +196,32 @@ class CollectionTables:
     def _empty(self, account: str, name: str) -> CollectionRecord:
         return CollectionRecord(account=account, name=name, current=None, created_ms=self._now_ms())
 
+    async def _count(
+        self, record: CollectionRecord, table: TableName, if_missing: DropCounts
+    ) -> tuple[list[str], tuple[str, ...]]:
+        """Write into the record what its drop deletes, unless it is there. Returns the ids of `_older`."""
+        version = record.dropped_by
+        older: dict[str, int] = {}
+        later: tuple[str, ...] = ()
+        try:
+            older, later = await self._older(table, version)
+            counts = DropCounts(documents=len(older), chunks=sum(older.values()))
+        except UnknownTable:
+            counts = if_missing
+        except StoreCorrupt:
+            counts = DropCounts(known=False)
+        await self._records.change(
+            record.account, record.name, lambda stored: transitions.drop_counted(stored, version, counts)
+        )
+        return list(older), later
+
     async def _older(self, table: TableName, version: int) -> tuple[dict[str, int], tuple[str, ...]]:
         """The older documents, with the number of their chunks, and ids of later ones, a thousand at most."""
         older: dict[str, int] = {}
         later: list[str] = []
         after = ""
         while True:
-            try:
-                page = await self._store.list_documents(table, after=after, limit=_PAGE)
-            except UnknownTable:  # it was removed, or a creation was killed before it
-                return {}, ()
+            page = await self._store.list_documents(table, after=after, limit=_PAGE)
             for each in page:
                 if each.version > version:
                     later.append(each.document.id)
@@ -234,3 +246,10 @@ class CollectionTables:
         await self._records.change(
             record.account, record.name, lambda stored: transitions.removed(stored, record.dropping)
         )
+
+
+def _dropped(record: CollectionRecord | None, version: int, later: tuple[str, ...] = ()) -> Dropped:
+    """Without counts if another drop has counted, or there was nothing to count."""
+    if record is None or record.dropped_by != version or record.drop_counts is None:
+        return Dropped(later=later)
+    return Dropped(record.drop_counts, later)

@@ -9,7 +9,12 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from penstock.contract.retrieval.collections import CollectionRecord, ForgottenConversation, Generation
+from penstock.contract.retrieval.collections import (
+    CollectionRecord,
+    DropCounts,
+    ForgottenConversation,
+    Generation,
+)
 from penstock.contract.retrieval.documents import conversation_of
 
 __all__ = [
@@ -17,6 +22,7 @@ __all__ = [
     "abandoned",
     "begun",
     "created",
+    "drop_counted",
     "dropped",
     "forgotten",
     "generations",
@@ -104,7 +110,22 @@ def refusing_older(record: CollectionRecord | None, version: int, now_ms: int) -
     """With the tables, but without effect of earlier changes."""
     if record is None or record.dropped_by >= version:
         return None
-    return replace(record, dropped_by=version, forgotten=_forgotten_after(record, version), changed_ms=now_ms)
+    return replace(
+        record,
+        dropped_by=version,
+        drop_counts=None,
+        forgotten=_forgotten_after(record, version),
+        changed_ms=now_ms,
+    )
+
+
+def drop_counted(
+    record: CollectionRecord | None, version: int, counts: DropCounts
+) -> CollectionRecord | None:
+    """With what the drop `version` has found; a repetition of it, which may find less, changes nothing."""
+    if record is None or record.dropped_by != version or record.drop_counts is not None:
+        return None
+    return replace(record, drop_counts=counts)
 
 
 def forgotten(

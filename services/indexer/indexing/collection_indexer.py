@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 from msgspec import Struct
 from msgspec.structs import replace
 
+from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract.retrieval.collections import CollectionRecord
 from penstock.contract.retrieval.documents import IndexBody, IndexReport, conversation_of, turn_id
 from services.indexer.collections.names import is_memory
@@ -21,11 +22,12 @@ from services.indexer.indexing.counts import Counts
 from services.indexer.indexing.documents import LATER, DocumentWriter, WriteContext
 from services.indexer.indexing.rebuild import Rebuilder
 from services.indexer.memory.forgetting import Forgetting
-from services.indexer.store.errors import StoreError, UnknownTable
+from services.indexer.store.errors import StoreCorrupt, StoreError, UnknownTable
 from services.indexer.store.tables import TableName
 
 __all__ = ["CollectionIndexer", "IndexTask"]
 
+_log: Final = rate_limited_logger(__name__)
 _MOST_RESTARTS: Final = 5
 """Of one request, when its collection is dropped or switched while it is written."""
 _VOID: Final = "a later request dropped the collection, or the conversation"
@@ -108,14 +110,21 @@ class CollectionIndexer:
             record = await self._tables.read(account, name)
             targets = targets_of(record)
             if targets:
-                ids = await self._ids(targets[0])
-                await self._forgetting.forget_vectors(ids, targets)
+                await self._forget_all_vectors(targets)
         dropped = await self._tables.drop(account, name, task.version)
-        task.counts.deleted += dropped.documents
-        task.counts.chunks_deleted += dropped.chunks
+        task.counts.count_dropped(dropped.counts)
         task.counts.not_deleted |= dict.fromkeys(dropped.later, LATER)
         if is_memory(name):
             await self._forgetting.purge(targets_of(await self._tables.read(account, name)))
+
+    async def _forget_all_vectors(self, targets: Sequence[Target]) -> None:
+        try:
+            ids = await self._ids(targets[0])
+            await self._forgetting.forget_vectors(ids, targets)
+        except StoreCorrupt as error:
+            _log.warning(
+                "vectors of a memory that cannot be read stay in the cache until they expire: %s", error
+            )
 
     async def _drop_conversation(self, task: IndexTask) -> None:
         """First no turn that waits can be stored any more, then the stored ones are deleted with what the request

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct, field
 
-from penstock.contract.retrieval.collections import Generation
+from penstock.contract.retrieval.collections import DropCounts, Generation
 from penstock.contract.retrieval.documents import IndexReport, RefusedDocument
 from services.indexer.embedding.batches import Costs
 
@@ -30,6 +30,8 @@ class Counts(Struct):
     repeated: int = 0
     """Of `changed`, those that share the vector of an equal text that was embedded with them."""
     chunks_deleted: int = 0
+    dropped: DropCounts = DropCounts()
+    """Of the collection, before documents were added. They are in `deleted` and `chunks_deleted`."""
     costs: Costs = field(default_factory=Costs)
 
     @property
@@ -44,6 +46,12 @@ class Counts(Struct):
         """Chunks with new vectors, by their embedded texts, once they are stored: a repetition finds them there."""
         self.changed += len(texts)
         self.repeated += len(texts) - len(set(texts))
+
+    def count_dropped(self, dropped: DropCounts) -> None:
+        """In place of what an interrupted drop of the same request has counted."""
+        self.deleted += dropped.documents - self.dropped.documents
+        self.chunks_deleted += dropped.chunks - self.dropped.chunks
+        self.dropped = dropped
 
     def begin_again(self) -> None:
         """Count the documents anew. What was deleted and paid stays counted: it is not found a second time."""
@@ -64,6 +72,7 @@ class Counts(Struct):
             embedded=self.costs.embedded,
             from_cache=self.from_cache,
             chunks_deleted=self.chunks_deleted,
+            deleted_unknown=not self.dropped.known,
             tokens=self.costs.tokens,
             cost_microusd=self.costs.cost_microusd,
             model="" if generation is None else generation.model,

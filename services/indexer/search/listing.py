@@ -14,7 +14,7 @@ from penstock.contract.retrieval.search import DocumentsQuery, DocumentsReport, 
 from services.indexer.collections.names import is_memory
 from services.indexer.collections.tables import Target, table_of
 from services.indexer.search.lookup import CollectionLookup
-from services.indexer.store.errors import UnknownTable
+from services.indexer.store.errors import StoreCorrupt, UnknownTable
 from services.indexer.store.interface import Store, TableStatistics
 
 __all__ = ["Listing"]
@@ -78,10 +78,12 @@ class Listing:
         current = record.current
         if current is None:
             raise ValueError("a dropped collection has no status")
+        sizes_known = True
         try:
             counted = await self._store.statistics(table_of(record, current))
-        except UnknownTable:  # its creation was interrupted
+        except (UnknownTable, StoreCorrupt):
             counted = TableStatistics(documents=0, chunks=0, tokens=0, stored_bytes=0)
+            sizes_known = False
         return CollectionStatus(
             name=record.name,
             model=current.model,
@@ -92,4 +94,5 @@ class Listing:
             bytes=counted.stored_bytes,
             building="" if record.building is None else record.building.model,
             updated_ms=max(record.changed_ms, counted.changed_ms),
+            sizes_known=sizes_known,
         )

@@ -150,7 +150,7 @@ class Store(Protocol):
         """Remove the table and all its files for good. No error if it does not exist.
 
         False: it stays, because a document has a higher version than `unless_later`. In one atomic step, except in an
-        object store: a change is either seen by it, or finds no table.
+        object store: a change is either seen by it, or finds no table. A table that cannot be read is removed.
         """
         ...
 

@@ -242,3 +242,23 @@ def test_h3_the_status_shows_the_indexer_and_the_role_embed(up: PenstockUp):
 def test_k2_the_index_is_inside_the_data_directory(up: PenstockUp, pages: Path):
     index(up, str(pages), "--collection", "inside")
     assert any((up.directory / ".penstock" / "index").iterdir())
+
+
+def test_h4_a_collection_of_damaged_files_is_listed_dropped_and_indexed_again(up: PenstockUp, pages: Path):
+    known = set((up.directory / ".penstock" / "index").glob("*.lance"))
+    index(up, str(pages), "--collection", "damaged")
+    (table,) = set((up.directory / ".penstock" / "index").glob("*.lance")) - known
+    for path in (table / "data").iterdir():
+        path.write_bytes(b"")
+    listed = up.run("collections", "list").stdout.splitlines()
+    assert " ? " in next(line for line in listed if line.startswith("damaged"))
+    dropped = up.run("collections", "drop", "damaged", "--yes")
+    assert dropped.returncode == 0, dropped.stderr
+    assert dropped.stdout == (
+        "Dropped damaged: an unknown number of documents, because its table cannot be read.\n"
+    )
+    assert not table.exists()
+    assert index(up, str(pages), "--collection", "damaged")["indexed"] == 3
+    assert up.run("collections", "drop", "damaged", "--yes").stdout == (
+        "Dropped damaged: 3 documents in 3 chunks.\n"
+    )

@@ -57,18 +57,21 @@ def show_collection(name: str, data: Path, *, with_all: bool, as_json: bool) -> 
 def drop_collection(name: str, data: Path, *, without_question: bool) -> int:
     """Delete a collection, after a question unless `without_question`. Raises as `show_collection`."""
     status = with_client(data, lambda client: _status(client, name))
-    what = f"{visible(name)}: {counted(status.documents, 'document')} in {counted(status.chunks, 'chunk')}"
+    what = _sized(name, status.documents, status.chunks, known=status.sizes_known)
     if not without_question and not confirmed(f"Delete the collection {what} permanently?"):
         print("Nothing was deleted.")
         return 1
     report = with_client(data, lambda client: client.index_and_wait(name, drop=True))
-    print(
-        f"Dropped {visible(name)}: {counted(report.deleted, 'document')} in "
-        f"{counted(report.chunks_deleted, 'chunk')}."
-    )
+    print(f"Dropped {_sized(name, report.deleted, report.chunks_deleted, known=not report.deleted_unknown)}.")
     if report.refused:
         print(f"{counted(len(report.refused), 'document')} of later requests stay.")
     return 1 if report.refused else 0
+
+
+def _sized(name: str, documents: int, chunks: int, *, known: bool) -> str:
+    if not known:
+        return f"{visible(name)}: an unknown number of documents, because its table cannot be read"
+    return f"{visible(name)}: {counted(documents, 'document')} in {counted(chunks, 'chunk')}"
 
 
 async def every_document(

@@ -41,6 +41,9 @@ def forget(user: str, conversation: str, data: Path, *, without_question: bool) 
             f"{counted(len(report.refused), 'turn')} of later requests cannot be deleted: forget again, in a minute "
             "if a clock was set back"
         )
+    if report.deleted_unknown:
+        print(f"Forgotten of {whose}: an unknown number of turns, because their table could not be read.")
+        return 0
     if not report.deleted:
         print(f"Nothing is remembered of {whose}.")
         return 0

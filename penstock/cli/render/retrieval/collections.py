@@ -35,10 +35,7 @@ def collections_text(collections: Sequence[CollectionStatus], index_command: str
     rows = [
         (
             cell(each.name),
-            f"{each.documents:,}",
-            f"{each.chunks:,}",
-            f"{each.tokens:,}",
-            size_text(each.bytes),
+            *_sizes(each),
             cell(each.model),
             f"{each.dimensions:,}",
             utc_text(each.updated_ms) if each.updated_ms else "-",
@@ -48,13 +45,21 @@ def collections_text(collections: Sequence[CollectionStatus], index_command: str
     return table(titles, rows, right=frozenset({1, 2, 3, 4, 6}))
 
 
+def _sizes(status: CollectionStatus) -> tuple[str, str, str, str]:
+    """Documents, chunks, tokens and bytes; `?` where the table cannot be read."""
+    if not status.sizes_known:
+        return ("?", "?", "?", "?")
+    return (f"{status.documents:,}", f"{status.chunks:,}", f"{status.tokens:,}", size_text(status.bytes))
+
+
 def collection_text(status: CollectionStatus) -> str:
     """The facts of one collection."""
+    documents, chunks, tokens, size = _sizes(status)
     facts = [
         ("collection", status.name),
-        ("documents", f"{status.documents:,}"),
-        ("chunks", f"{status.chunks:,}, about {status.tokens:,} tokens"),
-        ("size", size_text(status.bytes)),
+        ("documents", documents),
+        ("chunks", f"{chunks}, about {tokens} tokens"),
+        ("size", size),
         ("vectors", f"{status.model}, {status.dimensions:,} dimensions"),
     ]
     if status.building:

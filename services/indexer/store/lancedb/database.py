@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from services.indexer.store.errors import MissingLibraries, StoreUnavailable, UnknownTable
+from services.indexer.store.errors import MissingLibraries, StoreCorrupt, StoreUnavailable, UnknownTable
 from services.indexer.store.lancedb.failures import (
     is_conflict,
     is_index_created,
@@ -44,6 +44,9 @@ _SCALAR: Final = ("id", "key", "chunk")
 _INEXACT_HEADS: Final = f"ordinal IN ({HEAD}, {DELETED}) AND {INEXACT}"
 _INDEXING_TRIES: Final = 10
 """Each conflict means that another task or process created one of the five indexes."""
+
+_READS: Final = 2
+"""In an object store, a maintenance may remove the files that the first one reads."""
 
 _Result = TypeVar("_Result")
 
@@ -105,9 +108,9 @@ class Database:
         connection = self._connected()
         self.forget(name)
         async with self.locks.exclusive(name):
+            if unless_later is not None and await self._has_later(name, unless_later):
+                return False
             with store_errors(name):
-                if unless_later is not None and await self._has_later(name, unless_later):
-                    return False
                 if self.directory is None:
                     await connection.drop_table(name, ignore_missing=True)
                 else:
@@ -116,7 +119,9 @@ class Database:
         return True
 
     async def names(self) -> dict[TableName, int]:
-        """Every table, and when it was created, in ms since 1970; 0 for one whose removal was interrupted."""
+        """Every table, and when it was created, in ms since 1970; 0 for one whose removal was interrupted, and for one
+        that cannot be read.
+        """
         with store_errors():
             listed = await self._listed()
         found = dict.fromkeys(self._interrupted_removals(), 0)
@@ -124,6 +129,9 @@ class Database:
             try:
                 metadata = (await (await self.table(name)).schema()).metadata
             except UnknownTable:  # it was dropped just now
+                continue
+            except StoreCorrupt:
+                found[name] = 0
                 continue
             found[name] = int(metadata[CREATED_MS])
         return found
@@ -197,10 +205,15 @@ class Database:
                 return names
 
     async def _has_later(self, name: TableName, version: int) -> bool:
-        if name not in await self._listed():
-            return False
-        opened = await self._connected().open_table(name)
-        return bool(await opened.count_rows(f"ordinal = {HEAD} AND version > {version}"))
+        """Without `table`, which may want the lock that the caller holds. False for a table that cannot be read."""
+        for _ in range(_READS):
+            try:
+                with store_errors(name):
+                    opened = await self._connected().open_table(name)
+                    return bool(await opened.count_rows(f"ordinal = {HEAD} AND version > {version}"))
+            except (UnknownTable, StoreCorrupt):
+                continue
+        return False
 
     def _interrupted_removals(self) -> list[TableName]:
         if self.directory is None:

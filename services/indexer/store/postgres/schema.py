@@ -9,6 +9,7 @@ from services.indexer.store.versions import EXACT_VERSION, INEXACT
 
 __all__ = [
     "DROP",
+    "EXISTING",
     "INDEX",
     "INDEXED_DIMENSIONS",
     "LATER",
@@ -93,6 +94,7 @@ INDEX: Final = (
     "CREATE INDEX CONCURRENTLY {index} ON {chunks} "
     "USING hnsw ((vector::halfvec({dimensions})) halfvec_cosine_ops) WITH (m = 16, ef_construction = 100)"
 )
+EXISTING: Final = "SELECT to_regclass('{chunks}') IS NOT NULL AND to_regclass('{documents}') IS NOT NULL"
 LOCK: Final = "LOCK TABLE {chunks}, {documents} IN ACCESS EXCLUSIVE MODE"
 LATER: Final = "SELECT EXISTS (SELECT FROM {documents} WHERE NOT deleted AND version > $1)"
 DROP: Final = ("DROP TABLE IF EXISTS {chunks}", "DROP TABLE IF EXISTS {documents}")

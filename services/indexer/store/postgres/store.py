@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from penstock.bus.clock import SYSTEM, Clock
@@ -16,7 +17,7 @@ from services.indexer.store.checks import (
     single_words,
     unconfirmed,
 )
-from services.indexer.store.errors import UnknownTable
+from services.indexer.store.errors import StoreCorrupt, UnknownTable
 from services.indexer.store.interface import (
     Chunk,
     Document,
@@ -30,9 +31,18 @@ from services.indexer.store.interface import (
     TableStatistics,
 )
 from services.indexer.store.postgres.database import Database
+from services.indexer.store.postgres.failures import store_errors
 from services.indexer.store.postgres.maintenance import optimize, purge
 from services.indexer.store.postgres.replacement import confirm_documents, replace_documents
-from services.indexer.store.postgres.schema import DROP, INDEXED_DIMENSIONS, LATER, LOCK, TABLES, statement
+from services.indexer.store.postgres.schema import (
+    DROP,
+    EXISTING,
+    INDEXED_DIMENSIONS,
+    LATER,
+    LOCK,
+    TABLES,
+    statement,
+)
 from services.indexer.store.postgres.text_search import FIRST_FILTER_VALUE, TextQuery, search_by_words
 from services.indexer.store.rows import chunk_of, document_of
 from services.indexer.store.tables import TableName, checked_digests, document_key
@@ -113,11 +123,10 @@ class PostgresStore:
                 known = "SELECT name FROM penstock_index.tables WHERE name = $1 FOR UPDATE"
                 if await connection.fetchval(known, table) is None:
                     return True
-                await connection.execute(statement(LOCK, table))
-                if unless_later is not None and await connection.fetchval(
-                    statement(LATER, table), unless_later
-                ):
-                    return False
+                if await connection.fetchval(statement(EXISTING, table)):
+                    await connection.execute(statement(LOCK, table))
+                    if unless_later is not None and await _has_later(connection, table, unless_later):
+                        return False
                 for template in DROP:
                     await connection.execute(statement(template, table))
                 await connection.execute("DELETE FROM penstock_index.tables WHERE name = $1", table)
@@ -237,6 +246,14 @@ class PostgresStore:
 
     async def _fetch(self, table: TableName, template: str, *values: object) -> list[Any]:
         return await self._database.fetch(table, statement(template, table), *values)
+
+
+async def _has_later(connection: asyncpg.Connection, table: TableName, version: int) -> bool:
+    """False for a table with damaged pages. The savepoint keeps the transaction after that error."""
+    with suppress(StoreCorrupt), store_errors(table):
+        async with connection.transaction():
+            return bool(await connection.fetchval(statement(LATER, table), version))
+    return False
 
 
 def _conditions(filter_: tuple[FilterTerm, ...], first: int) -> tuple[str, list[list[str]]]:

@@ -6,6 +6,7 @@ import pytest
 
 from penstock.contract.retrieval.documents import IndexBody
 from services.indexer.collections.names import memory_of
+from services.indexer.embedding.gateway import EmbeddingFailed
 from services.indexer.store.errors import StoreUnavailable
 from tests.harness.indexer.local_indexer import LocalIndexer, documents
 
@@ -65,3 +66,57 @@ async def test_h5_the_table_of_a_replaced_model_is_removed_after_an_interruption
     indexer.failing = None
     await indexer.index(IndexBody(drop=True), version=6)
     assert await indexer.store.tables() == {}
+
+
+class _DiesAfterTheDrop(LocalIndexer):
+    """Its process ends when the first table is removed, before the record says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        drop, self.deaths = self.store.drop, 0
+
+        async def dying_drop(table: str, unless_later: int | None = None) -> bool:
+            dropped = await drop(table, unless_later)  # type: ignore[arg-type]
+            if not self.deaths:
+                self.deaths += 1
+                raise ConnectionAbortedError("killed")
+            return dropped
+
+        self.store.drop = dying_drop  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("name", ["docs", memory_of("acme", "ann")])
+async def test_h4_a_drop_that_died_after_the_removal_reports_its_counts_when_repeated(name: str):
+    indexer = _DiesAfterTheDrop()
+    await indexer.index(documents(a="a text", b="another"), name, version=1)
+    with pytest.raises(ConnectionAbortedError):
+        await indexer.index(IndexBody(drop=True), name, version=5)
+    assert await indexer.store.tables() == {}
+    for _ in range(2):  # also one whose acknowledgement was lost
+        report = await indexer.index(IndexBody(drop=True), name, version=5)
+        assert (report.deleted, report.chunks_deleted, report.deleted_unknown) == (2, 2, False)
+    assert (await indexer.index(IndexBody(drop=True), name, version=6)).deleted == 0
+
+
+async def test_h4_a_repetition_in_the_same_process_counts_a_drop_once():
+    indexer = LocalIndexer()
+    await indexer.index(documents(a="a text", b="another"), version=1)
+    task = indexer.task(IndexBody(drop=True, documents=documents(c="new").documents), version=5)
+    indexer.gateway.failing = EmbeddingFailed("provider_unavailable", "now")
+    with pytest.raises(EmbeddingFailed):
+        await indexer.indexer.index(task)
+    indexer.gateway.failing = None
+    report = await indexer.indexer.index(task)
+    assert (report.deleted, report.chunks_deleted, report.indexed) == (2, 2, 1)
+
+
+async def test_h4_the_drop_of_a_missing_table_says_that_it_knows_no_counts():
+    indexer = LocalIndexer()
+    await indexer.index(documents(a="a text"), version=1)
+    for table in await indexer.store.tables():
+        await indexer.store.drop(table)
+    for _ in range(2):
+        report = await indexer.index(IndexBody(drop=True), version=5)
+        assert (report.deleted, report.deleted_unknown) == (0, True)
+    assert not (await indexer.index(IndexBody(drop=True), version=6)).deleted_unknown
+    assert (await indexer.index(documents(a="a text"), version=7)).indexed == 1

@@ -196,6 +196,9 @@ def test_h3_collections_are_a_table_and_one_is_a_list_of_facts():
     assert "building    vectors of other; the search uses the old ones until then" in facts
     assert printable(facts)
     assert printable(row)
+    unknown = replace(STATUS, documents=0, chunks=0, tokens=0, bytes=0, sizes_known=False)
+    assert collections_text([unknown], "").splitlines()[2].split()[1:5] == ["?"] * 4
+    assert "documents   ?" in collection_text(unknown)
 
 
 def test_h3_documents_are_a_table_that_says_if_there_are_more():
