@@ -28,7 +28,6 @@ from services.indexer.indexing.prepare import Preparer
 from services.indexer.indexing.rebuild import Rebuilder
 from services.indexer.maintenance_queue import MaintenanceQueue
 from services.indexer.memory.forgetting import Forgetting
-from services.indexer.memory.vector_cache import CachedVectors
 from services.indexer.metrics import IndexerMetrics
 from services.indexer.requests.bodies import RequestBodies
 from services.indexer.requests.dead_letter import DeadLetters
@@ -96,7 +95,7 @@ def connected_parts(inputs: Connected) -> Parts:
         models,
         writer,
         Rebuilder(store, writer),
-        Forgetting(store, CachedVectors(bus), inputs.retrieval.memory.max_turns_per_user),
+        Forgetting(store, inputs.retrieval.memory.max_turns_per_user),
         maintenance.note_change,
     )
     job_records = JobRecords(bus, clock, inputs.shell.instance)

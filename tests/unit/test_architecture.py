@@ -42,7 +42,7 @@ IO_MODULES = {
     | {"partitions.snapshots", "partitions.snapshotter", "partitions.system_limits", "partitions.usage_feed"}
     | {"verification.positions", "verification.stored_books", "verification.verifier"},
     "guard": EVERY_SERVICE | {"openai_moderation.rater", "pending_events"},
-    "indexer": EVERY_SERVICE | {"collections.records", "memory.vector_cache", "requests.run"},
+    "indexer": EVERY_SERVICE | {"collections.records", "requests.run"},
     "edge": EVERY_SERVICE | {"auth.key_store", "requests.idempotency", "requests.lookup"},
     "worker": EVERY_SERVICE
     | {"announcer", "embedding.vector_claims", "embedding.vector_store", "intake.on_demand", "pending_events"}

@@ -33,9 +33,8 @@ lines are read. Hidden files, symbolic links and binaries are left out. An uncha
 nothing; only changed chunks are embedded. Exit code 1 if a file was refused."""
 _SEARCH: Final = "Print the passages of a collection that fit a question best. Exit code 1 if there is none."
 _FORGET: Final = """\
-Delete what is remembered of a user, or of one of the user's conversations: texts, vectors, and cached vectors. It ends
-when they are gone. With --conversation, a turn that waits to be stored stays: forget after the last request of the
-conversation has ended."""
+Delete what is remembered of a user, or of one of the user's conversations: texts and vectors, and turns that wait to be
+stored. It ends when they are gone."""
 _DROP: Final = "Delete a collection with all its documents and vectors, after a question unless --yes."
 _MODES: Final = get_args(SearchMode)
 _TOP_K: Final = 5

@@ -22,7 +22,7 @@ from services.indexer.indexing.counts import Counts
 from services.indexer.indexing.documents import LATER, DocumentWriter, WriteContext
 from services.indexer.indexing.rebuild import Rebuilder
 from services.indexer.memory.forgetting import Forgetting
-from services.indexer.store.errors import StoreCorrupt, StoreError, UnknownTable
+from services.indexer.store.errors import StoreError, UnknownTable
 from services.indexer.store.tables import TableName
 
 __all__ = ["CollectionIndexer", "IndexTask"]
@@ -71,9 +71,7 @@ class CollectionIndexer:
         self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     async def index(self, task: IndexTask) -> IndexReport:
-        """Raises UnusableModel, EmbeddingFailed, StoreError, RecordsUnavailable and ExtractionUnavailable; for a memory
-        also nats.errors.Error, when cached vectors cannot be deleted.
-        """
+        """Raises UnusableModel, EmbeddingFailed, StoreError, RecordsUnavailable and ExtractionUnavailable."""
         account, name = task.caller.account, task.collection
         lock = self._locks.setdefault((account, name), asyncio.Lock())
         async with lock:
@@ -106,25 +104,11 @@ class CollectionIndexer:
 
     async def _drop(self, task: IndexTask) -> None:
         account, name = task.caller.account, task.collection
-        if is_memory(name):
-            record = await self._tables.read(account, name)
-            targets = targets_of(record)
-            if targets:
-                await self._forget_all_vectors(targets)
         dropped = await self._tables.drop(account, name, task.version)
         task.counts.count_dropped(dropped.counts)
         task.counts.not_deleted |= dict.fromkeys(dropped.later, LATER)
         if is_memory(name):
             await self._forgetting.purge(targets_of(await self._tables.read(account, name)))
-
-    async def _forget_all_vectors(self, targets: Sequence[Target]) -> None:
-        try:
-            ids = await self._ids(targets[0])
-            await self._forgetting.forget_vectors(ids, targets)
-        except StoreCorrupt as error:
-            _log.warning(
-                "vectors of a memory that cannot be read stay in the cache until they expire: %s", error
-            )
 
     async def _drop_conversation(self, task: IndexTask) -> None:
         """First no turn that waits can be stored any more, then the stored ones are deleted with what the request
@@ -234,7 +218,6 @@ class CollectionIndexer:
         replaced: list[str] = []
         if forgets:
             replaced = await self._writer.changed_in(targets[0], body)
-            await self._forgetting.forget_vectors(replaced, targets)
         await self._writer.write(body, targets, context)
         if again:
             task.counts.changed += counts.changed

@@ -6,11 +6,11 @@ import asyncio
 import math
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Any
 
-from penstock.contract.retrieval.collections import CollectionRecord, Generation
+from penstock.contract.retrieval.collections import CollectionRecord
 from penstock.contract.retrieval.documents import Document, IndexBody, IndexReport
 from penstock.contract.retrieval.search import SearchAnswer, SearchRequest
 from penstock.runtime.config.load import load_catalogue
@@ -96,10 +96,6 @@ class FakeGateway:
         tokens = sum(len(text.split()) for text in new)
         return Embedded([_vector(text, dimensions) for text in texts], len(new), tokens, 2 * tokens)
 
-    def forget(self, texts: Iterable[str]) -> None:
-        gone = set(texts)
-        self._cache = {each for each in self._cache if each[2] not in gone}
-
 
 class MemoryRecords:
     def __init__(self) -> None:
@@ -135,8 +131,6 @@ class _Clock:
 
 
 class LocalIndexer:
-    """`forgotten`: texts whose cached vectors were deleted."""
-
     def __init__(
         self,
         store: MemoryStore | None = None,
@@ -151,7 +145,6 @@ class LocalIndexer:
         self.gateway = gateway or FakeGateway()
         self.clock = _Clock()
         self.models = EmbeddingModels(CATALOGUE)
-        self.forgotten: set[str] = set()
         self.refusals: Counter[str] = Counter()
         self.changed: set[str] = set()
         self.version = 0
@@ -171,14 +164,11 @@ class LocalIndexer:
             self.models,
             writer,
             Rebuilder(self.store, writer),
-            Forgetting(self.store, self, most_turns),
+            Forgetting(self.store, most_turns),
             self.changed.add,
         )
         lookup = CollectionLookup(FollowedRecords(), self.records)
         self.searcher = Searcher(self.store, lookup, QueryVectors(self.gateway, self.models))
-
-    async def forget(self, texts: Iterable[str], generation: Generation) -> None:  # noqa: ARG002 - the interface
-        self.forgotten.update(texts)
 
     def task(
         self, body: IndexBody, collection: str = "docs", *, version: int | None = None, account: str = ACCOUNT

@@ -22,6 +22,17 @@ def _turn(conversation: str, number: int, text: str) -> Document:
     return Document(id=f"{conversation}/{number:03}", text=text, metadata={"conversation": conversation})
 
 
+def purges_of(indexer: LocalIndexer) -> list[TableName]:
+    """The tables that are purged from now on."""
+    purged: list[TableName] = []
+
+    async def purge(table: TableName) -> None:
+        purged.append(table)
+
+    indexer.store.purge = purge  # type: ignore[method-assign]
+    return purged
+
+
 def test_h4_each_user_of_each_account_has_a_memory_of_its_own():
     names = {
         memory_of("acme", "ann"),
@@ -72,10 +83,9 @@ async def test_h4_at_the_limit_the_oldest_turns_are_forgotten():
     for number in range(8):
         await indexer.index(IndexBody(documents=(_turn("c", number, f"turn {number}"),)), name)
     assert set(await indexer.texts(name)) == {f"c/{number:03}" for number in range(3, 8)}
-    assert indexer.forgotten == {"turn 0", "turn 1", "turn 2"}
 
 
-async def test_h4_forgetting_deletes_rows_and_cached_vectors():
+async def test_h4_forgetting_deletes_documents_and_tables():
     indexer = LocalIndexer()
     name = memory_of("acme", "ann")
     await indexer.index(
@@ -83,30 +93,25 @@ async def test_h4_forgetting_deletes_rows_and_cached_vectors():
     )
     report = await indexer.index(IndexBody(delete=("c/001",)), name)
     assert report.deleted == 1
-    assert indexer.forgotten == {"a secret"}
     assert await indexer.texts(name) == {"c/002": ["nothing special"]}
     await indexer.index(IndexBody(drop=True), name)
-    assert indexer.forgotten == {"a secret", "nothing special"}
     assert await indexer.store.tables() == {}
 
 
-async def test_h4_a_replaced_turn_is_forgotten_too():
+async def test_h4_a_replaced_turn_is_purged_and_an_unchanged_one_costs_no_purge():
     indexer = LocalIndexer()
     name = memory_of("acme", "ann")
-    await indexer.index(IndexBody(documents=(_turn("c", 1, "the first answer"),)), name)
-    await indexer.index(IndexBody(documents=(_turn("c", 1, "the second answer"),)), name)
-    assert indexer.forgotten == {"the first answer"}
+    purged = purges_of(indexer)
+    for text, purges in (("the first answer", 0), ("the second answer", 1), ("the second answer", 1)):
+        await indexer.index(IndexBody(documents=(_turn("c", 1, text),)), name)
+        assert len(purged) == purges, text
+    assert await indexer.texts(name) == {"c/001": ["the second answer"]}
 
 
 async def test_h4_a_repeated_request_purges_what_a_killed_process_left():
     indexer = LocalIndexer()
     name = memory_of("acme", "ann")
-    purged: list[str] = []
-
-    async def purge(table: str) -> None:
-        purged.append(table)
-
-    indexer.store.purge = purge  # type: ignore[method-assign]
+    purged = purges_of(indexer)
     task = indexer.task(IndexBody(documents=(_turn("c", 1, "the answer"),)), name)
     await indexer.indexer.index(task)
     assert purged == []
@@ -171,7 +176,6 @@ async def test_h4_queued_turns_of_a_forgotten_conversation_are_not_stored_and_ot
         "work/001": ["of work"],
         "trip/003": ["said later"],
     }
-    assert indexer.forgotten == {"a secret"}
 
 
 async def test_h4_a_conversation_is_forgotten_before_its_first_turn_is_stored():
