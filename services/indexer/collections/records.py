@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Final
 
 import nats.errors
-from msgspec.structs import replace
 
 from penstock.bus.bucket import Record, RecordChanged, last_change, read_record, read_records, write_record
 from penstock.bus.log_limits import rate_limited_logger
@@ -15,7 +14,6 @@ from penstock.contract import codec
 from penstock.contract.retrieval.collections import CollectionRecord
 from penstock.contract.streams import COLLECTIONS
 from penstock.runtime.service import Bus
-from services.indexer.store.versions import exact_version
 
 __all__ = ["CollectionRecords", "RecordsUnavailable"]
 
@@ -117,9 +115,4 @@ def _content(stored: Record) -> CollectionRecord | None:
         return None
     if stored.key != f"{record.account}.{record.name}":
         return None
-    return replace(
-        record,
-        dropped_by=exact_version(record.dropped_by),
-        forgotten=tuple(replace(each, version=exact_version(each.version)) for each in record.forgotten),
-        forgotten_before=exact_version(record.forgotten_before),
-    )
+    return record

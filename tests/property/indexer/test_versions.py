@@ -1,19 +1,15 @@
-"""H1: versions keep the order of requests, are exact in JSON, and follow those that an earlier indexer stored."""
+"""H1: versions keep the order of requests and are exact in JSON."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.indexer.store.versions import exact_version, version_at
+from services.indexer.store.versions import version_at
 
 EPOCH_MS = 1_704_067_200_000
 TIMES = st.integers(min_value=EPOCH_MS, max_value=EPOCH_MS + 2**41 - 1)
 SEQUENCES = st.integers(min_value=1, max_value=2**63 - 1)
-
-
-def former(unix_ms: int, sequence: int) -> int:
-    return unix_ms << 22 | sequence & (1 << 22) - 1
 
 
 @given(unix_ms=st.integers(min_value=1, max_value=2**62), sequence=SEQUENCES)
@@ -37,14 +33,3 @@ def test_h1_in_one_millisecond_the_sequence_decides(unix_ms: int, block: int, pa
     low, high = sorted(pair)
     versions = [version_at(unix_ms, block * 4_096 + each) for each in (low, high)]
     assert (versions[0] < versions[1]) == (low < high)
-
-
-@given(unix_ms=TIMES, sequence=SEQUENCES, later_ms=st.integers(1, 2**30), other=SEQUENCES)
-def test_h1_every_later_request_is_above_a_version_of_the_former_kind(
-    unix_ms: int, sequence: int, later_ms: int, other: int
-):
-    before = exact_version(former(unix_ms, sequence))
-    assert before == version_at(unix_ms, sequence)
-    if unix_ms + later_ms < EPOCH_MS + 2**41:
-        assert before < version_at(unix_ms + later_ms, other)
-    assert exact_version(before) == before

@@ -22,9 +22,8 @@ from services.indexer.store.lancedb.failures import (
     translated,
 )
 from services.indexer.store.lancedb.locks import TableLocks
-from services.indexer.store.lancedb.schema import CREATED_MS, DELETED, HEAD, dimensions_of, schema_of
+from services.indexer.store.lancedb.schema import CREATED_MS, HEAD, dimensions_of, schema_of
 from services.indexer.store.tables import TableName, is_table_name
-from services.indexer.store.versions import EXACT_VERSION, INEXACT
 
 if TYPE_CHECKING:
     from lancedb import AsyncConnection, AsyncTable
@@ -41,7 +40,6 @@ _DROPPED: Final = ".dropped"
 """Suffix of the directory of a table that is being removed: one that a killed process left is removed later."""
 _WORDS: Final = "terms"
 _SCALAR: Final = ("id", "key", "chunk")
-_INEXACT_HEADS: Final = f"ordinal IN ({HEAD}, {DELETED}) AND {INEXACT}"
 _INDEXING_TRIES: Final = 10
 """Each conflict means that another task or process created one of the five indexes."""
 
@@ -151,9 +149,6 @@ class Database:
             if not await _has_search_indexes(opened):
                 async with self.locks.shared(name):
                     await _create_missing_indexes(opened)
-            if await opened.count_rows(_INEXACT_HEADS):
-                async with self.locks.shared(name):
-                    await opened.update(where=_INEXACT_HEADS, updates_sql={"version": EXACT_VERSION})
         self._tables[name] = opened
         if len(self._tables) > _OPEN_TABLES:
             self._tables.popitem(last=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from services.indexer.store.tables import TableName, is_table_name
-from services.indexer.store.versions import EXACT_VERSION, INEXACT
 
 __all__ = [
     "DROP",
@@ -32,13 +31,6 @@ MIGRATIONS: Final = (
         created_ms bigint NOT NULL
     )
     """,
-    """
-    DO $$ DECLARE known text; BEGIN
-        FOR known IN SELECT name || '_documents' FROM penstock_index.tables LOOP
-            EXECUTE format('UPDATE penstock_index.%I SET version = {exact} WHERE {inexact}', known);
-        END LOOP;
-    END $$
-    """.replace("{exact}", EXACT_VERSION).replace("{inexact}", INEXACT),
 )
 """Each is applied once, in this order. A new one is added at the end."""
 

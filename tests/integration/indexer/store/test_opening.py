@@ -7,17 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import asyncpg
 import pytest
 
 from penstock.bus.ids import new_id
 from services.indexer.store.errors import StoreUnavailable
 from services.indexer.store.opening import open_store
 from services.indexer.store.tables import table_name
-from services.indexer.store.versions import version_at
 from tests.harness.indexer.stored_documents import DIMENSIONS, document, question
 
-NOW_MS = 1_790_000_000_000
 _WITHOUT = """
 import asyncio, sys
 for name in ("lancedb", "asyncpg"):
@@ -71,32 +68,6 @@ async def test_h5_a_new_table_is_opened_by_several_tasks_and_stores_at_once(
         await stores[0].drop(table)
     for store in stores:
         await store.close()
-
-
-@pytest.mark.parametrize("kind", ["directory", "postgresql"])
-async def test_h1_versions_that_an_earlier_indexer_stored_become_exact_and_precede_later_ones(
-    tmp_path: Path, postgres_url: str, kind: str
-):
-    url = str(tmp_path) if kind == "directory" else postgres_url
-    store, table = await open_store(url), table_name("acme", new_id(), 1)
-    await store.create(table, DIMENSIONS)
-    await store.replace(table, (NOW_MS << 22) + 4_099, [document("a", ["one"])], ["b"])
-    await store.close()
-    if kind == "postgresql":
-        connection = await asyncpg.connect(url)
-        await connection.execute("DELETE FROM penstock_index.migrations WHERE number = 1")
-        await connection.close()
-
-    store = await open_store(url)
-    states = await store.documents(table, ["a"])
-    assert states["a"].version == version_at(NOW_MS, 3)
-    older = [document("a", ["older"]), document("b", ["older"])]
-    assert await store.replace(table, version_at(NOW_MS, 2), older) == {"a", "b"}
-    newer = [document("a", ["newer"]), document("b", ["newer"])]
-    assert await store.replace(table, version_at(NOW_MS + 1, 1), newer) == frozenset()
-    assert len(await store.search_vector(table, question("newer"))) == 2
-    await store.drop(table)
-    await store.close()
 
 
 def test_h5_missing_libraries_say_what_to_install(tmp_path: Path):

@@ -17,7 +17,6 @@ from penstock.bus.retry import RetryPolicy
 from penstock.contract import codec
 from penstock.contract.retrieval.collections import CollectionRecord
 from services.indexer.collections.records import CollectionRecords, RecordsUnavailable
-from services.indexer.store.versions import version_at
 
 NEW = CollectionRecord(account="acme", name="docs", current=None, created_ms=1)
 
@@ -98,11 +97,3 @@ async def test_h3_a_write_that_keeps_failing_ends_with_pauses_between(error: Exc
     with pytest.raises(RecordsUnavailable, match="written"):
         await records(bucket, timeout_s=0.1).change("acme", "docs", counted)
     assert 2 < bucket.writes < 12
-
-
-async def test_h1_the_drop_of_an_earlier_indexer_does_not_refuse_later_requests():
-    bucket = Bucket()
-    bucket.data, bucket.sequence = codec.encode(replace(NEW, dropped_by=1_790_000_000_000 << 22)), 1
-    stored = await records(bucket).read("acme", "docs")
-    assert stored is not None
-    assert stored.dropped_by == version_at(1_790_000_000_000, 0) < version_at(1_790_000_000_000, 1)
