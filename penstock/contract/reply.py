@@ -39,6 +39,7 @@ __all__ = [
     "Usage",
     "answer_bytes",
     "first_seq",
+    "text_bytes",
 ]
 
 _SEQ_PER_ATTEMPT: Final = 1_000_000
@@ -147,10 +148,14 @@ class Delta(_Event, frozen=True, kw_only=True, tag="delta"):
     objects."""
 
 
+def text_bytes(text: str) -> int:
+    """Bytes of `text` as UTF-8; half of a surrogate pair, which has no encoding, counts as one."""
+    return len(text) if text.isascii() else len(text.encode(errors="replace"))
+
+
 def answer_bytes(text: str, choices: Iterable[Raw] = ()) -> int:
     """Bytes of `text` as UTF-8 plus those of the JSON in `choices`."""
-    text_bytes = len(text) if text.isascii() else len(text.encode())
-    return text_bytes + sum(map(len, choices))
+    return text_bytes(text) + sum(map(len, choices))
 
 
 class IndexProgress(_Event, frozen=True, kw_only=True, tag="index_progress"):

@@ -15,6 +15,7 @@ from penstock.bus.tracing import NO_SPAN, Span, Tracer
 from penstock.contract.events import GuardDecided
 from penstock.contract.guard.checks import MAX_CHECK_BYTES, MAX_CHECK_TEXTS, Finding, GuardCheck, GuardVerdict
 from penstock.contract.guard.policies import DetectorName
+from penstock.contract.reply import text_bytes
 from penstock.runtime.guard.effective_policy import EffectivePolicy
 from services.guard.detectors.detector import TOO_MUCH_TEXT
 from services.guard.detectors.outcome import Outcome
@@ -111,9 +112,7 @@ class Checker:
 def _is_too_large(check: GuardCheck) -> bool:
     if len(check.texts) > MAX_CHECK_TEXTS:
         return True
-    texts = (each.text for each in check.texts)
-    size = sum(len(text) if text.isascii() else len(text.encode(errors="replace")) for text in texts)
-    return size > MAX_CHECK_BYTES
+    return sum(text_bytes(each.text) for each in check.texts) > MAX_CHECK_BYTES
 
 
 def _content(check: GuardCheck, finding: Finding) -> str:

@@ -143,7 +143,9 @@ class SharedTexts:
                 self._forget(text)
                 if text.requests:  # joined at a moment at which the batch had given it up
                     self._embed_after_all(text)
-            await self._others.release(batch)  # also where the batch failed: the claims would be renewed for ever
+            await self._others.release(
+                batch
+            )  # also where the batch failed: the claims would be renewed for ever
 
     def _ended(self, text: Text, vector: bytes | None) -> None:
         self._forget(text)

@@ -6,7 +6,7 @@ import asyncio
 
 from msgspec import Raw, Struct
 
-from penstock.contract.reply import answer_bytes
+from penstock.contract.reply import answer_bytes, text_bytes
 from penstock.runtime.reply_publisher import ReplyPublisher
 from services.worker.providers.size_limits import STREAM_BYTES, oversized
 from services.worker.providers.streams.choices import content_bytes
@@ -82,7 +82,7 @@ class Coalescer:
     def _add(self, piece: ChunkDelta) -> None:
         if piece.text:
             self._texts.append(piece.text)
-            self._size += len(piece.text) if piece.text.isascii() else len(piece.text.encode())
+            self._size += text_bytes(piece.text)
         if piece.choices:
             self._choices += piece.choices
             self._size += sum(map(len, piece.choices))

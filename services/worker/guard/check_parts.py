@@ -15,6 +15,7 @@ from penstock.contract.guard.checks import (
     CheckedText,
     Finding,
 )
+from penstock.contract.reply import text_bytes
 
 __all__ = ["Part", "parts_of", "placed"]
 
@@ -43,7 +44,7 @@ def parts_of(texts: Sequence[CheckedText], limit_bytes: int = MAX_CHECK_BYTES) -
     check: list[Part] = []
     left = limit_bytes
     for part in _pieces(texts, limit_bytes - TEXT_OVERHEAD_BYTES):
-        size = _bytes(part.checked.text) + TEXT_OVERHEAD_BYTES
+        size = text_bytes(part.checked.text) + TEXT_OVERHEAD_BYTES
         if size > left or len(check) == MAX_CHECK_TEXTS:
             yield check
             check, left = [], limit_bytes
@@ -62,7 +63,7 @@ def placed(part: Part, finding: Finding) -> Finding:
 
 def _pieces(texts: Sequence[CheckedText], limit_bytes: int) -> Iterator[Part]:
     for index, checked in enumerate(texts):
-        if _bytes(checked.text) <= limit_bytes:
+        if text_bytes(checked.text) <= limit_bytes:
             yield Part(index, 0, checked)
             continue
         characters = limit_bytes if checked.text.isascii() else limit_bytes // _BYTES_PER_CHARACTER
@@ -82,7 +83,3 @@ def _end(text: str, start: int, end: int) -> int:
     if found < 0:
         found = text.rfind(" ", first, end)
     return end if found < 0 else found + 1
-
-
-def _bytes(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode(errors="replace"))

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Generic, TypeVar
 import msgspec
 from msgspec import Meta, Raw, Struct, field
 
+from penstock.contract.reply import text_bytes
 from services.worker.providers.errors.read_error import ProviderError, error_in, reports_success
 from services.worker.providers.errors.vocabulary import FAILURE_FINISH_REASONS
 from services.worker.providers.errors.wire_errors import ProviderErrorEvent
@@ -158,7 +159,7 @@ def content_bytes(choice: Raw) -> int:
 
 def _text_bytes(value: Any) -> int:
     if isinstance(value, str):
-        return len(value) if value.isascii() else len(value.encode(errors="replace"))
+        return text_bytes(value)
     if isinstance(value, list):
         return sum(map(_text_bytes, value))
     if isinstance(value, dict):
