@@ -49,8 +49,6 @@ class OtherWorkers:
         self._arrived = arrived
         self._again = again
         self._watched: dict[str, _Watched] = {}
-        self._seen: dict[str, int] = {}
-        """The last sequence on the subject of a text whose claim has ended, for the next claim."""
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -66,7 +64,7 @@ class OtherWorkers:
         """The texts of the batch that this worker is to embed; it watches the others."""
         if not self._has_peers(role):
             return batch
-        lost = await self._claims.take({text.key: self._seen.pop(text.key, 0) for text in batch if text.kept})
+        lost = await self._claims.take({text.key: text.last_sequence for text in batch if text.kept})
         if not lost:
             return batch
         now_s = loop_now_s()
@@ -97,8 +95,7 @@ class OtherWorkers:
                     del self._watched[key]
                 elif not is_claim(data) or data == RELEASED or self._is_expired(watched, sequence):
                     del self._watched[key]
-                    if watched.text.requests:
-                        self._seen[key] = sequence
+                    watched.text.last_sequence = sequence
                     self._again(watched.text)
 
     def _is_expired(self, watched: _Watched, sequence: int) -> bool:

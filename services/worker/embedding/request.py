@@ -55,6 +55,8 @@ class Text(Struct, eq=False):
     """It is part of a batch, and waits in no queue any more."""
     batch: CallState | None = None
     """The batch that it is part of: its failures, and what it waits for."""
+    last_sequence: int = 0
+    """Of the last message that was seen on the subject of its vector, for its next claim; 0: none was seen."""
 
 
 class WaitingRequest(Struct, eq=False, kw_only=True):

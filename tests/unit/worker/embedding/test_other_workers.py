@@ -45,6 +45,7 @@ class Watching:
         self.again: list[str] = []
         self.again_at_s = 0.0
         self.is_valid = is_valid
+        self.texts: dict[str, Text] = {}
         part: Any = stream
         self.others = OtherWorkers(part, part, lambda _: has_peers, self._arrived, self._again)
 
@@ -58,7 +59,7 @@ class Watching:
         self.again_at_s = loop_now_s()
 
     async def claimed(self, keys: str) -> str:
-        batch = [Text(key, key, 1, requests=[WANTED]) for key in keys]
+        batch = [self.texts.setdefault(key, Text(key, key, 1, requests=[WANTED])) for key in keys]
         return "".join(text.key for text in await self.others.claim("embed", batch))
 
 
