@@ -78,45 +78,18 @@ def _chunk_settings(retrieval: Retrieval) -> ChunkSettings:
 
 
 def connected_parts(inputs: Connected) -> Parts:
-    bus, store, metrics, clock = inputs.bus, inputs.store, inputs.metrics, inputs.clock
+    bus, store, clock = inputs.bus, inputs.store, inputs.clock
     models = EmbeddingModels(inputs.catalogue)
     extractor = DocumentExtractor(DocumentLimits(document_bytes=inputs.retrieval.max_document_bytes))
     maintenance = MaintenanceQueue(store)
     records = CollectionRecords(bus)
-    writer = DocumentWriter(
-        store,
-        Preparer(extractor, _chunk_settings(inputs.retrieval), clock.unix_ms),
-        BatchEmbedder(inputs.gateway),
-        models,
-        lambda why: metrics.refused.labels(why).inc(),
-    )
-    indexer = CollectionIndexer(
-        CollectionTables(store, records, clock.unix_ms),
-        models,
-        writer,
-        Rebuilder(store, writer),
-        Forgetting(store, inputs.retrieval.memory.max_turns_per_user),
-        maintenance.note_change,
-    )
-    job_records = JobRecords(bus, clock, inputs.shell.instance)
     prior_attempts = PriorAttemptsReader(bus, inputs.shell.settings.ack_wait_s)
     cancellable = CancellableRequests(bus, cancelled)
-    bodies = RequestBodies(bus)
-    runner = Runner(
-        bus,
-        inputs.shell.instance,
-        indexer,
-        bodies,
-        job_records,
-        cancellable,
-        metrics,
-        inputs.shell.tracer,
-        clock,
-    )
     turns = RequestTurns(inputs.retrieval.slots)
     followed = FollowedRecords()
     lookup = CollectionLookup(followed, records)
     searcher = Searcher(store, lookup, QueryVectors(inputs.gateway, models))
+    indexer = _collection_indexer(inputs, records, models, extractor, maintenance)
     return Parts(
         extractor=extractor,
         prior_attempts=prior_attempts,
@@ -125,18 +98,59 @@ def connected_parts(inputs: Connected) -> Parts:
         orphans=OrphanTables(store, records, clock),
         followed=followed,
         turns=turns,
-        work=WorkHandler(
-            prior_attempts,
-            job_records,
-            runner,
-            DeadLetters(DeadRequests(bus, job_records, clock), metrics),
-            bodies,
-            turns,
-            cancellable,
-            clock,
-            inputs.shell.settings.max_deliver,
-        ),
+        work=_work_handler(inputs, indexer, prior_attempts, cancellable, turns),
         questions=SearchHandler(
-            bus.nc, searcher, Listing(store, lookup, records), metrics, inputs.shell.tracer
+            bus.nc, searcher, Listing(store, lookup, records), inputs.metrics, inputs.shell.tracer
         ),
+    )
+
+
+def _collection_indexer(
+    inputs: Connected,
+    records: CollectionRecords,
+    models: EmbeddingModels,
+    extractor: DocumentExtractor,
+    maintenance: MaintenanceQueue,
+) -> CollectionIndexer:
+    store, metrics, now_ms = inputs.store, inputs.metrics, inputs.clock.unix_ms
+    writer = DocumentWriter(
+        store,
+        Preparer(extractor, _chunk_settings(inputs.retrieval), now_ms),
+        BatchEmbedder(inputs.gateway),
+        models,
+        lambda why: metrics.refused.labels(why).inc(),
+    )
+    return CollectionIndexer(
+        CollectionTables(store, records, now_ms),
+        models,
+        writer,
+        Rebuilder(store, writer),
+        Forgetting(store, inputs.retrieval.memory.max_turns_per_user),
+        maintenance.note_change,
+    )
+
+
+def _work_handler(
+    inputs: Connected,
+    indexer: CollectionIndexer,
+    prior_attempts: PriorAttemptsReader,
+    cancellable: CancellableRequests,
+    turns: RequestTurns,
+) -> WorkHandler:
+    bus, shell, metrics, clock = inputs.bus, inputs.shell, inputs.metrics, inputs.clock
+    job_records = JobRecords(bus, clock, shell.instance)
+    bodies = RequestBodies(bus)
+    runner = Runner(
+        bus, shell.instance, indexer, bodies, job_records, cancellable, metrics, shell.tracer, clock
+    )
+    return WorkHandler(
+        prior_attempts,
+        job_records,
+        runner,
+        DeadLetters(DeadRequests(bus, job_records, clock), metrics),
+        bodies,
+        turns,
+        cancellable,
+        clock,
+        shell.settings.max_deliver,
     )
