@@ -115,7 +115,8 @@ async def test_h5_changes_and_maintenance_at_the_same_time(tmp_path: Path):
 
 
 async def test_h5_old_versions_are_removed_after_a_while(tmp_path: Path):
-    store = LanceStore(str(tmp_path), kept_s=0.5)
+    # Longer than between two versions of the maintenance on a slow machine: else it removes the older one itself.
+    store = LanceStore(str(tmp_path), kept_s=2)
     await store.open()
     table = table_name("acme", "old", 1)
     versions = tmp_path / f"{table}.lance" / "_versions"
@@ -123,7 +124,9 @@ async def test_h5_old_versions_are_removed_after_a_while(tmp_path: Path):
     await store.replace(table, 1, documents(0, 25))
     assert await store.optimize(table)
     assert len(list(versions.glob("*.manifest"))) > 1
-    await until(lambda: len(list(versions.glob("*.manifest"))) == 1)
+    await until(
+        lambda: len(list(versions.glob("*.manifest"))) == 1, timeout_s=90
+    )  # a process that has to start
     assert (await store.statistics(table)).chunks == 25 * PER_DOCUMENT
     await store.close()
 
