@@ -14,13 +14,15 @@ help:  ## list the targets
 
 setup: $(READY)  ## create the virtual environment with the locked dependencies
 
-# Most modules are never imported, so pip compiles none of them.
+# Most modules are never imported, so pip compiles none of them. The editable mode is the one that a script beside a
+# clone named `penstock` can import too: in the other one that folder hides the package.
 $(READY): requirements/build.lock requirements/dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Penstock needs Python 3.11 or newer; try: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --require-hashes --no-build-isolation -r requirements/dev.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+		--config-settings editable_mode=compat -e .
 	@touch $@
 
 demo: $(READY)  ## start a complete system, show the main promises, stop it (under a minute)
