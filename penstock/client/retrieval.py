@@ -240,17 +240,17 @@ class RetrievalMethods(Session):
         prefix: str = "",
         after: str = "",
         limit: int = 1_000,
-        memory_of_user: str = "",
+        user: str = "",
         timeout_s: float = _TIMEOUT_S,
     ) -> DocumentsReport:
         """The documents of a collection in the order of their ids: those whose id begins with `prefix`, after the id
         `after`, at most 1,000. `more` of the report says whether there are further ones.
 
-        `memory_of_user`, in place of a collection, lists what is remembered of the conversations of that user. Raises
-        as `search`.
+        `user`, in place of a collection, lists what is remembered of the conversations of that user. Raises as
+        `search`.
         """
-        if bool(collection) == bool(memory_of_user):
-            raise ValueError("name either a collection or memory_of_user")
+        if bool(collection) == bool(user):
+            raise ValueError("name either a collection or a user")
         if collection:
             check_token("the name of a collection", collection)
         check_wait(timeout_s, 0)
@@ -259,7 +259,7 @@ class RetrievalMethods(Session):
             "prefix": prefix,
             "after": after,
             "limit": limit,
-            "memory_of_user": memory_of_user,
+            "user": user,
         }
         question = _converted(settings, DocumentsQuery)
         subject = subjects.documents(self._subscription.account)

@@ -94,9 +94,8 @@ class SearchRequest(Struct, frozen=True, kw_only=True, tag="search_request", tag
     """Return all chunks in the order of the documents if they have no more tokens than this; None: only matches."""
     user: str = ""
     """Your end user; budgets count by it."""
-    memory_of: str = ""
-    """The id of a conversation: search the memory of `user`, without that conversation's latest turns if it is not
-    empty. `collection` is empty then."""
+    conversation: str = ""
+    """Its latest turns are left out of a search in the memory of `user`, which has an empty `collection`."""
     timeout_s: float = 10.0
     """Seconds for which the sender waits."""
     v: int = 1
@@ -146,7 +145,7 @@ class DocumentsQuery(Struct, frozen=True, kw_only=True, tag="documents_query", t
     after: str = ""
     """The ids are above it: the last id of the page before."""
     limit: Annotated[int, Meta(ge=1, le=1_000)] = 1_000
-    memory_of_user: str = ""
+    user: str = ""
     """List the memory of this user instead; `collection` is empty then."""
     v: int = 1
 

@@ -33,7 +33,7 @@ class Listing:
         self._records = records
 
     async def documents(self, account: str, query: DocumentsQuery) -> DocumentsReport:
-        name = self._lookup.name_of(account, query.collection, query.memory_of_user)
+        name = self._lookup.name_of(account, query.collection, query.user)
 
         async def question(target: Target) -> DocumentsReport:
             return await self._documents(target, query)

@@ -146,16 +146,16 @@ class Searcher:
 
     async def _latest_turns(self, target: Target, request: SearchRequest) -> frozenset[str]:
         """Documents that the asking conversation has before it already."""
-        if request.collection or not request.memory_of:
+        if request.collection or not request.conversation:
             return frozenset()
         found: list[tuple[int, str]] = []
-        prefix, after = f"{request.memory_of}/", ""
+        prefix, after = f"{request.conversation}/", ""
         while True:
             page = await self._store.list_documents(target.table, prefix=prefix, after=after, limit=1_000)
             found += [
                 (each.document.updated_ms, each.document.id)
                 for each in page
-                if conversation_of(each.document.id) == request.memory_of
+                if conversation_of(each.document.id) == request.conversation
             ]
             if len(page) < 1_000:
                 break

@@ -129,7 +129,7 @@ class Retriever:
             top_k=min(memory.top_k, 100),
             min_score=memory.min_score,
             user=work.user,
-            memory_of=work.conversation,
+            conversation=work.conversation,
         )
         try:
             answer = await self._asked(request, search, "memory", required=False)

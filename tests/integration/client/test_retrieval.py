@@ -160,10 +160,10 @@ async def test_h1_collections_and_documents_are_listed(gateway: Gateway, client:
     asked = await answer(gateway, subjects.documents(gateway.account), listed)
     assert await client.collections() == (status,)
     assert await client.documents("docs", prefix="a", after="a", limit=1) == listed
-    assert (await client.documents(memory_of_user="u")).more
+    assert (await client.documents(user="u")).more
     first, second = map(codec.DOCUMENTS_QUERY.decode, asked)
     assert (first.collection, first.prefix, first.after, first.limit) == ("docs", "a", "a", 1)
-    assert (second.collection, second.memory_of_user) == ("", "u")
+    assert (second.collection, second.user) == ("", "u")
 
 
 @pytest.mark.parametrize(

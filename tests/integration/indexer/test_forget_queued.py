@@ -80,7 +80,7 @@ class Sent:
 
 
 async def stored(client: Client, conversation: str) -> set[str]:
-    listed = (await client.documents(memory_of_user="ann")).documents
+    listed = (await client.documents(user="ann")).documents
     return {each.id for each in listed if conversation_of(each.id) == conversation}
 
 

@@ -56,7 +56,7 @@ async def forget(client: Client, user: str, *, drop: bool = False, ids: tuple[st
 
 
 async def recall(nc: Nats, account: str, user: str, query: str, conversation: str = "") -> list[str]:
-    request = SearchRequest(collection="", query=query, user=user, memory_of=conversation, top_k=50)
+    request = SearchRequest(collection="", query=query, user=user, conversation=conversation, top_k=50)
     msg = await nc.request(subjects.search(account), codec.encode(request), timeout=20)
     answer = codec.SEARCH_ANSWER.decode(msg.data)
     assert isinstance(answer, SearchAnswer), answer
@@ -89,7 +89,7 @@ async def test_h4_only_the_user_recalls_its_turns(client: Client, nc: Nats, uniq
     assert await recall(nc, unique, "bob", "what does she keep on the roof") == ["Bob keeps goats"]
     assert await recall(nc, "other", "ann", "bees") == []
     assert await recall(nc, unique, "ann", "bees", conversation="c1") == []
-    listed = await client.documents(memory_of_user="ann")
+    listed = await client.documents(user="ann")
     assert [each.id for each in listed.documents] == ["c1/0001", "c1/0002"]
     assert await client.collections() == ()
 
@@ -126,7 +126,7 @@ async def test_h4_the_whole_memory_of_a_user_is_forgotten(
 async def test_h4_beyond_the_limit_the_oldest_turns_are_forgotten(client: Client, system: System):
     for number in range(MOST_TURNS + 3):
         await remember(client, "max", turn("c1", number, f"Vermilion{number} was said"))
-    listed = await client.documents(memory_of_user="max")
+    listed = await client.documents(user="max")
     assert [each.id for each in listed.documents] == [
         f"c1/{number:04}" for number in range(3, MOST_TURNS + 3)
     ]

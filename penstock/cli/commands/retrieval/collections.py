@@ -83,7 +83,7 @@ async def every_document(
     while more:
         after = found[-1].id if found else ""
         try:
-            page = await client.documents(collection, prefix=prefix, after=after, memory_of_user=user)
+            page = await client.documents(collection, prefix=prefix, after=after, user=user)
         except UnknownCollection:
             return found
         found += page.documents

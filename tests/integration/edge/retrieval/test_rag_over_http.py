@@ -141,7 +141,7 @@ async def test_h3_a_key_for_repeated_requests_is_refused_with_another_collection
 
 
 def _memory(search: SearchRequest) -> tuple[str, str]:
-    return search.user, search.memory_of
+    return search.user, search.conversation
 
 
 @pytest.mark.parametrize(

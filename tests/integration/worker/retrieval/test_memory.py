@@ -40,7 +40,7 @@ async def test_h4_a_turn_is_remembered_once_it_is_answered(
     assert document.text == f"User: {QUESTION}\n\nAssistant: In Bern, as last year."
     assert document.metadata["conversation"] == "trip"
     (recall,) = indexer.recalls
-    assert (recall.user, recall.memory_of, recall.query) == ("ann", "trip", QUESTION)
+    assert (recall.user, recall.conversation, recall.query) == ("ann", "trip", QUESTION)
     assert (recall.top_k, recall.min_score) == (3, 0.3)
 
 

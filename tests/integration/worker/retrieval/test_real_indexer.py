@@ -98,7 +98,7 @@ async def test_h4_a_turn_is_recalled_in_another_conversation_of_the_user_and_for
     await ask(client, said, role="chat", user="ann", conversation="monday")
 
     async def turns() -> int:
-        return len((await client.documents(memory_of_user="ann")).documents)
+        return len((await client.documents(user="ann")).documents)
 
     async def first_is_stored() -> bool:
         return await turns() == 1

@@ -23,10 +23,8 @@ class RunningSystem:
         self.later = later
         self.forgotten: list[tuple[str, str]] = []
 
-    async def documents(
-        self, collection: str, *, prefix: str, after: str, memory_of_user: str
-    ) -> DocumentsReport:
-        assert (collection, after, memory_of_user) == ("", "", "ann")
+    async def documents(self, collection: str, *, prefix: str, after: str, user: str) -> DocumentsReport:
+        assert (collection, after, user) == ("", "", "ann")
         found = [turn for turn in self.turns if turn.startswith(prefix)]
         return DocumentsReport(documents=tuple(DocumentStatus(id=turn, chunks=2) for turn in found))
 

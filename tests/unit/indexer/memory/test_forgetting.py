@@ -61,7 +61,7 @@ async def test_h4_turns_are_recalled_without_the_latest_of_the_conversation():
     earlier = tuple(_turn("first", number, f"Ann likes tea number {number}") for number in range(3))
     latest = tuple(_turn("second", number, f"Ann likes tea and cake {number}") for number in range(12))
     await indexer.index(IndexBody(documents=earlier + latest), name)
-    answer = await indexer.search("What does Ann like", "", user="ann", memory_of="second", top_k=50)
+    answer = await indexer.search("What does Ann like", "", user="ann", conversation="second", top_k=50)
     found = {passage.document for passage in answer.passages}
     assert found == {"first/000", "first/001", "first/002", "second/000", "second/001"}
     assert not (await indexer.search("tea", "", user="bob")).passages
@@ -73,7 +73,7 @@ async def test_h4_the_turns_of_a_conversation_below_another_name_are_recalled():
     name = memory_of("acme", "ann")
     body = IndexBody(documents=(_turn("trip", 1, "Ann likes tea"), _turn("trip/2026", 1, "Ann likes cake")))
     await indexer.index(body, name)
-    answer = await indexer.search("What does Ann like", "", user="ann", memory_of="trip")
+    answer = await indexer.search("What does Ann like", "", user="ann", conversation="trip")
     assert [passage.document for passage in answer.passages] == ["trip/2026/001"]
 
 

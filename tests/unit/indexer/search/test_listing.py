@@ -47,7 +47,7 @@ async def test_h1_the_memory_of_a_user_is_listed_by_its_user_only():
     listed = listing(indexer)
 
     async def turns(account: str, user: str) -> list[str]:
-        report = await listed.documents(account, DocumentsQuery(collection="", memory_of_user=user))
+        report = await listed.documents(account, DocumentsQuery(collection="", user=user))
         return [each.id for each in report.documents]
 
     assert await turns("acme", "ann") == ["trip/001"]
