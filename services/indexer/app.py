@@ -25,7 +25,7 @@ from services.indexer.composition import Connected, Parts, connected_parts
 from services.indexer.embedding.embed_requests import EmbedRequests
 from services.indexer.embedding.gateway import EmbeddingGateway
 from services.indexer.metrics import IndexerMetrics
-from services.indexer.requests.turns import MOST_WAITING
+from services.indexer.requests.scheduler import MOST_WAITING
 from services.indexer.store.opening import open_store
 
 __all__ = ["Indexer"]
@@ -33,7 +33,7 @@ __all__ = ["Indexer"]
 _ORPHANS_S: Final = 600.0
 """Between two looks for tables that no collection has."""
 _DELIVERIES_PER_ATTEMPT: Final = 10
-"""A request that waits for its turn when its indexer stops is delivered again, and was not begun."""
+"""A request that waits for a slot when its indexer stops is delivered again, and was not begun."""
 
 
 class Indexer:
@@ -77,7 +77,7 @@ class Indexer:
         for lane in LANES:
             self._mailboxes.append(self._mailbox(bus, parts, lane))
             await self._mailboxes[-1].start(bus.connection_events)
-        heartbeat = Heartbeat(bus.nc, lambda: self._presence(http, parts.turns.running))
+        heartbeat = Heartbeat(bus.nc, lambda: self._presence(http, parts.scheduler.running))
         self._started.push_async_callback(heartbeat.stop)
         await heartbeat.start()
 
@@ -113,7 +113,7 @@ class Indexer:
             slots=self._retrieval.slots + MOST_WAITING,
             ack_wait_s=settings.ack_wait_s,
             max_deliver=_DELIVERIES_PER_ATTEMPT * settings.max_deliver,
-            usable_slots=parts.turns.usable_slots,
+            usable_slots=parts.scheduler.usable_slots,
         )
         made = Mailbox(
             bus.nc,
@@ -123,13 +123,13 @@ class Indexer:
             dead_letter=parts.work.dead_letter,
             repair=partial(ensure_eventually, bus.js, self._plan),
         )
-        self._metrics.queued.labels(lane).set_function(lambda: made.queued + parts.turns.waiting(lane))
+        self._metrics.queued.labels(lane).set_function(lambda: made.queued + parts.scheduler.waiting(lane))
         return made
 
     async def _drain_mailboxes(self, parts: Parts) -> None:
         draining = [asyncio.create_task(box.drain(self._shell.settings.drain_s)) for box in self._mailboxes]
         await asyncio.sleep(0)  # they pull nothing from here on
-        parts.turns.stop()
+        parts.scheduler.stop()
         await asyncio.gather(*draining)
 
     def _presence(self, http: str, running: int) -> Presence:

@@ -33,7 +33,7 @@ from services.indexer.requests.bodies import RequestBodies
 from services.indexer.requests.dead_letter import DeadLetters
 from services.indexer.requests.outcome import cancelled
 from services.indexer.requests.run import Runner
-from services.indexer.requests.turns import RequestTurns
+from services.indexer.requests.scheduler import RequestScheduler
 from services.indexer.search.listing import Listing
 from services.indexer.search.lookup import CollectionLookup, FollowedRecords
 from services.indexer.search.query_vectors import QueryVectors
@@ -65,7 +65,7 @@ class Parts(Struct, frozen=True):
     maintenance: MaintenanceQueue
     orphans: OrphanTables
     followed: FollowedRecords
-    turns: RequestTurns
+    scheduler: RequestScheduler
     work: WorkHandler
     questions: SearchHandler
 
@@ -85,7 +85,7 @@ def connected_parts(inputs: Connected) -> Parts:
     records = CollectionRecords(bus)
     prior_attempts = PriorAttemptsReader(bus, inputs.shell.settings.ack_wait_s)
     cancellable = CancellableRequests(bus, cancelled)
-    turns = RequestTurns(inputs.retrieval.slots)
+    scheduler = RequestScheduler(inputs.retrieval.slots)
     followed = FollowedRecords()
     lookup = CollectionLookup(followed, records)
     searcher = Searcher(store, lookup, QueryVectors(inputs.gateway, models))
@@ -97,8 +97,8 @@ def connected_parts(inputs: Connected) -> Parts:
         maintenance=maintenance,
         orphans=OrphanTables(store, records, clock),
         followed=followed,
-        turns=turns,
-        work=_work_handler(inputs, indexer, prior_attempts, cancellable, turns),
+        scheduler=scheduler,
+        work=_work_handler(inputs, indexer, prior_attempts, cancellable, scheduler),
         questions=SearchHandler(
             bus.nc, searcher, Listing(store, lookup, records), inputs.metrics, inputs.shell.tracer
         ),
@@ -135,7 +135,7 @@ def _work_handler(
     indexer: CollectionIndexer,
     prior_attempts: PriorAttemptsReader,
     cancellable: CancellableRequests,
-    turns: RequestTurns,
+    scheduler: RequestScheduler,
 ) -> WorkHandler:
     bus, shell, metrics, clock = inputs.bus, inputs.shell, inputs.metrics, inputs.clock
     job_records = JobRecords(bus, clock, shell.instance)
@@ -149,7 +149,7 @@ def _work_handler(
         runner,
         DeadLetters(DeadRequests(bus, job_records, clock), metrics),
         bodies,
-        turns,
+        scheduler,
         cancellable,
         clock,
         shell.settings.max_deliver,

@@ -43,7 +43,7 @@ from services.indexer.requests.checked_work import read_work
 from services.indexer.requests.dead_letter import DeadLetters
 from services.indexer.requests.outcome import GaveUp
 from services.indexer.requests.run import Runner
-from services.indexer.requests.turns import RequestTurns, Stopping, Turn
+from services.indexer.requests.scheduler import RequestScheduler, ScheduledRequest, Stopping
 from services.indexer.search.listing import Listing
 from services.indexer.search.lookup import SearchRefused
 from services.indexer.search.message_size import fits, fitting_answer, fitting_report
@@ -77,20 +77,20 @@ class WorkHandler(Struct, frozen=True):
     runner: Runner
     dead_letters: DeadLetters
     bodies: RequestBodies
-    turns: RequestTurns
+    scheduler: RequestScheduler
     cancellable: CancellableRequests
     clock: Clock
     max_attempts: int
-    """A message is delivered more often: also when a process stops while it waits for its turn."""
+    """A message is delivered more often: also when a process stops while it waits for a slot."""
 
     async def handle(self, delivery: Delivery) -> Verdict:
         try:
             work = read_work(delivery.subject, delivery.data)
         except InvalidWork as error:
             return Unprocessable("invalid_request", f"the message is not valid work: {error}")
-        async with self.turns.turn(work) as turn:
+        async with self.scheduler.enter(work) as request:
             try:
-                await self._wait(turn, work)
+                await self._wait(request, work)
             except Stopping:
                 return _RETURNED
             prior = await self.prior_attempts.read(delivery, work.reply_to.subject)
@@ -101,14 +101,16 @@ class WorkHandler(Struct, frozen=True):
                 return ACK
             if prior.attempt >= self.max_attempts:
                 return Unprocessable("undeliverable", f"begun {prior.attempt} times without an end")
-            return await self.runner.run(work, prior, delivery, lambda: self.turns.leave_collection(turn))
+            return await self.runner.run(
+                work, prior, delivery, lambda: self.scheduler.leave_collection(request)
+            )
 
-    async def _wait(self, turn: Turn, work: ChatWork) -> None:
+    async def _wait(self, request: ScheduledRequest, work: ChatWork) -> None:
         """Until the request may begin. One that is cancelled or late meanwhile begins, and ends at once."""
         left_s = work.deadline_ms / 1000 - self.clock.unix_s()
         with contextlib.suppress(GaveUp, TimeoutError), self.cancellable.entered(work):
             async with asyncio.timeout(left_s):
-                await turn.begins
+                await request.begins
 
     async def dead_letter(self, delivery: Delivery, dead: Unprocessable) -> None:
         await self.dead_letters.store(delivery, dead)

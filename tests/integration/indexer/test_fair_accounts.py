@@ -22,7 +22,7 @@ numbers = count()
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    directory = tmp_path_factory.mktemp("turns")
+    directory = tmp_path_factory.mktemp("accounts")
     with shared_system(directory, "all", config=retrieval_catalogue(), indexers=1) as running:
         yield running
 

@@ -12,7 +12,7 @@ import pytest
 from penstock.contract.names import Lane
 from penstock.contract.retrieval.documents import MEMORY
 from penstock.contract.streams import MAX_PAYLOAD_BYTES
-from services.indexer.requests.turns import MOST_WAITING, RequestTurns, Stopping, Turn
+from services.indexer.requests.scheduler import MOST_WAITING, RequestScheduler, ScheduledRequest, Stopping
 from tests.harness.requests.routed_requests import chat_work
 
 SLOTS = 4
@@ -20,13 +20,13 @@ SLOTS = 4
 
 class Requests:
     def __init__(self, slots: int = SLOTS) -> None:
-        self.turns = RequestTurns(slots)
-        self._entered: dict[Turn, AsyncExitStack] = {}
+        self.scheduler = RequestScheduler(slots)
+        self._entered: dict[ScheduledRequest, AsyncExitStack] = {}
         self._numbers = count()
 
     async def come(
         self, account: str, collection: str = "", *, lane: Lane = "batch", user: str = "", text: str = ""
-    ) -> Turn:
+    ) -> ScheduledRequest:
         """A request for a collection of its own, unless one is named."""
         work = chat_work(
             kind="index",
@@ -38,16 +38,16 @@ class Requests:
             body=text.encode(),
         )
         stack = AsyncExitStack()
-        turn = await stack.enter_async_context(self.turns.turn(work))
-        self._entered[turn] = stack
-        return turn
+        request = await stack.enter_async_context(self.scheduler.enter(work))
+        self._entered[request] = stack
+        return request
 
-    async def end(self, turn: Turn) -> None:
-        await self._entered.pop(turn).aclose()
+    async def end(self, request: ScheduledRequest) -> None:
+        await self._entered.pop(request).aclose()
 
     async def end_all(self) -> None:
-        for turn in list(self._entered):
-            await self.end(turn)
+        for request in list(self._entered):
+            await self.end(request)
 
 
 @pytest.fixture
@@ -55,21 +55,21 @@ async def requests() -> AsyncIterator[Requests]:
     made = Requests()
     yield made
     await made.end_all()
-    assert (made.turns.running, made.turns.waiting("batch"), made.turns._last_begun) == (0, 0, {})
+    assert (made.scheduler.running, made.scheduler.waiting("batch"), made.scheduler._last_begun) == (0, 0, {})
 
 
-def running(*turns: Turn) -> list[bool]:
-    return [turn.begins.done() and not turn.begins.cancelled() for turn in turns]
+def running(*requests: ScheduledRequest) -> list[bool]:
+    return [request.begins.done() and not request.begins.cancelled() for request in requests]
 
 
 async def test_c6_requests_of_one_collection_hold_one_slot(requests: Requests):
     same = [await requests.come("acme", "docs") for _ in range(10)]
     other = await requests.come("acme", "other")
     assert running(*same, other) == [True, *[False] * 9, True]
-    assert (requests.turns.running, requests.turns.waiting("batch")) == (2, 9)
+    assert (requests.scheduler.running, requests.scheduler.waiting("batch")) == (2, 9)
     await requests.end(same[0])
     assert running(*same[1:4]) == [True, False, False]
-    requests.turns.leave_collection(same[1])
+    requests.scheduler.leave_collection(same[1])
     assert running(*same[1:4]) == [True, True, False], "the first one fills another table still"
 
 
@@ -87,7 +87,7 @@ async def test_c6_one_account_leaves_a_place_to_others(requests: Requests):
     assert sum(running(*interactive)) == 1
     other = await requests.come("other")
     assert running(other) == [True]
-    assert requests.turns.running == SLOTS + 1
+    assert requests.scheduler.running == SLOTS + 1
 
 
 async def test_c6_the_batch_lane_of_all_accounts_leaves_a_place_to_the_other_lane(requests: Requests):
@@ -100,7 +100,9 @@ async def test_c6_accounts_take_turns_and_one_gets_half_while_others_wait(reques
     acme = [await requests.come("acme") for _ in range(20)]
     others = [await requests.come("other") for _ in range(20)]
     for _ in range(12):
-        first = next(turn for turn in acme if turn in requests._entered and running(turn) == [True])
+        first = next(
+            request for request in acme if request in requests._entered and running(request) == [True]
+        )
         await requests.end(first)
         acme.remove(first)
     assert sum(running(*acme)) <= SLOTS // 2
@@ -110,12 +112,12 @@ async def test_c6_accounts_take_turns_and_one_gets_half_while_others_wait(reques
 async def test_c6_of_accounts_with_as_many_the_one_that_waits_longest_is_next():
     requests = Requests(1)
     waiting = [await requests.come(account) for account in "aaabbbccc"]
-    begun: list[Turn] = []
+    begun: list[ScheduledRequest] = []
     while waiting:
-        begun += (new := [turn for turn in waiting if running(turn) == [True]])
-        waiting = [turn for turn in waiting if turn not in new]
-        await requests.end(next(turn for turn in begun if turn in requests._entered))
-    order = "".join(turn.work.account for turn in begun)
+        begun += (new := [request for request in waiting if running(request) == [True]])
+        waiting = [request for request in waiting if request not in new]
+        await requests.end(next(request for request in begun if request in requests._entered))
+    order = "".join(request.work.account for request in begun)
     assert sorted(order[:3]) == sorted(order[3:6]) == ["a", "b", "c"], order
 
 
@@ -129,20 +131,20 @@ async def test_c6_a_request_that_stops_waiting_gives_nothing_back_twice(requests
 
 async def test_c6_waiting_messages_have_a_bounded_size():
     requests = Requests()
-    assert requests.turns.usable_slots() == SLOTS + MOST_WAITING
+    assert requests.scheduler.usable_slots() == SLOTS + MOST_WAITING
     await requests.come("acme", "docs")
     for waiting in range(1, 4):
         await requests.come("acme", "docs", text="x" * MAX_PAYLOAD_BYTES)
-        assert requests.turns.usable_slots() == SLOTS + MOST_WAITING - waiting
+        assert requests.scheduler.usable_slots() == SLOTS + MOST_WAITING - waiting
     await requests.end_all()
-    assert requests.turns.usable_slots() == SLOTS + MOST_WAITING
+    assert requests.scheduler.usable_slots() == SLOTS + MOST_WAITING
 
 
 async def test_d9_a_process_that_stops_begins_nothing(requests: Requests):
     first, waiting = [await requests.come("acme", "docs") for _ in range(2)]
-    requests.turns.stop()
+    requests.scheduler.stop()
     late = await requests.come("other")
     await requests.end(first)
-    for turn in (waiting, late):
+    for request in (waiting, late):
         with pytest.raises(Stopping):
-            await asyncio.wait_for(turn.begins, 1)
+            await asyncio.wait_for(request.begins, 1)
