@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
-from weakref import WeakValueDictionary
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -49,8 +47,9 @@ class IndexTask(Struct, kw_only=True):
 
 
 class CollectionIndexer:
-    """Requests of one collection are written one after the other; those of other processes at the same time, and the
-    store keeps the latest version of each document.
+    """Several requests may change one collection at the same time: the scheduler begins one after the other in each
+    process, but one that fills a table for another model may be repeated beside the next, and other processes have
+    requests of their own. The store keeps the latest version of each document.
     """
 
     def __init__(
@@ -68,27 +67,23 @@ class CollectionIndexer:
         self._rebuilder = rebuilder
         self._forgetting = forgetting
         self._on_change = on_change
-        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     async def index(self, task: IndexTask) -> IndexReport:
         """Raises UnusableModel, EmbeddingFailed, StoreError, RecordsUnavailable and ExtractionUnavailable."""
-        account, name = task.caller.account, task.collection
-        lock = self._locks.setdefault((account, name), asyncio.Lock())
-        async with lock:
-            if task.body.drop:
-                await self._drop(task)
-            if task.body.drop_conversation:
-                await self._drop_conversation(task)
-            record = await self._open(task)
-            if record is not None:
-                record = await self._write_all_targets(task, record)
+        if task.body.drop:
+            await self._drop(task)
+        if task.body.drop_conversation:
+            await self._drop_conversation(task)
+        record = await self._open(task)
+        if record is not None:
+            record = await self._write_all_targets(task, record)
         task.on_written()
         if record is None:
-            return task.counts.report(name, None)
+            return task.counts.report(task.collection, None)
         record = await self._with_wanted_model(task, record)
         for target in targets_of(record):
             self._on_change(target.table)
-        return task.counts.report(name, record.current)
+        return task.counts.report(task.collection, record.current)
 
     async def give_up(self, task: IndexTask) -> None:
         """The request was cancelled, is too late or a dead letter: a table that it was filling is dropped, unless a
@@ -229,7 +224,7 @@ class CollectionIndexer:
             task.counts.deleted += await self._forgetting.enforce_limit(targets, task.version)
 
     async def _with_wanted_model(self, task: IndexTask, record: CollectionRecord) -> CollectionRecord:
-        """Without the lock: other requests go on, and write into both tables."""
+        """Other requests go on meanwhile, and write into both tables."""
         building = record.building
         if building is None or record.current is None or not self._names_model(task):
             return record
