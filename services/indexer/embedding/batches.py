@@ -14,8 +14,7 @@ from msgspec import Struct
 
 from penstock.bus.clock import loop_now_s
 from penstock.contract.errors import ErrorCode
-from services.indexer.embedding.gateway import Caller, Embedded, EmbeddingFailed, EmbeddingGateway
-from services.indexer.embedding.models import Route
+from services.indexer.embedding.gateway import Caller, Embedded, EmbeddingFailed, EmbeddingGateway, Route
 
 __all__ = ["BatchEmbedder", "Costs", "Vectors"]
 

@@ -24,8 +24,7 @@ from penstock.contract.request import EmbedRequest
 from penstock.contract.retrieval.embeddings import FLOAT_BYTES
 from penstock.errors import NoReply, PenstockError
 from penstock.runtime.service import Bus
-from services.indexer.embedding.gateway import Caller, Embedded, EmbeddingFailed
-from services.indexer.embedding.models import Route
+from services.indexer.embedding.gateway import Caller, Embedded, EmbeddingFailed, Route
 
 __all__ = ["EmbedRequests"]
 

@@ -8,9 +8,8 @@ from typing import Protocol
 from msgspec import Struct
 
 from penstock.runtime.request_refused import RequestRefused
-from services.indexer.embedding.models import Route
 
-__all__ = ["Caller", "Embedded", "EmbeddingFailed", "EmbeddingGateway"]
+__all__ = ["Caller", "Embedded", "EmbeddingFailed", "EmbeddingGateway", "Route"]
 
 
 class Caller(Struct, frozen=True, kw_only=True):
@@ -25,6 +24,15 @@ class Caller(Struct, frozen=True, kw_only=True):
     store: bool = True
     """False for the memory of users: the gateway keeps neither texts' vectors nor their digests, so that nothing is
     left of them when they are forgotten."""
+
+
+class Route(Struct, frozen=True):
+    """How vectors of one kind are requested."""
+
+    role: str = ""
+    model: str = ""
+    dimensions: int | None = None
+    """None: those that the model has by itself."""
 
 
 class Embedded(Struct, frozen=True):

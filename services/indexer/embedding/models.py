@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
-
 from penstock.contract.names import EMBED
 from penstock.contract.retrieval.collections import Generation
 from penstock.runtime.config.catalogue import Catalogue
 from services.indexer.collections.transitions import VectorKind
+from services.indexer.embedding.gateway import EmbeddingFailed, Route
 
-__all__ = ["EmbeddingModels", "Route", "UnusableModel"]
+__all__ = ["EmbeddingModels", "UnusableModel"]
 
 
 class UnusableModel(ValueError):
     """The message says which models there are, or what is wrong with the dimensions."""
-
-
-class Route(Struct, frozen=True):
-    """How vectors of one kind are requested."""
-
-    role: str = ""
-    model: str = ""
-    dimensions: int | None = None
-    """None: those that the model has by itself."""
 
 
 class EmbeddingModels:
@@ -54,8 +44,8 @@ class EmbeddingModels:
             raise UnusableModel(f"the model {key} has vectors of {can} dimensions, not of {wanted}")
         return VectorKind(key, self._catalogue.vector_space(key), wanted)
 
-    def route(self, generation: Generation) -> Route | None:
-        """None: the catalogue has no model any more that makes such vectors.
+    def route(self, generation: Generation) -> Route:
+        """Raises EmbeddingFailed where the catalogue has no model any more that makes such vectors.
 
         The role is preferred to the model: all models of its chain make the same vectors, and the next one answers
         where the first cannot.
@@ -77,7 +67,11 @@ class EmbeddingModels:
                 if key in chain
                 else Route(model=key, dimensions=dimensions)
             )
-        return None
+        raise EmbeddingFailed(
+            "retrieval_unavailable",
+            f"no model of the catalogue makes the vectors of this collection ({generation.model}, "
+            f"{generation.dimensions} dimensions): name another model in an index request",
+        )
 
     def _configured(self) -> str:
         retrieval = self._catalogue.retrieval

@@ -19,7 +19,7 @@ from penstock.contract.retrieval.collections import Generation
 from penstock.contract.retrieval.documents import IndexBody
 from services.indexer.collections.tables import Target
 from services.indexer.embedding.batches import BatchEmbedder, Vectors
-from services.indexer.embedding.gateway import Caller, EmbeddingFailed
+from services.indexer.embedding.gateway import Caller
 from services.indexer.embedding.models import EmbeddingModels
 from services.indexer.indexing.counts import Counts
 from services.indexer.indexing.groups import Refused, ToPrepare, prepared_groups
@@ -264,12 +264,6 @@ class DocumentWriter:
     async def embed(self, texts: Iterable[str], generation: Generation, context: WriteContext) -> Vectors:
         """Raises EmbeddingFailed, also where no model of the catalogue makes such vectors."""
         route = self._models.route(generation)
-        if route is None:
-            raise EmbeddingFailed(
-                "retrieval_unavailable",
-                f"no model of the catalogue makes the vectors of this collection ({generation.model}, "
-                f"{generation.dimensions} dimensions): name another model in the index request",
-            )
         vectors = await self._embedder.embed(texts, route, context.caller, context.counts.costs)
         for text, vector in tuple(vectors.found.items()):
             if not any(vector):

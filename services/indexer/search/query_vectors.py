@@ -10,6 +10,7 @@ from typing import Final
 
 from penstock.bus.clock import loop_now_s
 from penstock.contract.retrieval.collections import Generation
+from penstock.contract.retrieval.embeddings import FLOAT_BYTES
 from services.indexer.embedding.gateway import Caller, EmbeddingFailed, EmbeddingGateway
 from services.indexer.embedding.models import EmbeddingModels
 
@@ -52,12 +53,8 @@ class QueryVectors:
 
     async def _embed(self, text: str, generation: Generation, caller: Caller) -> bytes:
         route = self._models.route(generation)
-        if route is None:
-            raise EmbeddingFailed(
-                "retrieval_unavailable", f"no model of the catalogue makes the vectors of {generation.model}"
-            )
         vector = (await self._gateway.embed((text,), route, caller)).vectors[0]
-        if len(vector) != 4 * generation.dimensions or not any(vector):
+        if len(vector) != FLOAT_BYTES * generation.dimensions or not any(vector):
             raise EmbeddingFailed("retrieval_unavailable", "the model gave no usable vector for the question")
         return vector
 

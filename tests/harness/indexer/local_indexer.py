@@ -20,8 +20,8 @@ from services.indexer.collections.orphans import OrphanTables
 from services.indexer.collections.tables import CollectionTables, table_of
 from services.indexer.documents.extractor import DocumentExtractor
 from services.indexer.embedding.batches import BatchEmbedder
-from services.indexer.embedding.gateway import Caller, Embedded, EmbeddingFailed
-from services.indexer.embedding.models import EmbeddingModels, Route
+from services.indexer.embedding.gateway import Caller, Embedded, EmbeddingFailed, Route
+from services.indexer.embedding.models import EmbeddingModels
 from services.indexer.indexing.collection_indexer import CollectionIndexer, IndexTask
 from services.indexer.indexing.counts import Counts
 from services.indexer.indexing.documents import DocumentWriter

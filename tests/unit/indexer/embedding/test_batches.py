@@ -7,8 +7,7 @@ import asyncio
 import pytest
 
 from services.indexer.embedding.batches import BatchEmbedder, Costs
-from services.indexer.embedding.gateway import Caller, EmbeddingFailed
-from services.indexer.embedding.models import Route
+from services.indexer.embedding.gateway import Caller, EmbeddingFailed, Route
 from tests.harness.indexer.local_indexer import FakeGateway
 
 ROUTE = Route(role="embed")

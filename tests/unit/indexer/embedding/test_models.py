@@ -6,7 +6,8 @@ import pytest
 
 from penstock.contract.retrieval.collections import Generation
 from services.indexer.collections.transitions import VectorKind
-from services.indexer.embedding.models import EmbeddingModels, Route, UnusableModel
+from services.indexer.embedding.gateway import EmbeddingFailed, Route
+from services.indexer.embedding.models import EmbeddingModels, UnusableModel
 from tests.harness.indexer.local_indexer import CATALOGUE
 
 MODELS = EmbeddingModels(CATALOGUE)
@@ -29,4 +30,8 @@ def test_h5_the_role_is_asked_where_its_chain_has_the_space_else_the_model():
         role="embed", dimensions=16
     )
     assert MODELS.route(LARGE) == Route(model="large")
-    assert MODELS.route(Generation(number=1, model="gone", space="gone", dimensions=8)) is None
+    with pytest.raises(
+        EmbeddingFailed, match=r"no model of the catalogue .* \(gone, 8 dimensions\)"
+    ) as failed:
+        MODELS.route(Generation(number=1, model="gone", space="gone", dimensions=8))
+    assert failed.value.code == "retrieval_unavailable"

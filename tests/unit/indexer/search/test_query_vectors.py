@@ -95,5 +95,5 @@ async def test_h1_the_vectors_used_last_are_kept():
 
 @pytest.mark.parametrize("generation", [Generation(number=1, model="gone", space="gone", dimensions=8)])
 async def test_h1_a_model_that_the_catalogue_lacks_is_named(generation: Generation):
-    with pytest.raises(EmbeddingFailed, match="vectors of gone"):
+    with pytest.raises(EmbeddingFailed, match=r"vectors of this collection \(gone"):
         await QueryVectors(FakeGateway(), MODELS).get("cats", generation, caller())
