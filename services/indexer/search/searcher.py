@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import array
 import asyncio
 from collections.abc import Sequence
 from typing import Final
@@ -89,8 +88,7 @@ class Searcher:
         kept = [hit for hit in hits if hit.document.id not in excluded][: request.top_k]
         if vector is None:
             return _answered(query, [_passage(hit, 0.0) for hit in kept])
-        scored = [_passage(hit, _score(hit)) for hit in kept]
-        passages = [each for each in scored if each.score >= request.min_score]
+        passages = [_passage(hit, _score(hit)) for hit in kept]
         return _answered(query, passages, model=target.generation.model)
 
     async def _vector(self, query: AccountQuery, generation: Generation) -> bytes | None:
@@ -124,25 +122,21 @@ class Searcher:
         most: int,
     ) -> Sequence[Hit]:
         limit = max(CANDIDATES, most)
-        question = Question(vector or _any_vector(target.generation.dimensions), limit, filter_)
+        question = Question(vector, limit, filter_)
         words = question_terms(request.query) if request.mode != "vector" else ()
         if vector is None:
             return (await self._store.search_text(target.table, words, question))[:most] if words else []
+
+        def similar(hits: Sequence[Hit]) -> list[Hit]:
+            return [hit for hit in hits if _score(hit) >= request.min_score]
+
         if not words:
-            return (await self._store.search_vector(target.table, question))[:most]
+            return similar(await self._store.search_vector(target.table, question))[:most]
         by_vector, by_text = await asyncio.gather(
             self._store.search_vector(target.table, question),
             self._store.search_text(target.table, words, question),
         )
-        good = request.min_score
-        return [
-            fused.hit
-            for fused in fuse_hits(
-                [hit for hit in by_vector if _score(hit) >= good],
-                [hit for hit in by_text if _score(hit) >= good],
-                most,
-            )
-        ]
+        return [fused.hit for fused in fuse_hits(similar(by_vector), similar(by_text), most)]
 
     async def _latest_turns(self, target: Target, request: SearchRequest) -> frozenset[str]:
         """Documents that the asking conversation has before it already."""
@@ -178,12 +172,8 @@ def _check(request: SearchRequest) -> None:
 
 
 def _score(hit: Hit) -> float:
-    return min(1.0, max(0.0, hit.similarity))
-
-
-def _any_vector(dimensions: int) -> bytes:
-    """For a search by words, whose similarities are not used."""
-    return array.array("f", [1.0, *([0.0] * (dimensions - 1))]).tobytes()
+    """As the passage says it, and as `min_score` is compared with it."""
+    return round(min(1.0, max(0.0, hit.similarity)), 6)
 
 
 def _answered(
@@ -205,7 +195,7 @@ def _passage(stored: StoredChunk, score: float) -> Passage:
         page=chunk.page,
         start=chunk.start,
         end=chunk.end,
-        score=round(score, 6),
+        score=score,
         tokens=chunk.tokens,
         metadata=_decode_metadata(document.metadata),
     )

@@ -19,6 +19,7 @@ __all__ = [
     "single_words",
     "storable",
     "unconfirmed",
+    "vector_of",
 ]
 
 _UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
@@ -80,10 +81,18 @@ def unconfirmed(
 
 def check_question(dimensions: int, question: Question) -> None:
     """Raises ValueError for a question that no search takes."""
-    _check_vector(dimensions, question.vector)
+    if question.vector is not None:
+        _check_vector(dimensions, question.vector)
     check_filter(question.filter)
     if question.limit < 1:
         raise ValueError(f"limit {question.limit} is below 1")
+
+
+def vector_of(question: Question) -> bytes:
+    """For the search by vector. Raises ValueError where there is none."""
+    if question.vector is None:
+        raise ValueError("a search by vector needs the vector of its question")
+    return question.vector
 
 
 def check_filter(filter_: tuple[FilterTerm, ...]) -> None:

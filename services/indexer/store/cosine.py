@@ -8,8 +8,12 @@ from collections.abc import Callable
 __all__ = ["cosine_with"]
 
 
-def cosine_with(question: bytes) -> Callable[[bytes], float]:
-    """A function of the other vector. From lengths and distance: both are computed in C, without numpy."""
+def cosine_with(question: bytes | None) -> Callable[[bytes], float]:
+    """A function of the other vector, 0 where the question has none. From lengths and distance: both are computed in C,
+    without numpy.
+    """
+    if question is None:
+        return lambda _: 0.0
     asked = memoryview(question).cast("f").tolist()
     asked_length = math.hypot(*asked)
 

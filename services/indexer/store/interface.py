@@ -96,7 +96,9 @@ class StoredChunk(msgspec.Struct, frozen=True):
 
 class Hit(StoredChunk, frozen=True):
     similarity: float
-    """Cosine of the question's vector and the chunk's, -1 to 1, whichever search found it."""
+    """Cosine of the question's vector and the chunk's, -1 to 1, whichever search found it; 0 for a question without a
+    vector.
+    """
     text_rank: float = 0.0
     """Of the full-text search: larger is better, comparable inside one answer only. 0 in a search by vector."""
 
@@ -109,8 +111,8 @@ class FilterTerm(msgspec.Struct, frozen=True):
 
 
 class Question(msgspec.Struct, frozen=True):
-    vector: bytes
-    """float32, little endian, as many as the table has dimensions."""
+    vector: bytes | None
+    """float32, little endian, as many as the table has dimensions; None for a search by words alone."""
     limit: int
     filter: tuple[FilterTerm, ...] = ()
     """All terms must be true."""

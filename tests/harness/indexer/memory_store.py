@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from penstock.bus.clock import SYSTEM
-from services.indexer.store.checks import check_confirmation, unconfirmed
+from services.indexer.store.checks import check_confirmation, unconfirmed, vector_of
 from services.indexer.store.errors import UnknownTable
 from services.indexer.store.interface import (
     DocumentChunks,
@@ -116,7 +116,7 @@ class MemoryStore:
 
     async def search_vector(self, table: TableName, question: Question) -> list[Hit]:
         hits = [
-            Hit(found.document, found.chunk, _cosine(question.vector, each.vector))
+            Hit(found.document, found.chunk, _cosine(vector_of(question), each.vector))
             for found, each in self._table(table).chunks(question.filter)
         ]
         return sorted(hits, key=lambda hit: -hit.similarity)[: question.limit]
@@ -183,7 +183,9 @@ def _matches(content: DocumentChunks, filter_: tuple[FilterTerm, ...]) -> bool:
     return all(tags.isdisjoint(checked_digests(term.tags)) == term.negated for term in filter_)
 
 
-def _cosine(one: bytes, other: bytes) -> float:
+def _cosine(one: bytes | None, other: bytes) -> float:
+    if one is None:
+        return 0.0
     a, b = array("f", one), array("f", other)
     product = math.sqrt(sum(x * x for x in a)) * math.sqrt(sum(x * x for x in b))
     return sum(x * y for x, y in zip(a, b, strict=True)) / product if product else 0.0

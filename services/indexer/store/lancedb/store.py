@@ -18,6 +18,7 @@ from services.indexer.store.checks import (
     check_question,
     single_words,
     unconfirmed,
+    vector_of,
 )
 from services.indexer.store.cosine import cosine_with
 from services.indexer.store.errors import UnknownTable
@@ -142,10 +143,10 @@ class LanceStore:
 
     async def search_vector(self, table: TableName, question: Question) -> list[Hit]:
         check_question(await self._database.dimensions(table), question)
-        condition = tags_condition(question.filter)
+        condition, vector = tags_condition(question.filter), vector_of(question)
 
         async def query(opened: AsyncTable) -> Any:
-            nearest = opened.query().nearest_to(memoryview(question.vector).cast("f").tolist())
+            nearest = opened.query().nearest_to(memoryview(vector).cast("f").tolist())
             nearest = nearest.distance_type("cosine").refine_factor(_REFINE)
             nearest = nearest.minimum_nprobes(_PROBES).maximum_nprobes(0)
             if condition is not None:

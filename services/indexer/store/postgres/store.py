@@ -16,6 +16,7 @@ from services.indexer.store.checks import (
     check_question,
     single_words,
     unconfirmed,
+    vector_of,
 )
 from services.indexer.store.errors import StoreCorrupt, UnknownTable
 from services.indexer.store.interface import (
@@ -180,7 +181,7 @@ class PostgresStore:
         half = "::halfvec({dimensions})" if dimensions <= INDEXED_DIMENSIONS else ""
         template = _filled(_NEAREST, condition).replace("{half}", half)
         sql = statement(template, table, dimensions)
-        rows = await self._database.fetch(table, sql, question.vector, question.limit, *values)
+        rows = await self._database.fetch(table, sql, vector_of(question), question.limit, *values)
         hits = [_hit(row, 0.0) for row in rows]
         return sorted(hits, key=lambda hit: -hit.similarity)
 

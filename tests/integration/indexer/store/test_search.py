@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.indexer.store.interface import FilterTerm, Store
+from services.indexer.store.interface import FilterTerm, Question, Store
 from services.indexer.store.tables import TableName, tag
 from tests.harness.indexer.stored_documents import document, question
 
@@ -59,6 +59,16 @@ async def test_h5_words_are_found_whole_and_ranked(store: Store, corpus: TableNa
     assert await store.search_text(corpus, ["riv"], question("x")) == []
     assert await store.search_text(corpus, [], question("x")) == []
     assert len(await store.search_text(corpus, ["the"], question("x", 2))) == 2
+
+
+async def test_h5_a_question_of_words_alone_needs_no_vector(store: Store, corpus: TableName):
+    hits = await store.search_text(corpus, ["river", "long"], Question(None, 10))
+    assert [(hit.chunk.text, hit.similarity) for hit in hits] == [
+        ("the river is long", 0),
+        ("the river is short", 0),
+    ]
+    with pytest.raises(ValueError, match="needs the vector"):
+        await store.search_vector(corpus, Question(None, 10))
 
 
 async def test_h5_filters_join_alternatives_and_negations(store: Store, corpus: TableName):

@@ -44,11 +44,24 @@ async def test_h1_each_mode_finds_the_document(indexer: LocalIndexer, mode: str)
     assert answer.passages[0].metadata == {"kind": "animal", "legs": 4}
 
 
-async def test_h1_min_score_is_the_cosine_similarity(indexer: LocalIndexer):
-    best = (await indexer.search("Cats sleep all day")).passages[0]
+@pytest.mark.parametrize("mode", ["hybrid", "vector"])
+async def test_h1_min_score_is_the_cosine_similarity(indexer: LocalIndexer, mode: str):
+    best = (await indexer.search("Cats sleep all day", mode=mode)).passages[0]
     assert best.score == pytest.approx(1, abs=1e-5)
-    assert _found(await indexer.search("Cats sleep all day", min_score=0.99)) == ["cats"]
-    assert _found(await indexer.search("zebra", min_score=0.9)) == []
+    assert _found(await indexer.search("Cats sleep all day", mode=mode, min_score=0.99)) == ["cats"]
+    assert _found(await indexer.search("zebra", mode=mode, min_score=0.9)) == []
+
+
+async def test_h1_min_score_is_not_applied_to_words_alone(indexer: LocalIndexer):
+    answer = await indexer.search("cats sleep", mode="text", min_score=0.9)
+    assert [(each.document, each.score) for each in answer.passages] == [("cats", 0)]
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "vector"])
+async def test_h1_a_passage_passes_with_the_score_that_it_has(indexer: LocalIndexer, mode: str):
+    score = (await indexer.search("Cats sleep", mode=mode)).passages[0].score
+    assert 0 < score < 1
+    assert _found(await indexer.search("Cats sleep", mode=mode, min_score=score)) == ["cats"]
 
 
 async def test_h1_filters_and_exclusions(indexer: LocalIndexer):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from services.indexer.store.checks import check_change, check_question, single_words, storable
+from services.indexer.store.checks import check_change, check_question, single_words, storable, vector_of
 from services.indexer.store.interface import DocumentChunks, EmbeddedChunk, FilterTerm, Question
 from tests.harness.indexer.stored_documents import DIMENSIONS, document, vector
 
@@ -68,6 +68,7 @@ def test_h5_a_wrong_document_is_refused(wrong: DocumentChunks, message: str):
         (lambda: check_change(DIMENSIONS, 1, [], ["a\0"]), "is not the id"),
         (lambda: check_question(DIMENSIONS, Question(vector("x", 8), 10)), "dimensions"),
         (lambda: check_question(DIMENSIONS, Question(vector("x"), 0)), "below 1"),
+        (lambda: vector_of(Question(None, 1)), "needs the vector"),
         (lambda: check_question(DIMENSIONS, Question(vector("x"), 1, (FilterTerm(("x",)),))), "not a digest"),
     ],
 )
