@@ -30,7 +30,6 @@ from services.indexer.maintenance_queue import MaintenanceQueue
 from services.indexer.memory.forgetting import Forgetting
 from services.indexer.metrics import IndexerMetrics
 from services.indexer.requests.bodies import RequestBodies
-from services.indexer.requests.dead_letter import DeadLetters
 from services.indexer.requests.outcome import cancelled
 from services.indexer.requests.run import Runner
 from services.indexer.requests.scheduler import RequestScheduler
@@ -147,10 +146,11 @@ def _work_handler(
         prior_attempts,
         job_records,
         runner,
-        DeadLetters(DeadRequests(bus, job_records, clock), metrics),
+        DeadRequests(bus, job_records, clock),
         bodies,
         scheduler,
         cancellable,
         clock,
+        metrics,
         shell.settings.max_deliver,
     )

@@ -22,6 +22,7 @@ from penstock.bus.nats_patches import unsubscribe_at_server
 from penstock.bus.tracing import Span, Tracer
 from penstock.contract import codec, subjects
 from penstock.contract.headers import TRACEPARENT
+from penstock.contract.names import INDEX
 from penstock.contract.retrieval import subjects as retrieval_subjects
 from penstock.contract.retrieval.search import (
     DocumentsReport,
@@ -34,13 +35,13 @@ from penstock.runtime.aio import cancel_and_wait
 from penstock.runtime.cancellation import CancellableRequests
 from penstock.runtime.consumer.delivery import ACK, Delivery, Redeliver, Unprocessable, Verdict
 from penstock.runtime.consumer.work_message import InvalidWork
+from penstock.runtime.redelivery.dead_request import DeadRequests
 from penstock.runtime.redelivery.job_record import JobRecords
 from penstock.runtime.redelivery.prior_attempts_reader import PriorAttemptsReader
 from services.indexer.collections.records import RecordsUnavailable
 from services.indexer.metrics import IndexerMetrics
 from services.indexer.requests.bodies import RequestBodies
 from services.indexer.requests.checked_work import read_work
-from services.indexer.requests.dead_letter import DeadLetters
 from services.indexer.requests.outcome import GaveUp
 from services.indexer.requests.run import Runner
 from services.indexer.requests.scheduler import RequestScheduler, ScheduledRequest, Stopping
@@ -75,11 +76,12 @@ class WorkHandler(Struct, frozen=True):
     prior_attempts: PriorAttemptsReader
     job_records: JobRecords
     runner: Runner
-    dead_letters: DeadLetters
+    dead_requests: DeadRequests
     bodies: RequestBodies
     scheduler: RequestScheduler
     cancellable: CancellableRequests
     clock: Clock
+    metrics: IndexerMetrics
     max_attempts: int
     """A message is delivered more often: also when a process stops while it waits for a slot."""
 
@@ -113,9 +115,11 @@ class WorkHandler(Struct, frozen=True):
                 await request.begins
 
     async def dead_letter(self, delivery: Delivery, dead: Unprocessable) -> None:
-        await self.dead_letters.store(delivery, dead)
+        await self.dead_requests.end(INDEX, delivery, dead)
+        self.metrics.dead.inc()
+        self.metrics.requests.labels(dead.code).inc()
         with contextlib.suppress(InvalidWork):
-            await self.runner.abandon(read_work(delivery.subject, delivery.data), delivery)
+            await self.runner.abandon_model_change(read_work(delivery.subject, delivery.data), delivery)
 
 
 class SearchHandler:

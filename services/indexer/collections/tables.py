@@ -103,9 +103,10 @@ class CollectionTables:
         await self._drop_replaced(record)
         return record
 
-    async def abandon(self, account: str, name: str, number: int) -> None:
+    async def abandon_model_change(self, account: str, name: str, number: int) -> None:
+        """Drop the table `number`, which was to become the current one."""
         record = await self._records.change(
-            account, name, lambda stored: transitions.abandoned(stored, number, self._now_ms())
+            account, name, lambda stored: transitions.model_change_abandoned(stored, number, self._now_ms())
         )
         await self._drop_replaced(record)
 

@@ -19,7 +19,6 @@ from penstock.contract.retrieval.documents import conversation_of
 
 __all__ = [
     "VectorKind",
-    "abandoned",
     "begun",
     "created",
     "drop_counted",
@@ -27,6 +26,7 @@ __all__ = [
     "forgotten",
     "generations",
     "has_vectors_of",
+    "model_change_abandoned",
     "recreated",
     "refusing_older",
     "removed",
@@ -210,7 +210,9 @@ def switched(record: CollectionRecord | None, number: int, now_ms: int) -> Colle
     )
 
 
-def abandoned(record: CollectionRecord | None, number: int, now_ms: int) -> CollectionRecord | None:
+def model_change_abandoned(
+    record: CollectionRecord | None, number: int, now_ms: int
+) -> CollectionRecord | None:
     """Without the table `number`, which will not be completed."""
     if record is None or record.building is None or record.building.number != number:
         return None

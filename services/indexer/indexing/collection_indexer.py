@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -12,10 +13,11 @@ from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract.retrieval.collections import CollectionRecord
 from penstock.contract.retrieval.documents import IndexBody, IndexReport, conversation_of, turn_id
 from services.indexer.collections.names import is_memory
+from services.indexer.collections.records import RecordsUnavailable
 from services.indexer.collections.tables import CollectionTables, Target, targets_of
 from services.indexer.collections.transitions import VectorKind, has_vectors_of, void_before
 from services.indexer.embedding.gateway import Caller, EmbeddingFailed
-from services.indexer.embedding.models import EmbeddingModels
+from services.indexer.embedding.models import EmbeddingModels, UnusableModel
 from services.indexer.indexing.counts import Counts
 from services.indexer.indexing.documents import LATER, DocumentWriter, WriteContext
 from services.indexer.indexing.rebuild import Rebuilder
@@ -28,6 +30,8 @@ __all__ = ["CollectionIndexer", "IndexTask"]
 _log: Final = rate_limited_logger(__name__)
 _MOST_RESTARTS: Final = 5
 """Of one request, when its collection is dropped or switched while it is written."""
+_ABANDON_S: Final = 10.0
+"""The longest time in which a change of model is undone."""
 _VOID: Final = "a later request dropped the collection, or the conversation"
 
 
@@ -85,17 +89,24 @@ class CollectionIndexer:
             self._on_change(target.table)
         return task.counts.report(task.collection, record.current)
 
-    async def give_up(self, task: IndexTask) -> None:
+    async def abandon_model_change(self, task: IndexTask) -> None:
         """The request was cancelled, is too late or a dead letter: a table that it was filling is dropped, unless a
-        later request fills it too.
+        later request fills it too, or it cannot be dropped now.
         """
+        try:
+            async with asyncio.timeout(_ABANDON_S):
+                await self._abandon_model_change(task)
+        except (StoreError, RecordsUnavailable, TimeoutError, UnusableModel) as error:
+            _log.warning("a table that was being filled stays until the next change of model: %r", error)
+
+    async def _abandon_model_change(self, task: IndexTask) -> None:
         record = await self._tables.read(task.caller.account, task.collection)
         if record is None or record.building is None or not self._names_model(task):
             return
         if record.model_named_by > task.version:
             return
         if has_vectors_of(record.building, self._kind(task, record)):
-            await self._tables.abandon(record.account, record.name, record.building.number)
+            await self._tables.abandon_model_change(record.account, record.name, record.building.number)
 
     async def _drop(self, task: IndexTask) -> None:
         account, name = task.caller.account, task.collection
@@ -236,7 +247,7 @@ class CollectionIndexer:
         try:
             await self._rebuilder.fill(old, new, context)
         except EmbeddingFailed:
-            await self._tables.abandon(account, name, building.number)
+            await self._tables.abandon_model_change(account, name, building.number)
             raise
         except StoreError as error:
             if not await self._is_removed(task, (old, new), error):

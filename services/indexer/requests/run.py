@@ -218,10 +218,13 @@ class Runner(Struct, frozen=True):
             try:
                 return await _while_unavailable(lambda: self.indexer.index(task), request.deadline_s)
             except asyncio.CancelledError:
-                await self._give_up(task, request)
+                # Where this process stops, another one goes on with the change of model.
+                is_late = loop_now_s() + _CLOCK_S >= request.deadline_s
+                if is_late or self.cancellable.is_cancelled(work):
+                    await self.indexer.abandon_model_change(task)
                 raise
 
-    async def abandon(self, work: ChatWork, delivery: Delivery) -> None:
+    async def abandon_model_change(self, work: ChatWork, delivery: Delivery) -> None:
         """Undo the change of model of a request that is a dead letter. Where the store or the body of the request
         cannot be read, the table stays until the next change of model.
         """
@@ -237,22 +240,9 @@ class Runner(Struct, frozen=True):
                     counts=Counts(),
                     on_progress=lambda: None,
                 )
-                await self._abandon(task)
+                await self.indexer.abandon_model_change(task)
         except (GaveUp, InvalidCollection, TimeoutError, nats.errors.Error) as error:
             _log.warning("the request of a dead letter cannot be read: %r", error)
-
-    async def _give_up(self, task: IndexTask, request: _Request) -> None:
-        """Undo a change of model that will not be completed; not where this process stops, and another goes on."""
-        is_late = loop_now_s() + _CLOCK_S >= request.deadline_s
-        if is_late or self.cancellable.is_cancelled(request.work):
-            await self._abandon(task)
-
-    async def _abandon(self, task: IndexTask) -> None:
-        try:
-            async with asyncio.timeout(_LONGEST_RETRY_S):
-                await self.indexer.give_up(task)
-        except (StoreError, RecordsUnavailable, TimeoutError, UnusableModel) as error:
-            _log.warning("a table that was being filled stays until the next change of model: %r", error)
 
     async def _finish(self, request: _Request, event: Completed | Failed) -> None:
         """Store the job record and the terminal event, both before the acknowledgement."""

@@ -7,12 +7,14 @@ from typing import Any, cast
 import msgspec
 import pytest
 from msgspec import Raw
+from prometheus_client import CollectorRegistry
 
 from penstock.contract import codec, subjects
 from penstock.contract.retrieval.documents import IndexBody
 from penstock.contract.work import ChatWork
 from penstock.runtime.consumer.delivery import Delivery, Unprocessable
 from services.indexer.handlers import WorkHandler
+from services.indexer.metrics import IndexerMetrics
 from services.indexer.requests.bodies import RequestBodies
 from services.indexer.requests.run import Runner
 from tests.harness.indexer.local_indexer import LocalIndexer, documents
@@ -25,7 +27,8 @@ class StoredLetters:
     def __init__(self) -> None:
         self.stored: list[int] = []
 
-    async def store(self, delivery: Delivery, _: Unprocessable) -> None:
+    async def end(self, role: str, delivery: Delivery, _: Unprocessable) -> None:
+        assert role == "index"
         self.stored.append(delivery.sequence)
 
 
@@ -86,7 +89,13 @@ async def killed_change_of_model() -> tuple[LocalIndexer, WorkHandler, StoredLet
     )
     return (
         indexer,
-        WorkHandler(runner=runner, dead_letters=cast("Any", letters), bodies=bodies, **unused),
+        WorkHandler(
+            runner=runner,
+            dead_requests=cast("Any", letters),
+            bodies=bodies,
+            metrics=IndexerMetrics(CollectorRegistry()),
+            **unused,
+        ),
         letters,
     )
 
@@ -101,6 +110,8 @@ async def test_h5_the_table_of_a_dead_change_of_model_is_dropped():
     assert len(await indexer.store.tables()) == 1
     assert await indexer.texts() == {"a": ["text of a"]}
     assert letters.stored == [7]
+    assert handler.metrics.dead._value.get() == 1
+    assert handler.metrics.requests.labels("internal")._value.get() == 1
 
 
 async def test_h5_another_dead_letter_leaves_a_change_of_model():

@@ -47,7 +47,7 @@ class FakeIndexer:
             raise self.errors.pop(0) if self.errors else cast("Exception", self.always)
         return REPORT
 
-    async def give_up(self, task: IndexTask) -> None:
+    async def abandon_model_change(self, task: IndexTask) -> None:
         self.given_up.append(task)
 
 
