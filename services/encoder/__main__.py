@@ -7,7 +7,7 @@ import os
 import sys
 
 from penstock.runtime.config.problems import ConfigurationRefused
-from penstock.runtime.retrieval.encoder_libraries import missing_encoder_text
+from penstock.runtime.processes.extras import ENCODER, missing_libraries_text
 from penstock.runtime.serving.provider_server import listen, port_argument, serve
 from services.encoder.server import configured
 from services.encoder.settings import load_encoder_settings
@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--port", type=port_argument, help="0 for any free port (default: PENSTOCK_ENCODER_PORT)"
     )
     options = parser.parse_args(arguments)
-    if missing := missing_encoder_text():
+    if missing := missing_libraries_text(ENCODER):
         sys.stderr.write(f"{missing}\n")
         return 2
     try:

@@ -10,7 +10,7 @@ from penstock.runtime.config.load import read_catalogue
 from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.config.secrets import check_secrets_dir
 from penstock.runtime.config.settings import load_settings
-from penstock.runtime.guard.libraries import missing_libraries_text
+from penstock.runtime.processes.extras import GUARD, missing_libraries_text
 from services.guard.settings import cache_directory, moderation_key
 
 _DESCRIPTION = "Check the texts of requests and answers. The settings come from the environment."
@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="fill the cache of compiled rules, as for an image, and exit",
     )
     options = parser.parse_args(arguments)
-    if missing := missing_libraries_text():
+    if missing := missing_libraries_text(GUARD):
         sys.stderr.write(f"{missing}\n")
         return 2
     if options.compile_rules:

@@ -9,7 +9,7 @@ import sys
 from penstock.runtime.config.load import read_catalogue
 from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.config.settings import load_settings
-from penstock.runtime.retrieval.libraries import missing_libraries_text
+from penstock.runtime.processes.extras import INDEX, missing_libraries_text
 from services.indexer.settings import store_url
 
 _DESCRIPTION = (
@@ -24,7 +24,7 @@ _NOT_CONFIGURED = (
 
 def main(arguments: list[str] | None = None) -> int:
     argparse.ArgumentParser(prog="penstock run indexer", description=_DESCRIPTION).parse_args(arguments)
-    if missing := missing_libraries_text():
+    if missing := missing_libraries_text(INDEX):
         sys.stderr.write(f"{missing}\n")
         return 2
     try:

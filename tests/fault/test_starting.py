@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from penstock.cli.local.nats_server import NatsServer
-from penstock.runtime.pdeathsig import die_with_parent
+from penstock.runtime.processes.pdeathsig import die_with_parent
 
 
 async def started(module: str, env: dict[str, str], log) -> subprocess.Popen[bytes]:

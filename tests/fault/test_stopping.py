@@ -18,7 +18,7 @@ import pytest
 
 from penstock.cli.local.nats_server import find_nats_server
 from penstock.contract.reply import Completed
-from penstock.runtime.pdeathsig import die_with_parent
+from penstock.runtime.processes.pdeathsig import die_with_parent
 from tests.harness.processes.catalogues import ROLES, catalogue
 from tests.harness.processes.system import System, running_system
 from tests.harness.requests.replies import RawPublisher

@@ -15,7 +15,7 @@ import msgspec
 from penstock.cli.errors import LaunchError
 from penstock.cli.local.exit_report import exit_text, last_lines
 from penstock.cli.local.restarts import GiveUp, RestartHistory, RestartLimits
-from penstock.runtime.pdeathsig import die_with_parent
+from penstock.runtime.processes.pdeathsig import die_with_parent
 
 __all__ = ["Child", "ReadyLineReader", "ServiceSpec"]
 

@@ -15,7 +15,7 @@ from penstock.cli.errors import LaunchError
 from penstock.cli.local.directory_lock import DirectoryLock
 from penstock.cli.local.exit_report import exit_text, last_lines
 from penstock.contract.streams import MAX_PAYLOAD_BYTES
-from penstock.runtime.pdeathsig import die_with_parent
+from penstock.runtime.processes.pdeathsig import die_with_parent
 
 __all__ = ["NatsServer", "find_nats_server", "nats_config"]
 

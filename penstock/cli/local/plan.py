@@ -19,9 +19,7 @@ from penstock.runtime.config.load import read_catalogue
 from penstock.runtime.config.retrieval import Store
 from penstock.runtime.config.settings import Settings, load_settings
 from penstock.runtime.config.shipped import default_catalogue, shipped_catalogues
-from penstock.runtime.guard.libraries import missing_libraries_text
-from penstock.runtime.retrieval import libraries as index_libraries
-from penstock.runtime.retrieval.encoder_libraries import missing_encoder_text
+from penstock.runtime.processes.extras import ENCODER, GUARD, INDEX, missing_libraries_text
 from penstock.runtime.runtime_file import traces_are_chosen
 
 __all__ = ["EDGE_PORT", "VISIBLE_SPEED", "Plan", "make_plan"]
@@ -109,7 +107,7 @@ def make_plan(
     encoder = _LocalProvider.of(_ENCODER_URL, env, ports, start=True)
     catalogue = read_catalogue(None, {**env, **simulated.environment, **encoder.environment})
     simulated, encoder = simulated.if_used(catalogue), encoder.if_used(catalogue)
-    if catalogue.guard is not None and (problem := missing_libraries_text()):
+    if catalogue.guard is not None and (problem := missing_libraries_text(GUARD)):
         raise LaunchError(problem)
     trace_file = _trace_file(data, env, settings)
     own = {**env, **code_path(env), **_own_environment(env, trace_file)}
@@ -121,8 +119,8 @@ def make_plan(
             name, service_argv(kind, *arguments), {**own, "PENSTOCK_HTTP_PORT": str(ports.take())}
         )
 
-    without_encoder = missing_encoder_text() if encoder.port else ""
-    without_indexer = "" if catalogue.retrieval is None else index_libraries.missing_libraries_text()
+    without_encoder = missing_libraries_text(ENCODER) if encoder.port else ""
+    without_indexer = "" if catalogue.retrieval is None else missing_libraries_text(INDEX)
     expected = () if simulator else ("--no-simulator",)  # the simulator may be started later
     served = [(f"worker-{role}", role) for role in catalogue.roles] if per_role else _workers_of_all(workers)
     return Plan(

@@ -99,11 +99,6 @@ class ReadingProcess:
             ) from error
         self._is_answered = True
         self._is_ending = answer.is_last
-        if answer.missing:
-            raise ExtractionUnavailable(
-                f"{detected.format} cannot be read without a library that is not installed ({answer.missing}): "
-                "install the extra index (pip install 'penstock[index]'; from a clone pip install '.[index]')"
-            )
         if answer.refusal is not None:
             raise DocumentRefused(answer.refusal.kind, answer.refusal.reason)
         if answer.extracted is None:

@@ -56,8 +56,6 @@ class Answer(Struct, frozen=True, array_like=True):
     extracted: Extracted | None = None
     """Without the text."""
     refusal: Refusal | None = None
-    missing: str = ""
-    """The library that is not installed."""
     is_last: bool = False
     """The process ends now."""
 

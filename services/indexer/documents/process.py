@@ -17,7 +17,7 @@ from typing import BinaryIO, Final
 import msgspec
 from msgspec.structs import replace
 
-from penstock.runtime.pdeathsig import end_with_parent
+from penstock.runtime.processes.pdeathsig import end_with_parent
 from services.indexer.documents.document import DocumentLimits, DocumentRefused, Source
 from services.indexer.documents.messages import (
     EXIT_WITHOUT_MEMORY,
@@ -67,8 +67,6 @@ def _answer(task: Task, source: Source, limits: DocumentLimits) -> tuple[Answer,
         extracted = read(source, task.detected, limits)
     except DocumentRefused as refused:
         return Answer(refusal=Refusal(refused.kind, refused.reason)), ""
-    except ModuleNotFoundError as error:
-        return Answer(missing=error.name or str(error), is_last=True), ""
     except MemoryError:
         reason = f"reading it takes more than {limits.memory_bytes // 2**20:,} MB of memory"
         return Answer(refusal=Refusal("too_much_memory", reason), is_last=True), ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["MissingLibraries", "StoreCorrupt", "StoreError", "StoreUnavailable", "UnknownTable"]
+__all__ = ["StoreCorrupt", "StoreError", "StoreUnavailable", "UnknownTable"]
 
 
 class StoreError(Exception):
@@ -24,13 +24,3 @@ class UnknownTable(StoreError):
 
     def __init__(self, table: str) -> None:
         super().__init__(f"the store has no table {table}")
-
-
-class MissingLibraries(StoreError):
-    """The libraries of an adapter are not installed."""
-
-    def __init__(self, missing: str) -> None:
-        super().__init__(
-            f"the store of the indexer needs a library that is not installed ({missing}): install the extra index "
-            "(pip install 'penstock[index]'; from a clone pip install '.[index]')"
-        )

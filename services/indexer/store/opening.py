@@ -11,7 +11,7 @@ async def open_store(url: str) -> Store:
     """`postgresql://…`: a server; else LanceDB in a directory, or in an object store (`s3://bucket/path`, `gs://…`,
     `az://…`), with credentials from the environment.
 
-    Raises MissingLibraries and StoreUnavailable.
+    Raises StoreUnavailable.
     """
     # Each adapter loads its own libraries when it is opened, and only then.
     if url.startswith(("postgresql://", "postgres://")):

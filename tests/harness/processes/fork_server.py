@@ -28,7 +28,7 @@ from typing import IO, Final
 import msgspec
 from msgspec import Struct
 
-from penstock.runtime.pdeathsig import die_with_parent
+from penstock.runtime.processes.pdeathsig import die_with_parent
 
 __all__ = ["ForkedProcess", "can_fork", "fork"]
 

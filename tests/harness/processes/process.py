@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import psutil
 
-from penstock.runtime.pdeathsig import die_with_parent
+from penstock.runtime.processes.pdeathsig import die_with_parent
 from tests.harness.processes.fork_server import ForkedProcess, can_fork, fork
 
 __all__ = ["Process"]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from penstock.runtime.config.problems import ConfigurationRefused
-from penstock.runtime.retrieval.encoder_libraries import missing_encoder_text
+from penstock.runtime.processes.extras import ENCODER, missing_libraries_text
 from services.encoder.__main__ import main
 from services.encoder.settings import EncoderSettings, load_encoder_settings
 
@@ -23,9 +24,10 @@ def test_h2_all_mistakes_are_reported_together():
 
 
 def test_h2_missing_libraries_are_named_with_the_extra_that_has_them(monkeypatch, capsys):
-    text = missing_encoder_text(("json", "no_such_module"))
+    incomplete = replace(ENCODER, modules=("json", "no_such_module"))
+    text = missing_libraries_text(incomplete)
     assert "(no_such_module): install the extra encoder (pip install 'penstock[encoder]'" in text
-    assert missing_encoder_text() == ""
-    monkeypatch.setattr("services.encoder.__main__.missing_encoder_text", lambda: text)
+    assert missing_libraries_text(ENCODER) == ""
+    monkeypatch.setattr("services.encoder.__main__.ENCODER", incomplete)
     assert main(["--port", "0"]) == 2
     assert capsys.readouterr().err == f"{text}\n"

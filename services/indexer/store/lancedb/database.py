@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from services.indexer.store.errors import MissingLibraries, StoreCorrupt, StoreUnavailable, UnknownTable
+from services.indexer.store.errors import StoreCorrupt, StoreUnavailable, UnknownTable
 from services.indexer.store.lancedb.failures import (
     is_conflict,
     is_index_created,
@@ -59,11 +59,9 @@ class Database:
         self._tables: OrderedDict[TableName, AsyncTable] = OrderedDict()
 
     async def open(self) -> None:
-        """Connect, and create the directory. Raises MissingLibraries."""
-        try:
-            import lancedb
-        except ImportError as error:
-            raise MissingLibraries(error.name or "lancedb") from error
+        """Connect, and create the directory."""
+        import lancedb
+
         if self.directory is not None:
             with store_errors():
                 self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)

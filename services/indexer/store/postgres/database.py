@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from services.indexer.store.errors import MissingLibraries, StoreUnavailable, UnknownTable
+from services.indexer.store.errors import StoreUnavailable, UnknownTable
 from services.indexer.store.postgres.failures import driver_errors, is_repeatable, store_errors, translated
 from services.indexer.store.postgres.schema import MIGRATIONS
 from services.indexer.store.tables import TableName
@@ -40,11 +40,9 @@ class Database:
         self._dimensions: dict[TableName, int] = {}
 
     async def open(self) -> None:
-        """Connect, and bring the schema up to date. Raises MissingLibraries."""
-        try:
-            import asyncpg
-        except ImportError as error:
-            raise MissingLibraries(error.name or "asyncpg") from error
+        """Connect, and bring the schema up to date."""
+        import asyncpg
+
         with store_errors():
             connection = await asyncpg.connect(self._url, timeout=_CONNECT_S, command_timeout=_COMMAND_S)
             try:

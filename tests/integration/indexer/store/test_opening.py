@@ -1,4 +1,4 @@
-"""H5: an address says which store is opened; a missing library says what to install."""
+"""H5: an address says which store is opened; its libraries are loaded by none other."""
 
 from __future__ import annotations
 
@@ -15,18 +15,6 @@ from services.indexer.store.opening import open_store
 from services.indexer.store.tables import table_name
 from tests.harness.indexer.stored_documents import DIMENSIONS, document, question
 
-_WITHOUT = """
-import asyncio, sys
-for name in ("lancedb", "asyncpg"):
-    sys.modules[name] = None
-from services.indexer.store.errors import MissingLibraries
-from services.indexer.store.opening import open_store
-for url in sys.argv[1:]:
-    try:
-        asyncio.run(open_store(url))
-    except MissingLibraries as error:
-        print(error)
-"""
 _LOADED = """
 import sys
 import services.indexer.store.lancedb.store, services.indexer.store.postgres.store, services.indexer.store.opening
@@ -68,16 +56,6 @@ async def test_h5_a_new_table_is_opened_by_several_tasks_and_stores_at_once(
         await stores[0].drop(table)
     for store in stores:
         await store.close()
-
-
-def test_h5_missing_libraries_say_what_to_install(tmp_path: Path):
-    addresses = [str(tmp_path), "postgresql://localhost/x"]
-    done = subprocess.run(
-        [sys.executable, "-c", _WITHOUT, *addresses], capture_output=True, text=True, check=True
-    )
-    lines = done.stdout.splitlines()
-    assert ["(lancedb)" in lines[0], "(asyncpg)" in lines[1]] == [True, True]
-    assert all("pip install 'penstock[index]'" in line for line in lines)
 
 
 def test_h5_the_libraries_are_loaded_by_an_open_store_only():

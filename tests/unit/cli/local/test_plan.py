@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from penstock.bus.auth import NatsAuth
 from penstock.cli.errors import CommandError, LaunchError
@@ -15,13 +16,12 @@ from penstock.cli.local.plan import make_plan
 from penstock.cli.local.up import startup_text
 from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.config.shipped import shipped_catalogues
-from penstock.runtime.guard.libraries import missing_libraries_text
-from penstock.runtime.retrieval.encoder_libraries import missing_encoder_text
-from penstock.runtime.retrieval.libraries import missing_libraries_text as missing_index_libraries
+from penstock.runtime.processes.extras import ENCODER, GUARD, INDEX, missing_libraries_text
 from penstock.runtime.runtime_file import RuntimeFile
 from tests.harness.processes.catalogues import catalogue
 
 QUOTAS = Path(__file__).resolve().parents[4] / "docs" / "quotas.md"
+INCOMPLETE = ("json", "no_such_module")
 
 
 def names(plan):
@@ -78,8 +78,7 @@ def test_h2_no_encoder_is_started_where_its_address_is_set(tmp_path):
 
 
 def test_h2_without_its_libraries_the_rest_starts_and_a_note_says_what_to_install(tmp_path, monkeypatch):
-    text = missing_encoder_text(("json", "no_such_module"))
-    monkeypatch.setattr("penstock.cli.local.plan.missing_encoder_text", lambda: text)
+    monkeypatch.setattr("penstock.cli.local.plan.ENCODER", replace(ENCODER, modules=INCOMPLETE))
     plan = make_plan(tmp_path, {})
     assert names(plan)[0] == ["simulator", "router", "ledger"]
     (note,) = plan.notes
@@ -102,11 +101,10 @@ def test_g4_a_guard_is_started_where_the_catalogue_has_one(tmp_path):
 
 def test_g4_missing_libraries_of_the_guard_are_named_before_anything_starts(tmp_path, monkeypatch):
     env = guarded_catalogue(tmp_path)
-    text = missing_libraries_text(("json", "no_such_module"))
-    monkeypatch.setattr("penstock.cli.local.plan.missing_libraries_text", lambda: text)
+    monkeypatch.setattr("penstock.cli.local.plan.GUARD", replace(GUARD, modules=INCOMPLETE))
     with pytest.raises(LaunchError, match=r"\(no_such_module\): install the extra guard"):
         make_plan(tmp_path, env)
-    assert missing_libraries_text() == ""
+    assert missing_libraries_text(GUARD) == ""
 
 
 def indexed_catalogue(directory, **section):
@@ -141,15 +139,14 @@ def test_h3_a_store_elsewhere_stays_there(tmp_path, section, env):
 def test_h3_without_the_libraries_of_the_indexer_the_rest_starts_and_a_note_says_what_to_install(
     tmp_path, monkeypatch
 ):
-    text = missing_index_libraries(("json", "no_such_module"))
-    monkeypatch.setattr("penstock.cli.local.plan.index_libraries.missing_libraries_text", lambda: text)
+    monkeypatch.setattr("penstock.cli.local.plan.INDEX", replace(INDEX, modules=INCOMPLETE))
     plan = make_plan(tmp_path, indexed_catalogue(tmp_path))
     assert plan.indexer is None
     assert names(plan) == [["router"], ["worker"]]
     (note,) = plan.notes
     assert note.startswith("Note: no indexer is started, and requests that need one fail: ")
     assert "(no_such_module): install the extra index (pip install 'penstock[index]'" in note
-    assert missing_index_libraries() == ""
+    assert missing_libraries_text(INDEX) == ""
 
 
 def test_k2_a_chosen_port_of_the_edge_has_no_fallback(tmp_path):

@@ -168,18 +168,6 @@ async def test_h1_a_command_that_does_not_exist_is_reported():
         await DocumentExtractor(command=("/no/such/program",)).extract(HTML)
 
 
-async def test_h1_a_missing_library_is_named_with_the_extra_that_has_it():
-    program = """
-        import sys; sys.modules["pypdf"] = None
-        from services.indexer.documents import process
-        process._main(*sys.argv[1:])
-    """
-    extractor = DocumentExtractor(command=command(program))
-    with pytest.raises(ExtractionUnavailable, match=r"pypdf.*penstock\[index\]"):
-        await extractor.extract(Source(pdf_of("words")))
-    await extractor.close()
-
-
 async def test_h1_a_cancelled_document_leaves_no_answer_for_the_next(extractor: DocumentExtractor):
     await extractor.extract(HTML)
     for turns in range(6):

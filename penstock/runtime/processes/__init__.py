@@ -1,0 +1,1 @@
+"""Processes: the libraries that they need, and their end with their parent."""
