@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
 
 from penstock.bus.ids import new_id
+from penstock.client.client import Client
+from penstock.errors import RetrievalUnavailable
 from tests.harness.indexer.index_requests import (
     CHUNKS,
     OTHER_MODEL,
@@ -15,7 +18,9 @@ from tests.harness.indexer.index_requests import (
     retrieval_catalogue,
     stored_chunks,
 )
+from tests.harness.indexer.postgres_server import PostgresServer
 from tests.harness.processes.system import System, shared_system
+from tests.harness.suite.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +50,30 @@ async def test_h5_documents_are_indexed_found_changed_and_dropped_in_postgresql(
         assert (await client.search("docs", "What does document 8 say in part 2")).model == OTHER_MODEL
         assert (await index(client, drop=True)).deleted == 29
         assert await client.collections() == ()
+
+
+async def test_h5_a_killed_postgresql_is_unavailable_and_loses_nothing(
+    system: System, postgres_server: PostgresServer
+):
+    async with await system.client(account=new_id()) as client:
+        await index(client, documents=corpus(range(10)))
+        indexing = asyncio.create_task(index(client, documents=corpus(range(10, 310))))
+        await until(lambda: _has_more_than(client, 10), timeout_s=60)
+        await asyncio.to_thread(postgres_server.kill)
+        try:
+            with pytest.raises(RetrievalUnavailable) as unavailable:
+                await client.search("docs", "What does document 7 say in part 2", timeout_s=30)
+            assert unavailable.value.retry_after_s
+            assert not indexing.done()
+        finally:
+            await asyncio.to_thread(postgres_server.start)
+        report = await indexing
+        assert (report.indexed + report.unchanged, report.refused) == (300, ())
+        assert await stored_chunks(client) == {each.id: CHUNKS for each in corpus(range(310))}
+        answer = await client.search("docs", "What does document 7 say in part 2")
+        assert answer.passages[0].document == "reports/00007.md"
+
+
+async def _has_more_than(client: Client, documents: int) -> bool:
+    (status,) = await client.collections("docs")
+    return status.documents > documents
