@@ -6,6 +6,7 @@ import asyncio
 import random
 import sys
 from asyncio.subprocess import PIPE, Process
+from collections.abc import Sequence
 
 import psutil
 
@@ -14,8 +15,9 @@ from services.indexer.store.opening import open_store
 from services.indexer.store.tables import TableName
 from tests.harness.indexer.stored_documents import DIMENSIONS
 from tests.harness.indexer.versioned_documents import check_whole, stored_version, write
+from tests.harness.suite.waiting import until
 
-__all__ = ["kill_writers"]
+__all__ = ["kill_compacting_writer", "kill_writers"]
 
 _CHANGE_S, _PURGE_S = 0.04, 2.5
 """Seconds that a change and a purge take at most where nothing else runs."""
@@ -36,6 +38,40 @@ async def kill_writers(url: str, table: TableName, *, kills: int, seed: int, pur
         await store.drop(table)
         await store.close()
     return written
+
+
+async def kill_compacting_writer(url: str, table: TableName, after_s: float) -> int:
+    """Kill a writer whose maintenance process has held the table for `after_s`; returns the version that is stored.
+
+    `url`: a directory of LanceDB, with the table and a first version.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.harness.indexer.versioned_documents", url, table, "0", "maintain"),
+        stdout=PIPE,
+    )
+    assert process.stdout is not None
+    writer = psutil.Process(process.pid)
+    try:
+        await until(lambda: any(_maintains(child) for child in writer.children()), 60, every_s=0.005)
+        await asyncio.sleep(after_s)
+        maintenance = writer.children()
+    finally:
+        process.kill()
+    lines = (await process.stdout.read()).split(b"\n")[:-1]
+    await process.wait()
+    psutil.wait_procs(maintenance, timeout=10)
+    store = await open_store(url)
+    try:
+        return await _check(store, table, _last(lines, b"begin"), _last(lines, b"done"))
+    finally:
+        await store.close()
+
+
+def _maintains(process: psutil.Process) -> bool:
+    try:
+        return any(file.path.endswith(".maintenance") for file in process.open_files())
+    except psutil.Error:  # it has ended
+        return False
 
 
 async def _check(store: Store, table: TableName, begun: int, done: int) -> int:
@@ -67,12 +103,12 @@ async def _killed(url: str, table: TableName, dice: random.Random, purge_every: 
     lines += (await process.stdout.read()).split(b"\n")[:-1]  # the last line may be cut off
     await killer
     await process.wait()
+    return _last(lines, b"begin"), _last(lines, b"done")
+
+
+def _last(lines: Sequence[bytes], word: bytes) -> int:
     assert lines[0].startswith(b"begin"), lines
-
-    def last(word: bytes) -> int:
-        return max((int(line.split()[1]) for line in lines if line.startswith(word)), default=0)
-
-    return last(b"begin"), last(b"done")
+    return max((int(line.split()[1]) for line in lines if line.startswith(word)), default=0)
 
 
 async def _kill(process: Process, after_s: float, maintenance: bool) -> None:

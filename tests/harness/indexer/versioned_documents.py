@@ -1,8 +1,9 @@
 """Documents whose content follows from the version that writes them, and the process that writes version after version.
 
-    python -m tests.harness.indexer.versioned_documents URL TABLE PURGE_EVERY
+    python -m tests.harness.indexer.versioned_documents URL TABLE PURGE_EVERY [maintain]
 
-It prints `begin N` before it stores version N, and `done N` after it; every PURGE_EVERY versions it also purges.
+It prints `begin N` before it stores version N, and `done N` after it; every PURGE_EVERY versions it also purges. With
+`maintain`, the table is maintained meanwhile, as by an indexer.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 from itertools import count
 from typing import Final
 
+from services.indexer.maintenance_queue import MaintenanceQueue
 from services.indexer.store.interface import DocumentChunks, Store
 from services.indexer.store.opening import open_store
 from services.indexer.store.tables import TableName
@@ -66,16 +68,20 @@ def _texts(id_: str, version: int) -> list[str]:
     return [f"text {id_} {version - version % (number + 1)} {number}" for number in range(version % 7 + 1)]
 
 
-async def _main(url: str, table: str, purge_every: int) -> None:
+async def _main(url: str, table: str, purge_every: int, *maintain: str) -> None:
     store = await open_store(url)
     name = TableName(table)
+    maintenance = MaintenanceQueue(store, rest_s=0.05)
+    if maintain:
+        maintenance.start()
     for version in count(await stored_version(store, name) + 1):
         print(f"begin {version}", flush=True)
         await write(store, name, version)
         print(f"done {version}", flush=True)
+        maintenance.note_change(name)
         if purge_every and version % purge_every == 0:
             await store.purge(name)
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+    asyncio.run(_main(sys.argv[1], sys.argv[2], int(sys.argv[3]), *sys.argv[4:]))
