@@ -1,7 +1,7 @@
 """Many texts to vectors: in batches of one embed request each, a few at a time, and each text once.
 
-A request that a provider refuses for its content is divided until the text is found that is refused; the
-vectors of the others are cached by then, and cost nothing again.
+A text that is refused for its content is left out, and the others of its request are sent again. Where the refusal does
+not say which text it is, the request is divided until that is known.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 from msgspec import Struct
 
 from penstock.bus.clock import loop_now_s
-from penstock.contract.errors import ErrorCode
+from penstock.contract.errors import ERRORS, ErrorCode
 from services.indexer.embedding.gateway import Caller, Embedded, EmbeddingFailed, EmbeddingGateway, Route
 
 __all__ = ["BatchEmbedder", "Costs", "Vectors"]
@@ -26,19 +26,10 @@ _CONTENT_ERRORS: Final[frozenset[ErrorCode]] = frozenset(
     {"invalid_request", "provider_refused", "context_length_exceeded", "content_filtered", "blocked"}
 )
 """Refusals that another text may not meet."""
-_TRANSIENT: Final[frozenset[ErrorCode]] = frozenset(
-    {
-        "overloaded",
-        "rate_limited",
-        "provider_unavailable",
-        "internal",
-        "role_not_served",
-        "budget_unavailable",
-        "guard_unavailable",
-    }
-)
-_MOST_DIVISIONS: Final = 64
-"""Requests that may be divided in one call: a model that refuses everything would be called for each text."""
+_LASTING: Final[frozenset[ErrorCode]] = frozenset({"budget_exceeded", "provider_credentials"})
+"""Of the errors that may pass later, those that last longer than an index request waits."""
+_MOST_REFUSALS: Final = 64
+"""Requests that a provider may refuse in one call: a model that refuses everything would be called for each text."""
 _MAX_ATTEMPTS: Final = 6
 """Attempts for one batch that meets transient errors."""
 _FIRST_WAIT_S: Final = 0.5
@@ -71,7 +62,7 @@ class _Call(Struct):
     caller: Caller
     costs: Costs
     vectors: Vectors
-    divisions: int = 0
+    refusals: int = 0
 
 
 class BatchEmbedder:
@@ -107,25 +98,29 @@ class BatchEmbedder:
         except EmbeddingFailed as error:
             if error.code not in _CONTENT_ERRORS:
                 raise
-            await self._divide(texts, call, error)
+            await self._without_refused(texts, call, error)
             return
         if len(done.vectors) != len(texts):
             raise EmbeddingFailed("internal", f"{len(texts)} texts got {len(done.vectors)} vectors")
         call.costs.add(done)
         call.vectors.found.update(zip(texts, done.vectors, strict=True))
 
-    async def _divide(self, texts: Sequence[str], call: _Call, error: EmbeddingFailed) -> None:
-        if len(texts) == 1:
-            by = "safety guard" if error.code == "blocked" else "embedding model"
-            call.vectors.refused[texts[0]] = f"the {by} refuses it: {error}"
-            return
-        if error.code != "blocked":  # what the guard blocks is sent to no model
-            call.divisions += 1
-        if call.divisions > _MOST_DIVISIONS:
+    async def _without_refused(self, texts: Sequence[str], call: _Call, error: EmbeddingFailed) -> None:
+        refused = 0 if len(texts) == 1 else error.refused
+        if len(texts) > 1 and error.code != "blocked":  # what the guard blocks is sent to no model
+            call.refusals += 1
+        if call.refusals > _MOST_REFUSALS:
             raise error
-        middle = len(texts) // 2
-        await self._batch(texts[:middle], call)
-        await self._batch(texts[middle:], call)
+        if refused is None or refused >= len(texts):
+            middle = len(texts) // 2
+            parts = [texts[:middle], texts[middle:]]
+        else:
+            by = "safety guard" if error.code == "blocked" else "embedding model"
+            call.vectors.refused[texts[refused]] = f"the {by} refuses it: {error}"
+            parts = [[*texts[:refused], *texts[refused + 1 :]]]
+        for part in parts:
+            if part:
+                await self._batch(part, call)
 
     async def _with_retries(self, texts: Sequence[str], call: _Call) -> Embedded:
         wait_s = self._first_wait_s
@@ -136,7 +131,8 @@ class BatchEmbedder:
             except EmbeddingFailed as error:
                 wait_s = max(wait_s, error.retry_after_s or 0.0)
                 late = loop_now_s() + wait_s >= call.caller.until_s
-                if error.code not in _TRANSIENT or not left or wait_s > _MAX_WAIT_S or late:
+                passes = ERRORS[error.code].retry == "later" and error.code not in _LASTING
+                if not passes or not left or wait_s > _MAX_WAIT_S or late:
                     raise
             await asyncio.sleep(wait_s)
             wait_s *= 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Sequence
@@ -22,12 +23,13 @@ from penstock.client.timings import ClientTimings
 from penstock.contract.names import EMBED
 from penstock.contract.request import EmbedRequest
 from penstock.contract.retrieval.embeddings import FLOAT_BYTES
-from penstock.errors import NoReply, PenstockError
+from penstock.errors import NoReply, PenstockError, RequestFailed
 from penstock.runtime.service import Bus
 from services.indexer.embedding.gateway import Caller, Embedded, EmbeddingFailed, Route
 
 __all__ = ["EmbedRequests"]
 
+_INPUT: Final = re.compile(r"input\[(\d{1,6})\]")
 _TIMINGS: Final = ClientTimings()
 _ACCEPT_S: Final = 60.0
 """The longest wait for a router."""
@@ -69,7 +71,7 @@ class EmbedRequests:
         try:
             found = await self._answer(request, caller, left_s)
         except PenstockError as error:
-            raise EmbeddingFailed(error.code, str(error), error.retry_after_s) from error
+            raise EmbeddingFailed(error.code, str(error), error.retry_after_s, _refused(error)) from error
         size = found.dimensions * FLOAT_BYTES
         vectors = [found.data[start : start + size] for start in range(0, len(found.data), size)]
         return Embedded(vectors, found.embedded, found.usage.input_tokens, found.cost_microusd)
@@ -123,6 +125,13 @@ class EmbedRequests:
         unused = [account for account in self._subscriptions if account not in self._used]
         for account in unused[: max(0, len(self._subscriptions) - _MOST_SUBSCRIPTIONS)]:
             await self._subscriptions.pop(account).leave()
+
+
+def _refused(error: PenstockError) -> int | None:
+    """The place of the text that the failure names as its field."""
+    field = error.failure.param if isinstance(error, RequestFailed) else None
+    found = _INPUT.fullmatch(field or "")
+    return None if found is None else int(found[1])
 
 
 def _body(texts: Sequence[str], route: Route) -> Raw:

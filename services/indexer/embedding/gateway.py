@@ -7,6 +7,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from penstock.contract.errors import ErrorCode
 from penstock.runtime.request_refused import RequestRefused
 
 __all__ = ["Caller", "Embedded", "EmbeddingFailed", "EmbeddingGateway", "Route"]
@@ -45,7 +46,15 @@ class Embedded(Struct, frozen=True):
 
 
 class EmbeddingFailed(RequestRefused):
-    """There are no vectors for the texts."""
+    """There are no vectors for the texts. `refused`: the place of the text that is refused, from 0; None: it is not
+    known, or another reason.
+    """
+
+    def __init__(
+        self, code: ErrorCode, message: str, retry_after_s: float | None = None, refused: int | None = None
+    ) -> None:
+        super().__init__(code, message, retry_after_s)
+        self.refused = refused
 
 
 class EmbeddingGateway(Protocol):

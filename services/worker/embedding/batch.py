@@ -282,8 +282,9 @@ def _fail(text: Text, error: Exception, done: Done, *, alone: bool = False) -> N
     done(text, None)
     for request in tuple(text.requests):
         if alone and isinstance(error, GaveUp):
-            message = f"input[{request.index_of(text.key)}]: {error}"
-            request.fail(GaveUp(_CODES.get(error.code, error.code), message, error.retry_after_s))
+            field = f"input[{request.index_of(text.key)}]"
+            code = _CODES.get(error.code, error.code)
+            request.fail(GaveUp(code, f"{field}: {error}", error.retry_after_s, param=field))
         else:
             request.fail(error)
         request.leave()

@@ -363,6 +363,7 @@ def failed(execution: Execution, gave_up: GaveUp, timings: Timings) -> Failed:
         attempts=tuple(history.failed),
         limit=gave_up.limit,
         categories=gave_up.categories,
+        param=gave_up.param,
     )
     return Failed(id=request_id, seq=seq, attempt=attempt, error=failure, timings=timings)
 

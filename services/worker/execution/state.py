@@ -43,11 +43,16 @@ class GaveUp(RequestRefused):
         retry_after_s: float | None = None,
         limit: LimitStatus | None = None,
         categories: tuple[str, ...] = (),
+        *,
+        param: str | None = None,
     ) -> None:
-        """`limit`: the budget limit that refused another attempt. `categories`: why the guard blocked the request."""
+        """`limit`: the budget limit that refused another attempt. `categories`: why the guard blocked the request.
+        `param`: the field of the request that is wrong.
+        """
         super().__init__(code, message, retry_after_s)
         self.limit = limit
         self.categories = categories
+        self.param = param
 
 
 def cancelled() -> GaveUp:

@@ -66,6 +66,8 @@ class FakeGateway:
         """The number of texts of each request."""
         self.refused: set[str] = set()
         """Requests with a text that contains one of these are refused."""
+        self.names_refused = False
+        """The refusal says which text it is."""
         self.failing: EmbeddingFailed | None = None
         self.before: Callable[[], Any] | None = None
         """Awaited before each answer."""
@@ -80,8 +82,10 @@ class FakeGateway:
             await self.before()
         if self.failing is not None:
             raise self.failing
-        if any(part in text for part in self.refused for text in texts):
-            raise EmbeddingFailed("provider_refused", "not this one")
+        for place, text in enumerate(texts):
+            if any(part in text for part in self.refused):
+                named = place if self.names_refused else None
+                raise EmbeddingFailed("provider_refused", "not this one", refused=named)
         name = route.model or route.role
         new = [
             text

@@ -16,6 +16,7 @@ from penstock.contract.retrieval.documents import MEMORY, Document, IndexReport
 from penstock.contract.retrieval.search import SearchAnswer, SearchRequest
 from penstock.contract.streams import EMBEDDINGS
 from penstock.runtime.retrieval.embedding_key import EmbeddingKeys
+from services.simulator.answers.embeddings import POISON
 from tests.harness.indexer.index_requests import retrieval_catalogue
 from tests.harness.processes.system import System, shared_system
 
@@ -53,6 +54,18 @@ async def forget(client: Client, user: str, *, drop: bool = False, ids: tuple[st
     return await client.index_and_wait(
         MEMORY, delete=ids, drop=drop, user=user, lane="interactive", timeout_s=60
     )
+
+
+async def test_h4_a_refused_turn_makes_no_other_one_be_paid_for_often(system: System, client: Client):
+    """No vector of a memory is cached: each text of a repeated request is embedded again."""
+    texts = [f"Sepia note {number}" for number in range(15)] + [f"Sepia {POISON}"]
+    before = await system.embedded_texts()
+    report = await remember(client, "kim", *(turn("c1", number, text) for number, text in enumerate(texts)))
+    assert report.indexed == 15
+    ((refused, reason),) = [(each.id, each.reason) for each in report.refused]
+    assert refused == "c1/0015"
+    assert "the embedding model refuses it" in reason
+    assert await system.embedded_texts() - before <= 2 * 15
 
 
 async def recall(nc: Nats, account: str, user: str, query: str, conversation: str = "") -> list[str]:

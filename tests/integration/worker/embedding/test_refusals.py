@@ -54,6 +54,7 @@ async def test_h2_a_poisoned_text_fails_alone(system: System, requests: EmbedReq
     error = refused.failure.error
     assert error.code == "invalid_request"
     assert error.message.startswith("input[3]: ")
+    assert error.param == "input[3]"
     assert await system.attempts("m-embed") <= 30
     counts = (await system.sim("GET", "counts"))["models"]["m-embed"]
     assert counts["repeated_texts"] == 0

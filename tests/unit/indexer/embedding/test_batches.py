@@ -42,9 +42,20 @@ async def test_h3_a_refused_text_is_found_and_the_others_get_vectors():
     assert max(gateway.provided.values()) == 1
 
 
-async def test_h3_a_model_that_refuses_everything_is_not_asked_for_each_text():
+async def test_h3_texts_that_the_refusals_name_are_left_out():
     gateway = FakeGateway()
-    gateway.refused = {"text"}
+    gateway.refused, gateway.names_refused = {"text 003", "text 077"}, True
+    texts = [f"text {number:03}" for number in range(100)]
+    vectors = await BatchEmbedder(gateway).embed(texts, ROUTE, _caller(), Costs())
+    assert list(vectors.refused) == ["text 003", "text 077"]
+    assert len(vectors.found) == 98
+    assert gateway.requests == [100, 99, 98]
+
+
+@pytest.mark.parametrize("names", [True, False])
+async def test_h3_a_model_that_refuses_everything_is_not_asked_for_each_text(names: bool):
+    gateway = FakeGateway()
+    gateway.refused, gateway.names_refused = {"text"}, names
     texts = [f"text {number}" for number in range(1_000)]
     with pytest.raises(EmbeddingFailed, match="not this one"):
         await BatchEmbedder(gateway).embed(texts, ROUTE, _caller(), Costs())
@@ -53,7 +64,11 @@ async def test_h3_a_model_that_refuses_everything_is_not_asked_for_each_text():
 
 async def test_h3_what_passes_is_tried_again_and_what_does_not_is_raised():
     gateway = FakeGateway()
-    failures = [EmbeddingFailed("rate_limited", "slow down", 0.01), EmbeddingFailed("overloaded", "full")]
+    failures = [
+        EmbeddingFailed("rate_limited", "slow down", 0.01),
+        EmbeddingFailed("overloaded", "full"),
+        EmbeddingFailed("deadline_exceeded", "the worker was slow"),
+    ]
 
     async def fail() -> None:
         if failures:
@@ -66,4 +81,4 @@ async def test_h3_what_passes_is_tried_again_and_what_does_not_is_raised():
     gateway.failing = EmbeddingFailed("budget_exceeded", "nothing left")
     with pytest.raises(EmbeddingFailed, match="nothing left"):
         await embedder.embed(["b"], ROUTE, _caller(), Costs())
-    assert len(gateway.requests) == 4
+    assert len(gateway.requests) == 5
