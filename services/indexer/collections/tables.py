@@ -21,7 +21,7 @@ from services.indexer.store.errors import StoreCorrupt, UnknownTable
 from services.indexer.store.interface import Store
 from services.indexer.store.tables import TableName, table_name
 
-__all__ = ["CollectionTables", "Dropped", "Target", "table_of", "targets_of"]
+__all__ = ["CollectionTables", "Dropped", "Target", "delete_documents", "table_of", "targets_of"]
 
 _PAGE: Final = 1_000
 
@@ -54,6 +54,16 @@ class Dropped(Struct, frozen=True):
 def targets_of(record: CollectionRecord | None) -> list[Target]:
     """The tables that a change of documents is written to: first the one that search reads."""
     return [] if record is None else [Target(table_of(record, each), each) for each in generations(record)]
+
+
+async def delete_documents(
+    store: Store, table: TableName, ids: Sequence[str], version: int
+) -> frozenset[str]:
+    """Delete them in parts of a bounded size. Returns the ids that a higher version has written or deleted."""
+    outdated: frozenset[str] = frozenset()
+    for start in range(0, len(ids), _PAGE):
+        outdated |= await store.replace(table, version, (), ids[start : start + _PAGE])
+    return outdated
 
 
 def table_of(record: CollectionRecord, generation: Generation) -> TableName:
@@ -130,7 +140,8 @@ class CollectionTables:
             table = table_of(record, record.current)
             older, later = await self._count(record, table, DropCounts(known=False))
             if later:
-                await self._delete(record, older, version)
+                for target in targets_of(record):
+                    await delete_documents(self._store, target.table, older, version)
                 return _dropped(await self._records.read(account, name), version, later)
             # A later request may have written since. One that writes afterwards finds no table, and makes another.
             if await self._store.drop(table, unless_later=version):
@@ -174,11 +185,6 @@ class CollectionTables:
             await self._count(record, table_name(account, name, record.dropping[0]), DropCounts())
         await self._drop_replaced(record)
         return _dropped(await self._records.read(account, name), version)
-
-    async def _delete(self, record: CollectionRecord, documents: Sequence[str], version: int) -> None:
-        for target in targets_of(record):
-            for start in range(0, len(documents), _PAGE):
-                await self._store.replace(target.table, version, (), documents[start : start + _PAGE])
 
     async def _change(
         self, account: str, name: str, change: Callable[[CollectionRecord | None], CollectionRecord | None]

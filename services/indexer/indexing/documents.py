@@ -8,7 +8,7 @@ request that is begun again goes on where it was.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final
 
@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from penstock.contract.retrieval.collections import Generation
 from penstock.contract.retrieval.documents import IndexBody
-from services.indexer.collections.tables import Target
+from services.indexer.collections.tables import Target, delete_documents
 from services.indexer.embedding.batches import BatchEmbedder, Vectors
 from services.indexer.embedding.gateway import Caller
 from services.indexer.embedding.models import EmbeddingModels
@@ -29,8 +29,6 @@ from services.indexer.store.tables import TableName
 
 __all__ = ["LATER", "DocumentWriter", "WriteContext"]
 
-_IDS: Final = 500
-"""Ids in one question to the store."""
 LATER: Final = "a later request has changed it already"
 
 
@@ -90,8 +88,7 @@ class DocumentWriter:
     async def delete_outdated(self, ids: Sequence[str], targets: Sequence[Target], version: int) -> None:
         """Delete the documents, unless a request after `version` has written them."""
         for target in targets:
-            for page in _pages(ids):
-                await self._store.replace(target.table, version, (), page)
+            await delete_documents(self._store, target.table, ids, version)
 
     async def changed_in(self, target: Target, body: IndexBody) -> list[str]:
         """The stored documents that the request deletes or changes."""
@@ -104,11 +101,7 @@ class DocumentWriter:
         return [*(id_ for id_ in body.delete if id_ in stored), *changed]
 
     async def _states(self, table: TableName, body: IndexBody) -> dict[str, DocumentState]:
-        ids = [*(document.id for document in body.documents), *body.delete]
-        found: dict[str, DocumentState] = {}
-        for page in _pages(ids):
-            found |= await self._store.documents(table, page)
-        return found
+        return await self._store.documents(table, [*(each.id for each in body.documents), *body.delete])
 
     async def _delete(
         self,
@@ -119,22 +112,14 @@ class DocumentWriter:
     ) -> None:
         """Also ids that are not stored: an earlier request that is still running must not store them afterwards."""
         for target in targets:
-            outdated: frozenset[str] = frozenset()
-            for page in _pages(ids):
-                outdated |= await self._store.replace(target.table, context.version, (), page)
+            outdated = await delete_documents(self._store, target.table, ids, context.version)
             if target is not targets[0]:
                 continue
-            context.counts.not_deleted |= dict.fromkeys(await self._stored_of(target, outdated), LATER)
+            later = await self._store.documents(target.table, tuple(outdated)) if outdated else ()
+            context.counts.not_deleted |= dict.fromkeys(later, LATER)
             gone = [state for id_ in ids if (state := states[target.table].get(id_)) and id_ not in outdated]
             context.counts.deleted += len(gone)
             context.counts.chunks_deleted += sum(len(state.chunks) for state in gone)
-
-    async def _stored_of(self, target: Target, ids: Iterable[str]) -> list[str]:
-        """Those that exist."""
-        found: list[str] = []
-        for page in _pages(tuple(ids)):
-            found += await self._store.documents(target.table, page)
-        return found
 
     async def _confirm(
         self,
@@ -152,17 +137,16 @@ class DocumentWriter:
             for id_, state in states.items()
             if _is_stored(state, digests.get(id_, "")) and state.version < version
         ]:
-            for page in _pages(older):
-                changed = await self._store.confirm(table, version, {id_: digests[id_] for id_ in page})
-                found = await self._store.documents(table, tuple(changed)) if changed else {}
-                for id_ in page:
-                    if id_ not in changed:
-                        confirmed.add(id_)
-                        states[id_] = replace(states[id_], version=version)
-                    elif id_ in found:
-                        states[id_] = found[id_]
-                    else:
-                        del states[id_]
+            changed = await self._store.confirm(table, version, {id_: digests[id_] for id_ in older})
+            found = await self._store.documents(table, tuple(changed)) if changed else {}
+            for id_ in older:
+                if id_ not in changed:
+                    confirmed.add(id_)
+                    states[id_] = replace(states[id_], version=version)
+                elif id_ in found:
+                    states[id_] = found[id_]
+                else:
+                    del states[id_]
         return confirmed
 
     def _to_prepare(
@@ -237,9 +221,7 @@ class DocumentWriter:
         self, group: Sequence[Prepared], target: Target, context: WriteContext, refused: dict[str, Refused]
     ) -> _Vectorised:
         ids = dict.fromkeys(each.chunk.id for document in group for each in document.chunks)
-        known: dict[str, bytes] = {}
-        for page in _pages(tuple(ids)):
-            known |= await self._store.vectors(target.table, page)
+        known = await self._store.vectors(target.table, tuple(ids))
         missing = {
             each.chunk.id: each.embedded
             for document in group
@@ -343,7 +325,3 @@ def _is_stored(state: DocumentState | None, digest: str) -> bool:
 
 def _has(states: Mapping[str, DocumentState], prepared: Prepared) -> bool:
     return _is_stored(states.get(prepared.document.id), prepared.document.digest)
-
-
-def _pages(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (ids[start : start + _IDS] for start in range(0, len(ids), _IDS))

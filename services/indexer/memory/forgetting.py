@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from services.indexer.collections.tables import Target
+from services.indexer.collections.tables import Target, delete_documents
 from services.indexer.store.interface import Store
 
 __all__ = ["Forgetting"]
@@ -46,7 +46,6 @@ class Forgetting:
         ids = await self.all_documents(first)
         forgotten = ids[: len(ids) - self._most + self._most // 100]
         for target in targets:
-            for start in range(0, len(forgotten), _PAGE):
-                await self._store.replace(target.table, version, (), forgotten[start : start + _PAGE])
+            await delete_documents(self._store, target.table, forgotten, version)
         await self.purge(targets)
         return len(forgotten)
