@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,6 +47,7 @@ def _of_length_one(vectors: Vectors) -> Vectors:
     return scaled
 
 
+@cache
 def _common_direction() -> Vectors:
     direction: Vectors = np.load(_COMMON_DIRECTION)
     return direction
