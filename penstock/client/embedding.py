@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from array import array
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
@@ -62,10 +60,6 @@ class Embeddings(Struct, frozen=True, kw_only=True, dict=True):
     def vectors(self) -> list[memoryview[float]]:
         """The vectors without a copy, as sequences of floats: `vector.tolist()`, `numpy.asarray(vector)`."""
         numbers = memoryview(self.data)
-        if sys.byteorder == "big":
-            swapped = array("f", self.data)
-            swapped.byteswap()
-            numbers = memoryview(swapped).cast("B")
         size = self.dimensions * FLOAT_BYTES
         return [numbers[start : start + size].cast("f") for start in range(0, size * self.count, size)]
 

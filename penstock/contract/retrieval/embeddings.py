@@ -9,7 +9,8 @@ from msgspec import Struct
 __all__ = ["FLOAT_BYTES", "MAX_INPUTS", "MAX_VALUES", "VECTOR_BLOCK_BYTES", "EmbedResult", "VectorBlock"]
 
 FLOAT_BYTES: Final = 4
-"""Bytes of one number of a vector."""
+"""Bytes of one number of a vector: IEEE 754, little endian. Client and services read and write numbers as they are in
+memory: all machines are assumed to be little endian."""
 MAX_INPUTS: Final = 2_048
 """Texts of one request, as at OpenAI."""
 MAX_VALUES: Final = 500_000

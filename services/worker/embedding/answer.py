@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from array import array
 from typing import Final
 
@@ -60,7 +59,7 @@ def read_vectors(body: bytes, count: int, dimensions: int) -> Vectors:
     if len(answer.data) != count:
         raise MalformedReply(f"the answer has {len(answer.data):,} vectors for {count:,} texts")
     found = [each.embedding for each in _in_order(answer.data)]
-    vectors = [each if isinstance(each, bytes) else _packed(each) for each in found]
+    vectors = [each if isinstance(each, bytes) else array("f", each).tobytes() for each in found]
     _check(vectors, dimensions)
     as_floats = any(not isinstance(each, bytes) for each in found)
     return Vectors(vectors, _counts(answer.usage), answer.model, as_floats)
@@ -77,13 +76,6 @@ def _in_order(items: list[_Item]) -> list[_Item]:
     except KeyError as error:
         raise MalformedReply(f"the answer has no vector with the index {error}") from error
     return ordered
-
-
-def _packed(numbers: list[float]) -> bytes:
-    packed = array("f", numbers)
-    if sys.byteorder == "big":
-        packed.byteswap()
-    return packed.tobytes()
 
 
 def _check(vectors: list[bytes], dimensions: int) -> None:
@@ -107,10 +99,7 @@ def _check(vectors: list[bytes], dimensions: int) -> None:
 
 
 def _is_finite(vector: bytes) -> bool:
-    words = array("I", vector)
-    if sys.byteorder == "big":
-        words.byteswap()
-    return all(word & _EXPONENT != _EXPONENT for word in words)
+    return all(word & _EXPONENT != _EXPONENT for word in array("I", vector))
 
 
 def _counts(usage: Raw) -> TokenCounts:

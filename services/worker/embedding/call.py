@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from array import array
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -138,10 +137,6 @@ def _embedding_of(catalogue: Catalogue, model: str) -> Embedding:
 def _shortened(vector: bytes, dimensions: int) -> bytes:
     """The first numbers, scaled to the length 1: what models that shorten their vectors do themselves."""
     numbers = array("f", vector[: dimensions * FLOAT_BYTES])
-    if sys.byteorder == "big":
-        numbers.byteswap()
     length = math.hypot(*numbers)
     scaled = array("f", [each / length for each in numbers]) if length > 0 else numbers
-    if sys.byteorder == "big":
-        scaled.byteswap()
     return scaled.tobytes()
