@@ -47,9 +47,11 @@ class IndexerMetrics:
         )
         help_ = "Passages in the answers of searches."
         self.passages = counter("penstock_search_passages", help_)
-        self.dropped = counter(
-            "penstock_search_dropped", "Questions without an answer: malformed, or full.", ["why"]
+        help_ = (
+            "Questions that were answered with an error at once: `malformed`, or `full`, where the account has no "
+            "place among the questions that an indexer answers at a time."
         )
+        self.dropped = counter("penstock_search_dropped", help_, ["why"])
 
     def count_end(self, code: str | None, counts: Counts, took_s: float) -> None:
         """One request ended; `code`: None for a completed one."""

@@ -37,7 +37,10 @@ class EmbeddingMetrics:
         self.divided = counter("penstock_embedding_batches_divided", help_, ["model"])
         help_ = "What texts with known vectors would have cost, in picodollars, at the price of the model."
         self.saved = counter("penstock_embedding_saved_picousd", help_, ["role"])
-        help_ = "Reads of stored vectors that failed, and vectors that are not stored because a write failed."
+        help_ = (
+            "Reads of stored vectors that failed, vectors that are not stored because a write failed or too many "
+            "waited, and pauses of 2 s in which vectors waited for a connection."
+        )
         self.store_errors = counter("penstock_embedding_store_errors", help_)
 
 
