@@ -16,6 +16,8 @@ from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from penstock.bus.jetstream_answers import AnswerError
+
 __all__ = [
     "LastMessage",
     "LastReader",
@@ -48,12 +50,6 @@ class NoSuchStream(nats.errors.Error):
     """No server responds for the stream: it does not exist, or JetStream is not enabled."""
 
 
-class _Error(Struct):
-    code: int = 0
-    err_code: int = 0
-    description: str = ""
-
-
 class _Stored(Struct, frozen=True):
     """A message as the leader of its stream has it."""
 
@@ -65,7 +61,7 @@ class _LeaderAnswer(Struct):
     """The fields of a response to STREAM.MSG.GET that are used here."""
 
     message: _Stored | None = None
-    error: _Error | None = None
+    error: AnswerError | None = None
 
 
 class _State(Struct):
@@ -81,7 +77,7 @@ class _Config(Struct, frozen=True):
 class _Deletion(Struct):
     """The fields of a response to STREAM.MSG.DELETE that are used here."""
 
-    error: _Error | None = None
+    error: AnswerError | None = None
 
 
 class _Info(Struct):
@@ -90,7 +86,7 @@ class _Info(Struct):
     state: _State | None = None
     config: _Config = _Config()
     ts: datetime | None = None
-    error: _Error | None = None
+    error: AnswerError | None = None
 
 
 _decode_info: Final = msgspec.json.Decoder(_Info).decode

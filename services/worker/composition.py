@@ -240,8 +240,9 @@ def _executors(
         random.random,
     )
     metrics, nc = state.telemetry.metrics.embedding, connected.bus.nc
-    vectors, claims = KnownVectors(VectorStore(nc, metrics)), VectorClaims(nc, numbers.instance)
-    texts = SharedTexts(catalogue, batches, vectors, claims, state.hand_back)
+    store = VectorStore(nc, metrics)
+    claims = VectorClaims(nc, store, numbers.instance)
+    texts = SharedTexts(catalogue, batches, KnownVectors(store), claims, state.hand_back)
     counters = TextCounters(metrics, state.prices)
     guards = _embed_guards(catalogue, connected, state)
     return chat, EmbeddingExecutor(catalogue, bodies, selection, texts, counters, guards), texts

@@ -7,23 +7,21 @@ it. The vector replaces it. A claim that is not renewed for `EXPIRES_S` is of a 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 import nats.errors
-from msgspec import Struct
 from nats.aio.client import Client as Nats
 
-from penstock.bus.direct_get import LastReader
+from penstock.bus.jetstream_answers import decode_ack
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.publish import WRONG_LAST_SEQUENCE
 from penstock.contract.headers import EXPECTED_LAST
 from penstock.contract.retrieval import subjects
 from penstock.contract.retrieval.embeddings import FLOAT_BYTES
-from penstock.contract.streams import EMBEDDINGS
 from penstock.runtime.aio import CriticalLoop
+from services.worker.embedding.vector_store import VectorStore
 
 __all__ = ["EXPIRES_S", "VectorClaims", "is_claim"]
 
@@ -31,25 +29,9 @@ _log: Final = rate_limited_logger(__name__)
 EXPIRES_S: Final = 4.0
 _RENEW_S: Final = 1.0
 _ACK_S: Final = 1.0
-"""Seconds to wait for an acknowledgement, and for the last messages where none came or another was stored."""
-_KEYS_AT_ONCE: Final = 1_000
+"""Seconds to wait for an acknowledgement."""
 RELEASED: Final = b"-"
 """The text was not embedded by the worker that had claimed it."""
-
-
-class _Error(Struct):
-    err_code: int = 0
-    description: str = ""
-
-
-class _Answer(Struct):
-    """The fields of an acknowledgement that are used here."""
-
-    seq: int = 0
-    error: _Error | None = None
-
-
-_decode: Final = msgspec.json.Decoder(_Answer).decode
 
 
 class _Taken(Exception):
@@ -68,8 +50,9 @@ def is_claim(data: bytes) -> bool:
 class VectorClaims:
     """The claims of this worker."""
 
-    def __init__(self, nc: Nats, instance: str) -> None:
+    def __init__(self, nc: Nats, store: VectorStore, instance: str) -> None:
         self._nc = nc
+        self._store = store
         name = b"claimed by " + instance.encode()
         self._payload = name if is_claim(name) else name + b"."
         self._held: dict[str, int] = {}
@@ -134,24 +117,8 @@ class VectorClaims:
         return key in last and last[key][1] == self._payload
 
     async def _last(self, keys: Sequence[str]) -> Mapping[str, tuple[int, bytes]]:
-        """The last messages of these keys with their sequences, as far as they can be read."""
-        last: dict[str, tuple[int, bytes]] = {}
-        if not keys:
-            return last
-        reader = LastReader(self._nc, EMBEDDINGS.name)
-        prefix = subjects.embedding("")
-        try:
-            async with asyncio.timeout(_ACK_S):
-                for at in range(0, len(keys), _KEYS_AT_ONCE):
-                    wanted = [prefix + key for key in keys[at : at + _KEYS_AT_ONCE]]
-                    for subject, sequence, data in await reader.read(wanted):
-                        last[subject[len(prefix) :]] = sequence, data
-        except (nats.errors.Error, TimeoutError) as error:
-            _log.warning("claims of texts cannot be read: %r", error)
-        finally:
-            with contextlib.suppress(nats.errors.Error):
-                await reader.close()
-        return last
+        """The last messages of these keys with their sequences; none if they cannot be read."""
+        return await self._store.entries(keys) or {}
 
     async def _publish(self, seen: Mapping[str, int], payload: bytes | None = None) -> list[int | Exception]:
         """The stream sequences of the stored messages, or why one is not stored."""
@@ -168,7 +135,7 @@ class VectorClaims:
         headers = {EXPECTED_LAST: str(sequence)}
         try:
             msg = await self._nc.request(subjects.embedding(key), payload, timeout=_ACK_S, headers=headers)
-            answer = _decode(msg.data)
+            answer = decode_ack(msg.data)
         except (nats.errors.Error, TimeoutError, msgspec.MsgspecError) as error:
             return error
         if answer.error is None:

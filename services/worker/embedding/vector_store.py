@@ -18,6 +18,7 @@ from nats.aio.client import Client as Nats
 
 from penstock.bus.clock import loop_now_s
 from penstock.bus.direct_get import LastReader
+from penstock.bus.jetstream_answers import decode_ack
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.nats_patches import publish_all
 from penstock.contract.retrieval import subjects
@@ -44,20 +45,6 @@ _WRITE_MESSAGES: Final = 256
 _UNWRITTEN_BYTES: Final = 32 * 1024 * 1024
 """Bytes that wait to be written; further vectors are not stored."""
 _ACK_S: Final = 2.0
-
-
-class _Error(Struct):
-    description: str = ""
-
-
-class _Ack(Struct):
-    """The fields of an acknowledgement that are used here."""
-
-    seq: int = 0
-    error: _Error | None = None
-
-
-_decode_ack: Final = msgspec.json.Decoder(_Ack).decode
 
 
 class _Lookup(Struct, frozen=True):
@@ -218,7 +205,7 @@ class VectorStore:
         """Wait until the last message is stored. Raises nats errors, TimeoutError and MsgspecError."""
         *before, (last, vector) = messages
         await publish_all(self._nc, before)
-        ack = _decode_ack((await self._nc.request(last, vector, timeout=_ACK_S)).data)
+        ack = decode_ack((await self._nc.request(last, vector, timeout=_ACK_S)).data)
         if ack.error is not None or not ack.seq:
             description = "no sequence" if ack.error is None else ack.error.description
             raise nats.errors.Error(f"{EMBEDDINGS.name}: {description}")

@@ -42,6 +42,14 @@ class FailingBatches:
         raise error
 
 
+def store_of(nc: Nats) -> VectorStore:
+    return VectorStore(nc, EmbeddingMetrics(CollectorRegistry()))
+
+
+def claims_of(nc: Nats, instance: str) -> VectorClaims:
+    return VectorClaims(nc, store_of(nc), instance)
+
+
 async def sequence_of(nc: Nats, key: str) -> int:
     (message,) = await direct_get.read_last(nc, EMBEDDINGS.name, [subjects.embedding(key)])
     return direct_get.sequence_of(message)
@@ -63,7 +71,7 @@ async def with_late_acknowledgement(nc: Nats, monkeypatch: pytest.MonkeyPatch, c
 async def test_h2_a_claim_with_a_late_acknowledgement_is_renewed(
     provisioned: Nats, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    claims, peer = VectorClaims(provisioned, "one"), VectorClaims(provisioned, "other")
+    claims, peer = claims_of(provisioned, "one"), claims_of(provisioned, "other")
     assert await claims.take({unique: 0}) == frozenset()
     await with_late_acknowledgement(provisioned, monkeypatch, claims._renew_once)
     seen = await sequence_of(provisioned, unique)
@@ -75,7 +83,7 @@ async def test_h2_a_claim_with_a_late_acknowledgement_is_renewed(
 async def test_h2_a_text_that_was_claimed_with_a_late_acknowledgement_is_not_lost(
     provisioned: Nats, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    claims = VectorClaims(provisioned, "one")
+    claims = claims_of(provisioned, "one")
 
     async def take() -> frozenset[str]:
         return await claims.take({unique: 0})
@@ -87,16 +95,16 @@ async def test_h2_a_text_that_was_claimed_with_a_late_acknowledgement_is_not_los
     assert await claims.take({unique: 0}) == frozenset()  # it has the claim already
     await claims.release([unique])
     assert (
-        await VectorClaims(provisioned, "other").take({unique: await sequence_of(provisioned, unique)})
+        await claims_of(provisioned, "other").take({unique: await sequence_of(provisioned, unique)})
         == frozenset()
     )
 
 
 async def test_h2_the_claims_of_a_batch_that_fails_are_released(provisioned: Nats, unique: str) -> None:
-    claims = VectorClaims(provisioned, "one")
+    claims = claims_of(provisioned, "one")
     models = {"m": SimpleNamespace(limits=SimpleNamespace(concurrency=1))}
     catalogue = SimpleNamespace(all_roles={"embed": SimpleNamespace(chain=("m",))}, models=models)
-    known = KnownVectors(VectorStore(provisioned, EmbeddingMetrics(CollectorRegistry())))
+    known = KnownVectors(store_of(provisioned))
     peers = SimpleNamespace(possible=lambda *_: True)
     texts = SharedTexts(*cast("Any", (catalogue, FailingBatches(), known, claims, peers)))
     request = WaitingRequest(
