@@ -122,7 +122,7 @@ def test_b3_the_topics_of_the_package_are_trained_again_from_their_texts(encoder
 
 
 def test_g1_no_text_of_the_tests_is_among_the_training_texts() -> None:
-    trained = {text.text for text in read_texts(TEXTS, "train")}
+    trained = {text.text for prefix in ("train", "parallel") for text in read_texts(TEXTS, prefix)}
     assert not trained & {text.text for text in decoded_texts(TEXTS / "test_injection.jsonl")}
     assert len(trained) >= 1_500
 
