@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import nats.errors
 from nats.aio.client import Client as Nats
@@ -36,9 +37,11 @@ __all__ = [
     "command_settings",
     "open_client",
     "open_connection",
+    "with_client",
 ]
 
 _SERVICE = "penstock-client"
+_Result = TypeVar("_Result")
 
 
 def command_settings(data: Path) -> Settings:
@@ -99,6 +102,17 @@ async def open_client(settings: Settings) -> AsyncIterator[Client]:
         raise
     finally:
         await asyncio.to_thread(tracer.close)
+
+
+def with_client(data: Path, call: Callable[[Client], Awaitable[_Result]]) -> _Result:
+    """Make one call with a client of the running system."""
+    settings = command_settings(data)
+
+    async def connected() -> _Result:
+        async with open_client(settings) as client:
+            return await call(client)
+
+    return asyncio.run(connected())
 
 
 async def check_before_request(settings: Settings) -> str | None:

@@ -24,6 +24,7 @@ __all__ = [
     "check_body",
     "check_choice",
     "check_conversation",
+    "check_position",
     "check_role_or_model",
     "check_servers",
     "check_text",
@@ -127,11 +128,15 @@ def check_timeout(timeout_s: object, lane: Lane) -> None:
         )
 
 
-def check_wait(timeout_s: object, after_seq: object) -> None:
-    """The arguments of `resume`."""
+def check_wait(timeout_s: object) -> None:
+    """For how long a call waits."""
     seconds = _seconds(timeout_s)
     if not seconds > 0:
         raise ValueError(f"timeout_s is {seconds:g}: use seconds greater than 0")
+
+
+def check_position(after_seq: object) -> None:
+    """After which event a reply is read."""
     if not isinstance(after_seq, int):
         raise ValueError(f"after_seq is {after_seq!r}: use the seq of an event")  # noqa: TRY004 - as every other one
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 
 from penstock.bus.clock import loop_now_s
-from penstock.client.arguments import check_choice, check_text, check_token, check_wait
+from penstock.client.arguments import check_choice, check_position, check_text, check_token, check_wait
 from penstock.client.follow import Followed, follow, is_at_end
 from penstock.client.jobs import JobReader
 from penstock.client.lost_request import LostRequestCheck, is_reply_lost
@@ -66,7 +66,8 @@ class JobMethods(Session):
         owner = self.name if client is None else client
         check_token("the name of a client", owner)
         check_token("the id of a request", request_id)
-        check_wait(timeout_s, after_seq)
+        check_wait(timeout_s)
+        check_position(after_seq)
         return self._resume(request_id, owner, after_seq, timeout_s)
 
     async def _resume(

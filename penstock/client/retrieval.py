@@ -203,7 +203,7 @@ class RetrievalMethods(Session):
         check_token("the name of a collection", collection)
         check_text("query", query)
         check_text("user", user)
-        check_wait(timeout_s, 0)
+        check_wait(timeout_s)
         settings: Mapping[str, Any] = {
             "collection": collection,
             "query": query,
@@ -228,7 +228,7 @@ class RetrievalMethods(Session):
         """
         if name:
             check_token("the name of a collection", name)
-        check_wait(timeout_s, 0)
+        check_wait(timeout_s)
         subject = subjects.collections(self._subscription.account)
         report = await self._ask(subject, CollectionsQuery(name=name), codec.COLLECTIONS_ANSWER, timeout_s)
         return report.collections
@@ -253,7 +253,7 @@ class RetrievalMethods(Session):
             raise ValueError("name either a collection or a user")
         if collection:
             check_token("the name of a collection", collection)
-        check_wait(timeout_s, 0)
+        check_wait(timeout_s)
         settings: Mapping[str, Any] = {
             "collection": collection,
             "prefix": prefix,

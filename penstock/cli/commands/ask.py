@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from penstock.cli.commands.question import Question
 from penstock.cli.connection import check_before_request, command_settings, open_client
+from penstock.cli.connection_notes import connection_notes
 from penstock.cli.program_name import command_name
 from penstock.cli.render.answer import AnswerPrinter, failure_text, summary
 from penstock.cli.render.retrieval.passages import recalled_text, sources_text
@@ -21,7 +19,7 @@ from penstock.contract.reply import Failed
 from penstock.errors import NoReply, NotAccepted, RequestFailed, RequestTooLarge
 from penstock.runtime.config.settings import Settings
 
-__all__ = ["ask", "connection_notes", "submit_job"]
+__all__ = ["ask", "submit_job"]
 
 
 def ask(question: Question, data: Path) -> int:
@@ -119,43 +117,3 @@ async def _as_json(stream: Stream) -> int:
 
 def _note(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
-
-
-_CONNECTION: Final = "penstock.bus.connection"
-_NOTES: Final = {
-    "lost": "the connection to NATS is lost; waiting for it",
-    "again": "connected again",
-}
-
-
-class _ConnectionNotes(logging.Handler):
-    """One note when the connection is lost and one when it is back; log records in between are dropped."""
-
-    def __init__(self, note: Callable[[str], None]) -> None:
-        super().__init__(logging.INFO)
-        self._note = note
-        self._lost = False
-
-    def emit(self, record: logging.LogRecord) -> None:
-        state = getattr(record, "fields", {}).get("connection")
-        if state in _NOTES:
-            if (state == "lost") != self._lost:
-                self._lost = state == "lost"
-                self._note(_NOTES[state])
-        elif state is None and record.levelno >= logging.WARNING:
-            self._note(record.getMessage())
-
-
-@contextmanager
-def connection_notes(note: Callable[[str], None]) -> Iterator[None]:
-    """Inside the context, all log records of the process go to `note`."""
-    root, connection = logging.getLogger(), logging.getLogger(_CONNECTION)
-    handler = _ConnectionNotes(note)
-    before = connection.level
-    root.addHandler(handler)
-    connection.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        connection.setLevel(before)
-        root.removeHandler(handler)

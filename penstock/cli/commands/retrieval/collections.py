@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from penstock.cli.confirmation import confirmed
-from penstock.cli.connection import command_settings, open_client
+from penstock.cli.connection import with_client
 from penstock.cli.errors import CommandError
 from penstock.cli.program_name import command_name
 from penstock.cli.render.counting import counted
 from penstock.cli.render.retrieval.collections import collection_text, collections_text, documents_text
 from penstock.cli.render.terminal_safe import as_ascii_json, visible
+from penstock.cli.retrieval.listing import every_document
 from penstock.client.client import Client
 from penstock.contract.retrieval.collections import CollectionStatus
 from penstock.contract.retrieval.search import DocumentStatus
-from penstock.errors import UnknownCollection
 
-__all__ = ["drop_collection", "every_document", "list_collections", "show_collection", "with_client"]
+__all__ = ["drop_collection", "list_collections", "show_collection"]
 
 _SHOWN_DOCUMENTS: Final = 20
 """Documents of a collection that are printed without `--all`."""
-_T = TypeVar("_T")
 
 
 def list_collections(data: Path, *, as_json: bool) -> int:
@@ -72,34 +69,6 @@ def _sized(name: str, documents: int, chunks: int, *, known: bool) -> str:
     if not known:
         return f"{visible(name)}: an unknown number of documents, because its table cannot be read"
     return f"{visible(name)}: {counted(documents, 'document')} in {counted(chunks, 'chunk')}"
-
-
-async def every_document(
-    client: Client, collection: str, *, user: str = "", prefix: str = ""
-) -> list[DocumentStatus]:
-    """All documents of a collection, or of the memory of `user`; empty for a collection that does not exist."""
-    found: list[DocumentStatus] = []
-    more = True
-    while more:
-        after = found[-1].id if found else ""
-        try:
-            page = await client.documents(collection, prefix=prefix, after=after, user=user)
-        except UnknownCollection:
-            return found
-        found += page.documents
-        more = page.more and bool(page.documents)
-    return found
-
-
-def with_client(data: Path, call: Callable[[Client], Awaitable[_T]]) -> _T:
-    """Make one call with a client of the running system."""
-    settings = command_settings(data)
-
-    async def connected() -> _T:
-        async with open_client(settings) as client:
-            return await call(client)
-
-    return asyncio.run(connected())
 
 
 async def _status(client: Client, name: str) -> CollectionStatus:

@@ -12,9 +12,8 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
-from penstock.cli.commands.ask import connection_notes
-from penstock.cli.commands.retrieval.collections import every_document
 from penstock.cli.connection import check_before_request, command_settings, open_client
+from penstock.cli.connection_notes import connection_notes
 from penstock.cli.errors import CommandError
 from penstock.cli.known_catalogue import known_catalogue
 from penstock.cli.render.answer import failure_text
@@ -28,10 +27,12 @@ from penstock.cli.render.retrieval.report import (
 )
 from penstock.cli.render.terminal_safe import as_ascii_json, visible
 from penstock.cli.retrieval.files import FileProblem, FileSelection, FoundFiles, check_beginnings, find_files
+from penstock.cli.retrieval.listing import every_document
 from penstock.cli.retrieval.sending import IndexTarget, send_deletions, send_files
 from penstock.cli.retrieval.totals import IndexTotals
 from penstock.cli.retrieval.watch import FileChanges, FileWatch
 from penstock.client.client import Client
+from penstock.contract.retrieval.documents import RefusedDocument
 from penstock.errors import PenstockError, RequestFailed
 from penstock.runtime.config.settings import Settings
 
@@ -144,8 +145,7 @@ async def _send_changes(client: Client, target: IndexTarget, changes: FileChange
         await send_files(client, target, changes.changed, totals, progress)
         await send_deletions(client, target, changes.deleted, totals)
     print(changes_line(totals, time.strftime("%H:%M:%S")), flush=True)
-    for line in problem_lines(totals):
-        _note(line)
+    _note_problems(totals.problems, totals.report.refused)
 
 
 def _print_totals(totals: IndexTotals, *, as_json: bool) -> None:
@@ -153,8 +153,7 @@ def _print_totals(totals: IndexTotals, *, as_json: bool) -> None:
         print(as_ascii_json({**_figures(totals)}), flush=True)
         return
     print(totals_text(totals), flush=True)
-    for line in problem_lines(totals):
-        _note(line)
+    _note_problems(totals.problems, totals.report.refused)
 
 
 def _figures(totals: IndexTotals) -> dict[str, object]:
@@ -169,10 +168,8 @@ def _print_dry_run(found: FoundFiles, missing: list[str]) -> int:
     return 0 if not found.problems else 1
 
 
-def _note_problems(problems: Sequence[FileProblem]) -> None:
-    totals = IndexTotals.of_collection("")
-    totals.problems += problems
-    for line in problem_lines(totals):
+def _note_problems(problems: Sequence[FileProblem], refused: Sequence[RefusedDocument] = ()) -> None:
+    for line in problem_lines(problems, refused):
         _note(line)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from penstock.cli.commands.retrieval.collections import every_document, with_client
 from penstock.cli.confirmation import confirmed
+from penstock.cli.connection import with_client
 from penstock.cli.errors import CommandError
 from penstock.cli.render.counting import counted
 from penstock.cli.render.retrieval.collections import memory_text, remembered_conversations
 from penstock.cli.render.terminal_safe import as_ascii_json, visible
+from penstock.cli.retrieval.listing import every_document
 from penstock.client.client import Client
 from penstock.contract.retrieval.documents import conversation_of, turn_id
 from penstock.contract.retrieval.search import DocumentStatus

@@ -9,8 +9,9 @@ from penstock.cli.render.answer import money
 from penstock.cli.render.counting import counted
 from penstock.cli.render.table import table
 from penstock.cli.render.terminal_safe import visible
-from penstock.cli.retrieval.files import FoundFile, FoundFiles
+from penstock.cli.retrieval.files import FileProblem, FoundFile, FoundFiles
 from penstock.cli.retrieval.totals import IndexTotals
+from penstock.contract.retrieval.documents import RefusedDocument
 
 __all__ = ["changes_line", "dry_run_text", "problem_lines", "size_text", "stopped_text", "totals_text"]
 
@@ -41,10 +42,10 @@ def totals_text(totals: IndexTotals) -> str:
     return "\n".join(lines)
 
 
-def problem_lines(totals: IndexTotals) -> list[str]:
-    """A line for each document that is not indexed."""
-    reasons = [*((str(each.path), each.reason) for each in totals.problems)]
-    reasons += [(each.id, each.reason) for each in totals.report.refused]
+def problem_lines(problems: Sequence[FileProblem], refused: Sequence[RefusedDocument] = ()) -> list[str]:
+    """A line for each document that is not indexed: its file could not be sent, or the indexer refused it."""
+    reasons = [(str(each.path), each.reason) for each in problems]
+    reasons += [(each.id, each.reason) for each in refused]
     lines = [f"  {visible(name)}: {visible(reason)}" for name, reason in reasons[:_SHOWN]]
     if not lines:
         return []

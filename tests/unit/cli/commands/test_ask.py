@@ -8,7 +8,7 @@ import logging
 import nats.errors
 
 from penstock.bus.connection import ConnectionEvents
-from penstock.cli.commands.ask import connection_notes
+from penstock.cli.connection_notes import connection_notes
 from penstock.cli.render.answer import AnswerPrinter
 from penstock.contract.reply import Delta
 

@@ -70,13 +70,13 @@ def test_h1_the_summary_is_a_table_of_documents_chunks_and_cost():
 def test_h1_refused_documents_are_listed_with_their_reason():
     found = totals(refused=tuple(RefusedDocument(id=f"{HOSTILE}{n}", reason="broken") for n in range(60)))
     found.problems.append(FileProblem(path=Path("a.md"), reason="permission denied"))
-    lines = problem_lines(found)
+    lines = problem_lines(found.problems, found.report.refused)
     assert lines[0] == "Not indexed: 61 documents"
     assert lines[1] == "  a.md: permission denied"
     assert lines[-1] == "  and 11 more (--json lists them)"
     assert len(lines) == 52
     assert printable("\n".join(lines))
-    assert problem_lines(totals(indexed=1)) == []
+    assert problem_lines([]) == []
 
 
 def test_m10_a_stopped_command_goes_on_only_where_it_can():
