@@ -15,6 +15,7 @@ import msgspec
 from penstock.bus.masking import without_userinfo
 from penstock.bus.server_address import is_server_address, servers_of
 from penstock.contract import subjects
+from penstock.contract.field_problem import field_problem
 from penstock.contract.names import AUTO, Lane
 from penstock.contract.request import LONGEST_S
 from penstock.contract.retrieval.search import Rag
@@ -114,7 +115,7 @@ def rag_of(rag: RagOptions) -> Rag:
     try:
         return msgspec.convert(fields, Rag)
     except msgspec.ValidationError as error:
-        raise ValueError(f"rag is not valid: {error}") from error
+        raise ValueError(field_problem(error, "rag").problem) from error
 
 
 def check_timeout(timeout_s: object, lane: Lane) -> None:

@@ -17,6 +17,7 @@ from penstock.client.arguments import check_choice, check_text, check_timeout, c
 from penstock.client.session import Session, deadline_ms
 from penstock.client.stream import Stream
 from penstock.contract import codec
+from penstock.contract.field_problem import field_problem
 from penstock.contract.names import LANES, Lane
 from penstock.contract.reply import Completed, Failed, IndexProgress
 from penstock.contract.request import IndexRequest
@@ -365,4 +366,4 @@ def _converted(settings: Mapping[str, Any], question: type[_Settings]) -> _Setti
     try:
         return msgspec.convert(settings, question)
     except msgspec.ValidationError as error:
-        raise ValueError(f"an argument is not valid: {error}") from error
+        raise ValueError(field_problem(error).problem) from error

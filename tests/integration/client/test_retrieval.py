@@ -213,10 +213,11 @@ async def test_k2_a_question_waits_for_an_indexer_that_is_restarted(gateway: Gat
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"top_k": 0}, "top_k"),
-        ({"top_k": 101}, "top_k"),
-        ({"mode": "magic"}, "mode"),
-        ({"min_score": 2}, "min_score"),
+        ({"top_k": 0}, "^top_k must be at least 1$"),
+        ({"top_k": 101}, "^top_k must be at most 100$"),
+        ({"mode": "magic"}, "^mode cannot be 'magic'$"),
+        ({"min_score": "2"}, "^min_score must be a number, not text$"),
+        ({"min_score": 2}, "^min_score must be at most 1.0$"),
     ],
 )
 async def test_k2_a_question_that_no_search_answers_is_a_value_error(
@@ -262,7 +263,7 @@ async def test_h3_h4_passages_and_conversations_are_asked_for_in_the_envelope(
     [
         (7, "use the name of a collection, or a Rag"),
         ({"collection": "docs", "topk": 7}, "rag has no field 'topk'"),
-        ({"collection": "docs", "top_k": 0}, "rag is not valid"),
+        ({"collection": "docs", "top_k": 0}, "rag.top_k must be at least 1"),
     ],
 )
 async def test_k2_wrong_settings_of_a_search_are_a_value_error(

@@ -27,10 +27,10 @@ def test_h3_all_options_are_read() -> None:
     ("given", "why"),
     [
         ({"collection": "docs", "topk": 3}, "no field 'topk'"),
-        ({}, "collection"),
-        ({"collection": "docs", "top_k": 0}, "top_k"),
-        (Rag(collection="docs", budget_tokens=1), "budget_tokens"),
-        ({"collection": 5}, "collection"),
+        ({}, "^rag.collection is missing$"),
+        ({"collection": "docs", "top_k": 0}, "^rag.top_k must be at least 1$"),
+        (Rag(collection="docs", budget_tokens=1), "^rag.budget_tokens must be at least 50$"),
+        ({"collection": 5}, "^rag.collection must be text, not a number$"),
     ],
 )
 def test_h3_a_wrong_option_is_named(given: Any, why: str) -> None:
