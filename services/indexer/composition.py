@@ -33,6 +33,7 @@ from services.indexer.requests.bodies import RequestBodies
 from services.indexer.requests.outcome import cancelled
 from services.indexer.requests.run import Runner
 from services.indexer.requests.scheduler import RequestScheduler
+from services.indexer.search.answering import Answers
 from services.indexer.search.listing import Listing
 from services.indexer.search.lookup import CollectionLookup, FollowedRecords
 from services.indexer.search.query_vectors import QueryVectors
@@ -89,6 +90,13 @@ def connected_parts(inputs: Connected) -> Parts:
     lookup = CollectionLookup(followed, records)
     searcher = Searcher(store, lookup, QueryVectors(inputs.gateway, models))
     indexer = _collection_indexer(inputs, records, models, extractor, maintenance)
+    answers = Answers(
+        searcher,
+        Listing(store, lookup, records),
+        inputs.metrics,
+        inputs.shell.tracer,
+        lambda: bus.nc.max_payload,
+    )
     return Parts(
         extractor=extractor,
         prior_attempts=prior_attempts,
@@ -98,9 +106,7 @@ def connected_parts(inputs: Connected) -> Parts:
         followed=followed,
         scheduler=scheduler,
         work=_work_handler(inputs, indexer, prior_attempts, cancellable, scheduler),
-        questions=SearchHandler(
-            bus.nc, searcher, Listing(store, lookup, records), inputs.metrics, inputs.shell.tracer
-        ),
+        questions=SearchHandler(bus.nc, answers),
     )
 
 
