@@ -8,14 +8,13 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from penstock.contract.retrieval.embeddings import MAX_INPUTS
 from services.encoder.errors import ApiError, invalid, model_not_found
 
 __all__ = ["DIMENSIONS", "MODEL", "EmbeddingsRequest", "answer", "decode"]
 
 MODEL: Final = "local-multilingual"
 DIMENSIONS: Final = 512
-_MAX_INPUTS: Final = 2_048
-"""OpenAI's limit for one request."""
 _MAX_CHARACTERS: Final = 200_000
 """Of one text, which are 3 s of work. A text of that length has no single subject, and its vector no meaning."""
 _BYTES_PER_TOKEN: Final = 4
@@ -54,8 +53,8 @@ def _problem(given: str | list[Any]) -> ApiError | None:
     if isinstance(given, list):
         if not given:
             return invalid("'input' is an empty list.", "input")
-        if len(given) > _MAX_INPUTS:
-            return invalid(f"'input' has {len(given)} texts; at most {_MAX_INPUTS} are accepted.", "input")
+        if len(given) > MAX_INPUTS:
+            return invalid(f"'input' has {len(given)} texts; at most {MAX_INPUTS} are accepted.", "input")
         if not all(isinstance(text, str) for text in given):
             message = "'input' has token ids: the encoder has a tokenizer of its own, send texts."
             return invalid(message, "input")

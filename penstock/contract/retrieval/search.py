@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct, field
 
@@ -10,6 +10,8 @@ from penstock.contract.errors import ErrorCode
 from penstock.contract.retrieval.documents import Metadata
 
 __all__ = [
+    "MAX_TOP_K",
+    "MIN_BUDGET_TOKENS",
     "Citation",
     "DocumentStatus",
     "DocumentsQuery",
@@ -28,7 +30,11 @@ SearchMode = Literal["hybrid", "vector", "text"]
 _Value = str | int | float | bool
 Filters = dict[str, _Value | list[_Value]]
 """Every key must have the value, or one of the values."""
-_TopK = Annotated[int, Meta(ge=1, le=100)]
+MAX_TOP_K: Final = 100
+"""Passages of one search."""
+MIN_BUDGET_TOKENS: Final = 50
+"""Of the passages of a request: in fewer there is no room for one."""
+_TopK = Annotated[int, Meta(ge=1, le=MAX_TOP_K)]
 _Score = Annotated[float, Meta(ge=0, le=1)]
 
 
@@ -42,7 +48,7 @@ class Rag(Struct, frozen=True, kw_only=True):
     filters: Filters = field(default_factory=dict)
     exclude: Filters = field(default_factory=dict)
     """Documents to which one of these applies are left out."""
-    budget_tokens: Annotated[int, Meta(ge=50, le=2_000_000)] = 2_000
+    budget_tokens: Annotated[int, Meta(ge=MIN_BUDGET_TOKENS, le=2_000_000)] = 2_000
     """The most tokens of all passages together."""
     whole: bool = False
     """Put all documents of the collection before the model if they fit `budget_tokens`; else passages."""

@@ -6,14 +6,12 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from msgspec import Struct
 from msgspec.structs import replace
 
-from penstock.contract.retrieval.documents import Metadata
 from penstock.contract.retrieval.search import Passage
 from penstock.runtime.tokens import text_tokens
 
-__all__ = ["Excerpt", "count_tokens", "excerpts_of", "whole_documents"]
+__all__ = ["count_tokens", "excerpts_of", "whole_documents"]
 
 _PIECE_CHARACTERS: Final = 32_768
 """Longer texts are counted in pieces of this length: an estimate by samples would differ each time."""
@@ -23,25 +21,8 @@ _HEADING_SEPARATOR: Final = " > "
 _SHORTEST_CUT: Final = 80
 """A passage is not cut to fewer characters."""
 
-Cost = Callable[["Excerpt"], int]
-"""Tokens of an excerpt as the model gets it."""
-
-
-class Excerpt(Struct, frozen=True, kw_only=True):
-    """A passage, or several of one document that follow each other."""
-
-    document: str
-    chunk: str
-    """Of the best of its passages."""
-    text: str
-    title: str = ""
-    source: str = ""
-    heading: str = ""
-    page: int | None = None
-    start: int = 0
-    end: int = 0
-    score: float = 0.0
-    metadata: Metadata
+Cost = Callable[[Passage], int]
+"""Tokens of an excerpt as the model gets it: a passage, or several of one document that follow each other."""
 
 
 def count_tokens(text: str) -> int:
@@ -52,12 +33,12 @@ def count_tokens(text: str) -> int:
 
 def excerpts_of(
     passages: Sequence[Passage], *, most: int, min_score: float, budget_tokens: int, cost: Cost
-) -> tuple[Excerpt, ...]:
+) -> tuple[Passage, ...]:
     """The best of `passages` inside the budget, the best first. `passages`: the best first, at most `most` are used.
 
     A passage that does not fit is left out, and a shorter one may follow; only the first one is cut.
     """
-    kept: list[Excerpt] = []
+    kept: list[Passage] = []
     left, seen = budget_tokens, set[str]()
     for excerpt in _usable(passages, most, min_score):
         words = " ".join(excerpt.text.split())
@@ -75,45 +56,33 @@ def excerpts_of(
 
 def whole_documents(
     passages: Sequence[Passage], *, budget_tokens: int, cost: Cost
-) -> tuple[Excerpt, ...] | None:
+) -> tuple[Passage, ...] | None:
     """All passages, each document joined, in an order of their own, the same text once; None if they exceed the
     budget.
     """
     ordered = sorted(
         map(_excerpt, passages), key=lambda each: (each.document, each.start, each.end, each.chunk)
     )
-    by_text: dict[str, Excerpt] = {}
+    by_text: dict[str, Passage] = {}
     for excerpt in _joined([each for each in ordered if each.text.strip()]):
         by_text.setdefault(" ".join(excerpt.text.split()), excerpt)
     excerpts = tuple(by_text.values())
     return excerpts if sum(map(cost, excerpts)) <= budget_tokens else None
 
 
-def _usable(passages: Sequence[Passage], most: int, min_score: float) -> Iterable[Excerpt]:
+def _usable(passages: Sequence[Passage], most: int, min_score: float) -> Iterable[Passage]:
     for passage in passages[:most]:
         excerpt = _excerpt(passage)
         if excerpt.text.strip() and excerpt.score >= min_score:
             yield excerpt
 
 
-def _excerpt(passage: Passage) -> Excerpt:
+def _excerpt(passage: Passage) -> Passage:
     score = passage.score if math.isfinite(passage.score) else 0.0
-    return Excerpt(
-        document=passage.document,
-        chunk=passage.chunk,
-        text=passage.text,
-        title=passage.title,
-        source=passage.source,
-        heading=passage.heading,
-        page=passage.page,
-        start=passage.start,
-        end=passage.end,
-        score=min(1.0, max(0.0, score)),
-        metadata=passage.metadata,
-    )
+    return replace(passage, score=min(1.0, max(0.0, score)))
 
 
-def _cut(excerpt: Excerpt, budget_tokens: int, cost: Cost) -> Excerpt | None:
+def _cut(excerpt: Passage, budget_tokens: int, cost: Cost) -> Passage | None:
     """The longest beginning that fits, up to the end of a word."""
     low, high = 0, len(excerpt.text)
     while low < high:
@@ -129,20 +98,20 @@ def _cut(excerpt: Excerpt, budget_tokens: int, cost: Cost) -> Excerpt | None:
     return cut if len(cut.text) >= _SHORTEST_CUT and cost(cut) <= budget_tokens else None
 
 
-def _beginning(excerpt: Excerpt, characters: int) -> Excerpt:
+def _beginning(excerpt: Passage, characters: int) -> Passage:
     return replace(excerpt, text=excerpt.text[:characters], end=min(excerpt.end, excerpt.start + characters))
 
 
-def _joined(excerpts: Sequence[Excerpt]) -> tuple[Excerpt, ...]:
+def _joined(excerpts: Sequence[Passage]) -> tuple[Passage, ...]:
     """Excerpts of one document that follow each other as one, at the place of the first of them."""
     order = {
         (excerpt.document, excerpt.chunk): position
         for position, excerpt in reversed(list(enumerate(excerpts)))
     }
-    by_document: dict[str, list[Excerpt]] = {}
+    by_document: dict[str, list[Passage]] = {}
     for excerpt in excerpts:
         by_document.setdefault(excerpt.document, []).append(excerpt)
-    found: list[tuple[int, Excerpt]] = []
+    found: list[tuple[int, Passage]] = []
     for of_document in by_document.values():
         for excerpt in sorted(of_document, key=lambda each: (each.start, each.end)):
             place = order[excerpt.document, excerpt.chunk]
@@ -156,7 +125,7 @@ def _joined(excerpts: Sequence[Excerpt]) -> tuple[Excerpt, ...]:
     return tuple(excerpt for _, excerpt in sorted(found, key=lambda each: each[0]))
 
 
-def _join(first: Excerpt, second: Excerpt) -> Excerpt | None:
+def _join(first: Passage, second: Passage) -> Passage | None:
     """None if the second does not follow the first on its page, or their texts do not agree with their places."""
     if first.page != second.page:
         return None
@@ -191,7 +160,7 @@ def _common_heading(first: str, second: str) -> str:
     return _HEADING_SEPARATOR.join(common)
 
 
-def _within(excerpts: tuple[Excerpt, ...], budget_tokens: int, cost: Cost) -> tuple[Excerpt, ...]:
+def _within(excerpts: tuple[Passage, ...], budget_tokens: int, cost: Cost) -> tuple[Passage, ...]:
     """The first of them whose tokens together are inside the budget."""
     left = budget_tokens
     for position, excerpt in enumerate(excerpts):

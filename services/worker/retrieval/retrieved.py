@@ -11,13 +11,13 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from penstock.contract.retrieval.documents import DOCUMENT_ID_CHARACTERS, conversation_of
-from penstock.contract.retrieval.search import Citation, RecalledTurns
+from penstock.contract.retrieval.search import Citation, Passage, RecalledTurns
 from penstock.contract.work import ChatWork
 from services.worker.guard.request_places import DocumentPlaces
 from services.worker.providers.raw_json import encoded
 from services.worker.retrieval.citations import cited_numbers
 from services.worker.retrieval.conversation import Conversation, PlacedMessage, with_messages
-from services.worker.retrieval.excerpts import Excerpt, count_tokens
+from services.worker.retrieval.excerpts import count_tokens
 from services.worker.retrieval.prompt import MarkedTexts, conversations_text, passages_text
 
 __all__ = ["NOTHING_RETRIEVED", "Found", "Kind", "Retrieved", "retrieved"]
@@ -69,13 +69,13 @@ NOTHING_RETRIEVED: Final = Retrieved()
 class Found(Struct, frozen=True):
     """The passages for a request."""
 
-    excerpts: tuple[Excerpt, ...] = ()
+    excerpts: tuple[Passage, ...] = ()
     whole: bool = False
     """They are all documents of the collection."""
 
 
 def retrieved(
-    work: ChatWork, conversation: Conversation, found: Found, recalled: Sequence[Excerpt]
+    work: ChatWork, conversation: Conversation, found: Found, recalled: Sequence[Passage]
 ) -> Retrieved:
     """The whole collection stands first, where the prefix of all requests is the same; what differs with each question
     stands behind the instructions of the application.
@@ -99,7 +99,7 @@ def retrieved(
     )
 
 
-def _by_conversation(recalled: Sequence[Excerpt]) -> tuple[RecalledTurns, ...]:
+def _by_conversation(recalled: Sequence[Passage]) -> tuple[RecalledTurns, ...]:
     """A turn of which two parts were found is one."""
     turns = Counter(map(conversation_of, dict.fromkeys(each.document for each in recalled)))
     return tuple(RecalledTurns(conversation=each, turns=number) for each, number in turns.items())
@@ -116,7 +116,7 @@ def _placed(index: int, role: str, texts: Sequence[MarkedTexts]) -> PlacedMessag
     return PlacedMessage(index, encoded({"role": role, "content": content}), tuple(documents))
 
 
-def _citation(number: int, collection: str, excerpt: Excerpt) -> Citation:
+def _citation(number: int, collection: str, excerpt: Passage) -> Citation:
     return Citation(
         number=number,
         collection=collection,

@@ -13,13 +13,20 @@ from penstock.bus import trace_names as names
 from penstock.bus.clock import loop_now_s
 from penstock.bus.tracing import Attributes, Span, Tracer
 from penstock.contract import headers
-from penstock.contract.retrieval.search import Passage, Rag, SearchAnswer, SearchRequest
+from penstock.contract.retrieval.search import (
+    MAX_TOP_K,
+    MIN_BUDGET_TOKENS,
+    Passage,
+    Rag,
+    SearchAnswer,
+    SearchRequest,
+)
 from penstock.contract.work import ChatWork
 from penstock.runtime.aio import cancel_and_wait
 from penstock.runtime.config.retrieval import Memory
 from penstock.runtime.retrieval.reserved_tokens import RULES_TOKENS
 from services.worker.retrieval.conversation import Conversation
-from services.worker.retrieval.excerpts import Excerpt, excerpts_of, whole_documents
+from services.worker.retrieval.excerpts import excerpts_of, whole_documents
 from services.worker.retrieval.metrics import RetrievalMetrics
 from services.worker.retrieval.prompt import cost_of_passage, cost_of_turn
 from services.worker.retrieval.retrieved import Found, Kind, Retrieved, retrieved
@@ -28,8 +35,6 @@ from services.worker.retrieval.search_client import SearchClient, SearchRefused
 
 __all__ = ["Retriever"]
 
-_LEAST_TOKENS: Final = 50
-"""Room for fewer tokens is none: the smallest budget of a request."""
 _QUERY_CHARACTERS: Final = 2_000
 _COMPARED_CHARACTERS: Final = 200
 _USER: Final = "User: "
@@ -83,7 +88,7 @@ class Retriever:
     async def _searched(self, request: _Request, rag: Rag, budget_tokens: int) -> Found:
         if not request.query:
             raise SearchRefused("invalid_request", "rag needs a message of the user that has text")
-        if budget_tokens < _LEAST_TOKENS:
+        if budget_tokens < MIN_BUDGET_TOKENS:
             message = "the conversation leaves no room for passages in the context of any model of the role"
             raise SearchRefused("context_length_exceeded", message)
         search = SearchRequest(
@@ -95,18 +100,13 @@ class Retriever:
             exclude=rag.exclude,
             user=request.work.user,
         )
-        if rag.whole:
-            answer = await self._asked(
-                request, replace(search, whole_tokens=budget_tokens), "whole", required=rag.required
-            )
-            if answer.whole:
-                documents = whole_documents(
-                    answer.passages, budget_tokens=budget_tokens, cost=cost_of_passage
-                )
-                if documents is not None:
-                    return Found(documents, whole=True)
-                answer = await self._asked(request, search, "passages", required=rag.required)
-        else:
+        first = replace(search, whole_tokens=budget_tokens) if rag.whole else search
+        kind: Kind = "whole" if rag.whole else "passages"
+        answer = await self._asked(request, first, kind, required=rag.required)
+        if rag.whole and answer.whole:
+            documents = whole_documents(answer.passages, budget_tokens=budget_tokens, cost=cost_of_passage)
+            if documents is not None:
+                return Found(documents, whole=True)
             answer = await self._asked(request, search, "passages", required=rag.required)
         return Found(
             excerpts_of(
@@ -118,7 +118,7 @@ class Retriever:
             )
         )
 
-    async def _remembered(self, request: _Request) -> tuple[Excerpt, ...]:
+    async def _remembered(self, request: _Request) -> tuple[Passage, ...]:
         """Turns of earlier conversations, the best first; none where the search fails."""
         work, memory = request.work, self._memory
         if not (work.conversation and work.user and request.query):
@@ -126,7 +126,7 @@ class Retriever:
         search = SearchRequest(
             collection="",
             query=request.query,
-            top_k=min(memory.top_k, 100),
+            top_k=min(memory.top_k, MAX_TOP_K),
             min_score=memory.min_score,
             user=work.user,
             conversation=work.conversation,
@@ -175,7 +175,7 @@ class Retriever:
             names.SPAN_RETRIEVAL, "client", parent=request.traceparent, attributes=attributes
         )
 
-    def _count(self, found: Found, recalled: Sequence[Excerpt]) -> None:
+    def _count(self, found: Found, recalled: Sequence[Passage]) -> None:
         kind = "whole" if found.whole else "passages"
         for label, excerpts, cost in (
             (kind, found.excerpts, cost_of_passage),
@@ -217,9 +217,9 @@ def _query(questions: Sequence[str]) -> str:
     return complete_question(question, earlier)
 
 
-def _turns_within(turns: Sequence[Excerpt], budget_tokens: int) -> tuple[Excerpt, ...]:
+def _turns_within(turns: Sequence[Passage], budget_tokens: int) -> tuple[Passage, ...]:
     """The best that fit, in the order in which they were said."""
-    kept: list[Excerpt] = []
+    kept: list[Passage] = []
     for turn in turns:
         budget_tokens -= cost_of_turn(turn)
         if budget_tokens < 0:

@@ -10,7 +10,7 @@ from services.guard.classifier.batching import BatchingEncoder
 from services.guard.classifier.encoder import Encoder
 from services.guard.detectors.detector import Detection
 from services.guard.injection.detector import InjectionDetector
-from services.worker.retrieval.excerpts import Excerpt, excerpts_of
+from services.worker.retrieval.excerpts import excerpts_of
 from services.worker.retrieval.prompt import (
     MarkedTexts,
     conversations_text,
@@ -32,7 +32,7 @@ TEXTS = (
 )
 
 
-def excerpts(*texts: str) -> tuple[Excerpt, ...]:
+def excerpts(*texts: str) -> tuple[Passage, ...]:
     passages = [
         Passage(document=f"docs/{number}.md", chunk=str(number), text=text, heading="Guide > Start")
         for number, text in enumerate(texts)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import nan
 
 from penstock.contract.retrieval.search import Passage
-from services.worker.retrieval.excerpts import Excerpt, count_tokens, excerpts_of, whole_documents
+from services.worker.retrieval.excerpts import count_tokens, excerpts_of, whole_documents
 from services.worker.retrieval.prompt import cost_of_passage
 from tests.unit.worker.retrieval.passages import passage, split_passages
 
@@ -16,7 +16,7 @@ OTHER = TEXT.replace("pump", "mill")
 
 def chosen(
     passages: Sequence[Passage], *, most: int = 10, min_score: float = 0.0, budget_tokens: int = 5_000
-) -> tuple[Excerpt, ...]:
+) -> tuple[Passage, ...]:
     return excerpts_of(
         passages, most=most, min_score=min_score, budget_tokens=budget_tokens, cost=cost_of_passage
     )
