@@ -10,6 +10,7 @@ from penstock.contract.errors import ErrorCode
 from penstock.contract.retrieval.documents import Metadata
 
 __all__ = [
+    "MAX_BUDGET_TOKENS",
     "MAX_TOP_K",
     "MIN_BUDGET_TOKENS",
     "Citation",
@@ -38,6 +39,10 @@ _TopK = Annotated[int, Meta(ge=1, le=MAX_TOP_K)]
 _Score = Annotated[float, Meta(ge=0, le=1)]
 
 
+MAX_BUDGET_TOKENS: Final = 2_000_000
+"""Of the passages of one request, or of a collection that is searched as a whole."""
+
+
 class Rag(Struct, frozen=True, kw_only=True):
     """Passages of a collection that are put before the model."""
 
@@ -48,7 +53,7 @@ class Rag(Struct, frozen=True, kw_only=True):
     filters: Filters = field(default_factory=dict)
     exclude: Filters = field(default_factory=dict)
     """Documents to which one of these applies are left out."""
-    budget_tokens: Annotated[int, Meta(ge=MIN_BUDGET_TOKENS, le=2_000_000)] = 2_000
+    budget_tokens: Annotated[int, Meta(ge=MIN_BUDGET_TOKENS, le=MAX_BUDGET_TOKENS)] = 2_000
     """The most tokens of all passages together."""
     whole: bool = False
     """Put all documents of the collection before the model if they fit `budget_tokens`; else passages."""
@@ -97,7 +102,8 @@ class SearchRequest(Struct, frozen=True, kw_only=True, tag="search_request", tag
     filters: Filters = field(default_factory=dict)
     exclude: Filters = field(default_factory=dict)
     whole_tokens: int | None = None
-    """Return all chunks in the order of the documents if they have no more tokens than this; None: only matches."""
+    """Return all chunks in the order of the documents if they have no more tokens than this, nor than 2,000,000, and
+    fit one message; None: only matches."""
     user: str = ""
     """Your end user; budgets count by it."""
     conversation: str = ""

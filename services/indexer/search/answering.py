@@ -8,7 +8,6 @@ from typing import Final
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
 
 from penstock.bus import trace_names as names
 from penstock.bus.clock import loop_now_s
@@ -25,7 +24,7 @@ from services.indexer.collections.records import RecordsUnavailable
 from services.indexer.metrics import IndexerMetrics
 from services.indexer.search.listing import Listing
 from services.indexer.search.lookup import SearchRefused
-from services.indexer.search.message_size import fits, fitting_answer, fitting_report
+from services.indexer.search.message_size import fitting_report
 from services.indexer.search.searcher import AccountQuery, Searcher
 from services.indexer.store.errors import StoreError
 
@@ -111,10 +110,10 @@ class Answers:
         request = codec.SEARCH_REQUEST.decode(asked.data)
         span = self._tracer.start(names.SPAN_SEARCH, "server", parent=asked.traceparent, attributes={})
         began_s, outcome = loop_now_s(), "internal"
-        query = AccountQuery(asked.account, request, span.traceparent, began_s)
+        query = AccountQuery(asked.account, request, span.traceparent, began_s, self._max_bytes)
         try:
             async with asyncio.timeout(min(max(request.timeout_s, 0.0), _MAX_ANSWER_S)):
-                answer = await self._fitting(query)
+                answer = await self._searcher.search(query)
             outcome = "found" if answer.passages else "nothing_found"
         except SearchRefused as refused:
             outcome = refused.code
@@ -136,20 +135,6 @@ class Answers:
         self._metrics.search_duration.labels(request.mode).observe(took_s)
         if outcome not in {"found", "nothing_found"}:
             span.end(error=outcome)
-
-    async def _fitting(self, query: AccountQuery) -> SearchAnswer:
-        """An answer that fits a message."""
-        answer = await self._searcher.search(query)
-        if answer.whole and not fits(answer, self._max_bytes):
-            answer = await self._searcher.search(
-                AccountQuery(
-                    query.account,
-                    replace(query.request, whole_tokens=None),
-                    query.traceparent,
-                    query.began_s,
-                )
-            )
-        return fitting_answer(answer, self._max_bytes)
 
     async def _documents(self, asked: Asked) -> DocumentsReport:
         query = codec.DOCUMENTS_QUERY.decode(asked.data)

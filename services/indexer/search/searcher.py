@@ -13,15 +13,17 @@ from penstock.bus.clock import loop_now_s
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract.retrieval.collections import Generation
 from penstock.contract.retrieval.documents import Metadata, conversation_of
-from penstock.contract.retrieval.search import Passage, SearchAnswer, SearchRequest
+from penstock.contract.retrieval.search import MAX_BUDGET_TOKENS, Passage, SearchAnswer, SearchRequest
 from penstock.runtime.retrieval.terms import question_terms
 from services.indexer.collections.tables import Target
 from services.indexer.embedding.gateway import Caller, EmbeddingFailed
 from services.indexer.search.filters import terms_of
 from services.indexer.search.fusion import CANDIDATES, fuse_hits
 from services.indexer.search.lookup import CollectionLookup, SearchRefused
+from services.indexer.search.message_size import fits, fitting_answer
 from services.indexer.search.query_vectors import QueryVectors
-from services.indexer.store.interface import FilterTerm, Hit, Question, Store, StoredChunk
+from services.indexer.search.whole_reads import WholeReads
+from services.indexer.store.interface import FilterTerm, Hit, Question, ReadLimit, Store, StoredChunk
 
 __all__ = ["AccountQuery", "Searcher"]
 
@@ -45,6 +47,8 @@ class AccountQuery(Struct, frozen=True):
     request: SearchRequest
     traceparent: str | None
     began_s: float
+    max_bytes: int
+    """Of the encoded answer."""
 
 
 class Searcher:
@@ -53,6 +57,7 @@ class Searcher:
         self._lookup = lookup
         self._vectors = vectors
         self._store_calls = asyncio.Semaphore(_STORE_CALLS)
+        self._whole_reads = WholeReads()
 
     async def search(self, query: AccountQuery) -> SearchAnswer:
         """Raises SearchRefused, StoreError and RecordsUnavailable."""
@@ -74,9 +79,9 @@ class Searcher:
         request = query.request
         filter_ = terms_of(request.filters, request.exclude)
         if request.whole_tokens is not None:
-            everything = await self._store.all_chunks(target.table, filter_, request.whole_tokens)
+            everything = await self._whole(query, target, filter_, request.whole_tokens)
             if everything is not None:
-                return _answered(query, [_passage(each, 0.0) for each in everything], whole=True)
+                return everything
         if not request.query.strip():
             raise SearchRefused("invalid_request", "the query is empty")
         excluded = await self._latest_turns(target, request)
@@ -87,9 +92,22 @@ class Searcher:
             hits = await self._hits(request, target, filter_, vector, request.top_k + len(excluded))
         kept = [hit for hit in hits if hit.document.id not in excluded][: request.top_k]
         if vector is None:
-            return _answered(query, [_passage(hit, 0.0) for hit in kept])
+            return fitting_answer(_answered(query, [_passage(hit, 0.0) for hit in kept]), query.max_bytes)
         passages = [_passage(hit, _score(hit)) for hit in kept]
-        return _answered(query, passages, model=target.generation.model)
+        answer = _answered(query, passages, model=target.generation.model)
+        return fitting_answer(answer, query.max_bytes)
+
+    async def _whole(
+        self, query: AccountQuery, target: Target, filter_: tuple[FilterTerm, ...], tokens: int
+    ) -> SearchAnswer | None:
+        """The answer with all chunks; None: they are too many for the request or for a message."""
+        most = ReadLimit(min(tokens, MAX_BUDGET_TOKENS), query.max_bytes)
+        async with self._whole_reads.place(query.account):
+            found = await self._store.all_chunks(target.table, filter_, most)
+            if found is None:
+                return None
+            answer = _answered(query, [_passage(each, 0.0) for each in found], whole=True)
+            return answer if fits(answer, query.max_bytes) else None
 
     async def _vector(self, query: AccountQuery, generation: Generation) -> bytes | None:
         """None: the embedding model is not available, and words alone decide."""

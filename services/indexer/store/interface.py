@@ -24,6 +24,7 @@ __all__ = [
     "Hit",
     "ListedDocument",
     "Question",
+    "ReadLimit",
     "Store",
     "StoredChunk",
     "TableStatistics",
@@ -118,6 +119,14 @@ class Question(msgspec.Struct, frozen=True):
     """All terms must be true."""
 
 
+class ReadLimit(msgspec.Struct, frozen=True):
+    """The most that one read of chunks may return."""
+
+    tokens: int
+    bytes: int
+    """Of the texts and headings, and for each chunk of the id, title, source and metadata of its document."""
+
+
 class ListedDocument(msgspec.Struct, frozen=True):
     document: Document
     version: int
@@ -200,9 +209,11 @@ class Store(Protocol):
         ...
 
     async def all_chunks(
-        self, table: TableName, filter_: tuple[FilterTerm, ...], max_tokens: int | None = None
+        self, table: TableName, filter_: tuple[FilterTerm, ...], most: ReadLimit | None = None
     ) -> list[StoredChunk] | None:
-        """All chunks of the matching documents, by document and ordinal; None if they have more than `max_tokens`."""
+        """All chunks of the matching documents, by document and ordinal; None if they have more than `most`, which is
+        found without reading more than that.
+        """
         ...
 
     async def list_documents(

@@ -152,6 +152,7 @@ class LocalIndexer:
         self.refusals: Counter[str] = Counter()
         self.changed: set[str] = set()
         self.version = 0
+        self.max_answer_bytes = 1_000_000
         self.tables = CollectionTables(self.store, self.records, self.clock.unix_ms)
         preparer = Preparer(
             DocumentExtractor(), ChunkSettings(size, 0, smallest_section=0), self.clock.unix_ms
@@ -198,7 +199,7 @@ class LocalIndexer:
     ) -> SearchAnswer:
         request = SearchRequest(collection=collection, query=query, **more)
         return await self.searcher.search(
-            AccountQuery(account, request, None, asyncio.get_running_loop().time())
+            AccountQuery(account, request, None, asyncio.get_running_loop().time(), self.max_answer_bytes)
         )
 
     async def texts(self, collection: str = "docs", *, account: str = ACCOUNT) -> dict[str, list[str]]:

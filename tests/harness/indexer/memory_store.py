@@ -19,6 +19,7 @@ from services.indexer.store.interface import (
     Hit,
     ListedDocument,
     Question,
+    ReadLimit,
     StoredChunk,
     TableStatistics,
 )
@@ -135,11 +136,14 @@ class MemoryStore:
         return [hit for hit in ranked if hit.text_rank][: question.limit]
 
     async def all_chunks(
-        self, table: TableName, filter_: tuple[FilterTerm, ...], max_tokens: int | None = None
+        self, table: TableName, filter_: tuple[FilterTerm, ...], most: ReadLimit | None = None
     ) -> list[StoredChunk] | None:
         found = [each for each, _ in self._table(table).chunks(filter_)]
-        too_many = max_tokens is not None and sum(each.chunk.tokens for each in found) > max_tokens
-        return None if too_many else found
+        if most is None:
+            return found
+        tokens = sum(each.chunk.tokens for each in found)
+        size = sum(len(each.chunk.text.encode()) for each in found)
+        return None if tokens > most.tokens or size > most.bytes else found
 
     async def list_documents(
         self, table: TableName, *, prefix: str = "", after: str = "", limit: int = 100

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -15,16 +15,21 @@ from services.indexer.store.interface import (
     DocumentChunks,
     EmbeddedChunk,
     ListedDocument,
+    ReadLimit,
     StoredChunk,
 )
-from services.indexer.store.lancedb.schema import DELETED, HEAD, REMOVED
+from services.indexer.store.lancedb.schema import DELETED, HEAD, REMOVED, SEARCHED
 from services.indexer.store.rows import chunk_of, document_of
 from services.indexer.store.tables import document_key
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from lancedb.query import AsyncQuery
 
-__all__ = ["StoredRow", "change_rows", "listed_document", "stored_chunk", "vectors_of"]
+__all__ = ["StoredRow", "change_rows", "listed_document", "rows_within", "stored_chunk", "vectors_of"]
+
+_BATCH_ROWS: Final = 256
+_SIZED: Final = ("text", "heading", "document", "title", "source", "metadata")
 
 
 class StoredRow(msgspec.Struct, frozen=True):
@@ -53,6 +58,20 @@ def stored_chunk(row: Mapping[str, Any]) -> StoredChunk:
 
 def listed_document(row: Mapping[str, Any]) -> ListedDocument:
     return ListedDocument(_document(row), row["version"], row["chunks"], row["tokens"])
+
+
+async def rows_within(query: AsyncQuery, most: ReadLimit | None) -> list[dict[str, Any]] | None:
+    """The searched columns of all rows that the query finds; None as soon as they are more than `most`."""
+    rows: list[dict[str, Any]] = []
+    tokens = size = 0
+    async for batch in await query.select(list(SEARCHED)).to_batches(max_batch_length=_BATCH_ROWS):
+        if most is not None:
+            tokens += sum(batch.column("tokens").to_pylist())
+            size += sum(batch.column(name).nbytes for name in _SIZED)
+            if tokens > most.tokens or size > most.bytes:
+                return None
+        rows += batch.to_pylist()
+    return rows
 
 
 def vectors_of(table: pa.Table) -> Iterator[bytes]:

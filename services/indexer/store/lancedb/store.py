@@ -29,6 +29,7 @@ from services.indexer.store.interface import (
     Hit,
     ListedDocument,
     Question,
+    ReadLimit,
     StoredChunk,
     TableStatistics,
 )
@@ -36,7 +37,7 @@ from services.indexer.store.lancedb.database import Database
 from services.indexer.store.lancedb.filters import any_of, tags_condition
 from services.indexer.store.lancedb.maintenance import Maintenance
 from services.indexer.store.lancedb.replacement import KEYS_AT_ONCE, confirm_documents, replace_documents
-from services.indexer.store.lancedb.rows import listed_document, stored_chunk, vectors_of
+from services.indexer.store.lancedb.rows import listed_document, rows_within, stored_chunk, vectors_of
 from services.indexer.store.lancedb.schema import CHUNKS, DELETED, HEAD, HEADS, SEARCHED
 from services.indexer.store.tables import TableName, checked_digests, document_key
 
@@ -179,17 +180,20 @@ class LanceStore:
         ]
 
     async def all_chunks(
-        self, table: TableName, filter_: tuple[FilterTerm, ...], max_tokens: int | None = None
+        self, table: TableName, filter_: tuple[FilterTerm, ...], most: ReadLimit | None = None
     ) -> list[StoredChunk] | None:
         check_filter(filter_)
-        if max_tokens is not None:
-            heads = await self._rows(table, _and(HEADS, tags_condition(filter_)), ["tokens"])
-            if sum(row["tokens"] for row in heads) > max_tokens:
-                return None
-        rows = await self._rows(table, _and(CHUNKS, tags_condition(filter_)), list(SEARCHED))
-        if (
-            max_tokens is not None and sum(row["tokens"] for row in rows) > max_tokens
-        ):  # the table grew in between
+        tags = tags_condition(filter_)
+
+        async def query(opened: AsyncTable) -> list[dict[str, Any]] | None:
+            if most is not None:
+                heads = await opened.query().where(_and(HEADS, tags)).select(["tokens"]).to_arrow()
+                if sum(heads.column("tokens").to_pylist()) > most.tokens:
+                    return None
+            return await rows_within(opened.query().where(_and(CHUNKS, tags)), most)
+
+        rows = await self._database.read(table, query)
+        if rows is None:
             return None
         rows.sort(key=lambda row: (row["document"], row["ordinal"]))
         return [stored_chunk(row) for row in rows]

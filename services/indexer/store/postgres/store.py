@@ -28,6 +28,7 @@ from services.indexer.store.interface import (
     Hit,
     ListedDocument,
     Question,
+    ReadLimit,
     StoredChunk,
     TableStatistics,
 )
@@ -77,6 +78,11 @@ _LIST: Final = """
     WHERE NOT deleted AND starts_with(id, $1) AND id > $2 ORDER BY id LIMIT $3
 """
 _TOKENS: Final = "SELECT coalesce(sum(tokens), 0) FROM {chunks} c WHERE true{filter}"
+_BYTES: Final = """
+    SELECT coalesce(sum(octet_length(c.text) + octet_length(c.heading) + octet_length(d.id) + octet_length(d.title)
+        + octet_length(d.source) + octet_length(d.metadata)), 0)
+    FROM {chunks} c JOIN {documents} d USING (key) WHERE true{filter}
+"""
 _STATISTICS: Final = """
     SELECT count(*) FILTER (WHERE NOT deleted) AS documents,
         coalesce(sum(chunks), 0) AS chunks, coalesce(sum(tokens), 0) AS tokens,
@@ -196,17 +202,18 @@ class PostgresStore:
         return [_hit(row, row["text_rank"]) for row in await self._database.run(table, task)]
 
     async def all_chunks(
-        self, table: TableName, filter_: tuple[FilterTerm, ...], max_tokens: int | None = None
+        self, table: TableName, filter_: tuple[FilterTerm, ...], most: ReadLimit | None = None
     ) -> list[StoredChunk] | None:
         check_filter(filter_)
         condition, values = _conditions(filter_, 1)
 
         async def task(connection: asyncpg.Connection) -> list[Any] | None:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
-                if max_tokens is not None:
-                    tokens = await connection.fetchval(statement(_filled(_TOKENS, condition), table), *values)
-                    if tokens > max_tokens:
-                        return None
+                if most is not None:
+                    for sum_, allowed in ((_TOKENS, most.tokens), (_BYTES, most.bytes)):
+                        found = await connection.fetchval(statement(_filled(sum_, condition), table), *values)
+                        if found > allowed:
+                            return None
                 rows: list[Any] = await connection.fetch(statement(_filled(_ALL, condition), table), *values)
                 return rows
 

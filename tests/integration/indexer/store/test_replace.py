@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from services.indexer.store.errors import UnknownTable
-from services.indexer.store.interface import DocumentState, Store
+from services.indexer.store.interface import DocumentState, ReadLimit, Store
 from services.indexer.store.tables import TableName, table_name
 from tests.harness.indexer.stored_documents import chunk_id, document, question, vector
 
@@ -26,7 +26,7 @@ async def test_h5_a_document_is_read_as_it_was_written(store: Store, table: Tabl
         "a/b.md": DocumentState(written.document.digest, 5, ids)
     }
     assert await store.vectors(table, [ids[1], chunk_id("absent")]) == {ids[1]: vector("second text")}
-    chunks = await store.all_chunks(table, (), 100)
+    chunks = await store.all_chunks(table, (), ReadLimit(100, 10_000))
     assert chunks is not None
     assert [each.document for each in chunks] == [written.document] * 2
     assert [each.chunk for each in chunks] == [each.chunk for each in written.chunks]

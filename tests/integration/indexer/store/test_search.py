@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.indexer.store.interface import FilterTerm, Question, Store
+from services.indexer.store.interface import FilterTerm, Question, ReadLimit, Store
 from services.indexer.store.tables import TableName, tag
 from tests.harness.indexer.stored_documents import document, question
 
@@ -32,7 +32,7 @@ async def found(store: Store, table: TableName, *terms: FilterTerm) -> set[str]:
     by_vector = {hit.document.id for hit in await store.search_vector(table, asked)}
     words = ["the", "a", "река", "nothing"]
     by_words = {hit.document.id for hit in await store.search_text(table, words, asked)}
-    everything = await store.all_chunks(table, terms, 10_000)
+    everything = await store.all_chunks(table, terms, ReadLimit(10_000, 100_000))
     assert everything is not None
     assert by_vector == by_words == {each.document.id for each in everything}
     return by_vector
@@ -131,11 +131,16 @@ async def test_h5_ids_sort_by_code_point_and_may_hold_any_character(store: Store
 
 
 async def test_h5_the_whole_collection_only_if_it_fits(store: Store, corpus: TableName):
-    everything = await store.all_chunks(corpus, (), 17)
+    everything = await store.all_chunks(corpus, (), ReadLimit(17, 10_000))
     assert everything is not None
     assert [each.chunk.text for each in everything] == [
         *("the river is long", "a bridge", "the river is short"),
         *("nothing about water", "река длинная", "the mill"),
     ]
-    assert await store.all_chunks(corpus, (), 16) is None
-    assert len(await store.all_chunks(corpus, (FilterTerm((RU,)),), 4) or []) == 2
+    assert await store.all_chunks(corpus, (), ReadLimit(16, 10_000)) is None
+    assert len(await store.all_chunks(corpus, (FilterTerm((RU,)),), ReadLimit(4, 10_000)) or []) == 2
+
+
+async def test_h5_the_whole_collection_only_if_its_bytes_fit(store: Store, corpus: TableName):
+    limits = {size: await store.all_chunks(corpus, (), ReadLimit(17, size)) for size in (90, 100_000)}
+    assert {size: found is None for size, found in limits.items()} == {90: True, 100_000: False}
