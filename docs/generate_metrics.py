@@ -41,7 +41,7 @@ _LABELS: Final = {
     "detector": "a detector of the [guard](guard.md)",
     "direction": "`input`: a request; `output`: an answer",
     "kind": "of tokens `input` or `output`; of findings the kind of a secret or of personal data, "
-    "or empty; of retrievals `passages`, `whole` or `memory`",
+    "or empty; of what the guard left out `passage` or `turn`; of retrievals `passages`, `whole` or `memory`",
     "lane": "`interactive` or `batch`",
     "limit": "`requests_per_minute`, `tokens_per_minute`, `requests_per_day`, `tokens_per_day` or `concurrency`",
     "mode": "`hybrid`, `vector` or `text`",

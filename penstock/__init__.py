@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from penstock.client.embedding import Embeddings
     from penstock.client.reply import Reply
     from penstock.client.retrieval import index_report
+    from penstock.contract.guard.places import ContentPlace, LeftOut
     from penstock.contract.jobs import Job
     from penstock.contract.reply import (
         Accepted,
@@ -54,6 +55,7 @@ __all__ = [
     "Client",
     "ClientClosed",
     "Completed",
+    "ContentPlace",
     "Delta",
     "Document",
     "Embeddings",
@@ -61,6 +63,7 @@ __all__ = [
     "IndexProgress",
     "IndexReport",
     "Job",
+    "LeftOut",
     "NatsAuth",
     "NoReply",
     "NotAccepted",
@@ -108,6 +111,7 @@ _MODULES: Final = {
         ),
         "penstock.contract.reply",
     ),
+    **dict.fromkeys(("ContentPlace", "LeftOut"), "penstock.contract.guard.places"),
     **dict.fromkeys(("Document", "IndexReport"), "penstock.contract.retrieval.documents"),
     **dict.fromkeys(
         ("Citation", "Passage", "Rag", "RecalledTurns", "SearchAnswer"), "penstock.contract.retrieval.search"

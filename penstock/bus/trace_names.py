@@ -32,6 +32,7 @@ __all__ = [
     "GUARD_DIRECTION",
     "GUARD_FAILURES",
     "GUARD_FINDINGS",
+    "GUARD_LEFT_OUT",
     "INPUT_TOKENS",
     "LANE",
     "MESSAGING_OPERATION_NAME",
@@ -99,6 +100,7 @@ GUARD_DIRECTION: Final = "penstock.guard.direction"
 GUARD_DETECTORS: Final = "penstock.guard.detectors"
 GUARD_ACTION: Final = "penstock.guard.action"
 GUARD_FINDINGS: Final = "penstock.guard.findings"
+GUARD_LEFT_OUT: Final = "penstock.guard.left_out"
 GUARD_FAILURES: Final = "penstock.guard.failures"
 
 RETRIEVAL_KIND: Final = "penstock.retrieval.kind"

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from penstock.contract.guard.places import LeftOut
 from penstock.contract.guard.policies import Direction
 from penstock.contract.names import Complexity, Role
 from penstock.contract.reply import (
@@ -59,6 +60,8 @@ class Reply(Struct, frozen=True, kw_only=True):
     """What the safety guard found in the request or the answer, and reported or redacted."""
     unchecked: tuple[Direction, ...] = ()
     """Where a check of the safety guard was not made, and the policy let the content pass."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Passages and earlier turns that the safety guard kept from the model."""
     citations: tuple[Citation, ...] = ()
     """The passages that were put before the model, and which of them the text cites."""
     recalled: tuple[RecalledTurns, ...] = ()
@@ -110,6 +113,7 @@ class ReplyBuilder:
             adapted=event.adapted,
             guarded=event.guarded,
             unchecked=event.unchecked,
+            left_out=event.left_out,
             citations=event.citations,
             recalled=event.recalled,
             response=response,

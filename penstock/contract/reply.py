@@ -14,6 +14,7 @@ from typing import Final, Literal
 from msgspec import Raw, Struct, field
 
 from penstock.contract.errors import ErrorCode, RetryAdvice
+from penstock.contract.guard.places import ContentPlace, LeftOut
 from penstock.contract.guard.policies import Direction
 from penstock.contract.ledger.limits import LimitStatus
 from penstock.contract.names import Complexity, DegradationRule, Lane, Role
@@ -119,6 +120,8 @@ class GuardedContent(Struct, frozen=True, kw_only=True):
     """Category and kind, as `personal_data/email`."""
     action: Literal["flag", "redact"]
     count: int
+    places: tuple[ContentPlace, ...] = ()
+    """Where in the request; at most the first ten. Empty for an answer."""
 
 
 class Started(_Event, frozen=True, kw_only=True, tag="started"):
@@ -231,6 +234,8 @@ class Completed(_Event, frozen=True, kw_only=True, tag="completed"):
     """Findings of the safety guard that were reported or redacted."""
     unchecked: tuple[Direction, ...] = ()
     """Directions in which a check of the safety guard was not made, and the policy let the content pass."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Passages and earlier turns that the safety guard kept from the model; at most the first 500."""
     citations: tuple[Citation, ...] = ()
     """The passages that were put before the model."""
     recalled: tuple[RecalledTurns, ...] = ()

@@ -100,7 +100,7 @@ async def _as_text(stream: Stream, answer: AnswerPrinter, *, with_sources: bool)
         answer.show(event)
     if answer.reply is not None:
         if with_sources:
-            print(f"\n{sources_text(answer.reply.citations)}", flush=True)
+            print(f"\n{sources_text(answer.reply.citations, answer.reply.left_out)}", flush=True)
         if answer.reply.recalled:
             print(f"\n{recalled_text(answer.reply.recalled)}", flush=True)
         _note(summary(answer.reply))

@@ -10,7 +10,7 @@ from typing import Final, TextIO
 from penstock.cli.program_name import as_invoked
 from penstock.cli.render.budget import refusing_limit_text
 from penstock.cli.render.explanation import queue_text
-from penstock.cli.render.guarded import blocked_text, guarded_lines, unchecked_lines
+from penstock.cli.render.guarded import blocked_text, guarded_lines, left_out_lines, unchecked_lines
 from penstock.cli.render.table import shortened
 from penstock.cli.render.terminal_safe import visible
 from penstock.cli.render.times import duration_text
@@ -92,6 +92,7 @@ class AnswerPrinter:
                 self._write(self.reply.text)
             self._end_line()
             self._notes_of(guarded_lines(self.reply.guarded))
+            self._notes_of(left_out_lines(self.reply.left_out))
             self._notes_of(unchecked_lines(self.reply.unchecked))
 
     def _notes_of(self, texts: Iterable[str]) -> None:

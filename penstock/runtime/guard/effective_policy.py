@@ -54,8 +54,15 @@ class EffectivePolicy(Struct, frozen=True):
 
     def enforcing(self, direction: Direction) -> tuple[DetectorName, ...]:
         """Those of `detectors` of which the policy redacts or blocks a category in this direction."""
-        enforced = {name for name, action in self.actions(direction).items() if action in ("redact", "block")}
-        return tuple(each for each in self.detectors(direction) if detectors_of(each, enforced))
+        return self._acting(direction, ("redact", "block"))
+
+    def blocking(self, direction: Direction) -> tuple[DetectorName, ...]:
+        """Those of `detectors` of which the policy blocks a category or kind in this direction."""
+        return self._acting(direction, ("block",))
+
+    def _acting(self, direction: Direction, actions: tuple[Action, ...]) -> tuple[DetectorName, ...]:
+        names = {name for name, action in self.actions(direction).items() if action in actions}
+        return tuple(each for each in self.detectors(direction) if detectors_of(each, names))
 
     def redacts(self, direction: Direction) -> bool:
         return self.mode != "off" and "redact" in self.actions(direction).values()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
@@ -38,7 +39,7 @@ REPLY_HEADERS: Final[Mapping[str, str]] = {
     "x-penstock-attempts": "The number of the attempt that answers, from 1.",
     "x-penstock-queue-wait-ms": "Milliseconds for which the request waited before its first attempt.",
     "x-penstock-cost-microusd": "Cost in millionths of a US dollar; a stream lacks it.",
-    "x-penstock-guarded": "What the safety guard reported or redacted, as in "
+    "x-penstock-guarded": "What the safety guard reported, redacted or left out of the context, as in "
     "`personal_data/email;direction=input;action=redact;count=2`, and `unchecked;direction=input` where a check was "
     "not made; a stream lacks it.",
     "x-penstock-citations": "How many passages the model was given; a stream lacks it.",
@@ -125,7 +126,7 @@ class ReplyFacts:
         if self._completed is not None:
             facts["queue-wait-ms"] = f"{self._completed.timings.queued_ms:.0f}"
             facts["cost-microusd"] = str(self._completed.cost_microusd)
-            if self._completed.guarded or self._completed.unchecked:
+            if self._completed.guarded or self._completed.unchecked or self._completed.left_out:
                 facts["guarded"] = _guarded_text(self._completed)
             if self._completed.citations:
                 facts["citations"] = str(len(self._completed.citations))
@@ -147,4 +148,9 @@ def _guarded_text(completed: Completed) -> str:
         f"{each.name};direction={each.direction};action={each.action};count={each.count}"
         for each in completed.guarded[:_SHOWN_FINDINGS]
     )
-    return ", ".join((*unchecked, *found))
+    left_out = Counter((each.kind, name) for each in completed.left_out for name in each.findings)
+    kept_out = (
+        f"{name};direction=input;action=leave_out;place={kind};count={count}"
+        for (kind, name), count in left_out.most_common(_SHOWN_FINDINGS)
+    )
+    return ", ".join((*unchecked, *found, *kept_out))

@@ -133,8 +133,14 @@ class Dialect(Protocol):
 
 
 def retrieval_fields(completed: Completed) -> dict[str, Any]:
-    """What the model was given besides the request: fields that an answer has in every dialect, where there is any."""
-    fields = {"citations": completed.citations, "recalled": completed.recalled}
+    """What the model was given besides the request, and what the safety guard kept from it: fields that an answer has
+    in every dialect, where there is any.
+    """
+    fields = {
+        "citations": completed.citations,
+        "recalled": completed.recalled,
+        "left_out": completed.left_out,
+    }
     return {name: value for name, value in fields.items() if value}
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from penstock.contract.guard.places import LeftOut
 from penstock.contract.jobs import JobState
 from penstock.contract.retrieval.search import Citation, RecalledTurns
 from services.edge.dialects.responses_object import Status
@@ -43,6 +44,13 @@ _Recalled = Annotated[
         description="Only with `conversation`: how many earlier turns of the user the model was given, by conversation."
     ),
 ]
+_LeftOut = Annotated[
+    list[LeftOut] | UnsetType,
+    Meta(
+        description="Only with `rag` or `conversation`: passages and earlier turns that the safety guard kept from the "
+        "model."
+    ),
+]
 _UnixSeconds = Annotated[int, Meta(description="Unix seconds.")]
 
 
@@ -63,6 +71,7 @@ class ChatCompletion(Struct):
     usage: dict[str, Any]
     citations: _Citations = UNSET
     recalled: _Recalled = UNSET
+    left_out: _LeftOut = UNSET
 
 
 class Response(Struct):
@@ -85,6 +94,7 @@ class Response(Struct):
     usage: dict[str, Any] | None
     citations: _Citations = UNSET
     recalled: _Recalled = UNSET
+    left_out: _LeftOut = UNSET
 
 
 class Message(Struct):
@@ -100,6 +110,7 @@ class Message(Struct):
     usage: dict[str, Any]
     citations: _Citations = UNSET
     recalled: _Recalled = UNSET
+    left_out: _LeftOut = UNSET
 
 
 class ServerSentEvent(Struct):

@@ -28,7 +28,9 @@ class PassageRetrieval(Struct, frozen=True):
     bodies: LargeBodies
 
     async def add(self, execution: Execution) -> None:
-        """Find passages for the request, if it asks for some, and count them as part of its input. Raises GaveUp."""
+        """Find passages for the request, if it asks for some, and count them as part of its input. Raises GaveUp
+        and Refused.
+        """
         work = execution.work
         if self.retriever is None:
             if work.rag is not None and work.rag.required:
@@ -43,7 +45,7 @@ class PassageRetrieval(Struct, frozen=True):
         execution.waits_for = "passages were searched"
         try:
             retrieved = await self.retriever.retrieve(
-                work, conversation, self._room_tokens(execution), execution.span.traceparent
+                work, conversation, self._room_tokens(execution), execution.span, execution.guard
             )
         except SearchRefused as refused:
             raise GaveUp(refused.code, str(refused), refused.retry_after_s) from refused

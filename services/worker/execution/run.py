@@ -335,6 +335,7 @@ def _completed(execution: Execution, success: Success, timings: Timings) -> Comp
         adapted=success.adapted,
         guarded=success.guarded,
         unchecked=success.unchecked if execution.guard is None else execution.guard.unchecked(),
+        left_out=execution.retrieved.left_out,
         citations=execution.retrieved.cited(success.text),
         recalled=execution.retrieved.recalled,
         response=success.response or NO_RESPONSE,

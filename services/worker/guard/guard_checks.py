@@ -14,6 +14,7 @@ from penstock.bus.tracing import Span, Tracer
 from penstock.contract import headers
 from penstock.contract.errors import ErrorCode
 from penstock.contract.guard.checks import CheckedText, Finding, GuardCheck, GuardVerdict
+from penstock.contract.guard.places import ContentPlace
 from penstock.contract.guard.policies import DetectorName, Direction
 from penstock.runtime.guard.client import GuardUnreachable
 from penstock.runtime.guard.effective_policy import EffectivePolicy
@@ -72,6 +73,13 @@ class CheckedRequest(Struct):
     """Checks of detectors that fail open are skipped until then, on the loop's clock."""
     unchecked: set[Direction] = field(default_factory=set)
     """Where a check was not made, and the content passed."""
+    places: Sequence[ContentPlace] = ()
+    """Of the texts of the input that are checked now."""
+
+    def places_of(self, findings: Sequence[Finding]) -> tuple[ContentPlace, ...]:
+        """Where the findings that are blocked are, each place once."""
+        blocked = (each.text for each in findings if each.action == "block")
+        return tuple(dict.fromkeys(self.places[each] for each in blocked if each < len(self.places)))
 
 
 class GuardChecks(Struct, frozen=True):
@@ -89,8 +97,11 @@ class GuardChecks(Struct, frozen=True):
         direction: Direction,
         texts: Sequence[CheckedText],
         detectors: tuple[DetectorName, ...],
+        *,
+        blocks: bool = True,
     ) -> list[Finding]:
-        """What these detectors find in the texts, and the policy allows, flags or redacts.
+        """What these detectors find in the texts, and the policy allows, flags or redacts. `blocks`: a finding that it
+        blocks ends the request; else it is among the others.
 
         Raises Refused for a block, and for a missing verdict where the policy requires one.
         """
@@ -105,8 +116,11 @@ class GuardChecks(Struct, frozen=True):
             if verdict is None:
                 continue
             request.language = request.language or verdict.language
-            found += (placed(parts[each.text], each) for each in verdict.findings if each.text < len(parts))
-            self._enforce(request, direction, verdict)
+            in_parts = [placed(parts[each.text], each) for each in verdict.findings if each.text < len(parts)]
+            if blocks and verdict.action == "block":
+                raise self._blocked(request, direction, in_parts)
+            self._require(request, direction, verdict)
+            found += in_parts
         return list(dict.fromkeys(found))  # where pieces overlap, a finding is in both
 
     def block(self, request: CheckedRequest, direction: Direction, findings: Sequence[Finding]) -> None:
@@ -117,7 +131,8 @@ class GuardChecks(Struct, frozen=True):
     def _blocked(self, request: CheckedRequest, direction: Direction, findings: Sequence[Finding]) -> Refused:
         categories = tuple(dict.fromkeys(each.name for each in findings if each.action == "block"))
         self.metrics.blocked.labels(direction).inc()
-        return Refused("blocked", refusal_text(direction, categories, request.language), categories)
+        places = request.places_of(findings) if direction == "input" else ()
+        return Refused("blocked", refusal_text(direction, categories, request.language, places), categories)
 
     async def _verdict(
         self,
@@ -179,9 +194,7 @@ class GuardChecks(Struct, frozen=True):
         request.unchecked.add(direction)
         self.metrics.unchecked.labels(direction, why).inc()
 
-    def _enforce(self, request: CheckedRequest, direction: Direction, verdict: GuardVerdict) -> None:
-        if verdict.action == "block":
-            raise self._blocked(request, direction, verdict.findings)
+    def _require(self, request: CheckedRequest, direction: Direction, verdict: GuardVerdict) -> None:
         if verdict.refuses:
             failed = ", ".join(each.detector for each in verdict.failures if each.refuses)
             message = (

@@ -40,6 +40,12 @@ class RequestGuardMetrics:
             ["direction", "why"],
             registry=registry,
         )
+        self.left_out = Counter(
+            "penstock_worker_guard_left_out",
+            "Passages and earlier turns that the model was not given because the policy blocks what is in them.",
+            ["kind"],
+            registry=registry,
+        )
         self.redactions = Counter(
             "penstock_worker_guard_redactions",
             "Values replaced by placeholders.",

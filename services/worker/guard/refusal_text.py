@@ -5,27 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from penstock.contract.guard.places import ContentPlace
 from penstock.contract.guard.policies import Direction
+from penstock.runtime.guard.place_words import place_text
 
 __all__ = ["refusal_text"]
 
 _ENGLISH: Final = "en"
+_SHOWN_PLACES: Final = 3
 _TEXTS: Final[dict[str, dict[Direction, str]]] = {
     "en": {
-        "input": "Sorry, this request cannot be answered. The safety check found: {what}. Please change it and try"
-        " again.",
+        "input": "Sorry, this request cannot be answered. The safety check found: {what}{where}. Please change it and"
+        " try again.",
         "output": "Sorry, the answer to this request cannot be shown. The safety check found: {what}. Please ask in"
         " another way.",
     },
     "ru": {
-        "input": "К сожалению, на этот запрос нельзя ответить. Проверка безопасности обнаружила: {what}. Пожалуйста,"
-        " измените запрос и попробуйте ещё раз.",
+        "input": "К сожалению, на этот запрос нельзя ответить. Проверка безопасности обнаружила: {what}{where}."
+        " Пожалуйста, измените запрос и попробуйте ещё раз.",
         "output": "К сожалению, ответ на этот запрос нельзя показать. Проверка безопасности обнаружила: {what}."
         " Пожалуйста, задайте вопрос иначе.",
     },
     "tr": {
-        "input": "Üzgünüz, bu isteğe yanıt verilemiyor. Güvenlik denetiminde şunlar bulundu: {what}. Lütfen isteği"
-        " değiştirip yeniden deneyin.",
+        "input": "Üzgünüz, bu isteğe yanıt verilemiyor. Güvenlik denetiminde şunlar bulundu: {what}{where}. Lütfen"
+        " isteği değiştirip yeniden deneyin.",
         "output": "Üzgünüz, bu isteğin yanıtı gösterilemiyor. Güvenlik denetiminde şunlar bulundu: {what}. Lütfen başka"
         " bir şekilde sorun.",
     },
@@ -87,14 +90,19 @@ _CATEGORIES: Final[dict[str, dict[str, str]]] = {
 _OTHER: Final = {"en": "unsafe content", "ru": "небезопасное содержание", "tr": "güvenli olmayan içerik"}
 
 
-def refusal_text(direction: Direction, names: Sequence[str], language: str) -> str:
-    """The message for findings with these names, `personal_data/email` or `hate/threatening`, in `language`.
+def refusal_text(
+    direction: Direction, names: Sequence[str], language: str, places: Sequence[ContentPlace] = ()
+) -> str:
+    """The message for findings with these names, `personal_data/email` or `hate/threatening`, in `language`. `places`:
+    where in the request they are.
 
     English for any language but `en`, `ru` and `tr`.
     """
     language = language if language in _TEXTS else _ENGLISH
     found = dict.fromkeys(_category(name, language) for name in names) or {_OTHER[language]: None}
-    return _TEXTS[language][direction].format(what=", ".join(found))
+    shown = [place_text(each, language) for each in places[:_SHOWN_PLACES]]
+    where = f" ({', '.join(shown)}{', …' if len(places) > len(shown) else ''})" if shown else ""
+    return _TEXTS[language][direction].format(what=", ".join(found), where=where)
 
 
 def _category(name: str, language: str) -> str:

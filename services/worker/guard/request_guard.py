@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final, Literal
 
 from msgspec import Raw, structs
 
 from penstock.contract.guard.checks import CheckedText, Finding
+from penstock.contract.guard.places import ContentPlace, LeftOut
 from penstock.contract.guard.policies import PLACED_DETECTORS, DetectorName, Direction
 from penstock.contract.reply import GuardedContent
 from penstock.contract.work import ChatWork
@@ -33,6 +34,8 @@ from services.worker.providers.raw_json import decode_any, encoded
 __all__ = ["RequestGuard", "RequestGuards"]
 
 _TEXTS: Final = "texts"
+_MOST_PLACES: Final = 10
+"""Of findings with one name and action, that are reported."""
 _LEFT_OUT: Final = "left out by the safety guard"
 
 
@@ -71,7 +74,13 @@ class RequestGuard:
         self._task: asyncio.Task[None] | None = None
         """The check beside the provider call."""
         self._redaction = InputRedaction(restore=self._policy.restore)
+        self._judged: tuple[DetectorName, ...] = ()
+        """Those that have checked the passages before they were put in the request."""
+        self._places: Sequence[ContentPlace] = ()
+        """Of the texts of the request."""
         self._passed: Counter[tuple[str, Literal["flag", "redact"]]] = Counter()
+        self._passed_in: defaultdict[tuple[str, str], dict[ContentPlace, None]] = defaultdict(dict)
+        """Where that was, by name and action."""
         self.permission = OutputPermission()
         if not self._others:
             self.permission.grant()
@@ -81,18 +90,57 @@ class RequestGuard:
         """Whether the input must be checked before a provider is chosen."""
         return bool(self._redacting) or (self._policy.mode == "before" and bool(self._others))
 
+    async def judge_passages(self, passages: Sequence[Sequence[str]]) -> list[list[Finding]]:
+        """What the policy flags or blocks in each passage, before they are put in the request; a passage may have
+        several texts. Only detectors are asked of which the policy blocks something, and not again with the request.
+
+        Raises Refused where there is no verdict and the policy requires one.
+        """
+        judged: list[list[Finding]] = [[] for _ in passages]
+        blocking = self._policy.blocking("input")
+        if not (blocking and passages):
+            return judged
+        owners = [number for number, texts in enumerate(passages) for _ in texts]
+        read = RequestTexts(
+            tuple(CheckedText(text=text, origin="tool") for texts in passages for text in texts)
+        )
+        texts, found = read.texts, list[Finding]()
+        if self._redacting:
+            found = await self._checks.findings(self._request, "input", texts, self._redacting, blocks=False)
+            texts = await in_thread_if_large(
+                lambda _: self._without_values(read, found), b"".join(each.text.encode() for each in texts)
+            )
+            found = [each for each in found if each.action == "block"]
+        self._judged = tuple(each for each in blocking if each in self._others)
+        if self._judged:
+            found += await self._checks.findings(self._request, "input", texts, self._judged, blocks=False)
+        for each in found:
+            judged[owners[each.text]].append(each)
+        return judged
+
+    def note_passages(
+        self, judged: Iterable[tuple[ContentPlace, Sequence[Finding]]], left_out: Sequence[LeftOut]
+    ) -> None:
+        """Report what `judge_passages` found in the passages that the model is given, and count the others."""
+        for place, findings in judged:
+            for each in findings:
+                self._note(each.name, "flag", place)
+        for out in left_out:
+            self._checks.metrics.left_out.labels(out.kind).inc()
+
     async def check_first(self, body: Raw, documents: DocumentPlaces = NO_DOCUMENTS) -> None:
         """Check what must be known before anything leaves. `documents`: as of `texts_of`. Raises Refused."""
         read = await in_thread_if_large(partial(_read, documents=documents), body)
+        self._places = read.places
         if self._redacting:
-            findings = await self._check(read.texts, self._redacting)
+            findings = await self._check(read.texts, read.places, self._redacting)
             redacted = [each for each in findings if each.action == "redact"]
             await in_thread_if_large(lambda _: self._redaction.note(read, redacted), body)
             self._checks.metrics.redactions.labels("input").inc(len(redacted))
         if self._policy.mode == "before":
             if self._others:
                 texts = await in_thread_if_large(lambda _: self._redaction.replaced(read), body)
-                await self._check(texts, self._others)
+                await self._check_others(texts)
             self.permission.grant()
 
     async def begin_attempt(self, body: Raw, documents: DocumentPlaces = NO_DOCUMENTS) -> Raw:
@@ -108,9 +156,10 @@ class RequestGuard:
                 partial(self._redaction.applied, documents=documents), body
             )
         elif beside:
-            texts = (await in_thread_if_large(partial(_read, documents=documents), body)).texts
+            read = await in_thread_if_large(partial(_read, documents=documents), body)
+            texts, self._places = read.texts, read.places
         if beside:
-            self._task = asyncio.create_task(self._check_beside(texts))
+            self._task = asyncio.create_task(self._check_others(texts))
             self._task.add_done_callback(self._decide)
         return body
 
@@ -159,7 +208,13 @@ class RequestGuard:
     def guarded(self) -> tuple[GuardedContent, ...]:
         """What was found in the input, and passed or was replaced."""
         return tuple(
-            GuardedContent(direction="input", name=name, action=action, count=count)
+            GuardedContent(
+                direction="input",
+                name=name,
+                action=action,
+                count=count,
+                places=tuple(self._passed_in[name, action]),
+            )
             for (name, action), count in self._passed.items()
         )
 
@@ -198,20 +253,45 @@ class RequestGuard:
         else:
             self.permission.refuse(error if isinstance(error, Refused) else failed_check(error))
 
-    async def _check_beside(self, texts: Sequence[CheckedText]) -> None:
-        await self._check(texts, self._others)
+    async def _check_others(self, texts: Sequence[CheckedText]) -> None:
+        """The check without redaction; passages have been checked already by some of its detectors."""
+        places = self._places
+        rest = tuple(each for each in self._others if each not in self._judged)
+        if rest:
+            await self._check(texts, places, rest)
+        if self._judged:
+            own = [at for at, place in enumerate(places) if place.kind not in ("passage", "turn")]
+            await self._check([texts[at] for at in own], [places[at] for at in own], self._judged)
+
+    def _without_values(self, read: RequestTexts, found: Sequence[Finding]) -> tuple[CheckedText, ...]:
+        """The texts with placeholders, which are for this check only."""
+        redaction = InputRedaction(restore=False)
+        redaction.note(read, joined(each for each in found if each.action == "redact"))
+        return redaction.replaced(read)
+
+    def _note(self, name: str, action: Literal["flag", "redact"], place: ContentPlace) -> None:
+        self._passed[name, action] += 1
+        places = self._passed_in[name, action]
+        if len(places) < _MOST_PLACES:
+            places[place] = None
 
     async def _check(
-        self, texts: Sequence[CheckedText], detectors: tuple[DetectorName, ...]
+        self,
+        texts: Sequence[CheckedText],
+        places: Sequence[ContentPlace],
+        detectors: tuple[DetectorName, ...],
     ) -> list[Finding]:
-        """What passes or is to be replaced; findings that are to be replaced do not overlap."""
+        """What passes or is to be replaced; findings that are to be replaced do not overlap. `places`: of the texts."""
         if not texts:
             return []
+        self._request.places = places
         found = await self._checks.findings(self._request, "input", texts, detectors)
         redacted = joined(each for each in found if each.action == "redact")
         flagged = [each for each in found if each.action == "flag"]
-        self._passed.update((each.name, "redact") for each in redacted)
-        self._passed.update((each.name, "flag") for each in flagged)
+        for each in redacted:
+            self._note(each.name, "redact", places[each.text])
+        for each in flagged:
+            self._note(each.name, "flag", places[each.text])
         return [*redacted, *flagged]
 
 

@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Raw
 
 from penstock.contract.guard.checks import TextOrigin
+from penstock.contract.guard.places import ContentPlace
 from services.worker.providers.encoded_data import is_base64, is_data_url
 from services.worker.providers.raw_json import decode_any, decode_fields, decode_list, encoded
 
@@ -27,9 +28,9 @@ Source = TextOrigin | Literal["arguments"]
 ARGUMENTS: Final = "arguments"
 """Also the key of the arguments of a tool call, which are JSON text if they are a string."""
 
-DocumentPlaces = Mapping[int, Sequence[tuple[int, int]]]
-"""Where a body has texts of documents: by the index of a message, start and end of each in its content. What else is in
-such a message was written by Penstock."""
+DocumentPlaces = Mapping[int, Sequence[tuple[int, int, ContentPlace]]]
+"""Where a body has texts of documents: by the index of a message, start and end of each in its content, and the passage
+or turn that it belongs to. What else is in such a message was written by Penstock."""
 NO_DOCUMENTS: Final[DocumentPlaces] = {}
 """Of a body without documents before its messages."""
 _ORIGINS: Final[dict[str, TextOrigin]] = {
@@ -98,6 +99,8 @@ class Places:
         self._unique = False
         """No object of the body has a key twice."""
         self._body = b""
+        self.place = ContentPlace(kind="field")
+        """Where the text is that is visited."""
         self.fixed: dict[str, None] = {}
         """Strings that cannot be replaced: names, keys, ids of unusual form, and addresses."""
 
@@ -124,6 +127,7 @@ class Places:
         return bytes(encoded(changes))
 
     def _field(self, name: str, value: Raw) -> Raw:
+        self.place = ContentPlace(kind="field", name=name if _is_plain(name) else "")
         if name == "messages" and _first_byte(value) == _LIST:
             numbers = count()
             return _each(value, lambda raw: self._message(raw, next(numbers)))
@@ -134,6 +138,9 @@ class Places:
         return value if name == "model" and _is_label(value) else self._data(value, "system", _DEEPEST)
 
     def _message(self, raw: Raw, number: int) -> Raw:
+        """`number`: its index in the body."""
+        sent = number + 1 - sum(index < number for index in self._documents)
+        self.place = ContentPlace(kind="message", number=sent)
         if _first_byte(raw) != _OBJECT:
             return self._texts(raw, "user", _DEEPEST)
         fields = self._fields(raw)
@@ -141,16 +148,20 @@ class Places:
         if number in self._documents:
             return self._documents_in(raw, fields, self._documents[number])
         origin = _ORIGINS.get(role, "user")
+        if origin == "tool":
+            self.place = ContentPlace(kind="tool_result", number=sent)
         if fields.keys() == _USUAL and role in _ORIGINS:
             content = self._texts(fields["content"], origin, _DEEPEST - 1)
             return _with(raw, fields, {**fields, "content": content})
         return self._texts_of_object(raw, fields, origin, _DEEPEST)
 
-    def _documents_in(self, raw: Raw, fields: dict[str, Raw], documents: Sequence[tuple[int, int]]) -> Raw:
+    def _documents_in(
+        self, raw: Raw, fields: dict[str, Raw], documents: Sequence[tuple[int, int, ContentPlace]]
+    ) -> Raw:
         text: str = decode_any(fields["content"])
         parts: list[str] = []
         before = 0
-        for start, end in documents:
+        for start, end, self.place in documents:
             parts += text[before:start], self._visit(text[start:end], "tool")
             before = end
         new = "".join((*parts, text[before:]))

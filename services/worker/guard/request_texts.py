@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 
 from penstock.contract.guard.checks import CheckedText
+from penstock.contract.guard.places import ContentPlace
 from services.worker.guard.candidates import Segmenter
 from services.worker.guard.request_places import ARGUMENTS, NO_DOCUMENTS, DocumentPlaces, Places, Source
 
@@ -19,6 +20,8 @@ class RequestTexts(Struct, frozen=True):
     texts: tuple[CheckedText, ...]
     arguments: frozenset[int] = frozenset()
     """The indices of those that are JSON text."""
+    places: tuple[ContentPlace, ...] = ()
+    """Where each text is."""
     fixed: int | None = None
     """The index of the last text, if it is not one of the body: the strings, one a line, that cannot be replaced."""
 
@@ -34,11 +37,13 @@ def texts_of(body: bytes, documents: DocumentPlaces = NO_DOCUMENTS) -> RequestTe
     Raises ValueError for a body that is not JSON, is nested too deeply, or has a key twice in an object.
     """
     found: list[CheckedText] = []
+    at: list[ContentPlace] = []
     arguments: list[int] = []
 
     def collect(text: str, source: Source) -> str:
         if source == ARGUMENTS:
             arguments.append(len(found))
+        at.append(places.place)
         found.append(CheckedText(text=text, origin="assistant" if source == ARGUMENTS else source))
         return text
 
@@ -46,9 +51,9 @@ def texts_of(body: bytes, documents: DocumentPlaces = NO_DOCUMENTS) -> RequestTe
     places.visited(body)
     fixed = _fixed_text(places.fixed)
     if not fixed:
-        return RequestTexts(tuple(found), frozenset(arguments))
+        return RequestTexts(tuple(found), frozenset(arguments), tuple(at))
     texts = (*found, CheckedText(text=fixed, origin="system"))
-    return RequestTexts(texts, frozenset(arguments), len(found))
+    return RequestTexts(texts, frozenset(arguments), (*at, ContentPlace(kind="field")), len(found))
 
 
 def rewritten(body: bytes, texts: Sequence[str], documents: DocumentPlaces = NO_DOCUMENTS) -> bytes:

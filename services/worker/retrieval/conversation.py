@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, Struct
 
+from penstock.contract.guard.places import ContentPlace
 from services.worker.providers.raw_json import decode_fields, decode_list, encoded
 
 __all__ = ["Conversation", "PlacedMessage", "read_conversation", "with_messages"]
@@ -23,8 +24,8 @@ class PlacedMessage(Struct, frozen=True):
     index: int
     """Its index in the messages with all that are inserted."""
     message: Raw
-    documents: tuple[tuple[int, int], ...]
-    """Start and end in its content of each text that a document wrote."""
+    documents: tuple[tuple[int, int, ContentPlace], ...]
+    """Start and end in its content of each text that a document wrote, with its passage or turn."""
 
 
 class Conversation(Struct, frozen=True):

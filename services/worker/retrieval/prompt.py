@@ -14,10 +14,22 @@ from typing import Final
 
 from msgspec import Struct
 
+from penstock.contract.guard.places import ContentPlace
+from penstock.contract.retrieval.documents import DOCUMENT_ID_CHARACTERS, conversation_of
 from penstock.contract.retrieval.search import Passage
 from services.worker.retrieval.excerpts import count_tokens
 
-__all__ = ["MarkedTexts", "conversations_text", "cost_of_passage", "cost_of_turn", "passages_text"]
+__all__ = [
+    "MarkedTexts",
+    "conversations_text",
+    "cost_of_passage",
+    "cost_of_turn",
+    "passages_text",
+    "place_of_passage",
+    "place_of_turn",
+    "texts_of_passage",
+    "texts_of_turn",
+]
 
 _LINE_CHARACTERS: Final = 300
 """Longest source or heading that the model sees."""
@@ -51,18 +63,37 @@ class MarkedTexts(Struct, frozen=True):
 
     rules: str
     data: str
-    documents: tuple[tuple[int, int], ...] = ()
-    """Start and end in `data` of each text that a document wrote; in order, apart from each other and not empty."""
+    documents: tuple[tuple[int, int, ContentPlace], ...] = ()
+    """Start and end in `data` of each text that a document wrote, with its passage or turn; in order, apart from each
+    other and not empty."""
 
 
 def passages_text(excerpts: Sequence[Passage]) -> MarkedTexts:
     """The passages with the numbers 1, 2, … in this order."""
-    return _marked(_PASSAGES, excerpts, _passage)
+    return _marked(_PASSAGES, excerpts, _passage, place_of_passage)
 
 
 def conversations_text(excerpts: Sequence[Passage]) -> MarkedTexts:
     """Turns of earlier conversations, in this order."""
-    return _marked(_CONVERSATIONS, excerpts, _turn)
+    return _marked(_CONVERSATIONS, excerpts, _turn, place_of_turn)
+
+
+def texts_of_passage(excerpt: Passage) -> list[str]:
+    """Those that its document wrote, as the model reads them."""
+    return [text for text, of_document in _passage("", 0, excerpt) if of_document and text]
+
+
+def texts_of_turn(excerpt: Passage) -> list[str]:
+    """Those that were said in it, as the model reads them."""
+    return [text for text, of_document in _turn("", 0, excerpt) if of_document and text]
+
+
+def place_of_passage(number: int, excerpt: Passage) -> ContentPlace:
+    return ContentPlace(kind="passage", number=number, name=excerpt.document[:DOCUMENT_ID_CHARACTERS])
+
+
+def place_of_turn(_number: int, excerpt: Passage) -> ContentPlace:
+    return ContentPlace(kind="turn", name=conversation_of(excerpt.document)[:DOCUMENT_ID_CHARACTERS])
 
 
 def cost_of_passage(excerpt: Passage) -> int:
@@ -75,17 +106,22 @@ def cost_of_turn(excerpt: Passage) -> int:
     return count_tokens(_joined(_turn(_COSTED_MARK, 0, excerpt)))
 
 
-def _marked(rules: str, excerpts: Sequence[Passage], render: _Render) -> MarkedTexts:
+def _marked(
+    rules: str,
+    excerpts: Sequence[Passage],
+    render: _Render,
+    place_of: Callable[[int, Passage], ContentPlace],
+) -> MarkedTexts:
     mark = _mark_for([_joined(render("", number, each)) for number, each in enumerate(excerpts, 1)])
     texts: list[str] = []
-    documents: list[tuple[int, int]] = []
+    documents: list[tuple[int, int, ContentPlace]] = []
     length = 0
     for number, each in enumerate(excerpts, 1):
         parts = render(mark, number, each)
         for text, of_document in parts if number == 1 else (("\n", False), *parts):
             texts.append(text)
             if of_document and text:
-                documents.append((length, length + len(text)))
+                documents.append((length, length + len(text), place_of(number, each)))
             length += len(text)
     return MarkedTexts(f"{rules.format(mark=mark)}\n", "".join(texts), tuple(documents))
 

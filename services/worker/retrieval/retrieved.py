@@ -10,6 +10,7 @@ from typing import Final, Literal
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
+from penstock.contract.guard.places import ContentPlace, LeftOut
 from penstock.contract.retrieval.documents import DOCUMENT_ID_CHARACTERS, conversation_of
 from penstock.contract.retrieval.search import Citation, Passage, RecalledTurns
 from penstock.contract.work import ChatWork
@@ -35,6 +36,8 @@ class Retrieved(Struct, frozen=True, kw_only=True):
     messages: tuple[PlacedMessage, ...] = ()
     citations: tuple[Citation, ...] = ()
     recalled: tuple[RecalledTurns, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    """What was found for the request, and is not put before the model because the policy blocks it."""
     tokens: int = 0
     """Estimated, of `messages`."""
     question: str = ""
@@ -67,23 +70,25 @@ NOTHING_RETRIEVED: Final = Retrieved()
 
 
 class Found(Struct, frozen=True):
-    """The passages for a request."""
+    """The passages and earlier turns for a request."""
 
     excerpts: tuple[Passage, ...] = ()
     whole: bool = False
-    """They are all documents of the collection."""
+    """The excerpts are all documents of the collection."""
+    recalled: tuple[Passage, ...] = ()
+    """Earlier turns of the user."""
+    left_out: tuple[LeftOut, ...] = ()
+    """What else was found, which the policy blocks."""
 
 
-def retrieved(
-    work: ChatWork, conversation: Conversation, found: Found, recalled: Sequence[Passage]
-) -> Retrieved:
+def retrieved(work: ChatWork, conversation: Conversation, found: Found) -> Retrieved:
     """The whole collection stands first, where the prefix of all requests is the same; what differs with each question
     stands behind the instructions of the application.
     """
     first = [passages_text(found.excerpts)] if found.whole and found.excerpts else []
     behind = [passages_text(found.excerpts)] if found.excerpts and not found.whole else []
-    if recalled:
-        behind.append(conversations_text(recalled))
+    if found.recalled:
+        behind.append(conversations_text(found.recalled))
     placed = [_placed(0, conversation.role, first)] if first else []
     if behind:
         index = conversation.instructions + len(placed)
@@ -92,7 +97,8 @@ def retrieved(
     return Retrieved(
         messages=tuple(placed),
         citations=tuple(_citation(number, collection, each) for number, each in enumerate(found.excerpts, 1)),
-        recalled=_by_conversation(recalled),
+        recalled=_by_conversation(found.recalled),
+        left_out=found.left_out[:_MOST_CITATIONS],
         tokens=sum(count_tokens(each.rules) + count_tokens(each.data) for each in (*first, *behind)),
         question=conversation.questions[-1] if conversation.questions else "",
         kind="whole" if found.whole else "passages" if found.excerpts else "memory",
@@ -108,10 +114,12 @@ def _by_conversation(recalled: Sequence[Passage]) -> tuple[RecalledTurns, ...]:
 def _placed(index: int, role: str, texts: Sequence[MarkedTexts]) -> PlacedMessage:
     """One message, since some models accept only one of this role; all its rules come first."""
     content = "".join(each.rules for each in texts)
-    documents: list[tuple[int, int]] = []
+    documents: list[tuple[int, int, ContentPlace]] = []
     for number, each in enumerate(texts):
         content += "\n" if number else ""
-        documents += [(len(content) + start, len(content) + end) for start, end in each.documents]
+        documents += [
+            (len(content) + start, len(content) + end, place) for start, end, place in each.documents
+        ]
         content += each.data
     return PlacedMessage(index, encoded({"role": role, "content": content}), tuple(documents))
 

@@ -25,6 +25,8 @@ from penstock.contract.work import ChatWork
 from penstock.runtime.aio import cancel_and_wait
 from penstock.runtime.config.retrieval import Memory
 from penstock.runtime.retrieval.reserved_tokens import RULES_TOKENS
+from services.worker.guard.request_guard import RequestGuard
+from services.worker.retrieval.blocked_passages import without_blocked
 from services.worker.retrieval.conversation import Conversation
 from services.worker.retrieval.excerpts import excerpts_of, whole_documents
 from services.worker.retrieval.metrics import RetrievalMetrics
@@ -53,14 +55,21 @@ class Retriever:
         self.metrics = metrics
 
     async def retrieve(
-        self, work: ChatWork, conversation: Conversation, room_tokens: int, traceparent: str | None
+        self,
+        work: ChatWork,
+        conversation: Conversation,
+        room_tokens: int,
+        span: Span,
+        guard: RequestGuard | None = None,
     ) -> Retrieved:
-        """`room_tokens`: what the context of the models leaves for passages; `traceparent`: of the span of the request.
+        """`room_tokens`: what the context of the models leaves for passages; `span`: of the request; `guard`: what it
+        blocks is left out.
 
-        Raises SearchRefused where the request needs passages and gets none.
+        Raises SearchRefused where the request needs passages and gets none, and Refused of the guard where it cannot
+        check them.
         """
         room_tokens -= RULES_TOKENS
-        request = _Request(work, conversation, _query(conversation.questions), traceparent)
+        request = _Request(work, conversation, _query(conversation.questions), span.traceparent)
         remembered = asyncio.create_task(self._remembered(request))
         try:
             found = await self._passages(request, room_tokens)
@@ -70,8 +79,12 @@ class Retriever:
         if found.excerpts:
             room_tokens -= RULES_TOKENS + sum(map(cost_of_passage, found.excerpts))
         recalled = _turns_within(turns, min(self._memory.budget_tokens, room_tokens))
-        self._count(found, recalled)
-        return retrieved(work, conversation, found, recalled)
+        found = replace(found, recalled=recalled)
+        if guard is not None:
+            found = await without_blocked(guard, found)
+            span.set(names.GUARD_LEFT_OUT, len(found.left_out))
+        self._count(found)
+        return retrieved(work, conversation, found)
 
     async def _passages(self, request: _Request, room_tokens: int) -> Found:
         rag = request.work.rag
@@ -175,11 +188,11 @@ class Retriever:
             names.SPAN_RETRIEVAL, "client", parent=request.traceparent, attributes=attributes
         )
 
-    def _count(self, found: Found, recalled: Sequence[Passage]) -> None:
+    def _count(self, found: Found) -> None:
         kind = "whole" if found.whole else "passages"
         for label, excerpts, cost in (
             (kind, found.excerpts, cost_of_passage),
-            ("memory", recalled, cost_of_turn),
+            ("memory", found.recalled, cost_of_turn),
         ):
             if excerpts:
                 self.metrics.passages.labels(label).observe(len(excerpts))

@@ -8,6 +8,7 @@ from typing import Final
 from penstock.cli.render.counting import counted
 from penstock.cli.render.table import shortened
 from penstock.cli.render.terminal_safe import visible
+from penstock.contract.guard.places import LeftOut
 from penstock.contract.retrieval.search import Citation, Passage, RecalledTurns, SearchAnswer
 
 __all__ = ["passages_text", "recalled_text", "sources_text"]
@@ -31,8 +32,12 @@ def passages_text(answer: SearchAnswer) -> str:
     return "\n".join((*parts, f"[{len(answer.passages)} found in {answer.took_ms:.0f} ms{model}]"))
 
 
-def sources_text(citations: Sequence[Citation]) -> str:
-    """The passages that the model was given, in their order; `*` marks those that the answer refers to."""
+def sources_text(citations: Sequence[Citation], left_out: Sequence[LeftOut] = ()) -> str:
+    """The passages that the model was given, in their order; `*` marks those that the answer refers to. `left_out`: by
+    the safety guard.
+    """
+    if not citations and any(each.kind == "passage" for each in left_out):
+        return "Sources: none. The safety guard left out all passages that were found."
     if not citations:
         return "Sources: none. No passage of the collection fits the question and the filters."
     lines = [

@@ -7,7 +7,8 @@ import io
 import pytest
 
 from penstock.cli.render.answer import AnswerPrinter, failure_text
-from penstock.cli.render.guarded import blocked_text, guarded_lines, unchecked_lines
+from penstock.cli.render.guarded import blocked_text, guarded_lines, left_out_lines, unchecked_lines
+from penstock.contract.guard.places import ContentPlace, LeftOut
 from penstock.contract.guard.policies import CATEGORIES, KINDS
 from penstock.contract.reply import Completed, Delta, Failed, Failure, GuardedContent
 from penstock.errors import RequestFailed
@@ -30,6 +31,28 @@ def test_g6_what_was_replaced_and_what_was_found_are_told_apart():
         "safety guard, replaced by placeholders in the answer: OpenAI key",
     ]
     assert guarded_lines(()) == []
+
+
+def test_g1_a_note_says_where_something_was_found_and_what_was_left_out():
+    places = (
+        ContentPlace(kind="passage", number=2, name="a.md"),
+        ContentPlace(kind="turn", name="trip"),
+        ContentPlace(kind="message", number=1),
+    )
+    flagged = GuardedContent(
+        direction="input", name="prompt_injection", action="flag", count=3, places=places
+    )
+    assert guarded_lines((flagged,)) == [
+        "safety guard, found in the request: prompt injection (3, passage 2 of a.md, earlier turn of trip, message 1)"
+    ]
+    out = [LeftOut(kind="passage", name=f"{each}.md", findings=("prompt_injection",)) for each in range(6)]
+    turn = LeftOut(kind="turn", name="trip", findings=("hate", "violence"))
+    assert left_out_lines([*out[:2], turn]) == [
+        "safety guard, 2 passages were left out: 0.md (prompt injection), 1.md (prompt injection)",
+        "safety guard, 1 earlier turn was left out: trip (hate, violence)",
+    ]
+    assert left_out_lines(out)[0].endswith("4.md (prompt injection), …")
+    assert left_out_lines(()) == []
 
 
 def test_g6_an_answer_ends_with_a_note_on_what_was_replaced():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from penstock.contract.guard.places import LeftOut
 from penstock.contract.reply import GuardedContent, Timings
 from penstock.contract.retrieval.search import Citation, RecalledTurns
 from services.edge.answers.reply_facts import REPLY_HEADERS, ReplyFacts
@@ -46,6 +47,15 @@ def test_k3_headers_name_what_is_known_so_far():
     assert headers(facts)["x-penstock-guarded"] == (
         "personal_data/email;direction=input;action=redact;count=2, "
         "hate/threatening;direction=output;action=flag;count=1"
+    )
+    left_out = tuple(
+        LeftOut(kind=kind, name=name, findings=("prompt_injection",))
+        for kind, name in (("passage", "a.md"), ("turn", "trip"), ("passage", "b.md"))
+    )
+    facts.add(replace(completed(3), timings=timings, left_out=left_out))
+    assert headers(facts)["x-penstock-guarded"] == (
+        "prompt_injection;direction=input;action=leave_out;place=passage;count=2, "
+        "prompt_injection;direction=input;action=leave_out;place=turn;count=1"
     )
     passages = tuple(Citation(number=each, collection="c", document="d", chunk="c") for each in (1, 2))
     end = replace(completed(3), cost_microusd=12, timings=timings, unchecked=("input", "output"))

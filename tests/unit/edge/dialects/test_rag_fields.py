@@ -24,7 +24,8 @@ CITATIONS = (
     Citation(number=2, collection="docs", document="b.md", chunk="c2", page=3),
 )
 RECALLED = (RecalledTurns(conversation="trip", turns=2), RecalledTurns(conversation="work/1", turns=1))
-RETRIEVED: dict[str, Any] = {"citations": CITATIONS, "recalled": RECALLED}
+LEFT_OUT = ({"kind": "passage", "name": "b.md", "findings": ["prompt_injection"]},)
+RETRIEVED: dict[str, Any] = {"citations": CITATIONS, "recalled": RECALLED, "left_out": LEFT_OUT}
 COMPLETION = {
     "id": "x",
     "choices": [{"index": 0, "message": {"content": "At noon [1]."}, "finish_reason": "stop"}],

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from penstock.contract.guard.places import ContentPlace
 from services.worker.guard.request_texts import rewritten, texts_of
 
 CALL: dict[str, Any] = {
@@ -40,6 +41,26 @@ BODY: dict[str, Any] = {
     "prediction": {"type": "content", "content": "predicted"},
     "stop": ["END"],
 }
+
+
+def test_g1_each_text_has_the_place_that_the_application_knows():
+    passage = ContentPlace(kind="passage", number=1, name="guide.md")
+    placed = {"role": "system", "content": "Rules. A text."}
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        placed,
+        {"role": "user", "content": "Hello."},
+        {"role": "tool", "content": "sent"},
+    ]
+    body = json.dumps({"messages": messages, "metadata": {"note": "a note"}}).encode()
+    read = texts_of(body, {1: [(7, 14, passage)]})
+    assert {text.text: place for text, place in zip(read.texts, read.places, strict=True)} == {
+        "Be brief.": ContentPlace(kind="message", number=1),
+        "A text.": passage,
+        "Hello.": ContentPlace(kind="message", number=2),
+        "sent": ContentPlace(kind="tool_result", number=3),
+        "a note": ContentPlace(kind="field", name="metadata"),
+    }
 
 
 def _texts(body: bytes) -> list[tuple[str, str]]:

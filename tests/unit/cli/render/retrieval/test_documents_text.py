@@ -28,6 +28,7 @@ from penstock.cli.render.retrieval.report import (
 )
 from penstock.cli.retrieval.files import FileProblem, FoundFile, FoundFiles
 from penstock.cli.retrieval.totals import IndexTotals
+from penstock.contract.guard.places import LeftOut
 from penstock.contract.retrieval.collections import CollectionStatus
 from penstock.contract.retrieval.documents import IndexReport, RefusedDocument
 from penstock.contract.retrieval.search import Citation, DocumentStatus, Passage, RecalledTurns, SearchAnswer
@@ -160,6 +161,8 @@ def test_h2_sources_mark_what_the_answer_cites():
         "* [1] guard.md · The guard  0.90",
         "  [2] guard.md (https://a.test/guard)  0.50",
     ]
+    out = (LeftOut(kind="passage", name="a.md", findings=("prompt_injection",)),)
+    assert sources_text((), out) == "Sources: none. The safety guard left out all passages that were found."
     assert sources_text((citation(1),)).startswith("Sources (the answer cites none of them):")
     assert (
         sources_text(()) == "Sources: none. No passage of the collection fits the question and the filters."
