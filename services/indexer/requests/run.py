@@ -175,13 +175,14 @@ class Runner(Struct, frozen=True):
             raise GaveUp(error.code, str(error), error.retry_after_s) from error
         except (*_TRANSIENT, TimeoutError) as error:
             if limit.expired():
-                message = "the deadline passed; documents that were indexed by then stay"
+                message = "the deadline passed; what was indexed or removed by then stays so"
                 raise GaveUp("deadline_exceeded", message) from error
-            message = f"documents cannot be indexed now: {error}"
+            why = error.for_clients if isinstance(error, StoreError) else error
+            message = f"documents cannot be indexed now: {why}"
             raise GaveUp("retrieval_unavailable", message, _LONGEST_RETRY_S) from error
         except StoreError as error:
             _log.exception("the store cannot be used")
-            raise GaveUp("internal", f"the store of the indexer cannot be used: {error}") from error
+            raise GaveUp("internal", error.for_clients) from error
 
     async def _indexed(self, request: _Request, collection: str, body: IndexBody) -> IndexReport:
         work, counts = request.work, request.counts

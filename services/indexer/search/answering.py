@@ -96,7 +96,8 @@ class Answers:
             failed = SearchFailed(code="invalid_request", message=f"the question cannot be read: {error}")
         except (StoreError, RecordsUnavailable) as error:
             _log.warning("a question cannot be answered now: %r", error)
-            failed = SearchFailed(code="retrieval_unavailable", message=str(error), retry_after_s=1.0)
+            message = error.for_clients if isinstance(error, StoreError) else str(error)
+            failed = SearchFailed(code="retrieval_unavailable", message=message, retry_after_s=1.0)
         except TimeoutError:
             failed = SearchFailed(
                 code="retrieval_unavailable", message="the answer took too long", retry_after_s=1.0

@@ -24,7 +24,7 @@ _TABLE_MISSING: Final = re.compile(
 )
 _FILE_MISSING: Final = re.compile(r"not found|No such file", re.IGNORECASE)
 _CORRUPT: Final = re.compile(
-    r"corrupt|invalid magic|magic number|failed to decode|DecodeError|protobuf|file is too small|"
+    r"corrupt|invalid magic|magic number|failed to decode|DecodeError|protobuf|file (?:size )?is too small|"
     r"unexpected end|failed to fill whole buffer|Invalid (?:file|footer|format|range)|out of range|panicked|checksum",
     re.IGNORECASE,
 )

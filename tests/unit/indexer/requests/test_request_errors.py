@@ -93,13 +93,13 @@ async def ended(indexer: FakeIndexer, *, within_s: float = 1_000.0, **fields: An
     [
         (UnusableModel("no such model"), "invalid_request", "no such model"),
         (EmbeddingFailed("budget_exceeded", "nothing left", 60.0), "budget_exceeded", "nothing left"),
-        (StoreUnavailable("away"), "retrieval_unavailable", "away"),
+        (StoreUnavailable("/srv/index is full"), "retrieval_unavailable", "has no space"),
         (RecordsUnavailable("no leader"), "retrieval_unavailable", "no leader"),
         (ExtractionUnavailable("no memory"), "retrieval_unavailable", "no memory"),
         (nats.errors.NoRespondersError(), "retrieval_unavailable", "cannot be indexed now"),
         (TimeoutError("slow"), "retrieval_unavailable", "slow"),
-        (StoreCorrupt("broken file"), "internal", "broken file"),
-        (UnknownTable(table_name("acme", "docs", 1)), "internal", "cannot be used"),
+        (StoreCorrupt("/srv/index: broken file"), "internal", "drop the collection, and index it again"),
+        (UnknownTable(table_name("acme", "docs", 1)), "internal", "being replaced or dropped"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
@@ -108,6 +108,7 @@ async def test_d6_each_error_has_its_code(error: Exception, code: ErrorCode, mes
     with pytest.raises(GaveUp, match=message) as gave_up:
         await ended(indexer)
     assert gave_up.value.code == code
+    assert "/srv" not in str(gave_up.value), "a client is told no paths of the server"
     assert indexer.given_up == []
 
 
