@@ -6,11 +6,13 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
+from penstock.cli.errors import CommandError
 from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.config.no_retrieval import retrieval_missing
 from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.runtime_file import read_runtime_file
 
-__all__ = ["catalogue_in_use", "known_catalogue"]
+__all__ = ["catalogue_in_use", "check_has_retrieval", "known_catalogue"]
 
 
 def catalogue_in_use(data: Path) -> Catalogue:
@@ -39,3 +41,15 @@ def known_catalogue(data: Path) -> Catalogue | None:
         return catalogue_in_use(data)
     except ConfigurationRefused:
         return None
+
+
+def check_has_retrieval(data: Path, what: str) -> None:
+    """Raises CommandError where the catalogue of the `penstock up` that runs in `data` has no section `retrieval`.
+
+    No indexer runs there, and a question would wait for one until its timeout. `what` is not possible then.
+    """
+    if os.environ.get("NATS_URL") or read_runtime_file(data) is None:
+        return  # the catalogue of another system is not known
+    catalogue = known_catalogue(data)
+    if catalogue is not None and catalogue.retrieval is None:
+        raise CommandError(retrieval_missing(what, catalogue.name))

@@ -279,7 +279,8 @@ class RetrievalMethods(Session):
             answer = decoder.decode(msg.data)
         except nats.errors.NoRespondersError as error:
             raise RetrievalUnavailable(
-                "no indexer is alive: start one (`penstock up` does where the catalogue has a section retrieval)"
+                f"no indexer answered within {timeout_s:g} s: if one is being restarted, try again in some seconds; "
+                "else start one (`penstock up` does where the catalogue has a section retrieval)"
             ) from error
         except nats.errors.TimeoutError as error:
             raise RetrievalUnavailable(f"the indexer did not answer within {timeout_s:g} s") from error

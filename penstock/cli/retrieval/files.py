@@ -41,6 +41,11 @@ _NAMED_AS_DOCUMENTS: Final = frozenset(
     )
 )
 """Extensions of documents: a file with one of them is wanted, whatever it contains."""
+_NOT_READ: Final = frozenset(
+    (".doc", ".docx", ".odt", ".ppt", ".pptx", ".odp", ".xls", ".xlsx", ".ods", ".epub", ".rtf")
+)
+"""Extensions of documents in formats that the indexer does not read."""
+_RTF: Final = b"{\\rtf"
 
 
 class FileSelection(Struct, frozen=True, kw_only=True):
@@ -64,8 +69,10 @@ class FoundFile(Struct, frozen=True, kw_only=True):
 
 
 class FileProblem(Struct, frozen=True, kw_only=True):
-    """A file that was wanted and cannot be sent."""
+    """A file or folder that was wanted and cannot be sent."""
 
+    id: str
+    """The path below the folder that was given, as of a document."""
     path: Path
     reason: str
 
@@ -75,6 +82,8 @@ class FoundFiles(Struct, frozen=True, kw_only=True):
 
     files: tuple[FoundFile, ...]
     problems: tuple[FileProblem, ...] = ()
+    left_out: tuple[str, ...] = ()
+    """Ids of files that are no documents, as far as their content was looked at."""
 
 
 def find_files(selection: FileSelection) -> FoundFiles:
@@ -100,20 +109,22 @@ def read_file(file: FoundFile) -> bytes | FileProblem | Literal["binary"]:
     try:
         data = file.path.read_bytes()
     except OSError as error:
-        return FileProblem(path=file.path, reason=_reason(error))
-    return _content(file.path, data)
+        return FileProblem(id=file.id, path=file.path, reason=_reason(error))
+    return _content(file, data)
 
 
 def check_beginnings(found: FoundFiles) -> FoundFiles:
     """Without the files that `read_file` would leave out or report, as far as their first bytes tell."""
-    files, problems = [], [*found.problems]
+    files, problems, left_out = [], [*found.problems], []
     for file in found.files:
         beginning = _beginning(file)
         if isinstance(beginning, FileProblem):
             problems.append(beginning)
-        elif beginning != "binary":
+        elif beginning == "binary":
+            left_out.append(file.id)
+        else:
             files.append(file)
-    return FoundFiles(files=tuple(files), problems=tuple(problems))
+    return FoundFiles(files=tuple(files), problems=tuple(problems), left_out=tuple(left_out))
 
 
 def _beginning(file: FoundFile) -> bytes | FileProblem | Literal["binary"]:
@@ -121,15 +132,22 @@ def _beginning(file: FoundFile) -> bytes | FileProblem | Literal["binary"]:
         with file.path.open("rb") as opened:
             data = opened.read(_FIRST_BYTES)
     except OSError as error:
-        return FileProblem(path=file.path, reason=_reason(error))
-    return _content(file.path, data)
+        return FileProblem(id=file.id, path=file.path, reason=_reason(error))
+    return _content(file, data)
 
 
-def _content(path: Path, data: bytes) -> bytes | FileProblem | Literal["binary"]:
-    if b"\0" not in data[:_FIRST_BYTES] or data.startswith(_WITH_NULS):
+def _content(file: FoundFile, data: bytes) -> bytes | FileProblem | Literal["binary"]:
+    suffix = file.path.suffix.lower()
+    is_binary = b"\0" in data[:_FIRST_BYTES] and not data.startswith(_WITH_NULS)
+    if suffix in _NOT_READ and (is_binary or data.startswith(_RTF)):
+        what_to_do = f"save it as PDF, HTML or text, or leave it out by --exclude '*{suffix}'"
+        reason = f"{suffix[1:].upper()} is not read: {what_to_do}"
+        return FileProblem(id=file.id, path=file.path, reason=reason)
+    if not is_binary:
         return data
-    if path.suffix.lower() in _NAMED_AS_DOCUMENTS:
-        return FileProblem(path=path, reason=f"is binary data, and no {path.suffix[1:].upper()} document")
+    if suffix in _NAMED_AS_DOCUMENTS:
+        reason = f"is binary data, and no {suffix[1:].upper()} document"
+        return FileProblem(id=file.id, path=file.path, reason=reason)
     return "binary"
 
 
@@ -144,7 +162,9 @@ def _below(root: Path, problems: list[FileProblem]) -> Iterator[Path]:
         return
 
     def report(error: OSError) -> None:
-        problems.append(FileProblem(path=Path(os.fsdecode(error.filename or root)), reason=_reason(error)))
+        path = Path(os.fsdecode(error.filename or root))
+        relative = path.name if path == root else path.relative_to(root).as_posix()
+        problems.append(FileProblem(id=relative, path=path, reason=_reason(error)))
 
     for folder, folders, names in os.walk(root, onerror=report):
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _TOOLS)
@@ -162,13 +182,13 @@ def _checked(path: Path, root: Path, selection: FileSelection) -> FoundFile | Fi
     try:
         state = path.stat() if given else path.lstat()
     except OSError as error:
-        return FileProblem(path=path, reason=_reason(error))
+        return FileProblem(id=relative, path=path, reason=_reason(error))
     if not stat.S_ISREG(state.st_mode):
-        return FileProblem(path=path, reason="is not a file") if given else None
+        return FileProblem(id=relative, path=path, reason="is not a file") if given else None
     if not state.st_size:
-        return FileProblem(path=path, reason="is empty") if given else None
+        return FileProblem(id=relative, path=path, reason="is empty") if given else None
     if (reason := _unusable(relative, state.st_size, selection.max_bytes)) is not None:
-        return FileProblem(path=path, reason=reason)
+        return FileProblem(id=relative, path=path, reason=reason)
     return FoundFile(
         id=relative, path=path, size=state.st_size, mtime_ns=state.st_mtime_ns, inode=state.st_ino
     )

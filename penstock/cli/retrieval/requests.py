@@ -22,8 +22,8 @@ class ReadGroup(Struct, frozen=True, kw_only=True):
 
     documents: tuple[Document, ...]
     problems: tuple[FileProblem, ...] = ()
-    binary: int = 0
-    """Files that were left out, because they are not documents."""
+    left_out: tuple[str, ...] = ()
+    """Ids of files that are not documents."""
 
 
 def file_groups(files: Iterable[FoundFile]) -> Iterator[list[FoundFile]]:
@@ -49,13 +49,13 @@ def read_group(files: Iterable[FoundFile], metadata: Metadata) -> ReadGroup:
     """Read the files. `metadata` is stored with each of them."""
     documents: list[Document] = []
     problems: list[FileProblem] = []
-    binary = 0
+    left_out: list[str] = []
     for file in files:
         content = read_file(file)
         if isinstance(content, FileProblem):
             problems.append(content)
         elif content == "binary":
-            binary += 1
+            left_out.append(file.id)
         elif isinstance(content, bytes):
             documents.append(Document(id=file.id, data=content, metadata=metadata))
-    return ReadGroup(documents=tuple(documents), problems=tuple(problems), binary=binary)
+    return ReadGroup(documents=tuple(documents), problems=tuple(problems), left_out=tuple(left_out))

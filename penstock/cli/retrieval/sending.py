@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
-from penstock.cli.retrieval.files import FileProblem, FoundFile
+from penstock.cli.retrieval.files import FoundFile
 from penstock.cli.retrieval.requests import file_groups, id_groups, read_group
 from penstock.cli.retrieval.totals import IndexTotals
 from penstock.contract.reply import IndexProgress
@@ -91,7 +91,8 @@ async def _send_group(
     progress: Progress,
 ) -> None:
     read = await asyncio.to_thread(read_group, files, target.metadata)
-    _add_unsent(totals, read.problems, read.binary)
+    totals.problems += read.problems
+    totals.left_out += read.left_out
     unsent = len(files) - len(read.documents)
     done = _Done(progress)
     done.set(unsent, 0)
@@ -106,11 +107,6 @@ async def _send_group(
     )
     done.set(len(files), report.chunks)
     totals.add(report)
-
-
-def _add_unsent(totals: IndexTotals, problems: Sequence[FileProblem], binary: int) -> None:
-    totals.problems += problems
-    totals.binary += binary
 
 
 class _Done:

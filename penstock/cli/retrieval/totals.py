@@ -21,8 +21,8 @@ class IndexTotals(Struct, kw_only=True):
 
     report: IndexReport
     """The sums over all requests."""
-    binary: int = 0
-    """Files that were not sent, because they are not documents."""
+    left_out: list[str] = field(default_factory=list)
+    """Ids of files that were not sent, because they are not documents."""
     problems: list[FileProblem] = field(default_factory=list)
     """Files that could not be sent."""
 

@@ -48,6 +48,8 @@ class DocumentExtractor:
 
     async def extract(self, source: Source) -> Extracted:
         """Raises DocumentRefused if the document cannot be indexed, ExtractionUnavailable if this machine cannot."""
+        if not source.data:
+            raise DocumentRefused("no_text", "it is empty")
         if len(source.data) > self._limits.document_bytes:
             limit = self._limits.document_bytes
             raise DocumentRefused("too_large", f"it has {len(source.data):,} bytes, more than {limit:,}")

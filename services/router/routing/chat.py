@@ -11,11 +11,12 @@ from penstock.contract.guard.checks import Classification
 from penstock.contract.names import Complexity
 from penstock.contract.request import ChatRequest
 from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.config.no_retrieval import retrieval_missing
 from penstock.runtime.retrieval.reserved_tokens import reserved_tokens
 from services.router.routing.complexity import assess
 from services.router.routing.features import Features
 from services.router.routing.outcome import InvalidRequest
-from services.router.routing.plan import Plan, check_collection, check_served, retrieval_missing
+from services.router.routing.plan import Plan, check_collection, check_served
 from services.router.routing.role import RoleChoice, resolve
 
 __all__ = ["plan_chat"]
@@ -59,7 +60,7 @@ def _passage_tokens(request: ChatRequest, catalogue: Catalogue) -> int:
     field = "rag" if request.rag is not None else "conversation"
     retrieval = catalogue.retrieval
     if retrieval is None:
-        raise InvalidRequest(retrieval_missing(f"{field} cannot be served", catalogue), param=field)
+        raise InvalidRequest(retrieval_missing(f"{field} cannot be served", catalogue.name), param=field)
     if request.rag is not None:
         check_collection("rag.collection", request.rag.collection)
     if request.conversation:

@@ -13,10 +13,11 @@ from penstock.contract.names import INDEX
 from penstock.contract.request import IndexRequest
 from penstock.contract.retrieval.documents import DOCUMENT_ID_CHARACTERS, MAX_DOCUMENTS, MEMORY, Metadata
 from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.config.no_retrieval import retrieval_missing
 from penstock.runtime.json_values import MAX_BODY_VALUES
 from services.router.routing.body_errors import BODY_ERRORS, BodyProblems, InvalidBody, check_values
 from services.router.routing.outcome import NOT_SERVED_RETRY_S, InvalidRequest
-from services.router.routing.plan import Plan, check_collection, check_dimensions, retrieval_missing
+from services.router.routing.plan import Plan, check_collection, check_dimensions
 
 __all__ = ["IndexFeatures", "extract_index_features", "plan_index"]
 
@@ -186,7 +187,9 @@ def plan_index(
     """Raises InvalidRequest."""
     retrieval = catalogue.retrieval
     if retrieval is None:
-        raise InvalidRequest(retrieval_missing("documents cannot be indexed", catalogue), "kind_not_served")
+        raise InvalidRequest(
+            retrieval_missing("documents cannot be indexed", catalogue.name), "kind_not_served"
+        )
     if request.collection != MEMORY:
         check_collection("collection", request.collection)
         if features.drops_conversation:

@@ -12,7 +12,7 @@ from penstock.contract.subjects import is_token
 from penstock.runtime.config.catalogue import Catalogue
 from services.router.routing.outcome import NOT_SERVED_RETRY_S, InvalidRequest
 
-__all__ = ["Plan", "check_collection", "check_dimensions", "check_served", "retrieval_missing"]
+__all__ = ["Plan", "check_collection", "check_dimensions", "check_served"]
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -79,11 +79,3 @@ def check_dimensions(
                 f"{field} is {dimensions:,}, but {own}: name no more than that, or leave it out",
                 param=field,
             )
-
-
-def retrieval_missing(what: str, catalogue: Catalogue) -> str:
-    """Why `what` is not served: the catalogue has no section `retrieval`."""
-    return (
-        f"{what}: the catalogue {catalogue.name} has no section retrieval; add `retrieval: {{}}` and a model with a "
-        "section embedding, and start an indexer (`penstock up` does)"
-    )

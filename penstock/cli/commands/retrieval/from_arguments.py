@@ -9,6 +9,7 @@ from penstock.cli.commands.retrieval.collections import drop_collection, list_co
 from penstock.cli.commands.retrieval.index import IndexCommand, index
 from penstock.cli.commands.retrieval.memory import forget, list_memory
 from penstock.cli.commands.retrieval.search import SearchCommand, search
+from penstock.cli.known_catalogue import check_has_retrieval
 from penstock.cli.render.answer import failure_text
 from penstock.cli.render.terminal_safe import visible
 from penstock.cli.retrieval.files import FileSelection
@@ -32,6 +33,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    if arguments.command != "index":  # the router says so of an index request
+        check_has_retrieval(arguments.data, f"{arguments.command} finds nothing")
     match arguments.command:
         case "index":
             return _index(arguments)

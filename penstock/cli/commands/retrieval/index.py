@@ -157,8 +157,8 @@ def _print_totals(totals: IndexTotals, *, as_json: bool) -> None:
 
 
 def _figures(totals: IndexTotals) -> dict[str, object]:
-    problems = [{"path": str(each.path), "reason": each.reason} for each in totals.problems]
-    return {**asdict(totals.report), "binary": totals.binary, "problems": problems}
+    problems = [{"id": each.id, "path": str(each.path), "reason": each.reason} for each in totals.problems]
+    return {**asdict(totals.report), "left_out": totals.left_out, "problems": problems}
 
 
 def _print_dry_run(found: FoundFiles, missing: list[str]) -> int:

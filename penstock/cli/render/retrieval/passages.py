@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 from penstock.cli.render.counting import counted
@@ -16,6 +17,7 @@ __all__ = ["passages_text", "recalled_text", "sources_text"]
 _TEXT_COLUMNS: Final = 280
 _PLACE_COLUMNS: Final = 96
 _NAME_COLUMNS: Final = 40
+_ORDER: Final = "; ordered by meaning and words, not by similarity alone"
 
 
 def passages_text(answer: SearchAnswer) -> str:
@@ -29,7 +31,8 @@ def passages_text(answer: SearchAnswer) -> str:
         for number, passage in enumerate(answer.passages, 1)
     ]
     model = f", vectors of {visible(answer.model)}" if answer.model else ""
-    return "\n".join((*parts, f"[{len(answer.passages)} found in {answer.took_ms:.0f} ms{model}]"))
+    order = _ORDER if known and _is_ordered_otherwise(answer.passages) else ""
+    return "\n".join((*parts, f"[{len(answer.passages)} found in {answer.took_ms:.0f} ms{model}{order}]"))
 
 
 def sources_text(citations: Sequence[Citation], left_out: Sequence[LeftOut] = ()) -> str:
@@ -45,6 +48,8 @@ def sources_text(citations: Sequence[Citation], left_out: Sequence[LeftOut] = ()
     ]
     cited = sum(citation.cited for citation in citations)
     note = "* cited in the answer" if cited else "the answer cites none of them"
+    if _is_ordered_otherwise(citations):
+        note += _ORDER
     return "\n".join((f"Sources ({note}):", *lines))
 
 
@@ -67,4 +72,10 @@ def _place(found: Passage | Citation, *, has_score: bool = True) -> str:
         parts.append(found.title)
     if found.page is not None:
         parts.append(f"page {found.page}")
-    return f"{shortened(visible(' · '.join(parts)), _PLACE_COLUMNS)}  {f'{found.score:.2f}' if has_score else '-'}"
+    similarity = f"similarity {found.score:.2f}" if has_score else "-"
+    return f"{shortened(visible(' · '.join(parts)), _PLACE_COLUMNS)}  {similarity}"
+
+
+def _is_ordered_otherwise(found: Sequence[Passage | Citation]) -> bool:
+    """A passage stands before one of higher similarity, as a search by words puts it."""
+    return any(before.score < after.score for before, after in pairwise(found))

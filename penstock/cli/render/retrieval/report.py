@@ -9,7 +9,7 @@ from penstock.cli.render.answer import money
 from penstock.cli.render.counting import counted
 from penstock.cli.render.table import table
 from penstock.cli.render.terminal_safe import visible
-from penstock.cli.retrieval.files import FileProblem, FoundFile, FoundFiles
+from penstock.cli.retrieval.files import FileProblem, FoundFiles
 from penstock.cli.retrieval.totals import IndexTotals
 from penstock.contract.retrieval.documents import RefusedDocument
 
@@ -17,7 +17,12 @@ __all__ = ["changes_line", "dry_run_text", "problem_lines", "size_text", "stoppe
 
 _SHOWN: Final = 50
 """Refused documents that are listed; --json has all."""
-_TITLES: Final = ("documents", "changed", "deleted", "chunks", "embedded", "from cache", "tokens", "cost")
+_SHOWN_LEFT_OUT: Final = 3
+"""Files that are no documents, and named; --json has all."""
+_TITLES: Final = (
+    *("documents", "added or replaced", "deleted"),
+    *("chunks", "chunks embedded", "chunks from cache", "tokens", "cost"),
+)
 
 
 def totals_text(totals: IndexTotals) -> str:
@@ -37,14 +42,14 @@ def totals_text(totals: IndexTotals) -> str:
     if report.model:
         vectors = f", {report.dimensions:,} dimensions" if report.dimensions else ""
         lines.append(f"Collection {report.collection}, vectors of {visible(report.model)}{vectors}.")
-    if totals.binary:
-        lines.append(f"Left out, not documents: {counted(totals.binary, 'file')}.")
+    if totals.left_out:
+        lines.append(_left_out_line(totals.left_out))
     return "\n".join(lines)
 
 
 def problem_lines(problems: Sequence[FileProblem], refused: Sequence[RefusedDocument] = ()) -> list[str]:
     """A line for each document that is not indexed: its file could not be sent, or the indexer refused it."""
-    reasons = [(str(each.path), each.reason) for each in problems]
+    reasons = [(each.id, each.reason) for each in problems]
     reasons += [(each.id, each.reason) for each in refused]
     lines = [f"  {visible(name)}: {visible(reason)}" for name, reason in reasons[:_SHOWN]]
     if not lines:
@@ -75,22 +80,31 @@ def changes_line(totals: IndexTotals, now: str) -> str:
         parts.append(f"{report.from_cache:,} from cache")
     if report.cost_microusd:
         parts.append(money(report.cost_microusd))
-    if totals.binary:
-        parts.append(f"{counted(totals.binary, 'file')} left out, not documents")
+    if totals.left_out:
+        parts.append(f"{counted(len(totals.left_out), 'file')} left out, not documents")
     return f"{now}  {', '.join(parts)}"
 
 
 def dry_run_text(found: FoundFiles, missing: Sequence[str]) -> str:
     """What would be sent, and what would be deleted."""
-    return "\n".join(_dry_run_lines(found.files, missing))
+    return "\n".join(_dry_run_lines(found, missing))
 
 
-def _dry_run_lines(files: Sequence[FoundFile], missing: Sequence[str]) -> Iterator[str]:
+def _dry_run_lines(found: FoundFiles, missing: Sequence[str]) -> Iterator[str]:
+    files = found.files
     yield from (f"{size_text(file.size):>10}  {visible(file.id)}" for file in files)
     yield from (f"{'delete':>10}  {visible(key)}" for key in missing)
     total = size_text(sum(file.size for file in files))
     deleted = f", {len(missing):,} would be deleted" if missing else ""
     yield f"{counted(len(files), 'file')}, {total}, would be sent{deleted}. Unchanged ones cost nothing."
+    if found.left_out:
+        yield _left_out_line(found.left_out)
+
+
+def _left_out_line(ids: Sequence[str]) -> str:
+    names = ", ".join(visible(each) for each in ids[:_SHOWN_LEFT_OUT])
+    more = f" and {len(ids) - _SHOWN_LEFT_OUT:,} more" if len(ids) > _SHOWN_LEFT_OUT else ""
+    return f"Left out, not documents: {counted(len(ids), 'file')} ({names}{more})."
 
 
 def size_text(size: int) -> str:

@@ -114,7 +114,7 @@ def test_h1_binaries_are_left_out_and_pdf_and_utf_16_are_not(tmp_path):
     files = find_files(FileSelection(paths=(tmp_path,))).files
     group = read_group(files, {"team": "docs"})
     assert [document.id for document in group.documents] == ["b.pdf", "c.txt", "d.md"]
-    assert group.binary == 1
+    assert group.left_out == ("a.bin",)
     assert all(document.metadata == {"team": "docs"} for document in group.documents)
 
 
@@ -134,11 +134,24 @@ def test_m1_a_damaged_document_is_a_problem_with_its_name(tmp_path):
         ("b.pdf", "is binary data, and no PDF document"),
         ("c.md", "is binary data, and no MD document"),
     ]
-    assert group.binary == 1
+    assert group.left_out == ("a.bin",)
 
     checked = check_beginnings(found)
     assert [file.id for file in checked.files] == ["d.md"]
     assert checked.problems == group.problems
+    assert checked.left_out == group.left_out
+
+
+def test_m5_a_document_in_a_format_that_is_not_read_is_a_problem_that_says_what_to_do(tmp_path):
+    write(tmp_path, a_docx=b"PK\x03\x04\0\0", b_rtf=b"{\\rtf1 text}", c_doc="plain text", d_md="text")
+    found = find_files(FileSelection(paths=(tmp_path,)))
+    group = read_group(found.files, {})
+    assert [document.id for document in group.documents] == ["c.doc", "d.md"]
+    assert [(each.id, each.reason) for each in group.problems] == [
+        ("a.docx", "DOCX is not read: save it as PDF, HTML or text, or leave it out by --exclude '*.docx'"),
+        ("b.rtf", "RTF is not read: save it as PDF, HTML or text, or leave it out by --exclude '*.rtf'"),
+    ]
+    assert check_beginnings(found).problems == group.problems
 
 
 def test_h1_a_file_that_is_gone_when_it_is_read_is_a_problem(tmp_path):

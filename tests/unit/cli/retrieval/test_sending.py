@@ -124,7 +124,7 @@ async def test_h1_progress_arrives_in_steps_and_ends_at_the_whole(tmp_path):
     await send_files(indexer, TARGET, sent, totals, seen)
     assert (seen.documents, seen.chunks) == (300, 598)
     assert len(seen.steps) >= 4
-    assert totals.binary == 1
+    assert totals.left_out == ["picture"]
 
 
 async def test_h1_what_is_refused_and_what_cannot_be_read_is_kept_with_its_reason(tmp_path):

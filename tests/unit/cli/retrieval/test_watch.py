@@ -42,15 +42,15 @@ def test_h1_a_new_file_is_sent_and_a_deleted_one_is_deleted_after_two_looks():
 
 def test_h1_nothing_is_deleted_while_a_folder_cannot_be_read():
     watch = FileWatch([file("a"), file("b")])
-    problem = FileProblem(path=Path("folder"), reason="permission denied")
+    problem = FileProblem(id="folder", path=Path("folder"), reason="permission denied")
     for _ in range(3):
         assert look(watch, file("a"), problems=(problem,))[:2] == ([], [])
     assert look(watch, file("a"))[:2] == ([], ["b"])
 
 
 def test_h1_a_problem_is_reported_when_it_appears_also_in_a_pause():
-    known = FileProblem(path=Path("large"), reason="has 70 MiB")
-    new = FileProblem(path=Path("folder"), reason="permission denied")
+    known = FileProblem(id="large", path=Path("large"), reason="has 70 MiB")
+    new = FileProblem(id="folder", path=Path("folder"), reason="permission denied")
     watch = FileWatch([file("a")], [known])
     assert look(watch, file("a"), problems=(known,))[2].problems == ()
     watch.failed(0.0)

@@ -149,6 +149,12 @@ async def test_h1_a_line_of_20_mb_is_refused_and_one_of_2_mb_read(short: Documen
     assert found.text == "слово " * 330_000
 
 
+@pytest.mark.parametrize("data", [b"", ""])
+async def test_h1_an_empty_document_is_refused(short: DocumentExtractor, data: bytes | str):
+    """As the command refuses an empty file."""
+    assert await outcome(short, Source(data, "text/plain")) == "no_text"
+
+
 async def test_h1_a_document_of_blanks_has_no_text(short: DocumentExtractor):
     found = await bounded(short, Source(b" \n" * 900_000))
     assert isinstance(found, Extracted)

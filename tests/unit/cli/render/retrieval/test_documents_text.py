@@ -63,14 +63,16 @@ def test_h1_the_summary_is_a_table_of_documents_chunks_and_cost():
         )
     )
     titles, _, row, collection = text.splitlines()
-    assert titles == "documents  changed  deleted  chunks  embedded  from cache  tokens     cost"
+    assert titles == (
+        "documents  added or replaced  deleted  chunks  chunks embedded  chunks from cache  tokens     cost"
+    )
     assert row.split() == ["42", "3", "1", "1,234", "10", "2", "900", "$0.0015"]
     assert collection == "Collection docs, vectors of local-encoder, 256 dimensions."
 
 
 def test_h1_refused_documents_are_listed_with_their_reason():
     found = totals(refused=tuple(RefusedDocument(id=f"{HOSTILE}{n}", reason="broken") for n in range(60)))
-    found.problems.append(FileProblem(path=Path("a.md"), reason="permission denied"))
+    found.problems.append(FileProblem(id="a.md", path=Path("/folder/a.md"), reason="permission denied"))
     lines = problem_lines(found.problems, found.report.refused)
     assert lines[0] == "Not indexed: 61 documents"
     assert lines[1] == "  a.md: permission denied"
@@ -100,11 +102,22 @@ def test_h1_a_dry_run_lists_what_is_sent_and_what_is_deleted():
     ]
 
 
+def test_m5_files_that_are_no_documents_are_named_up_to_a_few():
+    found = totals(indexed=1)
+    found.left_out = ["a.bin", "b.bin"]
+    assert totals_text(found).splitlines()[-1] == "Left out, not documents: 2 files (a.bin, b.bin)."
+    names = tuple(f"{HOSTILE}{number}.bin" for number in range(5))
+    line = dry_run_text(FoundFiles(files=(), left_out=names), []).splitlines()[-1]
+    assert line.startswith("Left out, not documents: 5 files (")
+    assert line.endswith("2.bin and 2 more).")
+    assert printable(line)
+
+
 def test_h1_changes_of_a_watched_folder_are_one_line():
     line = changes_line(totals(indexed=2, deleted=1, embedded=3, from_cache=4, cost_microusd=20), "12:00:01")
     assert line == "12:00:01  2 documents changed, 1 deleted, 3 chunks embedded, 4 from cache, $0.00002"
     left_out = totals()
-    left_out.binary = 2
+    left_out.left_out = ["a.bin", "b.bin"]
     assert changes_line(left_out, "12:00:01").endswith(", 2 files left out, not documents")
 
 
@@ -133,11 +146,23 @@ PASSAGE = Passage(
 def test_h3_passages_have_their_place_and_similarity():
     text = passages_text(SearchAnswer(passages=(PASSAGE,), model="local-encoder", took_ms=12.4))
     assert text.splitlines() == [
-        "1. guard.md · The guard > Secrets · page 3  0.82",
+        "1. guard.md · The guard > Secrets · page 3  similarity 0.82",
         "   Secrets are found. \\x1b[2Jname\\u202e",
         "[1 found in 12 ms, vectors of local-encoder]",
     ]
     assert passages_text(SearchAnswer(passages=())) == "No passage was found."
+
+
+def test_h3_an_order_that_is_not_that_of_the_similarity_is_explained():
+    passages = (PASSAGE, replace(PASSAGE, score=0.9))
+    text = passages_text(SearchAnswer(passages=passages, model="local-encoder", took_ms=12.4))
+    assert text.endswith(
+        "[2 found in 12 ms, vectors of local-encoder; ordered by meaning and words, not by similarity alone]"
+    )
+    sources = sources_text((citation(1, score=0.3, cited=True), citation(2, score=0.4)))
+    assert sources.startswith(
+        "Sources (* cited in the answer; ordered by meaning and words, not by similarity alone):"
+    )
 
 
 def test_m4_a_similarity_that_is_not_known_is_no_number():
@@ -158,8 +183,8 @@ def test_h2_sources_mark_what_the_answer_cites():
     )
     assert text.splitlines() == [
         "Sources (* cited in the answer):",
-        "* [1] guard.md · The guard  0.90",
-        "  [2] guard.md (https://a.test/guard)  0.50",
+        "* [1] guard.md · The guard  similarity 0.90",
+        "  [2] guard.md (https://a.test/guard)  similarity 0.50",
     ]
     out = (LeftOut(kind="passage", name="a.md", findings=("prompt_injection",)),)
     assert sources_text((), out) == "Sources: none. The safety guard left out all passages that were found."
