@@ -98,7 +98,7 @@ def define_search(search: argparse.ArgumentParser, add_data: AddData) -> None:
     search.add_argument(
         "--timeout",
         type=parse_seconds,
-        default=10.0,
+        default=30.0,
         metavar="S",
         help="seconds to wait (default: %(default)g)",
     )

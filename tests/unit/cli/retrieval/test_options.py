@@ -46,7 +46,7 @@ def test_h1_a_mistake_is_shown_with_the_usage(line, expected, capsys):
 def test_h3_a_search_has_defaults_and_repeated_filters():
     line = "search q --collection docs --filter team=docs --filter year=2025 --filter year=2026"
     arguments = make_parser().parse_args(line.split())
-    assert (arguments.top_k, arguments.min_score, arguments.mode, arguments.timeout) == (5, 0.0, "hybrid", 10)
+    assert (arguments.top_k, arguments.min_score, arguments.mode, arguments.timeout) == (5, 0.0, "hybrid", 30)
     assert filters_of(arguments.filter) == {"team": "docs", "year": [2025, 2026]}
     assert contradiction(arguments) is None
 
