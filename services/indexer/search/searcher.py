@@ -154,7 +154,7 @@ class Searcher:
             self._store.search_vector(target.table, question),
             self._store.search_text(target.table, words, question),
         )
-        return [fused.hit for fused in fuse_hits(similar(by_vector), similar(by_text), most)]
+        return [fused.hit for fused in fuse_hits(similar(by_vector), similar(by_text), most, words)]
 
     async def _latest_turns(self, target: Target, request: SearchRequest) -> frozenset[str]:
         """Documents that the asking conversation has before it already."""

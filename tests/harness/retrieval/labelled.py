@@ -10,7 +10,14 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["LANGUAGES", "LabelledQuestion", "documents", "questions"]
+__all__ = [
+    "LANGUAGES",
+    "LabelledQuestion",
+    "cross_language_questions",
+    "documents",
+    "questions",
+    "small_documents",
+]
 
 LANGUAGES: Final = ("en", "ru", "tr")
 _ROOT: Final = Path(__file__).parents[3]
@@ -41,13 +48,29 @@ def documents() -> dict[str, str]:
     return found | pages
 
 
-def _own(language: str) -> Iterator[tuple[str, str]]:
-    for line in (_DATA / f"documents_{language}.jsonl").read_text().splitlines():
+def _own(corpus: str) -> Iterator[tuple[str, str]]:
+    for line in (_DATA / f"documents_{corpus}.jsonl").read_text().splitlines():
         document = msgspec.json.decode(line, type=dict[str, str])
         yield document["id"], document["text"]
 
 
 @lru_cache(1)
+def small_documents() -> dict[str, str]:
+    """Twelve short texts in three languages by id, `small/<language>/<name>`: a corpus of its own."""
+    return {f"small/{name}": text for name, text in _own("small")}
+
+
+@lru_cache(1)
 def questions() -> tuple[LabelledQuestion, ...]:
-    lines = (_DATA / "questions.jsonl").read_text().splitlines()
+    return _questions("questions")
+
+
+@lru_cache(1)
+def cross_language_questions() -> tuple[LabelledQuestion, ...]:
+    """In another language than the document that answers them, which is one of either corpus."""
+    return _questions("questions_cross_language")
+
+
+def _questions(name: str) -> tuple[LabelledQuestion, ...]:
+    lines = (_DATA / f"{name}.jsonl").read_text().splitlines()
     return tuple(msgspec.json.decode(line, type=LabelledQuestion) for line in lines)

@@ -26,7 +26,11 @@ Encode = Callable[[Sequence[str]], Sequence[Any]]
 
 class Measured(msgspec.Struct, frozen=True):
     answered: dict[str, list[bool]]
-    """By method, for each question in the order of `labelled.questions`."""
+    """By method, for each question in the order of `labelled.questions`: by the first five results."""
+    cross_language: dict[str, list[bool]]
+    """Of the questions in another language than their answer: by the first five results in the same corpus."""
+    first_of_few: dict[str, list[bool]]
+    """Of such questions to the twelve texts of the small corpus: by the first result."""
     chunks: int
     us_per_character: float
     """CPU of the model and of storing, for the whole corpus."""
@@ -48,18 +52,35 @@ def measure(*stores: str) -> list[Measured]:
 
 async def _measured(location: str, encode: Encode) -> Measured:
     from services.indexer.store.opening import open_store
-    from tests.harness.retrieval.labelled import documents, questions
+    from tests.harness.retrieval.labelled import (
+        cross_language_questions,
+        documents,
+        questions,
+        small_documents,
+    )
     from tests.harness.retrieval.stored import StoredCorpus
 
-    store, texts = await open_store(location), documents()
+    store, texts, few = await open_store(location), documents(), small_documents()
     corpus = StoredCorpus(store, texts, encode)
     began_s = time.process_time()
     chunks = await corpus.fill()
     us_per_character = (time.process_time() - began_s) * 1e6 / sum(map(len, texts.values()))
     answered = await corpus.answered(questions())
+    crossing = cross_language_questions()
+    cross_language = await corpus.answered([each for each in crossing if each.document in texts])
+    await corpus.drop()
+    corpus = StoredCorpus(store, few, encode)
+    await corpus.fill()
+    first_of_few = await corpus.answered([each for each in crossing if each.document in few], places=1)
     await corpus.drop()
     await store.close()
-    return Measured(answered, chunks, round(us_per_character, 1))
+    return Measured(
+        answered=answered,
+        cross_language=cross_language,
+        first_of_few=first_of_few,
+        chunks=chunks,
+        us_per_character=round(us_per_character, 1),
+    )
 
 
 async def _main(stores: list[str]) -> None:

@@ -30,7 +30,6 @@ from tests.harness.retrieval.labelled import LabelledQuestion
 
 __all__ = ["StoredCorpus"]
 
-_PLACES: Final = 5
 _BATCH: Final = 64
 _TABLE: Final = table_name("labelled", "corpus", 1)
 
@@ -68,16 +67,17 @@ class StoredCorpus:
     async def drop(self) -> None:
         await self._store.drop(_TABLE)
 
-    async def answered(self, asked: Sequence[LabelledQuestion]) -> dict[str, list[bool]]:
-        """Whether one of the first five results has half of the quote: for each question, by method."""
+    async def answered(self, asked: Sequence[LabelledQuestion], places: int = 5) -> dict[str, list[bool]]:
+        """Whether one of the first results has half of the quote: for each question, by method."""
         found: dict[str, list[bool]] = {"vector": [], "text": [], "hybrid": []}
         for question, vector in zip(asked, self._vectors([each.question for each in asked]), strict=True):
             query = Question(vector.tobytes(), CANDIDATES)
             by_vector = await self._store.search_vector(_TABLE, query)
-            by_text = await self._store.search_text(_TABLE, question_terms(question.question), query)
-            fused = [each.hit for each in fuse_hits(by_vector, by_text, _PLACES)]
+            words = question_terms(question.question)
+            by_text = await self._store.search_text(_TABLE, words, query)
+            fused = [each.hit for each in fuse_hits(by_vector, by_text, places, words)]
             for method, hits in (("vector", by_vector), ("text", by_text), ("hybrid", fused)):
-                found[method].append(self._is_answered(question, hits[:_PLACES]))
+                found[method].append(self._is_answered(question, hits[:places]))
         return found
 
     def _is_answered(self, question: LabelledQuestion, hits: Sequence[Hit]) -> bool:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import pytest
 
 from tests.harness.retrieval.labelled import LANGUAGES, questions
-from tests.harness.retrieval.measured import measure
+from tests.harness.retrieval.measured import Measured, measure
 
 
 @pytest.fixture(scope="module")
-def measured(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, list[bool]]]:
+def measured(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Measured]:
     embedded, server = measure(str(tmp_path_factory.mktemp("lancedb")), postgres_url)
-    return {"lancedb": embedded.answered, "postgres": server.answered}
+    return {"lancedb": embedded, "postgres": server}
 
 
 @pytest.fixture(params=["lancedb", "postgres"])
-def answered(
-    measured: dict[str, dict[str, list[bool]]], request: pytest.FixtureRequest
-) -> dict[str, list[bool]]:
+def found(measured: dict[str, Measured], request: pytest.FixtureRequest) -> Measured:
     return measured[request.param]
+
+
+@pytest.fixture
+def answered(found: Measured) -> dict[str, list[bool]]:
+    return found.answered
 
 
 def share(answers: list[bool], chosen: list[bool]) -> float:
@@ -45,3 +48,10 @@ def test_h3_both_searches_together_are_not_worse_than_one(answered: dict[str, li
         together = share(answered["hybrid"], chosen)
         assert together >= share(answered["vector"], chosen), name
         assert together >= share(answered["text"], chosen), name
+
+
+def test_h3_words_that_meet_by_chance_do_not_hide_the_answer_in_another_language(found: Measured):
+    by_method = {method: sum(answers) for method, answers in found.cross_language.items()}
+    assert by_method["hybrid"] >= by_method["vector"] - 1
+    first = found.first_of_few["hybrid"]
+    assert share(first, [True] * len(first)) >= 0.8

@@ -45,7 +45,7 @@ def test_h3_a_key_that_is_before_another_in_both_lists_stays_before_it(one: list
 
 
 @given(KEYS, KEYS)
-def test_h3_a_list_of_weight_zero_only_adds_keys(one: list[int], other: list[int]):
-    lists = [RankedList(one), RankedList(other, weight=0.0)]
+def test_h3_a_list_without_trust_only_adds_keys(one: list[int], other: list[int]):
+    lists = [RankedList(one), RankedList(other, trust=0.0)]
     found = [key for key, _ in reciprocal_rank_fusion(lists)]
     assert found[: len(set(one))] == list(dict.fromkeys(one))

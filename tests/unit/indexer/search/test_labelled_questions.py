@@ -7,16 +7,25 @@ from collections import Counter
 import pytest
 
 from penstock.runtime.retrieval.terms import terms
-from tests.harness.retrieval.labelled import LANGUAGES, LabelledQuestion, documents, questions
+from tests.harness.retrieval.labelled import (
+    LANGUAGES,
+    LabelledQuestion,
+    cross_language_questions,
+    documents,
+    questions,
+    small_documents,
+)
 
 
 def _words(text: str) -> set[str]:
     return set(terms(text).split())
 
 
-@pytest.mark.parametrize("asked", questions(), ids=lambda asked: asked.question[:40])
+@pytest.mark.parametrize(
+    "asked", questions() + cross_language_questions(), ids=lambda asked: asked.question[:40]
+)
 def test_h3_the_labels_are_right(asked: LabelledQuestion):
-    places = asked.places(documents()[asked.document])
+    places = asked.places((documents() | small_documents())[asked.document])
     assert len(places) == 1, f"{asked.document} has the quote {len(places)} times: {asked.quote!r}"
     if asked.paraphrase:
         assert not {word for word in _words(asked.question) & _words(asked.quote) if len(word) > 4}
@@ -32,3 +41,11 @@ def test_h3_there_are_enough_questions_of_every_kind():
         assert sum(each.paraphrase for each in own) >= len(own) / 3
         assert sum(each.document.startswith("docs/") for each in own) >= 4
     assert max(Counter(each.document for each in asked).values()) <= 7
+
+
+def test_h3_questions_in_another_language_than_their_answer_are_of_every_pair():
+    asked = cross_language_questions()
+    assert len(asked) == len({each.question for each in asked}) >= 30
+    pairs = Counter((each.language, each.document.split("/")[-2]) for each in asked)
+    assert set(pairs) == {(one, other) for one in LANGUAGES for other in LANGUAGES if one != other}
+    assert min(pairs.values()) >= 5
