@@ -12,7 +12,6 @@ from msgspec.structs import replace
 
 from penstock.bus.clock import loop_now_s
 from penstock.contract.errors import ErrorCode
-from penstock.contract.reply import text_bytes
 from services.worker.degradation.shorten import BodyShape, RequestSize
 from services.worker.embedding.answer import Vectors
 from services.worker.embedding.batch_attempts import BatchAttempts, CallEnd, Share, end_of_failure
@@ -23,6 +22,7 @@ from services.worker.embedding.learned import RefusedSizes
 from services.worker.embedding.metrics import EmbeddingMetrics
 from services.worker.embedding.request import Text, WaitingRequest
 from services.worker.embedding.text_queue import BatchSize
+from services.worker.embedding.token_shares import most_tokens
 from services.worker.estimates.token_calibration import TokenCalibration
 from services.worker.execution.model_chains import ModelChains
 from services.worker.execution.next_attempt import NextAttempt
@@ -52,10 +52,6 @@ _OF_CONTENT: Final[tuple[FailureKind, ...]] = (
 _CODES: Final[Mapping[ErrorCode, ErrorCode]] = {"provider_refused": "invalid_request"}
 """The error code of a request whose text is refused alone."""
 _SHAPE: Final = BodyShape(may_cut=False, kept_share=1.0)
-_MOST_TOKENS_PER_BYTE: Final = 16
-"""That a provider can count for a text; a larger count is not believed."""
-_BYTES_PER_TOKEN: Final = 4
-"""Of a text that came as tokens."""
 
 
 class _Trial(Struct, frozen=True):
@@ -234,7 +230,7 @@ class BatchRunner(Struct, frozen=True):
         """The provider's count; None where it sent none, or an impossible one."""
         counted = vectors.counted.input_tokens or vectors.counted.total_tokens
         estimated = sum([text.tokens for text in texts])
-        if not counted or counted > _MOST_TOKENS_PER_BYTE * sum([_bytes_of(text) for text in texts]):
+        if not counted or counted > sum([most_tokens(text.content) for text in texts]):
             return None
         self.calibration.observe(model, estimated_tokens=estimated, true_tokens=counted)
         return counted
@@ -288,11 +284,6 @@ def _fail(text: Text, error: Exception, done: Done, *, alone: bool = False) -> N
         else:
             request.fail(error)
         request.leave()
-
-
-def _bytes_of(text: Text) -> int:
-    content = text.content
-    return text_bytes(content) if isinstance(content, str) else len(content) * _BYTES_PER_TOKEN
 
 
 def _owner(text: Text) -> Owner:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
+from penstock.contract.reply import text_bytes
 from penstock.runtime.retrieval.embedding_key import EmbeddingText
 from penstock.runtime.tokens import text_tokens
 
-__all__ = ["divided", "tokens_of"]
+__all__ = ["divided", "most_tokens", "tokens_of"]
+
+_SPECIAL_TOKENS: Final = 8
+"""That a tokenizer puts around a text."""
 
 
 def tokens_of(texts: Sequence[EmbeddingText], estimated: int) -> list[int]:
@@ -22,6 +27,11 @@ def tokens_of(texts: Sequence[EmbeddingText], estimated: int) -> list[int]:
     return [
         max(1, round(len(text) * per_character)) if isinstance(text, str) else len(text) for text in texts
     ]
+
+
+def most_tokens(text: EmbeddingText) -> int:
+    """That a provider can count for a text: a byte-level tokenizer makes at most one of each byte."""
+    return _SPECIAL_TOKENS + (text_bytes(text) if isinstance(text, str) else len(text))
 
 
 def divided(total: int, weights: Sequence[int]) -> list[int]:
