@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from penstock.contract.retrieval.collections import Generation
 from penstock.contract.retrieval.documents import IndexBody
+from penstock.runtime.retrieval.vectors import has_direction
 from services.indexer.collections.tables import Target, delete_documents
 from services.indexer.embedding.batches import BatchEmbedder, Vectors
 from services.indexer.embedding.gateway import Caller
@@ -248,9 +249,11 @@ class DocumentWriter:
         route = self._models.route(generation)
         vectors = await self._embedder.embed(texts, route, context.caller, context.counts.costs)
         for text, vector in tuple(vectors.found.items()):
-            if not any(vector):
+            if not has_direction(vector):
                 del vectors.found[text]
-                vectors.refused[text] = "the embedding model gives it no direction: its vector is zero"
+                vectors.refused[text] = (
+                    "the embedding model gives it no direction: its vector is zero or unusable"
+                )
         return vectors
 
     async def _store_in_order(

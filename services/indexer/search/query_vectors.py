@@ -11,6 +11,7 @@ from typing import Final
 from penstock.bus.clock import loop_now_s
 from penstock.contract.retrieval.collections import Generation
 from penstock.contract.retrieval.embeddings import FLOAT_BYTES
+from penstock.runtime.retrieval.vectors import has_direction
 from services.indexer.embedding.gateway import Caller, EmbeddingFailed, EmbeddingGateway
 from services.indexer.embedding.models import EmbeddingModels
 
@@ -54,7 +55,7 @@ class QueryVectors:
     async def _embed(self, text: str, generation: Generation, caller: Caller) -> bytes:
         route = self._models.route(generation)
         vector = (await self._gateway.embed((text,), route, caller)).vectors[0]
-        if len(vector) != FLOAT_BYTES * generation.dimensions or not any(vector):
+        if len(vector) != FLOAT_BYTES * generation.dimensions or not has_direction(vector):
             raise EmbeddingFailed("retrieval_unavailable", "the model gave no usable vector for the question")
         return vector
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from penstock.contract.retrieval.embeddings import FLOAT_BYTES
+from penstock.runtime.retrieval.vectors import has_direction
 from services.indexer.store.interface import DocumentChunks, DocumentState, FilterTerm, Question
 from services.indexer.store.tables import checked_digests
 
@@ -117,6 +117,5 @@ def _check_vector(dimensions: int, vector: bytes) -> None:
         raise ValueError(
             f"a vector of {len(vector) // FLOAT_BYTES} dimensions does not fit {dimensions} dimensions"
         )
-    length = math.hypot(*memoryview(vector).cast("f"))
-    if not 0 < length < math.inf:
-        raise ValueError("a vector is zero or not finite")
+    if not has_direction(vector):
+        raise ValueError("a vector is zero or not finite, or its length is unusable in 32 bits")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from typing import Final
 
@@ -9,17 +10,15 @@ import msgspec
 from msgspec import Raw, Struct
 
 from penstock.contract.retrieval.embeddings import FLOAT_BYTES
+from penstock.runtime.retrieval.vectors import has_direction, vector_length
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.errors.read_error import error_in
 from services.worker.providers.errors.wire_errors import MalformedReply, ProviderErrorEvent
 from services.worker.providers.raw_json import decode_any
+from services.worker.providers.streams.choices import error_of
 from services.worker.providers.usage import NO_COUNTS, TokenCounts, read_usage
 
-__all__ = ["Vectors", "read_vectors"]
-
-_LARGEST_EXPONENTS: Final = (0x7F, 0xFF)
-"""The most significant byte of a 32-bit number from 2^127 on, of either sign: infinite ones and NaN are among them."""
-_EXPONENT: Final = 0x7F800000
+__all__ = ["Vectors", "check_directions", "read_vectors"]
 
 
 class Vectors(Struct, frozen=True):
@@ -42,6 +41,7 @@ class _Answer(Struct):
     data: list[_Item]
     model: str | None = None
     usage: Raw = Raw(b"null")
+    error: Raw = Raw(b"null")
 
 
 _decode: Final = msgspec.json.Decoder(_Answer).decode
@@ -49,13 +49,14 @@ _decode: Final = msgspec.json.Decoder(_Answer).decode
 
 def read_vectors(body: bytes, count: int, dimensions: int) -> Vectors:
     """The vectors of `count` texts. Raises MalformedReply, ProviderErrorEvent for an error inside a 200, and
-    ProviderFailure where some of the vectors are zero.
+    ProviderFailure where some of the vectors have no direction.
     """
     try:
         answer = _decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         _raise_reported_error(body)
         raise MalformedReply(f"the answer has no vectors: {error}") from error
+    _raise_error_beside(answer.error)
     if len(answer.data) != count:
         raise MalformedReply(f"the answer has {len(answer.data):,} vectors for {count:,} texts")
     found = [each.embedding for each in _in_order(answer.data)]
@@ -84,22 +85,32 @@ def _check(vectors: list[bytes], dimensions: int) -> None:
         if len(vector) != size:
             length = len(vector) / FLOAT_BYTES
             raise MalformedReply(f"vector {index} has {length:g} numbers instead of {dimensions}")
-    zero = bytes(size)
-    zeros = vectors.count(zero)
-    if zeros == len(vectors):
-        raise MalformedReply("every vector is zero, which has no direction")
-    if zeros:  # perhaps because of these texts: they are to fail no others
-        raise ProviderFailure("unclear", f"vector {vectors.index(zero)} is zero, which has no direction")
-    high = b"".join(vectors)[FLOAT_BYTES - 1 :: FLOAT_BYTES]
-    if not any(each in high for each in _LARGEST_EXPONENTS):
-        return  # all numbers are below 2^127
-    for index, vector in enumerate(vectors):
-        if not _is_finite(vector):
+    check_directions(vectors)
+
+
+def check_directions(vectors: list[bytes]) -> None:
+    """Raises MalformedReply where no vector has a direction or a number is not finite, and ProviderFailure where some
+    have none.
+    """
+    without = [index for index, vector in enumerate(vectors) if not has_direction(vector)]
+    if not without:
+        return
+    lengths = [vector_length(vectors[index]) for index in without]
+    for index, length in zip(without, lengths, strict=True):
+        if not math.isfinite(length):
             raise MalformedReply(f"vector {index} has a number that is not finite")
+    if len(without) == len(vectors):
+        raise MalformedReply(f"every vector is {_flaw(lengths[0])}")
+    # perhaps because of these texts: they are to fail no others
+    raise ProviderFailure("unclear", f"vector {without[0]} is {_flaw(lengths[0])}")
 
 
-def _is_finite(vector: bytes) -> bool:
-    return all(word & _EXPONENT != _EXPONENT for word in array("I", vector))
+def _flaw(length: float) -> str:
+    return (
+        f"of the length {length:.3g}, which is unusable in 32 bits"
+        if length
+        else "zero, which has no direction"
+    )
 
 
 def _counts(usage: Raw) -> TokenCounts:
@@ -107,6 +118,16 @@ def _counts(usage: Raw) -> TokenCounts:
         return read_usage(usage) or NO_COUNTS
     except (ValueError, RecursionError):
         return NO_COUNTS
+
+
+def _raise_error_beside(value: Raw) -> None:
+    """Raises ProviderErrorEvent for an error beside vectors, as for one beside a completion."""
+    try:
+        error = error_of(value)
+    except (ValueError, RecursionError) as unreadable:
+        raise MalformedReply(f"the error in the answer cannot be read: {unreadable}") from unreadable
+    if error is not None:
+        raise ProviderErrorEvent(error)
 
 
 def _raise_reported_error(body: bytes) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from array import array
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -15,7 +14,8 @@ from penstock.contract.retrieval.embeddings import FLOAT_BYTES
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.retrieval import Embedding
 from penstock.runtime.retrieval.embedding_key import EmbeddingText
-from services.worker.embedding.answer import Vectors, read_vectors
+from penstock.runtime.retrieval.vectors import vector_length
+from services.worker.embedding.answer import Vectors, check_directions, read_vectors
 from services.worker.embedding.batch_deadline import CallLimit, timeout_when
 from services.worker.embedding.learned import LearnedLimits, Parameter
 from services.worker.execution.provider_call import Progress, failures_of
@@ -74,11 +74,7 @@ class EmbeddingCalls(Struct, frozen=True):
             raise
         if vectors.as_floats and "encoding_format" in sent:
             self.learned.learn_floats(model, loop_now_s())
-        if asked == call.dimensions:
-            return vectors
-        return msgspec.structs.replace(
-            vectors, vectors=[_shortened(each, call.dimensions) for each in vectors.vectors]
-        )
+        return vectors
 
     def _request(self, call: BatchCall) -> tuple[_Request, int]:
         """What to send, and the dimensions of the vectors that will come."""
@@ -114,7 +110,7 @@ class EmbeddingCalls(Struct, frozen=True):
                 message = f"no complete answer within {call.limit.length_s:g} s"
                 raise ProviderFailure("too_slow", message) from error
             progress.ended_s = loop_now_s()
-            return read_vectors(bytes(received), count, dimensions)
+            return _shortened(read_vectors(bytes(received), count, dimensions), dimensions, call.dimensions)
 
 
 async def _read(received: bytearray, response: Response, limit_bytes: int) -> None:
@@ -134,9 +130,18 @@ def _embedding_of(catalogue: Catalogue, model: str) -> Embedding:
     return embedding
 
 
-def _shortened(vector: bytes, dimensions: int) -> bytes:
-    """The first numbers, scaled to the length 1: what models that shorten their vectors do themselves."""
-    numbers = array("f", vector[: dimensions * FLOAT_BYTES])
-    length = math.hypot(*numbers)
-    scaled = array("f", [each / length for each in numbers]) if length > 0 else numbers
-    return scaled.tobytes()
+def _shortened(vectors: Vectors, dimensions: int, wanted: int) -> Vectors:
+    """With the first numbers of each, scaled to the length 1: what models that shorten their vectors do themselves.
+
+    Raises as `check_directions`, where the first numbers have none.
+    """
+    if dimensions == wanted:
+        return vectors
+    first = [each[: wanted * FLOAT_BYTES] for each in vectors.vectors]
+    check_directions(first)
+    return msgspec.structs.replace(vectors, vectors=[_scaled(each) for each in first])
+
+
+def _scaled(vector: bytes) -> bytes:
+    length = vector_length(vector)
+    return array("f", [each / length for each in memoryview(vector).cast("f")]).tobytes()

@@ -11,6 +11,7 @@ from penstock.bus.clock import loop_now_s
 from penstock.contract.names import Lane, Role
 from penstock.contract.retrieval.embeddings import FLOAT_BYTES
 from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.retrieval.vectors import has_direction
 from services.worker.embedding.batch import BatchRunner
 from services.worker.embedding.gatherer import Gatherer
 from services.worker.embedding.known_vectors import KnownVectors
@@ -156,9 +157,9 @@ class SharedTexts:
 
     def _arrived(self, text: Text, vector: bytes) -> bool:
         """Another worker has embedded it; False: the vector is not one of this text."""
-        if not any(vector):
-            return False
         if any(len(vector) != request.dimensions * FLOAT_BYTES for request in text.requests):
+            return False
+        if not has_direction(vector):
             return False
         self._forget(text)
         self._known.remember(text.key, vector)

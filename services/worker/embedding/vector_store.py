@@ -24,6 +24,7 @@ from penstock.bus.nats_patches import publish_all
 from penstock.contract.retrieval import subjects
 from penstock.contract.streams import EMBEDDINGS
 from penstock.runtime.aio import CriticalLoop
+from penstock.runtime.retrieval.vectors import has_direction
 from services.worker.embedding.metrics import EmbeddingMetrics
 
 __all__ = ["VectorStore"]
@@ -84,9 +85,9 @@ class VectorStore:
         await asyncio.gather(*self._reading, return_exceptions=True)
 
     async def get(self, keys: Sequence[str], size: int) -> Mapping[str, bytes]:
-        """The stored vectors of these keys that have `size` bytes and are not zero."""
+        """The stored vectors of these keys that have `size` bytes and a direction."""
         entries = await self.entries(keys) or {}
-        return {key: data for key, (_, data) in entries.items() if len(data) == size and any(data)}
+        return {key: data for key, (_, data) in entries.items() if len(data) == size and has_direction(data)}
 
     async def entries(self, keys: Sequence[str]) -> Mapping[str, tuple[int, bytes]] | None:
         """The last message of each of these keys, a vector or a claim, with its stream sequence; None: it cannot be

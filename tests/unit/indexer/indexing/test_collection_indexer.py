@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from array import array
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from penstock.contract.retrieval.documents import Document, IndexBody, IndexReport
-from services.indexer.embedding.gateway import EmbeddingFailed
+from services.indexer.embedding.gateway import Caller, Embedded, EmbeddingFailed, Route
 from services.indexer.embedding.models import UnusableModel
 from services.indexer.store.errors import StoreCorrupt
 from tests.harness.indexer.local_indexer import LocalIndexer, documents
@@ -86,6 +89,27 @@ async def test_h3_a_refused_document_is_reported_and_its_old_version_stays():
     assert (report.indexed, report.chunks, report.changed, report.embedded) == (2, 3, 2, 2)
     assert await indexer.texts() == {"a": ["old text"], "b": ["new text of b"], "c": ["another"]}
     assert indexer.refusals == {"embedding": 1}
+
+
+@pytest.mark.parametrize("number", [0.0, -0.0, 1e30, 1e-30])
+async def test_h3_a_document_whose_vector_has_no_direction_is_refused_alone(
+    monkeypatch: pytest.MonkeyPatch, number: float
+):
+    indexer = LocalIndexer()
+    embed = indexer.gateway.embed
+
+    async def flawed(texts: Sequence[str], route: Route, caller: Caller) -> Embedded:
+        embedded = await embed(texts, route, caller)
+        vectors = [
+            array("f", [number] * (len(vector) // 4)).tobytes() if "poison" in text else vector
+            for text, vector in zip(texts, embedded.vectors, strict=True)
+        ]
+        return replace(embedded, vectors=vectors)
+
+    monkeypatch.setattr(indexer.gateway, "embed", flawed)
+    report = await indexer.index(documents(a="poison", b="a good text", c="another one"))
+    assert [refused.id for refused in report.refused] == ["a"]
+    assert await indexer.texts() == {"b": ["a good text"], "c": ["another one"]}
 
 
 async def test_h3_a_binary_document_is_refused():

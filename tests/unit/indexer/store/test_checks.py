@@ -46,6 +46,10 @@ def floats(*values: float) -> bytes:
         (with_vector(bytes(4 * DIMENSIONS)), "zero or not finite"),
         (with_vector(floats(math.nan)), "zero or not finite"),
         (with_vector(floats(math.inf)), "zero or not finite"),
+        *(
+            (with_vector(floats(*[number] * DIMENSIONS)), "zero or not finite")
+            for number in (-0.0, 1e30, 1e-30)
+        ),
         (with_head(tags=("plain text",)), "is not a digest"),
         (with_head(id=""), "is not the id"),
         (with_head(id="a\0b"), "is not the id"),

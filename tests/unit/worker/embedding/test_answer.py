@@ -14,7 +14,7 @@ from services.worker.embedding.answer import read_vectors
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.errors.wire_errors import MalformedReply, ProviderErrorEvent
 
-VECTORS = [[0.5, -0.25], [1.0, 0.0], [2.0**100, -3.5]]
+VECTORS = [[0.5, -0.25], [1.0, 0.0], [2.0**50, -3.5]]
 
 
 def encoded(vector: list[float]) -> str:
@@ -75,7 +75,10 @@ def _changed(place: int, **fields: Any) -> list[dict[str, Any]]:
         answer(*_changed(2, embedding=encoded([0.0, -math.inf]))),
         answer(*_changed(0, embedding=[1e39, 0.0])),
         b"\xff" + answer(*items()),
-        answer(*({**each, "embedding": encoded([0.0, 0.0])} for each in items())),
+        *(
+            answer(*({**each, "embedding": encoded([number] * 2)} for each in items()))
+            for number in (0.0, -0.0, 1e30, 1e38, 1e-30, 1e-45)
+        ),
     ],
 )
 def test_d6_an_answer_without_a_vector_for_each_text_is_malformed(body: bytes) -> None:
@@ -83,10 +86,22 @@ def test_d6_an_answer_without_a_vector_for_each_text_is_malformed(body: bytes) -
         read_vectors(body, 3, 2)
 
 
-def test_d6_a_text_with_a_zero_vector_is_searched_in_the_halves_of_the_batch() -> None:
-    with pytest.raises(ProviderFailure, match="vector 1 is zero") as raised:
-        read_vectors(answer(*_changed(1, embedding=encoded([0.0, 0.0]))), 3, 2)
+@pytest.mark.parametrize(
+    ("number", "flaw"), [(0.0, "zero"), (-0.0, "zero"), (1e30, "of the length"), (1e-30, "of the length")]
+)
+def test_d6_a_text_without_a_direction_is_searched_in_the_halves_of_the_batch(
+    number: float, flaw: str
+) -> None:
+    with pytest.raises(ProviderFailure, match=f"vector 1 is {flaw}") as raised:
+        read_vectors(answer(*_changed(1, embedding=encoded([number, number]))), 3, 2)
     assert raised.value.kind == "unclear"
+
+
+def test_d11_an_error_beside_complete_vectors_is_an_error() -> None:
+    with pytest.raises(ProviderErrorEvent, match="out of credits"):
+        read_vectors(answer(*items(), error={"message": "out of credits", "code": "quota"}), 3, 2)
+    for nothing in (None, {}, "", {"code": 0, "message": "success"}):
+        assert len(read_vectors(answer(*items(), error=nothing), 3, 2).vectors) == 3
 
 
 def test_d11_an_error_with_a_status_of_success_is_an_error() -> None:

@@ -21,9 +21,12 @@ from tests.harness.processes.catalogues import catalogue
 class Response:
     status, headers = 200, {}
 
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces = pieces
+
     async def pieces(self) -> AsyncIterator[bytes]:
-        for _ in range(100):
-            yield b" " * 10_000
+        for each in self._pieces:
+            yield each
 
     async def close(self) -> None:
         return
@@ -40,20 +43,40 @@ class Limit(CallLimit):
 
 
 class Provider:
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces = pieces
+
     async def embeddings(self, *_: object) -> Response:
-        return Response()
+        return Response(self._pieces)
 
     def redact_keys(self, _: ProviderFailure) -> None:
         return
 
 
-async def test_d6_an_answer_that_is_too_large_is_malformed() -> None:
+def _calls(*pieces: bytes) -> EmbeddingCalls:
     loaded = load_catalogue(
-        catalogue({"embed": ("m",)}, models={"m": {"embedding": {"dimensions": 2}}}),
+        catalogue({"embed": ("m",)}, models={"m": {"embedding": {"dimensions": 2, "shortens": True}}}),
         source="test",
         env={"PENSTOCK_SIMULATOR_URL": "http://127.0.0.1:1"},
     )
-    calls = EmbeddingCalls(loaded, cast("Any", {"m": Provider()}), LearnedLimits(loaded))
+    return EmbeddingCalls(loaded, cast("Any", {"m": Provider(list(pieces))}), LearnedLimits(loaded))
+
+
+async def test_d6_an_answer_that_is_too_large_is_malformed() -> None:
+    calls = _calls(*[b" " * 10_000] * 100)
     with pytest.raises(ProviderFailure, match="more than") as raised:
         await calls.make(BatchCall(QuotaKey("", "m"), ["text"], 2, Limit(), "label"), Progress())
+    assert raised.value.kind == "malformed"
+
+
+async def test_d6_a_vector_that_is_zero_once_shortened_is_malformed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LearnedLimits, "leaves_out", lambda *_: True)
+    shortened = await _calls(b'{"data":[{"embedding":[-3.0,4.0]}]}').make(
+        BatchCall(QuotaKey("", "m"), ["text"], 1, Limit(), "label"), Progress()
+    )
+    assert memoryview(shortened.vectors[0]).cast("f").tolist() == [-1.0]
+    with pytest.raises(ProviderFailure, match="every vector is zero") as raised:
+        await _calls(b'{"data":[{"embedding":[0.0,1.0]}]}').make(
+            BatchCall(QuotaKey("", "m"), ["text"], 1, Limit(), "label"), Progress()
+        )
     assert raised.value.kind == "malformed"
