@@ -26,7 +26,6 @@ from services.indexer.indexing.collection_indexer import CollectionIndexer
 from services.indexer.indexing.documents import DocumentWriter
 from services.indexer.indexing.prepare import Preparer
 from services.indexer.indexing.rebuild import Rebuilder
-from services.indexer.maintenance_queue import MaintenanceQueue
 from services.indexer.memory.forgetting import Forgetting
 from services.indexer.metrics import IndexerMetrics
 from services.indexer.requests.bodies import RequestBodies
@@ -39,6 +38,7 @@ from services.indexer.search.lookup import CollectionLookup, FollowedRecords
 from services.indexer.search.query_vectors import QueryVectors
 from services.indexer.search.searcher import Searcher
 from services.indexer.store.interface import Store
+from services.indexer.store.maintenance_queue import MaintenanceQueue
 
 __all__ = ["Connected", "Parts", "connected_parts"]
 

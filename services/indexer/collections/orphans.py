@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, Protocol
+from typing import Final
 
 from penstock.bus.clock import Clock
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract.retrieval.collections import CollectionRecord
+from services.indexer.collections.tables import Records
 from services.indexer.collections.transitions import generations
 from services.indexer.store.interface import Store
 from services.indexer.store.tables import TableName, table_name
@@ -19,13 +20,9 @@ _LEAST_AGE_S: Final = 60.0
 """Searches that began before a switch may still read the old table."""
 
 
-class _Records(Protocol):
-    async def all(self) -> list[CollectionRecord]: ...
-
-
 class OrphanTables:
     def __init__(
-        self, store: Store, records: _Records, clock: Clock, least_age_s: float = _LEAST_AGE_S
+        self, store: Store, records: Records, clock: Clock, least_age_s: float = _LEAST_AGE_S
     ) -> None:
         self._store = store
         self._records = records

@@ -19,14 +19,23 @@ from services.indexer.collections.names import is_memory
 from services.indexer.collections.transitions import VectorKind, generations
 from services.indexer.store.errors import StoreCorrupt, UnknownTable
 from services.indexer.store.interface import Store
+from services.indexer.store.pages import document_pages
 from services.indexer.store.tables import TableName, table_name
 
-__all__ = ["CollectionTables", "Dropped", "Target", "delete_documents", "table_of", "targets_of"]
+__all__ = [
+    "CollectionTables",
+    "Dropped",
+    "Records",
+    "Target",
+    "delete_documents",
+    "table_of",
+    "targets_of",
+]
 
 _PAGE: Final = 1_000
 
 
-class _Records(Protocol):
+class Records(Protocol):
     """Raises RecordsUnavailable."""
 
     async def read(self, account: str, name: str) -> CollectionRecord | None: ...
@@ -36,6 +45,8 @@ class _Records(Protocol):
     ) -> CollectionRecord | None: ...
 
     async def all(self) -> list[CollectionRecord]: ...
+
+    async def of_account(self, account: str) -> list[CollectionRecord]: ...
 
 
 class Target(Struct, frozen=True):
@@ -71,7 +82,7 @@ def table_of(record: CollectionRecord, generation: Generation) -> TableName:
 
 
 class CollectionTables:
-    def __init__(self, store: Store, records: _Records, now_ms: Callable[[], int]) -> None:
+    def __init__(self, store: Store, records: Records, now_ms: Callable[[], int]) -> None:
         self._store = store
         self._records = records
         self._now_ms = now_ms
@@ -226,17 +237,13 @@ class CollectionTables:
         """The older documents, with the number of their chunks, and ids of later ones, a thousand at most."""
         older: dict[str, int] = {}
         later: list[str] = []
-        after = ""
-        while True:
-            page = await self._store.list_documents(table, after=after, limit=_PAGE)
+        async for page in document_pages(self._store, table):
             for each in page:
                 if each.version > version:
                     later.append(each.document.id)
                 else:
                     older[each.document.id] = each.chunks
-            if len(page) < _PAGE:
-                return older, tuple(later[:_PAGE])
-            after = page[-1].document.id
+        return older, tuple(later[:_PAGE])
 
     async def _with_tables(self, record: CollectionRecord, missing: Iterable[Generation]) -> CollectionRecord:
         """`missing`: without the current one, unless its number is new. A drop may just have removed its table."""

@@ -18,7 +18,7 @@ from services.indexer.embedding.gateway import Caller, Embedded, EmbeddingFailed
 
 __all__ = ["BatchEmbedder", "Costs", "Vectors"]
 
-BATCH_TEXTS: Final = 256
+_BATCH_TEXTS: Final = 256
 _BATCH_CHARACTERS: Final = 1_000_000
 _IN_FLIGHT: Final = 8
 """Embed requests of this process at once."""
@@ -70,19 +70,16 @@ class BatchEmbedder:
         self,
         gateway: EmbeddingGateway,
         *,
-        in_flight: int = _IN_FLIGHT,
-        batch_texts: int = BATCH_TEXTS,
         first_wait_s: float = _FIRST_WAIT_S,
     ) -> None:
         self._gateway = gateway
-        self._slots = asyncio.Semaphore(in_flight)
-        self._batch_texts = batch_texts
+        self._slots = asyncio.Semaphore(_IN_FLIGHT)
         self._first_wait_s = first_wait_s
 
     async def embed(self, texts: Iterable[str], route: Route, caller: Caller, costs: Costs) -> Vectors:
         """A vector or a refusal for each different text. Raises EmbeddingFailed; `costs` has what was done by then."""
         call = _Call(route, caller, costs, Vectors())
-        batches = list(_batches(dict.fromkeys(texts), self._batch_texts))
+        batches = list(_batches(dict.fromkeys(texts), _BATCH_TEXTS))
         tasks = [asyncio.ensure_future(self._batch(batch, call)) for batch in batches]
         try:
             await asyncio.gather(*tasks)

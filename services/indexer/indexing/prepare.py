@@ -18,8 +18,8 @@ from services.indexer.chunking.chunk import chunk
 from services.indexer.chunking.settings import ChunkSettings
 from services.indexer.documents.document import EXTRACTION_VERSION, Extracted, Source
 from services.indexer.embedding.embedded_text import TEXT_VERSION, chunk_key, embedded_text
-from services.indexer.search.filters import document_tags
 from services.indexer.store import interface as store
+from services.indexer.store.tags import document_tags
 
 __all__ = ["Prepared", "PreparedChunk", "Preparer"]
 

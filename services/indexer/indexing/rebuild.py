@@ -14,7 +14,6 @@ from services.indexer.collections.tables import Target
 from services.indexer.embedding.embedded_text import embedded_text
 from services.indexer.embedding.gateway import EmbeddingFailed
 from services.indexer.indexing.documents import DocumentWriter, WriteContext
-from services.indexer.search.filters import of_documents
 from services.indexer.store.interface import (
     Chunk,
     Document,
@@ -23,6 +22,8 @@ from services.indexer.store.interface import (
     ListedDocument,
     Store,
 )
+from services.indexer.store.pages import document_pages
+from services.indexer.store.tags import of_documents
 
 __all__ = ["Rebuilder"]
 
@@ -45,16 +46,13 @@ class Rebuilder:
 
     async def _pass(self, old: Target, new: Target, context: WriteContext) -> bool:
         """Whether anything was copied."""
-        copied, after = False, ""
-        while True:
-            page = await self._store.list_documents(old.table, after=after, limit=_PAGE)
+        copied = False
+        async for page in document_pages(self._store, old.table, size=_PAGE):
             missing = await self._missing(page, new)
             if missing:
                 await self._copy(missing, old, new, context)
                 copied = True
-            if len(page) < _PAGE:
-                return copied
-            after = page[-1].document.id
+        return copied
 
     async def _missing(self, page: Sequence[ListedDocument], new: Target) -> list[ListedDocument]:
         states = await self._store.documents(new.table, [each.document.id for each in page])

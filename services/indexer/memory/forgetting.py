@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from services.indexer.collections.tables import Target, delete_documents
 from services.indexer.store.interface import Store
+from services.indexer.store.pages import document_pages
 
 __all__ = ["Forgetting"]
-
-_PAGE: Final = 500
 
 
 class Forgetting:
@@ -27,13 +25,9 @@ class Forgetting:
     async def all_documents(self, target: Target, prefix: str = "") -> list[str]:
         """Those whose ids begin with `prefix`, the oldest first."""
         found: list[tuple[int, str]] = []
-        after = ""
-        while True:
-            page = await self._store.list_documents(target.table, prefix=prefix, after=after, limit=_PAGE)
+        async for page in document_pages(self._store, target.table, prefix=prefix):
             found += [(each.document.updated_ms, each.document.id) for each in page]
-            if len(page) < _PAGE:
-                return [id_ for _, id_ in sorted(found)]
-            after = page[-1].document.id
+        return [id_ for _, id_ in sorted(found)]
 
     async def enforce_limit(self, targets: Sequence[Target], version: int) -> int:
         """Forget the oldest documents beyond the limit; returns how many.

@@ -1,29 +1,37 @@
-"""Bodies of index requests: those in the message, and those that are stored apart."""
+"""Bodies of index requests, in the message or stored apart, and what their senders must correct."""
 
 from __future__ import annotations
 
 import asyncio
+import re
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
+import msgspec
+
 from penstock.bus.clock import loop_now_s
 from penstock.bus.large_bodies import BodyDiffers, BodyLost, delete_body, read_body
-from penstock.contract.retrieval.documents import IndexBody
+from penstock.contract import codec
+from penstock.contract.retrieval.documents import DOCUMENT_ID_CHARACTERS, MAX_DOCUMENTS, Document, IndexBody
 from penstock.contract.streams import MAX_BODY_BYTES
 from penstock.contract.work import ChatWork
 from penstock.runtime.byte_budget import ByteBudget
 from penstock.runtime.service import Bus
-from services.indexer.indexing.document_check import InvalidBody
-from services.indexer.indexing.document_check import read_body as read_index_body
 from services.indexer.requests.outcome import GaveUp
 
-__all__ = ["RequestBodies"]
+__all__ = ["InvalidBody", "RequestBodies", "read_index_body"]
 
 _LIMIT_BYTES: Final = 2 * MAX_BODY_BYTES
 """Of the bodies of all requests that are worked on."""
 _IN_THREAD: Final = 256 * 1024
 _RETRY_S: Final = 1.0
+_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
+
+
+class InvalidBody(ValueError):
+    """The message names the field."""
 
 
 class RequestBodies:
@@ -63,3 +71,39 @@ class RequestBodies:
             raise GaveUp("internal", message, _RETRY_S) from error
         except BodyDiffers as error:
             raise GaveUp("invalid_request", str(error)) from error
+
+
+def read_index_body(data: bytes | bytearray | memoryview) -> IndexBody:
+    """Raises InvalidBody."""
+    try:
+        body = codec.INDEX_BODY.decode(data)
+    except RecursionError as error:
+        raise InvalidBody("the body is nested too deeply") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise InvalidBody(str(error)) from error
+    count = len(body.documents) + len(body.delete)
+    if count > MAX_DOCUMENTS:
+        raise InvalidBody(f"a request has at most {MAX_DOCUMENTS:,} documents and deletions, not {count:,}")
+    for index, document in enumerate(body.documents):
+        _check_document(f"documents[{index}]", document)
+    for index, id_ in enumerate(body.delete):
+        _check_id(f"delete[{index}]", id_)
+    ids = Counter([*(document.id for document in body.documents), *body.delete])
+    twice = next((id_ for id_, times in ids.items() if times > 1), None)
+    if twice is not None:
+        raise InvalidBody(f"the document {twice!r:.80} is named twice")
+    return body
+
+
+def _check_document(path: str, document: Document) -> None:
+    _check_id(f"{path}.id", document.id)
+    if (document.text is None) == (document.data is None):
+        raise InvalidBody(f"{path} needs either text or data")
+
+
+def _check_id(path: str, id_: str) -> None:
+    if not 0 < len(id_) <= DOCUMENT_ID_CHARACTERS or _UNSTORABLE.search(id_):
+        raise InvalidBody(
+            f"{path} is not the id of a document: use 1 to {DOCUMENT_ID_CHARACTERS:,} characters, without NUL and lone "
+            "surrogates"
+        )

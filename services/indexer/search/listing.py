@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from penstock.contract.retrieval.collections import (
     CollectionRecord,
     CollectionsQuery,
@@ -12,7 +10,7 @@ from penstock.contract.retrieval.collections import (
 )
 from penstock.contract.retrieval.search import DocumentsQuery, DocumentsReport, DocumentStatus
 from services.indexer.collections.names import is_memory
-from services.indexer.collections.tables import Target, table_of
+from services.indexer.collections.tables import Records, Target, table_of
 from services.indexer.search.lookup import CollectionLookup
 from services.indexer.store.errors import StoreCorrupt, UnknownTable
 from services.indexer.store.interface import Store, TableStatistics
@@ -20,14 +18,10 @@ from services.indexer.store.interface import Store, TableStatistics
 __all__ = ["Listing"]
 
 
-class _Records(Protocol):
-    async def of_account(self, account: str) -> list[CollectionRecord]: ...
-
-
 class Listing:
     """Every method raises SearchRefused, StoreError and RecordsUnavailable."""
 
-    def __init__(self, store: Store, lookup: CollectionLookup, records: _Records) -> None:
+    def __init__(self, store: Store, lookup: CollectionLookup, records: Records) -> None:
         self._store = store
         self._lookup = lookup
         self._records = records

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from difflib import get_close_matches
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from penstock.bus.bucket import Record
 from penstock.contract import codec
 from penstock.contract.retrieval.collections import CollectionRecord
 from penstock.runtime.request_refused import RequestRefused
 from services.indexer.collections.names import InvalidCollection, is_memory, memory_of, named_collection
-from services.indexer.collections.tables import Target, table_of
+from services.indexer.collections.tables import Records, Target, table_of
 from services.indexer.store.errors import StoreError, UnknownTable
 
 __all__ = ["CollectionLookup", "FollowedRecords", "SearchRefused"]
@@ -25,10 +25,6 @@ _Result = TypeVar("_Result")
 
 class SearchRefused(RequestRefused):
     """The question cannot be answered."""
-
-
-class _Records(Protocol):
-    async def read(self, account: str, name: str) -> CollectionRecord | None: ...
 
 
 class FollowedRecords:
@@ -64,7 +60,7 @@ class FollowedRecords:
 class CollectionLookup:
     """A followed record may be a moment old: where its table is gone, or there is none, the bucket is read."""
 
-    def __init__(self, followed: FollowedRecords, records: _Records) -> None:
+    def __init__(self, followed: FollowedRecords, records: Records) -> None:
         self._followed = followed
         self._records = records
 

@@ -12,18 +12,18 @@ from msgspec import Struct
 from penstock.bus.clock import loop_now_s
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract.retrieval.collections import Generation
-from penstock.contract.retrieval.documents import Metadata, conversation_of
+from penstock.contract.retrieval.documents import Metadata
 from penstock.contract.retrieval.search import MAX_BUDGET_TOKENS, Passage, SearchAnswer, SearchRequest
 from penstock.runtime.retrieval.terms import question_terms
 from services.indexer.collections.tables import Target
 from services.indexer.embedding.gateway import Caller, EmbeddingFailed
-from services.indexer.search.filters import terms_of
 from services.indexer.search.fusion import CANDIDATES, fuse_hits
 from services.indexer.search.lookup import CollectionLookup, SearchRefused
 from services.indexer.search.message_size import fits, fitting_answer
 from services.indexer.search.query_vectors import QueryVectors
 from services.indexer.search.whole_reads import WholeReads
 from services.indexer.store.interface import FilterTerm, Hit, Question, ReadLimit, Store, StoredChunk
+from services.indexer.store.tags import terms_of
 
 __all__ = ["AccountQuery", "Searcher"]
 
@@ -160,19 +160,8 @@ class Searcher:
         """Documents that the asking conversation has before it already."""
         if request.collection or not request.conversation:
             return frozenset()
-        found: list[tuple[int, str]] = []
-        prefix, after = f"{request.conversation}/", ""
-        while True:
-            page = await self._store.list_documents(target.table, prefix=prefix, after=after, limit=1_000)
-            found += [
-                (each.document.updated_ms, each.document.id)
-                for each in page
-                if conversation_of(each.document.id) == request.conversation
-            ]
-            if len(page) < 1_000:
-                break
-            after = page[-1].document.id
-        return frozenset(id_ for _, id_ in sorted(found)[-_LATEST_TURNS:])
+        turns = terms_of({"conversation": request.conversation}, {})
+        return frozenset(await self._store.latest_documents(target.table, turns, _LATEST_TURNS))
 
 
 def _check(request: SearchRequest) -> None:

@@ -15,6 +15,7 @@ from services.indexer.store.tables import TableName
 
 __all__ = [
     "DELETED_KEPT_MS",
+    "Change",
     "Chunk",
     "Document",
     "DocumentChunks",
@@ -81,6 +82,17 @@ class DocumentChunks(msgspec.Struct, frozen=True):
     chunks: tuple[EmbeddedChunk, ...]
 
 
+class Change(msgspec.Struct, frozen=True):
+    """What one atomic change of a table stores and deletes."""
+
+    version: int
+    documents: Sequence[DocumentChunks]
+    deleted: Sequence[str]
+    """Ids of documents."""
+    now_ms: int
+    """Unix milliseconds."""
+
+
 class DocumentState(msgspec.Struct, frozen=True):
     """What is stored of a document now."""
 
@@ -100,8 +112,6 @@ class Hit(StoredChunk, frozen=True):
     """Cosine of the question's vector and the chunk's, -1 to 1, whichever search found it; 0 for a question without a
     vector.
     """
-    text_rank: float = 0.0
-    """Of the full-text search: larger is better, comparable inside one answer only. 0 in a search by vector."""
 
 
 class FilterTerm(msgspec.Struct, frozen=True):
@@ -131,7 +141,6 @@ class ListedDocument(msgspec.Struct, frozen=True):
     document: Document
     version: int
     chunks: int
-    tokens: int
 
 
 class TableStatistics(msgspec.Struct, frozen=True):
@@ -205,7 +214,7 @@ class Store(Protocol):
         ...
 
     async def search_text(self, table: TableName, terms: Sequence[str], question: Question) -> list[Hit]:
-        """Chunks with at least one of the normalised words, best first by `text_rank`."""
+        """Chunks with at least one of the normalised words, best first."""
         ...
 
     async def all_chunks(
@@ -220,6 +229,12 @@ class Store(Protocol):
         self, table: TableName, *, prefix: str = "", after: str = "", limit: int = 100
     ) -> list[ListedDocument]:
         """Documents whose ids begin with `prefix`, by id (code points), those after `after` only."""
+        ...
+
+    async def latest_documents(
+        self, table: TableName, filter_: tuple[FilterTerm, ...], limit: int
+    ) -> list[str]:
+        """Ids of the matching documents that were updated last, the last one first."""
         ...
 
     async def statistics(self, table: TableName) -> TableStatistics: ...

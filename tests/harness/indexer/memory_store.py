@@ -123,17 +123,16 @@ class MemoryStore:
         return sorted(hits, key=lambda hit: -hit.similarity)[: question.limit]
 
     async def search_text(self, table: TableName, terms: Sequence[str], question: Question) -> list[Hit]:
-        hits = [
-            Hit(
-                found.document,
-                found.chunk,
-                _cosine(question.vector, each.vector),
-                len(set(terms) & set(found.chunk.terms.split())),
+        wanted = set(terms)
+        ranked = [
+            (
+                len(wanted & set(found.chunk.terms.split())),
+                Hit(found.document, found.chunk, _cosine(question.vector, each.vector)),
             )
             for found, each in self._table(table).chunks(question.filter)
         ]
-        ranked = sorted(hits, key=lambda hit: -hit.text_rank)
-        return [hit for hit in ranked if hit.text_rank][: question.limit]
+        ranked.sort(key=lambda item: -item[0])
+        return [hit for rank, hit in ranked if rank][: question.limit]
 
     async def all_chunks(
         self, table: TableName, filter_: tuple[FilterTerm, ...], most: ReadLimit | None = None
@@ -154,12 +153,18 @@ class MemoryStore:
                 each.document,
                 held.stored[each.document.id].version,
                 len(each.chunks),
-                sum(chunk.chunk.tokens for chunk in each.chunks),
             )
             for each in held.live()
             if each.document.id.startswith(prefix) and each.document.id > after
         ]
         return listed[:limit]
+
+    async def latest_documents(
+        self, table: TableName, filter_: tuple[FilterTerm, ...], limit: int
+    ) -> list[str]:
+        found = [each.document for each in self._table(table).live(filter_)]
+        found.sort(key=lambda each: (each.updated_ms, each.id), reverse=True)
+        return [each.id for each in found[:limit]]
 
     async def statistics(self, table: TableName) -> TableStatistics:
         found = [each for each, _ in self._table(table).chunks(())]

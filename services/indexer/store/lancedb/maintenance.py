@@ -14,7 +14,6 @@ from penstock.bus.clock import loop_now_s
 from penstock.bus.log_limits import rate_limited_logger
 from services.indexer.store.errors import StoreCorrupt, StoreError, StoreUnavailable, UnknownTable
 from services.indexer.store.lancedb.database import Database
-from services.indexer.store.lancedb.maintenance_order import Order, Outcome, encode_order
 from services.indexer.store.lancedb.schema import CHUNKS, REMOVED
 from services.indexer.store.lancedb.thresholds import TableState, Work, needed_work
 from services.indexer.store.tables import TableName
@@ -22,7 +21,7 @@ from services.indexer.store.tables import TableName
 if TYPE_CHECKING:
     from lancedb import AsyncTable
 
-__all__ = ["Maintenance"]
+__all__ = ["Maintenance", "Order", "Outcome"]
 
 _log: Final = rate_limited_logger(__name__)
 _COMMAND: Final = (sys.executable, "-m", "services.indexer.store.lancedb.maintenance_process")
@@ -36,6 +35,28 @@ _REST: Final = 3.0
 _LONGEST_REST_S: Final = 120.0
 _MAX_BYTES: Final = 3 * 1024**3
 """Of the child's private memory. 50,000 and 200,000 chunks of 1,024 dimensions take 1.1 GB alike."""
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """What the child reads from its input, as JSON."""
+
+    url: str
+    table: str
+    build_vector_index: bool
+    purge: bool
+    """Write everything again without what was deleted, and remove all older files."""
+    kept_s: float
+    """Age of the versions that are removed."""
+    max_bytes: int
+    """Of private memory; 0: no limit."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What it answers."""
+
+    error: str = ""
+    """The class of the store's error; empty: it was done."""
+    message: str = ""
 
 
 class Maintenance:
@@ -126,26 +147,23 @@ class Maintenance:
 
 
 async def _outcome(order: Order, timeout_s: float) -> Outcome:
-    """What the child answered. It is killed after `timeout_s`, and ends with this process: its input ends then."""
+    """What the child answered. It is killed after `timeout_s`, and ends with this process."""
     child = await asyncio.create_subprocess_exec(
-        *_COMMAND, stdin=PIPE, stdout=PIPE, env={**os.environ, "LANCEDB_LOG": "error"}
+        *_COMMAND, str(os.getpid()), stdin=PIPE, stdout=PIPE, env={**os.environ, "LANCEDB_LOG": "error"}
     )
-    if child.stdin is None or child.stdout is None:
-        raise StoreUnavailable("the maintenance process has no pipes")
     try:
-        child.stdin.write(encode_order(order))
         async with asyncio.timeout(timeout_s):
-            answer = await child.stdout.read()
-            code = await child.wait()
+            answer, _ = await child.communicate(msgspec.json.encode(order))
     except (TimeoutError, OSError) as error:
         raise StoreUnavailable(f"the maintenance process did not answer: {error!r}") from error
     finally:
         if child.returncode is None:
             child.kill()
             await child.wait()
-        child.stdin.close()
     if not answer:
-        raise StoreUnavailable(f"the maintenance process ended with {code}, perhaps for want of memory")
+        raise StoreUnavailable(
+            f"the maintenance process ended with {child.returncode}, perhaps for want of memory"
+        )
     return msgspec.json.decode(answer, type=Outcome)
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import resource
 import sys
-import threading
 import time
 import warnings
 from datetime import timedelta
@@ -14,11 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from penstock.runtime.processes.pdeathsig import end_with_parent
 from services.indexer.store.errors import StoreError, StoreUnavailable
 from services.indexer.store.interface import DELETED_KEPT_MS
 from services.indexer.store.lancedb.database import Database, create_search_indexes
 from services.indexer.store.lancedb.failures import is_conflict, store_errors
-from services.indexer.store.lancedb.maintenance_order import Order, Outcome, decode_order
+from services.indexer.store.lancedb.maintenance import Order, Outcome
 from services.indexer.store.lancedb.schema import BITS, DELETED, REMOVED, dimensions_of
 from services.indexer.store.tables import TableName
 
@@ -97,17 +96,9 @@ async def _build_vector_index(table: AsyncTable) -> None:
     await table.create_index("vector", config=config, replace=True)
 
 
-def _end_with_parent() -> None:
-    """The parent holds the input open; it ends when the parent was killed."""
-    os.read(
-        sys.stdin.fileno(), 1
-    )  # unbuffered: the interpreter cannot end while another thread reads `sys.stdin`
-    os._exit(1)
-
-
-def _main() -> None:
-    order = decode_order(sys.stdin.buffer.readline())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+def _main(parent_pid: str) -> None:
+    end_with_parent(int(parent_pid))
+    order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
     if order.max_bytes:
         resource.setrlimit(resource.RLIMIT_DATA, (order.max_bytes, order.max_bytes))
     try:
@@ -121,4 +112,4 @@ def _main() -> None:
 
 
 if __name__ == "__main__":
-    _main()
+    _main(*sys.argv[1:])

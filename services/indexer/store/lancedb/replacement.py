@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from services.indexer.store.change import Change
 from services.indexer.store.errors import StoreUnavailable
-from services.indexer.store.interface import DocumentChunks
+from services.indexer.store.interface import Change, DocumentChunks
 from services.indexer.store.lancedb.failures import is_conflict
 from services.indexer.store.lancedb.filters import any_of
 from services.indexer.store.lancedb.rows import StoredRow, change_rows

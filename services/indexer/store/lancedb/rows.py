@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from penstock.contract.retrieval.embeddings import FLOAT_BYTES
-from services.indexer.store.change import Change
 from services.indexer.store.checks import storable
 from services.indexer.store.interface import (
+    Change,
     Document,
     DocumentChunks,
     EmbeddedChunk,
@@ -57,7 +57,7 @@ def stored_chunk(row: Mapping[str, Any]) -> StoredChunk:
 
 
 def listed_document(row: Mapping[str, Any]) -> ListedDocument:
-    return ListedDocument(_document(row), row["version"], row["chunks"], row["tokens"])
+    return ListedDocument(_document(row), row["version"], row["chunks"])
 
 
 async def rows_within(query: AsyncQuery, most: ReadLimit | None) -> list[dict[str, Any]] | None:

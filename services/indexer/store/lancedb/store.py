@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from penstock.bus.clock import SYSTEM, Clock
-from services.indexer.store.change import Change
 from services.indexer.store.checks import (
     check_change,
     check_confirmation,
@@ -23,6 +22,7 @@ from services.indexer.store.checks import (
 from services.indexer.store.cosine import cosine_with
 from services.indexer.store.errors import UnknownTable
 from services.indexer.store.interface import (
+    Change,
     DocumentChunks,
     DocumentState,
     FilterTerm,
@@ -154,7 +154,7 @@ class LanceStore:
                 nearest = nearest.where(condition)
             return await nearest.select([*SEARCHED, "_distance"]).limit(question.limit).to_list()
 
-        return [_hit(row, 1 - row["_distance"], 0.0) for row in await self._database.read(table, query)]
+        return [_hit(row, 1 - row["_distance"]) for row in await self._database.read(table, query)]
 
     async def search_text(self, table: TableName, terms: Sequence[str], question: Question) -> list[Hit]:
         check_question(await self._database.dimensions(table), question)
@@ -174,10 +174,7 @@ class LanceStore:
         found = await self._database.read(table, query)
         cosine = cosine_with(question.vector)
         rows = found.drop_columns("vector").to_pylist()
-        return [
-            _hit(row, cosine(vector), row["_score"])
-            for row, vector in zip(rows, vectors_of(found), strict=True)
-        ]
+        return [_hit(row, cosine(vector)) for row, vector in zip(rows, vectors_of(found), strict=True)]
 
     async def all_chunks(
         self, table: TableName, filter_: tuple[FilterTerm, ...], most: ReadLimit | None = None
@@ -210,7 +207,7 @@ class LanceStore:
                 & (col("document") >= lit(prefix))
                 & (col("document") > lit(after))
             )
-            columns = [*_LISTED, "version", "chunks", "tokens"]
+            columns = [*_LISTED, "version", "chunks"]
             ordering = ColumnOrdering(column_name="document")
             return (
                 await opened.query().where(wanted).order_by([ordering]).limit(limit).select(columns).to_list()
@@ -218,6 +215,21 @@ class LanceStore:
 
         found = [listed_document(row) for row in await self._database.read(table, query)]
         return [each for each in found if each.document.id.startswith(prefix)]
+
+    async def latest_documents(
+        self, table: TableName, filter_: tuple[FilterTerm, ...], limit: int
+    ) -> list[str]:
+        check_filter(filter_)
+        wanted = _and(HEADS, tags_condition(filter_))
+
+        async def query(opened: AsyncTable) -> Any:
+            from lancedb.query import ColumnOrdering
+
+            order = [ColumnOrdering(column_name=each, ascending=False) for each in ("updated_ms", "document")]
+            found = opened.query().where(wanted).order_by(order).limit(limit)
+            return await found.select(["document", "updated_ms"]).to_list()
+
+        return [row["document"] for row in await self._database.read(table, query)]
 
     async def statistics(self, table: TableName) -> TableStatistics:
         both = await self._rows(
@@ -256,9 +268,9 @@ def _and(condition: str, other: str | None) -> str:
     return condition if other is None else f"{condition} AND {other}"
 
 
-def _hit(row: dict[str, Any], similarity: float, text_rank: float) -> Hit:
+def _hit(row: dict[str, Any], similarity: float) -> Hit:
     found = stored_chunk(row)
-    return Hit(found.document, found.chunk, similarity, text_rank)
+    return Hit(found.document, found.chunk, similarity)
 
 
 def _bytes_in(directory: Path) -> int:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from services.indexer.store.change import Change
 from services.indexer.store.checks import storable
-from services.indexer.store.interface import DocumentChunks, EmbeddedChunk
+from services.indexer.store.interface import Change, DocumentChunks, EmbeddedChunk
 from services.indexer.store.postgres.schema import statement
 from services.indexer.store.postgres.words import word_vector
 from services.indexer.store.tables import TableName, document_key

@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from penstock.bus.clock import SYSTEM, Clock
-from services.indexer.store.change import Change
 from services.indexer.store.checks import (
     check_change,
     check_confirmation,
@@ -20,6 +19,7 @@ from services.indexer.store.checks import (
 )
 from services.indexer.store.errors import StoreCorrupt, UnknownTable
 from services.indexer.store.interface import (
+    Change,
     Chunk,
     Document,
     DocumentChunks,
@@ -76,6 +76,9 @@ _VECTORS: Final = "SELECT DISTINCT ON (chunk) chunk, vector FROM {chunks} WHERE 
 _LIST: Final = """
     SELECT d.* FROM {documents} d
     WHERE NOT deleted AND starts_with(id, $1) AND id > $2 ORDER BY id LIMIT $3
+"""
+_LATEST: Final = """
+    SELECT c.id FROM {documents} c WHERE NOT deleted{filter} ORDER BY c.updated_ms DESC, c.id DESC LIMIT $1
 """
 _TOKENS: Final = "SELECT coalesce(sum(tokens), 0) FROM {chunks} c WHERE true{filter}"
 _BYTES: Final = """
@@ -188,7 +191,7 @@ class PostgresStore:
         template = _filled(_NEAREST, condition).replace("{half}", half)
         sql = statement(template, table, dimensions)
         rows = await self._database.fetch(table, sql, vector_of(question), question.limit, *values)
-        hits = [_hit(row, 0.0) for row in rows]
+        hits = [_hit(row) for row in rows]
         return sorted(hits, key=lambda hit: -hit.similarity)
 
     async def search_text(self, table: TableName, terms: Sequence[str], question: Question) -> list[Hit]:
@@ -199,7 +202,7 @@ class PostgresStore:
         async def task(connection: asyncpg.Connection) -> list[Any]:
             return await search_by_words(connection, table, asked)
 
-        return [_hit(row, row["text_rank"]) for row in await self._database.run(table, task)]
+        return [_hit(row) for row in await self._database.run(table, task)]
 
     async def all_chunks(
         self, table: TableName, filter_: tuple[FilterTerm, ...], most: ReadLimit | None = None
@@ -224,7 +227,14 @@ class PostgresStore:
         self, table: TableName, *, prefix: str = "", after: str = "", limit: int = 100
     ) -> list[ListedDocument]:
         rows = await self._fetch(table, _LIST, prefix, after, limit)
-        return [ListedDocument(_document(row), row["version"], row["chunks"], row["tokens"]) for row in rows]
+        return [ListedDocument(_document(row), row["version"], row["chunks"]) for row in rows]
+
+    async def latest_documents(
+        self, table: TableName, filter_: tuple[FilterTerm, ...], limit: int
+    ) -> list[str]:
+        check_filter(filter_)
+        condition, values = _conditions(filter_, 2)
+        return [row["id"] for row in await self._fetch(table, _filled(_LATEST, condition), limit, *values)]
 
     async def statistics(self, table: TableName) -> TableStatistics:
         names = (statement("{documents}", table), statement("{chunks}", table))
@@ -278,8 +288,8 @@ def _filled(template: str, condition: str) -> str:
     return template.replace("{filter}", condition).replace("{columns}", _COLUMNS)
 
 
-def _hit(row: Any, text_rank: float) -> Hit:
-    return Hit(_document(row), _chunk(row), row["similarity"], text_rank)
+def _hit(row: Any) -> Hit:
+    return Hit(_document(row), _chunk(row), row["similarity"])
 
 
 def _stored(row: Any) -> StoredChunk:

@@ -42,7 +42,7 @@ _SEARCH: Final = """
         FROM {chunks} c WHERE c.words @@ $4::text::tsquery{filter}
         ORDER BY text_rank DESC, c.key, c.ordinal LIMIT $5
     )
-    SELECT {columns}, COALESCE(1 - (c.vector <=> $6), 0) AS similarity, best.text_rank
+    SELECT {columns}, COALESCE(1 - (c.vector <=> $6), 0) AS similarity
     FROM best JOIN {chunks} c USING (key, chunk) JOIN {documents} d USING (key)
     ORDER BY best.text_rank DESC, c.key, c.ordinal
 """

@@ -8,7 +8,7 @@ from msgspec import Raw
 from penstock.contract import codec, subjects
 from penstock.contract.work import ChatWork
 from penstock.runtime.consumer.work_message import InvalidWork
-from services.indexer.indexing.document_check import InvalidBody, read_body
+from services.indexer.requests.bodies import InvalidBody, read_index_body
 from services.indexer.requests.checked_work import read_work, version_of
 
 
@@ -92,4 +92,4 @@ def test_h4_a_request_from_the_future_precedes_those_of_a_minute_later():
 )
 def test_d6_a_wrong_body_names_the_field(body: bytes, why: str):
     with pytest.raises(InvalidBody, match=why):
-        read_body(body)
+        read_index_body(body)

@@ -33,7 +33,6 @@ class MaintenanceQueue:
         self._running: dict[TableName, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
         self._loop = CriticalLoop("maintenance of the store")
-        self.optimized = 0
 
     def note_change(self, table: TableName) -> None:
         self._changed[table] = None
@@ -59,8 +58,7 @@ class MaintenanceQueue:
 
     async def _optimize(self, table: TableName) -> None:
         try:
-            if await self._store.optimize(table):
-                self.optimized += 1
+            await self._store.optimize(table)
         except UnknownTable:  # it was dropped
             pass
         except StoreError as error:
