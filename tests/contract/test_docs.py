@@ -42,6 +42,15 @@ def test_make_targets_exist(name: str) -> None:
     assert named <= targets
 
 
+@pytest.mark.parametrize(
+    "name", [each for each in NAMES if re.match(r"(docs|docs/decisions|services/\w+)/[^/]+$", each)]
+)
+def test_lines_of_prose_have_at_most_120_characters(name: str) -> None:
+    text = re.sub(r"^ *```.*?^ *```$", "", (ROOT / name).read_text(), flags=re.MULTILINE | re.DOTALL)
+    prose = (line for line in text.splitlines() if not line.lstrip().startswith("|"))
+    assert [line for line in prose if len(line) > 120] == []
+
+
 def accepted(arguments: str) -> bool:
     try:
         make_parser().parse_args(shlex.split(arguments, comments=True))
