@@ -138,6 +138,7 @@ def add_rag_options(ask: argparse.ArgumentParser) -> None:
     """Those of `penstock ask`."""
     _add_collection(ask, required=False)
     _add_found(ask, None)
+    ask.add_argument("--mode", choices=_MODES, help="of the search (default: hybrid)")
     ask.add_argument(
         "--conversation",
         type=parse_text,
@@ -153,7 +154,8 @@ def rag_of(arguments: argparse.Namespace) -> Rag | None:
     if collection is None:
         return None
     top_k = _TOP_K if arguments.top_k is None else arguments.top_k
-    return Rag(collection=collection, top_k=top_k, filters=filters_of(arguments.filter))
+    mode: SearchMode = arguments.mode or "hybrid"
+    return Rag(collection=collection, mode=mode, top_k=top_k, filters=filters_of(arguments.filter))
 
 
 def check_index(arguments: argparse.Namespace) -> str | None:
@@ -176,8 +178,8 @@ def check_rag(arguments: argparse.Namespace) -> str | None:
     """The same for `penstock ask`."""
     if arguments.conversation and not arguments.user:
         return "--conversation needs --user: whose conversation it is"
-    if arguments.collection is None and (arguments.top_k is not None or arguments.filter):
-        return "--top-k and --filter need --collection"
+    if arguments.collection is None and (arguments.top_k is not None or arguments.filter or arguments.mode):
+        return "--top-k, --filter and --mode need --collection"
     return None
 
 

@@ -47,6 +47,7 @@ class Rag(Struct, frozen=True, kw_only=True):
     """Passages of a collection that are put before the model."""
 
     collection: str
+    mode: SearchMode = "hybrid"
     top_k: _TopK = 5
     min_score: _Score = 0.0
     """Passages with a lower score are left out."""

@@ -101,12 +101,15 @@ class Retriever:
     async def _searched(self, request: _Request, rag: Rag, budget_tokens: int) -> Found:
         if not request.query:
             raise SearchRefused("invalid_request", "rag needs a message of the user that has text")
+        if rag.mode == "text" and rag.min_score > 0:
+            raise SearchRefused("invalid_request", "rag.min_score must be 0 for a search by words alone")
         if budget_tokens < MIN_BUDGET_TOKENS:
             message = "the conversation leaves no room for passages in the context of any model of the role"
             raise SearchRefused("context_length_exceeded", message)
         search = SearchRequest(
             collection=rag.collection,
             query=request.query,
+            mode=rag.mode,
             top_k=rag.top_k,
             min_score=rag.min_score,
             filters=rag.filters,

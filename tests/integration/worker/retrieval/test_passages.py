@@ -189,3 +189,17 @@ async def test_h3_passages_that_cannot_be_compared_with_min_score_are_none(
     assert optional.completed.citations == ()
     without = await ask(client, QUESTION, role="chat", rag="docs")
     assert [(each.score, each.cited) for each in without.completed.citations] == [(0.0, True)]
+
+
+async def test_h3_a_search_by_words_alone_has_no_similarity_to_compare(
+    client: Client, provider: ScriptedProvider, indexer: FakeIndexer
+) -> None:
+    script(provider, "Noon [1].", each=1)
+    indexer.answer = lambda _: found(NOON, model="", score=0.0)
+    words = {"collection": "docs", "mode": "text"}
+    refused = await ask(client, QUESTION, role="chat", rag={**words, "min_score": 0.2})
+    assert refused.code == "invalid_request"
+    assert "min_score must be 0" in refused.failed.error.message
+    answered = await ask(client, QUESTION, role="chat", rag=words)
+    assert [search.mode for search in indexer.searches] == ["text"]
+    assert answered.completed.citations[0].cited

@@ -65,8 +65,9 @@ def test_h1_index_takes_several_paths_patterns_and_metadata():
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("ask q --top-k 3", "--top-k and --filter need --collection"),
-        ("ask q --filter a=b", "--top-k and --filter need --collection"),
+        ("ask q --top-k 3", "--top-k, --filter and --mode need --collection"),
+        ("ask q --mode vector", "--top-k, --filter and --mode need --collection"),
+        ("ask q --filter a=b", "--top-k, --filter and --mode need --collection"),
         ("ask q --conversation trip", "--conversation needs --user"),
         ("explain q --collection docs", "unrecognized arguments: --collection"),
     ],
@@ -79,9 +80,9 @@ def test_h2_options_of_ask_without_effect_are_mistakes(line, expected, capsys):
 
 def test_h2_ask_with_a_collection_says_which_passages():
     arguments = make_parser().parse_args(
-        ["ask", "q", "--collection", "docs", "--top-k", "3", "--filter", "team=docs"]
+        ["ask", "q", "--collection", "docs", "--top-k", "3", "--filter", "team=docs", "--mode", "vector"]
     )
     assert contradiction(arguments) is None
-    assert rag_of(arguments) == Rag(collection="docs", top_k=3, filters={"team": "docs"})
+    assert rag_of(arguments) == Rag(collection="docs", mode="vector", top_k=3, filters={"team": "docs"})
     assert rag_of(make_parser().parse_args(["ask", "q"])) is None
     assert rag_of(make_parser().parse_args(["explain", "q"])) is None
