@@ -52,7 +52,7 @@ async def found(encoder: Encoder, marked: MarkedTexts) -> list[Detection]:
 
 
 def of_documents(marked: MarkedTexts) -> list[str]:
-    return [marked.data[start:end] for start, end in marked.documents]
+    return [marked.data[start:end] for start, end, _ in marked.documents]
 
 
 def test_h3_h4_documents_wrote_their_texts_headings_and_sources_and_nothing_else() -> None:
