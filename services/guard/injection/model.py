@@ -21,8 +21,8 @@ __all__ = ["WIDTH_CHARACTERS", "InjectionModel", "probabilities", "stored_weight
 
 WIDTH_CHARACTERS: Final = 800
 """The characters of a text that are read: nearly all training texts are shorter."""
-_KNOWN_PHRASE_LOG_ODDS: Final = 1.9
-"""What a phrase of a well-known attack adds: with it, a text is a finding from a probability of 0.5 on, which 32 of 33
+_KNOWN_PHRASE_LOG_ODDS: Final = 2.4
+"""What a phrase of a well-known attack adds: with it, a text is a finding from a probability of 0.5 on, which 31 of 33
 attacks and 1 of 10 harmless texts with such a phrase in the training texts have. These avoid the usual words; real
 attacks use them."""
 

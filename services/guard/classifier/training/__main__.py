@@ -1,7 +1,8 @@
 """Train the classifiers on the texts of a directory, and write their weights into the package.
 
-`python -m services.guard.classifier.training tests/data/guard [topics|injection|threshold]`. A fifth of the texts on
-injection is left out of training; the threshold is chosen on them. `threshold` chooses it again, without training.
+`python -m services.guard.classifier.training tests/data/guard [topics|injection|ngrams]`. A fifth of the texts on
+injection is left out of training; the threshold is chosen on them. `ngrams` trains the n-grams of `injection` anew and
+chooses the threshold, and leaves its encoder as it is. One thread for matrices (`OPENBLAS_NUM_THREADS=1`) is fastest.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ import numpy as np
 
 from services.guard.classifier.encoder import Encoder, Vectors
 from services.guard.classifier.training.evaluation import quality, threshold_for
-from services.guard.classifier.training.injection import stored_model, trained_model
+from services.guard.classifier.training.injection import stored_model, stored_ngrams, trained_model
 from services.guard.classifier.training.logistic import fit_with_ngrams
 from services.guard.classifier.training.network import Settings
 from services.guard.classifier.training.texts import (
     LabelledText,
     decoded_texts,
     digest_of,
+    ngram_texts,
     read_texts,
     split,
 )
@@ -44,13 +46,14 @@ EVERYDAY_CHARACTERS: Final = 40
 def _main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m services.guard.classifier.training")
     parser.add_argument("directory", type=Path)
-    parser.add_argument("model", nargs="?", choices=("topics", "injection", "threshold"))
+    parser.add_argument("model", nargs="?", choices=("topics", "injection", "ngrams"))
     given = parser.parse_args(arguments)
     encoder = Encoder()
     if given.model in {None, "topics"}:
         _write("topics", _topics(encoder, read_texts(given.directory, "routes")))
     if given.model != "topics":
-        stored = stored_weights() if given.model == "threshold" else _injection(encoder, given.directory)
+        stored = stored_weights() if given.model == "ngrams" else _tuned(encoder, given.directory)
+        stored |= stored_ngrams(ngram_texts(given.directory))
         _write("injection", _with_threshold(encoder, stored, given.directory))
 
 
@@ -62,7 +65,7 @@ def _write(name: str, arrays: Mapping[str, Any]) -> None:
                 np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
 
 
-def _injection(encoder: Encoder, directory: Path) -> dict[str, Any]:
+def _tuned(encoder: Encoder, directory: Path) -> dict[str, Any]:
     texts, _ = split(read_texts(directory, "train"))
     return stored_model(encoder, trained_model(encoder, texts, INJECTION), texts)
 

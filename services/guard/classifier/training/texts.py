@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-__all__ = ["LabelledText", "decoded_texts", "digest_of", "read_texts", "split"]
+__all__ = ["LabelledText", "decoded_texts", "digest_of", "ngram_texts", "read_texts", "split"]
 
 
 LEFT_OUT: Final = 5
@@ -52,3 +52,10 @@ def split(texts: Sequence[LabelledText]) -> tuple[list[LabelledText], list[Label
     order = np.random.default_rng(0).permutation(len(texts)).tolist()
     left_out = order[::LEFT_OUT]
     return [texts[i] for i in sorted(set(order) - set(left_out))], [texts[i] for i in left_out]
+
+
+def ngram_texts(directory: Path) -> list[LabelledText]:
+    """What the n-grams are trained on. Nothing of `parallel*` is left out: most of its texts have counterparts in other
+    languages.
+    """
+    return split(read_texts(directory, "train"))[0] + read_texts(directory, "parallel")

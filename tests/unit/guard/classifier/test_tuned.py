@@ -12,12 +12,19 @@ from services.guard.classifier.encoder import Encoder
 from services.guard.classifier.head import Head, load_head
 from services.guard.classifier.ngrams import NgramScore, ngrams_of
 from services.guard.classifier.spelling import plain
-from services.guard.classifier.training.injection import stored_model, trained_model
+from services.guard.classifier.training.injection import stored_model, stored_ngrams, trained_model
 from services.guard.classifier.training.logistic import fit_with_ngrams
 from services.guard.classifier.training.network import Network, Settings
 from services.guard.classifier.training.ngram_fit import fit_ngrams
 from services.guard.classifier.training.tape import cross_entropy, propagate
-from services.guard.classifier.training.texts import LabelledText, decoded_texts, digest_of, read_texts, split
+from services.guard.classifier.training.texts import (
+    LabelledText,
+    decoded_texts,
+    digest_of,
+    ngram_texts,
+    read_texts,
+    split,
+)
 from services.guard.classifier.tuned import TunedEncoder, differences
 from services.guard.injection.model import InjectionModel, stored_weights
 
@@ -71,7 +78,10 @@ def test_g1_the_gradients_of_the_network_are_those_of_finite_differences(encoder
 
 def test_g1_training_separates_texts_and_gives_the_same_weights_again(encoder: Encoder) -> None:
     settings = Settings(epochs=6, batch=3, warm_up=2, words_dropped=0.0, dropout=0.0)
-    stored = [stored_model(encoder, trained_model(encoder, SAMPLE, settings), SAMPLE) for _ in range(2)]
+    stored = [
+        stored_model(encoder, trained_model(encoder, SAMPLE, settings), SAMPLE) | stored_ngrams(SAMPLE)
+        for _ in range(2)
+    ]
     assert stored[0].keys() == stored[1].keys()
     for name, array in stored[0].items():
         np.testing.assert_array_equal(array, stored[1][name])
@@ -98,10 +108,14 @@ def test_g1_stored_differences_are_close_to_the_tuned_weights(encoder: Encoder) 
 
 def test_g1_the_weights_of_the_package_were_trained_on_the_texts_of_this_repository() -> None:
     folder = Path(__file__).parents[4] / "services/guard/classifier/weights"
-    trained_on = {"topics": read_texts(TEXTS, "routes"), "injection": split(read_texts(TEXTS, "train"))[0]}
-    for name, texts in trained_on.items():
-        assert str(np.load(folder / f"{name}.npz")["digest"]) == digest_of(texts), (
-            f"run python -m services.guard.classifier.training tests/data/guard {name}"
+    trained_on = {
+        ("topics", "topics", "digest"): read_texts(TEXTS, "routes"),
+        ("injection", "injection", "digest"): split(read_texts(TEXTS, "train"))[0],
+        ("ngrams", "injection", "ngrams.digest"): ngram_texts(TEXTS),
+    }
+    for (model, name, digest), texts in trained_on.items():
+        assert str(np.load(folder / f"{name}.npz")[digest]) == digest_of(texts), (
+            f"run python -m services.guard.classifier.training tests/data/guard {model}"
         )
     assert sum(path.stat().st_size for path in folder.iterdir()) < 2_000_000
 
