@@ -89,8 +89,8 @@ def _check(vectors: list[bytes], dimensions: int) -> None:
 
 
 def check_directions(vectors: list[bytes]) -> None:
-    """Raises MalformedReply where no vector has a direction or a number is not finite, and ProviderFailure where some
-    have none.
+    """Raises MalformedReply where none of several vectors has a direction or a number is not finite, and
+    ProviderFailure where some have none, or the only one: a text, and not the model, may be why.
     """
     without = [index for index, vector in enumerate(vectors) if not has_direction(vector)]
     if not without:
@@ -99,7 +99,7 @@ def check_directions(vectors: list[bytes]) -> None:
     for index, length in zip(without, lengths, strict=True):
         if not math.isfinite(length):
             raise MalformedReply(f"vector {index} has a number that is not finite")
-    if len(without) == len(vectors):
+    if 1 < len(without) == len(vectors):
         raise MalformedReply(f"every vector is {_flaw(lengths[0])}")
     # perhaps because of these texts: they are to fail no others
     raise ProviderFailure("unclear", f"vector {without[0]} is {_flaw(lengths[0])}")

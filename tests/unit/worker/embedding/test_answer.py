@@ -97,6 +97,13 @@ def test_d6_a_text_without_a_direction_is_searched_in_the_halves_of_the_batch(
     assert raised.value.kind == "unclear"
 
 
+def test_d6_the_only_vector_without_a_direction_is_a_fault_of_its_text() -> None:
+    """Found alone, by halving a batch: were it the model's fault, the whole index request would fail with it."""
+    with pytest.raises(ProviderFailure, match="vector 0 is zero") as raised:
+        read_vectors(answer({"index": 0, "embedding": [0.0, -0.0]}), 1, 2)
+    assert raised.value.kind == "unclear"
+
+
 def test_d11_an_error_beside_complete_vectors_is_an_error() -> None:
     with pytest.raises(ProviderErrorEvent, match="out of credits"):
         read_vectors(answer(*items(), error={"message": "out of credits", "code": "quota"}), 3, 2)

@@ -69,14 +69,14 @@ async def test_d6_an_answer_that_is_too_large_is_malformed() -> None:
     assert raised.value.kind == "malformed"
 
 
-async def test_d6_a_vector_that_is_zero_once_shortened_is_malformed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_d6_a_vector_that_is_zero_once_shortened_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LearnedLimits, "leaves_out", lambda *_: True)
     shortened = await _calls(b'{"data":[{"embedding":[-3.0,4.0]}]}').make(
         BatchCall(QuotaKey("", "m"), ["text"], 1, Limit(), "label"), Progress()
     )
     assert memoryview(shortened.vectors[0]).cast("f").tolist() == [-1.0]
-    with pytest.raises(ProviderFailure, match="every vector is zero") as raised:
+    with pytest.raises(ProviderFailure, match="vector 0 is zero") as raised:
         await _calls(b'{"data":[{"embedding":[0.0,1.0]}]}').make(
             BatchCall(QuotaKey("", "m"), ["text"], 1, Limit(), "label"), Progress()
         )
-    assert raised.value.kind == "malformed"
+    assert raised.value.kind == "unclear"
