@@ -177,23 +177,33 @@ def bucket_config(bucket: BucketSpec) -> StreamConfig:
     )
 
 
+async def _create_bucket(
+    js: JetStreamContext, bucket: BucketSpec, republish: RePublish | None, replicas: int
+) -> None:
+    config = KeyValueConfig(
+        bucket=bucket.name,
+        description=bucket.purpose,
+        ttl=bucket.ttl_s,
+        history=bucket.history,
+        storage=StorageType.FILE,
+        replicas=replicas,
+        direct=True,
+        republish=republish,
+    )
+    try:
+        await js.create_key_value(config)
+    except APIError as error:
+        # Another process has created it since, and has changed what a KeyValueConfig cannot say.
+        if error.err_code != _NAME_IN_USE:
+            raise
+
+
 async def _ensure_bucket(js: JetStreamContext, bucket: BucketSpec, replicas: int) -> None:
     wanted = bucket_config(bucket)
     try:
         config = (await js.stream_info(f"KV_{bucket.name}")).config
     except NotFoundError:
-        await js.create_key_value(
-            KeyValueConfig(
-                bucket=bucket.name,
-                description=bucket.purpose,
-                ttl=bucket.ttl_s,
-                history=bucket.history,
-                storage=StorageType.FILE,
-                replicas=replicas,
-                direct=True,
-                republish=wanted.republish,
-            )
-        )
+        await _create_bucket(js, bucket, wanted.republish, replicas)
         config = (await js.stream_info(f"KV_{bucket.name}")).config
     await js.update_stream(
         config.evolve(

@@ -13,9 +13,8 @@ import sys
 from itertools import count
 from typing import Final
 
-from services.indexer.maintenance_queue import MaintenanceQueue
-
 from services.indexer.store.interface import DocumentChunks, Store
+from services.indexer.store.maintenance_queue import MaintenanceQueue
 from services.indexer.store.opening import open_store
 from services.indexer.store.tables import TableName
 from tests.harness.indexer.stored_documents import document, question

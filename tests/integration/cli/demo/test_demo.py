@@ -81,7 +81,7 @@ def test_k2_the_demo_shows_every_promise_and_exits_0(tmp_path: Path):
         "/metrics",
         "Spend by user and model",
         "You asked",
-        "Sources (* cited in the answer):",
+        "Sources (* cited in the answer",
         "make up",
     ):
         assert part in done.stdout
