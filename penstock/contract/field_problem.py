@@ -8,17 +8,20 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-__all__ = ["FieldProblem", "field_problem"]
+__all__ = ["KINDS", "PATH", "FieldProblem", "field_problem"]
 
-_KINDS: Final = {
+KINDS: Final = {
     "int": "a number",
     "float": "a number",
     "str": "text",
     "bool": "true or false",
+    "null": "null",
     "array": "a list",
     "object": "an object",
 }
-_PATH: Final = re.compile(r" - at `\$\.?([^`]*)`$")
+"""The types of JSON values that msgspec names, in plain words."""
+PATH: Final = re.compile(r" - at `\$\.?([^`]*)`$")
+"""Where the value is, at the end of the text of a ValidationError."""
 _MISMATCH: Final = re.compile(r"^Expected `([^`]*)`, got `(\w+)`")
 _BOUND: Final = re.compile(r"^Expected `(?:int|float)` (<=|>=|<|>) (\S+)")
 _BOUNDS: Final = {"<=": "at most", ">=": "at least", "<": "below", ">": "above"}
@@ -45,7 +48,7 @@ def field_problem(error: Exception, field: str = "") -> FieldProblem:
         return FieldProblem(field, f"{subject} is not UTF-8 text")
     if not isinstance(error, msgspec.ValidationError):
         return FieldProblem(field, f"{subject} is not valid JSON: {text}")
-    place = _PATH.search(text)
+    place = PATH.search(text)
     path = _join(field, place[1].partition("[...]")[0] if place else "")
     if missing := _MISSING.match(text):
         path = _join(path, missing[1])
@@ -53,9 +56,9 @@ def field_problem(error: Exception, field: str = "") -> FieldProblem:
     subject = path or "the body"
     if mismatch := _MISMATCH.match(text):
         expected = dict.fromkeys(
-            _KINDS.get(each, each) for each in mismatch[1].split(" | ") if each != "null"
+            KINDS.get(each, each) for each in mismatch[1].split(" | ") if each != "null"
         )
-        got = _KINDS.get(mismatch[2], mismatch[2])
+        got = KINDS.get(mismatch[2], mismatch[2])
         return FieldProblem(path, f"{subject} must be {' or '.join(expected)}, not {got}")
     return FieldProblem(path, f"{subject} {_reason(text)}")
 
@@ -65,7 +68,7 @@ def _reason(text: str) -> str:
         return f"must be {_BOUNDS[bound[1]]} {bound[2]}"
     if value := _NO_CHOICE.match(text):
         return f"cannot be {value[1]}"
-    return f"is not valid: {_PATH.sub('', text)}"
+    return f"is not valid: {PATH.sub('', text)}"
 
 
 def _join(outer: str, inner: str) -> str:

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw, Struct
 
+from penstock.contract.field_problem import KINDS, PATH
 from penstock.runtime.json_values import has_more_values
 from services.router.routing.outcome import InvalidRequest
 
@@ -16,16 +17,6 @@ __all__ = ["BODY_ERRORS", "BodyProblems", "InvalidBody", "check_utf8", "check_va
 
 BODY_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What a decoder raises for a body that it cannot read."""
-_KINDS: Final = {
-    "int": "a number",
-    "float": "a number",
-    "str": "text",
-    "bool": "true or false",
-    "null": "null",
-    "array": "a list",
-    "object": "an object",
-}
-_PATH: Final = re.compile(r" - at `\$\.?([^`]*)`$")
 _GOT: Final = re.compile(r"got `(\w+)`")
 _MISSING: Final = re.compile(r"missing required field `(\w+)`")
 _UNKNOWN: Final = re.compile(r"contains unknown field `(.*?)`")
@@ -70,7 +61,7 @@ class BodyProblems(Struct, frozen=True):
         return InvalidBody("body", f"the body is not JSON: {text}")
 
     def _of_value(self, text: str, within: str) -> InvalidBody:
-        path = _PATH.search(text)
+        path = PATH.search(text)
         field = f"{within}{path[1] if path else ''}" or "body"
         missing = _MISSING.search(text)
         if missing:
@@ -83,7 +74,7 @@ class BodyProblems(Struct, frozen=True):
                 unknown[1], f"{unknown[1][:_QUOTED]!r} is not a field; the fields are {fields}"
             )
         got = _GOT.search(text)
-        return self.wrong(field, _KINDS.get(got[1], got[1]) if got else "")
+        return self.wrong(field, KINDS.get(got[1], got[1]) if got else "")
 
 
 def check_values(body: Raw | bytes | bytearray, limit: int) -> None:
