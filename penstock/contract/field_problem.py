@@ -55,9 +55,7 @@ def field_problem(error: Exception, field: str = "") -> FieldProblem:
         return FieldProblem(path, f"{path} is missing")
     subject = path or "the body"
     if mismatch := _MISMATCH.match(text):
-        expected = dict.fromkeys(
-            KINDS.get(each, each) for each in mismatch[1].split(" | ") if each != "null"
-        )
+        expected = dict.fromkeys(KINDS.get(each, each) for each in mismatch[1].split(" | ") if each != "null")
         got = KINDS.get(mismatch[2], mismatch[2])
         return FieldProblem(path, f"{subject} must be {' or '.join(expected)}, not {got}")
     return FieldProblem(path, f"{subject} {_reason(text)}")

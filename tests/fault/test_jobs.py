@@ -15,7 +15,7 @@ from penstock.contract import headers, subjects
 from penstock.contract.events import UsageRecorded
 from penstock.contract.jobs import JobResult
 from penstock.contract.reply import TERMINAL, Completed, Failed, Started, first_seq
-from penstock.contract.streams import DEAD, JOBS, REPLIES, REQUESTS, WORK
+from penstock.contract.streams import DEAD, JOBS, REPLIES, REQUESTS
 from penstock.errors import RequestFailed, UnknownJob
 from penstock.runtime.consumer.dead_letters import store_dead_letter
 from penstock.runtime.consumer.delivery import Delivery, Unprocessable
@@ -29,7 +29,7 @@ from tests.harness.processes.system import System, shared_system
 from tests.harness.records.attempt_audit import audit_attempts
 from tests.harness.records.stored_events import stored_events
 from tests.harness.requests.jobs import completed_event, fail_deliveries_then_restart_router, job_in_state
-from tests.harness.requests.replies import RawPublisher, ask, simulator_answer
+from tests.harness.requests.replies import RawPublisher, ask, queue_is_empty, simulator_answer
 from tests.harness.suite.waiting import until
 
 HOUR_S = 3_600
@@ -75,10 +75,6 @@ async def restart_fast_worker(system: System) -> None:
 async def expire_replies(publisher: RawPublisher) -> None:
     """Remove the stored replies, as their retention time does."""
     await publisher.js.purge_stream(REPLIES.name)
-
-
-async def queue_is_empty(publisher: RawPublisher) -> bool:
-    return (await publisher.js.stream_info(WORK.name)).state.messages == 0
 
 
 async def test_e4_a_job_is_submitted_and_its_result_read_by_another_process(

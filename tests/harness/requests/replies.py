@@ -28,10 +28,11 @@ from penstock.contract.reply import (
     Restarted,
     Started,
 )
+from penstock.contract.streams import WORK
 from tests.harness.processes.system import System
 from tests.harness.suite.waiting import WAIT_TIMEOUT_S, until
 
-__all__ = ["RawPublisher", "ReceivedReply", "ask", "simulator_answer", "text_of"]
+__all__ = ["RawPublisher", "ReceivedReply", "ask", "queue_is_empty", "simulator_answer", "text_of"]
 
 
 def text_of(events: list[ReplyEvent]) -> str:
@@ -178,3 +179,8 @@ class RawPublisher:
         ]
         assert len(terminal) == 1
         return terminal[0]
+
+
+async def queue_is_empty(publisher: RawPublisher) -> bool:
+    """Whether no work waits or runs for any role."""
+    return (await publisher.js.stream_info(WORK.name)).state.messages == 0
