@@ -5,17 +5,23 @@ VENV   ?= .venv
 # Their long files come first.
 TESTS  ?= -n 4 --dist loadfile --no-loadscope-reorder
 BIN    := $(VENV)/bin
+# Where `make bench-peers` looks for other gateways, and `make profile` writes to.
+PEERS  ?= .penstock/peers
+OUT    ?= .penstock/profile
 READY  := $(VENV)/.ready
 
-.PHONY: help setup demo up check test prove bench format schemas lock clean
+.PHONY: help setup demo up check test prove bench bench-peers profile format schemas lock clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 setup: $(READY)  ## create the virtual environment with the locked dependencies
+	@echo "Ready. Try: make demo"
 
-# Most modules are never imported, so pip compiles none of them. The editable mode is the one that a script beside a
-# clone named `penstock` can import too: in the other one that folder hides the package.
+# Most modules are never imported: pip compiles none of them (166 MB), and the last line those that services import
+# (25 MB, 3 s of CPU), so that the first processes do not each do it (a worker: 1 s), nor every one where
+# PYTHONDONTWRITEBYTECODE is set. The editable mode is the one that a script beside a clone named `penstock` can import
+# too: in the other one that folder hides the package.
 $(READY): requirements/build.lock requirements/dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Penstock needs Python 3.11 or newer; try: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
@@ -23,9 +29,12 @@ $(READY): requirements/build.lock requirements/dev.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --require-hashes --no-build-isolation -r requirements/dev.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 		--config-settings editable_mode=compat -e .
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -c 'import penstock.cli.demo.demo, penstock.cli.local.up, penstock.runtime.service, \
+		services.edge.app, services.edge.http.server, services.guard.app, services.indexer.app, services.ledger.app, \
+		services.router.app, services.simulator.app, services.worker.app, services.worker.providers.openai_sdk'
 	@touch $@
 
-demo: $(READY)  ## start a complete system, show the main promises, stop it (under a minute)
+demo: $(READY)  ## start a complete system, show the main promises, stop it (a minute or two)
 	$(BIN)/penstock demo
 
 up: $(READY)  ## start the same system and keep it running until Ctrl-C
@@ -44,11 +53,17 @@ test prove: export PYTHONDONTWRITEBYTECODE =
 test: $(READY)  ## run all tests; a change must pass these and `make check`
 	$(BIN)/pytest $(TESTS) -m "not prove"
 
-prove: $(READY)  ## run the long proofs (load, soak, kill series) and every hypothesis example; ends with a table
-	PENSTOCK_EXAMPLES=all $(BIN)/pytest -m "prove or hypothesis" -s --timeout 300
+prove: $(READY)  ## run the long proofs and every hypothesis example, or those of PROVE=path; ends with a table
+	PENSTOCK_EXAMPLES=all $(BIN)/pytest $(PROVE) -m "prove or hypothesis" -s --timeout 300
 
-bench: $(READY)  ## run the benchmark; the last line is one JSON object
-	@$(BIN)/python -m tests.bench
+bench: $(READY)  ## run the benchmark, or PART=requests of it; a table, and the last line is one JSON object
+	@$(BIN)/python -m tests.bench $(PART)
+
+bench-peers: $(READY)  ## the same request through other gateways, where they are installed in PEERS (docs/performance.md)
+	@$(BIN)/python -m tests.bench.peers $(PEERS)
+
+profile: $(READY)  ## flame graphs of client, router and worker under load, and their calls per request, into OUT
+	@$(BIN)/python -m tests.bench.profile $(OUT)
 
 format: $(READY)  ## format, and fix what ruff can fix
 	$(BIN)/ruff format .

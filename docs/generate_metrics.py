@@ -11,6 +11,10 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 
+from penstock.runtime.server_time_reader import offset_gauge
+from penstock.runtime.telemetry.logs import LogMetrics
+from penstock.runtime.telemetry.tail_buffer import TailBuffer
+from penstock.runtime.telemetry.tail_metrics import register_tail_metrics
 from services.edge.metrics import EdgeMetrics
 from services.encoder.metrics import EncoderMetrics
 from services.guard.metrics import GuardMetrics
@@ -31,6 +35,7 @@ _SERVICES: Final = {
     "encoder": EncoderMetrics,
     "indexer": IndexerMetrics,
 }
+_WITHOUT_NATS: Final = {"encoder"}
 _LABELS: Final = {
     "action": "`allow`, `flag`, `redact` or `block`",
     "answer": "the topic `chat`, `coding` or `logic`; `no_answer` in time; `paused`: none is asked for a while",
@@ -62,7 +67,8 @@ _LABELS: Final = {
     "why": "`no_verdict`: no guard answered in time; `detector`: a detector of the guard failed; of detectors "
     "`timeout`, `no quota`, `breaker open`, `not enabled`, `queue full`, `too much text` or `error`; of dropped "
     "checks and questions `malformed` or `full`; of refused documents `too_large`, `too_slow`, `too_much_memory`, "
-    "`encrypted`, `broken`, `binary`, `no_text`, `embedding` or `outdated`",
+    "`encrypted`, `broken`, `binary`, `no_text`, `embedding` or `outdated`; of deleted replies `account`: beyond the "
+    "share of their account, or `oldest` of all",
     "status": "an HTTP status; 499: the client closed the connection",
 }
 _HEAD: Final = """\
@@ -83,6 +89,10 @@ def page() -> str:
     for service, define in _SERVICES.items():
         registry = CollectorRegistry()
         define(registry)
+        LogMetrics(registry)
+        if service not in _WITHOUT_NATS:
+            offset_gauge(registry)
+            register_tail_metrics(registry, TailBuffer(slow_s=1))
         for collector in tuple(registry._collector_to_names):  # noqa: SLF001 - the only list of them
             (family,) = collector.describe() if hasattr(collector, "describe") else collector.collect()
             name = f"{family.name}_total" if family.type == "counter" else family.name

@@ -13,6 +13,8 @@ def main() -> int:
         from penstock.cli.__main__ import main as run_command  # noqa: PLC0415 - may need the server's packages
 
         return run_command()
+    except KeyboardInterrupt:  # during the imports
+        return 130
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] in {"penstock", "services"}:
             raise

@@ -17,6 +17,7 @@ __all__ = [
     "BrokerRefused",
     "BrokerUnreachable",
     "ClientClosed",
+    "IdTaken",
     "NoReply",
     "NotAccepted",
     "PenstockError",
@@ -96,8 +97,22 @@ class NotAccepted(PenstockError):
 
     retry_after_s = _RETRY_S
 
-    def __init__(self, what: str, cause: str) -> None:
+    def __init__(self, what: str, cause: str, code: ErrorCode = "internal") -> None:
+        """`code`: `overloaded` where too many requests of the account wait, whatever the state of NATS."""
         super().__init__(f"{what}: {cause} Send it again in {_RETRY_S:g} s")
+        self.code = code
+
+
+class IdTaken(NotAccepted):
+    """JetStream dropped the request as a duplicate of a message with its id, and nothing of the request is stored."""
+
+    def __init__(self, request_id: str) -> None:
+        PenstockError.__init__(
+            self,
+            f"the request {request_id} was not accepted: another message had its Nats-Msg-Id within 10 minutes, and "
+            "nothing of the request is stored. Another sender used the id, or its reply was deleted before its time. "
+            "Send it again with another id",
+        )
 
 
 class StoreUnavailable(PenstockError):

@@ -23,8 +23,8 @@ from tests.harness.suite.virtual_time import VirtualLoop
 def pytest_configure() -> None:
     """Make the suite's results independent of the machine's load and of the shell that started it.
 
-    Hypothesis gets no deadline per example. SIGINT is enabled, because a shell ignores it in background jobs and all
-    processes under test would inherit that.
+    Hypothesis gets no deadline per example. SIGINT is enabled, because a shell ignores it in background jobs, and
+    SIGHUP gets a handler, because `nohup` ignores it: all processes under test would inherit that.
     """
     profile = settings(
         deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=examples(100)
@@ -33,6 +33,8 @@ def pytest_configure() -> None:
     settings.load_profile("penstock")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 def pytest_collection_finish() -> None:

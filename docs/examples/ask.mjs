@@ -35,6 +35,7 @@ async function ask(nats, question) {
     "Penstock-Client": client,
   });
   if (ack.error) throw new Error(`not accepted: ${ack.error.description}`);
+  if (ack.duplicate) throw new Error(`not accepted: another sender has used the id ${id}`);
   console.error(`request ${id}`);
 
   let highest = -1;

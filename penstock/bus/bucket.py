@@ -11,7 +11,7 @@ from nats.js import JetStreamContext
 from nats.js.errors import APIError, NotFoundError
 
 from penstock.bus.direct_get import last_sequence, read_all, sequence_of
-from penstock.bus.publish import WRONG_LAST_SEQUENCE
+from penstock.bus.jetstream_errors import is_conflict
 from penstock.contract.headers import EXPECTED_LAST
 from penstock.contract.streams import BucketSpec
 
@@ -95,7 +95,7 @@ async def _publish(js: JetStreamContext, bucket: BucketSpec, record: Record, hea
     try:
         ack = await js.publish(_prefix(bucket) + record.key, record.data, timeout=_TIMEOUT_S, headers=headers)
     except APIError as error:
-        if error.err_code == WRONG_LAST_SEQUENCE:
+        if is_conflict(error):
             raise RecordChanged(record.key) from error
         raise
     return ack.seq

@@ -15,6 +15,7 @@ from nats.aio.client import Client as Nats
 
 from penstock.bus import nats_patches
 from penstock.bus.auth import NatsAuth
+from penstock.bus.freezes import watch_freezes
 from penstock.bus.masking import without_userinfo
 from penstock.bus.server_address import servers_of
 from penstock.contract.streams import MAX_PAYLOAD_BYTES, MAX_PAYLOAD_SETTING
@@ -134,7 +135,8 @@ async def connect(
     """
     events = events or ConnectionEvents(url)
     chosen = options(name, events) | (auth or NatsAuth()).options()
-    nc = Nats()
+    nc, servers = Nats(), servers_of(url)
+    nats_patches.allow_web_sockets(servers)
     errors: list[Exception] = []
 
     async def on_error(error: Exception) -> None:
@@ -144,7 +146,7 @@ async def connect(
             errors.append(error)
 
     try:
-        await nc.connect(servers_of(url), **{**chosen, **_ONE_ATTEMPT, "error_cb": on_error})
+        await nc.connect(servers, **{**chosen, **_ONE_ATTEMPT, "error_cb": on_error})
         if not nc.is_connected:  # nats-py takes an end of the connection during the handshake for success
             raise nats.errors.UnexpectedEOF
     except (OSError, TimeoutError, nats.errors.Error) as error:
@@ -155,6 +157,7 @@ async def connect(
         events.closing = False
         raise _failure(nc, without_userinfo(url), cause) from error
     nc.options |= {name: chosen[name] for name in _ONE_ATTEMPT}
+    watch_freezes(lambda: not nc.is_closed)
     return nc
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 import msgspec
@@ -16,7 +16,11 @@ from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from penstock.bus.clock import ServerTime
+from penstock.bus.freezes import AwakeTimeout
 from penstock.bus.jetstream_answers import AnswerError
+from penstock.bus.jetstream_errors import is_absent
+from penstock.bus.wire.receiving import subscribe_directly
 
 __all__ = [
     "LastMessage",
@@ -27,10 +31,12 @@ __all__ = [
     "StreamPosition",
     "delete_message",
     "first_from",
+    "first_since",
     "last_sequence",
     "read_all",
     "read_last",
     "read_page",
+    "read_server_time",
     "sequence_of",
     "stream_position",
 ]
@@ -39,11 +45,9 @@ _TIMEOUT_S: Final = 2.0
 """Seconds to wait for each message of a response; a request may be lost with its connection."""
 _DELETION_TIMEOUT_S: Final = 5.0
 _NO_RESPONDERS: Final = "503"
-_NO_MESSAGE: Final = 10037
-"""JetStream error code: no message found."""
-_NOT_THERE: Final = frozenset({10043, 10057})
-"""JetStream error codes of a deletion: the message does not exist any more."""
 _MAX_BYTES: Final = 16 * 1024 * 1024
+_LARGEST_PAGE: Final = 8_000
+"""For each page of a subject with wildcards the server counts what follows, which takes 0.2 s with 100,000 subjects."""
 
 
 class NoSuchStream(nats.errors.Error):
@@ -55,6 +59,7 @@ class _Stored(Struct, frozen=True):
 
     seq: int = 0
     data: bytes = b""
+    time: datetime | None = None
 
 
 class _LeaderAnswer(Struct):
@@ -68,6 +73,8 @@ class _State(Struct):
     last_seq: int = 0
     first_seq: int = 0
     bytes: int = 0
+    messages: int = 0
+    first_ts: datetime | None = None
 
 
 class _Config(Struct, frozen=True):
@@ -104,6 +111,9 @@ class StreamPosition(Struct, frozen=True):
     bytes: int = 0
     max_bytes: int = -1
     """-1: there is no limit."""
+    messages: int = 0
+    oldest_s: float = 0.0
+    """Age of the first message; 0: there is none."""
 
     @property
     def fill(self) -> float:
@@ -193,7 +203,7 @@ class _Reader:
 
     async def read(self, request: Mapping[str, object]) -> Page:
         if self._subscription is None:
-            self._subscription = await self._nc.subscribe(f"{self._inbox}.*", cb=self._on_answer)
+            self._subscription = await subscribe_directly(self._nc, f"{self._inbox}.*", self._on_answer)
         self._requests += 1
         self._reply = f"{self._inbox}.{self._requests}"
         self._answers = []
@@ -218,7 +228,7 @@ class _Reader:
         if subscription is not None:
             await subscription.unsubscribe()
 
-    async def _on_answer(self, msg: Msg) -> None:
+    def _on_answer(self, msg: Msg) -> None:
         if msg.subject != self._reply:
             return  # the answer to a request that was given up
         self._answers.append(msg)
@@ -232,7 +242,7 @@ class _Reader:
         while True:
             count = len(self._answers)
             try:
-                async with asyncio.timeout(_TIMEOUT_S):
+                async with AwakeTimeout(_TIMEOUT_S):
                     await self._ended.wait()
             except TimeoutError:
                 if len(self._answers) == count:
@@ -282,10 +292,13 @@ class LastReader:
 
 
 async def read_all(nc: Nats, stream: str, subject: str, *, batch: int = 500) -> AsyncGenerator[Msg, None]:
-    """Every message of `subject`, in pages of `batch`. Raises as `read_page`."""
+    """Every message of `subject`; the first page has `batch` messages, each further one twice as many as the one
+    before, up to `_LARGEST_PAGE`. Raises as `read_page`.
+    """
     sequence = 1
     while True:
         page = await read_page(nc, stream, subject, sequence=sequence, batch=batch)
+        batch = max(batch, min(2 * batch, _LARGEST_PAGE))
         for msg in page.messages:
             yield msg
         if not page.messages or page.pending == 0:
@@ -310,12 +323,21 @@ async def first_from(
     return await _read_from_leader(nc, stream, {"seq": sequence, "next_by_subj": subject}, timeout_s)
 
 
+async def first_since(nc: Nats, stream: str, subject: str, unix_ns: int) -> _Stored | None:
+    """The first message of `subject`, which may contain wildcards, that was stored at this time of the server's clock
+    or later. Raises as `last_sequence`.
+    """
+    since = datetime.fromtimestamp(unix_ns / 1e9, UTC).isoformat()
+    request = {"next_by_subj": subject, "start_time": since}
+    return await _read_from_leader(nc, stream, request, _TIMEOUT_S)
+
+
 async def _read_from_leader(
     nc: Nats, stream: str, request: Mapping[str, object], timeout_s: float
 ) -> _Stored | None:
     subject = f"$JS.API.STREAM.MSG.GET.{stream}"
     answer = _decode_leader((await nc.request(subject, msgspec.json.encode(request), timeout=timeout_s)).data)
-    if answer.message is None and (answer.error is None or answer.error.err_code != _NO_MESSAGE):
+    if answer.message is None and (answer.error is None or not is_absent(answer.error)):
         description = "no response" if answer.error is None else answer.error.description
         raise nats.errors.Error(f"{stream}: {description}")
     return answer.message
@@ -329,7 +351,7 @@ async def delete_message(nc: Nats, stream: str, sequence: int, *, erase: bool) -
     request = msgspec.json.encode({"seq": sequence, "no_erase": not erase})
     msg = await nc.request(f"$JS.API.STREAM.MSG.DELETE.{stream}", request, timeout=_DELETION_TIMEOUT_S)
     error = _decode_deletion(msg.data).error
-    if error is not None and error.err_code not in _NOT_THERE:
+    if error is not None and not is_absent(error):
         raise nats.errors.Error(f"{stream}: {error.description}")
     return error is None
 
@@ -347,4 +369,16 @@ async def stream_position(nc: Nats, stream: str) -> StreamPosition:
         first_sequence=state.first_seq,
         bytes=state.bytes,
         max_bytes=answer.config.max_bytes,
+        messages=state.messages,
+        oldest_s=(answer.ts - state.first_ts).total_seconds() if state.messages and state.first_ts else 0.0,
     )
+
+
+async def read_server_time(nc: Nats, server_time: ServerTime, stream: str) -> tuple[StreamPosition, float]:
+    """Ask the leader of `stream`, which also stamps its messages; returns its answer, and what `observe` does.
+
+    Raises nats.errors.Error or TimeoutError while there is none.
+    """
+    asked_ns = server_time.now_ns()
+    position = await stream_position(nc, stream)
+    return position, server_time.observe(position.unix_ns, asked_ns, server_time.now_ns())

@@ -16,7 +16,7 @@ from penstock.bus.clock import loop_now_s
 from penstock.bus.direct_get import last_sequence, read_page, sequence_of
 from penstock.bus.ids import new_id
 from penstock.bus.log_limits import rate_limited_logger
-from penstock.bus.publish import store
+from penstock.bus.publish import Stored, store_or_refuse
 from penstock.bus.retry import RetryPolicy, retry
 from penstock.contract import subjects
 from penstock.contract.request import BodyRef
@@ -67,20 +67,21 @@ class BodyUpload:
         self._nc = nc
         self._address = address
         self._id = new_id()
-        self._storing: asyncio.Task[bool] | None = None
+        self._storing: asyncio.Task[Stored] | None = None
         """Of the last part."""
 
     async def store(self, body: Raw | bytes, *, timeout_s: float) -> None:
         """Store the body part by part, once.
 
-        Raises StreamFull when there is no space, and the last nats error after `timeout_s`; parts may be stored then.
+        Raises StreamFull when there is no space, StreamNotWritable, and the last nats error after `timeout_s`; parts
+        may be stored then.
         """
         js, parts = self._nc.jetstream(), memoryview(body)
         part_bytes = min(BODY_PART_BYTES, self._nc.max_payload // 2)
         give_up_s = loop_now_s() + timeout_s
         for offset in range(0, parts.nbytes, part_bytes):
             self._storing = asyncio.create_task(
-                store(
+                store_or_refuse(
                     js,
                     subjects.body_part(self._address, self._id, offset),
                     bytes(parts[offset : offset + part_bytes]),

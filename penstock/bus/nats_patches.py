@@ -1,7 +1,9 @@
-"""All use of private parts of nats-py, which is pinned to the minor version 2.16.
+"""What is replaced in nats-py, which is pinned to the minor version 2.16 because private parts of it are used; the
+modules in `wire` and `write_check.py` use such parts too.
 
-Each function and each replaced method works around one fault or gap. `tests/unit/bus/test_nats_patches.py` has a test
-for each that fails once upstream has fixed it.
+The replacements of `publish`, `jetstream` and `_init_request_sub`, and `_read_at_once`, only save calls, as `wire`
+does. Every other one repairs a fault, and `tests/unit/bus/test_nats_patches.py` has a test for each that fails once
+upstream has fixed it.
 
 nats-py parses a message outside of any `try`, inside the loop that reads the connection. A header block such as `junk`,
 or a byte in a subject that is not UTF-8 or that its parser takes for a space, ends that loop; the socket stays open and
@@ -13,11 +15,11 @@ even where the address or the options demand TLS.
 from __future__ import annotations
 
 import asyncio
-import re
-import sys
-from collections.abc import Awaitable, Iterable
+import importlib
+from collections.abc import Awaitable, Callable, Iterable
+from importlib.util import find_spec
 from types import ModuleType
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import nats.aio.client
 import nats.aio.subscription
@@ -29,19 +31,25 @@ import nats.protocol.parser
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+from nats.aio.transport import TcpTransport
 from nats.errors import ProtocolError
-from nats.protocol.parser import Parser
+from nats.js import JetStreamContext
+from nats.protocol.parser import AWAITING_CONTROL_LINE, AWAITING_MSG_PAYLOAD, CRLF_SIZE, Parser
 
+from penstock.bus.freezes import AwakeTimeout, note_received
 from penstock.bus.log_limits import rate_limited_logger
+from penstock.bus.wire.headers import decode_headers
+from penstock.bus.wire.receiving import HMSG, MSG, build_message, read_messages, subscribe_directly
+from penstock.bus.wire.sending import ping_after_pending, send
 
 __all__ = [
     "TlsNotOffered",
+    "allow_web_sockets",
     "demanded_by_server",
     "discard_pending",
     "install",
     "is_rejection",
     "is_set_up",
-    "publish_all",
     "unsubscribe_at_server",
 ]
 
@@ -54,13 +62,14 @@ _connect_command: Final = Nats._connect_command
 _process_err: Final = Nats._process_err
 _process_connect_init: Final = Nats._process_connect_init
 _process_pong: Final = Nats._process_pong
+_publish: Final = Nats.publish
+_jetstream: Final = Nats.jetstream
 _parse: Final = Parser.parse
 
-_MSG: Final = re.compile(rb"\AMSG[ \t]+([^ \t\r\n]+)[ \t]+(\d+)[ \t]+(([^ \t\r\n]+)[ \t]+)?(\d+)\r\n")
-_HMSG: Final = re.compile(
-    rb"\AHMSG[ \t]+([^ \t\r\n]+)[ \t]+(\d+)[ \t]+(([^ \t\r\n]+)[ \t]+)?(\d+)[ \t]+(\d+)\r\n"
-)
-"""nats-py's expressions with the server's definition of a space: a subject may hold vertical tab and form feed."""
+_CONTEXT: Final = "_penstock_context"
+"""The attribute of a connection with its context. The context holds the connection, so a WeakKeyDictionary would free
+neither.
+"""
 _REJECTIONS: Final = ("authorization violation", "authentication", "maximum connections")
 """Parts of the `-ERR` texts with which nats-server rejects a client."""
 _CALLERS_OF_WAIT_FOR: Final = (
@@ -76,7 +85,11 @@ class TlsNotOffered(nats.errors.Error):
     """TLS is configured and the server does not offer it."""
 
 
-async def _headers_or_none(self: Nats, headers: bytes) -> dict[str, str] | None:
+async def _headers_or_none(self: Nats, headers: bytes | None) -> dict[str, str] | None:
+    if not headers:
+        return None
+    if (ordinary := decode_headers(headers)) is not None:
+        return ordinary
     try:
         read: dict[str, str] | None = await _process_headers(self, headers)
     except (IndexError, UnicodeDecodeError) as error:
@@ -85,29 +98,69 @@ async def _headers_or_none(self: Nats, headers: bytes) -> dict[str, str] | None:
     return read
 
 
-def _build_message(
-    self: Nats, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
-) -> Msg:
-    """nats-py's own, with bytes that are not UTF-8 written as escapes."""
-    return self.msg_class(
-        subject=subject.decode(errors="backslashreplace"),
-        reply=reply.decode(errors="backslashreplace"),
-        data=data,
-        headers=headers,
-        _client=self,
-        _sid=sid,
-    )
-
-
 async def _parse_or_reconnect(self: Parser, data: bytes = b"") -> None:
     """nats-py reconnects at once after a ProtocolError; after any other error it would leave the socket unread."""
+    note_received(self.nc)
     try:
-        await _parse(self, data)
+        await _parse_whole(self, data)
     except (ProtocolError, OSError):
         raise
     except Exception as error:
-        _log.exception("data from the server cannot be read; connecting again")
-        raise ProtocolError from error
+        raise _protocol_error(error) from error
+
+
+async def _parse_whole(self: Parser, data: bytes) -> None:
+    """Complete what has been read in part, deliver the messages after it at once, and leave the rest to nats-py."""
+    at = 0
+    if self.state == AWAITING_MSG_PAYLOAD:
+        at = self.needed + CRLF_SIZE - len(self.buf)
+        await _parse(self, data[:at])
+    elif self.buf:  # the beginning of a control line
+        data, self.buf = bytes(self.buf) + data, bytearray()
+    if not self.buf:
+        at += read_messages(self.nc, data[at:])
+    if at < len(data):
+        await _parse(self, data[at:])
+
+
+def _protocol_error(error: Exception) -> ProtocolError:
+    """For an error while data from the server was read, which it logs: the connection has to be made again."""
+    if isinstance(
+        error, MemoryError
+    ):  # the task that reads would die of it, and its end would be noticed late
+        context = {"message": "there is no memory for data from the NATS server", "exception": error}
+        asyncio.get_running_loop().call_exception_handler(context)
+    else:
+        _log.error("data from the server cannot be read; connecting again", exc_info=error)
+    return ProtocolError()
+
+
+def _read_at_once(nc: Nats, reader: Any) -> None:
+    """Deliver what the `StreamReader` of a connection is fed at once, while nothing fed before waits to be read. The
+    task of nats-py reads what is left.
+    """
+    feed: Callable[[bytes], None] = reader.feed_data
+    parser, note = nc._ps, note_received(nc)
+
+    def feed_data(data: bytes) -> None:
+        if (
+            reader._waiter is None
+            or parser.buf
+            or parser.state != AWAITING_CONTROL_LINE
+            or not nc.is_connected
+        ):
+            feed(data)
+            return
+        note()
+        try:
+            at = read_messages(nc, data)
+        except Exception as error:  # noqa: BLE001 - logged
+            reader.set_exception(_protocol_error(error))
+            return
+        if at < len(data):
+            feed(data[at:])
+
+    reader.feed_data = feed_data
 
 
 def is_rejection(error: str) -> bool:
@@ -134,6 +187,8 @@ async def _handshake_or_close(self: Nats) -> None:
         if self._transport is not None:
             self._transport.close()  # type: ignore[no-untyped-call]
         raise
+    if isinstance(self._transport, TcpTransport) and self._transport._io_reader is not None:
+        _read_at_once(self, self._transport._io_reader)
 
 
 def _connect_command_over_tls(self: Nats) -> bytes:
@@ -156,10 +211,42 @@ async def _pong_or_late_pong(self: Nats) -> None:
 
 async def _wait_for(awaitable: Awaitable[_Result], timeout: float | None) -> _Result:
     """`asyncio.wait_for` as it is from Python 3.12 on. Python 3.11 loses a cancellation that arrives together with the
-    result (python/cpython#86296), and the cancelled task runs on.
+    result (python/cpython#86296), and the cancelled task runs on. After a freeze, what arrived is read first.
     """
-    async with asyncio.timeout(timeout):
+    async with AwakeTimeout(timeout):
         return await awaitable
+
+
+async def _publish_or_wait(
+    self: Nats, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None
+) -> None:
+    if not send(self, subject, payload, reply, headers):
+        await _publish(self, subject, payload, reply, headers)
+
+
+async def _subscribe_to_answers(self: Nats) -> None:
+    """nats-py's own, without a queue of answers and a task that passes each to its request."""
+    self._resp_map = {}
+    prefix = f"{self.new_inbox()}."
+    self._resp_sub_prefix = bytearray(prefix.encode())
+
+    def take(msg: Msg) -> None:
+        answer = self._resp_map.pop(msg.subject[len(prefix) :], None)
+        if answer is not None and not answer.done():
+            answer.set_result(msg)
+
+    await subscribe_directly(self, f"{prefix}*", take)
+
+
+def _one_context(self: Nats, **options: Any) -> JetStreamContext:
+    """nats-py makes a context at each call, with a semaphore, an event and a parser of e-mail headers."""
+    if options:
+        return _jetstream(self, **options)
+    kept = vars(self)
+    context: JetStreamContext | None = kept.get(_CONTEXT)
+    if context is None:
+        context = kept[_CONTEXT] = _jetstream(self)
+    return context
 
 
 _ASYNCIO: Final = ModuleType("asyncio")
@@ -171,20 +258,34 @@ def install() -> None:
     """Patch nats-py for every connection of this process: unreadable headers count as none, a message with an
     unreadable subject is delivered, data that cannot be parsed ends the connection, a connection that the server
     rejects is made again, the socket of a failed handshake is closed, credentials are sent only over TLS where TLS is
-    configured, a late answer to a `flush` does not end the connection, and a cancelled call ends in the cancellation.
+    configured, a `flush` ends after the server has read what was published before it, a late answer to one does not
+    end the connection, a cancelled call ends in the cancellation, what arrives from the server is noted, ordinary
+    messages are published and delivered in fewer steps, and a connection has one JetStream context.
     """
-    nats.protocol.parser.MSG_RE = _MSG
-    nats.protocol.parser.HMSG_RE = _HMSG
+    nats.protocol.parser.MSG_RE = MSG
+    nats.protocol.parser.HMSG_RE = HMSG
     Nats._process_headers = _headers_or_none  # type: ignore[method-assign]
-    Nats._build_message = _build_message  # type: ignore[method-assign]
+    Nats._build_message = build_message  # type: ignore[method-assign, assignment]
+    Nats._init_request_sub = _subscribe_to_answers  # type: ignore[method-assign]
+    Nats.publish = _publish_or_wait  # type: ignore[method-assign]
+    Nats.jetstream = _one_context  # type: ignore[method-assign]
     Nats._process_err = _reconnect_after_rejection  # type: ignore[method-assign]
     Nats._process_connect_init = _handshake_or_close  # type: ignore[method-assign]
     Nats._connect_command = _connect_command_over_tls  # type: ignore[method-assign]
+    Nats._send_ping = ping_after_pending  # type: ignore[method-assign]
     Nats._process_pong = _pong_or_late_pong  # type: ignore[method-assign]
     Parser.parse = _parse_or_reconnect  # type: ignore[method-assign]
-    if sys.version_info < (3, 12):
-        for module in _CALLERS_OF_WAIT_FOR:
-            vars(module)["asyncio"] = _ASYNCIO
+    for module in _CALLERS_OF_WAIT_FOR:
+        vars(module)["asyncio"] = _ASYNCIO
+
+
+def allow_web_sockets(servers: Iterable[str]) -> None:
+    """Give nats-py aiohttp for WebSocket addresses; services import nats-py without it.
+
+    Without the library, `connect` raises ImportError with the advice to install it.
+    """
+    if any(server.startswith(("ws://", "wss://")) for server in servers) and find_spec("aiohttp") is not None:
+        vars(nats.aio.transport)["aiohttp"] = importlib.import_module("aiohttp")
 
 
 def demanded_by_server(nc: Nats) -> str | None:
@@ -203,25 +304,6 @@ def discard_pending(nc: Nats) -> None:
     """Empty the send buffer. `close` would write it to a server that does not read, for as long as that lasts."""
     nc._pending.clear()
     nc._pending_data_size = 0
-
-
-async def publish_all(nc: Nats, messages: Iterable[tuple[str, bytes]]) -> None:
-    """Publish messages (subject, payload) without headers, as one write: `publish` takes longer than storing a small
-    one. Subjects must be valid. Raises nats.errors.Error without a connection.
-    """
-    if not nc.is_connected:
-        raise nats.errors.ConnectionReconnectingError
-    parts: list[bytes] = []
-    count = size = 0
-    for subject, payload in messages:
-        parts += (f"PUB {subject} {len(payload)}\r\n".encode(), payload, b"\r\n")
-        count += 1
-        size += len(payload)
-    nc.stats["out_msgs"] += count
-    nc.stats["out_bytes"] += size
-    await nc._send_command(b"".join(parts))
-    if nc._flush_queue is not None and nc._flush_queue.empty():
-        await nc._flush_pending()
 
 
 async def unsubscribe_at_server(nc: Nats, subscription: Subscription) -> None:

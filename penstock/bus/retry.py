@@ -6,6 +6,7 @@ docs/decisions/0022 says why this is not stamina.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
@@ -14,11 +15,14 @@ from msgspec import Struct
 from nats.js.errors import APIError, NotFoundError
 
 from penstock.bus.clock import loop_now_s
+from penstock.bus.freezes import AwakeTimeout, frozen_s
+from penstock.bus.jetstream_errors import is_absent, is_full, is_passing
 from penstock.bus.log_limits import rate_limited_logger
 
 __all__ = ["RetryPolicy", "read_from_leader", "retry"]
 
 _Result = TypeVar("_Result")
+_random: Final = random.SystemRandom()
 _log: Final = rate_limited_logger(__name__)
 _ANSWER_TIMEOUT_S: Final = 2.0
 """Seconds until a request that was lost with its connection, or with the stream's leader, is sent again."""
@@ -30,13 +34,20 @@ _TRANSIENT: Final = (
 
 
 class RetryPolicy(Struct, frozen=True):
-    """When an operation is repeated: after `first_wait_s`, then after twice the previous wait each time."""
+    """When an operation is repeated: after `first_wait_s`, then after twice the previous wait each time; each wait is
+    shortened by up to half, at random.
+    """
 
     timeout_s: float = 20.0
     """Seconds after which the next failure is raised. The default is twice what a cluster needs to elect the leader of
     a stream (docs/decisions/0017)."""
     first_wait_s: float = 0.05
     longest_wait_s: float = 1.0
+
+
+def _jittered(wait_s: float) -> float:
+    """Half of `wait_s` to all of it, so that processes that failed together do not try again together."""
+    return wait_s * _random.uniform(0.5, 1.0)
 
 
 async def retry(
@@ -50,18 +61,21 @@ async def retry(
     """The result of `operation`, repeated after each error of a type in `on` that `transient` accepts.
 
     `report` logs the error before each repetition. Raises the error itself when it is another one or after the
-    timeout, which is counted on the loop's clock.
+    timeout, which is counted on the loop's clock, without the times in which this process was frozen.
     """
-    give_up_s = loop_now_s() + policy.timeout_s
+    began_s = loop_now_s()
+    give_up_s = began_s + policy.timeout_s
     wait_s = policy.first_wait_s
     while True:
         try:
             return await operation()
         except on as error:
-            if (transient is not None and not transient(error)) or loop_now_s() > give_up_s:
+            if transient is not None and not transient(error):
+                raise
+            if loop_now_s() - frozen_s(began_s) > give_up_s:
                 raise
             report(error)
-        await asyncio.sleep(wait_s)
+        await asyncio.sleep(_jittered(wait_s))
         wait_s = min(2 * wait_s, policy.longest_wait_s)
 
 
@@ -76,9 +90,11 @@ async def read_from_leader(
 
     async def read_once() -> _Result | None:
         try:
-            async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+            async with AwakeTimeout(_ANSWER_TIMEOUT_S):
                 return await read()
-        except NotFoundError:
+        except NotFoundError as error:
+            if error.err_code is not None and not is_absent(error):
+                raise
             return None
 
     return await retry(
@@ -91,5 +107,5 @@ async def read_from_leader(
 
 
 def _is_transient(error: Exception) -> bool:
-    """A server that cannot answer now sends 5xx; nats-py sets no code when no server responded."""
-    return not isinstance(error, APIError) or error.code is None or error.code >= 500
+    """Reading needs no space: "insufficient resources" is the answer of a server with too many requests."""
+    return not isinstance(error, APIError) or is_passing(error) or is_full(error)

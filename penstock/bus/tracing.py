@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final, Literal, Protocol
 
-__all__ = ["NO_SPAN", "NO_TRACER", "Attributes", "Kind", "NoTracer", "Span", "Tracer", "is_traceparent"]
+__all__ = [
+    "NO_SPAN",
+    "NO_TRACER",
+    "Attribute",
+    "Attributes",
+    "Kind",
+    "NoTracer",
+    "PassingSpan",
+    "Span",
+    "Tracer",
+    "is_traceparent",
+]
 
 Kind = Literal["client", "server", "producer", "consumer", "internal"]
 Attribute = str | int | float | bool | list[str]
 Attributes = dict[str, Attribute]
 
-_TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-
-
-def is_traceparent(text: str) -> bool:
-    """Whether `text` is a valid W3C trace context parent."""
-    return _TRACEPARENT.fullmatch(text) is not None
+is_traceparent: Final[Callable[[str], object]] = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+).fullmatch
+"""True for a valid W3C trace context parent, as `if` understands it: a process asks up to five times for a request."""
 
 
 class Span(Protocol):
@@ -28,6 +38,8 @@ class Span(Protocol):
         ...
 
     def set(self, key: str, value: Attribute) -> None: ...
+
+    def set_all(self, attributes: Attributes) -> None: ...
 
     def end(self, *, error: str | None = None) -> None:
         """End the span. `error` is a low-cardinality error type; None means success."""
@@ -46,7 +58,9 @@ class Tracer(Protocol):
         attributes: Attributes | None = None,
         start_ns: int | None = None,
     ) -> Span:
-        """Start a span. `parent` is a `traceparent`; `start_ns` is in Unix nanoseconds, None for now."""
+        """Start a span, to which `attributes` then belong. `parent` is a `traceparent`; `start_ns` is in Unix
+        nanoseconds, None for now.
+        """
         ...
 
     def close(self) -> None:
@@ -54,7 +68,7 @@ class Tracer(Protocol):
         ...
 
 
-class _PassingSpan:
+class PassingSpan:
     """Records nothing and passes a received trace on."""
 
     __slots__ = ("traceparent",)
@@ -65,11 +79,14 @@ class _PassingSpan:
     def set(self, key: str, value: Attribute) -> None:
         """Ignored."""
 
+    def set_all(self, attributes: Attributes) -> None:
+        """Ignored."""
+
     def end(self, *, error: str | None = None) -> None:
         """Ignored."""
 
 
-NO_SPAN: Final = _PassingSpan(None)
+NO_SPAN: Final = PassingSpan(None)
 
 
 class NoTracer:
@@ -84,7 +101,7 @@ class NoTracer:
         attributes: Attributes | None = None,  # noqa: ARG002
         start_ns: int | None = None,  # noqa: ARG002
     ) -> Span:
-        return NO_SPAN if parent is None or not is_traceparent(parent) else _PassingSpan(parent)
+        return NO_SPAN if parent is None or not is_traceparent(parent) else PassingSpan(parent)
 
     def close(self) -> None:
         """No spans are buffered."""

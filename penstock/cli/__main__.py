@@ -7,10 +7,11 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, NoReturn, TextIO
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from msgspec.structs import replace
 
+from penstock.cli.command_output import code_after_output
 from penstock.cli.errors import CommandError, LaunchError
 from penstock.cli.local.python_child import code_path, service_argv
 from penstock.cli.parser import contradiction, make_parser
@@ -37,9 +38,11 @@ _INTERRUPTED: Final = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Exit code 1 for an error, 2 for an invalid command line."""
-    for stream in (sys.stdout, sys.stderr):
-        _replace_unencodable(stream)
+    """Run one command. Exit code 1 for an error, 2 for an invalid command line, 141 when its output is not read."""
+    return code_after_output(lambda: _run_command(argv))
+
+
+def _run_command(argv: Sequence[str] | None) -> int:
     arguments = _parsed(argv)
     try:
         return _COMMANDS[arguments.command](arguments)
@@ -48,13 +51,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except BrokenPipeError:
-        # The reader of stdout has closed it. Buffered output must not fail again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:  # a full disk or a file without permission needs no traceback
-        print(f"penstock: {visible(str(error), lines=True)}", file=sys.stderr)
-        return 1
 
 
 def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -70,13 +66,6 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     if reason is not None:
         arguments.parser.error(reason)
     return arguments
-
-
-def _replace_unencodable(stream: TextIO) -> None:
-    """Print `?` for a letter that the terminal's encoding lacks, instead of failing in the middle of an answer."""
-    reconfigure = getattr(stream, "reconfigure", None)
-    if reconfigure is not None:
-        reconfigure(errors="replace")
 
 
 def _up(arguments: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,14 +16,16 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
 
+from penstock.bus.clock import ServerTime
 from penstock.bus.connection import ConnectionEvents, connect
+from penstock.bus.direct_get import read_server_time
 from penstock.bus.ids import instance_name
 from penstock.bus.masking import without_userinfo
 from penstock.cli.errors import CommandError
 from penstock.cli.program_name import as_invoked, command_name
 from penstock.client.client import Client
 from penstock.contract.headers import ERROR
-from penstock.contract.streams import STREAMS
+from penstock.contract.streams import REQUESTS, STREAMS
 from penstock.errors import StoreUnavailable
 from penstock.runtime.config.settings import Settings, load_settings
 from penstock.runtime.heartbeat import read_presence
@@ -37,6 +39,7 @@ __all__ = [
     "command_settings",
     "open_client",
     "open_connection",
+    "read_server_clock",
     "with_client",
 ]
 
@@ -158,3 +161,11 @@ async def _exists(js: JetStreamContext, stream: str) -> bool:
     except NotFoundError:
         return False
     return True
+
+
+async def read_server_clock(nc: Nats) -> ServerTime:
+    """By one reading; by the clock of this machine where the streams do not exist yet or do not answer."""
+    server_time = ServerTime()
+    with suppress(nats.errors.Error, TimeoutError):
+        await read_server_time(nc, server_time, REQUESTS.name)
+    return server_time

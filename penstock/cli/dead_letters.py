@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from typing import Final
@@ -14,6 +13,7 @@ from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 
 from penstock.bus.direct_get import NoSuchStream, read_all, read_page, sequence_of
+from penstock.cli.connection import read_server_clock
 from penstock.cli.errors import CommandError
 from penstock.contract import codec, headers, subjects
 from penstock.contract.headers import DeadHistory
@@ -96,7 +96,9 @@ async def read_letters(nc: Nats, selection: LetterSelection) -> AsyncIterator[De
         yield letter
     if selection.seqs:
         return
-    since_ms = 0 if selection.since_s is None else int((time.time() - selection.since_s) * 1000)
+    since_ms = 0
+    if selection.since_s is not None:
+        since_ms = (await read_server_clock(nc)).unix_ms() - int(selection.since_s * 1000)
     async for letter in _read_all(nc, selection.role):
         if letter.at_ms >= since_ms and selection.code in {None, letter.code}:
             yield letter

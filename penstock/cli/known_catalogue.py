@@ -8,8 +8,8 @@ from pathlib import Path
 
 from penstock.cli.errors import CommandError
 from penstock.runtime.config.catalogue import Catalogue
-from penstock.runtime.config.no_retrieval import retrieval_missing
 from penstock.runtime.config.problems import ConfigurationRefused
+from penstock.runtime.config.retrieval import retrieval_missing
 from penstock.runtime.runtime_file import read_runtime_file
 
 __all__ = ["catalogue_in_use", "check_has_retrieval", "known_catalogue"]

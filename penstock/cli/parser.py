@@ -35,7 +35,7 @@ from penstock.cli.spend_options import SPEND, define_ledger, define_spend
 from penstock.contract.jobs import JOB_STATES
 from penstock.contract.names import AUTO, COMPLEXITIES, LANES, RESCUES
 from penstock.contract.request import LONGEST_S
-from penstock.runtime.runtime_file import DEFAULT_DATA
+from penstock.runtime.runtime_file import DEFAULT_DATA, named_directory
 
 __all__ = ["contradiction", "make_parser"]
 
@@ -106,7 +106,7 @@ def _add_up(commands: Commands) -> None:
         metavar="PORT",
         help="the port of the embedded nats-server; 0: any free port (default: 4222, or a free one if taken)",
     )
-    _add_data(up, _DATA)
+    up.add_argument("--data", type=Path, default=DEFAULT_DATA, metavar="DIR", help=_DATA)
 
 
 def _add_demo(commands: Commands) -> None:
@@ -168,7 +168,7 @@ def _add_trace(commands: Commands) -> None:
         "request_id",
         nargs="?",
         default="last",
-        help="the request id, or its beginning; default: last, the newest request",
+        help="the request id, or its beginning; default: last, the newest request that has a trace",
     )
     _add_data(trace)
 
@@ -306,8 +306,8 @@ def _add_question(parser: argparse.ArgumentParser) -> None:
     _add_data(parser)
 
 
-def _add_data(parser: argparse.ArgumentParser, text: str = _DATA_OF_UP) -> None:
-    parser.add_argument("--data", type=Path, default=DEFAULT_DATA, metavar="DIR", help=text)
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=named_directory, default=DEFAULT_DATA, metavar="DIR", help=_DATA_OF_UP)
 
 
 def _sentence(text: str) -> str:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Final
+
+from penstock.runtime.processes.stop_signals import stop_signal_numbers
 
 __all__ = ["stop_signals"]
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_AT_ONCE: Final = "Killing all processes at once."
 
 
 @contextmanager
-def stop_signals() -> Iterator[asyncio.Event]:
-    """An event that the first signal sets; each later one cancels the current task. For the main thread only."""
+def stop_signals(say: Callable[[str], None]) -> Iterator[asyncio.Event]:
+    """An event that the first signal sets; each later one cancels the current task, and `say` gets a line about it.
+
+    For the main thread only.
+    """
     task = asyncio.current_task()
     if task is None:
         raise RuntimeError("stop_signals needs a running task")
@@ -22,14 +27,15 @@ def stop_signals() -> Iterator[asyncio.Event]:
 
     def on_signal() -> None:
         if requested.is_set():
+            say(_AT_ONCE)
             task.cancel()
         requested.set()
 
-    loop = asyncio.get_running_loop()
-    for number in _SIGNALS:
+    loop, numbers = asyncio.get_running_loop(), stop_signal_numbers()
+    for number in numbers:
         loop.add_signal_handler(number, on_signal)
     try:
         yield requested
     finally:
-        for number in _SIGNALS:
+        for number in numbers:
             loop.remove_signal_handler(number)

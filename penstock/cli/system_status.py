@@ -8,13 +8,7 @@ from typing import Final
 from msgspec import Struct, structs
 
 from penstock.contract.names import LANES, ROLES, is_implicit
-from penstock.contract.presence import (
-    CredentialStatus,
-    LearnedLimit,
-    LimitStatus,
-    PastUsage,
-    Presence,
-)
+from penstock.contract.presence import CredentialStatus, LearnedLimit, LimitStatus, PastUsage, Presence
 from penstock.contract.subjects import work_address
 from penstock.runtime.limit_advice import advice
 
@@ -58,6 +52,8 @@ class ServiceView(Struct, frozen=True, kw_only=True):
     """Seconds since its last heartbeat; its presence is deleted after 30 s."""
     partitions: tuple[str, ...] = ()
     """Of a ledger: the partitions that it owns."""
+    clock_offset_s: float = 0.0
+    """Seconds by which the clock of its machine is ahead of the NATS server."""
 
     @property
     def alive(self) -> bool:
@@ -253,6 +249,7 @@ def _service(presence: Presence, now_ms: int) -> ServiceView:
         http=presence.http,
         silent_s=max(now_ms - presence.at_ms, 0) / 1000,
         partitions=presence.partitions,
+        clock_offset_s=presence.clock_offset_s,
     )
 
 

@@ -88,7 +88,7 @@ def check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
         raise ValueError(f"{name} is {value!r}: use one of {', '.join(map(str, choices))}")
 
 
-def check_role_or_model(role: str, model: str, default: str = AUTO) -> None:
+def check_role_or_model(role: object, model: object, default: str = AUTO) -> None:
     """`default`: the role of a call that names none."""
     check_text("role", role)
     check_text("model", model)
@@ -191,14 +191,16 @@ def _level_of_caller() -> int:
 def messages_of(prompt: object) -> list[Any]:
     """OpenAI `messages` of a prompt. Raises ValueError for a prompt that is empty or of another type."""
     if isinstance(prompt, str):
-        messages: list[Any] = [{"role": "user", "content": prompt}] if prompt else []
+        if prompt:
+            return [{"role": "user", "content": prompt}]
+        messages: list[Any] = []
     elif isinstance(prompt, Iterable) and not isinstance(prompt, Mapping):
         messages = list(prompt)
     else:
         raise ValueError(f"the prompt is {prompt!r}: {_PROMPT}")  # noqa: TRY004 - one error for every wrong prompt
     if not messages:
         raise ValueError(f"the prompt is empty: {_PROMPT}")
-    wrong = next((message for message in messages if not isinstance(message, Mapping)), None)
-    if wrong is not None:
-        raise ValueError(f"the prompt holds {wrong!r}, which is not an OpenAI message: {_PROMPT}")
+    for message in messages:
+        if not isinstance(message, Mapping):
+            raise ValueError(f"the prompt holds {message!r}, which is not an OpenAI message: {_PROMPT}")  # noqa: TRY004 - one error for every wrong prompt
     return messages

@@ -20,7 +20,6 @@ from penstock.client.arguments import (
     messages_of,
     rag_of,
 )
-from penstock.client.session import deadline_ms
 from penstock.contract.names import COMPLEXITIES, LANES, RESCUES, Complexity, Lane
 from penstock.contract.request import ChatRequest
 
@@ -51,7 +50,7 @@ def chat_request(
         id=new_id(),
         client=client,
         body=Raw(encoded_body({"messages": messages_of(prompt), **body})),
-        deadline_ms=deadline_ms(timeout_s),
+        timeout_s=timeout_s,
         rag=None if rag is None else rag_of(rag),
         **envelope,
     )

@@ -123,27 +123,35 @@ class Client(JobMethods, EmbeddingMethods, RetrievalMethods):
         Raises RequestFailed, NotAccepted, RequestTooLarge, NoReply, ReplyIncomplete or ClientClosed, and ValueError for
         an argument that is not valid.
         """
-        builder = ReplyBuilder()
+        self._check_open()
         body = {"stream": False, **body}
-        async with self.stream(
+        request = chat_request(
+            self.name,
             prompt,
+            body,
+            timeout_s=timeout_s,
             role=role,
             model=model,
             user=user,
             lane=lane,
-            timeout_s=timeout_s,
             degrade=degrade,
             rescue=rescue,
             complexity=complexity,
             rag=rag,
             conversation=conversation,
-            **body,
-        ) as events:
-            async for event in events:
-                reply = builder.add(event)
-                if reply is not None:
+        )
+        streamed = self._streamed(request, timeout_s, cancel_on_exit=True)
+        builder = ReplyBuilder()
+        if body["stream"]:
+            async with Stream(streamed) as events:
+                async for event in events:
+                    if (reply := builder.add(event)) is not None:
+                        return reply
+        else:
+            for event in await streamed.whole():
+                if (reply := builder.add(event)) is not None:
                     return reply
-        raise NoReply(f"request {events.id} has no terminal event: send it again")
+        raise NoReply(f"request {request.id} has no terminal event: send it again")
 
     def stream(  # noqa: PLR0913 - the keywords of the envelope, each with a default
         self,

@@ -17,7 +17,7 @@ from penstock.client.arguments import (
     check_timeout,
     encoded_body,
 )
-from penstock.client.session import Session, deadline_ms
+from penstock.client.session import Session
 from penstock.contract import codec
 from penstock.contract.names import EMBED, LANES, Lane
 from penstock.contract.reply import Completed, Delta, Failed, ReplyEvent, Restarted, Timings, Usage
@@ -158,14 +158,12 @@ class EmbeddingMethods(Session):
             model=model,
             lane=lane,
             user=user,
-            deadline_ms=deadline_ms(timeout_s),
+            timeout_s=timeout_s,
         )
         builder = EmbeddingsBuilder()
-        async with self._stream(request, timeout_s, cancel_on_exit=True) as events:
-            async for event in events:
-                found = builder.add(event)
-                if found is not None:
-                    return found
+        for event in await self._streamed(request, timeout_s, cancel_on_exit=True).whole():
+            if (found := builder.add(event)) is not None:
+                return found
         raise NoReply(f"request {request.id} has no terminal event: send it again")
 
 

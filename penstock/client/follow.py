@@ -13,23 +13,27 @@ import nats.errors
 from msgspec import Struct
 from nats.aio.client import Client as Nats
 
+from penstock.bus.clock import loop_now_s
+from penstock.bus.freezes import extended_s
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.stored_replies import stored_replies
 from penstock.client.sequencer import ReplySequencer, last_seq_if_beyond
 from penstock.client.timings import ClientTimings
 from penstock.client.unavailable import cause
-from penstock.contract.reply import TERMINAL, ReplyEvent
+from penstock.contract.reply import TERMINAL, Accepted, ReplyEvent
 from penstock.contract.streams import REPLIES
 from penstock.errors import BeyondTheEnd, ClientClosed, NoReply, ReplyIncomplete
 
-__all__ = ["Feed", "Followed", "follow", "is_at_end"]
+__all__ = ["CLOCK_S", "Feed", "Followed", "follow", "is_at_end"]
 
 _log: Final = rate_limited_logger(__name__)
 _QUEUE: Final = 4096
 """Events of one reply that wait for its reader."""
 _QUEUE_BYTES: Final = 512 * 1024
 """Size of these events as messages; one more may exceed it."""
-_CLOCK_S: Final = 0.001
+_LIVE_S: Final = 60.0
+"""Seconds without an event taken after which a reader that is behind counts no more as one."""
+CLOCK_S: Final = 0.001
 """The resolution of the timers of uvloop, which may fire early by as much."""
 
 
@@ -40,12 +44,18 @@ class Feed:
     asyncio's queue and timeout, which cost a fifth of the time per event: one timer serves many waits.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_behind: Callable[[], None] | None = None) -> None:
+        """`on_behind`: called when an event is dropped that the reader has to read from the store."""
         self._events: deque[tuple[ReplyEvent | None, int]] = deque()
         """Each with its size in bytes."""
         self._bytes = 0
         self._has_dropped = False
+        self._on_behind = on_behind
         self._loop = asyncio.get_running_loop()
+        self._missing_since_s: float | None = None
+        """When the first event came that the reader has not got yet and that is only in the store."""
+        self._taken_s = 0.0
+        """When the reader took an event the last time, while it is behind."""
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._due_s = math.inf
@@ -57,9 +67,36 @@ class Feed:
             self._events.append((event, size))
             self._bytes += size
         else:
-            self._has_dropped = True
-            _log.info("slow reader: an event will be read from the store")
+            self._drop()
         self._wake()
+
+    def _drop(self) -> None:
+        self._has_dropped = True
+        _log.info("slow reader: an event will be read from the store")
+        if self._missing_since_s is None:
+            self._missing_since_s = self._taken_s = self._loop.time()
+            if self._on_behind is not None:
+                self._on_behind()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the store alone has some of the events."""
+        return self._missing_since_s is not None
+
+    def behind_s(self) -> float:
+        """Age of the oldest event that the store alone has; 0: there is none, or the reader takes none any more."""
+        now_s = self._loop.time()
+        if self._missing_since_s is None or now_s - self._taken_s > _LIVE_S:
+            return 0.0
+        return now_s - self._missing_since_s
+
+    def note_taken(self) -> None:
+        """The reader took an event that was read from the store."""
+        self._taken_s = self._loop.time()
+
+    def note_store_read(self, began_s: float) -> None:
+        """The reader has everything that was stored before `began_s`, on the loop's clock."""
+        self._missing_since_s = began_s if self._has_dropped else None
 
     @property
     def is_empty(self) -> bool:
@@ -85,6 +122,8 @@ class Feed:
     def _take(self) -> ReplyEvent | None:
         event, size = self._events.popleft()
         self._bytes -= size
+        if self._missing_since_s is not None:
+            self.note_taken()
         return event
 
     def close(self) -> None:
@@ -102,7 +141,7 @@ class Feed:
         self._timer = None
         if self._waiter is None:
             return
-        if self._loop.time() + _CLOCK_S >= self._due_s:
+        if self._loop.time() + CLOCK_S >= self._due_s:
             self._wake()
         else:
             self._arm()
@@ -119,6 +158,8 @@ class Followed(Struct):
     until_s: float
     """On the loop's clock; the caller may move it while the reply is followed."""
     timings: ClientTimings
+    began_s: float
+    """Since when the reply is awaited, likewise."""
     after_seq: int = -1
     from_store: bool = False
     """Begin with the stored events."""
@@ -126,6 +167,17 @@ class Followed(Struct):
     """Called each time no event has come for some seconds; an exception from it ends the iteration."""
     unreadable: str = ""
     """Why the last read of the stored events failed; empty when it succeeded. Set by `follow`."""
+
+    def note_accepted(self, accepted: Accepted) -> None:
+        """Wait until the deadline that the router set. Both times are of the NATS server, not of this machine."""
+        left_s = (accepted.deadline_ms - accepted.at_ms) / 1000
+        self.until_s = loop_now_s() + left_s + self.timings.grace_s
+
+    def until_s_without_freezes(self, now_s: float) -> float:
+        """`until_s`, extended if it is over and this process was frozen while the reply was awaited."""
+        return (
+            extended_s(self.until_s, self.began_s) if now_s >= self.until_s else self.until_s
+        )  # for each event
 
     def no_end(self, what: str, advice: str) -> NoReply:
         """The error for the end of the time: `what` happened; `advice` says what to do now."""
@@ -167,7 +219,7 @@ async def follow(nc: Nats, feed: Feed, followed: Followed) -> AsyncGenerator[Rep
     event: ReplyEvent | None = None
     read_store, is_next = followed.from_store, False
     while True:
-        stored = await _stored(nc, followed) if read_store else None
+        stored = await _read(nc, feed, followed) if read_store else None
         if event is not None and is_next:  # nearly always
             yield event
             if isinstance(event, TERMINAL):
@@ -176,10 +228,12 @@ async def follow(nc: Nats, feed: Feed, followed: Followed) -> AsyncGenerator[Rep
             new = sequencer.deliver([*(stored or ()), *((event,) if event is not None else ())])
             for each in chain(new, sequencer.deliver_valid_attempt(stored or ())):
                 yield each
+                feed.note_taken()
                 if isinstance(each, TERMINAL):
                     return
         now_s = loop.time()
-        if now_s >= followed.until_s and feed.is_empty:
+        until_s = followed.until_s_without_freezes(now_s)
+        if now_s >= until_s and feed.is_empty:
             if read_store:
                 return
             event, read_store, is_next = None, True, False  # the reader may be later than the terminal event
@@ -187,7 +241,7 @@ async def follow(nc: Nats, feed: Feed, followed: Followed) -> AsyncGenerator[Rep
         if read_store:
             reads.record(sequencer, now_s, stored)
         wait_s = timings.read_again_s if sequencer.has_gap else timings.silence_s
-        event = await feed.get(min(wait_s, followed.until_s - now_s))
+        event = await feed.get(min(wait_s, until_s - now_s))
         if followed.on_silence is not None and event is None and sequencer.last_seq == followed.after_seq:
             await followed.on_silence()
         is_next = event is not None and sequencer.take(event)
@@ -210,6 +264,14 @@ async def is_at_end(nc: Nats, followed: Followed) -> bool:
     if last_seq is not None:
         raise BeyondTheEnd(after_seq, last_seq)
     return any(isinstance(event, TERMINAL) and event.seq == after_seq for event in stored or ())
+
+
+async def _read(nc: Nats, feed: Feed, followed: Followed) -> list[ReplyEvent] | None:
+    began_s = loop_now_s()
+    stored = await _stored(nc, followed)
+    if stored is not None:
+        feed.note_store_read(began_s)
+    return stored
 
 
 async def _stored(nc: Nats, followed: Followed) -> list[ReplyEvent] | None:

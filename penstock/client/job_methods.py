@@ -26,6 +26,8 @@ class JobMethods(Session):
     async def job(self, request_id: str) -> Job:
         """The status of a job, whichever client of the account submitted it.
 
+        Right after `submit` it waits until a router has taken the request, at most 3 s.
+
         Raises UnknownJob, StoreUnavailable within seconds while NATS does not answer, ClientClosed, and ValueError for
         an invalid request id.
         """
@@ -80,9 +82,11 @@ class JobMethods(Session):
             if await is_reply_lost(self._nc, check, subject):
                 raise UnknownReply(request_id, owner)
 
+        began_s = loop_now_s()
         followed = Followed(
             subject=subject,
-            until_s=loop_now_s() + timeout_s,
+            until_s=began_s + timeout_s,
+            began_s=began_s,
             timings=self._timings,
             after_seq=after_seq,
             from_store=True,

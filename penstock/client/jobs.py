@@ -10,18 +10,21 @@ from nats.aio.client import Client as Nats
 from penstock.bus.direct_get import read_all, stream_position
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.stored_replies import stored_result
+from penstock.client.lost_request import until_taken
 from penstock.client.reply import Reply, ReplyBuilder
 from penstock.client.unavailable import reading
 from penstock.contract import codec, subjects
 from penstock.contract.jobs import Job, JobResult, JobState
 from penstock.contract.reply import Delta
-from penstock.contract.streams import JOBS, RESULTS
+from penstock.contract.streams import JOBS, REQUESTS, RESULTS
 from penstock.errors import RequestFailed, ResultGone, UnknownJob
 
 __all__ = ["JobReader"]
 
 _log: Final = rate_limited_logger(__name__)
 _PAGE: Final = 1000
+_TAKEN_WITHIN_S: Final = 3.0
+"""Longest wait for routers to take the requests that are queued; without a burst they do in milliseconds."""
 _NOT_KEPT: Final = "it exceeded the message limit, or was only partly stored when its worker died"
 _REMOVED: Final = "it was the oldest result when the store was full"
 
@@ -36,11 +39,16 @@ class JobReader:
     async def get(self, request_id: str) -> Job:
         """The status of a job of any client of the account; the newest if two clients have used one id.
 
+        A job that was submitted just now has none until a router takes it, which is waited for: at most 3 s.
+
         Raises UnknownJob.
         """
-        found = await self._read(
-            subjects.jobs_of(self._account, request_id), f"the status of job {request_id}"
-        )
+        subject, what = subjects.jobs_of(self._account, request_id), f"the status of job {request_id}"
+        found = await self._read(subject, what)
+        if not found:
+            with reading(self._nc, what, REQUESTS.name):
+                await until_taken(self._nc, _TAKEN_WITHIN_S)
+            found = await self._read(subject, what)
         if not found:
             raise UnknownJob(request_id)
         return found[-1]

@@ -1,10 +1,11 @@
-"""Decide whether a reply of which no event is stored can still come.
-
-It cannot once every message that was queued at the first check has left its queue.
+"""What the work-queue streams tell of a request that was sent: whether a router has taken it, and whether a reply of
+which no event is stored can still come. It cannot once every message that was queued at the first check has left its
+queue.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Final
 
@@ -18,9 +19,12 @@ from penstock.client.unavailable import cause
 from penstock.contract.streams import REPLIES, REQUESTS, WORK
 from penstock.errors import StoreUnavailable
 
-__all__ = ["LostRequestCheck", "QueueState", "is_reply_lost"]
+__all__ = ["LostRequestCheck", "QueueState", "is_reply_lost", "until_taken"]
 
 _log: Final = logging.getLogger(__name__)
+_FIRST_CHECK_S: Final = 0.05
+_LONGEST_CHECK_S: Final = 0.5
+"""Between two checks of a queue that is not taken: reading its state costs nats-server a request each time."""
 
 
 class QueueState(Struct, frozen=True):
@@ -68,6 +72,27 @@ async def is_reply_lost(nc: Nats, check: LostRequestCheck, subject: str) -> bool
     except (nats.errors.Error, TimeoutError) as error:
         _log.info("JetStream does not say now whether %s is lost: %r", subject, error)
         return False
+
+
+async def until_taken(nc: Nats, timeout_s: float) -> None:
+    """Wait until routers have taken every request that is queued now, at most `timeout_s` seconds; a missing stream for
+    requests holds none.
+
+    Raises what else nats-py's `stream_info` raises.
+    """
+    try:
+        state = await _state(nc, REQUESTS.name)
+    except NotFoundError:
+        return
+    last_seq, check_s = state.last_seq, _FIRST_CHECK_S
+    try:
+        async with asyncio.timeout(timeout_s):
+            while not state.has_passed(last_seq):
+                await asyncio.sleep(check_s)
+                check_s = min(2 * check_s, _LONGEST_CHECK_S)
+                state = await _state(nc, REQUESTS.name)
+    except TimeoutError:
+        _log.info("routers have not taken within %g s what is queued", timeout_s)
 
 
 async def _state(nc: Nats, stream: str) -> QueueState:

@@ -139,10 +139,16 @@ def _integer(digits: str) -> int | float:
 def _text_of_first_choice(response: Mapping[str, Any]) -> str:
     """The content of choice 0 in any of its shapes; empty when there is none."""
     found = response.get("choices")
-    choices = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
-    first = next((each for each in choices if each.get("index", 0) == 0), choices[0] if choices else {})
-    message = first.get("message")
-    return _text(message.get("content")) if isinstance(message, dict) else ""
+    first: dict[str, Any] | None = None
+    for each in found if isinstance(found, list) else ():
+        if isinstance(each, dict):
+            if each.get("index", 0) == 0:
+                first = each
+                break
+            first = first or each
+    message = None if first is None else first.get("message")
+    content = message.get("content") if isinstance(message, dict) else None
+    return content if isinstance(content, str) else _text(content)
 
 
 def _text(content: object) -> str:

@@ -14,7 +14,7 @@ from penstock.bus.ids import new_id
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.retry import RetryPolicy, retry
 from penstock.client.arguments import check_choice, check_text, check_timeout, check_token, check_wait
-from penstock.client.session import Session, deadline_ms
+from penstock.client.session import Session
 from penstock.client.stream import Stream
 from penstock.contract import codec
 from penstock.contract.field_problem import field_problem
@@ -171,7 +171,7 @@ class RetrievalMethods(Session):
             body=msgspec.Raw(encoded),
             lane=lane,
             user=user,
-            deadline_ms=deadline_ms(timeout_s),
+            timeout_s=timeout_s,
         )
 
     async def search(  # noqa: PLR0913 - keywords, each with a default

@@ -55,9 +55,10 @@ class ReplySequencer:
 
     def take(self, event: ReplyEvent) -> bool:
         """Whether `event` is the next one; the position moves to it then."""
-        if self.classify(event) != "next":
+        if self.ended or (event.seq != self.last_seq + 1 and self.classify(event) != "next"):
             return False
-        self._advance(event)
+        self.last_seq = event.seq
+        self.ended = isinstance(event, TERMINAL)
         return True
 
     def deliver(self, events: Iterable[ReplyEvent]) -> Iterator[ReplyEvent]:

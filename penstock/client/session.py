@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from nats.aio.client import Client as Nats
 
 from penstock.bus.trace_names import OPERATION_NAME, REQUEST_ID, ROLE, SPAN_CLIENT
@@ -14,7 +12,7 @@ from penstock.client.subscription import ReplySubscription
 from penstock.client.timings import ClientTimings
 from penstock.errors import ClientClosed, PenstockError
 
-__all__ = ["Session", "deadline_ms"]
+__all__ = ["Session"]
 
 
 class Session:
@@ -35,18 +33,21 @@ class Session:
         if self._nc.is_closed:
             raise ClientClosed
 
-    def _stream(self, request: Request, timeout_s: float | None, *, cancel_on_exit: bool) -> Stream:
-        return Stream(
-            StreamedRequest(
-                self._nc,
-                self._subscription,
-                request,
-                self._timings.accept_s if timeout_s is None else timeout_s,
-                self._timings,
-                self._tracer,
-                cancel_on_exit,
-            )
+    def _streamed(
+        self, request: Request, timeout_s: float | None, *, cancel_on_exit: bool
+    ) -> StreamedRequest:
+        return StreamedRequest(
+            self._nc,
+            self._subscription,
+            request,
+            self._timings.accept_s if timeout_s is None else timeout_s,
+            self._timings,
+            self._tracer,
+            cancel_on_exit,
         )
+
+    def _stream(self, request: Request, timeout_s: float | None, *, cancel_on_exit: bool) -> Stream:
+        return Stream(self._streamed(request, timeout_s, cancel_on_exit=cancel_on_exit))
 
     async def _submit(self, request: Request) -> str:
         """The id of the request, once JetStream has stored it. Raises NotAccepted, RequestTooLarge and ClientClosed."""
@@ -72,8 +73,3 @@ class Session:
         finally:
             span.end(error=outcome)
         return request.id
-
-
-def deadline_ms(timeout_s: float | None) -> int | None:
-    """The deadline of a request that is sent now, Unix milliseconds; None: that of its role."""
-    return None if timeout_s is None else int((time.time() + timeout_s) * 1000)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -15,17 +14,18 @@ from nats.aio.client import Client as Nats
 from penstock.bus.clock import loop_now_s
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.trace_names import OPERATION_NAME, REQUEST_ID, ROLE, SPAN_CLIENT
-from penstock.bus.tracing import Tracer
+from penstock.bus.tracing import Attributes, Span, Tracer
 from penstock.client.follow import Followed, follow
-from penstock.client.submit import Request, encode_request, operation_of, role_of, submit
+from penstock.client.submit import EncodedRequest, Request, encode_request, operation_of, role_of, submit
 from penstock.client.subscription import ReplySubscription
 from penstock.client.timings import ClientTimings
 from penstock.client.unavailable import cause
+from penstock.client.whole_feed import WholeFeed
 from penstock.contract import subjects
 from penstock.contract.codec import encode
 from penstock.contract.reply import TERMINAL, Accepted, Failed, ReplyEvent
 from penstock.contract.request import CancelRequest
-from penstock.errors import ClientClosed, NotAccepted
+from penstock.errors import ClientClosed, NoReply, NotAccepted
 
 __all__ = ["Stream", "StreamedRequest", "cancel"]
 
@@ -79,38 +79,23 @@ class StreamedRequest(Struct, eq=False):
     async def events(self) -> AsyncGenerator[ReplyEvent, None]:
         """Submit the request and yield its events; cancel it when the generator is left before the terminal one."""
         encoded = await encode_request(self.nc, self.request)
-        attributes = {
-            OPERATION_NAME: operation_of(self.request),
-            REQUEST_ID: self.request.id,
-            ROLE: role_of(self.request),
-        }
-        span = self.tracer.start(SPAN_CLIENT, "client", parent=self.parent, attributes=dict(attributes))
-        self.traceparent = span.traceparent
+        span = self._start_span()
         outcome: str | None = _ABANDONED
         collected = False
         try:
             async with self.subscription.feed(self.request.id, self.subscription.client_name) as feed:
-                await submit(
-                    self.nc,
-                    self.subscription.account,
-                    encoded,
-                    timeout_s=self.timeout_s if self.submit_s is None else min(self.timeout_s, self.submit_s),
-                    traceparent=span.traceparent,
-                )
+                await self._submit(encoded)
                 followed = self._followed()
                 if self.entered:
                     yield _SENT
                 async for event in follow(self.nc, feed, followed):
                     if isinstance(event, Accepted):
-                        followed.until_s = _on_loop_clock(event.deadline_ms) + self.timings.grace_s
+                        followed.note_accepted(event)
                     elif isinstance(event, TERMINAL):
                         outcome = event.error.code if isinstance(event, Failed) else None
                     yield event
             if outcome == _ABANDONED:
-                raise followed.no_end(
-                    f"request {self.request.id} had no terminal event before its deadline",
-                    "Send it again if the answer is still wanted",
-                )
+                raise self._no_end(followed)
         except GeneratorExit:
             collected = outcome == _ABANDONED and self.cancel_on_exit and not self.closing
             raise
@@ -120,6 +105,72 @@ class StreamedRequest(Struct, eq=False):
                 await self.cancel()
             if collected:
                 _warn_left_open(self.request.id)
+
+    async def whole(self) -> list[ReplyEvent]:
+        """Submit the request and return its events, the terminal one last: for a reply of few events.
+
+        Raises as `events`. A call that is cancelled cancels the request.
+        """
+        encoded = await encode_request(self.nc, self.request)
+        span = self._start_span()
+        outcome: str | None = _ABANDONED
+        replies, live = self.subscription, WholeFeed()
+        replies.add(self.request.id, live)
+        try:
+            try:
+                await self._submit(encoded)
+                followed = self._followed()
+                is_whole = await live.wait(followed)
+            finally:
+                replies.discard(self.request.id, live)
+            events = live.events if is_whole else await self._followed_from(live, followed)
+            end = events[-1]
+            outcome = end.error.code if isinstance(end, Failed) else None
+        finally:
+            span.end(error=outcome)
+            if outcome == _ABANDONED:
+                await self.cancel()
+        return events
+
+    async def _followed_from(self, live: WholeFeed, followed: Followed) -> list[ReplyEvent]:
+        """The whole reply, of which `live` has received a part."""
+        followed.from_store = True
+        events: list[ReplyEvent] = []
+        async with self.subscription.feed(self.request.id, self.subscription.client_name) as feed:
+            for event in live.events:
+                feed.put(event)
+            async for each in follow(self.nc, feed, followed):
+                if live.accepted is None and isinstance(each, Accepted):
+                    followed.note_accepted(each)
+                events.append(each)
+        if not events or not isinstance(events[-1], TERMINAL):
+            raise self._no_end(followed)
+        return events
+
+    def _start_span(self) -> Span:
+        attributes: Attributes = {
+            OPERATION_NAME: operation_of(self.request),
+            REQUEST_ID: self.request.id,
+            ROLE: role_of(self.request),
+        }
+        span = self.tracer.start(SPAN_CLIENT, "client", parent=self.parent, attributes=attributes)
+        self.traceparent = span.traceparent
+        return span
+
+    def _submit(self, encoded: EncodedRequest) -> Awaitable[None]:
+        return submit(
+            self.nc,
+            self.subscription.account,
+            encoded,
+            timeout_s=self.timeout_s if self.submit_s is None else min(self.timeout_s, self.submit_s),
+            traceparent=self.traceparent,
+        )
+
+    def _no_end(self, followed: Followed) -> NoReply:
+        return followed.no_end(
+            f"request {self.request.id} had no terminal event before its deadline",
+            "Send it again if the answer is still wanted",
+        )
 
     async def cancel(self) -> None:
         """Cancel the request, unless it is detached or the client is closed."""
@@ -135,7 +186,8 @@ class StreamedRequest(Struct, eq=False):
 
     def _followed(self) -> Followed:
         subject = subjects.reply(self.subscription.account, self.subscription.client_name, self.request.id)
-        return Followed(subject, loop_now_s() + self.timeout_s + self.timings.grace_s, self.timings)
+        began_s = loop_now_s()
+        return Followed(subject, began_s + self.timeout_s + self.timings.grace_s, self.timings, began_s)
 
 
 class Stream:
@@ -197,7 +249,3 @@ def _warn_left_open(request_id: str) -> None:
         ResourceWarning,
         stacklevel=2,
     )
-
-
-def _on_loop_clock(unix_ms: int) -> float:
-    return loop_now_s() + unix_ms / 1000 - time.time()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+
 import nats.errors
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
@@ -9,8 +12,13 @@ from nats.aio.subscription import Subscription
 
 from penstock.bus.connection import ConnectionEvents
 from penstock.bus.stored_replies import read_event
+from penstock.bus.wire.receiving import subscribe_directly
 from penstock.client.follow import Feed
+from penstock.client.whole_feed import WholeFeed
 from penstock.contract import subjects
+from penstock.contract.codec import encode
+from penstock.contract.readers.subjects import reading
+from penstock.contract.reply import READER_BEHIND_EVERY_S, ReaderBehind
 from penstock.errors import ClientClosed
 
 __all__ = ["ReplySubscription"]
@@ -22,27 +30,31 @@ class ReplySubscription:
     def __init__(self, nc: Nats, events: ConnectionEvents, account: str, client_name: str) -> None:
         self._nc = nc
         self._connection_events = events
-        self._feeds: dict[str, set[Feed]] = {}
+        self._feeds: dict[str, set[Feed | WholeFeed]] = {}
         self._inbox: Subscription | None = None
+        self._reporting: asyncio.Task[None] | None = None
+        """Reports to routers that a reader is behind."""
         self.account = account
         self.client_name = client_name
 
     async def open(self) -> None:
         """Subscribe. The server reads the subscription before anything that this connection sends later."""
         self._connection_events.add_reconnect_listener(self._read_stored)
-        self._inbox = await self._nc.subscribe(
-            subjects.reply_inbox(self.account, self.client_name), cb=self._on_reply
+        self._inbox = await subscribe_directly(
+            self._nc, subjects.reply_inbox(self.account, self.client_name), self._on_reply
         )
 
     async def leave(self) -> None:
         """End the subscription, of which no request is read any more; the connection stays."""
         self._connection_events.remove_reconnect_listener(self._read_stored)
+        self._stop_reporting()
         if self._inbox is not None:
             await self.leave_other(self._inbox)
 
     def close(self) -> None:
         """Announce that the connection is about to be closed on purpose."""
         self._connection_events.closing = True
+        self._stop_reporting()
 
     def feed(self, request_id: str, owner: str) -> _FeedRegistration:
         """The live events of one request of the client `owner`: this one, or another one of the account."""
@@ -52,7 +64,7 @@ class ReplySubscription:
         """Subscribe to the events of a request of another client of the account. Raises ClientClosed."""
         subject = subjects.reply(self.account, owner, request_id)
         try:
-            return await self._nc.subscribe(subject, cb=self._on_reply)
+            return await subscribe_directly(self._nc, subject, self._on_reply)
         except nats.errors.ConnectionClosedError as error:
             raise ClientClosed from error
 
@@ -60,15 +72,35 @@ class ReplySubscription:
         if not self._nc.is_closed:
             await subscription.unsubscribe()
 
-    def add(self, request_id: str, feed: Feed) -> None:
+    def add(self, request_id: str, feed: Feed | WholeFeed) -> None:
         self._feeds.setdefault(request_id, set()).add(feed)
 
-    def discard(self, request_id: str, feed: Feed) -> None:
+    def report_behind(self) -> None:
+        """Publish every few seconds that a reader is behind, until all have caught up: then once with 0."""
+        if self._reporting is None or self._reporting.done():
+            self._reporting = asyncio.create_task(self._report_behind())
+
+    async def _report_behind(self) -> None:
+        subject = reading(self.account, self.client_name)
+        reported_s = 0.0
+        while any(feed.is_behind for feeds in self._feeds.values() for feed in feeds) or reported_s:
+            await asyncio.sleep(READER_BEHIND_EVERY_S)
+            behind_s = max((feed.behind_s() for feeds in self._feeds.values() for feed in feeds), default=0.0)
+            if behind_s or reported_s:
+                with contextlib.suppress(nats.errors.Error):  # what is lost is repeated
+                    await self._nc.publish(subject, encode(ReaderBehind(behind_s=round(behind_s, 3))))
+            reported_s = behind_s
+
+    def _stop_reporting(self) -> None:
+        if self._reporting is not None:
+            self._reporting.cancel()
+
+    def discard(self, request_id: str, feed: Feed | WholeFeed) -> None:
         self._feeds[request_id].discard(feed)
         if not self._feeds[request_id]:
             del self._feeds[request_id]
 
-    async def _on_reply(self, msg: Msg) -> None:
+    def _on_reply(self, msg: Msg) -> None:
         feeds = self._feeds.get(msg.subject.rpartition(".")[2])
         event = read_event(msg) if feeds else None
         if feeds and event is not None:
@@ -93,7 +125,7 @@ class _FeedRegistration:
         self._replies = replies
         self._request_id = request_id
         self._owner = owner
-        self._feed = Feed()
+        self._feed = Feed(replies.report_behind)
         self._other: Subscription | None = None
 
     async def __aenter__(self) -> Feed:

@@ -17,7 +17,7 @@ class Channel(Struct, frozen=True, kw_only=True):
     name: str
     subject: str
     messages: tuple[type[Struct], ...]
-    delivery: Literal["work queue", "stored and live", "stored", "request/reply", "key-value"]
+    delivery: Literal["work queue", "stored and live", "stored", "live", "request/reply", "key-value"]
     stream: str | None = None
     producers: tuple[str, ...]
     consumers: tuple[str, ...]

@@ -31,9 +31,20 @@ from penstock.contract.ledger.spend import RecentSpend, SpendQuery, SpendReport
 from penstock.contract.ledger.status import BudgetQuery, BudgetReport
 from penstock.contract.presence import Presence
 from penstock.contract.quota import QuotaRecord
-from penstock.contract.reply import Accepted, Completed, Delta, Failed, IndexProgress, Restarted, Started
+from penstock.contract.readers.subjects import READING
+from penstock.contract.reply import (
+    Accepted,
+    Completed,
+    Delta,
+    Failed,
+    IndexProgress,
+    ReaderBehind,
+    Restarted,
+    Started,
+)
 from penstock.contract.request import CancelRequest, ChatRequest, EmbedRequest, IndexRequest
 from penstock.contract.retrieval.channels import RETRIEVAL_CHANNELS
+from penstock.contract.traces.channels import TRACE_CHANNELS
 from penstock.contract.work import ChatWork
 
 __all__ = ["CHANNELS", "MESSAGES"]
@@ -74,6 +85,18 @@ CHANNELS: Final = (
         "follows.",
     ),
     Channel(
+        name="batch-requests",
+        subject=subjects.BATCH_REQUEST,
+        messages=(ChatRequest, EmbedRequest, IndexRequest),
+        delivery="work queue",
+        stream=streams.REQUESTS.name,
+        producers=("application", "command line", "edge", "indexer", "worker"),
+        consumers=("router",),
+        limits="as for requests",
+        purpose="Send a request of the batch lane: it waits apart, so that many of them delay no other request. On the "
+        "subject of the other requests it is accepted too.",
+    ),
+    Channel(
         name="replies",
         subject=subjects.REPLY,
         messages=(Accepted, Started, Delta, IndexProgress, Restarted, Completed, Failed),
@@ -83,6 +106,17 @@ CHANNELS: Final = (
         consumers=("application", "router", "worker", "indexer", "any observer"),
         limits=f"stored for {duration(streams.REPLIES.max_age_s)}",
         purpose="The events of a reply, in order of `seq`.",
+    ),
+    Channel(
+        name="readers",
+        subject=READING,
+        messages=(ReaderBehind,),
+        delivery="live",
+        producers=("application", "edge"),
+        consumers=("router",),
+        limits=MESSAGE_LIMIT,
+        purpose="A reader of replies is behind. While there is no room for all replies, routers keep what it has not "
+        "read yet.",
     ),
     Channel(
         name="cancels",
@@ -106,7 +140,7 @@ CHANNELS: Final = (
         consumers=("worker", "indexer"),
         limits=MESSAGE_LIMIT,
         purpose="The mailbox of a role, from which a worker with a free slot and quota pulls the low ranks first. "
-        "`flow` stands for account and user; `rank` (0 to 3) grows with the number of their requests in the mailbox.",
+        "`flow` stands for account and user; `rank` (0 to 4) grows with the number of their requests in the mailbox.",
     ),
     Channel(
         name="bodies",
@@ -151,10 +185,10 @@ CHANNELS: Final = (
         subject=subjects.EVENT,
         messages=tuple(each for each in get_args(Event) if each not in _USAGE),
         delivery="stored",
-        stream=streams.EVENTS.name,
+        stream=streams.AUDIT.name,
         producers=("worker", "ledger", "guard", "command line"),
         consumers=("worker", "any observer"),
-        limits=f"stored for {duration(streams.EVENTS.max_age_s)}",
+        limits=f"stored for {duration(streams.AUDIT.max_age_s)}",
         purpose="Facts for accounting and audit; workers apply `quota_paused` of each other.",
     ),
     Channel(
@@ -287,6 +321,7 @@ CHANNELS: Final = (
         purpose="The topic of a text that the router's rules do not recognise.",
     ),
     *RETRIEVAL_CHANNELS,
+    *TRACE_CHANNELS,
     Channel(
         name="explain",
         subject=subjects.EXPLAIN,

@@ -23,7 +23,7 @@ from penstock.contract.ledger.spend import RecentSpend, SpendQuery, SpendReport
 from penstock.contract.ledger.status import BudgetQuery, BudgetReport
 from penstock.contract.presence import Presence
 from penstock.contract.quota import QuotaRecord
-from penstock.contract.reply import ReplyEvent
+from penstock.contract.reply import ReaderBehind, ReplyEvent
 from penstock.contract.request import ChatRequest, EmbedRequest, IndexRequest
 from penstock.contract.retrieval.collections import CollectionRecord, CollectionsQuery, CollectionsReport
 from penstock.contract.retrieval.documents import IndexBody, IndexReport
@@ -35,6 +35,7 @@ from penstock.contract.retrieval.search import (
     SearchFailed,
     SearchRequest,
 )
+from penstock.contract.traces.kept import TracesKept
 from penstock.contract.work import ChatWork
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "PRESENCE",
     "PRICE_OVERRIDE",
     "QUOTA",
+    "READER_BEHIND",
     "RECENT_SPEND",
     "REPLY",
     "REQUEST",
@@ -78,6 +80,7 @@ __all__ = [
     "SNAPSHOT",
     "SPEND_QUERY",
     "SPEND_REPORT",
+    "TRACES_KEPT",
     "USAGE",
     "VECTOR_BLOCK",
     "WORK",
@@ -108,6 +111,8 @@ COLLECTIONS_ANSWER: Final[msgspec.json.Decoder[CollectionsReport | SearchFailed]
 COLLECTION_RECORD: Final = msgspec.json.Decoder(CollectionRecord)
 WORK: Final = msgspec.json.Decoder(ChatWork)
 REPLY: Final[msgspec.json.Decoder[ReplyEvent]] = msgspec.json.Decoder(ReplyEvent)
+READER_BEHIND: Final = msgspec.json.Decoder(ReaderBehind)
+TRACES_KEPT: Final = msgspec.json.Decoder(TracesKept)
 EVENT: Final[msgspec.json.Decoder[Event]] = msgspec.json.Decoder(Event)
 HOLD_REQUEST: Final[msgspec.json.Decoder[HoldRequest | HoldBatch]] = msgspec.json.Decoder(
     HoldRequest | HoldBatch

@@ -1,4 +1,4 @@
-"""Facts for accounting and audit, stored for 30 days in `LLM_EVENTS`."""
+"""Facts for accounting and audit, stored for 30 days: usage in `LLM_EVENTS`, the others in `LLM_AUDIT`."""
 
 from __future__ import annotations
 

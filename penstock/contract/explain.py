@@ -27,7 +27,7 @@ class WeightedModels(Struct, frozen=True, kw_only=True):
 class RoutingExplained(Struct, frozen=True, kw_only=True, tag="routing_explained", tag_field="type"):
     """The router's answer to a `ChatRequest` sent to `llm.router.explain`, unless it would reject the request: then the
     answer is the `failed` that the request would receive. With an `account` field in the request, the wait is forecast
-    for that account and `user`; without one, for a new user.
+    for that account and `user`; without one, for a new account.
     """
 
     role: Role

@@ -26,6 +26,7 @@ __all__ = [
     "TRACEPARENT",
     "DeadAttempt",
     "DeadHistory",
+    "request_message_id",
 ]
 
 MESSAGE_ID: Final = "Nats-Msg-Id"
@@ -83,3 +84,8 @@ class DeadHistory(Struct, frozen=True, kw_only=True):
 
     attempts: tuple[DeadAttempt, ...] = ()
     left_out: int = 0
+
+
+def request_message_id(account: str, client: str, request_id: str) -> str:
+    """The `Nats-Msg-Id` of a request event."""
+    return f"{account}.{client}.{request_id}"

@@ -52,9 +52,9 @@ ROLES: Final[tuple[Role, ...]] = (
 """The roles of the shipped catalogues; a catalogue may define others."""
 LANES: Final[tuple[Lane, ...]] = get_args(Lane)
 RESCUES: Final[tuple[Rescue, ...]] = get_args(Rescue)
-RANKS: Final = (0, 1, 2, 3)
-"""The priority ranks of a mailbox: the more requests a user has in it, the higher the rank of the next one, and the
-later it is pulled. `services/router/queues/backlog.py` chooses the rank."""
+RANKS: Final = (0, 1, 2, 3, 4)
+"""The priority ranks of a mailbox: the more requests an account and its user have in it, the higher the rank of the
+next one, and the later it is pulled. `services/router/queues/priority.py` has the bounds."""
 COMPLEXITIES: Final[tuple[Complexity, ...]] = get_args(Complexity)
 
 AUTO: Final = "auto"

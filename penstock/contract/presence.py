@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct, field
 
 from penstock.contract.names import DegradationRule, Role
 
 __all__ = [
+    "REPLY_SLOT_S",
+    "AccountReplies",
     "BreakerStatus",
     "CredentialStatus",
     "DegradedModel",
@@ -158,6 +160,20 @@ class DegradedModel(Struct, frozen=True, kw_only=True):
     rule: DegradationRule
 
 
+REPLY_SLOT_S: Final = 10
+"""Seconds that one figure of `AccountReplies` covers."""
+
+
+class AccountReplies(Struct, frozen=True, kw_only=True):
+    """What one worker stored in `LLM_REPLIES` for one account."""
+
+    account: str
+    stored: tuple[tuple[int, int], ...]
+    """Pairs of (age in seconds, bytes): stored so long ago or up to `REPLY_SLOT_S` seconds later, the latest first."""
+    unfinished_s: int = 0
+    """Age of the oldest large reply that is not finished; 0: there is none."""
+
+
 class Presence(Struct, frozen=True, kw_only=True, tag="presence", tag_field="type"):
     """Key `<service>.<instance>`; the key's absence for 30 s means the instance is gone."""
 
@@ -188,4 +204,8 @@ class Presence(Struct, frozen=True, kw_only=True, tag="presence", tag_field="typ
     """Of a router: the implicit roles that have work, or had some moments ago; workers pull from their mailboxes."""
     partitions: tuple[str, ...] = ()
     """Of a ledger: the partitions that it owns."""
+    clock_offset_s: float = 0.0
+    """Seconds by which the clock of its machine is ahead of the NATS server; `at_ms` is that of the server."""
+    replies: tuple[AccountReplies, ...] = ()
+    """Of a worker: the accounts with the most bytes in `LLM_REPLIES`."""
     v: int = 1

@@ -22,6 +22,7 @@ from penstock.contract.retrieval.search import Citation, RecalledTurns
 
 __all__ = [
     "NO_RESPONSE",
+    "READER_BEHIND_EVERY_S",
     "TERMINAL",
     "Accepted",
     "Adapted",
@@ -33,6 +34,7 @@ __all__ = [
     "Failure",
     "GuardedContent",
     "IndexProgress",
+    "ReaderBehind",
     "ReplyEvent",
     "Restarted",
     "Started",
@@ -244,6 +246,20 @@ class Completed(_Event, frozen=True, kw_only=True, tag="completed"):
     response: Raw = field(default_factory=lambda: NO_RESPONSE)
     """Of a chat request that did not stream, the provider's chat-completion body; of an embed request an `EmbedResult`,
     of an index request an `IndexReport`; else null."""
+
+
+READER_BEHIND_EVERY_S: Final = 2.0
+"""Seconds between two messages of a client whose readers are behind."""
+
+
+class ReaderBehind(Struct, frozen=True, kw_only=True, tag="reader_behind", tag_field="type"):
+    """Some reader of this client has events to read that the store alone still has: routers keep them for it, also
+    where the account has more than its share. Repeated every 2 s until all readers have caught up: then with 0.
+    """
+
+    behind_s: float
+    """Age of the oldest of these events, in seconds."""
+    v: int = 1
 
 
 class FailedAttempt(Struct, frozen=True, kw_only=True):

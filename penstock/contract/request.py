@@ -63,8 +63,12 @@ class ChatRequest(Struct, frozen=True, kw_only=True, tag="chat_request", tag_fie
     """Your end user; fairness and budgets count by it."""
     key: str = ""
     """The prefix of the API key with which the edge received it; budgets may count by it."""
+    timeout_s: float | None = None
+    """Seconds from when JetStream stored the request, after which no answer is wanted; None: the default of the role
+    and lane. More than the lane's longest time counts as that."""
     deadline_ms: int | None = None
-    """Unix milliseconds after which no answer is wanted; None: the default of the role, from when it was stored."""
+    """Unix milliseconds by the clock of the NATS server, instead of `timeout_s`, of which the clock of the sender is
+    no part."""
     degrade: bool = True
     """False: the body is not shortened while a model is slow or failing; another model may still answer."""
     rescue: Rescue = "restart"
@@ -95,6 +99,7 @@ class EmbedRequest(Struct, frozen=True, kw_only=True, tag="embed_request", tag_f
     lane: Lane = "interactive"
     user: str = ""
     key: str = ""
+    timeout_s: float | None = None
     deadline_ms: int | None = None
     body_ref: BodyRef | None = None
     store: bool = True
@@ -114,6 +119,7 @@ class IndexRequest(Struct, frozen=True, kw_only=True, tag="index_request", tag_f
     lane: Lane = "batch"
     user: str = ""
     key: str = ""
+    timeout_s: float | None = None
     deadline_ms: int | None = None
     body_ref: BodyRef | None = None
     v: int = 1

@@ -13,11 +13,19 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from penstock.contract import subjects
+from penstock.contract.intake.subjects import (
+    INTAKE_BATCH_QUEUES,
+    INTAKE_QUEUES,
+    INTAKE_TRANSFORM,
+    intake_of_batch_queue,
+    intake_of_queue,
+)
 from penstock.contract.names import LANES, RANKS, Lane
 from penstock.contract.request import LONGEST_WAIT_S
 from penstock.contract.retrieval import subjects as retrieval_subjects
 
 __all__ = [
+    "AUDIT",
     "BODIES",
     "BODY_PART_BYTES",
     "BUCKETS",
@@ -29,6 +37,9 @@ __all__ = [
     "EVENTS",
     "GUARD_POLICIES",
     "IDEMPOTENCY",
+    "INTAKE",
+    "INTAKE_BATCH",
+    "INTAKE_INTERACTIVE",
     "JOBS",
     "JOURNAL",
     "KEYS",
@@ -39,6 +50,7 @@ __all__ = [
     "PRESENCE",
     "QUOTA",
     "REPLIES",
+    "REPLIES_LEAST_AGE_S",
     "REQUESTS",
     "RESULTS",
     "ROUTER",
@@ -92,11 +104,20 @@ class StreamSpec(Struct, frozen=True, kw_only=True):
     discard: Literal["old", "new"] = "old"
     """new: a full stream rejects new messages; old: it deletes the oldest ones."""
     max_per_subject: int = -1
+    rejects_by_subject: bool = False
+    """With `discard` new: a subject with `max_per_subject` messages rejects more, as a full stream does."""
     max_messages: int = -1
     """With `discard` new and one message per subject, a new subject is rejected and an existing one can be
     rewritten."""
     duplicate_window_s: int = 2 * MINUTE_S
+    transform: tuple[str, str] | None = None
+    """The server stores what is published on a subject of the first pattern under that of the second."""
     purpose: str
+
+    @property
+    def probe_subject(self) -> str:
+        """Of the message that shows whether the stream can be written; no consumer reads it."""
+        return subjects.PROBE.format(stream=self.name)
 
     def scaled(self, factor: float) -> StreamSpec:
         """The stream with `factor` times the bytes; unchanged if it is bounded in number, which its bytes fit."""
@@ -129,13 +150,16 @@ class BucketSpec(Struct, frozen=True, kw_only=True):
 
 REQUESTS: Final = StreamSpec(
     name="LLM_REQUESTS",
-    subjects=(subjects.REQUEST_ALL,),
+    subjects=(subjects.REQUEST_ALL, subjects.BATCH_REQUEST_ALL),
     retention="workqueue",
     max_age_s=WAITING_S,
     max_bytes=256 * MIB,
     discard="new",
+    max_per_subject=10_000,
+    rejects_by_subject=True,
     duplicate_window_s=10 * MINUTE_S,
-    purpose="Requests of applications until a router has routed them.",
+    transform=INTAKE_TRANSFORM,
+    purpose="Requests of applications until a router has routed them, in queues by lane and account.",
 )
 WORK: Final = StreamSpec(
     name="LLM_WORK",
@@ -145,7 +169,7 @@ WORK: Final = StreamSpec(
     max_bytes=512 * MIB,
     discard="new",
     duplicate_window_s=10 * MINUTE_S,
-    purpose="The mailboxes: one per role and lane, in four ranks.",
+    purpose="The mailboxes: one per role and lane, in five ranks.",
 )
 REPLIES: Final = StreamSpec(
     name="LLM_REPLIES",
@@ -156,14 +180,25 @@ REPLIES: Final = StreamSpec(
     duplicate_window_s=15 * MINUTE_S,
     purpose="Reply events: a stream can be resumed, and a second terminal event is rejected.",
 )
+REPLIES_LEAST_AGE_S: Final = 10
+"""Seconds for which routers delete no reply event, however full `LLM_REPLIES` is."""
 EVENTS: Final = StreamSpec(
     name="LLM_EVENTS",
+    subjects=(subjects.USAGE_ALL,),
+    retention="limits",
+    max_age_s=30 * DAY_S,
+    max_bytes=192 * MIB,
+    duplicate_window_s=10 * MINUTE_S,
+    purpose="Usage of attempts, which the ledger settles; no other event can displace it.",
+)
+AUDIT: Final = StreamSpec(
+    name="LLM_AUDIT",
     subjects=(subjects.EVENT_ALL,),
     retention="limits",
     max_age_s=30 * DAY_S,
-    max_bytes=256 * MIB,
+    max_bytes=64 * MIB,
     duplicate_window_s=10 * MINUTE_S,
-    purpose="Facts about usage, breakers, quota and models; the audit log.",
+    purpose="Facts about breakers, quota, models, keys, policies and verdicts; the audit log.",
 )
 DEAD: Final = StreamSpec(
     name="LLM_DEAD",
@@ -267,7 +302,7 @@ EMBEDDINGS: Final = StreamSpec(
     purpose="Vectors of texts, by the digest of model, dimensions and text; at the limit the oldest are deleted.",
 )
 STREAMS: Final = (
-    *(REQUESTS, WORK, REPLIES, EVENTS, DEAD, CANCELS, JOBS, RESULTS, BODIES),
+    *(REQUESTS, WORK, REPLIES, EVENTS, AUDIT, DEAD, CANCELS, JOBS, RESULTS, BODIES),
     *(JOURNAL, SNAPSHOTS, SPEND_HOURS, SPEND_DAYS, SPEND_MONTHS, EMBEDDINGS),
 )
 
@@ -311,6 +346,28 @@ COLLECTIONS: Final = BucketSpec(
 BUCKETS: Final = (PRESENCE, QUOTA, KEYS, IDEMPOTENCY, BUDGETS, GUARD_POLICIES, COLLECTIONS)
 
 ROUTER: Final = Consumer(stream=REQUESTS.name, durable="router", filter_subject=subjects.REQUEST_ALL)
+"""The requests that were stored under the subject on which they were published, by a stream of version 0.1."""
+INTAKE_INTERACTIVE: Final = (
+    ROUTER,
+    *(
+        Consumer(
+            stream=REQUESTS.name,
+            durable=f"router-interactive-{queue}",
+            filter_subject=intake_of_queue(queue),
+        )
+        for queue in range(INTAKE_QUEUES)
+    ),
+)
+INTAKE_BATCH: Final = tuple(
+    Consumer(
+        stream=REQUESTS.name,
+        durable=f"router-batch-{queue}",
+        filter_subject=intake_of_batch_queue(queue),
+    )
+    for queue in range(INTAKE_BATCH_QUEUES)
+)
+INTAKE: Final = (*INTAKE_INTERACTIVE, *INTAKE_BATCH)
+"""The consumers through which every router pulls."""
 
 
 def mailbox(role: str, lane: Lane) -> tuple[Consumer, ...]:

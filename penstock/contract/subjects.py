@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from penstock.contract.names import RANKS
 
 __all__ = [
+    "BATCH_REQUEST",
+    "BATCH_REQUEST_ALL",
     "BODY",
     "BODY_ALL",
     "BUDGETS_STORED",
@@ -35,6 +37,7 @@ __all__ = [
     "LEDGER_RECENT",
     "LEDGER_SPEND",
     "MAX_TOKEN_CHARACTERS",
+    "PROBE",
     "QUOTA_EVENTS",
     "QUOTA_STORED",
     "REPLY",
@@ -94,6 +97,7 @@ __all__ = [
 ]
 
 REQUEST: Final = "llm.request.{account}.{kind}"
+BATCH_REQUEST: Final = "llm.request.{account}.{kind}.batch"
 WORK: Final = "llm.work.{role}.{lane}.{rank}.{flow}"
 REPLY: Final = "llm.reply.{account}.{client}.{id}"
 CANCEL: Final = "llm.cancel.{account}.{id}"
@@ -133,11 +137,13 @@ def _all(template: str) -> str:
 
 
 REQUEST_ALL: Final = _all(REQUEST)
+BATCH_REQUEST_ALL: Final = _all(BATCH_REQUEST)
 WORK_ALL: Final = "llm.work.>"
 """Wider than the template: messages of a router of another version are stored too, and the sweep finds them."""
 REPLY_ALL: Final = _all(REPLY)
 CANCEL_ALL: Final = _all(CANCEL)
-EVENT_ALL: Final = "llm.event.>"
+EVENT_ALL: Final = _all(EVENT)
+"""All events but usage, whose subjects have one token more."""
 DEAD_ALL: Final = _all(DEAD)
 JOB_ALL: Final = _all(JOB)
 RESULT_ALL: Final = _all(RESULT)
@@ -145,16 +151,13 @@ BODY_ALL: Final = _all(BODY)
 JOURNAL_ALL: Final = _all(JOURNAL)
 SNAPSHOT_ALL: Final = _all(SNAPSHOT)
 USAGE_ALL: Final = _all(USAGE)
-
-
-_REQUEST_START: Final = REQUEST.split(".")[:2]
-_WORK_START: Final = WORK.split(".")[:2]
-_REPLY_START: Final = REPLY.split(".")[:2]
+PROBE: Final = "llm.probe.{stream}"
+_REQUEST_START, _WORK_START, _REPLY_START = (each.split(".")[:2] for each in (REQUEST, WORK, REPLY))
 _RANKS: Final = frozenset(map(str, RANKS))
 _ACCOUNT_DIGITS: Final = 8
 _USER_DIGITS: Final = 12
 _MOST_FLOWS: Final = 10_000
-"""Cached flow tokens; one request needs its token several times."""
+"""Cached flow tokens, and subjects of requests; one request needs its own several times."""
 MAX_TOKEN_CHARACTERS: Final = 64
 """Length of the longest token."""
 _TOKEN: Final = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_TOKEN_CHARACTERS}}}")
@@ -212,14 +215,14 @@ def _distinct(text: str) -> str:
     return f"{safe[:55]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-def request(account: str, kind: str) -> str:
-    return REQUEST.format(account=account, kind=kind)
+def request(account: str, kind: str, lane: str = "interactive") -> str:
+    return (BATCH_REQUEST if lane == "batch" else REQUEST).format(account=account, kind=kind)
 
 
 def request_address(subject: str) -> RequestAddress:
-    """The parts of a concrete request subject. Raises ValueError when it is not one."""
+    """The parts of a concrete request subject, of either lane. Raises ValueError when it is not one."""
     parts = subject.split(".")
-    if len(parts) != 4 or parts[:2] != _REQUEST_START or not all(parts):
+    if not (len(parts) == 4 or parts[4:] == ["batch"]) or parts[:2] != _REQUEST_START or not all(parts):
         raise ValueError(f"not a request subject: {subject!r}")
     return RequestAddress(parts[2], parts[3])
 
@@ -323,7 +326,7 @@ def result(account: str, client: str, request_id: str, attempt: int) -> str:
     return RESULT.format(account=account, client=client, id=request_id, attempt=attempt)
 
 
-def body_part(address: ReplyAddress, upload: str, offset: int) -> str:
+def body_part(address: ReplyAddress, upload: str, offset: int | Literal["*"]) -> str:
     """The part of a stored body that begins at byte `offset`. `upload`: an id of the time it is stored."""
     account, client, request = address
     return BODY.format(account=account, client=client, id=request, upload=upload, offset=offset)
@@ -331,8 +334,7 @@ def body_part(address: ReplyAddress, upload: str, offset: int) -> str:
 
 def body_parts(address: ReplyAddress, upload: str = "*") -> str:
     """The filter for all parts of the body of one request, or for those of one upload."""
-    account, client, request = address
-    return BODY.format(account=account, client=client, id=request, upload=upload, offset="*")
+    return body_part(address, upload, "*")
 
 
 def body_offset(subject: str) -> int:
@@ -384,15 +386,13 @@ def snapshot(partition: str, part: str) -> str:
 
 def spend_of(grain: str, start_s: int | None = None, partition: str = "*") -> str:
     """The filter for the history of one period, or of all periods of a grain."""
-    return SPEND.format(
-        grain=grain, start="*" if start_s is None else start_s, partition=partition, chunk="*"
-    )
+    start = "*" if start_s is None else start_s
+    return SPEND.format(grain=grain, start=start, partition=partition, chunk="*")
 
 
 def budget_event(
     scope: str, name: str, period_start_s: int, limit: str, percent: int, traffic: str | None = None
 ) -> str:
     """The subject of one alert about a budget, or about its part for one class of traffic: each is published once."""
-    of_class = "" if traffic is None else f".{traffic}"
-    alert = f"{scope}.{name}.{limit}.{period_start_s}.{percent}{of_class}"
+    alert = f"{scope}.{name}.{limit}.{period_start_s}.{percent}" + (f".{traffic}" if traffic else "")
     return EVENT.format(kind="budget", scope=_distinct(alert))

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final, TypeVar
 
-__all__ = ["CriticalLoop", "cancel_and_wait", "run_in_daemon_thread"]
+__all__ = ["CriticalLoop", "cancel_and_wait", "loop_has_died", "run_in_daemon_thread"]
 
 _log: Final = logging.getLogger(__name__)
 _CANCEL_AGAIN_S: Final = 1.0
@@ -62,8 +62,17 @@ async def run_in_daemon_thread(call: Callable[[], _Result]) -> _Result:
     return await outcome
 
 
+_died = threading.Event()
+
+
+def loop_has_died() -> bool:
+    """Whether a `CriticalLoop` of this process ended by itself and stopped the process, which is a failure."""
+    return _died.is_set()
+
+
 def _stop_process() -> None:
     """Stop as an operator would, so that running work is drained first."""
+    _died.set()
     signal.raise_signal(signal.SIGTERM)
 
 
@@ -86,5 +95,9 @@ class CriticalLoop:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled():
-            _log.critical("the loop %r ended unexpectedly; stopping", self._name, exc_info=task.exception())
+            error = task.exception()
+            _log.critical("the loop %r ended unexpectedly; stopping", self._name, exc_info=error)
+            if isinstance(error, MemoryError):
+                context = {"message": f"the loop {self._name!r} has no memory", "exception": error}
+                task.get_loop().call_exception_handler(context)
             self._on_death()

@@ -72,6 +72,11 @@ class FairByteBudget:
         self._queues: dict[str, deque[_Waiting]] = {}
         """By owner, in the order of their turns."""
 
+    def resize(self, limit: int) -> None:
+        """Bytes from now on; what is held stays held."""
+        self._limit = limit
+        self._share = limit // 2
+
     @asynccontextmanager
     async def hold(self, size: int, owner: str) -> AsyncIterator[None]:
         """Wait until `size` bytes are free for the owner, and hold them inside."""

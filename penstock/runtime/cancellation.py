@@ -7,8 +7,9 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import TracebackType
 from typing import Final, cast
 
 import nats.errors
@@ -114,8 +115,30 @@ class Cancellations:
 
 
 class _Running(Struct, eq=False):
+    """Registers one running request while it is entered. A cancellation of it ends the block with `error`."""
+
+    running_by_request: dict[tuple[str, str], list[_Running]]
+    key: tuple[str, str]
+    """Its account and id."""
+    error: Callable[[], Exception]
     task: asyncio.Task[object]
     cancelled: bool = False
+
+    def __enter__(self) -> None:
+        if self.cancelled:
+            raise self.error()
+        self.running_by_request.setdefault(self.key, []).append(self)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        running = self.running_by_request[self.key]
+        running.remove(self)
+        if not running:
+            del self.running_by_request[self.key]
+        if self.cancelled and isinstance(error, asyncio.CancelledError):  # else this process stops
+            self.task.uncancel()
+            raise self.error() from error
 
 
 class CancellableRequests:
@@ -131,25 +154,11 @@ class CancellableRequests:
     async def start(self) -> None:
         await self._cancellations.start(self._connection_events)
 
-    @contextmanager
-    def entered(self, work: ChatWork) -> Iterator[None]:
+    def entered(self, work: ChatWork) -> AbstractContextManager[None]:
         """Raises the exception of `cancelled` when the request was cancelled in its mailbox, or is cancelled inside."""
-        key = (work.account, work.id)
-        running = _Running(cast("asyncio.Task[object]", asyncio.current_task()))
-        self._running.setdefault(key, []).append(running)
-        try:
-            if self._cancellations.is_cancelled(*key):
-                raise self._cancelled()
-            yield
-        except asyncio.CancelledError as interruption:
-            if not running.cancelled:
-                raise  # this process stops
-            running.task.uncancel()
-            raise self._cancelled() from interruption
-        finally:
-            self._running[key].remove(running)
-            if not self._running[key]:
-                del self._running[key]
+        task = cast("asyncio.Task[object]", asyncio.current_task())
+        cancelled = self._cancellations.is_cancelled(work.account, work.id)
+        return _Running(self._running, (work.account, work.id), self._cancelled, task, cancelled)
 
     def is_cancelled(self, work: ChatWork) -> bool:
         return self._cancellations.is_cancelled(work.account, work.id)

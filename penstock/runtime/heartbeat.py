@@ -9,9 +9,11 @@ from datetime import datetime
 from typing import Final
 
 import nats.errors
+from msgspec.structs import replace
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 
+from penstock.bus.clock import ServerTime
 from penstock.bus.direct_get import NoSuchStream, read_all, stream_position
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract import codec
@@ -51,11 +53,15 @@ class Heartbeat:
         changed: asyncio.Event | None = None,
         *,
         every_s: float = _EVERY_S,
+        server_time: ServerTime | None = None,
     ) -> None:
-        """`changed`: set by others to publish a changed presence before the regular interval is over."""
+        """`changed`: set by others to publish a changed presence before the regular interval is over. `server_time`:
+        its offset is part of each presence.
+        """
         self._nc = nc
         self._rest_s = every_s - _AT_MOST_EVERY_S
         self._describe = describe
+        self._server_time = server_time or ServerTime()
         self._changed = changed or asyncio.Event()
         self._loop = CriticalLoop("heartbeat")
 
@@ -88,7 +94,8 @@ class Heartbeat:
 
     async def _publish(self) -> None:
         """Publish without acknowledgement: the next heartbeat replaces a lost one."""
-        presence = self._describe()
+        offset_s = round(self._server_time.offset_s, 3)
+        presence = replace(self._describe(), clock_offset_s=offset_s)
         await self._nc.publish(_subject(presence), codec.encode(presence))
 
 

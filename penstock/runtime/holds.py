@@ -13,6 +13,7 @@ from nats.aio.client import Client as Nats
 from nats.js import JetStreamContext
 
 from penstock.bus.clock import loop_now_s
+from penstock.bus.freezes import frozen_s, silent_s
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.publish import store
 from penstock.contract import codec, subjects
@@ -110,7 +111,7 @@ class HoldClient:
                 return answer
             self._unanswered.add(subject)
             may_be_held |= answer == "unanswered"
-            waited_s = loop_now_s() - began_s
+            waited_s = self._waited_s(began_s)
             if waited_s + pause_s > patience_s:
                 self._silent.add(subject)
                 raise LedgerUnavailable(
@@ -118,7 +119,11 @@ class HoldClient:
                 )
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-            waited_s = loop_now_s() - began_s
+            waited_s = self._waited_s(began_s)
+
+    def _waited_s(self, began_s: float) -> float:
+        """Seconds in which a ledger could have answered: this process ran, and so did the NATS server."""
+        return loop_now_s() - began_s - frozen_s(began_s) - silent_s(self._nc, began_s)
 
     def _may_wait(self, subject: str) -> bool:
         if self._most_waiting is None or subject not in self._unanswered:

@@ -1,4 +1,6 @@
-"""The runtime file, in which `penstock up` writes the addresses of its system for commands and for other workers."""
+"""The runtime file, in which `penstock up` writes the addresses of its system and how it samples traces, for commands
+and for other workers.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,10 @@ __all__ = [
     "DEFAULT_DATA",
     "RuntimeFile",
     "client_environment",
+    "named_directory",
     "read_runtime_file",
     "remove_runtime_file",
+    "sampling_variables",
     "traces_are_chosen",
     "write_runtime_file",
 ]
@@ -25,6 +29,7 @@ __all__ = [
 DEFAULT_DATA = Path(".penstock")
 _FILE = "up.json"
 _TRACES = ("PENSTOCK_TRACES", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+_SAMPLING = ("PENSTOCK_TRACE_SAMPLE_RATIO", "PENSTOCK_TRACE_TAIL_SAMPLING", "PENSTOCK_TRACE_SLOW_S")
 
 
 class RuntimeFile(Struct, frozen=True, kw_only=True):
@@ -49,6 +54,15 @@ class RuntimeFile(Struct, frozen=True, kw_only=True):
     """Whether an API key was needed for requests to the edge when it started."""
     traces: str | None = None
     """The file of spans; None if they are not written to a file."""
+    collector: str | None = None
+    """The URL to which spans are sent by OTLP, without a password; None if they are not sent."""
+    sampling: dict[str, str] = {}
+    """What `sampling_variables` returns for its services."""
+
+
+def named_directory(text: str) -> Path:
+    """The data directory that an option names: absolute, so that it differs from DEFAULT_DATA, which nothing named."""
+    return Path(text).absolute()
 
 
 def write_runtime_file(data: Path, places: RuntimeFile) -> None:
@@ -81,11 +95,16 @@ def traces_are_chosen(env: Mapping[str, str]) -> bool:
     return any(env.get(name) for name in _TRACES)
 
 
+def sampling_variables(env: Mapping[str, str]) -> dict[str, str]:
+    """The variables of `env` that say which traces are exported: all processes of a system need the same values."""
+    return {name: env[name] for name in _SAMPLING if env.get(name)}
+
+
 def client_environment(env: Mapping[str, str], places: RuntimeFile | None) -> dict[str, str]:
     """`env` with the values of the runtime file added; if NATS_URL is set, nothing is added."""
     if places is None or env.get("NATS_URL"):
         return dict(env)
-    found = {**env, "NATS_URL": places.nats_url}
+    found = {**env, "NATS_URL": places.nats_url, **places.sampling, **sampling_variables(env)}
     if places.embedded:
         found |= NO_NATS_AUTH
     if places.traces is not None and not traces_are_chosen(env):

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import logging
-import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Any, Final, Protocol
 
-import msgspec
 import uvicorn
 import uvloop
 from faststream.asgi import AsgiFastStream, AsgiResponse, get
@@ -23,7 +22,9 @@ from nats.aio.client import Client as Nats
 from nats.js import JetStreamContext
 from prometheus_client import CollectorRegistry, ProcessCollector, make_asgi_app
 
+from penstock.bus import nats_patches
 from penstock.bus.auth import NatsAuth
+from penstock.bus.clock import ServerTime
 from penstock.bus.connection import (
     ConnectionEvents,
     discard_and_close,
@@ -31,14 +32,27 @@ from penstock.bus.connection import (
     options,
     warn_of_small_messages,
 )
+from penstock.bus.freezes import watch_freezes
 from penstock.bus.ids import instance_name
 from penstock.bus.server_address import servers_of
-from penstock.runtime.aio import run_in_daemon_thread
+from penstock.contract.streams import StreamSpec
+from penstock.runtime.aio import loop_has_died, run_in_daemon_thread
 from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.config.settings import Settings
 from penstock.runtime.epochs import DeliveryEpochs
-from penstock.runtime.telemetry.logs import configure
+from penstock.runtime.processes.memory import return_large_blocks_when_freed
+from penstock.runtime.processes.open_files import FEW_OPEN_FILES, raise_open_files
+from penstock.runtime.processes.out_of_memory import end_when_out_of_memory
+from penstock.runtime.processes.ready_line import print_ready_line
+from penstock.runtime.processes.stop_signals import stop_signal_numbers
+from penstock.runtime.provisioning.write_probe import WriteProbe
+from penstock.runtime.server_time_reader import ServerTimeReader, offset_gauge
+from penstock.runtime.serving.listening import bound_socket, url_of
+from penstock.runtime.telemetry.kept_traces import KeptTraces
+from penstock.runtime.telemetry.logs import LogMetrics, configure
 from penstock.runtime.telemetry.setup import make_tracer
+from penstock.runtime.telemetry.spans import SpanRecorder
+from penstock.runtime.telemetry.tail_metrics import register_tail_metrics
 
 __all__ = ["Broker", "Bus", "Component", "Shell"]
 
@@ -78,6 +92,7 @@ class Broker(NatsBroker):
 
     def __init__(self, servers: list[str], auth: NatsAuth, **options: Any) -> None:
         super().__init__(servers, **options)
+        nats_patches.allow_web_sockets(servers)
         # FastStream's own `security` takes one kind of credentials at a time and no user with a client certificate.
         self._connection_kwargs |= auth.options()
         # FastStream wraps the callback in one that raises a rejection, which ends nats-py's reconnection for good.
@@ -110,7 +125,15 @@ class Shell:
         self.service = service
         self.settings = settings
         self.instance = instance_name(service, settings.instance)
-        configure(service, self.instance, settings.log_level)
+        self.registry = CollectorRegistry()
+        configure(service, self.instance, settings.log_level, LogMetrics(self.registry))
+        open_files = raise_open_files()
+        if open_files < FEW_OPEN_FILES:
+            _log.warning(
+                "this process may open only %d files (ulimit -n), and every connection is one: raise the limit to %d",
+                open_files,
+                FEW_OPEN_FILES,
+            )
         self.connection_events = ConnectionEvents(settings.nats_url)
         self.broker = Broker(
             servers_of(settings.nats_url),
@@ -119,17 +142,34 @@ class Shell:
             graceful_timeout=_BROKER_STOP_S,
             logger=None,
         )
-        self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
+        self.server_time = ServerTime()
+        """By which times are compared with those of other processes."""
+        offset_gauge(self.registry).set_function(lambda: self.server_time.offset_s)
         self.tracer = make_tracer(settings, service=f"penstock-{service}", instance=self.instance)
         self.announced: dict[str, str] = {}
         """Further fields of the ready line, which a component sets while it starts."""
+        self._time_reader: ServerTimeReader | None = None
+        self._kept_traces: KeptTraces | None = None
         self._ready = False
         self._checks: list[Callable[[], bool]] = []
 
     def healthy_while(self, check: Callable[[], bool]) -> None:
         """Make `/health` return 503 also while `check` returns False."""
         self._checks.append(check)
+
+    @asynccontextmanager
+    async def writing(
+        self, bus: Bus, *streams: StreamSpec, busy: Sequence[StreamSpec] = ()
+    ) -> AsyncIterator[WriteProbe]:
+        """Probe whether these streams can be written (`WriteProbe`), and make `/health` return 503 where not."""
+        probe = WriteProbe(bus.js, streams, busy)
+        self.healthy_while(lambda: not probe.not_writable)
+        probe.start(bus.connection_events)
+        try:
+            yield probe
+        finally:
+            await probe.stop()
 
     def run(
         self,
@@ -138,7 +178,7 @@ class Shell:
         before_connection: Callable[[], Awaitable[None]] | None = None,
         check: Callable[[], None] | None = None,
     ) -> int:
-        """Serve until SIGTERM or SIGINT; returns the process's exit code.
+        """Serve until SIGTERM, SIGINT or SIGHUP (a closed terminal); returns the process's exit code.
 
         `before_connection` is called before NATS is connected, for which the process waits as long as it takes.
         `check` is called once NATS is connected, before `component` starts; if it raises ConfigurationRefused, the
@@ -146,6 +186,7 @@ class Shell:
         """
         # The thread that exports spans releases the interpreter ten times sooner than by default.
         sys.setswitchinterval(_SWITCH_S)
+        return_large_blocks_when_freed()
         return uvloop.run(self._serve(component, before_connection, check))
 
     async def _serve(
@@ -154,16 +195,16 @@ class Shell:
         before_connection: Callable[[], Awaitable[None]] | None,
         check: Callable[[], None] | None,
     ) -> int:
-        listener = socket.create_server((self.settings.http_host, self.settings.http_port))
-        http = f"http://{self.settings.http_host}:{listener.getsockname()[1]}"
+        end_when_out_of_memory(asyncio.get_running_loop(), self._out_of_memory_line())
+        listener = self._listener()
+        if listener is None:
+            return 1
+        http = url_of(listener)
         failure: list[Exception] = []
 
         async def begin() -> None:
             try:
-                nc = self.broker.connection
-                warn_of_small_messages(nc, self.settings.nats_url)
-                bus = Bus(nc, nc.jetstream(), self.connection_events, DeliveryEpochs(nc))
-                await bus.epochs.watch()
+                bus = await self._connected_bus()
                 if check is not None:
                     await run_in_daemon_thread(check)
                 await component.start(bus, http)
@@ -177,17 +218,14 @@ class Shell:
                 failure.append(error)
                 server.stop()
                 return
-            # Objects that live as long as the process are excluded from collections, which took 50 ms and more.
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(_YOUNG_OBJECTS)
-            self._ready = True
-            self._announce(http)
+            self._become_ready(http)
 
         async def end() -> None:
-            self._ready = False
-            await component.drain()
-            self.connection_events.closing = True
+            try:
+                await self._end(component)
+            except Exception as error:  # FastStream would not notice it
+                _log.exception("%s could not stop in order", self.service)
+                failure.append(error)
 
         app = AsgiFastStream(
             self.broker,
@@ -201,18 +239,64 @@ class Shell:
             uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", ws="none", loop="none")
         )
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in stop_signal_numbers():
             loop.add_signal_handler(number, server.stop)
         await server.serve(sockets=[listener])
         await asyncio.to_thread(self.tracer.close)
         return _exit_code(failure)
 
-    def _announce(self, http: str) -> None:
-        """Print the line on stdout by which a supervisor recognises a ready service."""
-        ready = {"event": "ready", "service": self.service, "instance": self.instance, "http": http}
-        ready |= self.announced
-        sys.stdout.write(msgspec.json.encode(ready).decode() + "\n")
-        sys.stdout.flush()
+    async def _end(self, component: Component) -> None:
+        self._ready = False
+        try:
+            await component.drain()
+        finally:
+            if self._time_reader is not None:
+                await self._time_reader.stop()
+            if self._kept_traces is not None:
+                await self._kept_traces.stop()
+            self.connection_events.closing = True
+
+    def _out_of_memory_line(self) -> str:
+        message = (
+            "this process has no memory left, and ends to be started again: raise its limit (ulimit -v, prlimit --as, "
+            "or that of its container)"
+        )
+        names = {"level": "critical", "service": self.service, "instance": self.instance, "message": message}
+        return json.dumps(names)
+
+    def _listener(self) -> socket.socket | None:
+        """The socket for `/health` and `/metrics`; None, and a log line, where it cannot be bound."""
+        host, port = self.settings.http_host, self.settings.http_port
+        try:
+            return bound_socket(host, port)
+        except OSError as error:
+            advice = "set PENSTOCK_HTTP_HOST or PENSTOCK_HTTP_PORT"
+            _log.error(
+                "%s cannot listen on %s, port %d: %s; %s", self.service, host, port, error.strerror, advice
+            )
+            return None
+
+    async def _connected_bus(self) -> Bus:
+        nc = self.broker.connection
+        warn_of_small_messages(nc, self.settings.nats_url)
+        bus = Bus(nc, nc.jetstream(), self.connection_events, DeliveryEpochs(nc))
+        await bus.epochs.watch()
+        self._time_reader = ServerTimeReader(nc, self.connection_events, self.server_time)
+        await self._time_reader.start()
+        if isinstance(self.tracer, SpanRecorder) and self.tracer.tail is not None:
+            register_tail_metrics(self.registry, self.tracer.tail)
+            self._kept_traces = KeptTraces(nc, self.tracer.tail)
+            await self._kept_traces.start()
+        return bus
+
+    def _become_ready(self, http: str) -> None:
+        # Objects that live as long as the process are excluded from collections, which took 50 ms and more.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(_YOUNG_OBJECTS)
+        watch_freezes(lambda: True)  # from now on: the start itself blocks the loop for a while
+        self._ready = True
+        print_ready_line({"service": self.service, "instance": self.instance, "http": http, **self.announced})
 
     def _health(self) -> Any:
         """204 while the service has started, the broker is connected and all checks return True, else 503."""
@@ -229,7 +313,7 @@ class Shell:
 def _exit_code(failures: Sequence[Exception]) -> int:
     if any(isinstance(failure, ConfigurationRefused) for failure in failures):
         return 2
-    return 1 if failures else 0
+    return 1 if failures or loop_has_died() else 0
 
 
 class _Server(uvicorn.Server):

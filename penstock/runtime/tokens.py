@@ -134,15 +134,15 @@ def _count_tokens(text: str) -> float:
     data = text.encode("utf-8", "surrogatepass")
     marks = data.translate(None, _LETTERS_AND_BLANKS)
     newlines = marks.count(b"\n")
-    digits = _count(marks, _DIGITS)
+    digits = len(marks) - len(marks.translate(None, _DIGITS))
     punctuation = len(marks) - digits - newlines
     blanks = data.count(b" ")
     letters = len(data) - len(marks) - blanks
     in_words = letters * _LATIN_LETTER
-    unusual = _count(data, _LESS_COMMON) - letters / 4
+    unusual = len(data) - len(data.translate(None, _LESS_COMMON)) - letters / 4
     if unusual > 0:
         in_words += unusual * _UNUSUAL_LETTER
-    upper = _count(data, _UPPER) - letters / 10
+    upper = len(data) - len(data.translate(None, _UPPER)) - letters / 10
     if upper > 0:
         in_words += upper * _UPPER_CASE
     if not text.isascii():

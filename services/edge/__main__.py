@@ -9,7 +9,9 @@ import sys
 from penstock.runtime.config.load import read_catalogue
 from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.config.settings import load_settings
-from services.edge.http.listener import bind, raise_open_files
+from penstock.runtime.processes.nats_import import import_nats_without_aiohttp
+from penstock.runtime.processes.stop_signals import end_at_once_when_interrupted
+from services.edge.http.listener import bind
 from services.edge.settings import load_edge_settings
 
 _DESCRIPTION = "Serve OpenAI-compatible clients over HTTP. The settings come from the environment."
@@ -26,7 +28,6 @@ def main(arguments: list[str] | None = None) -> int:
     except ConfigurationRefused as refused:
         sys.stderr.write(f"{refused}\n")
         return 2
-    raise_open_files()
     try:
         listener = bind(edge_settings.host, edge_settings.port, options.fallback_port)
     except OSError as error:
@@ -35,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
             f"the edge cannot listen on {address}: {error.strerror}; set PENSTOCK_EDGE_HOST or PENSTOCK_EDGE_PORT\n"
         )
         return 1
+    import_nats_without_aiohttp()
     from penstock.runtime.service import Shell  # noqa: PLC0415 - what prevents a start is reported before the slow imports
     from services.edge.app import Edge  # noqa: PLC0415
 
@@ -44,4 +46,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    end_at_once_when_interrupted()
     sys.exit(main())

@@ -7,14 +7,16 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Final
 
-from penstock.bus.clock import SYSTEM
 from penstock.contract.formats import answer_id
 from penstock.contract.presence import Presence
+from penstock.contract.streams import REQUESTS
 from penstock.runtime.byte_budget import ByteBudget
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.guard.client import GuardClient
 from penstock.runtime.heartbeat import Heartbeat, follow_presence
+from penstock.runtime.processes.open_files import raise_open_files
 from penstock.runtime.service import Bus, Shell
+from penstock.runtime.serving.listening import url_of
 from services.edge.answers.limit_headers import LIMIT_HEADERS
 from services.edge.answers.reply_facts import REPLY_HEADERS
 from services.edge.auth.authenticator import Authenticator
@@ -33,7 +35,6 @@ from services.edge.handlers import GenerationHandler, ResumeHandler
 from services.edge.http.connection import Connection
 from services.edge.http.cors import Cors
 from services.edge.http.exchange import HttpLimits
-from services.edge.http.listener import address_of
 from services.edge.http.routes import Routes
 from services.edge.http.server import PublicServer
 from services.edge.jobs.background import BackgroundResponses
@@ -57,6 +58,9 @@ __all__ = ["Edge"]
 
 _BODIES_BYTES: Final = 512 * 1024 * 1024
 """Large bodies of all requests in progress; one API key, or one address where there are no keys, may use half."""
+_OTHER_FILES: Final = 32
+"""Files that the process needs beside the connections of clients: 16, and some to connect to NATS again."""
+_LEAST_CONNECTIONS: Final = 8
 _NOT_CONNECTED: Final = "the connection to NATS is lost"
 
 
@@ -71,6 +75,7 @@ class Edge:
         self._settings = settings
         self._listener = listener
         self._metrics = EdgeMetrics(shell.registry)
+        self._clock = shell.server_time.clock
         self._keys = KnownKeys()
         self._workers = LiveWorkers()
         limits = HttpLimits(
@@ -82,7 +87,7 @@ class Edge:
         of_limits = [name for names in LIMIT_HEADERS.values() for name in names]
         cors = Cors(settings.cors_origins, (*REPLY_HEADERS, *of_limits, REPLAYED[0].decode()))
         starting = starting_routes(self._health(lambda: STARTING))
-        self._dispatcher = Dispatcher(starting, limits, cors, self._metrics, SYSTEM)
+        self._dispatcher = Dispatcher(starting, limits, cors, self._metrics, self._clock)
         self._server = PublicServer(self._dispatcher, listener, self._connection())
         self._started = AsyncExitStack()
 
@@ -94,22 +99,29 @@ class Edge:
         """Start the parts in the order in which they need each other."""
         workers = self._workers
         await follow_presence(
-            bus.nc, lambda instance, presence: workers.observe(instance, presence, SYSTEM.monotonic_s())
+            bus.nc, lambda instance, presence: workers.observe(instance, presence, self._clock.monotonic_s())
         )
         key_store = KeyStore(bus.nc, bus.connection_events, self._keys)
         self._started.push_async_callback(key_store.stop)
         await key_store.start()
         authenticator = self._authenticator(self._keys)
         routes = Routes()
-        accounts = Accounts(bus, new_client_name(), self._shell.tracer)
+        accounts = Accounts(bus, new_client_name(), self._shell.tracer, self._clock)
         idempotency = IdempotencyKeys(bus.nc)
-        preparation = Preparation(authenticator, accounts, idempotency, self._catalogue, SYSTEM)
+        preparation = Preparation(authenticator, accounts, idempotency, self._catalogue, self._clock)
         self._add_generation(routes, preparation, accounts, idempotency, authenticator)
-        embeddings = EmbeddingsRoute(self._catalogue, authenticator, accounts, idempotency, SYSTEM)
+        embeddings = EmbeddingsRoute(self._catalogue, authenticator, accounts, idempotency, self._clock)
         routes.add(operations.CREATE_EMBEDDINGS, embeddings)
         jobs = DialectRoute(ChatDialect(), answer_id.CHAT, operations.SUBMIT_JOB.path, is_for_jobs=True)
         _add_jobs(routes, JobRoutes(jobs, preparation, authenticator, accounts, idempotency))
-        self._health(lambda: "" if bus.nc.is_connected else _NOT_CONNECTED).add_to(routes)
+        probe = await self._started.enter_async_context(self._shell.writing(bus, REQUESTS))
+
+        def missing_bus() -> str:
+            if not bus.nc.is_connected:
+                return _NOT_CONNECTED
+            return "".join(f"the NATS server cannot write to {stream}" for stream in probe.not_writable)
+
+        self._health(missing_bus).add_to(routes)
         self._add_plain_routes(routes, authenticator)
         guard = GuardClient(bus.nc)
         self._started.push_async_callback(guard.stop)
@@ -118,12 +130,12 @@ class Edge:
             operations.CREATE_MODERATION,
             ModerationRoute(self._catalogue.guard, guard, authenticator, self._shell.tracer),
         )
-        heartbeat = Heartbeat(bus.nc, lambda: self._presence(http))
+        heartbeat = Heartbeat(bus.nc, lambda: self._presence(http), server_time=self._shell.server_time)
         self._started.push_async_callback(heartbeat.stop)
         await heartbeat.start()
         self._dispatcher.serve(routes)
         self._shell.healthy_while(self._server.is_serving)
-        self._shell.announced["url"] = address_of(self._listener)
+        self._shell.announced["url"] = url_of(self._listener)
         self._shell.announced["api_key"] = "required" if authenticator.requires_key else "not required"
 
     async def drain(self) -> None:
@@ -133,7 +145,7 @@ class Edge:
 
     def _health(self, missing_bus: Callable[[], str]) -> HealthRoutes:
         """`missing_bus`: see HealthRoutes."""
-        return HealthRoutes(missing_bus, self._keys, self._workers, self._shell.registry, SYSTEM)
+        return HealthRoutes(missing_bus, self._keys, self._workers, self._shell.registry, self._clock)
 
     def _authenticator(self, keys: KnownKeys) -> Authenticator:
         """Raises ConfigurationRefused on an address beyond loopback without keys, unless a key is always required."""
@@ -143,13 +155,13 @@ class Edge:
             keys,
             KeySlots(self._settings.key_requests),
             None if is_required else sender_without_keys(keys, address, account),
-            SYSTEM,
+            self._clock,
             lambda reason: self._metrics.rejected_keys.labels(reason).inc(),
         )
 
     def _add_plain_routes(self, routes: Routes, authenticator: Authenticator) -> None:
         models = ModelRoutes(
-            ModelList(self._catalogue, self._workers), self._catalogue, authenticator, SYSTEM
+            ModelList(self._catalogue, self._workers), self._catalogue, authenticator, self._clock
         )
         routes.add(operations.LIST_MODELS, models.list_all)
         routes.add(operations.GET_MODEL, models.get)
@@ -206,6 +218,7 @@ class Edge:
         class LimitedConnection(Connection):
             header_bytes = self._settings.header_bytes
             header_s = self._settings.read_s
+            most_connections = max(_LEAST_CONNECTIONS, raise_open_files() - _OTHER_FILES)
 
         return LimitedConnection
 
@@ -213,7 +226,7 @@ class Edge:
         return Presence(
             service=self._shell.service,
             instance=self._shell.instance,
-            at_ms=SYSTEM.unix_ms(),
+            at_ms=self._clock.unix_ms(),
             http=http,
             catalogue=self._catalogue_digest,
         )

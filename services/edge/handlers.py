@@ -59,7 +59,7 @@ class GenerationHandler:
     async def respond(self, exchange: Exchange, prepared: PreparedRequest) -> None:
         """Submit the request, or join the earlier one, and answer it."""
         answer = Answer(self._route, prepared.answer_id, prepared.call)
-        facts = answer.new_facts()
+        facts = answer.new_facts(prepared.account.clock)
         if prepared.is_repeated:
             await self._respond(
                 exchange,
@@ -121,16 +121,16 @@ class ResumeHandler:
         is_known = await is_known_answer(account, found)
         reply = readable_reply_of(identity, found, account)
         if found.streamed and self._assemble is not None and wants_whole:
-            await self._send_whole(exchange, found, reply, self._assemble)
+            await self._send_whole(exchange, account, found, reply, self._assemble)
         else:
             await self.send(exchange, account, found, reply, is_known=is_known)
 
     async def _send_whole(
-        self, exchange: Exchange, found: AnswerId, reply: Reply, assemble: Assemble
+        self, exchange: Exchange, account: Account, found: AnswerId, reply: Reply, assemble: Assemble
     ) -> None:
         """Raises HttpError for a failed request."""
         answer, deltas = Answer(self._route, found, call_of(found)), AttemptDeltas()
-        last = await last_event(exchange, reply, answer.new_facts(), deltas.add)
+        last = await last_event(exchange, reply, answer.new_facts(account.clock), deltas.add)
         if isinstance(last, Failed):
             raise http_error_of_failure(last.error)
         if isinstance(last, Completed):
@@ -143,7 +143,7 @@ class ResumeHandler:
         """`is_known`: see `is_known_answer`."""
         after = position(exchange)
         answer = Answer(self._route, found, call_of(found))
-        facts = answer.new_facts()
+        facts = answer.new_facts(account.clock)
         if not found.streamed:
             await respond_whole(exchange, answer, reply, facts)
             return

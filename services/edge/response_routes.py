@@ -128,7 +128,7 @@ class ResponseRoutes:
         self, exchange: Exchange, identity: Identity, found: AnswerId, account: Account
     ) -> None:
         answer, deltas = Answer(self._route, found, call_of(found)), AttemptDeltas()
-        facts = answer.new_facts()
+        facts = answer.new_facts(account.clock)
         reply = readable_reply_of(identity, found, account)
         last = await last_event(exchange, reply, facts, deltas.add)
         answer = Answer(self._route, found, call_of(found, facts.model))

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 
+from penstock.bus.ids import instance_name
 from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.processes.extras import ENCODER, missing_libraries_text
 from penstock.runtime.serving.provider_server import listen, port_argument, serve
@@ -34,10 +35,15 @@ def main(arguments: list[str] | None = None) -> int:
     if listener is None:
         return 2
     os.environ["OPENBLAS_NUM_THREADS"] = str(settings.threads)
+    from prometheus_client import CollectorRegistry  # noqa: PLC0415
+
+    from penstock.runtime.telemetry.logs import LogMetrics, configure  # noqa: PLC0415
     from services.encoder.app import build  # noqa: PLC0415 - what prevents a start is reported before the slow imports
     from services.encoder.model import Model  # noqa: PLC0415
 
-    app = build(settings, Model(settings.threads).encode)
+    registry = CollectorRegistry()
+    configure("encoder", instance_name("encoder"), "warning", LogMetrics(registry))
+    app = build(settings, Model(settings.threads).encode, registry)
     serve(configured(app, settings.drain_s), listener, "encoder", is_monitored=True)
     return 0
 

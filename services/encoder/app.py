@@ -24,9 +24,8 @@ from services.encoder.settings import EncoderSettings
 __all__ = ["build"]
 
 
-def build(settings: EncoderSettings, encode: Encode) -> ASGIApp:
+def build(settings: EncoderSettings, encode: Encode, registry: CollectorRegistry) -> ASGIApp:
     """The application; its lifespan runs the encoding."""
-    registry = CollectorRegistry()
     metrics = EncoderMetrics(registry)
     queue = EncodingQueue(encode, settings.queue_characters)
     metrics.queued.set_function(lambda: queue.characters)

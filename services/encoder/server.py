@@ -22,7 +22,7 @@ def configured(app: ASGIApp, drain_s: float) -> uvicorn.Config:
         ws="none",
         lifespan="on",
         access_log=False,
-        log_level="warning",
+        log_config=None,
         proxy_headers=False,
         server_header=False,
         backlog=_BACKLOG,

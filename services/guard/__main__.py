@@ -11,6 +11,8 @@ from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.config.secrets import check_secrets_dir
 from penstock.runtime.config.settings import load_settings
 from penstock.runtime.processes.extras import GUARD, missing_libraries_text
+from penstock.runtime.processes.nats_import import import_nats_without_aiohttp
+from penstock.runtime.processes.stop_signals import end_at_once_when_interrupted
 from services.guard.settings import cache_directory, moderation_key
 
 _DESCRIPTION = "Check the texts of requests and answers. The settings come from the environment."
@@ -42,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     # Read by numpy at its import. The encoder uses one thread; idle threads of BLAS would spin for the others.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    import_nats_without_aiohttp()
     from penstock.runtime.service import Shell  # noqa: PLC0415 - an invalid configuration is reported before the slow imports
     from services.guard.app import GuardService  # noqa: PLC0415
 
@@ -50,4 +53,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    end_at_once_when_interrupted()
     sys.exit(main())

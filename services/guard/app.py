@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from penstock.bus.clock import SYSTEM
 from penstock.client.client import Client
 from penstock.contract.guard.policies import GUARD_ACCOUNT
 from penstock.contract.presence import Presence
@@ -17,8 +16,8 @@ from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.guard import Detectors, Guard
 from penstock.runtime.guard.follower import GuardPolicies
 from penstock.runtime.heartbeat import Heartbeat
-from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure_eventually
-from penstock.runtime.provisioning.reconciler import Reconciler
+from penstock.runtime.provisioning.ensure import JetStreamPlan
+from penstock.runtime.provisioning.provisioned import provisioned
 from penstock.runtime.service import Bus, Shell
 from services.guard.checker import Checker, Records
 from services.guard.composition import (
@@ -59,7 +58,8 @@ class GuardService:
 
     async def start(self, bus: Bus, http: str) -> None:
         """Load the detectors, then take checks: a guard that is ready answers at once."""
-        await self._provision(bus)
+        plan = JetStreamPlan.of(self._shell.settings, self._catalogue.roles)
+        await self._started.enter_async_context(provisioned(bus, plan, self._shell))
         detectors = self._config.detectors
         loaded = await self._loader.load(detectors, self._started)
         policies = GuardPolicies(bus.nc, bus.connection_events, self._config)
@@ -75,7 +75,7 @@ class GuardService:
             log_content=self._config.log_content,
         )
         runner = DetectorRunner(loaded.detectors, timeouts_s(detectors), self._metrics)
-        checker = Checker(policies, runner, records, SYSTEM)
+        checker = Checker(policies, runner, records, self._shell.server_time.clock)
         checks = CheckHandler(bus.nc, checker, self._metrics, self._shell.instance)
         self._started.push_async_callback(checks.stop, self._shell.settings.drain_s)
         await checks.start()
@@ -83,22 +83,13 @@ class GuardService:
             topics = ClassifyHandler(bus.nc, loaded.topics, self._metrics)
             self._started.push_async_callback(topics.stop)
             await topics.start()
-        heartbeat = Heartbeat(bus.nc, lambda: self._presence(http))
+        heartbeat = Heartbeat(bus.nc, lambda: self._presence(http), server_time=self._shell.server_time)
         self._started.push_async_callback(heartbeat.stop)
         await heartbeat.start()
 
     async def drain(self) -> None:
         """Stop the parts in reverse order."""
         await self._started.aclose()
-
-    async def _provision(self, bus: Bus) -> None:
-        plan = JetStreamPlan.of(self._shell.settings, self._catalogue.roles)
-        provision: Callable[[], Awaitable[None]] = partial(ensure_eventually, bus.js, plan)
-        await provision()
-        reconciler = Reconciler(bus.js, plan)
-        self._shell.healthy_while(lambda: reconciler.succeeded)
-        self._started.push_async_callback(reconciler.stop)
-        reconciler.start()
 
     async def _connect(self) -> Client:
         settings = self._shell.settings
@@ -117,7 +108,7 @@ class GuardService:
         return Presence(
             service=self._shell.service,
             instance=self._shell.instance,
-            at_ms=SYSTEM.unix_ms(),
+            at_ms=self._shell.server_time.unix_ms(),
             http=http,
             catalogue=self._catalogue.digest(),
         )

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Final
 
-from penstock.bus.clock import SYSTEM
 from penstock.contract.names import INDEX, LANES, Lane
 from penstock.contract.presence import Presence, RoleStatus
-from penstock.contract.streams import COLLECTIONS, mailbox
+from penstock.contract.streams import COLLECTIONS, REPLIES, mailbox
 from penstock.runtime.buckets.follower import BucketFollower
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.retrieval import Retrieval
@@ -19,7 +17,7 @@ from penstock.runtime.consumer.mailbox import Mailbox, MailboxPolicy
 from penstock.runtime.heartbeat import Heartbeat
 from penstock.runtime.periodic_loop import PeriodicLoop
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure_eventually
-from penstock.runtime.provisioning.reconciler import Reconciler
+from penstock.runtime.provisioning.provisioned import provisioned
 from penstock.runtime.service import Bus, Shell
 from services.indexer.composition import Connected, Parts, connected_parts
 from services.indexer.embedding.embed_requests import EmbedRequests
@@ -50,9 +48,10 @@ class Indexer:
         self._started = AsyncExitStack()
 
     async def start(self, bus: Bus, http: str) -> None:
-        store = await open_store(self._store_url)
+        store = await open_store(self._store_url, self._shell.server_time.clock)
         self._started.push_async_callback(store.close)
-        await self._provision(bus)
+        await self._started.enter_async_context(provisioned(bus, self._plan, self._shell))
+        await self._started.enter_async_context(self._shell.writing(bus, REPLIES))
         gateway: EmbeddingGateway = EmbedRequests(bus, self._shell.instance, self._shell.tracer)
         parts = connected_parts(
             Connected(
@@ -63,7 +62,7 @@ class Indexer:
                 store,
                 gateway,
                 self._metrics,
-                SYSTEM,
+                self._shell.server_time.clock,
             )
         )
         self._started.push_async_callback(parts.extractor.close)
@@ -77,21 +76,15 @@ class Indexer:
         for lane in LANES:
             self._mailboxes.append(self._mailbox(bus, parts, lane))
             await self._mailboxes[-1].start(bus.connection_events)
-        heartbeat = Heartbeat(bus.nc, lambda: self._presence(http, parts.scheduler.running))
+        heartbeat = Heartbeat(
+            bus.nc, lambda: self._presence(http, parts.scheduler.running), server_time=self._shell.server_time
+        )
         self._started.push_async_callback(heartbeat.stop)
         await heartbeat.start()
 
     async def drain(self) -> None:
         """Stop the parts in reverse order."""
         await self._started.aclose()
-
-    async def _provision(self, bus: Bus) -> None:
-        provision: Callable[[], Awaitable[None]] = partial(ensure_eventually, bus.js, self._plan)
-        await provision()
-        reconciler = Reconciler(bus.js, self._plan)
-        self._shell.healthy_while(lambda: reconciler.succeeded)
-        self._started.push_async_callback(reconciler.stop)
-        reconciler.start()
 
     async def _remove_orphans(self, parts: Parts) -> None:
         removing = PeriodicLoop("the removal of orphaned tables", _ORPHANS_S, parts.orphans.remove)
@@ -137,7 +130,7 @@ class Indexer:
         return Presence(
             service=self._shell.service,
             instance=self._shell.instance,
-            at_ms=SYSTEM.unix_ms(),
+            at_ms=self._shell.server_time.unix_ms(),
             http=http,
             catalogue=self._catalogue.digest(),
             roles=(RoleStatus(role=INDEX, slots=self._retrieval.slots, running=running),),

@@ -11,6 +11,7 @@ from penstock.runtime.config.retrieval import Retrieval
 from penstock.runtime.redelivery.dead_request import DeadRequests
 from penstock.runtime.redelivery.job_record import JobRecords
 from penstock.runtime.redelivery.prior_attempts_reader import PriorAttemptsReader
+from penstock.runtime.server_time_reader import FreshTime
 from penstock.runtime.service import Bus, Shell
 from services.indexer.chunking.settings import ChunkSettings
 from services.indexer.collections.orphans import OrphanTables
@@ -156,7 +157,7 @@ def _work_handler(
         bodies,
         scheduler,
         cancellable,
-        clock,
+        FreshTime(bus.nc, shell.server_time),
         metrics,
         shell.settings.max_deliver,
     )

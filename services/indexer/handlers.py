@@ -14,7 +14,6 @@ from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from penstock.bus.clock import Clock
 from penstock.bus.nats_patches import unsubscribe_at_server
 from penstock.contract import codec
 from penstock.contract.headers import TRACEPARENT
@@ -28,6 +27,7 @@ from penstock.runtime.consumer.work_message import InvalidWork
 from penstock.runtime.redelivery.dead_request import DeadRequests
 from penstock.runtime.redelivery.job_record import JobRecords
 from penstock.runtime.redelivery.prior_attempts_reader import PriorAttemptsReader
+from penstock.runtime.server_time_reader import FreshTime
 from services.indexer.metrics import IndexerMetrics
 from services.indexer.requests.bodies import RequestBodies
 from services.indexer.requests.checked_work import read_work
@@ -61,7 +61,7 @@ class WorkHandler(Struct, frozen=True):
     bodies: RequestBodies
     scheduler: RequestScheduler
     cancellable: CancellableRequests
-    clock: Clock
+    time: FreshTime
     metrics: IndexerMetrics
     max_attempts: int
     """A message is delivered more often: also when a process stops while it waits for a slot."""
@@ -76,7 +76,7 @@ class WorkHandler(Struct, frozen=True):
                 await self._wait(request, work)
             except Stopping:
                 return _RETURNED
-            prior = await self.prior_attempts.read(delivery, work.reply_to.subject)
+            prior = await self.prior_attempts.read(delivery, work.reply_to)
             if work.lane == "batch":
                 prior = await self.job_records.prior_attempts(work, delivery, prior)
             if prior.ended:
@@ -90,7 +90,8 @@ class WorkHandler(Struct, frozen=True):
 
     async def _wait(self, request: ScheduledRequest, work: ChatWork) -> None:
         """Until the request may begin. One that is cancelled or late meanwhile begins, and ends at once."""
-        left_s = work.deadline_ms / 1000 - self.clock.unix_s()
+        await self.time.read_if_passed(work.deadline_ms, since_ms=work.accepted_ms)
+        left_s = (work.deadline_ms - self.time.clock.steady_ms(work.accepted_ms)) / 1000
         with contextlib.suppress(GaveUp, TimeoutError), self.cancellable.entered(work):
             async with asyncio.timeout(left_s):
                 await request.begins

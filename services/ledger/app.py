@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Final
 
-import nats.errors
-
-from penstock.bus.clock import SYSTEM
 from penstock.bus.direct_get import stream_position
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract.presence import Presence
@@ -19,8 +15,8 @@ from penstock.runtime.config.budgets.section import Budgets
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.heartbeat import Heartbeat, watch_presence
 from penstock.runtime.periodic_loop import PeriodicLoop
-from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure_eventually
-from penstock.runtime.provisioning.reconciler import Reconciler
+from penstock.runtime.provisioning.ensure import JetStreamPlan
+from penstock.runtime.provisioning.provisioned import provisioned
 from penstock.runtime.service import Bus, Shell
 from services.ledger.handlers import PartitionHandlers, SpendHandler
 from services.ledger.metrics import LedgerMetrics
@@ -29,7 +25,6 @@ from services.ledger.partitions.journal import JournalRoom
 from services.ledger.partitions.members import Members
 from services.ledger.partitions.ownership import Ownership
 from services.ledger.partitions.partition_state import PartitionState
-from services.ledger.partitions.server_time import ServerTime
 from services.ledger.partitions.snapshotter import Saving, SnapshotPolicy
 from services.ledger.partitions.term import LedgerParts, OwnedPartition
 from services.ledger.partitions.writer import Times, Writer
@@ -42,8 +37,7 @@ __all__ = ["Ledger"]
 _log: Final = rate_limited_logger(__name__)
 _SERVICE: Final = "ledger"
 _HEARTBEAT_S: Final = 0.5
-_CLOCK_EVERY_S: Final = 10.0
-"""Seconds between two readings of the server's clock, and of the room in the journal."""
+_ROOM_IN_JOURNAL_EVERY_S: Final = 10.0
 _ROOM_EVERY_S: Final = 600.0
 _RETRY_S: Final = 0.5
 _FIRST_PARTITIONS_S: Final = 10.0
@@ -63,20 +57,24 @@ class Ledger:
         self._metrics = LedgerMetrics(shell.registry)
         for partition in PARTITIONS:
             self._metrics.owned.labels(partition).set(0)
-        self._server_time = ServerTime()
+        self._clock = shell.server_time.clock
         self._members = Members(shell.instance)
         self._started = AsyncExitStack()
 
     async def start(self, bus: Bus, http: str) -> None:
         """Provision JetStream, then start the parts in the order in which they need each other."""
-        await self._provision(bus)
+        plan = JetStreamPlan.of(self._shell.settings, self._catalogue.roles)
+        await self._started.enter_async_context(provisioned(bus, plan, self._shell))
+        await self._started.enter_async_context(self._shell.writing(bus, JOURNAL))
         saving = Saving(self._snapshots)
         await self._follow_journal(bus, saving.room)
         table = PolicyTable(self._catalogue.budgets or Budgets())
         policies = PolicyStore(bus.nc, bus.connection_events, table)
         self._started.push_async_callback(policies.stop)
         await policies.start()
-        times = Times(SYSTEM, self._server_time, lambda: self._members.in_contact(SYSTEM.monotonic_s()))
+        times = Times(
+            self._clock, self._shell.server_time, lambda: self._members.in_contact(self._clock.monotonic_s())
+        )
 
         def handlers(state: PartitionState, writer: Writer) -> PartitionHandlers:
             return PartitionHandlers(bus.nc, state, writer, table, times, self._shell.tracer)
@@ -96,7 +94,7 @@ class Ledger:
             self._shell.instance,
             self._members,
             lambda partition: OwnedPartition(partition, parts),
-            SYSTEM,
+            self._clock,
             self._metrics,
         )
         spend = SpendHandler(bus.nc)
@@ -109,7 +107,11 @@ class Ledger:
         room.start()
         await watch_presence(bus.nc, self._on_heartbeat, _SERVICE)
         heartbeat = Heartbeat(
-            bus.nc, lambda: self._presence(http, ownership), ownership.changed, every_s=_HEARTBEAT_S
+            bus.nc,
+            lambda: self._presence(http, ownership),
+            ownership.changed,
+            every_s=_HEARTBEAT_S,
+            server_time=self._shell.server_time,
         )
         # The others take over when they hear that this process stops, while it still answers.
         self._started.push_async_callback(ownership.leave)
@@ -122,32 +124,14 @@ class Ledger:
         """Stop the parts in reverse order."""
         await self._started.aclose()
 
-    async def _provision(self, bus: Bus) -> None:
-        settings = self._shell.settings
-        plan = JetStreamPlan.of(settings, self._catalogue.roles)
-        provision: Callable[[], Awaitable[None]] = partial(ensure_eventually, bus.js, plan)
-        await provision()
-        reconciler = Reconciler(bus.js, plan)
-        self._shell.healthy_while(lambda: reconciler.succeeded)
-        self._started.push_async_callback(reconciler.stop)
-        reconciler.start()
-
     async def _follow_journal(self, bus: Bus, room: JournalRoom) -> None:
-        """Read the server's clock and the room in the journal; return when the clock is known."""
+        """Read the room in the journal, repeatedly."""
 
         async def read() -> None:
-            asked_ns = self._server_time.now_ns()
-            stream = await stream_position(bus.nc, JOURNAL.name)
-            self._server_time.observe(stream.unix_ns, asked_ns)
-            room.observe(stream)
+            room.observe(await stream_position(bus.nc, JOURNAL.name))
 
-        while not self._server_time.known:
-            try:
-                await read()
-            except (nats.errors.Error, TimeoutError) as error:
-                _log.warning("the clock of the server cannot be read yet: %r", error)
-                await asyncio.sleep(_RETRY_S)
-        reading = PeriodicLoop("reading the server's clock", _CLOCK_EVERY_S, read)
+        reading = PeriodicLoop("reading the room in the journal", _ROOM_IN_JOURNAL_EVERY_S, read)
+        await reading.run_once()
         self._started.push_async_callback(reading.stop)
         reading.start()
 
@@ -155,11 +139,11 @@ class Ledger:
         if presence is None:
             self._members.forget(instance)
         else:
-            self._members.observe(instance, presence.at_ms, SYSTEM.monotonic_s())
+            self._members.observe(instance, presence.at_ms, self._clock.monotonic_s())
 
     def _presence(self, http: str, ownership: Ownership) -> Presence:
-        at_ms = SYSTEM.unix_ms()
-        self._members.record_sent(at_ms, SYSTEM.monotonic_s())
+        at_ms = self._shell.server_time.unix_ms()
+        self._members.record_sent(at_ms, self._clock.monotonic_s())
         return Presence(
             service=self._shell.service,
             instance=self._shell.instance,

@@ -9,6 +9,8 @@ import sys
 from penstock.runtime.config.load import read_catalogue
 from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.config.settings import load_settings
+from penstock.runtime.processes.nats_import import import_nats_without_aiohttp
+from penstock.runtime.processes.stop_signals import end_at_once_when_interrupted
 
 _DESCRIPTION = "Route requests to the mailboxes of their roles. The settings come from the environment."
 
@@ -21,6 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ConfigurationRefused as refused:
         sys.stderr.write(f"{refused}\n")
         return 2
+    import_nats_without_aiohttp()
     from penstock.runtime.service import Shell  # noqa: PLC0415 - an invalid configuration is reported before the slow imports
     from services.router.app import Router  # noqa: PLC0415
 
@@ -29,4 +32,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    end_at_once_when_interrupted()
     sys.exit(main())

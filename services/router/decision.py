@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -17,12 +17,17 @@ __all__ = ["Decision"]
 class Decision(Struct, frozen=True):
     rules: Callable[[InboundRequest], Routed | Rejected | BodyNeeded]
     """`routing.decide.decide` with the catalogue, the served roles and the time of the call filled in."""
+    read_time: Callable[[], Awaitable[None]]
+    """Reads the server's clock, by which the rules find a deadline passed; it may have stepped a moment ago."""
     topics: TopicClient | None = None
     """None: there is no classifier."""
 
     async def decide(self, inbound: InboundRequest) -> Routed | Rejected | BodyNeeded:
         """Only an unclear request costs a question to the classifier; without its answer the rules decide alone."""
         decided = self.rules(inbound)
+        if isinstance(decided, Rejected) and decided.code == "deadline_exceeded":
+            await self.read_time()
+            decided = self.rules(inbound)
         if self.topics is None or not isinstance(decided, Routed) or not decided.unclear_text:
             return decided
         topic = await self.topics.classify(decided.unclear_text)

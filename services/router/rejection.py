@@ -13,15 +13,19 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from penstock.bus.large_bodies import delete_body
+from penstock.bus.log_limits import rate_limited_logger
+from penstock.bus.publish import StreamFull
 from penstock.bus.stored_replies import acknowledged_with_sequence
+from penstock.bus.write_check import StreamNotWritable, not_writable
 from penstock.contract.errors import ErrorCode
 from penstock.contract.jobs import Job
 from penstock.contract.names import Lane
 from penstock.contract.reply import TERMINAL, Accepted, Completed, Failed, Failure, ReplyEvent
+from penstock.contract.streams import REPLIES
 from penstock.contract.subjects import ReplyAddress
 from penstock.runtime.consumer.delivery import Redeliver
 from penstock.runtime.jobs.completion import failure_of
-from penstock.runtime.reply_publisher import publish_after, publish_terminal
+from penstock.runtime.reply_publisher import publish_after, publish_terminal, publish_terminal_live
 from penstock.runtime.service import Bus
 from services.router.budget.releases import Releases
 from services.router.jobs.recorder import JobRecorder
@@ -29,6 +33,7 @@ from services.router.routing.outcome import Rejected
 
 __all__ = ["Rejecter", "may_terminate"]
 
+_log: Final = rate_limited_logger(__name__)
 _TEMPORARY: Final[frozenset[ErrorCode]] = frozenset({"role_not_served", "overloaded"})
 """Codes of rejections whose reason may pass."""
 _RETRY_S: Final = 5.0
@@ -61,6 +66,9 @@ class _Ending(Struct, frozen=True, kw_only=True):
     own_record: bool = False
     """The record of the job was written for this request, and its work is in no mailbox."""
     redelivered: bool
+    gives_up: bool
+    """Nothing is repeated where a stream cannot be written: the end is sent to live readers only, and a job without a
+    record gets none."""
     accepted: Accepted | None = None
     trace: Mapping[str, str] = {}
 
@@ -84,7 +92,8 @@ class Rejecter:
         redelivered: bool,
         is_large: bool = False,
     ) -> Redeliver | None:
-        """Publish the rejection and return None, or return Redeliver for an accepted job that may be enqueued later.
+        """Publish the rejection and return None, or return Redeliver for an accepted job that may be enqueued later,
+        and for a recorded one whose end cannot be recorded now.
 
         `is_large`: its body is stored apart, and is deleted if the request ends here. So is its hold released, which
         may also be that of an earlier delivery.
@@ -96,17 +105,23 @@ class Rejecter:
             return Redeliver(_RETRY_S)
         failure = failure_of(rejected.code, rejected.message, rejected.retry_after_s, rejected.param)
         failure = replace(failure, retry=rejected.retry or failure.retry, limit=rejected.limit)
-        ended = await self._end(
-            _Ending(
-                address=address,
-                event=Failed(id=address.id, seq=rejected.seq, error=failure),
-                job=rejected.job,
-                own_record=rejected.recorded or lost,
-                redelivered=redelivered,
-                accepted=rejected.accepted,
-                trace=trace,
-            )
+        ending = _Ending(
+            address=address,
+            event=Failed(id=address.id, seq=rejected.seq, error=failure),
+            job=rejected.job,
+            own_record=rejected.recorded or lost,
+            redelivered=redelivered,
+            gives_up=True,
+            accepted=rejected.accepted,
+            trace=trace,
         )
+        try:
+            ended = await self._end(ending)
+        except (StreamFull, StreamNotWritable) as error:
+            _log.warning(
+                "request %s is delivered again, because its end is not stored: %s", address.id, error
+            )
+            return Redeliver(_RETRY_S)
         if ended and (rejected.held or redelivered):
             await self._releases.release(address, rejected.code, trace)
         if ended and is_large:
@@ -114,7 +129,10 @@ class Rejecter:
         return None
 
     async def end_dead_letter(self, address: ReplyAddress, failure: Failure, job: Job | None) -> None:
-        """Publish the end of a dead-lettered request; `job` is its status if it is known to be a job."""
+        """Publish the end of a dead-lettered request, which may have been accepted: it is repeated until it is stored.
+
+        `job`: its status if it is known to be a job.
+        """
         ended = await self._end(
             _Ending(
                 address=address,
@@ -122,6 +140,7 @@ class Rejecter:
                 job=job or await self._recorder.read(address),
                 own_record=job is not None and await self._recorder.is_lost(address),
                 redelivered=True,
+                gives_up=False,
             )
         )
         if ended:
@@ -131,7 +150,9 @@ class Rejecter:
         """Whether the request has ended; False where another one of the same id waits or runs."""
         event: Completed | Failed | None = ending.event
         if ending.job is not None:
-            event = await self._recorder.reject(ending.job, ending.event, own_record=ending.own_record)
+            event = await self._recorder.reject(
+                ending.job, ending.event, own_record=ending.own_record, gives_up=ending.gives_up
+            )
         if event is None:
             return False
         js, subject = self._bus.js, ending.address.subject
@@ -139,7 +160,7 @@ class Rejecter:
             await publish_terminal(js, subject, event, ending.trace)
             return True
         if event.seq == 0:
-            return await publish_after(js, subject, event, 0, ending.trace)
+            return await self._publish(ending, 0)
         return await self._publish_unless_begun(ending)
 
     async def _publish_unless_begun(self, ending: _Ending) -> bool:
@@ -153,6 +174,22 @@ class Rejecter:
                 stored, ending.lane, accepted=ending.accepted, redelivered=ending.redelivered
             ):
                 return any(isinstance(event, TERMINAL) for event in stored)
-            if await publish_after(self._bus.js, subject, ending.event, last, ending.trace):
+            if await self._publish(ending, last):
                 return True
         raise TimeoutError(f"too many processes write to {subject} at once")
+
+    async def _publish(self, ending: _Ending, last: int) -> bool:
+        """As `publish_after`: repeated until the end is stored. An ending that `gives_up` is not repeated where the
+        server cannot write to `LLM_REPLIES`: a slot would be occupied until it can.
+        """
+        js, subject = self._bus.js, ending.address.subject
+        if not ending.gives_up:
+            return await publish_after(js, subject, ending.event, last, ending.trace)
+        if REPLIES.name in not_writable(js):
+            await publish_terminal_live(self._bus.nc, subject, ending.event, last, ending.trace)
+            return True
+        try:
+            return await publish_after(js, subject, ending.event, last, ending.trace, gives_up=True)
+        except StreamNotWritable as error:
+            _log.warning("the end of request %s is not stored: %s", ending.address.id, error)
+            return True

@@ -9,14 +9,15 @@ import argparse
 import os
 import sys
 from functools import partial
-from pathlib import Path
 
 from penstock.contract.names import Role
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.load import read_catalogue
 from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.config.settings import load_settings
-from penstock.runtime.runtime_file import DEFAULT_DATA
+from penstock.runtime.processes.nats_import import import_nats_without_aiohttp
+from penstock.runtime.processes.stop_signals import end_at_once_when_interrupted
+from penstock.runtime.runtime_file import DEFAULT_DATA, named_directory
 from services.worker.credentials.keyring import open_keyring
 from services.worker.running_local_system import check_simulator, found_environment, found_text
 
@@ -48,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="penstock run worker", description="Answer the requests of one or more roles."
     )
     parser.add_argument("--role", default="all", help="role, several with commas between, or all (default)")
-    parser.add_argument("--data", type=Path, default=DEFAULT_DATA, metavar="DIR", help=_DATA)
+    parser.add_argument("--data", type=named_directory, default=DEFAULT_DATA, metavar="DIR", help=_DATA)
     parser.add_argument("--no-simulator", action="store_true", help=_NO_SIMULATOR)
     options = parser.parse_args(arguments)
     try:
@@ -63,6 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ConfigurationRefused, ValueError) as refused:
         sys.stderr.write(f"{refused}\n")
         return 2
+    import_nats_without_aiohttp()
     from penstock.runtime.service import Shell  # noqa: PLC0415 - an invalid configuration is reported before the slow imports
     from services.worker.app import Worker  # noqa: PLC0415
 
@@ -72,4 +74,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    end_at_once_when_interrupted()
     sys.exit(main())

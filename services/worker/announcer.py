@@ -9,8 +9,9 @@ from nats.js.errors import APIError
 
 from penstock.bus.clock import Clock, loop_now_s
 from penstock.bus.ids import new_id
+from penstock.bus.jetstream_errors import is_conflict
 from penstock.bus.log_limits import rate_limited_logger
-from penstock.bus.publish import WRONG_LAST_SEQUENCE, store
+from penstock.bus.publish import store
 from penstock.bus.retry import read_from_leader
 from penstock.contract import subjects
 from penstock.contract.codec import EVENT, INVALID, encode
@@ -28,7 +29,7 @@ from penstock.contract.events import (
 from penstock.contract.headers import EXPECTED_LAST
 from penstock.contract.names import Role
 from penstock.contract.presence import LimitStatus
-from penstock.contract.streams import EVENTS
+from penstock.contract.streams import AUDIT
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.limit_advice import advice
 from penstock.runtime.outbound.breaker import State
@@ -158,7 +159,7 @@ async def store_notice(
                 timeout_s=give_up_s - loop_now_s(),
             )
         except APIError as error:
-            if error.err_code != WRONG_LAST_SEQUENCE:
+            if not is_conflict(error):
                 raise
 
 
@@ -166,7 +167,7 @@ async def _last(js: JetStreamContext, subject: str, timeout_s: float) -> tuple[i
     """Sequence and content of the subject's last message, from the stream leader because a replica may lag; the content
     is None if it is not an event.
     """
-    msg = await read_from_leader(lambda: js.get_last_msg(EVENTS.name, subject), subject, timeout_s=timeout_s)
+    msg = await read_from_leader(lambda: js.get_last_msg(AUDIT.name, subject), subject, timeout_s=timeout_s)
     if msg is None:
         return 0, None
     try:

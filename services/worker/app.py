@@ -10,10 +10,10 @@ from functools import partial
 from math import inf
 from typing import Final
 
-from penstock.bus.clock import SYSTEM, loop_now_s
+from penstock.bus.clock import loop_now_s
 from penstock.contract.names import LANES, Lane, Role
 from penstock.contract.presence import Presence
-from penstock.contract.streams import mailbox, mailboxes
+from penstock.contract.streams import EVENTS, REPLIES, mailbox, mailboxes
 from penstock.runtime.budgets.follower import BudgetFollower
 from penstock.runtime.cancellation import CancellableRequests
 from penstock.runtime.config.catalogue import Catalogue
@@ -28,6 +28,7 @@ from penstock.runtime.provisioning.ensure import (
     ensure_consumers,
     ensure_eventually,
 )
+from penstock.runtime.provisioning.provisioned import provision
 from penstock.runtime.redelivery.prior_attempts_reader import PriorAttemptsReader
 from penstock.runtime.service import Bus, Shell
 from services.worker.accounting.usage_recorder import UsageRecorder
@@ -77,6 +78,7 @@ class Worker:
 
     async def start(self, bus: Bus, http: str) -> None:
         connected = await self._connect(bus)
+        await self._started.enter_async_context(self._shell.writing(bus, REPLIES, EVENTS))
         served = (*self._roles, *self._on_demand)
         parts = _Parts(self._shell, self._catalogue, served, self._keyring, connected)
         self._started.push_async_callback(self._drain_events, connected.events, parts.recorder)
@@ -98,7 +100,10 @@ class Worker:
         self._started.push_async_callback(parts.quota_watch.stop)
         await parts.quota_watch.start()
         heartbeat = Heartbeat(
-            bus.nc, lambda: parts.status.presence(self._mailboxes.by_role, http), connected.presence_changed
+            bus.nc,
+            lambda: parts.status.presence(self._mailboxes.by_role, http),
+            connected.presence_changed,
+            server_time=self._shell.server_time,
         )
         self._started.push_async_callback(heartbeat.stop)
         await heartbeat.start()
@@ -128,7 +133,7 @@ class Worker:
             self._started.push_async_callback(provider.close)
         counter = TokenCounter()
         self._started.push_async_callback(counter.stop)
-        await ensure_eventually(bus.js, self._plan)
+        await provision(bus, self._plan, self._shell.server_time)
         changed = asyncio.Event()
         waiting = WaitQueue(changed.set, self._mailboxes.wake)
         keys = keys_of(catalogue, {name: provider.credentials for name, provider in providers.items()})
@@ -173,14 +178,20 @@ class Worker:
         if self._shell.settings.quota != "shared":
             return LocalQuota(limits, records, batch=self._catalogue.batch)
         member = Member(
-            self._shell.instance, random.random, SYSTEM.unix_s, waiting.wake, self._mailboxes.queued
+            self._shell.instance,
+            random.random,
+            self._shell.server_time.unix_s,
+            waiting.wake,
+            self._mailboxes.queued,
         )
         store = NatsRecordStore(bus.nc, bus.js, partial(ensure, bus.js, self._plan))
         shared = SharedQuota(limits, records, member, store, batch=self._catalogue.batch)
         await store.watch(shared.observe)
         self._started.push_async_callback(shared.stop)
         await shared.start()
-        pauses = PauseEvents(bus.nc, bus.js, self._shell.instance, shared.apply_pause, SYSTEM)
+        pauses = PauseEvents(
+            bus.nc, bus.js, self._shell.instance, shared.apply_pause, self._shell.server_time.clock
+        )
         await pauses.start(shared.unlimited_models)
         return shared
 
@@ -269,7 +280,7 @@ class _Parts:
         keyring: Keyring,
         connected: Connected,
     ) -> None:
-        bus, settings = connected.bus, shell.settings
+        bus, settings, clock = connected.bus, shell.settings, shell.server_time.clock
         state = shared_state(shell, catalogue, roles, keyring, connected)
         self.availability = state.availability
         self.prices = state.prices
@@ -277,12 +288,12 @@ class _Parts:
         self.quota_monitor = state.quota_monitor
         self.hand_back = state.hand_back
         self.key_watch = KeyFileWatch(
-            keyring, settings, state.credential_changes, SYSTEM, connected.waiting.wake
+            keyring, settings, state.credential_changes, clock, connected.waiting.wake
         )
         self.roster_watch = RosterWatch(
             connected.providers, state.availability.roster, state.outcomes.announce_roster_change
         )
-        self.quota_watch = QuotaWatch(state.quota_monitor, state.announcer, SYSTEM)
+        self.quota_watch = QuotaWatch(state.quota_monitor, state.announcer, clock)
         self.cancellable = CancellableRequests(bus, cancelled)
         self.prior_attempts = PriorAttemptsReader(bus, settings.ack_wait_s)
         handling = work_handler(shell, catalogue, connected, state, self.prior_attempts, self.cancellable)
@@ -296,8 +307,9 @@ class _Parts:
                 state.service_times,
                 state.telemetry.metrics,
             ),
+            state.room,
             state.credential_changes,
             state.quota_monitor,
-            SYSTEM,
+            clock,
             catalogue.digest(),
         )

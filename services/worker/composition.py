@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from msgspec import Struct
 
-from penstock.bus.clock import SYSTEM
+from penstock.bus.clock import loop_now_s
 from penstock.contract.names import Role
+from penstock.contract.streams import REPLIES
 from penstock.runtime.accounting.usage_events import UsageEvents
 from penstock.runtime.cancellation import CancellableRequests
 from penstock.runtime.config.catalogue import Catalogue
@@ -21,6 +23,7 @@ from penstock.runtime.pricing import PriceTable
 from penstock.runtime.redelivery.dead_request import DeadRequests
 from penstock.runtime.redelivery.job_record import JobRecords
 from penstock.runtime.redelivery.prior_attempts_reader import PriorAttemptsReader
+from penstock.runtime.server_time_reader import FreshTime
 from penstock.runtime.service import Bus, Shell
 from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.announcer import Announcer
@@ -70,6 +73,8 @@ from services.worker.providers.provider import Provider
 from services.worker.quota_monitor.monitor import QuotaMonitor
 from services.worker.rate_limit.quota import Quota, QuotaKey
 from services.worker.redelivery.dead_letter import DeadLetters
+from services.worker.replies.room import ReplyRoom
+from services.worker.replies.stream_size import read_stream_size
 from services.worker.retrieval.memory import ConversationMemory
 from services.worker.retrieval.retriever import Retriever
 from services.worker.retrieval.search_client import SearchClient
@@ -118,6 +123,7 @@ class SharedState(Struct, frozen=True):
     degradation: DegradationMonitor
     service_times: ServiceTimes
     hand_back: HandBackPolicy
+    room: ReplyRoom
 
 
 def shared_state(
@@ -125,18 +131,19 @@ def shared_state(
 ) -> SharedState:
     providers, keys, quota = connected.providers, connected.keys, connected.quota
     metrics, prices = WorkerMetrics(shell.registry), PriceTable(catalogue.models)
+    clock = shell.server_time.clock
     availability = Availability(catalogue, keys, quota, Roster(catalogue.models))
-    announcer = Announcer(connected.events, catalogue, SYSTEM, shell.instance)
+    announcer = Announcer(connected.events, catalogue, clock, shell.instance)
     credential_changes = CredentialChanges(
         keyring, providers, catalogue, availability.refusals, announcer, metrics
     )
     return SharedState(
-        telemetry=WorkerTelemetry(metrics, shell.tracer, SYSTEM),
+        telemetry=WorkerTelemetry(metrics, shell.tracer, clock),
         availability=availability,
         announcer=announcer,
         prices=prices,
         recorder=UsageRecorder(
-            connected.events, UsageEvents(catalogue, prices), metrics, SYSTEM, shell.instance
+            connected.events, UsageEvents(catalogue, prices), metrics, clock, shell.instance
         ),
         credential_changes=credential_changes,
         outcomes=Outcomes(catalogue, availability, credential_changes, announcer, metrics),
@@ -144,6 +151,12 @@ def shared_state(
         degradation=DegradationMonitor(catalogue, metrics),
         service_times=ServiceTimes(),
         hand_back=HandBackPolicy(connected.peers, shell.settings.max_deliver, connected.presence_changed.set),
+        room=ReplyRoom(
+            REPLIES.scaled(shell.settings.store_scale).max_bytes,
+            partial(read_stream_size, connected.bus.nc),
+            lambda: connected.peers.workers(loop_now_s()),
+            metrics,
+        ),
     )
 
 
@@ -165,10 +178,10 @@ def work_handler(
     cancellable: CancellableRequests,
 ) -> Handling:
     """The way of one message, from its check to its verdict."""
-    bus, instance = connected.bus, shell.instance
-    job_records, bodies = JobRecords(bus, SYSTEM, instance), LargeBodies(bus)
-    releases = HoldReleases(bus, SYSTEM, enabled=catalogue.budgets is not None)
-    numbers = AttemptNumbers(job_records, SYSTEM, instance)
+    bus, instance, clock = connected.bus, shell.instance, shell.server_time.clock
+    job_records, bodies = JobRecords(bus, clock, instance), LargeBodies(bus)
+    releases = HoldReleases(bus, clock, enabled=catalogue.budgets is not None)
+    numbers = AttemptNumbers(job_records, clock, instance)
     chat, embed, texts = _executors(catalogue, connected, state, numbers, bodies)
     runner = Runner(
         Starter(
@@ -182,15 +195,25 @@ def work_handler(
             bodies,
             state.telemetry,
             releases,
-            ConversationMemory(bus, SYSTEM, state.telemetry.metrics.retrieval),
+            ConversationMemory(bus, clock, state.telemetry.metrics.retrieval),
         ),
         cancellable,
         state.hand_back,
         state.telemetry,
+        state.room,
     )
-    dead_letters = DeadLetters(DeadRequests(bus, job_records, SYSTEM), state.telemetry.metrics, releases)
+    dead_letters = DeadLetters(DeadRequests(bus, job_records, clock), state.telemetry.metrics, releases)
     handler = WorkHandler(
-        catalogue, prior_attempts, job_records, state.recorder, runner, dead_letters, bodies, releases
+        catalogue,
+        prior_attempts,
+        job_records,
+        state.recorder,
+        runner,
+        dead_letters,
+        bodies,
+        releases,
+        FreshTime(bus.nc, shell.server_time),
+        shell.settings.ack_wait_s,
     )
     return Handling(handler, embed, texts)
 

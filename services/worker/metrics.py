@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 
 from msgspec import Struct
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -18,6 +18,8 @@ __all__ = ["WorkerMetrics", "WorkerTelemetry"]
 
 _SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 """Bucket bounds of the GenAI semantic conventions, v1.41."""
+_MOST_CHILDREN = 4096
+"""Of one metric, kept for the next request with the same values."""
 _LIMIT = ("credential", "model", "limit")
 
 
@@ -33,11 +35,19 @@ class WorkerMetrics:
         self.guard = RequestGuardMetrics(registry)
         self.retrieval = RetrievalMetrics(registry)
         self.embedding = EmbeddingMetrics(registry)
+        found = lru_cache(_MOST_CHILDREN)  # `labels` converts the values, and takes a lock
+        self.requests_of = found(self.requests.labels)
+        self.duration_of = found(self.duration.labels)
+        self.queue_wait_of = found(self.queue_wait.labels)
+        self.attempts_of = found(self.attempts.labels)
+        self.tokens_of = found(self.tokens.labels)
+        self.cost_of = found(self.cost.labels)
+        self.first_token_of = found(self.first_token.labels)
 
     def count_end(self, role: str, first_choice: str, event: Completed | Failed) -> None:
         """Count the end of a request whose chain begins with the model `first_choice`."""
-        self.requests.labels(role, event.error.code if isinstance(event, Failed) else "completed").inc()
-        self.duration.labels(role).observe(event.timings.total_ms / 1000)
+        self.requests_of(role, event.error.code if isinstance(event, Failed) else "completed").inc()
+        self.duration_of(role).observe(event.timings.total_ms / 1000)
         if isinstance(event, Completed) and event.model != first_choice:
             self.fallbacks.labels(role).inc()
 
@@ -59,6 +69,8 @@ class WorkerMetrics:
         self.degraded = counter("penstock_degraded", help_, ["role", "model", "rule"])
         self.requests_in_flight = gauge("penstock_requests_in_flight", "Requests in flight.", ["role"])
         self.dead = counter("penstock_dead_letters", "Messages dead-lettered.", ["role"])
+        help_ = "How long a large reply waited, each time that it took more room in LLM_REPLIES."
+        self.reply_room_wait = histogram("penstock_reply_room_wait_seconds", help_, buckets=_SECONDS)
 
     def _add_attempts(self, registry: CollectorRegistry) -> None:
         counter = partial(Counter, registry=registry)
@@ -126,7 +138,3 @@ class WorkerTelemetry(Struct, frozen=True):
     metrics: WorkerMetrics
     tracer: Tracer
     clock: Clock
-
-    def since_ms(self, unix_ms: int) -> float:
-        """Milliseconds since `unix_ms` of another machine's clock; 0 where that is ahead of this one."""
-        return round(max(0.0, self.clock.unix_s() * 1000 - unix_ms), 3)

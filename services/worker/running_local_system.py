@@ -14,7 +14,7 @@ from penstock.contract.names import Role
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.load import read_catalogue
 from penstock.runtime.config.problems import ConfigurationRefused, Problem
-from penstock.runtime.runtime_file import RuntimeFile, client_environment, read_runtime_file
+from penstock.runtime.runtime_file import DEFAULT_DATA, RuntimeFile, client_environment, read_runtime_file
 
 __all__ = ["check_simulator", "found_environment", "found_text"]
 
@@ -52,11 +52,17 @@ def found_environment(env: Mapping[str, str], data: Path, answers: Answers = _li
     """`env`, completed by what `penstock up` wrote into `data`; variables that are set stay.
 
     Simulator and catalogue are taken only if NATS_URL names the NATS server in `data`. Raises ConfigurationRefused for
-    a file that cannot be read.
+    a file that cannot be read, and where no system runs in a directory that was named.
     """
     if env.get("NATS_URL") and env.get(_SIMULATOR_URL):
         return dict(env)
     running = read_runtime_file(data)
+    if running is None and data != DEFAULT_DATA and not env.get("NATS_URL"):
+        # The default address may be that of another system.
+        fix = "omit --data, or set NATS_URL to the address of the system"
+        raise ConfigurationRefused(
+            f"--data {data}", [Problem(problem="no `penstock up` runs with it", fix=fix)]
+        )
     found = client_environment(env, running)
     if running is None or not _is_nats_of(running, found["NATS_URL"]):
         return found
@@ -108,7 +114,7 @@ def check_simulator(
 
 
 def _problem(url: str, data: Path, answers: Callable[[str], bool]) -> Problem:
-    problem = f"no simulator answers at {without_userinfo(url)}, and {_SIMULATOR_URL} is not set"
+    problem = f"no simulator answers at {url}, and {_SIMULATOR_URL} is not set"
     running = read_runtime_file(data)
     if running is not None and running.simulator is not None and answers(f"{running.simulator}/v1"):
         # NATS_URL names another server than the one in `data`.

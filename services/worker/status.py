@@ -24,6 +24,7 @@ from services.worker.intake.pull_gate import RoleLane
 from services.worker.metrics import WorkerMetrics
 from services.worker.models.availability import Availability
 from services.worker.quota_monitor.monitor import QuotaMonitor
+from services.worker.replies.room import ReplyRoom
 
 __all__ = ["CapacityReport", "WorkerStatus"]
 
@@ -110,6 +111,7 @@ class CapacityReport(Struct, frozen=True):
 
 class WorkerStatus(Struct, frozen=True):
     capacity: CapacityReport
+    room: ReplyRoom
     credential_changes: CredentialChanges
     quota_monitor: QuotaMonitor
     clock: Clock
@@ -136,4 +138,5 @@ class WorkerStatus(Struct, frozen=True):
             breakers=capacity.breakers(now),
             degraded=capacity.degradation.report(now.loop_s),
             withdrawn_models=capacity.withdrawn(now),
+            replies=self.room.report(),
         )

@@ -23,7 +23,7 @@ def cpu_s(system: System, edge: Process | None = None) -> dict[str, float]:
         "client": own_cpu_s(),
         **({} if edge is None else {"edge": edge.cpu_s()}),
         "router": system.router.cpu_s(),
-        "worker": system.workers[0].cpu_s(),
+        "worker": sum(worker.cpu_s() for worker in system.workers),
         "nats_server": times.user + times.system,
         "simulator": system.simulator.cpu_s(),
     }

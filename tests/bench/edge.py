@@ -25,6 +25,7 @@ from tests.bench.load import (
     to_queueing_at_64,
 )
 from tests.bench.subjects import MODEL, PROMPT, streamed_prompt
+from tests.bench.targets import Target
 from tests.harness.processes.catalogues import catalogue
 from tests.harness.processes.process import Process
 from tests.harness.processes.system import System, running_system
@@ -73,14 +74,16 @@ async def edge_figures(directory: Path, env: Mapping[str, str]) -> dict[str, Any
         return found
 
 
-def edge_targets(report: dict[str, Any]) -> list[tuple[str, float, float]]:
+def edge_targets(report: dict[str, Any]) -> list[Target]:
     return [
-        ("edge: CPU ms per request", report["edge_cpu_ms_per_request"], 2.5),
-        ("edge: added p50 ms at 1", report["edge_added_p50_ms"]["1"], 4.0),
-        ("edge: p99 at 64 over what queueing explains", report["edge_p99_to_queueing_at_64"], 4.0),
-        ("edge: added first-token p99 ms at 1", report["edge_first_token_p99_ms"]["1"], 10.0),
-        ("edge: CPU us per delta", report["edge_cpu_us_per_delta_at_100_tokens_per_s"], 40.0),
-        ("edge: MB", report["edge_rss_mb"], 100.0),
+        Target("edge: CPU ms per request", report["edge_cpu_ms_per_request"], 2.5),
+        Target("edge: added p50 ms at 1", report["edge_added_p50_ms"]["1"], 4.0, added=True),
+        Target("edge: p99 at 64 over what queueing explains", report["edge_p99_to_queueing_at_64"], 4.0),
+        Target(
+            "edge: added first-token p99 ms at 1", report["edge_first_token_p99_ms"]["1"], 10.0, added=True
+        ),
+        Target("edge: CPU us per delta", report["edge_cpu_us_per_delta_at_100_tokens_per_s"], 40.0),
+        Target("edge: MB", report["edge_rss_mb"], 100.0),
     ]
 
 

@@ -67,5 +67,10 @@ async def run(ask: Ask, *, at_once: int, total: int) -> Figures:
             latencies.append((time.perf_counter() - began_s) * 1000)
 
     began_s = time.perf_counter()
-    await asyncio.gather(*(one_after_another() for _ in range(at_once)))
+    tasks = [asyncio.ensure_future(one_after_another()) for _ in range(at_once)]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
     return Figures(latencies, time.perf_counter() - began_s)

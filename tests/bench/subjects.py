@@ -6,6 +6,7 @@ from openai import AsyncOpenAI
 
 from penstock.client.client import Client
 from penstock.contract.reply import Completed, Delta
+from tests.bench.busy import bare_call
 from tests.bench.load import Ask
 
 __all__ = [
@@ -49,9 +50,10 @@ def penstock_stream(client: Client, tokens: int) -> Ask:
 
 def direct_whole(client: AsyncOpenAI) -> Ask:
     async def ask() -> None:
-        reply = await client.chat.completions.create(
-            model=MODEL, messages=[{"role": "user", "content": PROMPT}], max_tokens=5000
-        )
+        with bare_call():
+            reply = await client.chat.completions.create(
+                model=MODEL, messages=[{"role": "user", "content": PROMPT}], max_tokens=5000
+            )
         assert reply.choices[0].finish_reason == "stop", reply
 
     return ask
@@ -60,15 +62,16 @@ def direct_whole(client: AsyncOpenAI) -> Ask:
 def direct_stream(client: AsyncOpenAI, tokens: int) -> Ask:
     async def ask() -> None:
         length = 0
-        stream = await client.chat.completions.create(
-            model=MODEL,
-            messages=[{"role": "user", "content": streamed_prompt(tokens)}],
-            max_tokens=5000,
-            stream=True,
-        )
-        async for chunk in stream:
-            if chunk.choices:
-                length += len(chunk.choices[0].delta.content or "")
+        with bare_call():
+            stream = await client.chat.completions.create(
+                model=MODEL,
+                messages=[{"role": "user", "content": streamed_prompt(tokens)}],
+                max_tokens=5000,
+                stream=True,
+            )
+            async for chunk in stream:
+                if chunk.choices:
+                    length += len(chunk.choices[0].delta.content or "")
         assert length > tokens
 
     return ask

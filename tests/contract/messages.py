@@ -23,7 +23,7 @@ from penstock.contract.ledger.spend import RecentSpend, SpendQuery, SpendReport
 from penstock.contract.ledger.status import BudgetQuery, BudgetReport
 from penstock.contract.presence import Presence
 from penstock.contract.quota import QuotaRecord
-from penstock.contract.reply import ReplyEvent
+from penstock.contract.reply import ReaderBehind, ReplyEvent
 from penstock.contract.request import CancelRequest, ChatRequest, EmbedRequest, IndexRequest
 from penstock.contract.retrieval.collections import CollectionRecord, CollectionsQuery, CollectionsReport
 from penstock.contract.retrieval.search import (
@@ -33,6 +33,7 @@ from penstock.contract.retrieval.search import (
     SearchFailed,
     SearchRequest,
 )
+from penstock.contract.traces.kept import TracesKept
 from penstock.contract.work import ChatWork
 
 BY_TAG = {tag(message): message for message in MESSAGES}
@@ -58,6 +59,8 @@ DECODERS: dict[type[msgspec.Struct], msgspec.json.Decoder[Any]] = {
     CollectionRecord: codec.COLLECTION_RECORD,
     Presence: codec.PRESENCE,
     QuotaRecord: codec.QUOTA,
+    ReaderBehind: codec.READER_BEHIND,
+    TracesKept: codec.TRACES_KEPT,
     ApiKey: codec.API_KEY,
     IdempotencyRecord: codec.IDEMPOTENCY,
     Job: codec.JOB,

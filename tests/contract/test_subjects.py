@@ -15,6 +15,7 @@ from penstock.contract.channels import CHANNELS
 from penstock.contract.codec import encode
 from penstock.contract.errors import ERRORS, ErrorCode
 from penstock.contract.generate import examples
+from penstock.contract.intake.subjects import published_request, sender_of
 from penstock.contract.names import LANES, RANKS, ROLES, Kind
 from penstock.contract.request import LONGEST_S, LONGEST_WAIT_S
 from penstock.contract.subjects import ReplyAddress
@@ -39,11 +40,13 @@ def wildcards(template: str) -> str:
 
 BUILT = [
     (subjects.request("demo", "chat"), subjects.REQUEST, streams.REQUESTS),
+    (subjects.request("demo", "chat", "batch"), subjects.BATCH_REQUEST, streams.REQUESTS),
     (subjects.work("coding", "batch", 2, subjects.flow("demo", "eve")), subjects.WORK, streams.WORK),
     (subjects.reply("demo", "web-7", "id-1"), subjects.REPLY, streams.REPLIES),
     (ReplyAddress("demo", "web-7", "id-1").subject, subjects.REPLY, streams.REPLIES),
     (subjects.cancel("demo", "id-1"), subjects.CANCEL, streams.CANCELS),
-    (subjects.event("usage", "a b.c"), subjects.EVENT, streams.EVENTS),
+    (subjects.event("quota", "a b.c"), subjects.EVENT, streams.AUDIT),
+    (subjects.usage("demo"), subjects.USAGE, streams.EVENTS),
     (subjects.dead("a.b"), subjects.DEAD, streams.DEAD),
     (subjects.job("demo", "web-7", "id-1"), subjects.JOB, streams.JOBS),
     (subjects.result("demo", "web-7", "id-1", 2), subjects.RESULT, streams.RESULTS),
@@ -75,10 +78,24 @@ def test_streams_and_channels_name_the_same_subjects():
 def test_mailboxes_read_from_their_stream_and_do_not_overlap():
     by_name = {stream.name: stream for stream in streams.STREAMS}
     mailboxes = streams.mailboxes(ROLES)
-    for consumer in (streams.ROUTER, *mailboxes):
+    for consumer in mailboxes:
         assert any(matches(pattern, consumer.filter_subject) for pattern in by_name[consumer.stream].subjects)
     assert len({box.filter_subject for box in mailboxes}) == len({box.durable for box in mailboxes})
     assert len(mailboxes) == len(ROLES) * len(LANES) * len(RANKS)
+
+
+@pytest.mark.parametrize(
+    ("lane", "queues"), [("interactive", streams.INTAKE_INTERACTIVE), ("batch", streams.INTAKE_BATCH)]
+)
+def test_a_stored_request_is_in_one_queue_of_its_lane_and_names_its_sender(lane, queues):
+    published = subjects.request("demo", "chat", lane)
+    stored = published.replace("llm.request.", "llm.intake.31.3.")
+    assert sum(matches(consumer.filter_subject, stored) for consumer in streams.INTAKE) == 1
+    assert any(matches(consumer.filter_subject, stored) for consumer in queues)
+    for subject in (stored, published):
+        assert published_request(subject) == published
+        assert sender_of(subject) == ("demo", lane)
+    assert subjects.request_address(published) == ("demo", "chat")
 
 
 def test_e4_a_waiting_message_is_stored_longer_than_it_may_wait():
@@ -149,8 +166,10 @@ parts_of_a_subject = st.lists(st.sampled_from(["llm", "request", "reply", "a", "
 )
 def test_only_a_request_subject_has_a_request_address(subject: str):
     parts = subject.split(".")
-    if len(parts) == 4 and all(parts) and parts[:2] == ["llm", "request"]:
-        assert subjects.request(*subjects.request_address(subject)) == subject
+    is_job = len(parts) == 5 and parts[4] == "batch"
+    if (len(parts) == 4 or is_job) and all(parts) and parts[:2] == ["llm", "request"]:
+        lane = "batch" if is_job else "interactive"
+        assert subjects.request(*subjects.request_address(subject), lane) == subject
     else:
         with pytest.raises(ValueError, match="not a request subject"):
             subjects.request_address(subject)
@@ -190,7 +209,7 @@ def test_c6_the_flows_of_an_account_share_its_prefix(
 
 @pytest.mark.parametrize(
     "subject",
-    ["llm.work.chat.batch", "llm.work.chat.batch.4.a", "llm.work.chat.batch.0", "llm.work..batch.0.a"],
+    ["llm.work.chat.batch", "llm.work.chat.batch.5.a", "llm.work.chat.batch.0", "llm.work..batch.0.a"],
 )
 def test_another_subject_has_no_work_address(subject: str):
     assert subjects.work_address(subject) is None

@@ -212,14 +212,28 @@ def block(**fields: str) -> bytes:
     return f"NATS/1.0\r\n{lines}\r\n".encode()
 
 
-def request_block() -> bytes:
-    return block(**{headers.MESSAGE_ID: new_id(), headers.CLIENT: CLIENT})
+def request_block(payload: bytes) -> bytes:
+    """The headers of a request, with the id of the payload: the two must be the same.
+
+    A payload that is barely too deep may be readable in one place of the router and not in another, which then needs
+    the header.
+    """
+    try:
+        read = json.loads(payload)
+        request_id = read["id"]
+    except (ValueError, RecursionError):
+        request_id = new_id()
+    except (KeyError, TypeError):
+        return block(**{headers.CLIENT: CLIENT})
+    if not isinstance(request_id, str) or not subjects.is_token(request_id):
+        return block(**{headers.CLIENT: CLIENT})
+    return block(**{headers.MESSAGE_ID: f"{ACCOUNT}.{CLIENT}.{request_id}", headers.CLIENT: CLIENT})
 
 
 @st.composite
 def requests(draw: st.DrawFn) -> RawMessage:
     payload = draw(damaged(request()))
-    return RawMessage(subjects.request(ACCOUNT, "chat"), payload, request_block())
+    return RawMessage(subjects.request(ACCOUNT, "chat"), payload, request_block(payload))
 
 
 @st.composite
@@ -242,7 +256,8 @@ def hostile(draw: st.DrawFn) -> RawMessage:
         return RawMessage(draw(st.sampled_from(UNKNOWN_MAILBOXES)), json.dumps(work("chat")).encode())
     if how < 8:
         subject = draw(st.sampled_from(STRANGE_SUBJECTS))
-        return RawMessage(subject, json.dumps(request()).encode(), request_block())
+        payload = json.dumps(request()).encode()
+        return RawMessage(subject, payload, request_block(payload))
     if how < 18:
         subject, good = subjects.request(ACCOUNT, "chat"), request()
     else:

@@ -22,7 +22,7 @@ from penstock.client.client import Client
 from penstock.client.stream import Stream
 from penstock.contract.events import GuardDecided, UsageRecorded
 from penstock.contract.reply import Completed, Delta, Failed, ReplyEvent
-from penstock.contract.streams import EVENTS
+from penstock.contract.streams import AUDIT, EVENTS
 from tests.harness.guard.synthetic_values import synthetic
 from tests.harness.processes.catalogues import catalogue
 from tests.harness.processes.cli_command import run_command
@@ -407,7 +407,11 @@ async def test_g2_no_content_is_in_traces_logs_metrics_and_events(system: System
         *system.directory.glob("*.jsonl"),
     ]
     nc = await nats.connect(servers_of(system.nats.url))
-    events = [msg.data.decode() async for msg in read_all(nc, EVENTS.name, EVENTS.subjects[0])]
+    events = [
+        msg.data.decode()
+        for stream in (AUDIT, EVENTS)
+        async for msg in read_all(nc, stream.name, stream.subjects[0])
+    ]
     await nc.close()
     assert any(blocked.id in event for event in events)
     for text in (metrics, *events, *(file.read_text(errors="replace") for file in files)):

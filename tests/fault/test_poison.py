@@ -11,10 +11,12 @@ from penstock.bus.direct_get import read_page
 from penstock.client.client import Client
 from penstock.contract import headers, subjects
 from penstock.contract.reply import Failed
-from penstock.contract.streams import DEAD, REQUESTS, ROUTER, WORK, mailbox
+from penstock.contract.streams import DEAD, REQUESTS, WORK, mailbox
 from tests.fault.malformed import request, work
+from tests.harness.nats.intake import intake_of
 from tests.harness.processes.catalogues import catalogue
 from tests.harness.processes.system import System, shared_system
+from tests.harness.requests.jobs import fail_deliveries_then_restart_router, job_in_state
 from tests.harness.requests.replies import RawPublisher, ask
 
 MAX_DELIVER = 5
@@ -46,9 +48,9 @@ async def test_d7_a_request_that_kills_each_router_is_dead_lettered(
 ) -> None:
     system.router.kill()
     asked = request() | {"client": "publisher"}
-    extra = {headers.MESSAGE_ID: asked["id"], headers.CLIENT: "publisher"}
+    extra = {headers.MESSAGE_ID: f"demo.publisher.{asked['id']}", headers.CLIENT: "publisher"}
     await publisher.js.publish(subjects.request("demo", "chat"), json.dumps(asked).encode(), headers=extra)
-    await fail_deliveries(publisher, REQUESTS.name, ROUTER.durable)
+    await fail_deliveries(publisher, REQUESTS.name, intake_of("demo").durable)
 
     system.router = system.new_router()
     await system.router.start()
@@ -58,6 +60,21 @@ async def test_d7_a_request_that_kills_each_router_is_dead_lettered(
     assert end.error.code == "undeliverable"
     assert (await last_dead(publisher, "router"))[headers.DEAD_REASON] == "undeliverable"
     assert (await ask(client, "Next, please", role="chat")).completed.model == "m-chat"
+
+
+async def test_d7_a_job_that_kills_each_router_is_dead_lettered_and_fails(
+    system: System, client: Client, publisher: RawPublisher
+) -> None:
+    system.router.kill()
+    job_id = await client.submit("Poison", role="chat")
+    await fail_deliveries_then_restart_router(system, publisher, MAX_DELIVER)
+
+    job = await job_in_state(client, job_id, "failed")
+    assert job.error is not None
+    assert job.error.code == "undeliverable"
+    end = await publisher.end(job_id, client=client.name)
+    assert isinstance(end, Failed)
+    assert end.error == job.error
 
 
 async def test_d7_work_that_kills_each_worker_is_dead_lettered(

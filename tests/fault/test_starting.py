@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -60,6 +61,25 @@ async def test_d9_a_service_started_before_nats_waits_for_it(tmp_path, free_port
         process.kill()
         process.wait()
         await server.stop()
+
+
+def catches_sigint(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    (caught,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught, 16) & 1 << (signal.SIGINT - 1))
+
+
+@pytest.mark.parametrize("service", ["router", "worker", "ledger", "edge"])
+async def test_d9_ctrl_c_during_the_imports_prints_no_traceback(service: str, tmp_path: Path):
+    log = tmp_path / "log"
+    process = await started(f"services.{service}", dict(os.environ), log)
+    async with asyncio.timeout(20):
+        for catches in (True, False):  # the handler of Python, and then none
+            while catches_sigint(process.pid) is not catches:
+                await asyncio.sleep(0.001)
+    process.send_signal(signal.SIGINT)
+    assert await asyncio.to_thread(process.wait, 20) == -signal.SIGINT
+    assert not log.read_text()
 
 
 _SLOW_START = """

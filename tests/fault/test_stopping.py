@@ -5,9 +5,12 @@ processes execute the requests that it had in flight.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -16,7 +19,7 @@ from pathlib import Path
 import nats
 import pytest
 
-from penstock.cli.local.nats_server import find_nats_server
+from penstock.cli.local.nats_server import NatsServer, find_nats_server
 from penstock.contract.reply import Completed
 from penstock.runtime.processes.pdeathsig import die_with_parent
 from tests.harness.processes.catalogues import ROLES, catalogue
@@ -125,3 +128,63 @@ async def test_d9_d7_processes_stopped_while_nats_is_down_exit_in_time(tmp_path:
             assert (await client.job(job_id)).state == "completed"
         async for publisher in RawPublisher.opened(system):
             assert isinstance(await publisher.end(job_id, client=name), Completed)
+
+
+async def test_d9_processes_whose_collector_of_traces_does_not_answer_exit_in_time(tmp_path: Path) -> None:
+    """The collector accepts connections and reads nothing; one request to it may take longer than the exit."""
+    with socket.create_server(("127.0.0.1", 0)) as collector:
+        env = {
+            "PENSTOCK_DRAIN_S": f"{DRAIN_S}",
+            "PENSTOCK_TRACES": "otlp",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.getsockname()[1]}",
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "60",
+        }
+        async with running_system(tmp_path, config=catalogue(), env=env) as system:
+            async with await system.client() as client:
+                assert (await client.chat("Hello.", role="chat", timeout_s=20)).text
+            began_s = time.monotonic()
+            ended = await asyncio.gather(system.workers[0].terminate(), system.router.terminate())
+            took_s = time.monotonic() - began_s
+            assert ended == [0, 0]
+            assert took_s < DRAIN_S + BEYOND_DRAIN_S
+
+
+_FAILING_STOP = """
+import os
+from penstock.runtime.config.settings import load_settings
+from penstock.runtime.service import Shell
+
+class StopsWithAnError:
+    async def start(self, bus, http): ...
+
+    async def drain(self):
+        raise RuntimeError("the work in flight cannot be returned")
+
+raise SystemExit(Shell("failing", load_settings(os.environ)).run(StopsWithAnError()))
+"""
+
+
+async def test_d9_a_service_that_cannot_stop_in_order_says_so_and_exits_with_1(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(  # noqa: ASYNC220
+            [sys.executable, "-c", _FAILING_STOP],
+            env={**os.environ, "NATS_URL": nats_server.url, "PENSTOCK_LOG_LEVEL": "warning"},
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            preexec_fn=die_with_parent(),  # noqa: PLW1509
+        )
+    try:
+        assert process.stdout is not None
+        assert json.loads(await asyncio.to_thread(process.stdout.readline))["service"] == "failing"
+        process.terminate()
+        assert await asyncio.to_thread(process.wait, 20) == 1
+        (line,) = [json.loads(each) for each in log.read_text().splitlines()]
+        assert (line["level"], line["message"]) == ("error", "failing could not stop in order")
+        assert "the work in flight cannot be returned" in line["exception"]
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()

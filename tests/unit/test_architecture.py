@@ -29,6 +29,7 @@ IO_MODULES = {
         "classification.topic_client",
         "budget.releases",
         "queues.backlog_poller",
+        "replies.retention",
         "queues.enqueue",
         "workers.tracker",
         "expiry.sweeper",
@@ -46,9 +47,13 @@ IO_MODULES = {
     "edge": EVERY_SERVICE | {"auth.key_store", "requests.idempotency", "requests.lookup"},
     "worker": EVERY_SERVICE
     | {"announcer", "embedding.vector_claims", "embedding.vector_store", "intake.on_demand", "pending_events"}
+    | {"replies.stream_size"}
     | {"rate_limit.shared.nats_store", "rate_limit.shared.pause_events", "quota_monitor.notices"}
     | {"retrieval.search_client"}
-    | {f"providers.{name}" for name in ("groq_sdk", "openai_sdk", "sdk", "http_connections")},
+    | {
+        f"providers.{name}"
+        for name in ("groq_sdk", "openai_sdk", "sdk", "direct_calls", "host_names", "http_connections")
+    },
 }
 """The modules of a service that may speak to the broker or an SDK. Every other one, new ones too, is policy."""
 FOR_APPLICATIONS = frozenset({"penstock.__init__", "penstock.__main__"})

@@ -35,7 +35,7 @@ from penstock.contract import codec, subjects
 from penstock.contract.events import BudgetAlerted, BudgetPolicyChanged, PriceChanged
 from penstock.contract.ledger.policies import EVERY, BudgetPolicy, Scope
 from penstock.contract.ledger.status import BudgetQuery, BudgetReport
-from penstock.contract.streams import EVENTS
+from penstock.contract.streams import AUDIT
 from penstock.runtime.budgets.changes import POLICY_EVENTS, PRICE_EVENTS
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.problems import nearest
@@ -219,7 +219,7 @@ async def _changes(settings: Settings) -> list[BudgetPolicyChanged | PriceChange
     found: list[BudgetPolicyChanged | PriceChanged] = []
     async with _connected(settings) as nc:
         for subject in (POLICY_EVENTS, PRICE_EVENTS):
-            async for msg in read_all(nc, EVENTS.name, subject):
+            async for msg in read_all(nc, AUDIT.name, subject):
                 event = _event(msg.data)
                 if isinstance(event, BudgetPolicyChanged | PriceChanged):
                     found.append(event)
@@ -235,7 +235,7 @@ def _event(data: bytes) -> object:
 
 async def _alerts(settings: Settings) -> list[BudgetAlerted]:
     async with _connected(settings) as nc:
-        found = [_event(msg.data) async for msg in read_all(nc, EVENTS.name, _ALERTS)]
+        found = [_event(msg.data) async for msg in read_all(nc, AUDIT.name, _ALERTS)]
     return [event for event in found if isinstance(event, BudgetAlerted)]
 
 

@@ -8,26 +8,28 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from penstock.cli.local.provider_checks import missing_key_notes
+from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.checks import warnings_of
 from penstock.runtime.config.load import locate_catalogue, read_catalogue
 from penstock.runtime.config.printing import catalogue_yaml, settings_yaml
-from penstock.runtime.config.problems import ConfigurationRefused
+from penstock.runtime.config.problems import ConfigurationRefused, Problem
 from penstock.runtime.config.secrets import check_secrets_dir, key_dates
-from penstock.runtime.config.settings import load_settings
+from penstock.runtime.config.settings import SOURCE, load_settings
+from services.edge.settings import load_edge_settings
+from services.encoder.settings import load_encoder_settings
+from services.indexer.settings import store_url
+from services.simulator.settings import SettingsError
+from services.simulator.settings import load as load_simulator_settings
 
 __all__ = ["check", "print_effective"]
 
 
 def check(path: Path | None, env: Mapping[str, str] = os.environ) -> int:
-    """Exit code 0 for a valid catalogue and valid settings, 1 with every mistake of both on stderr."""
-    mistakes = 0
-    try:
-        check_secrets_dir(load_settings(env).secrets_dir)
-    except ConfigurationRefused as refused:
-        mistakes += _print_problems(refused)
+    """Exit code 0 for a valid catalogue and valid settings of all services, 1 with every mistake of both on stderr."""
+    mistakes = _print_mistakes_of_settings(env)
     try:
         catalogue = read_catalogue(path, env)
-        key_dates((key for provider in catalogue.providers.values() for key in provider.api_key_env), env)
+        _check_named_variables(catalogue, env)
     except ConfigurationRefused as refused:
         mistakes += _print_problems(refused)
     if mistakes:
@@ -40,6 +42,43 @@ def check(path: Path | None, env: Mapping[str, str] = os.environ) -> int:
     for note in missing_key_notes(catalogue, env):
         print(note, file=sys.stderr)
     return 0
+
+
+def _print_mistakes_of_settings(env: Mapping[str, str]) -> int:
+    """The number of mistakes in the variables of all services. One in a variable of several services is shown once."""
+    problems: list[Problem] = []
+    for load in (_load_process_settings, load_edge_settings, load_encoder_settings):
+        try:
+            load(env)
+        except ConfigurationRefused as refused:
+            problems += (problem for problem in refused.problems if problem not in problems)
+    mistakes = _print_problems(ConfigurationRefused(SOURCE, problems)) if problems else 0
+    try:
+        load_simulator_settings(env)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        mistakes += len(error.problems)
+    return mistakes
+
+
+def _check_named_variables(catalogue: Catalogue, env: Mapping[str, str]) -> None:
+    """Raises ConfigurationRefused with every mistake in the variables that the catalogue names."""
+    problems: list[Problem] = []
+    try:
+        key_dates((key for provider in catalogue.providers.values() for key in provider.api_key_env), env)
+    except ConfigurationRefused as refused:
+        problems += refused.problems
+    try:
+        if catalogue.retrieval is not None and env.get(catalogue.retrieval.store.url_env):
+            store_url(catalogue.retrieval.store, env)
+    except ConfigurationRefused as refused:
+        problems += refused.problems
+    if problems:
+        raise ConfigurationRefused(SOURCE, problems)
+
+
+def _load_process_settings(env: Mapping[str, str]) -> None:
+    check_secrets_dir(load_settings(env).secrets_dir)
 
 
 def print_effective(path: Path | None, env: Mapping[str, str] = os.environ) -> int:

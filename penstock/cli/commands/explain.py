@@ -10,10 +10,9 @@ from typing import Any, Final
 import msgspec
 import nats.errors
 
-from penstock.bus.clock import SYSTEM
 from penstock.bus.ids import new_id
 from penstock.cli.commands.question import Question, read_prompt
-from penstock.cli.connection import command_settings, open_connection
+from penstock.cli.connection import command_settings, open_connection, read_server_clock
 from penstock.cli.errors import CommandError
 from penstock.cli.render.answer import retry_advice
 from penstock.cli.render.explanation import explanation_text
@@ -39,7 +38,7 @@ def explain(question: Question, data: Path) -> int:
     Raises BrokerUnreachable and CommandError.
     """
     body = _body(question)
-    answer = asyncio.run(_explain(question, body, command_settings(data)))
+    answer, now_ms = asyncio.run(_explain(question, body, command_settings(data)))
     if question.as_json:
         print(as_ascii_json(answer))
         return int(isinstance(answer, Failed) or not answer.chain)
@@ -48,7 +47,7 @@ def explain(question: Question, data: Path) -> int:
         print(f"penstock: {visible(error.message, lines=True)} ({error.code})", file=sys.stderr)
         print(f"  {retry_advice(error.code, error.retry, error.retry_after_s)}", file=sys.stderr)
         return 1
-    print(explanation_text(answer, SYSTEM.unix_ms()))
+    print(explanation_text(answer, now_ms))
     return int(not answer.chain)
 
 
@@ -68,7 +67,6 @@ def explain_request(question: Question, body: dict[str, Any], account: str) -> b
 
 
 def _request(question: Question, body: msgspec.Raw) -> ChatRequest | EmbedRequest:
-    deadline_ms = None if question.timeout_s is None else SYSTEM.unix_ms() + round(question.timeout_s * 1000)
     same: dict[str, Any] = {
         "id": new_id(),
         "client": "penstock-explain",
@@ -77,15 +75,19 @@ def _request(question: Question, body: msgspec.Raw) -> ChatRequest | EmbedReques
         "model": question.model,
         "lane": question.lane,
         "user": question.user,
-        "deadline_ms": deadline_ms,
+        "timeout_s": question.timeout_s,
     }
     if question.embed:
         return EmbedRequest(**same)
     return ChatRequest(**same, complexity=question.complexity)
 
 
-async def _explain(question: Question, body: dict[str, Any], settings: Settings) -> RoutingExplained | Failed:
+async def _explain(
+    question: Question, body: dict[str, Any], settings: Settings
+) -> tuple[RoutingExplained | Failed, int]:
+    """The answer, and the time of the server, Unix milliseconds."""
     async with open_connection(settings, "penstock-explain") as nc:
+        server_time = await read_server_clock(nc)
         payload = explain_request(question, body, settings.account)
         try:
             msg = await nc.request(subjects.EXPLAIN, payload, timeout=_TIMEOUT_S)
@@ -96,6 +98,6 @@ async def _explain(question: Question, body: dict[str, Any], settings: Settings)
         except nats.errors.MaxPayloadError as error:
             raise CommandError("the request is larger than the largest NATS message") from error
     try:
-        return _answer.decode(msg.data)
+        return _answer.decode(msg.data), server_time.unix_ms()
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise CommandError(f"the reply is not a router's: {error}") from error

@@ -22,7 +22,7 @@ from penstock.cli.render.terminal_safe import as_ascii_json
 from penstock.contract import codec, subjects
 from penstock.contract.events import GuardDecided, GuardPolicyChanged
 from penstock.contract.guard.policies import EVERY
-from penstock.contract.streams import EVENTS
+from penstock.contract.streams import AUDIT
 from penstock.runtime.guard.changes import GUARD_POLICY_EVENTS
 
 __all__ = ["show_policies", "show_policy", "show_policy_history", "show_verdicts"]
@@ -55,7 +55,7 @@ def show_policy_history(account: str | None, data: Path, *, as_json: bool) -> in
     """Raises as `show_policy`."""
 
     async def read(nc: Nats) -> list[GuardPolicyChanged]:
-        found = [_event(msg.data) async for msg in read_all(nc, EVENTS.name, GUARD_POLICY_EVENTS)]
+        found = [_event(msg.data) async for msg in read_all(nc, AUDIT.name, GUARD_POLICY_EVENTS)]
         return [event for event in found if isinstance(event, GuardPolicyChanged)]
 
     changes = sorted(_run(data, read), key=lambda change: change.at_ms)
@@ -74,7 +74,7 @@ def show_verdicts(account: str | None, last: int, data: Path, *, as_json: bool) 
     async def read(nc: Nats) -> list[GuardDecided]:
         found: deque[GuardDecided] = deque(maxlen=last)
         subject = every if account is None else subjects.event("guard", account)
-        async for msg in read_all(nc, EVENTS.name, subject):
+        async for msg in read_all(nc, AUDIT.name, subject):
             event = _event(msg.data)
             if isinstance(event, GuardDecided):
                 found.append(event)

@@ -11,7 +11,13 @@ from typing import Final
 from nats.aio.client import Client as Nats
 from nats.js.errors import NotFoundError
 
-from penstock.cli.connection import check_provisioned, command_settings, open_client, open_connection
+from penstock.cli.connection import (
+    check_provisioned,
+    command_settings,
+    open_client,
+    open_connection,
+    read_server_clock,
+)
 from penstock.cli.errors import CommandError
 from penstock.cli.render.answer import failure_text
 from penstock.cli.render.jobs import job_text, jobs_text
@@ -42,8 +48,8 @@ def list_jobs(data: Path, *, state: JobState | None, user: str | None, as_json: 
 
 def show_job(request_id: str, data: Path, *, as_json: bool) -> int:
     """Exit code 1 for a failed job. Raises as `list_jobs`, and UnknownJob."""
-    job, waiting = asyncio.run(_job_and_queue(request_id, command_settings(data)))
-    print(as_ascii_json(job) if as_json else job_text(job, time.time_ns() // 1_000_000, waiting))
+    job, waiting, now_ms = asyncio.run(_job_and_queue(request_id, command_settings(data)))
+    print(as_ascii_json(job) if as_json else job_text(job, now_ms, waiting))
     return int(job.state == "failed")
 
 
@@ -66,14 +72,16 @@ async def _jobs(settings: Settings, state: JobState | None, user: str | None) ->
             raise
 
 
-async def _job_and_queue(request_id: str, settings: Settings) -> tuple[Job, int | None]:
+async def _job_and_queue(request_id: str, settings: Settings) -> tuple[Job, int | None, int]:
+    """The job, the length of its queue, and the time of the server, Unix milliseconds."""
     async with open_connection(settings, _NAME) as nc:
         try:
             job = await JobReader(nc, settings.account).get(request_id)
         except StoreUnavailable:
             await check_provisioned(nc, settings)
             raise
-        return job, await _queue_length(nc, job) if job.state == "queued" else None
+        waiting = await _queue_length(nc, job) if job.state == "queued" else None
+        return job, waiting, (await read_server_clock(nc)).unix_ms()
 
 
 async def _queue_length(nc: Nats, job: Job) -> int | None:

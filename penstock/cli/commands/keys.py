@@ -14,8 +14,7 @@ from msgspec import Struct
 from nats.aio.client import Client as Nats
 
 from penstock.bus.bucket import RecordChanged, last_change
-from penstock.bus.clock import SYSTEM
-from penstock.cli.connection import check_provisioned, command_settings, open_connection
+from penstock.cli.connection import check_provisioned, command_settings, open_connection, read_server_clock
 from penstock.cli.errors import CommandError
 from penstock.cli.known_catalogue import known_catalogue
 from penstock.cli.render.keys import keys_text
@@ -60,8 +59,7 @@ def create_key(wanted: KeyRequest, data: Path, *, as_json: bool) -> int:
         )
     settings = command_settings(data)
     key = make_key()
-    record = _record(key, wanted, wanted.account or settings.account, SYSTEM.unix_ms())
-    is_first = asyncio.run(_store(record, settings))
+    record, is_first = asyncio.run(_store(key, wanted, settings))
     print(as_ascii_json({"key": key, **_shown(record)}) if as_json else key)
     notes = [f"Keep this key of the account {record.account} now: it is not stored and not shown again."]
     if is_first:
@@ -73,9 +71,9 @@ def create_key(wanted: KeyRequest, data: Path, *, as_json: bool) -> int:
 
 def list_keys(data: Path, *, as_json: bool) -> int:
     """Raises as `create_key`."""
-    keys = asyncio.run(_read(command_settings(data)))
+    keys, now_ms = asyncio.run(_read(command_settings(data)))
     keys.sort(key=lambda key: key.created_ms)
-    print(as_ascii_json(list(map(_shown, keys))) if as_json else keys_text(keys, SYSTEM.unix_ms()))
+    print(as_ascii_json(list(map(_shown, keys))) if as_json else keys_text(keys, now_ms))
     return 0
 
 
@@ -124,22 +122,25 @@ def _shown(key: ApiKey) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if name not in {"type", "sha256", "v"}}
 
 
-async def _store(record: ApiKey, settings: Settings) -> bool:
-    """Whether there was no key before."""
+async def _store(key: str, wanted: KeyRequest, settings: Settings) -> tuple[ApiKey, bool]:
+    """The record, and whether there was no key before."""
     async with _connected(settings) as nc:
+        now_ms = (await read_server_clock(nc)).unix_ms()
+        record = _record(key, wanted, wanted.account or settings.account, now_ms)
         is_first = await last_change(nc, KEYS) == 0
         await store_key(nc.jetstream(), record)
-        return is_first
+        return record, is_first
 
 
-async def _read(settings: Settings) -> list[ApiKey]:
+async def _read(settings: Settings) -> tuple[list[ApiKey], int]:
+    """The keys, and the time of the server, Unix milliseconds."""
     async with _connected(settings) as nc:
-        return await read_keys(nc)
+        return await read_keys(nc), (await read_server_clock(nc)).unix_ms()
 
 
 async def _revoke(prefix: str, settings: Settings) -> ApiKey | None:
     async with _connected(settings) as nc:
-        return await revoke_key(nc.jetstream(), prefix, SYSTEM.unix_ms())
+        return await revoke_key(nc.jetstream(), prefix, (await read_server_clock(nc)).unix_ms())
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from penstock.bus.clock import SYSTEM
-from penstock.cli.connection import check_provisioned, command_settings, open_connection
+from penstock.cli.connection import check_provisioned, command_settings, open_connection, read_server_clock
 from penstock.cli.errors import CommandError
 from penstock.cli.render.ledger import ledger_text, verification_text
 from penstock.cli.render.terminal_safe import as_ascii_json
@@ -61,7 +61,7 @@ async def _verify(settings: Settings) -> Verification:
         print("[reading the journal, the spend history and the recorded usage]", file=sys.stderr, flush=True)
         try:
             async with waiting_note("still reading; a ledger that does not answer delays it by up to 10 s"):
-                return await verify_books(nc, int(SYSTEM.unix_s()))
+                return await verify_books(nc, int((await read_server_clock(nc)).unix_s()))
         except HistoryChanged as error:
             raise CommandError(
                 f"the ledger is summing its history now: repeat the command ({error})"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import time
 import uuid
 from pathlib import Path
 from typing import Any, Final
@@ -19,12 +18,13 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 from nats.aio.client import Client as Nats
 
-from penstock.bus.clock import SYSTEM
+from penstock.bus.clock import Clock
 from penstock.bus.direct_get import delete_message
 from penstock.bus.large_bodies import BodyDiffers, BodyLost, delete_body, read_body
 from penstock.bus.publish import StreamFull
+from penstock.bus.write_check import StreamNotWritable
 from penstock.cli.commands.dead import CONNECTION_NAME
-from penstock.cli.connection import command_settings, open_connection
+from penstock.cli.connection import command_settings, open_connection, read_server_clock
 from penstock.cli.dead_letters import DeadLetter, LetterSelection, read_letters
 from penstock.cli.errors import CommandError
 from penstock.cli.program_name import command_name
@@ -184,17 +184,18 @@ class _RedriveResult(Struct, omit_defaults=True):
 async def _redrive(selection: LetterSelection, data: Path, *, as_json: bool) -> int:
     code, settings = 0, command_settings(data)
     async with open_connection(settings, CONNECTION_NAME) as nc:
+        server_time = await read_server_clock(nc)
         async for letter in read_letters(nc, selection):
             try:
-                redriven = redriven_request(letter, time.time_ns() // 1_000_000)
-                result = await _resubmit(nc, letter.seq, redriven)
+                redriven = redriven_request(letter, server_time.unix_ms())
+                result = await _resubmit(nc, letter.seq, redriven, server_time.clock)
             except NotRedrivable as error:
                 code, result = 1, _RedriveResult(letter.seq, refused=str(error))
             print(as_ascii_json(result) if as_json else _result_text(result, settings.account), flush=True)
     return code
 
 
-async def _resubmit(nc: Nats, seq: int, redriven: RedrivenRequest) -> _RedriveResult:
+async def _resubmit(nc: Nats, seq: int, redriven: RedrivenRequest, clock: Clock) -> _RedriveResult:
     """Store the job record, send the request, delete the letter. Each step may be repeated after an interruption.
 
     Raises NotRedrivable where a large body is not stored any more.
@@ -202,7 +203,7 @@ async def _resubmit(nc: Nats, seq: int, redriven: RedrivenRequest) -> _RedriveRe
     old = redriven.original_body
     request = redriven.request if old is None else await _with_body(nc, redriven.request, old)
     try:
-        stored = await BoundedJobStore(nc, SYSTEM).advance(
+        stored = await BoundedJobStore(nc, clock).advance(
             redriven.job.reply_to, lambda job: next_record(job, redriven.job)
         )
         must_send = stored.written or stored.job == redriven.job or _may_be_unsent(stored.job)
@@ -210,7 +211,7 @@ async def _resubmit(nc: Nats, seq: int, redriven: RedrivenRequest) -> _RedriveRe
             encoded = await encode_request(nc, request)
             repeated = not stored.written
             await submit(nc, redriven.account, encoded, timeout_s=_SEND_TIMEOUT_S, repeated=repeated)
-    except (StreamFull, NotAccepted, RequestTooLarge) as error:
+    except (StreamFull, StreamNotWritable, NotAccepted, RequestTooLarge) as error:
         raise CommandError(
             f"dead letter {seq} cannot be redriven now: {error}; it was not deleted"
         ) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from nats.js.api import StreamState
 from nats.js.errors import NotFoundError, ServiceUnavailableError
 
 from penstock.bus.masking import without_userinfo
-from penstock.cli.connection import command_settings, open_connection
+from penstock.cli.connection import command_settings, open_connection, read_server_clock
 from penstock.cli.known_catalogue import known_catalogue
 from penstock.cli.render.status import status_text
 from penstock.cli.render.terminal_safe import as_ascii_json
@@ -63,7 +62,8 @@ async def _read_status(settings: Settings, *, with_idle: bool, needed: Sequence[
             large_bodies_bytes=bodies.bytes,
         )
         alive = await read_presence(nc)
-    nats, now_ms = without_userinfo(settings.nats_url), time.time_ns() // 1_000_000
+        now_ms = (await read_server_clock(nc)).unix_ms()
+    nats = without_userinfo(settings.nats_url)
     found = fold_status(nats, alive, streams, now_ms, needed)
     return found if with_idle else without_idle_models(found)
 

@@ -14,13 +14,16 @@ from penstock.cli.errors import CommandError
 from penstock.cli.render.trace_tree import newest_trace, trace_of, trace_text
 from penstock.runtime.config.settings import load_settings
 from penstock.runtime.runtime_file import client_environment, read_runtime_file
-from penstock.runtime.telemetry.opentelemetry import EXPORT_INTERVAL_S
+from penstock.runtime.telemetry.spans import EXPORT_INTERVAL_S
 from penstock.runtime.telemetry.trace_file import SpanLine, read_spans
 
 __all__ = ["find_trace", "trace"]
 
 _LAST = "last"
-"""The argument that selects the newest request."""
+"""The argument that selects the newest request with a trace."""
+_IN_A_COLLECTOR: Final = (
+    "this system sends its traces by OTLP: look in {}, or start it with PENSTOCK_TRACES=file:PATH"
+)
 _EXPORT_S: Final = EXPORT_INTERVAL_S + 0.3
 """Seconds until an ended span is in the file: at most the interval of exports, and time to write."""
 
@@ -36,7 +39,9 @@ def trace(request: str, data: Path) -> int:
         spans = find_trace(file, request_id)
     if not spans:
         missing = "no request" if request_id is None else f"no request {request_id}"
-        raise CommandError(f"{file} contains {missing}")
+        raise CommandError(
+            f"{file} contains {missing}: its trace is elsewhere, or was not sampled (PENSTOCK_TRACE_SAMPLE_RATIO)"
+        )
     print(trace_text(spans))
     return 0
 
@@ -64,11 +69,16 @@ def find_trace(file: Path, request_id: str | None) -> list[SpanLine]:
 
 def _trace_file(data: Path) -> Path:
     """The path of the trace file. Raises CommandError when spans are not written to a file."""
-    settings = load_settings(client_environment(os.environ, read_runtime_file(data)))
+    running = None if os.environ.get("NATS_URL") else read_runtime_file(data)
+    settings = load_settings(client_environment(os.environ, running))
     if settings.trace_file is not None:
         return Path(settings.trace_file)
-    if settings.traces == "otlp":
-        raise CommandError(
-            "spans are sent to the OTLP collector; look there, or start with PENSTOCK_TRACES=file:PATH"
-        )
-    return data / "traces.jsonl"
+    if running is None:
+        if settings.traces == "otlp":
+            raise CommandError(_IN_A_COLLECTOR.format("your OTLP collector"))
+        return data / "traces.jsonl"
+    if running.traces is not None:
+        return Path(running.traces)
+    if running.collector is not None:
+        raise CommandError(_IN_A_COLLECTOR.format(f"the OTLP collector at {running.collector}"))
+    raise CommandError("this system has no traces: it was started with PENSTOCK_TRACES=off")

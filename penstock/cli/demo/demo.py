@@ -29,6 +29,7 @@ from penstock.cli.render.trace_tree import trace_text
 from penstock.cli.retrieval.totals import IndexTotals
 from penstock.cli.stop_signals import stop_signals
 from penstock.errors import PenstockError
+from penstock.runtime.aio import cancel_and_wait
 from penstock.runtime.config.settings import Settings, load_settings
 from penstock.runtime.runtime_file import RuntimeFile, client_environment
 
@@ -70,7 +71,7 @@ async def _demo(data: Path, env: Mapping[str, str]) -> int:
     system = LocalSystem(plan, _say, nats_port=-1)
     system.lock()
     _delete_last(plan.data)
-    with stop_signals() as stop_signal:
+    with stop_signals(_say) as stop_signal:
         showing = asyncio.create_task(_start_and_show(system, env))
         stop_requested = asyncio.create_task(stop_signal.wait())
         try:
@@ -80,8 +81,11 @@ async def _demo(data: Path, env: Mapping[str, str]) -> int:
             return await showing
         finally:
             stop_requested.cancel()
-            await system.stop()
-            _say("Everything is stopped.")
+            try:
+                await cancel_and_wait(showing)  # it may still be starting services
+            finally:
+                await system.stop()
+                _say("Everything is stopped.")
 
 
 def _delete_last(data: Path) -> None:
@@ -113,19 +117,17 @@ async def _show(context: DemoContext) -> tuple[list[bool], list[PromptResult]]:
     """
     _say("\n1. A worker is killed in mid-stream: `restarted`, then the whole answer from another worker.")
     held = [await _held(steps.killed_worker(context))]
-    others_done = asyncio.Event()
-    limited = asyncio.create_task(_result_of(steps.empty_quota(context, others_done)))
+    results: list[PromptResult] = []
+    limited = asyncio.create_task(_result_of(steps.empty_quota(context, results)))
     indexing: asyncio.Task[IndexTotals] | None = None
     try:
         _say(f"\n2. The role {LIMITED_ROLE}, with a quota of {QUOTA}/min, is sent more requests; see 6.")
         _say(f"\n3. {len(PROMPTS)} prompts: the router chooses the role; a model that fails is replaced.")
-        results: list[PromptResult] = []
         held.append(await _held(steps.prompts(context, PROMPTS, results)))
         _say("\n4. A stream is resumed by another process.")
         held.append(await _held(steps.resumed_stream(context)))
         _say("\n5. A job is submitted, its status followed, its result read.")
         held.append(await _held(steps.job(context)))
-        others_done.set()
         indexing = asyncio.create_task(index_pages(context))
         _say("\n6. The empty quota made its own role wait, and no other.")
         held.append(_report(await limited))

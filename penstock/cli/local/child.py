@@ -112,26 +112,32 @@ class Child:
 
     async def _run_once(self) -> tuple[str, int | None]:
         """Run the process once, to the last byte of its output; returns how it ended, and its exit code."""
-        with self.log_path.open("ab", buffering=0) as log:
-            output = _Output(log, self._became_ready)
-            # asyncio's own pipe would make `wait` wait for every process that inherited it.
-            read_end, write_end = os.pipe()
-            transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-                lambda: output, os.fdopen(read_end, "rb", buffering=0)
-            )
-            transport.pause_reading()  # until the pid is known: a child is never ready without one
-            try:
-                process = await self._spawn(write_end, log)
-            except OSError as error:
-                transport.resume_reading()  # it reads the end of the pipe
-                log.write(f"cannot start {self.spec.argv[0]}: {error}\n".encode())
-                return f"cannot be started ({error})", None
-            else:
-                returncode = await self._until_exit(process, transport)
-                return exit_text(returncode), returncode
-            finally:
-                await output.ended()
-                transport.close()
+        try:
+            with self.log_path.open("ab", buffering=0) as log:
+                return await self._run_logged(log)
+        except OSError as error:  # no room for the log, no file descriptor for the pipe
+            return f"cannot be started ({error})", None
+
+    async def _run_logged(self, log: BinaryIO) -> tuple[str, int | None]:
+        output = _Output(log, self._became_ready)
+        # asyncio's own pipe would make `wait` wait for every process that inherited it.
+        read_end, write_end = os.pipe()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: output, os.fdopen(read_end, "rb", buffering=0)
+        )
+        transport.pause_reading()  # until the pid is known: a child is never ready without one
+        try:
+            process = await self._spawn(write_end, log)
+        except OSError as error:
+            transport.resume_reading()  # it reads the end of the pipe
+            log.write(f"cannot start {self.spec.argv[0]}: {error}\n".encode())
+            raise
+        else:
+            returncode = await self._until_exit(process, transport)
+            return exit_text(returncode), returncode
+        finally:
+            await output.ended()
+            transport.close()
 
     async def _spawn(self, stdout: int, log: BinaryIO) -> asyncio.subprocess.Process:
         try:
@@ -184,7 +190,8 @@ class _Output(asyncio.Protocol):
         if self._ready_line is not None and (ready := self._ready_line.feed(data)) is not None:
             self._ready_line = None
             self._on_ready(ready)
-        self._log.write(data)
+        with suppress(OSError):  # the disk is full: the child goes on without a log
+            self._log.write(data)
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._ended.set()

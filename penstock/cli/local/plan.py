@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from penstock.bus.auth import NO_NATS_AUTH
+from penstock.bus.masking import without_userinfo
 from penstock.cli.errors import LaunchError
 from penstock.cli.local.child import ServiceSpec
 from penstock.cli.local.ports import PortAllocator
@@ -51,6 +52,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     embedded: bool
     trace_file: Path | None
     """None when spans are not written to a file."""
+    collector: str | None
+    """The URL to which spans are sent by OTLP, without a password; None when they are not sent."""
     simulator: ServiceSpec | None
     simulator_url: str | None
     encoder: ServiceSpec | None
@@ -130,6 +133,7 @@ def make_plan(
         catalogue_setting=_catalogue_setting(env),
         embedded=not env.get("NATS_URL"),
         trace_file=trace_file,
+        collector=_collector(env, settings),
         simulator=_simulator(simulated, catalogue, own) if simulated.port else None,
         simulator_url=simulated.url,
         encoder=_encoder(encoder, own) if encoder.port and not without_encoder else None,
@@ -213,6 +217,16 @@ def _trace_file(data: Path, env: Mapping[str, str], settings: Settings) -> Path 
     if not traces_are_chosen(env):
         return data / "traces.jsonl"
     return None if settings.trace_file is None else Path(settings.trace_file).absolute()
+
+
+def _collector(env: Mapping[str, str], settings: Settings) -> str | None:
+    """As OpenTelemetry's exporter finds it."""
+    if settings.traces != "otlp":
+        return None
+    base = env.get("OTEL_EXPORTER_OTLP_ENDPOINT") or "http://localhost:4318"
+    return without_userinfo(
+        env.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or f"{base.removesuffix('/')}/v1/traces"
+    )
 
 
 def _index_location(data: Path, env: Mapping[str, str], catalogue: Catalogue) -> dict[str, str]:

@@ -10,7 +10,6 @@ from typing import Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from penstock.bus.masking import without_userinfo
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.secrets import effective_keys
 
@@ -23,9 +22,7 @@ _PORTS: Final = {"http": 80, "https": 443}
 def provider_addresses(catalogue: Catalogue) -> str:
     """All providers on one line, each with its base URL."""
     return ", ".join(
-        f"{name} at {without_userinfo(provider.base_url)}"
-        if provider.base_url
-        else f"{name} at its SDK's default address"
+        f"{name} at {provider.base_url}" if provider.base_url else f"{name} at its SDK's default address"
         for name, provider in catalogue.providers.items()
     )
 

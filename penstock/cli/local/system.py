@@ -16,18 +16,32 @@ from penstock.cli.connection import open_connection
 from penstock.cli.errors import CommandError, LaunchError
 from penstock.cli.local.directory_lock import DirectoryLock
 from penstock.cli.local.nats_server import NatsServer
+from penstock.cli.local.nats_supervision import keep_nats_running
 from penstock.cli.local.plan import Plan
 from penstock.cli.local.supervisor import Supervisor
 from penstock.errors import BrokerRefused, BrokerUnreachable
+from penstock.runtime.processes.open_files import FEW_OPEN_FILES, raise_open_files
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure_streams
-from penstock.runtime.runtime_file import RuntimeFile, remove_runtime_file, write_runtime_file
+from penstock.runtime.runtime_file import (
+    RuntimeFile,
+    remove_runtime_file,
+    sampling_variables,
+    write_runtime_file,
+)
 
 __all__ = ["LocalSystem"]
 
 _START_TIMEOUT_S: Final = 60.0
-_NATS_CHECK_S: Final = 0.25
 _STOP_MARGIN_S: Final = 5.0
 """Seconds between the end of the drain time and SIGKILL."""
+
+
+def _check_open_files(limit: int) -> None:
+    if limit < FEW_OPEN_FILES:
+        raise LaunchError(
+            f"only {limit} files may be open (ulimit -n), and nats-server can lose its store when it needs more: "
+            f"raise the limit to {FEW_OPEN_FILES} or above"
+        )
 
 
 class LocalSystem:
@@ -64,6 +78,7 @@ class LocalSystem:
         """Return when all services are ready. On LaunchError or CommandError nothing is left running."""
         self.lock()
         try:
+            _check_open_files(raise_open_files())
             if self._nats is not None:
                 await self._nats.start()
             await self._create_streams()
@@ -95,7 +110,8 @@ class LocalSystem:
             raise CommandError("the system was not started")
         tasks = [asyncio.create_task(self._supervisor.wait(), name="services")]
         if self._nats is not None:
-            tasks.append(asyncio.create_task(self._restart_when_dead(self._nats), name="nats-server"))
+            kept = keep_nats_running(self._nats, self._report, time.monotonic)
+            tasks.append(asyncio.create_task(kept, name="nats-server"))
         try:
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
@@ -137,13 +153,6 @@ class LocalSystem:
                 "or unset NATS_URL to let `penstock up` start an embedded one"
             ) from error
 
-    async def _restart_when_dead(self, nats: NatsServer) -> None:
-        while True:
-            await asyncio.sleep(_NATS_CHECK_S)
-            if nats.pid is None:
-                self._report("nats-server died; restarting it on the same port and store")
-                await nats.start()
-
     def _runtime_file(self) -> RuntimeFile:
         children = self._supervisor.children if self._supervisor is not None else {}
         ready = {name: child.ready or {} for name, child in children.items()}
@@ -158,4 +167,6 @@ class LocalSystem:
             edge=ready["edge"].get("url") if "edge" in ready else None,
             edge_needs_key=ready.get("edge", {}).get("api_key") == "required",
             traces=None if self.plan.trace_file is None else str(self.plan.trace_file),
+            collector=self.plan.collector,
+            sampling=sampling_variables(self.plan.router.env),
         )

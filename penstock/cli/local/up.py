@@ -22,11 +22,15 @@ from penstock.cli.local.system import LocalSystem
 from penstock.cli.program_name import command_name
 from penstock.cli.stop_signals import stop_signals
 from penstock.runtime.runtime_file import DEFAULT_DATA, RuntimeFile
+from penstock.runtime.telemetry.line_writer import LineWriter
 
 __all__ = ["startup_text", "up"]
 
 _NATS_PORT: Final = 4222
 """The default port of NATS clients."""
+_STOPPED: Final = "Stopped; nothing is left running."
+_FLUSH_S: Final = 1.0
+"""Longest wait for a terminal or pipe to take the last lines."""
 
 
 def up(
@@ -42,28 +46,54 @@ def up(
     Raises LaunchError, CommandError or ConfigurationRefused.
     """
     plan = make_plan(data, env, per_role=per_role, simulator=simulator, edge=True)
-    for note in (*plan.notes, *missing_key_notes(plan.catalogue, env)):
-        print(note, file=sys.stderr, flush=True)
+    output = _Output()
+    output.note(*plan.notes, *missing_key_notes(plan.catalogue, env))
     try:
-        return asyncio.run(_up(plan, nats_port))
+        return asyncio.run(_up(plan, nats_port, output))
     except asyncio.CancelledError:  # the second signal: everything was killed
         return 130
+    finally:
+        output.flush()
 
 
-async def _up(plan: Plan, nats_port: int | None) -> int:
-    system = LocalSystem(plan, _say, nats_port=_port(nats_port))
-    with stop_signals() as stop_signal:
+class _Output:
+    """stdout and stderr; lines that are not read are dropped, and the system runs on."""
+
+    def __init__(self) -> None:
+        self._stdout, self._stderr = (
+            LineWriter(stream, dropped_text="[{:,} lines were dropped: they were not read]".format)
+            for stream in (sys.stdout, sys.stderr)
+        )
+
+    def say(self, text: str) -> None:
+        self._stdout.write(text)
+
+    def note(self, *notes: str) -> None:
+        for note in notes:
+            self._stderr.write(note)
+        self._stderr.flush(_FLUSH_S)  # before what follows on stdout
+
+    def flush(self) -> None:
+        self._stdout.flush(_FLUSH_S)
+
+
+async def _up(plan: Plan, nats_port: int | None, output: _Output) -> int:
+    system = LocalSystem(plan, output.say, nats_port=_port(nats_port))
+    system.lock()
+    output.note(f"Starting; logs are written to {plan.log_dir}.")
+    with stop_signals(output.say) as stop_signal:
         stop_requested = asyncio.create_task(stop_signal.wait())
         starting = asyncio.create_task(system.start())
         await asyncio.wait({stop_requested, starting}, return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
+            output.say("Stopping what has been started; Ctrl-C again kills at once.")
             starting.cancel()  # `start` stops the processes that it has started
             await asyncio.wait({starting})
+            output.say(_STOPPED)
             return 0
         runtime_file = starting.result()
-        for note in await unreachable_provider_notes(plan.catalogue):
-            print(note, file=sys.stderr, flush=True)
-        _say(startup_text(plan, runtime_file, port_taken=nats_port is None))
+        output.note(*await unreachable_provider_notes(plan.catalogue))
+        output.say(startup_text(plan, runtime_file, port_taken=nats_port is None))
         running = asyncio.create_task(system.wait())
         try:
             await asyncio.wait({stop_requested, running}, return_when=asyncio.FIRST_COMPLETED)
@@ -73,9 +103,11 @@ async def _up(plan: Plan, nats_port: int | None) -> int:
             running.cancel()
             stop_requested.cancel()
             drain_s = plan.settings.drain_s
-            _say(f"Stopping: waiting up to {drain_s:g} s for requests in flight; Ctrl-C again kills at once.")
+            output.say(
+                f"Stopping: waiting up to {drain_s:g} s for requests in flight; Ctrl-C again kills at once."
+            )
             await system.stop()
-        _say("Stopped; nothing is left running.")
+        output.say("Stopped; nothing is left running.")
     return 0
 
 
@@ -155,13 +187,4 @@ def _http_examples(address: str, create_key: str | None) -> list[str]:
 def _traces(plan: Plan, at: str) -> str:
     if plan.trace_file is not None:
         return f"{plan.trace_file} ({command_name()} trace{at})"
-    if plan.settings.traces == "off":
-        return "off (PENSTOCK_TRACES)"
-    endpoint = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or os.environ.get(
-        "OTEL_EXPORTER_OTLP_ENDPOINT", "the exporter's default"
-    )
-    return f"OTLP to {endpoint}"
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
+    return "off (PENSTOCK_TRACES)" if plan.collector is None else f"OTLP to {plan.collector}"

@@ -45,6 +45,11 @@ _ADVICE: Final[dict[ErrorCode, str]] = {
     "provider_credentials": "Set or replace the key of the provider first: `penstock config check`.",
 }
 """Advice for the codes where the time of the next try does not decide."""
+_NO_TLS: Final = "no_tls"
+"""The kind of an attempt without a TLS connection; its message names the certificate, or the setting to change."""
+_NO_TLS_ADVICE: Final = (
+    "Correct the TLS connection first, as the message says: the same request will fail again until then."
+)
 _SHOWN_WAIT_MS: Final = 100
 """Shortest wait for quota that is shown; a share of a quota often takes some milliseconds."""
 _SHOWN_WAIT_S: Final = 1.0
@@ -158,7 +163,7 @@ def failure_text(error: PenstockError, *, account: str = "", user: str = "") -> 
         if error.code == "account_disabled" and account:
             lines.append(f"  {_enable_advice(account, user)}")
         else:
-            lines.append(f"  {retry_advice(error.code, error.retry, error.retry_after_s)}")
+            lines.append(f"  {retry_advice(error.code, error.retry, error.retry_after_s, error.attempts)}")
         lines += [f"  {line}" for line in attempt_lines(error.attempts)]
         lines.append(f"  request {visible(error.request_id)}")
     return "\n".join(lines)
@@ -174,8 +179,15 @@ def attempt_lines(attempts: Sequence[FailedAttempt]) -> list[str]:
     ]
 
 
-def retry_advice(code: ErrorCode, retry: RetryAdvice, retry_after_s: float | None) -> str:
-    """Whether and when to try again."""
+def retry_advice(
+    code: ErrorCode,
+    retry: RetryAdvice,
+    retry_after_s: float | None,
+    attempts: Sequence[FailedAttempt] = (),
+) -> str:
+    """Whether and when to try again, after these failed attempts."""
+    if attempts and all(attempt.kind == _NO_TLS for attempt in attempts):
+        return _NO_TLS_ADVICE
     # Rounded up: an earlier request would be rejected again.
     when = "" if retry_after_s is None else f"in {duration_text(retry_after_s)} at the earliest"
     if when and retry == "later" and code not in _ADVICE:

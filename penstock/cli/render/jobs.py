@@ -63,8 +63,8 @@ def _facts(job: Job, now_ms: int, waiting: int | None) -> Iterator[tuple[str, st
     if job.error is not None:
         error = job.error
         yield "error", f"{error.message} ({error.code})"
-        yield "retry", retry_advice(error.code, error.retry, error.retry_after_s)
-        for line in attempt_lines(job.error.attempts):
+        yield "retry", retry_advice(error.code, error.retry, error.retry_after_s, error.attempts)
+        for line in attempt_lines(error.attempts):
             yield "failed", line
     if job.state == "completed":
         tokens = f"{job.usage.input_tokens:,} tokens in, {job.usage.output_tokens:,} out"

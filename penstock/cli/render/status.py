@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from penstock.bus.clock import STEP_S
 from penstock.cli.program_name import command_name
 from penstock.cli.render.table import shortened, table
 from penstock.cli.render.terminal_safe import all_visible
@@ -76,6 +77,8 @@ def _sections(status: SystemStatus) -> Iterator[str]:
         yield _roles(status)
     if status.limits:
         yield limits_text(status.limits, status.now_ms)
+    elif any(service.alive and service.service == "worker" for service in status.services):
+        yield "Limits: none in the catalogue for the models of the live workers."
     if status.learned:
         yield _learned_text(status.learned)
     yield "\n".join(_lines(status))
@@ -104,10 +107,18 @@ def _services(status: SystemStatus) -> str:
 def _state(service: ServiceView) -> str:
     if not service.alive:
         return f"silent for {service.silent_s:.0f} s"
+    clock = _clock_text(service.clock_offset_s)
     if service.service != _LEDGER:
-        return "alive"
+        return f"alive{clock}"
     owned = len(service.partitions)
-    return f"alive, owns {owned} partition{'' if owned == 1 else 's'}"
+    return f"alive, owns {owned} partition{'' if owned == 1 else 's'}{clock}"
+
+
+def _clock_text(offset_s: float) -> str:
+    """Empty for a clock that is right."""
+    if abs(offset_s) <= STEP_S:
+        return ""
+    return f", clock {abs(offset_s):,.0f} s {'ahead' if offset_s > 0 else 'behind'}"
 
 
 def _roles(status: SystemStatus) -> str:

@@ -17,6 +17,7 @@ from penstock.runtime.telemetry.trace_file import SpanLine
 __all__ = ["Node", "newest_trace", "trace_of", "trace_text", "tree"]
 
 _LISTED_IDS: Final = 2
+_ORPHAN: Final = " (its parent is still running, or was not exported)"
 _ATTRIBUTES: Final = (
     ("role", names.ROLE),
     ("complexity", names.COMPLEXITY),
@@ -90,13 +91,20 @@ def tree(spans: Sequence[SpanLine]) -> tuple[Node, ...]:
 def trace_text(spans: Sequence[SpanLine]) -> str:
     """A line per span: name, offset and duration in milliseconds, the main attributes."""
     begin_ns = min(span.start_ns for span in spans)
-    lines = [(label, node.span) for label, node in _labelled(tree(spans), "")]
+    roots = tree(spans)
+    lines = [(label, node.span) for label, node in _labelled(roots, "")]
+    # The only root may be the child of a caller's span, which is elsewhere.
+    orphans = {root.span.span_id for root in roots if root.span.parent_id} if len(roots) > 1 else set()
     width = max(screen_width(label) for label, _ in lines)
     ids = sorted(
         {str(span.attributes[names.REQUEST_ID]) for span in spans if names.REQUEST_ID in span.attributes}
     )
     title = f"trace {spans[0].trace_id} · request {', '.join(ids) or 'unknown'}"
-    return "\n".join((visible(title), *(_line(label, span, width, begin_ns) for label, span in lines)))
+    shown = [
+        _line(label, span, width, begin_ns) + (_ORPHAN if span.span_id in orphans else "")
+        for label, span in lines
+    ]
+    return "\n".join((visible(title), *shown))
 
 
 def _labelled(nodes: Sequence[Node], before: str) -> Iterator[tuple[str, Node]]:

@@ -14,6 +14,7 @@ from nats.aio.subscription import Subscription
 
 from penstock.bus.bucket import Record, last_change, read_records
 from penstock.bus.connection import ConnectionEvents
+from penstock.bus.freezes import AwakeTimeout
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract.streams import BucketSpec
 from penstock.runtime.aio import CriticalLoop
@@ -63,7 +64,7 @@ class BucketFollower:
         self._events.add_reconnect_listener(self._on_reconnect)
         self._loop.start(self._run())
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_FIRST_READ_S):
+            async with AwakeTimeout(_FIRST_READ_S):
                 await self._was_read.wait()
         return self._was_read.is_set()
 

@@ -27,8 +27,13 @@ def bounded(problem: str, fix: str, **bounds: Any) -> Meta:
     return Meta(extra={"problem": problem, "fix": fix}, **bounds)
 
 
+def _plain(number: float) -> str:
+    """Without an exponent: YAML reads `1e+06` as text."""
+    return f"{int(number)}" if number == int(number) else f"{number:g}"
+
+
 def between(low: float, high: float) -> Meta:
-    span = f"between {low:g} and {high:g}"
+    span = f"between {_plain(low)} and {_plain(high)}"
     return bounded(f"must be {span}", f"write a number {span}", ge=low, le=high)
 
 

@@ -15,6 +15,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from penstock.contract.names import AUTO, INDEX, ROLES_BY_CONTENT, Kind, Role, implicit_role
+from penstock.runtime.config.accounts import AccountRules, IntakeRate
 from penstock.runtime.config.bounds import (
     Date,
     Limit,
@@ -29,7 +30,7 @@ from penstock.runtime.config.bounds import (
     bounded,
 )
 from penstock.runtime.config.budgets.section import Budgets
-from penstock.runtime.config.degradation import Degradation
+from penstock.runtime.config.degradation import Degradation, QuotaWarning
 from penstock.runtime.config.guard import Guard
 from penstock.runtime.config.parameter_mapping import SentAs
 from penstock.runtime.config.retrieval import Embedding, Retrieval
@@ -44,7 +45,6 @@ __all__ = [
     "Parameters",
     "Price",
     "ProviderConfig",
-    "QuotaWarning",
     "RateLimitHeaders",
     "RetrySettings",
     "RoleConfig",
@@ -82,6 +82,9 @@ class ProviderConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The SDK client to use; `openai` works for every OpenAI-compatible endpoint."""
     base_url: str | None = None
     """With the version path (`https://host/v1`); None means the SDK's own default."""
+    ca_file: str | None = None
+    """Path of a PEM file with the only authorities whose certificates are accepted; a relative one starts in the folder
+    of the catalogue. None: the usual authorities."""
     api_key_env: tuple[str, ...] = ()
     """Names of environment variables, one per credential, or of files in the directory of secrets; unset ones are left
     out. Empty: the endpoint needs no key."""
@@ -276,16 +279,6 @@ class RoleConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         )
 
 
-class QuotaWarning(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The warning about a limit that is nearly used up (C7)."""
-
-    warn_share: Positive = 0.9
-    """The warning starts when this share of the limit is used."""
-    clear_share: Positive = 0.8
-    """The warning ends when the used share stays below this for `clear_s`."""
-    clear_s: Positive = 30.0
-
-
 class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """The providers, models and roles of a system, with their rules."""
 
@@ -302,6 +295,9 @@ class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, d
     batch: Batch = field(default_factory=Batch)
     degradation: Degradation = field(default_factory=Degradation)
     quota_warning: QuotaWarning = field(default_factory=QuotaWarning)
+    every_account: IntakeRate = field(default_factory=IntakeRate)
+    """Of each account that has no rate of its own."""
+    accounts: dict[str, AccountRules] = field(default_factory=dict)
     budgets: Budgets | None = None
     """None: there are no budgets, and no ledger is asked."""
     guard: Guard | None = None
@@ -361,12 +357,11 @@ class Catalogue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, d
         return embedding.space or self.model_name(key)
 
     def digest(self) -> str:
-        """A short hash of what all services must have in common: models, roles, routing, budgets, guard, retrieval."""
-        sections = (each for each in (self.budgets, self.guard, self.retrieval) if each is not None)
-        shared = msgspec.json.encode(
-            (self.models, self.roles, self.routing, *sections), order="deterministic"
-        )
-        return hashlib.sha256(shared).hexdigest()[:12]
+        """A short hash of what all services must have in common: all sections but those of providers and workers."""
+        rules = (self.every_account, self.accounts)
+        optional = (self.budgets, self.guard, self.retrieval, None if rules == (IntakeRate(), {}) else rules)
+        parts = (self.models, self.roles, self.routing, *(each for each in optional if each is not None))
+        return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()[:12]
 
     def providers_at(self, url: str | None) -> set[str]:
         """The providers whose address is below `url`."""

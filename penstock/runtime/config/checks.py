@@ -16,6 +16,7 @@ from msgspec import UNSET, Struct, UnsetType
 from penstock.contract.guard.policies import DETECTORS
 from penstock.contract.names import RESERVED_ROLES, ROLES
 from penstock.contract.request import LONGEST_S
+from penstock.runtime.config.accounts import AccountRules, IntakeRate, check_accounts
 from penstock.runtime.config.budgets.checks import check_budgets, limits_money
 from penstock.runtime.config.budgets.section import Budgets
 from penstock.runtime.config.catalogue import (
@@ -24,25 +25,26 @@ from penstock.runtime.config.catalogue import (
     Model,
     Parameters,
     ProviderConfig,
-    QuotaWarning,
     RetrySettings,
     RoleConfig,
     Timeouts,
 )
-from penstock.runtime.config.degradation import Degradation
+from penstock.runtime.config.degradation import Degradation, QuotaWarning
 from penstock.runtime.config.guard import Guard, check_guard
 from penstock.runtime.config.parameter_mapping import check_parameter_mapping
 from penstock.runtime.config.presets import preset_mapping_of_model, preset_mapping_of_provider
-from penstock.runtime.config.problems import ProblemReport, nearest
+from penstock.runtime.config.problems import ProblemReport, joined, nearest
 from penstock.runtime.config.retrieval import Embedding, Retrieval, check_retrieval
 from penstock.runtime.config.routing import AutoRule
+from penstock.runtime.config.secrets import check_key_name
 from penstock.runtime.tokens import ASSUMED_OUTPUT_TOKENS
 
 __all__ = ["Draft", "check", "warnings_of"]
 
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ROLE = re.compile(r"[a-z][a-z0-9_]{0,31}")
-_KEY_PREFIXES = ("sk-", "sk_", "gsk_")
+_USERINFO = re.compile(r"(\w+://)?[^/?#\s]*@")
+_ADDRESS = re.compile(r"https?://(\[[^/\s\]]+\]|[^/?#\s:]+)(:\d{1,5})?(?![^/?#])")
+_ROUTE = re.compile(r"(/chat/completions|(?<=/v1)/(completions|responses|embeddings|moderations))/?([?#]|$)")
 
 
 class Draft(Struct, frozen=True, kw_only=True):
@@ -57,6 +59,8 @@ class Draft(Struct, frozen=True, kw_only=True):
     roles: dict[str, RoleConfig]
     degradation: Degradation | UnsetType = UNSET
     quota_warning: QuotaWarning | UnsetType = UNSET
+    every_account: IntakeRate | UnsetType = UNSET
+    accounts: dict[str, AccountRules]
     budgets: Budgets | UnsetType | None = None
     guard: Guard | UnsetType | None = None
     retrieval: Retrieval | UnsetType | None = None
@@ -65,13 +69,13 @@ class Draft(Struct, frozen=True, kw_only=True):
 def check(draft: Draft, report: ProblemReport) -> None:
     """Report every mistake in the values that could be read."""
     for name, provider in draft.providers.items():
-        _check_provider(provider, f"providers.{name}", report)
+        _check_provider(provider, joined("providers", name), report)
     for name, model in draft.models.items():
-        _check_model(model, f"models.{name}", draft, report)
+        _check_model(model, name, draft, report)
     _check_shared(draft, report)
     for name, role in draft.roles.items():
-        _check_role(role, f"roles.{name}", report)
-        _check_chain(role, f"roles.{name}.chain", draft, report)
+        _check_role(role, joined("roles", name), report)
+        _check_chain(role, joined("roles", name, "chain"), draft, report)
     _check_role_names(draft.role_names or (), report)
     if draft.role_names is not None and "chat" not in draft.role_names:
         report.add("roles.chat", "is missing: every catalogue has this role", "add chat: with a chain")
@@ -80,6 +84,7 @@ def check(draft: Draft, report: ProblemReport) -> None:
     _check_degradation(draft.degradation, "degradation", report)
     if isinstance(draft.quota_warning, QuotaWarning):
         _check_warning(draft.quota_warning, report)
+    check_accounts(draft.every_account, draft.accounts, report)
     check_budgets(draft.budgets, report)
     check_guard(draft.guard, report)
     _check_guard_models(draft, report)
@@ -101,8 +106,8 @@ def warnings_of(catalogue: Catalogue) -> list[str]:
         ]
         if starved:
             found.append(
-                f"models.{key}.limits.tokens_per_minute is {limit}, less than the output tokens reserved for a request"
-                f" of {', '.join(starved)} without max_tokens ({assumed:,} unless the role says): the"
+                f"{joined('models', key)}.limits.tokens_per_minute is {limit}, less than the output tokens reserved"
+                f" for each request of {', '.join(starved)} without max_tokens ({assumed:,} unless the role says): the"
                 f" model cannot serve them. Set parameters.max_tokens of the role, or raise the limit."
             )
     if budgets is not None and limits_money(budgets):
@@ -114,10 +119,10 @@ def warnings_of(catalogue: Catalogue) -> list[str]:
 
 def _warnings_of_money_limits(catalogue: Catalogue, budgets: Budgets) -> list[str]:
     found = []
-    unpriced = [key for key, model in catalogue.models.items() if model.price is None]
+    unpriced = [joined("models", key) for key, model in catalogue.models.items() if model.price is None]
     if unpriced and budgets.when_price_unknown == "refuse":
         found.append(
-            f"models.{', models.'.join(unpriced)} have no price: a request that they may answer is refused under a"
+            f"{', '.join(unpriced)} have no price: a request that they may answer is refused under a"
             f" limit of money. Add price:, or set budgets.when_price_unknown to count_tokens."
         )
     return found
@@ -146,8 +151,10 @@ def _output_tokens(role: RoleConfig, assumed: int) -> int:
 
 def _check_provider(provider: ProviderConfig, path: str, report: ProblemReport) -> None:
     _check_address(provider.base_url, f"{path}.base_url", report)
+    if provider.ca_file == "":
+        report.add(f"{path}.ca_file", "is empty", "name a PEM file, or leave it out")
     for index, name in _texts(provider.api_key_env):
-        _check_key_name(name, f"{path}.api_key_env[{index}]", report)
+        check_key_name(name, f"{path}.api_key_env[{index}]", report)
     _no_repeats(provider.api_key_env, f"{path}.api_key_env", report)
     if provider.quota_group == "":
         report.add(f"{path}.quota_group", "is empty", "name the group, or leave it out")
@@ -157,16 +164,16 @@ def _check_provider(provider: ProviderConfig, path: str, report: ProblemReport) 
 
 
 def _check_address(address: object, path: str, report: ProblemReport) -> None:
-    if isinstance(address, str) and not re.match(r"https?://[^/\s]", address):
-        report.add(path, "is not an address", "start it with http:// or https:// and a host")
-
-
-def _check_key_name(name: object, path: str, report: ProblemReport) -> None:
-    if isinstance(name, str) and (name.startswith(_KEY_PREFIXES) or not _VARIABLE.fullmatch(name)):
-        problem = (
-            "is not the name of an environment variable (if it is a key, it is now in a file: revoke it)"
-        )
-        report.add(path, problem, "write a name such as GROQ_API_KEY", quote=False)
+    if not isinstance(address, str):
+        return
+    if _USERINFO.match(address):
+        problem = "contains a user name or a password, with which every request would fail"
+        report.add(path, problem, "remove it, and name the variable of the key in api_key_env", quote=False)
+    elif not _ADDRESS.match(address):
+        report.add(path, "is not an address", "write http:// or https://, a host, and the port if any")
+    elif route := _ROUTE.search(address):
+        fix = f"write the part before {route[1]}"
+        report.add(path, "is the address of one kind of request, and not of the API", fix)
 
 
 def _check_guard_models(draft: Draft, report: ProblemReport) -> None:
@@ -174,9 +181,7 @@ def _check_guard_models(draft: Draft, report: ProblemReport) -> None:
     path, detectors = "guard.detectors", getattr(draft.guard, "detectors", UNSET)
     moderation: Any = getattr(detectors, "openai_moderation", UNSET)
     _check_address(getattr(moderation, "base_url", UNSET), f"{path}.openai_moderation.base_url", report)
-    _check_key_name(
-        getattr(moderation, "api_key_env", UNSET), f"{path}.openai_moderation.api_key_env", report
-    )
+    check_key_name(getattr(moderation, "api_key_env", UNSET), f"{path}.openai_moderation.api_key_env", report)
     safety: Any = getattr(detectors, "safety_model", UNSET)
     if not _known(safety, "enabled", "role") or not safety.enabled or draft.role_names is None:
         return
@@ -185,7 +190,8 @@ def _check_guard_models(draft: Draft, report: ProblemReport) -> None:
         report.add(f"{path}.safety_model.role", "there is no role of that name", fix)
 
 
-def _check_model(model: Model, path: str, draft: Draft, report: ProblemReport) -> None:
+def _check_model(model: Model, key: str, draft: Draft, report: ProblemReport) -> None:
+    path = joined("models", key)
     if (
         _known(model, "provider")
         and draft.provider_names is not None
@@ -195,7 +201,6 @@ def _check_model(model: Model, path: str, draft: Draft, report: ProblemReport) -
         report.add(f"{path}.provider", "there is no provider of that name", fix)
     if _known(model.limits, "kind", "requests_per_minute", "tokens_per_minute"):
         _check_kind(model.limits, f"{path}.limits", report)
-    key = path.removeprefix("models.")
     _check_models(model.fallbacks, f"{path}.fallbacks", draft, report)
     for index, name in _texts(model.fallbacks):
         if name == key:
@@ -233,8 +238,8 @@ def _check_shared(draft: Draft, report: ProblemReport) -> None:
         other = first.setdefault((owner, model.name or key), key)
         if draft.models[other].limits != model.limits:
             report.add(
-                f"models.{key}.limits",
-                f"differ from those of models.{other}, with which it shares one quota",
+                joined("models", key, "limits"),
+                f"differ from those of {joined('models', other)}, with which it shares one quota",
                 "give both the same limits",
                 quote=False,
             )
@@ -254,12 +259,12 @@ def _check_role_names(names: Collection[str], report: ProblemReport) -> None:
     for name in names:
         if not _ROLE.fullmatch(name):
             fix = "use at most 32 of a-z 0-9 _, beginning with a letter"
-            report.add(f"roles.{name}", "is not a valid role name", fix)
+            report.add(joined("roles", name), "is not a valid role name", fix)
         elif name in RESERVED_ROLES:
-            report.add(f"roles.{name}", "is a reserved name", "choose another name for the role")
+            report.add(joined("roles", name), "is a reserved name", "choose another name for the role")
         elif name not in ROLES and (meant := _misspelt_role(name, names)):
             fix = f"write {meant}, if that is what you meant, or a name that is less alike"
-            report.add(f"roles.{name}", f"is like the shipped role {meant}, which is missing", fix)
+            report.add(joined("roles", name), f"is like the shipped role {meant}, which is missing", fix)
 
 
 def _misspelt_role(name: str, names: Collection[str]) -> str | None:
@@ -323,9 +328,9 @@ def _check_chain(role: RoleConfig, path: str, draft: Draft, report: ProblemRepor
 def _check_embedding(draft: Draft, report: ProblemReport) -> None:
     """Report chains whose models do not all answer chat requests, or do not all give the same vectors."""
     spaces = {name: _space(name, model) for name, model in draft.models.items()}
-    chains = [(f"roles.{name}.chain", role.chain) for name, role in draft.roles.items()]
+    chains = [(joined("roles", name, "chain"), role.chain) for name, role in draft.roles.items()]
     chains += [
-        (f"models.{name}.fallbacks", (name, *(each for _, each in _texts(model.fallbacks))))
+        (joined("models", name, "fallbacks"), (name, *(each for _, each in _texts(model.fallbacks))))
         for name, model in draft.models.items()
     ]
     for path, chain in chains:

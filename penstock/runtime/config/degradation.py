@@ -1,4 +1,4 @@
-"""The rules by which requests are reduced while a model is in trouble (D5)."""
+"""While a model is in trouble: how requests are reduced (D5), and the warning about a nearly used limit (C7)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from msgspec import Struct, field
 
 from penstock.runtime.config.bounds import Positive, PositiveInt, Share
 
-__all__ = ["Degradation", "OnErrors", "OnHighLatency", "OnRateLimit"]
+__all__ = ["Degradation", "OnErrors", "OnHighLatency", "OnRateLimit", "QuotaWarning"]
 
 
 class OnRateLimit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,3 +58,13 @@ class Degradation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     on_rate_limit: OnRateLimit = field(default_factory=OnRateLimit)
     on_high_latency: OnHighLatency = field(default_factory=OnHighLatency)
     on_errors: OnErrors = field(default_factory=OnErrors)
+
+
+class QuotaWarning(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The warning about a limit that is nearly used up (C7)."""
+
+    warn_share: Positive = 0.9
+    """The warning starts when this share of the limit is used."""
+    clear_share: Positive = 0.8
+    """The warning ends when the used share stays below this for `clear_s`."""
+    clear_s: Positive = 30.0

@@ -24,7 +24,7 @@ from penstock.contract.guard.policies import (
 from penstock.contract.names import Role
 from penstock.contract.subjects import MAX_TOKEN_CHARACTERS, is_token
 from penstock.runtime.config.bounds import Limit, Positive, bounded
-from penstock.runtime.config.problems import ProblemReport, nearest
+from penstock.runtime.config.problems import ProblemReport, joined, nearest
 
 __all__ = [
     "AccountGuard",
@@ -172,7 +172,7 @@ def check_guard(guard: object, report: ProblemReport) -> None:
     for name in accounts if isinstance(accounts, dict) else ():
         if not is_token(name):
             fix = f"use 1 to {MAX_TOKEN_CHARACTERS} of A-Z a-z 0-9 _ -; what applies to all stands above accounts"
-            report.add(f"guard.accounts.{name}", "is not a valid name of an account", fix)
+            report.add(joined("guard.accounts", name), "is not a valid name of an account", fix)
     for path, name, action in _actions(guard):
         problem = action_problem(name, action)
         if problem is not None:
@@ -197,12 +197,12 @@ def _actions(guard: Guard) -> Iterator[tuple[str, str, Action]]:
     accounts: object = guard.accounts
     policies: dict[str, Guard | AccountGuard] = {"guard": guard}
     if isinstance(accounts, dict):
-        policies |= {f"guard.accounts.{name}": entry for name, entry in accounts.items()}
+        policies |= {joined("guard.accounts", name): entry for name, entry in accounts.items()}
     for path, policy in policies.items():
         for direction in ("input", "output"):
             actions: object = getattr(policy, direction)
             if isinstance(actions, Mapping):
-                yield from ((f"{path}.{direction}.{name}", name, action) for name, action in actions.items())
+                yield from ((joined(path, direction, name), name, action) for name, action in actions.items())
 
 
 def _is_surely_not_searched(name: str, detectors: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,20 +10,20 @@ from typing import Any
 from msgspec import UNSET, structs
 
 from penstock.runtime.config.budgets.amounts import read_budgets
-from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.config.catalogue import Catalogue, ProviderConfig
 from penstock.runtime.config.checks import Draft, check
 from penstock.runtime.config.document import read_document
 from penstock.runtime.config.guard import read_guard
 from penstock.runtime.config.parameter_mapping import check_mapping_values
 from penstock.runtime.config.presets import apply_presets, merge_presets
-from penstock.runtime.config.problems import ConfigurationRefused, Problem, ProblemReport, nearest
+from penstock.runtime.config.problems import ConfigurationRefused, Problem, ProblemReport, joined, nearest
 from penstock.runtime.config.retrieval import read_retrieval
 from penstock.runtime.config.shipped import default_catalogue, shipped_catalogues
 from penstock.runtime.config.shorthand import read_prices, unfold
 from penstock.runtime.config.structure import build
 from penstock.runtime.config.unknown_keys import unknown_key
 
-__all__ = ["load_catalogue", "locate_catalogue", "read_catalogue"]
+__all__ = ["load_catalogue", "locate_catalogue", "read_catalogue", "trusted_authorities"]
 
 
 def read_catalogue(path: Path | None, env: Mapping[str, str]) -> Catalogue:
@@ -76,11 +77,57 @@ def load_catalogue(text: str, *, source: str, env: Mapping[str, str]) -> Catalog
     for read in (unfold, read_prices, read_budgets, read_guard, read_retrieval, merge_presets):
         data = read(data, report)
     parts = _parts(data, report)
-    check(_draft(data, parts), report)
+    draft = _draft(data, parts)
+    check(draft, report)
+    _check_ca_files(draft.providers, source, report)
     if report.problems:
         raise ConfigurationRefused(source, report.problems)
     parts["providers"], parts["models"] = apply_presets(parts["providers"], parts["models"])
+    parts["providers"] = {name: _with_whole_path(each, source) for name, each in parts["providers"].items()}
     return Catalogue(**parts)
+
+
+def trusted_authorities(ca_file: str) -> ssl.SSLContext:
+    """A context that trusts only the certificates in this PEM file.
+
+    Raises ValueError with the reason where the file cannot be used.
+    """
+    file = Path(ca_file)
+    try:
+        # OpenSSL would wait for a pipe, and names no reason for a directory.
+        if file.exists() and not file.is_file():
+            raise ValueError("is not a file")
+        return ssl.create_default_context(cafile=file)
+    except ssl.SSLError as error:
+        raise ValueError("holds no certificate in PEM format") from error
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise ValueError(f"cannot be read: {reason}") from error
+
+
+def _with_whole_path(provider: ProviderConfig, source: str) -> ProviderConfig:
+    """The provider with the path of its `ca_file` from the root."""
+    if provider.ca_file is None:
+        return provider
+    return structs.replace(provider, ca_file=_whole_path(provider.ca_file, source))
+
+
+def _whole_path(ca_file: str, source: str) -> str:
+    """The path from the root; a relative one starts in the folder of the catalogue."""
+    return str((Path(source).parent / ca_file).absolute())
+
+
+def _check_ca_files(providers: Mapping[str, ProviderConfig], source: str, report: ProblemReport) -> None:
+    """Report the files that cannot be used, of the values that could be read."""
+    for name, provider in providers.items():
+        if not isinstance(provider.ca_file, str) or not provider.ca_file:
+            continue
+        file = _whole_path(provider.ca_file, source)
+        try:
+            trusted_authorities(file)
+        except ValueError as error:
+            path = joined("providers", name, "ca_file")
+            report.add(path, f"{file} {error}", "name a PEM file with the certificate of the authority")
 
 
 def _parts(data: dict[str, Any], report: ProblemReport) -> dict[str, Any]:
@@ -114,6 +161,8 @@ def _draft(data: dict[str, Any], parts: dict[str, Any]) -> Draft:
         roles=built("roles"),
         degradation=parts.get("degradation", UNSET),
         quota_warning=parts.get("quota_warning", UNSET),
+        every_account=parts.get("every_account", UNSET),
+        accounts=built("accounts"),
         budgets=parts.get("budgets"),
         guard=parts.get("guard"),
         retrieval=parts.get("retrieval"),

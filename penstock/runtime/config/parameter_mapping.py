@@ -55,7 +55,7 @@ def check_mapping_values(data: Mapping[str, Any], report: ProblemReport) -> None
                     continue
                 shown = "1" if value is None or isinstance(value, list) else value
                 fix = f"write no to leave it out, another name, or {{only: {shown}}} if it accepts only this value"
-                path = joined(joined(joined(section, name), "parameter_mapping"), parameter)
+                path = joined(section, name, "parameter_mapping", parameter)
                 report.add(path, "does not say how the parameter is sent", fix)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import json
+import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
@@ -13,10 +15,14 @@ if TYPE_CHECKING:
 
 __all__ = ["ConfigurationRefused", "Problem", "ProblemReport", "joined", "nearest"]
 
+_UNCLEAR: Final = re.compile(r"[.\[\]\"\s]")
+"""In a key: what separates or quotes the parts of a path."""
 
-def joined(path: str, key: str) -> str:
-    """The path of `key` below `path`."""
-    return f"{path}.{key}" if path else key
+
+def joined(path: str, *keys: str) -> str:
+    """The path of `keys` below `path`, each below the one before it; a key that a path could not show is quoted."""
+    shown = [json.dumps(key, ensure_ascii=False) if _UNCLEAR.search(key) or not key else key for key in keys]
+    return ".".join([path, *shown] if path else shown)
 
 
 class Problem(Struct, frozen=True, kw_only=True):
@@ -25,7 +31,7 @@ class Problem(Struct, frozen=True, kw_only=True):
     line: int | None = None
     """1-based; None if the source has no lines (the environment) or could not be read."""
     key: str = ""
-    """The path, such as `roles.chat.chain[1]`; empty: the source as a whole."""
+    """The path, such as `roles.chat.chain[1]` or `models."m-4.1".price`; empty: the source as a whole."""
     value: str | None = None
     """The value as written, before interpolation of the environment; None: no value to quote."""
     problem: str

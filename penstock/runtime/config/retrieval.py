@@ -12,7 +12,16 @@ from msgspec import Struct, field
 from penstock.runtime.config.bounds import Positive, PositiveInt, Share, bounded
 from penstock.runtime.config.problems import ProblemReport
 
-__all__ = ["Chunking", "Embedding", "Memory", "Retrieval", "Store", "check_retrieval", "read_retrieval"]
+__all__ = [
+    "Chunking",
+    "Embedding",
+    "Memory",
+    "Retrieval",
+    "Store",
+    "check_retrieval",
+    "read_retrieval",
+    "retrieval_missing",
+]
 
 _MIN_CHUNK: Final = 200
 _Inputs = Annotated[
@@ -104,3 +113,11 @@ def check_retrieval(section: object, report: ProblemReport) -> None:
     if isinstance(overlap, int) and isinstance(characters, int) and not 0 <= overlap * 2 <= characters:
         problem = "is not between 0 and half of characters"
         report.add("retrieval.chunking.overlap", problem, "write about a tenth of characters")
+
+
+def retrieval_missing(what: str, catalogue: str) -> str:
+    """Why `what` is not served: the catalogue of this name has no section `retrieval`."""
+    return (
+        f"{what}: the catalogue {catalogue} has no section retrieval; add `retrieval: {{}}` and a model with a "
+        "section embedding, and start an indexer (`penstock up` does)"
+    )

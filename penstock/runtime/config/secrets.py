@@ -12,12 +12,13 @@ from typing import Final
 
 from msgspec import Struct
 
-from penstock.runtime.config.problems import ConfigurationRefused, Problem
+from penstock.runtime.config.problems import ConfigurationRefused, Problem, ProblemReport
 
 __all__ = [
     "Found",
     "SecretFile",
     "Unusable",
+    "check_key_name",
     "check_secrets_dir",
     "effective_keys",
     "key_dates",
@@ -27,6 +28,8 @@ __all__ = [
 _MOST_BYTES: Final = 16 * 1024
 _KEY: Final = re.compile(rb"[!-~]+")
 """The characters of a key: printable ASCII without spaces, as an HTTP header can carry."""
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_KEY_PREFIXES: Final = ("sk-", "sk_", "gsk_")
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -82,6 +85,15 @@ def effective_keys(names: Iterable[str], directory: str | None, env: Mapping[str
         if value:
             found[name] = value
     return found
+
+
+def check_key_name(name: object, path: str, report: ProblemReport) -> None:
+    """Report a name of a key that no environment variable can have, or that may be a key itself."""
+    if isinstance(name, str) and (name.startswith(_KEY_PREFIXES) or not _VARIABLE.fullmatch(name)):
+        problem = (
+            "is not the name of an environment variable (if it is a key, it is now in a file: revoke it)"
+        )
+        report.add(path, problem, "write a name such as GROQ_API_KEY", quote=False)
 
 
 def check_secrets_dir(directory: str | None) -> None:

@@ -29,6 +29,7 @@ __all__ = [
 LogLevel = Literal["debug", "info", "warning", "error"]
 Traces = Literal["off", "otlp", "file"]
 Quota = Literal["local", "shared"]
+TailSampling = Literal["on", "off"]
 
 _RENAMED: Final = {
     "PENSTOCK_REPLICAS": "PENSTOCK_STREAM_REPLICAS",
@@ -62,6 +63,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Set if and only if `traces` is `file`."""
     trace_sample_ratio: float = 1.0
     """The share of the traces started here that is recorded, 0 to 1."""
+    trace_tail_sampling: TailSampling = "on"
+    """`on`: traces that are not sampled are recorded all the same if they have an error or are slow."""
+    trace_slow_s: float = 10.0
+    """A trace is slow if one of its spans takes longer."""
     log_level: LogLevel = "info"
     drain_s: float = 25.0
     """How long a stopping process waits for running work."""
@@ -101,6 +106,10 @@ def load_settings(env: Mapping[str, str]) -> Settings:
         trace_sample_ratio=reading.number(
             "PENSTOCK_TRACE_SAMPLE_RATIO", usual.trace_sample_ratio, low=0, high=1
         ),
+        trace_tail_sampling=reading.choice(
+            "PENSTOCK_TRACE_TAIL_SAMPLING", usual.trace_tail_sampling, get_args(TailSampling)
+        ),
+        trace_slow_s=reading.number("PENSTOCK_TRACE_SLOW_S", usual.trace_slow_s, low=0.1, high=600),
         log_level=reading.level("PENSTOCK_LOG_LEVEL", usual.log_level),
         drain_s=reading.number("PENSTOCK_DRAIN_S", usual.drain_s, low=0, high=3_600),
         # Below a second, jitter of this process alone would cause redeliveries.

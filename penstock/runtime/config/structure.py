@@ -18,6 +18,8 @@ from penstock.runtime.config.unknown_keys import unknown_key
 __all__ = ["build"]
 
 _EXPECTED = re.compile(r"Expected `(?P<expected>[^`]+)`, got `(?P<got>[^`]+)`")
+_EXPONENT: Final = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+_ALL_DIGITS: Final = "write all digits, such as 1000000 for 1e+06, which YAML takes for text"
 _WORDS: Final = {
     "int": "a whole number",
     "float": "a number",
@@ -128,7 +130,7 @@ def _wrong(expected: str, value: object, path: str, report: ProblemReport) -> Un
     names = [name.strip() for name in expected.split("|")]
     wanted = " or ".join(_WORDS.get(name, name) for name in names if name != "null")
     if isinstance(value, str) and not {"str", "array", "object"}.intersection(names):
-        fix = f"write {wanted}, without quotes"
+        fix = _ALL_DIGITS if _EXPONENT.fullmatch(value) else f"write {wanted}, without quotes"
     elif "str" in names and isinstance(value, bool | int | float):
         fix = "put it in quotes"
     elif "array" in names and isinstance(value, str):

@@ -15,12 +15,11 @@ from penstock.runtime.config.catalogue import (
     Catalogue,
     Model,
     ProviderConfig,
-    QuotaWarning,
     RetrySettings,
     RoleConfig,
     Timeouts,
 )
-from penstock.runtime.config.degradation import OnErrors, OnHighLatency
+from penstock.runtime.config.degradation import OnErrors, OnHighLatency, QuotaWarning
 from penstock.runtime.config.problems import nearest
 from penstock.runtime.config.routing import Routing
 

@@ -40,6 +40,8 @@ class Delivery(Struct, kw_only=True):
     """When JetStream stored the message, Unix nanoseconds."""
     pending: int = 0
     """How many undelivered messages the consumer had left after this one."""
+    arrived_s: float = 0.0
+    """The earliest time at which it may have arrived at this process, on the loop's clock."""
     ack_deadline_s: float = inf
     """When the server redelivers the message unless its deadline is extended before; on the loop's clock."""
     ack_overdue: bool = False

@@ -11,28 +11,43 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from functools import partial
+from typing import Final, Protocol
 
 from msgspec import Struct
 from nats.aio.client import Client as Nats
 
+from penstock.bus.clock import loop_now_s
 from penstock.bus.connection import ConnectionEvents
+from penstock.bus.freezes import follows_silence
 from penstock.bus.log_limits import rate_limited_logger
+from penstock.bus.wire.sending import send
 from penstock.contract.headers import TRACEPARENT
 from penstock.contract.streams import Consumer
-from penstock.runtime.aio import CriticalLoop, cancel_and_wait
-from penstock.runtime.consumer.delivery import Ack, Delivery, NoVerdict, Redeliver, Unprocessable, Verdict
+from penstock.runtime.aio import CriticalLoop
+from penstock.runtime.consumer.background_repair import BackgroundRepair
+from penstock.runtime.consumer.delivery import (
+    NO_VERDICT,
+    Ack,
+    Delivery,
+    NoVerdict,
+    Redeliver,
+    Unprocessable,
+    Verdict,
+)
 from penstock.runtime.consumer.puller import Puller, withdraw
-from penstock.runtime.consumer.scheduler import PullScheduler
+from penstock.runtime.consumer.rank_order import RankOrder
+from penstock.runtime.consumer.scheduler import PullPlan, PullRequest, Source, forget_closed
 from penstock.runtime.telemetry.logs import set_trace
 
-__all__ = ["Mailbox", "MailboxPolicy"]
+__all__ = ["Mailbox", "MailboxPolicy", "Scheduler"]
 
 _log: Final = rate_limited_logger(__name__, by="text")
 _RECHECK_S: Final = 1.0
-"""Seconds between two checks of a closed gate or of a reduced number of slots."""
+"""Seconds between two checks of a closed gate or of a reduced number of slots. Silent pull requests are looked for at
+most that often."""
 _WATCH_S: Final = 5.0
-"""Seconds between two checks for silent pull requests."""
+"""Longest time in seconds between two checks for silent pull requests, while no request and no message ends."""
 _REFUSED_WAIT_S: Final = 0.25
 _LONGEST_RETRY_S: Final = 30.0
 _LATE_S: Final = 0.25
@@ -54,6 +69,17 @@ def _unbounded() -> int:
     return sys.maxsize
 
 
+class Scheduler(Protocol):
+    """Decides what to request from the consumers, where these are no ranks: `queue_scheduler`."""
+
+    wants_more: bool
+    """At the last decision some consumer could use more slots."""
+
+    def requests(self, sources: Sequence[Source], slots: int, held: Sequence[int]) -> list[PullRequest]:
+        """What to request now, with so many messages of each consumer in flight."""
+        ...
+
+
 class MailboxPolicy(Struct, frozen=True, kw_only=True):
     """The limits of a mailbox. `ack_wait_s` must equal the consumer's."""
 
@@ -63,6 +89,12 @@ class MailboxPolicy(Struct, frozen=True, kw_only=True):
     gate: Gate = _open
     usable_slots: Callable[[], int] = _unbounded
     """Returns how many of the slots may be used at this moment."""
+    scheduler: Scheduler | None = None
+    """None: the consumers are ranks."""
+    most_bytes: int = sys.maxsize
+    """Bytes of messages in flight from which on a consumer known to hold more is asked for none. A request that is open
+    then may still bring as many as the largest message has.
+    """
 
 
 class _InFlight(Struct):
@@ -70,34 +102,12 @@ class _InFlight(Struct):
     task: asyncio.Task[None] | None = None
 
 
-class _BackgroundRepair:
-    """Runs `repair` in the background, at most once at a time: the fault may end before the repair does."""
-
-    def __init__(self, name: str, repair: Callable[[], Awaitable[None]]) -> None:
-        self._name = name
-        self._repair = repair
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            await cancel_and_wait(self._task)
-
-    async def _run(self) -> None:
-        try:
-            await self._repair()
-        except Exception:
-            _log.exception("%s: the repair failed", self._name)
-
-
 class Mailbox:
     """Pulls from `consumers`, preferring the first, and runs `handle` on each message.
 
-    At most `slots + consumers - 1` messages are in flight: the last long poll of each further consumer may be
-    answered when all slots are in use. Nothing is requested then until a slot is free.
+    At most `slots + consumers - 1` messages are in flight: the last long poll of each further consumer may be answered
+    when all slots are in use. Nothing is requested then until a slot is free. The first two consumers may have more
+    beside messages of later ones (`scheduler.slots_beside`).
 
     `handle` returns the verdict; an exception counts as Redeliver with a growing delay. `dead_letter` stores a dead
     letter: it is called for the verdict Unprocessable, and for a message delivered more than `max_deliver` times.
@@ -119,17 +129,27 @@ class Mailbox:
         self._nc = nc
         self._handle = handle
         self._dead_letter = dead_letter
-        self._repairing = _BackgroundRepair(self.name, repair)
-        self._scheduler = PullScheduler(len(consumers))
+        self._repairing = BackgroundRepair(self.name, repair)
+        self._ranks = RankOrder(nc, consumers)
+        """The order of the consumers, unless the policy has a scheduler."""
         self._in_flight: dict[tuple[int, int], _InFlight] = {}
         """By `Delivery.identity`."""
+        self._in_flight_bytes = 0
+        self._in_flight_of = [0] * len(consumers)
+        """By the rank of their consumer."""
         self._awake = asyncio.Event()
-        self._pullers = [Puller(nc, consumer, self._receive, self._awake.set) for consumer in consumers]
+        is_bounded = policy.most_bytes < sys.maxsize
+        self._pullers = [
+            Puller(nc, consumer, partial(self._receive, rank), self._awake.set, bounded=is_bounded)
+            for rank, consumer in enumerate(consumers)
+        ]
         self._waits_for_capacity = True
         """Decide what to request as soon as a message ends: the gate is closed, or some rank could use more slots."""
         self._held_back = True
         """At the last check the gate was closed, or not every slot could be used."""
         self._stopping = False
+        self._watch_again_s = 0.0
+        """When silent pull requests are looked for next, on the loop's clock."""
         self._connection_events: ConnectionEvents | None = None
         self._pull_task = CriticalLoop(f"pull {self.name}")
         self._keep_alive_task = CriticalLoop(f"keep {self.name}")
@@ -209,6 +229,7 @@ class Mailbox:
             closed_s = self.policy.gate()
             self._waits_for_capacity = self._held_back = closed_s > 0.0
             if closed_s > 0.0:
+                forget_closed(self._sources())
                 await self._sleep(min(closed_s, _RECHECK_S))
                 continue
             slots = min(self.policy.slots, self.policy.usable_slots())
@@ -217,17 +238,35 @@ class Mailbox:
             await self._sleep(_RECHECK_S if self._held_back else _WATCH_S)
 
     async def _request(self, slots: int) -> None:
-        sources = [puller.source for puller in self._pullers]
-        requests = self._scheduler.requests(sources, slots, len(self._in_flight))
-        self._waits_for_capacity = self._scheduler.wants_more
-        for request in requests:
-            if not self._stopping:
-                await self._pullers[request.rank].request(request)
+        for _ in range(len(self._pullers) + 1):  # each time but the last at least one long poll is withdrawn
+            plan = await self._plan(slots if self._in_flight_bytes < self.policy.most_bytes else 0)
+            self._waits_for_capacity = plan.wants_more
+            for rank in plan.withdrawn:
+                await self._pullers[rank].withdraw_request()
+            for request in plan.requests:
+                if not self._stopping:
+                    await self._pullers[request.rank].request(request)
+            if not plan.withdrawn:
+                break
+
+    async def _plan(self, slots: int) -> PullPlan:
+        """What to request now."""
+        if (scheduler := self.policy.scheduler) is not None:
+            requests = scheduler.requests(self._sources(), slots, self._in_flight_of)
+            return PullPlan(tuple(requests), wants_more=scheduler.wants_more)
+        turn = await self._ranks.next_turn(self._sources(), slots, self._in_flight_of)
+        return self._ranks.plan(self._sources(), slots, self._in_flight_of, turn)
+
+    def _sources(self) -> list[Source]:
+        return [puller.source for puller in self._pullers]
 
     async def _recover(self) -> None:
         """After a refused request wait briefly; after a second one of the same consumer start the repair."""
-        for puller in self._pullers:
-            puller.watch()
+        now_s = loop_now_s()
+        if now_s >= self._watch_again_s:  # not whenever a message ends: a router has 37 pullers
+            self._watch_again_s = now_s + _RECHECK_S
+            for puller in self._pullers:
+                puller.watch()
         refused = [puller for puller in self._pullers if puller.refused]
         if not refused or self._stopping:
             return
@@ -258,8 +297,10 @@ class Mailbox:
                 except Exception as error:
                     _log.warning("%s: cannot extend the ack deadline of a message: %r", self.name, error)
 
-    def _receive(self, delivery: Delivery) -> None:
-        held = self._in_flight.get(delivery.identity)
+    def _receive(self, rank: int, delivery: Delivery, withdrawn: bool) -> None:  # noqa: FBT001 - a callback
+        self._ranks.observe(rank, delivery)
+        identity = delivery.identity
+        held = self._in_flight.get(identity)
         if held is not None:
             held.delivery.ack_subject = delivery.ack_subject
             held.delivery.ack_overdue = True
@@ -271,34 +312,50 @@ class Mailbox:
             # A former pull request was answered in addition to the new one.
             self._send_verdict_soon(delivery, Redeliver(_REFUSED_WAIT_S))
             return
-        delivery.ack_deadline_s = asyncio.get_running_loop().time() + self.policy.ack_wait_s
+        late = withdrawn and delivery.number == 1 and len(self._in_flight) >= self.policy.slots
+        if late or self._ranks.is_early(rank, delivery):
+            # Its request was withdrawn, or it is not the message for which it was sent: others may have to start first.
+            self._send_verdict_soon(delivery, Redeliver())
+            return
+        delivery.ack_deadline_s = delivery.arrived_s + self.policy.ack_wait_s
+        # A server that did not run has not read that the holder of the message extended its deadline.
+        # It may have queued that long behind others.
+        delivery.ack_overdue = delivery.number > 1 and follows_silence(self._nc, self.policy.ack_wait_s)
         held = _InFlight(delivery)
-        self._in_flight[delivery.identity] = held
-        held.task = asyncio.create_task(self._run(delivery))
+        self._in_flight[identity] = held
+        self._in_flight_bytes += len(delivery.data)
+        self._in_flight_of[rank] += 1
+        held.task = asyncio.get_running_loop().create_task(self._run(delivery, rank))
 
-    async def _run(self, delivery: Delivery) -> None:
+    async def _run(self, delivery: Delivery, rank: int) -> None:
         set_trace(delivery.headers.get(TRACEPARENT))
         try:
-            await self._send_verdict(delivery, await self._verdict(delivery))
+            try:
+                if delivery.number > self.policy.max_deliver:
+                    verdict = self._undeliverable(delivery)
+                else:
+                    verdict = await self._handle(delivery)
+            except asyncio.CancelledError:
+                if not self._stopping:
+                    raise
+                verdict = Redeliver()
+            except Exception:
+                _log.exception("%s: a handler failed on delivery %d", self.name, delivery.number)
+                verdict = Redeliver(min(2.0 ** (delivery.number - 1), _LONGEST_RETRY_S))
+            if not isinstance(verdict, Ack) or not send(self._nc, delivery.ack_subject, _ACK):
+                await self._send_verdict(delivery, verdict)
         finally:
             del self._in_flight[delivery.identity]
+            self._in_flight_bytes -= len(delivery.data)
+            self._in_flight_of[rank] -= 1
             if self._waits_for_capacity:
                 self._awake.set()
 
-    async def _verdict(self, delivery: Delivery) -> Verdict:
-        try:
-            if delivery.number > self.policy.max_deliver:
-                return Unprocessable(
-                    "undeliverable", f"delivered {delivery.number - 1} times without a verdict"
-                )
-            return await self._handle(delivery)
-        except asyncio.CancelledError:
-            if not self._stopping:
-                raise
-            return Redeliver()
-        except Exception:
-            _log.exception("%s: a handler failed on delivery %d", self.name, delivery.number)
-            return Redeliver(min(2.0 ** (delivery.number - 1), _LONGEST_RETRY_S))
+    def _undeliverable(self, delivery: Delivery) -> Verdict:
+        """The verdict for a message that was delivered too often."""
+        if delivery.may_be_redelivered(loop_now_s()):
+            return NO_VERDICT  # its holder may be alive: a server that was frozen again and again sent it
+        return Unprocessable("undeliverable", f"delivered {delivery.number - 1} times without a verdict")
 
     def _send_verdict_soon(self, delivery: Delivery, verdict: Verdict) -> None:
         task = asyncio.create_task(self._send_verdict(delivery, verdict))

@@ -1,4 +1,4 @@
-"""JetStream's pull protocol: at most one open request per consumer, watched for missing heartbeats.
+"""JetStream's pull protocol: at most one open request per consumer, sent again if the server does not end it.
 
 nats-py's `fetch` returns a list once per call; a mailbox needs each message as it arrives and a request that stays
 open. The protocol is ADR-13 (nats-architecture-and-design).
@@ -6,8 +6,8 @@ open. The protocol is ADR-13 (nats-architecture-and-design).
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -16,37 +16,55 @@ from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from penstock.bus.clock import loop_now_s
+from penstock.bus.freezes import frozen_s, waiting_since_s
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.nats_patches import unsubscribe_at_server
+from penstock.bus.wire.receiving import subscribe_directly
 from penstock.contract.streams import Consumer
 from penstock.runtime.consumer.delivery import Delivery, delivery_of
-from penstock.runtime.consumer.scheduler import PullRequest, Source
+from penstock.runtime.consumer.scheduler import LONG_POLL_S, PullRequest, Source
 
 __all__ = ["Puller", "withdraw"]
 
 _log: Final = rate_limited_logger(__name__, by="text")
-_HEARTBEAT_S: Final = 5.0
-"""Seconds between the server's heartbeats for an open request; at most half of the request's duration."""
-_SILENCE_S: Final = 2.5 * _HEARTBEAT_S
+_SILENCE_S: Final = LONG_POLL_S + 5.0
+"""Seconds without a message after which an open request is taken for lost. The server ends every one within
+LONG_POLL_S, so none needs its heartbeats, which would be most of the messages of an idle system."""
 _CLOSE_S: Final = 2
+_MAX_BYTES: Final = 32 * 1024 * 1024
+"""Bytes that one request may be answered with: half of what nats-server by default holds for a connection
+(max_pending) before it closes it as that of a slow consumer."""
 _NANO: Final = 1_000_000_000
-_HEARTBEAT: Final = "100"
 _DELIVERED: Final = "$JS.ACK."
 """The start of the reply subject of a delivered message. Status messages of the server have no such subject, while a
 publisher could write a `Status` header."""
+_TOO_LARGE: Final = "Message Size Exceeds MaxBytes"
+"""Description of the end of a request whose bytes do not suffice for the next message."""
+_OVERHEAD_BYTES: Final = 64 * 1024
+"""Bytes of a delivered message, as the server counts them, beyond its headers and body: its subjects."""
 _ENDED_QUIETLY: Final = frozenset({"404", "408"})
 """Status codes: no messages; the request expired."""
 
 
 class Puller:
-    """Requests messages from a durable consumer and passes each to `receive` as it arrives.
+    """Requests messages from a durable consumer and passes each to `receive` as it arrives, with whether its request
+    had been withdrawn.
 
     `ended` is called when a request was fulfilled, has expired or was refused.
     """
 
     def __init__(
-        self, nc: Nats, consumer: Consumer, receive: Callable[[Delivery], None], ended: Callable[[], None]
+        self,
+        nc: Nats,
+        consumer: Consumer,
+        receive: Callable[[Delivery, bool], None],
+        ended: Callable[[], None],
+        *,
+        bounded: bool = False,
     ) -> None:
+        """`bounded`: a request ends after as many bytes as the largest message has."""
+        self._bounded = bounded
         self._nc = nc
         self._name = f"{consumer.stream}/{consumer.durable}"
         self._next = f"$JS.API.CONSUMER.MSG.NEXT.{consumer.stream}.{consumer.durable}"
@@ -67,7 +85,10 @@ class Puller:
         """A request was refused since the mailbox last reset this flag."""
 
     async def open(self) -> None:
-        self._subscription = await self._nc.subscribe(f"{self._inbox}.*", cb=self._on_message)
+        self._subscription = await self._subscribed(self._inbox)
+
+    async def _subscribed(self, inbox: str) -> Subscription:
+        return await subscribe_directly(self._nc, f"{inbox}.*", partial(self._on_message, inbox))
 
     async def withdraw(self) -> bool:
         """Request no more messages from the server, with the next flush. Returns whether there is anything to flush.
@@ -92,7 +113,7 @@ class Puller:
             return
         self._reset()
         inbox = self._nc.new_inbox()
-        subscription = await self._nc.subscribe(f"{inbox}.*", cb=self._on_message)
+        subscription = await self._subscribed(inbox)
         self._inbox, self._subscription = inbox, subscription
         await unsubscribe_at_server(self._nc, former)
         self._reset()
@@ -124,49 +145,69 @@ class Puller:
         """Request messages, which are passed to `receive`."""
         self._request_number += 1
         self._open_request = request
-        self._requested_s = self._last_message_s = asyncio.get_running_loop().time()
+        self._requested_s = self._last_message_s = loop_now_s()
         self.source.outstanding = request.batch
         self.source.long_poll = request.waits_s > 0
         await self._nc.publish(
             self._next,
-            msgspec.json.encode(_request_body(request)),
+            msgspec.json.encode(self._request_body(request)),
             reply=f"{self._inbox}.{self._request_number}",
         )
 
     def watch(self) -> None:
-        """Count an open request without heartbeats as refused, so that it is sent again."""
-        silent_s = asyncio.get_running_loop().time() - self._last_message_s
-        if self.source.outstanding > 0 and silent_s > _SILENCE_S:
-            self._refuse("no heartbeat from the server")
+        """Count an open request that the server did not end as refused, so that it is sent again."""
+        silent_s = loop_now_s() - self._last_message_s
+        if self.source.outstanding == 0 or silent_s <= _SILENCE_S:
+            return
+        if silent_s - frozen_s(self._last_message_s) > _SILENCE_S:
+            self._refuse("no answer from the server")
 
     def forget(self) -> None:
         """Discard the open request and the state of the consumer after a lost connection."""
         self.source = Source()
         self._ended()
 
-    async def _on_message(self, msg: Msg) -> None:
-        self._last_message_s = asyncio.get_running_loop().time()
+    def _on_message(self, inbox: str, msg: Msg) -> None:
+        self._last_message_s = loop_now_s()
         status = (msg.headers or {}).get("Status")
         if status is None or msg.reply.startswith(_DELIVERED):
-            self._take(delivery_of(msg))
-        elif status == _HEARTBEAT or not msg.subject.endswith(f".{self._request_number}"):
+            self._take(delivery_of(msg), withdrawn=inbox != self._inbox)
+        elif not msg.subject.endswith(f".{self._request_number}"):
             return
+        elif self.source.outstanding == 0:
+            return  # the request is fulfilled, which the server says of one with `max_bytes`
         elif status in _ENDED_QUIETLY:
             self.refusals = 0
-            self.source.pending = 0
+            self.source.pending, self.source.is_known = 0, True
+            self._end()
+        elif (msg.headers or {}).get("Description") == _TOO_LARGE:
+            self.source.pending = max(1, self.source.pending)
             self._end()
         else:
             self._refuse(f"{status} {(msg.headers or {}).get('Description', '')}".strip())
 
-    def _take(self, delivery: Delivery) -> None:
+    def _request_body(self, request: PullRequest) -> dict[str, int | bool]:
+        body: dict[str, int | bool] = {"batch": request.batch}
+        if self._bounded:
+            body["max_bytes"] = self._nc.max_payload + _OVERHEAD_BYTES
+        elif request.batch * self._nc.max_payload > _MAX_BYTES:
+            body["max_bytes"] = _MAX_BYTES
+        if request.waits_s == 0:
+            body["no_wait"] = True
+            return body
+        body["expires"] = int(request.waits_s * _NANO)
+        return body
+
+    def _take(self, delivery: Delivery, *, withdrawn: bool) -> None:
         source = self.source
-        source.pending = delivery.pending
+        source.pending, source.is_known = delivery.pending, True
+        delivery.arrived_s = waiting_since_s()
         self.refusals = 0
-        if source.outstanding > 0:  # otherwise a former request was answered
+        if source.outstanding > 0 and not withdrawn:
             source.outstanding -= 1
             if source.outstanding == 0:
                 self._end()
-        self._receive(delivery)
+        self._receive(delivery, withdrawn)
 
     def _refuse(self, why: str) -> None:
         _log.warning("%s: the server ended a pull: %s", self._name, why)
@@ -179,19 +220,10 @@ class Puller:
         """Close the request, whether or not it was fulfilled."""
         source, request = self.source, self._open_request
         if source.long_poll:
-            age_s = asyncio.get_running_loop().time() - self._requested_s
+            age_s = loop_now_s() - self._requested_s
             source.record_end(request.batch, request.batch - source.outstanding, age_s)
         source.outstanding = 0
         self._ended()
-
-
-def _request_body(request: PullRequest) -> dict[str, int | bool]:
-    if request.waits_s == 0:
-        return {"batch": request.batch, "no_wait": True}
-    body: dict[str, int | bool] = {"batch": request.batch, "expires": int(request.waits_s * _NANO)}
-    if request.waits_s >= 2 * _HEARTBEAT_S:  # a shorter request needs no heartbeat
-        body["idle_heartbeat"] = int(_HEARTBEAT_S * _NANO)
-    return body
 
 
 async def withdraw(nc: Nats, pullers: Iterable[Puller]) -> None:

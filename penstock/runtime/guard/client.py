@@ -14,6 +14,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from penstock.bus.clock import loop_now_s
+from penstock.bus.freezes import AwakeTimeout, extended_s, frozen_s
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract import codec, subjects
 from penstock.contract.guard.checks import KEEP_ALIVE_TIMEOUT_S, GuardCheck, GuardVerdict
@@ -112,12 +113,13 @@ class GuardClient:
             del self._waiting[number]
 
     def _give_up_s(self, waiting: _Waiting) -> float:
-        return waiting.began_s + (min(waiting.wait_s, _SILENCE_WAIT_S) if self._silent else waiting.wait_s)
+        wait_s = min(waiting.wait_s, _SILENCE_WAIT_S) if self._silent else waiting.wait_s
+        return extended_s(waiting.began_s + wait_s, waiting.began_s)
 
     def _unreachable(self, waiting: _Waiting) -> GuardUnreachable:
         if self._absent_since_s is not None:
             return GuardUnreachable("no guard is running")
-        waited_s = loop_now_s() - waiting.began_s
+        waited_s = loop_now_s() - waiting.began_s - frozen_s(waiting.began_s)
         if not waiting.heard and waited_s >= _SILENCE_WAIT_S:
             self._silent = True
         return GuardUnreachable(f"no verdict of a guard within {waited_s:.1f} s")
@@ -141,7 +143,8 @@ class GuardClient:
         self._last_absent_s = now_s
 
     def _absent_s(self) -> float:
-        return 0.0 if self._absent_since_s is None else loop_now_s() - self._absent_since_s
+        since_s = self._absent_since_s
+        return 0.0 if since_s is None else loop_now_s() - since_s - frozen_s(since_s)
 
     async def _send(self, payload: bytes, guard: str, number: str, headers: dict[str, str] | None) -> bool:
         """`guard`: the instance; empty: any. Raises GuardUnreachable for a check that the server will never accept."""
@@ -162,7 +165,7 @@ class GuardClient:
         while True:
             give_up_s = self._give_up_s(waiting)
             try:
-                async with asyncio.timeout_at(min(silent_s, give_up_s)):
+                async with AwakeTimeout(max(0.0, min(silent_s, give_up_s) - loop_now_s())):
                     message = await waiting.messages.get()
             except TimeoutError:
                 if loop_now_s() - asked_s > _SERVER_ANSWERS_S:

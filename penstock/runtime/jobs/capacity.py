@@ -7,7 +7,7 @@ rejected when half of all records are its own waiting or running jobs.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from nats.aio.client import Client as Nats
@@ -15,8 +15,10 @@ from nats.aio.msg import Msg
 
 from penstock.bus.clock import Clock
 from penstock.bus.direct_get import delete_message, read_page, sequence_of
+from penstock.bus.ids import new_id
 from penstock.bus.log_limits import rate_limited_logger
-from penstock.bus.publish import StreamFull
+from penstock.bus.publish import StreamFull, store_or_refuse
+from penstock.bus.write_check import StreamNotWritable, not_writable
 from penstock.contract import codec, subjects
 from penstock.contract.jobs import Job
 from penstock.contract.streams import JOBS
@@ -59,7 +61,9 @@ class _Allowance:
 
 
 class BoundedJobStore(JobStore):
-    """A job store that may write the records of new jobs."""
+    """A job store that may write the records of new jobs, which can still be refused: where the server cannot write to
+    `LLM_JOBS`, a write raises StreamNotWritable within 2 s, and at once while that was so for the last one.
+    """
 
     def __init__(self, nc: Nats, clock: Clock, most: int = JOBS.max_messages) -> None:
         """`most`: the maximum number of records in the stream."""
@@ -89,6 +93,11 @@ class BoundedJobStore(JobStore):
                 self._all.left = 0
                 await self._make_space(self._all)
         raise StreamFull("other routers use the space for job records faster than it can be made")
+
+    async def _write(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
+        if JOBS.name in not_writable(self._js):
+            raise StreamNotWritable(JOBS.name)
+        await store_or_refuse(self._js, subject, payload, message_id=new_id(), headers=headers)
 
     def _allowance_of(self, account: str) -> _Allowance:
         if account not in self._accounts and len(self._accounts) >= _MOST_ACCOUNTS:

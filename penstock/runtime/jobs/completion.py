@@ -12,6 +12,7 @@ from typing import Final
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.publish import StreamFull
 from penstock.bus.stored_replies import acknowledged_replies
+from penstock.bus.write_check import StreamNotWritable
 from penstock.contract.errors import ERRORS, ErrorCode
 from penstock.contract.jobs import Job, JobResult
 from penstock.contract.reply import TERMINAL, Completed, Delta, Failed, Failure, ReplyEvent, first_seq
@@ -98,15 +99,18 @@ async def fail_job(
     """Write `event` as the end of the job with the record `known`, and return the end to publish.
 
     `record_if_none`: the record to use for a job without one; None: without a record the request is not a job. Returns
-    None if there is no end to publish: the job goes on, or it is completed and its answer has expired.
+    None if there is no end to publish: the job goes on, or it is completed and its answer has expired. Raises what
+    `jobs` raises where a known record cannot be written: with its end published, the job would stay queued.
     """
     job = known or record_if_none
     if job is None:
         return event
     try:
         write = await end_job(jobs, job, event, at_ms, transition=transition)
-    except StreamFull:  # only for a job without a record
-        _log.warning("no space for the status of %s, which has failed: %s", event.id, event.error.code)
+    except (StreamFull, StreamNotWritable) as error:  # with the store of a router, for a job in no mailbox
+        if known is not None:
+            raise
+        _log.warning("no status of %s, which has failed with %s: %s", event.id, event.error.code, error)
         return event
     return event if write.written or write.job is None else await terminal_event_of(jobs, write.job)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from msgspec import Struct
@@ -10,8 +10,9 @@ from nats.js import JetStreamContext
 from nats.js.errors import APIError
 
 from penstock.bus.ids import new_id
+from penstock.bus.jetstream_errors import is_conflict
 from penstock.bus.log_limits import rate_limited_logger
-from penstock.bus.publish import WRONG_LAST_SEQUENCE, store
+from penstock.bus.publish import LONGEST_STORING_S, store
 from penstock.bus.retry import read_from_leader
 from penstock.bus.stored_replies import stored_result
 from penstock.contract import codec, subjects
@@ -63,15 +64,9 @@ class JobStore:
             if wanted is None:
                 return JobWrite(stored, written=False)
             try:
-                await store(
-                    self._js,
-                    subject,
-                    codec.encode(wanted),
-                    message_id=new_id(),
-                    headers={EXPECTED_LAST: str(sequence)},
-                )
+                await self._write(subject, codec.encode(wanted), {EXPECTED_LAST: str(sequence)})
             except APIError as error:
-                if error.err_code != WRONG_LAST_SEQUENCE:
+                if not is_conflict(error):
                     raise
                 stored, _ = await self._read(subject)
                 if stored == wanted:  # stored, and the acknowledgement was lost
@@ -86,7 +81,7 @@ class JobStore:
         if len(payload) > MAX_REQUEST_BYTES:
             return 0
         subject = subjects.result(*address, result.completed.attempt)
-        await store(self._js, subject, payload, message_id=new_id())
+        await store(self._js, subject, payload, message_id=new_id(), timeout_s=LONGEST_STORING_S)
         return len(payload)
 
     async def result(self, job: Job) -> JobResult | None:
@@ -107,6 +102,16 @@ class JobStore:
     async def is_held_elsewhere(self, job: Job, work_seq: int) -> bool:
         """Whether the job was started from another message of `LLM_WORK` than `work_seq`, which is still stored."""
         return job.work_seq not in {0, work_seq} and await self.is_queued(job.work_seq, job.reply_to)
+
+    async def _write(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
+        await store(
+            self._js,
+            subject,
+            payload,
+            message_id=new_id(),
+            headers=headers,
+            timeout_s=LONGEST_STORING_S,
+        )
 
     async def _read(self, subject: str) -> tuple[Job | None, int]:
         """The record and its sequence; a payload that is not a job record counts as none."""

@@ -52,9 +52,11 @@ def retry_after_s(
     """Seconds to wait, without an upper bound (the SDKs ignore more than 60); None without a hint. Never raises.
 
     A retry header takes precedence over the error itself, and the error over the reset of an exhausted limit.
-    `delays`: delay fields of the error. `now_unix_s`: reference time for dates and Unix times.
+    `delays`: delay fields of the error. `now_unix_s`: reference time for dates and Unix times, unless the response
+    has a date.
     """
     lower = {name.lower(): value for name, value in headers.items()}
+    now_unix_s = _provider_unix_s(lower, now_unix_s)
     header_s = _retry_header_s(lower, now_unix_s)
     if header_s:
         return header_s
@@ -68,6 +70,13 @@ def retry_after_s(
     if not found and (reset_s := _reset_s(lower, now_unix_s)) is not None:
         found.append(reset_s)
     return max(found, default=header_s)
+
+
+def _provider_unix_s(lower: Mapping[str, str], now_unix_s: float) -> float:
+    """The clock of the provider, by the `Date` of its response: dates are compared with the clock that made them."""
+    date = lower.get("date", "")
+    dated_s = _date_unix_s(date) if len(date) <= _MAX_VALUE_CHARACTERS else None
+    return now_unix_s if dated_s is None else dated_s
 
 
 def plausible_wait_s(wait_s: float | None) -> float | None:

@@ -20,11 +20,13 @@ from nats.js.api import (
     RetentionPolicy,
     StorageType,
     StreamConfig,
+    SubjectTransform,
 )
 from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
 
+from penstock.bus.jetstream_errors import advice, is_full, is_name_in_use
 from penstock.bus.retry import RetryPolicy, retry
-from penstock.contract.streams import BUCKETS, ROUTER, STREAMS, BucketSpec, Consumer, StreamSpec, mailboxes
+from penstock.contract.streams import BUCKETS, INTAKE, STREAMS, BucketSpec, Consumer, StreamSpec, mailboxes
 from penstock.runtime.config.problems import ConfigurationRefused, Problem
 from penstock.runtime.config.settings import MIN_STORE_SCALE, Settings
 
@@ -40,9 +42,6 @@ __all__ = [
 ]
 
 _log: Final = logging.getLogger(__name__)
-_NAME_IN_USE: Final = 10058
-_NO_STORAGE: Final = frozenset({10047, 10028, 10002})
-"""JetStream error codes: the server's storage, or the NATS account's, is reserved already."""
 _BUCKET_DUPLICATES_S: Final = 120
 """Seconds; nats-py's own figure."""
 _AT_ONCE: Final = 8
@@ -60,11 +59,14 @@ class JetStreamPlan(Struct, frozen=True, kw_only=True):
     """How many nodes of a cluster keep each stream and bucket; existing ones with another number are moved."""
     store_scale: float = 1.0
     """Factor for the size of the streams."""
+    routes: bool = False
+    """The consumers of routers are needed."""
 
     @classmethod
-    def of(cls, settings: Settings, roles: Iterable[str]) -> JetStreamPlan:
+    def of(cls, settings: Settings, roles: Iterable[str], *, routes: bool = False) -> JetStreamPlan:
         return cls(
             roles=tuple(roles),
+            routes=routes,
             ack_wait_s=settings.ack_wait_s,
             replicas=settings.stream_replicas,
             store_scale=settings.store_scale,
@@ -74,11 +76,15 @@ class JetStreamPlan(Struct, frozen=True, kw_only=True):
     def streams(self) -> tuple[StreamSpec, ...]:
         return tuple(stream.scaled(self.store_scale) for stream in STREAMS)
 
+    @property
+    def consumers(self) -> tuple[Consumer, ...]:
+        return (*(INTAKE if self.routes else ()), *mailboxes(self.roles))
+
 
 def stream_config(stream: StreamSpec, replicas: int = 1) -> StreamConfig:
     return StreamConfig(
         name=stream.name,
-        subjects=list(stream.subjects),
+        subjects=[*stream.subjects, stream.probe_subject],
         description=stream.purpose,
         retention=RetentionPolicy.WORK_QUEUE if stream.retention == "workqueue" else RetentionPolicy.LIMITS,
         storage=StorageType.FILE,
@@ -87,9 +93,11 @@ def stream_config(stream: StreamSpec, replicas: int = 1) -> StreamConfig:
         max_bytes=stream.max_bytes,
         max_msgs=stream.max_messages,
         max_msgs_per_subject=stream.max_per_subject,
+        discard_new_per_subject=stream.rejects_by_subject,
         duplicate_window=stream.duplicate_window_s,
         num_replicas=replicas,
         allow_direct=True,
+        subject_transform=None if stream.transform is None else SubjectTransform(*stream.transform),
     )
 
 
@@ -99,7 +107,7 @@ async def ensure_streams(js: JetStreamContext, plan: JetStreamPlan) -> None:
         try:
             await _ensure_stream(js, stream, plan.replicas)
         except APIError as error:
-            if error.err_code not in _NO_STORAGE:
+            if not is_full(error):
                 raise
             raise await _too_little_storage(js, plan, stream, error) from error
 
@@ -110,12 +118,27 @@ async def _ensure_stream(js: JetStreamContext, stream: StreamSpec, replicas: int
         await js.add_stream(config)
     except APIError as error:
         # The server checks the storage before it looks whether the stream exists already.
-        if error.err_code != _NAME_IN_USE and error.err_code not in _NO_STORAGE:
+        if not is_name_in_use(error) and not is_full(error):
             raise
         try:
-            await js.update_stream(config)
+            await js.update_stream(await _without_loss(js, stream, config))
         except NotFoundError:
             raise error from None
+
+
+async def _without_loss(js: JetStreamContext, stream: StreamSpec, config: StreamConfig) -> StreamConfig:
+    """The configuration without its new limit of a subject while more is stored: the server would delete the rest at
+    once. The reconciler sets the limit when the messages are fewer.
+    """
+    if not stream.rejects_by_subject:
+        return config
+    there = await js.stream_info(stream.name)
+    limit = there.config.max_msgs_per_subject or -1
+    if 0 < limit <= stream.max_per_subject or there.state.messages <= stream.max_per_subject:
+        return config
+    return config.evolve(
+        max_msgs_per_subject=limit, discard_new_per_subject=there.config.discard_new_per_subject
+    )
 
 
 async def _too_little_storage(
@@ -194,7 +217,7 @@ async def _create_bucket(
         await js.create_key_value(config)
     except APIError as error:
         # Another process has created it since, and has changed what a KeyValueConfig cannot say.
-        if error.err_code != _NAME_IN_USE:
+        if not is_name_in_use(error):
             raise
 
 
@@ -232,7 +255,7 @@ async def ensure(js: JetStreamContext, plan: JetStreamPlan) -> None:
     when it has too little storage.
     """
     await ensure_streams(js, plan)
-    await ensure_consumers(js, (ROUTER, *mailboxes(plan.roles)), plan.ack_wait_s)
+    await ensure_consumers(js, plan.consumers, plan.ack_wait_s)
     for bucket in BUCKETS:
         await _ensure_bucket(js, bucket, plan.replicas)
 
@@ -268,4 +291,5 @@ async def ensure_eventually(js: JetStreamContext, plan: JetStreamPlan) -> None:
 def _reason(error: Exception) -> str:
     if isinstance(error, ServiceUnavailableError) and error.err_code is None:
         return "the NATS server has no JetStream; start it with -js"
-    return str(error) or type(error).__name__
+    known = advice(error) if isinstance(error, APIError) else ""
+    return f"{error}. {known}".removesuffix(". ") or type(error).__name__

@@ -21,6 +21,7 @@ from penstock.bus.stored_replies import acknowledged_replies
 from penstock.contract.headers import REPEATED
 from penstock.contract.reply import first_seq
 from penstock.contract.streams import WORK
+from penstock.contract.subjects import ReplyAddress
 from penstock.runtime.accounting.prior_attempts import PriorAttempts, fold_events
 from penstock.runtime.consumer.delivery import Delivery
 from penstock.runtime.service import Bus
@@ -71,11 +72,11 @@ class PriorAttemptsReader:
         self._bus.connection_events.add_reconnect_listener(self._note_position)
         await self._note_position()
 
-    async def read(self, delivery: Delivery, reply_subject: str) -> PriorAttempts:
+    async def read(self, delivery: Delivery, reply_to: ReplyAddress) -> PriorAttempts:
         """The prior attempts; none, without a look-up, for a message that is certainly new."""
         if self._is_new(delivery):
             return PriorAttempts()
-        prior = fold_events(await acknowledged_replies(self._bus.nc, reply_subject))
+        prior = fold_events(await acknowledged_replies(self._bus.nc, reply_to.subject))
         if prior.known or delivery.number == 1:
             return prior
         # The stored replies have expired, and another worker had the request: number events above all of its events.

@@ -6,13 +6,16 @@ So a taken port is reported before anything slow begins, and the port that is ch
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import socket
 import sys
 from typing import Final
 
 import uvicorn
+
+from penstock.runtime.processes.ready_line import print_ready_line
+from penstock.runtime.processes.stop_signals import stop_signal_numbers
+from penstock.runtime.serving.listening import bound_socket, url_of
 
 __all__ = ["HIGHEST_PORT", "KEEP_ALIVE_S", "listen", "port_argument", "serve"]
 
@@ -30,8 +33,7 @@ class _AnnouncingServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        sys.stdout.write(json.dumps({"event": "ready", **self._ready}, separators=(",", ":")) + "\n")
-        sys.stdout.flush()
+        print_ready_line(self._ready)
 
 
 def port_argument(text: str) -> int:
@@ -44,32 +46,22 @@ def port_argument(text: str) -> int:
 def listen(service: str, host: str, port: int) -> socket.socket | None:
     """A bound socket; None, and a line on stderr, where the address cannot be bound."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-        except OSError:
-            listener.close()
-            raise
+        return bound_socket(host, port)
     except OSError as error:
         sys.stderr.write(f"the {service} cannot listen on {host}, port {port}: {error.strerror}\n")
         return None
-    return listener
 
 
 def serve(config: uvicorn.Config, listener: socket.socket, service: str, *, is_monitored: bool) -> None:
-    """Serve until SIGTERM or SIGINT; then accept nothing more, finish the requests in progress, and return.
+    """Serve until SIGTERM, SIGINT or SIGHUP; then accept nothing more, finish the requests in progress, and return.
 
     `is_monitored`: it has metrics, whose address is `http` in the printed line.
     """
-    host, port = listener.getsockname()[:2]
-    address = f"[{host}]" if listener.family == socket.AF_INET6 else host
-    url = f"http://{address}:{port}"
+    url = url_of(listener)
     server = _AnnouncingServer(
         config, {"service": service, "url": url, **({"http": url} if is_monitored else {})}
     )
     # uvicorn raises the signal again once it has stopped; without this handler that would kill the process.
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stop_signal_numbers():
         signal.signal(number, server.handle_exit)
     server.run(sockets=[listener])

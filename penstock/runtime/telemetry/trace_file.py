@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from penstock.bus.tracing import Attributes
+from penstock.runtime.telemetry.recorded_span import RecordedSpan
 
 __all__ = ["FileSpanExporter", "SpanLine", "read_spans"]
 
@@ -26,46 +28,50 @@ class SpanLine(Struct, frozen=True, kw_only=True):
     start_ns: int
     end_ns: int
     error: bool
-    attributes: dict[str, str | int | float | bool | list[str]]
+    attributes: Attributes
 
 
-class FileSpanExporter(SpanExporter):
+class FileSpanExporter:
     """Appends to one file that all services share; each batch is one write, so that lines are never mixed."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, service: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._service = service
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._before = b""
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        lines = b"".join(msgspec.json.encode(_line(span)) + b"\n" for span in spans)
-        os.write(self._file, lines)
-        return SpanExportResult.SUCCESS
+    def export(self, spans: Sequence[RecordedSpan]) -> None:
+        lines = b"".join(msgspec.json.encode(self._line(span)) + b"\n" for span in spans)
+        try:
+            written = os.write(self._file, self._before + lines)
+        except OSError:  # the disk is full: the process goes on without these spans
+            return
+        # The rest of a line that was cut off is left out, and the next one begins on a line of its own.
+        self._before = b"" if written == len(self._before) + len(lines) else b"\n"
 
-    def shutdown(self) -> None:
+    def close(self) -> None:
         os.close(self._file)
 
-
-def _line(span: ReadableSpan) -> SpanLine:
-    return SpanLine(
-        trace_id=f"{span.context.trace_id:032x}",
-        span_id=f"{span.context.span_id:016x}",
-        parent_id=f"{span.parent.span_id:016x}" if span.parent is not None else None,
-        service=str(span.resource.attributes.get("service.name", "")),
-        name=span.name,
-        kind=span.kind.name.lower(),
-        start_ns=span.start_time or 0,
-        end_ns=span.end_time or 0,
-        error=not span.status.is_ok,
-        attributes=msgspec.convert(
-            dict(span.attributes or {}), dict[str, str | int | float | bool | list[str]]
-        ),
-    )
+    def _line(self, span: RecordedSpan) -> SpanLine:
+        return SpanLine(
+            trace_id=span.trace_id,
+            span_id=span.span_id,
+            parent_id=span.parent_id,
+            service=self._service,
+            name=span.name,
+            kind=span.kind,
+            start_ns=span.start_ns,
+            end_ns=span.end_ns,
+            error=span.error,
+            attributes=span.attributes,
+        )
 
 
 def read_spans(path: Path) -> Iterator[SpanLine]:
-    """The spans in the file, without an incomplete last line."""
+    """The spans in the file, without an incomplete last line, and without those that a full disk has cut off."""
     decoder = msgspec.json.Decoder(SpanLine)
     with path.open("rb") as lines:
         for line in lines:
             if line.endswith(b"\n"):
-                yield decoder.decode(line)
+                with suppress(msgspec.DecodeError):
+                    yield decoder.decode(line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from penstock.bus.clock import Clock
 from penstock.contract.reply import Completed
 from services.edge.answers.reply_facts import ReplyFacts
 from services.edge.dialects.dialect import ChatCall, DialectRoute, StreamWriter
@@ -25,10 +26,10 @@ class Answer(Struct, frozen=True):
     def whole(self, completed: Completed) -> bytes:
         return self.route.dialect.whole(self.text_id, self.id.created_s, self.call, completed)
 
-    def new_facts(self) -> ReplyFacts:
+    def new_facts(self, clock: Clock) -> ReplyFacts:
         """For the headers of the response."""
         answer_id = None if self.resume_path is None else self.text_id
-        return ReplyFacts(self.id.request_id, answer_id, self.route.limit_headers)
+        return ReplyFacts(self.id.request_id, answer_id, self.route.limit_headers, clock)
 
     def writer(self) -> StreamWriter:
         return self.route.dialect.stream(self.text_id, self.id.created_s, self.call)

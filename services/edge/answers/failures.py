@@ -44,7 +44,7 @@ def http_error_of(error: Exception) -> HttpError | None:
 def _of_client_error(error: PenstockError) -> HttpError:
     if isinstance(error, UnknownReply):
         return HttpError.of("not_found", "no answer of this id is stored: answers are stored for 15 minutes")
-    if isinstance(error, NotAccepted | StoreUnavailable):
+    if isinstance(error, NotAccepted | StoreUnavailable) and error.code == "internal":
         return HttpError.of("bus_unavailable", str(error), retry_after_s=error.retry_after_s)
     headers = retry_headers(error.retry, error.retry_after_s)
     return HttpError(error.http_status, error.code, str(error), headers=headers)

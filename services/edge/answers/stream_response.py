@@ -117,10 +117,10 @@ class StreamResponse:
         await self._send(self._stream.release())
 
     async def _send(self, parts: list[StreamPart]) -> None:
-        if self._comments.is_active:
-            await self._comments.stop()
         data = self._encoded(parts[0]) if len(parts) == 1 else b"".join(map(self._encoded, parts))
         if data:
+            if self._comments.is_active:  # not before: a client that has the first events waits for more
+                await self._comments.stop()
             await self._write(data)
             self._pings.sent()
 

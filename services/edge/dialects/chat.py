@@ -19,13 +19,13 @@ from services.edge.dialects.dialect import (
     SseEvent,
     retrieval_fields,
 )
+from services.edge.dialects.misplaced_options import RETRIEVAL
 from services.edge.dialects.rag_options import rag_of_json
 from services.edge.dialects.request_json import check, decode
 
 __all__ = ["ChatCompletionRequest", "ChatDialect", "ChatStream"]
 
 _RAG: Final = "rag"
-_OWN: Final = frozenset((_RAG, "conversation"))
 _DONE: Final = SseEvent(b"[DONE]")
 _TYPES: Final = {
     401: "authentication_error",
@@ -94,7 +94,7 @@ class ChatDialect:
     """A Dialect."""
 
     def read(self, body: bytes) -> ChatCall:
-        check(body)
+        check(body, accepted=RETRIEVAL)
         fields = decode(_decoder, body)
         if not fields.model:
             raise InvalidField("model", "model is empty: write auto or another id of GET /v1/models")
@@ -226,7 +226,7 @@ def _rag(body: bytes, given: Rag | str | None) -> Rag | None:
 
 def _without_own(body: bytes) -> Raw:
     """The body without the fields that are no part of a chat completion."""
-    return Raw(_encode({name: raw for name, raw in _decode_fields(body).items() if name not in _OWN}))
+    return Raw(_encode({name: raw for name, raw in _decode_fields(body).items() if name not in RETRIEVAL}))
 
 
 def _index(choice: bytes) -> int:

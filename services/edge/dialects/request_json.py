@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -10,6 +11,7 @@ from msgspec import Raw
 from penstock.contract.field_problem import field_problem
 from penstock.runtime.json_values import MAX_BODY_VALUES, has_more_values
 from services.edge.dialects.dialect import InvalidField
+from services.edge.dialects.misplaced_options import refuse_misplaced
 
 __all__ = ["NULL", "absent", "check", "decode", "decode_fields", "given"]
 
@@ -26,18 +28,21 @@ def absent() -> Raw:
     return NULL
 
 
-def check(body: bytes) -> None:
+def check(body: bytes, *, accepted: Collection[str] = ()) -> None:
     """Raises InvalidField unless all of the body is JSON that every decoder accepts: without lone surrogates, numbers
-    out of range, deep nesting or too many values. This includes fields that are not decoded later.
+    out of range, deep nesting or too many values. This includes fields that are not decoded later. Of the options of
+    Penstock it may have those that are `accepted`.
     """
     if has_more_values(body, MAX_BODY_VALUES):
         raise InvalidField("body", f"the body has more than {MAX_BODY_VALUES:,} values, which is the limit")
-    decode(_decode_any, body)
+    fields = decode(_decode_any, body)
+    if isinstance(fields, dict):
+        refuse_misplaced(fields, accepted=accepted)
 
 
-def decode_fields(body: bytes) -> dict[str, Raw]:
-    """The fields of the object `body`, which is checked. Raises InvalidField."""
-    check(body)
+def decode_fields(body: bytes, *, accepted: Collection[str] = ()) -> dict[str, Raw]:
+    """The fields of the object `body`, which is checked as `check` does. Raises InvalidField."""
+    check(body, accepted=accepted)
     return decode(_decode_fields, body)
 
 

@@ -135,7 +135,9 @@ _encode: Final = msgspec.json.Encoder().encode
 
 def read_request(body: bytes) -> ResponsesCall:
     """Translate the body of a request. Raises InvalidField."""
-    fields = {name: value for name, value in decode_fields(body).items() if value != NULL}
+    fields = {
+        name: value for name, value in decode_fields(body, accepted=_UNSUPPORTED).items() if value != NULL
+    }
     for name in fields:
         _check_known(name)
     request = decode(_REQUEST, body)

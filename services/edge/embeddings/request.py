@@ -10,6 +10,7 @@ from msgspec import Meta, Raw, Struct
 from penstock.contract.retrieval.embeddings import MAX_INPUTS, MAX_VALUES
 from penstock.runtime.json_values import has_more_values
 from services.edge.dialects.dialect import InvalidField
+from services.edge.dialects.misplaced_options import refuse_misplaced
 from services.edge.dialects.request_json import decode
 
 __all__ = ["EmbeddingsCall", "EmbeddingsRequest", "EncodingFormat", "read_embeddings"]
@@ -57,6 +58,7 @@ class EmbeddingsCall(Struct, frozen=True, kw_only=True):
 
 
 _decoder: Final = msgspec.json.Decoder(EmbeddingsRequest)
+_names: Final = msgspec.json.Decoder(dict[str, Raw])
 
 
 def read_embeddings(body: bytes) -> EmbeddingsCall:
@@ -64,6 +66,8 @@ def read_embeddings(body: bytes) -> EmbeddingsCall:
     if has_more_values(body, MAX_VALUES):
         raise InvalidField("body", f"the body has more than {MAX_VALUES:,} values, which is the limit")
     read = decode(_decoder, body)
+    fields = decode(_names, body)
+    refuse_misplaced(fields)
     _check_input(read.input)
     return EmbeddingsCall(
         body=Raw(body), model=read.model, encoding=read.encoding_format or "float", user=read.user or ""

@@ -80,7 +80,7 @@ class EmbeddingsRoute:
         prepared = await self._prepare(exchange, identity)
         account = await self._accounts.get(identity.account)
         request = prepared.request
-        facts = ReplyFacts(request.id, None)
+        facts = ReplyFacts(request.id, None, clock=self._clock)
         reply: Reply
         if prepared.is_repeated:
             reply = joined(account, request, self._idempotency)
@@ -139,9 +139,8 @@ class EmbeddingsRoute:
         for each in (user, call.user):
             refuse_key_as("user", each)
         refuse_key_as("model", call.model)
-        seconds = options.timeout_s
         return EmbedRequest(
-            id=new_id(),
+            id=new_id(self._clock.unix_ms()),
             client=self._accounts.client_name,
             body=call.body,
             role=EMBED if target.model else target.role,
@@ -149,7 +148,7 @@ class EmbeddingsRoute:
             lane=options.lane,
             user=user,
             key=identity.key,
-            deadline_ms=None if seconds is None else self._clock.unix_ms() + int(seconds * 1000),
+            timeout_s=options.timeout_s,
         )
 
 

@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from penstock.bus.ids import new_id
+from penstock.bus.log_limits import rate_limited_logger
 from services.edge.dialects.chat import ChatDialect
 from services.edge.dialects.dialect import AnswerError
 from services.edge.http.errors import HttpError
@@ -21,6 +22,7 @@ from services.edge.http.rejections import log_rejection
 
 __all__ = ["STATE_KEY", "Connection"]
 
+_log: Final = rate_limited_logger(__name__)
 STATE_KEY: Final = "connection"
 """Key of a request's Connection in the ASGI scope: `scope["state"][STATE_KEY]`."""
 
@@ -49,6 +51,11 @@ _UPGRADE_REFUSED: Final = HttpError.of(
     "an upgrade from HTTP 1.1 to another protocol is not served: send the request without the header upgrade",
 )
 """The parser takes all that follows an offer of another protocol for that protocol, a body included."""
+_TOO_MANY_CONNECTIONS: Final = HttpError.of(
+    "overloaded",
+    "this edge has as many connections as its limit of open files allows: try again later",
+    retry_after_s=1,
+)
 _REFUSED_S: Final = 2.0
 """Time for the client to read why its request was refused."""
 
@@ -58,6 +65,8 @@ class Connection(HttpToolsProtocol):
 
     header_bytes: int = 64 * 1024
     header_s: float = 30.0
+    most_connections: int = sys.maxsize
+    """Further ones are answered with an error and closed, so that the process can open other files."""
 
     def __init__(
         self,
@@ -80,6 +89,15 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """A connection without a request is closed after the time of an idle one; uvicorn keeps it for ever."""
         super().connection_made(transport)
+        if len(self.connections) > self.most_connections:
+            _log.warning(
+                "connections are refused: %d are open, as many as the limit of open files (ulimit -n) allows",
+                self.most_connections,
+            )
+            self._ignores_input = True
+            transport.write(_encoded(_TOO_MANY_CONNECTIONS))
+            transport.close()
+            return
         self.timeout_keep_alive_task = self.loop.call_later(
             self.timeout_keep_alive, self.timeout_keep_alive_handler
         )

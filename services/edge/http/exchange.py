@@ -12,6 +12,7 @@ from msgspec import Struct
 from starlette.types import Receive, Scope, Send
 
 from penstock.bus.clock import Clock
+from penstock.bus.freezes import AwakeTimeout
 from penstock.bus.ids import new_id
 from penstock.runtime.byte_budget import ByteBudget
 from services.edge.http.connection import STATE_KEY, Connection
@@ -126,7 +127,7 @@ class Exchange:
         if declared.isdecimal() and int(declared) > self._limits.body_bytes:
             raise self._too_large()
         try:
-            async with asyncio.timeout(self._limits.body_s):
+            async with AwakeTimeout(self._limits.body_s):
                 body = await self._read_body()
         except TimeoutError:
             message = f"the body did not arrive within {self._limits.body_s:g} s"
@@ -216,7 +217,7 @@ class Exchange:
         if not self._connection.is_backed_up:
             return
         try:
-            async with asyncio.timeout(self._limits.write_s):
+            async with AwakeTimeout(self._limits.write_s):
                 await self._connection.drained()
         except TimeoutError:
             self._connection.abort()

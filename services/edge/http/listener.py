@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import resource
 import socket
-from contextlib import suppress
 from typing import Final
 
-__all__ = ["BACKLOG", "address_of", "bind", "raise_open_files"]
+from penstock.runtime.serving.listening import bound_socket
+
+__all__ = ["BACKLOG", "bind"]
 
 BACKLOG: Final = 2048
 _KEEPALIVE: Final = (
@@ -17,15 +17,6 @@ _KEEPALIVE: Final = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
 )
 """Connections inherit these: a client whose machine is gone is noticed within a minute also while nothing is sent."""
-
-
-def raise_open_files() -> None:
-    """Allow as many open files, and thus connections, as the system allows this user: shells and systemd set a soft
-    limit of 1,024, which idle connections alone may reach, and every further one is reset.
-    """
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(OSError, ValueError):  # systems that refuse a limit without bound
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def bind(host: str, port: int, fallback_port: int | None = None) -> socket.socket:
@@ -42,21 +33,12 @@ def bind(host: str, port: int, fallback_port: int | None = None) -> socket.socke
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    bound = socket.socket(family, kind, protocol)
+    bound = bound_socket(host, port)
     try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         for level, option, value in _KEEPALIVE:
             bound.setsockopt(level, option, value)
-        bound.bind(address)
         bound.listen(BACKLOG)
     except OSError:
         bound.close()
         raise
     return bound
-
-
-def address_of(listener: socket.socket) -> str:
-    """The base address, as a client on this machine writes it."""
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if listener.family == socket.AF_INET6 else f"http://{host}:{port}"

@@ -96,7 +96,7 @@ class BackgroundResponses:
         self, exchange: Exchange, account: Account, found: AnswerId, call: ChatCall, job: Job | None
     ) -> None:
         answer = Answer(self._route, found, call)
-        facts = answer.new_facts()
+        facts = answer.new_facts(account.clock)
         body = await self._body(account, answer, facts, job)
         await exchange.respond(200, body, headers=facts.headers())
 

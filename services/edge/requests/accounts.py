@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from penstock.bus.clock import SYSTEM
+from penstock.bus.clock import Clock
 from penstock.bus.tracing import Tracer
 from penstock.client.client import Client
 from penstock.client.jobs import JobReader
@@ -25,15 +25,17 @@ _TIMINGS: Final = ClientTimings(accept_s=60.0)
 class Account:
     """Submits the requests of one account and reads their replies."""
 
-    def __init__(self, bus: Bus, subscription: ReplySubscription, tracer: Tracer) -> None:
+    def __init__(self, bus: Bus, subscription: ReplySubscription, tracer: Tracer, clock: Clock) -> None:
+        """`clock`: that of the NATS server."""
         self._bus = bus
         self._subscription = subscription
         self._tracer = tracer
+        self.clock = clock
         self.name = subscription.account
         self.client = Client(bus.nc, subscription, tracer, _TIMINGS)
         """Resumes and cancels requests."""
         self.jobs = JobReader(bus.nc, subscription.account)
-        self.answers = AnswerLookup(bus.nc, subscription.account, SYSTEM)
+        self.answers = AnswerLookup(bus.nc, subscription.account, clock)
 
     def stream(
         self, request: Request, timeout_s: float | None, *, cancel_on_exit: bool, parent: str | None
@@ -69,9 +71,11 @@ class Account:
 class Accounts:
     """Opens the subscription of an account at its first request."""
 
-    def __init__(self, bus: Bus, client_name: str, tracer: Tracer) -> None:
+    def __init__(self, bus: Bus, client_name: str, tracer: Tracer, clock: Clock) -> None:
+        """`clock`: that of the NATS server."""
         self._bus = bus
         self._tracer = tracer
+        self._clock = clock
         self._accounts: dict[str, Account] = {}
         self._opening = asyncio.Lock()
         self.client_name = client_name
@@ -86,5 +90,5 @@ class Accounts:
                     self._bus.nc, self._bus.connection_events, account, self.client_name
                 )
                 await subscription.open()
-                self._accounts[account] = Account(self._bus, subscription, self._tracer)
+                self._accounts[account] = Account(self._bus, subscription, self._tracer, self._clock)
             return self._accounts[account]

@@ -10,6 +10,7 @@ from zlib import crc32
 
 from msgspec import Struct
 
+from penstock.bus.ids import unix_ms_of
 from penstock.contract.formats.answer_id import ADDRESS, DIGIT
 from services.edge.requests.rescue import StreamRescue
 
@@ -46,7 +47,7 @@ class AnswerId(Struct, frozen=True, kw_only=True):
     @property
     def created_s(self) -> int:
         """Unix seconds when the request was made."""
-        return int(self.request_id.replace("-", "")[:12], 16) // 1000
+        return unix_ms_of(self.request_id) // 1000
 
 
 def new_client_name() -> str:

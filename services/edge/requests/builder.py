@@ -17,7 +17,8 @@ __all__ = ["build"]
 def build(
     call: ChatCall, target: Target, options: RequestOptions, identity: Identity, client_name: str, now_ms: int
 ) -> ChatRequest:
-    """`rescue` is always `restart`: the edge itself decides what a client sees of a further attempt.
+    """`rescue` is always `restart`: the edge itself decides what a client sees of a further attempt. `now_ms`: the
+    time of the NATS server, which the id has.
 
     Raises HttpError (400) for an API key in a field that gets into logs.
     """
@@ -28,7 +29,7 @@ def build(
     conversation = options.conversation or call.conversation
     refuse_key_as("conversation", conversation)
     return ChatRequest(
-        id=new_id(),
+        id=new_id(now_ms),
         client=client_name,
         body=call.body,
         role=target.role,
@@ -37,7 +38,7 @@ def build(
         lane=options.lane,
         user=user,
         key=identity.key,
-        deadline_ms=None if options.timeout_s is None else now_ms + int(options.timeout_s * 1000),
+        timeout_s=options.timeout_s,
         degrade=options.degrade,
         rescue="restart",
         rag=rag_of_text(options.rag) if options.rag else call.rag,

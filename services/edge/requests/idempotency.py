@@ -12,8 +12,11 @@ from nats.aio.client import Client as Nats
 from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 
 from penstock.bus.clock import loop_now_s
-from penstock.bus.publish import STREAM_FULL, WRONG_LAST_SEQUENCE
+from penstock.bus.jetstream_errors import is_conflict, is_full, is_passing
+from penstock.bus.log_limits import rate_limited_logger
+from penstock.bus.retry import RetryPolicy, retry
 from penstock.bus.stored_replies import stored_replies
+from penstock.bus.write_check import publish_checked
 from penstock.client.submit import Request
 from penstock.client.unavailable import cause, reading
 from penstock.contract import codec, subjects
@@ -33,12 +36,14 @@ from services.edge.requests.submission_times import CLAIM_S
 
 __all__ = ["REPLAYED", "IdempotencyKeys", "fingerprint", "idempotency_key"]
 
+_log: Final = rate_limited_logger(__name__)
 _HEADER: Final = b"idempotency-key"
 _LONGEST: Final = 255
 REPLAYED: Final[Header] = (b"idempotent-replayed", b"true")
 """The header of a response whose answer, and cost, are those of an earlier request."""
 _STREAM: Final = f"KV_{IDEMPOTENCY.name}"
 _TIMEOUT_S: Final = 5.0
+_NOT_STORED: Final = (APIError, NoStreamResponseError, nats.errors.Error, TimeoutError)
 _Request = TypeVar("_Request", ChatRequest, EmbedRequest)
 
 
@@ -113,22 +118,36 @@ class IdempotencyKeys:
 
     async def _write(self, subject: str, record: IdempotencyRecord, replaces: int, give_up_s: float) -> bool:
         """False: another record is there, or this one was written by an attempt that got no acknowledgement."""
-        headers = {EXPECTED_LAST: str(replaces)}
-        while True:
+
+        async def publish() -> bool:
             try:
-                await self._nc.jetstream().publish(
-                    subject, codec.encode(record), timeout=_TIMEOUT_S, headers=headers
+                await publish_checked(
+                    self._nc.jetstream(),
+                    subject,
+                    codec.encode(record),
+                    stream=_STREAM,
+                    headers={EXPECTED_LAST: str(replaces)},
+                    timeout_s=_TIMEOUT_S,
                 )
-            except (APIError, NoStreamResponseError, nats.errors.Error, TimeoutError) as error:
-                if isinstance(error, APIError) and error.err_code == WRONG_LAST_SEQUENCE:
+            except APIError as error:
+                if is_conflict(error):
                     return False
-                if isinstance(error, APIError) and error.err_code in STREAM_FULL:
+                if is_full(error):
                     raise _full() from error
-                if not isinstance(error, TimeoutError) or loop_now_s() > give_up_s:
-                    what = "the idempotency key was not stored"
-                    raise NotAccepted(what, cause(self._nc, _STREAM, error)) from error
-            else:
-                return True
+                raise
+            return True
+
+        try:
+            return await retry(
+                publish,
+                on=_NOT_STORED,
+                report=lambda error: _log.info("an idempotency key was not stored yet: %r", error),
+                policy=RetryPolicy(timeout_s=give_up_s - loop_now_s()),
+                transient=_may_pass,
+            )
+        except _NOT_STORED as error:
+            what = "the idempotency key was not stored"
+            raise NotAccepted(what, cause(self._nc, _STREAM, error)) from error
 
     async def _read(self, subject: str) -> tuple[IdempotencyRecord, int] | None:
         """The record from the leader, and its sequence; None: there is none any more."""
@@ -140,6 +159,10 @@ class IdempotencyKeys:
                 return None
             except msgspec.MsgspecError as error:
                 raise nats.errors.Error(f"{subject} does not hold a valid record: {error}") from error
+
+
+def _may_pass(error: Exception) -> bool:
+    return isinstance(error, TimeoutError) or (isinstance(error, APIError) and is_passing(error))
 
 
 def _digest(identity: Identity, key: str) -> str:

@@ -50,7 +50,8 @@ _QUEUE_S: Final = 1.0
 _POLL_S: Final = 0.05
 _ON_THE_WAY_S: Final = 0.2
 """For an event that was published and is not stored yet."""
-_NEARLY_FULL: Final = 0.9
+_NEARLY_FULL: Final = 0.5
+"""The share of `LLM_REPLIES` above which routers may have deleted events before their time a moment ago."""
 
 
 class StoredTimes(Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from penstock.bus.clock import loop_now_s
+from penstock.bus.freezes import AwakeTimeout
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract.guard.checks import CheckedText
 from penstock.contract.guard.policies import DetectorName
@@ -94,7 +95,7 @@ class DetectorRunner:
         began_s = loop_now_s()
         detector = self._detectors.get(name)
         try:
-            async with asyncio.timeout(self._timeouts_s.get(name)):
+            async with AwakeTimeout(self._timeouts_s.get(name)):
                 answer = (
                     (_NOTHING, NOT_ENABLED)
                     if detector is None

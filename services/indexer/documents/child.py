@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
+from penstock.bus.freezes import AwakeTimeout
 from services.indexer.documents.detection import Detected
 from services.indexer.documents.document import (
     DocumentLimits,
@@ -87,7 +88,7 @@ class ReadingProcess:
         """Raises DocumentRefused, ProcessEnded or another ExtractionUnavailable."""
         self._is_answered = False
         try:
-            async with asyncio.timeout(self._limits.time_s):
+            async with AwakeTimeout(self._limits.time_s):
                 answer, text = await self._exchange(source, detected)
         except TimeoutError as error:
             raise self._too_slow() from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -66,7 +65,7 @@ class EmbedRequests:
             user=caller.user,
             key=caller.key,
             store=caller.store,
-            deadline_ms=int((time.time() + left_s) * 1000),
+            timeout_s=left_s,
         )
         try:
             found = await self._answer(request, caller, left_s)

@@ -23,9 +23,10 @@ from penstock.contract.retrieval.documents import IndexBody, IndexReport
 from penstock.contract.work import ChatWork
 from penstock.runtime.accounting.prior_attempts import PriorAttempts
 from penstock.runtime.cancellation import CancellableRequests
-from penstock.runtime.consumer.delivery import ACK, NO_VERDICT, Delivery, Verdict
+from penstock.runtime.consumer.delivery import ACK, Delivery, Verdict
 from penstock.runtime.jobs.completion import failure_of
 from penstock.runtime.redelivery.job_record import JobRecords
+from penstock.runtime.redelivery.superseded import verdict_on_superseded
 from penstock.runtime.reply_publisher import AnnouncedAttempt, Position, ReplyPublisher, Superseded
 from penstock.runtime.service import Bus
 from services.indexer.collections.names import InvalidCollection, collection_of_request, is_memory
@@ -94,9 +95,9 @@ class Runner(Struct, frozen=True):
                 await request.reply.confirm()
             await self._finish(request, event)
             outcome = event.error.code if isinstance(event, Failed) else None
-        except Superseded:
+        except Superseded as superseded:
             outcome = "superseded"
-            return NO_VERDICT
+            return await verdict_on_superseded(superseded, delivery, request.reply)
         finally:
             request.span.end(error=outcome)
         return ACK
@@ -121,17 +122,15 @@ class Runner(Struct, frozen=True):
         )
         trace = None if span.traceparent is None else {headers.TRACEPARENT: span.traceparent}
         position = Position(attempt=prior.attempt, next_seq=prior.next_seq)
-        now_s, unix_s = loop_now_s(), self.clock.unix_s()
+        now_s, now_ms = loop_now_s(), self.clock.steady_ms(work.accepted_ms)
         return _Request(
             work=work,
             delivery=delivery,
-            reply=ReplyPublisher(
-                self.bus.nc, self.bus.js, work.reply_to, position, trace, epochs=self.bus.epochs
-            ),
+            reply=ReplyPublisher(self.bus, work.reply_to, position, trace),
             span=span,
-            deadline_s=now_s + work.deadline_ms / 1000 - unix_s,
+            deadline_s=now_s + (work.deadline_ms - now_ms) / 1000,
             started_s=now_s,
-            queued_ms=max(0.0, round(unix_s * 1000 - work.accepted_ms, 3)),
+            queued_ms=round(now_ms - work.accepted_ms, 3),
             counts=Counts(),
             on_written=on_written,
         )
@@ -281,7 +280,7 @@ class Runner(Struct, frozen=True):
         return Failed(id=request_id, seq=seq, attempt=attempt, error=failure, timings=self._timings(request))
 
     def _timings(self, request: _Request) -> Timings:
-        total_ms = round(self.clock.unix_s() * 1000 - request.work.accepted_ms, 3)
+        total_ms = round(self.clock.steady_ms(request.work.accepted_ms) - request.work.accepted_ms, 3)
         return Timings(queued_ms=request.queued_ms, total_ms=max(0.0, total_ms))
 
     def _log_end(self, request: _Request, event: Completed | Failed, code: str | None) -> None:

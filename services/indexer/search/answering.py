@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -11,6 +10,7 @@ from msgspec import Struct
 
 from penstock.bus import trace_names as names
 from penstock.bus.clock import loop_now_s
+from penstock.bus.freezes import AwakeTimeout
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.tracing import Span, Tracer
 from penstock.contract import codec, subjects
@@ -113,7 +113,7 @@ class Answers:
         began_s, outcome = loop_now_s(), "internal"
         query = AccountQuery(asked.account, request, span.traceparent, began_s, self._max_bytes)
         try:
-            async with asyncio.timeout(min(max(request.timeout_s, 0.0), _MAX_ANSWER_S)):
+            async with AwakeTimeout(min(max(request.timeout_s, 0.0), _MAX_ANSWER_S)):
                 answer = await self._searcher.search(query)
             outcome = "found" if answer.passages else "nothing_found"
         except SearchRefused as refused:
@@ -139,13 +139,13 @@ class Answers:
 
     async def _documents(self, asked: Asked) -> DocumentsReport:
         query = codec.DOCUMENTS_QUERY.decode(asked.data)
-        async with asyncio.timeout(_MAX_ANSWER_S):
+        async with AwakeTimeout(_MAX_ANSWER_S):
             report = await self._listing.documents(asked.account, query)
         return fitting_report(report, self._max_bytes)
 
     async def _collections(self, asked: Asked) -> msgspec.Struct:
         query = codec.COLLECTIONS_QUERY.decode(asked.data)
-        async with asyncio.timeout(_MAX_ANSWER_S):
+        async with AwakeTimeout(_MAX_ANSWER_S):
             return await self._listing.collections(asked.account, query)
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from penstock.bus.clock import SYSTEM, Clock
 from services.indexer.store.interface import Store
 
 __all__ = ["open_store"]
 
 
-async def open_store(url: str) -> Store:
+async def open_store(url: str, clock: Clock = SYSTEM) -> Store:
     """`postgresql://…`: a server; else LanceDB in a directory, or in an object store (`s3://bucket/path`, `gs://…`,
-    `az://…`), with credentials from the environment.
+    `az://…`), with credentials from the environment. `clock`: by which all indexers agree.
 
     Raises StoreUnavailable.
     """
@@ -17,11 +18,11 @@ async def open_store(url: str) -> Store:
     if url.startswith(("postgresql://", "postgres://")):
         from services.indexer.store.postgres.store import PostgresStore
 
-        server = PostgresStore(url)
+        server = PostgresStore(url, clock)
         await server.open()
         return server
     from services.indexer.store.lancedb.store import LanceStore
 
-    embedded = LanceStore(url)
+    embedded = LanceStore(url, clock)
     await embedded.open()
     return embedded

@@ -8,8 +8,8 @@ from typing import Final
 import nats.errors
 from nats.js.errors import APIError, NoStreamResponseError
 
+from penstock.bus.jetstream_errors import is_conflict
 from penstock.bus.log_limits import rate_limited_logger
-from penstock.bus.publish import WRONG_LAST_SEQUENCE
 from penstock.contract import codec, subjects
 from penstock.contract.events import BudgetAlerted
 from penstock.contract.headers import EXPECTED_LAST
@@ -90,7 +90,7 @@ class AlertPublisher:
                 subject, codec.encode(event), timeout=_ACK_S, headers={EXPECTED_LAST: "0"}
             )
         except APIError as error:
-            if error.err_code != WRONG_LAST_SEQUENCE:
+            if not is_conflict(error):
                 raise
             return
         self._metrics.alerts.labels(str(alert.percent)).inc()

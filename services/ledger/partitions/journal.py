@@ -23,8 +23,8 @@ from penstock.bus.direct_get import (
     sequence_of,
     stream_position,
 )
+from penstock.bus.jetstream_errors import is_conflict, is_passing
 from penstock.bus.log_limits import rate_limited_logger
-from penstock.bus.publish import STREAM_FULL, WRONG_LAST_SEQUENCE
 from penstock.contract import codec, subjects
 from penstock.contract.headers import EXPECTED_LAST
 from penstock.contract.ledger.journal import JournalBatch
@@ -130,10 +130,10 @@ class Journal:
             try:
                 ack = await self._bus.js.publish(self._subject, data, timeout=_ACK_S, headers=headers)
             except APIError as error:
-                if error.err_code == WRONG_LAST_SEQUENCE:
+                if is_conflict(error):
                     return await self._own_sequence(data, expected)
                 failure: Exception = error
-                if error.err_code in STREAM_FULL or loop_now_s() > give_up_s:
+                if not is_passing(error) or loop_now_s() > give_up_s:
                     raise NotStored(str(error.description), certain=certain) from error
             except NoStreamResponseError as error:
                 failure = error

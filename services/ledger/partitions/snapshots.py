@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Callable
 from typing import Final
@@ -12,8 +11,9 @@ from msgspec import Struct
 from nats.js.client import JetStreamContext
 from nats.js.errors import APIError, NotFoundError
 
+from penstock.bus.freezes import AwakeTimeout
+from penstock.bus.jetstream_errors import is_conflict
 from penstock.bus.log_limits import rate_limited_logger
-from penstock.bus.publish import WRONG_LAST_SEQUENCE
 from penstock.bus.retry import read_from_leader
 from penstock.contract import codec, subjects
 from penstock.contract.headers import EXPECTED_LAST
@@ -113,7 +113,7 @@ class SnapshotStore:
                     self._subject(_HEAD), codec.encode(head), timeout=_ACK_S, headers=expected
                 )
             except APIError as error:
-                if error.err_code != WRONG_LAST_SEQUENCE or last_try:
+                if not is_conflict(error) or last_try:
                     raise
                 found = await self._head()
                 if found is not None and found.snapshot not in self._tried:
@@ -158,7 +158,7 @@ class SnapshotStore:
         parts: list[bytes] = []
         for number in range(head.parts):
             try:
-                async with asyncio.timeout(_READ_S):
+                async with AwakeTimeout(_READ_S):
                     msg = await self._js.get_last_msg(SNAPSHOTS.name, self._part(head, number), direct=False)
             except NotFoundError:
                 return None

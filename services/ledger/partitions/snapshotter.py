@@ -11,13 +11,13 @@ import nats.errors
 from msgspec import Struct
 from nats.js.errors import APIError, NoStreamResponseError
 
+from penstock.bus.clock import ServerTime
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.runtime.aio import cancel_and_wait
 from services.ledger.metrics import LedgerMetrics
 from services.ledger.partitions.free_memory import return_free_memory
 from services.ledger.partitions.journal import JournalRoom
 from services.ledger.partitions.partition_state import PartitionState, SnapshotContent
-from services.ledger.partitions.server_time import ServerTime
 from services.ledger.partitions.snapshots import SnapshotReplaced, SnapshotStore
 from services.ledger.spend.history import SpendHistory
 

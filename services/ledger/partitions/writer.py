@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from penstock.bus.clock import Clock
+from penstock.bus.clock import Clock, ServerTime
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract.ledger.holds import HoldBatchAnswer
 from penstock.contract.subjects import SYSTEM_PARTITION
@@ -20,7 +20,7 @@ from services.ledger.partitions.asked import AskedHold, problem_of, refused
 from services.ledger.partitions.group_decider import AskedBatch, Group, GroupDecider, Verdicts
 from services.ledger.partitions.journal import Journal, NotStored
 from services.ledger.partitions.partition_state import PartitionState
-from services.ledger.partitions.server_time import PartitionTime, ServerTime
+from services.ledger.partitions.partition_time import PartitionTime
 from services.ledger.partitions.system_limits import SystemLimits, unavailable
 from services.ledger.partitions.usage_feed import UsageFeed
 

@@ -23,7 +23,7 @@ class ArrivalRates:
 
     def record_arrival(self, address: WorkAddress, routers: int, now_s: float) -> None:
         """Count one request here, and as many at each of the other routers."""
-        self.advance(now_s)
+        self._now_s = max(now_s, self._now_s)
         key = (address.role, address.lane, address.rank)
         self._weights[key] = (self._weight(key) + routers, self._now_s)
 

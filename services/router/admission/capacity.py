@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from math import inf
 from typing import Final
 
@@ -13,6 +13,7 @@ from penstock.contract.presence import Presence, RoleStatus
 from penstock.runtime.config.catalogue import Batch, RoleConfig
 from services.router.admission.forecast import (
     BacklogCount,
+    FoldedReports,
     QuotaReport,
     WorkerReport,
     drop_silent,
@@ -37,10 +38,10 @@ class Capacity:
     def __init__(self, roles: Mapping[Role, RoleConfig], batch: Batch) -> None:
         self._batch = batch
         self._chains = {str(role): frozenset(config.chain) for role, config in roles.items()}
-        self._chains_in_use = self._chains
-        """Without the implicit roles that no worker reports: they have no work."""
         self._reports: dict[str, WorkerReport] = {}
-        self._folded: tuple[WorkerReport, ...] = ()
+        self._folded = FoldedReports((), self._chains)
+        self._quotas = 0
+        """Quota reports of all workers."""
         self._forecasts: dict[str, RoleForecast | None] = {}
         self._folded_s = -inf
         self._folded_for_s = -inf
@@ -67,16 +68,18 @@ class Capacity:
                 for each in heartbeat.forecasts
             ),
         )
+        self._quotas += len(heartbeat.forecasts) - (0 if before is None else len(before.quotas))
         self._changed = True
 
     def retain(self, instances: Collection[str]) -> None:
         """Forget all workers except `instances`."""
         for gone in self._reports.keys() - set(instances):
-            del self._reports[gone]
-            self._changed = True
+            self.forget(gone)
 
     def forget(self, instance: str) -> None:
-        if self._reports.pop(instance, None) is not None:
+        report = self._reports.pop(instance, None)
+        if report is not None:
+            self._quotas -= len(report.quotas)
             self._changed = True
 
     def ready_at_ms(self, role: str) -> int | None:
@@ -88,27 +91,23 @@ class Capacity:
         """None: no worker reports the role."""
         counted_s = counted.at_s
         outdated = counted_s != self._folded_for_s or (self._changed and now_s - self._folded_s >= _KEPT_S)
-        if outdated and now_s - self._folded_s >= self._kept_s():
+        # Folding takes at most a tenth of the time, however many workers report.
+        kept_s = 0.0 if self._quotas <= _FEW_QUOTAS else self._quotas * _QUOTA_S
+        if outdated and now_s - self._folded_s >= kept_s:
             self._forecasts.clear()
-            self._folded = drop_silent(tuple(self._reports.values()))
+            reports = drop_silent(tuple(self._reports.values()))
+            self._folded = FoldedReports(reports, self._chains_of(reports))
             self._folded_s, self._folded_for_s, self._changed = now_s, counted_s, False
-            self._chains_in_use = self._reported_chains()
         if role not in self._forecasts:
-            self._forecasts[role] = forecast_role(
-                role, self._chains_in_use, self._folded, counted, self._batch
-            )
+            self._forecasts[role] = forecast_role(role, self._folded, counted, self._batch)
         return self._forecasts[role]
 
-    def _reported_chains(self) -> dict[str, frozenset[str]]:
-        reported = {role for report in self._folded for role in report.roles}
+    def _chains_of(self, reports: Sequence[WorkerReport]) -> dict[str, frozenset[str]]:
+        """The models of each role, without the implicit roles that no worker reports: they have no work."""
+        reported = {role for report in reports for role in report.roles}
         return {
             role: chain for role, chain in self._chains.items() if role in reported or not is_implicit(role)
         }
-
-    def _kept_s(self) -> float:
-        """Folding takes at most a tenth of the time, however many workers report."""
-        quotas = sum(len(report.quotas) for report in self._reports.values())
-        return 0.0 if quotas <= _FEW_QUOTAS else quotas * _QUOTA_S
 
 
 def _bounded_status(status: RoleStatus) -> RoleStatus:

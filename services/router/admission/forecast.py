@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import ceil, inf
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from penstock.bus.log_limits import rate_limited_logger
@@ -18,7 +18,7 @@ from services.router.admission.quota_curve import UNLIMITED, QuotaCurve, quota_c
 from services.router.admission.service_curve import TimedQuota, service_curve_of
 from services.router.admission.start_time import QuotaPool, RoleForecast, SlotRate
 
-__all__ = ["BacklogCount", "QuotaReport", "WorkerReport", "drop_silent", "forecast_role"]
+__all__ = ["BacklogCount", "FoldedReports", "QuotaReport", "WorkerReport", "drop_silent", "forecast_role"]
 
 _log: Final = rate_limited_logger(__name__)
 _UNOBSERVED_S: Final = 0.2
@@ -97,24 +97,46 @@ def drop_silent(reports: Sequence[WorkerReport]) -> tuple[WorkerReport, ...]:
     return tuple(found)
 
 
+_Shared = tuple[frozenset[str], frozenset[str]]
+"""Roles, and the models that they share."""
+
+
+class FoldedReports(Struct, frozen=True):
+    """The reports of all workers, and what the forecasts of several roles have in common."""
+
+    reports: Sequence[WorkerReport]
+    chains: Mapping[str, frozenset[str]]
+    """The models of each role of the catalogue."""
+    components: dict[str, _Shared] = field(default_factory=dict)
+    """By role: all roles that share its quota, and their models (`_quota_component`)."""
+    pools: dict[tuple[_Shared, float], QuotaPool | None] = field(default_factory=dict)
+    """The quota that all roles of a component share, by the component and the time of the count of the mailboxes; None:
+    no worker reports one.
+    """
+
+
 def forecast_role(
-    role: str,
-    chains: Mapping[str, frozenset[str]],
-    reports: Sequence[WorkerReport],
-    counted: BacklogCount,
-    batch: Batch,
+    role: str, folded: FoldedReports, counted: BacklogCount, batch: Batch
 ) -> RoleForecast | None:
-    """None: no worker reports the role. `chains`: the models of each role of the catalogue."""
+    """None: no worker reports the role."""
+    reports, chains = folded.reports, folded.chains
     statuses = [report.roles[role] for report in reports if role in report.roles]
     if not statuses or role not in chains:
         return None
     longest = [status.service_p95_ms for status in statuses if status.service_p95_ms is not None]
     models = chains[role]
-    within = frozenset(each for each, chain in chains.items() if chain <= models)
-    sharers, reach = _quota_component(role, chains)
-    pools = [_pool(within, models, reports, counted, batch)]
-    if reach != models or sharers != within:
-        pools.append(_pool(sharers, reach, reports, counted, batch))
+    within = frozenset([each for each, chain in chains.items() if chain <= models])
+    component = folded.components.get(role)
+    if component is None:
+        component = _quota_component(role, chains)
+        folded.components.update(dict.fromkeys(component[0], component))
+    pools = []
+    if component != (within, models):
+        pools.append(_pool(within, models, reports, counted, batch))
+    key = component, counted.at_s
+    if key not in folded.pools:
+        folded.pools[key] = _pool(*component, reports, counted, batch)
+    pools.append(folded.pools[key])
     return RoleForecast(
         role=role,
         lanes={lane: _slot_rate(statuses, lane) for lane in LANES},
@@ -123,9 +145,7 @@ def forecast_role(
     )
 
 
-def _quota_component(
-    role: str, chains: Mapping[str, frozenset[str]]
-) -> tuple[frozenset[str], frozenset[str]]:
+def _quota_component(role: str, chains: Mapping[str, frozenset[str]]) -> _Shared:
     """All roles connected to this one by shared models, directly or not, and all their models."""
     models = chains[role]
     while True:

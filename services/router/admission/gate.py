@@ -8,7 +8,6 @@ from typing import Self
 from penstock.contract import subjects
 from penstock.contract.work import ChatWork
 from services.router.admission.controller import AdmissionController, AdmissionForecast
-from services.router.admission.wait_estimate import WaitEstimate
 from services.router.queues.backlog_poller import BacklogPoller
 from services.router.queues.byte_limits import OVERLOADED_RETRY_S, ByteLimits, claim_of
 from services.router.queues.roles_in_use import RolesInUse
@@ -26,14 +25,15 @@ class QueueReservation:
         limits: ByteLimits,
         in_use: RolesInUse,
         work: ChatWork,
-        estimate: WaitEstimate | None,
+        forecast: AdmissionForecast | None,
     ) -> None:
-        self.estimate = estimate
+        """`forecast`: None: the request was accepted before."""
+        self.estimate = None if forecast is None else forecast.estimate
         """None: not known."""
         self._controller = controller
         self._limits = limits
         self._in_use = in_use
-        self._address = controller.reserve(work)
+        self._address = controller.reserve(work, None if forecast is None else forecast.arrival)
         self._claim = claim_of(work, self._address.flow)
         self._committed = False
         limits.reserve(self._claim)
@@ -78,13 +78,12 @@ class AdmissionGate:
 
         A request accepted before is not decided again: its work may be in the mailbox already.
         """
-        estimate = None
+        forecast = None
         if not accepted_before:
             rejected, forecast = await self.evaluate(routed)
             if rejected is not None:
                 return rejected
-            estimate = forecast.estimate
-        return QueueReservation(self._controller, self._limits, self._in_use, routed.work, estimate)
+        return QueueReservation(self._controller, self._limits, self._in_use, routed.work, forecast)
 
     async def evaluate(self, routed: Routed) -> tuple[Rejected | None, AdmissionForecast]:
         """The decision on this request now, and the forecast of its start; nothing is reserved.
@@ -100,20 +99,24 @@ class AdmissionGate:
 
     def _evaluate(self, work: ChatWork) -> tuple[Rejected | None, AdmissionForecast]:
         forecast = self._controller.forecast(work)
-        return _rejected_as_late(work, forecast) or self._rejected_as_large(work), forecast
+        if forecast.retry_after_s is not None:
+            return _rejected_as_late(work, forecast.wait_s, forecast.retry_after_s), forecast
+        reason = self._limits.rejection_reason(claim_of(work, forecast.arrival.flow))
+        return None if reason is None else _rejected_as_large(work, reason), forecast
 
-    def _rejected_as_large(self, work: ChatWork) -> Rejected | None:
-        reason = self._limits.rejection_reason(claim_of(work, subjects.flow(work.account, work.user)))
-        return None if reason is None else _overloaded(work, reason, OVERLOADED_RETRY_S)
+
+def _rejected_as_large(work: ChatWork, reason: str) -> Rejected:
+    message = (
+        f"{reason}; send the request again in {OVERLOADED_RETRY_S:g} s, when some of the queued requests may have "
+        "ended, or enlarge the store (PENSTOCK_STORE_SCALE)"
+    )
+    return _overloaded(work, message, OVERLOADED_RETRY_S)
 
 
-def _rejected_as_late(work: ChatWork, forecast: AdmissionForecast) -> Rejected | None:
-    retry_s = forecast.retry_after_s
-    if retry_s is None:
-        return None
+def _rejected_as_late(work: ChatWork, wait_s: float, retry_s: float) -> Rejected:
     left_s = (work.deadline_ms - work.accepted_ms) / 1000
     reason = (
-        f"the role {work.role} is forecast to begin with this in {forecast.wait_s:.1f} s, too late to end before its "
+        f"the role {work.role} is forecast to begin with this in {wait_s:.1f} s, too late to end before its "
         f"deadline in {left_s:.1f} s; try again in {retry_s:g} s, when a newer forecast may admit it, or give it more "
         "time"
     )

@@ -8,8 +8,9 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
-from penstock.contract.names import LANES, RANKS, Lane
+from penstock.contract.names import RANKS, Lane
 from services.router.admission.arrival_rates import ArrivalRates
+from services.router.queues.backlog import RolesCount
 
 __all__ = [
     "CYCLE",
@@ -26,8 +27,9 @@ __all__ = [
 ]
 
 CYCLE: Final = 8
-"""Turns of a full mailbox among which every rank has at least one: `penstock/runtime/consumer/scheduler.py`."""
-_SHARE: Final = (1.0, 0.9, 0.8, 0.7)
+"""Turns of a full mailbox of which the ranks after the first one with requests have one together:
+`penstock/runtime/consumer/scheduler.py`."""
+_SHARE: Final = (1.0, 0.9, 0.8, 0.7, 0.65)
 """Share of the servable requests that each rank may fill, so that users with a long queue leave room for others."""
 _MARGIN_PER: Final = 100
 """Queued requests per one that is added as a safety margin. Where a quota is empty for most of a minute, each excess
@@ -41,6 +43,8 @@ class BacklogView(Protocol):
     """Requests in the mailboxes, running ones included."""
 
     def queued(self, role: str, lane: str) -> int: ...
+    def queued_of(self, roles: tuple[str, ...]) -> RolesCount: ...
+
     def ahead(self, role: str, lane: str, rank: int) -> int:
         """Requests of the ranks up to and including `rank`."""
 
@@ -102,23 +106,22 @@ class QueuePosition(Struct, frozen=True):
 def overtakable(role: str, backlog: BacklogView, at: LaneRank, slots: int) -> int:
     """How many queued requests of higher rank numbers start later than one that arrives now.
 
-    Excluded are those a worker may already hold, and those whose rank has its turn in the meantime.
+    Excluded are those a worker may already hold, and those that have a turn in the meantime.
     """
     before = backlog.ahead(role, at.lane, at.rank)
     behind = backlog.queued(role, at.lane) - before
-    higher = len(RANKS) - 1 - at.rank
-    if behind <= slots or higher == 0:
+    if behind <= slots:
         return 0
-    return max(0, behind - slots - higher * ceil((before + 1) / (CYCLE - higher)))
+    return max(0, behind - slots - ceil((before + 1) / (CYCLE - 1)))
 
 
-def spare_turns(turns: float, queued: float, own_or_lower: float, at: LaneRank) -> float:
+def spare_turns(turns: float, queued: float, own_or_lower: float, higher: float) -> float:
     """Turns out of `turns` that are left once all `queued` requests had theirs.
 
-    Limited by the turns left for requests of its own and lower ranks: each higher rank takes one of every cycle.
+    Limited by the turns left for requests of its own and lower ranks: the `higher` requests of higher ranks, which are
+    older, take one of every cycle. Later ones of those ranks take none.
     """
-    higher = len(RANKS) - 1 - at.rank
-    return min(turns - queued, turns * (1 - higher / CYCLE) - own_or_lower)
+    return min(turns - queued, turns - min(turns / CYCLE, higher) - own_or_lower)
 
 
 def position_in_mailbox(
@@ -130,6 +133,8 @@ def position_in_mailbox(
     ranks may fill only a share. `overtaken`: requests that tolerate starting after this one.
     """
     base = _base_position(backlog.queued(role, at.lane) - overtaken, at.rank, 0.0)
+    if at.rank == 0:
+        return QueuePosition(base, 0.0, base)
     return QueuePosition(base, *_overtaking(role, backlog, at, arrivals, base))
 
 
@@ -142,10 +147,10 @@ def position_for_quota(
     overtaken: int = 0,
 ) -> QueuePosition:
     """Position before the quotas that all `sharers` draw on."""
-    shared = _shared_queue(backlog, sharers)
-    ahead = shared.queued["interactive"] + (shared.queued["batch"] if at.lane == "batch" else -overtaken)
+    shared = backlog.queued_of(sharers.roles)
+    ahead = shared.interactive + (shared.batch if at.lane == "batch" else -overtaken)
     base = _base_position(ahead - sharers.calling, at.rank, sharers.unobserved)
-    return _beside_other_lane(base, role, backlog, at, arrivals, shared)
+    return _beside_other_lane(base, role, backlog, at, arrivals, sharers)
 
 
 def expected_in_mailbox(
@@ -159,23 +164,11 @@ def expected_for_quota(
     role: str, backlog: BacklogView, at: LaneRank, arrivals: ArrivalRates, sharers: QuotaSharers, ahead: int
 ) -> QueuePosition:
     """`position_for_quota` without margins, where `ahead` requests of the mailbox are expected to start before."""
-    shared = _shared_queue(backlog, sharers)
-    others = shared.queued[at.lane] - backlog.queued(role, at.lane)
-    others += shared.queued["interactive"] if at.lane == "batch" else 0
+    shared = backlog.queued_of(sharers.roles)
+    others = shared.interactive - backlog.queued(role, at.lane)
+    others += shared.batch if at.lane == "batch" else 0
     base = max(ahead + others - max(0.0, sharers.calling), sharers.held) + 1
-    return _beside_other_lane(base, role, backlog, at, arrivals, shared)
-
-
-class _SharedQueue(Struct, frozen=True):
-    """The requests of all sharers, by lane."""
-
-    sharers: QuotaSharers
-    queued: dict[Lane, int]
-
-
-def _shared_queue(backlog: BacklogView, sharers: QuotaSharers) -> _SharedQueue:
-    queued = {lane: sum([backlog.queued(each, lane) for each in sharers.roles]) for lane in LANES}
-    return _SharedQueue(sharers, queued)
+    return _beside_other_lane(base, role, backlog, at, arrivals, sharers)
 
 
 def _beside_other_lane(
@@ -184,18 +177,18 @@ def _beside_other_lane(
     backlog: BacklogView,
     at: LaneRank,
     arrivals: ArrivalRates,
-    shared: _SharedQueue,
+    sharers: QuotaSharers,
 ) -> QueuePosition:
     """The position `base` among the requests ahead, and the requests of either lane that arrive later or take turns."""
-    sharers, queued = shared.sharers, shared.queued
+    batch = backlog.queued_of(sharers.roles).batch
     if at.lane == "interactive":
         if sharers.batch_per_s is None:
-            base += min(queued["batch"], base * sharers.batch_share)
-        per_s, most = _overtaking(role, backlog, at, arrivals, base)
-        if queued["batch"] and sharers.batch_per_s is not None:
-            per_s, most = per_s + sharers.batch_per_s, most + queued["batch"]
+            base += min(batch, base * sharers.batch_share)
+        per_s, most = (0.0, base) if at.rank == 0 else _overtaking(role, backlog, at, arrivals, base)
+        if batch and sharers.batch_per_s is not None:
+            per_s, most = per_s + sharers.batch_per_s, most + batch
         return QueuePosition(base, per_s, most)
-    per_s, most = _overtaking(role, backlog, at, arrivals, queued["batch"] + 1)
+    per_s, most = _overtaking(role, backlog, at, arrivals, batch + 1)
     per_s += sum(arrivals.per_s(each, "interactive", rank) for each in sharers.roles for rank in RANKS)
     most = most * (1 + 1 / sharers.batch_share) if sharers.batch_share > 0 else inf
     return QueuePosition(base, per_s, max(base, most))
@@ -211,10 +204,13 @@ def _base_position(queued: float, rank: int, unobserved: float) -> float:
 def _overtaking(
     role: str, backlog: BacklogView, at: LaneRank, arrivals: ArrivalRates, base: float
 ) -> tuple[float, float]:
-    """Arrivals per second of lower ranks, and the bound on the position."""
+    """Arrivals per second of lower ranks, and the bound on the position: the older requests of lower ranks come
+    first, and then this rank has one of `CYCLE` turns.
+    """
     lane, rank = at.lane, at.rank
     if rank == 0:
         return 0.0, base
-    own = backlog.ahead(role, lane, rank) - backlog.ahead(role, lane, rank - 1)
+    lower = backlog.ahead(role, lane, rank - 1)
+    own = backlog.ahead(role, lane, rank) - lower
     per_s = sum(arrivals.per_s(role, lane, each) for each in range(rank))
-    return per_s, max(base, (own + 1) * CYCLE)
+    return per_s, max(base, lower + (own + 1) * CYCLE)

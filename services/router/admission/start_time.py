@@ -96,13 +96,17 @@ def start_time_s(
     """
     start_s = counted_s
     rate = forecast.lanes[at.lane]
-    position = position_in_mailbox(forecast.role, backlog, at, arrivals, overtaken)
-    if rate.per_s < inf and position.base > rate.slots:
-        start_s += position.start_delay_s(lambda turn: max(0.0, turn - rate.slots) / rate.per_s)
+    if rate.per_s < inf:
+        position = position_in_mailbox(forecast.role, backlog, at, arrivals, overtaken)
+        if position.base > rate.slots:
+            start_s += position.start_delay_s(lambda turn: max(0.0, turn - rate.slots) / rate.per_s)
     for pool in forecast.pools:
         position = position_for_quota(forecast.role, backlog, at, arrivals, pool.sharers, overtaken)
-        delay_s = position.start_delay_s(pool.curve.delay_from(counted_s))
-        start_s = max(start_s, counted_s + delay_s)
+        if position.overtaking_per_s <= 0:
+            start_s = max(start_s, pool.curve.start_time_s(position.base))
+        else:
+            delay_s = position.start_delay_s(pool.curve.delay_from(counted_s))
+            start_s = max(start_s, counted_s + delay_s)
     return start_s
 
 
@@ -129,12 +133,13 @@ def headroom(
     spare = inf
     if rate.per_s < inf:
         turns = rate.slots + rate.per_s * (until_s - counted_s)
-        spare = spare_turns(turns, queued - overtaken, queued - higher, at)
+        spare = spare_turns(turns, queued - overtaken, queued - higher, higher)
     for pool in forecast.pools:
         sharers = pool.sharers
-        all_queued = sum(backlog.queued(role, at.lane) for role in sharers.roles) + 1
+        queued_of = backlog.queued_of(sharers.roles)
+        all_queued = (queued_of.batch if at.lane == "batch" else queued_of.interactive) + 1
         waiting = max(1.0, all_queued - overtaken - sharers.calling + sharers.unobserved)
-        spare = min(spare, spare_turns(pool.curve.started_by(until_s), waiting, all_queued - higher, at))
+        spare = min(spare, spare_turns(pool.curve.started_by(until_s), waiting, all_queued - higher, higher))
     return spare
 
 

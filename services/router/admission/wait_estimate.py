@@ -5,13 +5,10 @@ Admission decides with margins, because a missed deadline costs more than a retr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
 from math import inf
 
 from msgspec import Struct
 
-from penstock.contract.names import RANKS
 from services.router.admission.arrival_rates import ArrivalRates
 from services.router.admission.queue_position import (
     CYCLE,
@@ -68,38 +65,16 @@ def estimate_wait(
     return WaitEstimate(waiting, start_s - now_s if start_s < inf else None)
 
 
-def starts_before(queued: Sequence[int], rank: int) -> int:
-    """How many of the `queued` requests of each rank start before one that is enqueued in `rank` now.
-
-    Of every `CYCLE` turns each rank with requests has one, and the lowest has the others.
+def starts_before(own_or_lower: int, higher: int) -> int:
+    """How many requests start before one that is enqueued now, with `own_or_lower` requests of its own and lower ranks
+    and `higher` of higher ones: these have one of every `CYCLE` turns.
     """
-    total = sum(queued)
-    if queued[rank] == total:
-        return total
-    left = [float(number) for number in queued]
-    left[rank] += 1
-    turns = 0.0
-    while left[rank] > 0:
-        ranks = [each for each, number in enumerate(left) if number > 0]
-        lowest_share = CYCLE + 1 - len(ranks)
-        empty, cycles = ranks[0], left[ranks[0]] / lowest_share
-        for each in ranks[1:]:
-            if left[each] < cycles:
-                empty, cycles = each, left[each]
-        for each in ranks[1:]:
-            left[each] -= cycles
-        left[ranks[0]] -= cycles * lowest_share
-        left[empty] = 0.0
-        turns += cycles * CYCLE
-    return min(round(turns) - 1, total)
+    return own_or_lower + min(higher, own_or_lower // (CYCLE - 1))
 
 
 def _starts_before(role: str, backlog: BacklogView, at: LaneRank) -> int:
-    queued = backlog.queued(role, at.lane)
-    if at.rank == 0 and backlog.ahead(role, at.lane, 0) == queued:
-        return queued
-    ahead = [0, *[backlog.ahead(role, at.lane, rank) for rank in RANKS]]
-    return starts_before([more - fewer for fewer, more in pairwise(ahead)], at.rank)
+    ahead = backlog.ahead(role, at.lane, at.rank)
+    return starts_before(ahead, backlog.queued(role, at.lane) - ahead)
 
 
 def _slot_delay_s(position: QueuePosition, slots: int, per_s: float) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Final, Protocol
 
@@ -10,6 +9,7 @@ import nats.errors
 from msgspec import Struct
 
 from penstock.bus.clock import Clock
+from penstock.bus.freezes import AwakeTimeout
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.publish import StreamFull
 from penstock.contract import subjects
@@ -81,7 +81,7 @@ class HoldReleases:
         """Try once more to store what is left."""
         await self._loop.stop()
         try:
-            async with asyncio.timeout(_LAST_TRY_S):
+            async with AwakeTimeout(_LAST_TRY_S):
                 await self._store_left()
         except _NOT_STORED as error:
             _log.warning("%d holds are not released, and expire: %r", len(self._left), error)
@@ -117,7 +117,7 @@ class HoldReleases:
     async def _store(self, release: _Release) -> None:
         address = release.address
         hold_id = subjects.hold_id(address)
-        async with asyncio.timeout(_TRY_S):
+        async with AwakeTimeout(_TRY_S):
             await release_hold(
                 self._bus.js,
                 hold_id,

@@ -9,9 +9,10 @@ from typing import Final
 
 __all__ = ["MOST_WAITING", "WaitSlots"]
 
-_MOST_OF_ACCOUNT: Final = 32
+_MOST_OF_ACCOUNT: Final = 16
+"""Less than the slots of an account (handlers.py), so that its other requests go on while these wait."""
 MOST_WAITING: Final = 64
-"""Half of the router's slots: the other requests pass while these wait."""
+"""Half of the slots of a lane: the other requests pass while these wait."""
 
 
 class WaitSlots:

@@ -7,22 +7,28 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import defaultdict
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Final
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from services.router.classification.normalize import compose, fold
 from services.router.classification.rules import PATTERNS, PHRASES, Rule
 from services.router.classification.vocabulary import LANGUAGES, Topic
 
-__all__ = ["Evidence", "TopicEvidence", "collect_evidence"]
+__all__ = ["Evidence", "TopicEvidence"]
 
 _ENOUGH: Final = 2
 """Points from which a text is taken to be about a topic."""
 _STEM_LETTERS: Final = 4
+_COMMON: Final = " etaoinshrdlcumwfgypbvkjxqz"
+"""The characters of English prose, the most frequent first."""
 _LABELS_SHOWN: Final = 3
 _WORD: Final = re.compile(r"\w+")
+_SPACES: Final = [chr(code) if _WORD.match(chr(code)) else " " for code in range(128)]
+"""For each ASCII character itself, or a space where it belongs to no word."""
 _POINTS: Final[dict[str, tuple[Topic, int]]] = {
     "code": ("code", 2),
     "code_weak": ("code", 1),
@@ -51,13 +57,47 @@ class TopicEvidence(Struct, frozen=True):
 _NOTHING: Final = TopicEvidence()
 
 
-class Evidence(Struct, frozen=True):
-    """Evidence per topic."""
+class Evidence:
+    """Evidence in `text`, whose length the caller bounds. What is never read is not searched for."""
 
-    code: TopicEvidence = field(default_factory=TopicEvidence)
-    maths: TopicEvidence = field(default_factory=TopicEvidence)
-    debugging: TopicEvidence = field(default_factory=TopicEvidence)
-    design: TopicEvidence = field(default_factory=TopicEvidence)
+    def __init__(self, text: str) -> None:
+        self._text = text if text.isascii() else compose(text)
+
+    @property
+    def code(self) -> TopicEvidence:
+        return self._of_complexity["code"]
+
+    @property
+    def debugging(self) -> TopicEvidence:
+        return self._of_complexity["debugging"]
+
+    @property
+    def design(self) -> TopicEvidence:
+        return self._of_complexity["design"]
+
+    @cached_property
+    def maths(self) -> TopicEvidence:
+        return self._found(_MATHS)["maths"]
+
+    @cached_property
+    def _of_complexity(self) -> dict[Topic, TopicEvidence]:
+        return self._found(_COMPLEXITY)
+
+    @cached_property
+    def _folded(self) -> str:
+        return fold(self._text)
+
+    @cached_property
+    def _words(self) -> _Tally:
+        return _of_words(self._text, self._folded)
+
+    def _found(self, rules: _Search) -> dict[Topic, TopicEvidence]:
+        tally: _Tally = {topic: [] for topic in rules.topics}
+        rules.patterns.add(tally, self._text)
+        rules.phrases.add(tally, self._folded)
+        if not self._folded.isascii():
+            rules.non_ascii_phrases.add(tally, self._folded)
+        return {topic: _topic_evidence(found + self._words[topic]) for topic, found in tally.items()}
 
 
 class _Entry(Struct, frozen=True, eq=False):
@@ -68,35 +108,57 @@ class _Entry(Struct, frozen=True, eq=False):
 
 _Whole = dict[str, _Entry]
 _Stems = dict[str, tuple[tuple[str, _Entry], ...]]
-_Needles = tuple[tuple[str, Rule], ...]
-_Tally = dict[Topic, list[tuple[int, str]]]
+_Found = list[tuple[int, str]]
+"""Points and labels."""
+_Tally = dict[Topic, _Found]
+_ByCharacter = dict[str, list[tuple[str, int]]]
 
 
-def collect_evidence(text: str) -> Evidence:
-    """The evidence in `text`, whose length the caller bounds."""
-    text = compose(text)
-    folded = fold(text)
-    tally: _Tally = {"code": [], "maths": [], "debugging": [], "design": []}
-    _add_rules(tally, _PATTERN_NEEDLES, text)
-    _add_rules(tally, _PHRASE_NEEDLES, folded)
-    if not folded.isascii():
-        _add_rules(tally, _NON_ASCII_PHRASE_NEEDLES, folded)
-    _add_words(tally, text, folded)
-    return Evidence(*[_topic_evidence(found) if found else _NOTHING for found in tally.values()])
+class _Rules:
+    """Rules, grouped by the rarest character of each of their needles: a needle is not searched for in a text that
+    lacks this character.
+    """
 
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self._rules = tuple(rules)
+        ascii_needles: _ByCharacter = defaultdict(list)
+        other_needles: _ByCharacter = defaultdict(list)
+        for index, rule in enumerate(self._rules):
+            for needle in rule.needles:
+                by_character = ascii_needles if needle.isascii() else other_needles
+                by_character[_rarest(needle)].append((needle, index))
+        self._ascii = tuple(ascii_needles.items())
+        self._all = (*self._ascii, *other_needles.items())
 
-def _add_rules(tally: _Tally, needles: _Needles, text: str) -> None:
-    tried = set()
-    for needle, rule in needles:
-        if needle in text and rule not in tried:
-            tried.add(rule)
+    def add(self, tally: _Tally, text: str) -> None:
+        """Add what the rules find in `text`, in their order."""
+        tried = set()
+        for character, needles in self._ascii if text.isascii() else self._all:
+            if character in text:
+                for needle, index in needles:
+                    if needle in text:
+                        tried.add(index)
+        for index in sorted(tried):
+            rule = self._rules[index]
             if rule.pattern.search(text):
                 tally[rule.topic].append((rule.points, rule.label))
 
 
-def _add_words(tally: _Tally, text: str, folded: str) -> None:
+class _Search:
+    """The rules of some topics."""
+
+    def __init__(self, *topics: Topic) -> None:
+        self.topics = topics
+        phrases = [rule for rule in PHRASES if rule.topic in topics]
+        self.patterns = _Rules(rule for rule in PATTERNS if rule.topic in topics)
+        self.phrases = _Rules(filter(_is_ascii, phrases))
+        self.non_ascii_phrases = _Rules(itertools.filterfalse(_is_ascii, phrases))
+
+
+def _of_words(text: str, folded: str) -> _Tally:
+    tally: _Tally = {"code": [], "maths": [], "debugging": [], "design": []}
     counted = set()
-    for word in dict.fromkeys(_WORD.findall(folded)):
+    for word in dict.fromkeys(_split(folded)):
         entry = _WHOLE.get(word)
         if entry is None and (group := _STEMS.get(word[:_STEM_LETTERS])):
             entry = _stem(word, group)
@@ -108,6 +170,12 @@ def _add_words(tally: _Tally, text: str, folded: str) -> None:
         label = f"'{text[at : at + len(word)]}'"
         for topic, points in entry.counts:
             tally[topic].append((points, label))
+    return tally
+
+
+def _split(folded: str) -> list[str]:
+    """The words; of ASCII text in a third of the time of the regular expression."""
+    return folded.translate(_SPACES).split() if folded.isascii() else _WORD.findall(folded)
 
 
 def _stem(word: str, group: tuple[tuple[str, _Entry], ...]) -> _Entry | None:
@@ -117,7 +185,9 @@ def _stem(word: str, group: tuple[tuple[str, _Entry], ...]) -> _Entry | None:
     return None
 
 
-def _topic_evidence(found: list[tuple[int, str]]) -> TopicEvidence:
+def _topic_evidence(found: _Found) -> TopicEvidence:
+    if not found:
+        return _NOTHING
     found.sort(key=lambda item: -item[0])
     labels = dict.fromkeys([label for points, label in found if points > 0])
     return TopicEvidence(sum([points for points, _ in found]), found[0][0], tuple(labels)[:_LABELS_SHOWN])
@@ -153,8 +223,9 @@ def _points_by_spelling() -> dict[str, dict[Topic, int]]:
     return listed
 
 
-def _needles(rules: Iterable[Rule]) -> _Needles:
-    return tuple((needle, rule) for rule in rules for needle in rule.needles)
+def _rarest(needle: str) -> str:
+    """A character that is no small letter or space counts as rare."""
+    return max(needle, key=lambda each: _COMMON.find(each) if each in _COMMON else len(_COMMON), default="")
 
 
 def _is_ascii(rule: Rule) -> bool:
@@ -162,6 +233,5 @@ def _is_ascii(rule: Rule) -> bool:
 
 
 _WHOLE, _STEMS = _table()
-_PATTERN_NEEDLES: Final = _needles(PATTERNS)
-_PHRASE_NEEDLES: Final = _needles(filter(_is_ascii, PHRASES))
-_NON_ASCII_PHRASE_NEEDLES: Final = _needles(itertools.filterfalse(_is_ascii, PHRASES))
+_COMPLEXITY: Final = _Search("code", "debugging", "design")
+_MATHS: Final = _Search("maths")

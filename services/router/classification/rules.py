@@ -91,7 +91,7 @@ _SIZE_TR: Final = r"(?:buyuk|kucuk|uzun|kisa|hizli|yasli|genc|agir)"
 
 PHRASES: Final = (
     _rule("code", 2, "a programming task", "write|implement|create|build|make|generate|fix|debug|optimi|add ", _MAKE_EN + _THING_EN),
-    _rule("code", 1, "a programming language", "python|rust|swift|ruby|perl|scala|bash|powershell|react", r" (?:(?<=\bin )|(?<=\busing )|(?<=\bwith )|(?<=\bна ))(?:python|rust|swift|ruby|perl|scala|bash|powershell|react)\b"),
+    _rule("code", 1, "a programming language", " python| rust| swift| ruby| perl| scala| bash| powershell| react", r" (?:(?<=\bin )|(?<=\busing )|(?<=\bwith )|(?<=\bна ))(?:python|rust|swift|ruby|perl|scala|bash|powershell|react)\b"),
     _rule("code", 1, "a programming language", "python'|python i|pythond|rust'|rust i|ruby'|swift'", r"(?:python|rust|ruby|swift)(?:'?[dt][ae]| ile)\b"),
     _rule("code", 2, "a programming language", "c++|c#|.net", r"\bc\+\+|\bc#|(?<!\w)\.net\b"),
     _rule("code", 1, "a programming language", " c | c,| c?", r"\b(?:in|this|a|на|с) c (?:program|code|function|compiler)|\b(?:in|на) c[,?]"),
@@ -101,7 +101,7 @@ PHRASES: Final = (
     _rule("code", 2, "a programming term", "базы данн|базу данн|базе данн|связн|двоичн|бинарн|юнит", r"\bбаз[ыуе] данных|\bсвязн\w{1,4} спис|\b(?:двоичн|бинарн)\w{1,4} (?:поиск|дерев)|\bюнит.тест"),
     _rule("code", 2, "a programming task", "yaz|olustur|hazirla|gelistir|ekle", _MAKE_TR),
     _rule("code", 2, "a programming term", "hata ay|birim test|hata kod|bagli liste|ikili ara", r"\bhata (?:ayikla|kodu)|\bbirim test|\bbagli liste|\bikili ara"),
-    _rule("debugging", 1, "'does not work'", "work|не работает|падает", r"\b(?:does(?:n't| not)|not|isn't|stopped) work|\bне работает\b"),
+    _rule("debugging", 1, "'does not work'", "not work|n't work|stopped work|не работает", r"\b(?:does(?:n't| not)|not|isn't|stopped) work|\bне работает\b"),
     _rule("design", 1, "'trade-offs'", "trade", r"\btrade.?offs?\b"),
     _rule("design", 1, "'step by step'", "step by|пошаг|adim adim", r"\bstep.by.step\b|\bпошагов|\badim adim\b"),
     _rule("maths", 2, "arithmetic", "*|×|÷|^|·", r"[*×÷^·](?:(?<=[\d)].)|(?<=[\d)] .))(?: ?\d|\()"),

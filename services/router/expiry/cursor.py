@@ -36,7 +36,7 @@ class SweepCursor:
         """The stream sequence to read at or after; None when the round is over."""
         return None if self._ended or self._visited >= self._batch else self._cursor
 
-    def visit(self, sequence: int, deadline_ms: int, now_ms: int, grace_ms: int = 2000) -> bool:
+    def visit(self, sequence: int, deadline_ms: int, now_ms: float, grace_ms: int = 2000) -> bool:
         """Advance past the message read; returns whether it expired.
 
         Within `grace_ms` of its deadline a worker may still complete it.

@@ -6,14 +6,14 @@ message without a readable address and deadline is a dead letter at once there, 
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
 
 import nats.errors
 from nats.aio.msg import Msg
 
-from penstock.bus.clock import Clock
+from penstock.bus.clock import loop_now_s
 from penstock.bus.direct_get import read_page, sequence_of
+from penstock.bus.freezes import AwakeTimeout
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.publish import StreamFull
 from penstock.contract import subjects
@@ -23,11 +23,12 @@ from penstock.contract.streams import WORK
 from penstock.contract.subjects import work_address
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.periodic_loop import PeriodicLoop
+from penstock.runtime.server_time_reader import FreshTime
 from penstock.runtime.service import Bus
 from penstock.runtime.telemetry.logs import reset_trace, set_trace
 from services.router.expiry.cursor import SweepCursor
 from services.router.expiry.queued_message import QueuedMessage
-from services.router.expiry.termination import Terminator
+from services.router.expiry.termination import Terminator, accepted_ms
 from services.router.metrics import RouterMetrics
 from services.router.queues.backlog_poller import BacklogPoller
 
@@ -54,7 +55,7 @@ class Sweeper:
         poller: BacklogPoller,
         terminator: Terminator,
         metrics: RouterMetrics,
-        clock: Clock,
+        time: FreshTime,
     ) -> None:
         self._bus = bus
         self._implicit = catalogue.implicit_roles.keys()
@@ -63,7 +64,7 @@ class Sweeper:
         self._poller = poller
         self._terminator = terminator
         self._metrics = metrics
-        self._clock = clock
+        self._time = time
         self._cursors: dict[str, SweepCursor] = {}
         self._failures = 0
         self._loop = PeriodicLoop("the sweep of the mailboxes", _EVERY_S, self._round)
@@ -96,24 +97,32 @@ class Sweeper:
             if not page.messages:
                 cursor.end()
                 break
+            read_s = loop_now_s()
             for msg in page.messages:
                 next_sequence = cursor.next_sequence
                 if next_sequence is None or sequence_of(msg) < next_sequence:
                     break
-                await self._visit(cursor, msg)
+                await self._visit(cursor, msg, read_s)
             else:
                 if page.pending == 0:
                     cursor.end()
         cursor.rotate()
 
-    async def _visit(self, cursor: SweepCursor, msg: Msg) -> None:
-        """End one message if it is due. A failure does not stop the sweep, unless there are several."""
+    async def _visit(self, cursor: SweepCursor, msg: Msg, read_s: float) -> None:
+        """End one message, which was read before `read_s`, if it is due. A failure does not stop the sweep, unless
+        there are several.
+        """
         queued = QueuedMessage.of(sequence_of(msg), msg.headers or {})
-        if not cursor.visit(queued.sequence, self._terminator.expires_ms(queued), self._clock.unix_ms()):
+        expires_ms, clock = self._terminator.expires_ms(queued), self._time.clock
+        if not cursor.visit(queued.sequence, expires_ms, clock.steady_ms(queued.stored_ms)):
+            return
+        # A reading after that of the page knows every step of the clock before its messages were written.
+        since_ms = accepted_ms(queued, msg)
+        if not await self._time.has_passed(expires_ms, since_ms=since_ms, after_s=read_s):
             return
         trace = set_trace((msg.headers or {}).get(TRACEPARENT))
         try:
-            async with asyncio.timeout(_TIMEOUT_S):
+            async with AwakeTimeout(_TIMEOUT_S):
                 await self._terminator.terminate(queued, msg)
         except (nats.errors.Error, StreamFull, TimeoutError) as error:
             _log.warning("the sweep cannot end message %d now: %r", queued.sequence, error)

@@ -28,7 +28,7 @@ from services.router.expiry.request_end import RequestEnder
 from services.router.metrics import RouterMetrics
 from services.router.workers.tracker import WorkerTracker
 
-__all__ = ["Terminator"]
+__all__ = ["Terminator", "accepted_ms"]
 
 _log: Final = rate_limited_logger(__name__)
 _CANCELLED_MS: Final = -(2**62)
@@ -125,6 +125,14 @@ class Terminator:
             return failure_of(code, f"the work in the mailbox was dead-lettered: {_UNREADABLE}")
         message = f"the deadline passed while the request waited in the mailbox of the role {role}"
         return failure_of(code, message, self._tracker.retry_after_s(role) or _RETRY_S)
+
+
+def accepted_ms(queued: QueuedMessage, msg: Msg) -> int:
+    """When the request was stored, from which its deadline counts: its message may have been stored after a step of the
+    server's clock.
+    """
+    work = _work_in(msg.data)
+    return queued.stored_ms if work is None else work.accepted_ms
 
 
 def _work_in(data: bytes) -> ChatWork | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
 
 from penstock.bus.clock import Clock
 from penstock.bus.direct_get import read_page, sequence_of
+from penstock.bus.freezes import AwakeTimeout
 from penstock.bus.large_bodies import delete_body
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract import codec, subjects
@@ -34,7 +34,7 @@ _MOST: Final = 100
 """Jobs ended per page; the rest is left to the next page."""
 
 
-def is_overdue(job: Job, now_ms: int) -> bool:
+def is_overdue(job: Job, now_ms: float) -> bool:
     """Whether the job should have ended. One without a deadline lasts as long as any request may wait."""
     over_ms = job.submitted_ms + LONGEST_WAIT_S * 1000 if job.deadline_ms is None else job.deadline_ms
     return not job.ended and now_ms > over_ms + _GRACE_MS
@@ -80,13 +80,13 @@ class OrphanReaper:
             job = codec.JOB.decode(data)
         except codec.INVALID:
             return False  # reading such a record by its id logs the error
-        if not is_overdue(job, self._clock.unix_ms()) or await self._has_work(job):
+        if not is_overdue(job, self._clock.steady_ms(job.submitted_ms)) or await self._has_work(job):
             return False
         _log.warning("job %s is past its deadline, and its work is in no mailbox any more", job.id)
         failure = failure_of(
             "deadline_exceeded", "the deadline passed, and the work is in no mailbox any more"
         )
-        async with asyncio.timeout(_TIMEOUT_S):
+        async with AwakeTimeout(_TIMEOUT_S):
             await self._ender.end(job.reply_to, failure)
             await delete_body(self._bus.nc, job.reply_to)
         return True

@@ -12,6 +12,7 @@ from penstock.bus.clock import Clock
 from penstock.bus.direct_get import read_all
 from penstock.bus.publish import StreamFull
 from penstock.bus.stored_replies import acknowledged_replies
+from penstock.bus.write_check import StreamNotWritable
 from penstock.contract import headers, subjects
 from penstock.contract.jobs import Job
 from penstock.contract.reply import TERMINAL, Accepted, Completed, Failed
@@ -20,6 +21,7 @@ from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
 from penstock.runtime.jobs.capacity import BoundedJobStore
 from penstock.runtime.jobs.completion import fail_job, failure_of, terminal_event_of
+from penstock.runtime.jobs.store import JobStore
 from penstock.runtime.jobs.transitions import (
     awaits_router,
     ended_record,
@@ -62,23 +64,17 @@ class JobRecorder:
     async def record(
         self, work: ChatWork, trace: Mapping[str, str], *, accepted_before: bool
     ) -> bool | AlreadyAccepted | Rejected:
-        """Write a job as queued; returns whether this request created the record. An interactive request has none.
+        """Write a job as queued; returns whether this request created the record.
 
         A request may be repeated hours later, when its job runs or has ended; the end is then published again.
         """
-        if work.lane != "batch":
-            return True
         queued = queued_job(work, self._clock.unix_ms())
         try:
             write = await self._jobs.advance(work.reply_to, lambda stored: next_record(stored, queued))
         except StreamFull:
-            return Rejected(
-                code="overloaded",
-                message="there is no room for the status of one more job",
-                reply_to=work.reply_to,
-                retry_after_s=OVERLOADED_RETRY_S,
-                seq=int(accepted_before),
-            )
+            return _overloaded(work, "there is no room for the status of one more job", accepted_before)
+        except StreamNotWritable as error:
+            return _overloaded(work, f"{error}; send the job again", accepted_before)
         if write.job is not None and write.job.ended:
             await self._publish_end(write.job, trace)
         if write.job is None or write.job.state != "queued":
@@ -119,14 +115,18 @@ class JobRecorder:
             work.reply_to, lambda stored: ended_record(stored, event, at_ms) if _is_waiting(stored) else None
         )
 
-    async def reject(self, job: Job, event: Failed, *, own_record: bool) -> Completed | Failed | None:
+    async def reject(
+        self, job: Job, event: Failed, *, own_record: bool, gives_up: bool
+    ) -> Completed | Failed | None:
         """Record the rejection; returns the terminal event to publish, or None while a job of this id goes on.
 
-        `own_record`: the record was written for this request, and its work is in no mailbox.
+        `own_record`: the record was written for this request, and its work is in no mailbox. `gives_up`: raises
+        StreamNotWritable within 2 s where the end of a recorded job cannot be written, and StreamFull without storage;
+        else that is repeated. A job without a record then gets none.
         """
         known = await self._jobs.read(job.reply_to)
         return await fail_job(
-            self._jobs,
+            self._jobs if gives_up or known is None else JobStore(self._bus.js),
             event,
             self._clock.unix_ms(),
             known=known,
@@ -157,6 +157,16 @@ class JobRecorder:
         event = await terminal_event_of(self._jobs, job)
         if event is not None:
             await publish_terminal(self._bus.js, job.reply_to.subject, event, trace)
+
+
+def _overloaded(work: ChatWork, message: str, accepted_before: bool) -> Rejected:  # noqa: FBT001 - as `record`
+    return Rejected(
+        code="overloaded",
+        message=message,
+        reply_to=work.reply_to,
+        retry_after_s=OVERLOADED_RETRY_S,
+        seq=int(accepted_before),
+    )
 
 
 def _is_waiting(stored: Job | None) -> TypeGuard[Job]:

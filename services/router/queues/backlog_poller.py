@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import nats.errors
+import nats.js.errors
 from nats.js.api import StreamInfo
 
 from penstock.bus.clock import Clock
+from penstock.bus.freezes import AwakeTimeout
 from penstock.bus.log_limits import rate_limited_logger
-from penstock.contract.streams import BODIES, WORK
+from penstock.contract.names import LANES, Lane
+from penstock.contract.streams import BODIES, WORK, mailbox
+from penstock.contract.subjects import work_address
 from penstock.runtime.service import Bus
 from services.router.queues.backlog import Backlog
-from services.router.queues.byte_limits import ByteLimits, StreamFill
+from services.router.queues.byte_limits import ByteLimits
+from services.router.queues.stream_bytes import StreamFill
+from services.router.queues.user_order import MailboxRank
 
 __all__ = ["BacklogPoller"]
 
@@ -49,7 +55,7 @@ class BacklogPoller:
         server does not answer in time.
         """
         try:
-            async with asyncio.timeout(_TIMEOUT_S), self._one_at_a_time:
+            async with AwakeTimeout(_TIMEOUT_S), self._one_at_a_time:
                 if self._is_old():
                     await self._poll()
         except (nats.errors.Error, TimeoutError) as error:
@@ -63,11 +69,31 @@ class BacklogPoller:
         info = await self._bus.js.stream_info(WORK.name, subjects_filter=">")
         bodies = await self._bus.js.stream_info(BODIES.name)
         counts: dict[str, int] = info.state.subjects or {}
-        self.backlog.snapshot(counts, self._routers())
+        taken = await self._taken(counts, info.state.last_seq)
+        self.backlog.snapshot(counts, self._routers(), info.state.last_seq, taken)
         self._limits.snapshot(_fill(info), _fill(bodies))
         self.backlog.record_departures(info.state.last_seq - info.state.messages, self._clock.monotonic_s())
         self.backlog.counted_s = counted_s
         return counts
+
+    async def _taken(self, counts: Mapping[str, int], last_sequence: int) -> dict[MailboxRank, int]:
+        """The last sequence that each rank above 0 with messages has delivered, or `last_sequence` if none waits."""
+        used = {address[:3] for each in counts if (address := work_address(each)) and address.rank > 0}
+        ranks = [(role, lane, rank) for role, name, rank in used for lane in LANES if lane == name]
+        found = await asyncio.gather(*(self._last_delivered(*each) for each in ranks))
+        return {
+            rank: delivered if waiting else last_sequence
+            for rank, (delivered, waiting) in zip(ranks, found, strict=True)
+        }
+
+    async def _last_delivered(self, role: str, lane: Lane, rank: int) -> tuple[int, bool]:
+        """The sequence, and whether messages wait; (0, True) where no worker has created the consumer."""
+        durable = mailbox(role, lane)[rank].durable
+        try:
+            info = await self._bus.js.consumer_info(WORK.name, durable)
+        except nats.js.errors.APIError:
+            return 0, True
+        return (info.delivered.stream_seq if info.delivered else 0), info.num_pending != 0
 
     def _is_old(self) -> bool:
         counted_s = self.backlog.counted_s

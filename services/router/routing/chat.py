@@ -11,7 +11,7 @@ from penstock.contract.guard.checks import Classification
 from penstock.contract.names import Complexity
 from penstock.contract.request import ChatRequest
 from penstock.runtime.config.catalogue import Catalogue
-from penstock.runtime.config.no_retrieval import retrieval_missing
+from penstock.runtime.config.retrieval import retrieval_missing
 from penstock.runtime.retrieval.reserved_tokens import reserved_tokens
 from services.router.routing.complexity import assess
 from services.router.routing.features import Features
@@ -32,9 +32,9 @@ def plan_chat(
     topic: Classification | None,
 ) -> Plan:
     """Raises InvalidRequest. `topic`: the answer of the classifier, once it was asked."""
-    features = replace(
-        features, estimated_tokens=features.estimated_tokens + _passage_tokens(request, catalogue)
-    )
+    if request.rag is not None or request.conversation:
+        passage_tokens = _passage_tokens(request, catalogue)
+        features = replace(features, estimated_tokens=features.estimated_tokens + passage_tokens)
     choice = resolve(request.role, features, catalogue, served, request.model, topic)
     check_served(choice.role, catalogue, served)
     complexity, why = _complexity(request, features, choice, catalogue)
@@ -55,8 +55,6 @@ def plan_chat(
 
 def _passage_tokens(request: ChatRequest, catalogue: Catalogue) -> int:
     """The most input tokens that are put before the model besides the body: passages and earlier turns."""
-    if request.rag is None and not request.conversation:
-        return 0
     field = "rag" if request.rag is not None else "conversation"
     retrieval = catalogue.retrieval
     if retrieval is None:

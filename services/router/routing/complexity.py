@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from msgspec import Struct
 
 from penstock.contract.names import COMPLEXITIES, Complexity
@@ -23,18 +21,14 @@ def assess(features: Features, routing: Routing) -> Assessment:
 
     The length is that of the last user message: a long system prompt does not make its requests hard.
     """
-    reasons = list(_reasons(features, routing))
+    reasons, evidence = [], features.evidence
+    if features.text_characters > routing.simple_max_characters:
+        reasons.append(f"{features.text_characters:,} characters")
+    if evidence.code.enough:
+        reasons.append(f"code: {', '.join(evidence.code.labels)}")
+    if evidence.debugging.points:
+        reasons.append(f"debugging: {', '.join(evidence.debugging.labels)}")
+    if evidence.design.points:
+        reasons.append(f"design: {', '.join(evidence.design.labels)}")
     complexity = COMPLEXITIES[min(len(reasons), len(COMPLEXITIES) - 1)]
     return Assessment(complexity, "; ".join(reasons) or "a short text without code")
-
-
-def _reasons(features: Features, routing: Routing) -> Iterator[str]:
-    evidence = features.evidence
-    if features.text_characters > routing.simple_max_characters:
-        yield f"{features.text_characters:,} characters"
-    if evidence.code.enough:
-        yield f"code: {', '.join(evidence.code.labels)}"
-    if evidence.debugging.points:
-        yield f"debugging: {', '.join(evidence.debugging.labels)}"
-    if evidence.design.points:
-        yield f"design: {', '.join(evidence.design.labels)}"

@@ -38,7 +38,7 @@ def decide(
     """
     try:
         address = checked_address(inbound.subject)
-        request = decode_request(inbound, address.kind)
+        request = decode_request(inbound, address)
         features = inbound.stored_features
         if request.body_ref is not None and features is None:
             check_ref(request, request.body_ref)
@@ -81,7 +81,8 @@ def _plan(
 
 
 def _routed(request: Request, plan: Plan, account: str, stored_ms: int, now_ms: int) -> Routed:
-    until_ms = deadline_ms(request.deadline_ms, stored_ms, now_ms, plan.total_s, LONGEST_S[request.lane])
+    total_s = plan.total_s if request.timeout_s is None else request.timeout_s
+    until_ms = deadline_ms(request.deadline_ms, stored_ms, now_ms, total_s, LONGEST_S[request.lane])
     work = ChatWork(
         id=request.id,
         account=account,
@@ -143,13 +144,13 @@ def deadline_ms(
     total_s: float,
     max_s: float = LONGEST_S["interactive"],
 ) -> int:
-    """The deadline of a request; all instants are Unix milliseconds.
+    """The deadline of a request; all instants are Unix milliseconds by the clock of the NATS server.
 
-    Without `requested_ms` it is `total_s`, the role's time for the lane, after JetStream stored the request. It is at
-    most `max_s`, the lane's limit, after that, so that nothing waits in a mailbox for ever. Raises InvalidRequest for a
-    deadline that has passed.
+    Without `requested_ms` it is `total_s`, the time of the request or of its role, after JetStream stored the request.
+    It is at most `max_s`, the lane's limit, after that, so that nothing waits in a mailbox for ever. Raises
+    InvalidRequest for a deadline that has passed.
     """
-    wanted_ms = stored_ms + round(total_s * 1000) if requested_ms is None else requested_ms
+    wanted_ms = stored_ms + round(min(total_s, max_s) * 1000) if requested_ms is None else requested_ms
     until_ms = min(wanted_ms, stored_ms + round(max_s * 1000))
     if until_ms <= now_ms:
         if until_ms < _EARLIEST_INSTANT_MS < now_ms:

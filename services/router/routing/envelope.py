@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, cast, get_args
 
 import msgspec
@@ -18,6 +20,8 @@ __all__ = ["CheckedAddress", "Request", "check_ref", "checked_address", "decode_
 
 _KEY_CHARACTERS: Final = 64
 """Longest `key` of a request; the edge sends eight characters."""
+_MOST_SUBJECTS: Final = 10_000
+"""Cached addresses: one for each account, kind and lane."""
 _EXACT: Final = 2**53
 """Bound below which every language reads a JSON number exactly."""
 
@@ -36,6 +40,7 @@ class CheckedAddress(NamedTuple):
     kind: Kind
 
 
+@lru_cache(_MOST_SUBJECTS)
 def checked_address(subject: str) -> CheckedAddress:
     """Raises InvalidRequest."""
     address = subjects.request_address(subject)
@@ -53,12 +58,16 @@ def _check_token(name: str, value: str) -> None:
         raise InvalidRequest(f"{name} must be 1 to 64 characters of A-Z a-z 0-9 _ -, not {value[:80]!r}")
 
 
-def decode_request(inbound: InboundRequest, kind: Kind) -> Request:
-    """Raises InvalidRequest for an event that is not a valid request of `kind`."""
-    _check_size(len(inbound.data))
+def decode_request(inbound: InboundRequest, address: CheckedAddress) -> Request:
+    """Raises InvalidRequest for an event that is not a valid request of the kind in its subject."""
+    size = len(inbound.data)
+    if size > MAX_REQUEST_BYTES:
+        raise InvalidRequest(
+            f"the body has {size:,} bytes; the limit is {MAX_REQUEST_BYTES:,}", "request_too_large"
+        )
     try:
         inbound.data.decode()  # msgspec checks UTF-8 only in the fields it decodes
-        request: Request = _DECODERS[kind].decode(inbound.data)
+        request: Request = _DECODERS[address.kind].decode(inbound.data)
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"the request event is not valid: {error}") from error
     except RecursionError as error:
@@ -67,21 +76,49 @@ def decode_request(inbound: InboundRequest, kind: Kind) -> Request:
         raise InvalidRequest(f"the request event is not UTF-8 text: {error}") from error
     except msgspec.DecodeError as error:
         raise InvalidRequest(f"the request event is not JSON: {error}") from error
-    _check_token("id", request.id)
-    _check_token("client", request.client)
-    header_client = inbound.headers.get(headers.CLIENT, request.client)
+    _check_ids(inbound.headers, request, address.account)
+    _check_fields(request)
+    return request
+
+
+def _check_ids(written: Mapping[str, str], request: Request, account: str) -> None:
+    if not (subjects.is_token(request.id) and subjects.is_token(request.client)):
+        _check_token("id", request.id)
+        _check_token("client", request.client)
+    header_client = written.get(headers.CLIENT, request.client)
     if header_client != request.client:
         raise InvalidRequest(
             f"the header {headers.CLIENT} names the client {header_client[:80]!r} and the body names "
             f"{request.client!r}: both must be the same"
         )
+    message_id = headers.request_message_id(account, request.client, request.id)
+    written_id = written.get(headers.MESSAGE_ID, message_id)
+    if written_id != message_id:
+        # With another id than that of its own request, JetStream would drop the request that has it.
+        raise InvalidRequest(
+            f"the header {headers.MESSAGE_ID} is {written_id[:200]!r}: it must be {message_id!r}, the account of the "
+            "subject with the client and the id of the body"
+        )
+
+
+def _check_fields(request: Request) -> None:
     if len(request.user) > USER_CHARACTERS:
         raise InvalidRequest(f"user must be at most {USER_CHARACTERS} characters", param="user")
     if len(request.key) > _KEY_CHARACTERS:
         raise InvalidRequest(f"key must be at most {_KEY_CHARACTERS} characters: the prefix of an API key")
+    if request.timeout_s is not None or request.deadline_ms is not None:
+        _check_times(request)
+
+
+def _check_times(request: Request) -> None:
+    if request.timeout_s is not None and request.deadline_ms is not None:
+        raise InvalidRequest(
+            "timeout_s and deadline_ms exclude each other: send one of them", param="timeout_s"
+        )
+    if request.timeout_s is not None and not 0 < request.timeout_s < math.inf:
+        raise InvalidRequest("timeout_s must be a number of seconds greater than 0", param="timeout_s")
     if request.deadline_ms is not None and not -_EXACT < request.deadline_ms < _EXACT:
         raise InvalidRequest("deadline_ms must be a time in Unix milliseconds")
-    return request
 
 
 def check_ref(request: Request, ref: BodyRef) -> None:
@@ -94,10 +131,3 @@ def check_ref(request: Request, ref: BodyRef) -> None:
         )
     if ref.size <= 0:
         raise InvalidRequest("body_ref.size must be greater than 0")
-
-
-def _check_size(size: int) -> None:
-    if size > MAX_REQUEST_BYTES:
-        raise InvalidRequest(
-            f"the body has {size:,} bytes; the limit is {MAX_REQUEST_BYTES:,}", "request_too_large"
-        )

@@ -5,10 +5,11 @@ Images and tool definitions are skipped, never decoded.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Final, Literal
 
 import msgspec
-from msgspec import Raw, Struct, field
+from msgspec import Raw, Struct
 
 from penstock.runtime.json_values import MAX_BODY_VALUES
 from penstock.runtime.tokens import (
@@ -18,7 +19,7 @@ from penstock.runtime.tokens import (
     TOKENS_PER_REQUEST,
     text_tokens,
 )
-from services.router.classification.evidence import Evidence, collect_evidence
+from services.router.classification.evidence import Evidence
 from services.router.routing.body_errors import BODY_ERRORS, BodyProblems, InvalidBody, check_values
 
 __all__ = ["Features", "extract_features"]
@@ -51,7 +52,7 @@ _PROBLEMS: Final = BodyProblems(
 )
 
 
-class Features(Struct, frozen=True, kw_only=True):
+class Features(Struct, frozen=True, kw_only=True, dict=True):
     """The properties of a request that decide its role and its complexity."""
 
     text: str = ""
@@ -66,8 +67,11 @@ class Features(Struct, frozen=True, kw_only=True):
     """The output limit; the higher one of a body with two, because a provider may ignore either."""
     choices: int = 1
     """The number of answers, `n` in the body."""
-    evidence: Evidence = field(default_factory=Evidence)
-    """Topics of `text`."""
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """Topics of `text`."""
+        return Evidence(self.text)
 
 
 class _Part(Struct, gc=False):
@@ -114,7 +118,7 @@ def extract_features(body: Raw | bytes | bytearray) -> Features:
             last_user_text = content or ""
         json_bytes += len(message.tool_calls)
     json_bytes += sum(map(len, [*(decoded.tools or ()), *(decoded.functions or ())]))
-    text = _window(last_user_text)
+    text = last_user_text if len(last_user_text) <= 2 * _WINDOW_CHARACTERS else _window(last_user_text)
     return Features(
         text=text,
         text_characters=len(last_user_text),
@@ -123,7 +127,6 @@ def extract_features(body: Raw | bytes | bytearray) -> Features:
         stream=decoded.stream is True,
         max_tokens=max(decoded.max_completion_tokens or 0, decoded.max_tokens or 0) or None,
         choices=decoded.n or 1,
-        evidence=collect_evidence(text),
     )
 
 
@@ -132,25 +135,24 @@ def _is_attachment(part: _Part) -> bool:
 
 
 def _decode(body: Raw | bytes | bytearray) -> _Body:
-    check_values(body, MAX_BODY_VALUES)
+    if len(body) > MAX_BODY_VALUES:
+        check_values(body, MAX_BODY_VALUES)
     try:
         decoded = _DECODER.decode(body)
     except BODY_ERRORS as error:
         raise _PROBLEMS.of(error) from error
     if not decoded.messages:
         raise InvalidBody("messages", "messages is empty: there is nothing to answer")
-    _positive("max_tokens", decoded.max_tokens)
-    _positive("max_completion_tokens", decoded.max_completion_tokens)
-    _positive("n", decoded.n)
+    for name, value in (
+        ("max_tokens", decoded.max_tokens),
+        ("max_completion_tokens", decoded.max_completion_tokens),
+        ("n", decoded.n),
+    ):
+        if value is not None and not 0 < value < _COUNT_LIMIT:
+            raise _PROBLEMS.wrong(name, f"{value:,}")
     return decoded
 
 
-def _positive(name: str, value: int | None) -> None:
-    if value is not None and not 0 < value < _COUNT_LIMIT:
-        raise _PROBLEMS.wrong(name, f"{value:,}")
-
-
 def _window(text: str) -> str:
-    if len(text) <= 2 * _WINDOW_CHARACTERS:
-        return text
+    """The part of a long text that is classified."""
     return f"{text[:_WINDOW_CHARACTERS]}\n{text[-_WINDOW_CHARACTERS:]}"

@@ -15,7 +15,7 @@ from penstock.contract.names import AUTO, EMBED, INDEX
 from penstock.contract.subjects import ReplyAddress
 from services.router.routing.bodies import BodyFeatures
 
-__all__ = ["USER_CHARACTERS", "InboundRequest", "address_of", "job_of"]
+__all__ = ["USER_CHARACTERS", "InboundRequest", "address_of", "job_of", "refers_to_body"]
 
 USER_CHARACTERS: Final = 256
 """Longest `user` of a request; it is part of every usage event and log line."""
@@ -51,23 +51,33 @@ class _JobFields(Struct):
     user: object = ""
 
 
+class _BodyField(Struct):
+    body_ref: object = None
+
+
 _LANE_OF: Final = {"index": "batch"}
 _ROLE_OF: Final = {"embed": EMBED, "index": INDEX}
 """The lane and the role of a request that names none, by its kind."""
 _address: Final = msgspec.json.Decoder(_Address)
 _job_fields: Final = msgspec.json.Decoder(_JobFields)
+_body_field: Final = msgspec.json.Decoder(_BodyField)
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def address_of(inbound: InboundRequest) -> ReplyAddress | None:
-    """The reply address in the body, else in the headers, else None."""
+    """The reply address in the body, else in the headers, else None.
+
+    The id in a header counts only as `<account>.<client>.<id>`: a part of another text may be the id of a request that
+    is running.
+    """
     try:
         written = _address.decode(inbound.data)
     except _UNREADABLE:
         written = _Address()
-    request_id = _first_token(written.id, inbound.headers.get(headers.MESSAGE_ID, "").rpartition(".")[2])
     client = _first_token(written.client, inbound.headers.get(headers.CLIENT))
     account = subjects.request_address(inbound.subject).account
+    sender, _, last = inbound.headers.get(headers.MESSAGE_ID, "").rpartition(".")
+    request_id = _first_token(written.id, last if sender == f"{account}.{client}" else None)
     if request_id is None or client is None or not subjects.is_token(account):
         return None
     return ReplyAddress(account, client, request_id)
@@ -95,6 +105,14 @@ def job_of(inbound: InboundRequest) -> Job | None:
         at_ms=inbound.stored_ms,
         submitted_ms=inbound.stored_ms,
     )
+
+
+def refers_to_body(inbound: InboundRequest) -> bool:
+    """Whether the body is stored apart, as far as the event can be read."""
+    try:
+        return _body_field.decode(inbound.data).body_ref is not None
+    except _UNREADABLE:
+        return False
 
 
 def _first_token(*values: str | None) -> str | None:

@@ -13,7 +13,7 @@ from penstock.contract.names import INDEX
 from penstock.contract.request import IndexRequest
 from penstock.contract.retrieval.documents import DOCUMENT_ID_CHARACTERS, MAX_DOCUMENTS, MEMORY, Metadata
 from penstock.runtime.config.catalogue import Catalogue
-from penstock.runtime.config.no_retrieval import retrieval_missing
+from penstock.runtime.config.retrieval import retrieval_missing
 from penstock.runtime.json_values import MAX_BODY_VALUES
 from services.router.routing.body_errors import BODY_ERRORS, BodyProblems, InvalidBody, check_values
 from services.router.routing.outcome import NOT_SERVED_RETRY_S, InvalidRequest

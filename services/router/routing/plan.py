@@ -33,7 +33,7 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 def check_served(role: Role, catalogue: Catalogue, served: Collection[str]) -> None:
     """Reject on arrival a request whose role has no live worker, rather than at its deadline."""
-    if role in served or (is_implicit(role) and role in catalogue.implicit_roles_of(served)):
+    if role in served or (is_implicit(role) and _serves_model(role, catalogue, served)):
         return
     message = f"no worker for the role {role} is alive"
     if is_implicit(role):
@@ -42,6 +42,12 @@ def check_served(role: Role, catalogue: Catalogue, served: Collection[str]) -> N
             f"chains of its roles; add the model to a chain, or start a worker with --role {role}"
         )
     raise InvalidRequest(message, "role_not_served", NOT_SERVED_RETRY_S)
+
+
+def _serves_model(role: Role, catalogue: Catalogue, served: Collection[str]) -> bool:
+    """Whether the model of an implicit role is in the chain of a served role: its worker opens the mailbox."""
+    model = catalogue.all_roles[role].chain[0]
+    return any(model in catalogue.roles[each].chain for each in served if each in catalogue.roles)
 
 
 def check_collection(field: str, name: str) -> None:

@@ -62,7 +62,8 @@ def resolve(
         choice = RoleChoice(requested, f"{why} named in the request")
     if choice.role not in catalogue.all_roles:
         raise unknown_name("role", choice.role, catalogue)
-    check_kind(choice.role, "chat", catalogue)
+    if catalogue.kind_of(choice.role) != "chat":
+        check_kind(choice.role, "chat", catalogue)
     return choice
 
 
@@ -104,6 +105,8 @@ def unknown_name(what: str, name: str, catalogue: Catalogue, kind: Kind = "chat"
         message += (
             f"; the complexity after a role is {', '.join(COMPLEXITIES)}, as in {role}:{COMPLEXITIES[-1]}"
         )
+    elif what == "model" and (name.lower() in roles or role in roles):
+        message += f"; {name.lower()} is a role: name it as the role of the request, not as its model"
     elif name.lower() in roles:
         message += f"; write {name.lower()} in lower case"
     near = _near(name[:_QUOTED], catalogue.models)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection
 from typing import Final
 
 import nats.errors
 
 from penstock.bus.clock import Clock
+from penstock.bus.freezes import AwakeTimeout
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract.presence import Presence
 from penstock.contract.request import LONGEST_WAIT_S
@@ -16,6 +16,7 @@ from penstock.runtime.heartbeat import read_recent_presence, watch_presence
 from penstock.runtime.membership import Membership
 from penstock.runtime.service import Bus
 from services.router.admission.capacity import Capacity
+from services.router.replies.stored_replies import StoredReplies
 
 __all__ = ["WorkerTracker"]
 
@@ -34,8 +35,11 @@ _MOST_ROUTERS: Final = 32
 class WorkerTracker:
     """Folds all heartbeats into the state that admission and the sweep read."""
 
-    def __init__(self, bus: Bus, capacity: Capacity, roles: Collection[str], clock: Clock) -> None:
+    def __init__(
+        self, bus: Bus, capacity: Capacity, roles: Collection[str], replies: StoredReplies, clock: Clock
+    ) -> None:
         self._bus = bus
+        self._replies = replies
         self._clock = clock
         self._capacity = capacity
         self._roles = frozenset(roles)
@@ -62,6 +66,10 @@ class WorkerTracker:
         """The number of live routers, this one included. A stopped one counts for some seconds longer."""
         return max(1, len(self._routers.instances(self._clock.monotonic_s())))
 
+    def is_first(self, instance: str) -> bool:
+        """Whether this router has the lowest name of all live ones."""
+        return instance <= min(self._routers.instances(self._clock.monotonic_s()), default=instance)
+
     def retry_after_s(self, role: str) -> float | None:
         """Seconds until some worker of `role` expects to continue; None if none reports it, or one could now."""
         ready_at_ms = self._capacity.ready_at_ms(role)
@@ -74,7 +82,7 @@ class WorkerTracker:
         """Read the heartbeats that were stored while the connection was lost."""
         self._reads_in_progress += 1
         try:
-            async with asyncio.timeout(_TIMEOUT_S):
+            async with AwakeTimeout(_TIMEOUT_S):
                 found = await read_recent_presence(self._bus.nc)
         except (nats.errors.Error, TimeoutError) as error:
             _log.warning("the presence bucket cannot be read now: %r", error)
@@ -104,6 +112,7 @@ class WorkerTracker:
 
     def _observe(self, instance: str, presence: Presence, now_s: float, displaced: str | None) -> None:
         """`displaced`: the member that was dropped for this one."""
+        self._replies.observe(instance, presence.replies, now_s)
         try:
             self._capacity.observe(instance, presence, now_s)
         except Exception:  # noqa: BLE001 - the worker is alive, only its figures are unusable

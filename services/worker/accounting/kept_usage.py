@@ -65,7 +65,8 @@ class KeptUsage:
     def take(self, message_id: str) -> UsageToStore | None:
         """The event with this message id, which from now on the caller stores."""
         usage = self._kept.pop(message_id, None)
-        self._report()
+        if usage is not None:
+            self._report()
         return usage
 
     async def drain(self, within_s: float) -> None:

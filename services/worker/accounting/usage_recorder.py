@@ -8,15 +8,14 @@ does, and of the two events the one that is stored first counts.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
 
 from penstock.bus.clock import Clock
-from penstock.bus.publish import NOT_STORED, store
+from penstock.bus.publish import LONGEST_STORING_S, NOT_STORED, store
 from penstock.contract import headers, subjects
 from penstock.contract.codec import encode
 from penstock.contract.events import UsageRecorded
-from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
 from penstock.runtime.accounting.usage_events import AttemptRecord, UsageEvents, usage_message_id
 from services.worker.accounting.kept_usage import KeptUsage, UsageToStore
@@ -25,8 +24,6 @@ from services.worker.pending_events import PendingEvents
 
 __all__ = ["UsageRecorder"]
 
-_FIRST_S: Final = 60.0
-"""Seconds for which a request waits for its usage to be stored; then it goes back to its mailbox."""
 _AGAIN_S: Final = 2.0
 """Seconds for one further attempt to store an event that is kept."""
 
@@ -42,8 +39,8 @@ class UsageRecorder:
         self._metrics = metrics
         self._clock = clock
         self._instance = instance
-        self._pending: dict[ReplyAddress, set[asyncio.Task[None]]] = {}
-        """For each request that this worker has, the events being stored."""
+        self._pending: dict[tuple[str, str, str], set[asyncio.Task[None]]] = {}
+        """For each request that this worker has, by account, client and id: the events being stored."""
         self._storing: dict[str, tuple[UsageRecorded, asyncio.Task[None]]] = {}
         """The same events, and those of requests that this worker gave back, by message id."""
         self._kept = KeptUsage(self._store_again, metrics)
@@ -77,7 +74,7 @@ class UsageRecorder:
             task = self._pending_events.start(event, storing)
             self._storing[message_id] = event, task
             task.add_done_callback(lambda _: self._storing.pop(message_id, None))
-        self._pending.setdefault(work.reply_to, set()).add(task)
+        self._pending.setdefault((work.account, work.client, work.id), set()).add(task)
         return event.cost_picousd
 
     async def drain(self, within_s: float) -> None:
@@ -89,20 +86,21 @@ class UsageRecorder:
 
         If the caller is cancelled meanwhile, the events are still stored: see `release`.
         """
-        pending = self._pending.get(work.reply_to)
+        request = (work.account, work.client, work.id)
+        pending = self._pending.get(request)
         if not pending:
             return
         tasks = frozenset(pending)
         await asyncio.wait(tasks)
         pending -= tasks
         if not pending:
-            self._pending.pop(work.reply_to, None)
+            self._pending.pop(request, None)
         for task in tasks:
             task.result()
 
     def release(self, work: ChatWork) -> None:
         """Stop tracking a request that is returned to its mailbox; its events are still stored in the background."""
-        self._pending.pop(work.reply_to, None)
+        self._pending.pop((work.account, work.client, work.id), None)
 
     async def _store_counted(
         self,
@@ -118,18 +116,20 @@ class UsageRecorder:
     async def _store(self, usage: UsageToStore) -> None:
         """Store the event. If that fails, it is kept, and the error is raised in `wait_stored`."""
         try:
-            await self._store_once(usage, _FIRST_S)
+            if await self._store_once(usage, LONGEST_STORING_S):
+                self._count(usage.event)
         except NOT_STORED:
             self._kept.keep(usage)
             raise
 
     async def _store_again(self, usage: UsageToStore) -> None:
-        await self._store_once(usage, _AGAIN_S)
+        if await self._store_once(usage, _AGAIN_S):
+            self._count(usage.event)
 
-    async def _store_once(self, usage: UsageToStore, timeout_s: float) -> None:
-        """Store the event and count it in the metrics, unless it was stored before."""
+    def _store_once(self, usage: UsageToStore, timeout_s: float) -> Coroutine[Any, Any, bool]:
+        """Store the event; returns whether it is new, and is to be counted in the metrics."""
         event, trace = usage.event, usage.traceparent
-        is_new = await store(
+        return store(
             self._pending_events.js,
             subjects.usage(event.account),
             encode(event),
@@ -137,17 +137,15 @@ class UsageRecorder:
             headers=None if trace is None else {headers.TRACEPARENT: trace},
             timeout_s=timeout_s,
         )
-        if is_new:
-            self._count(event)
 
     def _count(self, event: UsageRecorded) -> None:
         metrics = self._metrics
-        metrics.attempts.labels(event.role, event.model, event.outcome).inc()
-        metrics.tokens.labels(event.role, event.model, "input").inc(event.input_tokens)
-        metrics.tokens.labels(event.role, event.model, "output").inc(event.output_tokens)
-        metrics.cost.labels(event.role, event.model).inc(event.cost_microusd)
+        metrics.attempts_of(event.role, event.model, event.outcome).inc()
+        metrics.tokens_of(event.role, event.model, "input").inc(event.input_tokens)
+        metrics.tokens_of(event.role, event.model, "output").inc(event.output_tokens)
+        metrics.cost_of(event.role, event.model).inc(event.cost_microusd)
         if event.first_token_ms is not None:
-            metrics.first_token.labels(event.role, event.model).observe(event.first_token_ms / 1000)
+            metrics.first_token_of(event.role, event.model).observe(event.first_token_ms / 1000)
         for rule in event.degraded:
             metrics.degraded.labels(event.role, event.model, rule).inc()
         if event.attempt > 1:

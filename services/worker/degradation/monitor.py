@@ -73,13 +73,15 @@ class DegradationMonitor:
             for alarm in self._failing[record.model]:
                 alarm.observe(bad=health == "failure", now_s=now_s)
 
-    def shortener(self, size: RequestSize, model: str, now_s: float) -> Shortener:
-        return Shortener(self._shortening(size.work, model, now_s))
+    def shortener(self, size: RequestSize, model: str, now_s: float) -> Shortener | None:
+        """None: the body is sent as it is."""
+        shortening = self._shortening(size.work, model, now_s)
+        return None if shortening is _UNCHANGED else Shortener(shortening)
 
     def expected_tokens(self, size: RequestSize, model: str, now_s: float) -> tuple[int, int]:
         """Input tokens, before calibration, and output tokens of the body as it would be sent now."""
         shortening = self._shortening(size.work, model, now_s)
-        if shortening.empty:
+        if shortening is _UNCHANGED:
             return size.input_tokens, size.output_tokens
         if size.shape is None:
             messages = self._catalogue.degradation_of(size.work.role).on_errors.keep_messages
@@ -117,11 +119,11 @@ class DegradationMonitor:
         _log.warning("%s of %s in the role %s %s", rule, model, role, change)
 
     def _shortening(self, work: ChatWork, model: str, now_s: float) -> Shortening:
-        if not work.degrade:
+        watched = self._watched[work.role, model]
+        if not work.degrade or (watched.slow.on_since_s is None and watched.failing.on_since_s is None):
             return _UNCHANGED
         rules = self._catalogue.degradation_of(work.role)
         latency, errors = rules.on_high_latency, rules.on_errors
-        watched = self._watched[work.role, model]
         cut = latency.reduce_by if latency.enabled and watched.slow.on(now_s) else 0.0
         messages = errors.keep_messages if errors.enabled and watched.failing.on(now_s) else None
         if cut == 0 and messages is None:

@@ -34,7 +34,8 @@ class RateAlarm:
         self._bad = 0
         self._total = 0
         self._clock_s = float("-inf")
-        self._on_since_s: float | None = None
+        self.on_since_s: float | None = None
+        """When it turned on, if it was on when it was asked, or observed something, the last time."""
 
     def observe(self, *, bad: bool, now_s: float) -> None:
         now_s = self._advance(now_s)
@@ -49,10 +50,10 @@ class RateAlarm:
         self._update(now_s)
 
     def on(self, now_s: float) -> bool:
-        if self._on_since_s is None:
+        if self.on_since_s is None:
             return False
         self._update(self._advance(now_s))
-        return self._on_since_s is not None
+        return self.on_since_s is not None
 
     def seen(self, now_s: float) -> tuple[int, int]:
         """Numbers of bad and of all observations within the window."""
@@ -62,11 +63,11 @@ class RateAlarm:
     def _update(self, now_s: float) -> None:
         rule = self._rule
         share = self._bad / self._total if self._total else 0.0
-        if self._on_since_s is None:
+        if self.on_since_s is None:
             if self._total >= rule.min_calls and share > rule.trigger_share:
-                self._on_since_s = now_s
-        elif now_s - self._on_since_s >= rule.min_duration_s and share <= rule.clear_share:
-            self._on_since_s = None
+                self.on_since_s = now_s
+        elif now_s - self.on_since_s >= rule.min_duration_s and share <= rule.clear_share:
+            self.on_since_s = None
 
     def _advance(self, now_s: float) -> float:
         self._clock_s = now_s = max(self._clock_s, now_s)

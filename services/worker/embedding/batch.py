@@ -27,7 +27,7 @@ from services.worker.estimates.token_calibration import TokenCalibration
 from services.worker.execution.model_chains import ModelChains
 from services.worker.execution.next_attempt import NextAttempt
 from services.worker.execution.outcomes import Outcomes
-from services.worker.execution.permitted_call import PermittedCall, report_outcome, settle_at_exit
+from services.worker.execution.permitted_call import PermittedCall, ReportedOutcome
 from services.worker.execution.provider_call import Progress
 from services.worker.execution.selection import CallPermit, Selection
 from services.worker.execution.state import CallState, GaveUp, HandBack
@@ -174,7 +174,7 @@ class BatchRunner(Struct, frozen=True):
 
     async def _with_permit(self, trial: _Trial, permit: CallPermit, sizes: RefusedSizes, done: Done) -> bool:
         state = trial.state
-        with settle_at_exit(self.selection, self.outcomes, permit) as call:
+        with PermittedCall(self.selection, self.outcomes, permit) as call:
             key = permit.key
             provider = self.calls.providers[key.model]
             shares = await self.attempts.announce(trial.texts, key, provider.name)
@@ -182,7 +182,7 @@ class BatchRunner(Struct, frozen=True):
             if not texts:
                 return False
             call.spent.tokens = permit.quota.tokens
-            with report_outcome(self.outcomes, state, key, call):
+            with ReportedOutcome(call, state):
                 vectors = await self._attempt(trial, shares, texts, call, permit)
         self.attempts.service_times.record_tokens(key.model, call.spent.tokens)
         self.next_attempt.after_success(state, key.model)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from penstock.bus.clock import loop_now_s
+from penstock.bus.freezes import extended_s
 from services.worker.embedding.request import Text
 from services.worker.execution.state import CallState
 from services.worker.execution.time_limits import TimeLimits
@@ -78,15 +79,16 @@ class CallLimit:
 @asynccontextmanager
 async def timeout_when(ends_s: Callable[[], float]) -> AsyncIterator[None]:
     """Raises TimeoutError at `ends_s()` on the loop's clock, which is asked again when the time has come: it may be
-    later by then.
+    later by then, or this process was frozen meanwhile.
     """
     loop = asyncio.get_running_loop()
+    began_s = loop.time()
     check: asyncio.TimerHandle
     async with asyncio.timeout(None) as timer:
 
         def end_or_extend() -> None:
             nonlocal check
-            at_s = ends_s()
+            at_s = extended_s(ends_s(), began_s)
             if at_s <= loop.time():
                 timer.reschedule(at_s)
             else:

@@ -18,7 +18,7 @@ from penstock.runtime.retrieval.vectors import vector_length
 from services.worker.embedding.answer import Vectors, check_directions, read_vectors
 from services.worker.embedding.batch_deadline import CallLimit, timeout_when
 from services.worker.embedding.learned import LearnedLimits, Parameter
-from services.worker.execution.provider_call import Progress, failures_of
+from services.worker.execution.provider_call import CALL_ERRORS, Progress, raise_failure
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.errors.wire_errors import BrokenStream, MalformedReply
 from services.worker.providers.provider import Provider, Response
@@ -94,23 +94,26 @@ class EmbeddingCalls(Struct, frozen=True):
         count = len(call.texts)
         limit_bytes = _ENVELOPE_BYTES + count * (dimensions * _BYTES_PER_NUMBER + _BYTES_PER_VECTOR)
         received = bytearray()
-        with failures_of(provider, progress):
-            try:
-                async with timeout_when(call.limit.ends_s):
-                    response = await provider.embeddings(call.key.credential, body, call.label)
-                    progress.headers, progress.status = response.headers, response.status
-                    try:
-                        if part := response.headers.get("content-range"):
-                            raise BrokenStream(f"the response is a part of an answer: {part}")
-                        await _read(received, response, limit_bytes)
-                    finally:
-                        progress.bytes_out = len(received)
-                        await response.close()
-            except TimeoutError as error:
-                message = f"no complete answer within {call.limit.length_s:g} s"
-                raise ProviderFailure("too_slow", message) from error
+        began_s = loop_now_s()
+        try:
+            async with timeout_when(call.limit.ends_s):
+                response = await provider.embeddings(call.key.credential, body, call.label)
+                progress.headers, progress.status = response.headers, response.status
+                try:
+                    if part := response.headers.get("content-range"):
+                        raise BrokenStream(f"the response is a part of an answer: {part}")
+                    await _read(received, response, limit_bytes)
+                finally:
+                    progress.bytes_out = len(received)
+                    await response.close()
             progress.ended_s = loop_now_s()
             return _shortened(read_vectors(bytes(received), count, dimensions), dimensions, call.dimensions)
+        except TimeoutError as error:
+            late = ProviderFailure("too_slow", f"no complete answer within {call.limit.length_s:g} s")
+            late.__cause__ = error
+            raise_failure(late, provider, progress, began_s)
+        except CALL_ERRORS as error:
+            raise_failure(error, provider, progress, began_s)
 
 
 async def _read(received: bytearray, response: Response, limit_bytes: int) -> None:

@@ -30,7 +30,7 @@ from services.worker.execution.guarding import given_up
 from services.worker.execution.large_bodies import LargeBodies
 from services.worker.execution.provider_call import Answer
 from services.worker.execution.selection import Selection
-from services.worker.execution.state import Execution, GaveUp
+from services.worker.execution.state import Execution, GaveUp, no_room
 from services.worker.guard.embed_guard import EmbedGuard, EmbedGuards
 from services.worker.guard.guard_checks import Refused
 
@@ -84,6 +84,8 @@ class EmbeddingExecutor:
         except TimeoutError as error:
             if not timer.expired():
                 raise  # a store did not answer: the mailbox delivers the message again
+            if execution.reply.waits_for_room:
+                raise no_room() from error
             when = f"while {execution.waits_for}" if execution.waits_for else "before all texts were embedded"
             raise too_late(execution, when) from error
         finally:
@@ -201,6 +203,7 @@ async def _publish(request: WaitingRequest) -> None:
     for first in range(0, len(vectors), per_block):
         block = VectorBlock(first=first, vectors=b"".join(vectors[first : first + per_block]))
         choices = (Raw(msgspec.json.encode(block)),)
+        await execution.reply.make_room(len(choices[0]))
         await execution.reply.delta("", choices)
         output.append(JoinedDelta("", choices))
     if execution.work.lane == "batch":

@@ -15,8 +15,8 @@ import nats.errors
 from nats.aio.client import Client as Nats
 
 from penstock.bus.jetstream_answers import decode_ack
+from penstock.bus.jetstream_errors import is_conflict
 from penstock.bus.log_limits import rate_limited_logger
-from penstock.bus.publish import WRONG_LAST_SEQUENCE
 from penstock.contract.headers import EXPECTED_LAST
 from penstock.contract.retrieval import subjects
 from penstock.contract.retrieval.embeddings import FLOAT_BYTES
@@ -140,6 +140,4 @@ class VectorClaims:
             return error
         if answer.error is None:
             return answer.seq
-        return (
-            _Taken() if answer.error.err_code == WRONG_LAST_SEQUENCE else _NotStored(answer.error.description)
-        )
+        return _Taken() if is_conflict(answer.error) else _NotStored(answer.error.description)

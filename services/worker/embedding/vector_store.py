@@ -18,9 +18,10 @@ from nats.aio.client import Client as Nats
 
 from penstock.bus.clock import loop_now_s
 from penstock.bus.direct_get import LastReader
+from penstock.bus.freezes import AwakeTimeout
 from penstock.bus.jetstream_answers import decode_ack
 from penstock.bus.log_limits import rate_limited_logger
-from penstock.bus.nats_patches import publish_all
+from penstock.bus.wire.sending import publish_all
 from penstock.contract.retrieval import subjects
 from penstock.contract.streams import EMBEDDINGS
 from penstock.runtime.aio import CriticalLoop
@@ -77,7 +78,7 @@ class VectorStore:
         """Write what waits, for a moment; then end."""
         if self._nc.is_connected:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_ACK_S):
+                async with AwakeTimeout(_ACK_S):
                     await self._all_written.wait()
         await self._writer.stop()
         for task in self._reading:
@@ -160,7 +161,7 @@ class VectorStore:
                 wanted.setdefault(key, []).append(lookup)
         reader = self._idle_readers.pop() if self._idle_readers else LastReader(self._nc, EMBEDDINGS.name)
         try:
-            async with asyncio.timeout(_READ_S):
+            async with AwakeTimeout(_READ_S):
                 messages = await reader.read([_SUBJECT + key for key in wanted])
         except BaseException:
             await reader.close()  # its answer may still come

@@ -89,11 +89,11 @@ class ServiceTimes:
         latest = self._latest.get(role)
         if not latest:
             return None
-        times = sorted(took_s for took_s, _ in latest)
+        times = sorted([took_s for took_s, _ in latest])
         return RoleStatistics(
             mean_s=sum(times) / len(times),
             p95_s=times[ceil(_QUANTILE * len(times)) - 1],
-            attempts_per_request=sum(calls for _, calls in latest) / len(latest),
+            attempts_per_request=sum([calls for _, calls in latest]) / len(latest),
         )
 
     def mean_tokens(self, model: str) -> int:

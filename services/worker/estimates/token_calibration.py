@@ -32,4 +32,4 @@ class TokenCalibration:
 
     def corrected(self, model: str, estimated_tokens: int) -> int:
         """The corrected estimate for `model`."""
-        return round(estimated_tokens * self.factor(model))
+        return round(estimated_tokens * self._factors.get(model, 1.0))

@@ -10,6 +10,7 @@ from msgspec import Raw, Struct, structs
 
 from penstock.bus import trace_names as names
 from penstock.bus.clock import Clock, loop_now_s
+from penstock.bus.freezes import frozen_s
 from penstock.bus.tracing import Attributes, Span, Tracer
 from penstock.contract.guard.policies import Direction
 from penstock.contract.reply import Adapted, Degraded, GuardedContent
@@ -42,7 +43,7 @@ _TAKEN: Final = "another worker has begun an attempt meanwhile, and may have sen
 class Spent(Struct):
     """What an attempt used of its permit; until that is known, what was charged."""
 
-    tokens: int
+    tokens: int = 0
     observations: tuple[Observation, ...] = ()
     """What the provider reported of its limits."""
 
@@ -78,7 +79,8 @@ class AttemptNumbers(Struct, frozen=True):
 
         `of_part`: estimated input tokens of an attempt at a part of the request.
 
-        Raises GaveUp where another worker has begun an attempt meanwhile and the request forbids another one then.
+        Raises GaveUp where another worker has begun an attempt meanwhile and the request forbids another one then, and
+        Superseded where the server has delivered the message to it.
         """
         announced = AnnouncedAttempt(
             model=model,
@@ -89,7 +91,8 @@ class AttemptNumbers(Struct, frozen=True):
             adapted=body.adapted,
             estimated_tokens=of_part,
         )
-        text_may_be_sent = await execution.reply.begin_attempt(announced)
+        yields = execution.may_be_redelivered(loop_now_s())
+        text_may_be_sent = await execution.reply.begin_attempt(announced, yields=yields)
         if text_may_be_sent:
             why = why_no_other_attempt(execution.work.rescue, begun=True, text_sent=True)
             if why is not None:
@@ -162,6 +165,7 @@ class Attempts(Struct, frozen=True):
                 current.progress.content_bytes = sink.content_bytes
                 current.kept = sink.kept
                 execution.history.output_sent = sink.bytes_out > 0
+            current.frozen = frozen_s(current.began_s) > 0.0
             self._note_time(execution, current)
             spent.tokens = self.usage.record(execution, current)
             if current.progress.headers is not None:
@@ -203,6 +207,8 @@ class Attempts(Struct, frozen=True):
 
     def _note_time(self, execution: Execution, current: CurrentAttempt) -> None:
         model, first_s = current.key.model, current.progress.first_output_s
+        if current.frozen:
+            return
         if current.answer is not None:
             output_s = first_s if execution.work.stream else current.progress.ended_s
             self.time_limits.note_answer(execution, model, current.began_s, output_s)
@@ -272,18 +278,20 @@ def _success(
 
 def _end_span(span: Span, current: CurrentAttempt) -> None:
     answer, body, first_s = current.answer, current.body, current.progress.first_output_s
+    found: Attributes = {}
     if body.degraded:
-        span.set(names.DEGRADED, [f"{each.rule}: {each.why}" for each in body.degraded])
+        found[names.DEGRADED] = [f"{each.rule}: {each.why}" for each in body.degraded]
     if body.adapted:
-        span.set(names.ADAPTED, [f"{each.parameter}: {each.change}" for each in body.adapted])
+        found[names.ADAPTED] = [f"{each.parameter}: {each.change}" for each in body.adapted]
     if answer is not None:
-        span.set(names.FINISH_REASONS, [answer.finish_reason])
+        found[names.FINISH_REASONS] = [answer.finish_reason]
         if answer.model is not None:
-            span.set(names.RESPONSE_MODEL, answer.model)
+            found[names.RESPONSE_MODEL] = answer.model
         if answer.response_id is not None:
-            span.set(names.RESPONSE_ID, answer.response_id)
-        span.set(names.INPUT_TOKENS, answer.usage.input_tokens)
-        span.set(names.OUTPUT_TOKENS, answer.usage.output_tokens)
+            found[names.RESPONSE_ID] = answer.response_id
+        found[names.INPUT_TOKENS] = answer.usage.input_tokens
+        found[names.OUTPUT_TOKENS] = answer.usage.output_tokens
     if first_s is not None:
-        span.set(names.TIME_TO_FIRST_CHUNK, first_s - current.began_s)
+        found[names.TIME_TO_FIRST_CHUNK] = first_s - current.began_s
+    span.set_all(found)
     span.end(error=None if current.outcome == "completed" else current.outcome)

@@ -56,6 +56,8 @@ class CurrentAttempt(Struct):
     """The provider refused the request before it did any work."""
     prices: PriceTable | None = None
     """The prices when it began; None: they never change."""
+    frozen: bool = False
+    """This process was frozen during it, so that its duration says nothing of the model."""
 
 
 class AttemptUsage:
@@ -86,7 +88,7 @@ class AttemptUsage:
         ended_s = attempt.progress.ended_s
         took_s = (loop_now_s() if ended_s is None else ended_s) - attempt.began_s
         usage, estimated, missing = self._usage(execution, attempt, took_s)
-        first_s = attempt.progress.first_output_s
+        first_s, degraded = attempt.progress.first_output_s, attempt.body.degraded
         record = AttemptRecord(
             number=attempt.number,
             model=attempt.key.model,
@@ -96,10 +98,11 @@ class AttemptUsage:
             estimated=estimated,
             first_token_ms=None if first_s is None else round((first_s - attempt.began_s) * 1000, 3),
             duration_ms=round(took_s * 1000, 3),
-            degraded=tuple(dict.fromkeys(each.rule for each in attempt.body.degraded)),
+            degraded=tuple(dict.fromkeys([each.rule for each in degraded])) if degraded else (),
             prices=attempt.prices,
         )
-        self._degradation.observe(execution.work.role, record, loop_now_s())
+        if not attempt.frozen:
+            self._degradation.observe(execution.work.role, record, loop_now_s())
         work, trace, count = execution.work, execution.span.traceparent, None
         if missing is not NOTHING_MISSING and self._counting.wanted(work, record.model):
             count = partial(self._counted, execution, attempt, record, missing)
@@ -146,7 +149,8 @@ class AttemptUsage:
             input_tokens=input_tokens, output_tokens=output_tokens
         )
         answer.estimated = estimated or doubtful
-        self._output_rate.observe(model, tokens=counted.output_tokens or 0, took_s=took_s)
+        if not attempt.frozen:
+            self._output_rate.observe(model, tokens=counted.output_tokens or 0, took_s=took_s)
         self._calibration.observe(
             model, estimated_tokens=estimated_tokens, true_tokens=counted.input_tokens or 0
         )

@@ -7,6 +7,8 @@ one attempt.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 from msgspec import Struct
 
@@ -19,12 +21,12 @@ from services.worker.execution.large_bodies import LargeBodies
 from services.worker.execution.model_chains import ModelChains
 from services.worker.execution.next_attempt import NextAttempt, why_no_other_attempt
 from services.worker.execution.outcomes import Outcomes
-from services.worker.execution.permitted_call import PermittedCall, report_outcome, settle_at_exit
+from services.worker.execution.permitted_call import PermittedCall, ReportedOutcome
 from services.worker.execution.retrieval_step import PassageRetrieval
 from services.worker.execution.selection import CallPermit, Selection
-from services.worker.execution.state import Execution, GaveUp
+from services.worker.execution.state import Execution, GaveUp, no_room
+from services.worker.guard.request_guard import RequestGuard
 from services.worker.providers.errors.failures import ProviderFailure
-from services.worker.rate_limit.quota import QuotaKey
 
 __all__ = ["ChainExecutor"]
 
@@ -41,11 +43,13 @@ class ChainExecutor(Struct, frozen=True):
     hold_raiser: HoldRaiser | None
     """None: there are no budgets."""
 
-    async def execute(self, execution: Execution) -> Success:
+    def execute(self, execution: Execution) -> Coroutine[Any, Any, Success]:
         """Raises GaveUp with the error for the application."""
-        if execution.guard is None:
-            return await self._within_deadline(execution)
-        async with guarded(execution.guard):
+        guard = execution.guard
+        return self._within_deadline(execution) if guard is None else self._guarded(execution, guard)
+
+    async def _guarded(self, execution: Execution, guard: RequestGuard) -> Success:
+        async with guarded(guard):
             return await self._within_deadline(execution)
 
     async def _within_deadline(self, execution: Execution) -> Success:
@@ -57,10 +61,15 @@ class ChainExecutor(Struct, frozen=True):
             raise GaveUp("provider_unavailable", f"the worker stopped responding; {why}")
         try:
             async with asyncio.timeout_at(execution.deadline_s) as timer:
-                return await self._through_chain(execution)
+                success = await self._through_chain(execution)
+                if success.response is not None and not execution.reply.has_room(len(success.response)):
+                    await execution.reply.make_room(len(success.response))
+                return success
         except TimeoutError as error:
             if not timer.expired():
                 raise  # a store did not answer: the mailbox delivers the message again
+            if execution.reply.waits_for_room:
+                raise no_room() from error
             when = f"while {execution.waits_for}" if execution.waits_for else "during the provider call"
             raise self.selection.deadline_passed(execution, when) from error
         finally:
@@ -82,24 +91,31 @@ class ChainExecutor(Struct, frozen=True):
                 return success
 
     async def _with_permit(self, execution: Execution, permit: CallPermit) -> Success:
-        """With its cost reserved, and with the body in memory: one that is stored apart is read now."""
-        key = permit.key
-        with settle_at_exit(self.selection, self.outcomes, permit) as call:
+        """With its cost reserved."""
+        key = permit.quota.key
+        with PermittedCall(self.selection, self.outcomes, permit) as call:
             try:
                 if self.hold_raiser is not None:
                     await self.hold_raiser.cover(execution, key.model)
-                async with self.bodies.read(execution):
+                if self.bodies.is_in_memory(execution) and execution.guard is None:
                     call.spent.tokens = permit.quota.tokens
-                    async with checked_beside(execution):
-                        return await self._attempt(execution, key, call)
+                    return await self._attempt(execution, call)
+                return await self._with_body(execution, call)
             finally:
                 self.service_times.record_tokens(key.model, call.spent.tokens)
 
-    async def _attempt(self, execution: Execution, key: QuotaKey, call: PermittedCall) -> Success:
+    async def _with_body(self, execution: Execution, call: PermittedCall) -> Success:
+        """With the body in memory: one that is stored apart is read now."""
+        async with self.bodies.read(execution):
+            call.spent.tokens = call.permit.quota.tokens
+            async with checked_beside(execution):
+                return await self._attempt(execution, call)
+
+    async def _attempt(self, execution: Execution, call: PermittedCall) -> Success:
         self.service_times.record_call_start(execution.work.role, execution.calls)
         try:
-            with report_outcome(self.outcomes, execution, key, call):
-                return await self.attempts.run(execution, key, call.spent)
+            with ReportedOutcome(call, execution):
+                return await self.attempts.run(execution, call.permit.quota.key, call.spent)
         except ProviderFailure:
             self.service_times.record_call_failure(execution.work.role, execution.calls)
             raise

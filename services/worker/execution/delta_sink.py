@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from msgspec import Raw, Struct
 
@@ -13,6 +14,10 @@ from services.worker.providers.streams.choices import content_bytes
 from services.worker.providers.streams.chunks import ChunkDelta
 
 __all__ = ["Coalescer", "DeltaSink", "JoinedDelta"]
+
+
+_SMALL: Final = 64 * 1024
+"""Bytes of deltas whose messages any server accepts: their JSON may be six times as large."""
 
 
 class JoinedDelta(Struct, frozen=True, gc=False):
@@ -57,6 +62,11 @@ class Coalescer:
         if self._size >= self._max_bytes or now_s >= self._due_s:
             return before + self.flush()
         return before
+
+    @property
+    def size(self) -> int:
+        """Bytes of the waiting deltas."""
+        return self._size
 
     def due_s(self) -> float | None:
         """When to call `flush`; None while nothing waits."""
@@ -125,9 +135,18 @@ class DeltaSink:
         """The beginning of the text of choice 0, as far as it was kept."""
         return "".join(self._texts)
 
+    def has_room(self, size: int) -> bool:
+        """Whether `push` of so many bytes does not have to wait for room."""
+        return self._reply.has_room(size)
+
+    async def make_room(self, size: int) -> None:
+        await self._reply.make_room(size)
+
     async def push(self, piece: ChunkDelta) -> None:
         """Raises ProviderFailure when the answer exceeds its size limit."""
         size = answer_bytes(piece.text, piece.choices)
+        if not self._reply.has_room(size):
+            await self._reply.make_room(size)
         self._taken_bytes += size
         self.content_bytes += (
             size if not piece.choices else answer_bytes(piece.text) + sum(map(content_bytes, piece.choices))
@@ -137,11 +156,15 @@ class DeltaSink:
         if self._text_left > 0 and piece.text:
             self._texts.append(piece.text[: self._text_left])
             self._text_left -= len(piece.text)
-        if self._late is not None and self._late.done():
-            await self._late  # raises a failed publish, which would leave a gap in the answer
-        async with self._lock:
-            for delta in self._coalescer.push(piece, self._loop.time()):
-                await self._send(delta)
+        late = self._late
+        if late is not None and late.done():
+            await late  # raises a failed publish, which would leave a gap in the answer
+        if self._lock.locked() or (late is not None and not late.done()):
+            async with self._lock:
+                await self._send(self._coalescer.push(piece, self._loop.time()))
+        elif deltas := self._coalescer.push(piece, self._loop.time()):
+            async with self._lock:
+                await self._send(deltas)
         due_s = self._coalescer.due_s()
         if due_s is not None and self._timer is None:
             self._timer = self._loop.call_at(due_s, self._due)
@@ -170,16 +193,26 @@ class DeltaSink:
 
     def _due(self) -> None:
         self._timer = None
-        if self._late is None or (self._late.done() and self._late.exception() is None):
+        if self._late is not None and (not self._late.done() or self._late.exception() is not None):
+            return
+        if self._coalescer.size <= _SMALL and not self._lock.locked() and self._reply.sends_at_once():
+            for delta in self._coalescer.flush():  # nearly always: a task costs as much as the rest
+                self._count(delta)
+                self._reply.delta_at_once(delta.text, delta.choices)
+        else:
             self._late = self._loop.create_task(self._flush())
 
     async def _flush(self) -> None:
         async with self._lock:
-            for delta in self._coalescer.flush():
-                await self._send(delta)
+            await self._send(self._coalescer.flush())
 
-    async def _send(self, delta: JoinedDelta) -> None:
+    async def _send(self, deltas: tuple[JoinedDelta, ...]) -> None:
+        for delta in deltas:
+            self._count(delta)
+            await self._reply.delta(delta.text, delta.choices)
+
+    def _count(self, delta: JoinedDelta) -> None:
+        """Before it is sent: a delta whose sending was broken off may have arrived."""
         self.bytes_out += answer_bytes(delta.text, delta.choices)
-        await self._reply.delta(delta.text, delta.choices)
         if self.bytes_out <= self._keep_bytes:
             self.kept.append(delta)

@@ -36,6 +36,10 @@ class LargeBodies:
         self._bus = bus
         self._budgets = {lane: ByteBudget(limit) for lane, limit in limits.items()}
 
+    def is_in_memory(self, execution: Execution) -> bool:
+        """Whether the work of the execution has its body as it is sent: `read` would do nothing."""
+        return execution.work.body_ref is None and not execution.retrieved.messages
+
     @asynccontextmanager
     async def read(self, execution: Execution) -> AsyncIterator[None]:
         """The work of the execution has its body inside, with what was retrieved for it. Raises GaveUp."""

@@ -30,6 +30,8 @@ class ModelChains(Struct, frozen=True):
         models = self.catalogue.models
         needs = needs_of(tokens, vision=work.vision)
         chain = order(role, models, work.complexity, needs)
+        if chain and not role.weighted:
+            return chain
         if chain:
             chain = weighted_order(chain, role.weighted, self.random)
             return failed_last(chain, role, self.cooldown, loop_now_s())

@@ -31,6 +31,8 @@ _REPEATS: Final[dict[FailureKind, int]] = {"parameter": 4, "random_refusal": 1}
 """How often a model is called again for one request. Each repeat omits one more refused parameter."""
 _RESTARTING: Final[tuple[FailureKind, ...]] = ("connection", "server_error")
 """Failures of a provider that may be restarting: the next attempts are spread over the time that is left."""
+_INTERRUPTIONS: Final = 5
+"""How often a request is tried again at once, without using up an attempt, after this process was frozen."""
 _GRACE_S: Final = 0.25
 """Seconds for which a model is waited for after the time of its next call: its quota may come a moment later."""
 _HALF_OPEN_GRACE_S: Final = 2.0
@@ -62,8 +64,8 @@ class NextAttempt:
         why = why_no_other_attempt(execution.work.rescue, begun=True, text_sent=history.output_sent)
         if why is not None:
             raise GaveUp(handling.code, f"{model}: {failure}; {why}", failure.retry_after_s)
-        if handling.scope == "credential" and self._has_other_key(history, model):
-            return  # with another credential, or with the new key of this one
+        if self._repeats_at_once(history, model, failure):
+            return
         if history.failures:
             self._retries[model].record(succeeded=False, now_s=loop_now_s())
         history.failures += failure.uses_attempt and failure.connected
@@ -83,6 +85,14 @@ class NextAttempt:
             self._exclude(execution, model, failure)
         elif failure.uses_attempt:
             self._back_off(execution, model, failure, left)
+
+    def _repeats_at_once(self, history: AttemptHistory, model: str, failure: ProviderFailure) -> bool:
+        """Whether it is tried again without using up an attempt: after a freeze of this process, with another
+        credential, or with the new key of this one.
+        """
+        if failure.kind == "interrupted":
+            return _repeat(history, "", failure.kind, _INTERRUPTIONS)
+        return failure.handling.scope == "credential" and self._has_other_key(history, model)
 
     def _has_other_key(self, history: AttemptHistory, model: str) -> bool:
         """Whether a credential is left that has not refused this request. The content of a request may cause the
@@ -107,6 +117,8 @@ class NextAttempt:
 
     def _note_connection(self, history: AttemptHistory, model: str, failure: ProviderFailure) -> None:
         unreachable, provider = self._availability.connect_failures, self._availability.providers[model]
+        if failure.kind == "interrupted":
+            return
         if failure.connected:
             unreachable.record_connection(provider)
         else:
@@ -184,6 +196,9 @@ class NextAttempt:
         history.excluded.add(model)
         if failure.kind == "not_found" or failure.handling.scope == "credential":
             history.excluded_here.add(model)
+        if failure.kind == "no_tls":  # another worker may trust the certificate
+            history.excluded.update(self._of_same_provider(execution, model))
+            history.excluded_here.update(self._of_same_provider(execution, model))
         if failure.kind == "context_length":
             models = self._catalogue.models
             limit = models[model].context_tokens
@@ -206,9 +221,10 @@ def why_no_other_attempt(rescue: Rescue, *, begun: bool, text_sent: bool) -> str
 
 def _repeat(history: AttemptHistory, model: str, reason: str, most: int) -> bool:
     """Count one more repeat, unless `most` were made."""
-    if history.repeats[model, reason] >= most:
+    made = history.repeats.get((model, reason), 0)
+    if made >= most:
         return False
-    history.repeats[model, reason] += 1
+    history.repeats[model, reason] = made + 1
     return True
 
 

@@ -67,12 +67,17 @@ class Outcomes:
 
     def record_success(self, key: QuotaKey, began_s: float) -> None:
         self._pause_lengths.succeeded(key, began_s=began_s)
-        self._failures.clear(key.model)
-        self._refusals.clear(key.model)
-        self._suspicions.clear(key.model)
-        self._suspicions.clear(_label(key))
+        if self._failures.by_key:
+            self._failures.clear(key.model)
+        if self._refusals.by_key:
+            self._refusals.clear(key.model)
+        if self._suspicions.by_key:
+            self._suspicions.clear(key.model)
+            self._suspicions.clear(_label(key))
         self._credential_changes.record_answer(key, began_s)
-        self.announce_roster_change(self._availability.roster.record_answer(key.model))
+        restored = self._availability.roster.record_answer(key.model)
+        if restored is not None:
+            self.announce_roster_change(restored)
 
     def record_failure(
         self, execution: CallState, key: QuotaKey, failure: ProviderFailure, began_s: float
@@ -108,13 +113,13 @@ class Outcomes:
             "neutral": breaker.abandoned,
             "repeated": breaker.repeated,
         }[health]
-        self.announce_transition(model, report(admission, loop_now_s()))
+        transition = report(admission, loop_now_s())
+        if transition is not None:
+            self.announce_transition(model, transition)
         if health == "failure":
             self._report_cooldown(self._availability.provider_cooldown.record_failure(model, loop_now_s()))
 
-    def announce_transition(self, model: str, transition: Transition | None) -> None:
-        if transition is None:
-            return
+    def announce_transition(self, model: str, transition: Transition) -> None:
         _log.warning("the breaker of %s went from %s to %s", model, transition.before, transition.after)
         self._metrics.breaker.labels(model).set(_GAUGE[transition.after])
         self._announcer.breaker_changed(model, transition.before, transition.after)
@@ -214,15 +219,16 @@ class DistinctContents:
     Seeing a content again does not extend the time for which it counts.
     """
 
-    __slots__ = ("_seen", "_span_s")
+    __slots__ = ("_span_s", "by_key")
 
     def __init__(self, span_s: float = SPAN_S) -> None:
         self._span_s = span_s
-        self._seen: dict[str, dict[int, float]] = {}
+        self.by_key: dict[str, dict[int, float]] = {}
+        """When each content was first seen, by key and its hash."""
 
     def add(self, key: str, content: int, now_s: float) -> int:
         """Add a content; returns the number of contents, or 0 if it was counted already."""
-        seen = self._seen.setdefault(key, {})
+        seen = self.by_key.setdefault(key, {})
         while seen and now_s - next(iter(seen.values())) >= self._span_s:  # the first is the oldest
             del seen[next(iter(seen))]
         if content in seen:
@@ -234,4 +240,4 @@ class DistinctContents:
 
     def clear(self, key: str) -> None:
         """Discard the contents of `key`, after a request succeeded."""
-        self._seen.pop(key, None)
+        self.by_key.pop(key, None)

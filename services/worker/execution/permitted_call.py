@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
 
 from msgspec import Struct, field
 
@@ -14,42 +14,50 @@ from services.worker.execution.outcomes import Outcomes
 from services.worker.execution.selection import CallPermit, Selection
 from services.worker.execution.state import CallState
 from services.worker.providers.errors.failures import Health, ProviderFailure
-from services.worker.rate_limit.quota import QuotaKey
 
-__all__ = ["PermittedCall", "report_outcome", "settle_at_exit"]
+__all__ = ["PermittedCall", "ReportedOutcome"]
 
 
 class PermittedCall(Struct):
-    """What one call used, and what it says of its model's health."""
+    """Gives the permit back at the end of what runs inside, however that ends."""
 
-    spent: Spent = field(default_factory=lambda: Spent(tokens=0))
+    selection: Selection
+    outcomes: Outcomes
+    permit: CallPermit
+    spent: Spent = field(default_factory=Spent)
+    """What the call used."""
     health: Health = "neutral"
+    """What it says of its model's health."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        permit = self.permit
+        self.selection.settle(permit, self.spent)
+        self.outcomes.report_health(permit.quota.key.model, permit.admission, self.health)
 
 
-@contextmanager
-def settle_at_exit(selection: Selection, outcomes: Outcomes, permit: CallPermit) -> Iterator[PermittedCall]:
-    """Give the permit back at the end, however the call ended."""
-    call = PermittedCall()
-    try:
-        yield call
-    finally:
-        selection.settle(permit, call.spent)
-        outcomes.report_health(permit.key.model, permit.admission, call.health)
+class ReportedOutcome(Struct):
+    """Reports the outcome of the call that is made inside to the state of its model and credential."""
 
+    call: PermittedCall
+    state: CallState
+    began_s: float = 0.0
 
-@contextmanager
-def report_outcome(
-    outcomes: Outcomes, state: CallState, key: QuotaKey, call: PermittedCall
-) -> Iterator[None]:
-    """Report the outcome of the call made inside to the state of its model and credential."""
-    began_s = loop_now_s()
-    try:
-        yield
-    except ProviderFailure as failure:
-        call.health = outcomes.record_failure(state, key, failure, began_s)
-        raise
-    except asyncio.CancelledError:
-        call.health = "failure" if state.silent_until_deadline else "neutral"
-        raise
-    outcomes.record_success(key, began_s)
-    call.health = "success"
+    def __enter__(self) -> None:
+        self.began_s = loop_now_s()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        call, key = self.call, self.call.permit.quota.key
+        if error is None:
+            call.outcomes.record_success(key, self.began_s)
+            call.health = "success"
+        elif isinstance(error, ProviderFailure):
+            call.health = call.outcomes.record_failure(self.state, key, error, self.began_s)
+        elif isinstance(error, asyncio.CancelledError):
+            call.health = "failure" if self.state.silent_until_deadline else "neutral"

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Final, Protocol
+from collections.abc import AsyncIterator, Mapping
+from typing import Final, NoReturn, Protocol
 
 import msgspec
 from msgspec import Raw, Struct, field
 
 from penstock.bus.clock import loop_now_s
-from penstock.contract.reply import Usage
+from penstock.bus.freezes import AwakeTimeout, frozen_s
+from penstock.contract.reply import Usage, answer_bytes
 from penstock.runtime.config.catalogue import Timeouts
 from services.worker.providers.errors.classify import failure_of_error_event
 from services.worker.providers.errors.failures import FailureKind, ProviderFailure
@@ -27,17 +28,20 @@ from services.worker.providers.errors.wire_errors import (
 from services.worker.providers.provider import Provider, Response
 from services.worker.providers.size_limits import WHOLE_BYTES, read_into
 from services.worker.providers.streams.chunks import DEFAULT_FINISH_REASON, ChunkDelta, ChunkReader, StreamEnd
+from services.worker.providers.streams.joined_deltas import joined_deltas
 from services.worker.providers.streams.sse import SseReader
 from services.worker.providers.streams.whole_completion import read_whole
 from services.worker.providers.usage import NO_COUNTS, TokenCounts
 
-__all__ = ["Answer", "Call", "Progress", "Sink", "failures_of", "make_call"]
+__all__ = ["CALL_ERRORS", "Answer", "Call", "Progress", "Sink", "make_call", "raise_failure"]
 
 _WORD: Final = re.compile(r"[A-Za-z]{2,24}(?:[_ -][A-Za-z]{2,24}){0,3}")
 _OTHER: Final = "other"
 """Reported instead of a finish reason that is not a few words: a provider may put anything there."""
 _TIMER_TOLERANCE: Final = 0.1
 """Share of the limit between tokens by which a silence may exceed it before the timer ends the call."""
+CALL_ERRORS: Final = (WireError, ProviderFailure)
+"""What the call of a provider and its answer raise; see `raise_failure`."""
 _AFTER_DONE_S: Final = 0.25
 """Seconds to wait for the end of the response after `[DONE]`."""
 _AFTER_DONE_BYTES: Final = 64 * 1024
@@ -49,6 +53,12 @@ class Sink(Protocol):
 
     @property
     def bytes_out(self) -> int: ...
+
+    def has_room(self, size: int) -> bool:
+        """`push` does not have to wait for room in the reply stream."""
+        ...
+
+    async def make_room(self, size: int) -> None: ...
 
     async def push(self, piece: ChunkDelta) -> None: ...
 
@@ -105,41 +115,10 @@ class Progress(Struct):
 
 async def make_call(call: Call, sink: Sink | None, progress: Progress) -> Answer:
     """Make the call, streaming if there is a sink. Raises ProviderFailure with a message that contains no key."""
-    with failures_of(call.provider, progress):
-        return await _under_limits(call, sink, progress)
-
-
-@contextlib.contextmanager
-def failures_of(provider: Provider, progress: Progress) -> Iterator[None]:
-    """Raise errors in the bytes of an answer as ProviderFailure, and each of these without the keys of the provider."""
-    try:
-        with _wire_errors_as_failures(progress):
-            yield
-    except ProviderFailure as failure:
-        provider.redact_keys(failure)
-        raise
-
-
-@contextlib.contextmanager
-def _wire_errors_as_failures(progress: Progress) -> Iterator[None]:
-    try:
-        yield
-    except ProviderErrorEvent as error:
-        raise failure_of_error_event(error) from error
-    except SseTooLarge as error:
-        raise ProviderFailure("oversized", str(error)) from error
-    except WireError as error:
-        kind: FailureKind = (
-            "malformed" if isinstance(error, MalformedChunk | MalformedReply) else "broken_stream"
-        )
-        status = "" if progress.status == 200 else f"HTTP {progress.status}: "
-        raise ProviderFailure(kind, f"{status}{error}") from error
-
-
-async def _under_limits(call: Call, sink: Sink | None, progress: Progress) -> Answer:
+    began_s = loop_now_s()
     limit_s = call.timeouts.non_streaming_s if sink is None else call.timeouts.first_token_s
     try:
-        async with asyncio.timeout(limit_s) as timer:
+        async with AwakeTimeout(limit_s) as timer:
             response = await call.provider.chat(call.credential, call.body, call.label)
             progress.headers, progress.status = response.headers, response.status
             try:
@@ -151,7 +130,38 @@ async def _under_limits(call: Call, sink: Sink | None, progress: Progress) -> An
             finally:
                 await response.close()
     except TimeoutError as error:
-        raise _timed_out(call.timeouts, sink, progress) from error
+        late = _timed_out(call.timeouts, sink, progress)
+        late.__cause__ = error
+        raise_failure(late, call.provider, progress, began_s)
+    except CALL_ERRORS as error:
+        raise_failure(error, call.provider, progress, began_s)
+
+
+def raise_failure(
+    error: WireError | ProviderFailure, provider: Provider, progress: Progress, began_s: float
+) -> NoReturn:
+    """Raise the error of a call that began at `began_s` as a ProviderFailure without the keys of the provider.
+
+    What may be the consequence of a freeze of this process is `interrupted`.
+    """
+    failure = error if isinstance(error, ProviderFailure) else _failure_in_bytes(error, progress)
+    provider.redact_keys(failure)
+    if failure.may_follow_freeze and (lost_s := frozen_s(began_s)) > 0.0:
+        why = f"this worker was stopped for {lost_s:.1f} s during the call: {failure}"
+        raise ProviderFailure("interrupted", why, connected=failure.connected) from failure
+    if failure is error:
+        raise failure
+    raise failure from error
+
+
+def _failure_in_bytes(error: WireError, progress: Progress) -> ProviderFailure:
+    if isinstance(error, ProviderErrorEvent):
+        return failure_of_error_event(error)
+    if isinstance(error, SseTooLarge):
+        return ProviderFailure("oversized", str(error))
+    kind: FailureKind = "malformed" if isinstance(error, MalformedChunk | MalformedReply) else "broken_stream"
+    status = "" if progress.status == 200 else f"HTTP {progress.status}: "
+    return ProviderFailure(kind, f"{status}{error}")
 
 
 async def _whole(call: Call, response: Response, progress: Progress) -> Answer:
@@ -173,7 +183,7 @@ async def _whole(call: Call, response: Response, progress: Progress) -> Answer:
 
 
 async def _streamed(
-    call: Call, response: Response, sink: Sink, progress: Progress, timer: asyncio.Timeout
+    call: Call, response: Response, sink: Sink, progress: Progress, timer: AwakeTimeout
 ) -> Answer:
     loop = asyncio.get_running_loop()
     between_s = call.timeouts.between_tokens_s
@@ -183,26 +193,40 @@ async def _streamed(
     rearm_s = 0.0
     pieces = response.pieces()
     async for data in pieces:
-        for payload in events.feed(data):
-            delta = chunks.read(payload)
-            if delta is None:
-                continue
+        for delta in joined_deltas(chunks, events.feed(data)):
             now_s = loop.time()
             if progress.first_output_s is None:
                 progress.first_output_s = now_s
             if now_s >= rearm_s:  # moving the timer costs as much as reading a token
                 timer.reschedule(now_s + between_s * (1 + _TIMER_TOLERANCE))
                 rearm_s = now_s + between_s * _TIMER_TOLERANCE
+            size = answer_bytes(delta.text, delta.choices)
+            if not sink.has_room(size):  # the provider is not read meanwhile, and its silence not timed
+                timer.reschedule(None)
+                await sink.make_room(size)
+                timer.reschedule(loop.time() + between_s * (1 + _TIMER_TOLERANCE))
             await sink.push(delta)
         progress.bytes_out = sink.bytes_out
         if events.done:
             break
         if events.is_body:  # one JSON body instead of a stream, published at its end
             timer.reschedule(body_due_s)
-    last, end = _ended(events, chunks, framed=_is_framed(response.headers))
+    timer.reschedule(None)
+    return await _finish(response, pieces, sink, progress, (events, chunks))
+
+
+async def _finish(
+    response: Response,
+    pieces: AsyncIterator[bytes],
+    sink: Sink,
+    progress: Progress,
+    read: tuple[SseReader, ChunkReader],
+) -> Answer:
+    """The answer of a stream that was read to its end. Raises WireError where that end is none."""
+    loop = asyncio.get_running_loop()
+    last, end = _ended(*read, framed=_is_framed(response.headers))
     if last and progress.first_output_s is None:
         progress.first_output_s = loop.time()
-    timer.reschedule(None)
     progress.ended_s = loop.time()
     for delta in last:
         await sink.push(delta)
@@ -238,15 +262,20 @@ def _requested_choices(body: bytes) -> int:
 
 def _ended(events: SseReader, chunks: ChunkReader, *, framed: bool) -> tuple[list[ChunkDelta], StreamEnd]:
     """The deltas that the end of the body completes, and the result of the stream."""
-    last = [delta for payload in events.close() if (delta := chunks.read(payload)) is not None]
+    last = list(joined_deltas(chunks, events.close()))
     end = chunks.end(events.done, framed=framed)
     return [*last, ChunkDelta(end.rest)] if end.rest else last, end
 
 
 def _is_framed(headers: Mapping[str, str]) -> bool:
     """Whether the body declares its end (RFC 9112, 6.3); one that ends with the connection may have been cut."""
-    names = {name.lower() for name in headers}
-    return "content-length" in names or "transfer-encoding" in names
+    values = {name.lower(): value for name, value in headers.items()}
+    codings = values.get("transfer-encoding")
+    if codings is None:
+        return "content-length" in values
+    return (
+        codings.rpartition(",")[2].strip().lower() == "chunked"
+    )  # any other coding ends with the connection
 
 
 async def _read_rest(pieces: AsyncIterator[bytes]) -> None:

@@ -50,6 +50,7 @@ class RequestBodies:
         """Raises GaveUp for a body that cannot be read: the router reads only some of its keys."""
         now_s = loop_now_s()
         shortener = self._degradation.shortener(execution.size, model, now_s)
+        change = None if shortener is None else shortener.apply
         rules = self._parameters.adaptation(model, now_s)
         changes = execution.history.request_changes.get(model)
         limit = self._assumed_limit(execution, model)
@@ -60,13 +61,14 @@ class RequestBodies:
                 role=execution.role if limit is None else limited(execution.role, limit),
                 adaptation=rules if changes is None else changes.after(rules),
                 stream=execution.work.stream,
-                shorten=marking(shortener.apply) if self._marks_cache(execution, model) else shortener.apply,
+                shorten=marking(change) if self._marks_cache(execution, model) else change,
             )
         except (ValueError, RecursionError) as error:
             raise GaveUp("invalid_request", f"the body cannot be read: {error}") from error
         if limit is not None:
             adapted = reported(adapted, limit)
-        return Body(sent, (*without_quota(execution.models_without_quota), *shortener.degraded), adapted)
+        degraded = () if shortener is None else tuple(shortener.degraded)
+        return Body(sent, without_quota(execution.models_without_quota) + degraded, adapted)
 
     def _marks_cache(self, execution: Execution, model: str) -> bool:
         """Whether the model caches the whole collection before the messages only if it is marked."""

@@ -55,9 +55,9 @@ class NeedEstimator(Struct, frozen=True):
     degradation: DegradationMonitor
     calibration: TokenCalibration
 
-    def need(self, execution: CallState, model: str) -> Need:
+    def need(self, execution: CallState, model: str, now_s: float) -> Need:
         """The need of a call of `model` for the request now."""
-        input_tokens, output_tokens = self.degradation.expected_tokens(execution.size, model, loop_now_s())
+        input_tokens, output_tokens = self.degradation.expected_tokens(execution.size, model, now_s)
         input_tokens = self.calibration.corrected(model, input_tokens)
         return Need(input_tokens + output_tokens, execution.work.lane, execution.arrival)
 
@@ -84,10 +84,10 @@ class Selection(Struct, frozen=True):
 
     def settle(self, permit: CallPermit, spent: Spent) -> None:
         """Charge what the call used, apply what the provider reported of its limits, and wake waiting requests."""
-        quota = self.availability.quota
-        quota.settle(permit.quota, spent.tokens, loop_now_s())
+        quota, now_s = self.availability.quota, loop_now_s()
+        quota.settle(permit.quota, spent.tokens, now_s)
         for observation in spent.observations:
-            quota.correct(permit.key, observation, loop_now_s())
+            quota.correct(permit.key, observation, now_s)
         self.waiting.wake()
 
     def stop_waiting(self, execution: CallState) -> None:
@@ -98,7 +98,7 @@ class Selection(Struct, frozen=True):
         """Seconds until some model of the role's chain may be called; None when that is now or never."""
         now_s = loop_now_s()
         states = (
-            self.availability.state(model, self.needs.need(execution, model), now_s)
+            self.availability.state(model, self.needs.need(execution, model, now_s), now_s)
             for model in execution.role.chain
         )
         earliest_s = min((state.available_at_s for state in states), default=inf)
@@ -107,17 +107,18 @@ class Selection(Struct, frozen=True):
     def deadline_passed(self, execution: CallState, when: str) -> GaveUp:
         """The error of a request whose deadline passed; `when`: what it did or waited for, in words."""
         retry_after_s = self.retry_after_s(execution) or _RETRY_SOON_S
-        return GaveUp("deadline_exceeded", f"the deadline passed {when}", retry_after_s)
+        failures = describe_failures(execution.history.failed)
+        message = f"the deadline passed {when}" + (f", after {failures}" if failures else "")
+        return GaveUp("deadline_exceeded", message, retry_after_s)
 
     async def _next_model(self, execution: CallState) -> str:
         while True:
             now_s = loop_now_s()
             execution.last_resort = False
-            choice = (
-                self._left_to_another_worker(execution, now_s)
-                or self._same_model(execution, now_s)
-                or self._of_chain(execution, now_s)
-            )
+            choice: Choice | Wait | NoModel | None = None
+            if execution.history.same_model is not None:
+                choice = self._left_to_another_worker(execution, now_s) or self._same_model(execution, now_s)
+            choice = choice or self._of_chain(execution, now_s)
             if isinstance(choice, Choice):
                 execution.waits_for = ""
                 return choice.model
@@ -128,40 +129,42 @@ class Selection(Struct, frozen=True):
 
     async def _permit(self, execution: CallState, model: str) -> CallPermit | None:
         """None: the breaker or the quota let another request go first since the model was chosen."""
-        breaker = self.availability.breakers[model]
-        admission = breaker.admit(loop_now_s(), trial=execution.last_resort)
+        now_s = loop_now_s()
+        admission = self.availability.breakers[model].admit(now_s, trial=execution.last_resort)
         if not admission.admitted:
             return None
-        self.outcomes.announce_transition(model, admission.transition)
+        if admission.transition is not None:
+            self.outcomes.announce_transition(model, admission.transition)
         quota: Permit | None = None
         try:
-            quota = await self._acquire(execution, model)
+            quota = await self._acquire(execution, model, now_s)
         finally:
             if quota is None:
                 self.outcomes.report_health(model, admission, "neutral")
         return None if quota is None else CallPermit(admission, quota)
 
-    async def _acquire(self, execution: CallState, model: str) -> Permit | None:
+    async def _acquire(self, execution: CallState, model: str, now_s: float) -> Permit | None:
         """A permit for a credential that has quota now, or is about to receive a share of it."""
-        need = self.needs.need(execution, model)
-        give_up_s = loop_now_s() + _LEASE_S
+        need = self.needs.need(execution, model, now_s)
+        give_up_s = now_s + _LEASE_S
         refused = execution.history.refused_keys
         while True:
             leasing = False
-            keys = self.availability.in_turn(model, loop_now_s())
+            keys = self.availability.in_turn(model, now_s)
             if refused:
                 keys = tuple(sorted(keys, key=refused.__contains__))
             for key in keys:
-                permit = self.availability.quota.try_acquire(key, need, loop_now_s())
+                permit = self.availability.quota.try_acquire(key, need, now_s)
                 if isinstance(permit, Permit):
                     execution.waits_for = ""
                     self.stop_waiting(execution)
                     return permit
                 leasing = leasing or permit.leasing
-            if not leasing or loop_now_s() >= give_up_s:
+            if not leasing or now_s >= give_up_s:
                 return None
             execution.waits_for = f"the request waited for a share of the quota of {model}"
             await self._wait(execution, give_up_s)
+            now_s = loop_now_s()
 
     async def _wait(self, execution: CallState, until_s: float) -> None:
         began_s = loop_now_s()
@@ -222,21 +225,23 @@ class Selection(Struct, frozen=True):
     def _of_chain(self, execution: CallState, now_s: float) -> Choice | Wait | NoModel:
         """Raises HandBack as `_hand_back` does."""
         states: dict[str, ModelState] = {}
-        for model in failed_last(execution.chain, execution.role, self.availability.provider_cooldown, now_s):
+        chain, role = execution.chain, execution.role
+        if role.weighted:
+            chain = failed_last(chain, role, self.availability.provider_cooldown, now_s)
+        execution.models_without_quota = ()
+        for model in chain:
             state = states[model] = self._state(execution, model, now_s)
             if state.available_at_s <= now_s:
                 break  # the models behind it do not matter
             if state.reason == "quota":
-                need = self.needs.need(execution, model)
+                execution.models_without_quota += (model,)
+                need = self.needs.need(execution, model, now_s)
                 self.quota_monitor.record_blocked(
                     execution.work.role, execution.throttled_quotas, model, need, now_s
                 )
                 if not execution.degradation.on_rate_limit.enabled:
                     break
         choice = choose(tuple(states), states, now_s)
-        execution.models_without_quota = tuple(
-            model for model, state in states.items() if state.reason == "quota"
-        )
         if isinstance(choice, Choice):
             return choice
         wait = self._hand_back(execution, states, now_s)
@@ -259,7 +264,7 @@ class Selection(Struct, frozen=True):
     ) -> ModelState:
         if model in execution.history.excluded:
             return ModelState(inf, "excluded")
-        need = self.needs.need(execution, model)
+        need = self.needs.need(execution, model, now_s)
         state = self.availability.state(model, need, now_s, last_resort=last_resort)
         again_s = execution.history.not_before_s.get(model, 0.0)
         return ModelState(again_s, "backoff") if state.available_at_s < again_s else state

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Callable
 from itertools import count
 from typing import Final
 
@@ -12,6 +12,7 @@ from penstock.bus.tracing import Span
 from penstock.contract.errors import ErrorCode
 from penstock.contract.ledger.limits import LimitStatus
 from penstock.contract.reply import FailedAttempt
+from penstock.contract.streams import REPLIES_LEAST_AGE_S
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import RoleConfig
 from penstock.runtime.config.degradation import Degradation
@@ -28,9 +29,24 @@ from services.worker.providers.parameters.request_changes import RequestChanges
 from services.worker.rate_limit.quota import QuotaKey
 from services.worker.retrieval.retrieved import NOTHING_RETRIEVED, Retrieved
 
-__all__ = ["AttemptHistory", "CallState", "Execution", "GaveUp", "HandBack", "SameModelRetry", "cancelled"]
+__all__ = [
+    "AttemptHistory",
+    "CallState",
+    "Execution",
+    "GaveUp",
+    "HandBack",
+    "SameModelRetry",
+    "cancelled",
+    "no_room",
+]
 
+_ROOM_AGAIN_S: Final = float(REPLIES_LEAST_AGE_S)
+"""`retry_after_s` of a large reply without room: routers delete what is older than this, at the account's cost."""
 _arrival_numbers: Final = count(1)
+
+
+def _never(_: float) -> bool:
+    return False
 
 
 class GaveUp(RequestRefused):
@@ -57,6 +73,14 @@ class GaveUp(RequestRefused):
 
 def cancelled() -> GaveUp:
     return GaveUp("cancelled", "the request was cancelled")
+
+
+def no_room() -> GaveUp:
+    """The deadline of a large reply ended its wait for room."""
+    message = (
+        "other large answers of the account were being written until the deadline: send fewer of them at once"
+    )
+    return GaveUp("overloaded", message, _ROOM_AGAIN_S)
 
 
 class HandBack(Exception):
@@ -97,7 +121,7 @@ class AttemptHistory(Struct, kw_only=True):
     not_before_s: dict[str, float] = field(default_factory=dict)
     """The earliest time of the next call to each model that failed and may be called again."""
     same_model: SameModelRetry | None = None
-    repeats: Counter[tuple[str, str]] = field(default_factory=Counter)
+    repeats: dict[tuple[str, str], int] = field(default_factory=dict)
     """How often a model was called once more, by model and reason."""
     request_changes: dict[str, RequestChanges] = field(default_factory=dict)
     """Changes to the body for a model that refused the body as it was sent, by model."""
@@ -150,6 +174,8 @@ class Execution(CallState, kw_only=True):
 
     message_seq: int
     """Stream sequence of the message in the mailbox."""
+    may_be_redelivered: Callable[[float], bool] = _never
+    """Whether another worker may have the message too; asked with the time on the loop's clock."""
     queued_ms: float = 0.0
     """Milliseconds from the acceptance by JetStream to this worker."""
     reply: ReplyPublisher

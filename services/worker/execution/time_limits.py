@@ -56,9 +56,9 @@ class TimeLimits:
         history = execution.history
         limits, now_s = execution.role.timeouts, loop_now_s()
         usual_s = self._times.slowest_s(model, stream=execution.work.stream)
-        others = (each for each in execution.chain if each != model and each not in history.excluded)
-        if any(each not in history.not_before_s for each in others):
-            return shortened(limits, execution.deadline_s - now_s, usual_s)
+        for each in execution.chain:
+            if each != model and each not in history.excluded and each not in history.not_before_s:
+                return shortened(limits, execution.deadline_s - now_s, usual_s)
         first = not history.failed and execution.delivery == 1
         if first and (usual_s > 0 or self._may_hand_back(execution, now_s)):
             return shortened(limits, execution.deadline_s - now_s, usual_s)
@@ -88,14 +88,16 @@ def shortened(timeouts: Timeouts, left_s: float, usual_s: float) -> Timeouts:
 
     `usual_s`: how long an answer of the model may take.
     """
-    first_s, non_streaming_s = (
-        min(limit_s, max(left_s * _share(limit_s, timeouts.total_s), _ABOVE_USUAL * usual_s))
-        for limit_s in (timeouts.first_token_s, timeouts.non_streaming_s)
-    )
+    if max(timeouts.first_token_s, timeouts.non_streaming_s) <= left_s * _SHARE:
+        return timeouts
+    usual_s *= _ABOVE_USUAL
+    first_s = _shortened(timeouts.first_token_s, timeouts.total_s, left_s, usual_s)
+    non_streaming_s = _shortened(timeouts.non_streaming_s, timeouts.total_s, left_s, usual_s)
     if first_s == timeouts.first_token_s and non_streaming_s == timeouts.non_streaming_s:
         return timeouts
     return replace(timeouts, first_token_s=round(first_s, 3), non_streaming_s=round(non_streaming_s, 3))
 
 
-def _share(limit_s: float, total_s: float) -> float:
-    return min(_LARGEST_SHARE, max(_SHARE, limit_s / total_s)) if total_s > 0 else _SHARE
+def _shortened(limit_s: float, total_s: float, left_s: float, least_s: float) -> float:
+    share = min(_LARGEST_SHARE, max(_SHARE, limit_s / total_s)) if total_s > 0 else _SHARE
+    return min(limit_s, max(left_s * share, least_s))

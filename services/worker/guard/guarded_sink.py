@@ -25,6 +25,10 @@ class Published(Protocol):
     @property
     def bytes_out(self) -> int: ...
 
+    def has_room(self, size: int) -> bool: ...
+
+    async def make_room(self, size: int) -> None: ...
+
     async def push(self, piece: ChunkDelta) -> None: ...
 
     async def end(self) -> None: ...
@@ -73,6 +77,12 @@ class GuardedSink:
     def bytes_out(self) -> int:
         """Bytes of text and choices published."""
         return self._published.bytes_out
+
+    def has_room(self, size: int) -> bool:
+        return self._published.has_room(size)
+
+    async def make_room(self, size: int) -> None:
+        await self._published.make_room(size)
 
     async def push(self, piece: ChunkDelta) -> None:
         """Raises ProviderFailure when the answer exceeds its size limit, and WireError for a choice without sense."""

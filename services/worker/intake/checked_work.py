@@ -8,8 +8,10 @@ import msgspec
 from msgspec import Struct
 
 from penstock.contract.work import ChatWork
-from penstock.runtime.config.catalogue import Catalogue
+from penstock.runtime.config.catalogue import Catalogue, RoleConfig
 from penstock.runtime.consumer.work_message import InvalidWork, decode_work
+from penstock.runtime.output_limit import output_tokens
+from penstock.runtime.tokens import ASSUMED_OUTPUT_TOKENS
 
 __all__ = ["CheckedWork", "read_work"]
 
@@ -21,6 +23,13 @@ class CheckedWork(Struct, frozen=True):
 
     work: ChatWork
     max_tokens: int | None
+
+    def output_tokens(self, role: RoleConfig) -> int:
+        """Estimated tokens of the answer."""
+        if self.work.kind == "embed":
+            return 0
+        assumed = self.work.assumed_output_tokens or ASSUMED_OUTPUT_TOKENS
+        return output_tokens(self.max_tokens, role, assumed)
 
 
 class _Limits(Struct):
@@ -53,8 +62,9 @@ def _output_limit(work: ChatWork) -> int | None:
     """Raises InvalidWork, msgspec.MsgspecError and RecursionError."""
     if work.body_ref is None:
         limits = _limits.decode(work.body)
-        both = (limits.max_completion_tokens, limits.max_tokens)  # a provider may ignore either
-        max_tokens = max((limit for limit in both if limit is not None), default=None)
+        max_tokens, other = limits.max_completion_tokens, limits.max_tokens  # a provider may ignore either
+        if max_tokens is None or (other is not None and other > max_tokens):
+            max_tokens = other
     else:
         max_tokens = work.max_tokens
     if max_tokens is not None and not 0 <= max_tokens < _MAX_TOKENS:

@@ -43,7 +43,8 @@ class WaitQueue:
 
     def wake(self) -> None:
         """Quota or a slot was freed: every waiting request tries again."""
-        self._wake_waiters()
+        if self._waiters:
+            self._wake_waiters()
         self._on_wake()
 
     async def wait_until(self, role: Role, lane: Lane, until_s: float, arrival: int) -> None:

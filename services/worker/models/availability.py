@@ -99,7 +99,7 @@ class Availability:
         breaker_s = breaker.trial_at_s(now_s) if last_resort else breaker.retry_at_s(now_s)
         if breaker_s > now_s:
             return ModelState(breaker_s, "breaker")
-        wait_s = min(self.quota.wait_s(key, need, now_s) for key in keys)
+        wait_s = min([self.quota.wait_s(key, need, now_s) for key in keys])
         if wait_s == inf:
             return ModelState(inf, "never")
         return ModelState(now_s + wait_s, "quota" if wait_s > 0 else "ready")

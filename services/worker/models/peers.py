@@ -48,6 +48,10 @@ class Peers:
         if len(self._peers) > _MAX_PEERS:
             del self._peers[next(iter(self._peers))]
 
+    def workers(self, now_s: float) -> int:
+        """The number of live workers, this one included."""
+        return 1 + sum(now_s < peer.heartbeat_s + _ALIVE_S for peer in self._peers.values())
+
     def can_serve(self, role: Role, now_s: float, models: Collection[str] | None = None) -> bool:
         """Whether another live worker serves `role` and can call one of `models`; None: any model of the chain."""
         return any(

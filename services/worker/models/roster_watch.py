@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from penstock.bus.freezes import AwakeTimeout
 from penstock.runtime.aio import CriticalLoop
 from services.worker.models.roster import Roster, RosterChange
 from services.worker.providers.provider import Provider
@@ -51,7 +52,7 @@ class RosterWatch:
     async def _request(self, name: str) -> bool:
         """Returns whether the provider answered."""
         try:
-            async with asyncio.timeout(_TIMEOUT_S):
+            async with AwakeTimeout(_TIMEOUT_S):
                 served = await self._providers[name].models()
         except TimeoutError:
             _log.warning("provider %s did not list its models within %g s", name, _TIMEOUT_S)

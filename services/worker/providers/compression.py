@@ -30,7 +30,9 @@ class DecompressionError(ValueError):
 
 def content_encoding(header: str | None) -> str | None:
     """The encoding in a `Content-Encoding` header, or None. Raises DecompressionError for several or an unknown one."""
-    names = [name for part in (header or "").split(",") if (name := part.strip().lower()) not in _NONE]
+    if header is None:
+        return None
+    names = [name for part in header.split(",") if (name := part.strip().lower()) not in _NONE]
     if not names:
         return None
     if len(names) > 1 or names[0] not in _GZIP_NAMES | {"deflate"}:

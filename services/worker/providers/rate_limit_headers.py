@@ -46,6 +46,7 @@ def _names(kind: _Kind, window: _Window | None, pattern: str) -> _Names:
 
 _REQUESTS: Final = _names("requests", "minute", "x-ratelimit-{}-requests")
 _TOKENS: Final = _names("tokens", "minute", "x-ratelimit-{}-tokens")
+_IN_EVERY_NAME: Final = "ratelimit"
 _STYLES: Final[Mapping[str, tuple[_Names, ...]]] = {
     "openai": (_REQUESTS, _TOKENS),
     "groq": (_names("requests", "day", "x-ratelimit-{}-requests"), _TOKENS),
@@ -77,7 +78,7 @@ def read_rate_limits(headers: Mapping[str, str], style: str) -> tuple[Observatio
     A reset that is a date or Unix time is relative to the response's `date` header, and ignored without it.
     """
     names = _STYLES.get(style)
-    if names is None:
+    if names is None or _IN_EVERY_NAME not in "".join(headers).lower():
         return ()
     lower = {name.lower(): value for name, value in headers.items()}
     observations: dict[str, Observation] = {}

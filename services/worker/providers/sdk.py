@@ -1,11 +1,12 @@
-"""Calls through the openai and groq SDKs: raw bytes in both directions, without the SDKs' retries."""
+"""Calls as the openai and groq SDKs make them: raw bytes in both directions, without the SDKs' retries."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any, Final
 
 import aiohttp
@@ -13,11 +14,14 @@ from msgspec import Struct
 
 from penstock.runtime.config.catalogue import RateLimitHeaders, SdkName, StreamFormat
 from services.worker.providers.compression import DecompressionError, content_encoding, decompress
+from services.worker.providers.direct_calls import LABEL, DirectCalls, DirectResponse
 from services.worker.providers.errors.classify import failure_of_status
 from services.worker.providers.errors.failures import ProviderFailure
+from services.worker.providers.host_names import UnknownHost
 from services.worker.providers.http_connections import NoCookies, configure_connections
 from services.worker.providers.model_list import ModelList, read_model_list
 from services.worker.providers.size_limits import ERROR_BYTES, MODELS_BYTES, read_into
+from services.worker.providers.tls import handshake_failure_text
 
 __all__ = ["ErrorBody", "SdkKind", "SdkProvider"]
 
@@ -26,8 +30,6 @@ _CONNECT_S: Final = 5.0
 _NO_CONNECTION: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _CONTENT_ENCODING: Final = "content-encoding"
 _IDENTITY: Final = "identity"
-_LABEL: Final = "X-Client-Request-Id"
-"""Header with an id of the call for the provider's support (OpenAI's API reference, "Debugging requests")."""
 _DEFAULT_FORMAT: Final = StreamFormat()
 _SECRET_CHARACTERS: Final = 8
 """Minimum length of a secret key. An endpoint that requires no key is sent a shorter text such as `none`."""
@@ -49,19 +51,25 @@ class SdkKind(Struct, frozen=True, kw_only=True):
     """The exception for an HTTP status of 300 or above, with the raw response."""
     error_body: type[ErrorBody]
     """An ErrorBody that is also a stream type of the HTTP library."""
+    tls: ssl.SSLContext | None = None
+    """None: the usual authorities are trusted."""
 
-    def connect(self, base_url: str | None, key: str) -> Any:
-        """A client with a time limit for connecting only; the attempt enforces all other time limits."""
+    def connect(self, base_url: str | None, key: str, direct: DirectCalls) -> Any:
+        """A client with a time limit for connecting only; the attempt enforces all other time limits.
+
+        `direct` records its requests.
+        """
         timeout = self.timeout(None, connect=_CONNECT_S)
         http_client = self.http_client(
             timeout=timeout,
+            verify=True if self.tls is None else self.tls,
             # A prompt must not be sent to any endpoint but the configured one.
             follow_redirects=False,
             headers={"Accept-Encoding": _IDENTITY},
             cookies=NoCookies(),
             event_hooks={"response": [self._limit_error_body]},
         )
-        configure_connections(http_client)
+        configure_connections(http_client, direct.record)
         return self.client(
             api_key=key,
             base_url=base_url or self.base_url,
@@ -126,9 +134,11 @@ class SdkProvider:
         self.credentials = tuple(keys)
         self._kind = kind
         self._base_url = base_url
-        self._clients = {
-            credential: kind.connect(base_url, key) for credential, key in keys.items() if key is not None
-        }
+        self._clients: dict[str, Any] = {}
+        self._direct: dict[str, DirectCalls] = {}
+        for credential, key in keys.items():
+            if key is not None:
+                self._connect(credential, key)
         self._secrets = {key for key in keys.values() if key is not None and len(key) >= _SECRET_CHARACTERS}
 
     def set_key(self, credential: str, key: str) -> None:
@@ -137,28 +147,38 @@ class SdkProvider:
             self._secrets.add(key)
         client = self._clients.get(credential)
         if client is None:
-            self._clients[credential] = self._kind.connect(self._base_url, key)
+            self._connect(credential, key)
         else:
             client.api_key = key
+            self._direct[credential].use_key(key)
 
-    async def chat(self, credential: str, body: bytes, label: str) -> _SdkResponse:
-        return await self._post("/chat/completions", credential, body, label)
+    def _connect(self, credential: str, key: str) -> None:
+        direct = self._direct[credential] = DirectCalls(key, _CONNECT_S)
+        self._clients[credential] = self._kind.connect(self._base_url, key, direct)
 
-    async def embeddings(self, credential: str, body: bytes, label: str) -> _SdkResponse:
-        return await self._post("/embeddings", credential, body, label)
+    def chat(self, credential: str, body: bytes, label: str) -> Coroutine[Any, Any, _SdkResponse]:
+        return self._post("/chat/completions", credential, body, label)
+
+    def embeddings(self, credential: str, body: bytes, label: str) -> Coroutine[Any, Any, _SdkResponse]:
+        return self._post("/embeddings", credential, body, label)
 
     async def _post(self, path: str, credential: str, body: bytes, label: str) -> _SdkResponse:
         try:
-            response = await self._clients[credential].post(
-                path,
-                cast_to=self._kind.raw_response,
-                content=body,
-                options={"headers": {"Content-Type": "application/json", _LABEL: label}},
-                stream=True,  # also for a whole reply: the worker reads the body under its own time limits
-                stream_cls=self._kind.stream,
-            )
+            response: Any = await self._direct[credential].post(path, body, label)
+            if response is None:
+                response = await self._clients[credential].post(
+                    path,
+                    cast_to=self._kind.raw_response,
+                    content=body,
+                    options={"headers": {"Content-Type": "application/json", LABEL: label}},
+                    stream=True,  # also for a whole reply: the worker reads the body under its own time limits
+                    stream_cls=self._kind.stream,
+                )
+            failure = None if response.is_success else await _refused(response)
         except Exception as error:
             raise self._kind.translate(error) from error
+        if failure is not None:
+            raise failure
         return await self._open(response)
 
     def redact_keys(self, failure: ProviderFailure) -> None:
@@ -216,15 +236,8 @@ class _SdkResponse:
         self._response = response
         self._encoding = encoding
         self._translate = translate
-
-    @property
-    def status(self) -> int:
-        return int(self._response.status_code)
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        headers: Mapping[str, str] = self._response.headers
-        return headers
+        self.status: int = response.status_code
+        self.headers: Mapping[str, str] = response.headers
 
     async def pieces(self) -> AsyncIterator[bytes]:
         try:
@@ -243,17 +256,32 @@ class _SdkResponse:
         await self._response.aclose()
 
 
+async def _refused(response: DirectResponse) -> ProviderFailure:
+    """The failure of a response whose status is not 2xx. Raises the errors of aiohttp."""
+    headers = dict(response.headers)
+    body = ErrorBody(response.aiter_raw(), headers.pop(_CONTENT_ENCODING, None))
+    try:
+        text = b"".join([piece async for piece in body])
+    finally:
+        await response.aclose()
+    return failure_of_status(response.status_code, text, headers, time.time())
+
+
 def _connection_failure(error: Exception) -> ProviderFailure:
     """The failure for the innermost cause of an SDK exception.
 
     The SDK's exception type is unreliable: its transport reports a reset connection as a timeout.
     """
     cause: BaseException = error
-    connected = True
+    connected = not isinstance(cause, _NO_CONNECTION)
     while cause.__cause__ is not None:
         cause = cause.__cause__
         connected = connected and not isinstance(cause, _NO_CONNECTION)
+    if not connected and (problem := handshake_failure_text(cause)):
+        return ProviderFailure("no_tls", problem, connected=False)
     message = str(cause) or type(cause).__name__
+    if isinstance(cause, UnknownHost):
+        return ProviderFailure("connection", message, connected=False)
     if isinstance(cause, TimeoutError):
         return ProviderFailure("connection", f"the connection timed out: {message}", connected=connected)
     return ProviderFailure("connection", f"the connection broke: {message}", connected=connected)

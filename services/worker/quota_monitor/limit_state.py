@@ -9,7 +9,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from penstock.contract.presence import PastUsage
-from penstock.runtime.config.catalogue import QuotaWarning
+from penstock.runtime.config.degradation import QuotaWarning
 from services.worker.rate_limit.limit import DAY_S, MINUTE_S
 
 __all__ = ["AlarmState", "LimitHistory", "ThresholdAlarm", "Trend"]

@@ -53,9 +53,9 @@ class ConversationMemory(Struct, frozen=True):
         try:
             await store(
                 self.bus.js,
-                subjects.request(work.account, "index"),
+                subjects.request(work.account, "index", request.lane),
                 encode(request),
-                message_id=f"{work.account}.{request.client}.{request.id}",
+                message_id=headers.request_message_id(work.account, request.client, request.id),
                 headers=extra,
                 timeout_s=_STORE_S,
             )
@@ -87,5 +87,5 @@ def index_request(work: ChatWork, turn: Turn, now_ms: int) -> IndexRequest:
         lane="interactive",
         user=work.user,
         key=work.key,
-        deadline_ms=now_ms + LONGEST_S["interactive"] * 1_000,
+        timeout_s=LONGEST_S["interactive"],
     )

@@ -25,11 +25,12 @@ class _Message(Struct):
 _decode_message: Final = msgspec.json.Decoder(_Message).decode
 
 
-def marking(change: Callable[[dict[str, Raw]], None]) -> Callable[[dict[str, Raw]], None]:
+def marking(change: Callable[[dict[str, Raw]], None] | None) -> Callable[[dict[str, Raw]], None]:
     """`change`, and then the mark on the first message of the body, which holds the whole collection."""
 
     def changed(fields: dict[str, Raw]) -> None:
-        change(fields)
+        if change is not None:
+            change(fields)
         messages = decode_list(fields[_MESSAGES])
         first = _decode_message(messages[0])
         part = {"type": "text", "text": first.content, "cache_control": _MARK}

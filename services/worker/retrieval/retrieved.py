@@ -55,6 +55,8 @@ class Retrieved(Struct, frozen=True, kw_only=True):
 
     def cited(self, text: str) -> tuple[Citation, ...]:
         """The citations, those marked to which `text` refers. Of very many, others are left out."""
+        if not self.citations:
+            return ()
         numbers = cited_numbers(text, len(self.citations))
         if len(self.citations) > _MOST_CITATIONS:
             others = (each.number for each in self.citations if each.number not in numbers)

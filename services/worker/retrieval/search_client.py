@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from nats.aio.client import Client as Nats
 
 from penstock.bus.clock import loop_now_s
+from penstock.bus.freezes import extended_s, frozen_s
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract import codec
 from penstock.contract.retrieval import subjects
@@ -67,7 +68,7 @@ class SearchClient:
             try:
                 data = await self._asked(account, request, until_s, dict(trace) if trace else None)
             except nats.errors.NoRespondersError as error:
-                if loop_now_s() + pause_s >= began_s + absent_s:
+                if loop_now_s() + pause_s - frozen_s(began_s) >= began_s + absent_s:
                     raise _unavailable("no indexer is running") from error
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
@@ -87,10 +88,11 @@ class SearchClient:
     ) -> bytes:
         """The first answer, of as many tries as the time allows while none comes."""
         tries: set[asyncio.Task[bytes]] = set()
-        again_s = max(0.0, until_s - loop_now_s()) / _TRIES
+        began_s = loop_now_s()
+        again_s = max(0.0, until_s - began_s) / _TRIES
         try:
             while True:
-                left_s = until_s - loop_now_s()
+                left_s = extended_s(until_s, began_s) - loop_now_s()
                 if left_s > 0 and len(tries) < _TRIES:
                     payload = codec.encode(replace(request, timeout_s=round(left_s, 3)))
                     tries.add(asyncio.create_task(self._ask(account, payload, left_s, headers)))

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from penstock.bus.clock import loop_now_s
+from penstock.bus.freezes import AwakeTimeout
 from penstock.bus.log_limits import rate_limited_logger
 from services.worker.token_counting.messages import (
     LENGTH_BYTES,
@@ -58,7 +59,7 @@ class TokenCounter:
             if loop_now_s() < self._not_before_s:
                 return None
             try:
-                async with asyncio.timeout(self._timeout_s):
+                async with AwakeTimeout(self._timeout_s):
                     counted = await self._ask(ToCount(model, sent, produced))
             except (OSError, EOFError, TimeoutError, msgspec.MsgspecError) as error:
                 self._stop_for_a_while(repr(error))

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from penstock.bus.direct_get import read_page
-from penstock.bus.ids import new_id
 from penstock.cli.commands.redrive import redriven_request
 from penstock.cli.dead_letters import parse_letter
 from penstock.client.client import Client
@@ -168,7 +167,7 @@ async def test_d7_a_killed_redrive_is_finished_by_the_next_and_done_once(
     system: System, client: Client, publisher: RawPublisher
 ) -> None:
     """The command is killed as soon as its job record is seen, then as soon as its request is seen."""
-    for watched in (subjects.JOB_ALL, subjects.REQUEST_ALL):
+    for watched in (subjects.JOB_ALL, subjects.BATCH_REQUEST_ALL):
         before = await system.attempts()
         seen = asyncio.Event()
 
@@ -209,9 +208,7 @@ async def test_d7_a_letter_whose_request_has_completed_is_only_deleted(
 
     made = redriven_request(parse_letter(seq, kept.headers or {}, kept.data), 1)
     assert made.request.id == ran.json["request"], "one letter, one id"
-    await publisher.js.publish(
-        subjects.request("demo", "chat"), encode(made.request), headers={headers.MESSAGE_ID: new_id()}
-    )
+    await publisher.js.publish(subjects.request("demo", "chat"), encode(made.request))
 
     async def taken() -> bool:
         return (await publisher.js.stream_info(REQUESTS.name)).state.messages == 0

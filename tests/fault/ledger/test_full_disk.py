@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +10,7 @@ import pytest
 
 from penstock import NotAccepted, RequestFailed
 from penstock.client.client import Client
+from tests.harness.nats.failing_disk import fill, small_disk
 from tests.harness.processes.catalogues import catalogue
 from tests.harness.processes.system import running_system
 from tests.harness.records.ledger_books import (
@@ -31,30 +29,22 @@ CONFIG = catalogue(
     roles={"chat": {"parameters": {"max_tokens": 60}}},
     budgets={"ledger_wait_s": 1.0, "accounts": {"shop": {"microusd_per_month": 1_000_000}}},
 )
-CHUNK = bytes(64 * 1024)
 REFUSED_IN_A_ROW = 3
-REFUSALS = {"budget_unavailable", "not accepted", "deadline_exceeded"}
-"""By the ledger, by JetStream, and of requests that were accepted before and cannot be answered."""
+REFUSALS = {"budget_unavailable", "not accepted", "overloaded", "deadline_exceeded"}
+"""By the ledger, by JetStream, by the router where `LLM_REPLIES` cannot be written first, and of requests that were
+accepted before and cannot be answered."""
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def store_disk(tmp_path: Path) -> Iterator[Path]:
     """The directory of the store of nats-server, with a file system of its own."""
-    store = tmp_path / "nats" / "store"
-    store.mkdir(parents=True)
-    if os.geteuid() != 0:
-        pytest.skip("mounting a file system needs root")
-    command = ["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(store)]
-    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
-    if mounted.returncode != 0:
-        pytest.skip(f"a file system cannot be mounted here: {mounted.stderr.strip()}")
-    yield store
-    subprocess.run(["umount", "--lazy", str(store)], check=True)
+    with small_disk(tmp_path / "nats" / "store") as store:
+        yield store
 
 
 @pytest.mark.timeout(120)
 async def test_f1_a_full_file_system_refuses_requests_and_leaves_no_answer_unpaid(
-    tmp_path: Path, small_disk: Path
+    tmp_path: Path, store_disk: Path
 ) -> None:
     async with running_system(tmp_path, "chat", config=CONFIG, ledgers=1) as system:
         async with await system.client(account="shop") as client:
@@ -62,14 +52,14 @@ async def test_f1_a_full_file_system_refuses_requests_and_leaves_no_answer_unpai
             await system.hold_answers()
             in_flight = asyncio.create_task(outcome(client, 60))
             await until(lambda: is_calling(system))
-            fill(small_disk / "filler")
+            fill(store_disk / "filler")
             await system.release_answers()
             codes: list[str | None] = []
             while len(codes) < REFUSED_IN_A_ROW or None in codes[-REFUSED_IN_A_ROW:]:
                 codes.append(await outcome(client, 5))
             assert {code for code in codes if code is not None} <= REFUSALS
 
-            (small_disk / "filler").unlink()
+            (store_disk / "filler").unlink()
             await system.nats.restart()  # it does not write again by itself
             await until(lambda: is_answered(client), 30)
             await in_flight
@@ -77,16 +67,6 @@ async def test_f1_a_full_file_system_refuses_requests_and_leaves_no_answer_unpai
         await until(lambda: all_booked(system), 30, every_s=0.3)
         used = sum(each.prompt_tokens + each.completion_tokens for each in await provider_attempts(system))
         assert (await budget_status(system, "account", "shop")).spent_this_month_microusd == used
-
-
-def fill(path: Path) -> None:
-    try:
-        with path.open("wb", buffering=0) as file:
-            while file.write(CHUNK):
-                pass
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
 
 
 async def is_calling(system) -> bool:

@@ -19,7 +19,7 @@ from penstock.contract import codec, subjects
 from penstock.contract.events import BudgetAlerted
 from penstock.contract.ledger.holds import HoldGranted, HoldRefused
 from penstock.contract.presence import Presence
-from penstock.contract.streams import EVENTS
+from penstock.contract.streams import AUDIT
 from penstock.contract.subjects import partition_of
 from penstock.runtime.heartbeat import read_presence
 from services.ledger.partitions.assignment import PARTITIONS
@@ -165,7 +165,7 @@ async def has_alerts(nc: Nats, percents: list[int]) -> bool:
 async def alerted(nc: Nats) -> list[int]:
     """The percents of all alerts, in the order in which they were stored."""
     wanted = subjects.EVENT.format(kind="budget", scope="*")
-    events = [codec.EVENT.decode(msg.data) async for msg in read_all(nc, EVENTS.name, wanted)]
+    events = [codec.EVENT.decode(msg.data) async for msg in read_all(nc, AUDIT.name, wanted)]
     return [each.percent for each in events if isinstance(each, BudgetAlerted)]
 
 

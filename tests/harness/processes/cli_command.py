@@ -52,6 +52,13 @@ class ForkedCommand:
         self._out, self._notes = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - `result` closes them
         self._process = fork("penstock.cli", arguments, env, self._out, self._notes, stdin=stdin, cwd=cwd)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def send_signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
     def result(self) -> CommandResult:
         """Wait for the end. Raises TimeoutExpired, and ends the command, after a minute."""
         with self._out as out, self._notes as notes:

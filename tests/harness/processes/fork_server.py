@@ -66,9 +66,9 @@ _ORDER_BYTES: Final = 200_000
 
 
 def can_fork(module: str, env: Mapping[str, str]) -> bool:
-    """False for a module that the server has not imported, or if `env` has variables of the interpreter."""
+    """False for a module that the server has not imported, or if `env` changes the interpreter or the loader."""
     own = os.environ
-    python = {name for name in env if name.startswith("PYTHON") and env[name] != own.get(name)}
+    python = {name for name in env if name.startswith(("PYTHON", "LD_")) and env[name] != own.get(name)}
     return sys.platform == "linux" and module in _FORKED and not python
 
 
@@ -223,6 +223,9 @@ def _take_streams(streams: list[int]) -> None:
     for fd, place in zip(streams, (1, 2, 0), strict=False):
         os.dup2(fd, place)
         os.close(fd)
+    # The server's own are those of a file, which has positions.
+    sys.stdout = os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
 
 
 def _close(*fds: int) -> None:

@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 from prometheus_client import CollectorRegistry
 
+from penstock.bus.clock import ServerTime
 from penstock.bus.connection import ConnectionEvents, close, connect
 from penstock.bus.ids import new_id
 from penstock.bus.tracing import NO_TRACER, Tracer
@@ -32,6 +33,7 @@ class _Shell(Struct):
     registry: CollectorRegistry
     tracer: Tracer
     service: str = "guard"
+    server_time: ServerTime = field(default_factory=ServerTime)
 
     def healthy_while(self, check: object) -> None:
         """There is no health check."""

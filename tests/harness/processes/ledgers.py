@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 from nats.aio.client import Client as Nats
 from prometheus_client import CollectorRegistry
 
+from penstock.bus.clock import ServerTime
 from penstock.bus.connection import ConnectionEvents, close, connect
 from penstock.bus.ids import new_id
 from penstock.bus.publish import store
@@ -43,9 +44,14 @@ class _Shell(Struct):
     registry: CollectorRegistry
     tracer: Tracer
     service: str = "ledger"
+    server_time: ServerTime = field(default_factory=ServerTime)
 
     def healthy_while(self, check: object) -> None:
         """There is no health check."""
+
+    def writing(self, *_: object) -> AbstractAsyncContextManager[None]:
+        """Nor a probe for it."""
+        return nullcontext()
 
 
 class RunningLedger:
@@ -60,7 +66,11 @@ class RunningLedger:
         self._url = url
         self.registry = CollectorRegistry()
         self.instance = f"ledger-{new_id()}"
-        shell = _Shell(self.instance, Settings(nats_url=url), self.registry, tracer)
+        self.server_time = ServerTime()
+        """Read once, at the start; a test may set it later."""
+        shell = _Shell(
+            self.instance, Settings(nats_url=url), self.registry, tracer, server_time=self.server_time
+        )
         env = {"PENSTOCK_SIMULATOR_URL": "http://127.0.0.1:1"}
         config = load_catalogue(catalogue(budgets=budgets), source="test", env=env)
         self.ledger = Ledger(shell, config, snapshots or SnapshotPolicy())

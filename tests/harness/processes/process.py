@@ -35,6 +35,8 @@ class Process:
         self._fresh = fresh
         self._env = {**os.environ, **env}
         self.log = log
+        self.prefix: tuple[str, ...] = ()
+        """A command that starts the interpreter in its own place, such as `prlimit` with its options."""
         self.ready: dict[str, Any] = {}
         self._popen: subprocess.Popen[bytes] | ForkedProcess | None = None
 
@@ -65,10 +67,10 @@ class Process:
         raise AssertionError(f"{self._module} did not become ready:\n{self.log.read_text()[-3000:]}")
 
     def _started(self, stdout: IO[bytes], stderr: IO[bytes]) -> subprocess.Popen[bytes] | ForkedProcess:
-        if not self._fresh and can_fork(self._module, self._env):
+        if not self._fresh and not self.prefix and can_fork(self._module, self._env):
             return fork(self._module, self._arguments, self._env, stdout, stderr)
         return subprocess.Popen(
-            [sys.executable, "-m", self._module, *self._arguments],
+            [*self.prefix, sys.executable, "-m", self._module, *self._arguments],
             env=self._env,
             stdout=stdout,
             stderr=stderr,

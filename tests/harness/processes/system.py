@@ -35,12 +35,14 @@ class System:
         nats: NatsServer | None = None,
         ledgers: int = 0,
         indexers: int = 0,
+        env_of: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         """`nodes`: number of NATS servers; several form a cluster with a replica of each stream on every one.
         `nats`: a server with other settings, not started yet.
 
         `ledgers`: number of budget ledgers, for a catalogue with budgets. `indexers`: number of indexers, for a
         catalogue with retrieval.
+        `env_of`: further variables of each process of a module.
         `fresh`: each service has an interpreter of its own and shares no memory with a fork server.
         """
         self.directory = directory
@@ -55,6 +57,7 @@ class System:
         self._indexers = indexers
         self._env = {"PENSTOCK_STREAM_REPLICAS": str(nodes), **(env or {})}
         self._fresh = fresh
+        self._env_of = env_of or {}
         self._processes: list[Process] = []
         """All processes ever started, including those that a test replaced."""
 
@@ -62,7 +65,10 @@ class System:
         """`workers`: the `--role` of each worker; without any, one worker serves all roles."""
         self._env["SIMULATOR_MODELS"] = ",".join(yaml.safe_load(self.catalogue.read_text())["models"])
         self.simulator = self._process("services.simulator", "--port", "0")
-        await asyncio.gather(self.nats.start(), self.simulator.start())
+        await (
+            self.nats.start()
+        )  # alone: the first process that is forked blocks the loop while a fork server starts
+        await self.simulator.start()
         self._env |= {
             "NATS_URL": self.nats.url,
             "PENSTOCK_CATALOGUE": str(self.catalogue),
@@ -93,8 +99,8 @@ class System:
     def new_worker(self, role: str = "all", **env: str) -> Process:
         return self._process("services.worker", "--role", role, **env)
 
-    def new_router(self) -> Process:
-        return self._process("services.router")
+    def new_router(self, **env: str) -> Process:
+        return self._process("services.router", **env)
 
     def new_ledger(self) -> Process:
         return self._process("services.ledger")
@@ -151,7 +157,8 @@ class System:
 
     def _process(self, module: str, *arguments: str, **env: str) -> Process:
         log = self.directory / f"{module.rpartition('.')[2]}-{len(self._processes) + 1}.log"
-        process = Process(module, *arguments, env={**self._env, **env}, log=log, fresh=self._fresh)
+        env = {**self._env, **self._env_of.get(module, {}), **env}
+        process = Process(module, *arguments, env=env, log=log, fresh=self._fresh)
         self._processes.append(process)
         return process
 
@@ -193,11 +200,19 @@ def shared_system(
     nats: NatsServer | None = None,
     ledgers: int = 0,
     indexers: int = 0,
+    env_of: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Iterator[System]:
     """Like `running_system`, for fixtures that outlive the event loop of a test."""
     require_nats_server()
     system = System(
-        directory, config=config, env=env, fresh=fresh, nats=nats, ledgers=ledgers, indexers=indexers
+        directory,
+        config=config,
+        env=env,
+        fresh=fresh,
+        nats=nats,
+        ledgers=ledgers,
+        indexers=indexers,
+        env_of=env_of,
     )
     try:
         _run(system.start(*workers))

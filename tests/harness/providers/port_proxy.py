@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing, suppress
+from typing import Final
 from urllib.parse import urlsplit
 
-__all__ = ["PortProxy"]
+__all__ = ["PortProxy", "pass_on"]
+
+_PIECE_BYTES: Final = 64 * 1024
 
 
 class PortProxy:
@@ -57,17 +60,14 @@ class PortProxy:
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_connection(self._target.hostname, self._target.port)
         for source, sink in ((reader, far_writer), (far_reader, writer)):
-            task = asyncio.create_task(_pass_on(source, sink))
+            task = asyncio.create_task(pass_on(source, sink))
             self._passing.add(task)
             task.add_done_callback(self._passing.discard)
 
 
-async def _pass_on(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    try:
-        while data := await source.read(65536):
+async def pass_on(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    """Copy bytes until one end is gone; then the other one is closed."""
+    with suppress(OSError), closing(sink):
+        while data := await source.read(_PIECE_BYTES):
             sink.write(data)
             await sink.drain()
-    except ConnectionError:
-        pass  # one end is gone; closing below ends the other
-    finally:
-        sink.close()

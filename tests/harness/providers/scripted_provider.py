@@ -6,13 +6,14 @@ import json
 import os
 import socket
 import struct
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import chain
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 from msgspec import Struct
@@ -38,6 +39,8 @@ class End(Enum):
     """The connection ends with an RST: the client's next read fails."""
     KEEP = "keep"
     """The connection stays open: the client may send its next request on it."""
+    JOINED = "joined"
+    """Before the bytes of an answer: they and the FIN leave in one packet."""
 
 
 Part = bytes | float | End
@@ -95,8 +98,13 @@ class ScriptedProvider:
         """The model of every chat completion."""
         self.encodings: set[str | None] = set()
         """The Accept-Encoding headers of the requests."""
+        self.most_bytes = sys.maxsize
+        """A longer body is answered with 413 before it is read. It is never read, and the connection stays open."""
         self.connections = 0
         """Number of connections opened so far."""
+        self.closed = 0
+        """Number of connections closed so far."""
+        self.stopped = Event()
         self._server = _Server(self)
 
     @property
@@ -107,6 +115,7 @@ class ScriptedProvider:
         self._server.serve_forever(poll_interval=0.02)
 
     def stop(self) -> None:
+        self.stopped.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -136,6 +145,10 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.provider = provider
 
+    def shutdown_request(self, request: Any) -> None:
+        super().shutdown_request(request)
+        self.provider.closed += 1
+
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -153,7 +166,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         provider = self.server.provider
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        length = int(self.headers["Content-Length"])
+        if length > provider.most_bytes:
+            self.close_connection = True
+            self.wfile.write(
+                b"HTTP/1.1 413 Too Large\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+            )
+            provider.stopped.wait()
+            return
+        body = json.loads(self.rfile.read(length))
         key = (self.headers["Authorization"] or "").removeprefix("Bearer ")
         call = Call(self._provider(), body["model"], key, body, time.monotonic(), self.headers["Cookie"])
         provider.calls.append(call)
@@ -183,6 +204,8 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(part)
         elif part is End.KEEP:
             self.close_connection = False
+        elif part is End.JOINED:
+            self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
         else:
             at_once = struct.pack("ii", 1, 0)  # to linger for 0 s: closing sends an RST
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)

@@ -20,6 +20,9 @@ class RecordedSpan(Struct):
     def set(self, key: str, value: Attribute) -> None:
         self.attributes[key] = value
 
+    def set_all(self, attributes: Attributes) -> None:
+        self.attributes.update(attributes)
+
     def end(self, *, error: str | None = None) -> None:
         self.error, self.ended = error, True
 
@@ -37,7 +40,7 @@ class RecordingTracer:
         attributes: Attributes | None = None,
         start_ns: int | None = None,  # noqa: ARG002
     ) -> RecordedSpan:
-        self.spans.append(RecordedSpan(name, parent, attributes=attributes or {}))
+        self.spans.append(RecordedSpan(name, parent, attributes=dict(attributes or {})))
         return self.spans[-1]
 
     def close(self) -> None:

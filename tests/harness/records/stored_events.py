@@ -10,8 +10,8 @@ import nats
 from penstock.bus.direct_get import read_all
 from penstock.bus.server_address import servers_of
 from penstock.contract import codec
-from penstock.contract.events import Event, UsageRecorded
-from penstock.contract.streams import EVENTS
+from penstock.contract.events import Event, HoldReleased, UsageRecorded
+from penstock.contract.streams import AUDIT, EVENTS
 from tests.harness.processes.system import System
 
 __all__ = ["stored_events", "usage_count"]
@@ -21,10 +21,11 @@ Kind = TypeVar("Kind", bound=Event)
 
 
 async def stored_events(system: System, kind: type[Kind]) -> list[Kind]:
-    """All events of one kind in `LLM_EVENTS`, oldest first."""
+    """All stored events of one kind, oldest first."""
     nc = await nats.connect(servers_of(system.nats.url))
     try:
-        messages = [msg async for msg in read_all(nc, EVENTS.name, EVENTS.subjects[0])]
+        stream = EVENTS if issubclass(kind, UsageRecorded | HoldReleased) else AUDIT
+        messages = [msg async for msg in read_all(nc, stream.name, stream.subjects[0])]
         events = [codec.EVENT.decode(msg.data) for msg in messages]
         return [event for event in events if isinstance(event, kind)]
     finally:

@@ -11,7 +11,7 @@ import msgspec
 from penstock.client.client import Client
 from penstock.contract.jobs import Job
 from penstock.contract.reply import Completed, first_seq
-from penstock.contract.streams import REQUESTS, ROUTER
+from penstock.contract.streams import REQUESTS
 from penstock.errors import UnknownJob
 from tests.harness.processes.system import System
 from tests.harness.requests.replies import RawPublisher
@@ -37,7 +37,8 @@ async def fail_deliveries_then_restart_router(
     system: System, publisher: RawPublisher, deliveries: int
 ) -> None:
     """With the router killed, deliver the waiting request `deliveries` times without an ack; then start a router."""
-    puller = await publisher.js.pull_subscribe_bind(ROUTER.durable, REQUESTS.name)
+    (durable,) = [info.name for info in await publisher.js.consumers_info(REQUESTS.name) if info.num_pending]
+    puller = await publisher.js.pull_subscribe_bind(durable, REQUESTS.name)
     for _ in range(deliveries):
         (msg,) = await puller.fetch(1, timeout=20)
         await msg.nak()

@@ -35,6 +35,7 @@ class RememberedTurns:
         try:
             async with await system.client(account=account) as client:
                 turns = cls(nc, client)
+                await nc.subscribe(f"llm.request.{account}.index.>", cb=turns._receive)
                 await nc.subscribe(f"llm.request.{account}.index", cb=turns._receive)
                 await nc.flush()
                 yield turns

@@ -152,9 +152,11 @@ class RawPublisher:
     async def request(
         self, payload: bytes, *, client: str | None = "publisher", account: str = "demo", kind: str = "chat"
     ) -> str:
-        """Publish a request event unchanged; returns the id in its headers."""
+        """Publish a request event unchanged; returns the id in its headers, which an event that can be read has not:
+        it may be sent twice.
+        """
         request_id = new_id()
-        extra = {headers.MESSAGE_ID: request_id}
+        extra = {} if _is_readable(payload) else {headers.MESSAGE_ID: request_id}
         if client is not None:
             extra[headers.CLIENT] = client
         await self.js.publish(subjects.request(account, kind), payload, headers=extra)
@@ -179,6 +181,13 @@ class RawPublisher:
         ]
         assert len(terminal) == 1
         return terminal[0]
+
+
+def _is_readable(payload: bytes) -> bool:
+    try:
+        return bool(msgspec.json.decode(payload, type=dict[str, Any]).get("id"))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
 
 
 async def queue_is_empty(publisher: RawPublisher) -> bool:

@@ -34,6 +34,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._idle.slept_s
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ARG002
+        """Without a limit of virtual time, which Python has from 3.12 on: threads run in real time."""
+        await super().shutdown_default_executor()
+
+    def freeze(self, seconds: float) -> None:
+        """Let the time pass as for a process that does not run: timers that become due fire together afterwards."""
+        self._idle.slept_s += seconds
+
 
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run `main` to its end in virtual time, which begins at 0."""

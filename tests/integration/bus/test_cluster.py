@@ -18,7 +18,7 @@ from penstock.bus.stored_replies import acknowledged_replies, stored_replies
 from penstock.contract import subjects
 from penstock.contract.codec import encode
 from penstock.contract.reply import Started
-from penstock.contract.streams import BUCKETS, REPLIES, ROUTER, STREAMS
+from penstock.contract.streams import BUCKETS, REPLIES, STREAMS, mailbox
 from penstock.contract.subjects import ReplyAddress
 from penstock.runtime.provisioning import ensure as provisioning
 from penstock.runtime.provisioning.ensure import JetStreamPlan
@@ -110,7 +110,8 @@ async def test_d7_provisioning_again_changes_the_replicas(cluster: NatsCluster):
 
     async def has_followers() -> bool:
         """During an election the server does not name the replicas."""
-        cluster = (await js.consumer_info(ROUTER.stream, ROUTER.durable)).cluster
+        consumer = mailbox(ROLES[0], "interactive")[0]
+        cluster = (await js.consumer_info(consumer.stream, consumer.durable)).cluster
         return cluster is not None and len(cluster.replicas or ()) >= 2
 
     async with asyncio.timeout(20):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
+from asyncio.subprocess import PIPE
 
 import pytest
 from faststream.nats import NatsBroker
@@ -15,6 +17,7 @@ from penstock.bus.auth import NatsAuth
 from penstock.bus.connection import ConnectionEvents, close, connect, flush_failure, options
 from penstock.errors import BrokerUnreachable
 from penstock.runtime.service import Broker
+from tests.integration.bus.nats_auth_server import nats_server_with
 
 
 async def test_d9_unreadable_data_costs_one_reconnection(nats_server, unique, monkeypatch):
@@ -37,7 +40,6 @@ async def test_d9_unreadable_data_costs_one_reconnection(nats_server, unique, mo
 
     monkeypatch.setattr(Nats, "_process_headers", fail_once)
     await nc.publish(unique, b"first")
-    await nc.flush()
     async with asyncio.timeout(15):
         await back.wait()
     await nc.publish(unique, b"second")
@@ -106,3 +108,33 @@ async def test_d9_a_broker_disconnects_although_a_handler_does_not_end(own_nats_
 async def test_d10_an_address_that_cannot_be_read_is_reported(url):
     with pytest.raises(BrokerUnreachable, match="nats"):
         await connect(url, name="test", events=ConnectionEvents())
+
+
+async def test_d9_a_service_connects_to_a_web_socket(tmp_path, free_port):
+    """A service imports nats-py without aiohttp, which only these connections need."""
+    port = free_port()
+    config = f'websocket {{ listen: "127.0.0.1:{port}", no_tls: true }}'
+    program = """
+import asyncio, sys
+from penstock.runtime.processes.nats_import import import_nats_without_aiohttp
+import_nats_without_aiohttp()
+from penstock.bus.auth import NatsAuth
+from penstock.bus.connection import ConnectionEvents, options
+from penstock.runtime.service import Broker
+
+async def main() -> None:
+    before = "aiohttp" in sys.modules
+    broker = Broker([sys.argv[1]], NatsAuth(), **options("service", ConnectionEvents()), logger=None)
+    nc = await broker.connect()
+    await nc.flush()
+    await broker.stop()
+    print(before, nc.is_closed)
+
+asyncio.run(main())
+"""
+    async with nats_server_with(config, tmp_path, free_port()):
+        done = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", program, f"ws://127.0.0.1:{port}", stdout=PIPE, stderr=PIPE
+        )
+        out, err = await done.communicate()
+    assert out.split() == [b"False", b"True"], err.decode()

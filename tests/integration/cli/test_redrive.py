@@ -7,12 +7,14 @@ import pytest
 from msgspec import Raw
 from nats.aio.client import Client as Nats
 
+from penstock.bus.clock import SYSTEM
 from penstock.bus.large_bodies import BodyUpload, read_body, reference_to
 from penstock.cli.commands import redrive
 from penstock.cli.dead_letters import parse_letter
 from penstock.cli.errors import CommandError
 from penstock.contract import codec, headers, subjects
 from penstock.contract.codec import encode
+from penstock.contract.intake.subjects import INTAKE_ALL
 from penstock.contract.request import NO_BODY, ChatRequest
 from penstock.contract.streams import REQUESTS
 from penstock.contract.subjects import ReplyAddress
@@ -33,10 +35,10 @@ async def test_d7_a_repeated_redrive_that_fails_keeps_the_body_of_the_queued_req
 
     async def resubmit() -> None:
         await BodyUpload(own_nc, original).store(Raw(body), timeout_s=5)
-        await redrive._resubmit(own_nc, 7, redrive.redriven_request(letter, 1))
+        await redrive._resubmit(own_nc, 7, redrive.redriven_request(letter, 1), SYSTEM)
 
     await resubmit()
-    queued = codec.REQUEST.decode((await js.get_last_msg(REQUESTS.name, subjects.REQUEST_ALL)).data or b"")
+    queued = codec.REQUEST.decode((await js.get_last_msg(REQUESTS.name, INTAKE_ALL)).data or b"")
     monkeypatch.setattr(redrive, "_SEND_TIMEOUT_S", 0.5)
     await js.delete_stream(REQUESTS.name)
     with pytest.raises(CommandError, match="cannot be redriven now"):

@@ -20,13 +20,16 @@ from penstock.contract.reply import (
 )
 from penstock.contract.retrieval.embeddings import VectorBlock
 
+_SERVER_MS = 1_700_000_000_000
+
 
 class Events:
     """Numbers the events as a worker does."""
 
-    def __init__(self, request_id: str, deadline_ms: int = 4_000_000_000_000) -> None:
+    def __init__(self, request_id: str, left_ms: int = 3_600_000) -> None:
+        """`left_ms`: until the deadline, by a server whose clock is far from that of this machine."""
         self._id = request_id
-        self._deadline_ms = deadline_ms
+        self._left_ms = left_ms
         self._attempt = 0
         self._next_seq = 1
 
@@ -38,8 +41,8 @@ class Events:
             complexity="simple",
             why="nothing else fits",
             lane="interactive",
-            deadline_ms=self._deadline_ms,
-            at_ms=0,
+            deadline_ms=_SERVER_MS + self._left_ms,
+            at_ms=_SERVER_MS,
         )
 
     def begin(self, *, restarted: bool = False) -> list[ReplyEvent]:

@@ -9,6 +9,7 @@ from penstock.bus.connection import ConnectionEvents, connect
 from penstock.bus.publish import store
 from penstock.client.submit import Request
 from penstock.contract import codec, subjects
+from penstock.contract.names import LANES
 from penstock.contract.reply import ReplyEvent
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 
@@ -32,7 +33,8 @@ class Gateway:
         self.js = self.nc.jetstream()
         await ensure(self.js, JetStreamPlan(roles=("chat",), ack_wait_s=10))
         for kind in _DECODERS:
-            await self.nc.subscribe(subjects.request(self.account, kind), cb=self._on_request)
+            for lane in LANES:
+                await self.nc.subscribe(subjects.request(self.account, kind, lane), cb=self._on_request)
         await self.nc.subscribe(subjects.cancel(self.account, "*"), cb=self._on_cancel)
         await self.nc.flush()
 

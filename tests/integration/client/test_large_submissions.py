@@ -14,6 +14,7 @@ from penstock.bus.large_bodies import delete_body, read_body, reference_to
 from penstock.client import submit as submit_module
 from penstock.client.submit import EncodedRequest, encode_request, submit
 from penstock.contract import codec, subjects
+from penstock.contract.intake.subjects import intake
 from penstock.contract.reply import Failed, Failure
 from penstock.contract.request import ChatRequest
 from penstock.contract.streams import BODIES, REQUESTS
@@ -27,9 +28,7 @@ async def address(provisioned: Nats, unique: str) -> AsyncIterator[ReplyAddress]
     address = ReplyAddress(unique, "client", "request")
     yield address
     await delete_body(provisioned, address)
-    await provisioned.jetstream().purge_stream(
-        REQUESTS.name, subject=subjects.request(address.account, "chat")
-    )
+    await provisioned.jetstream().purge_stream(REQUESTS.name, subject=intake(address.account, "chat"))
 
 
 async def encoded(nc: Nats, address: ReplyAddress) -> EncodedRequest:
@@ -108,7 +107,7 @@ async def test_d9_a_process_that_gets_no_acknowledgement_leaves_the_body_to_a_re
     async def no_acknowledgement(*_: object, **__: object) -> None:
         raise TimeoutError
 
-    monkeypatch.setattr(submit_module, "store_reported", no_acknowledgement)
+    monkeypatch.setattr(submit_module, "store_or_refuse", no_acknowledgement)
     with pytest.raises(NotAccepted):
         await submit(provisioned, address.account, request, timeout_s=10)
     assert len(await uploads(provisioned, address)) == (0 if has_ended else 1)

@@ -16,7 +16,9 @@ from penstock.contract import codec, subjects
 from penstock.contract.reply import Completed, Delta, first_seq
 from penstock.contract.subjects import ReplyAddress
 from penstock.errors import BeyondTheEnd, NoReply, ReplyIncomplete, UnknownReply
+from penstock.runtime.epochs import DeliveryEpochs
 from penstock.runtime.reply_publisher import AnnouncedAttempt, Position, ReplyPublisher
+from penstock.runtime.service import Bus
 from tests.harness.suite.waiting import until
 from tests.integration.client.events import Events
 from tests.integration.client.gateway import Gateway
@@ -182,19 +184,25 @@ async def test_e2_a_stream_continues_after_the_server_was_down(own_nats_server, 
     assert texts == PARTS
 
 
+@pytest.mark.parametrize("at_once", [True, False])
 @pytest.mark.parametrize("how", ["restart", "kill"])
 async def test_d6_deltas_without_acknowledgement_are_published_again(
-    own_nats_server, own_gateway, own_client, how
+    own_nats_server, own_gateway, own_client, how, at_once
 ):
     """Deltas are plain publishes; those in flight when the server went away are published again."""
     sent = asyncio.Event()
 
     async def script(request):
         address = ReplyAddress(own_gateway.account, request.client, request.id)
-        publisher = ReplyPublisher(own_gateway.nc, own_gateway.js, address, Position())
+        nc = own_gateway.nc
+        bus = Bus(nc, own_gateway.js, ConnectionEvents(), DeliveryEpochs(nc))
+        publisher = ReplyPublisher(bus, address, Position())
         await publisher.begin_attempt(AnnouncedAttempt(model="m", provider="p", worker="w", at_ms=0))
         for number, part in enumerate(PARTS):
-            await publisher.delta(part, ())
+            if at_once and publisher.sends_at_once():
+                publisher.delta_at_once(part, ())
+            else:
+                await publisher.delta(part, ())
             if number == 15:
                 sent.set()
             await asyncio.sleep(0.01)

@@ -218,6 +218,6 @@ async def test_e4_a_result_is_not_gone_while_its_stream_is_missing(connected, co
         await connected.result("some-id")
     await connected._nc.jetstream().delete_stream(RESULTS.name)
     with pytest.raises(
-        StoreUnavailable, match=r"the answer of job some-id cannot be read: .*stream not found"
+        StoreUnavailable, match=rf"the answer of job some-id cannot be read: .*the stream {RESULTS.name}"
     ):
         await connected.result("some-id")

@@ -182,6 +182,24 @@ async def test_e4_a_stream_is_left_and_resumed_at_another_edge(
     assert [event.sequence_number async for event in again] == numbers
 
 
+async def test_e4_a_resumed_stream_begins_although_its_answer_stands_still(
+    ai: openai.AsyncOpenAI, other: openai.AsyncOpenAI, system: System
+):
+    await system.hold_answers(after_tokens=1)
+    stream: Any = await ai.responses.create(model="coding", input=QUESTION, background=True, stream=True)
+    response_id = ""
+    async for event in stream:
+        if event.type == "response.created":
+            response_id = event.response.id
+        if event.type == "response.output_text.delta":
+            break
+    await stream.close()
+    last = event.sequence_number
+    resumed: Any = await other.responses.retrieve(response_id, stream=True, starting_after=last)
+    await system.release_answers()
+    assert [event.type async for event in resumed][-1] == "response.completed"
+
+
 async def test_e4_only_a_streamed_response_has_a_stream(ai: openai.AsyncOpenAI):
     response = await create(ai)
     with pytest.raises(openai.BadRequestError) as refused:

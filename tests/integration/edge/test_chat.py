@@ -37,6 +37,16 @@ async def test_e1_a_whole_answer_with_its_model_usage_and_headers(ai: openai.Asy
     assert int(raw.headers["x-penstock-cost-microusd"]) >= 0
 
 
+async def test_k1_an_option_in_the_body_is_a_400_that_names_its_header(ai: openai.AsyncOpenAI):
+    with pytest.raises(openai.BadRequestError, match="send the header x-penstock-timeout-s") as refused:
+        await ai.chat.completions.create(model="coding", messages=ASKED, extra_body={"timeout_s": 5})
+    assert refused.value.param == "timeout_s"
+    answer = await ai.chat.completions.create(
+        model="coding", messages=ASKED, extra_headers={"x-penstock-timeout-s": "5"}
+    )
+    assert answer.choices[0].message.content
+
+
 async def test_e1_a_streamed_answer_with_usage_in_the_last_chunk(ai: openai.AsyncOpenAI, system: System):
     stream = await ai.chat.completions.create(
         model="coding", messages=ASKED, stream=True, stream_options={"include_usage": True}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -236,6 +237,21 @@ async def test_d7_an_answer_that_is_stored_no_more_is_a_409_and_not_called_again
     before = await system.attempts()
     again = await request("POST", other, chat_body("Gone"), headers=headers)
     assert (again.status, again.error["code"]) == (409, "answer_gone")
+    assert await system.attempts() == before
+
+
+async def test_d7_where_nats_would_store_it_again_a_request_without_a_reply_is_not_called_again(
+    chat: str, system: System, claims: IdempotencyKeys, headers: dict[str, str]
+):
+    """Its reply was deleted before its time, and the window in which NATS drops duplicates is over."""
+    body = chat_body("Deleted")
+    created_ms = time.time_ns() // 1_000_000 - 11 * 60 * 1000
+    deleted = ChatRequest(id=new_id(created_ms), client="earlier", body=Raw(b"{}"))
+    sha256 = await fingerprint("/v1/chat/completions", json.dumps(body).encode(), RequestOptions())
+    await claims.claim(Identity(account="demo"), headers["idempotency-key"], sha256, deleted)
+    before = await system.attempts()
+    answer = await request("POST", chat, body, headers=headers)
+    assert (answer.status, answer.error["code"]) == (409, "answer_gone")
     assert await system.attempts() == before
 
 

@@ -13,7 +13,7 @@ import nats
 import pytest
 
 from penstock.bus.direct_get import read_all
-from penstock.contract.streams import CANCELS, DEAD, EVENTS, JOBS, KEYS, PRESENCE
+from penstock.contract.streams import AUDIT, CANCELS, DEAD, EVENTS, JOBS, KEYS, PRESENCE
 from penstock.runtime.api_keys.format import make_key
 from tests.harness.processes.catalogues import catalogue
 from tests.harness.processes.edge_keys import answers, new_key
@@ -106,7 +106,7 @@ async def stored(system: System) -> bytes:
     nc = await nats.connect(system.nats.url)
     try:
         names = (
-            *(stream.name for stream in (EVENTS, JOBS, CANCELS, DEAD)),
+            *(stream.name for stream in (AUDIT, EVENTS, JOBS, CANCELS, DEAD)),
             *(f"KV_{b.name}" for b in (PRESENCE, KEYS)),
         )
         messages = [msg for name in names async for msg in read_all(nc, name, ">")]

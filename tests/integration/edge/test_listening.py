@@ -9,8 +9,9 @@ import sys
 
 import pytest
 
+from penstock.runtime.serving.listening import url_of
 from services.edge.__main__ import main
-from services.edge.http.listener import address_of, bind
+from services.edge.http.listener import bind
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_k6_wrong_settings_are_reported_and_the_exit_code_is_2(
 
 def test_k2_the_fallback_port_serves_where_the_other_is_taken(taken_port: int):
     with bind("127.0.0.1", taken_port, 0) as listener:
-        assert address_of(listener) == f"http://127.0.0.1:{listener.getsockname()[1]}"
+        assert url_of(listener) == f"http://127.0.0.1:{listener.getsockname()[1]}"
         assert listener.getsockname()[1] != taken_port
 
 
@@ -66,4 +67,4 @@ def test_k2_an_address_of_ip_version_6_is_written_in_brackets():
     except OSError:
         pytest.skip("this machine has no IPv6")
     with listener:
-        assert address_of(listener).startswith("http://[::1]:")
+        assert url_of(listener).startswith("http://[::1]:")

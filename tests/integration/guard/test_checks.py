@@ -26,7 +26,7 @@ from penstock.contract.guard.checks import (
     GuardVerdict,
 )
 from penstock.contract.headers import TRACEPARENT
-from penstock.contract.streams import EVENTS
+from penstock.contract.streams import AUDIT
 from penstock.runtime.guard.client import GuardClient, GuardUnreachable
 from services.guard.composition import LoadedLocally
 from tests.harness.processes.guards import RunningGuard, running_guard
@@ -81,7 +81,7 @@ def check(*texts: str, account: str = "shop", **fields: Any) -> GuardCheck:
 
 async def events_of(nc: Nats, request_id: str) -> list[GuardDecided]:
     wanted = subjects.EVENT.format(kind="guard", scope="*")
-    events = [codec.EVENT.decode(msg.data) async for msg in read_all(nc, EVENTS.name, wanted)]
+    events = [codec.EVENT.decode(msg.data) async for msg in read_all(nc, AUDIT.name, wanted)]
     return [event for event in events if isinstance(event, GuardDecided) and event.id == request_id]
 
 

@@ -70,8 +70,9 @@ async def test_c6_many_requests_of_one_account_delay_no_other_account(system: Sy
 
 async def test_d8_a_request_that_waits_for_its_collection_is_cancelled_at_once(client: Client):
     first = await sent(client, "docs")
-    waiting = await sent(client, "docs")
     await job_in_state(client, first, "running")
+    waiting = await sent(client, "docs")
+    await job_in_state(client, waiting, "queued")
     began_s = time.monotonic()
     await client.cancel(waiting)
     ended = await job_in_state(client, waiting, "failed", "cancelled", timeout_s=20)

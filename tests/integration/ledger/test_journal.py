@@ -117,7 +117,7 @@ async def test_f1_an_overwritten_batch_is_noticed(
 async def test_f1_holds_are_refused_before_the_journal_deletes_what_no_snapshot_has(
     user: LedgerUser, url: str, own_nc: Nats, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app, "_CLOCK_EVERY_S", 0.1)
+    monkeypatch.setattr(app, "_ROOM_IN_JOURNAL_EVERY_S", 0.1)
     monkeypatch.setattr(snapshotter, "_RETRY_S", 0.2)
     js, deadline_ms = own_nc.jetstream(), int(time.time() * 1000) + 60_000
     async with running_ledger(url, DAY):

@@ -19,7 +19,7 @@ from penstock.contract import codec, subjects
 from penstock.contract.events import BudgetAlerted
 from penstock.contract.headers import ERROR_CODE, TRACEPARENT
 from penstock.contract.ledger.spend import SpendQuery, SpendReport
-from penstock.contract.streams import EVENTS, SPEND_HOURS
+from penstock.contract.streams import AUDIT, SPEND_HOURS
 from services.ledger.partitions.snapshotter import SnapshotPolicy
 from tests.harness.processes.ledgers import LedgerUser, RunningLedger, running_ledger
 from tests.harness.records.spans import RecordingTracer
@@ -48,7 +48,7 @@ def user(own_nc: Nats, ledger: RunningLedger) -> LedgerUser:
 
 async def alerts(nc: Nats) -> list[BudgetAlerted]:
     wanted = subjects.EVENT.format(kind="budget", scope="*")
-    events = [codec.EVENT.decode(msg.data) async for msg in read_all(nc, EVENTS.name, wanted)]
+    events = [codec.EVENT.decode(msg.data) async for msg in read_all(nc, AUDIT.name, wanted)]
     return [each for each in events if isinstance(each, BudgetAlerted)]
 
 

@@ -22,7 +22,7 @@ async def until(condition, timeout_s=20):
 
 
 async def test_it_prints_its_url_and_stops_cleanly(start_simulator, connect):
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         simulator = start_simulator()
         assert set(simulator.ready) == {"event", "service", "url"}
         assert (simulator.ready["event"], simulator.ready["service"]) == ("ready", "simulator")

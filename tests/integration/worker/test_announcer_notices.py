@@ -11,7 +11,7 @@ from nats.js import JetStreamContext
 from penstock.cli.local.nats_server import NatsServer
 from penstock.contract import codec, subjects
 from penstock.contract.events import QuotaEased, QuotaWarned
-from penstock.contract.streams import EVENTS
+from penstock.contract.streams import AUDIT
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from services.worker.announcer import store_notice
 
@@ -39,9 +39,9 @@ async def test_c7_each_crossing_is_stored_once(own_nats_server: NatsServer) -> N
             assert await stored_by(js, warned=True) == 0, "the warning is stored already"
             assert await stored_by(js, warned=False) == 1
             assert await stored_by(js, warned=False) == 0
-        info = await js.stream_info(EVENTS.name, subjects_filter=SUBJECT)
+        info = await js.stream_info(AUDIT.name, subjects_filter=SUBJECT)
         assert (info.state.subjects or {})[SUBJECT] == 6
-        last = codec.EVENT.decode((await js.get_last_msg(EVENTS.name, SUBJECT)).data or b"")
+        last = codec.EVENT.decode((await js.get_last_msg(AUDIT.name, SUBJECT)).data or b"")
         assert isinstance(last, QuotaEased)
     finally:
         await nc.close()
@@ -61,7 +61,7 @@ async def test_c7_a_crossing_during_an_outage_is_stored_afterwards(
         assert not storing.done(), "nats-py alone gives up after five seconds"
         await own_nats_server.start()
         assert await storing
-        assert codec.EVENT.decode((await js.get_last_msg(EVENTS.name, SUBJECT)).data or b"") == event
+        assert codec.EVENT.decode((await js.get_last_msg(AUDIT.name, SUBJECT)).data or b"") == event
     finally:
         await nc.close()
 

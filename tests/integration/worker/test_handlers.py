@@ -56,7 +56,7 @@ async def test_d8_a_worker_deletes_the_body_of_a_request_that_another_one_ended_
     part: Any = None  # not used here
     ended: Any = Ended()
     bodies = LargeBodies(Bus(nc, nc.jetstream(), ConnectionEvents(), DeliveryEpochs(nc)))
-    handler = WorkHandler(parts.catalogue, ended, part, parts.recorder, part, part, bodies, part)
+    handler = WorkHandler(parts.catalogue, ended, part, parts.recorder, part, part, bodies, part, part, 30)
     assert await handler.handle(delivered_again(large)) is ACK
     with pytest.raises(BodyLost):
         await read_body(nc, large.reply_to, ref)
@@ -73,7 +73,7 @@ async def test_f1_a_worker_releases_the_hold_of_a_request_that_another_one_faile
     bus = Bus(nc, nc.jetstream(), ConnectionEvents(), DeliveryEpochs(nc))
     releases = HoldReleases(bus, SYSTEM, enabled=True)
     handler = WorkHandler(
-        parts.catalogue, ended, part, parts.recorder, part, part, LargeBodies(bus), releases
+        parts.catalogue, ended, part, parts.recorder, part, part, LargeBodies(bus), releases, part, 30
     )
     for _ in range(2):
         assert await handler.handle(delivered_again(request)) is ACK

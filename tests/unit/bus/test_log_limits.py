@@ -38,7 +38,7 @@ NOT_LIMITED = {
             "penstock.runtime.redelivery.dead_request",
             "services.indexer.requests.run",
             "services.router.handlers",
-            "services.worker.execution.run",
+            "services.worker.execution.terminal_event",
         ),
         "logs the one line per request",
     ),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import subprocess
 import sys
 from typing import Any, Final
 from urllib.parse import urlparse
+from weakref import ref
 
 import pytest
 from hypothesis import given
@@ -20,7 +22,7 @@ from nats.errors import ProtocolError
 from nats.errors import TimeoutError as NatsTimeoutError
 from nats.protocol.parser import Parser
 
-from penstock.bus.nats_patches import TlsNotOffered, discard_pending, install
+from penstock.bus.nats_patches import _CONTEXT, TlsNotOffered, discard_pending, install
 
 install()
 
@@ -32,6 +34,7 @@ class Connection:
 
     def __init__(self, error: Exception | None = None) -> None:
         self.received: list[Message] = []
+        self._subs: dict[int, Subscription] = {}
         self._error = error
 
     async def _process_msg(self, *message: Any) -> None:
@@ -237,6 +240,14 @@ async def lost_cancellation_of_a_connect():
     await task
     return transport._io_reader
 
+async def ping_before_what_is_pending():
+    class Transport:
+        def write(self, data): print(data.decode().strip(), "written,", len(nc._pending), "pending")
+    nc = Nats()
+    nc._flush_queue, nc._transport, nc._pending = asyncio.Queue(), Transport(), [b"PUB a  0\\r\\n\\r\\n"]
+    await nc._send_ping()
+    return ""
+
 async def late_pong():
     nc = Nats()
     nc._pongs = [asyncio.Future()]
@@ -266,6 +277,7 @@ ONLY_BEFORE_3_12: Final = pytest.mark.skipif(
         ("expired_jwt", "closed"),
         ("removed_user", "closed"),
         ("failed_handshake", "open"),
+        ("ping_before_what_is_pending", "PING written, 1 pending"),
         ("late_pong", "InvalidStateError"),
         pytest.param("lost_cancellation_of_a_request", "reply", marks=ONLY_BEFORE_3_12),
         pytest.param("lost_cancellation_of_a_flush", "flushed", marks=ONLY_BEFORE_3_12),
@@ -277,6 +289,24 @@ def test_nats_py_still_has_the_fault(fault: str, seen: str):
         [sys.executable, "-c", UNPATCHED, fault], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == seen
+
+
+async def test_k7_a_connection_has_one_context_and_others_with_options():
+    nc = Nats()
+    assert nc.jetstream() is nc.jetstream()
+    assert nc.jetstream(timeout=1) is not nc.jetstream()
+    assert Nats().jetstream() is not nc.jetstream()
+    assert not hasattr(Nats(), _CONTEXT), "nats-py does not use this name"
+    assert not hasattr(nc, "context")
+
+
+async def test_d9_a_connection_that_nobody_uses_is_freed_with_its_context():
+    nc = Nats()
+    nc.jetstream()
+    left = ref(nc)
+    del nc
+    gc.collect()
+    assert left() is None
 
 
 async def test_nats_py_still_has_the_private_parts_in_use():

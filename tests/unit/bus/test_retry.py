@@ -32,8 +32,23 @@ def test_waits_double_up_to_the_longest():
         return await retry(operation, on=(OSError,), report=lambda _: None, policy=policy)
 
     assert run(main()) == "done"
-    waits = [round(b - a) for a, b in itertools.pairwise(called_at_s)]
-    assert waits == [1, 2, 4, 4, 4]
+    waits = [b - a for a, b in itertools.pairwise(called_at_s)]
+    assert all(longest / 2 <= wait <= longest for wait, longest in zip(waits, [1, 2, 4, 4, 4], strict=True))
+
+
+def test_those_that_failed_together_do_not_try_again_together():
+    times: list[list[float]] = []
+
+    async def main() -> None:
+        policy = RetryPolicy(timeout_s=60, first_wait_s=1, longest_wait_s=4)
+        operations = [failing(3, OSError()) for _ in range(20)]
+        times.extend(called_at_s for _, called_at_s in operations)
+        await asyncio.gather(
+            *(retry(each, on=(OSError,), report=lambda _: None, policy=policy) for each, _ in operations)
+        )
+
+    run(main())
+    assert len({round(called_at_s[-1], 3) for called_at_s in times}) > 10
 
 
 def test_the_last_error_is_raised_after_the_timeout():

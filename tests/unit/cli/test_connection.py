@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from penstock.cli.connection import command_settings
+from penstock.cli.errors import CommandError
+from penstock.cli.parser import make_parser
 from penstock.runtime.runtime_file import DEFAULT_DATA, RuntimeFile, write_runtime_file
 
 
@@ -22,6 +24,21 @@ def test_the_default_address_is_noted_on_stderr(capsys: pytest.CaptureFixture[st
     shown = capsys.readouterr()
     assert "using the default address nats://127.0.0.1:4222" in shown.err
     assert not shown.out
+
+
+@pytest.mark.parametrize("named", [".penstock", "./.penstock", "elsewhere"])
+@pytest.mark.parametrize(
+    "command", ["ask hi", "explain hi", "status", "cancel 1", "jobs", "dead list", "keys list"]
+)
+def test_a_named_directory_without_a_system_is_refused(command: str, named: str) -> None:
+    """The default address may be that of another system, also where the default directory is named."""
+    arguments = make_parser().parse_args([*command.split(), "--data", named])
+    with pytest.raises(CommandError, match=f"no `penstock up` runs with --data .*{Path(named).name}"):
+        command_settings(arguments.data)
+
+
+def test_a_directory_that_was_not_named_is_the_default() -> None:
+    assert make_parser().parse_args(["status"]).data == DEFAULT_DATA
 
 
 def test_an_address_that_was_chosen_is_not_noted(

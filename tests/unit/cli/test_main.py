@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import services.router
+from penstock.__main__ import main as installed_command
 from penstock.cli.__main__ import main
 from penstock.cli.local.python_child import code_path, service_argv
 from penstock.cli.parser import contradiction, make_parser
@@ -81,7 +82,7 @@ def test_d10_a_mistake_is_shown_with_the_usage_of_its_command(line, expected, ca
         (["ask", ""], "empty"),
         (["ask", "hi", "--image", "nosuch.png"], "nosuch.png cannot be read"),
         (["trace", "--data", "nowhere"], "/nowhere/traces.jsonl; start"),
-        (["status", "--data", "nowhere"], "no `penstock up` runs with --data nowhere"),
+        (["status", "--data", "nowhere"], "/nowhere; omit --data, or set NATS_URL"),
         (["up", "--data", "/dev/null/x"], "name another"),
         (["demo", "--data", "/dev/null/x"], "name another"),
     ],
@@ -270,3 +271,14 @@ def _pythonpath_with(folder, monkeypatch, entry, file):
 def test_g4_no_key_is_made_for_the_account_of_the_guard(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["keys", "create", "--account", "penstock-guard"]) == 1
     assert "guard's own" in capsys.readouterr().err
+
+
+def test_k8_a_service_without_the_packages_of_the_server_names_the_extra(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "faststream", None)  # as where it is not installed
+    monkeypatch.setattr(os, "execve", lambda *_: pytest.fail("the service is started"))
+    monkeypatch.setattr(sys, "argv", ["penstock", "run", "router"])
+
+    assert installed_command() == 1
+    said = capsys.readouterr().err
+    assert "faststream is not installed" in said
+    assert "pip install 'penstock[server]'" in said

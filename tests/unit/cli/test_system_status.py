@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from msgspec.structs import replace
 
 from penstock.cli.render.status import limits_text, status_text
@@ -102,6 +103,13 @@ def test_limits_breakers_and_withdrawn_models_are_shown():
     assert "Degraded: coding with m5 at w1, which fails too often: less history is sent" in text
 
 
+def test_a_catalogue_without_limits_is_said_to_have_none_where_a_worker_is_alive():
+    text = status_text(fold_status("nats://here", [worker("w1")], StreamCounts(), NOW_MS))
+    assert "Limits: none in the catalogue for the models of the live workers." in text
+    text = status_text(fold_status("nats://here", [worker("w1", silent_ms=20_000)], StreamCounts(), NOW_MS))
+    assert "Limits:" not in text, "a silent worker is not known to have none"
+
+
 def test_c4_learned_limits_are_shown_with_their_catalogue_line():
     bucket = LearnedLimit(credential="k", model="m", requests_per_minute=240, kind="token_bucket")
     window = LearnedLimit(credential="k", model="n", requests_per_minute=60, tokens_per_minute=9000)
@@ -123,6 +131,21 @@ def test_a_silent_service_is_marked():
     silent = Presence(service="router", instance="r1", at_ms=NOW_MS - 12_000)
 
     assert "silent for 12 s" in status_text(fold_status("nats://here", [silent], StreamCounts(), NOW_MS))
+
+
+@pytest.mark.parametrize(
+    ("offset_s", "text"),
+    [
+        (0.9, "alive"),
+        (-0.9, "alive"),
+        (600.2, "alive, clock 600 s ahead"),
+        (-3_600.0, "alive, clock 3,600 s behind"),
+    ],
+)
+def test_a_clock_that_is_off_is_shown(offset_s: float, text: str):
+    status = fold_status("nats://here", [worker("w1", clock_offset_s=offset_s)], StreamCounts(), NOW_MS)
+    (row,) = (line for line in status_text(status).splitlines() if line.startswith("worker"))
+    assert row.endswith(f"  {text}")
 
 
 def test_a_dead_worker_is_listed_and_its_reports_are_ignored():

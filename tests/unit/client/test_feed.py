@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from penstock.client.follow import Feed
 from tests.harness.requests.reply_events import delta
 
@@ -80,3 +82,45 @@ async def test_d8_a_cancelled_reader_leaves_no_timer():
     began_s = loop.time()
     assert await feed.get(5) == ONE
     assert loop.time() == began_s
+
+
+async def test_e2_a_reader_is_behind_from_the_first_dropped_event_until_the_store_was_read():
+    called: list[float] = []
+    loop = asyncio.get_running_loop()
+    feed = Feed(lambda: called.append(loop.time()))
+    feed.put(ONE, 10_000_000)
+    assert not feed.is_behind
+    feed.put(ONE)
+    dropped_s = loop.time()
+    await asyncio.sleep(10)
+    feed.put(ONE)
+    assert called == [dropped_s], "once for all that are dropped"
+    assert feed.behind_s() == pytest.approx(10)
+    assert await feed.get(5) == ONE
+    assert await feed.get(5) is None
+    feed.note_store_read(loop.time())
+    assert (feed.is_behind, feed.behind_s()) == (False, 0)
+
+
+async def test_e2_an_event_that_is_dropped_while_the_store_is_read_counts_from_the_begin_of_that_read():
+    feed, loop = Feed(), asyncio.get_running_loop()
+    feed.put(ONE, 10_000_000)
+    feed.put(ONE)
+    await asyncio.sleep(30)
+    began_s = loop.time()
+    await asyncio.sleep(2)
+    feed.put(TWO)
+    feed.note_store_read(began_s)
+    assert feed.behind_s() == pytest.approx(2)
+
+
+async def test_e2_a_reader_that_takes_nothing_for_a_minute_does_not_count_until_it_goes_on():
+    feed = Feed()
+    feed.put(ONE, 10_000_000)
+    feed.put(ONE)
+    await asyncio.sleep(59)
+    assert feed.behind_s() == pytest.approx(59)
+    await asyncio.sleep(2)
+    assert (feed.is_behind, feed.behind_s()) == (True, 0)
+    assert await feed.get(5) == ONE
+    assert feed.behind_s() == pytest.approx(61)

@@ -1,11 +1,17 @@
-"""E2: a request is reported lost only when everything that was queued before it is processed."""
+"""E2: a request is reported lost only when everything that was queued before it is processed. E4: the status of a job
+is waited for until routers have taken what is queued.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from types import SimpleNamespace
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.client.lost_request import LostRequestCheck, QueueState
+from penstock.client.lost_request import LostRequestCheck, QueueState, until_taken
 
 
 class WorkQueue:
@@ -57,3 +63,37 @@ def test_e2_a_request_is_reported_lost_while_others_keep_arriving() -> None:
     work.put()
     work.waiting.discard(first)
     assert check.is_lost(requests.state(), work.state())
+
+
+class Requests:
+    """A connection whose stream of requests has one message until `taken_s` from now."""
+
+    def __init__(self, taken_s: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._taken_s = self._loop.time() + taken_s
+        self.reads = 0
+
+    def jetstream(self) -> Requests:
+        return self
+
+    async def stream_info(self, stream: str) -> SimpleNamespace:
+        self.reads += 1
+        assert stream == "LLM_REQUESTS"
+        state = QueueState(1, 7, 7) if self._loop.time() < self._taken_s else QueueState(0, 8, 7)
+        return SimpleNamespace(state=state)
+
+
+@pytest.mark.parametrize(("taken_s", "within_s"), [(0.0, 0.0), (0.04, 0.05), (0.2, 0.4), (2.0, 2.5)])
+async def test_e4_the_wait_ends_soon_after_the_queue_is_taken(taken_s: float, within_s: float) -> None:
+    requests, loop = Requests(taken_s), asyncio.get_running_loop()
+    began_s = loop.time()
+    await until_taken(requests, 3.0)  # type: ignore[arg-type]
+    assert taken_s <= loop.time() - began_s <= within_s + 0.01
+
+
+async def test_e4_beside_a_backlog_the_wait_ends_in_time_and_reads_the_queue_a_few_times() -> None:
+    requests, loop = Requests(60.0), asyncio.get_running_loop()
+    began_s = loop.time()
+    await until_taken(requests, 3.0)  # type: ignore[arg-type]
+    assert loop.time() - began_s == pytest.approx(3.0, abs=0.01)
+    assert requests.reads <= 10

@@ -10,14 +10,13 @@ import pytest
 from msgspec import Struct
 from nats.aio.client import Client as Nats
 
-from penstock.bus.clock import SYSTEM
+from penstock.bus.clock import SYSTEM, ServerTime
 from penstock.bus.tracing import NO_TRACER
 from penstock.contract import codec, subjects
 from penstock.contract.ledger.journal import JournalBatch
 from penstock.contract.ledger.spend import SpendQuery
 from services.ledger.handlers import PartitionHandlers, SpendHandler
 from services.ledger.partitions.partition_state import PartitionState
-from services.ledger.partitions.server_time import ServerTime
 from services.ledger.partitions.writer import Times
 from services.ledger.spend.unwritten import UnwrittenView
 from tests.unit.ledger.spend.settlements import settled

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from penstock.runtime.aio import CriticalLoop, run_in_daemon_thread
+from penstock.runtime import aio
+from penstock.runtime.aio import CriticalLoop, loop_has_died, run_in_daemon_thread
 
 ROOT = Path(__file__).parents[3]
 HANGING = """
@@ -111,7 +112,10 @@ async def test_a_loop_that_ends_unexpectedly_is_logged_with_its_failure(
 
 
 @pytest.mark.real_time
-async def test_an_unexpected_end_sends_sigterm_to_the_process():
+async def test_an_unexpected_end_sends_sigterm_to_the_process_and_counts_as_a_failure(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(aio, "_died", threading.Event())
     asked = asyncio.Event()
     running = asyncio.get_running_loop()
     running.add_signal_handler(signal.SIGTERM, asked.set)
@@ -120,3 +124,4 @@ async def test_an_unexpected_end_sends_sigterm_to_the_process():
         await asyncio.wait_for(asked.wait(), 5)
     finally:
         running.remove_signal_handler(signal.SIGTERM)
+    assert loop_has_died()

@@ -11,6 +11,7 @@ import pytest
 from msgspec.structs import replace
 from nats.aio.msg import Msg
 
+from penstock.bus.freezes import note_received
 from penstock.contract import codec, subjects
 from penstock.contract.ledger.holds import HoldAnswer, HoldGranted, HoldRefused, HoldRequest
 from penstock.contract.names import Lane
@@ -212,3 +213,12 @@ def test_f3_embeddings_and_the_batch_lane_count_to_their_own_limits(
     lane: Lane, role: str, traffic: str
 ) -> None:
     assert traffic_of(lane, role) == traffic
+
+
+async def test_time_in_which_the_server_is_silent_is_not_held_against_the_ledger() -> None:
+    """A frozen nats-server: no answer, and no heartbeat either."""
+    connection = _Connection(*[None] * 14, _GRANTED)
+    note_received(connection)  # type: ignore[arg-type]
+    elapsed = _elapsed()
+    assert await _client(connection).hold(_REQUEST) == _GRANTED
+    assert elapsed() > 10.0

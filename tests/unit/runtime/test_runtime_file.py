@@ -7,6 +7,7 @@ import stat
 import pytest
 
 from penstock.runtime.config.problems import ConfigurationRefused
+from penstock.runtime.config.settings import load_settings
 from penstock.runtime.runtime_file import (
     RuntimeFile,
     client_environment,
@@ -21,6 +22,7 @@ PLACES = RuntimeFile(
     pid=17,
     services={"router": "http://127.0.0.1:1"},
     traces="/data/traces.jsonl",
+    sampling={"PENSTOCK_TRACE_SAMPLE_RATIO": "0", "PENSTOCK_TRACE_SLOW_S": "2"},
 )
 
 
@@ -46,6 +48,15 @@ def test_the_running_system_fills_in_what_is_not_set():
     assert found["NATS_URL"] == PLACES.nats_url
     assert found["PENSTOCK_TRACES"] == "file:/data/traces.jsonl"
     assert not found["NATS_CREDENTIALS"], "the embedded server needs none"
+
+
+def test_j1_a_command_samples_the_traces_that_it_begins_as_the_running_system_does():
+    env = {"PENSTOCK_TRACE_SLOW_S": "5", "PENSTOCK_TRACE_SAMPLE_RATIO": ""}
+
+    settings = load_settings(client_environment(env, PLACES))
+
+    assert settings.trace_sample_ratio == 0
+    assert settings.trace_slow_s == 5, "its own variable goes before"
 
 
 def test_nats_url_takes_precedence_over_the_running_system():

@@ -68,6 +68,13 @@ def test_the_catalogue_of_the_same_system_is_used_unless_one_is_set(tmp_path: Pa
     assert "PENSTOCK_CATALOGUE" not in found_environment({"NATS_URL": "nats://elsewhere:1"}, tmp_path, no)
 
 
+def test_a_named_directory_without_a_system_is_refused(tmp_path: Path):
+    """The default address may be that of another system."""
+    with pytest.raises(ConfigurationRefused, match=r"--data .*no `penstock up` runs with it.*set NATS_URL"):
+        found_environment({}, tmp_path, no)
+    assert found_environment({"NATS_URL": NATS}, tmp_path, no) == {"NATS_URL": NATS}
+
+
 def test_a_stopped_simulator_is_not_used(data: Path):
     assert "PENSTOCK_SIMULATOR_URL" not in found_environment({}, data, no)
 

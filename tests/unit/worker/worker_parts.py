@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from msgspec import Raw
@@ -15,6 +15,7 @@ from penstock.bus.connection import ConnectionEvents
 from penstock.bus.tracing import NO_SPAN, NO_TRACER
 from penstock.contract.names import Kind, Lane
 from penstock.contract.presence import Presence, RoleStatus
+from penstock.contract.streams import REPLIES
 from penstock.contract.work import ChatWork
 from penstock.runtime.accounting.usage_events import UsageEvents
 from penstock.runtime.config.catalogue import Catalogue, Limits, Model, ProviderConfig, RoleConfig
@@ -55,8 +56,25 @@ from services.worker.pending_events import PendingEvents
 from services.worker.quota_monitor.monitor import QuotaMonitor
 from services.worker.rate_limit.quota import LocalQuota, QuotaKey
 from services.worker.rate_limit.quota_keys import keys_of
+from services.worker.replies.room import ReplyRoom
+from services.worker.replies.stream_size import read_stream_size
 from services.worker.status import CapacityReport, WorkerStatus
 from tests.harness.requests.routed_requests import chat_work
+
+
+class AmpleRoom:
+    """A reply that never has to wait for room."""
+
+    waits_for_room = False
+
+    def has_room(self, size: int) -> bool:
+        return size >= 0
+
+    async def make_room(self, size: int) -> None: ...
+
+    def sends_at_once(self) -> bool:
+        return False
+
 
 NAMES = ("A_KEY", "B_KEY", "C_KEY")
 
@@ -138,6 +156,10 @@ class WorkerParts:
         )
 
     @cached_property
+    def room(self) -> ReplyRoom:
+        return ReplyRoom(REPLIES.max_bytes, partial(read_stream_size, self.bus.nc), lambda: 1, self.metrics)
+
+    @cached_property
     def outcomes(self) -> Outcomes:
         return Outcomes(
             self.catalogue, self.availability, self.credential_changes, self.announcer, self.metrics
@@ -203,6 +225,7 @@ class WorkerParts:
             CapacityReport(
                 "w", self.catalogue, self.availability, self.degradation, self.service_times, self.metrics
             ),
+            self.room,
             self.credential_changes,
             self.quota_monitor,
             SYSTEM,

@@ -18,7 +18,7 @@ from penstock.runtime.config.budgets.section import (
     Budgets,
     ScopeBudget,
 )
-from penstock.runtime.config.problems import ProblemReport, nearest
+from penstock.runtime.config.problems import ProblemReport, joined, nearest
 
 __all__ = ["check_budgets", "is_time_zone", "limits_money", "nearest_time_zone"]
 
@@ -82,13 +82,13 @@ def _scopes(budgets: Budgets) -> Iterator[tuple[str, ScopeBudget, bool]]:
     for part in ("system", "every_account", "every_user", "every_key"):
         yield from _scope(budgets, part, "budgets", is_whole=part in ("system", "every_account"))
     for name, account in _entries(budgets.accounts):
-        path = f"budgets.accounts.{name}"
+        path = joined("budgets.accounts", name)
         yield path, account, True
         for part in ("every_user", "every_key"):
             yield from _scope(account, part, path, is_whole=False)
         for part in ("users", "keys"):
             yield from (
-                (f"{path}.{part}.{key}", each, False) for key, each in _entries(getattr(account, part))
+                (joined(path, part, key), each, False) for key, each in _entries(getattr(account, part))
             )
 
 
@@ -108,7 +108,7 @@ def _entries(section: Any) -> Iterable[tuple[str, Any]]:
 def _check_names(section: object, path: str, kind: str, report: ProblemReport) -> None:
     for name, _ in _entries(section):
         if not is_token(name):
-            report.add(f"{path}.{name}", f"is not a valid name of {kind}", _TOKEN_FIX)
+            report.add(joined(path, name), f"is not a valid name of {kind}", _TOKEN_FIX)
 
 
 def _check_tier(scope: ScopeBudget, path: str, budgets: Budgets, report: ProblemReport) -> None:

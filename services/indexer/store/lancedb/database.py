@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -12,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from penstock.bus.clock import SYSTEM, Clock
 from services.indexer.store.errors import StoreCorrupt, StoreUnavailable, UnknownTable
 from services.indexer.store.lancedb.failures import (
     is_conflict,
@@ -50,9 +50,10 @@ _Result = TypeVar("_Result")
 
 
 class Database:
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, clock: Clock = SYSTEM) -> None:
         """`url`: a directory, or an address as s3://bucket/path; its credentials are read from the environment."""
         self.url = url
+        self._clock = clock
         self.directory = _directory_of(url)
         self.locks = TableLocks(self.directory)
         self._connection: AsyncConnection | None = None
@@ -92,7 +93,7 @@ class Database:
             # Alone: of two that create a table at once, LanceDB lets the later one overwrite it.
             async with self.locks.exclusive(name):
                 with store_errors(name):
-                    schema = schema_of(dimensions, time.time_ns() // 1_000_000)
+                    schema = schema_of(dimensions, self._clock.unix_ms())
                     with suppress(ValueError):  # another task or process has created it
                         await connection.create_table(name, schema=schema)
             found = await self.dimensions(name)
@@ -123,7 +124,7 @@ class Database:
         found = dict.fromkeys(self._interrupted_removals(), 0)
         for name in map(TableName, filter(is_table_name, listed)):
             try:
-                metadata = (await (await self.table(name)).schema()).metadata
+                metadata = await self.read(name, _metadata)
             except UnknownTable:  # it was dropped just now
                 continue
             except StoreCorrupt:
@@ -142,14 +143,21 @@ class Database:
         if (opened := self._tables.get(name)) is not None:
             self._tables.move_to_end(name)
             return opened
+        try:
+            opened = await self._open(name)
+        except StoreCorrupt:  # a drop or a maintenance may have removed files of it while it was opened
+            opened = await self._open(name)
+        self._tables[name] = opened
+        if len(self._tables) > _OPEN_TABLES:
+            self._tables.popitem(last=False)
+        return opened
+
+    async def _open(self, name: TableName) -> AsyncTable:
         with store_errors(name):
             opened = await self._connected().open_table(name)
             if not await _has_search_indexes(opened):
                 async with self.locks.shared(name):
                     await _create_missing_indexes(opened)
-        self._tables[name] = opened
-        if len(self._tables) > _OPEN_TABLES:
-            self._tables.popitem(last=False)
         return opened
 
     async def read(self, name: TableName, query: Callable[[AsyncTable], Awaitable[_Result]]) -> _Result:
@@ -257,6 +265,10 @@ async def create_search_indexes(table: AsyncTable, *, replace: bool = False) -> 
     for column, config in configs.items():
         if replace or column not in existing:
             await table.create_index(column, config=config, replace=replace)
+
+
+async def _metadata(table: AsyncTable) -> dict[bytes, bytes]:
+    return dict((await table.schema()).metadata)
 
 
 async def _create_missing_indexes(table: AsyncTable) -> None:

@@ -58,7 +58,7 @@ _LISTED: Final = ("document", "digest", "title", "source", "metadata", "tags", "
 class LanceStore:
     def __init__(self, url: str, clock: Clock = SYSTEM, kept_s: float = _KEPT_S) -> None:
         """`kept_s`: the age in seconds at which older versions are removed, longer than any read or change takes."""
-        self._database = Database(url)
+        self._database = Database(url, clock)
         self._maintenance = Maintenance(self._database, kept_s)
         self._clock = clock
 

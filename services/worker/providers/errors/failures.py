@@ -24,10 +24,12 @@ FailureKind = Literal[
     "rate_limited",
     "server_error",
     "connection",
+    "no_tls",
     "no_first_token",
     "too_slow",
     "stalled",
     "broken_stream",
+    "interrupted",
     "malformed",
     "not_found",
     "credentials",
@@ -41,6 +43,10 @@ FailureKind = Literal[
     "parameter",
     "oversized",
 ]
+_AFTER_FREEZE: Final[frozenset[FailureKind]] = frozenset(
+    {"connection", "no_first_token", "too_slow", "stalled", "broken_stream"}
+)
+"""Time limits, and connections that the provider may have closed because nothing was read."""
 Action = Literal["retry_here", "once_more", "elsewhere", "give_up"]
 """retry_here: another model at once if there is one, this one again after a backoff. once_more: this model one more
 time, then elsewhere. elsewhere: this request does not use the model again. give_up: the request itself is at fault."""
@@ -70,10 +76,14 @@ _HANDLING: Final[dict[FailureKind, FailureHandling]] = {
     ),
     "server_error": FailureHandling("retry_here", "failure", "provider_unavailable", "unclear"),
     "connection": FailureHandling("retry_here", "failure", "provider_unavailable", "provider"),
+    # An invalid certificate, or no common version of TLS: every attempt would fail until that is changed.
+    "no_tls": FailureHandling("elsewhere", "failure", "provider_unavailable", "provider"),
     "no_first_token": FailureHandling("retry_here", "failure", "provider_unavailable", "model"),
     "too_slow": FailureHandling("retry_here", "failure", "provider_unavailable", "model"),
     "stalled": FailureHandling("retry_here", "failure", "provider_unavailable", "model"),
     "broken_stream": FailureHandling("retry_here", "failure", "provider_unavailable", "model"),
+    # This process was frozen during the call, which says nothing of the provider.
+    "interrupted": FailureHandling("retry_here", "neutral", "provider_unavailable", "request"),
     "malformed": FailureHandling("retry_here", "failure", "provider_unavailable", "model"),
     "not_found": FailureHandling("elsewhere", "neutral", "provider_unavailable", "model", uses_attempt=False),
     "credentials": FailureHandling("elsewhere", "neutral", "provider_credentials", "credential"),
@@ -131,6 +141,11 @@ class ProviderFailure(Exception):
     def pauses_quota(self) -> bool:
         """Whether it is a proven rate limit, for which other requests wait too."""
         return self.kind == "rate_limited" and (self.error is None or proves_rate_limit(self.error))
+
+    @property
+    def may_follow_freeze(self) -> bool:
+        """Whether it looks the same when this process does not run for some seconds during the call."""
+        return self.kind in _AFTER_FREEZE and self.status in {None, 408}
 
     @property
     def uses_attempt(self) -> bool:

@@ -31,6 +31,7 @@ _PROVIDER_DEFAULTS: Final = {
 _STREAM_OPTIONS: Final = "stream_options"
 _EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh")
 
+_NO_PARAMETERS: Final = Parameters()
 _TRUE: Final = Raw(b"true")
 _FALSE: Final = Raw(b"false")
 _USAGE: Final = Raw(b'{"include_usage":true}')
@@ -57,13 +58,16 @@ def compose(
 
     Raises msgspec.DecodeError when `body` is not a JSON object.
     """
-    fields = {name: value for name, value in decode_fields(body).items() if not _is_internal(name)}
+    fields = decode_fields(body)
+    if _PENSTOCK_FIELD in "".join(fields):
+        fields = {name: value for name, value in fields.items() if not _is_internal(name)}
     asks_for_usage = _STREAM_OPTIONS in fields
     fields["model"] = encoded(model)
     _set_stream(fields, stream=stream)
-    _set_sampling(fields, role.parameters, role.ceilings)
-    _set_effort(fields, role.parameters.reasoning_effort, role.ceilings.reasoning_effort)
-    _set_output_limit(fields, role.parameters.max_tokens, role.ceilings.max_tokens)
+    if role.parameters != _NO_PARAMETERS or role.ceilings != _NO_PARAMETERS:
+        _set_sampling(fields, role.parameters, role.ceilings)
+        _set_effort(fields, role.parameters.reasoning_effort, role.ceilings.reasoning_effort)
+        _set_output_limit(fields, role.parameters.max_tokens, role.ceilings.max_tokens)
     if shorten is not None:
         shorten(fields)
     adapted = adaptation.apply(fields) if adaptation is not AS_SENT else ()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from penstock.runtime.config.catalogue import StreamFormat
 from services.worker.providers.errors.read_error import error_in
@@ -23,7 +23,7 @@ from services.worker.providers.raw_json import (
     is_set,
     name_of,
 )
-from services.worker.providers.size_limits import WHOLE_BYTES
+from services.worker.providers.size_limits import WHOLE_BYTES, clip_name
 from services.worker.providers.streams.choices import (
     check_finish_reason,
     error_of,
@@ -39,11 +39,13 @@ from services.worker.providers.streams.chunks import (
 from services.worker.providers.streams.sse import SseReader
 from services.worker.providers.usage import TokenCounts, read_usage
 
-__all__ = ["WholeCompletion", "read_whole"]
+__all__ = ["WholeCompletion", "read_plain", "read_whole"]
 
 _BOM: Final = b"\xef\xbb\xbf"
 _SSE: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
 _DEFAULT: Final = StreamFormat()
+_READABLE: Final = (b'"', b"[", b"n")
+"""How the content of a message begins: text, parts, or null."""
 _GROWING: Final = frozenset(
     (
         "content",
@@ -85,6 +87,8 @@ def read_whole(
     body = body.removeprefix(_BOM)
     if body.lstrip().startswith(_SSE):
         body = _joined(body, stream_format, choices)
+    if (plain := read_plain(body, choices)) is not None:
+        return plain
     try:
         return _read(body, stream_format, choices)
     except (ValueError, RecursionError):
@@ -93,6 +97,58 @@ def read_whole(
         return _read(repair_json(body), stream_format, choices)
     except (ValueError, RecursionError) as error:
         raise MalformedReply(f"not a complete chat completion: {error}") from error
+
+
+class _PlainMessage(Struct, frozen=True):
+    content: Raw
+
+
+class _PlainChoice(Struct, frozen=True):
+    index: Annotated[int, Meta(ge=0)]
+    message: Raw
+    finish_reason: Literal["stop", "length", "tool_calls"]
+    error: None = None
+
+
+class _Plain(Struct, frozen=True):
+    """The usual completion. One with any other value is read field by field."""
+
+    choices: Annotated[list[_PlainChoice], Meta(min_length=1)]
+    usage: Raw
+    id: str | None = None
+    model: str | None = None
+    error: None = None
+
+
+_decode_plain: Final = msgspec.json.Decoder(_Plain).decode
+_decode_message: Final = msgspec.json.Decoder(_PlainMessage).decode
+
+
+def read_plain(body: bytes, requested: int | None) -> WholeCompletion | None:
+    """The same as `_read` of the usual completion, which it decodes at once; None for any other body."""
+    reasons: dict[int, str] = {}
+    message_bytes = 0
+    try:
+        body.decode()  # as there
+        plain = _decode_plain(body)
+        for choice in plain.choices:
+            if bytes(_decode_message(choice.message).content)[:1] not in _READABLE:
+                return None
+            reasons[choice.index] = choice.finish_reason
+            message_bytes += len(choice.message)
+        usage = read_usage(plain.usage)
+    except (ValueError, RecursionError):
+        return None
+    if usage is None or missing_choices(len(reasons), requested, proved=True):
+        return None
+    return WholeCompletion(
+        finish_reason=reasons[min(reasons)],
+        model=clip_name(plain.model),
+        usage=usage,
+        response_id=clip_name(plain.id),
+        body=body,
+        message_bytes=message_bytes,
+    )
 
 
 def _read(body: bytes, stream_format: StreamFormat, requested: int | None) -> WholeCompletion:
@@ -141,7 +197,7 @@ def _reason(choice: dict[str, Raw], stream_format: StreamFormat) -> str:
 def _message(choice: dict[str, Raw]) -> Raw:
     message = choice.get("message", ABSENT)
     content = (fields_of(message) or {}).get("content", ABSENT) if message != ABSENT else None
-    if content is None or bytes(content)[:1] not in (b'"', b"[", b"n"):
+    if content is None or bytes(content)[:1] not in _READABLE:
         raise MalformedReply("a choice without a readable message")
     return message
 

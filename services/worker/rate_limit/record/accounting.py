@@ -13,7 +13,7 @@ from services.worker.rate_limit.learned.rate import alive, burst, growth
 from services.worker.rate_limit.limit import LimitName
 from services.worker.rate_limit.record.bucket_levels import Bucket, BucketLevel
 from services.worker.rate_limit.record.lease_settings import UNLIMITED, Amounts, LeaseSettings
-from services.worker.rate_limit.record.window_grains import GrainedWindow, Kind
+from services.worker.rate_limit.record.window_grains import GrainedWindow, Kind, spent_of
 from services.worker.rate_limit.token_bucket import ConstantRefill
 
 __all__ = ["LimitGauge", "RecordAccounting", "earlier_waiters"]
@@ -38,15 +38,9 @@ class LimitGauge(Struct, frozen=True):
     """Leases of the workers that count."""
     reserved: int
     """What a batch request has to leave free."""
+    spent: int
     bucket_level: BucketLevel | None = None
     """Level of a token bucket; None: the limit is a window."""
-
-    @property
-    def spent(self) -> int:
-        if self.bucket_level is not None:
-            return self.bucket_level.spent
-        column = 1 if self.kind == "requests" else 2
-        return sum(grain[column] for grain in self.grains)
 
     @property
     def free(self) -> int:
@@ -152,7 +146,8 @@ class RecordAccounting:
             level = None
             if window is self.minute and kind in buckets:
                 level = BucketLevel.at(buckets[kind], record.carried, record.minute, kind, now_ms)
-            found.append(LimitGauge(name, kind, window, grains, *in_force, leased, reserve, level))
+            spent = spent_of(grains, kind) if level is None else level.spent
+            found.append(LimitGauge(name, kind, window, grains, *in_force, leased, reserve, spent, level))
         return found
 
     def free(

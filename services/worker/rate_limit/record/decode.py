@@ -80,8 +80,9 @@ def _numbers(record: QuotaRecord) -> Iterator[float]:
         yield learned.calls
         yield from (learned.doubt, learned.first_per_minute)
         yield from (learned.per_minute, learned.reported_per_minute or 0, learned.tokens_per_minute or 0)
-    for grain in (*record.minute, *record.day):
-        yield from grain
+    for grains in filter(None, (record.minute, record.day)):
+        yield min(map(min, grains))
+        yield max(map(max, grains))
     for lease in record.leases:
         yield from (lease.number, lease.requests, lease.tokens, lease.slots, lease.waits_for_tokens)
         yield from (number for _, number in lease.queued or ())

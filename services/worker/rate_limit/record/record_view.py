@@ -62,9 +62,11 @@ class RecordView:
 
     @property
     def others_wait(self) -> bool:
-        return self.record is not None and any(
-            lease.waits_since_ms is not None and lease.holder != self._holder for lease in self.record.leases
-        )
+        if self.record is not None:
+            for lease in self.record.leases:  # each settled request asks: a generator costs more
+                if lease.waits_since_ms is not None and lease.holder != self._holder:
+                    return True
+        return False
 
     def usage(self, now_s: float) -> tuple[LimitUse, ...]:
         """Use of each limit: spent, leased and withheld amounts together, and the leased part alone."""
@@ -162,9 +164,8 @@ def _recovery(gauge: LimitGauge, unreported: int, now_ms: int) -> Recovery:
         returns = list(refill_returns(gauge.bucket_level.level + unreported, per_s, MINUTE_S))
         length_s, allowed = MINUTE_S, round(per_s * MINUTE_S)
     else:
-        returns = [
-            ((gauge.window.ends_ms(grain[0]) - now_ms) / 1000, grain[column]) for grain in gauge.grains
-        ]
+        first_ms, grain_ms = gauge.window.ends_ms(0) - now_ms, gauge.window.grain_ms
+        returns = [((first_ms + grain[0] * grain_ms) / 1000, grain[column]) for grain in gauge.grains]
         returns.append((length_s, unreported))
     returns.append((LEASE_RETURNED_S, gauge.leased))
     if gauge.expires_ms is not None:

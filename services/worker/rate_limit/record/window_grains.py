@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Callable, Iterable
+from operator import itemgetter
+from typing import Final, Literal
 
 from msgspec import Struct
 
 from penstock.contract.quota import Grain
 
-__all__ = ["GrainedWindow", "Kind", "merged"]
+__all__ = ["GrainedWindow", "Kind", "merged", "spent_of"]
 
 Kind = Literal["requests", "tokens"]
+_REQUESTS: Final[Callable[[Grain], int]] = itemgetter(1)
+_TOKENS: Final[Callable[[Grain], int]] = itemgetter(2)
 
 
 class GrainedWindow(Struct, frozen=True):
@@ -45,7 +48,7 @@ class GrainedWindow(Struct, frozen=True):
     def falls_to_at_ms(self, grains: tuple[Grain, ...], kind: Kind, level: int, now_ms: int) -> int | None:
         """When no more than `level` is left if nothing is added; None: never."""
         column = 1 if kind == "requests" else 2
-        left = sum(grain[column] for grain in grains)
+        left = spent_of(grains, kind)
         if left <= level:
             return now_ms
         for grain in grains:
@@ -55,6 +58,11 @@ class GrainedWindow(Struct, frozen=True):
         return None
 
 
+def spent_of(grains: Iterable[Grain], kind: Kind) -> int:
+    """What was spent in all of these grains."""
+    return sum(map(_REQUESTS if kind == "requests" else _TOKENS, grains))
+
+
 def merged(grains: tuple[Grain, ...], more: Iterable[Grain]) -> tuple[Grain, ...]:
     """Add `more`, which may be negative: a grain never falls below 0."""
     sums = {grain[0]: (grain[1], grain[2]) for grain in grains}
@@ -62,7 +70,9 @@ def merged(grains: tuple[Grain, ...], more: Iterable[Grain]) -> tuple[Grain, ...
         before = sums.get(number, (0, 0))
         sums[number] = (before[0] + requests, before[1] + tokens)
     return tuple(
-        (number, max(0, requests), max(0, tokens))
-        for number, (requests, tokens) in sorted(sums.items())
-        if requests > 0 or tokens > 0
+        [  # a list costs less than a generator
+            (number, max(0, requests), max(0, tokens))
+            for number, (requests, tokens) in sorted(sums.items())
+            if requests > 0 or tokens > 0
+        ]
     )

@@ -140,7 +140,11 @@ class CasWriter:
         own = {correction.limit: correction for correction in replica.view.superseded(now_s)}
         self.corrections = own | self.corrections
         report = replica.lease.report(
-            replica.holder, now_s, paused=now_s < replica.pause_state.until_s, leaving=leaving
+            replica.holder,
+            now_s,
+            paused=now_s < replica.pause_state.until_s,
+            leaving=leaving,
+            others_wait=replica.view.others_wait,
         )
         pause = None
         if self._pause is not None and not joining:

@@ -46,6 +46,8 @@ class LocalLease:
         """`request_write`: called when the lease should be renewed soon."""
         self.demand = Demand(accounting.settings.ahead_s)
         self.running = 0
+        self._most_running = 0
+        """Since the last write began."""
         self._accounting = accounting
         self._clock = clock
         self._request_write = request_write
@@ -90,6 +92,7 @@ class LocalLease:
         self._charge(grain, 1, tokens)
         self.demand.record_grant(tokens, now_s, waiter, batch_only=batch_only)
         self.running += 1
+        self._most_running = max(self._most_running, self.running)
         self._numbers += 1
         self._open[self._numbers] = _OpenPermit(tokens, grain, self._writes)
         return self._numbers
@@ -133,15 +136,27 @@ class LocalLease:
         held = (self._requests, self._tokens, self._slots)
         return any(0 < each < inf for each in held) or (self._accounting.counts_slots and self.running > 0)
 
-    def report(self, holder: str, now_s: float, *, paused: bool, leaving: bool = False) -> LeaseReport:
-        """What to report and to request with the next write."""
+    def report(
+        self,
+        holder: str,
+        now_s: float,
+        *,
+        paused: bool,
+        leaving: bool = False,
+        others_wait: bool = False,
+    ) -> LeaseReport:
+        """What to report and to request with the next write.
+
+        `others_wait`: requests of other workers wait for this quota, so slots that are free now are returned.
+        """
         self.demand.measure(now_s)
         running = self.running if self._accounting.counts_slots else 0
         first = None
         if self.demand.first is not None and not paused and not leaving:
             first = self._counted(Amounts(1, self.demand.first, self.running + 1))
         idle = Amounts(slots=running)
-        want = idle if paused or leaving else self._counted(self.demand.want(self.running, now_s))
+        slots = self.running if others_wait else self._most_running
+        want = idle if paused or leaving else self._counted(self.demand.want(slots, now_s))
         return LeaseReport(
             holder=holder,
             number=self._writes + 1,
@@ -163,6 +178,7 @@ class LocalLease:
         self._requests, self._tokens = requests, tokens
         self._slots = min(self._slots, held[2])
         self._writes = report.number
+        self._most_running = self.running
         self._spent, self._refunds = {}, {}
         self._used_requests = self._used_tokens = 0
 

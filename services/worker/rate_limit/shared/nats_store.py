@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Final
@@ -13,7 +12,8 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 
-from penstock.bus.publish import WRONG_LAST_SEQUENCE
+from penstock.bus.freezes import AwakeTimeout
+from penstock.bus.jetstream_errors import is_absent, is_conflict
 from penstock.contract import subjects
 from penstock.contract.headers import EXPECTED_LAST
 from penstock.contract.streams import QUOTA
@@ -25,7 +25,6 @@ _TIMEOUT_S: Final = 1.0
 """Seconds to wait for an answer."""
 _STREAM: Final = f"KV_{QUOTA.name}"
 _PREFIX: Final = f"$KV.{QUOTA.name}."
-_NO_MESSAGE: Final = 10037
 _UNREACHABLE: Final = (nats.errors.Error, NoStreamResponseError, APIError, TimeoutError, OSError)
 
 
@@ -39,11 +38,11 @@ class NatsRecordStore:
     async def read(self, key: str) -> Stored | None:
         self._require_connection()
         try:
-            async with asyncio.timeout(_TIMEOUT_S):
+            async with AwakeTimeout(_TIMEOUT_S):
                 # Not a direct get: another node's answer may be old (decision 0017).
                 msg = await self._js.get_last_msg(_STREAM, _PREFIX + key, direct=False)
         except NotFoundError as error:
-            if error.err_code == _NO_MESSAGE:
+            if is_absent(error):
                 return None
             raise await self._missing(error) from error
         except _UNREACHABLE as error:
@@ -61,7 +60,7 @@ class NatsRecordStore:
         except NoStreamResponseError as error:
             raise await self._missing(error) from error
         except APIError as error:
-            if error.err_code == WRONG_LAST_SEQUENCE:
+            if is_conflict(error):
                 raise Conflict(key) from error
             raise Unreachable(repr(error)) from error
         except _UNREACHABLE as error:

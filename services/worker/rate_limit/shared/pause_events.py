@@ -18,9 +18,10 @@ from nats.js import JetStreamContext
 from nats.js.errors import APIError, NotFoundError
 
 from penstock.bus.clock import Clock, loop_now_s
+from penstock.bus.freezes import AwakeTimeout
 from penstock.contract import subjects
 from penstock.contract.events import QuotaPaused
-from penstock.contract.streams import EVENTS
+from penstock.contract.streams import AUDIT
 from services.worker.rate_limit.pause import LONGEST_RETRY_S
 from services.worker.rate_limit.quota import QuotaKey
 
@@ -65,14 +66,14 @@ class PauseEvents:
 
         await self._nc.subscribe(subjects.QUOTA_EVENTS, cb=receive)
         try:
-            async with asyncio.timeout(_TIMEOUT_S):
+            async with AwakeTimeout(_TIMEOUT_S):
                 await asyncio.gather(*(self._read_latest(model) for model in models))
         except (nats.errors.Error, APIError, TimeoutError, OSError) as error:
             _log.warning("pauses that began before the start are not known: %r", error)
 
     async def _read_latest(self, model: str) -> None:
         try:
-            msg = await self._js.get_last_msg(EVENTS.name, subjects.event("quota", model), direct=False)
+            msg = await self._js.get_last_msg(AUDIT.name, subjects.event("quota", model), direct=False)
         except NotFoundError:
             return
         if msg.data and msg.time is not None:

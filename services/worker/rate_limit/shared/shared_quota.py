@@ -120,9 +120,12 @@ class SharedQuota:
 
     def try_acquire(self, key: QuotaKey, need: Need, now_s: float) -> Permit | Denied:
         renewer = self._renewers[key]
-        if renewer is None or not renewer.is_limiting(now_s):
+        if renewer is None:
             return self._unlimited.try_acquire(key, need, now_s)
-        need = renewer.capped(need)
+        if renewer.accounting.is_learned:
+            if not renewer.is_limiting(now_s):
+                return self._unlimited.try_acquire(key, need, now_s)
+            need = renewer.capped(need)
         reserve = self._reserves[renewer.key].reserve(now_s) if need.lane == "batch" else 0.0
         reserve_wait_s = self._reserve_wait_s(renewer, need.tokens, now_s) if reserve else None
         if reserve_wait_s is None and renewer.pause_state.wait_s(now_s) == 0:
@@ -142,7 +145,8 @@ class SharedQuota:
         renewer = self._limiting_renewer(key, now_s)
         if renewer is None:
             return self._unlimited.wait_s(key, need, now_s)
-        need = renewer.capped(need)
+        if renewer.accounting.is_learned:
+            need = renewer.capped(need)
         reserve_wait_s = None
         if need.lane == "batch" and self._reserves[renewer.key].reserve(now_s):
             reserve_wait_s = self._reserve_wait_s(renewer, need.tokens, now_s)

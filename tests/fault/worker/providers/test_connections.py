@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
+from threading import Event
 
 import pytest
 import uvloop
@@ -24,6 +26,7 @@ from tests.fault.worker.providers.rows.wire import (
     sized,
     until_closed,
 )
+from tests.harness.providers.direct_calls import begin_direct_calls
 from tests.harness.providers.scripted_provider import Call, End, ScriptedProvider, scripted_provider, whole
 from tests.harness.suite.examples import cases
 
@@ -42,10 +45,17 @@ def provider() -> Iterator[ScriptedProvider]:
         yield running
 
 
-@pytest.fixture(params=[OPENAI, GROQ], ids=["openai", "groq"])
-def kind(request: pytest.FixtureRequest) -> SdkKind:
-    sdk: SdkKind = request.param
-    return sdk
+Caller = tuple[SdkKind, bool]
+"""An SDK, and whether the worker makes its calls without it."""
+
+
+@pytest.fixture(
+    params=[(OPENAI, False), (GROQ, False), (OPENAI, True), (GROQ, True)],
+    ids=["openai", "groq", "openai-direct", "groq-direct"],
+)
+def kind(request: pytest.FixtureRequest) -> Caller:
+    caller: Caller = request.param
+    return caller
 
 
 @pytest.fixture(params=cases([asyncio.run, uvloop.run], long=[asyncio.run]), ids=["asyncio", "uvloop"])
@@ -56,9 +66,12 @@ def run(request: pytest.FixtureRequest) -> Run:
 
 
 @contextlib.asynccontextmanager
-async def calling(kind: SdkKind, provider: ScriptedProvider):
+async def calling(caller: Caller, provider: ScriptedProvider):
+    kind, direct = caller
     endpoint = SdkProvider("p", kind, provider.url, {"KEY": "sk-secret"})
     try:
+        if direct:
+            await begin_direct_calls(provider, endpoint)
         yield endpoint
     finally:
         await endpoint.close()
@@ -167,16 +180,112 @@ def test_d6_the_unread_rest_of_an_answer_is_not_read_by_the_next(kind, run, prov
 
 def test_a_clean_connection_is_reused(kind, run, provider):
     in_turn(provider, SIZED)
-    before = provider.connections
 
     async def play() -> None:
         async with calling(kind, provider) as endpoint:
+            before = provider.connections
             for _ in range(5):
                 assert await call_once(endpoint) == MINE
                 await asyncio.sleep(0.01)
+            assert provider.connections == before + 1
 
     run(play())
-    assert provider.connections == before + 1
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body")
+def test_d6_a_connection_on_which_a_request_is_half_sent_is_not_reused(kind, run, provider):
+    """The provider answers before it reads the body, so the next request would wait behind the rest of it."""
+    in_turn(provider, SIZED)
+    body = b'{"model":"m","text":"%b"}' % (b"x" * 20_000_000)  # more than the buffers of both sockets
+
+    async def play() -> None:
+        async with calling(kind, provider) as endpoint:
+            provider.most_bytes = 1_000_000
+            with pytest.raises(ProviderFailure, match="413"):
+                await endpoint.chat("KEY", body, "a.1")
+            assert await asyncio.wait_for(call_once(endpoint), 10) == MINE
+
+    run(play())
+
+
+@pytest.mark.parametrize("more", [(), ("Connection: upgrade", "Upgrade: h2c")], ids=["", "upgrade"])
+def test_d6_a_connection_that_switched_protocols_is_not_reused(kind, run, provider, more):
+    in_turn(provider, (http_head("101 Switching Protocols", "text/plain", *more), End.KEEP), SIZED)
+
+    async def play() -> None:
+        async with calling(kind, provider) as endpoint:
+            with pytest.raises(ProviderFailure, match="101"):
+                await call_once(endpoint)
+            before = provider.connections
+            for _ in range(2):
+                assert await call_once(endpoint) == MINE
+            assert provider.connections == before + 1
+
+    run(play())
+
+
+@pytest.mark.parametrize("before", [SIZED, CHUNKED], ids=["sized", "chunked"])
+def test_a_connection_closed_after_an_answer_costs_no_call(kind, run, provider, before):
+    """The FIN is in the packet of the answer, and no header announces it."""
+    calls = in_turn(provider, (End.JOINED, *before[:-1]))
+
+    async def play() -> None:
+        async with calling(kind, provider) as endpoint:
+            for _ in range(20):
+                assert await call_once(endpoint) in {MINE, STREAM}
+
+    run(play())
+    assert len(calls) == 20
+
+
+@pytest.mark.parametrize("stray", [(), (FOREIGN,)], ids=["closed", "a response, then closed"])
+@pytest.mark.parametrize("kind", [(OPENAI, False), (GROQ, False)], ids=["openai", "groq"])
+def test_a_connection_closed_just_before_the_request_costs_no_call(kind, run, provider, stray):
+    """The SDK chooses the connection some iterations of the event loop before it writes, and a call without the SDK in
+    the same one.
+    """
+    chosen = Event()
+    calls: list[Call] = []
+
+    def answer(call: Call) -> Iterator[bytes | float | End]:
+        calls.append(call)
+        yield from SIZED[:-1]
+        if len(calls) == 1:
+            assert chosen.wait(10)
+            yield from stray
+        else:
+            yield End.KEEP
+
+    async def play() -> None:
+        async with calling(kind, provider) as endpoint:
+            provider.answer = answer
+            assert await call_once(endpoint) == MINE
+            closed = provider.closed
+
+            def close() -> None:
+                chosen.set()
+                while provider.closed == closed:
+                    time.sleep(0.001)
+
+            call = asyncio.create_task(call_once(endpoint))
+            asyncio.get_running_loop().call_soon(close)
+            assert await call == MINE
+
+    run(play())
+    assert len(calls) == 2
+
+
+def test_a_call_that_was_sent_is_not_repeated(kind, run, provider):
+    calls = in_turn(provider, SIZED, ())
+
+    async def play() -> None:
+        async with calling(kind, provider) as endpoint:
+            assert await call_once(endpoint) == MINE
+            with pytest.raises(ProviderFailure, match="the connection broke"):
+                await call_once(endpoint)
+
+    run(play())
+    assert len(calls) == 2
 
 
 @pytest.mark.parametrize("piece", [STREAM, STREAM[:80], b""], ids=["all", "some", "nothing"])

@@ -15,6 +15,7 @@ from services.worker.providers.model_list import ModelList
 from services.worker.providers.openai_sdk import OPENAI
 from services.worker.providers.sdk import SdkProvider
 from tests.fault.worker.providers.rows.wire import JSON, endlessly, gzip_bomb, scripted
+from tests.harness.providers.direct_calls import begin_direct_calls
 from tests.harness.providers.scripted_provider import (
     DONE,
     Script,
@@ -33,9 +34,15 @@ def provider() -> Iterator[ScriptedProvider]:
         yield running
 
 
-@pytest.fixture(params=[OPENAI, GROQ], ids=lambda kind: kind.sdk)
+@pytest.fixture(
+    params=[(OPENAI, False), (GROQ, False), (OPENAI, True), (GROQ, True)],
+    ids=["openai", "groq", "openai-direct", "groq-direct"],
+)
 async def sdk(provider: ScriptedProvider, request: pytest.FixtureRequest) -> AsyncIterator[SdkProvider]:
-    sdk = SdkProvider("hostile", request.param, provider.url, {"KEY": "sk-test"})
+    kind, direct = request.param
+    sdk = SdkProvider("hostile", kind, provider.url, {"KEY": "sk-test"})
+    if direct:
+        await begin_direct_calls(provider, sdk)
     yield sdk
     await sdk.close()
 

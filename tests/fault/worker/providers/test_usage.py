@@ -90,6 +90,18 @@ ROWS = (
     row("output is null", {"prompt_tokens": 11, "completion_tokens": None}, estimated=True, input_tokens=11),
     row("input is missing", {"completion_tokens": 7}, estimated=True, output_tokens=7),
     row("input is -1", {"prompt_tokens": -1, "completion_tokens": 7}, estimated=True, output_tokens=7),
+    row("output is 2^63", {"prompt_tokens": 11, "completion_tokens": 2**63}, estimated=True, input_tokens=11),
+    row("all negative", {"prompt_tokens": -5, "completion_tokens": -7, "total_tokens": -12}, estimated=True),
+    row("-2^63", {"prompt_tokens": -(2**63), "completion_tokens": 7}, estimated=True, output_tokens=7),
+    row(
+        "a float of 1e300", {"prompt_tokens": 11, "completion_tokens": 1e300}, estimated=True, input_tokens=11
+    ),
+    row(
+        "more than ten contexts of the model",
+        {"prompt_tokens": 11, "completion_tokens": 50_000_000, "total_tokens": 50_000_011},
+        estimated=True,
+        input_tokens=11,
+    ),
     row("null", None, estimated=True),
     row("empty", {}, estimated=True),
     row("a list", [], estimated=True),

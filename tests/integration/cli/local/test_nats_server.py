@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from pathlib import Path
 
+import aiohttp
 import nats
 import psutil
 import pytest
@@ -102,8 +104,8 @@ async def test_a_server_that_never_gets_ready_is_ended(tmp_path: Path):
     idle.write_text("#!/bin/sh\necho waiting for nothing\nexec sleep 60\n")
     idle.chmod(0o755)
     server = NatsServer(tmp_path / "data", binary=idle)
-    with pytest.raises(LaunchError, match=r"not ready after 0.3 s(?s:.*)waiting for nothing"):
-        await server.start(timeout_s=0.3)
+    with pytest.raises(LaunchError, match=r"not ready after 2.5 s(?s:.*)waiting for nothing"):
+        await server.start(timeout_s=2.5)
     assert server.pid is None
 
 
@@ -133,3 +135,37 @@ def test_each_step_may_run_in_another_event_loop(tmp_path: Path):
         with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
             runner.run(step())
     assert server.pid is None
+
+
+async def test_the_server_wakes_less_often_and_its_parent_as_before(tmp_path: Path):
+    slack = Path("/proc/self/timerslack_ns")
+    if not slack.exists():
+        pytest.skip("the kernel does not show timer slack")
+    before = slack.read_text()
+    server = NatsServer(tmp_path / "nats")
+    try:
+        await server.start()
+        assert slack.read_text() == before
+        assert Path(f"/proc/{server.pid}/timerslack_ns").read_text() == "1000000\n"
+    except PermissionError:
+        pytest.skip("the timer slack of another process is shown to root only")
+    finally:
+        server.kill()
+
+
+@pytest.mark.parametrize(("chosen", "runs"), [(None, 1), ("3", 3)])
+async def test_the_server_runs_on_one_core_unless_the_environment_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: str | None, runs: int
+):
+    monkeypatch.delenv("GOMAXPROCS", raising=False)
+    if chosen is not None:
+        monkeypatch.setenv("GOMAXPROCS", chosen)
+    server = NatsServer(tmp_path / "nats")
+    try:
+        await server.start()
+        (ports,) = (tmp_path / "nats").glob("*.ports")
+        (monitoring,) = json.loads(ports.read_bytes())["monitoring"]
+        async with aiohttp.ClientSession() as session, session.get(f"{monitoring}/varz") as answer:
+            assert (await answer.json())["gomaxprocs"] == runs
+    finally:
+        server.kill()

@@ -7,6 +7,9 @@ import pytest
 from tests.harness.retrieval.labelled import LANGUAGES, questions
 from tests.harness.retrieval.measured import Measured, measure
 
+pytestmark = pytest.mark.timeout(300)
+"""`measured` takes 40 s on a quiet machine: all questions are searched in three ways in both stores."""
+
 
 @pytest.fixture(scope="module")
 def measured(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Measured]:

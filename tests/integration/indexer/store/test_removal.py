@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -67,14 +67,13 @@ async def filled(lance: LanceStore) -> TableName:
     return table
 
 
-def calls(store: Store, table: TableName) -> tuple[Any, ...]:
-    return (
-        store.search_vector(table, question("two")),
-        store.search_text(table, ["two"], question("two")),
-        store.documents(table, ["a"]),
-        store.list_documents(table),
-        store.replace(table, 9, [document("a", ["new"])]),
-    )
+CALLS: dict[str, Callable[[Store, TableName], Awaitable[object]]] = {
+    "search by vector": lambda store, table: store.search_vector(table, question("two")),
+    "search by words": lambda store, table: store.search_text(table, ["two"], question("two")),
+    "documents": lambda store, table: store.documents(table, ["a"]),
+    "list": lambda store, table: store.list_documents(table),
+    "change": lambda store, table: store.replace(table, 9, [document("a", ["new"])]),
+}
 
 
 async def test_h5_while_its_files_are_removed_a_table_is_unknown(
@@ -82,9 +81,9 @@ async def test_h5_while_its_files_are_removed_a_table_is_unknown(
 ):
     dropping = asyncio.create_task(lance.drop(filled))
     await asyncio.to_thread(removal.begun.wait, 10)
-    for call in calls(lance, filled):
+    for call in CALLS.values():
         with pytest.raises(UnknownTable):
-            await call
+            await call(lance, filled)
     removal.goes_on.set()
     await dropping
 
@@ -124,6 +123,24 @@ async def test_h5_a_change_that_waits_while_the_table_is_dropped_finds_it_unknow
     monkeypatch.setattr(TableLocks, "shared", late)
     with pytest.raises(UnknownTable):
         await lance.replace(filled, 9, [document("a", ["new"])])
+    await other.close()
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_h5_a_table_that_is_dropped_while_it_is_opened_is_unknown(
+    lance: LanceStore, filled: TableName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+):
+    other = LanceStore(str(tmp_path))
+    await other.open()
+    has_indexes = database._has_search_indexes
+
+    async def late(opened: Any) -> bool:
+        await lance.drop(filled)
+        return await has_indexes(opened)
+
+    monkeypatch.setattr(database, "_has_search_indexes", late)
+    with pytest.raises(UnknownTable):
+        await CALLS[call](other, filled)
     await other.close()
 
 

@@ -167,7 +167,7 @@ async def _retry_until_admitted(
 
 
 async def _explained(client: Client, role: str, left_s: float) -> object:
-    return codec.REPLY.decode(await _asked(client, role, left_s))
+    return codec.REPLY.decode(await _asked(client, role, left_s, account="demo"))
 
 
 async def _asked(client: Client, role: str, left_s: float, **requesting: str) -> bytes:

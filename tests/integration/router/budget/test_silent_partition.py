@@ -16,7 +16,6 @@ from tests.harness.processes.system import running_system
 PATIENCE_S = 8.0
 REQUESTS = 160
 """More than the router handles at once."""
-MOST_WAITING = 64
 PROMPT = "Hello. [[tokens=5]]"
 
 
@@ -39,15 +38,13 @@ async def test_f1_a_partition_without_an_owner_delays_no_account_of_another(tmp_
         await client.chat(PROMPT, role="chat")
         began_s = time.monotonic()
         asked = [asyncio.create_task(code_of(of_silent)) for _ in range(REQUESTS)]
-        refused = asyncio.as_completed(asked)
-        for _ in range(REQUESTS - MOST_WAITING):
-            assert await next(refused) == "budget_unavailable"
-        await client.chat(PROMPT, role="chat")
+        for _ in range(3):
+            await client.chat(PROMPT, role="chat")
         assert time.monotonic() - began_s < PATIENCE_S / 2
-        assert sum(not each.done() for each in asked) == MOST_WAITING
+        assert not any(each.done() for each in asked), "they wait for the owner of their partition"
         async with FakeLedger.running(system.nats.url, subjects.partition_of(silent)):
             codes = await asyncio.gather(*asked)
-    assert codes.count(None) == MOST_WAITING
+    assert codes == [None] * REQUESTS
 
 
 async def code_of(client: Client) -> str | None:

@@ -16,6 +16,7 @@ from penstock.runtime.heartbeat import Heartbeat
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from penstock.runtime.service import Bus
 from services.router.admission.capacity import Capacity
+from services.router.replies.stored_replies import StoredReplies
 from services.router.workers.tracker import WorkerTracker
 from tests.harness.suite.waiting import until
 
@@ -40,7 +41,7 @@ async def test_c3_presence_stored_during_a_disconnection_is_read(
         reconnected_cb=connection_events.reconnected,
     )
     bus = Bus(nc, nc.jetstream(), connection_events, DeliveryEpochs(nc))
-    tracker = WorkerTracker(bus, Capacity(roles, Batch()), roles, SYSTEM)
+    tracker = WorkerTracker(bus, Capacity(roles, Batch()), roles, StoredReplies(), SYSTEM)
     await tracker.start()
     assert tracker.served(SYSTEM.monotonic_s()) == frozenset()
 

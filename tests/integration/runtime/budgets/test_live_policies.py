@@ -17,7 +17,7 @@ from penstock.cli.local.nats_server import NatsServer
 from penstock.contract import codec
 from penstock.contract.events import BudgetPolicyChanged, PriceChanged
 from penstock.contract.ledger.policies import BudgetLimits, BudgetPolicy, PriceOverride, TokenPrices
-from penstock.contract.streams import BUDGETS, EVENTS
+from penstock.contract.streams import AUDIT, BUDGETS
 from penstock.runtime.buckets.changes import Author
 from penstock.runtime.budgets.changes import POLICY_EVENTS, PRICE_EVENTS, change_policy, change_price
 from penstock.runtime.budgets.follower import BudgetFollower
@@ -101,11 +101,11 @@ async def test_f3_every_change_is_audited(admin: Nats):
     nothing = await change_policy(admin.jetstream(), SHOP, lambda _: None, ANN)
     price = PriceOverride(model="m/x", prices=TokenPrices(input=5))
     priced = await change_price(admin.jetstream(), "m/x", lambda _: price, ANN)
-    policies = [codec.EVENT.decode(msg.data) async for msg in read_all(admin, EVENTS.name, POLICY_EVENTS)]
+    policies = [codec.EVENT.decode(msg.data) async for msg in read_all(admin, AUDIT.name, POLICY_EVENTS)]
     assert policies == [first, second, removed]
     assert (second.before, removed.before, removed.after) == (first.after, second.after, None)
     assert nothing is None
-    prices = [codec.EVENT.decode(msg.data) async for msg in read_all(admin, EVENTS.name, PRICE_EVENTS)]
+    prices = [codec.EVENT.decode(msg.data) async for msg in read_all(admin, AUDIT.name, PRICE_EVENTS)]
     assert prices == [priced]
     assert isinstance(priced, PriceChanged)
     assert priced.after == replace(price, version=1, changed_by="ann", changed_ms=7)

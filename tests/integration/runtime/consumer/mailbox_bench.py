@@ -53,7 +53,9 @@ class MailboxBench:
 
     async def provision(self, js) -> None:
         name = self.consumer.stream
-        await js.add_stream(name=name, subjects=[f"{name}.>"], retention=RetentionPolicy.WORK_QUEUE)
+        await js.add_stream(
+            name=name, subjects=[f"{name}.>"], retention=RetentionPolicy.WORK_QUEUE, allow_direct=True
+        )
         for consumer in self.consumers:
             await js.add_consumer(
                 name,

@@ -10,7 +10,7 @@ import pytest
 from penstock.contract import codec, headers, subjects
 from penstock.contract.streams import DEAD
 from penstock.runtime.consumer.dead_letters import store_dead_letter
-from penstock.runtime.consumer.delivery import ACK, Delivery, Redeliver, Unprocessable, Verdict
+from penstock.runtime.consumer.delivery import ACK, NO_VERDICT, Delivery, Redeliver, Unprocessable, Verdict
 from tests.harness.suite.waiting import until
 from tests.integration.runtime.consumer.mailbox_bench import MailboxBench
 
@@ -181,6 +181,29 @@ async def test_d7_a_message_whose_handler_always_fails_is_dead_lettered(bench):
     ((_, dead),) = box.dead_lettered
     assert dead.code == "undeliverable"
     assert "1 times" in dead.message
+
+
+async def test_d7_a_message_that_a_frozen_server_sent_again_is_no_dead_letter(
+    short_ack_wait, monkeypatch: pytest.MonkeyPatch
+):
+    """Its holder may be alive, however often that happens; without a silence of the server the bound counts again."""
+    silent = True
+    monkeypatch.setattr("penstock.runtime.consumer.mailbox.follows_silence", lambda *_: silent)
+
+    async def handle(delivery: Delivery) -> Verdict:
+        return NO_VERDICT
+
+    async def may_end(*_: object) -> None:
+        assert not silent
+
+    box = await short_ack_wait.box(handle, max_deliver=1, dead_letter=may_end)
+    await short_ack_wait.fill(1)
+    for _ in range(2):
+        await asyncio.sleep(2.0)
+        assert not await short_ack_wait.is_empty()
+    silent = False
+    await until(short_ack_wait.is_empty)
+    assert [number for _, number in box.seen] == [1], "no later delivery reached the handler"
 
 
 async def test_a_failed_dead_letter_is_retried_with_the_next_delivery(short_ack_wait):

@@ -17,7 +17,7 @@ from penstock.cli.local.nats_server import NatsServer
 from penstock.contract import codec
 from penstock.contract.events import GuardPolicyChanged
 from penstock.contract.guard.policies import EVERY, GUARD_ACCOUNT, GuardMode, GuardPolicy
-from penstock.contract.streams import EVENTS, GUARD_POLICIES
+from penstock.contract.streams import AUDIT, GUARD_POLICIES
 from penstock.runtime.buckets.changes import Author
 from penstock.runtime.config.guard import AccountGuard, Guard
 from penstock.runtime.guard.changes import GUARD_POLICY_EVENTS, change_guard_policy
@@ -106,7 +106,7 @@ async def test_g2_every_change_is_audited(admin: Nats):
     removed = await change_guard_policy(admin.jetstream(), "shop", lambda _: None, ANN)
     assert await change_guard_policy(admin.jetstream(), "shop", lambda _: None, ANN) is None
     assert await change_guard_policy(admin.jetstream(), "shop", lambda before: before, ANN) is None
-    stored = [codec.EVENT.decode(msg.data) async for msg in read_all(admin, EVENTS.name, GUARD_POLICY_EVENTS)]
+    stored = [codec.EVENT.decode(msg.data) async for msg in read_all(admin, AUDIT.name, GUARD_POLICY_EVENTS)]
     assert stored == [first, second, removed]
     assert removed is not None
     assert (second.before, removed.before, removed.after) == (first.after, second.after, None)

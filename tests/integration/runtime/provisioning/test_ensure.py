@@ -10,23 +10,40 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 from nats.js.api import KeyValueConfig, RetentionPolicy, StorageType
-from nats.js.errors import ServerError
+from nats.js.errors import APIError, ServerError
 
 from penstock.bus.connection import connect
+from penstock.bus.jetstream_errors import advice, is_subject_full
+from penstock.bus.publish import StreamFull, store
 from penstock.bus.retry import RetryPolicy
 from penstock.cli.local.nats_server import find_nats_server
+from penstock.contract import subjects
+from penstock.contract.intake.subjects import published_request
 from penstock.contract.names import ROLES
-from penstock.contract.streams import BUCKETS, QUOTA, ROUTER, STREAMS, WORK, mailbox, mailboxes
+from penstock.contract.streams import (
+    BUCKETS,
+    INTAKE,
+    QUOTA,
+    REQUESTS,
+    ROUTER,
+    STREAMS,
+    WORK,
+    mailbox,
+    mailboxes,
+)
 from penstock.contract.subjects import QUOTA_STORED
 from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.provisioning.ensure import (
     JetStreamPlan,
     _ensure_stream,
+    consumer_config,
     ensure,
     ensure_eventually,
     ensure_streams,
+    stream_config,
 )
 from penstock.runtime.provisioning.reconciler import find_drift
+from tests.harness.nats.intake import intake_of
 
 
 async def everything(js) -> dict[str, object]:
@@ -38,23 +55,77 @@ async def everything(js) -> dict[str, object]:
 
 async def test_provisioning_creates_the_contract_and_is_idempotent(own_nc):
     js = own_nc.jetstream()
-    await ensure(js, JetStreamPlan(roles=ROLES, ack_wait_s=10))
+    await ensure(js, JetStreamPlan(roles=ROLES, ack_wait_s=10, routes=True))
     first = await everything(js)
-    await ensure(js, JetStreamPlan(roles=ROLES, ack_wait_s=10))
+    await ensure(js, JetStreamPlan(roles=ROLES, ack_wait_s=10, routes=True))
     assert await everything(js) == first
     assert {name for name in first if isinstance(name, str)} == {
         *(stream.name for stream in STREAMS),
         *(f"KV_{bucket.name}" for bucket in BUCKETS),
     }
-    durables = {(consumer.stream, consumer.durable) for consumer in (ROUTER, *mailboxes(ROLES))}
+    durables = {(consumer.stream, consumer.durable) for consumer in (*INTAKE, *mailboxes(ROLES))}
     assert {name for name in first if isinstance(name, tuple)} == durables
     for stream in STREAMS:
         config = first[stream.name]
-        assert config.subjects == list(stream.subjects)
+        assert config.subjects == [*stream.subjects, stream.probe_subject]
         assert (config.retention == RetentionPolicy.WORK_QUEUE) == (stream.retention == "workqueue")
         assert (config.max_age, config.max_bytes) == (stream.max_age_s, stream.max_bytes)
         assert config.storage == StorageType.FILE, "a memory stream would not survive a restart"
         assert config.allow_direct
+
+
+async def test_requests_stored_before_the_intake_queues_are_kept_for_the_router(own_nc):
+    """An older version stores requests as they are published, and has one consumer for them. Its services may still
+    start, and take the transform away, while newer ones run: whatever is stored is delivered once.
+    """
+    js = own_nc.jetstream()
+    older = stream_config(replace(REQUESTS, transform=None, subjects=(subjects.REQUEST_ALL,)))
+    await js.add_stream(older)
+    await js.add_consumer(REQUESTS.name, consumer_config(ROUTER, 10))
+    plan = JetStreamPlan(ack_wait_s=10, routes=True)
+    for number, lane in enumerate(("interactive", "interactive", "batch", "interactive")):
+        if number == 1:
+            await ensure(js, plan)
+        if number == 3:
+            await js.update_stream(older)
+            assert REQUESTS.name in await find_drift(js, plan)
+        await js.publish(subjects.request("demo", "chat", lane), str(number).encode())
+    await ensure(js, plan)
+    assert await find_drift(js, plan) == []
+    taken = {}
+    for durable in (ROUTER.durable, intake_of("demo").durable, intake_of("demo", "batch").durable):
+        puller = await js.pull_subscribe_bind(durable, REQUESTS.name)
+        for msg in await puller.fetch(4, timeout=1):
+            taken[msg.data] = durable, published_request(msg.subject)
+            await msg.ack_sync()
+    plain, batch = subjects.request("demo", "chat"), subjects.request("demo", "chat", "batch")
+    assert taken == {
+        b"0": (ROUTER.durable, plain),
+        b"1": (intake_of("demo").durable, plain),
+        b"2": (intake_of("demo", "batch").durable, batch),
+        b"3": (ROUTER.durable, plain),
+    }
+    assert (await js.stream_info(REQUESTS.name)).state.messages == 0
+
+
+async def test_one_account_cannot_fill_the_requests_and_a_new_limit_deletes_none(own_nc):
+    js = own_nc.jetstream()
+    bounded = replace(REQUESTS, max_per_subject=20)
+    await js.add_stream(stream_config(replace(REQUESTS, max_per_subject=-1, rejects_by_subject=False)))
+    for number in range(30):
+        await js.publish(subjects.request("flood", "chat"), str(number).encode())
+    await _ensure_stream(js, bounded, 1)
+    assert (await js.stream_info(REQUESTS.name)).state.messages == 30
+    await js.purge_stream(REQUESTS.name, keep=20)
+    await _ensure_stream(js, bounded, 1)
+    with pytest.raises(StreamFull, match="per subject") as refused:
+        await store(js, subjects.request("flood", "chat"), b"", message_id="1", timeout_s=0.5)
+    assert isinstance(refused.value.__cause__, APIError)
+    assert is_subject_full(refused.value.__cause__)
+    assert "of this account" in advice(refused.value.__cause__)
+    assert await store(js, subjects.request("other", "chat"), b"", message_id="2")
+    await js.purge_stream(REQUESTS.name, keep=15)
+    assert await store(js, subjects.request("flood", "chat"), b"", message_id="3")
 
 
 async def test_five_processes_may_provision_at_once(own_nats_server):

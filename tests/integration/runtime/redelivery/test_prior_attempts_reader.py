@@ -44,9 +44,9 @@ async def test_d6_a_wrong_clock_does_not_make_an_old_message_new(
             bus, ACK_WAIT_S, lambda: time.monotonic_ns() + int((wrong_by_s + passed_s) * 1e9)
         )
         await reader.start()
-        reply = subjects.reply("demo", "c", "1")
+        reply = subjects.ReplyAddress("demo", "c", "1")
         end = Failed(id="1", seq=1, error=Failure(code="cancelled", message="", retry="never"))
-        await publish_terminal(js, reply, end)
+        await publish_terminal(js, reply.subject, end)
         ack = await js.publish(subjects.work("chat", "interactive", 0, "flow"), b"work")
         stored = await js.get_msg(WORK.name, ack.seq)
         assert stored.time is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.bench.guarded_latency import GUARD, added_first_token_ms
+from tests.bench.guard.added_latency import GUARD, added_first_token_ms
 from tests.harness.processes.catalogues import catalogue
 from tests.harness.processes.system import running_system
 

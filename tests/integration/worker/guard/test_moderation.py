@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
+from threading import Event
 
 import pytest
 
+from penstock.bus.clock import loop_now_s
 from penstock.client.client import Client
 from penstock.contract.guard.checks import GuardCheck, GuardVerdict
 from penstock.contract.reply import Delta
@@ -20,7 +22,7 @@ from tests.harness.providers.scripted_provider import (
     head,
     whole,
 )
-from tests.harness.requests.replies import ask
+from tests.harness.requests.replies import ReceivedReply, ask, text_of
 
 WINDOW = 200
 ALLOWED = {"prompt_injection": "allow", "secrets": "allow", "personal_data": "allow"}
@@ -28,7 +30,7 @@ GUARD = {
     "input": ALLOWED,
     "output": {**ALLOWED, "hate": "block", "harassment": "flag"},
     "moderation_window_characters": WINDOW,
-    "wait_s": 1,
+    "wait_s": 3,
     "detectors": {"openai_moderation": {"enabled": True, "when_unavailable": "refuse"}},
 }
 KIND = "All is well with the river and with the people who live there. "
@@ -47,12 +49,11 @@ async def guard(system: System) -> AsyncIterator[FakeGuard]:
         yield running
 
 
-def says(provider: ScriptedProvider, *sentences: str, pause_s: float = 0.0, ends: bool = True) -> None:
+def says(provider: ScriptedProvider, *sentences: str) -> None:
     def answer(call: Call) -> Iterable[Part]:
         if not call.body.get("stream"):
             return (head("200 OK", "application/json"), whole("".join(sentences)))
-        parts = [part for each in sentences for part in (chunk(each), pause_s)]
-        return (head(), *parts, *((chunk(None, "stop"), DONE) if ends else (60.0,)))
+        return (head(), *map(chunk, sentences), chunk(None, "stop"), DONE)
 
     provider.answer = answer
 
@@ -60,17 +61,36 @@ def says(provider: ScriptedProvider, *sentences: str, pause_s: float = 0.0, ends
 async def test_g1_a_late_block_ends_the_stream_and_the_call(
     client: Client, provider: ScriptedProvider, guard: FakeGuard
 ) -> None:
-    says(provider, *[KIND] * 8, HATEFUL, *[KIND] * 4, pause_s=0.02, ends=False)
-    received = await ask(client, "Tell me of the river", role="chat")
+    shown = Event()
+
+    def answer(_: Call) -> Iterator[Part]:
+        yield head()
+        yield from [chunk(KIND)] * 8
+        assert shown.wait(30)
+        yield from [chunk(HATEFUL), *[chunk(KIND)] * 4]
+        yield 60.0
+
+    provider.answer = answer
+    began_s, events, stream = loop_now_s(), [], client.stream("Tell me of the river", role="chat")
+    async for event in stream:
+        events.append(event)
+        if text_of(events).startswith(KIND * 4):
+            shown.set()
+    received = ReceivedReply(stream.id, events, loop_now_s() - began_s)
     assert (received.code, received.failed.error.categories) == ("blocked", ("hate",))
     assert received.failed.error.message.startswith("К сожалению, ответ")
     assert received.text.startswith(KIND * 4)
-    assert received.failed.timings.total_ms < 5_000
+    assert received.failed.timings.total_ms < 30_000  # the provider keeps the stream open for 60 s
     windows = [text for check in guard.checks for text in check.texts]
     assert {check.direction for check in guard.checks} == {"output"}
     assert {check.detectors for check in guard.checks} == {("openai_moderation",)}
     assert all(len(text.text) - text.start >= WINDOW for text in windows)
-    assert [text.start for text in windows[:3]] == [0, 4 * len(KIND), 256]
+    assert len(windows) > 1
+    said = ""
+    for text in windows:  # each begins with the last 256 characters before it, however the answer was cut
+        assert text.text[: text.start] == said[-256:]
+        said += text.text[text.start :]
+    assert said.startswith(KIND * 8 + HATEFUL)
 
 
 @pytest.mark.parametrize("stream", [True, False])

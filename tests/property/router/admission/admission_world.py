@@ -12,9 +12,11 @@ from msgspec import Struct, field
 
 from penstock.bus.clock import Clock
 from penstock.contract import subjects
+from penstock.contract.names import RANKS
 from penstock.contract.presence import Presence, QuotaForecast, RoleStatus
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Batch, Limits, RoleConfig
+from penstock.runtime.consumer.scheduler import EVERY
 from services.router.admission.capacity import Capacity
 from services.router.admission.controller import AdmissionController
 from services.router.admission.wait_estimate import WaitEstimate
@@ -71,6 +73,7 @@ class Waited(Struct, frozen=True):
 class _Request(Struct):
     work: ChatWork
     subject: str
+    sequence: int
     deadline_s: float
     calls: RequestCalls = field(default_factory=RequestCalls)
     asked_s: float = 0.0
@@ -189,7 +192,10 @@ class World:
             )
             for number in range(load.workers)
         ]
-        self.mailbox: dict[int, deque[_Request]] = {rank: deque() for rank in range(4)}
+        self.mailbox: dict[int, deque[_Request]] = {rank: deque() for rank in RANKS}
+        self.stored = 0
+        self.taken = dict.fromkeys(RANKS, 0)
+        """By rank: the sequence of the last request that left the mailbox."""
         self.ends: Counter[str] = Counter()
         self.flooded: Counter[str] = Counter()
         """Decisions on the flood."""
@@ -255,13 +261,18 @@ class World:
             return "rejected"
         address = router.controller.reserve(work)
         router.controller.commit(address)
-        request = _Request(work, subjects.work(*address), self.now_s + timeout_s, asked_s=self.now_s)
+        self.stored += 1
+        request = _Request(
+            work, subjects.work(*address), self.stored, self.now_s + timeout_s, asked_s=self.now_s
+        )
         request.estimate = forecast.estimate
         self.mailbox[address.rank].append(request)
         return "accepted"
 
     def _deal(self) -> None:
-        """Hand requests to the workers in turn: first ranks first, one of eight turns to each further rank."""
+        """Hand requests to the workers in turn: first ranks first, and one of eight turns to a later rank
+        whose first request is older.
+        """
         room = {worker.name: worker.room(self.now_s) for worker in self.workers}
         for worker in self.workers * self.load.slots:
             if room[worker.name] <= 0:
@@ -274,23 +285,42 @@ class World:
             worker.held_requests.append(request)
 
     def _next(self) -> _Request | None:
-        order = (0, 1, 2, 3)
-        if self.random.random() < 3 / 8:
-            favoured = self.random.choice((1, 2, 3))
-            order = (favoured, *(rank for rank in (0, 1, 2, 3) if rank != favoured))
-        for rank in order:
-            queue = self.mailbox[rank]
-            while queue:
-                request = queue.popleft()
-                if request.deadline_s > self.now_s:
-                    return request
-                self.ends["late"] += 1
-        return None
+        waiting = {rank: queue for rank, queue in self.mailbox.items() if self._drop_late(rank)}
+        if not waiting:
+            return None
+        first = min(waiting)
+        rank = first
+        if self.random.random() < 1 / EVERY:
+            asked_s, turns = waiting[first][0].asked_s, []
+            for later in range(first + 1, len(RANKS)):
+                if later in waiting and waiting[later][0].asked_s < asked_s:
+                    asked_s = waiting[later][0].asked_s
+                    turns.append(later)
+            rank = self.random.choice(turns or [first])
+        return self._take(rank)
+
+    def _take(self, rank: int) -> _Request:
+        request = self.mailbox[rank].popleft()
+        self.taken[rank] = request.sequence
+        return request
+
+    def _drop_late(self, rank: int) -> bool:
+        """Whether any request is left whose deadline has not passed."""
+        queue = self.mailbox[rank]
+        while queue and queue[0].deadline_s <= self.now_s:
+            self._take(rank)
+            self.ends["late"] += 1
+        return bool(queue)
 
     def _count(self, router: _Router) -> None:
         held = [request for queue in self.mailbox.values() for request in queue]
         held += [request for worker in self.workers for request in worker.held_requests]
         router.backlog.begin_count()
-        router.backlog.snapshot(Counter(request.subject for request in held), router.routers)
+        taken = {
+            ("chat", "interactive", rank): self.taken[rank] if queue else self.stored
+            for rank, queue in self.mailbox.items()
+        }
+        counts = Counter(request.subject for request in held)
+        router.backlog.snapshot(counts, router.routers, self.stored, taken)
         router.backlog.record_departures(self.ends["completed"] + self.ends["late"], self.now_s)
         router.backlog.counted_s = router.counted_s = self.now_s

@@ -21,6 +21,7 @@ from services.router.admission.start_time import (
     retry_after_s,
     start_time_s,
 )
+from services.router.queues.backlog import RolesCount
 
 COUNTED_S = 1000.0
 seconds = st.floats(0, 400)
@@ -36,6 +37,9 @@ class FakeBacklog:
 
     def queued(self, role: str, lane: str) -> int:
         return self.ahead(role, lane, RANKS[-1])
+
+    def queued_of(self, roles: tuple[str, ...]) -> RolesCount:
+        return RolesCount(*(sum(self.queued(role, lane) for role in roles) for lane in LANES))
 
     def ahead(self, role: str, lane: str, rank: int) -> int:
         return sum(self.counts.get((role, lane, each), 0) for each in range(rank + 1))

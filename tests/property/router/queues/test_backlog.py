@@ -88,7 +88,7 @@ class OneRouter(RuleBasedStateMachine):
         for role, lane in {(each.role, each.lane) for each in self.queued | self.reserved}:
             assert self.backlog.observed(role, lane) == self._sum(role=role, lane=lane)
             assert self.backlog.queued(role, lane) == self._with_others(role=role, lane=lane)
-            assert self.backlog.ahead(role, lane, 3) == self._with_others(role=role, lane=lane)
+            assert self.backlog.ahead(role, lane, RANKS[-1]) == self._with_others(role=role, lane=lane)
             assert self.backlog.ahead(role, lane, 0) == self._with_others(role=role, lane=lane, rank=0)
             for flow in FLOWS:
                 assert self.backlog.of_flow(role, lane, flow) == self._sum(role=role, lane=lane, flow=flow)

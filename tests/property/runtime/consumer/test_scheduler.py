@@ -1,4 +1,4 @@
-"""C6: for any backlog the first ranks are preferred, no rank is skipped for long, and slots are never exceeded."""
+"""C6: for any backlog the first ranks are preferred, later ones wait for them, and slots are never exceeded."""
 
 from __future__ import annotations
 
@@ -13,69 +13,97 @@ from penstock.runtime.consumer.scheduler import (
     PullRequest,
     PullScheduler,
     Source,
+    slots_beside,
 )
 
 RANKS = 4
 
 
-def taken_one_by_one(order: PullScheduler, waiting: list[int], count: int) -> list[int]:
-    """The ranks in the order in which a single slot is given to them."""
-    sources = [Source(pending=pending) for pending in waiting]
-    taken = []
-    for _ in range(count):
-        for request in order.requests(sources, 1, 0):
-            assert request.batch == 1
-            if sources[request.rank].pending:
-                sources[request.rank].pending -= 1
-                taken.append(request.rank)
-            else:
-                sources[request.rank].outstanding = 1
-    return taken
-
-
-def test_full_ranks_share_five_one_one_one():
-    taken = taken_one_by_one(PullScheduler(RANKS), [1000] * RANKS, 800)
-    assert [taken.count(rank) for rank in range(RANKS)] == [500, 100, 100, 100]
-
-
-def test_a_single_rank_uses_all_slots_at_once():
-    assert PullScheduler(RANKS).requests([Source(pending=50, outstanding=0), *idle(3)], 16, 0) == [
-        PullRequest(0, 16, 0.0)
-    ]
-    assert PullScheduler(1).requests([Source()], 16, 3) == [PullRequest(0, 13, LONG_POLL_S)]
-    assert PullScheduler(1).requests([Source(outstanding=2)], 16, 3) == []
-
-
 def idle(count: int) -> list[Source]:
+    """Ranks with an open long poll."""
     return [Source(outstanding=1) for _ in range(count)]
 
 
+def waiting(count: int) -> Source:
+    return Source(pending=count, is_known=True)
+
+
+def test_the_first_rank_with_messages_uses_all_slots_at_once():
+    plan = PullScheduler(RANKS).plan([waiting(50), *idle(3)], 16, 0)
+    assert plan.requests == (PullRequest(0, 16, 0.0),)
+    assert plan.withdrawn == (1, 2, 3), "nothing of them may start before the messages left in rank 0"
+    assert plan.wants_more
+
+
+def test_a_single_rank_uses_all_slots_at_once():
+    assert PullScheduler(1).plan([Source()], 16, 3).requests == (PullRequest(0, 13, LONG_POLL_S),)
+    assert PullScheduler(1).plan([Source(outstanding=2)], 16, 3).requests == ()
+
+
+def test_a_rank_is_polled_only_when_it_and_those_before_it_are_known_to_be_empty():
+    sources = [*idle(1), Source(), Source(is_known=True), Source(is_known=True)]
+    scheduler = PullScheduler(RANKS)
+    assert scheduler.plan(sources, 16, 0).requests == (PullRequest(1, 16, 0.0),)
+    sources[1].is_known = True
+    assert scheduler.plan(sources, 16, 0).requests == (
+        PullRequest(1, 1, LONG_POLL_S),
+        PullRequest(2, 16, 0.0),
+    ), "of the later ranks nothing was known from then on"
+
+
+def test_c6_without_a_free_slot_no_rank_is_polled_behind_one_that_is_not():
+    """Rank 1 brought the message that took the last slot; rank 0 is known to be empty as long as its poll is open."""
+    sources = [*idle(1), Source(is_known=True), *idle(2)]
+    scheduler = PullScheduler(RANKS)
+    plan = scheduler.plan(sources, 16, 16)
+    assert (plan.requests, plan.withdrawn, plan.wants_more) == ((), (2, 3), True)
+    sources[2] = sources[3] = Source()
+    plan = scheduler.plan(sources, 16, 16)
+    assert (plan.requests, plan.withdrawn, plan.wants_more) == ((), (), True)
+
+
+def test_c6_a_later_rank_that_waits_for_its_turn_gets_the_next_slot():
+    sources = [waiting(50), Source(), Source(), Source()]
+    scheduler = PullScheduler(RANKS)
+    for _ in range(EVERY - 1):
+        assert not scheduler.is_due
+        scheduler.record(0)
+    assert scheduler.is_due
+    assert scheduler.first(sources) == 0
+    assert scheduler.plan(sources, 16, 16, reserve=True).requests == ()
+    plan = scheduler.plan(sources, 16, 15, turn=2)
+    assert plan.requests == (PullRequest(2, 1, 0.0),)
+    assert not scheduler.is_due
+
+
+def test_a_message_of_the_last_rank_is_a_turn():
+    scheduler = PullScheduler(RANKS)
+    for _ in range(EVERY - 1):
+        scheduler.record(0)
+    scheduler.record(RANKS - 1)
+    assert not scheduler.is_due
+
+
 @given(
-    waiting=st.lists(st.integers(1200, 1400), min_size=2, max_size=6),
-    slots=st.lists(st.integers(1, 40), min_size=30, max_size=30),
+    held=st.lists(st.integers(0, 20), min_size=RANKS, max_size=RANKS),
+    pending=st.lists(st.sampled_from([0, 1, 50]), min_size=RANKS, max_size=RANKS),
+    slots=st.integers(1, 40),
+    reserve=st.booleans(),
 )
-def test_c6_each_rank_with_work_gets_one_of_every_eight(waiting: list[int], slots: list[int]):
-    order = PullScheduler(len(waiting))
-    sources = [Source(pending=pending) for pending in waiting]
-    passed = [0] * len(waiting)
-    for free in slots:
-        requests = order.requests(sources, free, 0)
-        assert sum(request.batch for request in requests) == free
-        for rank, source in enumerate(sources):
-            got = sum(request.batch for request in requests if request.rank == rank)
-            passed[rank] = 0 if got else passed[rank] + free
-            source.pending -= got
-            assert passed[rank] < EVERY
-
-
-@given(pending=st.integers(1, 500), slots=st.integers(1, 64))
-def test_remaining_slots_go_to_the_first_rank(pending: int, slots: int):
-    """The last rank gets at most one of every eight slots."""
-    requests = PullScheduler(RANKS).requests(
-        [Source(pending=pending), *idle(2), Source(pending=500)], slots, 0
-    )
-    first = next(request.batch for request in requests if request.rank == 0)
-    assert first >= min(pending, slots - slots // EVERY - 1)
+def test_c6_only_the_first_ranks_exceed_the_slots_and_only_beside_later_ones(
+    held: list[int], pending: list[int], slots: int, reserve: bool
+):
+    beside = slots_beside(slots, held)
+    sources = [Source(pending=count, is_known=True) for count in pending]
+    plan = PullScheduler(RANKS).plan(sources, slots, sum(held), beside=beside, reserve=reserve)
+    asked = [0] * RANKS
+    for request in plan.requests:
+        asked[request.rank] += request.batch if request.waits_s == 0 else 0
+    first, later = sum(asked[:2]), sum(asked[2:])
+    assert not later or sum(held) + first + later <= slots
+    assert not first or sum(held) + first <= slots + (0 if reserve else min(slots // 4, sum(held[2:])))
+    if pending[0] and sum(held) < slots + beside and not reserve:
+        assert asked[0] == min(pending[0], slots + beside - sum(held))
 
 
 class Mailbox(RuleBasedStateMachine):
@@ -99,15 +127,24 @@ class Mailbox(RuleBasedStateMachine):
     def request(self, batches: list[int]) -> None:
         for source, batch in zip(self.sources, batches, strict=False):
             source.batch = batch
-        for request in self.order.requests(self.sources, self.slots, self.held):
-            assert request.batch > 0
-            source = self.sources[request.rank]
-            assert source.outstanding == 0, "one request to a consumer at a time"
-            assert (request.waits_s == 0) == (source.pending > 0)
-            source.outstanding, source.long_poll = request.batch, request.waits_s > 0
-            self._deliver(request.rank)
-            if not source.long_poll and source.outstanding:
-                source.outstanding = source.pending = 0
+        for _ in range(2 * len(self.sources) + 1):
+            plan = self.order.plan(self.sources, self.slots, self.held)
+            for rank in plan.withdrawn:
+                self.sources[rank] = Source(batch=self.sources[rank].batch)
+            for request in plan.requests:
+                self._answer(request)
+        for rank, source in enumerate(self.sources):
+            assert not source.is_polled or all(before.is_polled for before in self.sources[:rank])
+
+    def _answer(self, request: PullRequest) -> None:
+        assert request.batch > 0
+        source = self.sources[request.rank]
+        assert source.outstanding == 0, "one request to a consumer at a time"
+        source.outstanding, source.long_poll = request.batch, request.waits_s > 0
+        self._deliver(request.rank)
+        if not source.long_poll and source.outstanding:
+            source.outstanding = source.pending = 0
+            source.is_known = True
 
     @precondition(lambda self: self.held)
     @rule(data=st.data())
@@ -132,7 +169,7 @@ class Mailbox(RuleBasedStateMachine):
         self.waiting[rank] -= count
         self.held += count
         source.outstanding -= count
-        source.pending = self.waiting[rank]
+        source.pending, source.is_known = self.waiting[rank], True
 
     @invariant()
     def slots_are_kept_to(self) -> None:
@@ -168,7 +205,9 @@ def test_the_batch_of_a_rank_follows_its_traffic():
 
 @given(batch=st.integers(2, 1000), slots=st.integers(2, 64))
 def test_a_request_for_several_is_brief_and_leaves_half_the_slots(batch: int, slots: int):
-    requests = PullScheduler(RANKS).requests([Source(), Source(batch=batch), Source(), Source()], slots, 0)
+    sources = [Source(is_known=True) for _ in range(RANKS)]
+    sources[1].batch = batch
+    requests = PullScheduler(RANKS).plan(sources, slots, 0).requests
     assert [request.rank for request in requests] == list(range(RANKS))
     long = requests[1]
     assert long.batch <= 1 + slots // 2

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import count
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pytest
 
@@ -35,6 +35,12 @@ RETRY_AFTER_S: Final = (0.5, 1.0, None)
 
 class _Reply:
     attempt = 0
+    waits_for_room = False
+
+
+class _Answer(NamedTuple):
+    model: str
+    response: None = None
 
 
 class World:
@@ -66,7 +72,7 @@ class World:
         spent.tokens = 10
         if failed is None:
             await asyncio.sleep(1.0)
-            return key.model
+            return _Answer(key.model)
         took_s = dict(BROKEN).get(failed, 0.05)
         await asyncio.sleep(took_s)
         execution.history.output_sent = took_s > 0.05

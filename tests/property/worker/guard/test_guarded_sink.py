@@ -85,6 +85,11 @@ class Published:
         self.asked = asked
         self.texts: list[str] = []
 
+    def has_room(self, size: int) -> bool:
+        return size >= 0
+
+    async def make_room(self, size: int) -> None: ...
+
     async def push(self, piece: ChunkDelta) -> None:
         assert self.asked.decided.is_set()
         await turns(self.random)

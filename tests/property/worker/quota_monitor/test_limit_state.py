@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from penstock.contract.presence import LimitStatus, PastUsage
-from penstock.runtime.config.catalogue import QuotaWarning
+from penstock.runtime.config.degradation import QuotaWarning
 from penstock.runtime.limit_advice import advice, times_the_limit
 from services.worker.quota_monitor.limit_state import LimitHistory, ThresholdAlarm, Trend
 

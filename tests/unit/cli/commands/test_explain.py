@@ -24,7 +24,7 @@ def test_c3_the_request_has_account_user_lane_complexity_and_deadline() -> None:
 
     assert account_of(data) == "acme"
     assert (request.user, request.lane, request.complexity) == ("ann", "batch", "simple")
-    assert request.deadline_ms is not None
+    assert (request.timeout_s, request.deadline_ms) == (5.0, None)
     assert b'"content":"hi"' in bytes(request.body)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -311,6 +312,23 @@ def test_traces_are_sent_to_a_configured_collector(tmp_path):
     assert "PENSTOCK_TRACES" not in plan.router.env
 
 
+@pytest.mark.parametrize(
+    ("env", "url"),
+    [
+        ({"PENSTOCK_TRACES": "otlp"}, "http://localhost:4318/v1/traces"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://u:secret@here:4318/"}, "http://…@here:4318/v1/traces"),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://here:1/spans"}, "http://here:1/spans"),
+    ],
+)
+def test_the_startup_text_has_the_url_of_the_collector(tmp_path, env, url):
+    plan = make_plan(tmp_path, env)
+
+    text = startup_text(plan, RuntimeFile(nats_url="nats://127.0.0.1:4222", embedded=True, pid=1))
+
+    assert plan.collector == url
+    assert f"OTLP to {url}\n" in text
+
+
 def test_mistakes_are_reported_before_anything_starts(tmp_path):
     with pytest.raises(ConfigurationRefused, match="no shipped catalogue"):
         make_plan(tmp_path, {"PENSTOCK_CATALOGUE": "grok"})
@@ -384,4 +402,7 @@ def test_a_missing_key_is_noted_before_anything_starts(tmp_path, monkeypatch, ca
     with pytest.raises(CommandError):
         up_command.up(tmp_path, per_role=False, simulator=False, env={"PENSTOCK_CATALOGUE": "groq"})
 
-    assert capsys.readouterr().err == "Note: provider groq has no key: set GROQ_API_KEY.\n"
+    written, give_up_s = "", time.monotonic() + 5
+    while not written and time.monotonic() < give_up_s:  # by a thread
+        written += capsys.readouterr().err
+    assert written == "Note: provider groq has no key: set GROQ_API_KEY.\n"

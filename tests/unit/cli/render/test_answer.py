@@ -335,6 +335,20 @@ def test_d10_the_advice_follows_code_and_retry(code, retry, expected):
     assert ("Try again later" in text) is (code == "role_not_served")
 
 
+def test_d10_an_untrusted_certificate_has_to_be_corrected_before_another_try():
+    untrusted = FailedAttempt(model="m", provider="p", kind="no_tls", message="name it as ca_file")
+    silent = FailedAttempt(model="n", provider="q", kind="connection")
+
+    def text_after(*attempts: FailedAttempt) -> str:
+        failure = Failure(code="provider_unavailable", message="no", retry="later", attempts=attempts)
+        return failure_text(RequestFailed("r-1", failure))
+
+    assert "Correct the TLS connection first, as the message says" in text_after(untrusted, untrusted)
+    assert "Try again" not in text_after(untrusted)
+    assert "name it as ca_file" in text_after(untrusted)
+    assert "Try again later" in text_after(untrusted, silent)
+
+
 def test_f3_a_refusal_by_a_budget_names_the_limit_what_is_used_and_when_it_frees():
     limit = LimitStatus(
         scope="user",

@@ -55,6 +55,16 @@ def test_a_span_that_is_its_own_parent_is_shown_once():
     assert shape(tree([span("a", "a", 0, 1)])) == [("a", [])]
 
 
+def test_a_span_is_marked_while_its_parent_runs_and_not_where_the_parent_is_that_of_a_caller():
+    spans = [span("edge", "caller", 0, 1), span("attempt", "worker", 2, 3), span("chunk", "attempt", 2, 3)]
+
+    _, *lines = trace_text(spans).splitlines()
+
+    marked = ["still running" in line for line in lines]
+    assert marked == [True, True, False]
+    assert "still running" not in trace_text(spans[:1])
+
+
 def test_the_text_has_offsets_durations_and_main_attributes():
     request = {names.REQUEST_ID.replace(".", "__"): "r-1", names.ROLE.replace(".", "__"): "creative"}
     failed = {

@@ -88,7 +88,7 @@ def test_no_arguments_are_an_empty_input(arguments: Any):
 
 
 @pytest.mark.parametrize(
-    "arguments", ['{"x": "ab', "[1]", "null", "{} {}", '{"x": 01}', '{"x":' * 3_000 + "1" + "}" * 3_000]
+    "arguments", ['{"x": "ab', "[1]", "null", "{} {}", '{"x": 01}', '{"x":' * 50_000 + "1" + "}" * 50_000]
 )
 def test_arguments_that_are_no_object_are_wrapped(arguments: str):
     assert input_of(arguments) == {"INVALID_JSON": arguments}

@@ -17,7 +17,7 @@ def test_d9_a_request_waits_for_a_router_for_a_minute_and_for_nats_for_20_s_at_m
     wanted_s: float | None, waits_s: float
 ):
     unused: Any = SimpleNamespace(nc=None, account="demo")
-    account = Account(unused, unused, unused)
+    account = Account(unused, unused, unused, unused)
     request = ChatRequest(id="r", client="c", body=Raw(b"{}"))
     streamed = account.stream(request, wanted_s, cancel_on_exit=True, parent=None)
     assert (streamed.timeout_s, streamed.submit_s) == (waits_s, 20.0)

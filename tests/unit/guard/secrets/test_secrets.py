@@ -86,7 +86,8 @@ def test_g6_only_the_password_of_a_url_is_found(secret_detector):
 @pytest.mark.parametrize("size", [24, 32, 64])
 @pytest.mark.parametrize("place", ['<add key="BusKey" value="{}" />', 'CONNECTION="{}"', "conn: {}\n"])
 def test_g6_only_the_key_of_a_connection_string_is_found(secret_detector, place, size):
-    value = base64.b64encode(RNG.randbytes(size)).decode()
+    value = base64.b64encode(random.Random(size).randbytes(size)).decode()
+    assert any(map(str.isdigit, value)), "a value of letters alone is not found"
     for text in connection_strings(value):
         assert [found for _, found in found_in(secret_detector, place.format(text))] == [value]
 

@@ -12,7 +12,6 @@ from msgspec.structs import replace
 from nats.js.api import PubAck, RawStreamMsg
 from nats.js.errors import APIError, NotFoundError
 
-from penstock.bus.publish import WRONG_LAST_SEQUENCE
 from penstock.bus.retry import RetryPolicy
 from penstock.contract import codec
 from penstock.contract.retrieval.collections import CollectionRecord
@@ -40,7 +39,7 @@ class Bucket:
     async def publish(self, subject: str, payload: bytes, timeout: float, headers: dict[str, str]) -> PubAck:  # noqa: ARG002 - the interface
         self.writes += 1
         if headers["Nats-Expected-Last-Subject-Sequence"] != str(self.sequence):
-            raise APIError(code=400, err_code=WRONG_LAST_SEQUENCE)
+            raise APIError(code=400, err_code=10071)
         if not self.failures or self.stores_failed:
             self.data = payload
             self.sequence += 1
@@ -89,9 +88,7 @@ async def test_h3_a_write_whose_acknowledgement_is_lost_is_seen_in_the_next_roun
     assert bucket.writes == 1
 
 
-@pytest.mark.parametrize(
-    "error", [nats.errors.TimeoutError(), APIError(code=400, err_code=WRONG_LAST_SEQUENCE)]
-)
+@pytest.mark.parametrize("error", [nats.errors.TimeoutError(), APIError(code=400, err_code=10071)])
 async def test_h3_a_write_that_keeps_failing_ends_with_pauses_between(error: Exception):
     bucket = Bucket(*[error] * 10_000)
     with pytest.raises(RecordsUnavailable, match="written"):

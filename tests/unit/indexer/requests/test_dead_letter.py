@@ -85,7 +85,7 @@ async def killed_change_of_model() -> tuple[LocalIndexer, WorkHandler, StoredLet
     )
     letters = StoredLetters()
     unused = dict.fromkeys(
-        ("prior_attempts", "job_records", "scheduler", "cancellable", "clock", "max_attempts"), UNUSED
+        ("prior_attempts", "job_records", "scheduler", "cancellable", "time", "max_attempts"), UNUSED
     )
     return (
         indexer,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry
 
+from penstock.bus.clock import ServerTime
 from penstock.bus.direct_get import StreamPosition
 from penstock.contract.ledger.journal import Alerted, JournalBatch
 from services.ledger.metrics import LedgerMetrics
 from services.ledger.partitions.partition_state import PartitionState, SnapshotContent
-from services.ledger.partitions.server_time import ServerTime
 from services.ledger.partitions.snapshotter import Saving, SnapshotPolicy, Snapshotter
 from services.ledger.spend.unwritten import Delta
 from tests.harness.suite.waiting import until
@@ -54,7 +54,7 @@ class Scene:
     def __init__(self, partition: str, saving: Saving) -> None:
         self.state, self.store, self.history = PartitionState(partition), Store(), History()
         time = ServerTime()
-        time.observe(1_795_953_600_000_000_000, time.now_ns())
+        time.observe(1_795_953_600_000_000_000, time.now_ns(), time.now_ns())
         metrics = LedgerMetrics(CollectorRegistry())
         self.snapshotter = Snapshotter(self.state, self.store, self.history, time, metrics, saving)
         self.now_s = 1

@@ -10,8 +10,9 @@ import pytest
 from penstock.bus.clock import SYSTEM
 from services.router.admission.gate import AdmissionGate, QueueReservation
 from services.router.queues.backlog_poller import BacklogPoller
-from services.router.queues.byte_limits import ByteLimits, StreamFill
+from services.router.queues.byte_limits import ByteLimits
 from services.router.queues.roles_in_use import RolesInUse
+from services.router.queues.stream_bytes import StreamFill
 from services.router.routing.outcome import Rejected
 from tests.harness.requests.routed_requests import routed
 from tests.unit.router.admission.test_controller import Scene, minute, quota

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from penstock.contract.names import RANKS
+from penstock.contract.names import LANES, RANKS
 from services.router.admission.arrival_rates import ArrivalRates
 from services.router.admission.queue_position import (
     LaneRank,
@@ -16,6 +16,7 @@ from services.router.admission.queue_position import (
     position_in_mailbox,
     spare_turns,
 )
+from services.router.queues.backlog import RolesCount
 
 FIRST = LaneRank("interactive", 0)
 BATCH = LaneRank("batch", 0)
@@ -27,6 +28,9 @@ class FakeBacklog:
 
     def queued(self, role: str, lane: str) -> int:
         return self.ahead(role, lane, RANKS[-1])
+
+    def queued_of(self, roles: tuple[str, ...]) -> RolesCount:
+        return RolesCount(*(sum(self.queued(role, lane) for role in roles) for lane in LANES))
 
     def ahead(self, role: str, lane: str, rank: int) -> int:
         return sum(self.counts.get((role, lane, each), 0) for each in range(rank + 1))
@@ -120,26 +124,26 @@ def test_batch_requests_wait_behind_present_and_future_interactive_ones() -> Non
 def test_c6_rank_0_overtakes_all_but_held_requests_and_due_turns() -> None:
     flood = {("chat", "interactive", 2): 224, ("chat", "interactive", 3): 376}
 
-    assert overtakable("chat", FakeBacklog(flood), FIRST, slots=16) == 600 - 16 - 3
+    assert overtakable("chat", FakeBacklog(flood), FIRST, slots=16) == 600 - 16 - 1
     assert (
         overtakable("chat", FakeBacklog({**flood, ("chat", "interactive", 0): 9}), FIRST, slots=16)
-        == 600 - 16 - 6
+        == 600 - 16 - 2
     )
     assert overtakable("chat", FakeBacklog({("chat", "interactive", 2): 16}), FIRST, slots=16) == 0
-    assert overtakable("chat", FakeBacklog(flood), LaneRank("interactive", 3), slots=16) == 0
+    assert overtakable("chat", FakeBacklog(flood), LaneRank("interactive", RANKS[-1]), slots=16) == 0
 
 
 def test_c6_overtaken_requests_do_not_count_as_ahead() -> None:
     backlog = FakeBacklog({("chat", "interactive", 3): 600})
 
-    assert position_in_mailbox("chat", backlog, FIRST, NO_ARRIVALS, overtaken=581).base == 20
+    assert position_in_mailbox("chat", backlog, FIRST, NO_ARRIVALS, overtaken=583).base == 18
     assert (
-        position_for_quota("chat", backlog, FIRST, NO_ARRIVALS, QuotaSharers(("chat",)), overtaken=581).base
-        == 20
+        position_for_quota("chat", backlog, FIRST, NO_ARRIVALS, QuotaSharers(("chat",)), overtaken=583).base
+        == 18
     )
 
 
 def test_c3_spare_turns_leave_higher_ranks_their_turns() -> None:
-    assert spare_turns(100, 60, 60, LaneRank("interactive", 3)) == 40
-    assert spare_turns(100, 60, 60, LaneRank("interactive", 1)) == 15
-    assert spare_turns(100, 60, 10, LaneRank("interactive", 1)) == 40
+    assert spare_turns(100, 60, 60, higher=0) == 40
+    assert spare_turns(100, 60, 60, higher=500) == 27.5
+    assert spare_turns(100, 60, 10, higher=50) == 40

@@ -7,7 +7,8 @@ import pytest
 from penstock.contract import subjects
 from penstock.contract.names import Lane
 from services.router.queues.backlog import Backlog
-from services.router.queues.byte_limits import ByteClaim, ByteLimits, StreamFill
+from services.router.queues.byte_limits import ByteLimits
+from services.router.queues.stream_bytes import ByteClaim, StreamFill
 
 MIB = 2**20
 BOUND = 80 * MIB
@@ -79,8 +80,9 @@ def test_c6_bytes_of_a_flow_follow_its_number_of_queued_requests(
     scene.count(5 * MIB, f=5)
     assert [scene.puts("f", MIB) for _ in range(6)] == [True] * 5 + [False]
     scene.count(0)
-    for stream in (scene.limits._mailboxes, scene.limits._bodies):
-        assert stream._flows == stream._accounts == {}, "flows and accounts without requests are forgotten"
+    assert scene.limits._flows == scene.limits._accounts == {}, (
+        "flows and accounts without requests are forgotten"
+    )
 
 
 def test_c6_large_requests_of_one_account_fill_at_most_a_quarter(scene: Scene) -> None:

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from msgspec import Raw
+from msgspec.structs import replace
 
+from penstock.contract.names import ROLES
+from penstock.contract.request import ChatRequest
+from penstock.runtime.config.load import read_catalogue
 from penstock.runtime.config.routing import Routing
+from services.router.classification.evidence import Evidence
+from services.router.routing.chat import plan_chat
 from services.router.routing.complexity import Assessment, assess
-from services.router.routing.features import extract_features
+from services.router.routing.features import Features, extract_features
+
+CATALOGUE = read_catalogue(None, {"PENSTOCK_CATALOGUE": "simulator"})
 
 
 def assessed(text: str, system: str = "Be brief.", routing: Routing | None = None) -> Assessment:
@@ -58,3 +67,26 @@ def test_the_length_bound_is_configured_and_ignores_the_system_prompt() -> None:
     assert assessed("x" * 201).complexity == "medium"
     assert assessed("x" * 201, routing=Routing(simple_max_characters=500)).complexity == "simple"
     assert assessed("Hello!", system="Be polite. " * 100).complexity == "simple"
+
+
+def test_b5_a_request_that_names_role_and_complexity_is_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search takes 0.1 to 0.3 ms for 1,000 characters; its result would not be used."""
+    asked = ChatRequest(id="1", client="c", role="chat", complexity="simple", body=Raw(b"{}"))
+    features = extract_features(
+        msgspec.json.encode({"messages": [{"role": "user", "content": "Fix my code"}]})
+    )
+    monkeypatch.setattr(Features, "evidence", property(unexpected))
+    plan = plan_chat(asked, features, CATALOGUE, ROLES, None)
+    assert (plan.role, plan.complexity) == ("chat", "simple")
+    with pytest.raises(AssertionError, match="searched"):
+        plan_chat(replace(asked, complexity=None), features, CATALOGUE, ROLES, None)
+
+
+def test_the_complexity_needs_no_search_for_mathematics(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Evidence, "maths", property(unexpected))
+    assert assessed("Solve 2 + 2 = ? and fix it").why == "debugging: 'fix'"
+    assert assess(Features(text="x"), Routing()).complexity == "simple"
+
+
+def unexpected(_: object) -> None:
+    raise AssertionError("searched")

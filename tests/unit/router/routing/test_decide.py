@@ -19,6 +19,7 @@ from services.router.routing.bodies import extract_stored_features
 from services.router.routing.decide import deadline_ms, decide
 from services.router.routing.inbound import InboundRequest
 from services.router.routing.outcome import BodyNeeded, InvalidRequest, Rejected, Routed
+from services.router.routing.plan import check_served
 
 NOW_MS = 1_800_000_000_000
 CATALOGUE = read_catalogue(None, {"PENSTOCK_CATALOGUE": "simulator"})
@@ -116,6 +117,17 @@ def test_k2_a_model_is_served_by_a_worker_with_the_model_in_a_chain_or_with_its_
     assert isinstance(decided(asked, (implicit_role(MODEL),)), Routed)
 
 
+def test_k2_a_model_is_served_by_a_worker_that_has_it_as_a_fallback() -> None:
+    """Also beside a worker of a role that the catalogue of this router lacks."""
+    fallback = CATALOGUE.roles["coding"].chain[-1]
+    assert fallback != MODEL
+    unserved = [name for name, role in CATALOGUE.roles.items() if fallback not in role.chain]
+    role = implicit_role(fallback)
+    check_served(role, CATALOGUE, ("of another catalogue", "coding"))
+    with pytest.raises(InvalidRequest, match=f"no live worker serves the model {fallback}"):
+        check_served(role, CATALOGUE, ("of another catalogue", *unserved))
+
+
 def test_k2_a_model_that_no_live_worker_serves_is_rejected_with_what_to_do() -> None:
     for served in ((), ("vision",), (implicit_role("another"),)):
         outcome = rejected(inbound(model=MODEL), served)
@@ -138,10 +150,29 @@ def test_c3_a_request_that_waited_past_its_deadline_is_rejected() -> None:
 
 
 def test_the_reply_address_is_the_first_valid_one_of_body_and_headers() -> None:
-    event = replace(inbound(id="not a token"), headers={"Nats-Msg-Id": "r9"})
+    event = replace(inbound(id="not a token"), headers={"Nats-Msg-Id": "demo.c1.r9"})
     reply_to = rejected(event).reply_to
     assert reply_to is not None
     assert reply_to.subject == "llm.reply.demo.c1.r9"
+
+
+@pytest.mark.parametrize(
+    "message_id", ["r9", "demo.c1.order.r9", "demo.c2.r9", "other.c1.r9", ".r9", "demo.c1.", ""]
+)
+def test_a_part_of_a_message_id_is_not_taken_for_the_id_of_a_request(message_id: str) -> None:
+    """It may be that of a request of the same client that is running."""
+    event = replace(inbound(id="order.r9"), headers={"Nats-Msg-Id": message_id})
+    assert rejected(event).reply_to is None
+
+
+@pytest.mark.parametrize("message_id", ["other.c1.r1", "demo.c2.r1", "demo.c1.r2", "r1", "", "demo.c1.r1.x"])
+def test_the_message_id_is_that_of_the_subject_and_the_body(message_id: str) -> None:
+    event = inbound()
+    outcome = rejected(replace(event, headers={"Nats-Msg-Id": message_id}))
+    assert (outcome.code, outcome.reply_to) == ("invalid_request", rejected(inbound(role="?")).reply_to)
+    assert "Nats-Msg-Id" in outcome.message
+    decided = decide(replace(event, headers={"Nats-Msg-Id": "demo.c1.r1"}), CATALOGUE, ROLES, NOW_MS)
+    assert isinstance(decided, Routed)
 
 
 def test_d10_different_clients_are_rejected_to_the_one_in_the_body() -> None:
@@ -195,6 +226,42 @@ def test_d10_a_duration_or_seconds_given_as_a_deadline_are_explained(asked_ms):
         InvalidRequest, match=f"deadline_ms {asked_ms} .* milliseconds since 1970, such as {now_ms + 60_000}"
     ):
         deadline_ms(asked_ms, now_ms, now_ms, 90)
+
+
+def test_c3_a_timeout_counts_from_when_the_request_was_stored_by_whatever_clock_the_sender_has() -> None:
+    outcome = decided(inbound(timeout_s=20.5))
+    assert isinstance(outcome, Routed)
+    assert outcome.work.deadline_ms == outcome.accepted.deadline_ms == NOW_MS + 20_500
+    assert outcome.accepted.deadline_ms - outcome.accepted.at_ms == 20_500
+
+
+@pytest.mark.parametrize(("lane", "longest_s"), [("interactive", 3_600), ("batch", 86_400)])
+def test_c3_a_timeout_is_at_most_the_longest_of_the_lane(lane: str, longest_s: int) -> None:
+    outcome = decided(inbound(timeout_s=1e300, lane=lane))
+    assert isinstance(outcome, Routed)
+    assert outcome.work.deadline_ms == NOW_MS + longest_s * 1000
+
+
+@pytest.mark.parametrize("wrong", [0, -1, -0.5, "20", True, [], 0.0])
+def test_d10_a_timeout_that_is_none_is_rejected(wrong: Any) -> None:
+    outcome = rejected(inbound(timeout_s=wrong))
+    assert outcome.code == "invalid_request"
+    assert "timeout_s" in outcome.message
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
+def test_d10_a_timeout_that_is_no_number_is_rejected(number: str) -> None:
+    event = inbound(timeout_s=7)
+    data = event.data.replace(b'"timeout_s": 7', f'"timeout_s": {number}'.encode())
+    data = data.replace(b'"timeout_s":7', f'"timeout_s":{number}'.encode())
+    assert number.encode() in data
+    assert rejected(replace(event, data=data)).code == "invalid_request"
+
+
+def test_d10_a_timeout_and_a_deadline_exclude_each_other() -> None:
+    outcome = rejected(inbound(timeout_s=20, deadline_ms=NOW_MS + 20_000))
+    assert outcome.code == "invalid_request"
+    assert "exclude each other" in outcome.message
 
 
 REF = {"size": 20_000_000, "sha256": "a" * 64}

@@ -283,6 +283,15 @@ def test_k2_an_unknown_complexity_is_told_which_there_are() -> None:
         resolve("chat:hard", features("hi"), MODELS, ("chat",))
 
 
+@pytest.mark.parametrize("wanted", ["auto", "chat:complex"])
+def test_k2_a_role_that_is_named_as_model_is_told_where_it_belongs(wanted: str) -> None:
+    with pytest.raises(
+        InvalidRequest, match=f"no model '{wanted}'.*; {wanted} is a role: .*not as its model"
+    ) as caught:
+        resolve("auto", features("hi"), MODELS, ("chat",), wanted)
+    assert "lower case" not in str(caught.value)
+
+
 def test_k2_a_role_in_upper_case_is_told_its_name() -> None:
     with pytest.raises(InvalidRequest, match=r"no role 'AUTO'.*write auto in lower case"):
         resolve("AUTO", features("hi"), MODELS, ("chat",))

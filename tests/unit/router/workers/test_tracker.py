@@ -13,6 +13,7 @@ from penstock.contract.presence import Presence, QuotaForecast, RoleStatus
 from penstock.runtime.config.catalogue import Batch, RoleConfig
 from services.router.admission.capacity import Capacity
 from services.router.admission.forecast import BacklogCount
+from services.router.replies.stored_replies import StoredReplies
 from services.router.workers.tracker import WorkerTracker
 
 NO_BUS: Any = None
@@ -35,7 +36,7 @@ def test_c3_an_unusable_heartbeat_is_logged_and_harms_no_other_worker(
 ) -> None:
     roles = {"chat": RoleConfig(chain=("m",))}
     capacity = Capacity(roles, Batch())
-    tracker = WorkerTracker(NO_BUS, capacity, roles, Clock(lambda: 1000.0, lambda: 1e9))
+    tracker = WorkerTracker(NO_BUS, capacity, roles, StoredReplies(), Clock(lambda: 1000.0, lambda: 1e9))
     for each in (
         heartbeat("w1"),
         heartbeat("w2"),
@@ -55,7 +56,7 @@ def test_c3_an_unusable_heartbeat_is_logged_and_harms_no_other_worker(
 def test_c3_forged_heartbeats_use_bounded_memory_and_no_computation() -> None:
     roles = {"chat": RoleConfig(chain=("m",))}
     capacity = Capacity(roles, Batch())
-    tracker = WorkerTracker(NO_BUS, capacity, roles, Clock(lambda: 1000.0, lambda: 1e9))
+    tracker = WorkerTracker(NO_BUS, capacity, roles, StoredReplies(), Clock(lambda: 1000.0, lambda: 1e9))
     for number in range(3000):
         tracker._on_heartbeat(f"w{number}", heartbeat(f"w{number}"))
 
@@ -85,7 +86,7 @@ def test_c3_silent_workers_are_removed() -> None:
     now_s = 1000.0
     roles = {"chat": RoleConfig(chain=("m",))}
     capacity = Capacity(roles, Batch())
-    tracker = WorkerTracker(NO_BUS, capacity, roles, Clock(lambda: now_s, lambda: 1e9))
+    tracker = WorkerTracker(NO_BUS, capacity, roles, StoredReplies(), Clock(lambda: now_s, lambda: 1e9))
     tracker._on_heartbeat("gone", heartbeat("gone"))
     for _ in range(15):
         now_s += 2
@@ -110,7 +111,9 @@ def test_c3_many_reports_are_folded_less_often() -> None:
 def test_c3_routers_are_counted_by_their_heartbeats() -> None:
     now_s = 1000.0
     roles = {"chat": RoleConfig(chain=("m",))}
-    tracker = WorkerTracker(NO_BUS, Capacity(roles, Batch()), roles, Clock(lambda: now_s, lambda: 1e9))
+    tracker = WorkerTracker(
+        NO_BUS, Capacity(roles, Batch()), roles, StoredReplies(), Clock(lambda: now_s, lambda: 1e9)
+    )
     assert tracker.routers() == 1, "before its own heartbeat"
 
     def heartbeats(*names: str) -> None:
@@ -131,7 +134,8 @@ def test_c3_routers_are_counted_by_their_heartbeats() -> None:
 
 def test_c3_a_retry_delay_is_that_of_the_first_worker_that_expects_quota() -> None:
     roles = {"chat": RoleConfig(chain=("m",))}
-    tracker = WorkerTracker(NO_BUS, Capacity(roles, Batch()), roles, Clock(lambda: 1000.0, lambda: 1e9))
+    clock = Clock(lambda: 1000.0, lambda: 1e9)
+    tracker = WorkerTracker(NO_BUS, Capacity(roles, Batch()), roles, StoredReplies(), clock)
     assert tracker.retry_after_s("chat") is None, "no worker has sent a heartbeat"
     for name, ready_s in (("w1", 30), ("w2", 12)):
         status = RoleStatus(role="chat", slots=1, running=0, ready_at_ms=10**12 + ready_s * 1000)

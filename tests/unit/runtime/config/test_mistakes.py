@@ -23,6 +23,29 @@ def test_a_mistake_reads_as_one_sentence():
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("m-4.1", '"m-4.1"'),
+        ('"a b"', '"a b"'),
+        ('"x[0]"', '"x[0]"'),
+        ("openai/gpt-oss", "openai/gpt-oss"),
+        ("küche", "küche"),
+    ],
+)
+def test_k6_a_key_that_would_blur_its_path_is_quoted(name: str, shown: str):
+    text = spoiled(
+        "large:\n    provider: here\n    price: {input: 100,",
+        f"{name}:\n    provider: her\n    price: {{inputt: 1,",
+    )
+    found = refused(text.replace("[large, small]", f"[{name}, smal]"))
+    assert [(problem.line, problem.key) for problem in found] == [
+        (8, f"models.{shown}.provider"),
+        (9, f"models.{shown}.price.inputt"),
+        (15, "roles.chat.chain[1]"),
+    ]
+
+
 def test_k6_all_mistakes_are_reported_in_the_order_of_the_file():
     text = spoiled("provider: here\n    price", "provider: her\n    prise").replace(
         "[large, small]", "[lage, small]"
@@ -121,9 +144,40 @@ def test_a_pasted_key_is_rejected_and_not_repeated(key):
 
 
 def test_an_error_quotes_the_file_and_not_the_environment():
-    (problem,) = refused(spoiled("https://here.example/v1", "${URL}"), {"URL": "user:hunter2@host"})
+    (problem,) = refused(spoiled("https://here.example/v1", "${URL}"), {"URL": "hunter2"})
     assert "hunter2" not in problem.as_line("mine.yaml")
     assert problem.value == '"${URL}"'
+
+
+def test_a_password_in_an_address_is_rejected_and_not_repeated():
+    (problem,) = refused(spoiled("https://here.example/v1", "https://me:hunter2@here.example/v1"))
+    assert problem.as_line("mine.yaml") == (
+        "mine.yaml:4: providers.here.base_url: contains a user name or a password, with which every request would "
+        "fail. Fix: remove it, and name the variable of the key in api_key_env."
+    )
+
+
+@pytest.mark.parametrize(
+    "address", ["here.example/v1", "https:///v1", "http://host:port/v1", "http://host:/v1"]
+)
+def test_k6_an_address_needs_a_scheme_a_host_and_a_numeric_port(address: str):
+    (problem,) = refused(spoiled("https://here.example/v1", address))
+    assert (problem.key, problem.problem) == ("providers.here.base_url", "is not an address")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://[::1]:8080/v1",
+        "http://here.example:8080",
+        "https://here.example/@org/v1",
+        "https://here.example/?to=a@b",
+        "https://here.example/embeddings",
+    ],
+)
+def test_an_address_may_have_a_port_an_at_sign_or_a_word_of_an_api_in_its_path(address: str):
+    """A reverse proxy may serve a whole API below a path such as /embeddings."""
+    assert load(spoiled("https://here.example/v1", address)).providers["here"].base_url == address
 
 
 def test_two_names_of_one_model_must_have_the_same_limits():

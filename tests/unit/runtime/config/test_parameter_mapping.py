@@ -52,7 +52,7 @@ def test_the_mapping_of_a_provider_applies_to_its_models():
         ("{temperature: {only: [1]}}", "temperature.only", "must be", "write"),
         ("{top_p: top_p}", "top_p", "renamed to itself", "write yes"),
         ("{top_p: top p}", "top_p", "not the name of a parameter", "write no"),
-        ("{top p: no}", "top p", "not the name of a parameter", "temperature"),
+        ("{top p: no}", '"top p"', "not the name of a parameter", "temperature"),
         ("{top_p: model}", "top_p", "part of every request", "another"),
         ("{messages: no}", "messages", "part of every request", "take the line out"),
         ("{stream: streaming}", "stream", "part of every request", "take the line out"),

@@ -50,7 +50,7 @@ def test_k6_a_printed_literal_dollar_brace_is_escaped():
 )
 def test_a_key_is_never_printed(key):
     env = {"HERE_KEY": key}
-    text = spoiled("https://here.example/v1", "'https://u:${HERE_KEY}@here.example/${HERE_KEY}/v1'")
+    text = spoiled("https://here.example/v1", "'https://here.example/${HERE_KEY}/${HERE_KEY}/v1'")
     text = text.replace("name: mine", "name: '${HERE_KEY}'")
     # Read back: YAML's own escapes and line folds must not be what hides it.
     printed = catalogue_yaml(load(text, env), env)
@@ -79,6 +79,50 @@ def test_check_reports_mistakes_of_file_and_environment(tmp_path, capsys):
     assert "environment: PENSTOCK_HTTP_PORT" in err
     assert 'mine.yaml:15: roles.chat.chain[0] = "lage"' in err
     assert "2 mistakes." in err
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("PENSTOCK_HTTP_PORT", "99999"),
+        ("NATS_URL", "http://foo"),
+        ("PENSTOCK_EDGE_PORT", "99999"),
+        ("PENSTOCK_EDGE_PORT", "abc"),
+        ("PENSTOCK_EDGE_KEYS", "perhaps"),
+        ("PENSTOCK_ENCODER_THREADS", "0"),
+        ("PENSTOCK_DRAIN_S", "soon"),
+        ("SIMULATOR_PORT", "abc"),
+    ],
+)
+def test_k6_check_reports_a_mistake_in_a_setting_of_any_service_once(tmp_path, capsys, variable, value):
+    """Two services read PENSTOCK_DRAIN_S."""
+    (tmp_path / "mine.yaml").write_text(RIGHT)
+    assert check(tmp_path / "mine.yaml", {variable: value}) == 1
+    out, err = capsys.readouterr()
+    assert not out
+    assert err.count(variable) == 1
+    assert err.endswith("1 mistake.\n")
+
+
+def test_k6_check_reports_the_mistakes_in_variables_that_the_catalogue_names(tmp_path, capsys):
+    """Their values may be secrets, and are not repeated."""
+    (tmp_path / "mine.yaml").write_text(f"{RIGHT}retrieval: {{store: {{kind: postgres, url_env: INDEX}}}}\n")
+    env = {"INDEX": "mysql://me:hunter2@here/x", "HERE_KEY_CREATED": "hunter2"}
+    assert check(tmp_path / "mine.yaml", env) == 1
+    err = capsys.readouterr().err
+    assert "environment: INDEX: is not the URL of a PostgreSQL database" in err
+    assert "environment: HERE_KEY_CREATED: is not a date" in err
+    assert err.endswith("2 mistakes.\n")
+    assert "hunter2" not in err
+
+
+def test_k6_check_reports_the_mistakes_of_all_services_together(tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text(RIGHT)
+    env = dict.fromkeys(("PENSTOCK_HTTP_PORT", "PENSTOCK_EDGE_PORT", "PENSTOCK_ENCODER_PORT"), "abc")
+    assert check(tmp_path / "mine.yaml", {**env, "SIMULATOR_LATENCY_MS": "-1"}) == 1
+    err = capsys.readouterr().err
+    assert [name for name in (*env, "SIMULATOR_LATENCY_MS") if name not in err] == []
+    assert err.endswith("4 mistakes.\n")
 
 
 def test_print_shows_the_effective_configuration(tmp_path, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -184,3 +185,13 @@ def test_c4_a_wait_inside_a_200_is_read() -> None:
 )
 def test_malformed_dates_are_ignored(text: str) -> None:
     assert seconds_until(text, NOW_UNIX_S) in {None, 0.0}
+
+
+@pytest.mark.parametrize("off_s", [-3_600, -600, 0, 600, 3_600])
+def test_c4_a_date_is_compared_with_the_clock_of_the_provider_where_it_shows_that(off_s: int) -> None:
+    provider_s = NOW_UNIX_S + off_s
+    headers = {
+        "Date": formatdate(provider_s, usegmt=True),
+        "Retry-After": formatdate(provider_s + 90, usegmt=True),
+    }
+    assert failure_of_status(429, b"", headers, NOW_UNIX_S).retry_after_s == 90.0

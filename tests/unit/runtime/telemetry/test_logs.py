@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import re
+import subprocess
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 
 from penstock.runtime.api_keys.format import make_key
-from penstock.runtime.telemetry.logs import JsonFormatter, reset_trace, set_trace
+from penstock.runtime.telemetry.logs import JsonFormatter, reset_trace, set_trace, written_time
 
 
 def line(message: str, *args: object, fields: object = None, exc_info: object = None) -> dict[str, object]:
@@ -99,3 +100,68 @@ def test_j4_an_invalid_traceparent_adds_no_trace_id(traceparent: str | None):
     token = set_trace(traceparent)
     assert "trace_id" not in line("routed")
     reset_trace(token)
+
+
+@pytest.mark.parametrize("unix_s", [0.0, 1.0, 1_790_000_000.9999, 1_790_000_001.25, 4_000_000_000.001953125])
+def test_a_time_is_written_as_iso_8601_in_utc(unix_s: float):
+    expected = datetime.fromtimestamp(int(unix_s * 1000) / 1000, UTC).isoformat(timespec="milliseconds")
+    assert written_time(unix_s) == expected
+
+
+def test_j4_the_lines_of_a_process_have_what_the_library_fills_in():
+    program = """
+import logging
+from prometheus_client import CollectorRegistry
+from penstock.bus.log_limits import rate_limited_logger
+from penstock.runtime.telemetry.logs import LogMetrics, configure
+
+configure("router", "router-1", "info", LogMetrics(CollectorRegistry()))
+log = rate_limited_logger("penstock.any")
+log.debug("not written")
+log.info("%d and %s", 1, "two")
+log.warning("by name: %(a)s", {"a": 3})
+log.warning("with %r", {})
+log.log(logging.ERROR, "fields", extra={"fields": {"model": "m"}})
+try:
+    raise ValueError("the reason")
+except ValueError:
+    log.exception("failed", stack_info=True)
+logging.captureWarnings(True)
+import warnings
+warnings.warn("from a library")
+logging.shutdown()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    lines = [json.loads(each) for each in done.stderr.splitlines()]
+    said = [(each["level"], each["message"]) for each in lines]
+    assert said[:5] == [
+        ("info", "1 and two"),
+        ("warning", "by name: 3"),
+        ("warning", "with {}"),
+        ("error", "fields"),
+        ("error", "failed"),
+    ]
+    assert lines[3]["model"] == "m"
+    assert "ValueError: the reason" in lines[4]["exception"]
+    assert "from a library" in said[5][1]
+    assert datetime.fromisoformat(lines[0]["at"]).tzinfo is not None
+
+
+def test_j4_a_handler_of_a_library_writes_its_own_format():
+    program = """
+import logging, sys
+from prometheus_client import CollectorRegistry
+from penstock.runtime.telemetry.logs import LogMetrics, configure
+
+configure("router", "router-1", "info", LogMetrics(CollectorRegistry()))
+handler = logging.StreamHandler(sys.stdout)
+form = "%(asctime)s %(filename)s %(lineno)s %(funcName)s %(process)s %(threadName)s %(msecs)s %(message)s"
+handler.setFormatter(logging.Formatter(form))
+log = logging.getLogger("library")
+log.addHandler(handler)
+log.addFilter(lambda record: bool(repr(record)))
+log.warning("heard")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith(" heard\n")
+    assert [json.loads(each)["message"] for each in done.stderr.splitlines()] == ["heard"]

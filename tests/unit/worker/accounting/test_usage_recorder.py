@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import nats.errors
 import pytest
 from msgspec import structs
 from prometheus_client import CollectorRegistry
@@ -23,13 +24,8 @@ from services.worker.pending_events import PendingEvents
 from tests.unit.worker.worker_parts import catalogue_of, usage_events_of, work
 
 
-class _Ack:
-    duplicate = False
-    seq = 1
-
-
 class SlowStream:
-    """A stream that stores once `opened` is set."""
+    """In place of `store`: a stream that stores once `opened` is set."""
 
     def __init__(self) -> None:
         self.opened = asyncio.Event()
@@ -37,24 +33,30 @@ class SlowStream:
         self.stored: list[bytes] = []
         self.error: Exception | None = None
 
-    async def publish(self, _subject: str, payload: bytes, **_: Any) -> _Ack:
+    async def store(self, _js: object, _subject: str, payload: bytes, *, timeout_s: float, **_: Any) -> bool:
         self.published += 1
-        await self.opened.wait()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.opened.wait()
+        except TimeoutError:
+            raise nats.errors.TimeoutError from None
         if self.error is not None:
             raise self.error
         self.stored.append(payload)
-        return _Ack()
+        return True
 
 
 @pytest.fixture
-def stream() -> SlowStream:
-    return SlowStream()
+def stream(monkeypatch: pytest.MonkeyPatch) -> SlowStream:
+    made = SlowStream()
+    monkeypatch.setattr("services.worker.accounting.usage_recorder.store", made.store)
+    return made
 
 
 @pytest.fixture
-def pending(stream: SlowStream) -> PendingEvents:
-    js: Any = stream
-    return PendingEvents(js)
+def pending() -> PendingEvents:
+    no_connection: Any = None
+    return PendingEvents(no_connection)
 
 
 @pytest.fixture
@@ -71,8 +73,9 @@ def _attempt(number: int = 1) -> AttemptRecord:
 
 
 async def _published(stream: SlowStream, times: int) -> None:
-    while stream.published < times:
-        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        while stream.published < times:
+            await asyncio.sleep(0)
 
 
 async def test_f2_the_usage_of_a_cancelled_handler_is_stored_by_the_drain(
@@ -209,3 +212,17 @@ async def test_f2_usage_that_is_still_not_stored_at_the_exit_is_logged(
     await recorder.drain(within_s=0.01)
     assert "the worker stops" in caplog.text
     assert '"usage_recorded"' in caplog.text
+
+
+async def test_f2_a_request_whose_usage_is_stored_late_is_not_given_back(
+    recorder: UsageRecorder, stream: SlowStream
+) -> None:
+    """It would be answered, and paid for, again. A frozen nats-server acknowledges nothing for as long."""
+    request = work()
+    recorder.record(request, _attempt())
+    waiting = asyncio.create_task(recorder.wait_stored(request))
+    await asyncio.sleep(150)
+    assert not waiting.done()
+    stream.opened.set()
+    await waiting
+    assert len(stream.stored) == 1

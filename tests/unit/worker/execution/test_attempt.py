@@ -29,7 +29,7 @@ from services.worker.execution.state import Execution, GaveUp
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.errors.read_error import ProviderError
 from services.worker.rate_limit.quota import QuotaKey
-from tests.unit.worker.worker_parts import NAMES, Endpoint, WorkerParts
+from tests.unit.worker.worker_parts import NAMES, AmpleRoom, Endpoint, WorkerParts
 
 ANSWER = {
     "id": "c",
@@ -39,7 +39,7 @@ ANSWER = {
 }
 
 
-class Reply:
+class Reply(AmpleRoom):
     """Records what each attempt announces."""
 
     attempt = 0
@@ -50,7 +50,7 @@ class Reply:
         """Another worker has taken the next number."""
         self.restarts: list[str] = []
 
-    async def begin_attempt(self, announced: AnnouncedAttempt) -> bool:
+    async def begin_attempt(self, announced: AnnouncedAttempt, **_yields: bool) -> bool:
         self.attempt += 1
         self.adapted.append(announced.adapted)
         return self.taken

@@ -9,7 +9,7 @@ import pytest
 
 from penstock.runtime.reply_publisher import AnnouncedAttempt
 from services.worker.execution.state import GaveUp
-from tests.unit.worker.worker_parts import WorkerParts, catalogue_of
+from tests.unit.worker.worker_parts import AmpleRoom, WorkerParts, catalogue_of
 
 
 class Unanswered:
@@ -17,14 +17,14 @@ class Unanswered:
 
     attempt = 0
 
-    async def begin_attempt(self, _: AnnouncedAttempt) -> bool:
+    async def begin_attempt(self, _: AnnouncedAttempt, **_yields: bool) -> bool:
         raise nats.errors.TimeoutError
 
 
-class Endless:
+class Endless(AmpleRoom):
     attempt = 0
 
-    async def begin_attempt(self, _: AnnouncedAttempt) -> bool:
+    async def begin_attempt(self, _: AnnouncedAttempt, **_yields: bool) -> bool:
         await asyncio.Event().wait()
         return False
 

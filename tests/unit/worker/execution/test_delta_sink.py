@@ -14,9 +14,10 @@ from services.worker.execution.delta_sink import Coalescer, DeltaSink, JoinedDel
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.size_limits import STREAM_BYTES
 from services.worker.providers.streams.chunks import ChunkDelta
+from tests.unit.worker.worker_parts import AmpleRoom
 
 
-class Reply:
+class Reply(AmpleRoom):
     """Records each delta with the attempt that is current when it is published."""
 
     def __init__(self):
@@ -52,12 +53,18 @@ async def test_d6_text_due_as_its_attempt_fails_is_not_sent_in_the_next_one():
     assert sink.bytes_out == len("first")
 
 
-class SlowReply:
-    """Publishing takes a random number of turns of the loop."""
+class SlowReply(AmpleRoom):
+    """Publishing takes a random number of turns of the loop, and sometimes none."""
 
     def __init__(self, turns):
         self.turns = turns
         self.published = []
+
+    def sends_at_once(self):
+        return self.turns.random() < 0.5
+
+    def delta_at_once(self, text, choices):
+        self.published.append(text + "".join(bytes(choice).decode() for choice in choices))
 
     async def delta(self, text, choices):
         number = len(self.published)
@@ -87,6 +94,39 @@ async def test_d6_deltas_keep_the_order_of_pieces_whenever_the_timer_fires(seed)
         await asyncio.sleep(0)
     assert reply.published == published
     assert "".join(published) == "".join(letters)
+
+
+class ReplyAtOnce(Reply):
+    def sends_at_once(self):
+        return True
+
+    def delta_at_once(self, text, choices):  # noqa: ARG002 - the signature is ReplyPublisher's
+        self.published.append((self.attempt, text))
+
+
+async def test_e1_what_is_due_is_published_when_the_timer_fires():
+    reply = ReplyAtOnce()
+    sink = DeltaSink(reply, keep_bytes=10)
+    for text in "abc":
+        await sink.push(ChunkDelta(text))
+    sink._due()
+    assert reply.published == [(1, "a"), (1, "bc")]
+    assert (sink.bytes_out, [delta.text for delta in sink.kept]) == (3, ["a", "bc"])
+    await sink.end()
+    assert reply.published == [(1, "a"), (1, "bc")]
+
+
+async def test_e1_a_large_delta_that_is_due_is_published_by_a_task():
+    """It may exceed what the server accepts: the error has to reach the attempt."""
+    reply = ReplyAtOnce()
+    sink = DeltaSink(reply)
+    await sink.push(ChunkDelta("a"))
+    sink._coalescer._max_bytes = 1_000_000
+    await sink.push(ChunkDelta("b" * 70_000))
+    sink._due()
+    assert reply.published == [(1, "a")]
+    await sink.end()
+    assert reply.published == [(1, "a"), (1, "b" * 70_000)]
 
 
 async def test_f2_published_output_is_counted_in_bytes():

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from penstock.bus.clock import loop_now_s
 from penstock.runtime.config.catalogue import Catalogue, Model, ProviderConfig, RetrySettings, RoleConfig
 from services.worker.execution.next_attempt import describe_failures
 from services.worker.execution.state import GaveUp
-from services.worker.providers.errors.failures import FailureKind, ProviderFailure
+from services.worker.providers.errors.failures import FailureKind, ProviderFailure, health_of
 from services.worker.providers.errors.read_error import ProviderError
 from tests.unit.worker.worker_parts import NAMES, WorkerParts
 
@@ -268,3 +269,21 @@ async def test_a_credential_without_quota_is_not_tried_in_a_loop() -> None:
     for _ in range(len(keys) + 2):
         case.fails("a", "credentials")
     assert "a" in case.history.excluded
+
+
+async def test_d2_a_call_during_which_the_worker_was_frozen_is_repeated_at_once_and_uses_up_nothing() -> None:
+    case = _Case()
+    for _ in range(3):
+        case.fails("a", "interrupted", connected=False)
+        assert case.history.failures == 0
+        assert case.history.connect_failures == 0
+        assert not case.history.excluded
+        assert case.again_in_s("a") <= 0
+    assert health_of("interrupted") == "neutral"
+
+
+async def test_d2_a_request_that_permits_no_other_attempt_gets_none_after_a_freeze() -> None:
+    case = _Case()
+    case.execution.work = replace(case.execution.work, rescue="none")
+    with pytest.raises(GaveUp):
+        case.fails("a", "interrupted")

@@ -13,6 +13,7 @@ from penstock.runtime.config.catalogue import StreamFormat, Timeouts
 from services.worker.execution.delta_sink import DeltaSink
 from services.worker.execution.provider_call import Answer, Call, Progress, make_call
 from services.worker.providers.errors.failures import ProviderFailure
+from tests.unit.worker.worker_parts import AmpleRoom
 
 CHUNKED = {"Transfer-Encoding": "chunked"}
 HINT = "; if this provider ends its events with one newline, set stream: {event_end: newline} for it in the catalogue"
@@ -48,7 +49,7 @@ class Endpoint:
         return
 
 
-class Reply:
+class Reply(AmpleRoom):
     def __init__(self) -> None:
         self.text = ""
         self.choices: list[Any] = []
@@ -113,6 +114,18 @@ async def test_d6_a_stream_without_done_is_complete_with_finished_choices():
     with pytest.raises(ProviderFailure, match=r"set stream: \{done: optional\}") as caught:
         await stream(event("Hello", "stop"), done="required")
     assert caught.value.kind == "broken_stream"
+
+
+@pytest.mark.parametrize("coding", ["identity", "gzip", "xchunked", "chunked, gzip", ""])
+@pytest.mark.parametrize("length", [{}, {"Content-Length": "200"}])
+async def test_d6_only_the_last_coding_chunked_declares_the_end_of_a_body(coding, length):
+    sent = event("Hel", "stop")
+    with pytest.raises(ProviderFailure, match="nothing else proves its end") as caught:
+        await stream(sent, headers={"Transfer-Encoding": coding, **length}, finish_reason="every")
+    assert caught.value.kind == "broken_stream"
+    for last in ("chunked", "gzip, Chunked", "gzip ,chunked "):
+        answer, _ = await stream(sent, headers={"transfer-encoding": last}, finish_reason="every")
+        assert answer.finish_reason == "stop"
 
 
 async def test_d6_the_last_event_may_lack_its_final_newline():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from penstock.bus.clock import Clock
 from penstock.contract import subjects
 from penstock.contract.codec import encode
 from penstock.contract.reply import FailedAttempt, Timings
@@ -16,15 +18,17 @@ from penstock.runtime.accounting.prior_attempts import PriorAttempts
 from penstock.runtime.config.catalogue import Limits, Parameters, RoleConfig
 from penstock.runtime.consumer.delivery import Delivery
 from penstock.runtime.consumer.work_message import InvalidWork
-from services.worker.execution.run import failed
 from services.worker.execution.state import GaveUp
+from services.worker.execution.terminal_event import failed, log_end
 from services.worker.intake.checked_work import CheckedWork, read_work
 from services.worker.models.choose import ModelState
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.errors.read_error import ProviderError
 from services.worker.providers.parameters.compose import compose
 from services.worker.rate_limit.quota import Need
-from tests.unit.worker.worker_parts import WorkerParts, catalogue_of, work
+from tests.harness.requests.reply_events import completed
+from tests.harness.requests.reply_events import failed as ended_in_error
+from tests.unit.worker.worker_parts import AmpleRoom, WorkerParts, catalogue_of, work
 
 
 def delivery(number: int = 1) -> Delivery:
@@ -98,7 +102,7 @@ async def test_d2_attempts_of_earlier_workers_leave_two(begun: int, counted: int
 ATTEMPT = FailedAttempt(model="m", provider="p", kind="refused", status=400, code="x", message="no")
 
 
-class Reply:
+class Reply(AmpleRoom):
     attempt = 1
 
     def terminal_position(self) -> tuple[str, int, int]:
@@ -135,3 +139,21 @@ async def test_d10_without_a_call_the_failure_names_no_provider_error() -> None:
     execution = WorkerParts(catalogue_of()).execution(reply, lasts_s=1)
     error_sent = failed(execution, GaveUp("deadline_exceeded", "too late"), Timings()).error
     assert (error_sent.provider_code, error_sent.provider_message, error_sent.attempts) == (None, None, ())
+
+
+def test_j4_a_request_costs_no_log_line_where_its_level_is_off(caplog):
+    asked: list[str] = []
+
+    def unix_s() -> float:
+        asked.append("the time")
+        return 0.0
+
+    clock = Clock(time.monotonic, unix_s)
+    caplog.set_level("WARNING")
+    log_end(work(), completed(), clock)
+    assert (caplog.records, asked) == ([], [])
+    log_end(work(), ended_in_error(code="internal", retry="never"), clock)
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    caplog.set_level("INFO")
+    log_end(work(), completed(), clock)
+    assert caplog.records[-1].fields["model"] == "m"

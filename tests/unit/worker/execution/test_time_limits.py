@@ -13,7 +13,7 @@ from penstock.runtime.reply_publisher import AnnouncedAttempt
 from services.worker.execution.state import GaveUp
 from services.worker.execution.time_limits import AnswerTimes, shortened
 from tests.harness.suite.virtual_time import run
-from tests.unit.worker.worker_parts import WorkerParts, catalogue_of
+from tests.unit.worker.worker_parts import AmpleRoom, WorkerParts, catalogue_of
 
 
 @pytest.mark.parametrize(
@@ -67,10 +67,10 @@ async def test_d1_the_last_model_of_a_chain_has_all_the_time_left() -> None:
     assert time_limits.limits(execution, "a") is execution.role.timeouts, "no other model could answer"
 
 
-class _Reply:
+class _Reply(AmpleRoom):
     attempt = 0
 
-    async def begin_attempt(self, _: AnnouncedAttempt) -> bool:
+    async def begin_attempt(self, _: AnnouncedAttempt, **_yields: bool) -> bool:
         self.attempt += 1
         return False
 

@@ -69,6 +69,17 @@ ENDS = (
         chunked(*events(delta("Hello", "stop"), done=False), ended=False),
         lane=EVERY,
     ),
+    *(
+        damaged(
+            f"stop on every chunk, truncated, transfer coding {coding}",
+            (
+                http_head("200 OK", SSE, f"Transfer-Encoding: {coding}", "Connection: close"),
+                *events(delta("Hello", "stop"), done=False),
+            ),
+            lane=EVERY,
+        )
+        for coding in ("identity", "gzip")
+    ),
     accepted("no finish reason, DONE", delta("Hello "), delta("world"), lane=NO_FINISH_REASON),
     # llmcord issue 84: Gemini's finishReason beside a finish_reason that stays null.
     accepted(

@@ -45,3 +45,13 @@ def test_c4_a_record_that_reaches_hours_ahead_is_invalid_and_logged(
     for ms in (2 * HOUR_MS + 1, 1 << 40):
         assert decode_record(f"provider.{ms}", encode(ahead(ms)[instant])) is None
         assert f"the record of provider.{ms} is not valid and is replaced" in caplog.text
+
+
+@pytest.mark.parametrize("wrong", [(2, -1, 0), (2, 0, -1), (-2, 0, 0), (2, (1 << 53) + 1, 0)])
+@pytest.mark.parametrize("window", ["minute", "day"])
+def test_c4_a_record_with_an_invalid_grain_counts_as_missing(window: str, wrong: tuple[int, int, int]):
+    for grains in ([(1, 1, 1), wrong, (3, 1, 1)], [wrong]):
+        record = QuotaRecord(at_ms=5, **{window: tuple(grains)})
+        assert decode_record("key", encode(record)) is None
+    valid = QuotaRecord(at_ms=5, **{window: ((1, 0, 0), (2, 1 << 53, 1 << 53))})
+    assert decode_record("key", encode(valid)) == valid

@@ -1,0 +1,1 @@
+"""The intake of requests: the subjects under which the server stores them."""

@@ -1,0 +1,1 @@
+"""The subjects under which readers of replies say how far they are behind."""

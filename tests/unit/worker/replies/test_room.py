@@ -1,0 +1,145 @@
+"""When a large reply may be written on: permits by account, and room in the stream."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from services.worker.metrics import WorkerMetrics
+from services.worker.providers.size_limits import STREAM_BYTES
+from services.worker.replies.room import ReplyRoom
+
+MIB = 2**20
+BOUND = 16 * STREAM_BYTES
+"""Half of it are eight permits, of which an account may have four."""
+FULL = 7 * BOUND // 8
+"""From here on routers delete replies."""
+
+
+class Stream:
+    """The stream of replies, of which `stored` bytes are used; None: it does not answer."""
+
+    def __init__(self, *, stored: int | None = 0, workers: int = 1, bound: int = BOUND) -> None:
+        self.stored = stored
+        self.room = ReplyRoom(bound, self._size, lambda: workers, WorkerMetrics(CollectorRegistry()))
+        self.stack = AsyncExitStack()
+
+    async def _size(self) -> int | None:
+        return self.stored
+
+    async def large(self, account: str) -> asyncio.Task[bool]:
+        """A large reply of the account that asks for room; its result is whether it has to be written again."""
+        space = await self.stack.enter_async_context(self.room.space(account))
+        task = asyncio.create_task(space.extend(MIB))
+        await asyncio.sleep(0.5)
+        return task
+
+
+async def test_a_small_reply_is_written_at_once() -> None:
+    stream = Stream(stored=BOUND)
+    async with stream.room.space("a") as space:
+        assert space.granted == MIB
+        assert not space.waits
+    assert stream.room.report() == ()
+
+
+async def test_an_account_writes_half_of_the_large_replies_and_another_one_the_rest() -> None:
+    stream = Stream()
+    async with stream.stack:
+        own = [await stream.large("a") for _ in range(5)]
+        assert [each.done() for each in own] == [True] * 4 + [False]
+        others = [await stream.large("b") for _ in range(4)]
+        assert all(each.done() for each in others)
+        own[-1].cancel()
+
+
+async def test_a_large_reply_waits_while_the_stream_has_no_room_or_does_not_answer() -> None:
+    for stored in (BOUND, None):
+        stream = Stream(stored=stored)
+        async with stream.stack:
+            waiting = await stream.large("a")
+            assert not waiting.done()
+            stream.stored = 0
+            assert await waiting is False
+
+
+async def test_a_reply_that_waited_long_is_written_again() -> None:
+    stream = Stream(stored=BOUND)
+    async with stream.stack:
+        waiting = await stream.large("a")
+        await asyncio.sleep(6.0)
+        stream.stored = 0
+        assert await waiting is True
+
+
+async def test_what_other_workers_may_have_reserved_is_left_free() -> None:
+    """Nearly full: there is room for what two replies reserve, but not for what those of three workers do."""
+    stored = BOUND - BOUND // 16 - 3 * (BOUND // 64 + MIB)
+    for workers, may_write in ((1, True), (3, False)):
+        stream = Stream(stored=stored, workers=workers)
+        async with stream.stack:
+            assert (await stream.large("a")).done()
+            second = await stream.large("b")
+            assert second.done() is may_write
+            second.cancel()
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4, 8])
+async def test_slow_large_replies_never_stop_one_below_the_fill_at_which_routers_delete(workers: int) -> None:
+    """Each worker has as many of them as it has permits, which write nothing more for a while."""
+    stream = Stream(stored=FULL - 1, workers=workers)
+    async with stream.stack:
+        for number in range(8 // workers - 1):
+            space = await stream.stack.enter_async_context(stream.room.space(f"slow-{number}"))
+            await space.extend(MIB)
+            space.written += MIB
+        await asyncio.sleep(1.1)
+        last = await stream.large("last")
+        assert last.done()
+
+
+async def test_replies_that_wait_for_room_do_not_keep_what_would_have_to_be_deleted_for_them() -> None:
+    stream = Stream()
+    async with stream.stack:
+        space = await stream.stack.enter_async_context(stream.room.space("a"))
+        await space.extend(MIB)
+        space.written += MIB
+        assert [each.unfinished_s > 0 for each in stream.room.report()] == [True]
+        stream.stored = BOUND
+        waiting = asyncio.create_task(space.extend(16 * MIB))
+        await asyncio.sleep(4.0)
+        assert [each.unfinished_s > 0 for each in stream.room.report()] == [True]
+        await asyncio.sleep(2.0)
+        assert [each.unfinished_s for each in stream.room.report()] == [0]
+        stream.stored = 0
+        await waiting
+        assert [each.unfinished_s > 0 for each in stream.room.report()] == [True]
+
+
+@pytest.mark.parametrize("bound", [BOUND // 16, BOUND, 16 * BOUND])
+async def test_e2_an_account_whose_large_reply_waits_is_reported(bound: int) -> None:
+    """Else routers take another account to be alone, whose readers then stop the reply."""
+    stream = Stream(stored=bound, bound=bound)
+    async with stream.room.space("a") as space:
+        space.written = space.granted
+        waiting = asyncio.create_task(space.extend(1))
+        await asyncio.sleep(0.2)
+        assert [each.account for each in stream.room.report()] == ["a"]
+        stream.stored = 0
+        await waiting
+
+
+async def test_the_account_of_a_reply_that_waits_for_its_permit_is_reported() -> None:
+    stream = Stream(workers=8)
+    async with stream.stack:
+        assert (await stream.large("a")).done(), "the only permit of this worker"
+        space = await stream.stack.enter_async_context(stream.room.space("b"))
+        space.written += MIB
+        waiting = asyncio.create_task(space.extend(MIB))
+        await asyncio.sleep(0.5)
+        assert not waiting.done()
+        assert "b" in {each.account for each in stream.room.report()}
+        waiting.cancel()
