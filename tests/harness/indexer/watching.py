@@ -19,10 +19,11 @@ class MemoryPeaks:
 
     def __init__(self) -> None:
         self._own = psutil.Process()
+        self._own_command = self._own.cmdline()
         self.before = self._own.memory_info().rss / _MB
         self.own = self.before
         self.child = 0.0
-        """Of the largest child."""
+        """Of the largest child that runs a program of its own."""
 
     @property
     def growth(self) -> float:
@@ -32,7 +33,9 @@ class MemoryPeaks:
         self.own = max(self.own, self._own.memory_info().rss / _MB)
         for child in self._own.children():
             with suppress(psutil.Error):
-                self.child = max(self.child, child.memory_info().rss / _MB)
+                # Until its exec a child has the memory and the command line of this process.
+                if child.cmdline() not in ([], self._own_command):
+                    self.child = max(self.child, child.memory_info().rss / _MB)
 
 
 @contextmanager

@@ -1,0 +1,53 @@
+"""What the tests measure of a child is the child's own, however large the process of the tests has become."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.harness.indexer.watching import MemoryPeaks
+from tests.harness.suite.waiting import until
+
+HELD_MB = 300
+SLEEPS = (sys.executable, "-S", "-c", "import time; time.sleep(60)")
+
+
+@contextmanager
+def forked(command: tuple[str, ...]) -> Iterator[int]:
+    """A child that runs the command as soon as a byte is written to the descriptor."""
+    waits, starts = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.read(waits, 1)
+        os.execv(command[0], command)  # noqa: S606 - the test is about this call
+    try:
+        yield starts
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(waits)
+        os.close(starts)
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+async def test_a_child_is_measured_from_its_own_program_on():
+    held = b"x" * (HELD_MB * 2**20)
+    peaks = MemoryPeaks()
+    assert peaks.before > HELD_MB
+    with forked(SLEEPS) as starts:
+        peaks.sample()
+        assert peaks.child == 0
+        os.write(starts, b".")
+
+        def is_measured() -> bool:
+            peaks.sample()
+            return peaks.child > 1
+
+        await until(is_measured)
+    assert peaks.child < HELD_MB / 2
+    assert len(held) == HELD_MB * 2**20
