@@ -30,7 +30,8 @@ __all__ = ["Puller", "withdraw"]
 _log: Final = rate_limited_logger(__name__, by="text")
 _SILENCE_S: Final = LONG_POLL_S + 5.0
 """Seconds without a message after which an open request is taken for lost. The server ends every one within
-LONG_POLL_S, so none needs its heartbeats, which would be most of the messages of an idle system."""
+LONG_POLL_S, so none needs its heartbeats, which would be most of the messages of an idle system. A cluster reports a
+lost leader (`_ELECTED`)."""
 _CLOSE_S: Final = 2
 _MAX_BYTES: Final = 32 * 1024 * 1024
 """Bytes that one request may be answered with: half of what nats-server by default holds for a connection
@@ -41,6 +42,13 @@ _DELIVERED: Final = "$JS.ACK."
 publisher could write a `Status` header."""
 _TOO_LARGE: Final = "Message Size Exceeds MaxBytes"
 """Description of the end of a request whose bytes do not suffice for the next message."""
+_NOT_COMING: Final = "Nats-Pending-Messages"
+"""How many of the requested messages such a request will not be answered with."""
+_FULFILLED: Final = "Batch Completed"
+"""Description of the end of a request with `max_bytes` that is answered with all its messages. A replicated consumer
+sends both descriptions before the messages, which wait for the other replicas."""
+_ELECTED: Final = "$JS.EVENT.ADVISORY.CONSUMER.LEADER_ELECTED"
+"""The start of the subject of a cluster's advisory, before the stream and the consumer."""
 _OVERHEAD_BYTES: Final = 64 * 1024
 """Bytes of a delivered message, as the server counts them, beyond its headers and body: its subjects."""
 _ENDED_QUIETLY: Final = frozenset({"404", "408"})
@@ -68,10 +76,12 @@ class Puller:
         self._nc = nc
         self._name = f"{consumer.stream}/{consumer.durable}"
         self._next = f"$JS.API.CONSUMER.MSG.NEXT.{consumer.stream}.{consumer.durable}"
+        self._elected = f"{_ELECTED}.{consumer.stream}.{consumer.durable}"
         self._inbox = nc.new_inbox()
         self._receive = receive
         self._ended = ended
         self._subscription: Subscription | None = None
+        self._elections: Subscription | None = None
         self._former: list[Subscription] = []
         """Subscriptions of withdrawn requests, through which messages already sent still arrive."""
         self._request_number = 0
@@ -86,6 +96,7 @@ class Puller:
 
     async def open(self) -> None:
         self._subscription = await self._subscribed(self._inbox)
+        self._elections = await subscribe_directly(self._nc, self._elected, self._on_election)
 
     async def _subscribed(self, inbox: str) -> Subscription:
         return await subscribe_directly(self._nc, f"{inbox}.*", partial(self._on_message, inbox))
@@ -128,10 +139,11 @@ class Puller:
 
     async def close(self) -> None:
         """End all subscriptions."""
-        subscription, self._subscription = self._subscription, None
-        former, self._former = self._former, []
-        for each in (*former, *([] if subscription is None else [subscription])):
-            await self._end_subscription(each)
+        ended = *self._former, self._subscription, self._elections
+        self._former, self._subscription, self._elections = [], None, None
+        for each in ended:
+            if each is not None:
+                await self._end_subscription(each)
 
     async def _end_subscription(self, subscription: Subscription) -> None:
         if self._nc.is_closed:
@@ -163,28 +175,44 @@ class Puller:
             self._refuse("no answer from the server")
 
     def forget(self) -> None:
-        """Discard the open request and the state of the consumer after a lost connection."""
+        """Discard the open request and the state of the consumer after a lost connection or leader."""
         self.source = Source()
         self._ended()
+
+    def _on_election(self, _: Msg) -> None:
+        """The new leader ends the requests that it knows with a 409; one that came just before the former was killed it
+        does not know, and nothing would end it.
+        """
+        if self.source.outstanding > 0:
+            self.forget()
 
     def _on_message(self, inbox: str, msg: Msg) -> None:
         self._last_message_s = loop_now_s()
         status = (msg.headers or {}).get("Status")
         if status is None or msg.reply.startswith(_DELIVERED):
             self._take(delivery_of(msg), withdrawn=inbox != self._inbox)
-        elif not msg.subject.endswith(f".{self._request_number}"):
+        elif not self._is_open(msg) or _description(msg) == _FULFILLED:
             return
-        elif self.source.outstanding == 0:
-            return  # the request is fulfilled, which the server says of one with `max_bytes`
         elif status in _ENDED_QUIETLY:
             self.refusals = 0
             self.source.pending, self.source.is_known = 0, True
             self._end()
-        elif (msg.headers or {}).get("Description") == _TOO_LARGE:
-            self.source.pending = max(1, self.source.pending)
-            self._end()
+        elif _description(msg) == _TOO_LARGE:
+            self._end_at_byte_limit(int((msg.headers or {}).get(_NOT_COMING, self.source.outstanding)))
         else:
-            self._refuse(f"{status} {(msg.headers or {}).get('Description', '')}".strip())
+            self._refuse(f"{status} {_description(msg)}".strip())
+
+    def _is_open(self, status: Msg) -> bool:
+        """Whether the request that `status` is about is open: neither withdrawn nor fulfilled."""
+        return self.source.outstanding > 0 and status.subject.endswith(f".{self._request_number}")
+
+    def _end_at_byte_limit(self, not_coming: int) -> None:
+        self.source.pending = max(1, self.source.pending)
+        coming = self.source.outstanding - not_coming
+        if coming <= 0:
+            self._end()
+            return
+        self.source.outstanding, self.source.long_poll = coming, False
 
     def _request_body(self, request: PullRequest) -> dict[str, int | bool]:
         body: dict[str, int | bool] = {"batch": request.batch}
@@ -224,6 +252,10 @@ class Puller:
             source.record_end(request.batch, request.batch - source.outstanding, age_s)
         source.outstanding = 0
         self._ended()
+
+
+def _description(msg: Msg) -> str:
+    return (msg.headers or {}).get("Description", "")
 
 
 async def withdraw(nc: Nats, pullers: Iterable[Puller]) -> None:

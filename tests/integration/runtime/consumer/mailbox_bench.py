@@ -36,9 +36,11 @@ class Box:
 
 
 class MailboxBench:
-    def __init__(self, url: str, name: str, *, ack_wait_s: float, ranks: int = 1) -> None:
-        self._url = url
+    def __init__(self, url: str, name: str, *, ack_wait_s: float, ranks: int = 1, replicas: int = 1) -> None:
+        self.url = url
+        """Of the server to which the next mailbox connects."""
         self._ack_wait_s = ack_wait_s
+        self._replicas = replicas
         self.consumers = [
             Consumer(stream=name, durable=f"box-{rank}", filter_subject=f"{name}.work.{rank}")
             for rank in range(ranks)
@@ -47,14 +49,18 @@ class MailboxBench:
         self.boxes: list[Box] = []
 
     async def open(self) -> None:
-        self._nc = await connect(self._url, name="bench")
+        self._nc = await connect(self.url, name="bench")
         self.js = self._nc.jetstream()
         await self.provision(self.js)
 
     async def provision(self, js) -> None:
         name = self.consumer.stream
         await js.add_stream(
-            name=name, subjects=[f"{name}.>"], retention=RetentionPolicy.WORK_QUEUE, allow_direct=True
+            name=name,
+            subjects=[f"{name}.>"],
+            retention=RetentionPolicy.WORK_QUEUE,
+            allow_direct=True,
+            num_replicas=self._replicas,
         )
         for consumer in self.consumers:
             await js.add_consumer(
@@ -102,7 +108,7 @@ class MailboxBench:
         """A mailbox with the handler `handle`; without one, it acknowledges every message."""
         connection_events = ConnectionEvents()
         box = Box(
-            await connect(self._url, name=f"box-{len(self.boxes)}", events=connection_events),
+            await connect(self.url, name=f"box-{len(self.boxes)}", events=connection_events),
             connection_events,
         )
 
