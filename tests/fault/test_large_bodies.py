@@ -15,7 +15,7 @@ from tests.harness.requests.pictures import conversation
 from tests.harness.requests.replies import ReceivedReply, ask
 from tests.harness.suite.waiting import until
 
-LARGE = conversation(9)
+MEGABYTES = 9
 
 
 async def stored_parts(client: Client) -> int:
@@ -33,7 +33,7 @@ async def answer_over_a_killed_worker(system: System, client: Client) -> Receive
     """The reply to a large request whose worker is killed during the call, and replaced."""
     await system.hold_answers(2)
     before = await system.attempts()
-    asking = asyncio.create_task(ask(client, LARGE, role="vision", stream=True))
+    asking = asyncio.create_task(ask(client, conversation(MEGABYTES), role="vision", stream=True))
 
     async def called() -> bool:
         return await system.attempts() > before
@@ -52,7 +52,7 @@ async def test_d7_after_the_death_of_a_worker_another_one_reads_the_body_again(t
         reply = await answer_over_a_killed_worker(system, client)
         assert reply.completed.model == "m-vision"
         assert any(isinstance(event, Restarted) for event in reply.events)
-        assert (await system.sim("GET", "last_request?model=m-vision"))["messages"] == LARGE
+        assert (await system.sim("GET", "last_request?model=m-vision"))["messages"] == conversation(MEGABYTES)
         await all_deleted(client)
 
 
@@ -63,7 +63,7 @@ async def test_d7_a_dead_letter_keeps_its_body_for_a_redrive(tmp_path: Path) -> 
         assert await stored_parts(client) > 0
         redriven = (await run_command(system, "dead", "redrive", "--all", "--role", "vision", "--json")).json
         await job_in_state(client, redriven["request"], "completed")
-        assert (await system.sim("GET", "last_request?model=m-vision"))["messages"] == LARGE
+        assert (await system.sim("GET", "last_request?model=m-vision"))["messages"] == conversation(MEGABYTES)
         await all_deleted(client)
 
         assert (await answer_over_a_killed_worker(system, client)).code == "undeliverable"

@@ -27,20 +27,16 @@ def filled(before: bytes, item: bytes, after: bytes, size: int = BYTES) -> bytes
 
 
 CHAT = b'{"model":"coding","messages":[{"role":"user","content":"hi"}],"x":['
-BODIES = {
-    "numbers": ("/v1/chat/completions", filled(CHAT, b"0", b"]}")),
-    "objects": ("/v1/chat/completions", filled(CHAT, b'{"a":{}}', b"]}")),
-    "texts": ("/v1/chat/completions", filled(CHAT, b'"abc"', b"]}")),
-    "tools": ("/v1/chat/completions", filled(CHAT.replace(b'"x"', b'"tools"'), b"{}", b"]}")),
-    "items": (
-        "/v1/responses",
-        filled(b'{"model":"coding","input":[', b'{"role":"user","content":"a"}', b"]}"),
-    ),
-    "blocks": (
-        "/v1/messages",
-        filled(b'{"model":"coding","max_tokens":9,"messages":[', b'{"role":"user","content":"a"}', b"]}"),
-    ),
+MESSAGE = b'{"role":"user","content":"a"}'
+FILLED = {
+    "numbers": ("/v1/chat/completions", CHAT, b"0"),
+    "objects": ("/v1/chat/completions", CHAT, b'{"a":{}}'),
+    "texts": ("/v1/chat/completions", CHAT, b'"abc"'),
+    "tools": ("/v1/chat/completions", CHAT.replace(b'"x"', b'"tools"'), b"{}"),
+    "items": ("/v1/responses", b'{"model":"coding","input":[', MESSAGE),
+    "blocks": ("/v1/messages", b'{"model":"coding","max_tokens":9,"messages":[', MESSAGE),
 }
+"""Path, beginning of the body, and what fills it."""
 
 
 async def longest_answer_s(url: str, stopping: asyncio.Event) -> float:
@@ -56,9 +52,10 @@ async def longest_answer_s(url: str, stopping: asyncio.Event) -> float:
     return longest_s
 
 
-@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize("name", FILLED)
 async def test_d10_millions_of_values_are_refused_without_delay_for_others(url: str, name: str):
-    path, body = BODIES[name]
+    path, before, item = FILLED[name]
+    body = filled(before, item, b"]}")
     stopping = asyncio.Event()
     waited = asyncio.create_task(longest_answer_s(url, stopping))
     answer = await request("POST", url + path, data=body)
@@ -73,7 +70,7 @@ async def test_d10_as_many_values_as_are_allowed_do_not_delay_others(url: str, p
     """The translation of 30,000 messages takes longer than that, in a thread."""
     name, limit = ("input", "") if path == "/v1/responses" else ("messages", '"max_tokens":9,')
     head = f'{{"model":"coding",{limit}"{name}":['.encode()
-    body = filled(head, b'{"role":"user","content":"a"}', b"]}", size=900_000)
+    body = filled(head, MESSAGE, b"]}", size=900_000)
     stopping = asyncio.Event()
     waited = asyncio.create_task(longest_answer_s(url, stopping))
     answer = await request("POST", url + path, data=body)

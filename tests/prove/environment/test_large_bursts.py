@@ -22,7 +22,7 @@ from tests.harness.requests.replies import ask
 from tests.harness.suite.proofs import report_figures
 
 REQUESTS, ACCOUNTS, USERS = 50, 4, 10
-BODY = conversation(7.9)
+MEGABYTES = 7.9
 GROWTH, WITHIN_S = 1.3, 30.0
 SCALE = {"PENSTOCK_STORE_SCALE": "2", "PENSTOCK_ACK_WAIT_S": "20"}
 """The mailboxes hold 1 GiB, of which large requests may fill half: 50 bodies fit."""
@@ -45,13 +45,14 @@ async def check_memory(what: str, processes: dict[str, Process], before: dict[st
 
 
 async def over_nats(system: System) -> Counter[str]:
+    body = conversation(MEGABYTES)
     clients = [await system.client(account=f"a{number}", name=f"c{number}") for number in range(ACCOUNTS)]
     try:
         received = await asyncio.gather(
             *(
                 ask(
                     clients[number % ACCOUNTS],
-                    BODY,
+                    body,
                     role="vision",
                     user=f"u{number % USERS}",
                     timeout_s=200,
@@ -66,8 +67,10 @@ async def over_nats(system: System) -> Counter[str]:
 
 
 async def over_http(url: str, keys: list[str]) -> Counter[int]:
+    messages = conversation(MEGABYTES)
+
     async def post(session: aiohttp.ClientSession, number: int) -> int:
-        body = {"model": "vision", "messages": BODY, "user": f"u{number % USERS}"}
+        body = {"model": "vision", "messages": messages, "user": f"u{number % USERS}"}
         written = {"Authorization": f"Bearer {keys[number % ACCOUNTS]}", "Content-Type": "application/json"}
         data = io.BytesIO(msgspec.json.encode(body))
         async with session.post(url, data=data, headers=written) as answer:
@@ -81,8 +84,9 @@ async def over_http(url: str, keys: list[str]) -> Counter[int]:
 
 async def until_answered(client: Client, user: str, refusals: Counter[str]) -> None:
     """Send a large body again, as often as it is refused, when the refusal says so."""
+    body = conversation(MEGABYTES)
     while True:
-        received = await ask(client, BODY, role="vision", user=user, timeout_s=200)
+        received = await ask(client, body, role="vision", user=user, timeout_s=200)
         if received.code is None:
             return
         failure = received.failed.error

@@ -93,7 +93,11 @@ OVERSIZED = {
         1,
     ),
     "a good body of 8 MiB": Oversized(
-        scripted(head("200 OK", JSON), whole("y" * 8 * MIB)), False, "provider_refused", "7,340,032 bytes", 1
+        lambda _: (head("200 OK", JSON), whole("y" * 8 * MIB)),
+        False,
+        "provider_refused",
+        "7,340,032 bytes",
+        1,
     ),
     "an error body": Oversized(
         endlessly(head("500 Oh", JSON), b"x" * 65_536), False, "provider_unavailable", "500", MAX_ATTEMPTS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -138,10 +139,16 @@ async def test_f2_published_output_is_counted_in_bytes():
 
 
 @pytest.mark.parametrize(
-    "mebibyte", [ChunkDelta("x" * 2**20), ChunkDelta("é" * 2**19), ChunkDelta("", (Raw(b"9" * 2**20),))]
+    "made",
+    [
+        lambda: ChunkDelta("x" * 2**20),
+        lambda: ChunkDelta("é" * 2**19),
+        lambda: ChunkDelta("", (Raw(b"9" * 2**20),)),
+    ],
+    ids=["ascii", "two_bytes", "extra"],
 )
-async def test_an_endless_answer_ends_at_the_size_limit(mebibyte):
-    reply = Reply()
+async def test_an_endless_answer_ends_at_the_size_limit(made: Callable[[], ChunkDelta]):
+    reply, mebibyte = Reply(), made()
     sink = DeltaSink(reply)
     for _ in range(STREAM_BYTES // 2**20):
         await sink.push(mebibyte)
