@@ -43,6 +43,9 @@ _IMPORTED: Final = (
     "services.guard.app",
     "services.indexer.app",
     "penstock.runtime.service",
+    "penstock.cli.command_output",
+    "penstock.cli.guard.edit",
+    "penstock.cli.parser",
     "penstock.cli.commands.ask",
     "penstock.cli.commands.dead",
     "penstock.cli.commands.explain",
@@ -50,6 +53,13 @@ _IMPORTED: Final = (
     "penstock.cli.commands.redrive",
     "penstock.cli.commands.retrieval.from_arguments",
     "penstock.cli.commands.status",
+    # What libraries import when a server starts or a connection opens.
+    "anyio._backends._asyncio",
+    "encodings.idna",
+    "truststore",
+    "uvicorn.lifespan.off",
+    "uvicorn.lifespan.on",
+    "uvicorn.protocols.http.auto",
 )
 """Modules that take long to import; each `__main__` module is executed again in every process."""
 _FORKED: Final = (
@@ -202,6 +212,14 @@ def _serve(orders: socket.socket) -> _Order | None:
                 running[pidfd][1].send(str(pid).encode())
 
 
+def _import_sdks() -> None:
+    """Import what each worker would for its providers, in the same manner: half of the CPU time of its start."""
+    from services.worker.providers.clients import _sdk_of_name
+
+    _sdk_of_name("openai")
+    _sdk_of_name("groq")
+
+
 @cache
 def _load_models_of_guards() -> None:
     """Load what each guard would load for 2 s: the sentence encoder and the compiled rules for secrets."""
@@ -244,6 +262,7 @@ def main() -> None:
     orders = socket.socket(fileno=int(sys.argv[1]))
     for module in _IMPORTED:
         importlib.import_module(module)
+    _import_sdks()
     assert threading.active_count() == 1, "a fork would copy the locks that another thread holds"
     gc.collect()
     gc.freeze()  # a collection in a child would copy the pages of everything that is imported
