@@ -16,8 +16,11 @@ from penstock.cli.local.nats_server import NatsServer
 from penstock.cli.local.ports import free_port as a_free_port
 from tests.harness.nats.binary import require_nats_server
 from tests.harness.suite.examples import examples
+from tests.harness.suite.freed_memory import FreedMemory
 from tests.harness.suite.proofs import add_table, take_figures
 from tests.harness.suite.virtual_time import VirtualLoop
+
+FREED_MEMORY = FreedMemory()
 
 
 def pytest_configure() -> None:
@@ -48,6 +51,13 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if call.when == "call":
         item.user_properties += take_figures()
     return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None, item: pytest.Item) -> Iterator[None]:
+    yield
+    if nextitem is None or nextitem.path != item.path:
+        FREED_MEMORY.file_ended()
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

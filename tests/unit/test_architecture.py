@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -68,6 +68,12 @@ def trees() -> dict[str, ast.Module]:
     gc.freeze()  # garbage collections, of which many would be due, need not read them
     gc.enable()
     return parsed
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _trees_only_for_this_file() -> Iterator[None]:
+    yield
+    trees.cache_clear()  # 150 MB
 
 
 def problems(rule: Callable[[str, ast.Module], list[str]], *packages: str) -> list[str]:

@@ -22,8 +22,13 @@ class MemoryPeaks:
         self._own_command = self._own.cmdline()
         self.before = self._own.memory_info().rss / _MB
         self.own = self.before
-        self.child = 0.0
-        """Of the largest child that runs a program of its own."""
+        self.children: dict[int, float] = {}
+        """Of each child that runs a program of its own, by process id."""
+
+    @property
+    def child(self) -> float:
+        """Of the largest child."""
+        return max(self.children.values(), default=0.0)
 
     @property
     def growth(self) -> float:
@@ -35,7 +40,8 @@ class MemoryPeaks:
             with suppress(psutil.Error):
                 # Until its exec a child has the memory and the command line of this process.
                 if child.cmdline() not in ([], self._own_command):
-                    self.child = max(self.child, child.memory_info().rss / _MB)
+                    now = child.memory_info().rss / _MB
+                    self.children[child.pid] = max(self.children.get(child.pid, 0.0), now)
 
 
 @contextmanager

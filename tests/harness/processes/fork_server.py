@@ -28,7 +28,9 @@ from typing import IO, Final
 import msgspec
 from msgspec import Struct
 
+from penstock.runtime.config.load import load_catalogue
 from penstock.runtime.processes.pdeathsig import die_with_parent
+from tests.harness.processes.catalogues import catalogue
 
 __all__ = ["ForkedProcess", "can_fork", "fork"]
 
@@ -56,6 +58,7 @@ _IMPORTED: Final = (
     # What libraries import when a server starts or a connection opens.
     "anyio._backends._asyncio",
     "encodings.idna",
+    "httpcore2",
     "truststore",
     "uvicorn.lifespan.off",
     "uvicorn.lifespan.on",
@@ -263,6 +266,7 @@ def main() -> None:
     for module in _IMPORTED:
         importlib.import_module(module)
     _import_sdks()
+    load_catalogue(catalogue(), source="fork server", env={"PENSTOCK_SIMULATOR_URL": "http://127.0.0.1:1"})
     assert threading.active_count() == 1, "a fork would copy the locks that another thread holds"
     gc.collect()
     gc.freeze()  # a collection in a child would copy the pages of everything that is imported

@@ -18,15 +18,15 @@ SLEEPS = (sys.executable, "-S", "-c", "import time; time.sleep(60)")
 
 
 @contextmanager
-def forked(command: tuple[str, ...]) -> Iterator[int]:
-    """A child that runs the command as soon as a byte is written to the descriptor."""
+def forked(command: tuple[str, ...]) -> Iterator[tuple[int, int]]:
+    """The id of a child that runs the command as soon as a byte is written to the descriptor."""
     waits, starts = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.read(waits, 1)
         os.execv(command[0], command)  # noqa: S606 - the test is about this call
     try:
-        yield starts
+        yield pid, starts
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
@@ -39,15 +39,15 @@ async def test_a_child_is_measured_from_its_own_program_on():
     held = b"x" * (HELD_MB * 2**20)
     peaks = MemoryPeaks()
     assert peaks.before > HELD_MB
-    with forked(SLEEPS) as starts:
+    with forked(SLEEPS) as (pid, starts):
         peaks.sample()
-        assert peaks.child == 0
+        assert pid not in peaks.children
         os.write(starts, b".")
 
         def is_measured() -> bool:
             peaks.sample()
-            return peaks.child > 1
+            return pid in peaks.children
 
         await until(is_measured)
-    assert peaks.child < HELD_MB / 2
+        assert 0 < peaks.children[pid] < HELD_MB / 2
     assert len(held) == HELD_MB * 2**20
