@@ -70,10 +70,6 @@ def verification_text(found: Verification) -> str:
         "result",
     )
     lines = [table(titles, rows, right=frozenset(range(1, 6)))]
-    if found.deleted_journal_messages:
-        lines.append(
-            f"{found.deleted_journal_messages:,} messages of the journal were deleted between others"
-        )
     for each in found.partitions:
         lines += _details(each)
     lines += _not_compared(found.partitions)

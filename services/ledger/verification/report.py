@@ -21,6 +21,8 @@ class PartitionFindings(Struct, kw_only=True):
     """Recorded attempts that the ledger has not booked yet."""
     history_rows: int = 0
     """Rows of the spend history that were compared."""
+    deleted_messages: int = 0
+    """Journal messages that are known to be missing: of neighbours that were deleted together only one is."""
     differences: list[str] = []
     not_compared: list[str] = []
     """What could not be compared, and why."""
@@ -31,7 +33,7 @@ class Verification(Struct, kw_only=True):
 
     partitions: list[PartitionFindings]
     deleted_journal_messages: int = 0
-    """Messages that are missing between stored ones."""
+    """The sum of all partitions."""
 
     @property
     def agrees(self) -> bool:

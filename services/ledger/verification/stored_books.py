@@ -8,8 +8,9 @@ from datetime import datetime
 import msgspec
 from msgspec import Struct
 from nats.aio.client import Client as Nats
+from nats.js.errors import NotFoundError
 
-from penstock.bus.direct_get import read_all, sequence_of
+from penstock.bus.direct_get import read_all, read_page, sequence_of, stream_position
 from penstock.contract import codec, subjects
 from penstock.contract.events import UsageRecorded
 from penstock.contract.ledger.journal import JournalBatch
@@ -17,18 +18,7 @@ from penstock.contract.streams import EVENTS, JOURNAL
 from services.ledger.partitions.partition_state import SnapshotContent
 from services.ledger.partitions.snapshots import SnapshotStore
 
-__all__ = ["JournalExtent", "RecordedUsage", "StoredBooks"]
-
-
-class JournalExtent(Struct, frozen=True):
-    """Which part of the journal is still stored."""
-
-    is_complete: bool
-    """Nothing has been deleted since the first message."""
-    oldest_s: int
-    """When the oldest stored message was stored, Unix seconds, rounded up."""
-    deleted: int
-    """Messages that are missing between stored ones."""
+__all__ = ["RecordedUsage", "StoredBooks"]
 
 
 class RecordedUsage(Struct, frozen=True):
@@ -44,21 +34,39 @@ class StoredBooks:
         self._nc = nc
         self._js = nc.jetstream()
 
-    async def journal_extent(self) -> JournalExtent:
-        """Raises nats errors."""
-        state = (await self._js.stream_info(JOURNAL.name)).state
-        oldest_s = 0
-        if state.messages:
-            async for message in read_all(self._nc, JOURNAL.name, subjects.JOURNAL_ALL, batch=1):
-                oldest_s = int(_stored_s(message.headers or {})) + 1
-                break
-        return JournalExtent(
-            is_complete=state.first_seq <= 1, oldest_s=oldest_s, deleted=state.num_deleted or 0
-        )
+    async def journal_oldest_s(self) -> int:
+        """When the oldest stored message of any partition was stored, Unix seconds, rounded up; 0: there is none.
+        Raises nats errors.
+        """
+        page = await read_page(self._nc, JOURNAL.name, subjects.JOURNAL_ALL, batch=1)
+        return int(_stored_s(page.messages[0].headers or {})) + 1 if page.messages else 0
 
-    async def journal(self, partition: str) -> AsyncIterator[tuple[int, JournalBatch | None]]:
+    async def journal_stored_from(self) -> int:
+        """The first stored sequence of the stream: its limits have deleted what was before. Raises nats errors."""
+        return (await stream_position(self._nc, JOURNAL.name)).first_sequence
+
+    async def is_stored(self, sequence: int) -> bool:
+        """Whether the stream of journals has a message with this sequence, of any partition. It is another one where
+        the stream was created anew. Raises nats errors.
+        """
+        try:
+            await self._js.get_msg(JOURNAL.name, sequence)
+        except NotFoundError:
+            return False
+        return True
+
+    async def first_batch(self, partition: str) -> tuple[int, JournalBatch] | None:
+        """The oldest stored batch with its sequence; None: there is none. Raises nats errors."""
+        async for sequence, batch in self.journal(partition, at_once=1):
+            if batch is not None:
+                return sequence, batch
+        return None
+
+    async def journal(
+        self, partition: str, *, at_once: int = 200
+    ) -> AsyncIterator[tuple[int, JournalBatch | None]]:
         """Every stored message with its sequence, the oldest first; None: it cannot be read. Raises nats errors."""
-        async for message in read_all(self._nc, JOURNAL.name, subjects.journal(partition), batch=200):
+        async for message in read_all(self._nc, JOURNAL.name, subjects.journal(partition), batch=at_once):
             try:
                 yield sequence_of(message), codec.JOURNAL.decode(message.data)
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -13,14 +13,15 @@ import pytest
 from msgspec.structs import replace
 from nats.aio.client import Client as Nats
 
-from penstock.bus.direct_get import read_all, sequence_of
+from penstock.bus.direct_get import read_all, sequence_of, stream_position
 from penstock.cli.__main__ import main
 from penstock.contract import codec, subjects
 from penstock.contract.events import UsageRecorded
-from penstock.contract.ledger.journal import JournalBatch, LedgerSnapshot, Settled
+from penstock.contract.ledger.journal import JournalBatch, JournalEntry, LedgerSnapshot, Settled
 from penstock.contract.ledger.spend_address import SpendAddress
 from penstock.contract.streams import EVENTS, JOURNAL, SNAPSHOTS, SPEND_HOURS
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
+from penstock.runtime.provisioning.write_probe import WriteProbe
 from services.ledger.partitions.partition_state import PartitionState
 from services.ledger.partitions.snapshotter import SnapshotPolicy
 from services.ledger.spend.history import listing_of
@@ -46,8 +47,11 @@ async def nc(own_nc: Nats, own_nats_server) -> AsyncIterator[Nats]:
 
 @asynccontextmanager
 async def six_bookings(own_nc: Nats, url: str) -> AsyncIterator[None]:
-    """A ledger that has booked six requests of two accounts, one after the other, and saves each change."""
+    """A ledger that has booked six requests of two accounts, one after the other, and saves each change; write probes
+    come before, between and after them.
+    """
     await ensure(own_nc.jetstream(), JetStreamPlan(ack_wait_s=10))
+    await leave_probes(own_nc)
     async with running_ledger(url, BUDGETS, snapshots=EACH_CHANGE):
         for account in (ACCOUNT, "other"):
             user = LedgerUser(own_nc, account)
@@ -55,9 +59,22 @@ async def six_bookings(own_nc: Nats, url: str) -> AsyncIterator[None]:
                 await user.hold(f"r{number}")
                 await user.use(f"r{number}", 100 + number)
                 await until(lambda user=user: has_no_hold(user))
+                await leave_probes(own_nc)
             await user.hold("open")
         await until(lambda: has_written(own_nc, 3))
+        await leave_probes(own_nc)
         yield
+
+
+async def leave_probes(nc: Nats) -> None:
+    """As processes do while nothing is written: each probe message is deleted, and its sequence stays unused."""
+    probe = WriteProbe(nc.jetstream(), [JOURNAL], [])
+    before = await stream_position(nc, JOURNAL.name)
+    for _ in range(4):  # the first is only a look
+        await probe.probe()
+    after = await stream_position(nc, JOURNAL.name)
+    assert after.last_sequence - before.last_sequence >= 2
+    assert after.messages < after.last_sequence
 
 
 async def has_no_hold(user: LedgerUser) -> bool:
@@ -135,9 +152,40 @@ async def test_f2_a_lost_message_of_the_journal_is_found(nc: Nats) -> None:
     found, mine = await verify(nc)
     assert found.deleted_journal_messages == 1
     text = "\n".join(mine.differences)
+    assert f"the journal message {sequence} was deleted" in text
     assert "the state differs" in text
     assert "in the history" in text
     assert "is recorded and not booked" in text
+
+
+async def test_f2_the_lost_end_of_the_journal_is_found_with_its_owner_and_without(
+    own_nc: Nats, own_nats_server
+) -> None:
+    async with six_bookings(own_nc, own_nats_server.url):
+        sequence, _ = (await journal(own_nc, JournalEntry))[-1]
+        await own_nc.jetstream().delete_msg(JOURNAL.name, sequence)
+        found, mine = await verify(own_nc)
+        assert (found.deleted_journal_messages, mine.deleted_messages) == (1, 1)
+        assert f"the journal message {sequence} was deleted" in mine.differences
+    found, _ = await verify(own_nc)
+    assert found.deleted_journal_messages == 1
+    assert not found.agrees
+
+
+async def test_f2_each_lost_message_of_any_partition_is_counted(nc: Nats) -> None:
+    """Also the first one of a partition, where earlier messages of others are still stored."""
+    mine = [sequence for sequence, _ in await journal(nc, JournalEntry)]
+    first: dict[str, int] = {}
+    async for msg in read_all(nc, JOURNAL.name, subjects.JOURNAL_ALL):
+        first.setdefault((msg.headers or {})["Nats-Subject"], sequence_of(msg))
+    assert len(first) == subjects.LEDGER_PARTITIONS + 1
+    lost = {mine[2], mine[4], max(first.values())}
+    for sequence in lost:
+        await nc.jetstream().delete_msg(JOURNAL.name, sequence)
+    found, _ = await verify(nc)
+    assert found.deleted_journal_messages == len(lost)
+    named = [line for each in found.partitions for line in each.differences if "was deleted" in line]
+    assert sorted(named) == sorted(f"the journal message {sequence} was deleted" for sequence in lost)
 
 
 async def test_f2_a_booking_that_is_in_the_journal_twice_is_found(nc: Nats) -> None:
