@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 from nats.aio.client import Client as Nats
 
 from penstock.bus.direct_get import read_all, stream_position
@@ -70,7 +71,8 @@ class JobReader:
         builder.add(
             Delta(id=job.id, seq=0, attempt=completed.attempt, text=result.text, choices=result.choices)
         )
-        return builder.add(completed)
+        reply = builder.add(completed)
+        return None if reply is None else replace(reply, complexity=job.complexity, why=job.why)
 
     async def stored(self, job: Job) -> JobResult:
         """The answer of a completed job as it is stored. Raises ResultGone."""

@@ -10,6 +10,7 @@ from typing import Final, Literal, get_args
 
 from msgspec import Raw, Struct, field
 
+from penstock.contract.names import Complexity
 from penstock.contract.reply import Completed, Failure, Timings, Usage
 from penstock.contract.subjects import ReplyAddress
 
@@ -28,6 +29,10 @@ class Job(Struct, frozen=True, kw_only=True, tag="job", tag_field="type"):
     user: str = ""
     role: str
     """The role that the router chose; the requested one when the request was rejected."""
+    complexity: Complexity | None = None
+    """As the router judged it; None: it has not, or a service of an earlier version wrote the record."""
+    why: str = ""
+    """The evidence for role and complexity, as text."""
     state: JobState
     at_ms: int
     """When `state` was entered, Unix milliseconds."""

@@ -94,6 +94,8 @@ async def test_e4_a_job_is_submitted_and_its_result_read_by_another_process(
         reply = await other.result(job_id)
         assert reply is not None
         assert reply.text == await simulator_answer(system, "talker", LONG)
+        assert reply.complexity == done.complexity == "simple"
+        assert reply.why == running.why == done.why != ""
         assert done.usage == reply.usage
         assert [job.id for job in await other.jobs(state="completed", user="u-1")] == [job_id]
         assert await other.jobs(state="failed", user="u-1") == []

@@ -16,7 +16,7 @@ from penstock.cli.known_catalogue import known_catalogue
 from penstock.cli.render.status import status_text
 from penstock.cli.render.terminal_safe import as_ascii_json
 from penstock.cli.system_status import StreamCounts, SystemStatus, fold_status, without_idle_models
-from penstock.contract.streams import BODIES, DEAD, REQUESTS, WORK
+from penstock.contract.streams import BODIES, DEAD, REQUESTS, WORK, StreamSpec
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.settings import Settings
 from penstock.runtime.heartbeat import read_presence
@@ -55,9 +55,9 @@ async def _read_status(settings: Settings, *, with_idle: bool, needed: Sequence[
         js = nc.jetstream()
         bodies = await _state(js, BODIES.name)
         streams = StreamCounts(
-            waiting_for_router=sum((await _messages(js, REQUESTS.name)).values()),
-            work=await _messages(js, WORK.name),
-            dead=sum((await _messages(js, DEAD.name)).values()),
+            waiting_for_router=sum((await _messages(js, REQUESTS)).values()),
+            work=await _messages(js, WORK),
+            dead=sum((await _messages(js, DEAD)).values()),
             large_bodies=len({subject.rpartition(".")[0] for subject in bodies.subjects or {}}),
             large_bodies_bytes=bodies.bytes,
         )
@@ -68,9 +68,11 @@ async def _read_status(settings: Settings, *, with_idle: bool, needed: Sequence[
     return found if with_idle else without_idle_models(found)
 
 
-async def _messages(js: JetStreamContext, stream: str) -> dict[str, int]:
-    """Subject -> messages."""
-    return dict((await _state(js, stream)).subjects or {})
+async def _messages(js: JetStreamContext, stream: StreamSpec) -> dict[str, int]:
+    """Subject -> messages, without a message of the write probe."""
+    counts = dict((await _state(js, stream.name)).subjects or {})
+    counts.pop(stream.probe_subject, None)
+    return counts
 
 
 async def _state(js: JetStreamContext, stream: str) -> StreamState:

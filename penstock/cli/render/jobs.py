@@ -50,6 +50,10 @@ def _facts(job: Job, now_ms: int, waiting: int | None) -> Iterator[tuple[str, st
     if waiting is not None:
         yield "mailbox", f"{waiting:,} messages, this job and those in flight included"
     yield "role", job.role
+    if job.complexity is not None:
+        yield "complexity", job.complexity
+    if job.why:
+        yield "why", job.why
     yield "client", job.client
     if job.user:
         yield "user", job.user
@@ -60,6 +64,12 @@ def _facts(job: Job, now_ms: int, waiting: int | None) -> Iterator[tuple[str, st
         yield "note", "its deadline has passed and the job has not ended: check that a router is alive"
     if job.attempt:
         yield "attempt", f"{job.attempt}, {job.model or 'model unknown'} ({job.worker or 'worker unknown'})"
+    yield from _end(job)
+    if job.redriven_from is not None:
+        yield "from", f"dead letter {job.redriven_from}"
+
+
+def _end(job: Job) -> Iterator[tuple[str, str]]:
     if job.error is not None:
         error = job.error
         yield "error", f"{error.message} ({error.code})"
@@ -69,5 +79,3 @@ def _facts(job: Job, now_ms: int, waiting: int | None) -> Iterator[tuple[str, st
     if job.state == "completed":
         tokens = f"{job.usage.input_tokens:,} tokens in, {job.usage.output_tokens:,} out"
         yield "answer", f"{tokens}, {money(job.cost_microusd)}; {command_name()} jobs {job.id} --result"
-    if job.redriven_from is not None:
-        yield "from", f"dead letter {job.redriven_from}"
