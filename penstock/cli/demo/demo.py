@@ -91,7 +91,8 @@ async def _demo(data: Path, env: Mapping[str, str]) -> int:
 def _delete_last(data: Path) -> None:
     for name in ("nats", "logs", "index"):
         shutil.rmtree(data / name, ignore_errors=True)
-    (data / "traces.jsonl").unlink(missing_ok=True)
+    for name in ("traces.jsonl", "traces.jsonl.1"):
+        (data / name).unlink(missing_ok=True)
 
 
 async def _start_and_show(system: LocalSystem, env: Mapping[str, str]) -> int:

@@ -301,6 +301,25 @@ def test_a_full_disk_costs_only_the_spans_that_were_not_written(tmp_path: Path):
     assert [span.name for span in read_spans(path)] == ["first", "last"]
 
 
+def test_j1_a_full_file_is_followed_by_a_new_one_for_all_processes(tmp_path: Path):
+    """At most two files are kept, and no span of the last one and the one before is lost."""
+    path, finished = tmp_path / "spans.jsonl", KeptSpans()
+    tracer = SpanRecorder(finished)
+    for number in range(60):
+        tracer.start(str(number), "consumer").end()
+    tracer.close()
+    exporters = [FileSpanExporter(path, service=name, max_bytes=2_000) for name in ("router", "worker")]
+    for number, span in enumerate(finished.spans):
+        exporters[number % 2].export([span])
+    for exporter in exporters:
+        exporter.close()
+    assert {file.name for file in tmp_path.iterdir()} == {"spans.jsonl", "spans.jsonl.1"}
+    assert all(file.stat().st_size < 3_000 for file in tmp_path.iterdir())
+    kept = [int(span.name) for span in read_spans(path)]
+    assert kept == list(range(60))[-len(kept) :]
+    assert len(kept) > 5
+
+
 def test_spans_in_a_file_can_be_read_back(tmp_path: Path):
     path = tmp_path / "deep" / "spans.jsonl"
     tracer = SpanRecorder(FileSpanExporter(path, service="penstock-router"))
