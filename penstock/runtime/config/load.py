@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import ssl
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -21,7 +22,7 @@ from penstock.runtime.config.retrieval import read_retrieval
 from penstock.runtime.config.shipped import default_catalogue, shipped_catalogues
 from penstock.runtime.config.shorthand import read_prices, unfold
 from penstock.runtime.config.structure import build
-from penstock.runtime.config.unknown_keys import unknown_key
+from penstock.runtime.config.unknown_keys import RENAMED_KEYS, unknown_key
 
 __all__ = ["load_catalogue", "locate_catalogue", "read_catalogue", "trusted_authorities"]
 
@@ -73,6 +74,7 @@ def load_catalogue(text: str, *, source: str, env: Mapping[str, str]) -> Catalog
     if not isinstance(data, dict):
         report.add("", "is not a catalogue", "begin with name:, providers:, models: and roles:")
         raise ConfigurationRefused(source, report.problems)
+    data = _as_meant(data, report)
     check_mapping_values(data, report)
     for read in (unfold, read_prices, read_budgets, read_guard, read_retrieval, merge_presets):
         data = read(data, report)
@@ -128,6 +130,24 @@ def _check_ca_files(providers: Mapping[str, ProviderConfig], source: str, report
         except ValueError as error:
             path = joined("providers", name, "ca_file")
             report.add(path, f"{file} {error}", "name a PEM file with the certificate of the authority")
+
+
+def _as_meant(data: dict[str, Any], report: ProblemReport) -> dict[str, Any]:
+    """With each misspelled key under the name of the missing section that it is close to, once it is reported, so that
+    it does not hide the mistakes inside the section and in what refers to it.
+    """
+    fields = [field.name for field in structs.fields(Catalogue)]
+    meant: dict[str, Any] = {}
+    for key, value in data.items():
+        name = key
+        if key not in fields and key not in RENAMED_KEYS[Catalogue]:
+            close = difflib.get_close_matches(key, [each for each in fields if each not in data | meant], n=1)
+            name = close[0] if close else key
+        if name != key:
+            report.add(key, *unknown_key(Catalogue, key, fields))
+            report.relocate_below(name, key)
+        meant[name] = value
+    return meant
 
 
 def _parts(data: dict[str, Any], report: ProblemReport) -> dict[str, Any]:

@@ -72,3 +72,19 @@ def test_a_renamed_key_reads_as_one_sentence() -> None:
 def test_f3_a_misspelled_limit_of_money_keeps_its_unit(written: str, meant: str) -> None:
     (problem,) = refused(RIGHT + f"budgets: {{every_user: {{{written}: 3}}}}\n")
     assert problem.fix.startswith(f"write {meant},")
+
+
+def test_a_misspelled_section_hides_no_other_mistake() -> None:
+    """Neither those inside it nor those of what refers to it, and it is not called missing as well."""
+    wrong = RIGHT.replace("providers:", "provider:", 1).replace("[HERE_KEY]", "HERE_KEY")
+    wrong = wrong.replace("provider: here\n    limits", "provider: heer\n    limits")
+    assert [(each.line, each.key, each.problem) for each in refused(wrong)] == [
+        (2, "provider", "there is no such key"),
+        (5, "provider.here.api_key_env", "must be a list, and this is text"),
+        (11, "models.small.provider", "there is no provider of that name"),
+    ]
+
+
+def test_a_section_that_is_there_is_not_replaced_by_one_that_is_like_it() -> None:
+    (problem,) = refused(f"{RIGHT}provider: {{}}\n")
+    assert (problem.key, problem.problem) == ("provider", "there is no such key")
