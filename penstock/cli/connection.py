@@ -22,6 +22,7 @@ from penstock.bus.direct_get import read_server_time
 from penstock.bus.ids import instance_name
 from penstock.bus.masking import without_userinfo
 from penstock.cli.errors import CommandError
+from penstock.cli.local.directory_lock import is_locked
 from penstock.cli.program_name import as_invoked, command_name
 from penstock.client.client import Client
 from penstock.contract.headers import ERROR
@@ -37,6 +38,7 @@ __all__ = [
     "check_before_request",
     "check_provisioned",
     "command_settings",
+    "is_starting",
     "open_client",
     "open_connection",
     "read_server_clock",
@@ -54,15 +56,26 @@ def command_settings(data: Path) -> Settings:
     address may be that of another system.
     """
     running = read_runtime_file(data)
+    starting = is_starting(data)
     if running is None and data != DEFAULT_DATA and not os.environ.get("NATS_URL"):
+        if starting:
+            raise CommandError(f"`penstock up` is starting or stopping in {data}; try again when it is up")
         raise CommandError(
             f"no `penstock up` runs with --data {data}; omit --data, or set NATS_URL to the address of the system"
         )
     settings = load_settings(client_environment(os.environ, running))
     if running is None and not os.environ.get("NATS_URL"):
-        note = f"[using the default address {settings.nats_url}: no `penstock up` runs in {data}]"
+        why = "`penstock up` is starting or stopping" if starting else "no `penstock up` runs"
+        note = f"[using the default address {settings.nats_url}: {why} in {data}]"
         print(as_invoked(note), file=sys.stderr, flush=True)
     return settings
+
+
+def is_starting(data: Path) -> bool:
+    """Whether a `penstock up` has locked `data` and has not written its addresses yet, or has removed them, and
+    commands use its system. Raises ConfigurationRefused.
+    """
+    return not os.environ.get("NATS_URL") and read_runtime_file(data) is None and is_locked(data)
 
 
 @asynccontextmanager

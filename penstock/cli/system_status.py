@@ -165,6 +165,8 @@ class SystemStatus(Struct, frozen=True, kw_only=True):
     """The catalogue has a section `guard`, and no guard is alive."""
     lacks_indexer: bool
     """The catalogue has a section `retrieval`, and no indexer is alive."""
+    starting: bool
+    """The `penstock up` of the data directory has not started all of its services yet, or stops them."""
     unreachable_quotas: tuple[str, ...]
     """Quota records in `llm_quota` that a worker cannot reach."""
     other_catalogues: tuple[str, ...]
@@ -182,9 +184,11 @@ def fold_status(
     streams: StreamCounts,
     now_ms: int,
     needed: Collection[str] = (),
+    *,
+    starting: bool = False,
 ) -> SystemStatus:
     """`known`: the presence of every process of the last 30 s. `now_ms`: Unix milliseconds. `needed`: the services
-    without which requests of this catalogue fail, of `ledger`, `guard` and `indexer`.
+    without which requests of this catalogue fail, of `ledger`, `guard` and `indexer`. `starting`: see `SystemStatus`.
     """
     services = tuple(_service(presence, now_ms) for presence in known)
     alive = [presence for presence, service in zip(known, services, strict=True) if service.alive]
@@ -223,6 +227,7 @@ def fold_status(
         lacks_ledger="ledger" in lacking,
         lacks_guard="guard" in lacking,
         lacks_indexer="indexer" in lacking,
+        starting=starting,
         unreachable_quotas=tuple(sorted({key for presence in alive for key in presence.unreachable_quotas})),
         other_catalogues=_other_catalogues(alive),
         waiting_for_router=streams.waiting_for_router,

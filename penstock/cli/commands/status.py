@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+from msgspec.structs import replace
 from nats.js import JetStreamContext
 from nats.js.api import StreamState
 from nats.js.errors import NotFoundError, ServiceUnavailableError
 
 from penstock.bus.masking import without_userinfo
-from penstock.cli.connection import command_settings, open_connection, read_server_clock
+from penstock.cli.connection import command_settings, is_starting, open_connection, read_server_clock
 from penstock.cli.known_catalogue import known_catalogue
 from penstock.cli.render.status import status_text
 from penstock.cli.render.terminal_safe import as_ascii_json
@@ -34,7 +35,9 @@ def status(data: Path, *, as_json: bool, with_idle: bool = False) -> int:
     """
     catalogue = known_catalogue(data)
     needed = _needed(catalogue)
-    found = asyncio.run(_read_status(command_settings(data), with_idle=with_idle, needed=needed))
+    starting = is_starting(data)
+    found = asyncio.run(_read_status(command_settings(data), needed))
+    found = replace(found if with_idle else without_idle_models(found), starting=starting)
     if as_json:
         print(as_ascii_json(found))
     else:
@@ -50,7 +53,7 @@ def _needed(catalogue: Catalogue | None) -> list[str]:
     return [service for service, section in sections.items() if section is not None]
 
 
-async def _read_status(settings: Settings, *, with_idle: bool, needed: Sequence[str]) -> SystemStatus:
+async def _read_status(settings: Settings, needed: Sequence[str]) -> SystemStatus:
     async with open_connection(settings, "penstock-status") as nc:
         js = nc.jetstream()
         bodies = await _state(js, BODIES.name)
@@ -64,8 +67,7 @@ async def _read_status(settings: Settings, *, with_idle: bool, needed: Sequence[
         alive = await read_presence(nc)
         now_ms = (await read_server_clock(nc)).unix_ms()
     nats = without_userinfo(settings.nats_url)
-    found = fold_status(nats, alive, streams, now_ms, needed)
-    return found if with_idle else without_idle_models(found)
+    return fold_status(nats, alive, streams, now_ms, needed)
 
 
 async def _messages(js: JetStreamContext, stream: StreamSpec) -> dict[str, int]:

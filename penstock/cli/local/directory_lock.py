@@ -4,11 +4,31 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
+from typing import Final
 
 from penstock.cli.errors import LaunchError
 
-__all__ = ["DirectoryLock"]
+__all__ = ["DirectoryLock", "is_locked"]
+
+_LOOKED_AT_S: Final = 0.05
+"""Longer than `is_locked` holds the lock itself."""
+
+
+def is_locked(directory: Path) -> bool:
+    """Whether another process holds the lock of the directory now."""
+    try:
+        descriptor = os.open(directory / "lock", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 class DirectoryLock:
@@ -30,7 +50,7 @@ class DirectoryLock:
             self._directory.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _lock(descriptor)
             except BlockingIOError:
                 os.close(descriptor)
                 raise LaunchError(
@@ -43,3 +63,11 @@ class DirectoryLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _lock(descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        time.sleep(_LOOKED_AT_S)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -17,6 +17,7 @@ __all__ = ["limits_text", "status_text"]
 
 _SHOWN_LIMITS: Final = 20
 _LEDGER: Final = "ledger"
+_STARTING: Final = "none running: `penstock up` is starting or stopping"
 _MODEL_COLUMNS: Final = 20
 _KEY_COLUMNS: Final = 9
 _WORKER_COLUMNS: Final = 14
@@ -71,6 +72,8 @@ def _sections(status: SystemStatus) -> Iterator[str]:
     yield f"NATS {status.nats}"
     if status.services:
         yield _services(status)
+    elif status.starting:
+        yield "No service is alive: `penstock up` is starting or stopping."
     else:
         yield f"No service is alive: no heartbeat within 30 s. Start them with `{command_name()} up`."
     if status.roles:
@@ -95,12 +98,15 @@ def _services(status: SystemStatus) -> str:
         )
         for service in status.services
     ]
-    if status.lacks_ledger:
-        rows.append((_LEDGER, "-", "-", "none running, and the catalogue has budgets"))
-    if status.lacks_guard:
-        rows.append(("guard", "-", "-", "none running, and the catalogue has a guard"))
-    if status.lacks_indexer:
-        rows.append(("indexer", "-", "-", "none running, and the catalogue has a section retrieval"))
+    missing = (
+        (_LEDGER, status.lacks_ledger, "budgets"),
+        ("guard", status.lacks_guard, "a guard"),
+        ("indexer", status.lacks_indexer, "a section retrieval"),
+    )
+    for service, is_missing, section in missing:
+        if is_missing:
+            state = _STARTING if status.starting else f"none running, and the catalogue has {section}"
+            rows.append((service, "-", "-", state))
     return table(("service", "instance", "http (/health, /metrics)", "state"), rows)
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from penstock.cli.connection import command_settings
+from penstock.cli.connection import command_settings, is_starting
 from penstock.cli.errors import CommandError
+from penstock.cli.local.directory_lock import DirectoryLock
 from penstock.cli.parser import make_parser
 from penstock.runtime.runtime_file import DEFAULT_DATA, RuntimeFile, write_runtime_file
 
@@ -35,6 +36,28 @@ def test_a_named_directory_without_a_system_is_refused(command: str, named: str)
     arguments = make_parser().parse_args([*command.split(), "--data", named])
     with pytest.raises(CommandError, match=f"no `penstock up` runs with --data .*{Path(named).name}"):
         command_settings(arguments.data)
+
+
+def test_a_system_that_is_starting_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its lock is taken, and its addresses are written when it is up."""
+    lock = DirectoryLock(tmp_path / "data")
+    lock.acquire()
+    try:
+        assert is_starting(tmp_path / "data")
+        with pytest.raises(CommandError, match=r"`penstock up` is starting or stopping in .*data"):
+            command_settings(tmp_path / "data")
+        write_runtime_file(
+            tmp_path / "data", RuntimeFile(nats_url="nats://127.0.0.1:1", embedded=True, pid=1)
+        )
+        assert not is_starting(tmp_path / "data")
+    finally:
+        lock.release()
+    default = DirectoryLock(DEFAULT_DATA)
+    default.acquire()
+    command_settings(DEFAULT_DATA)
+    assert "`penstock up` is starting or stopping in .penstock]" in capsys.readouterr().err
+    default.release()
+    assert not is_starting(DEFAULT_DATA)
 
 
 def test_a_directory_that_was_not_named_is_the_default() -> None:

@@ -41,6 +41,18 @@ def test_a_system_without_live_services_is_reported():
     assert "penstock up" in text
 
 
+def test_k2_a_service_that_penstock_up_still_starts_is_not_called_missing():
+    needed = ["ledger", "guard", "indexer"]
+    starting = status_text(
+        fold_status("nats://here", [worker("w1")], StreamCounts(), NOW_MS, needed, starting=True)
+    )
+    assert starting.count("none running: `penstock up` is starting or stopping") == len(needed)
+    assert "and the catalogue has" not in starting
+    running = status_text(fold_status("nats://here", [worker("w1")], StreamCounts(), NOW_MS, needed))
+    assert "none running, and the catalogue has a guard" in running
+    assert "starting" not in running
+
+
 def test_workers_are_summed_per_role_and_queues_per_lane():
     streams = StreamCounts(
         work={
