@@ -11,6 +11,7 @@ from typing import Final
 
 from penstock.bus.masking import without_userinfo
 from penstock.cli.errors import CommandError
+from penstock.cli.local.disk_space import disk_space_notes
 from penstock.cli.local.plan import EDGE_PORT, Plan, make_plan
 from penstock.cli.local.ports import port_is_free
 from penstock.cli.local.provider_checks import (
@@ -80,6 +81,8 @@ class _Output:
 async def _up(plan: Plan, nats_port: int | None, output: _Output) -> int:
     system = LocalSystem(plan, output.say, nats_port=_port(nats_port))
     system.lock()
+    if plan.embedded:
+        output.note(*disk_space_notes(plan.data / "nats", plan.settings.store_scale))
     output.note(f"Starting; logs are written to {plan.log_dir}.")
     with stop_signals(output.say) as stop_signal:
         stop_requested = asyncio.create_task(stop_signal.wait())

@@ -38,6 +38,8 @@ __all__ = [
     "ensure_consumers",
     "ensure_eventually",
     "ensure_streams",
+    "gib_text",
+    "reserved_bytes",
     "stream_config",
 ]
 
@@ -150,27 +152,28 @@ async def _too_little_storage(
     )
     limit = (await js.account_info()).limits.max_storage
     there = limit if limit > 0 else reserved + refused.max_bytes
+    needed, least = (gib_text(reserved_bytes(scale)) for scale in (plan.store_scale, MIN_STORE_SCALE))
     problem = (
-        f"JetStream has too little file storage: the streams need {_gib(_total(plan.store_scale))} and there is "
-        f"{'' if limit > 0 else 'less than '}{_gib(there)} ({refused.name}: {error.description})"
+        f"JetStream has too little file storage: the streams need {needed} and there is "
+        f"{'' if limit > 0 else 'less than '}{gib_text(there)} ({refused.name}: {error.description})"
     )
-    fix = f"raise max_file in the server's jetstream section to more than {_gib(_total(plan.store_scale))}"
-    if there > _total(MIN_STORE_SCALE):
+    fix = f"raise max_file in the server's jetstream section to more than {needed}"
+    if there > reserved_bytes(MIN_STORE_SCALE):
         fix += (
             f", or set PENSTOCK_STORE_SCALE below {plan.store_scale:g}: at {MIN_STORE_SCALE:g}, the least, the "
-            f"streams need {_gib(_total(MIN_STORE_SCALE))}"
+            f"streams need {least}"
         )
     elif plan.store_scale > MIN_STORE_SCALE:
-        fix += f"; at the least PENSTOCK_STORE_SCALE, {MIN_STORE_SCALE:g}, they need {_gib(_total(MIN_STORE_SCALE))}"
+        fix += f"; at the least PENSTOCK_STORE_SCALE, {MIN_STORE_SCALE:g}, they need {least}"
     return ConfigurationRefused("NATS server", [Problem(problem=problem, fix=fix)])
 
 
-def _total(store_scale: float) -> int:
+def reserved_bytes(store_scale: float) -> int:
     """Bytes that JetStream reserves for the streams."""
     return sum(stream.scaled(store_scale).max_bytes for stream in STREAMS)
 
 
-def _gib(size: int) -> str:
+def gib_text(size: int) -> str:
     gib = size / 2**30
     return f"{gib:.2f} GiB" if gib < 1 else f"{gib:.1f} GiB"
 
