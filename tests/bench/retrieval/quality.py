@@ -25,7 +25,7 @@ def retrieval_quality_figures(directory: Path) -> dict[str, Any]:
     texts: of questions in another language than their answer. `terms_us_per_kb`: normalised words.
     `encoder_us_per_character`: CPU of the local model, and of chunking and storing.
     """
-    asked, (measured,) = questions(), measure(str(directory))
+    asked, (measured,) = questions(), measure("whole", str(directory))
     groups: dict[str, list[bool]] = {
         _ALL: [True] * len(asked),
         _HELD_OUT: [each.held_out for each in asked],

@@ -1,4 +1,4 @@
-"""How much of a test runs: in `make test` a third of the hypothesis examples and the short cases, else all."""
+"""How much of a test runs: in `make test` a fifth of the hypothesis examples and the short cases, else all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ALL: Final = os.environ.get("PENSTOCK_EXAMPLES") == "all"
 
 
 def examples(number: int) -> int:
-    return number if _ALL else max(1, number // 3)
+    return number if _ALL else max(1, number // 5)
 
 
 def cases(names: Iterable[Any], *, long: Collection[Any]) -> list[Any]:

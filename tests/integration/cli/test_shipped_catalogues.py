@@ -4,6 +4,7 @@ import pytest
 
 from penstock.runtime.config.shipped import shipped_catalogues
 from tests.harness.processes.penstock_up import PenstockUp
+from tests.harness.suite.examples import cases
 
 PRESETS = {
     "groq": ("preset: groq", "${PENSTOCK_SIMULATOR_URL}/openai/v1", "GROQ_API_KEY"),
@@ -11,7 +12,7 @@ PRESETS = {
 }
 
 
-@pytest.fixture(params=PRESETS)
+@pytest.fixture(params=cases(PRESETS, long={"openai"}))
 def up(request, tmp_path):
     preset, url, key = PRESETS[request.param]
     shipped = shipped_catalogues()[request.param].read_text()

@@ -1,4 +1,4 @@
-"""A worker started by hand finds the NATS server and the simulator of `penstock up`, or reports what to set."""
+"""What is started by hand beside `penstock up` takes over its settings, or reports what to set."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BY_COMMAND = ("-P", "-m", "penstock.cli", "run", "worker")
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PenstockUp]:
     require_nats_server()
-    started = PenstockUp(tmp_path_factory.mktemp("up"))
+    started = PenstockUp(tmp_path_factory.mktemp("up"), PENSTOCK_TRACE_SAMPLE_RATIO="0")
     yield started
     if started.process.poll() is None:
         started.stop()
@@ -172,3 +172,13 @@ def test_d10_a_worker_with_another_catalogue_is_reported(
         assert "runs with another catalogue" in worker.log.read_text()
     finally:
         worker.stop()
+
+
+def test_j1_a_request_of_a_command_is_not_sampled_where_the_running_system_samples_none(up: PenstockUp):
+    other_terminal = {"PENSTOCK_TRACE_SAMPLE_RATIO": ""}
+    assert up.run("ask", "Hello", env=other_terminal).returncode == 0
+
+    traced = up.run("trace", "last", env=other_terminal)
+
+    assert traced.returncode == 1
+    assert "was not sampled (PENSTOCK_TRACE_SAMPLE_RATIO)" in traced.stderr
