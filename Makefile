@@ -1,9 +1,9 @@
 # Every target installs its requirements on a machine with only Python (>= 3.11), make and git.
 PYTHON ?= python3
 VENV   ?= .venv
-# On two cores: integration and fault tests wait for 70% of their time, so there are more processes than cores.
+# On two cores: integration and fault tests wait for 70% of their time, so there are three processes for each core.
 # Their long files come first.
-TESTS  ?= -n 4 --dist loadfile --no-loadscope-reorder
+TESTS  ?= -n 6 --dist loadfile --no-loadscope-reorder
 BIN    := $(VENV)/bin
 # Where `make bench-peers` looks for other gateways, and `make profile` writes to.
 PEERS  ?= .penstock/peers
