@@ -11,7 +11,7 @@ from typing import Final, Literal, get_args
 from msgspec import Raw, Struct, field
 
 from penstock.contract.names import Complexity
-from penstock.contract.reply import Completed, Failure, Timings, Usage
+from penstock.contract.reply import Completed, FailedAttempt, Failure, Timings, Usage
 from penstock.contract.subjects import ReplyAddress
 
 __all__ = ["JOB_STATES", "Job", "JobResult", "JobState"]
@@ -51,6 +51,8 @@ class Job(Struct, frozen=True, kw_only=True, tag="job", tag_field="type"):
     """Sequence of the message in `LLM_WORK` that is processed; a second copy of it is dropped."""
     end_seq: int = 0
     """`seq` of the terminal reply event."""
+    last_failure: FailedAttempt | None = None
+    """Of a running job: why the attempt before this one failed, as far as its worker knows; None: none did."""
     error: Failure | None = None
     finish_reason: str = ""
     usage: Usage = field(default_factory=Usage)

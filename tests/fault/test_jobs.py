@@ -116,11 +116,15 @@ async def test_d2_a_job_outlasts_an_outage_of_its_provider(system: System, clien
         return bool((await system.sim("GET", "counts"))["models"].get("talker", {}).get("attempts", 0) > 4)
 
     await until(tried_beyond_four)
+    failure = (await client.job(job_id)).last_failure
+    assert failure is not None
+    assert (failure.model, failure.status) == ("talker", 503)
     await system.sim("PUT", "behaviour", {"talker": ""})
     done = await job_in_state(client, job_id, "completed", "failed")
     assert done.state == "completed"
     assert done.attempt is not None
     assert done.attempt > 5
+    assert done.last_failure is None
 
 
 async def test_e4_the_result_of_a_streamed_job_is_kept(

@@ -11,6 +11,7 @@ from penstock.contract.reply import Completed, Failed
 from penstock.contract.work import ChatWork
 
 __all__ = [
+    "MESSAGE_CHARACTERS",
     "awaits_router",
     "ended_record",
     "failed_at",
@@ -20,7 +21,7 @@ __all__ = [
     "was_sent",
 ]
 
-_MESSAGE_CHARACTERS: Final = 500
+MESSAGE_CHARACTERS: Final = 500
 """Characters kept of an error message: large records would fill the stream before it has its number of them."""
 _MOST_UNSENT: Final = 50
 """Attempt numbers kept in `unsent`, which bounds the list when a claimed number is far above the last one."""
@@ -48,6 +49,8 @@ def next_record(stored: Job | None, wanted: Job) -> Job | None:
             provider=wanted.provider or stored.provider,
             worker=wanted.worker or stored.worker,
         )
+    if wanted.state == "running" and wanted.last_failure is None:  # its worker took over from another one
+        wanted = replace(wanted, last_failure=stored.last_failure)
     return replace(
         wanted,
         unsent=_unsent(stored, wanted),
@@ -140,6 +143,6 @@ def _failed(job: Job, event: Failed, at_ms: int) -> Job:
         at_ms=at_ms,
         attempt=event.attempt,
         end_seq=event.seq,
-        error=replace(event.error, message=event.error.message[:_MESSAGE_CHARACTERS]),
+        error=replace(event.error, message=event.error.message[:MESSAGE_CHARACTERS]),
         timings=event.timings,
     )

@@ -7,15 +7,15 @@ from msgspec.structs import replace
 from penstock.bus.clock import Clock
 from penstock.bus.stored_replies import acknowledged_replies
 from penstock.contract.jobs import Job, JobResult
-from penstock.contract.reply import Completed, Failed, ReplyEvent
+from penstock.contract.reply import Completed, Failed, FailedAttempt, ReplyEvent
 from penstock.contract.subjects import ReplyAddress
 from penstock.contract.work import ChatWork
 from penstock.runtime.accounting.prior_attempts import PriorAttempts, started_of, with_record, without_unsent
 from penstock.runtime.consumer.delivery import Delivery
 from penstock.runtime.jobs.completion import end_from_events, end_job, terminal_event_of
 from penstock.runtime.jobs.store import JobStore
-from penstock.runtime.jobs.transitions import next_record, queued_job
-from penstock.runtime.reply_publisher import Superseded, publish_terminal
+from penstock.runtime.jobs.transitions import MESSAGE_CHARACTERS, next_record, queued_job
+from penstock.runtime.reply_publisher import AnnouncedAttempt, Superseded, publish_terminal
 from penstock.runtime.service import Bus
 
 __all__ = ["JobRecords"]
@@ -55,19 +55,28 @@ class JobRecords:
         return with_record(prior, record)
 
     async def begin_attempt(
-        self, work: ChatWork, message_seq: int, number: int, *, model: str, provider: str
+        self,
+        work: ChatWork,
+        message_seq: int,
+        number: int,
+        announced: AnnouncedAttempt,
+        last_failure: FailedAttempt | None = None,
     ) -> None:
         """Write the announced attempt into the record. Without that, a later worker would assume no call was made.
+        `last_failure`: of the attempt before, if this process made it.
 
         Raises Superseded when the record is ahead of the attempt.
         """
+        if last_failure is not None:
+            last_failure = replace(last_failure, message=last_failure.message[:MESSAGE_CHARACTERS])
         wanted = replace(
             self._job(work, message_seq),
             state="running",
             attempt=number,
-            model=model,
-            provider=provider,
+            model=announced.model,
+            provider=announced.provider,
             worker=self._instance,
+            last_failure=last_failure,
         )
         write = await self._jobs.advance(work.reply_to, lambda stored: next_record(stored, wanted))
         if not write.written:

@@ -137,12 +137,11 @@ class Runner(Struct, frozen=True):
 
     async def _claim(self, request: _Request) -> None:
         """Begin the next attempt: of two processes with the same message, only one can. Raises Superseded."""
-        await request.reply.begin_attempt(
-            AnnouncedAttempt(model="", provider="", worker=self.instance, at_ms=self.clock.unix_ms())
-        )
+        announced = AnnouncedAttempt(model="", provider="", worker=self.instance, at_ms=self.clock.unix_ms())
+        await request.reply.begin_attempt(announced)
         if request.work.lane == "batch":
             await self.job_records.begin_attempt(
-                request.work, request.delivery.sequence, request.reply.attempt, model="", provider=""
+                request.work, request.delivery.sequence, request.reply.attempt, announced
             )
 
     async def _terminal_event(self, request: _Request) -> Completed | Failed:

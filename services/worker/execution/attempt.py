@@ -97,12 +97,12 @@ class AttemptNumbers(Struct, frozen=True):
             why = why_no_other_attempt(execution.work.rescue, begun=True, text_sent=True)
             if why is not None:
                 raise GaveUp("provider_unavailable", f"{_TAKEN}; {why}")
-        number = execution.reply.attempt
+        number, history = execution.reply.attempt, execution.history
         if execution.work.lane == "batch":
+            last_failure = history.failed[-1] if history.failed else None
             await self.job_records.begin_attempt(
-                execution.work, execution.message_seq, number, model=model, provider=provider
+                execution.work, execution.message_seq, number, announced, last_failure
             )
-        history = execution.history
         if history.output_sent or text_may_be_sent:
             failure = history.last_failure
             code = "provider_unavailable" if failure is None else failure.handling.code

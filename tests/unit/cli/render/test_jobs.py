@@ -1,0 +1,43 @@
+"""E4: `penstock jobs` shows why a job was routed as it was, and why it is retried."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from penstock.cli.render.jobs import job_text, jobs_text
+from penstock.contract.jobs import Job
+from penstock.contract.reply import FailedAttempt
+
+FAILURE = FailedAttempt(
+    model="talker", provider="here", kind="server_error", status=503, message="try\nagain\x1b[2J later"
+)
+RETRIED = Job(
+    id="id-1",
+    client="c",
+    account="demo",
+    role="chat",
+    complexity="simple",
+    why="a short question",
+    state="running",
+    at_ms=1,
+    submitted_ms=1,
+    attempt=2,
+    model="talker",
+    worker="w-1",
+    last_failure=FAILURE,
+)
+
+
+def test_e4_a_job_that_is_retried_shows_its_last_failure():
+    assert "server_error" in jobs_text([RETRIED])
+    text = job_text(RETRIED, 1)
+    (line,) = (line for line in text.splitlines() if "attempt before" in line)
+    assert "talker at here: server_error, HTTP 503: try again" in line
+    assert "\x1b" not in text
+    assert "a short question" in text
+
+
+def test_e4_a_job_whose_first_attempt_runs_shows_no_failure():
+    job = replace(RETRIED, attempt=1, last_failure=None)
+    assert "server_error" not in jobs_text([job])
+    assert "attempt before" not in job_text(job, 1)
