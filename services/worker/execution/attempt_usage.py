@@ -81,7 +81,7 @@ class AttemptUsage:
         return self._counting.wanted(work, model)
 
     def record(self, execution: Execution, attempt: CurrentAttempt) -> int:
-        """Record the attempt, which is over; returns the tokens it used.
+        """Record the attempt, which is over; returns the tokens to charge to the limits of the model.
 
         Tokens that the provider did not count are counted in the background; until then they are estimates.
         """
@@ -103,15 +103,26 @@ class AttemptUsage:
         )
         if not attempt.frozen:
             self._degradation.observe(execution.work.role, record, loop_now_s())
-        work, trace, count = execution.work, execution.span.traceparent, None
-        if missing is not NOTHING_MISSING and self._counting.wanted(work, record.model):
+        work, model, trace, count = execution.work, attempt.key.model, execution.span.traceparent, None
+        if missing is not NOTHING_MISSING and self._counting.wanted(work, model):
             count = partial(self._counted, execution, attempt, record, missing)
             execution.counting += 1
         cost = self._recorder.record(work, record, trace, count)
         tokens = usage.input_tokens + usage.output_tokens
         execution.cost_picousd += cost
         execution.spent = execution.spent.plus(Amount(cost, tokens))
-        return tokens
+        whole = estimated and attempt.answer is None and not execution.work.stream
+        return tokens + (self._margin(execution, model, took_s, usage) if whole else 0)
+
+    def _margin(self, execution: Execution, model: str, took_s: float, usage: Usage) -> int:
+        """Output tokens above `usage` that a call without its answer may have used.
+
+        The account pays for the usual output. Many calls cut at once by their deadlines would exceed a limit with it:
+        when the machine or the network is slow, calls finish late, but the provider generates as fast as before.
+        """
+        most = execution.size.output_tokens
+        upper = self._output_rate.upper_estimate(model, after_s=took_s, most=most)
+        return max(0, upper - usage.output_tokens)
 
     async def _counted(
         self, execution: Execution, attempt: CurrentAttempt, record: AttemptRecord, missing: Missing

@@ -31,3 +31,23 @@ def test_a_call_without_tokens_or_duration_is_ignored():
     rate.observe("m", tokens=0, took_s=1.0)
     rate.observe("m", tokens=5, took_s=0.0)
     assert rate.estimate("m", after_s=1.0, most=99) == 99
+
+
+def test_c1_few_calls_exceed_the_upper_estimate():
+    rate = OutputRate()
+    assert rate.upper_estimate("m", after_s=0.1, most=250) == 250
+    for _ in range(40):
+        rate.observe("m", tokens=100, took_s=0.5)
+        rate.observe("m", tokens=100, took_s=0.25)
+    assert 280 <= rate.estimate("m", after_s=1.0, most=1000) <= 330
+    assert rate.upper_estimate("m", after_s=1.0, most=1000) >= 400
+    assert rate.upper_estimate("m", after_s=1.0, most=300) == 300
+
+
+def test_calls_that_are_all_alike_have_no_margin():
+    rate = OutputRate()
+    for _ in range(5):
+        rate.observe("m", tokens=100, took_s=0.5)
+    assert (
+        rate.upper_estimate("m", after_s=1.0, most=1000) == rate.estimate("m", after_s=1.0, most=1000) == 200
+    )

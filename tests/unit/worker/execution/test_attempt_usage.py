@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from msgspec import Raw
 
+from penstock.bus.clock import loop_now_s
 from penstock.contract.reply import Usage
 from penstock.contract.work import ChatWork
 from penstock.runtime.accounting.usage_events import AttemptRecord
@@ -17,9 +19,11 @@ from services.worker.budget.hold_cover import Amount
 from services.worker.execution.attempt_usage import AttemptUsage, CurrentAttempt
 from services.worker.execution.delta_sink import JoinedDelta
 from services.worker.execution.missing_counts import MissingCounts
+from services.worker.execution.provider_call import Answer
 from services.worker.execution.request_bodies import Body
 from services.worker.execution.state import Execution
 from services.worker.providers.streams.chunks import ChunkReader
+from services.worker.providers.usage import TokenCounts
 from services.worker.rate_limit.quota import QuotaKey
 from services.worker.token_counting.messages import Counted, Produced
 from tests.unit.worker.worker_parts import NAMES, WorkerParts
@@ -68,14 +72,14 @@ class Recorder:
 
 
 class Scene:
-    def __init__(self, counter: Counter | None = None) -> None:
+    def __init__(self, counter: Counter | None = None, *, stream: bool = True) -> None:
         parts, prices = WorkerParts(CATALOGUE), PriceTable(CATALOGUE.models)
         self.recorder = Recorder()
         recorder: Any = self.recorder
         counted: Any = counter
         counts = MissingCounts(CATALOGUE.models, prices, counted)
         self.usage = AttemptUsage(CATALOGUE, parts.calibration, parts.degradation, recorder, counts)
-        self.execution: Execution = parts.execution(lasts_s=60, stream=True)
+        self.execution: Execution = parts.execution(lasts_s=60, stream=stream)
 
     def fail(
         self,
@@ -94,6 +98,18 @@ class Scene:
         attempt.progress.headers = {}
         attempt.kept = [JoinedDelta(TEXT)]
         self.usage.record(self.execution, attempt)
+
+    def whole(self, took_s: float, *, output_tokens: int | None) -> int:
+        """A call that does not stream; without tokens it was cut. Returns what is charged to limits."""
+        attempt = CurrentAttempt(QuotaKey("A_KEY", "m"), 1, Body(b"{}", (), ()), loop_now_s())
+        attempt.progress.ended_s = attempt.began_s + took_s
+        attempt.progress.headers = {}
+        if output_tokens is not None:
+            counted = TokenCounts(input_tokens=10, output_tokens=output_tokens)
+            attempt.answer = Answer(
+                finish_reason="stop", response_id=None, model="m", counted=counted, response=Raw(b"{}")
+            )
+        return self.usage.record(self.execution, attempt)
 
 
 def chunks(*, finished: bool, **usage: int) -> ChunkReader:
@@ -172,6 +188,18 @@ async def test_f2_without_the_tokenizer_the_estimate_stays() -> None:
     counted = await count()
     assert (counted.usage, counted.estimated) == (ESTIMATE, True)
     assert scene.execution.cost_picousd == 10 * INPUT + 3 * OUTPUT
+
+
+async def test_c1_a_cut_call_costs_the_usual_output_and_is_charged_to_limits_with_more() -> None:
+    scene = Scene(stream=False)
+    for took_s in 10 * (1.0, 0.5):
+        assert scene.whole(took_s, output_tokens=10) == 20
+    charged = scene.whole(0.3, output_tokens=None)
+    cut = scene.recorder.records[-1]
+    assert cut.estimated
+    assert 4 <= cut.usage.output_tokens <= 5
+    assert 6 <= charged - cut.usage.input_tokens <= 9
+    assert scene.execution.spent.tokens == 20 * 20 + cut.usage.input_tokens + cut.usage.output_tokens
 
 
 async def test_f2_the_tokens_of_a_long_answer_follow_from_the_part_that_was_kept() -> None:
