@@ -51,6 +51,7 @@ __all__ = [
     "QUOTA",
     "REPLIES",
     "REPLIES_LEAST_AGE_S",
+    "REPLIES_SCARCE",
     "REQUESTS",
     "RESULTS",
     "ROUTER",
@@ -182,6 +183,8 @@ REPLIES: Final = StreamSpec(
 )
 REPLIES_LEAST_AGE_S: Final = 10
 """Seconds for which routers delete no reply event, however full `LLM_REPLIES` is."""
+REPLIES_SCARCE: Final = 0.90625
+"""The fill of `LLM_REPLIES` (29/32) above which replies wait for room (services/worker/replies)."""
 EVENTS: Final = StreamSpec(
     name="LLM_EVENTS",
     subjects=(subjects.USAGE_ALL,),

@@ -151,7 +151,6 @@ class ReplyPublisher:
     async def make_room(self, size: int) -> None:
         """Wait until `size` bytes may be published. The reply may have to wait for others to end."""
         if self._space is not None and not self.has_room(size) and await self._space.extend(size):
-            self._space.written += self._sent_bytes
             await self._repeat()
 
     async def begin_attempt(self, announced: AnnouncedAttempt, *, yields: bool = False) -> bool:
@@ -287,6 +286,7 @@ class ReplyPublisher:
 
     async def _repeat(self) -> None:
         for payload in tuple(self._sent):
+            self._count(len(payload))
             await self._nc.publish(self._subject, payload)
 
     async def _begin_is_stored(self) -> bool:

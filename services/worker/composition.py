@@ -153,7 +153,7 @@ def shared_state(
         hand_back=HandBackPolicy(connected.peers, shell.settings.max_deliver, connected.presence_changed.set),
         room=ReplyRoom(
             REPLIES.scaled(shell.settings.store_scale).max_bytes,
-            partial(read_stream_size, connected.bus.nc),
+            partial(read_stream_size, connected.bus),
             lambda: connected.peers.workers(loop_now_s()),
             metrics,
         ),

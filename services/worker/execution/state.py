@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 _ROOM_AGAIN_S: Final = float(REPLIES_LEAST_AGE_S)
-"""`retry_after_s` of a large reply without room: routers delete what is older than this, at the account's cost."""
+"""`retry_after_s` of a reply without room: routers delete what is older than this, at the account's cost."""
 _arrival_numbers: Final = count(1)
 
 
@@ -76,9 +76,9 @@ def cancelled() -> GaveUp:
 
 
 def no_room() -> GaveUp:
-    """The deadline of a large reply ended its wait for room."""
+    """The deadline of a reply ended its wait for room."""
     message = (
-        "other large answers of the account were being written until the deadline: send fewer of them at once"
+        "other answers of the account were being written until the deadline: send fewer large ones at once"
     )
     return GaveUp("overloaded", message, _ROOM_AGAIN_S)
 

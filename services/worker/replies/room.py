@@ -1,22 +1,30 @@
-"""Room in `LLM_REPLIES` for large replies: a worker writes them only as fast as the stream has room.
+"""Room in `LLM_REPLIES`: all workers together write no more than the stream holds.
 
-A reply of up to 1/256 of the stream's bytes is written at once. A larger one needs a permit, of which each worker has
-so many that all large replies that are being written take at most half of the stream, and an account at most half of
-the permits; and it reserves room in steps. While there is none the worker reads nothing more from the provider, and the
-routers delete replies of the accounts that have the most (services/router/replies).
+There is room while the stream is filled to `REPLIES_SCARCE` at most. Above it, routers delete replies of the accounts
+that have the most (services/router/replies), and only this is written:
+
+- A reply of more than 1/256 of the stream has a permit, of which each worker has so many that all large replies that
+  are being written take at most half of the stream, and an account at most half of the permits. It may write its window
+  beyond what the server had stored when there was room. All windows of all workers are 1/32 of the stream.
+- All other replies of an account may write 1/64 of the stream after there was room.
+
+So workers need to know nothing of each other but their number: what one of them may still write does not depend on what
+the others do, and what is written counts until the server has stored it, which every worker then reads. While there is
+no room the worker reads nothing more from the provider.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from itertools import takewhile
 from types import TracebackType
 from typing import Final, Self
 
 from penstock.bus.clock import loop_now_s
 from penstock.contract.presence import AccountReplies
+from penstock.contract.streams import REPLIES_SCARCE
 from penstock.runtime.byte_budget import FairByteBudget
 from penstock.runtime.reply_publisher import KEPT_BYTES
 from services.worker.metrics import WorkerMetrics
@@ -35,31 +43,33 @@ what the oldest one keeps.
 """
 _FREE: Final = 256
 """The share of the stream's bytes below which a reply needs no permit: one in so many."""
-_STEP: Final = 64
-"""The share that a large reply reserves at a time, likewise."""
-_SLOW_STEP: Final = 1024
-"""The share that stays reserved for a slow reply, likewise. All of these together must be less than what lies between
-the fill at which routers delete and the margin: else a reply waits, and nothing is deleted for it."""
-_SLOW_S: Final = 1.0
-"""Seconds after which a reply that has not written what it reserved is a slow one."""
+_SLICE: Final = 64
+"""The share of these bytes that such a reply takes at a time, likewise."""
+_ALLOWANCE: Final = 64
+"""The share of the stream's bytes for the replies of an account without permits, likewise."""
+_WINDOWS: Final = 32
+"""The share for the windows of all large replies, likewise."""
 _REPORTED: Final = 4
 """The share of what a reply may write without a permit from which on an account is reported, likewise: so routers know
 of each account whose large replies wait."""
-_MARGIN: Final = 16
-"""The share that is kept free for small replies, likewise."""
+_MOST_ACCOUNTS: Final = 1000
+"""Accounts whose allowance is counted; those that used the least of it are dropped."""
 
 
 class ReplySpace:
     """What one reply has written, and how much it may write."""
 
-    def __init__(self, room: ReplyRoom, account: str, granted: int) -> None:
+    def __init__(self, room: ReplyRoom, account: str) -> None:
         self.account = account
-        self.granted = granted
+        self.granted = 0
         self.written = 0
         self.counted = 0
         """Of `written`, the bytes that are in the figures of the account."""
-        self.granted_s = self.permitted_s = loop_now_s()
-        """When it got room the last time, and first with its permit."""
+        self.needed = 0
+        """What has to be granted for the event that waits for room, or was the last one to wait."""
+        self.has_permit = False
+        self.permitted_s = loop_now_s()
+        """When it had room with its permit first."""
         self.waits = False
         """It waits for a permit or for room."""
         self._room = room
@@ -72,7 +82,7 @@ class ReplySpace:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._room.leave(self)
+        self._room.leave(self, is_large=self._permit is not None)
         if self._permit is not None:
             await self._permit.aclose()
 
@@ -80,11 +90,16 @@ class ReplySpace:
         """Wait until `size` more bytes have room. Returns whether that took so long that what was written before may
         have been deleted.
         """
-        began_s = loop_now_s()
+        self.needed = self.written + size
         self.waits = True  # also after a deadline ended the wait
-        if self._permit is None:
-            self._permit = AsyncExitStack()
-        is_first = await self._room.extend(self, size, self._permit)
+        is_first, began_s = False, loop_now_s()
+        if self._permit is None and self._room.is_small(self):
+            await self._room.extend_small(self)
+        else:
+            if self._permit is None:
+                self._room.return_unused(self)
+                self._permit = AsyncExitStack()
+            is_first = await self._room.extend_large(self, self._permit)
         self.waits = False
         return is_first and loop_now_s() - began_s > _REPEATED_S
 
@@ -99,8 +114,8 @@ class ReplyRoom:
         workers: Callable[[], int],
         metrics: WorkerMetrics,
     ) -> None:
-        """`bound`: of the stream, in bytes. `read_size`: its bytes now; None: unknown.
-        `workers`: how many are alive, this one included.
+        """`bound`: of the stream, in bytes. `read_size`: its bytes now, with everything that this worker wrote before;
+        None: unknown. `workers`: how many are alive, this one included.
         """
         self._bound = bound
         self._read_size = read_size
@@ -109,40 +124,64 @@ class ReplyRoom:
         self._permits = FairByteBudget(bound // 2)
         self._free = min(bound // _FREE, KEPT_BYTES)
         self._stored = StoredBytes(self._free // _REPORTED)
+        self._small: Counter[str] = Counter()
+        """Bytes granted without a permit to each account since there was room."""
         self._large: dict[ReplySpace, None] = {}
-        """The replies that have a permit and room, in the order in which they got it."""
+        """The replies that have a permit and had room, in the order in which they got it."""
         self._waiting_s: dict[ReplySpace, float] = {}
-        """Since when a reply waits for room."""
+        """Since when a large reply waits for room."""
+        self._turn = asyncio.Lock()
+        """Held by the reply that looks for room, for all that wait."""
 
     def space(self, account: str) -> ReplySpace:
         """The space of one reply, which ends inside."""
-        return ReplySpace(self, account, self._free)
+        space = ReplySpace(self, account)
+        if self._fits_small(space):
+            self._grant_small(space)
+        return space
 
-    def leave(self, space: ReplySpace) -> None:
+    def leave(self, space: ReplySpace, *, is_large: bool) -> None:
         """The reply has ended; what it has written stays in the figures of its account."""
         self._count(space)
         self._large.pop(space, None)
+        if not is_large:
+            self.return_unused(space)
 
-    async def extend(self, space: ReplySpace, size: int, permit: AsyncExitStack) -> bool:
-        """Take a permit if the reply has none, and reserve room for `size` more bytes. Returns whether it had none."""
+    def is_small(self, space: ReplySpace) -> bool:
+        """Whether the reply needs no permit yet."""
+        return space.needed <= self._free
+
+    def return_unused(self, space: ReplySpace) -> None:
+        """The reply writes no more without a permit."""
+        left = self._small.pop(space.account, 0) - max(0, space.granted - space.written)
+        if left > 0:
+            self._small[space.account] = left
+        space.granted = space.written
+
+    async def extend_small(self, space: ReplySpace) -> None:
+        """Grant what the reply needs, from the allowance of its account."""
+        if not self._fits_small(space):
+            self._count(space)
+            await self._wait(space, lambda: self._fits_small(space))
+        self._grant_small(space)
+
+    async def extend_large(self, space: ReplySpace, permit: AsyncExitStack) -> bool:
+        """Take a permit if the reply has none, and grant what the reply needs, and its window. Returns whether it had
+        no room with a permit before.
+        """
         began_s, is_first = loop_now_s(), space not in self._large
         self._count(space)  # before it waits: routers make room for accounts that they know
-        if is_first:
+        if not space.has_permit:
             self._permits.resize(self._bound // 2 // self._workers())
             await permit.enter_async_context(self._permits.hold(STREAM_BYTES, space.account))
-        needed = max(0, space.written + size - space.granted) + self._bound // _STEP
+            space.has_permit = True
         self._waiting_s[space] = loop_now_s()
         try:
-            # The server is asked each time: it sends no event.
-            while self._older_waits(space) or not await self._has_room(space, needed):  # noqa: ASYNC110
-                await asyncio.sleep(_AGAIN_S)
+            await self._wait(space, lambda: space.granted >= space.needed)
         finally:
             del self._waiting_s[space]
-        space.granted += needed
-        space.granted_s = loop_now_s()
-        if (
-            is_first
-        ):  # only now: from here on routers delete nothing of the account, so there must be room before
+        if is_first:
+            # Only now: from here on routers delete nothing of the account, so there must be room before.
             self._large[space] = None
             space.permitted_s = loop_now_s()
         self._metrics.reply_room_wait.observe(loop_now_s() - began_s)
@@ -150,6 +189,8 @@ class ReplyRoom:
 
     def report(self) -> tuple[AccountReplies, ...]:
         """For the heartbeat."""
+        if len(self._small) > _MOST_ACCOUNTS:
+            self._small = Counter(dict(self._small.most_common(_MOST_ACCOUNTS)))
         unfinished_s: dict[str, float] = {}
         for space in self._large:
             self._count(space)
@@ -163,28 +204,43 @@ class ReplyRoom:
             self._stored.add(space.account, space.written - space.counted, loop_now_s())
             space.counted = space.written
 
-    def _older_waits(self, space: ReplySpace) -> bool:
-        """Whether a reply that got room before `space` waits for more: it must end before anything of its time is
-        deleted.
-        """
-        return any(each.waits for each in takewhile(lambda each: each is not space, self._large))
+    def _small_step(self, space: ReplySpace) -> int:
+        return max(space.needed - space.granted, self._free // _SLICE)
 
-    async def _has_room(self, space: ReplySpace, needed: int) -> bool:
-        """Other workers are taken to have reserved as much as this one. While this one has reserved nothing else, there
-        is room until routers delete something, however much is needed: so no reply waits for itself.
-        """
+    def _fits_small(self, space: ReplySpace) -> bool:
+        used = self._small[space.account]
+        return not used or used + self._small_step(space) <= self._bound // _ALLOWANCE // self._workers()
+
+    def _grant_small(self, space: ReplySpace) -> None:
+        step = self._small_step(space)
+        self._small[space.account] += step
+        space.granted += step
+
+    async def _wait(self, space: ReplySpace, has_room: Callable[[], bool]) -> None:
+        async with self._turn:
+            while not has_room():
+                await self._look(space)
+                if not has_room():
+                    await asyncio.sleep(_AGAIN_S)  # the server sends no event
+
+    async def _look(self, first: ReplySpace) -> None:
+        """Grant something to each reply if there is room. `first`: the one whose turn it is."""
+        written = {space: space.written for space in (*self._large, *self._waiting_s)}
+        small = Counter(self._small)
         stored = await self._read_size()
-        if stored is None:
-            return False
-        reserved = sum(self._reserved_after_return(each) for each in self._large if each is not space)
-        if not reserved and stored < self._bound - 2 * self._bound // _MARGIN:
-            return True
-        return stored + reserved * self._workers() + needed <= self._bound - self._bound // _MARGIN
+        if stored is None or stored > self._bound * REPLIES_SCARCE:
+            return
+        self._small -= small
+        window = self._window()
+        beyond = [space for space, size in written.items() if space.granted > size + window]
+        for space, size in written.items():
+            space.granted = max(space.granted, size + window)
+        if first in written and beyond in ([], [first]):
+            # An event larger than a window: one at a time in each worker.
+            first.granted = max(first.granted, first.needed)
 
-    def _reserved_after_return(self, space: ReplySpace) -> int:
-        """The bytes that a reply has reserved. A slow one returns most of them first, and reserves them again when it
-        needs them.
+    def _window(self) -> int:
+        """At most so many large replies are being written: as many as half of the stream holds, or one in each
+        worker.
         """
-        if loop_now_s() - space.granted_s > _SLOW_S:
-            space.granted = min(space.granted, space.written + self._bound // _SLOW_STEP)
-        return max(0, space.granted - space.written)
+        return self._bound // _WINDOWS // max(self._workers(), self._bound // 2 // STREAM_BYTES)

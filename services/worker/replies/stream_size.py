@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 import nats.errors
-from nats.aio.client import Client as Nats
+from nats.js.errors import APIError
 
-from penstock.bus.direct_get import stream_position
+from penstock.bus.direct_get import delete_message, stream_position
 from penstock.bus.log_limits import rate_limited_logger
+from penstock.bus.write_check import publish_checked
 from penstock.contract.streams import REPLIES
+from penstock.runtime.service import Bus
 
 __all__ = ["read_stream_size"]
 
 _log: Final = rate_limited_logger(__name__)
+_ACK_S: Final = 2.0
 
 
-async def read_stream_size(nc: Nats) -> int | None:
-    """None while the stream has no leader.
+async def read_stream_size(bus: Bus) -> int | None:
+    """With everything that was published on this connection before. None while the stream has no leader, or stores
+    nothing.
 
-    Read anew each time: within 50 ms several replies of 1 MiB can begin and end, which an older figure does not have.
+    A message is acknowledged once it is stored, and after all that came before it on its connection; without it the
+    answer lacks what the server has received but not stored yet, which it bounds by 128 MiB only.
     """
     try:
-        return (await stream_position(nc, REPLIES.name)).bytes
-    except (nats.errors.Error, TimeoutError) as error:
+        ack = await publish_checked(
+            bus.js, REPLIES.probe_subject, b"", stream=REPLIES.name, headers={}, timeout_s=_ACK_S
+        )
+        position, _ = await asyncio.gather(
+            stream_position(bus.nc, REPLIES.name),
+            delete_message(bus.nc, REPLIES.name, ack.seq, erase=False),
+        )
+    except (nats.errors.Error, APIError, TimeoutError) as error:
         _log.warning("the size of %s cannot be read now: %r", REPLIES.name, error)
         return None
+    return position.bytes

@@ -7,13 +7,20 @@ import time
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+import nats
+import pytest
+from nats.aio.client import Client as Nats
+
+from penstock.bus.direct_get import stream_position
 from penstock.client.client import Client
 from penstock.contract.reply import Completed, Delta
-from penstock.contract.streams import REPLIES
+from penstock.contract.streams import REPLIES, REPLIES_SCARCE
+from tests.harness.processes.catalogues import catalogue
 from tests.harness.processes.system import System, running_system
 from tests.harness.providers.long_answers import answer_at_length, config_of
 from tests.harness.providers.scripted_provider import ScriptedProvider, scripted_provider
 from tests.harness.requests.replies import ask, text_of
+from tests.harness.suite.waiting import until
 
 SCALE = 0.1
 AT_ONCE = 24
@@ -24,14 +31,34 @@ SLOW_S = 16.0
 """Seconds in which a slow reader takes what its client has in memory: then its events are that old."""
 
 
-def small_store(directory: Path, provider: ScriptedProvider) -> AbstractAsyncContextManager[System]:
+FILLING = 8
+"""Answers of 9 MB, which are more than a stream of 64 MiB holds."""
+BURST, MEDIUM = 60, 300_000
+"""Answers that begin when it is full, and the characters of each; the first 256 KiB need no permit."""
+TEXTS, EMBEDDED = 600, 40
+"""Texts of an embed request, whose vectors have 0.8 MB, and the number of such requests."""
+
+
+def small_store(
+    directory: Path,
+    provider: ScriptedProvider,
+    *,
+    workers: int = 1,
+    slots: int = AT_ONCE,
+    scale: float = SCALE,
+) -> AbstractAsyncContextManager[System]:
     """A system whose stream of replies has less room than the large answers need together."""
     return running_system(
         directory,
-        "chat",
-        config=config_of(provider, AT_ONCE),
-        env={"PENSTOCK_STORE_SCALE": str(SCALE)},
+        *["chat"] * workers,
+        config=config_of(provider, slots),
+        env={"PENSTOCK_STORE_SCALE": str(scale)},
     )
+
+
+async def has_no_room(nc: Nats) -> bool:
+    """Whether large answers wait for room."""
+    return (await stream_position(nc, REPLIES.name)).fill > REPLIES_SCARCE
 
 
 async def answered(client: Client, letter: str, size: int, *, stream: bool) -> bool:
@@ -57,6 +84,54 @@ async def test_e2_large_answers_of_one_account_cost_no_other_account_its_reply(t
             assert len(provider.calls) == 1 + AT_ONCE, "no provider was paid in vain"
             again = [event async for event in other.resume(mine.id)]
             assert text_of(again) == "s" * SMALL
+
+
+@pytest.mark.parametrize("account", ["large", "third"])
+async def test_e2_answers_that_begin_while_there_is_no_room_cost_no_other_account_its_reply(
+    tmp_path: Path, account: str
+) -> None:
+    """Two workers, and so many answers that what each of them writes at once is more than is left of the stream."""
+    with scripted_provider("m-chat") as provider:
+        provider.answer = answer_at_length
+        async with (
+            small_store(tmp_path, provider, workers=2, slots=FILLING + BURST, scale=0.25) as system,
+            await system.client(account="small") as other,
+            await system.client(account="large") as client,
+            await system.client(account=account) as late,
+        ):
+            mine = await ask(other, f"s {SMALL}", role="chat")
+            answers = [
+                asyncio.create_task(answered(client, "l", 9_000_000, stream=True)) for _ in range(FILLING)
+            ]
+            nc = await nats.connect(system.nats.url)
+            await until(lambda: has_no_room(nc), 20)
+            await nc.close()
+            answers += [asyncio.create_task(answered(late, "m", MEDIUM, stream=True)) for _ in range(BURST)]
+            assert all(await asyncio.gather(*answers))
+            assert len(provider.calls) == 1 + FILLING + BURST
+            again = [event async for event in other.resume(mine.id)]
+            assert text_of(again) == "s" * SMALL
+
+
+async def test_e2_vectors_of_one_account_cost_no_other_account_its_reply(tmp_path: Path) -> None:
+    model = {"embedding": {"dimensions": 256}, "price": {"input": 20_000}}
+    config = catalogue(
+        {"chat": ("m-chat",), "embed": ("m-embed",)}, models={"m-embed": model}, role={"slots_per_worker": 64}
+    )
+    texts = [f"text {number}" for number in range(TEXTS)]
+    async with (
+        running_system(
+            tmp_path, *["chat,embed"] * 2, config=config, env={"PENSTOCK_STORE_SCALE": str(SCALE)}
+        ) as system,
+        await system.client(account="small") as other,
+        await system.client(account="large") as client,
+    ):
+        mine = await ask(other, "hello", role="chat")
+        found = await asyncio.gather(
+            *(client.embed(texts, role="embed", timeout_s=90) for _ in range(EMBEDDED))
+        )
+        assert {each.count for each in found} == {TEXTS}
+        assert text_of([event async for event in other.resume(mine.id)]) == mine.text
 
 
 async def read_slowly(client: Client) -> int:

@@ -49,7 +49,7 @@ async def stored_share(system: System) -> str:
     return found[1][:4]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, 2, 4])
 async def test_e2_forty_answers_of_15_mib_cost_no_other_account_its_reply(
     tmp_path: Path, workers: int
 ) -> None:

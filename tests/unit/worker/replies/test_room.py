@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -15,8 +15,13 @@ from services.worker.replies.room import ReplyRoom
 MIB = 2**20
 BOUND = 16 * STREAM_BYTES
 """Half of it are eight permits, of which an account may have four."""
-FULL = 7 * BOUND // 8
-"""From here on routers delete replies."""
+SCARCE = 29 * BOUND // 32
+"""Above it there is no room."""
+FREE = BOUND // 256
+"""What a reply writes without a permit."""
+ALLOWANCE = BOUND // 64
+"""What the replies of an account may write without permits while there is no room."""
+WINDOW = BOUND // 32 // 8
 
 
 class Stream:
@@ -33,7 +38,8 @@ class Stream:
     async def large(self, account: str) -> asyncio.Task[bool]:
         """A large reply of the account that asks for room; its result is whether it has to be written again."""
         space = await self.stack.enter_async_context(self.room.space(account))
-        task = asyncio.create_task(space.extend(MIB))
+        space.written = FREE
+        task = asyncio.create_task(space.extend(1))
         await asyncio.sleep(0.5)
         return task
 
@@ -41,9 +47,43 @@ class Stream:
 async def test_a_small_reply_is_written_at_once() -> None:
     stream = Stream(stored=BOUND)
     async with stream.room.space("a") as space:
-        assert space.granted == MIB
+        while space.written < FREE:
+            size = FREE // 16
+            if space.written + size > space.granted:
+                async with asyncio.timeout(0.05):
+                    assert await space.extend(size) is False
+            space.written += size
         assert not space.waits
-    assert stream.room.report() == ()
+    assert [each.stored for each in stream.room.report()] == [((1, FREE),)]
+
+
+async def write_small(stream: Stream, account: str, number: int) -> int:
+    """Writes so many small replies of the account one after the other; returns the bytes that had room in 0.5 s."""
+    written = 0
+    with suppress(TimeoutError):
+        async with asyncio.timeout(0.5):
+            for _ in range(number):
+                async with stream.room.space(account) as space:
+                    await space.extend(FREE)
+                    space.written += FREE
+                    written += FREE
+    return written
+
+
+async def test_e2_small_replies_of_an_account_wait_when_they_are_many_and_the_stream_has_no_room() -> None:
+    stream = Stream(stored=BOUND)
+    assert await write_small(stream, "a", 10) == ALLOWANCE
+    assert await write_small(stream, "b", 1) == FREE, "another account has its own allowance"
+    stream.stored = SCARCE
+    assert await write_small(stream, "a", 10) == 10 * FREE
+
+
+async def test_e2_what_a_small_reply_does_not_write_is_left_for_others() -> None:
+    stream = Stream(stored=BOUND)
+    for _ in range(1000):
+        async with stream.room.space("a") as space:
+            space.written += 100
+    assert await write_small(stream, "a", 1) == FREE
 
 
 async def test_an_account_writes_half_of_the_large_replies_and_another_one_the_rest() -> None:
@@ -75,38 +115,51 @@ async def test_a_reply_that_waited_long_is_written_again() -> None:
         assert await waiting is True
 
 
-async def test_what_other_workers_may_have_reserved_is_left_free() -> None:
-    """Nearly full: there is room for what two replies reserve, but not for what those of three workers do."""
-    stored = BOUND - BOUND // 16 - 3 * (BOUND // 64 + MIB)
-    for workers, may_write in ((1, True), (3, False)):
-        stream = Stream(stored=stored, workers=workers)
-        async with stream.stack:
-            assert (await stream.large("a")).done()
-            second = await stream.large("b")
-            assert second.done() is may_write
-            second.cancel()
+async def test_e2_a_large_reply_is_granted_a_window_beyond_what_is_stored() -> None:
+    stream = Stream(stored=SCARCE)
+    async with stream.room.space("a") as space:
+        await space.extend(FREE + 1)
+        space.written += FREE + 1
+        await space.extend(1)
+        assert space.granted == space.written + WINDOW
+        stream.stored = SCARCE + 1
+        space.written = space.granted
+        waiting = asyncio.create_task(space.extend(1))
+        await asyncio.sleep(0.3)
+        assert space.waits
+        stream.stored = SCARCE
+        await waiting
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4, 8])
-async def test_slow_large_replies_never_stop_one_below_the_fill_at_which_routers_delete(workers: int) -> None:
-    """Each worker has as many of them as it has permits, which write nothing more for a while."""
-    stream = Stream(stored=FULL - 1, workers=workers)
+async def test_slow_large_replies_stop_no_other_one(workers: int) -> None:
+    """Each worker has as many of them as it has permits but one, which write nothing more for a while."""
+    stream = Stream(stored=SCARCE, workers=workers)
     async with stream.stack:
         for number in range(8 // workers - 1):
-            space = await stream.stack.enter_async_context(stream.room.space(f"slow-{number}"))
-            await space.extend(MIB)
-            space.written += MIB
-        await asyncio.sleep(1.1)
-        last = await stream.large("last")
-        assert last.done()
+            assert (await stream.large(f"slow-{number}")).done()
+        assert (await stream.large("last")).done()
+
+
+async def test_e2_events_larger_than_a_window_are_written_one_at_a_time() -> None:
+    stream = Stream()
+    async with stream.stack:
+        first = await stream.stack.enter_async_context(stream.room.space("a"))
+        second = await stream.stack.enter_async_context(stream.room.space("b"))
+        await first.extend(5 * WINDOW)
+        waiting = asyncio.create_task(second.extend(5 * WINDOW))
+        await asyncio.sleep(0.2)
+        assert not waiting.done()
+        first.written += 5 * WINDOW
+        await waiting
 
 
 async def test_replies_that_wait_for_room_do_not_keep_what_would_have_to_be_deleted_for_them() -> None:
     stream = Stream()
     async with stream.stack:
         space = await stream.stack.enter_async_context(stream.room.space("a"))
-        await space.extend(MIB)
-        space.written += MIB
+        await space.extend(FREE + 1)
+        space.written += FREE + 1
         assert [each.unfinished_s > 0 for each in stream.room.report()] == [True]
         stream.stored = BOUND
         waiting = asyncio.create_task(space.extend(16 * MIB))
@@ -124,8 +177,8 @@ async def test_e2_an_account_whose_large_reply_waits_is_reported(bound: int) -> 
     """Else routers take another account to be alone, whose readers then stop the reply."""
     stream = Stream(stored=bound, bound=bound)
     async with stream.room.space("a") as space:
-        space.written = space.granted
-        waiting = asyncio.create_task(space.extend(1))
+        space.written = bound // 256 // 4
+        waiting = asyncio.create_task(space.extend(bound // 256))
         await asyncio.sleep(0.2)
         assert [each.account for each in stream.room.report()] == ["a"]
         stream.stored = 0
