@@ -22,7 +22,14 @@ from penstock.runtime.aio import CriticalLoop
 from penstock.runtime.service import Bus
 from services.router.metrics import RouterMetrics
 from services.router.replies.readers_behind import ReadersBehind
-from services.router.replies.stored_replies import FULL, TARGET, AccountBytes, StoredReplies, deletions
+from services.router.replies.stored_replies import (
+    FULL,
+    PRESSING,
+    TARGET,
+    AccountBytes,
+    StoredReplies,
+    deletions,
+)
 
 __all__ = ["ReplyRetention"]
 
@@ -31,6 +38,8 @@ _EVERY_S: Final = 1.0
 _OFTEN_S: Final = 0.25
 """The same while the stream may soon be full."""
 _WATCHED: Final = 0.75
+_REPORTED_S: Final = 5.0
+"""Seconds after which workers have reported what they stored: two heartbeats, and a moment."""
 
 
 class ReplyRetention:
@@ -50,6 +59,8 @@ class ReplyRetention:
         self._replies = replies
         self._is_first = is_first
         self._metrics = metrics
+        self._none_has_too_many_s: float | None = None
+        """Since when so much is stored without that an account is known to have too many."""
         self._loop = CriticalLoop("reply retention")
 
     async def start(self) -> None:
@@ -85,6 +96,7 @@ class ReplyRetention:
         self._metrics.replies_oldest.set(position.oldest_s)
         if position.fill < FULL:
             self._metrics.replies_heaviest.set(0)
+            self._none_has_too_many_s = None
         elif self._is_first():
             await self._make_room(position)
         return position.fill
@@ -96,8 +108,19 @@ class ReplyRetention:
         self._metrics.replies_heaviest.set(found.heaviest)
         for name, kept_s in found.kept_s.items():
             await self._delete(name, kept_s, position)
-        if not found.kept_s:
+        if found.kept_s:
+            self._none_has_too_many_s = None
+        elif self._is_known(position):
             await self._delete_oldest(position, found.all_kept_s)
+
+    def _is_known(self, position: StreamPosition) -> bool:
+        """Whether really no account has too many: large replies fill the stream between two heartbeats, and the oldest
+        ones of all accounts would be deleted for them. Small replies soon displace those.
+        """
+        now_s = loop_now_s()
+        if self._none_has_too_many_s is None:
+            self._none_has_too_many_s = now_s
+        return now_s - self._none_has_too_many_s > _REPORTED_S or position.fill > PRESSING
 
     async def _stored_now(self, position: StreamPosition) -> Mapping[str, AccountBytes]:
         """Without what was reported and has been deleted since."""

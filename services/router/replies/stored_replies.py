@@ -12,19 +12,16 @@ from typing import Final
 from msgspec import Struct, field
 
 from penstock.contract.presence import REPLY_SLOT_S, AccountReplies
-from penstock.contract.streams import REPLIES, REPLIES_LEAST_AGE_S
+from penstock.contract.streams import REPLIES, REPLIES_LEAST_AGE_S, REPLIES_SCARCE
 from penstock.contract.subjects import is_token
 
-__all__ = ["FULL", "TARGET", "AccountBytes", "Deletions", "StoredReplies", "deletions", "level"]
+__all__ = ["FULL", "PRESSING", "TARGET", "AccountBytes", "Deletions", "StoredReplies", "deletions", "level"]
 
 FULL: Final = 0.875
 """The fill of the stream from which on replies are deleted."""
 TARGET: Final = 0.8125
 """The fill at which no more are."""
-_SCARCE: Final = 0.90625
-"""The fill from which on no reader keeps anything at the cost of other accounts, whose large replies would wait: from
-15/16 on, less the 1/64 that each needs and what others have reserved (the worker's `replies/room.py`)."""
-_PRESSING: Final = 0.984375
+PRESSING: Final = 0.984375
 """The fill from which on replies that are being written or read are deleted too: small ones would soon displace those
 of any account."""
 _LEAST_SHARE: Final = 0.0625
@@ -63,10 +60,10 @@ class AccountBytes(Struct):
         `unread_s`: age of the oldest event that a live reader needs; `is_alone`: no other account is known to have
         stored anything.
         """
-        if fill > _PRESSING:
+        if fill > PRESSING:
             return 0.0
         writing_s = self.unfinished_s if self.unfinished_s <= _UNFINISHED_S else 0.0
-        return writing_s if fill > _SCARCE and not is_alone else max(writing_s, unread_s)
+        return writing_s if fill > REPLIES_SCARCE and not is_alone else max(writing_s, unread_s)
 
     def _age_of(self, most: float) -> float:
         total = 0
@@ -141,7 +138,7 @@ def deletions(
             for name, each in accounts.items()
             if each.total > most
         },
-        max([REPLIES_LEAST_AGE_S, *writing_s, 0.0 if fill > _SCARCE else oldest_unread_s]),
+        max([REPLIES_LEAST_AGE_S, *writing_s, 0.0 if fill > REPLIES_SCARCE else oldest_unread_s]),
         min(1.0, max(totals, default=0) / bound),
     )
 

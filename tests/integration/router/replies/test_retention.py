@@ -58,6 +58,26 @@ async def test_e2_replies_of_an_account_that_waits_for_room_are_deleted(
     assert (state.messages, state.first_seq) == (1, 1), "only the reply of the other account is left"
 
 
+async def test_e2_what_workers_have_not_reported_yet_costs_no_other_account_its_reply(
+    own_nc: Nats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stream is filled faster than workers report who fills it."""
+    retention, replies = await stream_and_retention(own_nc, monkeypatch)
+    js = own_nc.jetstream()
+    await js.publish(subjects.reply("small", "c", "i"), b"kept")
+    for number in range(MESSAGES):
+        await js.publish(subjects.reply("large", "c", str(number)), bytes(SIZE))
+    await asyncio.sleep(0.5)
+    assert await retention._round() > 7 / 8
+    assert (await js.stream_info(REPLIES.name)).state.messages == 1 + MESSAGES
+
+    large = AccountReplies(account="large", stored=((5, MESSAGES * SIZE),), unfinished_s=0)
+    replies.observe("w", (large,), asyncio.get_running_loop().time())
+    await retention._round()
+    state = (await js.stream_info(REPLIES.name)).state
+    assert (state.messages, state.first_seq) == (1, 1)
+
+
 async def test_e2_a_reader_of_one_account_does_not_stop_the_deletion_for_all(
     own_nc: Nats, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,7 +89,7 @@ async def test_e2_a_reader_of_one_account_does_not_stop_the_deletion_for_all(
         await own_nc.publish(reading("a0", "c"), behind)
         for number in range(MESSAGES):
             await js.publish(subjects.reply(f"a{number}", "c", "i"), bytes(SIZE))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(10):
             while (await js.stream_info(REPLIES.name)).state.bytes > BOUND * 7 // 8:
                 await asyncio.sleep(0.05)
     finally:
