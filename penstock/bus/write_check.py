@@ -64,10 +64,13 @@ class _State(Struct, frozen=True):
 
 class _Cluster(Struct, frozen=True):
     leader_since: datetime | None = None
+    """Only the node that leads the stream says it."""
+    replicas: tuple[msgspec.Raw, ...] = ()
+    """The other nodes that keep the stream."""
 
 
 class _Info(Struct, frozen=True):
-    """What the leader of a stream answers about it."""
+    """What the leader of a stream answers about it, or a node that knows of no leader."""
 
     state: _State = _State()
     cluster: _Cluster | None = None
@@ -190,7 +193,7 @@ def _streams_of(connection: Nats) -> _Streams:
 async def _stands_still(js: JetStreamContext, stream: str) -> float | None:
     """Since when on the loop's clock the server that leads `stream` has led it, if it answers and the stream stores
     nothing for half a second, while it has a message to store that this process sent before the call. None if it
-    stores, or the server does not answer; minus infinity for a stream that is not replicated.
+    stores, or its leader does not answer; minus infinity for a stream that is not replicated.
 
     Calls at the same time share one check.
     """
@@ -224,9 +227,9 @@ async def _info(js: JetStreamContext, stream: str) -> _Info:
     return info
 
 
-def _led_since_s(info: _Info) -> float:
+def _led_since_s(info: _Info) -> float | None:
     """By the clock of the leader, which has answered just now."""
-    since = None if info.cluster is None else info.cluster.leader_since
-    if since is None or info.ts is None:
-        return float("-inf")
-    return loop_now_s() - (info.ts - since).total_seconds()
+    cluster = info.cluster or _Cluster()
+    if cluster.leader_since is not None and info.ts is not None:
+        return loop_now_s() - (info.ts - cluster.leader_since).total_seconds()
+    return None if cluster.replicas else float("-inf")

@@ -52,6 +52,6 @@ async def test_d7_nodes_killed_one_after_another_lose_no_request(tmp_path: Path)
         )
         report_figures(f"longest gap {load.longest_gap_s():.1f} s; after each kill: {', '.join(gaps)}")
         assert ends == {1: len(load.received)}
-        assert load.outcomes == {"completed": len(load.received)}
+        assert [each.failed.error for each in load.received if each.code] == []
         audit.check()
         assert load.longest_gap_s() < GAP_S

@@ -7,24 +7,29 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import nats
+import nats.errors
 import pytest
 from nats.aio.client import Client as Nats
+from nats.js.errors import APIError
 
+from penstock.bus.connection import connect
 from penstock.bus.ids import new_id
 from penstock.bus.large_bodies import BodyUpload, delete_body, read_body, reference_to
-from penstock.bus.publish import store
+from penstock.bus.publish import store, store_or_refuse
 from penstock.bus.server_address import servers_of
 from penstock.bus.stored_replies import acknowledged_replies, stored_replies
 from penstock.contract import subjects
 from penstock.contract.codec import encode
 from penstock.contract.reply import Started
-from penstock.contract.streams import BUCKETS, REPLIES, STREAMS, mailbox
+from penstock.contract.streams import BUCKETS, REPLIES, REQUESTS, STREAMS, mailbox
 from penstock.contract.subjects import ReplyAddress
 from penstock.runtime.provisioning import ensure as provisioning
 from penstock.runtime.provisioning.ensure import JetStreamPlan
 from tests.harness.nats.binary import require_nats_server
 from tests.harness.nats.cluster import NatsCluster
+from tests.harness.processes.freezing import frozen
 from tests.harness.suite.proofs import report_figures
+from tests.harness.suite.waiting import until
 
 ROLES = ("chat",)
 ROUNDS = 150
@@ -119,3 +124,29 @@ async def test_d7_provisioning_again_changes_the_replicas(cluster: NatsCluster):
             await asyncio.sleep(0.1)
     assert (await js.stream_info(REPLIES.name)).state.messages == 1
     await nc.close()
+
+
+async def test_d7_a_request_is_not_refused_while_its_stream_has_no_leader(cluster, connections):
+    """A node that knows of no leader answers about the stream in its place; one node is away, the leader frozen."""
+    await provisioned(connections[0], replicas=3)
+    leader = await cluster.leads(connections[0], REQUESTS.name)
+    away, asked = (name for name in cluster.nodes if name != leader)
+    nc = await connect(cluster.nodes[asked].url, name="asked")
+    cluster.nodes[away].kill()
+    with frozen([cluster.nodes[leader].pid]):
+        await until(lambda: is_led_by_none(nc), 20)
+        subject = subjects.request("demo", "chat")
+        storing = asyncio.create_task(
+            store_or_refuse(nc.jetstream(), subject, b"{}", message_id=new_id(), timeout_s=30)
+        )
+        await asyncio.wait({storing}, timeout=3)  # a stream that cannot be written is known within 2 s
+    assert (await storing).new
+    await nc.close()
+
+
+async def is_led_by_none(nc: Nats) -> bool:
+    try:
+        info = await nc.jetstream().stream_info(REQUESTS.name)
+    except (APIError, nats.errors.TimeoutError):
+        return False
+    return info.cluster is not None and info.cluster.leader is None
