@@ -13,6 +13,7 @@ import pytest
 
 from penstock.cli.local.nats_server import NatsServer
 from penstock.runtime.processes.pdeathsig import die_with_parent
+from tests.harness.suite.waiting import WAIT_TIMEOUT_S
 
 
 async def started(module: str, env: dict[str, str], log) -> subprocess.Popen[bytes]:
@@ -34,12 +35,12 @@ async def test_d9_sigterm_while_nats_is_down_ends_without_a_traceback(
     monkeypatch.setenv("PENSTOCK_EDGE_PORT", "0")
     log = tmp_path / "log"
     process = await started(module, dict(os.environ), log)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_TIMEOUT_S):
         while "onnect" not in log.read_text():
             assert process.poll() is None, log.read_text()
             await asyncio.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    assert await asyncio.to_thread(process.wait, 20) == 0
+    assert await asyncio.to_thread(process.wait, WAIT_TIMEOUT_S) == 0
     assert "Traceback" not in log.read_text(), log.read_text()
 
 
@@ -52,11 +53,11 @@ async def test_d9_a_service_started_before_nats_waits_for_it(tmp_path, free_port
     try:
         await asyncio.sleep(1.0)
         await server.start()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(WAIT_TIMEOUT_S):
             while await _streams(server.url) < 6:
                 await asyncio.sleep(0.1)
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(process.wait, 20) == 0, log.read_text()
+        assert await asyncio.to_thread(process.wait, WAIT_TIMEOUT_S) == 0, log.read_text()
     finally:
         process.kill()
         process.wait()
@@ -73,12 +74,12 @@ def catches_sigint(pid: int) -> bool:
 async def test_d9_ctrl_c_during_the_imports_prints_no_traceback(service: str, tmp_path: Path):
     log = tmp_path / "log"
     process = await started(f"services.{service}", dict(os.environ), log)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_TIMEOUT_S):
         for catches in (True, False):  # the handler of Python, and then none
             while catches_sigint(process.pid) is not catches:
                 await asyncio.sleep(0.001)
     process.send_signal(signal.SIGINT)
-    assert await asyncio.to_thread(process.wait, 20) == -signal.SIGINT
+    assert await asyncio.to_thread(process.wait, WAIT_TIMEOUT_S) == -signal.SIGINT
     assert not log.read_text()
 
 
@@ -118,7 +119,7 @@ async def test_d9_sigterm_during_the_start_is_no_failure(tmp_path):
             )
         assert await asyncio.to_thread(process.stdout.readline) == b"starting\n"
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(process.wait, 20) == 0, log.read_text()
+        assert await asyncio.to_thread(process.wait, WAIT_TIMEOUT_S) == 0, log.read_text()
         assert "was stopped while it started" in log.read_text()
         assert "Traceback" not in log.read_text()
     finally:
