@@ -12,32 +12,67 @@ from msgspec import Struct
 
 from services.router.classification.vocabulary import Topic
 
-__all__ = ["PATTERNS", "PHRASES", "Rule"]
+__all__ = ["PATTERNS", "PHRASES", "Needle", "Rule"]
 
 # The tables read best with one rule a line, however long its expression.
 # ruff: noqa: E501
 
 
+class Needle(Struct, frozen=True):
+    """Text that every match of a rule contains."""
+
+    text: str
+    begins_word: bool
+    """Every match has it at the beginning of a word."""
+
+
+_REACH: Final = 512
+"""No match is longer, with what it looks ahead for."""
+
+
 class Rule(Struct, frozen=True, eq=False):
     """A regular expression, its topic, its points, and the label shown to a person as evidence.
 
-    It is tried only where one of its needles occurs, so that ordinary prose costs a few substring searches.
+    It is tried only where one of its needles occurs, so that ordinary prose costs a look-up for most rules.
     """
 
     topic: Topic
     points: int
     label: str
-    needles: tuple[str, ...]
+    needles: tuple[Needle, ...]
     pattern: re.Pattern[str]
+    at_needle: bool
+    """Every match begins where a needle does."""
+
+    def occurs(self, text: str, needles: list[str]) -> bool:
+        """Whether the pattern matches; `needles`: those that are in `text`."""
+        if self.at_needle:
+            return any(self._matches_at(text, needle) for needle in needles)
+        first = min([text.find(needle) for needle in needles])
+        last = max([text.rfind(needle) for needle in needles])
+        return self.pattern.search(text, max(0, first - _REACH), last + _REACH) is not None
+
+    def _matches_at(self, text: str, needle: str) -> bool:
+        at = text.find(needle)
+        while at >= 0:
+            if self.pattern.match(text, at):
+                return True
+            at = text.find(needle, at + 1)
+        return False
 
 
-def _rule(topic: Topic, points: int, label: str, needles: str, pattern: str) -> Rule:
+def _rule(
+    topic: Topic, points: int, label: str, needles: str, pattern: str, *, at_needle: bool = False
+) -> Rule:
     """A rule from `needles` separated by `|`; `^` and `$` in `pattern` match at each line.
 
-    Keep every repetition bounded, so that the time over a hostile text stays proportional to its length. Begin with
-    the rarest character and look behind from there: the scan for it is the main cost.
+    A needle that begins with a letter has to stand at the beginning of a word; write `…` before one that may also be
+    inside of a word. Keep every repetition bounded, so that the time over a hostile text stays proportional to its
+    length. Begin with a needle (`at_needle`), else with the rarest character, and look behind from there: the scan for
+    it is the main cost.
     """
-    return Rule(topic, points, label, tuple(needles.split("|")), re.compile(pattern, re.MULTILINE))
+    found = tuple(Needle(each.removeprefix("…"), each[:1].isalpha()) for each in needles.split("|"))
+    return Rule(topic, points, label, found, re.compile(pattern, re.MULTILINE), at_needle)
 
 
 # fmt: off
@@ -46,17 +81,22 @@ _FILE_ENDINGS: Final = (
     "py js ts tsx jsx go rs java cpp hpp cs php rb sql sh yml yaml json toml html css ipynb kt swift vue lua"
 )
 
+_MATHS_CALL: Final = "|".join(
+    rf"(?<={name}\()(?<![.\w]{name}\()" for name in ("sin", "cos", "tan", "tg", "ln", "log", "lim", "exp", "sqrt")
+)
 _NOT_MATHS_CALL: Final = "".join(rf"(?<!{name}\()" for name in ("sin", "cos", "tan", "log", "exp", "qrt"))
 _AFTER_LOWER_CASE: Final = "|".join(rf"(?<=\b[a-z]{{{length}}}[A-Z])" for length in range(2, 10))
+
+_AT_LINE_START: Final = "|".join(rf"(?<=^\s{{{spaces}}})" for spaces in range(33))
 
 PATTERNS: Final = (
     _rule("code", 3, "a code block", "```", r"```"),
     _rule("code", 1, "inline code", "`", r"`[^`\n]{1,80}`"),
-    _rule("code", 3, "a traceback", "Traceback|.java:|.js:", r"Traceback \(most|\bat [\w.$<>]{1,80} ?\([\w./]{1,80}:\d"),
-    _rule("code", 3, "an exception", "Error|Exception", r"\b[A-Z][a-z]\w{0,40}(?:Error|Exception)\b"),
+    _rule("code", 3, "a traceback", "…Traceback|.java:|.js:", r"Traceback \(most|\bat [\w.$<>]{1,80} ?\([\w./]{1,80}:\d"),
+    _rule("code", 3, "an exception", "…Error|…Exception", r"\b[A-Z][a-z]\w{0,40}(?:Error|Exception)\b"),
     _rule("code", 3, "`def`", "def ", r"^[ \t]{0,32}(?:async )?def \w{1,60}\("),
-    _rule("code", 3, "a class", "class ", r"\bclass [A-Z]\w{0,60} ?(?:[({:]|extends)"),
-    _rule("code", 3, "a function", "function |function(|func |fn |lambda ", r"(?:function|func|fn) \w{2,60}[(<]|function\((?!s\))|lambda \w{0,20}:"),
+    _rule("code", 3, "a class", "class ", r"\bclass [A-Z]\w{0,60} ?(?:[({:]|extends)", at_needle=True),
+    _rule("code", 3, "a function", "…function |…function(|…func |…fn |…lambda ", r"(?:function|func|fn) \w{2,60}[(<]|function\((?!s\))|lambda \w{0,20}:", at_needle=True),
     _rule("code", 1, "`import`", "import ", r"^[ \t]{0,8}import [\w.]{1,60};?$"),
     _rule("code", 3, "`import`", "import ", r"^[ \t]{0,8}(?:from [\w.]{1,60} import |import [\w.]{1,60} as |import .{1,60} from ['\"])"),
     _rule("code", 3, "`#include`", "#include", r"#include ?[<\"]"),
@@ -65,8 +105,8 @@ PATTERNS: Final = (
     _rule("code", 2, "a file name", ".", rf"\.(?<=[\w-]\.)(?:{_FILE_ENDINGS.replace(' ', '|')})\b(?![./])"),
     _rule("code", 2, "braces and semicolons", "){|) {|;\n|{\n|}\n|);", r"\) ?\{|[;{}][ \t]{0,8}\n[^\n]{0,200}[;{}]|\w\);"),
     _rule("code", 2, "an arrow function", "=>", r"=> ?[\w({\[]"),
-    _rule("code", 2, "a declaration", "const |let |var ", r"\b(?:const|let|var) [\w{\[][^=\n]{0,40}= ?\S"),
-    _rule("code", 2, "a loop", "for |for(|while", r"\b(?:for|while) ?\([^)\n]{0,80}[;<>=:]|^\s{0,32}(?:for \w{1,30} in|while) [^\n]{1,80}:$"),
+    _rule("code", 2, "a declaration", "const |let |var ", r"\b(?:const|let|var) [\w{\[][^=\n]{0,40}= ?\S", at_needle=True),
+    _rule("code", 2, "a loop", "for |for(|while", rf"\b(?:for|while) ?\([^)\n]{{0,80}}[;<>=:]|\b(?=(?:for \w{{1,30}} in|while) [^\n]{{1,80}}:$)(?:{_AT_LINE_START})", at_needle=True),
     _rule("code", 2, "a method call", "(", r"\.(?<=\w\.)[a-z_]\w{1,40}\("),
     _rule("code", 2, "a nested call", "(", r"\((?<=[a-z_]\w\w\()" + _NOT_MATHS_CALL + r"[\w.]{1,40}[\[(]\w"),
     _rule("code", 2, "a tag", "</", r"</[a-z][\w-]{0,30}>"),
@@ -85,58 +125,60 @@ _THING_EN: Final = r"\b(?:function|script|method|unit tests?|regex|query|parser|
 _MAKE_RU: Final = r"\b(?:напиши|создай|сделай|реализуй|исправь|отладь|оптимизируй|добавь)\w{0,3}\b[^.?!\n]{0,40}"
 _THING_RU: Final = r"\b(?:функци[юи]\b(?! печени)|скрипт|метод|юнит|запрос|парсер|алгоритм|код\b|программу,? котор|класс на|тесты)"
 _MAKE_TR: Final = r"(?:fonksiyon\w{0,6}|kodu?|betik|script\w{0,3}|sorgu\w{0,4}|metot|algoritma|program|sinif) (?:yaz|olustur|hazirla|gelistir|ekle)"
-_SIZE_EN: Final = r"(?:older|taller|faster|heavier|younger|shorter|richer|bigger|smaller) than\b"
+_SIZES_EN: Final = ("older", "taller", "faster", "heavier", "younger", "shorter", "richer", "bigger", "smaller")
+_SIZE_EN: Final = rf"(?:{'|'.join(_SIZES_EN)}) than\b"
+_AFTER_SIZE_EN: Final = "|".join(rf"(?<=\b{size} than)" for size in _SIZES_EN)
 _SIZE_RU: Final = r"(?:старше|младше|выше|ниже|тяжелее|легче|быстрее|богаче)"
 _SIZE_TR: Final = r"(?:buyuk|kucuk|uzun|kisa|hizli|yasli|genc|agir)"
 
 PHRASES: Final = (
-    _rule("code", 2, "a programming task", "write|implement|create|build|make|generate|fix|debug|optimi|add ", _MAKE_EN + _THING_EN),
-    _rule("code", 1, "a programming language", " python| rust| swift| ruby| perl| scala| bash| powershell| react", r" (?:(?<=\bin )|(?<=\busing )|(?<=\bwith )|(?<=\bна ))(?:python|rust|swift|ruby|perl|scala|bash|powershell|react)\b"),
-    _rule("code", 1, "a programming language", "python'|python i|pythond|rust'|rust i|ruby'|swift'", r"(?:python|rust|ruby|swift)(?:'?[dt][ae]| ile)\b"),
-    _rule("code", 2, "a programming language", "c++|c#|.net", r"\bc\+\+|\bc#|(?<!\w)\.net\b"),
+    _rule("code", 2, "a programming task", "write|implement|create|build|make|generate|fix|debug|optimi|add", _MAKE_EN + _THING_EN, at_needle=True),
+    _rule("code", 1, "a programming language", "python|rust|swift|ruby|perl|scala|bash|powershell|react", r"(?:(?<=\bin )|(?<=\busing )|(?<=\bwith )|(?<=\bна ))(?:python|rust|swift|ruby|perl|scala|bash|powershell|react)\b", at_needle=True),
+    _rule("code", 1, "a programming language", "…python|…rust|…ruby|…swift", r"(?:python|rust|ruby|swift)(?:'?[dt][ae]| ile)\b", at_needle=True),
+    _rule("code", 2, "a programming language", "c++|c#|.net", r"\bc\+\+|\bc#|(?<!\w)\.net\b", at_needle=True),
     _rule("code", 1, "a programming language", " c | c,| c?", r"\b(?:in|this|a|на|с) c (?:program|code|function|compiler)|\b(?:in|на) c[,?]"),
-    _rule("code", 2, "a programming term", "linked list|binary|unit test|exit code|stack trace|pull request|data struct|fault|hash map|race cond|memory leak|merge conf", r"\b(?:linked list|binary (?:search|tree)|unit tests?|exit code|stack trace|pull request|data structures?|segmentation fault|hash ?map|race condition|memory leak|merge conflict)\b"),
-    _rule("code", 2, "a programming task", "напиши|создай|сделай|реализуй|исправь|отладь|оптимизируй|добавь", _MAKE_RU + _THING_RU),
-    _rule("code", 1, "a programming language", "на |в ", r"\b(?:на|в) (?:питоне|python|java|go|c|rust|swift|ruby|си|джаве)\b"),
-    _rule("code", 2, "a programming term", "базы данн|базу данн|базе данн|связн|двоичн|бинарн|юнит", r"\bбаз[ыуе] данных|\bсвязн\w{1,4} спис|\b(?:двоичн|бинарн)\w{1,4} (?:поиск|дерев)|\bюнит.тест"),
+    _rule("code", 2, "a programming term", "linked list|binary|unit test|exit code|stack trace|pull request|data struct|segmentation fault|hash map|race cond|memory leak|merge conf", r"\b(?:linked list|binary (?:search|tree)|unit tests?|exit code|stack trace|pull request|data structures?|segmentation fault|hash ?map|race condition|memory leak|merge conflict)\b", at_needle=True),
+    _rule("code", 2, "a programming task", "напиши|создай|сделай|реализуй|исправь|отладь|оптимизируй|добавь", _MAKE_RU + _THING_RU, at_needle=True),
+    _rule("code", 1, "a programming language", "на |в ", r"\b(?:на|в) (?:питоне|python|java|go|c|rust|swift|ruby|си|джаве)\b", at_needle=True),
+    _rule("code", 2, "a programming term", "базы данн|базу данн|базе данн|связн|двоичн|бинарн|юнит", r"\bбаз[ыуе] данных|\bсвязн\w{1,4} спис|\b(?:двоичн|бинарн)\w{1,4} (?:поиск|дерев)|\bюнит.тест", at_needle=True),
     _rule("code", 2, "a programming task", "yaz|olustur|hazirla|gelistir|ekle", _MAKE_TR),
-    _rule("code", 2, "a programming term", "hata ay|birim test|hata kod|bagli liste|ikili ara", r"\bhata (?:ayikla|kodu)|\bbirim test|\bbagli liste|\bikili ara"),
-    _rule("debugging", 1, "'does not work'", "not work|n't work|stopped work|не работает", r"\b(?:does(?:n't| not)|not|isn't|stopped) work|\bне работает\b"),
-    _rule("design", 1, "'trade-offs'", "trade", r"\btrade.?offs?\b"),
-    _rule("design", 1, "'step by step'", "step by|пошаг|adim adim", r"\bstep.by.step\b|\bпошагов|\badim adim\b"),
-    _rule("maths", 2, "arithmetic", "*|×|÷|^|·", r"[*×÷^·](?:(?<=[\d)].)|(?<=[\d)] .))(?: ?\d|\()"),
+    _rule("code", 2, "a programming term", "hata ay|birim test|hata kod|bagli liste|ikili ara", r"\bhata (?:ayikla|kodu)|\bbirim test|\bbagli liste|\bikili ara", at_needle=True),
+    _rule("debugging", 1, "'does not work'", "not work|…n't work|stopped work|не работает", r"\b(?:does(?:n't| not)|not|isn't|stopped) work|\bне работает\b"),
+    _rule("design", 1, "'trade-offs'", "trade", r"\btrade.?offs?\b", at_needle=True),
+    _rule("design", 1, "'step by step'", "step|пошаг|adim adim", r"\bstep.by.step\b|\bпошагов|\badim adim\b", at_needle=True),
+    _rule("maths", 2, "arithmetic", "*|×|÷|^|·", r"[*×÷^·](?:(?<=[\d)].)|(?<=[\d)] .))(?: ?\d|\()", at_needle=True),
     _rule("maths", 2, "arithmetic", "+", rf"\+(?:(?<=[\d)]\+)|(?<=[\d)] \+)) ?\(?\d{_NOT_A_FLAT}"),
     _rule("maths", 1, "arithmetic", " / | - |=", r"\d \)?[/-] \(?\d|\d ?= ?\?"),
     _rule("maths", 2, "an equation", "=|+|-|^", r"[xyzn](?:(?<![a-z_.][xyzn]) ?(?:\^ ?\d|= ?-?\d|[-+] ?\d{1,6}[^\n]{0,20}=)|(?<=\d[xyzn]) ?[-+=^])"),
-    _rule("maths", 2, "a function of x", "sin(|cos(|tan(|tg(|ln(|log(|lim(|exp(|sqrt(|(x) =|(t) =|(y) =", r"(?<![.\w])(?:sin|cos|tan|tg|ln|log|lim|exp|sqrt)\(|\b[fgh]'?\([xyt]\) ="),
+    _rule("maths", 2, "a function of x", "sin(|cos(|tan(|tg(|ln(|log(|lim(|exp(|sqrt(|(x) =|(t) =|(y) =", rf"\((?:{_MATHS_CALL}|(?:(?<=\b[fgh]\()|(?<=\b[fgh]'\())[xyt]\) =)"),
     _rule("maths", 2, "a power", "^", r"\^(?:(?<=\)\^)|(?<=\b[a-z]\^)[\w({-])"),
-    _rule("maths", 2, "a percentage", "%|percent|процент", r"\d ?(?:%|percent|процент\w{0,3}) (?:of|от) \d"),
-    _rule("maths", 2, "a square root", "square root|cube root|prime number", r"\b(?:square|cube) root|\bprime number"),
-    _rule("maths", 1, "'prove that'", "prove that", r"\bprove that\b"),
-    _rule("maths", -2, "everyday 'integral'", "integral p|integral r|integral to", r"\bintegral (?:part|role|to)\b"),
+    _rule("maths", 2, "a percentage", "%|…percent|…процент", r"(?:(?<=\d)|(?<=\d ))(?:%|percent|процент\w{0,3}) (?:of|от) \d", at_needle=True),
+    _rule("maths", 2, "a square root", "square root|cube root|prime number", r"\b(?:square|cube) root|\bprime number", at_needle=True),
+    _rule("maths", 1, "'prove that'", "prove that", r"\bprove that\b", at_needle=True),
+    _rule("maths", -2, "everyday 'integral'", "integral p|integral r|integral to", r"\bintegral (?:part|role|to)\b", at_needle=True),
     _rule("maths", 2, "'how many … if'", "how m", r"\bhow (?:many|much)\b(?=[^?]{0,160}\d)[^?]{1,160}\bif\b|\bif\b(?=[^?]{0,160}\d)[^?]{1,200}\bhow (?:many|much)\b"),
-    _rule("maths", 1, "a question of quantity", "how ", r"\bhow (?:many|much|long|far|fast|old)\b[^?]{1,160}\d|\d[^\n]{1,240}\bhow (?:many|much|long|far|fast|old)\b"),
+    _rule("maths", 1, "a question of quantity", "how many|how much|how long|how far|how fast|how old", r"\bhow (?:many|much|long|far|fast|old)\b[^?]{1,160}\d|\d[^\n]{1,240}\bhow (?:many|much|long|far|fast|old)\b"),
     _rule("maths", 1, "a question of quantity", "сколько|каков", r"\bсколько\b[^?]{1,160}\d|\d[^\n]{1,240}\b(?:сколько|каков)"),
     _rule("maths", 2, "'чему равно'", "равн", r"\bчему равн\w{1,2}\b"),
     _rule("maths", 1, "a question of quantity", "kac", r"\bkac\w{0,4}\b[^?]{1,160}\d|\d[^\n]{1,240}\bkac(?:tir|inci)?\b"),
-    _rule("maths", 1, "a speed", "km/h|mph|км/ч|km hiz|km/s", r"\d ?(?:km/h|mph|км/ч|km/s|km hiz)"),
-    _rule("maths", 1, "two speeds", "km/h|mph|км/ч|km/s", r"\d ?(km/h|mph|км/ч|km/s)\b[^?\n]{1,160}\d ?\1"),
-    _rule("maths", 2, "a comparison to follow", "er than", rf"\b{_SIZE_EN}[^?]{{1,120}}\b{_SIZE_EN}"),
-    _rule("maths", 2, "a comparison to follow", "старше|младше|выше|ниже|тяжелее|легче|быстрее|богаче", rf"\b{_SIZE_RU}\b[^?]{{1,120}}\b{_SIZE_RU}\b"),
+    _rule("maths", 1, "a speed", "…km/h|…mph|…км/ч|…km hiz|…km/s", r"\d ?(?:km/h|mph|км/ч|km/s|km hiz)"),
+    _rule("maths", 1, "two speeds", "…km/h|…mph|…км/ч|…km/s", r"\d ?(km/h|mph|км/ч|km/s)\b[^?\n]{1,160}\d ?\1"),
+    _rule("maths", 2, "a comparison to follow", "…er than", rf"er than\b(?:{_AFTER_SIZE_EN})[^?]{{1,120}}\b{_SIZE_EN}", at_needle=True),
+    _rule("maths", 2, "a comparison to follow", "старше|младше|выше|ниже|тяжелее|легче|быстрее|богаче", rf"\b{_SIZE_RU}\b[^?]{{1,120}}\b{_SIZE_RU}\b", at_needle=True),
     _rule("maths", 2, "a comparison to follow", "buyuk|kucuk|uzun|kisa|hizli|yasli|genc|agir", rf"[dt][ae]n (?:daha )?{_SIZE_TR}\b[^?]{{1,80}}\ben {_SIZE_TR}\b|[dt][ae]n (?:daha )?{_SIZE_TR}\b[^?]{{1,80}}[dt][ae]n (?:daha )?{_SIZE_TR}\b"),
-    _rule("maths", 2, "a syllogism", "all ", r"\ball (\w{3,30}) are\b[^?]{1,120}\b\1\b"),
+    _rule("maths", 2, "a syllogism", "all ", r"\ball (\w{3,30}) are\b[^?]{1,120}\b\1\b", at_needle=True),
     _rule("maths", 2, "a syllogism", "следует ли|значит ли|верно ли", r"\bвсе\b[^?]{1,200}\b(?:следует|значит|верно) ли\b"),
-    _rule("maths", 1, "a syllogism", "butun |tum ", r"\b(?:butun|tum) \w{3,30}[^?]{1,160}\bm[iu]d[iu]r\b"),
-    _rule("code", 2, "some code at hand", "this code|этот код|этом коде|этого кода|bu kod", r"\bthis code\b|\bэто[тмг]о? код[еа]?\b|\bbu kod(?:u|da|un)?\b"),
-    _rule("code", 2, "a programming term", "last commit|let and|telegram bot|discord bot|web page|landing page", r"\blast commit\b|\blet and (?:var|const)\b|\b(?:telegram|discord) bot\b|\b(?:web|landing) page\b"),
+    _rule("maths", 1, "a syllogism", "butun |tum ", r"\b(?:butun|tum) \w{3,30}[^?]{1,160}\bm[iu]d[iu]r\b", at_needle=True),
+    _rule("code", 2, "some code at hand", "this code|этот код|этом код|этого код|bu kod", r"\bthis code\b|\bэто[тмг]о? код[еа]?\b|\bbu kod(?:u|da|un)?\b", at_needle=True),
+    _rule("code", 2, "a programming term", "last commit|let and|telegram bot|discord bot|web page|landing page", r"\blast commit\b|\blet and (?:var|const)\b|\b(?:telegram|discord) bot\b|\b(?:web|landing) page\b", at_needle=True),
     _rule("maths", 2, "a kind of number", "prime|прост|натуральн|asal|dogal say|tam say", r"\bis \d{1,12} (?:a )?prime\b|\b(?:прост|натуральн)\w{1,3} чис|\basal say|\bdogal say|\basal mi"),
     _rule("maths", 1, "a series", ", ", r",(?<=\d,) ?\d{1,9}, ?\d"),
-    _rule("maths", 1, "a series to continue", "продолжи ряд|devam ettir|next number|next term", r"продолжи ряд|devam ettir|next (?:number|term)"),
-    _rule("maths", 2, "'all but'", "all but ", r"\ball but \w{1,20} (?:die|left|run|escape)"),
-    _rule("code", 2, "a programming term", "регулярн|duzenli ifade", r"регулярн\w{1,3} выражен|duzenli ifade"),
+    _rule("maths", 1, "a series to continue", "…продолжи ряд|…devam ettir|…next number|…next term", r"продолжи ряд|devam ettir|next (?:number|term)", at_needle=True),
+    _rule("maths", 2, "'all but'", "all but ", r"\ball but \w{1,20} (?:die|left|run|escape)", at_needle=True),
+    _rule("code", 2, "a programming term", "…регулярн|…duzenli ifade", r"регулярн\w{1,3} выражен|duzenli ifade", at_needle=True),
     _rule("maths", 1, "a figure to compute", "calculate|compute|work out|вычисли|посчитай|рассчитай|hesapla", r"\b(?:calculate|compute|work out|вычисли|посчитай|рассчитай)\b[^?\n]{0,80}\d|\d[^?\n]{0,80}\bhesapla"),
-    _rule("maths", 1, "a percentage in question", "%", r"(?:\d ?%|% ?\d)[^?]{1,160}\b(?:how much|what (?:is|was|will)|сколько|kac)"),
+    _rule("maths", 1, "a percentage in question", "%", r"%(?:(?<=\d%)|(?<=\d %)| ?\d)[^?]{1,160}\b(?:how much|what (?:is|was|will)|сколько|kac)", at_needle=True),
     _rule("maths", 2, "ways to count", "ways|способами|sekilde|yolla", r"\bhow many (?:different |possible )?ways\b|сколькими (?:различными |разными )?способами|\bkac (?:farkli |degisik )?(?:sekilde|yolla)"),
     _rule("maths", 2, "an expression", "+|-", r"[-+] ?(?:[a-z]\)(?:(?<=\([a-z][-+][a-z]\))|(?<=\([a-z] [-+] [a-z]\)))|[xyz] ?= ?-?\d)"),
-    _rule("maths", 2, "a syllogism", "butun |tum ", r"\b(?:butun|tum) [^?]{1,60}\bise\b[^?]{1,60}\bm[iu](?:d[iu]r)?\b"),
+    _rule("maths", 2, "a syllogism", "butun |tum ", r"\b(?:butun|tum) [^?]{1,60}\bise\b[^?]{1,60}\bm[iu](?:d[iu]r)?\b", at_needle=True),
 )

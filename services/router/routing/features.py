@@ -24,7 +24,7 @@ from services.router.routing.body_errors import BODY_ERRORS, BodyProblems, Inval
 
 __all__ = ["Features", "extract_features"]
 
-_WINDOW_CHARACTERS: Final = 16 * 1024
+_WINDOW_CHARACTERS: Final = 4 * 1024
 """Characters of the beginning and of the end of a text that are classified; of the rest only the length counts."""
 _IMAGE_TYPES: Final = frozenset({"image_url", "input_image"})
 _TEXT_TYPES: Final = frozenset({"text", "refusal", ""})

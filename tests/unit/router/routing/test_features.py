@@ -186,6 +186,11 @@ HOSTILE = [
     "write a " * 4_000,
     "все " * 8_000,
     "at a.b.c(" * 3_500,
+    "all abc are " * 3_000,
+    "how many 1 " * 3_000,
+    "add " * 8_000,
+    "older than " * 3_000,
+    " " * 32 + "for x in y " * 3_000,
 ]
 
 
@@ -193,7 +198,9 @@ HOSTILE = [
 def test_a_hostile_text_takes_milliseconds(text: str) -> None:
     sent = body(user(text))
     began_s = time.process_time()
-    extract_features(sent)
+    features = extract_features(sent)
+    resolve("auto", features, CATALOGUE, ROLES)
+    assess(features, Routing())
     assert time.process_time() - began_s < 0.25
 
 
@@ -212,3 +219,10 @@ def test_classification_time_is_bounded_for_short_and_large_bodies() -> None:
     began_s = time.process_time()
     extract_features(large)
     assert time.process_time() - began_s < 0.2
+
+
+def test_of_a_long_text_the_first_and_the_last_4096_characters_are_classified() -> None:
+    assert extract_features(body(user("a" * 4096 + "b" * 4096))).text == "a" * 4096 + "b" * 4096
+    long = extract_features(body(user("a" * 4096 + "x" + "b" * 4096)))
+    assert long.text == "a" * 4096 + "\n" + "b" * 4096
+    assert long.text_characters == 8193
