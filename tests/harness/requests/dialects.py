@@ -61,8 +61,10 @@ def _chat_summary(answer: Any) -> Summary:
 
 
 def _summary(answer: Any) -> Summary:
-    """Of a response or a message."""
-    return Summary(answer["model"], answer["usage"]["input_tokens"], answer["usage"]["output_tokens"])
+    """Of a response or a message; the input tokens of a message do not include those read from a cache."""
+    usage = answer["usage"]
+    input_tokens = usage["input_tokens"] + usage.get("cache_read_input_tokens", 0)
+    return Summary(answer["model"], input_tokens, usage["output_tokens"])
 
 
 def _of_message_stream(events: list[ReceivedEvent]) -> Summary:
