@@ -35,12 +35,16 @@ async def test_d9_sigterm_while_nats_is_down_ends_without_a_traceback(
     monkeypatch.setenv("PENSTOCK_EDGE_PORT", "0")
     log = tmp_path / "log"
     process = await started(module, dict(os.environ), log)
-    async with asyncio.timeout(WAIT_TIMEOUT_S):
-        while "onnect" not in log.read_text():
-            assert process.poll() is None, log.read_text()
-            await asyncio.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    assert await asyncio.to_thread(process.wait, WAIT_TIMEOUT_S) == 0
+    try:
+        async with asyncio.timeout(WAIT_TIMEOUT_S):
+            while "onnect" not in log.read_text():
+                assert process.poll() is None, log.read_text()
+                await asyncio.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(process.wait, WAIT_TIMEOUT_S) == 0
+    finally:
+        process.kill()
+        process.wait()
     assert "Traceback" not in log.read_text(), log.read_text()
 
 

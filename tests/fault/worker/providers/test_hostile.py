@@ -177,7 +177,7 @@ async def test_an_endless_answer_evicts_no_other_reply(
     provider.behaviours["actor"] = endlessly(head(), chunk("x" * 16_000))
     neighbour = await ask(client, "Keep this", role="creative")
 
-    await asyncio.gather(*(ask(client, f"Endless {n}", role="chat") for n in range(8)))
+    await asyncio.gather(*(ask(client, f"Endless {n}", role="chat", timeout_s=60) for n in range(8)))
 
     kept = await publisher.stored(neighbour.id, client=client.name)
     assert [event for event in kept if isinstance(event, TERMINAL)] == [neighbour.end]
