@@ -6,8 +6,6 @@ import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import pytest
-
 from penstock.contract.streams import WORK
 from tests.harness.processes.catalogues import catalogue
 from tests.harness.processes.system import running_system
@@ -18,7 +16,6 @@ PROVIDER_MS = 400
 USERS = 300
 
 
-@pytest.mark.timeout(60)
 async def test_c6_the_users_of_one_account_precede_no_other_account(tmp_path: Path):
     config = catalogue(roles={"chat": {"slots_per_worker": 8}})
     async with (
@@ -44,7 +41,6 @@ async def test_c6_the_users_of_one_account_precede_no_other_account(tmp_path: Pa
     assert received.took_s < 5 * PROVIDER_MS / 1000
 
 
-@pytest.mark.timeout(60)
 async def test_c6_requests_of_one_user_start_in_order_beside_a_flood(tmp_path: Path):
     """The first 4 wait in the first priority behind 40 of other accounts, the others in the second one."""
     config = catalogue(roles={"chat": {"slots_per_worker": 1}})

@@ -10,7 +10,8 @@ __all__ = ["WAIT_TIMEOUT_S", "until"]
 
 WAIT_TIMEOUT_S = 60.0
 """Seconds that a test waits for a condition. Waiting ends when the condition holds, so a long limit costs no time, and
-a machine with ten busy processes on each core keeps it."""
+a machine with ten busy processes on each core keeps it. The time limit of the test has to be longer: a test that
+pytest-timeout ends does not say what it waited for."""
 
 
 async def until(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import nats
 import nats.errors
@@ -25,7 +24,6 @@ from penstock.contract.streams import BUCKETS, REPLIES, REQUESTS, STREAMS, mailb
 from penstock.contract.subjects import ReplyAddress
 from penstock.runtime.provisioning import ensure as provisioning
 from penstock.runtime.provisioning.ensure import JetStreamPlan
-from tests.harness.nats.binary import require_nats_server
 from tests.harness.nats.cluster import NatsCluster
 from tests.harness.processes.freezing import frozen
 from tests.harness.suite.proofs import report_figures
@@ -33,17 +31,6 @@ from tests.harness.suite.waiting import until
 
 ROLES = ("chat",)
 ROUNDS = 150
-
-
-@pytest.fixture
-async def cluster(tmp_path: Path) -> AsyncIterator[NatsCluster]:
-    require_nats_server()
-    started = NatsCluster(tmp_path)
-    try:
-        await started.start()
-        yield started
-    finally:
-        started.kill()
 
 
 @pytest.fixture

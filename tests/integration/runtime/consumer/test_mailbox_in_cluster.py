@@ -8,32 +8,16 @@ import os
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from nats.js.errors import APIError
 
 from penstock.runtime.consumer.delivery import ACK, Delivery, Verdict
-from tests.harness.nats.binary import require_nats_server
+from penstock.runtime.consumer.mailbox import _REFUSED_WAIT_S
+from penstock.runtime.consumer.puller import _SILENCE_S
 from tests.harness.nats.cluster import NatsCluster
 from tests.harness.suite.waiting import until
 from tests.integration.runtime.consumer.mailbox_bench import MailboxBench
-
-REFUSED_WAIT_S = 0.25
-"""What a mailbox waits after a request that the server refused."""
-WATCHED_S = 15.0
-"""After which a mailbox takes a request for lost of which it hears nothing."""
-
-
-@pytest.fixture
-async def cluster(tmp_path: Path) -> AsyncIterator[NatsCluster]:
-    require_nats_server()
-    started = NatsCluster(tmp_path)
-    try:
-        await started.start()
-        yield started
-    finally:
-        started.kill()
 
 
 @pytest.fixture
@@ -65,7 +49,7 @@ async def test_a_fulfilled_request_is_followed_by_the_next_at_once(bench, caplog
     assert box.most_running <= 10
     assert box.repairs == 0
     assert not caplog.messages
-    assert took_s < len(bodies) / 10 * REFUSED_WAIT_S
+    assert took_s < len(bodies) / 10 * _REFUSED_WAIT_S
 
 
 async def test_a_request_that_ended_at_its_bytes_holds_its_slots_until_its_messages_come(bench):
@@ -95,6 +79,6 @@ async def test_d7_a_pull_that_was_lost_with_the_leader_of_its_consumer_is_repeat
     await box.nc.flush()
     leader.kill()
     filling = asyncio.create_task(bench.fill(1))
-    took_s = await until(lambda: len(box.done) == 1, WATCHED_S + 10)
+    took_s = await until(lambda: len(box.done) == 1, _SILENCE_S + 10)
     await filling
-    assert took_s < WATCHED_S - 2
+    assert took_s < _SILENCE_S - 2
