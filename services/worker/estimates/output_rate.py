@@ -49,7 +49,7 @@ class OutputRate:
         return most if rate is None else _tokens(rate.mean, after_s, most)
 
     def upper_estimate(self, model: str, *, after_s: float, most: int) -> int:
-        """Tokens that few calls exceed after `after_s`; half of them exceed `estimate`."""
+        """Tokens that few calls exceed after `after_s`; `estimate` is the mean."""
         rate = self._rates.get(model)
         return most if rate is None else _tokens(rate.mean + _DEVIATIONS * rate.deviation, after_s, most)
 

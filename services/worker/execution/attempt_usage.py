@@ -111,8 +111,8 @@ class AttemptUsage:
         tokens = usage.input_tokens + usage.output_tokens
         execution.cost_picousd += cost
         execution.spent = execution.spent.plus(Amount(cost, tokens))
-        whole = estimated and attempt.answer is None and not execution.work.stream
-        return tokens + (self._margin(execution, model, took_s, usage) if whole else 0)
+        output_unknown = estimated and attempt.answer is None and not execution.work.stream
+        return tokens + (self._margin(execution, model, took_s, usage) if output_unknown else 0)
 
     def _margin(self, execution: Execution, model: str, took_s: float, usage: Usage) -> int:
         """Output tokens above `usage` that a call without its answer may have used.
