@@ -12,7 +12,7 @@ from services.worker.providers.deferred_packages import defer_packages
 from services.worker.providers.provider import Provider
 from services.worker.providers.sdk import SdkKind, SdkProvider
 
-__all__ = ["connect_providers"]
+__all__ = ["connect_providers", "sdk_of_name"]
 
 
 def connect_providers(
@@ -33,11 +33,12 @@ def connect_providers(
 
 
 def _sdk(config: ProviderConfig) -> SdkKind:
-    kind = _sdk_of_name(config.sdk)
+    kind = sdk_of_name(config.sdk)
     return kind if config.ca_file is None else replace(kind, tls=trusted_authorities(config.ca_file))
 
 
-def _sdk_of_name(name: SdkName) -> SdkKind:
+def sdk_of_name(name: SdkName) -> SdkKind:
+    """Import the SDK, if it is not yet, and return what the calls of its providers need."""
     if name == "groq":
         from services.worker.providers.groq_sdk import GROQ  # noqa: PLC0415 - 5 MB that most workers do not need
 

@@ -217,10 +217,10 @@ def _serve(orders: socket.socket) -> _Order | None:
 
 def _import_sdks() -> None:
     """Import what each worker would for its providers, in the same manner: half of the CPU time of its start."""
-    from services.worker.providers.clients import _sdk_of_name
+    from services.worker.providers.clients import sdk_of_name
 
-    _sdk_of_name("openai")
-    _sdk_of_name("groq")
+    sdk_of_name("openai")
+    sdk_of_name("groq")
 
 
 @cache
