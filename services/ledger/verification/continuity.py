@@ -17,20 +17,21 @@ class JournalContinuity:
     """
 
     def __init__(self) -> None:
-        self._last = 0
-        """The last message, readable or not."""
         self._last_batch = 0
         self._unreadable: set[int] = set()
         """Messages since the last batch; the next batch may follow one of them."""
         self._missing: list[int] = []
 
     def add(self, batch: JournalBatch | None, sequence: int) -> None:
-        """`batch` None: the message cannot be read."""
-        self._last = sequence
+        """`batch` None: the message cannot be read.
+
+        A batch that names one with a later number than its own was written to a stream that was created anew: the
+        number is one of the earlier stream.
+        """
         if batch is None:
             self._unreadable.add(sequence)
             return
-        if batch.previous > self._last_batch and batch.previous not in self._unreadable:
+        if self._last_batch < batch.previous < sequence and batch.previous not in self._unreadable:
             self._missing.append(batch.previous)
         self._last_batch = sequence
         self._unreadable.clear()
@@ -41,5 +42,6 @@ class JournalContinuity:
         `applied`: a message up to which a snapshot or the owner had the journal before it was read here.
         `stored_from`: what is before this sequence was deleted by the limits of the stream.
         """
-        beyond_the_end = [applied] if applied > self._last else []
-        return [each for each in (*self._missing, *beyond_the_end) if each >= stored_from]
+        has_lost_end = applied > self._last_batch and applied not in self._unreadable
+        found = [*self._missing, applied] if has_lost_end else self._missing
+        return [each for each in found if each >= stored_from]

@@ -12,6 +12,7 @@ from penstock.bus.direct_get import read_page
 from penstock.contract import codec, subjects
 from penstock.contract.events import UsageRecorded
 from penstock.contract.streams import EVENTS, JOURNAL, SNAPSHOTS
+from services.ledger.verification.stored_books import StoredBooks, journal_base
 
 __all__ = ["PartitionPosition", "read_position"]
 
@@ -21,7 +22,7 @@ class PartitionPosition(Struct, frozen=True, kw_only=True):
 
     partition: str
     journal_sequence: int = 0
-    """The last message of its journal; 0: it has none."""
+    """The last message of its journal, numbered as by its owner and by `ledger verify`; 0: it has none."""
     snapshot_sequence: int = 0
     snapshot_ms: int | None = None
     """When the last snapshot was made; None: there is none."""
@@ -35,7 +36,10 @@ async def read_position(nc: Nats, partition: str) -> PartitionPosition:
     journal = await _last(js, JOURNAL.name, subjects.journal(partition))
     head = await _last(js, SNAPSHOTS.name, subjects.snapshot(partition, "head"))
     snapshot = None if head is None else codec.SNAPSHOT.decode(head[1])
-    base = 0 if snapshot is None else snapshot.journal_base
+    base = 0
+    if snapshot is not None:
+        first = await StoredBooks(nc).first_batch(partition)
+        base = journal_base(snapshot.journal_sequence, snapshot.journal_base, first)
     usage_sequence = 0 if journal is None else _usage_sequence(journal[1])
     return PartitionPosition(
         partition=partition,

@@ -18,7 +18,7 @@ from penstock.contract.streams import EVENTS, JOURNAL
 from services.ledger.partitions.partition_state import SnapshotContent
 from services.ledger.partitions.snapshots import SnapshotStore
 
-__all__ = ["RecordedUsage", "StoredBooks"]
+__all__ = ["RecordedUsage", "StoredBooks", "journal_base"]
 
 
 class RecordedUsage(Struct, frozen=True):
@@ -46,8 +46,10 @@ class StoredBooks:
         return (await stream_position(self._nc, JOURNAL.name)).first_sequence
 
     async def is_stored(self, sequence: int) -> bool:
-        """Whether the stream of journals has a message with this sequence, of any partition. It is another one where
-        the stream was created anew. Raises nats errors.
+        """Whether a message of any partition has this sequence in the stream of the journals: then it was not deleted.
+
+        A batch can name such a sequence as the one before it if the stream was deleted and created again: the first
+        batch after that names the sequence that the last one had in the earlier stream. Raises nats errors.
         """
         try:
             await self._js.get_msg(JOURNAL.name, sequence)
@@ -88,6 +90,17 @@ class StoredBooks:
     async def snapshot(self, partition: str) -> SnapshotContent | None:
         """The last snapshot; None: there is none. Raises SnapshotDamaged, and nats errors."""
         return await SnapshotStore(self._js, partition).load()
+
+
+def journal_base(snapshot_sequence: int, saved: int, first: tuple[int, JournalBatch] | None) -> int:
+    """What the owner adds to the sequences of the stream. After the stream was created anew, it is saved with the next
+    snapshot; until then the oldest batch shows it.
+
+    `saved`: as the snapshot of `snapshot_sequence` has it. `first`: the oldest stored batch and its stream sequence.
+    """
+    if first is not None and first[1].previous >= saved + first[0]:
+        return snapshot_sequence
+    return saved
 
 
 def _stored_s(headers: dict[str, str]) -> float:

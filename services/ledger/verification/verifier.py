@@ -7,7 +7,6 @@ from typing import Final
 from msgspec import Struct
 from nats.aio.client import Client as Nats
 
-from penstock.contract.ledger.journal import JournalBatch
 from penstock.contract.ledger.spend import RecentSpend, SpendRow
 from penstock.contract.subjects import LEDGER_PARTITIONS, SYSTEM_PARTITION
 from services.ledger.partitions.partition_state import PartitionState
@@ -27,7 +26,7 @@ from services.ledger.verification.comparison import (
 )
 from services.ledger.verification.continuity import JournalContinuity
 from services.ledger.verification.report import PartitionFindings, Verification
-from services.ledger.verification.stored_books import StoredBooks
+from services.ledger.verification.stored_books import StoredBooks, journal_base
 
 __all__ = ["verify_books"]
 
@@ -46,7 +45,7 @@ class _Start(Struct, frozen=True):
     base: int
     """Added to the sequences of the stream, as in `LedgerSnapshot`."""
     is_complete: bool
-    """Nothing has been deleted since the first batch of the partition."""
+    """The first batch of the partition is still stored, or there never was one."""
     written: int
     applied: int
 
@@ -132,7 +131,9 @@ class _Verifier:
         except (SnapshotDamaged, ValueError) as error:
             found.differences.append(str(error))
         first = await self._books.first_batch(found.partition)
-        base = _base(restored, first)
+        base = (
+            0 if restored is None else journal_base(restored.journal_sequence, restored.journal_base, first)
+        )
         is_complete = base == 0 and (restored is None if first is None else first[1].previous == 0)
         if recent is not None:
             return _Start(restored, recent, base, is_complete, recent.since, recent.through)
@@ -220,15 +221,6 @@ class _Verifier:
             found.not_compared.append(
                 f"{aged_out} recorded attempts: the journal of that time is not stored any more"
             )
-
-
-def _base(restored: PartitionState | None, first: tuple[int, JournalBatch] | None) -> int:
-    """As the owner has it, which saves it with its next snapshot after the stream was created anew."""
-    if restored is None:
-        return 0
-    if first is not None and first[1].previous >= restored.journal_base + first[0]:
-        return restored.journal_sequence
-    return restored.journal_base
 
 
 def _next_start_s(grain: str, at_s: int) -> int:

@@ -23,6 +23,7 @@ from penstock.contract.events import UsageRecorded
 from penstock.contract.ledger.holds import HoldAnswer, HoldRequest
 from penstock.contract.ledger.policies import Scope
 from penstock.contract.ledger.status import BudgetQuery, BudgetStatus
+from penstock.contract.streams import JOURNAL
 from penstock.runtime.config.load import load_catalogue
 from penstock.runtime.config.settings import Settings
 from penstock.runtime.epochs import DeliveryEpochs
@@ -33,7 +34,7 @@ from services.ledger.partitions.snapshotter import SnapshotPolicy
 from tests.harness.processes.catalogues import catalogue
 from tests.harness.suite.waiting import WAIT_TIMEOUT_S
 
-__all__ = ["LedgerUser", "RunningLedger", "running_ledger"]
+__all__ = ["LedgerUser", "RunningLedger", "create_journal_anew", "running_ledger"]
 
 MICROUSD = 1_000_000
 """Picodollars of a micro-dollar."""
@@ -112,6 +113,14 @@ async def running_ledger(
         yield ledger
     finally:
         await ledger.stop()
+
+
+async def create_journal_anew(nc: Nats) -> None:
+    """Delete the stream of the journals and create it again, empty."""
+    js = nc.jetstream()
+    config = (await js.stream_info(JOURNAL.name)).config
+    await js.delete_stream(JOURNAL.name)
+    await js.add_stream(config)
 
 
 class LedgerUser:

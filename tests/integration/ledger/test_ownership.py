@@ -22,7 +22,7 @@ from services.ledger.partitions.assignment import PARTITIONS
 from services.ledger.partitions.snapshotter import SnapshotPolicy
 from services.ledger.verification.verifier import verify_books
 from tests.harness.nats.partition import Partition
-from tests.harness.processes.ledgers import LedgerUser, RunningLedger, running_ledger
+from tests.harness.processes.ledgers import LedgerUser, RunningLedger, create_journal_anew, running_ledger
 from tests.harness.suite.waiting import until
 
 DAY = {"every_account": {"microusd_per_day": 10_000}}
@@ -215,13 +215,6 @@ async def test_f1_a_full_journal_refuses_holds_and_loses_no_settlement(
     await js.update_stream(usual)
     await until(lambda: holds(user, "two"))
     await until(lambda: spent(user, 300, 1_000))
-
-
-async def create_journal_anew(nc: Nats) -> None:
-    js = nc.jetstream()
-    config = (await js.stream_info(JOURNAL.name)).config
-    await js.delete_stream(JOURNAL.name)
-    await js.add_stream(config)
 
 
 @pytest.mark.parametrize("snapshots", [SnapshotPolicy(), OFTEN], ids=["journal", "snapshot"])

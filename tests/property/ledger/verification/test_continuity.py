@@ -38,17 +38,17 @@ def test_f2_the_last_of_each_run_of_deleted_batches_is_found(stream: Written, ow
     ends_run = [
         batch
         for batch, following in zip_longest(batches, batches[1:])
-        if batch not in kept
-        and (
-            following in kept
-            or (following is None and owner_lives and not _foreign_after(stream, batch, kept))
-        )
+        if batch not in kept and (following in kept or (following is None and owner_lives))
     ]
     assert found == [batch for batch in ends_run if batch >= stored_from]
 
 
-def _foreign_after(stream: Written, batch: int, kept: list[int]) -> bool:
-    return any(sequence > batch and stream[sequence - 1][0] == "foreign" for sequence in kept)
+def test_f2_a_lost_last_batch_is_found_before_a_message_that_cannot_be_read():
+    continuity = JournalContinuity()
+    continuity.add(JournalBatch(entries=()), 1)
+    continuity.add(None, 3)
+    assert continuity.missing(applied=2, stored_from=1) == [2]
+    assert continuity.missing(applied=3, stored_from=1) == [], "an owner skips what it cannot read"
 
 
 @given(written)
@@ -59,3 +59,14 @@ def test_f2_probes_and_other_partitions_leave_no_gap(stream: Written):
             continuity.add(JournalBatch(entries=(), previous=last), sequence)
             last = sequence
     assert continuity.missing(last, 1) == []
+
+
+@given(written, st.integers(1_000, 2_000))
+def test_f2_numbers_of_an_earlier_stream_are_no_gap(stream: Written, earlier: int):
+    """Batches that name those before them by the numbers of a stream that was deleted."""
+    continuity, last = JournalContinuity(), 0
+    for sequence, (kind, _) in enumerate(stream, 1):
+        if kind == "batch":
+            continuity.add(JournalBatch(entries=(), previous=earlier + last), sequence)
+            last = sequence
+    assert continuity.missing(0, 1) == []
