@@ -28,6 +28,8 @@ _LEAST_SHARE: Final = 0.0625
 """The share of the stream that every account may have, however many there are."""
 _UNFINISHED_S: Final = 120
 """Seconds for which a large reply that is not finished is kept."""
+_UNFINISHED_SCARCE_S: Final = 30
+"""The same while other accounts wait for room: a slow reply keeps all that its account has stored since it began."""
 _LATE_S: Final = 3
 """Seconds by which a worker may count bytes earlier than the server stores them, or later than it sent them."""
 _MOST_WORKERS: Final = 1000
@@ -62,8 +64,10 @@ class AccountBytes(Struct):
         """
         if fill > PRESSING:
             return 0.0
-        writing_s = self.unfinished_s if self.unfinished_s <= _UNFINISHED_S else 0.0
-        return writing_s if fill > REPLIES_SCARCE and not is_alone else max(writing_s, unread_s)
+        others_wait = fill > REPLIES_SCARCE and not is_alone
+        kept_s = _UNFINISHED_SCARCE_S if others_wait else _UNFINISHED_S
+        writing_s = self.unfinished_s if self.unfinished_s <= kept_s else 0.0
+        return writing_s if others_wait else max(writing_s, unread_s)
 
     def _age_of(self, most: float) -> float:
         total = 0

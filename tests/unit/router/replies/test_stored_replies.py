@@ -78,6 +78,19 @@ def test_nothing_young_and_no_large_reply_in_progress_is_deleted() -> None:
     assert kept_s(writing) == 10, "one that is written for so long does not keep everything else"
 
 
+def test_a_slow_reply_keeps_little_while_others_wait_for_room() -> None:
+    def kept_s(unfinished_s: float, stored: int, *others: str) -> float:
+        writing = account(10_000)
+        writing.unfinished_s = unfinished_s
+        accounts = {"a": writing, **{name: account(1) for name in others}}
+        return deletions(accounts, stored, bound=1000, unread_s={}).kept_s["a"]
+
+    assert kept_s(50, 900, "b") == 50
+    assert kept_s(50, 920, "b") == 10, "the large replies of others would wait for it"
+    assert kept_s(25, 920, "b") == 25, "replies of ordinary speed stay whole"
+    assert kept_s(50, 920) == 50, "nobody waits for a lone account"
+
+
 def test_reports_of_all_workers_add_up_and_age_also_after_a_worker_is_gone() -> None:
     replies = StoredReplies()
     replies.observe("w1", (steady("a", 10), steady("b", 1)), 0.0)
