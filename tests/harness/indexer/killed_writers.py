@@ -97,12 +97,17 @@ async def _killed(url: str, table: TableName, dice: random.Random, purge_every: 
     assert process.stdout is not None
     # By what it has done, so that the kills fall into its work on a slow machine too.
     before = dice.randint(2, 2 * purge_every or 8)
-    lines = [await process.stdout.readline() for _ in range(before)]
     longest_s = _PURGE_S if purge_every and dice.random() < 0.5 else _CHANGE_S
-    killer = asyncio.create_task(_kill(process, dice.uniform(0, longest_s), dice.random() < 0.5))
-    lines += (await process.stdout.read()).split(b"\n")[:-1]  # the last line may be cut off
-    await killer
-    await process.wait()
+    after_s, maintenance = dice.uniform(0, longest_s), dice.random() < 0.5
+    try:
+        lines = [await process.stdout.readline() for _ in range(before)]
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_kill(process, after_s, maintenance))
+            lines += (await process.stdout.read()).split(b"\n")[:-1]  # the last line may be cut off
+    finally:
+        if process.returncode is None:
+            process.kill()  # also if the test was cancelled: its table is dropped next
+        await process.wait()
     return _last(lines, b"begin"), _last(lines, b"done")
 
 
