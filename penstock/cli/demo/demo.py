@@ -32,6 +32,7 @@ from penstock.errors import PenstockError
 from penstock.runtime.aio import cancel_and_wait
 from penstock.runtime.config.settings import Settings, load_settings
 from penstock.runtime.runtime_file import RuntimeFile, client_environment
+from penstock.runtime.telemetry.trace_file import trace_files
 
 __all__ = ["demo", "demo_environment"]
 
@@ -91,8 +92,8 @@ async def _demo(data: Path, env: Mapping[str, str]) -> int:
 def _delete_last(data: Path) -> None:
     for name in ("nats", "logs", "index"):
         shutil.rmtree(data / name, ignore_errors=True)
-    for name in ("traces.jsonl", "traces.jsonl.1"):
-        (data / name).unlink(missing_ok=True)
+    for file in trace_files(data / "traces.jsonl"):
+        file.unlink(missing_ok=True)
 
 
 async def _start_and_show(system: LocalSystem, env: Mapping[str, str]) -> int:

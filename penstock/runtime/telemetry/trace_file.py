@@ -1,6 +1,6 @@
 """Spans as lines of JSON in a file, for a machine without a collector; `penstock trace` reads them.
 
-At 64 MiB the file gets the name `<file>.1`, in place of an earlier one, and a new file is begun: both together have at
+At 64 MiB the file is rotated to `<file>.1`, in place of an earlier one, and a new file is begun: both together have at
 most 128 MiB and the last batch of each process.
 """
 
@@ -9,18 +9,20 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import msgspec
 from msgspec import Struct
 
+from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.tracing import Attributes
 from penstock.runtime.telemetry.recorded_span import RecordedSpan
 
-__all__ = ["FileSpanExporter", "SpanLine", "read_spans"]
+__all__ = ["FileSpanExporter", "SpanLine", "read_spans", "trace_files"]
 
+_log: Final = rate_limited_logger(__name__)
 _MAX_BYTES: Final = 64 * 1024 * 1024
 """About 150,000 spans."""
 
@@ -56,22 +58,31 @@ class FileSpanExporter:
         lines = b"".join(msgspec.json.encode(self._line(span)) + b"\n" for span in spans)
         try:
             if os.fstat(self._file).st_size >= self._max_bytes:
-                self._begin_anew()
+                self._rotate()
+        except OSError as error:
+            _log.warning("%s has its full size and cannot be rotated: %s; spans are lost", self._path, error)
+            return
+        try:
             written = os.write(self._file, self._before + lines)
         except OSError:  # the disk is full: the process goes on without these spans
             return
         # The rest of a line that was cut off is left out, and the next one begins on a line of its own.
         self._before = b"" if written == len(self._before) + len(lines) else b"\n"
 
-    def _begin_anew(self) -> None:
-        """Rename the full file, unless another process has done it, and open the new one."""
+    def _rotate(self) -> None:
+        """Rename the full file, unless another process has done it, and open the new one. Raises OSError."""
+        full = self._file
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until it is closed
+            fcntl.flock(full, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return  # another process renames it now: one more batch is written to it
-        if _is_at(self._file, self._path):
-            self._path.rename(_earlier(self._path))
-        full, self._file, self._before = self._file, _opened(self._path), b""
+        try:
+            file, earlier = trace_files(self._path)
+            if _is_at(full, file):
+                file.rename(earlier)
+            self._file, self._before = _opened(file), b""
+        finally:
+            fcntl.flock(full, fcntl.LOCK_UN)
         os.close(full)
 
     def close(self) -> None:
@@ -92,23 +103,43 @@ class FileSpanExporter:
         )
 
 
+def trace_files(path: Path) -> tuple[Path, Path]:
+    """The file that spans are appended to, and the one that it is rotated to."""
+    return path, path.with_name(f"{path.name}.1")
+
+
 def read_spans(path: Path) -> Iterator[SpanLine]:
     """The spans in the file and in the one before it, without an incomplete last line, and without those that a full
     disk has cut off. Raises OSError where there is no file.
     """
-    earlier = _earlier(path)
-    if earlier.exists():
-        yield from _read(earlier)
-    yield from _read(path)
+    with ExitStack() as stack:
+        for file in _opened_to_read(path, stack):
+            yield from _read(file)
 
 
-def _read(path: Path) -> Iterator[SpanLine]:
+def _opened_to_read(path: Path, stack: ExitStack) -> list[BinaryIO]:
+    """The older file first. `path` is opened first: after a rotation between the two, both names lead to one file,
+    while in the other order the rotated file would be left out. Raises OSError.
+    """
+    newer, older = trace_files(path)
+    files: list[BinaryIO] = []
+    with suppress(FileNotFoundError):  # in the middle of a rotation the new file does not exist yet
+        files.append(stack.enter_context(newer.open("rb")))
+    with suppress(FileNotFoundError):
+        files.append(stack.enter_context(older.open("rb")))
+    if not files:
+        return [stack.enter_context(newer.open("rb"))]
+    if len(files) > 1 and os.path.sameopenfile(files[0].fileno(), files[1].fileno()):
+        del files[1]
+    return files[::-1]
+
+
+def _read(lines: BinaryIO) -> Iterator[SpanLine]:
     decoder = msgspec.json.Decoder(SpanLine)
-    with path.open("rb") as lines:
-        for line in lines:
-            if line.endswith(b"\n"):
-                with suppress(msgspec.DecodeError):
-                    yield decoder.decode(line)
+    for line in lines:
+        if line.endswith(b"\n"):
+            with suppress(msgspec.DecodeError):
+                yield decoder.decode(line)
 
 
 def _opened(path: Path) -> int:
@@ -120,7 +151,3 @@ def _is_at(file: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(file), path.stat())
     except FileNotFoundError:
         return False
-
-
-def _earlier(path: Path) -> Path:
-    return path.with_name(f"{path.name}.1")

@@ -320,6 +320,65 @@ def test_j1_a_full_file_is_followed_by_a_new_one_for_all_processes(tmp_path: Pat
     assert len(kept) > 5
 
 
+def write_spans(exporter: FileSpanExporter, names: range) -> None:
+    """One batch for each span."""
+    finished = KeptSpans()
+    tracer = SpanRecorder(finished)
+    for name in names:
+        tracer.start(str(name), "consumer").end()
+    tracer.close()
+    for span in finished.spans:
+        exporter.export([span])
+
+
+@pytest.mark.parametrize("rotated_before", [True, False])
+def test_j1_a_reader_during_a_rotation_loses_no_span(tmp_path: Path, *, rotated_before: bool):
+    path = tmp_path / "spans.jsonl"
+    exporter = FileSpanExporter(path, service="router", max_bytes=2_000)
+    write_spans(exporter, range(12))
+    assert path.with_name("spans.jsonl.1").exists()
+    if not rotated_before:
+        path.with_name("spans.jsonl.1").unlink()
+    before = list(read_spans(path))
+    reading = read_spans(path)
+    read = [next(reading)]
+    write_spans(exporter, range(12, 20))
+    assert [*read, *reading][: len(before)] == before
+    exporter.close()
+
+
+def test_j1_a_reader_between_rename_and_new_file_reads_the_renamed_one(tmp_path: Path):
+    path = tmp_path / "spans.jsonl"
+    exporter = FileSpanExporter(path, service="router")
+    write_spans(exporter, range(3))
+    path.rename(path.with_name("spans.jsonl.1"))
+    assert [span.name for span in read_spans(path)] == ["0", "1", "2"]
+    exporter.close()
+    path.with_name("spans.jsonl.1").unlink()
+    with pytest.raises(FileNotFoundError):
+        list(read_spans(path))
+
+
+def test_j1_a_file_that_cannot_be_rotated_is_logged_and_does_not_grow(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    """A directory has the name of the earlier file."""
+    path, earlier = tmp_path / "spans.jsonl", tmp_path / "spans.jsonl.1"
+    (earlier / "x").mkdir(parents=True)
+    exporters = [FileSpanExporter(path, service=name, max_bytes=2_000) for name in ("router", "worker")]
+    for number in range(60):
+        write_spans(exporters[number % 2], range(number, number + 1))
+    assert path.stat().st_size < 3_000
+    (line,) = caplog.messages
+    assert f"{path} has its full size and cannot be rotated" in line
+    (earlier / "x").rmdir()
+    earlier.rmdir()
+    for exporter in exporters:
+        write_spans(exporter, range(60, 62))
+        exporter.close()
+    assert [span.name for span in read_spans(path)][-4:] == ["60", "61", "60", "61"]
+
+
 def test_spans_in_a_file_can_be_read_back(tmp_path: Path):
     path = tmp_path / "deep" / "spans.jsonl"
     tracer = SpanRecorder(FileSpanExporter(path, service="penstock-router"))
