@@ -11,7 +11,6 @@ from penstock.contract.reply import Completed, Failed
 from penstock.contract.work import ChatWork
 
 __all__ = [
-    "MESSAGE_CHARACTERS",
     "awaits_router",
     "ended_record",
     "failed_at",
@@ -21,7 +20,7 @@ __all__ = [
     "was_sent",
 ]
 
-MESSAGE_CHARACTERS: Final = 500
+_MESSAGE_CHARACTERS: Final = 500
 """Characters kept of an error message: large records would fill the stream before it has its number of them."""
 _MOST_UNSENT: Final = 50
 """Attempt numbers kept in `unsent`, which bounds the list when a claimed number is far above the last one."""
@@ -143,6 +142,6 @@ def _failed(job: Job, event: Failed, at_ms: int) -> Job:
         at_ms=at_ms,
         attempt=event.attempt,
         end_seq=event.seq,
-        error=replace(event.error, message=event.error.message[:MESSAGE_CHARACTERS]),
+        error=replace(event.error, message=event.error.message[:_MESSAGE_CHARACTERS]),
         timings=event.timings,
     )

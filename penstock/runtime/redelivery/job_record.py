@@ -14,7 +14,7 @@ from penstock.runtime.accounting.prior_attempts import PriorAttempts, started_of
 from penstock.runtime.consumer.delivery import Delivery
 from penstock.runtime.jobs.completion import end_from_events, end_job, terminal_event_of
 from penstock.runtime.jobs.store import JobStore
-from penstock.runtime.jobs.transitions import MESSAGE_CHARACTERS, next_record, queued_job
+from penstock.runtime.jobs.transitions import next_record, queued_job
 from penstock.runtime.reply_publisher import AnnouncedAttempt, Superseded, publish_terminal
 from penstock.runtime.service import Bus
 
@@ -67,8 +67,6 @@ class JobRecords:
 
         Raises Superseded when the record is ahead of the attempt.
         """
-        if last_failure is not None:
-            last_failure = replace(last_failure, message=last_failure.message[:MESSAGE_CHARACTERS])
         wanted = replace(
             self._job(work, message_seq),
             state="running",
