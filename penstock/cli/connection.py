@@ -72,8 +72,8 @@ def command_settings(data: Path) -> Settings:
 
 
 def is_starting(data: Path) -> bool:
-    """Whether a `penstock up` has locked `data` and has not written its addresses yet, or has removed them, and
-    commands use its system. Raises ConfigurationRefused.
+    """Whether a `penstock up` holds the lock of `data` and its addresses are not in the runtime file: it is starting or
+    stopping. False if NATS_URL is set. Raises ConfigurationRefused.
     """
     return not os.environ.get("NATS_URL") and read_runtime_file(data) is None and is_locked(data)
 

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from msgspec.structs import replace
 from nats.js import JetStreamContext
 from nats.js.api import StreamState
 from nats.js.errors import NotFoundError, ServiceUnavailableError
@@ -36,8 +35,9 @@ def status(data: Path, *, as_json: bool, with_idle: bool = False) -> int:
     catalogue = known_catalogue(data)
     needed = _needed(catalogue)
     starting = is_starting(data)
-    found = asyncio.run(_read_status(command_settings(data), needed))
-    found = replace(found if with_idle else without_idle_models(found), starting=starting)
+    found = asyncio.run(_read_status(command_settings(data), needed, starting=starting))
+    if not with_idle:
+        found = without_idle_models(found)
     if as_json:
         print(as_ascii_json(found))
     else:
@@ -53,7 +53,7 @@ def _needed(catalogue: Catalogue | None) -> list[str]:
     return [service for service, section in sections.items() if section is not None]
 
 
-async def _read_status(settings: Settings, needed: Sequence[str]) -> SystemStatus:
+async def _read_status(settings: Settings, needed: Sequence[str], *, starting: bool) -> SystemStatus:
     async with open_connection(settings, "penstock-status") as nc:
         js = nc.jetstream()
         bodies = await _state(js, BODIES.name)
@@ -67,7 +67,7 @@ async def _read_status(settings: Settings, needed: Sequence[str]) -> SystemStatu
         alive = await read_presence(nc)
         now_ms = (await read_server_clock(nc)).unix_ms()
     nats = without_userinfo(settings.nats_url)
-    return fold_status(nats, alive, streams, now_ms, needed)
+    return fold_status(nats, alive, streams, now_ms, needed, starting=starting)
 
 
 async def _messages(js: JetStreamContext, stream: StreamSpec) -> dict[str, int]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from penstock.bus.clock import STEP_S
-from penstock.cli.program_name import command_name
+from penstock.cli.program_name import as_invoked, command_name
 from penstock.cli.render.table import shortened, table
 from penstock.cli.render.terminal_safe import all_visible
 from penstock.cli.system_status import LearnedLimitView, LimitView, ServiceView, SystemStatus
@@ -73,9 +73,9 @@ def _sections(status: SystemStatus) -> Iterator[str]:
     if status.services:
         yield _services(status)
     elif status.starting:
-        yield "No service is alive: `penstock up` is starting or stopping."
+        yield as_invoked("No service is alive: `penstock up` is starting or stopping.")
     else:
-        yield f"No service is alive: no heartbeat within 30 s. Start them with `{command_name()} up`."
+        yield as_invoked("No service is alive: no heartbeat within 30 s. Start them with `penstock up`.")
     if status.roles:
         yield _roles(status)
     if status.limits:
@@ -105,7 +105,8 @@ def _services(status: SystemStatus) -> str:
     )
     for service, is_missing, section in missing:
         if is_missing:
-            state = _STARTING if status.starting else f"none running, and the catalogue has {section}"
+            lacks = f"none running, and the catalogue has {section}"
+            state = as_invoked(_STARTING) if status.starting else lacks
             rows.append((service, "-", "-", state))
     return table(("service", "instance", "http (/health, /metrics)", "state"), rows)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -51,6 +52,14 @@ def test_k2_a_service_that_penstock_up_still_starts_is_not_called_missing():
     running = status_text(fold_status("nats://here", [worker("w1")], StreamCounts(), NOW_MS, needed))
     assert "none running, and the catalogue has a guard" in running
     assert "starting" not in running
+
+
+@pytest.mark.parametrize("known", [[], [worker("w1")]], ids=["no service", "a service"])
+def test_k2_the_command_is_named_as_it_was_called(known, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr("sys.argv", [str(tmp_path / "penstock")])
+    monkeypatch.setenv("PATH", str(tmp_path / "elsewhere"))
+    text = status_text(fold_status("nats://here", known, StreamCounts(), NOW_MS, ["ledger"], starting=True))
+    assert f"`{tmp_path / 'penstock'} up` is starting or stopping" in text
 
 
 def test_workers_are_summed_per_role_and_queues_per_lane():
