@@ -133,21 +133,26 @@ def _check_ca_files(providers: Mapping[str, ProviderConfig], source: str, report
 
 
 def _as_meant(data: dict[str, Any], report: ProblemReport) -> dict[str, Any]:
-    """With each misspelled key under the name of the missing section that it is close to, once it is reported, so that
-    it does not hide the mistakes inside the section and in what refers to it.
+    """Report each misspelled section, and read it under the name that was meant. Otherwise mistakes inside it would
+    stay hidden.
     """
-    fields = [field.name for field in structs.fields(Catalogue)]
     meant: dict[str, Any] = {}
     for key, value in data.items():
-        name = key
-        if key not in fields and key not in RENAMED_KEYS[Catalogue]:
-            close = difflib.get_close_matches(key, [each for each in fields if each not in data | meant], n=1)
-            name = close[0] if close else key
-        if name != key:
-            report.add(key, *unknown_key(Catalogue, key, fields))
-            report.relocate_below(name, key)
-        meant[name] = value
+        section = _meant_section(key, data.keys() | meant.keys())
+        if section is not None:
+            report.add(key, *unknown_key(Catalogue, key, [section]))
+            report.relocate_below(section, key)
+        meant[section or key] = value
     return meant
+
+
+def _meant_section(key: str, taken: Collection[str]) -> str | None:
+    """The section that `key` misspells, which is not one of the `taken` ones; None: `key` is right, or like none."""
+    sections = [field.name for field in structs.fields(Catalogue)]
+    if key in sections or key in RENAMED_KEYS[Catalogue]:
+        return None
+    close = difflib.get_close_matches(key, [each for each in sections if each not in taken], n=1)
+    return close[0] if close else None
 
 
 def _parts(data: dict[str, Any], report: ProblemReport) -> dict[str, Any]:

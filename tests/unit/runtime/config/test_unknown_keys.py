@@ -88,3 +88,12 @@ def test_a_misspelled_section_hides_no_other_mistake() -> None:
 def test_a_section_that_is_there_is_not_replaced_by_one_that_is_like_it() -> None:
     (problem,) = refused(f"{RIGHT}provider: {{}}\n")
     assert (problem.key, problem.problem) == ("provider", "there is no such key")
+
+
+def test_the_advice_names_the_section_that_is_read() -> None:
+    """`accounts` is more like the key, and is there already: the key is read as the other one."""
+    problems = refused(f"{RIGHT}accounts: {{}}\naccount:\n  requests: 5\n")
+    (advice, inside) = [each for each in problems if each.key.startswith("account")]
+    assert (advice.key, advice.problem) == ("account", "there is no such key")
+    assert advice.fix.startswith("write every_account,")
+    assert inside.key.startswith("account.")
