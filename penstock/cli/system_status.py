@@ -10,7 +10,7 @@ from msgspec import Struct, structs
 from penstock.contract.names import LANES, ROLES, is_implicit
 from penstock.contract.presence import CredentialStatus, LearnedLimit, LimitStatus, PastUsage, Presence
 from penstock.contract.subjects import work_address
-from penstock.runtime.limit_advice import advice
+from penstock.runtime.text.limit_advice import advice
 
 __all__ = [
     "CredentialView",

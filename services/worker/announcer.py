@@ -31,8 +31,8 @@ from penstock.contract.names import Role
 from penstock.contract.presence import LimitStatus
 from penstock.contract.streams import AUDIT
 from penstock.runtime.config.catalogue import Catalogue
-from penstock.runtime.limit_advice import advice
 from penstock.runtime.outbound.breaker import State
+from penstock.runtime.text.limit_advice import advice
 from services.worker.credentials.keyring import OverdueKey
 from services.worker.pending_events import PendingEvents
 from services.worker.rate_limit.limit_set import LimitUse

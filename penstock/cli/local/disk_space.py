@@ -7,7 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from penstock.runtime.config.settings import MIN_STORE_SCALE
-from penstock.runtime.provisioning.ensure import gib_text, reserved_bytes
+from penstock.runtime.provisioning.ensure import reserved_bytes
+from penstock.runtime.text.sizes import size_text
 
 __all__ = ["disk_space_notes"]
 
@@ -22,8 +23,8 @@ def disk_space_notes(directory: Path, store_scale: float) -> list[str]:
     if store_scale > MIN_STORE_SCALE:
         advice += f", or set PENSTOCK_STORE_SCALE below {store_scale:g} (the least is {MIN_STORE_SCALE:g})"
     note = (
-        f"Note: the disk of {directory} has {gib_text(free)} free, and the streams may store {gib_text(missing)} more. "
-        f"When it is full, requests are refused: {advice}."
+        f"Note: the disk of {directory} has {size_text(free)} free, and the streams may store "
+        f"{size_text(missing)} more. When it is full, requests are refused: {advice}."
     )
     return [note]
 

@@ -11,7 +11,7 @@ from penstock.cli.program_name import as_invoked, command_name
 from penstock.cli.render.table import shortened, table
 from penstock.cli.render.terminal_safe import all_visible
 from penstock.cli.system_status import LearnedLimitView, LimitView, ServiceView, SystemStatus
-from penstock.runtime.limit_advice import LIMIT_WORDS, duration
+from penstock.runtime.text.limit_advice import LIMIT_WORDS, duration
 
 __all__ = ["limits_text", "status_text"]
 

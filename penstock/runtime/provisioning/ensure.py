@@ -29,6 +29,7 @@ from penstock.bus.retry import RetryPolicy, retry
 from penstock.contract.streams import BUCKETS, INTAKE, STREAMS, BucketSpec, Consumer, StreamSpec, mailboxes
 from penstock.runtime.config.problems import ConfigurationRefused, Problem
 from penstock.runtime.config.settings import MIN_STORE_SCALE, Settings
+from penstock.runtime.text.sizes import size_text
 
 __all__ = [
     "JetStreamPlan",
@@ -38,7 +39,6 @@ __all__ = [
     "ensure_consumers",
     "ensure_eventually",
     "ensure_streams",
-    "gib_text",
     "reserved_bytes",
     "stream_config",
 ]
@@ -152,10 +152,10 @@ async def _too_little_storage(
     )
     limit = (await js.account_info()).limits.max_storage
     there = limit if limit > 0 else reserved + refused.max_bytes
-    needed, least = (gib_text(reserved_bytes(scale)) for scale in (plan.store_scale, MIN_STORE_SCALE))
+    needed, least = (size_text(reserved_bytes(scale)) for scale in (plan.store_scale, MIN_STORE_SCALE))
     problem = (
         f"JetStream has too little file storage: the streams need {needed} and there is "
-        f"{'' if limit > 0 else 'less than '}{gib_text(there)} ({refused.name}: {error.description})"
+        f"{'' if limit > 0 else 'less than '}{size_text(there)} ({refused.name}: {error.description})"
     )
     fix = f"raise max_file in the server's jetstream section to more than {needed}"
     if there > reserved_bytes(MIN_STORE_SCALE):
@@ -171,11 +171,6 @@ async def _too_little_storage(
 def reserved_bytes(store_scale: float) -> int:
     """Bytes that JetStream reserves for the streams."""
     return sum(stream.scaled(store_scale).max_bytes for stream in STREAMS)
-
-
-def gib_text(size: int) -> str:
-    gib = size / 2**30
-    return f"{gib:.2f} GiB" if gib < 1 else f"{gib:.1f} GiB"
 
 
 def consumer_config(consumer: Consumer, ack_wait_s: float) -> ConsumerConfig:

@@ -61,8 +61,8 @@ async def test_d10_ask_names_the_streams_that_are_missing(serve: Serve, tmp_path
     async with serve(config) as url:
         code, shown = await run(tmp_path, url, "up", env={"PENSTOCK_STORE_SCALE": "0.1"})
         assert code == 1
-        assert "the streams need 0.89 GiB and there is less than 0.63 GiB" in shown
-        assert "to more than 0.89 GiB" in shown
+        assert "the streams need 908.8 MiB and there is less than 649.6 MiB" in shown
+        assert "to more than 908.8 MiB" in shown
         assert "PENSTOCK_STORE_SCALE below" not in shown, "0.1 is the least"
         code, shown = await run(tmp_path, url, "ask", "hi")
         assert code == 1

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from penstock.cli.render.counting import counted
-from penstock.cli.render.retrieval.report import size_text
 from penstock.cli.render.table import cell, shortened, table
 from penstock.cli.render.terminal_safe import visible
 from penstock.cli.render.times import utc_text
 from penstock.contract.retrieval.collections import CollectionStatus
 from penstock.contract.retrieval.documents import conversation_of
 from penstock.contract.retrieval.search import DocumentStatus
+from penstock.runtime.text.sizes import size_text
 
 __all__ = [
     "RememberedConversation",

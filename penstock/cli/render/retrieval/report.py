@@ -12,8 +12,9 @@ from penstock.cli.render.terminal_safe import visible
 from penstock.cli.retrieval.files import FileProblem, FoundFiles
 from penstock.cli.retrieval.totals import IndexTotals
 from penstock.contract.retrieval.documents import RefusedDocument
+from penstock.runtime.text.sizes import size_text
 
-__all__ = ["changes_line", "dry_run_text", "problem_lines", "size_text", "stopped_text", "totals_text"]
+__all__ = ["changes_line", "dry_run_text", "problem_lines", "stopped_text", "totals_text"]
 
 _SHOWN: Final = 50
 """Refused documents that are listed; --json has all."""
@@ -105,15 +106,3 @@ def _left_out_line(ids: Sequence[str]) -> str:
     names = ", ".join(visible(each) for each in ids[:_SHOWN_LEFT_OUT])
     more = f" and {len(ids) - _SHOWN_LEFT_OUT:,} more" if len(ids) > _SHOWN_LEFT_OUT else ""
     return f"Left out, not documents: {counted(len(ids), 'file')} ({names}{more})."
-
-
-def size_text(size: int) -> str:
-    """`512 B`, `3.4 KiB`, `12.0 MiB`."""
-    if size < 1024:
-        return f"{size} B"
-    number = float(size)
-    for unit in ("KiB", "MiB", "GiB"):
-        number /= 1024
-        if number < 1024:
-            return f"{number:,.1f} {unit}"
-    return f"{number / 1024:,.1f} TiB"

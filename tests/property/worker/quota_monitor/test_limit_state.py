@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from penstock.contract.presence import LimitStatus, PastUsage
 from penstock.runtime.config.degradation import QuotaWarning
-from penstock.runtime.limit_advice import advice, times_the_limit
+from penstock.runtime.text.limit_advice import advice, times_the_limit
 from services.worker.quota_monitor.limit_state import LimitHistory, ThresholdAlarm, Trend
 
 LOOKBACK_S, HORIZON_S = 60.0, 60.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-import pytest
 from msgspec.structs import replace
 
 from penstock.cli.render.retrieval.collections import (
@@ -22,7 +21,6 @@ from penstock.cli.render.retrieval.report import (
     changes_line,
     dry_run_text,
     problem_lines,
-    size_text,
     stopped_text,
     totals_text,
 )
@@ -252,11 +250,3 @@ def test_h4_memory_is_listed_by_conversation():
     assert lines[2].count("2026-11-30") == 2
     assert lines[-1] == "4 turns in 2 conversations"
     assert memory_text([], HOSTILE) == "Nothing is remembered of \\x1b[2Jname\\u202e."
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [(0, "0 B"), (1_023, "1023 B"), (1_024, "1.0 KiB"), (5 * 2**30, "5.0 GiB"), (3 * 2**50, "3,072.0 TiB")],
-)
-def test_h1_sizes_are_short(size, text):
-    assert size_text(size) == text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from penstock.contract.presence import LimitStatus, PastUsage
-from penstock.runtime.limit_advice import advice, duration
+from penstock.runtime.text.limit_advice import advice, duration
 
 QUIET = PastUsage()
 
