@@ -52,7 +52,8 @@ class Job(Struct, frozen=True, kw_only=True, tag="job", tag_field="type"):
     end_seq: int = 0
     """`seq` of the terminal reply event."""
     last_failure: FailedAttempt | None = None
-    """Of a running job: why the attempt before this one failed, as far as its worker knows; None: none did."""
+    """Of a running or completed job: why the last attempt that failed did, as far as its worker knows; None: none
+    did. A failed job has its failures in `error`."""
     error: Failure | None = None
     finish_reason: str = ""
     usage: Usage = field(default_factory=Usage)

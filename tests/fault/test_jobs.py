@@ -124,7 +124,8 @@ async def test_d2_a_job_outlasts_an_outage_of_its_provider(system: System, clien
     assert done.state == "completed"
     assert done.attempt is not None
     assert done.attempt > 5
-    assert done.last_failure is None
+    assert done.last_failure is not None
+    assert done.last_failure.status == 503
 
 
 async def test_e4_the_result_of_a_streamed_job_is_kept(

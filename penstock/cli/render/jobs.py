@@ -40,10 +40,11 @@ def jobs_text(jobs: Sequence[Job]) -> str:
 
 
 def _last_error(job: Job) -> str:
-    """Of a running job: the kind of the failure because of which it is retried."""
+    """Of a running job: that it is retried, and the kind of the failure."""
     if job.error is not None:
         return job.error.code
-    return cell(job.last_failure.kind) if job.state == "running" and job.last_failure is not None else ""
+    is_retried = job.state == "running" and job.last_failure is not None
+    return cell(f"retried after {job.last_failure.kind}") if is_retried and job.last_failure else ""
 
 
 def job_text(job: Job, now_ms: int, waiting: int | None = None) -> str:
@@ -71,8 +72,8 @@ def _facts(job: Job, now_ms: int, waiting: int | None) -> Iterator[tuple[str, st
         yield "note", "its deadline has passed and the job has not ended: check that a router is alive"
     if job.attempt:
         yield "attempt", f"{job.attempt}, {job.model or 'model unknown'} ({job.worker or 'worker unknown'})"
-    if job.state == "running" and job.last_failure is not None:
-        yield "retried", f"the attempt before failed: {attempt_lines([job.last_failure])[0]}"
+    if job.state in {"running", "completed"} and job.last_failure is not None:
+        yield "retried", f"an attempt before failed: {attempt_lines([job.last_failure])[0]}"
     yield from _end(job)
     if job.redriven_from is not None:
         yield "from", f"dead letter {job.redriven_from}"

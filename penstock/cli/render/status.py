@@ -18,6 +18,10 @@ __all__ = ["limits_text", "status_text"]
 _SHOWN_LIMITS: Final = 20
 _LEDGER: Final = "ledger"
 _STARTING: Final = "none running: `penstock up` is starting or stopping"
+_ALWAYS_NEEDED: Final = {
+    "router": "requests wait, and none is accepted",
+    "worker": "requests are not answered",
+}
 _MODEL_COLUMNS: Final = 20
 _KEY_COLUMNS: Final = 9
 _WORKER_COLUMNS: Final = 14
@@ -88,7 +92,7 @@ def _sections(status: SystemStatus) -> Iterator[str]:
 
 
 def _services(status: SystemStatus) -> str:
-    """A row for each process, and one for a ledger, guard or indexer that is needed and missing."""
+    """A row for each process, and one for each service that is needed and missing."""
     rows = [
         (
             service.service,
@@ -97,6 +101,12 @@ def _services(status: SystemStatus) -> str:
             _state(service),
         )
         for service in status.services
+    ]
+    alive = {service.service for service in status.services if service.alive}
+    rows += [
+        (service, "-", "-", _STARTING if status.starting else f"none running: {consequence}")
+        for service, consequence in _ALWAYS_NEEDED.items()
+        if alive and service not in alive
     ]
     missing = (
         (_LEDGER, status.lacks_ledger, "budgets"),

@@ -15,6 +15,7 @@ import yaml
 from msgspec import Struct
 
 from penstock.runtime.config.problems import ConfigurationRefused, Problem, joined
+from penstock.runtime.config.shipped import shipped_folder
 
 __all__ = ["Document", "read_document"]
 
@@ -87,12 +88,15 @@ def read_document(text: str, *, source: str, env: Mapping[str, str]) -> Document
         _refuse_depth(text, source)
         node = yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError as error:
-        raise ConfigurationRefused(source, [_syntax_problem(error)]) from error
+        raise ConfigurationRefused(source, [_syntax_problem(error, text)]) from error
     except UnicodeEncodeError as error:
         problem = Problem(problem="the text is not valid Unicode", fix="save the file as UTF-8")
         raise ConfigurationRefused(source, [problem]) from error
     if node is None:
-        problem = Problem(problem="the file is empty", fix="start from a copy of a shipped catalogue")
+        problem = Problem(
+            problem="the file is empty",
+            fix=f"start from a copy of a shipped catalogue, in {shipped_folder()}",
+        )
         raise ConfigurationRefused(source, [problem])
     reader = _Reader(source, env)
     data = reader.read(node, "")
@@ -115,12 +119,15 @@ def _refuse_depth(text: str, source: str) -> None:
             raise ConfigurationRefused(source, [problem])
 
 
-def _syntax_problem(error: yaml.YAMLError) -> Problem:
+def _syntax_problem(error: yaml.YAMLError, document: str) -> Problem:
     line, text = None, str(error)
     if isinstance(error, yaml.MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
         line = None if mark is None else mark.line + 1
         text = error.problem or error.context or text
+        if mark is not None and document[mark.index : mark.index + 1] == "\t":
+            fix = "indent with spaces: YAML allows no tabs here"
+            return Problem(line=line, problem="not YAML: a tab", fix=fix)
     return Problem(
         line=line,
         problem=f"not YAML: {' '.join(text.split())}",

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-__all__ = ["default_catalogue", "shipped_catalogues", "shipped_presets"]
+__all__ = ["default_catalogue", "shipped_catalogues", "shipped_folder", "shipped_presets"]
 
 _CHECKOUT = Path(__file__).resolve().parents[3] / "deploy" / "catalogues"
 _SUFFIX = ".yaml"
@@ -19,16 +19,17 @@ _SUFFIX = ".yaml"
 
 def shipped_catalogues() -> dict[str, Path]:
     """Name (`groq`) -> file; empty if neither a checkout nor an installed wheel is found."""
-    return _files(_folder())
+    return _files(shipped_folder())
 
 
 @cache
 def shipped_presets() -> dict[str, Path]:
     """The same for the presets of providers."""
-    return _files(_folder() / "presets")
+    return _files(shipped_folder() / "presets")
 
 
-def _folder() -> Path:
+def shipped_folder() -> Path:
+    """Where they are, or would be installed."""
     installed = Path(sysconfig.get_path("data")) / "share" / "penstock" / "catalogues"
     return _CHECKOUT if _CHECKOUT.is_dir() else installed
 

@@ -48,7 +48,9 @@ def next_record(stored: Job | None, wanted: Job) -> Job | None:
             provider=wanted.provider or stored.provider,
             worker=wanted.worker or stored.worker,
         )
-    if wanted.state == "running" and wanted.last_failure is None:  # its worker took over from another one
+    if (
+        wanted.state in {"running", "completed"} and wanted.last_failure is None
+    ):  # its process did not see the failure
         wanted = replace(wanted, last_failure=stored.last_failure)
     return replace(
         wanted,

@@ -75,7 +75,9 @@ def _remedy(status: LimitStatus, past: PastUsage) -> str:
     if status.limit == "concurrency":
         return "a higher limit would have served them at once"
     times = times_the_limit(past, status.allowed)
-    words = {1.5: "half as much again", 2.0: "twice the limit"}.get(times, f"{times:g} times the limit")
+    words = {1.5: "one and a half times the limit", 2.0: "twice the limit"}.get(
+        times, f"{times:g} times the limit"
+    )
     return f"about {words} would have served them at once"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from penstock.contract.jobs import Job
-from penstock.contract.reply import Failure
+from penstock.contract.reply import FailedAttempt, Failure
 
 __all__ = ["job_page", "job_view", "submitted_view"]
 
@@ -35,8 +35,14 @@ def job_view(job: Job) -> dict[str, Any]:
         if job.state == "completed"
         else None,
         "cost_microusd": job.cost_microusd,
+        "last_failure": None if job.last_failure is None else _attempt_view(job.last_failure),
         "error": None if error is None else _error_view(error),
     }
+
+
+def _attempt_view(attempt: FailedAttempt) -> dict[str, Any]:
+    """Without the provider's message, as the errors of other requests."""
+    return {"model": attempt.model, "kind": attempt.kind, "status": attempt.status}
 
 
 def _error_view(failure: Failure) -> dict[str, Any]:

@@ -165,6 +165,12 @@ class _JobError(Struct):
     categories: _Categories = UNSET
 
 
+class _JobAttempt(Struct):
+    model: str
+    kind: str
+    status: Annotated[int | None, Meta(description="Of HTTP; null: the provider did not answer.")]
+
+
 class Job(Struct):
     """The status of a job. One that no router has read yet has `id`, `object` and `state` only."""
 
@@ -181,6 +187,10 @@ class Job(Struct):
     finish_reason: str | UnsetType | None = UNSET
     usage: _TokenCounts | UnsetType | None = UNSET
     cost_microusd: Annotated[int | UnsetType, Meta(description="Millionths of a US dollar.")] = UNSET
+    last_failure: Annotated[
+        _JobAttempt | UnsetType | None,
+        Meta(description="Of a running or completed job: the last attempt that failed; null: none did."),
+    ] = UNSET
     error: _JobError | UnsetType | None = UNSET
 
 

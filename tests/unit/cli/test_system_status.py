@@ -44,8 +44,9 @@ def test_a_system_without_live_services_is_reported():
 
 def test_k2_a_service_that_penstock_up_still_starts_is_not_called_missing():
     needed = ["ledger", "guard", "indexer"]
+    router = Presence(service="router", instance="r1", at_ms=NOW_MS)
     starting = status_text(
-        fold_status("nats://here", [worker("w1")], StreamCounts(), NOW_MS, needed, starting=True)
+        fold_status("nats://here", [worker("w1"), router], StreamCounts(), NOW_MS, needed, starting=True)
     )
     assert starting.count("none running: `penstock up` is starting or stopping") == len(needed)
     assert "and the catalogue has" not in starting
@@ -146,6 +147,17 @@ def test_c4_learned_limits_are_shown_with_their_catalogue_line():
     assert "m refuses more than about 240 requests/min of key k" in text
     assert "add to the model: limits: {requests_per_minute: 240, kind: token_bucket}" in text
     assert text.count("Learned:") == 2
+
+
+def test_a_missing_router_or_worker_is_listed():
+    router = Presence(service="router", instance="r1", at_ms=NOW_MS)
+    text = status_text(fold_status("nats://here", [router], StreamCounts(), NOW_MS))
+    assert "none running: requests are not answered" in text
+    text = status_text(
+        fold_status("nats://here", [worker("w1"), worker("w2", 20_000)], StreamCounts(), NOW_MS)
+    )
+    assert "none running: requests wait" in text
+    assert "are not answered" not in text
 
 
 def test_a_silent_service_is_marked():

@@ -29,9 +29,9 @@ RETRIED = Job(
 
 
 def test_e4_a_job_that_is_retried_shows_its_last_failure():
-    assert "server_error" in jobs_text([RETRIED])
+    assert "retried after server_error" in jobs_text([RETRIED])
     text = job_text(RETRIED, 1)
-    (line,) = (line for line in text.splitlines() if "attempt before" in line)
+    (line,) = (line for line in text.splitlines() if "an attempt before" in line)
     assert "talker at here: server_error, HTTP 503: try again" in line
     assert "\x1b" not in text
     assert "a short question" in text
@@ -41,3 +41,9 @@ def test_e4_a_job_whose_first_attempt_runs_shows_no_failure():
     job = replace(RETRIED, attempt=1, last_failure=None)
     assert "server_error" not in jobs_text([job])
     assert "attempt before" not in job_text(job, 1)
+
+
+def test_e4_a_completed_job_shows_why_it_was_retried():
+    done = replace(RETRIED, state="completed")
+    assert "an attempt before failed: talker at here: server_error" in job_text(done, 1)
+    assert "server_error" not in jobs_text([done]), "it has no error"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from penstock.contract.jobs import Job
-from penstock.contract.reply import Failure, Usage
+from penstock.contract.reply import FailedAttempt, Failure, Usage
 from services.edge.jobs.job_view import job_page, job_view
 
 
@@ -40,6 +40,13 @@ def test_e4_a_failed_job_has_its_error_and_no_usage():
     view = job_view(a_job(state="failed", error=failure))
     assert view["error"] == {"code": "cancelled", "message": "why"}
     assert view["usage"] is None
+
+
+def test_e4_a_job_that_is_retried_shows_its_last_failure_without_the_providers_message():
+    failure = FailedAttempt(model="m", provider="p", kind="server_error", status=503, message="secret")
+    view = job_view(a_job(state="running", attempt=3, last_failure=failure))
+    assert view["last_failure"] == {"model": "m", "kind": "server_error", "status": 503}
+    assert job_view(a_job(state="running", attempt=1))["last_failure"] is None
 
 
 def test_e4_pages_go_from_the_newest_job_to_the_oldest():

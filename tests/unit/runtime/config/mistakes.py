@@ -106,5 +106,6 @@ MISTAKES: list[tuple[str, str, int, str, str | None, str, str]] = [
     ("name: mine", "name: &a [*a]", 1, "name[0]", None, "contains itself", "write"),
     ("name: mine", "name: " + "[" * 60 + "]" * 60, 1, "", None, "levels deep", "bracket"),
     ("name: mine", "name: [", 3, "", None, "not YAML", "indentation"),
+    ("name: mine", "\tname: mine", 1, "", None, "not YAML: a tab", "indent with spaces"),
 ]
 # fmt: on

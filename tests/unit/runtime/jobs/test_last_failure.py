@@ -23,8 +23,15 @@ def test_e4_a_worker_that_knows_no_failure_keeps_the_stored_one():
     assert retried.last_failure == later
 
 
-def test_e4_a_job_that_ended_has_its_error_only():
+def test_e4_a_completed_job_shows_the_failure_before_its_answer():
     stored = replace(RUNNING, attempt=2, last_failure=FAILURE)
     ended = next_record(stored, replace(RUNNING, state="completed", attempt=2))
+    assert ended is not None
+    assert ended.last_failure == FAILURE
+
+
+def test_e4_a_failed_job_has_its_error_only():
+    stored = replace(RUNNING, attempt=2, last_failure=FAILURE)
+    ended = next_record(stored, replace(RUNNING, state="failed", attempt=2))
     assert ended is not None
     assert ended.last_failure is None

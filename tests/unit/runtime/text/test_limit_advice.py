@@ -27,7 +27,7 @@ def test_c7_a_short_observation_is_not_called_an_hour():
     busy = PastUsage(full_s=12, throttled=1, peak=30, unmet=1)
     text = advice(status(hour=busy, day=busy, watched_s=45))
     assert "full for 12 s of the last 45 s; 1 request was held back" in text
-    assert "half as much again" in text
+    assert "one and a half times the limit would" in text
 
 
 def test_c7_the_day_is_reported_when_the_hour_was_quiet():
