@@ -1,7 +1,8 @@
 """Points and evidence for each topic of a text: code, mathematics, debugging, design.
 
-The text is split into its different words once. Words of the vocabulary, and the rules that may match, are found from
-these, so the cost hardly grows with the vocabulary and the rules, and less than in proportion to the text.
+The text is split into its different words once. Words of the vocabulary, and rules with a needle that begins a word,
+are found from these: the cost hardly grows with their number, and less than in proportion to the text. Other needles
+are searched for one by one.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from msgspec import Struct
 
 from services.router.classification.normalize import compose, fold
 from services.router.classification.rules import PATTERNS, PHRASES, Needle, Rule
-from services.router.classification.vocabulary import LANGUAGES, Topic
+from services.router.classification.vocabulary import Topic, points_by_spelling
 
 __all__ = ["Evidence", "TopicEvidence"]
 
@@ -33,16 +34,6 @@ _TYPOGRAPHIC: Final = "“”‘–—…•·→«»\xa0"
 _WORD: Final = re.compile(r"\w+")
 _SPACES: Final = [chr(code) if _WORD.match(chr(code)) else " " for code in range(128)]
 """For each ASCII character itself, or a space where it belongs to no word."""
-_POINTS: Final[dict[str, tuple[Topic, int]]] = {
-    "code": ("code", 2),
-    "code_weak": ("code", 1),
-    "not_code": ("code", -2),
-    "maths": ("maths", 2),
-    "maths_weak": ("maths", 1),
-    "not_maths": ("maths", -2),
-    "debugging": ("debugging", 1),
-    "design": ("design", 1),
-}
 
 
 class TopicEvidence(Struct, frozen=True):
@@ -69,22 +60,22 @@ class Evidence:
 
     @property
     def code(self) -> TopicEvidence:
-        return self._of_complexity["code"]
+        return self._complexity_topics["code"]
 
     @property
     def debugging(self) -> TopicEvidence:
-        return self._of_complexity["debugging"]
+        return self._complexity_topics["debugging"]
 
     @property
     def design(self) -> TopicEvidence:
-        return self._of_complexity["design"]
+        return self._complexity_topics["design"]
 
     @cached_property
     def maths(self) -> TopicEvidence:
         return self._found(_MATHS)["maths"]
 
     @cached_property
-    def _of_complexity(self) -> dict[Topic, TopicEvidence]:
+    def _complexity_topics(self) -> dict[Topic, TopicEvidence]:
         return self._found(_COMPLEXITY)
 
     @cached_property
@@ -104,7 +95,7 @@ class Evidence:
     def _of_words(self) -> _Tally:
         return _of_words(self._words, self._text, self._folded)
 
-    def _found(self, rules: _Search) -> dict[Topic, TopicEvidence]:
+    def _found(self, rules: _TopicRules) -> dict[Topic, TopicEvidence]:
         tally: _Tally = {topic: [] for topic in rules.topics}
         rules.patterns.add(tally, self._text, self._starts)
         rules.phrases.add(tally, self._folded, self._starts)
@@ -124,11 +115,11 @@ _Stems = dict[str, tuple[tuple[str, _Entry], ...]]
 _Found = list[tuple[int, str]]
 """Points and labels."""
 _Tally = dict[Topic, _Found]
-_ByText = dict[str, list[tuple[str, int]]]
-"""Needles, and the indexes of their rules."""
+_Needles = dict[str, list[tuple[str, int]]]
+"""Needles, each with the index of its rule, by their first letters or by their rarest character."""
 
 
-class _Rules:
+class _NeedleIndex:
     """Rules by what a text has to contain before one of their needles is searched for in it.
 
     For a needle that begins a word this is a word of the text that begins alike; for others it is the rarest character
@@ -137,9 +128,9 @@ class _Rules:
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self._rules = tuple(rules)
-        self._by_start: _ByText = defaultdict(list)
-        ascii_needles: _ByText = defaultdict(list)
-        other_needles: _ByText = defaultdict(list)
+        self._by_start: _Needles = defaultdict(list)
+        ascii_needles: _Needles = defaultdict(list)
+        other_needles: _Needles = defaultdict(list)
         for index, rule in enumerate(self._rules):
             for needle in rule.needles:
                 if start := _start(needle):
@@ -164,15 +155,15 @@ class _Rules:
                 tally[rule.topic].append((rule.points, rule.label))
 
 
-class _Search:
+class _TopicRules:
     """The rules of some topics."""
 
     def __init__(self, *topics: Topic) -> None:
         self.topics = topics
         phrases = [rule for rule in PHRASES if rule.topic in topics]
-        self.patterns = _Rules(rule for rule in PATTERNS if rule.topic in topics)
-        self.phrases = _Rules(filter(_is_ascii, phrases))
-        self.non_ascii_phrases = _Rules(itertools.filterfalse(_is_ascii, phrases))
+        self.patterns = _NeedleIndex(rule for rule in PATTERNS if rule.topic in topics)
+        self.phrases = _NeedleIndex(filter(_is_ascii, phrases))
+        self.non_ascii_phrases = _NeedleIndex(itertools.filterfalse(_is_ascii, phrases))
 
 
 def _add_needles(tried: dict[int, list[str]], needles: list[tuple[str, int]], text: str) -> None:
@@ -233,7 +224,7 @@ def _table() -> tuple[_Whole, _Stems]:
     """Whole words, and stems by their first four letters, longest stem first."""
     whole: _Whole = {}
     stems: dict[str, list[tuple[str, _Entry]]] = {}
-    for spelling, counts in _points_by_spelling().items():
+    for spelling, counts in points_by_spelling().items():
         entry = _Entry(tuple(counts.items()))
         word, bracket, ending = spelling.rstrip("*)").partition("(")
         if spelling.endswith("*"):
@@ -248,19 +239,8 @@ def _table() -> tuple[_Whole, _Stems]:
     return whole, longest_first
 
 
-def _points_by_spelling() -> dict[str, dict[Topic, int]]:
-    """Points per spelling of the vocabulary; a word of two languages has the higher points."""
-    listed: dict[str, dict[Topic, int]] = {}
-    for words in LANGUAGES:
-        for name, (topic, points) in _POINTS.items():
-            for spelling in fold(getattr(words, name)).split():
-                counts = listed.setdefault(spelling, {})
-                counts[topic] = max(points, counts.get(topic, points))
-    return listed
-
-
 def _rarest(needle: str) -> str:
-    """A character that is no small letter or space counts as rare."""
+    """The least frequent character in English; any other character than a small letter or a space is rarer."""
     return max(needle, key=lambda each: _COMMON.find(each) if each in _COMMON else len(_COMMON), default="")
 
 
@@ -269,5 +249,5 @@ def _is_ascii(rule: Rule) -> bool:
 
 
 _WHOLE, _STEMS = _table()
-_COMPLEXITY: Final = _Search("code", "debugging", "design")
-_MATHS: Final = _Search("maths")
+_COMPLEXITY: Final = _TopicRules("code", "debugging", "design")
+_MATHS: Final = _TopicRules("maths")

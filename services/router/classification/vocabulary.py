@@ -11,7 +11,9 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-__all__ = ["LANGUAGES", "Topic"]
+from services.router.classification.normalize import fold
+
+__all__ = ["LANGUAGES", "Topic", "points_by_spelling"]
 
 Topic = Literal["code", "maths", "debugging", "design"]
 
@@ -177,3 +179,26 @@ _TURKISH: Final = _Words(
 )
 
 LANGUAGES: Final = (_ANYWHERE, _ENGLISH, _RUSSIAN, _TURKISH)
+
+_POINTS: Final[dict[str, tuple[Topic, int]]] = {
+    "code": ("code", 2),
+    "code_weak": ("code", 1),
+    "not_code": ("code", -2),
+    "maths": ("maths", 2),
+    "maths_weak": ("maths", 1),
+    "not_maths": ("maths", -2),
+    "debugging": ("debugging", 1),
+    "design": ("design", 1),
+}
+"""The topic of each field, and the points of its words."""
+
+
+def points_by_spelling() -> dict[str, dict[Topic, int]]:
+    """The points per topic of each spelling, folded; a word that is listed twice has the higher points."""
+    listed: dict[str, dict[Topic, int]] = {}
+    for words in LANGUAGES:
+        for name, (topic, points) in _POINTS.items():
+            for spelling in fold(getattr(words, name)).split():
+                counts = listed.setdefault(spelling, {})
+                counts[topic] = max(points, counts.get(topic, points))
+    return listed
