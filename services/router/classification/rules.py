@@ -19,11 +19,11 @@ __all__ = ["PATTERNS", "PHRASES", "Needle", "Rule"]
 
 
 class Needle(Struct, frozen=True):
-    """Text that every match of a rule contains."""
+    """Text by which a rule is found: each match, with what it looks behind for, contains a needle of its rule."""
 
     text: str
     begins_word: bool
-    """Every match has it at the beginning of a word."""
+    """Where it is part of a match, it is the beginning of a word."""
 
 
 _REACH: Final = 512
@@ -67,9 +67,9 @@ def _rule(
     """A rule from `needles` separated by `|`; `^` and `$` in `pattern` match at each line.
 
     A needle that begins with a letter has to stand at the beginning of a word; write `…` before one that may also be
-    inside of a word. Keep every repetition bounded, so that the time over a hostile text stays proportional to its
-    length. Begin with a needle (`at_needle`), else with the rarest character, and look behind from there: the scan for
-    it is the main cost.
+    inside of a word. With an empty needle the rule is always tried. Keep every repetition bounded, so that the time
+    over a hostile text stays proportional to its length. Begin with a needle (`at_needle`), else with the rarest
+    character, and look behind from there: the scan for it is the main cost.
     """
     found = tuple(Needle(each.removeprefix("…"), each[:1].isalpha()) for each in needles.split("|"))
     return Rule(topic, points, label, found, re.compile(pattern, re.MULTILINE), at_needle)
@@ -92,7 +92,7 @@ _AT_LINE_START: Final = "|".join(rf"(?<=^\s{{{spaces}}})" for spaces in range(33
 PATTERNS: Final = (
     _rule("code", 3, "a code block", "```", r"```"),
     _rule("code", 1, "inline code", "`", r"`[^`\n]{1,80}`"),
-    _rule("code", 3, "a traceback", "…Traceback|.java:|.js:", r"Traceback \(most|\bat [\w.$<>]{1,80} ?\([\w./]{1,80}:\d"),
+    _rule("code", 3, "a traceback", "…Traceback|.java:|.kt:|.js:|.ts:|.go:|.py:", r"Traceback \(most|\bat [\w.$<>]{1,80} ?\([\w./]{1,80}\.(?:java|kt|js|ts|go|py):\d"),
     _rule("code", 3, "an exception", "…Error|…Exception", r"\b[A-Z][a-z]\w{0,40}(?:Error|Exception)\b"),
     _rule("code", 3, "`def`", "def ", r"^[ \t]{0,32}(?:async )?def \w{1,60}\("),
     _rule("code", 3, "a class", "class ", r"\bclass [A-Z]\w{0,60} ?(?:[({:]|extends)", at_needle=True),
@@ -103,14 +103,14 @@ PATTERNS: Final = (
     _rule("code", 3, "SQL", "SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER", r"\bSELECT\b[^;]{1,200}\bFROM\b|\bINSERT INTO\b|\bUPDATE \w{1,60} SET\b|\bDELETE FROM\b|\b(?:CREATE|ALTER) (?:TABLE|INDEX)\b"),
     _rule("code", 3, "SQL", "select ", r"\bselect (?:\*|[\w., ]{1,80}) from \w{1,60} (?:where|join|group by|order by|limit)\b"),
     _rule("code", 2, "a file name", ".", rf"\.(?<=[\w-]\.)(?:{_FILE_ENDINGS.replace(' ', '|')})\b(?![./])"),
-    _rule("code", 2, "braces and semicolons", "){|) {|;\n|{\n|}\n|);", r"\) ?\{|[;{}][ \t]{0,8}\n[^\n]{0,200}[;{}]|\w\);"),
+    _rule("code", 2, "braces and semicolons", "{|}|;", r"[{};](?:(?<=\)\{)|(?<=\) \{)|(?<=\w\);)|[ \t]{0,8}\n[^\n]{0,200}[;{}])"),
     _rule("code", 2, "an arrow function", "=>", r"=> ?[\w({\[]"),
     _rule("code", 2, "a declaration", "const |let |var ", r"\b(?:const|let|var) [\w{\[][^=\n]{0,40}= ?\S", at_needle=True),
     _rule("code", 2, "a loop", "for |for(|while", rf"\b(?:for|while) ?\([^)\n]{{0,80}}[;<>=:]|\b(?=(?:for \w{{1,30}} in|while) [^\n]{{1,80}}:$)(?:{_AT_LINE_START})", at_needle=True),
     _rule("code", 2, "a method call", "(", r"\.(?<=\w\.)[a-z_]\w{1,40}\("),
     _rule("code", 2, "a nested call", "(", r"\((?<=[a-z_]\w\w\()" + _NOT_MATHS_CALL + r"[\w.]{1,40}[\[(]\w"),
     _rule("code", 2, "a tag", "</", r"</[a-z][\w-]{0,30}>"),
-    _rule("code", 2, "a comparison", "==|!=|&&", r"[=!&](?:==|[=&]) ?[\w\"'(!]"),
+    _rule("code", 2, "a comparison", "==|!=|&&", r"(?:[=!]==?|&&) ?[\w\"'(!]"),
     _rule("code", 2, "an order of growth", "O(", r"\bO\((?:n|N|1|log)"),
     _rule("maths", 2, "a formula", "\\|$", r"\\(?:frac|int|sum|sqrt|lim|cdot|alpha|begin)\b|\$[^$\n]{0,80}[\\^_=][^$\n]{0,80}\$"),
     _rule("maths", 2, "a formula", "∫|∑|√|∀|∃|∞|≤|≥|²|³", r"[∫∑√∀∃∞≤≥²³]"),
@@ -137,7 +137,7 @@ PHRASES: Final = (
     _rule("code", 1, "a programming language", "…python|…rust|…ruby|…swift", r"(?:python|rust|ruby|swift)(?:'?[dt][ae]| ile)\b", at_needle=True),
     _rule("code", 2, "a programming language", "c++|c#|.net", r"\bc\+\+|\bc#|(?<!\w)\.net\b", at_needle=True),
     _rule("code", 1, "a programming language", " c | c,| c?", r"\b(?:in|this|a|на|с) c (?:program|code|function|compiler)|\b(?:in|на) c[,?]"),
-    _rule("code", 2, "a programming term", "linked list|binary|unit test|exit code|stack trace|pull request|data struct|segmentation fault|hash map|race cond|memory leak|merge conf", r"\b(?:linked list|binary (?:search|tree)|unit tests?|exit code|stack trace|pull request|data structures?|segmentation fault|hash ?map|race condition|memory leak|merge conflict)\b", at_needle=True),
+    _rule("code", 2, "a programming term", "linked list|binary|unit test|exit code|stack trace|pull request|data struct|segmentation fault|hash map|hashmap|race cond|memory leak|merge conf", r"\b(?:linked list|binary (?:search|tree)|unit tests?|exit code|stack trace|pull request|data structures?|segmentation fault|hash ?map|race condition|memory leak|merge conflict)\b", at_needle=True),
     _rule("code", 2, "a programming task", "напиши|создай|сделай|реализуй|исправь|отладь|оптимизируй|добавь", _MAKE_RU + _THING_RU, at_needle=True),
     _rule("code", 1, "a programming language", "на |в ", r"\b(?:на|в) (?:питоне|python|java|go|c|rust|swift|ruby|си|джаве)\b", at_needle=True),
     _rule("code", 2, "a programming term", "базы данн|базу данн|базе данн|связн|двоичн|бинарн|юнит", r"\bбаз[ыуе] данных|\bсвязн\w{1,4} спис|\b(?:двоичн|бинарн)\w{1,4} (?:поиск|дерев)|\bюнит.тест", at_needle=True),
@@ -148,7 +148,7 @@ PHRASES: Final = (
     _rule("design", 1, "'step by step'", "step|пошаг|adim adim", r"\bstep.by.step\b|\bпошагов|\badim adim\b", at_needle=True),
     _rule("maths", 2, "arithmetic", "*|×|÷|^|·", r"[*×÷^·](?:(?<=[\d)].)|(?<=[\d)] .))(?: ?\d|\()", at_needle=True),
     _rule("maths", 2, "arithmetic", "+", rf"\+(?:(?<=[\d)]\+)|(?<=[\d)] \+)) ?\(?\d{_NOT_A_FLAT}"),
-    _rule("maths", 1, "arithmetic", " / | - |=", r"\d \)?[/-] \(?\d|\d ?= ?\?"),
+    _rule("maths", 1, "arithmetic", " / | - |=", r"\d [/-] \(?\d|\d ?= ?\?"),
     _rule("maths", 2, "an equation", "=|+|-|^", r"[xyzn](?:(?<![a-z_.][xyzn]) ?(?:\^ ?\d|= ?-?\d|[-+] ?\d{1,6}[^\n]{0,20}=)|(?<=\d[xyzn]) ?[-+=^])"),
     _rule("maths", 2, "a function of x", "sin(|cos(|tan(|tg(|ln(|log(|lim(|exp(|sqrt(|(x) =|(t) =|(y) =", rf"\((?:{_MATHS_CALL}|(?:(?<=\b[fgh]\()|(?<=\b[fgh]'\())[xyt]\) =)"),
     _rule("maths", 2, "a power", "^", r"\^(?:(?<=\)\^)|(?<=\b[a-z]\^)[\w({-])"),
@@ -169,10 +169,10 @@ PHRASES: Final = (
     _rule("maths", 2, "a syllogism", "all ", r"\ball (\w{3,30}) are\b[^?]{1,120}\b\1\b", at_needle=True),
     _rule("maths", 2, "a syllogism", "следует ли|значит ли|верно ли", r"\bвсе\b[^?]{1,200}\b(?:следует|значит|верно) ли\b"),
     _rule("maths", 1, "a syllogism", "butun |tum ", r"\b(?:butun|tum) \w{3,30}[^?]{1,160}\bm[iu]d[iu]r\b", at_needle=True),
-    _rule("code", 2, "some code at hand", "this code|этот код|этом код|этого код|bu kod", r"\bthis code\b|\bэто[тмг]о? код[еа]?\b|\bbu kod(?:u|da|un)?\b", at_needle=True),
+    _rule("code", 2, "some code at hand", "this code|этот код|этом код|этого код|bu kod", r"\bthis code\b|\bэт(?:от|ом|ого) код[еа]?\b|\bbu kod(?:u|da|un)?\b", at_needle=True),
     _rule("code", 2, "a programming term", "last commit|let and|telegram bot|discord bot|web page|landing page", r"\blast commit\b|\blet and (?:var|const)\b|\b(?:telegram|discord) bot\b|\b(?:web|landing) page\b", at_needle=True),
     _rule("maths", 2, "a kind of number", "prime|прост|натуральн|asal|dogal say|tam say", r"\bis \d{1,12} (?:a )?prime\b|\b(?:прост|натуральн)\w{1,3} чис|\basal say|\bdogal say|\basal mi"),
-    _rule("maths", 1, "a series", ", ", r",(?<=\d,) ?\d{1,9}, ?\d"),
+    _rule("maths", 1, "a series", ",", r",(?<=\d,)(?: \d{1,9}|\d{1,2}), ?\d"),
     _rule("maths", 1, "a series to continue", "…продолжи ряд|…devam ettir|…next number|…next term", r"продолжи ряд|devam ettir|next (?:number|term)", at_needle=True),
     _rule("maths", 2, "'all but'", "all but ", r"\ball but \w{1,20} (?:die|left|run|escape)", at_needle=True),
     _rule("code", 2, "a programming term", "…регулярн|…duzenli ifade", r"регулярн\w{1,3} выражен|duzenli ifade", at_needle=True),

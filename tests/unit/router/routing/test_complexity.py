@@ -82,6 +82,26 @@ def test_b5_a_request_that_names_role_and_complexity_is_not_searched(monkeypatch
         plan_chat(replace(asked, complexity=None), features, CATALOGUE, ROLES, None)
 
 
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("at main.run(main.go:12)", "a traceback"),
+        ("at App.render (src/App.ts:7:3)", "a traceback"),
+        ("save() ; \t\nload() ;", "braces and semicolons"),
+        ("is a hashmap quick?", "a programming term"),
+        ("что делает этого код", "some code at hand"),
+    ],
+)
+def test_code_is_found_by_its_form(text: str, label: str) -> None:
+    assert label in Evidence(text).code.labels
+
+
+def test_a_series_of_figures_is_no_large_figure() -> None:
+    assert Evidence("2,4,8,16").maths.labels == ("a series",)
+    assert Evidence("2, 400, 8000").maths.labels == ("a series",)
+    assert Evidence("1,234,567 people, of 8,000,000,000").maths.labels == ()
+
+
 def test_the_complexity_needs_no_search_for_mathematics(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Evidence, "maths", property(unexpected))
     assert assessed("Solve 2 + 2 = ? and fix it").why == "debugging: 'fix'"
