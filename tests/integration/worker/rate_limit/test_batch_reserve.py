@@ -32,7 +32,7 @@ async def test_c6_batch_waits_and_interactive_finds_the_reserve(tmp_path: Path):
         assert await _settled_attempts(system) == 8
         assert sum(await _waiting(nc.jetstream())) == 6
         for number in range(2):
-            received = await _ask_and_retry_once(client, f"Interactive {number}")
+            received = await _ask_until_admitted(client, f"Interactive {number}")
             assert received.code is None
             assert received.took_s < 3, "before the minute is over"
         for task in batch:
@@ -41,15 +41,19 @@ async def test_c6_batch_waits_and_interactive_finds_the_reserve(tmp_path: Path):
         await nc.close()
 
 
-async def _ask_and_retry_once(client: Client, prompt: str) -> ReceivedReply:
-    """Ask again after `retry_after_s` if admission control, which does not know a burst yet, rejects the request."""
-    received = await ask(client, prompt, role="chat", timeout_s=5)
-    if received.code != "overloaded":
-        return received
-    delay_s = received.failed.error.retry_after_s
-    assert delay_s is not None
-    assert delay_s <= 2.0
-    await asyncio.sleep(delay_s)
+async def _ask_until_admitted(client: Client, prompt: str) -> ReceivedReply:
+    """Ask again after `retry_after_s` if admission control, which does not know a burst yet, rejects the request.
+
+    It says 2 s, after which the next heartbeat is due: on a busy machine this is late, and it rejects once more.
+    """
+    for _ in range(2):
+        received = await ask(client, prompt, role="chat", timeout_s=5)
+        if received.code != "overloaded":
+            return received
+        delay_s = received.failed.error.retry_after_s
+        assert delay_s is not None
+        assert delay_s <= 2.0
+        await asyncio.sleep(delay_s)
     return await ask(client, prompt, role="chat", timeout_s=5)
 
 
