@@ -50,10 +50,18 @@ def memory(processes: list[Process]) -> list[int]:
 
 
 async def until_memory_is_back(processes: list[Process], before: list[int]) -> None:
-    async def back() -> bool:
-        return all(now < GROWTH * then for now, then in zip(memory(processes), before, strict=True))
+    def grown() -> list[str]:
+        """The processes above the limit, each with its bytes now and before."""
+        return [
+            f"{process.log.name}: {now:,} ({then:,} before)"
+            for process, now, then in zip(processes, memory(processes), before, strict=True)
+            if now >= GROWTH * then
+        ]
 
-    await until(back, 30)
+    try:
+        await until(lambda: not grown(), 30)
+    except AssertionError:
+        pytest.fail(f"after 30 s still above {GROWTH} times of before: {'; '.join(grown())}")
 
 
 async def test_a_burst_of_large_bodies_over_nats_is_answered(system: System, client: Client) -> None:
