@@ -77,9 +77,7 @@ def cancelled() -> GaveUp:
 
 def no_room() -> GaveUp:
     """The deadline of a reply ended its wait for room."""
-    message = (
-        "other answers of the account were being written until the deadline: send fewer large ones at once"
-    )
+    message = "there was no room for the answer until the deadline: send fewer large requests at once"
     return GaveUp("overloaded", message, _ROOM_AGAIN_S)
 
 
