@@ -28,10 +28,12 @@ from penstock.bus.freezes import AwakeTimeout, extended_s
 from penstock.bus.jetstream_answers import AnswerError, PublishAck, decode_ack
 from penstock.bus.wire.sending import publish_for_answer
 
-__all__ = ["StreamNotWritable", "not_writable", "publish_checked", "written_s"]
+__all__ = ["StreamNotWritable", "not_writable", "publish_checked", "store_probe", "written_s"]
 
 # ruff: noqa: SLF001 - the connection of a context: contexts are made by the call
 
+_PROBE_S: Final = 2.0
+"""Seconds to wait for the acknowledgement of a probe message."""
 _CHECK_AFTER_S: Final = 0.7
 """Seconds without an acknowledgement after which the stream is checked."""
 _ANSWER_S: Final = 1.0
@@ -125,6 +127,11 @@ async def publish_checked(
     streams.refused.discard(stream)
     streams.written_s[stream] = loop_now_s()
     return ack
+
+
+async def store_probe(js: JetStreamContext, stream: str, subject: str) -> PublishAck:
+    """Store an empty message, which the caller deletes. Raises as `publish_checked`."""
+    return await publish_checked(js, subject, b"", stream=stream, headers={}, timeout_s=_PROBE_S)
 
 
 async def _wait_checking(

@@ -14,7 +14,7 @@ from nats.js.errors import APIError
 from penstock.bus.connection import ConnectionEvents
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.publish import what_to_check
-from penstock.bus.write_check import StreamNotWritable, not_writable, publish_checked
+from penstock.bus.write_check import StreamNotWritable, not_writable, store_probe
 from penstock.contract.streams import StreamSpec
 from penstock.runtime.periodic_loop import PeriodicLoop
 
@@ -22,7 +22,6 @@ __all__ = ["WriteProbe"]
 
 _log: Final = rate_limited_logger(__name__)
 _EVERY_S: Final = 3.0
-_ACK_S: Final = 2.0
 _STOP_S: Final = 0.5
 
 
@@ -73,9 +72,7 @@ class WriteProbe:
         if stream in self.not_writable or not await self._was_written(stream):
             self._left.add(stream)
             try:
-                ack = await publish_checked(
-                    self._js, self._subjects[stream], b"", stream=stream, headers={}, timeout_s=_ACK_S
-                )
+                ack = await store_probe(self._js, stream, self._subjects[stream])
             except StreamNotWritable as error:
                 _log.error("%s. %s", error, what_to_check(stream, error))
                 return

@@ -10,27 +10,24 @@ from nats.js.errors import APIError
 
 from penstock.bus.direct_get import delete_message, stream_position
 from penstock.bus.log_limits import rate_limited_logger
-from penstock.bus.write_check import publish_checked
+from penstock.bus.write_check import store_probe
 from penstock.contract.streams import REPLIES
 from penstock.runtime.service import Bus
 
 __all__ = ["read_stream_size"]
 
 _log: Final = rate_limited_logger(__name__)
-_ACK_S: Final = 2.0
 
 
 async def read_stream_size(bus: Bus) -> int | None:
     """With everything that was published on this connection before. None while the stream has no leader, or stores
     nothing.
 
-    A message is acknowledged once it is stored, and after all that came before it on its connection; without it the
-    answer lacks what the server has received but not stored yet, which it bounds by 128 MiB only.
+    The probe is acknowledged after everything sent before it on this connection is stored. Without it the size would
+    lack what the server has received and not stored yet, up to 128 MiB.
     """
     try:
-        ack = await publish_checked(
-            bus.js, REPLIES.probe_subject, b"", stream=REPLIES.name, headers={}, timeout_s=_ACK_S
-        )
+        ack = await store_probe(bus.js, REPLIES.name, REPLIES.probe_subject)
         position, _ = await asyncio.gather(
             stream_position(bus.nc, REPLIES.name),
             delete_message(bus.nc, REPLIES.name, ack.seq, erase=False),
