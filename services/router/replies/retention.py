@@ -59,8 +59,10 @@ class ReplyRetention:
         self._replies = replies
         self._is_first = is_first
         self._metrics = metrics
-        self._none_has_too_many_s: float | None = None
-        """Since when so much is stored without that an account is known to have too many."""
+        self._no_excess_since_s: float | None = None
+        """Since when the stream has been this full and no account is known to exceed its share; None: it is not so, or
+        another router deletes.
+        """
         self._loop = CriticalLoop("reply retention")
 
     async def start(self) -> None:
@@ -96,8 +98,9 @@ class ReplyRetention:
         self._metrics.replies_oldest.set(position.oldest_s)
         if position.fill < FULL:
             self._metrics.replies_heaviest.set(0)
-            self._none_has_too_many_s = None
-        elif self._is_first():
+        if position.fill < FULL or not self._is_first():
+            self._no_excess_since_s = None
+        else:
             await self._make_room(position)
         return position.fill
 
@@ -109,18 +112,18 @@ class ReplyRetention:
         for name, kept_s in found.kept_s.items():
             await self._delete(name, kept_s, position)
         if found.kept_s:
-            self._none_has_too_many_s = None
-        elif self._is_known(position):
+            self._no_excess_since_s = None
+            return
+        if self._no_excess_since_s is None:
+            self._no_excess_since_s = loop_now_s()
+        if self._reports_are_in(self._no_excess_since_s) or position.fill > PRESSING:
             await self._delete_oldest(position, found.all_kept_s)
 
-    def _is_known(self, position: StreamPosition) -> bool:
-        """Whether really no account has too many: large replies fill the stream between two heartbeats, and the oldest
-        ones of all accounts would be deleted for them. Small replies soon displace those.
+    def _reports_are_in(self, since_s: float) -> bool:
+        """Whether workers have reported everything that was stored at `since_s`. Large replies can fill the stream
+        between two heartbeats, and the oldest replies of all accounts would be deleted for them.
         """
-        now_s = loop_now_s()
-        if self._none_has_too_many_s is None:
-            self._none_has_too_many_s = now_s
-        return now_s - self._none_has_too_many_s > _REPORTED_S or position.fill > PRESSING
+        return loop_now_s() - since_s > _REPORTED_S
 
     async def _stored_now(self, position: StreamPosition) -> Mapping[str, AccountBytes]:
         """Without what was reported and has been deleted since."""
@@ -135,13 +138,16 @@ class ReplyRetention:
 
     async def _delete_oldest(self, position: StreamPosition, kept_s: float) -> None:
         """No account has too many: the oldest replies go, as in a full stream, so that large ones have room too."""
-        excess = (position.fill - TARGET) / position.fill
-        sequence = position.first_sequence + int(excess * position.messages)
         young = await first_since(
             self._nc, REPLIES.name, subjects.REPLY_ALL, position.unix_ns - int(kept_s * 1e9)
         )
         end = position.last_sequence if young is None else young.seq
-        await self._js.purge_stream(REPLIES.name, seq=min(sequence, end))
+        while position.fill >= FULL and position.first_sequence < end:
+            # Sequences without a message (probes, deleted replies) only make it delete less at a time.
+            excess = (position.fill - TARGET) / position.fill
+            sequence = position.first_sequence + max(1, int(excess * position.messages))
+            await self._js.purge_stream(REPLIES.name, seq=min(sequence, end))
+            position = await stream_position(self._nc, REPLIES.name)
         self._metrics.replies_deleted.labels("oldest").inc()
 
     async def _delete(self, account: str, kept_s: float, position: StreamPosition) -> None:
