@@ -94,15 +94,21 @@ class AnnouncedAttempt(Struct, frozen=True, kw_only=True):
 
 
 class _Space(Protocol):
-    """How many bytes of one reply are stored, and how many may be."""
+    """How many bytes of one reply may be stored."""
 
-    written: int
-    granted: int
     waits: bool
     """It waits for more."""
 
+    def take(self, size: int) -> bool:
+        """Take room for `size` more bytes if that needs no wait."""
+        ...
+
     async def extend(self, size: int) -> bool:
-        """Wait until `size` more bytes may be stored. Returns whether the bytes before may have been deleted since."""
+        """As `take`, with waiting. Returns whether the bytes before may have been deleted since."""
+        ...
+
+    def add(self, size: int) -> None:
+        """So many bytes are stored."""
         ...
 
 
@@ -140,17 +146,17 @@ class ReplyPublisher:
     def attempt(self) -> int:
         return self._position.attempt
 
-    def has_room(self, size: int) -> bool:
-        """Whether `size` bytes may be published now; else `make_room` is to be awaited before."""
-        return self._space is None or self._space.written + size <= self._space.granted
+    def take_room(self, size: int) -> bool:
+        """Take room for the next `size` bytes; False where `wait_for_room` has to do it."""
+        return self._space is None or self._space.take(size)
 
     @property
     def waits_for_room(self) -> bool:
         return self._space is not None and self._space.waits
 
-    async def make_room(self, size: int) -> None:
+    async def wait_for_room(self, size: int) -> None:
         """Wait until `size` bytes may be published. The reply may have to wait for others to end."""
-        if self._space is not None and not self.has_room(size) and await self._space.extend(size):
+        if self._space is not None and not self._space.take(size) and await self._space.extend(size):
             await self._repeat()
 
     async def begin_attempt(self, announced: AnnouncedAttempt, *, yields: bool = False) -> bool:
@@ -271,7 +277,7 @@ class ReplyPublisher:
 
     def _count(self, size: int) -> None:
         if self._space is not None:
-            self._space.written += size + len(self._subject) + _MESSAGE_BYTES
+            self._space.add(size + len(self._subject) + _MESSAGE_BYTES)
 
     def _keep(self, payload: bytes) -> None:
         self._sent.append(payload)

@@ -69,7 +69,7 @@ class WorkerMetrics:
         self.degraded = counter("penstock_degraded", help_, ["role", "model", "rule"])
         self.requests_in_flight = gauge("penstock_requests_in_flight", "Requests in flight.", ["role"])
         self.dead = counter("penstock_dead_letters", "Messages dead-lettered.", ["role"])
-        help_ = "How long a large reply waited, each time that it took more room in LLM_REPLIES."
+        help_ = "How long a reply waited for room in LLM_REPLIES."
         self.reply_room_wait = histogram("penstock_reply_room_wait_seconds", help_, buckets=_SECONDS)
 
     def _add_attempts(self, registry: CollectorRegistry) -> None:

@@ -203,7 +203,7 @@ async def _publish(request: WaitingRequest) -> None:
     for first in range(0, len(vectors), per_block):
         block = VectorBlock(first=first, vectors=b"".join(vectors[first : first + per_block]))
         choices = (Raw(msgspec.json.encode(block)),)
-        await execution.reply.make_room(len(choices[0]))
+        await execution.reply.wait_for_room(len(choices[0]))
         await execution.reply.delta("", choices)
         output.append(JoinedDelta("", choices))
     if execution.work.lane == "batch":

@@ -62,8 +62,8 @@ class ChainExecutor(Struct, frozen=True):
         try:
             async with asyncio.timeout_at(execution.deadline_s) as timer:
                 success = await self._through_chain(execution)
-                if success.response is not None and not execution.reply.has_room(len(success.response)):
-                    await execution.reply.make_room(len(success.response))
+                if success.response is not None:
+                    await execution.reply.wait_for_room(len(success.response))
                 return success
         except TimeoutError as error:
             if not timer.expired():

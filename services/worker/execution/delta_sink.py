@@ -135,18 +135,18 @@ class DeltaSink:
         """The beginning of the text of choice 0, as far as it was kept."""
         return "".join(self._texts)
 
-    def has_room(self, size: int) -> bool:
-        """Whether `push` of so many bytes does not have to wait for room."""
-        return self._reply.has_room(size)
+    def take_room(self, size: int) -> bool:
+        """Take room for a `push` of so many bytes; False where it has to wait."""
+        return self._reply.take_room(self._coalescer.size + size)
 
-    async def make_room(self, size: int) -> None:
-        await self._reply.make_room(size)
+    async def wait_for_room(self, size: int) -> None:
+        await self._reply.wait_for_room(self._coalescer.size + size)
 
     async def push(self, piece: ChunkDelta) -> None:
         """Raises ProviderFailure when the answer exceeds its size limit."""
         size = answer_bytes(piece.text, piece.choices)
-        if not self._reply.has_room(size):
-            await self._reply.make_room(size)
+        if not self.take_room(size):
+            await self.wait_for_room(size)
         self._taken_bytes += size
         self.content_bytes += (
             size if not piece.choices else answer_bytes(piece.text) + sum(map(content_bytes, piece.choices))

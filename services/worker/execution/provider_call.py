@@ -54,11 +54,11 @@ class Sink(Protocol):
     @property
     def bytes_out(self) -> int: ...
 
-    def has_room(self, size: int) -> bool:
-        """`push` does not have to wait for room in the reply stream."""
+    def take_room(self, size: int) -> bool:
+        """Take room in the reply stream for a `push`; False where it has to wait."""
         ...
 
-    async def make_room(self, size: int) -> None: ...
+    async def wait_for_room(self, size: int) -> None: ...
 
     async def push(self, piece: ChunkDelta) -> None: ...
 
@@ -201,9 +201,9 @@ async def _streamed(
                 timer.reschedule(now_s + between_s * (1 + _TIMER_TOLERANCE))
                 rearm_s = now_s + between_s * _TIMER_TOLERANCE
             size = answer_bytes(delta.text, delta.choices)
-            if not sink.has_room(size):  # the provider is not read meanwhile, and its silence not timed
+            if not sink.take_room(size):  # the provider is not read meanwhile, and its silence not timed
                 timer.reschedule(None)
-                await sink.make_room(size)
+                await sink.wait_for_room(size)
                 timer.reschedule(loop.time() + between_s * (1 + _TIMER_TOLERANCE))
             await sink.push(delta)
         progress.bytes_out = sink.bytes_out

@@ -25,9 +25,9 @@ class Published(Protocol):
     @property
     def bytes_out(self) -> int: ...
 
-    def has_room(self, size: int) -> bool: ...
+    def take_room(self, size: int) -> bool: ...
 
-    async def make_room(self, size: int) -> None: ...
+    async def wait_for_room(self, size: int) -> None: ...
 
     async def push(self, piece: ChunkDelta) -> None: ...
 
@@ -78,11 +78,11 @@ class GuardedSink:
         """Bytes of text and choices published."""
         return self._published.bytes_out
 
-    def has_room(self, size: int) -> bool:
-        return self._published.has_room(size)
+    def take_room(self, size: int) -> bool:
+        return self._published.take_room(size)
 
-    async def make_room(self, size: int) -> None:
-        await self._published.make_room(size)
+    async def wait_for_room(self, size: int) -> None:
+        await self._published.wait_for_room(size)
 
     async def push(self, piece: ChunkDelta) -> None:
         """Raises ProviderFailure when the answer exceeds its size limit, and WireError for a choice without sense."""

@@ -67,10 +67,10 @@ class AmpleRoom:
 
     waits_for_room = False
 
-    def has_room(self, size: int) -> bool:
+    def take_room(self, size: int) -> bool:
         return size >= 0
 
-    async def make_room(self, size: int) -> None: ...
+    async def wait_for_room(self, size: int) -> None: ...
 
     def sends_at_once(self) -> bool:
         return False

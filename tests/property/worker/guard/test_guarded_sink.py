@@ -85,10 +85,10 @@ class Published:
         self.asked = asked
         self.texts: list[str] = []
 
-    def has_room(self, size: int) -> bool:
+    def take_room(self, size: int) -> bool:
         return size >= 0
 
-    async def make_room(self, size: int) -> None: ...
+    async def wait_for_room(self, size: int) -> None: ...
 
     async def push(self, piece: ChunkDelta) -> None:
         assert self.asked.decided.is_set()

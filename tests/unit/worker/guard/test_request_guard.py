@@ -174,10 +174,10 @@ async def test_g3_what_a_provider_says_of_a_failure_is_filtered_like_an_answer(
 class Published:
     bytes_out = 0
 
-    def has_room(self, size: int) -> bool:
+    def take_room(self, size: int) -> bool:
         return size >= 0
 
-    async def make_room(self, size: int) -> None: ...
+    async def wait_for_room(self, size: int) -> None: ...
 
     async def push(self, piece: ChunkDelta) -> None: ...
 
