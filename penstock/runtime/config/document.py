@@ -53,7 +53,7 @@ def _interpolate(text: str, env: Mapping[str, str]) -> str:
         inner = _INNER.fullmatch(place["inner"] or "")
         if inner is None:
             raise _InterpolationError(
-                f"{place[0]} names no environment variable",
+                "a ${...} names no environment variable",
                 "write ${NAME} or ${NAME:-default}; a literal ${ is written $${",
             )
         name, default = inner["name"], inner["default"]
@@ -170,7 +170,7 @@ class _Reader:
 
     def _collection(self, node: yaml.Node, path: str) -> object:
         if node.tag not in (_TAG + "map", _TAG + "seq"):
-            self._add(node, path, f"the tag {node.tag} is not used here", "take the tag away")
+            self._add(node, path, f"{_tag(node)} is not used here", "take the tag away")
             return None
         if isinstance(node, yaml.MappingNode):
             pairs = self._pairs(node, path)
@@ -217,7 +217,7 @@ class _Reader:
             plain = node.style is None or node.style == ""
             tag = str(self._resolver.resolve(yaml.ScalarNode, text, (plain, not plain)))
             if node.tag not in (tag, _STR) and text == node.value:
-                self._add(node, path, f"the tag {node.tag} is not used here", "take the tag away")
+                self._add(node, path, f"{_tag(node)} is not used here", "take the tag away")
                 return None
             if tag not in self._constructors or (node.tag == _STR and text == node.value):
                 return text
@@ -256,6 +256,11 @@ class _Reader:
 def _line(place: yaml.Node | yaml.Event) -> int:
     mark = place.start_mark
     return 1 if mark is None else mark.line + 1
+
+
+def _tag(node: yaml.Node) -> str:
+    """The tag by its name only where YAML defines it: `!` may also begin a password that is not in quotes."""
+    return f"the tag {node.tag}" if node.tag.startswith(_TAG) else "this tag"
 
 
 def _shown(node: yaml.Node) -> str:

@@ -22,7 +22,7 @@ from penstock.runtime.config.retrieval import read_retrieval
 from penstock.runtime.config.shipped import default_catalogue, shipped_catalogues
 from penstock.runtime.config.shorthand import read_prices, unfold
 from penstock.runtime.config.structure import build
-from penstock.runtime.config.unknown_keys import RENAMED_KEYS, unknown_key
+from penstock.runtime.config.unknown_keys import RENAMED_KEYS, report_unknown_key
 
 __all__ = ["load_catalogue", "locate_catalogue", "read_catalogue", "trusted_authorities"]
 
@@ -72,7 +72,8 @@ def load_catalogue(text: str, *, source: str, env: Mapping[str, str]) -> Catalog
     report = ProblemReport(document)
     data = document.data
     if not isinstance(data, dict):
-        report.add("", "is not a catalogue", "begin with name:, providers:, models: and roles:")
+        report.hide_values("")
+        report.add("", "is not a catalogue", "begin with name:, providers:, models: and roles:", quote=False)
         raise ConfigurationRefused(source, report.problems)
     data = _as_meant(data, report)
     check_mapping_values(data, report)
@@ -129,7 +130,9 @@ def _check_ca_files(providers: Mapping[str, ProviderConfig], source: str, report
             trusted_authorities(file)
         except ValueError as error:
             path = joined("providers", name, "ca_file")
-            report.add(path, f"{file} {error}", "name a PEM file with the certificate of the authority")
+            # The address may come from a variable, whose value is not for an error.
+            shown = "the file" if report.is_interpolated(path) else file
+            report.add(path, f"{shown} {error}", "name a PEM file with the certificate of the authority")
 
 
 def _as_meant(data: dict[str, Any], report: ProblemReport) -> dict[str, Any]:
@@ -140,7 +143,7 @@ def _as_meant(data: dict[str, Any], report: ProblemReport) -> dict[str, Any]:
     for key, value in data.items():
         section = _meant_section(key, data.keys() | meant.keys())
         if section is not None:
-            report.add(key, *unknown_key(Catalogue, key, [section]))
+            report_unknown_key(report, "", key, Catalogue, [section])
             report.relocate_below(section, key)
         meant[section or key] = value
     return meant
@@ -159,7 +162,7 @@ def _parts(data: dict[str, Any], report: ProblemReport) -> dict[str, Any]:
     """Build each section separately, so that a mistake in one does not hide those in others."""
     fields = {field.name: field for field in structs.fields(Catalogue)}
     for key in data.keys() - fields.keys():
-        report.add(key, *unknown_key(Catalogue, key, fields))
+        report_unknown_key(report, "", key, Catalogue, fields)
     parts: dict[str, Any] = {}
     for name, field in fields.items():
         if name in data:

@@ -67,9 +67,10 @@ def check_parameter_mapping(
         return
     merged = {**beneath, **mapping}
     for parameter, sent_as in mapping.items():
-        wrong = _misspelt(parameter) or _wrong(parameter, sent_as, merged)
+        misspelt = _misspelt(parameter)
+        wrong = misspelt or _wrong(parameter, sent_as, merged)
         if wrong is not None:
-            report.add(joined(path, parameter), *wrong)
+            report.add(joined(path, parameter), *wrong, quote=misspelt is None)
 
 
 def _wrong(parameter: str, sent_as: SentAs, merged: Mapping[str, SentAs]) -> tuple[str, str] | None:

@@ -8,13 +8,19 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
+
+from penstock.bus.masking import is_name_of_secret, looks_secret, without_secrets
 
 if TYPE_CHECKING:
     from penstock.runtime.config.document import Document
 
 __all__ = ["ConfigurationRefused", "Problem", "ProblemReport", "joined", "nearest"]
 
+_VARIABLE: Final = re.compile(r'"?[A-Z_][A-Z0-9_]*"?|"?\$\{[A-Za-z_][A-Za-z0-9_]*\}"?|\[?\]?')
+"""What may be quoted of a key that holds a secret: the name of a variable."""
+_LAST: Final = re.compile(r"([^.\[\]\"]*)\"?(?:\[\d+\])*$")
+_DIRECTORY: Final = re.compile(r"_dir$", re.IGNORECASE)
 _UNCLEAR: Final = re.compile(r"[.\[\]\"\s]")
 """In a key: what separates or quotes the parts of a path."""
 
@@ -37,13 +43,28 @@ class Problem(Struct, frozen=True, kw_only=True):
     problem: str
     fix: str
 
+    def __post_init__(self) -> None:
+        """Take out what looks like a secret: errors are kept in logs, also in those of a build server."""
+        if self.value is not None and (looks_secret(self.value) or _may_be_secret(self.key, self.value)):
+            structs.force_setattr(self, "value", None)
+        for name in ("key", "problem", "fix"):
+            structs.force_setattr(self, name, without_secrets(getattr(self, name)))
+
     def as_line(self, source: str) -> str:
         """The mistake in one line: `deploy/x.yaml:14: roles.chat.chain[1] = "gpt-5o": ... Fix: ...`."""
-        place = source if self.line is None else f"{source}:{self.line}"
+        named = source if "/" in source or source.endswith((".yaml", ".yml")) else without_secrets(source)
+        place = named if self.line is None else f"{named}:{self.line}"
         quoted = self.key if self.value is None else f"{self.key} = {self.value}"
         line = ": ".join(part for part in (place, quoted, self.problem) if part) + f". Fix: {self.fix}."
         # A name from the file may contain line ends and control characters.
         return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def _may_be_secret(path: str, value: str) -> bool:
+    """Whether the key at `path` holds secrets, and `value` is not just the name of a variable."""
+    last = _LAST.search(path)
+    name = "" if last is None else last[1]
+    return is_name_of_secret(name) and not _DIRECTORY.search(name) and not _VARIABLE.fullmatch(value)
 
 
 class ConfigurationRefused(Exception):
@@ -85,6 +106,16 @@ class ProblemReport:
         self._problems.setdefault(
             path, Problem(line=self._line(path), key=path, value=written, problem=problem, fix=fix)
         )
+
+    def is_interpolated(self, path: str) -> bool:
+        """Whether the value at `path` has a part from the environment."""
+        return "${" in self._document.written.get(path, "")
+
+    def hide_values(self, path: str) -> None:
+        """Quote no value at `path` or below it, of a mistake that is reported already: it may be a secret."""
+        for key, problem in self._problems.items():
+            if not path or key == path or key.startswith((f"{path}.", f"{path}[")):
+                self._problems[key] = structs.replace(problem, value=None)
 
     @property
     def problems(self) -> tuple[Problem, ...]:

@@ -99,7 +99,7 @@ def _unfold_role(role: object, path: str, report: ProblemReport) -> object:
     if not isinstance(role, dict):
         return role
     if _WEIGHTED in role:
-        report.add(joined(path, _WEIGHTED), "there is no such key", _WEIGHTED_FIX)
+        report.add(joined(path, _WEIGHTED), "there is no such key", _WEIGHTED_FIX, quote=False)
         role = {key: value for key, value in role.items() if key != _WEIGHTED}
     chain = role.get("chain")
     if not isinstance(chain, list):
@@ -113,7 +113,7 @@ def _unfold_role(role: object, path: str, report: ProblemReport) -> object:
             flat.append(item)
             continue
         if set(item) == {_WEIGHTED}:
-            report.add(joined(place, _WEIGHTED), "there is no such key", _WEIGHTED_FIX)
+            report.add(joined(place, _WEIGHTED), "there is no such key", _WEIGHTED_FIX, quote=False)
             continue
         if len(item) < 2:
             report.add(

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from penstock.runtime.config.problems import ProblemReport, joined, nearest
-from penstock.runtime.config.unknown_keys import unknown_key
+from penstock.runtime.config.unknown_keys import report_unknown_key
 
 __all__ = ["build"]
 
@@ -68,7 +68,7 @@ def _struct(kind: type[Struct], value: object, path: str, report: ProblemReport)
     made: dict[str, Any] = {}
     for key in value:
         if key not in fields:
-            report.add(joined(path, key), *unknown_key(kind, key, fields))
+            report_unknown_key(report, path, key, kind, fields)
     for name, field in fields.items():
         below = joined(path, name)
         if name in value:
@@ -137,7 +137,9 @@ def _wrong(expected: str, value: object, path: str, report: ProblemReport) -> Un
         fix = "write it as a list, in square brackets"
     else:
         fix = f"write {wanted}"
-    report.add(path, f"must be {wanted}, and this is {_sort(value)}", fix)
+    # Text in place of a whole section may be a key, as in `providers: {groq: gsk_…}`.
+    quote = not (isinstance(value, str) and names == ["object"])
+    report.add(path, f"must be {wanted}, and this is {_sort(value)}", fix, quote=quote)
     return UNSET
 
 

@@ -20,10 +20,10 @@ from penstock.runtime.config.catalogue import (
     Timeouts,
 )
 from penstock.runtime.config.degradation import OnErrors, OnHighLatency, QuotaWarning
-from penstock.runtime.config.problems import nearest
+from penstock.runtime.config.problems import ProblemReport, joined, nearest
 from penstock.runtime.config.routing import Routing
 
-__all__ = ["RENAMED_KEYS", "unknown_key"]
+__all__ = ["RENAMED_KEYS", "report_unknown_key"]
 
 _ALARM: Final = {
     "share": ("trigger_share",),
@@ -62,14 +62,20 @@ RENAMED_KEYS: Final[Mapping[type[Struct], Mapping[str, tuple[str, ...]]]] = {
 """Per section the keys of version 0.1.0 that have new names; a key with two meanings became two."""
 
 
-def unknown_key(kind: Any, key: str, known: Collection[str]) -> tuple[str, str]:
-    """The problem and the fix to report for `key`, which the section `kind` does not have beside the `known` ones."""
+def report_unknown_key(report: ProblemReport, path: str, key: str, kind: Any, known: Collection[str]) -> None:
+    """Report `key`, which the section `kind` at `path` does not have beside the `known` ones.
+
+    Its value is not quoted: it may be a secret, as in `api_key: sk-…`.
+    """
+    place = joined(path, key)
     renamed = RENAMED_KEYS.get(kind, {}).get(key)
     if renamed is not None:
-        return "has a new name", f"write {' and '.join(renamed)}"
+        report.add(place, "has a new name", f"write {' and '.join(renamed)}")
+        return
     if isinstance(kind, type) and issubclass(kind, TrafficBudget):
         known = _in_dollars(key, known)
-    return "there is no such key", nearest(key, known)
+    report.hide_values(place)
+    report.add(place, "there is no such key", nearest(key, known), quote=False)
 
 
 def _in_dollars(key: str, known: Collection[str]) -> list[str]:
