@@ -57,6 +57,9 @@ class HoldGranted(Struct, frozen=True, kw_only=True, tag="hold_granted", tag_fie
     """Of the limits on requests, the one with the fewest left; None: there is none."""
     tokens: LimitStatus | None = None
     """The same for the limits on tokens."""
+    unbounded: bool = False
+    """No limit on tokens or money applies to the request, so its output needs no limit. Limits that only raise alerts
+    do not count."""
     v: int = 1
 
 

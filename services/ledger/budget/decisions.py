@@ -87,6 +87,9 @@ class _Use(Struct, gc=False):
 class _Check(Struct):
     """The hard limits that apply to a request, compared with it."""
 
+    unbounded: bool
+    """None of them is on tokens or money."""
+
     short: list[_Use]
     """Those without room for it."""
     requests: _Use | None
@@ -175,7 +178,8 @@ def _held(request: HoldRequest, asked: Asked, at_ms: int, time_zone: str) -> Hel
 
 def _checked(scopes: list[ScopeUse], asked: Asked, request: HoldRequest, now_s: int) -> _Check:
     """A limit to which the request adds nothing has no effect on it, even if it is used up."""
-    check, fewest = _Check([], None, None), [_MOST, _MOST]
+    unbounded = not any(request.traffic in scope.limits.bounded for scope in scopes)
+    check, fewest = _Check(unbounded, [], None, None), [_MOST, _MOST]
     needs, is_raise = asked.need, asked.hold is not None
     for scope in scopes:
         total, of_class = scope.total, scope.of_class
@@ -206,6 +210,7 @@ def _granted(book: Book, request: HoldRequest, check: _Check, now_ms: int, time_
         id=request.id,
         requests=None if requests is None else _after(book, requests, now_ms, time_zone),
         tokens=None if tokens is None else _after(book, tokens, now_ms, time_zone),
+        unbounded=check.unbounded,
     )
 
 

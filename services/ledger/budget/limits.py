@@ -15,12 +15,14 @@ from penstock.contract.ledger.policies import (
     Scope,
     TrafficClass,
 )
-from services.ledger.budget.counters import KINDS, MONEY, OUTPUT_TOKENS, Kind, Values
+from penstock.runtime.config.budgets.section import UNLIMITED
+from services.ledger.budget.counters import KINDS, MONEY, OUTPUT_TOKENS, TOKENS, Kind, Values
 
 __all__ = ["PICOUSD", "Check", "CompiledPolicies", "Limit", "PolicyLimits", "microusd", "status_of", "used"]
 
 PICOUSD: Final = 1_000_000
 """Picodollars of a micro-dollar."""
+_OF_SIZE: Final = frozenset({TOKENS, MONEY, OUTPUT_TOKENS})
 _MOST_POLICIES: Final = 20_000
 """Number of policies after which the compiled ones are forgotten."""
 
@@ -55,6 +57,8 @@ class PolicyLimits(Struct, frozen=True):
     """Those that a counter decides, of all traffic and of each class."""
     hard: dict[TrafficClass, tuple[Check, ...]]
     """Those of them that may refuse a request of the class."""
+    bounded: frozenset[TrafficClass]
+    """The classes of which a request may be refused by a limit on tokens or money."""
     output_tokens: tuple[Limit, ...]
     alerting: tuple[Limit, ...]
     """Those that raise alerts: per day and month, of all traffic and of each class."""
@@ -94,9 +98,22 @@ def _compile(policy: BudgetPolicy) -> PolicyLimits:
         policy=policy,
         limits=counted,
         hard={traffic: _checks(counted, traffic) for traffic in TRAFFIC_CLASSES},
+        bounded=frozenset(traffic for traffic in TRAFFIC_CLASSES if _bounds(found, traffic)),
         output_tokens=tuple(limit for limit in found if limit.kind.unit == OUTPUT_TOKENS),
         alerting=tuple(limit for limit in counted if limit.kind.alert_80),
     )
+
+
+def _bounds(limits: list[Limit], traffic: TrafficClass) -> bool:
+    return any(
+        limit.kind.unit in _OF_SIZE and not limit.soft and not _is_unlimited(limit)
+        for limit in limits
+        if limit.traffic in (None, traffic)
+    )
+
+
+def _is_unlimited(limit: Limit) -> bool:
+    return limit.allowed >= (UNLIMITED * PICOUSD if limit.kind.unit == MONEY else UNLIMITED)
 
 
 def _checks(limits: tuple[Limit, ...], traffic: TrafficClass) -> tuple[Check, ...]:

@@ -293,11 +293,14 @@ def _may_wait(verdict: HoldRefused) -> bool:
 
 
 def _merged(own: HoldGranted, system: HoldAnswer) -> HoldGranted:
-    """The limits with the fewest left."""
+    """The limits with the fewest left; either one may bound the request."""
     if not isinstance(system, HoldGranted):
         return own
     return replace(
-        own, requests=_tighter(own.requests, system.requests), tokens=_tighter(own.tokens, system.tokens)
+        own,
+        requests=_tighter(own.requests, system.requests),
+        tokens=_tighter(own.tokens, system.tokens),
+        unbounded=own.unbounded and system.unbounded,
     )
 
 

@@ -63,16 +63,18 @@ class BudgetGate:
         """The request with its hold and the limits that apply to the sender, or the reason why it must not run.
 
         Without a ledger the policy `when_ledger_unavailable` decides: `allow` returns the request without a hold, up to
-        a number of each account. The output limit for requests without one applies in either case.
+        a number of each account. Requests without an output limit get one, unless the ledger says that no limit on
+        tokens or money applies.
         """
-        routed = self._estimator.bounded(routed)
         with self._slots.taken(routed.work.account) as may_wait:
             asked = self._estimator.hold_request(routed, self._budgets.hold_wait_s if may_wait else 0.0)
             answer = await self._ask(asked, trace)
-        if isinstance(answer, _NoAnswer):
-            return self._without_ledger(routed, asked, answer)
         if isinstance(answer, HoldRefused):
             return _refused(routed, answer)
+        if isinstance(answer, _NoAnswer):
+            return self._without_ledger(self._estimator.bounded(routed), asked, answer)
+        if not answer.unbounded:
+            routed = self._estimator.bounded(routed)
         accepted = replace(routed.accepted, requests_limit=answer.requests, tokens_limit=answer.tokens)
         return replace(_with_hold(routed, asked), accepted=accepted)
 

@@ -9,6 +9,7 @@ from penstock.contract.ledger.holds import HoldRefused, HoldRequest
 from penstock.contract.ledger.journal import Alerted, Settled
 from penstock.contract.ledger.policies import BudgetLimits, BudgetPolicy
 from penstock.contract.ledger.status import BudgetQuery, BudgetStatus
+from penstock.runtime.config.budgets.section import UNLIMITED
 from services.ledger.budget.holds import MOST_PICOUSD
 from services.ledger.budget.state import BudgetState, Grant, Wait
 from tests.harness.requests.budget_requests import (
@@ -57,6 +58,33 @@ def test_f1_what_is_held_cannot_be_held_again():
     assert waiting.refusal.retry_after_s == 1
     state.apply(state.release("shop.app.1", "cancelled", NOON_MS))
     grant(state, hold_request(3), rules)
+
+
+@pytest.mark.parametrize(
+    ("limits", "unbounded"),
+    [
+        ({}, True),
+        ({"requests_per_minute": 50, "concurrency": 3}, True),
+        ({"tokens_per_day": UNLIMITED, "microusd_per_day": UNLIMITED, "tokens_per_request": UNLIMITED}, True),
+        ({"tokens_per_minute": 50_000}, False),
+        ({"tokens_per_request": 5_000}, False),
+        ({"requests_per_minute": 50, "microusd_per_month": 9_000_000}, False),
+    ],
+)
+def test_f1_the_output_is_bounded_where_a_limit_on_tokens_or_money_applies(limits, unbounded):
+    assert grant(BudgetState(), hold_request(1), of_user(**limits)).answer.unbounded is unbounded
+    without_user = replace(hold_request(1), user="")
+    assert grant(BudgetState(), without_user, of_user(**limits)).answer.unbounded, "no limit of users applies"
+
+
+def test_f1_a_limit_that_only_raises_alerts_or_is_of_other_traffic_bounds_nothing():
+    money = BudgetLimits(microusd_per_day=9_000_000)
+    soft = BudgetPolicy(scope="user", account="*", name="*", limits=money, soft=("microusd_per_day",))
+    assert grant(BudgetState(), hold_request(1), policies(user=soft)).answer.unbounded
+    embed = BudgetPolicy(scope="account", account="shop", name="", limits=BudgetLimits(), embed=money)
+    assert grant(BudgetState(), hold_request(1), policies(account=embed)).answer.unbounded
+    request = replace(hold_request(1), traffic="embed")
+    assert not grant(BudgetState(), request, policies(account=embed)).answer.unbounded
 
 
 def test_f1_a_spent_budget_refuses_at_once_and_says_when_it_begins_anew():

@@ -90,6 +90,13 @@ async def test_f1_a_granted_hold_goes_with_the_work_and_its_limits_to_the_sender
     assert scene.counted("granted") == 1
 
 
+async def test_f1_no_output_limit_is_set_where_no_limit_on_tokens_or_money_applies() -> None:
+    reserved = await _Scene(HoldGranted(id="a.c.i", requests=MINUTE, unbounded=True)).reserve()
+    assert isinstance(reserved, Routed)
+    assert reserved.work.assumed_output_tokens is None
+    assert reserved.work.hold_id == "a.c.i", "requests are counted all the same"
+
+
 async def test_f1_a_refused_hold_is_a_rejection_with_the_limit_and_when_it_frees() -> None:
     refused = HoldRefused(
         id="a.c.i", code="rate_limited", message="20 a minute", limit=MINUTE, retry_after_s=31.0
