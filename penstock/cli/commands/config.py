@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from penstock.cli.local.provider_checks import missing_key_notes
+from penstock.cli.unknown_variables import AskedVariables, unknown_variable_notes
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.checks import warnings_of
 from penstock.runtime.config.load import locate_catalogue, read_catalogue
@@ -26,12 +27,16 @@ __all__ = ["check", "print_effective"]
 
 def check(path: Path | None, env: Mapping[str, str] = os.environ) -> int:
     """Exit code 0 for a valid catalogue and valid settings of all services, 1 with every mistake of both on stderr."""
-    mistakes = _print_mistakes_of_settings(env)
+    asked = AskedVariables(env)
+    mistakes = _print_mistakes_of_settings(asked)
     try:
-        catalogue = read_catalogue(path, env)
-        _check_named_variables(catalogue, env)
+        catalogue = read_catalogue(path, asked)
+        _check_named_variables(catalogue, asked)
+        missing_keys = missing_key_notes(catalogue, asked)
     except ConfigurationRefused as refused:
         mistakes += _print_problems(refused)
+    for note in unknown_variable_notes(asked):
+        print(note, file=sys.stderr)
     if mistakes:
         print(f"{mistakes} {'mistake' if mistakes == 1 else 'mistakes'}.", file=sys.stderr)
         return 1
@@ -39,7 +44,7 @@ def check(path: Path | None, env: Mapping[str, str] = os.environ) -> int:
     print(f"{locate_catalogue(path, env)}: {catalogue.name} is valid (providers: {counts}).")
     for warning in warnings_of(catalogue):
         print(f"Warning: {warning}", file=sys.stderr)
-    for note in missing_key_notes(catalogue, env):
+    for note in missing_keys:
         print(note, file=sys.stderr)
     return 0
 

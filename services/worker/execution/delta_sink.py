@@ -9,7 +9,7 @@ from msgspec import Raw, Struct
 
 from penstock.contract.reply import answer_bytes, text_bytes
 from penstock.runtime.reply_publisher import ReplyPublisher
-from services.worker.providers.size_limits import STREAM_BYTES, oversized
+from services.worker.providers.size_limits import SHORTER, STREAM_BYTES, oversized
 from services.worker.providers.streams.choices import content_bytes
 from services.worker.providers.streams.chunks import ChunkDelta
 
@@ -152,7 +152,7 @@ class DeltaSink:
             size if not piece.choices else answer_bytes(piece.text) + sum(map(content_bytes, piece.choices))
         )
         if self._taken_bytes > STREAM_BYTES:
-            raise oversized("the streamed answer", STREAM_BYTES)
+            raise oversized("the streamed answer", STREAM_BYTES, SHORTER)
         if self._text_left > 0 and piece.text:
             self._texts.append(piece.text[: self._text_left])
             self._text_left -= len(piece.text)

@@ -26,7 +26,7 @@ from services.worker.providers.errors.wire_errors import (
     WireError,
 )
 from services.worker.providers.provider import Provider, Response
-from services.worker.providers.size_limits import WHOLE_BYTES, read_into
+from services.worker.providers.size_limits import STREAM_OR_SHORTER, WHOLE_BYTES, read_into
 from services.worker.providers.streams.chunks import DEFAULT_FINISH_REASON, ChunkDelta, ChunkReader, StreamEnd
 from services.worker.providers.streams.joined_deltas import joined_deltas
 from services.worker.providers.streams.sse import SseReader
@@ -167,7 +167,7 @@ def _failure_in_bytes(error: WireError, progress: Progress) -> ProviderFailure:
 async def _whole(call: Call, response: Response, progress: Progress) -> Answer:
     received = bytearray()
     try:
-        await read_into(received, response.pieces(), WHOLE_BYTES, "the answer")
+        await read_into(received, response.pieces(), WHOLE_BYTES, "the answer", STREAM_OR_SHORTER)
         progress.ended_s = loop_now_s()
     finally:
         progress.bytes_out = len(received)

@@ -12,7 +12,7 @@ from services.worker.guard.guard_checks import Refused
 from services.worker.guard.metrics import RequestGuardMetrics
 from services.worker.guard.output_filter import Item, OutputFilter
 from services.worker.guard.output_permission import OutputPermission
-from services.worker.providers.size_limits import STREAM_BYTES, oversized
+from services.worker.providers.size_limits import SHORTER, STREAM_BYTES, oversized
 from services.worker.providers.streams.choices import content_bytes
 from services.worker.providers.streams.chunks import ChunkDelta
 
@@ -125,7 +125,7 @@ class GuardedSink:
             size if not piece.choices else answer_bytes(piece.text) + sum(map(content_bytes, piece.choices))
         )
         if self._taken_bytes > STREAM_BYTES:
-            raise oversized("the streamed answer", STREAM_BYTES)
+            raise oversized("the streamed answer", STREAM_BYTES, SHORTER)
 
     async def _pass_on(self, item: Item | ChunkDelta) -> None:
         """Publish what is next now, or leave it to the task that does."""

@@ -16,7 +16,9 @@ __all__ = [
     "HEADER_BYTES",
     "MODELS_BYTES",
     "NAME_CHARACTERS",
+    "SHORTER",
     "STREAM_BYTES",
+    "STREAM_OR_SHORTER",
     "WHOLE_BYTES",
     "Name",
     "clip_name",
@@ -32,6 +34,9 @@ EVENT_BYTES: Final = 4 * _MIB
 STREAM_BYTES: Final = 16 * _MIB
 """Limit of the text and choice objects that one attempt may publish. The envelope of a chunk, about 300 bytes on the
 wire for one token, is discarded and does not count."""
+SHORTER: Final = ": lower max_tokens, or ask for less at once"
+STREAM_OR_SHORTER: Final = f": set stream, for which it is {STREAM_BYTES:,}, or lower max_tokens"
+"""What helps against an answer above `WHOLE_BYTES`."""
 ERROR_BYTES: Final = 64 * 1024
 """Limit of an error body; the rest is not read."""
 HEADER_BYTES: Final = 65 * 1024
@@ -50,13 +55,18 @@ def clip_name(name: str | None) -> str | None:
     return name[:NAME_CHARACTERS] if name else None
 
 
-def oversized(what: str, limit_bytes: int) -> ProviderFailure:
-    return ProviderFailure("oversized", f"{what} has more than {limit_bytes:,} bytes, which is the limit")
+def oversized(what: str, limit_bytes: int, advice: str = "") -> ProviderFailure:
+    """`advice`: what a sender can change, as the end of a sentence."""
+    return ProviderFailure(
+        "oversized", f"{what} has more than {limit_bytes:,} bytes, which is the limit{advice}"
+    )
 
 
-async def read_into(body: bytearray, pieces: AsyncIterator[bytes], limit_bytes: int, what: str) -> None:
+async def read_into(
+    body: bytearray, pieces: AsyncIterator[bytes], limit_bytes: int, what: str, advice: str = ""
+) -> None:
     """Append all `pieces` to `body`. Raises ProviderFailure at more than `limit_bytes`, with the excess in `body`."""
     async for piece in pieces:
         body += piece
         if len(body) > limit_bytes:
-            raise oversized(what, limit_bytes)
+            raise oversized(what, limit_bytes, advice)

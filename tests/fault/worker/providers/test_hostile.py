@@ -77,7 +77,7 @@ class Oversized(Struct, frozen=True):
 
 OVERSIZED = {
     "tokens": Oversized(
-        endlessly(head(), chunk("x" * 16_000)), True, "provider_refused", "16,777,216 bytes", 1
+        endlessly(head(), chunk("x" * 16_000)), True, "provider_refused", "the limit: lower max_tokens", 1
     ),
     "small tokens": Oversized(
         endlessly(head(), chunk("x" * 50) * 100), True, "provider_refused", "16,777,216 bytes", 1
@@ -89,7 +89,7 @@ OVERSIZED = {
         endlessly(head("200 OK", JSON) + BEGINNING, b"x" * 65_536),
         False,
         "provider_refused",
-        "7,340,032 bytes",
+        "7,340,032 bytes, which is the limit: set stream, for which it is 16,777,216, or lower max_tokens",
         1,
     ),
     "a good body of 8 MiB": Oversized(
