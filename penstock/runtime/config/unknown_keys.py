@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from penstock.runtime.config.budgets.amounts import DOLLAR_LIMITS
-from penstock.runtime.config.budgets.section import TrafficBudget
+from penstock.runtime.config.budgets.section import Budgets, TrafficBudget
 from penstock.runtime.config.catalogue import (
     Batch,
     Breaker,
@@ -20,10 +21,12 @@ from penstock.runtime.config.catalogue import (
     Timeouts,
 )
 from penstock.runtime.config.degradation import OnErrors, OnHighLatency, QuotaWarning
+from penstock.runtime.config.guard import Guard
 from penstock.runtime.config.problems import ProblemReport, joined, nearest
+from penstock.runtime.config.retrieval import Retrieval
 from penstock.runtime.config.routing import Routing
 
-__all__ = ["RENAMED_KEYS", "report_unknown_key"]
+__all__ = ["RENAMED_KEYS", "report_unknown_key", "sections_with"]
 
 _ALARM: Final = {
     "share": ("trigger_share",),
@@ -62,6 +65,18 @@ RENAMED_KEYS: Final[Mapping[type[Struct], Mapping[str, tuple[str, ...]]]] = {
 """Per section the keys of version 0.1.0 that have new names; a key with two meanings became two."""
 
 
+_SAME_WORD: Final = 0.85
+"""Similarity (difflib ratio) from which on a key counts as a misspelt section."""
+_SECTIONS: Final[Mapping[str, type[Struct]]] = {
+    "providers.<name>": ProviderConfig,
+    "models.<name>": Model,
+    "roles.<name>": RoleConfig,
+    "budgets": Budgets,
+    "guard": Guard,
+    "retrieval": Retrieval,
+}
+
+
 def report_unknown_key(report: ProblemReport, path: str, key: str, kind: Any, known: Collection[str]) -> None:
     """Report `key`, which the section `kind` at `path` does not have beside the `known` ones.
 
@@ -75,7 +90,25 @@ def report_unknown_key(report: ProblemReport, path: str, key: str, kind: Any, kn
     if isinstance(kind, type) and issubclass(kind, TrafficBudget):
         known = _in_dollars(key, known)
     report.hide_values(place)
+    if kind is Catalogue and (sections := sections_with(key)):
+        fix = f"write it under {' or '.join(sections)}"
+        report.add(place, "is not a key of the whole catalogue", fix, quote=False)
+        return
     report.add(place, "there is no such key", nearest(key, known), quote=False)
+
+
+def sections_with(key: str) -> list[str]:
+    """The sections of a catalogue that have `key`; empty for a key of the catalogue itself, also a misspelt one,
+    as `provider` for `providers`.
+    """
+    own = _keys_of(Catalogue)
+    if key in RENAMED_KEYS[Catalogue] or difflib.get_close_matches(key, own, n=1, cutoff=_SAME_WORD):
+        return []
+    return [section for section, kind in _SECTIONS.items() if key in _keys_of(kind)]
+
+
+def _keys_of(kind: type[Struct]) -> set[str]:
+    return {field.encode_name for field in structs.fields(kind)}
 
 
 def _in_dollars(key: str, known: Collection[str]) -> list[str]:

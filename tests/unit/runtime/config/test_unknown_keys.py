@@ -97,3 +97,22 @@ def test_the_advice_names_the_section_that_is_read() -> None:
     assert (advice.key, advice.problem) == ("account", "there is no such key")
     assert advice.fix.startswith("write every_account,")
     assert inside.key.startswith("account.")
+
+
+@pytest.mark.parametrize(
+    ("entry", "sections"),
+    [
+        ("every_user: {usd_per_day: 3}", "budgets"),
+        ("retry: {max_attempts: 2}", "roles.<name>"),
+        ("timeouts: {total_s: 60}", "roles.<name>"),
+        ("limits: {requests_per_minute: 3}", "models.<name>"),
+        ("base_url: https://here.example/v1", "providers.<name>"),
+        ("parameter_mapping: {top_k: false}", "providers.<name> or models.<name>"),
+    ],
+)
+def test_a_key_outside_its_section_is_reported_once_with_the_section(entry: str, sections: str) -> None:
+    (problem,) = refused(f"{RIGHT}{entry}\n")
+    assert (problem.problem, problem.fix) == (
+        "is not a key of the whole catalogue",
+        f"write it under {sections}",
+    )
