@@ -4,9 +4,9 @@ There is room while the stream is filled to `REPLIES_SCARCE` at most. Above it, 
 that have the most (services/router/replies), and workers write only this of answers:
 
 - A reply of more than 1/256 of the stream, at most 1 MiB, has a permit. Each worker has its part of as many permits as
-  half of the stream holds large replies, and at least one; an account has at most half of those of a worker, and at
-  least one. A reply with a permit may write its window beyond what the server had stored when there was room. The
-  windows of all workers are 1/32 of the stream.
+  half of the stream holds large replies, and at least two; an account has at most half of those of a worker. A reply
+  with a permit may write its window beyond what the server had stored when there was room. The windows of all workers
+  are 1/32 of the stream.
 - All other replies of an account may write 1/64 of the stream after there was room, or one reply in each worker if that
   is more.
 
@@ -45,6 +45,8 @@ be deleted.
 """
 _FREE: Final = 256
 """The share of the stream's bytes below which a reply needs no permit: one in so many."""
+_LEAST_PERMITS: Final = 2
+"""Of each worker. With only one, slow replies of one account stop the large replies of all others."""
 _ALLOWANCE: Final = 64
 """The share of the stream's bytes for the replies of an account without permits, likewise."""
 _WINDOWS: Final = 32
@@ -184,7 +186,7 @@ class ReplyRoom:
         return self._stored.report({} if is_stuck else unfinished_s, now_s)
 
     async def _take_permit(self, space: ReplySpace) -> None:
-        self._permits.resize(self._bound // 2 // self._workers())
+        self._permits.resize(max(_LEAST_PERMITS * STREAM_BYTES, self._bound // 2 // self._workers()))
         await space.permit.enter_async_context(self._permits.hold(STREAM_BYTES, space.account))
         self._return_unwritten(space)
         space.has_permit = True
@@ -226,7 +228,6 @@ class ReplyRoom:
             first.granted = max(first.granted, first.written + size)
 
     def _window(self) -> int:
-        """At most so many large replies are being written: as many as half of the stream holds, or one in each
-        worker.
-        """
-        return self._bound // _WINDOWS // max(self._workers(), self._bound // 2 // STREAM_BYTES)
+        """What one large reply may write beyond what was stored when there was room."""
+        most_replies = max(_LEAST_PERMITS * self._workers(), self._bound // 2 // STREAM_BYTES)
+        return self._bound // _WINDOWS // most_replies

@@ -228,10 +228,20 @@ async def test_e2_an_account_whose_large_reply_waits_is_reported(bound: int) -> 
         await waiting
 
 
+@pytest.mark.parametrize("workers", [1, 4, 8, 32])
+async def test_slow_large_replies_of_one_account_leave_a_permit_for_another(workers: int) -> None:
+    stream = Stream(workers=workers)
+    async with stream.stack:
+        for _ in range(8):
+            await stream.large("slow")
+        assert (await stream.large("other")).done()
+
+
 async def test_the_account_of_a_reply_that_waits_for_its_permit_is_reported() -> None:
     stream = Stream(workers=8)
     async with stream.stack:
-        assert (await stream.large("a")).done(), "the only permit of this worker"
+        for account in ("a", "c"):
+            assert (await stream.large(account)).done(), "this worker has two permits"
         space = await stream.stack.enter_async_context(stream.room.space("b"))
         space.add(MIB)
         waiting = asyncio.create_task(space.extend(MIB))
