@@ -31,6 +31,7 @@ __all__ = ["main"]
 _SERVER_PACKAGE: Final = "faststream"
 """A package that only `penstock[server]` installs."""
 _INTERRUPTED: Final = 130
+_NO_COMMAND: Final = 2
 """Exit code after SIGINT: 128 plus the signal number, as shells report it."""
 
 # Each command imports its own modules: `penstock status` does not wait for the import of a web server.
@@ -54,7 +55,11 @@ def _run_command(argv: Sequence[str] | None) -> int:
 
 
 def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
-    arguments, rest = make_parser().parse_known_args(argv)
+    parser = make_parser()
+    if not (sys.argv[1:] if argv is None else argv):
+        parser.print_help(sys.stderr)
+        raise SystemExit(_NO_COMMAND)
+    arguments, rest = parser.parse_known_args(argv)
     if rest:
         options = [word for word in rest if word.startswith("-")]
         unknown = f"unrecognized arguments: {' '.join(options or rest)}"

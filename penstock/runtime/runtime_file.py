@@ -22,6 +22,7 @@ __all__ = [
     "read_runtime_file",
     "remove_runtime_file",
     "sampling_variables",
+    "service_environment",
     "traces_are_chosen",
     "write_runtime_file",
 ]
@@ -109,4 +110,15 @@ def client_environment(env: Mapping[str, str], places: RuntimeFile | None) -> di
         found |= NO_NATS_AUTH
     if places.traces is not None and not traces_are_chosen(env):
         found["PENSTOCK_TRACES"] = f"file:{places.traces}"
+    return found
+
+
+def service_environment(env: Mapping[str, str], data: Path) -> dict[str, str]:
+    """`env` with the values and the catalogue of the `penstock up` that uses `data`; if NATS_URL is set, nothing is
+    added. Raises ConfigurationRefused as `read_runtime_file`.
+    """
+    running = read_runtime_file(data)
+    found = client_environment(env, running)
+    if running is not None and running.catalogue is not None and not env.get("NATS_URL"):
+        found["PENSTOCK_CATALOGUE"] = env.get("PENSTOCK_CATALOGUE") or running.catalogue
     return found

@@ -71,6 +71,9 @@ class Child:
         self._history = RestartHistory(limits)
         self._on_ready = on_ready
         self._stopping = asyncio.Event()
+        self._died = False
+        """Since it was ready last, or was started first."""
+        self._log_start_byte = self.log_path.stat().st_size if self.log_path.exists() else 0
 
     async def keep_running(self) -> None:
         """Run the process and restart it whenever it dies, until `stop`. LaunchError when it never gets ready."""
@@ -80,7 +83,7 @@ class Child:
             how, returncode = await self._run_once()
             if self._stopping.is_set():
                 return
-            now_s = self._clock()
+            self._died, now_s = True, self._clock()
             invalid = returncode == _INVALID_CONFIGURATION
             decision = self._history.record_death(now_s, permanent=invalid)
             if isinstance(decision, GiveUp):
@@ -107,7 +110,10 @@ class Child:
             _kill_group(self.pid)
 
     def failure(self, what: str) -> str:
-        tail = last_lines(self.log_path) if self.log_path.exists() else "    (there is no log)"
+        exists = self.log_path.exists()
+        tail = (
+            last_lines(self.log_path, since_byte=self._log_start_byte) if exists else "    (there is no log)"
+        )
         return f"{self.spec.name} {what}; the end of {self.log_path}:\n{tail}"
 
     async def _run_once(self) -> tuple[str, int | None]:
@@ -174,6 +180,9 @@ class Child:
             return
         self.ready = ready
         self._history.record_ready()
+        if self._died:
+            self._died = False
+            self._report(f"{self.spec.name} is running again")
         self._on_ready()
 
 

@@ -96,6 +96,10 @@ class AnswerPrinter:
             if not self._shown:
                 self._write(self.reply.text)
             self._end_line()
+            if self.reply.finish_reason == "length":
+                self.note(
+                    "the answer was cut off: it reached max_tokens, or the most that the model generates"
+                )
             self._notes_of(guarded_lines(self.reply.guarded))
             self._notes_of(left_out_lines(self.reply.left_out))
             self._notes_of(unchecked_lines(self.reply.unchecked))

@@ -182,3 +182,28 @@ def test_j1_a_request_of_a_command_is_not_sampled_where_the_running_system_sampl
 
     assert traced.returncode == 1
     assert "was not sampled (PENSTOCK_TRACE_SAMPLE_RATIO)" in traced.stderr
+
+
+def test_a_guard_takes_the_server_and_the_catalogue_of_the_system(
+    up: PenstockUp, runtime_file: RuntimeFile
+) -> None:
+    log, out = up.directory / "guard.log", up.directory / "guard.out"
+    with log.open("wb") as stderr, out.open("wb") as stdout:
+        guard = subprocess.Popen(
+            [sys.executable, "-P", "-m", "penstock.cli", "run", "guard"],
+            cwd=up.directory,
+            env=up.env | {"PYTHONPATH": str(REPOSITORY)},
+            stdout=stdout,
+            stderr=stderr,
+        )
+    try:
+        deadline_s = time.monotonic() + 90
+        while '"ready"' not in out.read_text():
+            assert guard.poll() is None, log.read_text()
+            assert time.monotonic() < deadline_s, log.read_text()
+            time.sleep(0.1)
+    finally:
+        guard.terminate()
+        guard.wait(30)
+    said = f"NATS_URL={runtime_file.nats_url} PENSTOCK_CATALOGUE={runtime_file.catalogue}"
+    assert f"using the system that runs in .penstock: {said}" in log.read_text()

@@ -282,3 +282,11 @@ def test_k8_a_service_without_the_packages_of_the_server_names_the_extra(monkeyp
     said = capsys.readouterr().err
     assert "faststream is not installed" in said
     assert "pip install 'penstock[server]'" in said
+
+
+def test_d10_without_a_command_the_commands_are_listed(capsys):
+    with pytest.raises(SystemExit):
+        main([])
+    err = capsys.readouterr().err
+    assert "up " in err
+    assert "list, show, redrive or drop dead letters" in err

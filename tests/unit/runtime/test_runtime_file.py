@@ -13,6 +13,7 @@ from penstock.runtime.runtime_file import (
     client_environment,
     read_runtime_file,
     remove_runtime_file,
+    service_environment,
     write_runtime_file,
 )
 
@@ -74,3 +75,15 @@ def test_traces_are_sent_to_the_address_in_the_environment(name):
 
 def test_nothing_runs_and_nothing_is_set():
     assert client_environment({}, None) == {}
+
+
+def test_a_service_beside_a_running_system_takes_its_server_and_catalogue(tmp_path):
+    write_runtime_file(
+        tmp_path, RuntimeFile(nats_url="nats://h:1", embedded=True, pid=1, catalogue="/own.yaml")
+    )
+    found = service_environment({}, tmp_path)
+    assert (found["NATS_URL"], found["PENSTOCK_CATALOGUE"]) == ("nats://h:1", "/own.yaml")
+    assert service_environment({"PENSTOCK_CATALOGUE": "groq"}, tmp_path)["PENSTOCK_CATALOGUE"] == "groq"
+    elsewhere = {"NATS_URL": "nats://elsewhere:1"}
+    assert service_environment(elsewhere, tmp_path) == elsewhere
+    assert service_environment({}, tmp_path / "other") == {}

@@ -96,15 +96,28 @@ async def test_a_stage_starts_when_the_one_before_is_ready(supervise: Start, tmp
     assert supervisor.children["second"].ready
 
 
-async def test_d7_a_killed_child_is_restarted_and_reported_in_one_line(supervise: Start, messages: list[str]):
+async def test_d7_a_killed_child_is_restarted_and_both_are_reported(supervise: Start, messages: list[str]):
     supervisor = supervise([python("worker", STAYS)])
     await supervisor.start(10)
     child, pid = supervisor.children["worker"], pid_of(supervisor, "worker")
     os.kill(pid, signal.SIGKILL)
     await until(lambda: child.ready and child.pid != pid)
-    assert len(messages) == 1
-    assert messages[0].startswith("worker was killed by SIGKILL after ")
-    assert messages[0].endswith("restart 1 in 0.5 s")
+    died, again = messages
+    assert died.startswith("worker was killed by SIGKILL after ")
+    assert died.endswith("restart 1 in 0.5 s")
+    assert again == "worker is running again"
+
+
+async def test_the_log_of_an_earlier_run_is_not_in_the_report(supervise: Start, tmp_path: Path):
+    log = tmp_path / "logs/worker.log"
+    log.parent.mkdir(exist_ok=True)
+    log.write_text("a mistake of the earlier run\n")
+    limits = RestartLimits(first_delay_s=0.01, deaths_before_ready=1)
+    supervisor = supervise([python("worker", DIES)], limits=limits)
+    with pytest.raises(LaunchError) as caught:
+        await supervisor.start(10)
+    assert "no such luck" in str(caught.value)
+    assert "earlier run" not in str(caught.value)
 
 
 async def test_d9_stages_stop_in_reverse_and_leave_no_process(supervise: Start, tmp_path: Path):

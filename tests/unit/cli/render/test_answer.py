@@ -395,3 +395,10 @@ def test_f3_a_request_that_never_fits_is_told_no_time():
 )
 def test_f3_a_duration_is_shown_in_its_largest_unit(seconds, text):
     assert duration_text(seconds) == text
+
+
+@pytest.mark.parametrize(("reason", "is_cut"), [("length", True), ("stop", False)])
+def test_d6_an_answer_that_was_cut_off_is_noted(reason, is_cut):
+    notes = io.StringIO()
+    AnswerPrinter(io.StringIO(), notes).show(completed(finish_reason=reason))
+    assert ("the answer was cut off" in notes.getvalue()) is is_cut
