@@ -17,6 +17,7 @@ __all__ = [
     "MAX_CHECK_TEXTS",
     "MAX_CLASSIFIED_CHARACTERS",
     "TEXT_OVERHEAD_BYTES",
+    "TIMEOUT",
     "CheckedText",
     "Classification",
     "ClassifyRequest",
@@ -40,6 +41,8 @@ KEEP_ALIVE_EVERY_S: Final = 0.25
 KEEP_ALIVE_TIMEOUT_S: Final = 0.75
 """Seconds without any message after which a sender takes the guard for frozen or gone, and sends the check again. While
 messages come it does not: a repeated check would pay for the calls of models again."""
+TIMEOUT: Final = "timeout"
+"""Why a detector failed that worked on a check for its whole `timeout_s`."""
 CONTEXT_CHARACTERS: Final = 128
 """Characters before a piece of an answer that its sender adds as context. Detectors of places decide by fewer, so that
 they find the same in the whole answer."""

@@ -123,7 +123,7 @@ class Guard(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     restore: bool = True
     """Whether the values that were redacted from the input are put into the answer in place of their placeholders."""
     wait_s: Positive = 6.0
-    """How long a worker waits for a verdict before the `when_unavailable` of the detectors decides."""
+    """How long a worker waits for a sign of a guard before the `when_unavailable` of the detectors decides."""
     moderation_window_characters: _WindowCharacters = 600
     """How much of an answer is moderated at once while it streams, where the policy moderates output."""
     detectors: Detectors = field(default_factory=Detectors)

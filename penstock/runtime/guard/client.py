@@ -49,8 +49,8 @@ class _Waiting(Struct):
     wait_s: float
     began_s: float = field(default_factory=loop_now_s)
     messages: asyncio.Queue[Msg] = field(default_factory=asyncio.Queue)
-    heard: bool = False
-    """A guard answered it, at least that it works on it."""
+    heard_s: float | None = None
+    """When a guard last said that it works on it; None: it never did."""
 
 
 class GuardClient:
@@ -88,7 +88,8 @@ class GuardClient:
     ) -> GuardVerdict:
         """The verdict of a guard; `trace`: headers that carry the trace of the request.
 
-        Raises GuardUnreachable if there is none after `wait_s`, and at once if none was subscribed for so long.
+        Raises GuardUnreachable when no guard has answered for `wait_s`, or has said that it works on the check, and at
+        once if none was subscribed for so long.
         """
         payload, headers = codec.encode(check), dict(trace) if trace else None
         number = str(next(self._numbers))
@@ -114,13 +115,14 @@ class GuardClient:
 
     def _give_up_s(self, waiting: _Waiting) -> float:
         wait_s = min(waiting.wait_s, _SILENCE_WAIT_S) if self._silent else waiting.wait_s
-        return extended_s(waiting.began_s + wait_s, waiting.began_s)
+        since_s = waiting.began_s if waiting.heard_s is None else waiting.heard_s
+        return extended_s(since_s + wait_s, since_s)
 
     def _unreachable(self, waiting: _Waiting) -> GuardUnreachable:
         if self._absent_since_s is not None:
             return GuardUnreachable("no guard is running")
         waited_s = loop_now_s() - waiting.began_s - frozen_s(waiting.began_s)
-        if not waiting.heard and waited_s >= _SILENCE_WAIT_S:
+        if waiting.heard_s is None and waited_s >= _SILENCE_WAIT_S:
             self._silent = True
         return GuardUnreachable(f"no verdict of a guard within {waited_s:.1f} s")
 
@@ -176,7 +178,7 @@ class GuardClient:
             if message.headers is not None and message.headers.get("Status") == _NO_RESPONDERS:
                 self._note_absence(guard)
                 return None
-            self._absent_since_s, self._silent, waiting.heard = None, False, True
+            self._absent_since_s, self._silent, waiting.heard_s = None, False, loop_now_s()
             if not message.data:
                 silent_s = loop_now_s() + KEEP_ALIVE_TIMEOUT_S
                 continue

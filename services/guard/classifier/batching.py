@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from services.guard.classifier.encoder import Encoder, Vectors, cost_of
 from services.guard.detectors.turns import FairQueue, Turn, current_turn
+from services.guard.detectors.work_time import WorkTimeout, current_timeout
 
 __all__ = ["BatchingEncoder", "EncoderOverloaded", "Rate"]
 
@@ -41,6 +42,8 @@ class _Call(Struct, eq=False):
     costs: Sequence[int]
     done: asyncio.Future[Vectors]
     rows: list[Vectors]
+    timeout: WorkTimeout | None = None
+    """Paused while none of the texts is being encoded."""
     taken: int = 0
 
     @property
@@ -85,14 +88,17 @@ class BatchingEncoder:
     ) -> Vectors:
         turn = current_turn()
         self._accept(turn.account, len(texts))
-        call = _Call(turn, rate, texts, costs, asyncio.get_running_loop().create_future(), [])
+        done: asyncio.Future[Vectors] = asyncio.get_running_loop().create_future()
+        call = _Call(turn, rate, texts, costs, done, [], current_timeout())
         self._calls.add(call)
         lane.append(turn, call)
         if self._worker is None:
             self._worker = asyncio.create_task(self._work())
+        _pause(call)
         try:
             return await call.done
         finally:
+            _resume(call)
             self._calls.discard(call)
             self._release(turn.account, call.waiting)
 
@@ -125,6 +131,8 @@ class BatchingEncoder:
         try:
             while batch := self._next_batch():
                 texts = [text for _, text in batch]
+                for call, _ in batch:
+                    _resume(call)
                 try:
                     rows = await loop.run_in_executor(self._thread, batch[0][0].rate, texts)
                 except asyncio.CancelledError:
@@ -134,6 +142,8 @@ class BatchingEncoder:
                 except Exception as failure:  # noqa: BLE001  whatever the library raises is for the callers
                     _fail(batch, failure)
                 else:
+                    for call, _ in batch:
+                        _pause(call)
                     _answer(batch, rows)
         finally:
             self._worker = None
@@ -171,6 +181,16 @@ class BatchingEncoder:
                 return lane
             del self._lanes[rate]
         return None
+
+
+def _pause(call: _Call) -> None:
+    if call.timeout is not None and not call.done.done():
+        call.timeout.pause()
+
+
+def _resume(call: _Call) -> None:
+    if call.timeout is not None:
+        call.timeout.resume()
 
 
 def _answer(batch: Sequence[tuple[_Call, str]], rows: Vectors) -> None:

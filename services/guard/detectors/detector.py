@@ -16,7 +16,6 @@ __all__ = [
     "NOT_ENABLED",
     "NO_QUOTA",
     "QUEUE_FULL",
-    "TIMEOUT",
     "TOO_MUCH_TEXT",
     "Detection",
     "Detector",
@@ -29,7 +28,6 @@ __all__ = [
 FailureReason = Literal["timeout", "no quota", "breaker open", "not enabled", "queue full", "too much text"]
 """Why a detector could not check texts, where metrics count it by itself; every other reason is an error in words."""
 FAILURE_REASONS: Final = get_args(FailureReason)
-TIMEOUT: Final[FailureReason] = "timeout"
 NO_QUOTA: Final[FailureReason] = "no quota"
 BREAKER_OPEN: Final[FailureReason] = "breaker open"
 NOT_ENABLED: Final[FailureReason] = "not enabled"

@@ -9,6 +9,7 @@ from typing import Final
 
 from penstock.bus.clock import SYSTEM
 from services.guard.detectors.turns import FairQueue, Turn, current_turn
+from services.guard.detectors.work_time import waits
 
 __all__ = ["FairThreads", "advance"]
 
@@ -17,7 +18,9 @@ _SLICE_S: Final = 0.02
 
 
 class FairThreads:
-    """Belongs to one event loop. The work of a caller that is cancelled ends with its slice."""
+    """Belongs to one event loop. The work of a caller that is cancelled ends with its slice. Waits for a thread
+    do not count in the time limit of a detector.
+    """
 
     def __init__(self, threads: int, name: str) -> None:
         self._pool = ThreadPoolExecutor(threads, name)
@@ -47,7 +50,8 @@ class FairThreads:
         given: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn, given)
         try:
-            await given
+            with waits():
+                await given
         except asyncio.CancelledError:
             if given.done() and not given.cancelled():
                 self._release()

@@ -8,14 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from penstock.bus.clock import loop_now_s
-from penstock.bus.freezes import AwakeTimeout
 from penstock.bus.log_limits import rate_limited_logger
-from penstock.contract.guard.checks import CheckedText
+from penstock.contract.guard.checks import TIMEOUT, CheckedText
 from penstock.contract.guard.policies import DetectorName
 from services.guard.detectors.detector import (
     FAILURE_REASONS,
     NOT_ENABLED,
-    TIMEOUT,
     Detection,
     Detector,
     DetectorUnavailable,
@@ -24,6 +22,7 @@ from services.guard.detectors.detector import (
 from services.guard.detectors.local import LocalSearch, ThreadedDetector
 from services.guard.detectors.outcome import Outcome
 from services.guard.detectors.turns import turn_of
+from services.guard.detectors.work_time import WorkTimeout
 from services.guard.metrics import GuardMetrics
 
 __all__ = ["DetectorRunner"]
@@ -95,7 +94,7 @@ class DetectorRunner:
         began_s = loop_now_s()
         detector = self._detectors.get(name)
         try:
-            async with AwakeTimeout(self._timeouts_s.get(name)):
+            async with WorkTimeout(self._timeouts_s.get(name)):
                 answer = (
                     (_NOTHING, NOT_ENABLED)
                     if detector is None
@@ -113,7 +112,8 @@ class DetectorRunner:
 
     def _note_failure(self, name: DetectorName, why: str) -> None:
         self._metrics.failures.labels(name, why if why in FAILURE_REASONS else "error").inc()
-        _log.warning("detector %s did not check a text: %s", name, why)
+        advice = f"; guard.detectors.{name}.timeout_s is its limit" if why == TIMEOUT else ""
+        _log.warning("detector %s did not check a text: %s%s", name, why, advice)
 
 
 def _failed(error: Exception, texts: Sequence[CheckedText]) -> _Answer:

@@ -7,10 +7,10 @@ from typing import Final
 
 from penstock.client.client import Client
 from penstock.contract.errors import ErrorCode
+from penstock.contract.guard.checks import TIMEOUT
 from penstock.contract.guard.policies import DetectorName
 from penstock.errors import PenstockError
 from penstock.runtime.config.guard import SafetyModel
-from services.guard.detectors.detector import TIMEOUT
 from services.guard.remote.rater import CallFailed, FailureKind, Piece, Rating
 from services.guard.safety_model.answer_format import AnswerFormat
 from services.guard.safety_model.gpt_oss_safeguard import GPT_OSS_SAFEGUARD

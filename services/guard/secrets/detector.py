@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from penstock.bus.clock import SYSTEM
 from penstock.contract.guard.checks import CheckedText
 from penstock.contract.guard.policies import DetectorName
 from services.guard.detectors.detector import Match
@@ -30,9 +29,11 @@ class SecretDetector:
 
     name: Final[DetectorName] = "secrets"
 
-    def __init__(self, cache_dir: Path | None = None, text_s: float = 60.0) -> None:
-        """`text_s`: for one text, so that a thread does not go on long after its check was given up."""
-        self._text_s = text_s
+    def __init__(self, cache_dir: Path | None = None, scan_s: float = 60.0) -> None:
+        """`scan_s`: for one scan by kingfisher, which nothing can end from outside, so that a thread does not go on
+        long after its check was given up.
+        """
+        self._scan_s = scan_s
         self._kingfisher = KingfisherRules(cache_dir)
         self._patterns = PatternSet((*TOKENS, *PRIVATE_KEYS, *URL_PASSWORDS, *ASSIGNMENTS))
 
@@ -42,9 +43,8 @@ class SecretDetector:
 
     def search(self, text: CheckedText) -> Iterator[Match | None]:
         """What `find` returns, in steps."""
-        find = partial(self._find, SYSTEM.monotonic_s() + self._text_s)
-        return search_as_read_or_written(text.text, partial(search_in_slices, find=find))
+        return search_as_read_or_written(text.text, partial(search_in_slices, find=self._find))
 
-    def _find(self, until_s: float, text: EncodedText) -> Iterator[Found | None]:
+    def _find(self, text: EncodedText) -> Iterator[Found | None]:
         yield from self._patterns.find(text)
-        yield from self._kingfisher.find(text, until_s)
+        yield from self._kingfisher.find(text, self._scan_s)

@@ -11,9 +11,8 @@ from typing import Final
 
 from kingfisher_sdk import Rules, Scanner
 
-from penstock.bus.clock import SYSTEM
-from penstock.contract.guard.checks import CONTEXT_CHARACTERS
-from services.guard.detectors.detector import TIMEOUT, DetectorUnavailable
+from penstock.contract.guard.checks import CONTEXT_CHARACTERS, TIMEOUT
+from services.guard.detectors.detector import DetectorUnavailable
 from services.guard.matching.encoded_text import EncodedText
 from services.guard.matching.overlaps import Found
 from services.guard.secrets.randomness import bits_per_character, is_masked, is_structured
@@ -63,29 +62,26 @@ class KingfisherRules:
         rules = Rules(confidence="medium", cache_dir=None if cache_dir is None else str(cache_dir))
         self._scanner = Scanner(rules, base64=False)
 
-    def find(self, text: EncodedText, until_s: float) -> Iterator[Found | None]:
+    def find(self, text: EncodedText, scan_s: float) -> Iterator[Found | None]:
         """The findings; and None for a candidate that is none.
 
-        Raises DetectorUnavailable when it is `until_s` by the monotonic clock of SYSTEM.
+        `scan_s`: how long one scan may take. Raises DetectorUnavailable when one takes longer.
         """
         data = text.data
-        for start, end, kind in self._scan(data, until_s):
+        for start, end, kind in self._scan(data, scan_s):
             value = text[start:end]
             if is_masked(value) or is_structured(value) or bits_per_character(value) < _LEAST_BITS:
                 yield None
                 continue
             first = text.boundary(start - _CONTEXT_BYTES)
-            if first and (start - first, end - first, kind) not in self._scan(data[first : end + 1], until_s):
+            if first and (start - first, end - first, kind) not in self._scan(data[first : end + 1], scan_s):
                 yield None
                 continue
             yield Found(start, end, kind, _RANK)
 
-    def _scan(self, data: bytes, until_s: float) -> list[tuple[int, int, str]]:
-        left_s = until_s - SYSTEM.monotonic_s()
-        if left_s <= 0:
-            raise DetectorUnavailable(TIMEOUT)
+    def _scan(self, data: bytes, scan_s: float) -> list[tuple[int, int, str]]:
         try:
-            found = self._scanner.scan(data, timeout=left_s)
+            found = self._scanner.scan(data, timeout=scan_s)
         except TimeoutError as error:
             raise DetectorUnavailable(TIMEOUT) from error
         places = []

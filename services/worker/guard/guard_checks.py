@@ -13,7 +13,14 @@ from penstock.bus.log_limits import rate_limited_logger
 from penstock.bus.tracing import Span, Tracer
 from penstock.contract import headers
 from penstock.contract.errors import ErrorCode
-from penstock.contract.guard.checks import CheckedText, Finding, GuardCheck, GuardVerdict
+from penstock.contract.guard.checks import (
+    TIMEOUT,
+    CheckedText,
+    DetectorFailure,
+    Finding,
+    GuardCheck,
+    GuardVerdict,
+)
 from penstock.contract.guard.places import ContentPlace
 from penstock.contract.guard.policies import DetectorName, Direction
 from penstock.runtime.guard.client import GuardUnreachable
@@ -196,10 +203,8 @@ class GuardChecks(Struct, frozen=True):
 
     def _require(self, request: CheckedRequest, direction: Direction, verdict: GuardVerdict) -> None:
         if verdict.refuses:
-            failed = ", ".join(each.detector for each in verdict.failures if each.refuses)
-            message = (
-                f"the safety check was not made, and the policy of the account requires it: {failed} failed"
-            )
+            failed = ", ".join(_failed(each) for each in verdict.failures if each.refuses)
+            message = f"the safety check was not made, and the policy of the account requires it: {failed}"
             raise Refused("guard_unavailable", message, retry_after_s=_RETRY_S)
         if verdict.failures:
             failures = ", ".join(f"{each.detector}: {each.why}" for each in verdict.failures)
@@ -211,6 +216,13 @@ def failed_check(error: BaseException) -> Refused:
     """The refusal of a request with a check that ended by a defect."""
     _log.error("a check of the guard failed: %s", type(error).__name__, exc_info=error)
     return Refused("internal", "the safety check failed; the log line with this error has the details")
+
+
+def _failed(failure: DetectorFailure) -> str:
+    name = failure.detector
+    if failure.why != TIMEOUT:
+        return f"{name} failed"
+    return f"{name} did not finish within its time; the operator can raise guard.detectors.{name}.timeout_s"
 
 
 def _describe(span: Span, verdict: GuardVerdict) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Protocol
+from typing import Final, Protocol
 
 from penstock.bus.clock import loop_now_s
 from penstock.contract.reply import GuardedContent, answer_bytes
@@ -17,6 +17,13 @@ from services.worker.providers.streams.choices import content_bytes
 from services.worker.providers.streams.chunks import ChunkDelta
 
 __all__ = ["GuardedSink", "Published"]
+
+_MOST_HELD_BYTES: Final = 256 * 1024
+"""Bytes of an answer that are taken while some wait for the guard. The provider is not read beyond them until all are
+published: a guard that is busy slows the answer down."""
+_CHECK_CHARACTERS: Final = 128 * 1024
+"""Characters of one check. Numbers throughout are about 1,000 texts with their context, and take 0.2 s: what was
+checked is published soon, and checks of other streams wait for a short one."""
 
 
 class Published(Protocol):
@@ -39,8 +46,9 @@ class Published(Protocol):
 class GuardedSink:
     """Publishes output once the guard allows it.
 
-    Deltas are taken at any time, so that the provider is read, and its silence timed, as without a guard. While any
-    is held back, a task publishes them in order; otherwise each is published within `push`.
+    `push` waits for no check, so that the silence of the provider is timed as without a guard. While any delta is held
+    back, a task publishes them in order; otherwise each is published within `push`. There is no room for more deltas
+    while _MOST_HELD_BYTES are held back.
     """
 
     def __init__(
@@ -72,6 +80,8 @@ class GuardedSink:
         """Since when output has waited for the verdict on the input."""
         self._release: asyncio.Task[None] | None = None
         """Publishes what waits; None while nothing does."""
+        self._held_bytes = 0
+        """Bytes taken since that task began."""
 
     @property
     def bytes_out(self) -> int:
@@ -79,10 +89,13 @@ class GuardedSink:
         return self._published.bytes_out
 
     def take_room(self, size: int) -> bool:
-        return self._published.take_room(size)
+        return self._may_hold(size) and self._published.take_room(size)
 
     async def wait_for_room(self, size: int) -> None:
-        await self._published.wait_for_room(size)
+        if self._release is not None and not self._may_hold(size):
+            await asyncio.wait([self._release])
+        if not self._published.take_room(size):
+            await self._published.wait_for_room(size)
 
     async def push(self, piece: ChunkDelta) -> None:
         """Raises ProviderFailure when the answer exceeds its size limit, and WireError for a choice without sense."""
@@ -121,11 +134,15 @@ class GuardedSink:
         if self._taken_bytes < self._keep_bytes:
             self.kept.append(piece)
         self._taken_bytes += size
+        self._held_bytes += size
         self.content_bytes += (
             size if not piece.choices else answer_bytes(piece.text) + sum(map(content_bytes, piece.choices))
         )
         if self._taken_bytes > STREAM_BYTES:
             raise oversized("the streamed answer", STREAM_BYTES, SHORTER)
+
+    def _may_hold(self, size: int) -> bool:
+        return self._release is None or self._release.done() or self._held_bytes + size <= _MOST_HELD_BYTES
 
     async def _pass_on(self, item: Item | ChunkDelta) -> None:
         """Publish what is next now, or leave it to the task that does."""
@@ -136,6 +153,7 @@ class GuardedSink:
         if self._release is None:
             if not self._permission.granted:
                 self._held_since_s = loop_now_s()
+            self._held_bytes = 0
             self._release = asyncio.create_task(self._release_waiting())
         elif self._release.done():
             self._release.result()
@@ -156,8 +174,14 @@ class GuardedSink:
             self._release = None
 
     async def _check_waiting(self, output_filter: OutputFilter) -> None:
-        """Ask the guard about all that waits now."""
-        items = [each for each in self._waiting if isinstance(each, Item)]
+        """Ask the guard about the first that wait, as much as one check takes."""
+        items, characters = list[Item](), 0
+        for each in self._waiting:
+            if isinstance(each, Item):
+                characters += each.checked_characters
+                if items and characters > _CHECK_CHARACTERS:
+                    break
+                items.append(each)
         for index, checked in enumerate(await output_filter.check(items)):
             self._waiting[index] = checked
 

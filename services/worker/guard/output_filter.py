@@ -68,6 +68,14 @@ class Item(Struct, frozen=True, gc=False):
     suspicious: bool = False
     """The guard has to be asked before it may be shown."""
 
+    @property
+    def checked_characters(self) -> int:
+        """Characters that the guard reads to check it."""
+        if not self.suspicious:
+            return 0
+        pieces = chain.from_iterable(text.pieces for text in self.texts)
+        return sum(len(piece.context) + len(piece.text) for piece in pieces if piece.suspicious)
+
 
 class OutputFilter:
     """Takes deltas as they come, and gives what may be shown of each, in the same order."""

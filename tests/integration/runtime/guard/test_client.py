@@ -167,6 +167,14 @@ async def test_g4_a_guard_that_reports_work_is_asked_once(client: GuardClient, o
     assert len(received) == 1
 
 
+async def test_g4_a_guard_that_reports_work_is_waited_for_beyond_the_time_for_a_silent_one(
+    client: GuardClient, own_nc: Nats
+) -> None:
+    received = await answer(own_nc, *[b""] * 6, VERDICT, after_s=0.3)
+    assert (await client.check(CHECK, 0.7)).action == "allow"
+    assert len(received) == 1
+
+
 async def test_g4_a_check_is_sent_again_when_a_guard_stops_reporting_work(
     client: GuardClient, own_nc: Nats
 ) -> None:

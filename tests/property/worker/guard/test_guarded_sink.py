@@ -205,3 +205,39 @@ async def test_g4_after_one_check_without_an_answer_an_open_policy_waits_for_no_
     assert "".join(target.texts) == f"{text} "
     assert absent.asked == 1
     assert metrics.unchecked.labels("output", "no_verdict")._value.get() == 2
+
+
+async def test_g4_the_provider_is_not_read_on_while_a_busy_guard_has_much_to_check() -> None:
+    free, characters = asyncio.Event(), list[int]()
+
+    class Busy(Asked):
+        async def check(
+            self, check: GuardCheck, wait_s: float, trace: Mapping[str, str] | None = None
+        ) -> GuardVerdict:
+            characters.append(sum(len(text.text) for text in check.texts))
+            await free.wait()
+            return await super().check(check, wait_s, trace)
+
+    busy = Busy(random.Random(0))
+    busy.decided.set()
+    guard, target = guard_of(busy), Published(busy)
+    guard.permission.grant()
+    sink = guard.sink(target, 0)
+    line = "ask ann@mail.example now, and then wait for what is said to you.\n" * 16
+    taken = 0
+    while sink.take_room(len(line)):
+        await sink.push(ChunkDelta(line))
+        taken += 1
+        assert taken < 1_000
+    assert 200 * 1024 < taken * len(line) < 300 * 1024
+    room = asyncio.create_task(sink.wait_for_room(len(line)))
+    await asyncio.sleep(0)
+    assert not room.done()
+    free.set()
+    await asyncio.wait_for(room, 30)
+    assert sink.take_room(len(line))
+    await sink.end()
+    assert "".join(target.texts) == redacted(line * taken)
+    assert max(characters) < 150 * 1024
+    assert len(characters) > 1
+    sink.drop()

@@ -133,6 +133,16 @@ async def test_g4_a_block_goes_before_a_detector_that_failed() -> None:
         assert refused.value.code == code
 
 
+async def test_g4_a_detector_without_enough_time_says_what_to_raise() -> None:
+    failed = (
+        DetectorFailure(detector="secrets", why="timeout", refuses=True),
+        DetectorFailure(detector="personal_data", why="no quota", refuses=True),
+    )
+    with pytest.raises(Refused) as refused:
+        await Guarded(GuardVerdict(id="r", action="allow", failures=failed)).findings("secrets")
+    assert "raise guard.detectors.secrets.timeout_s, personal_data failed" in str(refused.value)
+
+
 async def test_g4_a_detector_that_fails_open_is_counted() -> None:
     failed = (DetectorFailure(detector="safety_model", why="no quota"),)
     guard = Guarded(GuardVerdict(id="r", action="allow", failures=failed))
