@@ -13,6 +13,7 @@ from penstock.contract.presence import (
     BreakerStatus,
     Presence,
     QuotaForecast,
+    Recovery,
     RoleStatus,
 )
 from penstock.runtime.config.catalogue import Catalogue
@@ -91,7 +92,7 @@ class CapacityReport(Struct, frozen=True):
                     breaker_ms=max(0, ceil((breaker_at_s - now_s) * 1000)),
                     recoveries=forecast.recoveries,
                     concurrency=forecast.concurrency,
-                    tokens_per_call=self.service_times.mean_tokens(model),
+                    tokens_per_call=self.service_times.mean_tokens(model, _most_tokens(forecast.recoveries)),
                 )
         return tuple(found.values())
 
@@ -140,3 +141,9 @@ class WorkerStatus(Struct, frozen=True):
             withdrawn_models=capacity.withdrawn(now),
             replies=self.room.report(),
         )
+
+
+def _most_tokens(recoveries: Iterable[Recovery]) -> int | None:
+    """What the smallest limit on tokens allows; None: there is none."""
+    limits = [each.allowed for each in recoveries if each.limit.startswith("tokens_") and each.allowed > 0]
+    return min(limits, default=None)

@@ -59,11 +59,15 @@ def quota_curve_of(forecast: QuotaForecast) -> QuotaCurve:
 
 
 def _limit_curve(recovery: Recovery, cost: float) -> QuotaCurve:
-    """Spent amounts return as reported; amounts spent from now on return one window later."""
+    """Spent amounts return as reported; amounts spent from now on return one window later.
+
+    A request costs at most what the limit allows: it starts once the limit is full, whatever it will use.
+    """
     if cost <= 0 or recovery.window_ms <= 0:
         return UNLIMITED  # the cost of a request, or the window, is not known
     window_s = bounded(recovery.window_ms) / 1000
     allowed = bounded(recovery.allowed)
+    cost = min(cost, max(1.0, allowed))
     free = float(bounded(recovery.free) - bounded(-recovery.free))
     steps: list[tuple[float, float]] = [(0.0, max(0.0, free))]
     for after_ms, more in sorted(recovery.returns):

@@ -5,12 +5,16 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from math import inf
+from typing import Final
 
 from msgspec import Struct
 
 from services.router.admission.quota_curve import QuotaCurve
 
 __all__ = ["PacedCurve", "ServiceCurve", "TimedQuota", "service_curve_of"]
+
+_ROUNDING: Final = 1e-9
+"""Part of a request by which a sum of fractions may be too small."""
 
 
 class TimedQuota(Struct, frozen=True):
@@ -84,7 +88,10 @@ class ServiceCurve(Struct, frozen=True):
 def service_curve_of(
     quotas: Iterable[TimedQuota], attempts_per_request: float, free_slots: float, rate_per_s: float
 ) -> ServiceCurve | None:
-    """Combine all quotas, for requests of `attempts_per_request` calls; None without quotas, when nothing is known."""
+    """Combine all quotas, for requests of `attempts_per_request` calls; None without quotas, when nothing is known.
+
+    A request starts with quota for its first call, after all calls of the requests ahead of it.
+    """
     known = tuple(quotas)
     if not known:
         return None
@@ -92,7 +99,7 @@ def service_curve_of(
     end_s = max(max(quota.reported_s + quota.curve.times_s[-1], quota.ready_s) for quota in known)
     tail_per_s = sum(quota.curve.per_s for quota in known) / attempts_per_request
     return ServiceCurve(
-        granted=_paced(steps, end_s, inf, tail_per_s),
+        granted=_paced(steps, end_s, inf, tail_per_s, first=1 - 1 / attempts_per_request + _ROUNDING),
         ended=_paced(steps, end_s, rate_per_s, tail_per_s),
         free_slots=free_slots,
     )
@@ -109,12 +116,16 @@ def _steps(quota: TimedQuota, attempts_per_request: float) -> Iterator[tuple[flo
 
 
 def _paced(
-    steps: list[tuple[float, float]], end_s: float, rate_per_s: float, tail_per_s: float
+    steps: list[tuple[float, float]],
+    end_s: float,
+    rate_per_s: float,
+    tail_per_s: float,
+    first: float = 0.0,
 ) -> PacedCurve:
-    """The cumulative sum of `steps`, rising by at most `rate_per_s`."""
+    """The cumulative sum of `first` and `steps`, rising by at most `rate_per_s`."""
     times_s: list[float] = []
     totals: list[float] = []
-    granted = done = 0.0
+    granted = done = first
     for index, (at_s, more) in enumerate(steps):
         granted += more
         times_s.append(at_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from math import ceil
+from operator import mul
 from typing import Final
 
 from msgspec import Struct
@@ -14,7 +15,11 @@ _MAX_REQUESTS: Final = 200
 """Number of recent requests kept per role; under load that is a minute's worth or less."""
 _QUANTILE: Final = 0.95
 _WEIGHT: Final = 0.05
-"""Weight of the newest call in a model's mean tokens."""
+"""Weight of the newest call in a model's mean tokens, once many are known."""
+_MAX_CALLS: Final = 50
+"""Number of recent calls kept per model; older ones would weigh 8 % together."""
+_CALL_WEIGHTS: Final = tuple((1 - _WEIGHT) ** age for age in range(_MAX_CALLS))
+"""Relative weight of a call by the number of later ones."""
 
 
 class RequestCalls(Struct):
@@ -43,7 +48,8 @@ class ServiceTimes:
 
     def __init__(self) -> None:
         self._latest: dict[str, deque[tuple[float, float]]] = {}
-        self._tokens: dict[str, float] = {}
+        self._tokens: dict[str, deque[int]] = {}
+        """By model, the newest first."""
         self._calling: Counter[str] = Counter()
         self._ended: Counter[str] = Counter()
 
@@ -55,8 +61,7 @@ class ServiceTimes:
     def record_tokens(self, model: str, tokens: int) -> None:
         """Record the tokens that a call used of the quota; a rejected call (0 tokens) is ignored."""
         if tokens > 0:
-            mean = self._tokens.get(model, float(tokens))
-            self._tokens[model] = mean + _WEIGHT * (tokens - mean)
+            self._tokens.setdefault(model, deque(maxlen=_MAX_CALLS)).appendleft(tokens)
 
     def record_call_failure(self, role: str, calls: RequestCalls) -> None:
         """Record a failed call: the request needs quota again."""
@@ -96,9 +101,18 @@ class ServiceTimes:
             attempts_per_request=sum([calls for _, calls in latest]) / len(latest),
         )
 
-    def mean_tokens(self, model: str) -> int:
-        """Mean tokens of the model's recent calls; 0 if unknown."""
-        return round(self._tokens.get(model, 0.0))
+    def mean_tokens(self, model: str, most: int | None = None) -> int:
+        """Mean tokens of the model's recent calls, the newest weighing most; 0 if unknown.
+
+        `most`: no call counts with more. For a limit this is what it allows: a call that used more only empties it. If
+        it counted in full, one such call would let the mean exceed the limit long after the limit is free again.
+        """
+        latest = self._tokens.get(model)
+        if not latest:
+            return 0
+        counted = latest if most is None else [min(tokens, most) for tokens in latest]
+        weighted: float = sum(map(mul, counted, _CALL_WEIGHTS))
+        return round(weighted / sum(_CALL_WEIGHTS[: len(latest)]))
 
     def _set_calling(self, role: str, calls: RequestCalls, *, calling: bool) -> None:
         self._calling[role] += calling - calls.calling

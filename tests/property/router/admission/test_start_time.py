@@ -7,6 +7,7 @@ from math import inf
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from penstock.contract.names import LANES, RANKS
 from penstock.contract.presence import QuotaForecast, Recovery
@@ -22,6 +23,7 @@ from services.router.admission.start_time import (
     start_time_s,
 )
 from services.router.queues.backlog import RolesCount
+from services.worker.estimates.service_times import ServiceTimes
 
 COUNTED_S = 1000.0
 seconds = st.floats(0, 400)
@@ -148,6 +150,65 @@ def test_c3_a_retry_after_the_given_delay_is_admitted(wait_s: float, longest_s: 
 
     assert 0 < delay_s < inf
     assert retry_after_s(max(0.0, wait_s - delay_s), longest_s, left_s) is None
+
+
+@st.composite
+def full_limits(draw: st.DrawFn) -> tuple[Recovery, ...]:
+    names = st.sampled_from(
+        ("requests_per_minute", "tokens_per_minute", "requests_per_day", "tokens_per_day")
+    )
+    amounts = draw(st.dictionaries(names, st.integers(1, 1_000_000), min_size=1))
+    windows_ms = {"minute": 60_000, "day": 86_400_000}
+    return tuple(
+        Recovery(limit=name, window_ms=windows_ms[name.rpartition("_")[2]], allowed=allowed, free=allowed)
+        for name, allowed in amounts.items()
+    )
+
+
+costs = st.tuples(st.integers(0, 1 << 60), st.floats(1, 3))
+"""Mean tokens of a call, and calls per request."""
+
+
+@given(full_limits(), forecasts(), lane_ranks, rates, seconds, costs)
+def test_c3_a_request_is_admitted_when_the_limits_are_full_whatever_requests_have_used(
+    limits: tuple[Recovery, ...],
+    forecast: RoleForecast,
+    at: LaneRank,
+    rate: Steady,
+    left_s: float,
+    cost: tuple[int, float],
+) -> None:
+    tokens, attempts = cost
+    quota = quota_curve_of(QuotaForecast(model="m", source="s", recoveries=limits, tokens_per_call=tokens))
+    lane = forecast.lanes[at.lane]
+    curve = service_curve_of([TimedQuota(quota, COUNTED_S, COUNTED_S)], attempts, lane.slots, lane.per_s)
+    assert curve is not None
+    idle = replace(forecast, pools=(QuotaPool(QuotaSharers(("chat",)), curve),))
+
+    wait_s = start_time_s(idle, FakeBacklog({}), at, rate, COUNTED_S) - COUNTED_S
+
+    assert retry_after_s(wait_s, idle.longest_s, left_s) is None
+
+
+@given(st.lists(st.integers(1, 10_000_000), max_size=80), st.integers(1000, 1_000_000))
+def test_c3_small_requests_are_admitted_one_after_another_whatever_earlier_ones_used(
+    used: list[int], allowed: int
+) -> None:
+    """The limit is full at first; nothing of it returns meanwhile."""
+    times, small, free = ServiceTimes(), allowed // 100, allowed
+    for tokens in used:
+        times.record_tokens("m", tokens)
+    for _ in range(50):
+        limit = Recovery(limit="tokens_per_minute", window_ms=60_000, allowed=allowed, free=free)
+        cost = times.mean_tokens("m", allowed)
+        quota = quota_curve_of(
+            QuotaForecast(model="m", source="s", recoveries=(limit,), tokens_per_call=cost)
+        )
+        curve = service_curve_of([TimedQuota(quota, COUNTED_S, COUNTED_S)], 1.0, inf, inf)
+        assert curve is not None
+        assert curve.start_time_s(1) == COUNTED_S
+        times.record_tokens("m", small)
+        free -= small
 
 
 @given(forecasts(), lane_ranks, rates, seconds)

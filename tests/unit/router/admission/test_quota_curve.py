@@ -64,3 +64,11 @@ def test_c3_a_limit_of_unknown_kind_or_without_a_window_is_ignored() -> None:
 
     assert quota_curve_of(forecast(unknown, endless)) == UNLIMITED
     assert quota_curve_of(forecast(requests(7), unknown, endless)) == quota_curve_of(forecast(requests(7)))
+
+
+def test_c3_a_request_costs_at_most_what_the_limit_allows() -> None:
+    full = Recovery(limit="tokens_per_minute", window_ms=60_000, allowed=6000, free=6000)
+    curve = quota_curve_of(forecast(requests(600), full, tokens_per_call=600_000))
+
+    assert curve.by(0) == 1
+    assert curve.by(60) == 2

@@ -55,6 +55,7 @@ def test_requests_of_several_calls_use_more_quota() -> None:
 
     assert curve is not None
     assert curve.start_time_s(5) == 0
+    assert curve.start_time_s(5.5) == 0, "nine calls of the requests ahead, and its own first call"
     assert curve.start_time_s(6) == 50
 
 

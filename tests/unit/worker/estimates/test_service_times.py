@@ -67,3 +67,23 @@ def test_the_mean_tokens_cover_only_calls_that_used_tokens() -> None:
     for _ in range(200):
         pace.record_tokens("m", 300)
     assert 295 <= pace.mean_tokens("m") <= 300
+
+
+def test_c3_one_call_above_a_limit_changes_the_mean_little() -> None:
+    pace = ServiceTimes()
+    for _ in range(50):
+        pace.record_tokens("m", 30)
+    pace.record_tokens("m", 600_010)
+
+    assert pace.mean_tokens("m", 20_000) < 1200
+    assert pace.mean_tokens("m", 100) <= 35
+
+
+def test_c3_a_few_calls_lower_the_mean_after_a_large_first_one() -> None:
+    pace = ServiceTimes()
+    pace.record_tokens("m", 50_000)
+    assert pace.mean_tokens("m", 20_000) == 20_000
+    for _ in range(9):
+        pace.record_tokens("m", 30)
+
+    assert pace.mean_tokens("m", 20_000) < 2000
