@@ -161,7 +161,11 @@ class AttemptUsage:
         )
         answer.estimated = estimated or doubtful
         if not attempt.frozen:
-            self._output_rate.observe(model, tokens=counted.output_tokens or 0, took_s=took_s)
+            first_s = attempt.progress.first_output_s if execution.work.stream else None
+            first_s = None if first_s is None else first_s - attempt.began_s
+            self._output_rate.observe(
+                model, tokens=counted.output_tokens or 0, took_s=took_s, first_s=first_s
+            )
         self._calibration.observe(
             model, estimated_tokens=estimated_tokens, true_tokens=counted.input_tokens or 0
         )

@@ -192,14 +192,14 @@ async def test_f2_without_the_tokenizer_the_estimate_stays() -> None:
 
 async def test_c1_a_cut_call_costs_the_usual_output_and_is_charged_to_limits_with_more() -> None:
     scene = Scene(stream=False)
-    for took_s in 10 * (1.0, 0.5):
-        assert scene.whole(took_s, output_tokens=10) == 20
+    for took_s in 10 * (10.0, 5.0):
+        assert scene.whole(took_s, output_tokens=100) == 110
     charged = scene.whole(0.3, output_tokens=None)
     cut = scene.recorder.records[-1]
     assert cut.estimated
     assert 4 <= cut.usage.output_tokens <= 5
     assert 6 <= charged - cut.usage.input_tokens <= 9
-    assert scene.execution.spent.tokens == 20 * 20 + cut.usage.input_tokens + cut.usage.output_tokens
+    assert scene.execution.spent.tokens == 20 * 110 + cut.usage.input_tokens + cut.usage.output_tokens
 
 
 async def test_f2_the_tokens_of_a_long_answer_follow_from_the_part_that_was_kept() -> None:
