@@ -21,7 +21,7 @@ from penstock.errors import PenstockError
 from penstock.runtime.config.problems import ConfigurationRefused
 
 if TYPE_CHECKING:
-    from penstock.cli.budget_edit import BudgetChange
+    from penstock.cli.budget.edit import BudgetChange
     from penstock.cli.commands.question import Question
     from penstock.cli.guard.edit import GuardChange
     from penstock.contract.names import Rescue
@@ -267,8 +267,8 @@ def _read_budget(arguments: argparse.Namespace) -> int:
 
 
 def _budget_change(arguments: argparse.Namespace) -> BudgetChange:
-    from penstock.cli.budget_edit import BudgetChange
-    from penstock.cli.budget_options import LIMIT_OPTIONS
+    from penstock.cli.budget.edit import BudgetChange
+    from penstock.cli.budget.options import LIMIT_OPTIONS
 
     given = {stored: getattr(arguments, name) for name, stored in LIMIT_OPTIONS.items()}
     return BudgetChange(

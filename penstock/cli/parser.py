@@ -17,7 +17,7 @@ from penstock.cli.argument_types import (
     parse_sequence,
     parse_text,
 )
-from penstock.cli.budget_options import check_budget, check_prices, define_budget, define_prices
+from penstock.cli.budget.options import check_budget, check_prices, define_budget, define_prices
 from penstock.cli.guard.options import check_guard, define_guard
 from penstock.cli.keys_options import define_keys
 from penstock.cli.local.python_child import SERVICES

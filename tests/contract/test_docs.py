@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.cli.budget_options import LIMIT_OPTIONS
+from penstock.cli.budget.options import LIMIT_OPTIONS
 from penstock.cli.parser import make_parser
 from penstock.contract.errors import ERRORS
 from penstock.contract.streams import STREAMS

@@ -16,10 +16,10 @@ from nats.aio.client import Client as Nats
 
 from penstock.bus.clock import SYSTEM
 from penstock.bus.direct_get import read_all
+from penstock.cli.budget.known_budgets import KnownBudgets, LimitSources, read_budgets
 from penstock.cli.commands.budget_change import account_of_key
 from penstock.cli.connection import check_answer, check_provisioned, command_settings, open_connection
 from penstock.cli.errors import CommandError
-from penstock.cli.known_budgets import KnownBudgets, LimitSources, read_budgets
 from penstock.cli.known_catalogue import known_catalogue
 from penstock.cli.render.budget import (
     alerts_text,

@@ -12,11 +12,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 from nats.aio.client import Client as Nats
 
-from penstock.cli.budget_edit import BudgetChange, changed_policy
+from penstock.cli.budget.edit import BudgetChange, changed_policy
+from penstock.cli.budget.known_budgets import KnownBudgets, read_budgets
 from penstock.cli.commands.audited_change import author, changing
 from penstock.cli.connection import command_settings
 from penstock.cli.errors import CommandError
-from penstock.cli.known_budgets import KnownBudgets, read_budgets
 from penstock.cli.known_catalogue import known_catalogue
 from penstock.cli.render.terminal_safe import visible
 from penstock.contract.events import BudgetPolicyChanged

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from penstock.cli.known_budgets import LimitSources
+from penstock.cli.budget.known_budgets import LimitSources
 from penstock.cli.program_name import as_invoked
 from penstock.cli.render.prices import price_text
 from penstock.cli.render.table import cell, table

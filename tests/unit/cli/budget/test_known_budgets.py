@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from penstock.cli.known_budgets import KnownBudgets
+from penstock.cli.budget.known_budgets import KnownBudgets
 from penstock.contract.ledger.policies import EVERY, BudgetLimits, BudgetPolicy
 from penstock.runtime.budgets.records import BudgetRecords
 from tests.unit.runtime.config.example import RIGHT, load
