@@ -18,6 +18,7 @@ import pytest
 from penstock.cli.local.nats_server import NatsServer
 from tests.harness.nats.binary import require_nats_server
 from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.children import running_children
 from tests.harness.processes.cli_command import ForkedCommand
 from tests.harness.processes.penstock_up import UNSET, PenstockUp
 from tests.harness.suite.waiting import until
@@ -51,8 +52,10 @@ async def test_signals_while_a_system_starts_leave_no_process_and_a_usable_store
     data = tmp_path / "data"
     run = ForkedCommand((*command, "--data", str(data)), env, cwd=tmp_path)
 
-    await until(lambda: data.exists() and len(children_of(run.pid)) >= children, 60, 0.005)
-    seen = children_of(run.pid)
+    await until(
+        lambda: data.exists() and len(running_children(run.pid, recursive=True)) >= children, 60, 0.005
+    )
+    seen = running_children(run.pid, recursive=True)
     two_kinds = len(set(signals)) == 2  # two equal ones may arrive as one
     if two_kinds:
         await until(lambda: len(services_of(run.pid)) > 0, 60, 0.005)
@@ -60,7 +63,7 @@ async def test_signals_while_a_system_starts_leave_no_process_and_a_usable_store
             service.suspend()  # so that the orderly stop lasts until the second signal
     began_s = time.monotonic()
     for number in signals:
-        seen |= children_of(run.pid)
+        seen |= running_children(run.pid, recursive=True)
         run.send_signal(number)
     ended = await asyncio.to_thread(run.result)
 
@@ -106,16 +109,10 @@ async def is_usable(store: Path) -> None:
     server.kill()
 
 
-def children_of(pid: int) -> set[psutil.Process]:
-    with suppress(psutil.NoSuchProcess):
-        return set(psutil.Process(pid).children(recursive=True))
-    return set()
-
-
 def services_of(pid: int) -> set[psutil.Process]:
     """Children that run a service already: one that is suspended before it would block its parent."""
     services = set()
-    for child in children_of(pid):
+    for child in running_children(pid, recursive=True):
         with suppress(psutil.NoSuchProcess):
             if any(argument.startswith("services.") for argument in child.cmdline()):
                 services.add(child)

@@ -13,6 +13,7 @@ import pytest
 
 from penstock.runtime.runtime_file import read_runtime_file
 from tests.harness.processes.catalogues import catalogue
+from tests.harness.processes.children import running_children
 from tests.harness.processes.fork_server import fork
 from tests.harness.processes.penstock_up import UNSET
 from tests.harness.processes.system import System, shared_system
@@ -113,7 +114,7 @@ def replace_worker(up: int) -> None:
 
 def workers_of(up: int) -> list[psutil.Process]:
     found = []
-    for child in psutil.Process(up).children():
+    for child in running_children(up):
         with suppress(psutil.NoSuchProcess):  # it has just ended
             if "services.worker" in child.cmdline():
                 found.append(child)

@@ -7,6 +7,7 @@ import random
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Sequence
+from contextlib import suppress
 
 import psutil
 
@@ -15,6 +16,7 @@ from services.indexer.store.opening import open_store
 from services.indexer.store.tables import TableName
 from tests.harness.indexer.stored_documents import DIMENSIONS
 from tests.harness.indexer.versioned_documents import check_whole, stored_version, write
+from tests.harness.processes.children import running_children
 from tests.harness.suite.waiting import until
 
 __all__ = ["kill_compacting_writer", "kill_writers"]
@@ -120,8 +122,9 @@ async def _kill(process: Process, after_s: float, maintenance: bool) -> None:
     """Kill it, or before it the maintenance process that it may have started."""
     await asyncio.sleep(after_s)
     if maintenance:
-        for child in psutil.Process(process.pid).children():
-            child.kill()
+        for child in running_children(process.pid):
+            with suppress(psutil.NoSuchProcess):  # it has just ended
+                child.kill()
         await asyncio.sleep(0.02)
     if process.returncode is None:
         process.kill()

@@ -17,6 +17,7 @@ from penstock.cli.errors import LaunchError
 from penstock.cli.local.child import ServiceSpec
 from penstock.cli.local.restarts import RestartLimits
 from penstock.cli.local.supervisor import Supervisor
+from tests.harness.processes.children import is_running
 
 READY = """
 import json, os, sys, time
@@ -248,6 +249,7 @@ from pathlib import Path
 from penstock.cli.local.nats_server import NatsServer
 from penstock.cli.local.child import ServiceSpec
 from penstock.cli.local.supervisor import Supervisor
+from tests.harness.processes.children import is_running
 
 async def main(directory):
     server = NatsServer(directory / "nats")
@@ -273,11 +275,3 @@ asyncio.run(main(Path(sys.argv[1])))
     parent.kill()
     await parent.communicate()
     await until(lambda: not any(is_running(pid) for pid in pids))
-
-
-def is_running(pid: int) -> bool:
-    """A zombie that is not reaped yet is not running."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

@@ -9,7 +9,6 @@ import sys
 import textwrap
 import time
 
-import psutil
 import pytest
 
 from services.indexer.documents.document import (
@@ -21,6 +20,7 @@ from services.indexer.documents.document import (
 from services.indexer.documents.extractor import DocumentExtractor
 from tests.harness.indexer.pdf_files import pdf_of
 from tests.harness.indexer.watching import loop_watch
+from tests.harness.processes.children import is_running, running_children
 from tests.harness.suite.waiting import until
 
 pytestmark = pytest.mark.real_time
@@ -29,7 +29,7 @@ HTML = Source("<html><title>Page</title><body><p>words</p></body></html>")
 
 
 def children() -> set[int]:
-    return {child.pid for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE}
+    return {child.pid for child in running_children()}
 
 
 def command(program: str) -> tuple[str, ...]:
@@ -245,8 +245,8 @@ async def test_h1_nothing_is_left_of_an_indexer_that_is_killed():
     parent = await asyncio.create_subprocess_exec(*command(program), stdout=asyncio.subprocess.PIPE)
     assert parent.stdout is not None
     assert await parent.stdout.readline() == b"ready\n"
-    both = psutil.Process(parent.pid).children()
+    both = running_children(parent.pid)
     assert len(both) == 2
     parent.kill()
     await parent.communicate()
-    await until(lambda: not any(psutil.pid_exists(each.pid) and each.status() != "zombie" for each in both))
+    await until(lambda: not any(is_running(each.pid) for each in both))
