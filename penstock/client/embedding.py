@@ -54,6 +54,9 @@ class Embeddings(Struct, frozen=True, kw_only=True, dict=True):
     joined: int = 0
     """Texts that another request was having embedded at the time, or that came before in this one."""
     cost_microusd: int
+    unpriced_attempts: int = 0
+    """Attempts that used tokens of a model without a price; above 0, the cost is not known, and `cost_microusd` is that
+    of the other attempts."""
     timings: Timings
 
     @cached_property
@@ -115,6 +118,7 @@ class EmbeddingsBuilder:
             from_cache=result.from_cache,
             joined=result.joined,
             cost_microusd=event.cost_microusd,
+            unpriced_attempts=event.unpriced_attempts,
             timings=event.timings,
         )
 

@@ -51,6 +51,9 @@ class Reply(Struct, frozen=True, kw_only=True):
     estimated: bool = False
     """True when the provider omitted a count and part of `usage` is an estimate."""
     cost_microusd: int
+    unpriced_attempts: int = 0
+    """Attempts that used tokens of a model without a price; above 0, the cost is not known, and `cost_microusd` is that
+    of the other attempts."""
     timings: Timings
     degraded: tuple[Degraded, ...] = ()
     """The reductions of the request in the attempt that answered."""
@@ -108,6 +111,7 @@ class ReplyBuilder:
             usage=event.usage,
             estimated=event.estimated,
             cost_microusd=event.cost_microusd,
+            unpriced_attempts=event.unpriced_attempts,
             timings=event.timings,
             degraded=event.degraded,
             adapted=event.adapted,

@@ -58,6 +58,8 @@ class Job(Struct, frozen=True, kw_only=True, tag="job", tag_field="type"):
     finish_reason: str = ""
     usage: Usage = field(default_factory=Usage)
     cost_microusd: int = 0
+    unpriced_attempts: int = 0
+    """As in `Completed`: above 0, the cost is not known."""
     timings: Timings = field(default_factory=Timings)
     result_bytes: int = 0
     """Size of the stored result. 0 for a completed job: the result exceeded the message limit, or was only partly

@@ -29,7 +29,7 @@ from penstock.contract.reply import (
 )
 from penstock.errors import PenstockError, RequestFailed
 
-__all__ = ["AnswerPrinter", "attempt_lines", "failure_text", "money", "retry_advice", "summary"]
+__all__ = ["AnswerPrinter", "attempt_lines", "cost_text", "failure_text", "retry_advice", "summary"]
 
 _RETRY: dict[RetryAdvice, str] = {
     "never": "The same request will fail again.",
@@ -146,7 +146,11 @@ def summary(reply: Reply) -> str:
         *([] if first is None else [f"first token {first:.0f} ms"]),
         f"total {reply.timings.total_ms:.0f} ms",
         _tokens(reply.usage, estimated=reply.estimated),
-        *([money(reply.cost_microusd)] if reply.cost_microusd else []),
+        *(
+            [cost_text(reply.cost_microusd, reply.unpriced_attempts)]
+            if reply.cost_microusd or reply.unpriced_attempts
+            else []
+        ),
         f"id {reply.id}",
     ]
     return visible(" · ".join(parts))
@@ -208,8 +212,12 @@ def _enable_advice(account: str, user: str) -> str:
     return as_invoked(f"Enable it first: {' or '.join(commands)}.")
 
 
-def money(microusd: int) -> str:
-    return f"${microusd / 1_000_000:.6f}".rstrip("0").rstrip(".")
+def cost_text(microusd: int, unpriced_attempts: int) -> str:
+    """The cost in dollars. With attempts at models without a price it is not known; that of the others is shown."""
+    known = f"${microusd / 1_000_000:.6f}".rstrip("0").rstrip(".")
+    if not unpriced_attempts:
+        return known
+    return f"{known} + price unknown" if microusd else "price unknown"
 
 
 def _waiting_text(accepted: Accepted) -> str:

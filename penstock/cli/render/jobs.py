@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from penstock.cli.program_name import command_name
-from penstock.cli.render.answer import attempt_lines, money, retry_advice
+from penstock.cli.render.answer import attempt_lines, cost_text, retry_advice
 from penstock.cli.render.table import cell, table
 from penstock.cli.render.terminal_safe import visible
 from penstock.cli.render.times import utc_text
@@ -88,4 +88,5 @@ def _end(job: Job) -> Iterator[tuple[str, str]]:
             yield "failed", line
     if job.state == "completed":
         tokens = f"{job.usage.input_tokens:,} tokens in, {job.usage.output_tokens:,} out"
-        yield "answer", f"{tokens}, {money(job.cost_microusd)}; {command_name()} jobs {job.id} --result"
+        cost = cost_text(job.cost_microusd, job.unpriced_attempts)
+        yield "answer", f"{tokens}, {cost}; {command_name()} jobs {job.id} --result"

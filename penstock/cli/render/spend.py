@@ -29,6 +29,8 @@ _COLUMNS: Final = (
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 """Text that begins so is run as a formula by a spreadsheet."""
 _MICRO: Final = 1_000_000
+_COSTS: Final = ("spent_usd", "spent_microusd", "spent_picousd", "per_request_picousd")
+"""Fields of JSON that an unknown price leaves without a value."""
 
 
 class MonthOutlook(Struct, frozen=True, kw_only=True):
@@ -91,7 +93,7 @@ def spend_json(
         "left_out_rows": report.left_out,
         "total": {**_figures(report.total), "users": report.users},
         "forecast_month": None
-        if outlook is None or outlook.forecast_picousd is None
+        if outlook is None or outlook.forecast_picousd is None or _is_cost_unknown(report.total)
         else {
             **_money(outlook.forecast_picousd),
             "per_user_picousd": outlook.per_user_picousd,
@@ -131,9 +133,9 @@ def _time_text(at_s: int, form: str) -> str:
 
 
 def _cells(amounts: SpendAmounts) -> tuple[str, ...]:
-    per_request = picousd_text(amounts.picousd // amounts.requests) if amounts.requests else "-"
+    per_request = _cost_cell(amounts.picousd // amounts.requests, amounts) if amounts.requests else "-"
     return (
-        picousd_text(amounts.picousd),
+        _cost_cell(amounts.picousd, amounts),
         f"{amounts.requests:,}",
         f"{amounts.attempts:,}",
         f"{amounts.input_tokens:,}",
@@ -145,15 +147,29 @@ def _cells(amounts: SpendAmounts) -> tuple[str, ...]:
     )
 
 
-def _figures(amounts: SpendAmounts) -> dict[str, int | str]:
-    """The columns of CSV, and the fields of JSON."""
+def _has_unknown_cost(amounts: SpendAmounts) -> bool:
+    """Whether tokens of a model without a price were used; an attempt that used none cost nothing."""
+    return amounts.unpriced_attempts > 0 and amounts.input_tokens + amounts.output_tokens > 0
+
+
+def _is_cost_unknown(amounts: SpendAmounts) -> bool:
+    """Whether no part of the cost is known."""
+    return amounts.picousd == 0 and _has_unknown_cost(amounts)
+
+
+def _cost_cell(picousd: int, amounts: SpendAmounts) -> str:
+    if not _has_unknown_cost(amounts):
+        return picousd_text(picousd)
+    return f"{picousd_text(picousd)} + price unknown" if picousd else "price unknown"
+
+
+def _figures(amounts: SpendAmounts) -> dict[str, int | str | None]:
+    """The columns of CSV, and the fields of JSON. An amount of which no part is known is None."""
     counts: dict[str, int] = msgspec.structs.asdict(amounts)
     spent = counts.pop("picousd")
-    return {
-        **_money(spent),
-        **counts,
-        "per_request_picousd": spent // amounts.requests if amounts.requests else 0,
-    }
+    per_request = spent // amounts.requests if amounts.requests else 0
+    unknown = _COSTS if _is_cost_unknown(amounts) else ()
+    return {**_money(spent), **counts, "per_request_picousd": per_request, **dict.fromkeys(unknown)}
 
 
 def _money(picousd: int) -> dict[str, int | str]:
@@ -170,13 +186,15 @@ def _notes(report: SpendReport, outlook: MonthOutlook | None) -> Iterator[str]:
     total = report.total
     if outlook is not None and outlook.forecast_picousd is None:
         yield "no forecast: there is less than a day of use in this month"
+    elif outlook is not None and _is_cost_unknown(total):
+        yield "no forecast: the prices of the models are unknown"
     elif outlook is not None and outlook.forecast_picousd is not None:
         yield f"forecast to the end of the month: {picousd_text(outlook.forecast_picousd)}{_per_user(outlook)}"
     if total.estimated_attempts:
         yield f"with an estimated part of the usage: {counted(total.estimated_attempts, 'attempt')}"
     if total.unpriced_attempts:
         attempts = counted(total.unpriced_attempts, "attempt")
-        yield f"at models without a price, which cost nothing here: {attempts}"
+        yield f"at models without a price, whose cost is not in the amounts: {attempts}"
     missing = report.missing_partitions
     if missing:
         numbers, s = ", ".join(map(str, missing)), "" if len(missing) == 1 else "s"

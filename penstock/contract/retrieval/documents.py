@@ -112,5 +112,7 @@ class IndexReport(Struct, frozen=True, kw_only=True):
     tokens: int = 0
     """Input tokens that the provider counted."""
     cost_microusd: int = 0
+    unpriced_attempts: int = 0
+    """Attempts that used tokens of a model without a price; above 0, the cost is not known."""
     model: str = ""
     dimensions: int = 0

@@ -118,6 +118,7 @@ def ended_record(job: Job, event: Completed | Failed, at_ms: int, result_bytes: 
         finish_reason=event.finish_reason,
         usage=event.usage,
         cost_microusd=event.cost_microusd,
+        unpriced_attempts=event.unpriced_attempts,
         timings=event.timings,
         result_bytes=result_bytes,
     )

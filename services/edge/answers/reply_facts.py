@@ -38,7 +38,8 @@ REPLY_HEADERS: Final[Mapping[str, str]] = {
     "x-penstock-reason": "Why it was given this role.",
     "x-penstock-attempts": "The number of the attempt that answers, from 1.",
     "x-penstock-queue-wait-ms": "Milliseconds for which the request waited before its first attempt.",
-    "x-penstock-cost-microusd": "Cost in millionths of a US dollar; a stream lacks it.",
+    "x-penstock-cost-microusd": "Cost in millionths of a US dollar; a stream lacks it, and an answer for "
+    "which a model without a price was called.",
     "x-penstock-guarded": "What the safety guard reported, redacted or left out of the context, as in "
     "`personal_data/email;direction=input;action=redact;count=2`, and `unchecked;direction=input` where a check was "
     "not made; a stream lacks it.",
@@ -124,14 +125,7 @@ class ReplyFacts:
         if self._started is not None:
             facts["attempts"] = str(self._started.attempt)
         if self._completed is not None:
-            facts["queue-wait-ms"] = f"{self._completed.timings.queued_ms:.0f}"
-            facts["cost-microusd"] = str(self._completed.cost_microusd)
-            if self._completed.guarded or self._completed.unchecked or self._completed.left_out:
-                facts["guarded"] = _guarded_text(self._completed)
-            if self._completed.citations:
-                facts["citations"] = str(len(self._completed.citations))
-            if self._completed.recalled:
-                facts["recalled"] = str(sum(each.turns for each in self._completed.recalled))
+            facts |= _facts_of(self._completed)
         elif self._accepted is not None and self._started is not None:
             facts["queue-wait-ms"] = str(max(0, self._started.at_ms - self._accepted.at_ms))
         return (
@@ -139,6 +133,19 @@ class ReplyFacts:
             *((f"x-penstock-{name}".encode(), header_text(text)) for name, text in facts.items()),
             *limit_headers(self._style, self._limits, self._clock.unix_ms()),
         )
+
+
+def _facts_of(completed: Completed) -> dict[str, str]:
+    facts = {"queue-wait-ms": f"{completed.timings.queued_ms:.0f}"}
+    if not completed.unpriced_attempts:
+        facts["cost-microusd"] = str(completed.cost_microusd)
+    if completed.guarded or completed.unchecked or completed.left_out:
+        facts["guarded"] = _guarded_text(completed)
+    if completed.citations:
+        facts["citations"] = str(len(completed.citations))
+    if completed.recalled:
+        facts["recalled"] = str(sum(each.turns for each in completed.recalled))
+    return facts
 
 
 def _guarded_text(completed: Completed) -> str:

@@ -34,7 +34,7 @@ def job_view(job: Job) -> dict[str, Any]:
         }
         if job.state == "completed"
         else None,
-        "cost_microusd": job.cost_microusd,
+        "cost_microusd": None if job.unpriced_attempts else job.cost_microusd,
         "last_failure": None if job.last_failure is None else _attempt_view(job.last_failure),
         "error": None if error is None else _error_view(error),
     }

@@ -186,7 +186,10 @@ class Job(Struct):
     deadline_at: int | UnsetType | None = UNSET
     finish_reason: str | UnsetType | None = UNSET
     usage: _TokenCounts | UnsetType | None = UNSET
-    cost_microusd: Annotated[int | UnsetType, Meta(description="Millionths of a US dollar.")] = UNSET
+    cost_microusd: Annotated[
+        int | UnsetType | None,
+        Meta(description="Millionths of a US dollar; null: a model without a price was called."),
+    ] = UNSET
     last_failure: Annotated[
         _JobAttempt | UnsetType | None,
         Meta(description="Of a running or completed job: the last attempt that failed; null: none did."),

@@ -44,11 +44,13 @@ class Costs(Struct):
     embedded: int = 0
     tokens: int = 0
     cost_microusd: int = 0
+    unpriced_attempts: int = 0
 
     def add(self, done: Embedded) -> None:
         self.embedded += done.embedded
         self.tokens += done.tokens
         self.cost_microusd += done.cost_microusd
+        self.unpriced_attempts += done.unpriced_attempts
 
 
 class Vectors(Struct):

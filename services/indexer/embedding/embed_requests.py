@@ -73,7 +73,13 @@ class EmbedRequests:
             raise EmbeddingFailed(error.code, str(error), error.retry_after_s, _refused(error)) from error
         size = found.dimensions * FLOAT_BYTES
         vectors = [found.data[start : start + size] for start in range(0, len(found.data), size)]
-        return Embedded(vectors, found.embedded, found.usage.input_tokens, found.cost_microusd)
+        return Embedded(
+            vectors,
+            found.embedded,
+            found.usage.input_tokens,
+            found.cost_microusd,
+            found.unpriced_attempts,
+        )
 
     async def _answer(self, request: EmbedRequest, caller: Caller, timeout_s: float) -> Embeddings:
         async with self._subscription(caller.account) as subscription:

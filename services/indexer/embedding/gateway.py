@@ -43,6 +43,7 @@ class Embedded(Struct, frozen=True):
     """Texts that a provider embedded for this request."""
     tokens: int = 0
     cost_microusd: int = 0
+    unpriced_attempts: int = 0
 
 
 class EmbeddingFailed(RequestRefused):

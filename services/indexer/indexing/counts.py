@@ -75,6 +75,7 @@ class Counts(Struct):
             deleted_unknown=not self.dropped.known,
             tokens=self.costs.tokens,
             cost_microusd=self.costs.cost_microusd,
+            unpriced_attempts=self.costs.unpriced_attempts,
             model="" if generation is None else generation.model,
             dimensions=0 if generation is None else generation.dimensions,
         )

@@ -269,6 +269,7 @@ class Runner(Struct, frozen=True):
             finish_reason="stop",
             usage=Usage(input_tokens=report.tokens),
             cost_microusd=report.cost_microusd,
+            unpriced_attempts=report.unpriced_attempts,
             timings=self._timings(request),
             response=Raw(msgspec.json.encode(report)),
         )

@@ -22,6 +22,8 @@ def record_lost_attempts(
     """
     spent = NOTHING
     for record in lost_attempts(work, prior, catalogue.models):
-        cost = recorder.record(work, record, delivery.headers.get(headers.TRACEPARENT))
-        spent = spent.plus(Amount(cost, record.usage.input_tokens + record.usage.output_tokens))
+        recorded = recorder.record(work, record, delivery.headers.get(headers.TRACEPARENT))
+        spent = spent.plus(
+            Amount(recorded.cost_picousd, record.usage.input_tokens + record.usage.output_tokens)
+        )
     return spent

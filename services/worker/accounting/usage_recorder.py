@@ -51,8 +51,8 @@ class UsageRecorder:
         record: AttemptRecord,
         traceparent: str | None = None,
         count: Callable[[], Awaitable[AttemptRecord]] | None = None,
-    ) -> int:
-        """Start storing the event of an attempt; returns its cost in picodollars.
+    ) -> UsageRecorded:
+        """Start storing the event of an attempt, and return it.
 
         An event of this attempt that this worker has not stored yet is stored in its place: what was recorded first is
         what the provider reported, and what comes later is an estimate.
@@ -75,7 +75,7 @@ class UsageRecorder:
             self._storing[message_id] = event, task
             task.add_done_callback(lambda _: self._storing.pop(message_id, None))
         self._pending.setdefault((work.account, work.client, work.id), set()).add(task)
-        return event.cost_picousd
+        return event
 
     async def drain(self, within_s: float) -> None:
         """Try for so many seconds more to store what could not be stored."""

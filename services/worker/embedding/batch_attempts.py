@@ -15,7 +15,7 @@ from penstock.contract.reply import Usage
 from penstock.runtime.accounting.usage_events import AttemptRecord
 from penstock.runtime.tokens import with_margin
 from services.worker.accounting.usage_recorder import UsageRecorder
-from services.worker.budget.hold_cover import Amount, AttemptTokens
+from services.worker.budget.hold_cover import AttemptTokens
 from services.worker.embedding.request import OpenAttempt, Text, WaitingRequest
 from services.worker.embedding.token_shares import divided
 from services.worker.estimates.service_times import ServiceTimes
@@ -156,9 +156,8 @@ class BatchAttempts(Struct, frozen=True):
             prices=attempt.prices,
             ends=ends,
         )
-        cost = self.recorder.record(execution.work, record, execution.span.traceparent)
-        execution.cost_picousd += cost
-        execution.spent = execution.spent.plus(Amount(cost, tokens))
+        recorded = self.recorder.record(execution.work, record, execution.span.traceparent)
+        execution.charge(recorded, tokens)
 
     def _start_span(self, request: WaitingRequest, attempt: OpenAttempt, provider: str) -> Span:
         model = attempt.key.model

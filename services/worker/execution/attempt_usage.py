@@ -107,10 +107,9 @@ class AttemptUsage:
         if missing is not NOTHING_MISSING and self._counting.wanted(work, model):
             count = partial(self._counted, execution, attempt, record, missing)
             execution.counting += 1
-        cost = self._recorder.record(work, record, trace, count)
+        recorded = self._recorder.record(work, record, trace, count)
         tokens = usage.input_tokens + usage.output_tokens
-        execution.cost_picousd += cost
-        execution.spent = execution.spent.plus(Amount(cost, tokens))
+        execution.charge(recorded, tokens)
         output_unknown = estimated and attempt.answer is None and not execution.work.stream
         return tokens + (self._margin(execution, model, took_s, usage) if output_unknown else 0)
 

@@ -10,6 +10,7 @@ from msgspec import Struct, field
 
 from penstock.bus.tracing import Span
 from penstock.contract.errors import ErrorCode
+from penstock.contract.events import UsageRecorded
 from penstock.contract.ledger.limits import LimitStatus
 from penstock.contract.reply import FailedAttempt
 from penstock.contract.streams import REPLIES_LEAST_AGE_S
@@ -181,6 +182,8 @@ class Execution(CallState, kw_only=True):
     """Cancelled when the request is."""
     cost_picousd: int = 0
     """Of all attempts of this worker."""
+    unpriced_attempts: int = 0
+    """Attempts of this worker that used tokens of a model without a price."""
     counting: int = 0
     """Attempts whose tokens are, or were, counted in the background."""
     spent: Amount = NOTHING
@@ -201,3 +204,10 @@ class Execution(CallState, kw_only=True):
     """Text of choice 0 of the answer as it was published, if a citation or the memory may need it."""
     hold_is_open: bool = False
     """The request completed without an attempt whose usage ends its hold."""
+
+    def charge(self, recorded: UsageRecorded, tokens: int) -> None:
+        """Add the cost of an attempt that is over and used so many tokens."""
+        self.cost_picousd += recorded.cost_picousd
+        self.spent = self.spent.plus(Amount(recorded.cost_picousd, tokens))
+        if tokens and not recorded.priced:
+            self.unpriced_attempts += 1

@@ -32,6 +32,7 @@ def completed(execution: Execution, success: Success, timings: Timings) -> Compl
         usage=success.answer.usage,
         estimated=success.answer.estimated,
         cost_microusd=microusd(execution.cost_picousd),
+        unpriced_attempts=execution.unpriced_attempts,
         timings=timings,
         degraded=success.degraded,
         adapted=success.adapted,
@@ -91,7 +92,7 @@ def log_end(work: ChatWork, event: Completed | Failed, clock: Clock) -> None:
             "model": event.model,
             "tokens_in": event.usage.input_tokens,
             "tokens_out": event.usage.output_tokens,
-            "cost_microusd": event.cost_microusd,
+            "cost_microusd": None if event.unpriced_attempts else event.cost_microusd,
             **({"degraded": [each.rule for each in event.degraded]} if event.degraded else {}),
             **({"adapted": [each.parameter for each in event.adapted]} if event.adapted else {}),
         }

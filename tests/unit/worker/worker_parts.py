@@ -13,11 +13,12 @@ from prometheus_client import CollectorRegistry
 from penstock.bus.clock import SYSTEM, loop_now_s
 from penstock.bus.connection import ConnectionEvents
 from penstock.bus.tracing import NO_SPAN, NO_TRACER
+from penstock.contract.events import UsageRecorded
 from penstock.contract.names import Kind, Lane
 from penstock.contract.presence import Presence, RoleStatus
 from penstock.contract.streams import REPLIES
 from penstock.contract.work import ChatWork
-from penstock.runtime.accounting.usage_events import UsageEvents
+from penstock.runtime.accounting.usage_events import AttemptRecord, UsageEvents
 from penstock.runtime.config.catalogue import Catalogue, Limits, Model, ProviderConfig, RoleConfig
 from penstock.runtime.epochs import DeliveryEpochs
 from penstock.runtime.pricing import PriceTable
@@ -87,6 +88,18 @@ def bus_apart() -> Bus:
 
 def usage_events_of(catalogue: Catalogue) -> UsageEvents:
     return UsageEvents(catalogue, PriceTable(catalogue.models))
+
+
+class UnstoredUsage:
+    """Keeps the records instead of storing their events."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._events = usage_events_of(catalogue)
+        self.records: list[AttemptRecord] = []
+
+    def record(self, work: ChatWork, record: AttemptRecord, *_: Any) -> UsageRecorded:
+        self.records.append(record)
+        return self._events.of(work, record, at_ms=1, worker="w")
 
 
 class Endpoint:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from penstock.cli.render.answer import money
+from penstock.cli.render.answer import cost_text
 from penstock.cli.render.counting import counted
 from penstock.cli.render.table import table
 from penstock.cli.render.terminal_safe import visible
@@ -37,7 +37,7 @@ def totals_text(totals: IndexTotals) -> str:
         f"{report.embedded:,}",
         f"{report.from_cache:,}",
         f"{report.tokens:,}",
-        money(report.cost_microusd),
+        cost_text(report.cost_microusd, report.unpriced_attempts),
     )
     lines = [table(_TITLES, [row], right=frozenset(range(len(row))))]
     if report.model:
@@ -79,8 +79,8 @@ def changes_line(totals: IndexTotals, now: str) -> str:
     parts.append(f"{counted(report.embedded, 'chunk')} embedded")
     if report.from_cache:
         parts.append(f"{report.from_cache:,} from cache")
-    if report.cost_microusd:
-        parts.append(money(report.cost_microusd))
+    if report.cost_microusd or report.unpriced_attempts:
+        parts.append(cost_text(report.cost_microusd, report.unpriced_attempts))
     if totals.left_out:
         parts.append(f"{counted(len(totals.left_out), 'file')} left out, not documents")
     return f"{now}  {', '.join(parts)}"

@@ -7,7 +7,7 @@ import io
 import pytest
 from msgspec.structs import replace
 
-from penstock.cli.render.answer import AnswerPrinter, failure_text, money, summary
+from penstock.cli.render.answer import AnswerPrinter, cost_text, failure_text, summary
 from penstock.cli.render.times import duration_text
 from penstock.contract.ledger.limits import LimitStatus
 from penstock.contract.reply import (
@@ -247,6 +247,14 @@ def test_the_summary_names_role_model_attempts_timings_and_cost(out, notes):
     )
 
 
+@pytest.mark.parametrize(("microusd", "text"), [(0, "price unknown"), (31, "$0.000031 + price unknown")])
+def test_f4_the_summary_says_that_a_price_is_unknown(out, notes, microusd, text):
+    answer = AnswerPrinter(out, notes)
+    answer.show(completed(cost_microusd=microusd, unpriced_attempts=1))
+    assert answer.reply is not None
+    assert f" · {text} · id r" in summary(answer.reply)
+
+
 def test_the_summary_tells_the_wait_for_quota_from_the_time_of_the_provider(out, notes):
     answer = AnswerPrinter(out, notes)
     answer.show(completed(timings=Timings(waited_ms=36_020.4, first_token_ms=36_152.4, total_ms=36_480.0)))
@@ -308,8 +316,8 @@ def test_d10_text_of_models_and_workers_cannot_move_the_cursor(out, notes):
 
 
 @pytest.mark.parametrize(("microusd", "text"), [(31, "$0.000031"), (1_500_000, "$1.5"), (2_000_000, "$2")])
-def test_money(microusd, text):
-    assert money(microusd) == text
+def test_a_known_cost(microusd, text):
+    assert cost_text(microusd, 0) == text
 
 
 def test_d10_a_cancelled_request_may_be_sent_again():

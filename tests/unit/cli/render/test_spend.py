@@ -14,6 +14,7 @@ ROW = SpendRow(
     SpendKey(1_790_000_000, "shop", "anna", "", "", ""),
     SpendAmounts(4, 5, 1_200, 300, 100, 0, 12_000_001, 2 * USD, 3 * USD // 1000, 1, 2),
 )
+UNKNOWN = ("+", "price", "unknown")
 REPORT = SpendReport(rows=(ROW,), total=ROW.amounts, users=2, left_out=3, missing_partitions=(5,))
 
 
@@ -42,13 +43,14 @@ def test_f5_a_report_shows_rows_total_forecast_and_what_is_missing():
         next(line for line in text.splitlines() if line.startswith(start)) for start in ("2026", "total")
     )
     assert row.split() == [
-        *("2026-09-21", "anna", "$0.000012", "4", "5", "1,200", "300", "100", "$0.000003", "$2.00", "$0.003"),
+        *("2026-09-21", "anna", "$0.000012", *UNKNOWN, "4", "5", "1,200", "300", "100"),
+        *("$0.000003", *UNKNOWN, "$2.00", "$0.003"),
     ]
     assert total.split()[1] == "$0.000012"
     assert "3 more rows" in text
     assert "forecast to the end of the month: $6.00 ($3.00 per user, 2 users)" in text
     assert "with an estimated part of the usage: 1 attempt\n" in text
-    assert "at models without a price, which cost nothing here: 2 attempts" in text
+    assert "at models without a price, whose cost is not in the amounts: 2 attempts" in text
     assert "partition 5 is missing" in text
 
 
@@ -61,6 +63,29 @@ def test_f5_a_forecast_needs_a_day_of_use_and_users_to_divide_it():
     assert "of the month: $6.00\n" in spend_text(REPORT, ("day",), title="", outlook=nobody)
     one = MonthOutlook(forecast_picousd=6 * USD, users=1, until_s=1)
     assert "($6.00 per user, 1 user)" in spend_text(REPORT, ("day",), title="", outlook=one)
+
+
+def test_f4_without_any_known_price_no_amount_and_no_forecast_is_shown():
+    amounts = SpendAmounts(requests=4, attempts=5, input_tokens=9, output_tokens=1, unpriced_attempts=5)
+    row = SpendRow(SpendKey(1_790_000_000, "shop", "anna", "", "", "m"), amounts)
+    report = SpendReport(rows=(row,), total=amounts)
+    outlook = MonthOutlook(forecast_picousd=0, users=1, until_s=1)
+    text = spend_text(report, ("model",), title="", outlook=outlook)
+    line = next(line for line in text.splitlines() if line.startswith("m "))
+    assert line.split()[:5] == ["m", "price", "unknown", "4", "5"]
+    assert "no forecast: the prices of the models are unknown" in text
+    found = spend_json(report, ("model",), since_s=0, until_s=1, outlook=outlook)
+    for figures in (found["rows"][0], found["total"]):
+        assert figures["spent_usd"] is figures["spent_microusd"] is figures["spent_picousd"] is None
+    assert found["forecast_month"] is None
+    header, cells = csv.reader(spend_csv(report, ("model",)).splitlines())
+    named = dict(zip(header, cells, strict=True))
+    assert (named["spent_usd"], named["unpriced_attempts"], named["input_tokens"]) == ("", "5", "9")
+
+
+def test_f4_attempts_that_used_nothing_cost_nothing_whatever_the_price():
+    refused = SpendReport(rows=(), total=SpendAmounts(attempts=2, unpriced_attempts=2))
+    assert "$0.00" in spend_text(refused, (), title="", outlook=None).splitlines()[-3]
 
 
 def test_a_report_without_dimensions_and_requests_is_the_total_alone():

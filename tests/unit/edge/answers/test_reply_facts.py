@@ -69,6 +69,12 @@ def test_k3_headers_name_what_is_known_so_far():
     assert headers(facts).keys() == set(REPLY_HEADERS)
 
 
+def test_f4_a_cost_that_is_not_known_has_no_header():
+    facts = ReplyFacts("r1", None)
+    facts.add(replace(completed(3), cost_microusd=12, unpriced_attempts=1))
+    assert "x-penstock-cost-microusd" not in headers(facts)
+
+
 def test_e2_there_is_no_answer_id_where_an_answer_cannot_be_read_again():
     assert "x-penstock-answer-id" not in headers(ReplyFacts("r1", None))
 

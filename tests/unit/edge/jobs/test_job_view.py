@@ -35,6 +35,10 @@ def test_e4_a_completed_job_has_its_usage_and_cost():
     assert view["error"] is None
 
 
+def test_f4_the_cost_of_a_job_with_an_unknown_price_is_null():
+    assert job_view(a_job(state="completed", unpriced_attempts=1))["cost_microusd"] is None
+
+
 def test_e4_a_failed_job_has_its_error_and_no_usage():
     failure = Failure(code="cancelled", message="why", retry="never")
     view = job_view(a_job(state="failed", error=failure))

@@ -12,7 +12,6 @@ import pytest
 from penstock.contract.errors import ErrorCode
 from penstock.contract.names import Rescue
 from penstock.contract.reply import Adapted
-from penstock.runtime.accounting.usage_events import AttemptRecord
 from penstock.runtime.config.catalogue import (
     Catalogue,
     Model,
@@ -29,7 +28,7 @@ from services.worker.execution.state import Execution, GaveUp
 from services.worker.providers.errors.failures import ProviderFailure
 from services.worker.providers.errors.read_error import ProviderError
 from services.worker.rate_limit.quota import QuotaKey
-from tests.unit.worker.worker_parts import NAMES, AmpleRoom, Endpoint, WorkerParts
+from tests.unit.worker.worker_parts import NAMES, AmpleRoom, Endpoint, UnstoredUsage, WorkerParts
 
 ANSWER = {
     "id": "c",
@@ -90,17 +89,6 @@ class RefusingEndpoint(Endpoint):
     def redact_keys(self, failure: ProviderFailure) -> None: ...
 
 
-class Unstored:
-    """Keeps the records instead of storing them."""
-
-    def __init__(self) -> None:
-        self.records: list[AttemptRecord] = []
-
-    def record(self, _work: Any, record: AttemptRecord, *_: Any) -> int:
-        self.records.append(record)
-        return 0
-
-
 class _Attempts:
     def __init__(self, mapping: dict[str, SentAs], *refused: str) -> None:
         self.reply = Reply()
@@ -123,7 +111,7 @@ class _Attempts:
             models={"m": Model(provider="p", parameter_mapping=mapping)},
             roles={"chat": role},
         )
-        self.recorder = Unstored()
+        self.recorder = UnstoredUsage(catalogue)
         self.parts = WorkerParts(catalogue, provider=self.endpoint, recorder=self.recorder)
 
     def execution(self, rescue: Rescue = "restart", **asked: Any) -> Execution:

@@ -10,9 +10,10 @@ import pytest
 from msgspec import Raw
 
 from penstock.bus.clock import loop_now_s
+from penstock.contract.events import UsageRecorded
 from penstock.contract.reply import Usage
 from penstock.contract.work import ChatWork
-from penstock.runtime.accounting.usage_events import AttemptRecord
+from penstock.runtime.accounting.usage_events import AttemptRecord, UsageEvents
 from penstock.runtime.config.catalogue import Catalogue, Model, Price, ProviderConfig, RoleConfig
 from penstock.runtime.pricing import PriceTable
 from services.worker.budget.hold_cover import Amount
@@ -54,27 +55,28 @@ class Counter:
 class Recorder:
     """Keeps the record that would be stored."""
 
-    def __init__(self) -> None:
+    def __init__(self, prices: PriceTable) -> None:
+        self._events = UsageEvents(CATALOGUE, prices)
         self.records: list[AttemptRecord] = []
         self.counting: list[Callable[[], Awaitable[AttemptRecord]]] = []
 
     def record(
         self,
-        _work: ChatWork,
+        work: ChatWork,
         record: AttemptRecord,
         _trace: str | None = None,
         count: Callable[[], Awaitable[AttemptRecord]] | None = None,
-    ) -> int:
+    ) -> UsageRecorded:
         self.records.append(record)
         if count is not None:
             self.counting.append(count)
-        return record.usage.input_tokens * INPUT + record.usage.output_tokens * OUTPUT
+        return self._events.of(work, record, at_ms=1, worker="w")
 
 
 class Scene:
     def __init__(self, counter: Counter | None = None, *, stream: bool = True) -> None:
         parts, prices = WorkerParts(CATALOGUE), PriceTable(CATALOGUE.models)
-        self.recorder = Recorder()
+        self.recorder = Recorder(prices)
         recorder: Any = self.recorder
         counted: Any = counter
         counts = MissingCounts(CATALOGUE.models, prices, counted)
@@ -211,3 +213,16 @@ async def test_f2_the_tokens_of_a_long_answer_follow_from_the_part_that_was_kept
     scene.usage.record(scene.execution, attempt)
     (count,) = scene.recorder.counting
     assert (await count()).usage.output_tokens == 50
+
+
+async def test_f4_an_attempt_at_a_model_without_a_price_makes_the_cost_unknown_unless_it_used_nothing() -> (
+    None
+):
+    scene, unpriced = Scene(), PriceTable({})
+    scene.fail("rate_limited", refused=True, prices=unpriced)
+    scene.fail("broken_stream", chunks(finished=True, prompt_tokens=40, completion_tokens=7))
+    assert scene.execution.unpriced_attempts == 0
+    known = scene.execution.cost_picousd
+    scene.fail("broken_stream", chunks(finished=True, prompt_tokens=40, completion_tokens=7), prices=unpriced)
+    assert (scene.execution.unpriced_attempts, scene.execution.cost_picousd) == (1, known)
+    assert known == 40 * INPUT + 7 * OUTPUT

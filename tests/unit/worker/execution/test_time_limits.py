@@ -13,7 +13,7 @@ from penstock.runtime.reply_publisher import AnnouncedAttempt
 from services.worker.execution.state import GaveUp
 from services.worker.execution.time_limits import AnswerTimes, shortened
 from tests.harness.suite.virtual_time import run
-from tests.unit.worker.worker_parts import AmpleRoom, WorkerParts, catalogue_of
+from tests.unit.worker.worker_parts import AmpleRoom, UnstoredUsage, WorkerParts, catalogue_of
 
 
 @pytest.mark.parametrize(
@@ -85,15 +85,11 @@ class _Silent:
         await asyncio.Event().wait()
 
 
-class _Unrecorded:
-    def record(self, *_: Any) -> int:
-        return 0
-
-
 @pytest.mark.parametrize(("lasts_s", "state"), [(3.0, "open"), (0.5, "closed")])
 def test_d3_a_call_silent_until_the_deadline_is_a_failure(lasts_s: float, state: str) -> None:
     async def five() -> str:
-        parts = WorkerParts(catalogue_of(), ("A_KEY",), provider=_Silent(), recorder=_Unrecorded())
+        catalogue = catalogue_of()
+        parts = WorkerParts(catalogue, ("A_KEY",), provider=_Silent(), recorder=UnstoredUsage(catalogue))
         executor = parts.chain_executor()
         for _ in range(5):
             with pytest.raises(GaveUp) as caught:
