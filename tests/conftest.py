@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from penstock.bus.log_limits import RepeatedLogs
 from penstock.cli.local.nats_server import NatsServer
-from penstock.cli.local.ports import free_port as a_free_port
+from penstock.cli.local.ports import PortAllocator
 from tests.harness.nats.binary import require_nats_server
 from tests.harness.suite.examples import examples
 from tests.harness.suite.freed_memory import FreedMemory
@@ -111,8 +111,8 @@ async def own_nats_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIter
 
 @pytest.fixture(scope="session")
 def free_port() -> Callable[[], int]:
-    """Each call returns a loopback port that is free."""
-    return a_free_port
+    """Each call returns another loopback port, on which nothing listens unless the test starts it."""
+    return PortAllocator().take
 
 
 def _run_here(coroutine: Coroutine[object, object, None]) -> None:

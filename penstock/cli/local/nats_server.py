@@ -15,6 +15,7 @@ from typing import Final
 from penstock.cli.errors import LaunchError
 from penstock.cli.local.directory_lock import DirectoryLock
 from penstock.cli.local.exit_report import exit_text, last_lines
+from penstock.cli.local.ports import PortAllocator
 from penstock.contract.streams import MAX_PAYLOAD_BYTES
 from penstock.runtime.processes.pdeathsig import die_with_parent
 from penstock.runtime.processes.timer_slack import inherited_timer_slack
@@ -97,6 +98,7 @@ class NatsServer:
         self._extra_config = extra_config
         self._directory = directory.absolute()
         self._port = port
+        self._ports = PortAllocator()
         self._server_name = server_name
         self._binary = binary
         self._lock = DirectoryLock(self._directory)
@@ -179,6 +181,8 @@ class NatsServer:
         lock_descriptor = self._lock.acquire()
         for stale in self._directory.glob("*.ports"):  # a killed server leaves its ports file
             stale.unlink()
+        if self._port <= 0:
+            self._port = self._ports.take()
         config_path = self._directory / "nats-server.conf"
         config = nats_config(
             directory=self._directory,

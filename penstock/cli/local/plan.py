@@ -70,6 +70,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     """None: the catalogue has no section `retrieval`, or the libraries of the indexer are not installed."""
     notes: tuple[str, ...] = ()
     """What does not start, and why."""
+    ports: PortAllocator
+    """Keeps the ports of the services from other programs."""
 
     @property
     def log_dir(self) -> Path:
@@ -146,6 +148,7 @@ def make_plan(
         if catalogue.retrieval is not None and not without_indexer
         else None,
         notes=_notes(without_encoder, without_indexer),
+        ports=ports,
         workers=tuple(service(name, "worker", "--role", role, *expected) for name, role in served),
     )
 

@@ -3,32 +3,49 @@
 from __future__ import annotations
 
 import socket
+import sys
+import weakref
+from typing import Final
 
-__all__ = ["PortAllocator", "free_port", "port_is_free"]
+from penstock.runtime.serving.listening import bound_socket
+
+__all__ = ["PortAllocator", "port_is_free"]
+
+_KEPT: Final = sys.platform == "linux"
+"""Elsewhere a server cannot listen on a port to which another socket is bound."""
 
 
 class PortAllocator:
-    """Gives out free ports, each once: a service that is restarted keeps its address."""
+    """Gives out free ports, each once: a service that is restarted keeps its address.
 
-    def __init__(self) -> None:
-        self._given: set[int] = set()
-
-    def take(self) -> int:
-        while (port := free_port()) in self._given:
-            pass
-        self._given.add(port)
-        return port
-
-
-def free_port() -> int:
-    """A port that is free now and not reserved.
+    On Linux a socket that does not listen stays bound to each port while the allocator exists: the system then gives
+    the port to no other program that asks for any, the service with the port can listen on it, and until it does,
+    connections are refused. Elsewhere a port is free when it is given out.
 
     Prefer port 0 and the ready line where the address may change over restarts.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+
+    def __init__(self) -> None:
+        self._given: set[int] = set()
+        self._bound: list[socket.socket] = []
+        weakref.finalize(self, _close, self._bound)
+
+    def take(self) -> int:
+        while True:
+            bound = bound_socket("127.0.0.1", 0)
+            port: int = bound.getsockname()[1]
+            if _KEPT:
+                self._bound.append(bound)
+            else:
+                bound.close()
+            if port not in self._given:
+                self._given.add(port)
+                return port
+
+
+def _close(bound: list[socket.socket]) -> None:
+    for each in bound:
+        each.close()
 
 
 def port_is_free(port: int) -> bool:

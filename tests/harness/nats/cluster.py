@@ -8,7 +8,7 @@ from pathlib import Path
 from nats.aio.client import Client as Nats
 
 from penstock.cli.local.nats_server import NatsServer
-from penstock.cli.local.ports import free_port
+from penstock.cli.local.ports import PortAllocator
 
 __all__ = ["NatsCluster"]
 
@@ -26,10 +26,8 @@ class NatsCluster:
     """Nodes that start and are killed together; each can also be killed and started separately."""
 
     def __init__(self, directory: Path, nodes: int = 3) -> None:
-        ports: list[int] = []
-        while len(ports) < nodes:
-            if (port := free_port()) not in ports:
-                ports.append(port)
+        self._ports = PortAllocator()
+        ports = [self._ports.take() for _ in range(nodes)]
         routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports)
         self.nodes: dict[str, NatsServer] = {}
         for number, port in enumerate(ports, 1):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,6 +48,14 @@ async def test_restart_keeps_address_and_store(own_nats_server: NatsServer):
     assert own_nats_server.url == url
     assert own_nats_server.pid != pid
     assert await stored_messages(own_nats_server) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere ports are not kept")
+async def test_the_port_of_a_server_that_is_down_is_kept_from_other_programs(own_nats_server: NatsServer):
+    own_nats_server.kill()
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(("127.0.0.1", int(own_nats_server.url.rpartition(":")[2])))
+    await own_nats_server.start()
 
 
 async def test_d7_a_kill_loses_no_acknowledged_message(own_nats_server: NatsServer):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
-from penstock.cli.local.ports import free_port
 from penstock.cli.local.provider_checks import provider_addresses, unreachable_provider_notes
 from penstock.runtime.config.catalogue import Catalogue, Model, ProviderConfig, RoleConfig
 
@@ -21,7 +21,7 @@ def catalogue(**urls: str | None) -> Catalogue:
 
 
 @pytest.mark.real_time
-async def test_only_an_unreachable_provider_gets_a_note() -> None:
+async def test_only_an_unreachable_provider_gets_a_note(free_port: Callable[[], int]) -> None:
     calls: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -40,7 +40,9 @@ async def test_only_an_unreachable_provider_gets_a_note() -> None:
     assert not b"".join(calls), "no request is sent"
 
 
-async def test_a_provider_behind_a_proxy_gets_no_note(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_provider_behind_a_proxy_gets_no_note(
+    monkeypatch: pytest.MonkeyPatch, free_port: Callable[[], int]
+) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.setenv("no_proxy", "")
 
