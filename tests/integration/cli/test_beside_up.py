@@ -16,10 +16,13 @@ import pytest
 from penstock.cli.local.nats_server import NatsServer
 from penstock.runtime.runtime_file import RuntimeFile, read_runtime_file
 from tests.harness.nats.binary import require_nats_server
+from tests.harness.processes.fork_server import ForkedProcess, fork
 from tests.harness.processes.penstock_up import REPOSITORY, PenstockUp
 
 BY_MODULE = ("-P", "-m", "services.worker")
 BY_COMMAND = ("-P", "-m", "penstock.cli", "run", "worker")
+FORKED = ()
+"""As BY_MODULE, without the start of an interpreter."""
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +47,15 @@ def runtime_file(up: PenstockUp) -> RuntimeFile:
 class Worker:
     def __init__(self, up: PenstockUp, how: tuple[str, ...], *arguments: str, cwd: Path, **env: str) -> None:
         self.log, self.out = cwd / "by-hand.log", cwd / "by-hand.out"
+        arguments = ("--role", "chat", *arguments)
+        env = up.env | {"PYTHONPATH": str(REPOSITORY)} | env
+        self.process: subprocess.Popen[bytes] | ForkedProcess
         with self.log.open("wb") as stderr, self.out.open("wb") as stdout:
-            self.process = subprocess.Popen(
-                [sys.executable, *how, "--role", "chat", *arguments],
-                cwd=cwd,
-                env=up.env | {"PYTHONPATH": str(REPOSITORY)} | env,
-                stdout=stdout,
-                stderr=stderr,
-            )
+            if how:
+                argv = [sys.executable, *how, *arguments]
+                self.process = subprocess.Popen(argv, cwd=cwd, env=env, stdout=stdout, stderr=stderr)
+            else:
+                self.process = fork("services.worker", arguments, env, stdout, stderr, cwd=cwd)
 
     def instance(self) -> str:
         """The instance in the ready line, once it is printed."""
@@ -98,7 +102,7 @@ def test_in_the_same_directory_a_worker_needs_no_settings(
 
 def test_with_nats_url_set_a_worker_finds_the_simulator(up: PenstockUp, runtime_file: RuntimeFile):
     worker = Worker(
-        up, BY_MODULE, cwd=up.directory, NATS_URL=runtime_file.nats_url.replace("127.0.0.1", "localhost")
+        up, FORKED, cwd=up.directory, NATS_URL=runtime_file.nats_url.replace("127.0.0.1", "localhost")
     )
     try:
         assert ask_until_it_answers(up, worker.instance())["type"] == "completed"
@@ -117,7 +121,7 @@ def test_elsewhere_a_worker_finds_the_system_by_data(up: PenstockUp, tmp_path: P
 def test_elsewhere_without_data_a_worker_ends_and_names_the_settings(
     up: PenstockUp, runtime_file: RuntimeFile, tmp_path: Path
 ):
-    worker = Worker(up, BY_MODULE, cwd=tmp_path, NATS_URL=runtime_file.nats_url)
+    worker = Worker(up, FORKED, cwd=tmp_path, NATS_URL=runtime_file.nats_url)
     code, log = worker.ends()
     assert code == 2
     for part in (
@@ -136,7 +140,7 @@ async def test_with_another_nats_server_the_simulator_is_only_named(
     up: PenstockUp, runtime_file: RuntimeFile, tmp_path: Path, own_nats_server: NatsServer
 ):
     data = ("--data", str(up.directory / ".penstock"))
-    worker = Worker(up, BY_MODULE, *data, cwd=tmp_path, NATS_URL=own_nats_server.url)
+    worker = Worker(up, FORKED, *data, cwd=tmp_path, NATS_URL=own_nats_server.url)
     code, log = await asyncio.to_thread(worker.ends)
     assert code == 2
     assert f"set PENSTOCK_SIMULATOR_URL={runtime_file.simulator} " in log
@@ -145,7 +149,7 @@ async def test_with_another_nats_server_the_simulator_is_only_named(
 def test_a_configured_simulator_address_is_used(up: PenstockUp, runtime_file: RuntimeFile, tmp_path: Path):
     worker = Worker(
         up,
-        BY_MODULE,
+        FORKED,
         cwd=tmp_path,
         NATS_URL=runtime_file.nats_url,
         PENSTOCK_SIMULATOR_URL=str(runtime_file.simulator),
@@ -164,7 +168,7 @@ def test_d10_a_worker_with_another_catalogue_is_reported(
     shipped = (REPOSITORY / "deploy/catalogues/simulator.yaml").read_text()
     catalogue.write_text(shipped.replace("[sim-chat-large, sim-chat-small]", "[sim-chat-small]"))
     assert "another catalogue" not in up.run("status").stdout
-    worker = Worker(up, BY_MODULE, cwd=up.directory, PENSTOCK_CATALOGUE=str(catalogue))
+    worker = Worker(up, FORKED, cwd=up.directory, PENSTOCK_CATALOGUE=str(catalogue))
     try:
         instance = worker.instance()
         status = up.run("status").stdout
@@ -189,13 +193,7 @@ def test_a_guard_takes_the_server_and_the_catalogue_of_the_system(
 ) -> None:
     log, out = up.directory / "guard.log", up.directory / "guard.out"
     with log.open("wb") as stderr, out.open("wb") as stdout:
-        guard = subprocess.Popen(
-            [sys.executable, "-P", "-m", "penstock.cli", "run", "guard"],
-            cwd=up.directory,
-            env=up.env | {"PYTHONPATH": str(REPOSITORY)},
-            stdout=stdout,
-            stderr=stderr,
-        )
+        guard = fork("services.guard", (), up.env, stdout, stderr, cwd=up.directory)
     try:
         deadline_s = time.monotonic() + 90
         while '"ready"' not in out.read_text():

@@ -28,7 +28,7 @@ from tests.harness.processes.penstock_up import REPOSITORY, UNSET, PenstockUp
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PenstockUp]:
     require_nats_server()
-    started = PenstockUp(tmp_path_factory.mktemp("up"))
+    started = PenstockUp(tmp_path_factory.mktemp("up"), fresh=True)
     yield started
     if started.process.poll() is None:
         started.stop()

@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 
 from tests.harness.processes.fork_server import ForkedProcess, can_fork, fork
+from tests.harness.processes.forked_services import fork_with_services
+from tests.harness.suite.waiting import until
 
 PARENT = """
 import sys, time
@@ -68,3 +70,45 @@ def test_a_process_with_variables_of_python_is_not_forked() -> None:
     assert can_fork("services.router", {"NATS_URL": "nats://127.0.0.1:1"})
     assert not can_fork("services.router", {"PYTHONHASHSEED": "1"})
     assert not can_fork("tests.bench", {})
+
+
+COMMAND = """
+import asyncio, os, sys
+from penstock.runtime.processes.pdeathsig import die_with_parent
+
+async def main(log_path, *arguments):
+    with open(log_path, "wb") as log:
+        started = await asyncio.create_subprocess_exec(
+            sys.executable, "-P", "-m", "services.simulator", *arguments, stdin=asyncio.subprocess.DEVNULL,
+            stdout=log.fileno(), stderr=log, env={**os.environ}, start_new_session=True, preexec_fn=die_with_parent(),
+        )
+    print(started.pid, os.getsid(started.pid), flush=True)
+    sys.exit(await started.wait())
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def test_a_service_of_a_forked_command_reports_its_output_and_exit_code(tmp_path: Path) -> None:
+    log, out = tmp_path / "service", tmp_path / "command"
+    with out.open("wb") as stdout:
+        arguments = ("-c", COMMAND, str(log), "--no-such-option")
+        command = fork_with_services(arguments, {}, stdout, stdout, cwd=tmp_path)
+    assert command.wait(20) == 2, out.read_text()
+    assert "--no-such-option" in log.read_text()
+    pid, session = out.read_text().split()
+    assert pid == session != str(command.pid)
+
+
+async def test_a_service_of_a_forked_command_is_its_child_and_ends_with_it(tmp_path: Path) -> None:
+    log, out = tmp_path / "service", tmp_path / "command"
+    with out.open("wb") as stdout:
+        command = fork_with_services(
+            ("-c", COMMAND, str(log), "--port", "0"), {}, stdout, stdout, cwd=tmp_path
+        )
+    await until(lambda: log.exists() and '"ready"' in log.read_text())
+    (service,) = psutil.Process(command.pid).children()
+    command.kill()
+    assert command.wait(20) == -signal.SIGKILL
+    psutil.wait_procs([service], timeout=20)
+    assert not service.is_running()

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.harness.nats.binary import require_nats_server
+from tests.harness.processes.fork_server import ForkedProcess
+from tests.harness.processes.forked_services import fork_with_services
 from tests.harness.processes.penstock_up import REPOSITORY, UNSET
+from tests.harness.suite.examples import cases
 
 FAILING = """
 import sys
@@ -37,23 +41,31 @@ the indexer that they use.
 """
 
 
-def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(directory: Path, *arguments: str, fresh: bool = False) -> subprocess.CompletedProcess[str]:
+    """`fresh`: in separate interpreters, and not forked."""
     require_nats_server()
     env = {name: value for name, value in os.environ.items() if name not in UNSET}
-    return subprocess.run(
-        [sys.executable, "-P", *arguments],
-        cwd=directory,
-        env={**env, "PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=False,
-    )
+    env["PYTHONPATH"] = str(REPOSITORY)
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as notes:
+        process: subprocess.Popen[bytes] | ForkedProcess
+        if fresh:
+            argv = [sys.executable, "-P", *arguments]
+            process = subprocess.Popen(argv, cwd=directory, env=env, stdout=out, stderr=notes)
+        else:
+            process = fork_with_services(arguments, env, out, notes, cwd=directory)
+        try:
+            code = process.wait(150)
+        finally:
+            process.kill()
+        out.seek(0)
+        notes.seek(0)
+        return subprocess.CompletedProcess(arguments, code, out.read().decode(), notes.read().decode())
 
 
 @pytest.mark.timeout(180)
-def test_k2_the_demo_shows_every_promise_and_exits_0(tmp_path: Path):
-    done = run(tmp_path, "-m", "penstock.cli", "demo")
+@pytest.mark.parametrize("start", cases(["forked", "separate interpreters"], long={"separate interpreters"}))
+def test_k2_the_demo_shows_every_promise_and_exits_0(tmp_path: Path, start: str):
+    done = run(tmp_path, "-m", "penstock.cli", "demo", fresh=start != "forked")
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert not done.stderr
