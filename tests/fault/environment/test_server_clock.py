@@ -22,7 +22,8 @@ OFF_S = 600
 HOUR_S = 3_600
 REQUESTS = 12
 SLOTS = 8
-"""Of both workers together, so that some requests wait in the mailbox."""
+"""Of both workers together. Each may run one request more, of the second rank (decision 0011), so that at least two of
+the first requests wait in the mailbox."""
 ACK_WAIT_S = 2.0
 
 
@@ -35,6 +36,22 @@ class Stepping:
         assert isinstance(self.system.nats, NatsServer)
         assert self.system.nats.pid is not None
         self._clock.set(self.system.nats.pid, ahead_s)
+
+    async def back_to_start(self) -> None:
+        """Return when all services follow the clock that the server had at its start."""
+        self.set(OFF_S)
+        await until_followed(self.system, [self.system.router, *self.system.workers], OFF_S)
+
+    async def until_busy(self) -> None:
+        """Return when all slots of the workers are in use."""
+        calls = 0
+
+        async def busy() -> bool:
+            nonlocal calls
+            calls = await self.system.attempts("m-chat")
+            return calls >= SLOTS
+
+        await until(busy, found=lambda: f"({calls} calls of the provider, not {SLOTS})")
 
 
 @pytest.fixture(scope="module")
@@ -59,16 +76,11 @@ async def test_d7_a_step_of_the_server_ends_no_request_and_calls_no_provider_twi
     stepping: Stepping, client: Client, step_s: int
 ) -> None:
     system = stepping.system
-    stepping.set(OFF_S)
-    await until_followed(system, system.workers, OFF_S)
+    await stepping.back_to_start()
     await system.sim("POST", "reset")
     await system.hold_answers()
     asked = [asyncio.create_task(_ask(client, number)) for number in range(REQUESTS)]
-
-    async def called() -> bool:
-        return await system.attempts("m-chat") == SLOTS
-
-    await until(called)
+    await stepping.until_busy()
     stepping.set(OFF_S + step_s)
     later = [asyncio.create_task(_ask(client, REQUESTS + number)) for number in range(REQUESTS)]
     await asyncio.sleep(3 * ACK_WAIT_S)
@@ -86,8 +98,7 @@ async def test_c3_a_deadline_is_kept_while_the_clock_of_the_server_steps(
 ) -> None:
     system = stepping.system
     for step_s in (HOUR_S, -HOUR_S):
-        stepping.set(OFF_S)
-        await until_followed(system, system.workers, OFF_S)
+        await stepping.back_to_start()
         await system.hold_answers()
         asked = asyncio.create_task(ask(client, "Wait for me.", role="chat", timeout_s=4))
         await asyncio.sleep(1)

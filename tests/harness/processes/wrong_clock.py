@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -67,16 +67,17 @@ async def client_with_clock(url: str, clocks: WrongClocks, ahead_s: int) -> Asyn
         yield opened
 
 
-async def until_followed(system: System, processes: Iterable[Process], ahead_s: int) -> None:
+async def until_followed(system: System, processes: Sequence[Process], ahead_s: int) -> None:
     """Until each process has noticed that the clock of the server is ahead by so much."""
+    offsets: list[float] = []
 
     async def followed() -> bool:
-        offsets = [
+        offsets[:] = [
             float(line.split()[1])
             for process in processes
             for line in (await system.metrics(process)).splitlines()
             if line.startswith("penstock_clock_offset_seconds ")
         ]
-        return all(abs(each + ahead_s) < 5 for each in offsets)
+        return len(offsets) == len(processes) and all(abs(each + ahead_s) < 5 for each in offsets)
 
-    await until(followed)
+    await until(followed, found=lambda: f"(offsets are {offsets}, not {-ahead_s} s)")

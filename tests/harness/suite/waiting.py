@@ -15,13 +15,20 @@ pytest-timeout ends does not say what it waited for."""
 
 
 async def until(
-    condition: Callable[[], bool | Awaitable[bool]], timeout_s: float = WAIT_TIMEOUT_S, every_s: float = 0.02
+    condition: Callable[[], bool | Awaitable[bool]],
+    timeout_s: float = WAIT_TIMEOUT_S,
+    every_s: float = 0.02,
+    *,
+    found: Callable[[], str] = lambda: "",
 ) -> float:
-    """Wait until `condition` is true; return the seconds. Raises AssertionError after `timeout_s`."""
+    """Wait until `condition` is true; return the seconds.
+
+    Raises AssertionError after `timeout_s`, with `found()`: what was there instead.
+    """
     began_s = time.monotonic()
     while True:
         answer = condition()
         if answer if isinstance(answer, bool) else await answer:
             return time.monotonic() - began_s
-        assert time.monotonic() - began_s < timeout_s, f"not within {timeout_s:g} s"
+        assert time.monotonic() - began_s < timeout_s, f"not within {timeout_s:g} s {found()}".rstrip()
         await asyncio.sleep(every_s)
