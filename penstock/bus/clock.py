@@ -149,6 +149,15 @@ class ServerTime:
             at_ns, latest_ns = since_ns - step.ahead_ns, step.by_ns
         return since_ms + max(0, now_ns - min(at_ns, latest_ns)) / _NS_PER_MS
 
+    def is_ambiguous(self, since_ms: float) -> bool:
+        """Whether the server's clock showed `since_ms` before its last step, or only now after one that is not known
+        yet: a new reading tells. Before the first step nothing has to be told apart.
+        """
+        if self._ahead_ns is None or not self._steps:
+            return False
+        at_ns = int(since_ms * _NS_PER_MS) - self._ahead_ns
+        return not self._steps[-1].after_ns <= at_ns <= self.now_ns() + int(STEP_S * _NS_PER_S)
+
     def stepped_within(self, seconds: float) -> bool:
         """Whether a step of the server's clock was noticed in the last `seconds`."""
         return bool(self._steps) and self.now_ns() - self._steps[-1].by_ns < seconds * _NS_PER_S

@@ -103,10 +103,13 @@ class FreshTime:
     async def read_if_passed(
         self, deadline_ms: float, *, since_ms: float, after_s: float | None = None
     ) -> None:
-        """Read the clock again where a deadline seems to have passed that was written when it showed `since_ms`, unless
-        it was read after `after_s` (`read`). One that is not later than `since_ms` has passed whatever the clock shows.
+        """Read the clock again where a deadline seems to have passed that was written when it showed `since_ms`, or
+        where it is not known when that was, unless it was read after `after_s` (`read`). A deadline that is not later
+        than `since_ms` has passed whatever the clock shows.
         """
-        if since_ms < deadline_ms <= self.clock.steady_ms(since_ms):
+        if since_ms < deadline_ms and (
+            self._time.is_ambiguous(since_ms) or deadline_ms <= self.clock.steady_ms(since_ms)
+        ):
             await self.read(after_s=after_s)
 
     async def has_passed(self, deadline_ms: float, *, since_ms: float, after_s: float | None = None) -> bool:

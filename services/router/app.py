@@ -114,7 +114,7 @@ class Router:
         self._started.push_async_callback(reaper.stop)
         reaper.start()
         topics = TopicClient(bus.nc, self._clock, metrics) if catalogue.classifies else None
-        decision = Decision(decide_now, fresh.read, topics)
+        decision = Decision(decide_now, fresh.read, self._shell.server_time.is_ambiguous, topics)
         await ExplainHandler(bus, decision, gate, catalogue, self._clock).start()
         recorder = JobRecorder(bus, self._clock)
         telemetry = RouterTelemetry(metrics, self._shell.tracer)

@@ -19,11 +19,15 @@ class Decision(Struct, frozen=True):
     """`routing.decide.decide` with the catalogue, the served roles and the time of the call filled in."""
     read_time: Callable[[], Awaitable[None]]
     """Reads the server's clock, by which the rules find a deadline passed; it may have stepped a moment ago."""
+    is_ambiguous: Callable[[float], bool]
+    """Whether only a reading tells when the server's clock showed a time, Unix milliseconds (`ServerTime`)."""
     topics: TopicClient | None = None
     """None: there is no classifier."""
 
     async def decide(self, inbound: InboundRequest) -> Routed | Rejected | BodyNeeded:
         """Only an unclear request costs a question to the classifier; without its answer the rules decide alone."""
+        if self.is_ambiguous(inbound.stored_ms):
+            await self.read_time()
         decided = self.rules(inbound)
         if isinstance(decided, Rejected) and decided.code == "deadline_exceeded":
             await self.read_time()

@@ -25,6 +25,8 @@ SLOTS = 8
 """Of both workers together. Each may run one request more, of the second rank (decision 0011), so that at least two of
 the first requests wait in the mailbox."""
 ACK_WAIT_S = 2.0
+AWAY_S = 4
+"""How long the clock shows other times before it shows the same again."""
 
 
 class Stepping:
@@ -107,6 +109,20 @@ async def test_c3_a_deadline_is_kept_while_the_clock_of_the_server_steps(
         await system.release_answers()
         assert reply.code == "deadline_exceeded"
         assert 3.9 < reply.took_s < 8
+
+
+async def test_c3_a_step_to_a_time_that_the_server_showed_before_takes_no_time_from_a_deadline(
+    stepping: Stepping, client: Client
+) -> None:
+    system = stepping.system
+    await stepping.back_to_start()
+    stepping.set(OFF_S + HOUR_S)
+    await until_followed(system, [system.router, *system.workers], OFF_S + HOUR_S)
+    await stepping.back_to_start()
+    await asyncio.sleep(AWAY_S)
+    stepping.set(OFF_S + HOUR_S - AWAY_S)
+    reply = await ask(client, "When was this?", role="chat", timeout_s=60)
+    assert reply.completed.timings.total_ms / 1000 < reply.took_s + AWAY_S / 2
 
 
 async def _ask(client: Client, number: int) -> ReceivedReply:

@@ -166,6 +166,27 @@ def test_a_deadline_counts_from_a_time_that_the_server_shows_before_its_step_is_
     assert world.time.steady_ms(world.server_ns / MS) == world.server_ns / MS
 
 
+def test_c3_a_time_before_the_last_step_may_also_be_one_after_a_step_that_is_not_known_yet():
+    """Without another reading the age of the stamp below counts from the end of the step before: 30 s too much."""
+    world = World()
+    world.read()
+    assert not world.time.is_ambiguous(world.server_ns / MS + HOUR_MS)
+    for step_ms in (HOUR_MS, -HOUR_MS):
+        world.pass_ms(5_000)
+        world.server_ns += step_ms * MS
+        world.read()
+    assert not world.time.is_ambiguous(world.server_ns / MS)
+    assert world.time.is_ambiguous(world.server_ns / MS - 6_000)
+    world.pass_ms(30_000)
+    world.server_ns += (HOUR_MS - 30_000) * MS
+    written_ms = world.server_ns / MS
+    assert world.time.steady_ms(written_ms) - written_ms == pytest.approx(30_000, abs=2)
+    assert world.time.is_ambiguous(written_ms)
+    world.read()
+    assert not world.time.is_ambiguous(written_ms)
+    assert world.time.steady_ms(written_ms) - written_ms == pytest.approx(0, abs=2)
+
+
 def test_a_step_is_remembered_for_as_long_as_its_consequences_may_last():
     world = World()
     world.read()
