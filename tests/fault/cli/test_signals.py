@@ -83,7 +83,7 @@ async def test_d9_a_second_signal_to_a_running_system_says_that_it_kills_at_once
     require_nats_server()
     config = tmp_path / "catalogue.yaml"
     config.write_text(catalogue())
-    up = await asyncio.to_thread(PenstockUp, tmp_path, PENSTOCK_CATALOGUE=str(config))
+    up = PenstockUp(tmp_path, fresh=True, PENSTOCK_CATALOGUE=str(config))
     workers = [child for child in up.children if "services.worker" in child.cmdline()]
     for worker in workers:
         worker.suspend()  # so that the orderly stop takes longer than the test
