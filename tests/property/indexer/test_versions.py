@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.indexer.store.versions import version_at
 
 EPOCH_MS = 1_704_067_200_000
-TIMES = st.integers(min_value=EPOCH_MS, max_value=EPOCH_MS + 2**41 - 1)
+TIMES = st.integers(min_value=EPOCH_MS + 1, max_value=EPOCH_MS + 2**41 - 1)
+"""The first millisecond shares the lowest version with all times before it."""
 SEQUENCES = st.integers(min_value=1, max_value=2**63 - 1)
 
 
@@ -29,6 +30,7 @@ def test_h1_a_later_millisecond_has_a_higher_version_whatever_the_sequence(
 
 
 @given(unix_ms=TIMES, block=st.integers(0, 2**40), pair=st.tuples(st.integers(0, 4095), st.integers(0, 4095)))
+@example(unix_ms=EPOCH_MS + 1, block=0, pair=(0, 1))
 def test_h1_in_one_millisecond_the_sequence_decides(unix_ms: int, block: int, pair: tuple[int, int]):
     low, high = sorted(pair)
     versions = [version_at(unix_ms, block * 4_096 + each) for each in (low, high)]
