@@ -1,7 +1,9 @@
-"""What the tests measure of a child is the child's own, however large the process of the tests has become."""
+"""What the tests measure is that of the work alone, however large the process of the tests has become."""
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
 import signal
 import sys
@@ -10,7 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.harness.indexer.watching import MemoryPeaks
+from tests.harness.indexer.watching import MemoryPeaks, loop_watch
 from tests.harness.suite.waiting import until
 
 HELD_MB = 300
@@ -51,3 +53,13 @@ async def test_a_child_is_measured_from_its_own_program_on():
         await until(is_measured)
         assert 0 < peaks.children[pid] < HELD_MB / 2
     assert len(held) == HELD_MB * 2**20
+
+
+async def test_a_garbage_collection_of_what_the_process_held_before_does_not_block_the_loop():
+    held: list[list[int]] = [[] for _ in range(2_000_000)]
+    async with loop_watch() as loop:
+        await asyncio.sleep(0.01)
+        gc.collect()
+        await asyncio.sleep(0.01)
+    assert loop.blocked_s < 0.05
+    assert len(held) == 2_000_000
