@@ -68,7 +68,9 @@ async def test_d6_a_rescued_stream_is_one_whole_answer(
 
 
 async def test_d6_another_text_after_a_break_ends_in_an_error(url: str, system: System, dialect: Dialect):
-    await system.sim("PUT", "speed", {"tokens_per_second": 200})
+    # The first model breaks off after 20 tokens, a second here: had the worker received all before it sent any, the
+    # second model would have answered instead.
+    await system.sim("PUT", "speed", {"tokens_per_second": 20})
     body = {"model": "logic", "stream": True, **dialect.body(LONG)}
     events = await read_stream("POST", url + dialect.path, body)
     text = dialect.text_of(events)

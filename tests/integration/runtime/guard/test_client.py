@@ -92,12 +92,14 @@ async def test_g4_only_the_first_check_waits_its_whole_time_for_frozen_guards(
     client: GuardClient, own_nc: Nats
 ) -> None:
     frozen = await own_nc.subscribe(subjects.GUARD_CHECK, "guard")
-    with pytest.raises(GuardUnreachable, match=r"no verdict of a guard within 2\.5 s"):
-        await client.check(CHECK, 2.5)
     began_s = loop_now_s()
-    with pytest.raises(GuardUnreachable, match=r"within 1\.5 s"):
-        await client.check(CHECK, 10)
-    assert loop_now_s() - began_s < 2.2
+    with pytest.raises(GuardUnreachable, match="no verdict of a guard within"):
+        await client.check(CHECK, 2.5)
+    assert loop_now_s() - began_s >= 2.5
+    began_s = loop_now_s()
+    with pytest.raises(GuardUnreachable, match="no verdict of a guard within"):
+        await client.check(CHECK, 20)
+    assert 1.5 <= loop_now_s() - began_s < 15, "the short time, on a machine of any speed"
     await frozen.unsubscribe()
     await answer(own_nc, b"", b"", b"", b"", b"", b"", VERDICT, after_s=0.3)
     assert (await client.check(CHECK, 10)).action == "allow", "a guard that reports work is waited for"
