@@ -8,8 +8,8 @@ import json
 import logging
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Final, Protocol
 
@@ -48,6 +48,7 @@ from penstock.runtime.processes.stop_signals import stop_signal_numbers
 from penstock.runtime.provisioning.write_probe import WriteProbe
 from penstock.runtime.server_time_reader import ServerTimeReader, offset_gauge
 from penstock.runtime.serving.listening import bound_socket, url_of
+from penstock.runtime.serving.server import Server
 from penstock.runtime.telemetry.kept_traces import KeptTraces
 from penstock.runtime.telemetry.logs import LogMetrics, configure
 from penstock.runtime.telemetry.setup import make_tracer
@@ -235,7 +236,7 @@ class Shell:
             on_shutdown=[end],
             logger=None,
         )
-        server = _Server(
+        server = Server(
             uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", ws="none", loop="none")
         )
         loop = asyncio.get_running_loop()
@@ -314,14 +315,3 @@ def _exit_code(failures: Sequence[Exception]) -> int:
     if any(isinstance(failure, ConfigurationRefused) for failure in failures):
         return 2
     return 1 if failures or loop_has_died() else 0
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handling, which would raise the signal again and falsify the exit code."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    def stop(self) -> None:
-        self.should_exit = True

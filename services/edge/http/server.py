@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Final
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from penstock.bus.log_limits import rate_limited_logger
+from penstock.runtime.serving.server import Server
 from services.edge.http.connection import Connection
 from services.edge.http.listener import BACKLOG
 
@@ -64,7 +64,7 @@ class PublicServer:
         """Accept no more connections, wait for the responses in progress, then interrupt those that remain."""
         if self._serving is None:
             return
-        self._server.should_exit = True
+        self._server.stop()
         _, running = await asyncio.wait({self._serving}, timeout=drain_s)
         if running:
             interrupt()
@@ -74,9 +74,7 @@ class PublicServer:
             await self._serving
 
 
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handling, which is the shell's."""
-
+class _Server(Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.listening = asyncio.Event()
@@ -84,7 +82,3 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.listening.set()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
