@@ -111,6 +111,22 @@ def test_g1_the_weights_of_the_guards_classifiers_are_installed_with_it(installe
     assert (folder / "MODEL_CARD.md").is_file()
 
 
+def test_k4_every_module_is_installed_and_the_data_that_services_read(installed: Path):
+    (site,) = installed.parent.parent.glob("lib/*/site-packages")
+    for package in ("penstock", "services"):
+        assert files(site / package) == files(ROOT / package)
+    shipped = files(installed.parents[1] / "share/penstock/catalogues")
+    assert shipped == files(ROOT / "deploy/catalogues")
+    assert "presets/groq.yaml" in shipped
+
+
+def files(folder: Path) -> set[str]:
+    """Those in `folder` and below that an installation has: what the wheel leaves out is not counted."""
+    left_out = {"README.md", "__pycache__", "training"}
+    paths = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+    return {str(path) for path in paths if not left_out & set(path.parts)}
+
+
 def test_k2_the_pages_that_the_demo_indexes_are_installed(installed: Path):
     shipped = {path.name for path in (installed.parents[1] / "share/penstock/docs").iterdir()}
     assert shipped == {"failure.md", "jobs.md", "quotas.md", "streaming.md"}

@@ -1,4 +1,6 @@
-"""The containers' commands and variables, run without containers: the wheel in a fresh environment."""
+"""The containers' commands and variables, run without containers: forked from this code, and in `make prove` by the
+wheel in a fresh environment. test_client_install compares what the wheel has with this code.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +15,18 @@ import sysconfig
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO, Protocol
 
 import pytest
 
 from penstock import Client, Document, Reply
 from penstock.cli.local.nats_server import find_nats_server
 from tests.contract.compose import OURS, ROOT, environment
+from tests.harness.processes.fork_server import ForkedProcess, fork
+from tests.harness.suite.examples import cases
 from tests.integration.deploy.wheel import PIP, build_wheel
 
 NAMES = ("simulator", "encoder", "router", "ledger", "guard", "indexer", "worker-coding", "worker-embed")
@@ -29,10 +34,30 @@ NAMES = ("simulator", "encoder", "router", "ledger", "guard", "indexer", "worker
 TEXT = "The pump of the north station is serviced in May."
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of executables of an environment with the wheel that deploy/Dockerfile builds."""
-    directory = tmp_path_factory.mktemp("image")
+class Image(Protocol):
+    """Starts `penstock` with these arguments and variables, in the root directory."""
+
+    def __call__(
+        self, arguments: Sequence[str], env: Mapping[str, str], out: IO[bytes]
+    ) -> subprocess.Popen[bytes] | ForkedProcess: ...
+
+
+@pytest.fixture(params=cases(["forked", "wheel"], long={"wheel"}))
+def image(request: pytest.FixtureRequest, tmp_path: Path) -> Image:
+    return forked if request.param == "forked" else of_wheel(tmp_path)
+
+
+def forked(arguments: Sequence[str], env: Mapping[str, str], out: IO[bytes]) -> ForkedProcess:
+    """`penstock run` executes the module of its service; here it is the first one."""
+    module = "penstock.cli"
+    if arguments[0] == "run":
+        module, arguments = f"services.{arguments[1]}", arguments[2:]
+    with Path(os.devnull).open("wb") as unread:
+        return fork(module, tuple(arguments), env, out, unread, cwd=Path("/"))
+
+
+def of_wheel(directory: Path) -> Image:
+    """The executable of an environment with the wheel that deploy/Dockerfile builds."""
     wheel = build_wheel(directory)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", directory / "venv"], check=True)
     python = directory / "venv/bin/python"
@@ -40,7 +65,14 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # The dependencies are those of this environment; a path line does not include its editable installs.
     site = next((directory / "venv/lib").glob("python*/site-packages"))
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    return directory / "venv/bin"
+    executable = directory / "venv/bin/penstock"
+
+    def start(arguments: Sequence[str], env: Mapping[str, str], out: IO[bytes]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [executable, *arguments], env=dict(env), stdout=out, stderr=subprocess.DEVNULL, cwd="/"
+        )
+
+    return start
 
 
 @pytest.fixture
@@ -51,16 +83,15 @@ def nats_url(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[str]:
     config = tmp_path / "nats.conf"
     config.write_text(shipped.replace('"/data"', json.dumps(str(tmp_path / "data"))))
     server = [find_nats_server(), "-c", config, "-a", "127.0.0.1", "-p", str(port), "-m", str(http)]
-    with running(server, os.environ):
+    with running(subprocess.Popen(server, stderr=subprocess.DEVNULL)):
         wait_for_status(f"http://127.0.0.1:{http}/healthz", 200)
         yield f"nats://127.0.0.1:{port}"
 
 
 @contextmanager
-def running(argv: list[object], env: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        [str(argument) for argument in argv], env=dict(env), stderr=subprocess.DEVNULL, cwd="/"
-    )
+def running(
+    process: subprocess.Popen[bytes] | ForkedProcess,
+) -> Iterator[subprocess.Popen[bytes] | ForkedProcess]:
     try:
         yield process
     finally:
@@ -136,15 +167,16 @@ async def index_and_search(nats_url: str) -> list[str]:
 
 @pytest.mark.timeout(300)
 def test_k4_d9_the_composed_services_answer_and_stop_on_sigterm(
-    installed: Path, nats_url: str, free_port: Callable[[], int], tmp_path: Path
+    image: Image, nats_url: str, free_port: Callable[[], int], tmp_path: Path
 ) -> None:
     """K4, D9: the image's commands with Compose's variables, down to the exit code after SIGTERM."""
     ports = {name: free_port() for name in (*NAMES, "edge")}
-    processes: dict[str, subprocess.Popen[bytes]] = {}
+    processes: dict[str, subprocess.Popen[bytes] | ForkedProcess] = {}
     with ExitStack() as stack:
+        out = stack.enter_context((tmp_path / "out").open("wb"))
         for name in NAMES:
-            argv = [installed / "penstock", *OURS[name]["command"]]
-            processes[name] = stack.enter_context(running(argv, here(name, nats_url, ports, tmp_path)))
+            started = image(OURS[name]["command"], here(name, nats_url, ports, tmp_path), out)
+            processes[name] = stack.enter_context(running(started))
         for name in NAMES:
             status = 200 if name == "encoder" else 204
             wait_for_status(f"http://127.0.0.1:{ports[name]}/health", status, timeout_s=120)
@@ -153,23 +185,16 @@ def test_k4_d9_the_composed_services_answer_and_stop_on_sigterm(
         assert reply.text
         assert asyncio.run(index_and_search(nats_url)) == [TEXT]
         # As `docker compose run --rm router keys create` and `docker compose --profile edge up` do.
-        made = subprocess.run(
-            [installed / "penstock", "keys", "create"],
-            env=here("router", nats_url, ports, tmp_path),
-            check=True,
-            capture_output=True,
-            text=True,
-            cwd="/",
-        )
+        with (tmp_path / "key").open("wb") as key:
+            made = image(["keys", "create"], here("router", nats_url, ports, tmp_path), key)
+            assert made.wait(timeout=60) == 0
         public = free_port()
         env = here("edge", nats_url, ports, tmp_path)
         env |= {"PENSTOCK_EDGE_HOST": "127.0.0.1", "PENSTOCK_EDGE_PORT": str(public)}
-        processes["edge"] = stack.enter_context(
-            running([installed / "penstock", *OURS["edge"]["command"]], env)
-        )
+        processes["edge"] = stack.enter_context(running(image(OURS["edge"]["command"], env, out)))
         wait_for_status(f"http://127.0.0.1:{public}/readyz", 200)
         wait_for_status(f"http://127.0.0.1:{public}/v1/models", 401)
-        assert http_models(public, made.stdout.strip()) >= {"auto", "coding"}
+        assert http_models(public, (tmp_path / "key").read_text().strip()) >= {"auto", "coding"}
         for name in ("edge", *reversed(NAMES)):
             processes[name].send_signal(signal.SIGTERM)
             assert processes[name].wait(timeout=30) == 0, name
