@@ -123,6 +123,7 @@ def _question(arguments: argparse.Namespace, *, stream: bool = True, rescue: Res
         complexity=arguments.complexity,
         images=tuple(arguments.image),
         system=arguments.system,
+        max_tokens=arguments.max_tokens,
         user=arguments.user,
         timeout_s=arguments.timeout,
         stream=stream,

@@ -23,6 +23,7 @@ __all__ = [
     "INHERITED",
     "parse_account",
     "parse_amount",
+    "parse_count",
     "parse_day",
     "parse_dimensions",
     "parse_dollars",
@@ -129,6 +130,13 @@ def parse_seconds(text: str) -> float:
     if not 0 < seconds < math.inf:  # nan is rejected as well
         raise argparse.ArgumentTypeError(f"{text!r} is not a valid duration: use seconds greater than 0")
     return seconds
+
+
+def parse_count(text: str) -> int:
+    """A whole number from 1."""
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < UNLIMITED):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of tokens: use a whole number from 1")
+    return int(text)
 
 
 def parse_amount(text: str) -> int:

@@ -12,8 +12,6 @@ from penstock.cli.argument_types import (
     parse_duration_s,
     parse_port,
     parse_request_id,
-    parse_role,
-    parse_seconds,
     parse_sequence,
     parse_text,
 )
@@ -21,10 +19,9 @@ from penstock.cli.budget.options import check_budget, check_prices, define_budge
 from penstock.cli.guard.options import check_guard, define_guard
 from penstock.cli.keys_options import define_keys
 from penstock.cli.local.python_child import SERVICES
+from penstock.cli.question_options import check_ask, check_explain, define_ask, define_explain, given
 from penstock.cli.retrieval.options import (
-    add_rag_options,
     check_index,
-    check_rag,
     check_search,
     define_collections,
     define_index,
@@ -33,8 +30,6 @@ from penstock.cli.retrieval.options import (
 )
 from penstock.cli.spend_options import SPEND, define_ledger, define_spend
 from penstock.contract.jobs import JOB_STATES
-from penstock.contract.names import AUTO, COMPLEXITIES, LANES, RESCUES
-from penstock.contract.request import LONGEST_S
 from penstock.runtime.runtime_file import DEFAULT_DATA, named_directory
 
 __all__ = ["contradiction", "make_parser"]
@@ -57,16 +52,9 @@ Run one service in this process. Arguments after its name are its own, for examp
 coding,chat; penstock run worker --help lists them.
 Settings come from the environment (NATS_URL, PENSTOCK_CATALOGUE, ...; SIMULATOR_* for the simulator). A worker finds
 the NATS server and the simulator of `penstock up` in the same directory, or with --data DIR."""
-_RESCUE = """\
-whether another attempt may follow a failed one: never, only before text was sent, or also after text was sent, which
-is then discarded (default: %(default)s)"""
-_EXPLAIN = """\
-Takes the options of `ask` and shows the current decision: admitted, with its wait, or rejected, with its reason
-and exit code 1. The account is PENSTOCK_ACCOUNT."""
 _CANCEL = """\
 The cancel is not acknowledged: an unknown id, or that of a request that has ended, is no error. `penstock jobs ID
 --cancel` waits until a job has ended."""
-_LONGEST: Final = ", ".join(f"{longest_s} in the {lane} lane" for lane, longest_s in LONGEST_S.items())
 _DATA = "the directory of the store, logs and traces (default: %(default)s)"
 _DATA_OF_UP = "the data directory of `penstock up`, in which its NATS server is found (default: %(default)s)"
 
@@ -79,8 +67,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_up(commands)
     _add_demo(commands)
     _add_run(commands)
-    _add_ask(commands)
-    _add_explain(commands)
+    _add_questions(commands)
     _add_status(commands)
     _add_trace(commands)
     _add_cancel(commands)
@@ -127,28 +114,10 @@ def _add_run(commands: Commands) -> None:
     run.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="arguments of the service")
 
 
-def _add_ask(commands: Commands) -> None:
-    text = "send one request and print the answer"
-    details = "It streams to a terminal and is written whole to a file or pipe. Notes go to stderr."
-    ask = commands.add_parser("ask", help=text, description=f"{_sentence(text)} {details}")
-    _add_question(ask)
-    add_rag_options(ask)
-    ask.add_argument("--no-stream", action="store_true", help="wait for the complete answer")
-    ask.add_argument(
-        "--detach",
-        action="store_true",
-        help="with --lane batch: submit a job, print its id and exit; `penstock jobs ID` shows its status",
-    )
-    ask.add_argument("--rescue", choices=RESCUES, default="restart", help=_RESCUE)
-    ask.add_argument("--json", action="store_true", help="print every reply event as a line of JSON")
-
-
-def _add_explain(commands: Commands) -> None:
+def _add_questions(commands: Commands) -> None:
+    define_ask(commands.add_parser("ask", help="send one request and print the answer"), _add_data)
     text = "show how a request would be routed, and why; no provider is called"
-    explain = commands.add_parser("explain", help=text, description=f"{_sentence(text)} {_EXPLAIN}")
-    _add_question(explain)
-    explain.add_argument("--embed", action="store_true", help="as a text to embed, not as a prompt")
-    explain.add_argument("--json", action="store_true", help="print JSON")
+    define_explain(commands.add_parser("explain", help=text), _add_data)
 
 
 def _add_status(commands: Commands) -> None:
@@ -272,40 +241,6 @@ def _add_config(commands: Commands) -> None:
         action.add_argument("path", nargs="?", type=Path, help="a catalogue (default: the effective one)")
 
 
-def _add_question(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("prompt", help="the prompt; - reads it from stdin")
-    target = parser.add_mutually_exclusive_group()
-    target.add_argument(
-        "--role", type=parse_role, default=AUTO, help="a role of the catalogue (default: the router chooses)"
-    )
-    target.add_argument(
-        "--model",
-        type=parse_text,
-        default="",
-        help="a model of the catalogue, for an answer from it or its fallbacks",
-    )
-    parser.add_argument(
-        "--complexity",
-        choices=COMPLEXITIES,
-        help="the end of the role's chain (default: it follows from the text)",
-    )
-    parser.add_argument(
-        "--image", action="append", type=Path, default=[], metavar="FILE", help="an image; may be repeated"
-    )
-    parser.add_argument("--system", type=parse_text, metavar="TEXT", help="a system prompt")
-    parser.add_argument(
-        "--user", type=parse_text, default="", help="the end user, for fairness, budgets and job lists"
-    )
-    parser.add_argument(
-        "--timeout",
-        type=parse_seconds,
-        metavar="S",
-        help=f"the deadline in seconds (default: the role's; at most {_LONGEST})",
-    )
-    parser.add_argument("--lane", choices=LANES, default="interactive", help="default: %(default)s")
-    _add_data(parser)
-
-
 def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=named_directory, default=DEFAULT_DATA, metavar="DIR", help=_DATA_OF_UP)
 
@@ -323,40 +258,10 @@ def contradiction(arguments: argparse.Namespace) -> str | None:
     return None if rule is None else rule(arguments)
 
 
-def _check_ask(arguments: argparse.Namespace) -> str | None:
-    if (reason := check_rag(arguments)) is not None:
-        return reason
-    if not arguments.detach:
-        return _check_question(arguments)
-    if arguments.lane != "batch":
-        return "--detach submits a job: add --lane batch"
-    if arguments.no_stream:
-        return "--no-stream has no effect with --detach, which prints no answer"
-    return _check_question(arguments)
-
-
-def _check_explain(arguments: argparse.Namespace) -> str | None:
-    of_chat = {"--image": arguments.image, "--system": arguments.system, "--complexity": arguments.complexity}
-    if arguments.embed and (given := _given(of_chat)):
-        return f"{given} has no effect with --embed"
-    return _check_question(arguments)
-
-
-def _check_question(arguments: argparse.Namespace) -> str | None:
-    if arguments.model and arguments.complexity:
-        return "--complexity has no effect with --model, which answers itself"
-    longest_s = LONGEST_S[arguments.lane]
-    if arguments.timeout is None or arguments.timeout <= longest_s:
-        return None
-    batch_s = LONGEST_S["batch"]
-    fix = f"; --lane batch takes up to {batch_s} s" if arguments.timeout <= batch_s != longest_s else ""
-    return f"--timeout is at most {longest_s} s in the {arguments.lane} lane{fix}"
-
-
 def _check_jobs(arguments: argparse.Namespace) -> str | None:
     if arguments.request_id is None:
         return "--result and --cancel need the ID of a job" if arguments.result or arguments.cancel else None
-    filters = _given({"--state": arguments.state, "--user": arguments.user})
+    filters = given({"--state": arguments.state, "--user": arguments.user})
     if filters:
         return f"{filters} filters the list of all jobs and has no effect with an ID"
     if arguments.cancel and arguments.json:
@@ -373,19 +278,15 @@ def _check_dead(arguments: argparse.Namespace) -> str | None:
         return f"dead {arguments.action} needs either sequence numbers or --all"
     if arguments.all:
         return None if arguments.role is not None else "--all needs --role"
-    filters = _given({"--role": arguments.role, "--code": arguments.code, "--since": arguments.since})
+    filters = given({"--role": arguments.role, "--code": arguments.code, "--since": arguments.since})
     if filters:
         return f"{filters} filters --all and has no effect with sequence numbers"
     return None
 
 
-def _given(options: Mapping[str, object]) -> str:
-    return " ".join(name for name, value in options.items() if value is not None)
-
-
 _RULES: Final[Mapping[str, Callable[[argparse.Namespace], str | None]]] = {
-    "ask": _check_ask,
-    "explain": _check_explain,
+    "ask": check_ask,
+    "explain": check_explain,
     "jobs": _check_jobs,
     "dead": _check_dead,
     "budget": check_budget,

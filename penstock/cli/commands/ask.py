@@ -55,6 +55,7 @@ async def _submit(question: Question, messages: list[dict[str, Any]], settings: 
             rescue=question.rescue,
             rag=question.rag,
             conversation=question.conversation,
+            **question.limits(),
         )
 
 
@@ -73,6 +74,7 @@ async def _ask(question: Question, messages: list[dict[str, Any]], settings: Set
             rag=question.rag,
             conversation=question.conversation,
             stream=question.stream,
+            **question.limits(),
         )
         answer = AnswerPrinter(sys.stdout, sys.stderr, print_deltas=sys.stdout.isatty())
         try:

@@ -55,7 +55,7 @@ def _body(question: Question) -> dict[str, Any]:
     """Raises CommandError for an invalid prompt or image."""
     if question.embed:
         return {"input": read_prompt(question.prompt, sys.stdin.buffer)}
-    return {"messages": question.messages(), "stream": question.stream}
+    return {"messages": question.messages(), "stream": question.stream, **question.limits()}
 
 
 def explain_request(question: Question, body: dict[str, Any], account: str) -> bytes:

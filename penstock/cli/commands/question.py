@@ -37,6 +37,8 @@ class Question(Struct, frozen=True, kw_only=True):
     complexity: Complexity | None = None
     images: tuple[Path, ...] = ()
     system: str | None = None
+    max_tokens: int | None = None
+    """None: those of the role."""
     user: str = ""
     timeout_s: float | None = None
     stream: bool = True
@@ -52,6 +54,10 @@ class Question(Struct, frozen=True, kw_only=True):
         """Raises CommandError for an invalid prompt or image."""
         prompt = read_prompt(self.prompt, sys.stdin.buffer)
         return messages(prompt, [data_url(path) for path in self.images], self.system)
+
+    def limits(self) -> dict[str, Any]:
+        """The fields of the body that limit the answer."""
+        return {} if self.max_tokens is None else {"max_tokens": self.max_tokens}
 
 
 def read_prompt(text: str, stdin: BinaryIO, what: str = "prompt") -> str:

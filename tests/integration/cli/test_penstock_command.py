@@ -91,6 +91,14 @@ def test_d4_ask_names_the_model_that_answered(up: PenstockUp):
     assert asked.stdout.strip()
 
 
+def test_ask_limits_the_tokens_of_the_answer(up: PenstockUp):
+    asked = up.run("ask", "Why do leaves turn red?", "--max-tokens", "3")
+
+    assert asked.returncode == 0
+    assert "the answer was cut off" in asked.stderr
+    assert " in, 3 out" in asked.stderr
+
+
 def test_ask_sends_an_image(up: PenstockUp):
     (up.directory / "square.png").write_bytes(square_png(8, (0, 0, 255)))
 
