@@ -93,14 +93,14 @@ class ProblemReport:
         self._places[path] = place
 
     def relocate_below(self, section: str, place: str) -> None:
-        """Report mistakes below the key `section` below `place` of the file from now on."""
+        """Report mistakes at and below the key `section` at and below `place` of the file from now on."""
         self._sections[section] = place
 
     def add(self, path: str, problem: str, fix: str, *, quote: bool = True) -> None:
         """Report the key at `path`; `quote=False` where the value might be a secret."""
         path = self._places.get(path, path)
         for section, place in self._sections.items():
-            if path.startswith((f"{section}.", f"{section}[")):
+            if path == section or path.startswith((f"{section}.", f"{section}[")):
                 path = place + path.removeprefix(section)
         written = self._document.written.get(path) if quote else None
         self._problems.setdefault(

@@ -62,6 +62,11 @@ def test_k6_all_mistakes_are_reported_in_the_order_of_the_file():
     ]
 
 
+def test_k6_a_misspelled_section_of_a_wrong_type_is_one_mistake():
+    (problem,) = refused(RIGHT + "brekaer: 5\n")
+    assert (problem.key, problem.problem) == ("brekaer", "there is no such key")
+
+
 def test_a_mistake_in_one_entry_causes_no_follow_up_errors():
     """`large` is broken, yet it is still a name the chain may use."""
     (problem,) = refused(spoiled("price: {input: 100, output: 200}", "context_tokens: many"))
