@@ -14,8 +14,8 @@ from penstock.bus.ids import new_id
 from penstock.cli.commands.question import Question, read_prompt
 from penstock.cli.connection import command_settings, open_connection, read_server_clock
 from penstock.cli.errors import CommandError
-from penstock.cli.render.answer import retry_advice
 from penstock.cli.render.explanation import explanation_text
+from penstock.cli.render.retry_advice import retry_advice
 from penstock.cli.render.terminal_safe import as_ascii_json, visible
 from penstock.contract import subjects
 from penstock.contract.codec import encode

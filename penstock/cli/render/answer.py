@@ -11,11 +11,10 @@ from penstock.cli.program_name import as_invoked
 from penstock.cli.render.budget import refusing_limit_text
 from penstock.cli.render.explanation import queue_text
 from penstock.cli.render.guarded import blocked_text, guarded_lines, left_out_lines, unchecked_lines
+from penstock.cli.render.retry_advice import retry_advice
 from penstock.cli.render.table import shortened
 from penstock.cli.render.terminal_safe import visible
-from penstock.cli.render.times import duration_text
 from penstock.client.reply import Reply, ReplyBuilder
-from penstock.contract.errors import ErrorCode, RetryAdvice
 from penstock.contract.reply import (
     Accepted,
     Adapted,
@@ -29,27 +28,8 @@ from penstock.contract.reply import (
 )
 from penstock.errors import PenstockError, RequestFailed
 
-__all__ = ["AnswerPrinter", "attempt_lines", "cost_text", "failure_text", "retry_advice", "summary"]
+__all__ = ["AnswerPrinter", "attempt_lines", "cost_text", "failure_text", "summary"]
 
-_RETRY: dict[RetryAdvice, str] = {
-    "never": "The same request will fail again.",
-    "later": "Try again later.",
-    "elsewhere": "It may succeed in another role: --role.",
-}
-_ADVICE: Final[dict[ErrorCode, str]] = {
-    "account_disabled": "Enable it first: `penstock budget show` tells what is disabled.",
-    "blocked": "Change the text, or the policy of the account: `penstock guard --help`.",
-    "cancelled": "Send the request again if it is still wanted.",
-    "retrieval_unavailable": "Start an indexer if `penstock status` shows none: `penstock run indexer`.",
-    "guard_unavailable": "Start a guard if none runs: `penstock run guard`.",
-    "provider_credentials": "Set or replace the key of the provider first: `penstock config check`.",
-}
-"""Advice for the codes where the time of the next try does not decide."""
-_NO_TLS: Final = "no_tls"
-"""The kind of an attempt without a TLS connection; its message names the certificate, or the setting to change."""
-_NO_TLS_ADVICE: Final = (
-    "Correct the TLS connection first, as the message says: the same request will fail again until then."
-)
 _SHOWN_WAIT_MS: Final = 100
 """Shortest wait for quota that is shown; a share of a quota often takes some milliseconds."""
 _SHOWN_WAIT_S: Final = 1.0
@@ -185,23 +165,6 @@ def attempt_lines(attempts: Sequence[FailedAttempt]) -> list[str]:
     return lines + [
         text if times == 1 else f"{text} ({times} times)" for text, times in texts[-_SHOWN_ATTEMPTS:]
     ]
-
-
-def retry_advice(
-    code: ErrorCode,
-    retry: RetryAdvice,
-    retry_after_s: float | None,
-    attempts: Sequence[FailedAttempt] = (),
-) -> str:
-    """Whether and when to try again, after these failed attempts."""
-    if attempts and all(attempt.kind == _NO_TLS for attempt in attempts):
-        return _NO_TLS_ADVICE
-    # Rounded up: an earlier request would be rejected again.
-    when = "" if retry_after_s is None else f"in {duration_text(retry_after_s)} at the earliest"
-    if when and retry == "later" and code not in _ADVICE:
-        return f"Try again {when}."
-    advice = as_invoked(_ADVICE.get(code, _RETRY[retry]))
-    return f"{advice} Try {when}." if when else advice
 
 
 def _enable_advice(account: str, user: str) -> str:
