@@ -6,10 +6,11 @@ import argparse
 import os
 import sys
 
+from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.serving.provider_server import listen, port_argument, serve
 from services.simulator.app import build
 from services.simulator.server import configured
-from services.simulator.settings import SettingsError, load
+from services.simulator.settings import load
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -18,8 +19,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         settings = load(os.environ)
-    except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
+    except ConfigurationRefused as refused:
+        sys.stderr.write(f"{refused}\n")
         return 2
     port = settings.port if options.port is None else options.port
     listener = listen("simulator", settings.host, port)

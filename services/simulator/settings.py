@@ -1,20 +1,21 @@
-"""The settings of the simulator, from SIMULATOR_* variables; all errors are reported together."""
+"""The settings of the simulator, from SIMULATOR_* variables."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Final, Literal, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal, get_args
 
-import msgspec
 from msgspec import Meta, Struct
 
-from penstock.runtime.serving.provider_server import HIGHEST_PORT
+from penstock.runtime.config.problems import ConfigurationRefused
+from penstock.runtime.config.settings import SOURCE, EnvironmentReader
 from services.simulator.rate_limits.limiter import ModelLimits
 
-__all__ = ["HeaderStyle", "Settings", "SettingsError", "Speed", "load"]
+__all__ = ["HeaderStyle", "Settings", "Speed", "load"]
 
 HeaderStyle = Literal["openai", "groq"]
 Amount = Annotated[float, Meta(ge=0)]
+_ContextTokens = dict[str, Annotated[int, Meta(ge=1)]]
 
 
 class Speed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,69 +45,40 @@ class Settings(Struct, frozen=True, kw_only=True):
     header_style: HeaderStyle = "openai"
 
 
-class SettingsError(ValueError):
-    """All errors in the settings, one per line."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__(
-            "the simulator's settings are wrong:\n" + "\n".join(f"- {line}" for line in problems)
-        )
-        self.problems = problems
-
-
-Value = TypeVar("Value")
-_PREFIX: Final = "SIMULATOR_"
-
-
-class _Reader:
-    """Parses variables and collects the errors."""
-
-    def __init__(self, variables: Mapping[str, str]) -> None:
-        self._variables = variables
-        self.problems: list[str] = []
-
-    def read(self, name: str, default: Value, parse: Callable[[str], Any]) -> Value:
-        """The parsed value; `default` if the variable is absent, empty or invalid."""
-        text = self._variables.get(_PREFIX + name, "").strip()
-        if not text:
-            return default
-        try:
-            value: Value = parse(text)
-        except (ValueError, msgspec.MsgspecError) as error:
-            self.problems.append(f"{_PREFIX}{name}: {error} (got {text!r})")
-            return default
-        return value
+_LIMITS: Final = 'write JSON, as {"*": {"requests_per_minute": 30}}'
+_CONTEXT: Final = 'write JSON, as {"small": 8192}'
+_MOST: Final = 1e9
+"""The largest delay in milliseconds, and the largest number of tokens per second."""
 
 
 def load(variables: Mapping[str, str]) -> Settings:
-    """Settings from SIMULATOR_*; raises SettingsError with all errors."""
-    reader, amount = _Reader(variables), _converted(Amount)
+    """The settings in SIMULATOR_* variables; an empty one counts as not set.
+
+    Raises ConfigurationRefused with every mistake in them.
+    """
+    reader, usual = EnvironmentReader(variables), Settings()
+
+    def amount(name: str) -> float:
+        return reader.number(name, 0.0, low=0, high=_MOST)
+
     settings = Settings(
-        host=reader.read("HOST", "127.0.0.1", str),
-        port=reader.read("PORT", 9100, _converted(Annotated[int, Meta(ge=0, le=HIGHEST_PORT)])),
-        api_keys=frozenset(reader.read("API_KEYS", (), _names)),
-        models=reader.read("MODELS", (), _names),
-        limits=reader.read("LIMITS", {}, _json(dict[str, ModelLimits])),
-        context_tokens=reader.read("CONTEXT", {}, _json(dict[str, Annotated[int, Meta(ge=1)]])),
+        host=variables.get("SIMULATOR_HOST") or usual.host,
+        port=reader.whole("SIMULATOR_PORT", usual.port, low=0, high=65_535),
+        api_keys=frozenset(_names(variables.get("SIMULATOR_API_KEYS") or "")),
+        models=_names(variables.get("SIMULATOR_MODELS") or ""),
+        limits=reader.json("SIMULATOR_LIMITS", {}, dict[str, ModelLimits], _LIMITS),
+        context_tokens=reader.json("SIMULATOR_CONTEXT", {}, _ContextTokens, _CONTEXT),
         speed=Speed(
-            latency_ms=reader.read("LATENCY_MS", 0.0, amount),
-            first_token_ms=reader.read("FIRST_TOKEN_MS", 0.0, amount),
-            tokens_per_second=reader.read("TOKENS_PER_SECOND", 0.0, amount),
+            latency_ms=amount("SIMULATOR_LATENCY_MS"),
+            first_token_ms=amount("SIMULATOR_FIRST_TOKEN_MS"),
+            tokens_per_second=amount("SIMULATOR_TOKENS_PER_SECOND"),
         ),
-        header_style=reader.read("HEADER_STYLE", "openai", _converted(HeaderStyle)),
+        header_style=reader.choice("SIMULATOR_HEADER_STYLE", usual.header_style, get_args(HeaderStyle)),
     )
     if reader.problems:
-        raise SettingsError(reader.problems)
+        raise ConfigurationRefused(SOURCE, reader.problems)
     return settings
 
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _converted(shape: Any) -> Callable[[str], Any]:
-    return lambda text: msgspec.convert(text, shape, strict=False)
-
-
-def _json(shape: Any) -> Callable[[str], Any]:
-    return lambda text: msgspec.json.decode(text, type=shape)

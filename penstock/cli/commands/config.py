@@ -19,7 +19,6 @@ from penstock.runtime.config.settings import SOURCE, load_settings
 from services.edge.settings import load_edge_settings
 from services.encoder.settings import load_encoder_settings
 from services.indexer.settings import store_url
-from services.simulator.settings import SettingsError
 from services.simulator.settings import load as load_simulator_settings
 
 __all__ = ["check", "print_effective"]
@@ -52,18 +51,13 @@ def check(path: Path | None, env: Mapping[str, str] = os.environ) -> int:
 def _print_mistakes_of_settings(env: Mapping[str, str]) -> int:
     """The number of mistakes in the variables of all services. One in a variable of several services is shown once."""
     problems: list[Problem] = []
-    for load in (_load_process_settings, load_edge_settings, load_encoder_settings):
+    loads = (_load_process_settings, load_edge_settings, load_encoder_settings, load_simulator_settings)
+    for load in loads:
         try:
             load(env)
         except ConfigurationRefused as refused:
             problems += (problem for problem in refused.problems if problem not in problems)
-    mistakes = _print_problems(ConfigurationRefused(SOURCE, problems)) if problems else 0
-    try:
-        load_simulator_settings(env)
-    except SettingsError as error:
-        print(error, file=sys.stderr)
-        mistakes += len(error.problems)
-    return mistakes
+    return _print_problems(ConfigurationRefused(SOURCE, problems)) if problems else 0
 
 
 def _check_named_variables(catalogue: Catalogue, env: Mapping[str, str]) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, TypeVar, get_args
 
+import msgspec
 from msgspec import Struct
 
 from penstock.bus.auth import NatsAuth, NatsAuthError
@@ -29,6 +30,7 @@ __all__ = [
 LogLevel = Literal["debug", "info", "warning", "error"]
 Traces = Literal["off", "otlp", "file"]
 Quota = Literal["local", "shared"]
+_Value = TypeVar("_Value")
 TailSampling = Literal["on", "off"]
 
 _RENAMED: Final = {
@@ -175,6 +177,18 @@ class EnvironmentReader:
                 "use another name",
             )
         return account
+
+    def json(self, name: str, default: _Value, kind: Any, fix: str) -> _Value:
+        """The value of JSON text as `kind`."""
+        text = (self._env.get(name) or "").strip()
+        if not text:
+            return default
+        try:
+            value: _Value = msgspec.json.decode(text, type=kind)
+        except msgspec.MsgspecError as error:
+            self._add(name, f"is not valid: {error}", fix)
+            return default
+        return value
 
     def level(self, name: str, default: LogLevel) -> Any:
         text = (self._env.get(name) or default).lower()

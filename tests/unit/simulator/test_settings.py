@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from penstock.runtime.config.load import read_catalogue
-from services.simulator.settings import Settings, SettingsError, load
+from penstock.runtime.config.problems import ConfigurationRefused
+from services.simulator.settings import Settings, load
 
 
 def test_an_empty_environment_gives_the_defaults():
@@ -38,11 +39,23 @@ def test_k6_all_errors_are_reported_together():
         "SIMULATOR_LATENCY_MS": "-1",
         "SIMULATOR_HEADER_STYLE": "azure",
     }
-    with pytest.raises(SettingsError) as error:
+    with pytest.raises(ConfigurationRefused) as error:
         load(wrong)
     assert len(error.value.problems) == len(wrong)
     for name in wrong:
         assert name in str(error.value)
+
+
+def test_k6_a_wrong_value_is_quoted_as_those_of_other_services_unless_it_may_be_a_secret():
+    with pytest.raises(ConfigurationRefused) as error:
+        load({"SIMULATOR_PORT": "seventy", "SIMULATOR_LATENCY_MS": "sk-" + "a1B2" * 10})
+    port, latency = str(error.value).splitlines()
+    assert port == (
+        'environment: SIMULATOR_PORT = "seventy": must be a whole number between 0 and 65535.'
+        " Fix: leave it out for 9100."
+    )
+    assert latency.startswith("environment: SIMULATOR_LATENCY_MS: must be a number")
+    assert "a1B2" not in latency
 
 
 def test_the_shipped_catalogue_uses_the_default_address():
