@@ -64,10 +64,14 @@ class FileSpanExporter:
             return
         try:
             written = os.write(self._file, self._before + lines)
-        except OSError:  # the disk is full: the process goes on without these spans
+        except OSError as error:  # the process goes on without these spans
+            _log.warning("spans cannot be written to %s and are lost: %s", self._path, error.strerror)
             return
+        is_whole = written == len(self._before) + len(lines)
+        if not is_whole:
+            _log.warning("the disk of %s is full; spans are lost", self._path)
         # The rest of a line that was cut off is left out, and the next one begins on a line of its own.
-        self._before = b"" if written == len(self._before) + len(lines) else b"\n"
+        self._before = b"" if is_whole else b"\n"
 
     def _rotate(self) -> None:
         """Rename the full file, unless another process has done it, and open the new one. Raises OSError."""

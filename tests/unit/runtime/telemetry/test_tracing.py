@@ -379,6 +379,14 @@ def test_j1_a_file_that_cannot_be_rotated_is_logged_and_does_not_grow(
     assert [span.name for span in read_spans(path)][-4:] == ["60", "61", "60", "61"]
 
 
+def test_j1_spans_that_a_full_disk_drops_are_logged_once(caplog: pytest.LogCaptureFixture):
+    exporter = FileSpanExporter(Path("/dev/full"), service="router")
+    write_spans(exporter, range(3))
+    exporter.close()
+    (line,) = caplog.messages
+    assert line == "spans cannot be written to /dev/full and are lost: No space left on device"
+
+
 def test_spans_in_a_file_can_be_read_back(tmp_path: Path):
     path = tmp_path / "deep" / "spans.jsonl"
     tracer = SpanRecorder(FileSpanExporter(path, service="penstock-router"))
