@@ -8,17 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from penstock.cli.local.provider_checks import missing_key_notes
+from penstock.cli.local.service_settings import check_each, check_named_variables, check_process_settings
 from penstock.cli.unknown_variables import AskedVariables, unknown_variable_notes
-from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.checks import warnings_of
 from penstock.runtime.config.load import locate_catalogue, read_catalogue
 from penstock.runtime.config.printing import catalogue_yaml, settings_yaml
-from penstock.runtime.config.problems import ConfigurationRefused, Problem
-from penstock.runtime.config.secrets import check_secrets_dir, key_dates
-from penstock.runtime.config.settings import SOURCE, load_settings
+from penstock.runtime.config.problems import ConfigurationRefused
+from penstock.runtime.config.settings import load_settings
 from services.edge.settings import load_edge_settings
 from services.encoder.settings import load_encoder_settings
-from services.indexer.settings import store_url
 from services.simulator.settings import load as load_simulator_settings
 
 __all__ = ["check", "print_effective"]
@@ -30,7 +28,7 @@ def check(path: Path | None, env: Mapping[str, str] = os.environ) -> int:
     mistakes = _print_mistakes_of_settings(asked)
     try:
         catalogue = read_catalogue(path, asked)
-        _check_named_variables(catalogue, asked)
+        check_named_variables(catalogue, asked)
         missing_keys = missing_key_notes(catalogue, asked)
     except ConfigurationRefused as refused:
         mistakes += _print_problems(refused)
@@ -50,34 +48,13 @@ def check(path: Path | None, env: Mapping[str, str] = os.environ) -> int:
 
 def _print_mistakes_of_settings(env: Mapping[str, str]) -> int:
     """The number of mistakes in the variables of all services. One in a variable of several services is shown once."""
-    problems: list[Problem] = []
-    loads = (_load_process_settings, load_edge_settings, load_encoder_settings, load_simulator_settings)
-    for load in loads:
-        try:
-            load(env)
-        except ConfigurationRefused as refused:
-            problems += (problem for problem in refused.problems if problem not in problems)
-    return _print_problems(ConfigurationRefused(SOURCE, problems)) if problems else 0
-
-
-def _check_named_variables(catalogue: Catalogue, env: Mapping[str, str]) -> None:
-    """Raises ConfigurationRefused with every mistake in the variables that the catalogue names."""
-    problems: list[Problem] = []
     try:
-        key_dates((key for provider in catalogue.providers.values() for key in provider.api_key_env), env)
+        check_each(
+            env, check_process_settings, load_edge_settings, load_encoder_settings, load_simulator_settings
+        )
     except ConfigurationRefused as refused:
-        problems += refused.problems
-    try:
-        if catalogue.retrieval is not None and env.get(catalogue.retrieval.store.url_env):
-            store_url(catalogue.retrieval.store, env)
-    except ConfigurationRefused as refused:
-        problems += refused.problems
-    if problems:
-        raise ConfigurationRefused(SOURCE, problems)
-
-
-def _load_process_settings(env: Mapping[str, str]) -> None:
-    check_secrets_dir(load_settings(env).secrets_dir)
+        return _print_problems(refused)
+    return 0
 
 
 def print_effective(path: Path | None, env: Mapping[str, str] = os.environ) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,7 @@ from penstock.cli.errors import LaunchError
 from penstock.cli.local.child import ServiceSpec
 from penstock.cli.local.ports import PortAllocator
 from penstock.cli.local.python_child import code_path, service_argv
+from penstock.cli.local.service_settings import check_each, check_named_variables, check_process_settings
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.load import read_catalogue
 from penstock.runtime.config.retrieval import Store
@@ -22,6 +24,9 @@ from penstock.runtime.config.settings import Settings, load_settings
 from penstock.runtime.config.shipped import default_catalogue, shipped_catalogues
 from penstock.runtime.processes.extras import ENCODER, GUARD, INDEX, missing_libraries_text
 from penstock.runtime.runtime_file import traces_are_chosen
+from services.edge.settings import load_edge_settings
+from services.encoder.settings import load_encoder_settings
+from services.simulator.settings import load as load_simulator_settings
 
 __all__ = ["EDGE_PORT", "VISIBLE_SPEED", "Plan", "make_plan"]
 
@@ -106,18 +111,18 @@ def make_plan(
     before anything starts.
     """
     data = data.absolute()
-    settings = load_settings(env if env.get("NATS_URL") else {**env, **NO_NATS_AUTH})
+    settings = _settings(env, edge=edge)
     ports = PortAllocator()
     simulated = _LocalProvider.of(_SIMULATOR_URL, env, ports, start=simulator)
     encoder = _LocalProvider.of(_ENCODER_URL, env, ports, start=True)
     catalogue = read_catalogue(None, {**env, **simulated.environment, **encoder.environment})
     simulated, encoder = simulated.if_used(catalogue), encoder.if_used(catalogue)
+    _check_variables(env, catalogue, simulated, encoder)
     if catalogue.guard is not None and (problem := missing_libraries_text(GUARD)):
         raise LaunchError(problem)
     trace_file = _trace_file(data, env, settings)
     own = {**env, **code_path(env), **_own_environment(env, trace_file)}
-    own |= {**simulated.environment, **encoder.environment}
-    own |= _index_location(data, env, catalogue)
+    own |= {**simulated.environment, **encoder.environment, **_index_location(data, env, catalogue)}
 
     def service(name: str, kind: str, *arguments: str) -> ServiceSpec:
         return ServiceSpec(
@@ -151,6 +156,22 @@ def make_plan(
         ports=ports,
         workers=tuple(service(name, "worker", "--role", role, *expected) for name, role in served),
     )
+
+
+def _settings(env: Mapping[str, str], *, edge: bool) -> Settings:
+    """Raises ConfigurationRefused with the mistakes of the edge too, which this system has."""
+    env = env if env.get("NATS_URL") else {**env, **NO_NATS_AUTH}
+    check_each(env, check_process_settings, *([load_edge_settings] if edge else []))
+    return load_settings(env)
+
+
+def _check_variables(
+    env: Mapping[str, str], catalogue: Catalogue, simulated: _LocalProvider, encoder: _LocalProvider
+) -> None:
+    """The variables of the local providers that are started, and those that the catalogue names."""
+    local = ((simulated, load_simulator_settings), (encoder, load_encoder_settings))
+    loads = [load for provider, load in local if provider.port]
+    check_each(env, partial(check_named_variables, catalogue), *loads)
 
 
 def _workers_of_all(count: int) -> list[tuple[str, str]]:

@@ -157,6 +157,20 @@ def test_k2_a_chosen_port_of_the_edge_has_no_fallback(tmp_path):
     assert "--fallback-port" not in plan.edge.argv
 
 
+def test_k6_wrong_settings_of_every_service_are_refused_before_anything_starts(tmp_path):
+    wrong = {"PENSTOCK_EDGE_PORT": "abc", "PENSTOCK_DRAIN_S": "soon"}
+    with pytest.raises(ConfigurationRefused) as caught:
+        make_plan(tmp_path, wrong, edge=True)
+    assert {problem.key for problem in caught.value.problems} == wrong.keys()
+    assert make_plan(tmp_path, {"PENSTOCK_EDGE_PORT": "abc"}).edge is None
+    wrong = {"SIMULATOR_PORT": "abc", "PENSTOCK_ENCODER_THREADS": "0"}
+    with pytest.raises(ConfigurationRefused) as caught:
+        make_plan(tmp_path, wrong)
+    assert {problem.key for problem in caught.value.problems} == wrong.keys()
+    elsewhere = {"PENSTOCK_SIMULATOR_URL": "http://127.0.0.1:1", "SIMULATOR_PORT": "abc"}
+    assert make_plan(tmp_path, elsewhere).simulator is None
+
+
 @pytest.mark.parametrize(("port", "is_taken"), [(8080, False), (40123, True)])
 def test_k2_the_startup_text_has_a_curl_line_and_python(tmp_path, port, is_taken):
     plan = make_plan(tmp_path, {}, edge=True)
