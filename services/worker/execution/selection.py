@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Final
 
@@ -243,7 +243,7 @@ class Selection(Struct, frozen=True):
                     break
         choice = choose(tuple(states), states, now_s)
         if isinstance(choice, Choice):
-            return choice
+            return self._another_at_once(execution, choice, chain, now_s)
         wait = self._hand_back(execution, states, now_s)
         if wait is not None:
             return wait
@@ -258,6 +258,19 @@ class Selection(Struct, frozen=True):
         )
         execution.last_resort = isinstance(choice, Choice)
         return choice
+
+    def _another_at_once(
+        self, execution: CallState, choice: Choice, chain: Sequence[str], now_s: float
+    ) -> Choice:
+        """Instead of a model that failed for this request, one that did not, if it can be called now: the backoff of
+        the first may have ended before this process came to choose.
+        """
+        failed = execution.history.not_before_s
+        if choice.model not in failed:
+            return choice
+        others = (model for model in chain if model not in failed)
+        can_answer = (each for each in others if self._state(execution, each, now_s).available_at_s <= now_s)
+        return Choice(next(can_answer, choice.model))
 
     def _state(
         self, execution: CallState, model: str, now_s: float, *, last_resort: bool = False

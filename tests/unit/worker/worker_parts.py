@@ -267,12 +267,14 @@ class WorkerParts:
         )
 
 
-def catalogue_of(role: RoleConfig | None = None, limits: Limits | None = None) -> Catalogue:
+def catalogue_of(
+    role: RoleConfig | None = None, limits: Limits | None = None, models: tuple[str, ...] = ("m",)
+) -> Catalogue:
     return Catalogue(
         name="test",
         providers={"p": ProviderConfig(api_key_env=NAMES)},
-        models={"m": Model(provider="p", limits=limits or Limits())},
-        roles={"chat": role or RoleConfig(chain=("m",))},
+        models={model: Model(provider="p", limits=limits or Limits()) for model in models},
+        roles={"chat": role or RoleConfig(chain=models)},
     )
 
 

@@ -15,18 +15,18 @@ from tests.unit.worker.worker_parts import WorkerParts, catalogue_of
 
 
 class _Case:
-    """A request for one model, executed by a worker beside another one."""
+    """A request for these models, executed by a worker beside another one."""
 
-    def __init__(self, *, beside: bool = True) -> None:
-        self.parts = WorkerParts(catalogue_of(), ("A_KEY",))
+    def __init__(self, *, beside: bool = True, models: tuple[str, ...] = ("m",)) -> None:
+        self.parts = WorkerParts(catalogue_of(models=models), ("A_KEY",))
         if beside:
             self.parts.hear_other_worker()
         self.execution = self.parts.execution(lasts_s=60)
-        self.execution.chain = ("m",)
+        self.execution.chain = models
 
-    def fails(self, kind: Any, **about: Any) -> None:
+    def fails(self, kind: Any, model: str = "m", **about: Any) -> None:
         self.parts.next_attempt.after_failure(
-            self.execution, "m", ProviderFailure(kind, "so it was", **about)
+            self.execution, model, ProviderFailure(kind, "so it was", **about)
         )
 
     async def next_model(self) -> str:
@@ -90,3 +90,17 @@ async def test_d8_a_wait_for_quota_that_a_cancel_cuts_off_counts_as_a_wait() -> 
     await asyncio.wait({waiting})
     assert waiting.cancelled()
     assert execution.calls.waited_s > 0.05
+
+
+async def test_d4_another_model_follows_a_failed_one_also_when_its_backoff_is_over_before_the_choice() -> (
+    None
+):
+    """A worker that did not run for a moment, or waited for its ledger, calls no model twice before the others."""
+    case = _Case(models=("m", "other"))
+    case.fails("server_error")
+    case.fails("server_error")  # before any output the same model was called once more
+    await asyncio.sleep(30.0)
+    assert await case.next_model() == "other"
+    case.fails("server_error", model="other")
+    await asyncio.sleep(30.0)
+    assert await case.next_model() == "m", "all have failed"
