@@ -35,6 +35,8 @@ from tests.harness.suite.waiting import until
 
 CHAT, SAFETY = "m-chat", "m-safety"
 WAIT_S = 2.0
+LEAST_WAIT_S = 1.5
+"""Seconds that a request waits at least where it waits for a silent guard."""
 REDACTED = {"personal_data": "redact", "secrets": "redact"}
 SHOWN = dict.fromkeys(REDACTED, "allow")
 ACCOUNTS = ("shop", "echo", "open", "off")
@@ -213,7 +215,7 @@ class _Load(Struct):
             if each.account == "off":
                 assert received.code is None
                 assert EMAIL in text
-                assert received.took_s < WAIT_S / 2, "it waited for a guard"
+                assert received.took_s < LEAST_WAIT_S, "it waited for a guard"
                 continue
             if each.account == "open":
                 assert received.code in ({None, "blocked"} if each.is_unsafe else {None})
@@ -442,7 +444,7 @@ async def test_g4_the_exhausted_quota_of_the_safety_model_is_its_own(system: Sys
             assert answer.text == expected
         other = await ask(off, f"Hello, {EMAIL}", role="logic")
         assert other.completed
-        assert other.took_s < WAIT_S / 2
+        assert other.took_s < LEAST_WAIT_S
         refused = await ask(closed, f"Good evening, {EMAIL}, {new_word()}", role="chat")
         assert (refused.code, shown(refused.events)) == ("guard_unavailable", [])
         metrics = await system.metrics(running[0])
