@@ -15,8 +15,9 @@ _AT_ONCE: Final = "Killing all processes at once."
 
 
 @contextmanager
-def stop_signals(say: Callable[[str], None]) -> Iterator[asyncio.Event]:
-    """An event that the first signal sets; each later one cancels the current task, and `say` gets a line about it.
+def stop_signals(say: Callable[[str], None], kill: Callable[[], None]) -> Iterator[asyncio.Event]:
+    """An event that the first signal sets; each later one calls `kill` and cancels the current task, and `say` gets a
+    line about it.
 
     For the main thread only.
     """
@@ -28,6 +29,7 @@ def stop_signals(say: Callable[[str], None]) -> Iterator[asyncio.Event]:
     def on_signal() -> None:
         if requested.is_set():
             say(_AT_ONCE)
+            kill()
             task.cancel()
         requested.set()
 

@@ -72,7 +72,7 @@ async def _demo(data: Path, env: Mapping[str, str]) -> int:
     system = LocalSystem(plan, _say, nats_port=-1)
     system.lock()
     _delete_last(plan.data)
-    with stop_signals(_say) as stop_signal:
+    with stop_signals(_say, system.kill_nats) as stop_signal:
         showing = asyncio.create_task(_start_and_show(system, env))
         stop_requested = asyncio.create_task(stop_signal.wait())
         try:

@@ -120,8 +120,17 @@ class LocalSystem:
             for task in tasks:
                 task.cancel()
 
+    def kill_nats(self) -> None:
+        """Kill the embedded nats-server, for which `stop` does not wait then. Its store is usable: what it acknowledged
+        is in its files, although not on the disk yet.
+        """
+        if self._nats is not None:
+            self._nats.kill()
+
     async def stop(self) -> None:
-        """Stop workers first and nats-server last. After the drain time, or when cancelled, processes are killed."""
+        """Stop workers first and nats-server last. After the drain time, or when cancelled, services are killed; for
+        nats-server too call `kill_nats` before.
+        """
         try:
             remove_runtime_file(self.plan.data)
             if self._supervisor is not None:

@@ -84,7 +84,7 @@ async def _up(plan: Plan, nats_port: int | None, output: _Output) -> int:
     if plan.embedded:
         output.note(*disk_space_notes(plan.data / "nats", plan.settings.store_scale))
     output.note(f"Starting; logs are written to {plan.log_dir}.")
-    with stop_signals(output.say) as stop_signal:
+    with stop_signals(output.say, system.kill_nats) as stop_signal:
         stop_requested = asyncio.create_task(stop_signal.wait())
         starting = asyncio.create_task(system.start())
         await asyncio.wait({stop_requested, starting}, return_when=asyncio.FIRST_COMPLETED)

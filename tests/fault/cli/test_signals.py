@@ -59,8 +59,8 @@ async def test_signals_while_a_system_starts_leave_no_process_and_a_usable_store
     two_kinds = len(set(signals)) == 2  # two equal ones may arrive as one
     if two_kinds:
         await until(lambda: len(services_of(run.pid)) > 0, 60, 0.005)
-        for service in services_of(run.pid):
-            service.suspend()  # so that the orderly stop lasts until the second signal
+        for process in [*services_of(run.pid), *servers_of(run.pid)]:
+            process.suspend()  # so that the orderly stop lasts until the second signal
     began_s = time.monotonic()
     for number in signals:
         seen |= running_children(run.pid, recursive=True)
@@ -85,8 +85,9 @@ async def test_d9_a_second_signal_to_a_running_system_says_that_it_kills_at_once
     config.write_text(catalogue())
     up = PenstockUp(tmp_path, fresh=True, PENSTOCK_CATALOGUE=str(config))
     workers = [child for child in up.children if "services.worker" in child.cmdline()]
-    for worker in workers:
-        worker.suspend()  # so that the orderly stop takes longer than the test
+    servers = servers_of(up.process.pid)
+    for process in [*workers, *servers]:
+        process.suspend()  # so that the orderly stop takes longer than the test
 
     up.process.send_signal(number)
     await asyncio.to_thread(up.until_logged, "Ctrl-C again kills at once")
@@ -99,6 +100,7 @@ async def test_d9_a_second_signal_to_a_running_system_says_that_it_kills_at_once
     assert "Traceback" not in up.text()
     _, left = psutil.wait_procs(up.children, timeout=5)
     assert workers
+    assert servers
     assert not left
     await is_usable(tmp_path / ".penstock" / "nats")
 
@@ -107,6 +109,10 @@ async def is_usable(store: Path) -> None:
     server = NatsServer(store)
     await server.start()
     server.kill()
+
+
+def servers_of(pid: int) -> list[psutil.Process]:
+    return [child for child in running_children(pid, recursive=True) if child.name() == "nats-server"]
 
 
 def services_of(pid: int) -> set[psutil.Process]:
