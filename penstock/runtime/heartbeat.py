@@ -22,6 +22,7 @@ from penstock.contract.streams import PRESENCE
 from penstock.runtime.aio import CriticalLoop
 
 __all__ = [
+    "HEARTBEAT_S",
     "Heartbeat",
     "follow_presence",
     "read_heard",
@@ -31,7 +32,8 @@ __all__ = [
 ]
 
 _log: Final = rate_limited_logger(__name__)
-_EVERY_S: Final = 2.0
+HEARTBEAT_S: Final = 2.0
+"""Seconds from one heartbeat of a process to the next, at most."""
 _AT_MOST_EVERY_S: Final = 0.25
 _FLUSH_S: Final = 2
 """Seconds that the server has to confirm the first presence."""
@@ -52,7 +54,7 @@ class Heartbeat:
         describe: Callable[[], Presence],
         changed: asyncio.Event | None = None,
         *,
-        every_s: float = _EVERY_S,
+        every_s: float = HEARTBEAT_S,
         server_time: ServerTime | None = None,
     ) -> None:
         """`changed`: set by others to publish a changed presence before the regular interval is over. `server_time`:

@@ -15,6 +15,7 @@ from penstock.bus.clock import Clock
 from penstock.contract import subjects
 from penstock.contract.subjects import WorkAddress
 from penstock.contract.work import ChatWork
+from penstock.runtime.heartbeat import HEARTBEAT_S
 from services.router.admission.arrival_rates import ArrivalRates, SoleUserDetector
 from services.router.admission.capacity import Capacity
 from services.router.admission.deadline_slack import DeadlineSlack
@@ -35,8 +36,10 @@ from services.router.queues.priority import AccountShare
 __all__ = ["AdmissionController", "AdmissionForecast", "Arrival"]
 
 _NO_ARRIVALS: Final = ArrivalRates()
-_RECHECK_S: Final = 2.0
-"""Retry delay, in seconds, of a rejection that rests only on estimates: by then the next heartbeats are here."""
+_RECHECK_S: Final = HEARTBEAT_S + 0.5
+"""Retry delay, in seconds, of a rejection that rests only on estimates: by then the next heartbeats are here, with half
+a second for a process or a message that is late.
+"""
 
 
 class Arrival(Struct, frozen=True):

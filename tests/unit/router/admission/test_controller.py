@@ -16,6 +16,7 @@ from penstock.contract.names import Lane, Role
 from penstock.contract.presence import Presence, QuotaForecast, Recovery, RoleStatus
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Batch, Limits, RoleConfig
+from penstock.runtime.heartbeat import HEARTBEAT_S
 from services.router.admission.capacity import Capacity
 from services.router.admission.controller import AdmissionController
 from services.router.admission.wait_estimate import WaitEstimate
@@ -208,7 +209,7 @@ def test_c3_the_only_worker_of_a_role_counts_although_silent(scene: Scene) -> No
     assert scene.retry_s(left_s=15) is None
 
 
-def test_c3_a_rejection_by_estimates_only_is_retried_after_two_seconds(scene: Scene) -> None:
+def test_c3_a_rejection_by_estimates_only_is_retried_when_the_next_heartbeat_is_here(scene: Scene) -> None:
     """Thirty requests may have been served since the heartbeat; without that estimate there is quota for twenty."""
     limits = quota("small", minute(20, (50_000, 60))), quota("large", minute(0))
     scene.heartbeat(*limits, roles=(status(ended=0),))
@@ -217,7 +218,9 @@ def test_c3_a_rejection_by_estimates_only_is_retried_after_two_seconds(scene: Sc
     scene.now_s += 1.0
     scene.count()
 
-    assert scene.retry_s() == 2.0
+    retry_s = scene.retry_s()
+    assert retry_s is not None
+    assert HEARTBEAT_S < retry_s < HEARTBEAT_S + 1, "a heartbeat may be a little late"
     scene.count(chat=25)
     retry_s = scene.retry_s()
     assert retry_s is not None
