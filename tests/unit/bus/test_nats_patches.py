@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import json
 import subprocess
 import sys
 from typing import Any, Final
@@ -140,7 +141,7 @@ async def test_d9_a_late_pong_is_ignored_and_the_next_one_counts():
 
 
 UNPATCHED: Final = """
-import asyncio, sys
+import asyncio, contextlib, io, json, sys
 import nats.aio.transport
 from nats.aio.client import Client as Nats, Srv
 from nats.protocol.parser import Parser
@@ -254,41 +255,49 @@ async def late_pong():
     nc._pongs[0].cancel()
     await nc._process_pong()
 
-try:
-    print(asyncio.run(globals()[sys.argv[1]]()))
-except Exception as error:
-    print(type(error).__name__)
+def seen(fault):
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        try:
+            print(asyncio.run(globals()[fault]()))
+        except Exception as error:
+            print(type(error).__name__)
+    return printed.getvalue().strip()
+
+print(json.dumps({fault: seen(fault) for fault in sys.argv[1:]}))
 """
 
 
-ONLY_BEFORE_3_12: Final = pytest.mark.skipif(
-    sys.version_info >= (3, 12), reason="Python 3.12 fixed asyncio.wait_for"
-)
+FAULTS: Final = {
+    "subject_with_a_form_feed": "ProtocolError",
+    "junk_header": "IndexError",
+    "subject_not_utf8": "UnicodeDecodeError",
+    "other_error": "KeyError",
+    "clear_text": "sent in clear text",
+    "expired_jwt": "closed",
+    "removed_user": "closed",
+    "failed_handshake": "open",
+    "ping_before_what_is_pending": "PING written, 1 pending",
+    "late_pong": "InvalidStateError",
+}
+if sys.version_info < (3, 12):  # which fixed asyncio.wait_for
+    FAULTS |= {
+        "lost_cancellation_of_a_request": "reply",
+        "lost_cancellation_of_a_flush": "flushed",
+        "lost_cancellation_of_a_connect": "reader",
+    }
 
 
-@pytest.mark.parametrize(
-    ("fault", "seen"),
-    [
-        ("subject_with_a_form_feed", "ProtocolError"),
-        ("junk_header", "IndexError"),
-        ("subject_not_utf8", "UnicodeDecodeError"),
-        ("other_error", "KeyError"),
-        ("clear_text", "sent in clear text"),
-        ("expired_jwt", "closed"),
-        ("removed_user", "closed"),
-        ("failed_handshake", "open"),
-        ("ping_before_what_is_pending", "PING written, 1 pending"),
-        ("late_pong", "InvalidStateError"),
-        pytest.param("lost_cancellation_of_a_request", "reply", marks=ONLY_BEFORE_3_12),
-        pytest.param("lost_cancellation_of_a_flush", "flushed", marks=ONLY_BEFORE_3_12),
-        pytest.param("lost_cancellation_of_a_connect", "reader", marks=ONLY_BEFORE_3_12),
-    ],
-)
-def test_nats_py_still_has_the_fault(fault: str, seen: str):
-    done = subprocess.run(
-        [sys.executable, "-c", UNPATCHED, fault], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == seen
+@pytest.fixture(scope="module")
+def unpatched() -> dict[str, str]:
+    """By fault: what an interpreter without the patches printed, or the name of its error. One takes 0.4 s of CPU."""
+    command = [sys.executable, "-c", UNPATCHED, *FAULTS]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_nats_py_still_has_the_fault(unpatched: dict[str, str], fault: str):
+    assert unpatched[fault] == FAULTS[fault]
 
 
 async def test_k7_a_connection_has_one_context_and_others_with_options():
