@@ -22,7 +22,7 @@ from penstock.runtime.config.retrieval import read_retrieval
 from penstock.runtime.config.shipped import default_catalogue, shipped_catalogues
 from penstock.runtime.config.shorthand import read_prices, unfold
 from penstock.runtime.config.structure import build
-from penstock.runtime.config.unknown_keys import RENAMED_KEYS, report_unknown_key, sections_with
+from penstock.runtime.config.unknown_keys import RENAMED_KEYS, fields_of, report_unknown_key, sections_with
 
 __all__ = ["load_catalogue", "locate_catalogue", "read_catalogue", "trusted_authorities"]
 
@@ -151,7 +151,7 @@ def _as_meant(data: dict[str, Any], report: ProblemReport) -> dict[str, Any]:
 
 def _meant_section(key: str, taken: Collection[str]) -> str | None:
     """The section that `key` misspells, which is not one of the `taken` ones; None: `key` is right, or like none."""
-    sections = [field.name for field in structs.fields(Catalogue)]
+    sections = [field.name for field in fields_of(Catalogue)]
     if key in sections or key in RENAMED_KEYS[Catalogue] or sections_with(key):
         return None
     close = difflib.get_close_matches(key, [each for each in sections if each not in taken], n=1)
@@ -160,7 +160,7 @@ def _meant_section(key: str, taken: Collection[str]) -> str | None:
 
 def _parts(data: dict[str, Any], report: ProblemReport) -> dict[str, Any]:
     """Build each section separately, so that a mistake in one does not hide those in others."""
-    fields = {field.name: field for field in structs.fields(Catalogue)}
+    fields = {field.name: field for field in fields_of(Catalogue)}
     for key in data.keys() - fields.keys():
         report_unknown_key(report, "", key, Catalogue, fields)
     parts: dict[str, Any] = {}

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from penstock.runtime.config.problems import ProblemReport, joined, nearest
-from penstock.runtime.config.unknown_keys import report_unknown_key
+from penstock.runtime.config.unknown_keys import fields_of, report_unknown_key
 
 __all__ = ["build"]
 
@@ -64,7 +64,7 @@ def _is_struct(kind: Any) -> bool:
 def _struct(kind: type[Struct], value: object, path: str, report: ProblemReport) -> Struct | UnsetType:
     if not isinstance(value, dict):
         return _wrong("object", value, path, report)
-    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    fields = {field.encode_name: field for field in fields_of(kind)}
     made: dict[str, Any] = {}
     for key in value:
         if key not in fields:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Mapping
+from functools import cache
 from typing import Any, Final
 
 from msgspec import Struct, structs
@@ -26,7 +27,7 @@ from penstock.runtime.config.problems import ProblemReport, joined, nearest
 from penstock.runtime.config.retrieval import Retrieval
 from penstock.runtime.config.routing import Routing
 
-__all__ = ["RENAMED_KEYS", "report_unknown_key", "sections_with"]
+__all__ = ["RENAMED_KEYS", "fields_of", "report_unknown_key", "sections_with"]
 
 _ALARM: Final = {
     "share": ("trigger_share",),
@@ -107,8 +108,14 @@ def sections_with(key: str) -> list[str]:
     return [section for section, kind in _SECTIONS.items() if key in _keys_of(kind)]
 
 
+@cache
+def fields_of(kind: type[Struct]) -> tuple[structs.FieldInfo, ...]:
+    """The fields of a struct. msgspec evaluates its annotations for them: that took most of the load of a catalogue."""
+    return structs.fields(kind)
+
+
 def _keys_of(kind: type[Struct]) -> set[str]:
-    return {field.encode_name for field in structs.fields(kind)}
+    return {field.encode_name for field in fields_of(kind)}
 
 
 def _in_dollars(key: str, known: Collection[str]) -> list[str]:
