@@ -13,6 +13,7 @@ from penstock.contract.streams import REPLIES_LEAST_AGE_S
 from services.router.replies.readers_behind import ReadersBehind
 from services.router.replies.stored_replies import FULL, TARGET, AccountBytes, StoredReplies, deletions
 from services.worker.replies.stored_bytes import StoredBytes
+from tests.harness.suite.examples import examples
 
 BOUND = 1_000_000
 SHARE = BOUND // 16
@@ -94,7 +95,7 @@ large = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     writers=st.lists(st.one_of(small, large), min_size=1, max_size=6),
     behind=st.dictionaries(st.integers(0, 5), st.integers(1, 100), max_size=3),
@@ -132,7 +133,7 @@ def test_e2_what_is_needed_stays_and_the_stream_never_overflows(
 
 
 @given(st.lists(st.integers(0, BOUND // 100), min_size=120, max_size=120))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(125), deadline=None)
 def test_e2_one_round_frees_what_is_old_of_a_lone_account_down_to_the_target(sizes: list[int]) -> None:
     stream = Stream(["a"])
     for size in sizes:
@@ -150,7 +151,7 @@ slots = st.lists(st.tuples(st.integers(0, 880), st.integers(1, BOUND // 4)), min
 ages = st.dictionaries(st.integers(0, 19).map(str), st.floats(0.1, 910.0), max_size=5)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     found=st.lists(slots, min_size=2, max_size=20),
     fill=st.floats(FULL, 1.0),
@@ -177,7 +178,7 @@ def test_e2_no_report_of_a_reader_changes_what_other_accounts_keep(
         assert reported == without, "all of what would be deleted without the reports is"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(125), deadline=None)
 @given(
     rates=st.lists(st.integers(BOUND // 200, BOUND // 20), min_size=12, max_size=12),
     behind_s=st.lists(st.floats(0.0, 900.0), min_size=12, max_size=12),
