@@ -95,6 +95,21 @@ print(json.dumps([loaded, sum(name.startswith("openai.types.") for name in sys.m
     assert classes_of_answers < 150  # of 470: see deferred_packages
 
 
+def test_k7_a_store_of_lancedb_does_not_load_the_client_for_servers_of_its_catalogue():
+    """Each maintenance is a process of its own, which would load it for 0.9 s of CPU."""
+    program = """
+import asyncio, json, sys, tempfile
+from services.indexer.store.lancedb.database import Database
+with tempfile.TemporaryDirectory() as directory:
+    database = Database(directory)
+    asyncio.run(database.open())
+    database.close()
+client = "lance_namespace_urllib3_client"
+print(json.dumps([name in sys.modules for name in ("lancedb", client, f"{client}.api")]))
+"""
+    assert _printed(program) == [True, True, False]
+
+
 def test_k8_a_client_loads_no_library_of_the_server():
     """aiohttp is loaded where the application has installed it: nats-py does."""
     program = """

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from penstock.runtime.config.catalogue import ProviderConfig, SdkName
 from penstock.runtime.config.load import trusted_authorities
-from services.worker.providers.deferred_packages import defer_packages
+from penstock.runtime.processes.deferred_packages import defer_packages
 from services.worker.providers.provider import Provider
 from services.worker.providers.sdk import SdkKind, SdkProvider
 

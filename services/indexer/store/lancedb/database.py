@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from penstock.bus.clock import SYSTEM, Clock
+from penstock.runtime.processes.deferred_packages import defer_packages
 from services.indexer.store.errors import StoreCorrupt, StoreUnavailable, UnknownTable
 from services.indexer.store.lancedb.failures import (
     is_conflict,
@@ -43,6 +44,8 @@ _SCALAR: Final = ("id", "key", "chunk")
 _INDEXING_TRIES: Final = 10
 """Each conflict means that another task or process created one of the five indexes."""
 
+_REST_CLIENT: Final = "lance_namespace_urllib3_client"
+"""A generated client for servers of LanceDB's catalogue: its `__init__` takes half of the import's 1.9 s of CPU."""
 _READS: Final = 2
 """In an object store, a maintenance may remove the files that the first one reads."""
 
@@ -61,6 +64,7 @@ class Database:
 
     async def open(self) -> None:
         """Connect, and create the directory."""
+        defer_packages(_REST_CLIENT)
         import lancedb
 
         if self.directory is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from services.worker.providers.deferred_packages import defer_packages
+from penstock.runtime.processes.deferred_packages import defer_packages
 
 
 @pytest.fixture

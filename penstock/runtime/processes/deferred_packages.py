@@ -1,6 +1,7 @@
 """Packages whose `__init__` runs when one of its names is used, and not when a module below the package is imported.
 
-An SDK imports the classes of all answers of its API, hundreds of modules, of which a worker uses none.
+An SDK imports the classes of all answers of its API, hundreds of modules, of which a worker uses none; LanceDB imports
+a client for a server that an indexer does not have.
 """
 
 from __future__ import annotations
