@@ -8,6 +8,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
@@ -54,6 +55,8 @@ async def kill_compacting_writer(url: str, table: TableName, after_s: float) -> 
     assert process.stdout is not None
     writer = psutil.Process(process.pid)
     try:
+        # A look at the processes of the machine takes 10 ms: not before there is something to see.
+        await until(lambda: any(Path(url).rglob("*.maintenance")), 60, every_s=0.005)
         await until(lambda: any(_maintains(child) for child in writer.children()), 60, every_s=0.005)
         await asyncio.sleep(after_s)
         maintenance = writer.children()

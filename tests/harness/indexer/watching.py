@@ -12,6 +12,9 @@ from threading import Event, Thread
 import psutil
 
 _SAMPLE_S = 0.005
+_LOOK_S = 0.1
+"""Between two looks for new children, each of which reads every process of the machine. A child loads its libraries
+for longer before it reads a document."""
 _MB = 2**20
 
 
@@ -25,6 +28,8 @@ class MemoryPeaks:
         self.own = self.before
         self.children: dict[int, float] = {}
         """Of each child that runs a program of its own, by process id."""
+        self._running: list[psutil.Process] = []
+        self._look_s = 0.0
 
     @property
     def child(self) -> float:
@@ -37,12 +42,20 @@ class MemoryPeaks:
 
     def sample(self) -> None:
         self.own = max(self.own, self._own.memory_info().rss / _MB)
-        for child in self._own.children():
+        if (now_s := time.monotonic()) >= self._look_s:
+            self._look_s = now_s + _LOOK_S
+            self._running = [child for child in self._own.children() if self._runs_own_program(child)]
+        for child in self._running:
             with suppress(psutil.Error):
-                # Until its exec a child has the memory and the command line of this process.
-                if child.cmdline() not in ([], self._own_command):
-                    now = child.memory_info().rss / _MB
-                    self.children[child.pid] = max(self.children.get(child.pid, 0.0), now)
+                now = child.memory_info().rss / _MB
+                self.children[child.pid] = max(self.children.get(child.pid, 0.0), now)
+
+    def _runs_own_program(self, child: psutil.Process) -> bool:
+        """Until its exec a child has the memory and the command line of this process."""
+        try:
+            return child.cmdline() not in ([], self._own_command)
+        except psutil.Error:  # it has ended
+            return False
 
 
 @contextmanager
