@@ -18,7 +18,6 @@ pytestmark = pytest.mark.real_time
 LIMITS = DocumentLimits(time_s=20.0, characters=2_000_000)
 PARENT_GROWTH_MB = 150
 """Above the documents, which these tests make in this process."""
-LOOPS = loops()
 
 
 @pytest_asyncio.fixture
@@ -97,12 +96,12 @@ async def test_h1_text_without_end_is_refused(short: DocumentExtractor):
     assert await bounded(short, Source(pdf_file(pages_of([stream(shown)])))) in {"too_large", "too_slow"}
 
 
-@pytest.mark.parametrize("name", LOOPS)
-async def test_h1_a_pdf_that_refers_to_itself_does_not_loop(short: DocumentExtractor, name: str):
-    started = time.monotonic()
-    found = await outcome(short, Source(LOOPS[name]))
-    assert isinstance(found, Extracted) or found in {"broken", "too_large", "no_text"}
-    assert time.monotonic() - started < LIMITS.time_s
+async def test_h1_a_pdf_that_refers_to_itself_does_not_loop(short: DocumentExtractor):
+    for name, data in loops().items():
+        started = time.monotonic()
+        found = await outcome(short, Source(data))
+        assert isinstance(found, Extracted) or found in {"broken", "too_large", "no_text"}, name
+        assert time.monotonic() - started < LIMITS.time_s, name
 
 
 @pytest.mark.parametrize("opening", [b"[", b"<</A"])
@@ -149,10 +148,10 @@ async def test_h1_a_line_of_20_mb_is_refused_and_one_of_2_mb_read(short: Documen
     assert found.text == "слово " * 330_000
 
 
-@pytest.mark.parametrize("data", [b"", ""])
-async def test_h1_an_empty_document_is_refused(short: DocumentExtractor, data: bytes | str):
+async def test_h1_an_empty_document_is_refused(short: DocumentExtractor):
     """As the command refuses an empty file."""
-    assert await outcome(short, Source(data, "text/plain")) == "no_text"
+    assert await outcome(short, Source(b"", "text/plain")) == "no_text"
+    assert await outcome(short, Source("", "text/plain")) == "no_text"
 
 
 async def test_h1_a_document_of_blanks_has_no_text(short: DocumentExtractor):
