@@ -137,8 +137,10 @@ async def test_h4_the_whole_memory_of_a_user_is_forgotten(
 
 
 async def test_h4_beyond_the_limit_the_oldest_turns_are_forgotten(client: Client, system: System):
-    for number in range(MOST_TURNS + 3):
-        await remember(client, "max", turn("c1", number, f"Vermilion{number} was said"))
+    turns = [turn("c1", number, f"Vermilion{number} was said") for number in range(MOST_TURNS + 3)]
+    await remember(client, "max", *turns[:MOST_TURNS])
+    for each in turns[MOST_TURNS:]:
+        await remember(client, "max", each)
     listed = await client.documents(user="max")
     assert [each.id for each in listed.documents] == [
         f"c1/{number:04}" for number in range(3, MOST_TURNS + 3)

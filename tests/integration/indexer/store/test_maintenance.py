@@ -24,6 +24,8 @@ from tests.harness.indexer.stored_documents import DIMENSIONS, document, questio
 from tests.harness.suite.waiting import until
 
 PER_DOCUMENT = 100
+PAUSE_S = 0.05
+"""Between two changes beside a maintenance, which takes seconds: its process must get a core too."""
 Indexed = Callable[[TableName], Any]
 
 
@@ -106,6 +108,7 @@ async def test_h5_changes_and_maintenance_at_the_same_time(tmp_path: Path):
         version += 1
         await store.replace(table, version, documents(version % 50, 1), [f"document {50 + version % 5}"])
         assert len(await store.search_vector(table, question("text 20 20"))) == 10
+        await asyncio.sleep(PAUSE_S)
     assert maintenance.result()
     assert version > 5
     states = await store.documents(table, [f"document {number}" for number in range(55)])
@@ -254,6 +257,7 @@ async def test_h5_a_purge_waits_for_changes_and_they_for_it(tmp_path: Path):
         assert time.monotonic() - began_s < 60
         await stores[1].replace(table, version, [document("a", [f"text {version}", "kept"])])
         assert len(await stores[1].search_vector(table, question("kept"))) == 2
+        await asyncio.sleep(PAUSE_S)
     await purge
     assert version > 3
     for store in stores:
