@@ -56,7 +56,7 @@ class Encoder:
 
 @pytest.fixture(scope="module")
 def encoder() -> Iterator[Encoder]:
-    started = Encoder(PENSTOCK_ENCODER_QUEUE_CHARACTERS="300000", PENSTOCK_ENCODER_BODY_BYTES="1000000")
+    started = Encoder(PENSTOCK_ENCODER_QUEUE_CHARACTERS="120000", PENSTOCK_ENCODER_BODY_BYTES="1000000")
     yield started
     code, errors = started.stop()
     assert (code, errors) == (0, "")
@@ -95,13 +95,13 @@ def test_h2_a_body_above_the_limit_is_refused_with_and_without_its_length(encode
 
 
 def test_h2_beyond_the_queue_a_request_gets_429_with_a_time(encoder: Encoder):
-    long = body(["слово " * 100] * 250)
+    long = body(["слово " * 100] * 100)
     first = threading.Thread(target=encoder.post, args=(long,))
     first.start()
     deadline = time.monotonic() + 20
     status, headers, answer = encoder.post(body(["x"]))
     while status == 200 and time.monotonic() < deadline:
-        status, headers, answer = encoder.post(body(["слово " * 100] * 251))
+        status, headers, answer = encoder.post(body(["слово " * 100] * 101))
         if not first.is_alive():
             first = threading.Thread(target=encoder.post, args=(long,))
             first.start()
@@ -113,13 +113,14 @@ def test_h2_beyond_the_queue_a_request_gets_429_with_a_time(encoder: Encoder):
 
 
 def test_h2_health_and_metrics_answer_while_texts_are_encoded(encoder: Encoder):
-    busy = threading.Thread(target=encoder.post, args=(body(["слово " * 100] * 200),))
+    busy = threading.Thread(target=encoder.post, args=(body(["слово " * 100] * 100),))
     busy.start()
     slowest = 0.0
     while busy.is_alive():
         began = time.monotonic()
         assert encoder.get("/healthz") == "ok\n"
         slowest = max(slowest, time.monotonic() - began)
+        time.sleep(0.01)
     assert slowest < 1
     assert 'penstock_encoder_requests_total{status="200"}' in encoder.get("/metrics")
 
@@ -134,7 +135,7 @@ def test_h2_unknown_paths_and_methods_are_errors_in_openais_shape(encoder: Encod
 def test_h2_on_sigterm_the_request_in_progress_is_answered():
     encoder = Encoder()
     answers: list[int] = []
-    asking = threading.Thread(target=lambda: answers.append(encoder.post(body(["слово " * 100] * 150))[0]))
+    asking = threading.Thread(target=lambda: answers.append(encoder.post(body(["слово " * 100] * 80))[0]))
     asking.start()
     deadline = time.monotonic() + 20
     while "queued_characters 0.0" in encoder.get("/metrics") and time.monotonic() < deadline:
@@ -144,22 +145,18 @@ def test_h2_on_sigterm_the_request_in_progress_is_answered():
     assert answers == [200]
 
 
-def test_h2_a_client_that_hangs_up_leaves_no_work():
-    encoder = Encoder()
-    try:
-        host, port = encoder.url.removeprefix("http://").split(":")
-        long = body(["слово " * 100] * 2_000)
-        with socket.create_connection((host, int(port)), timeout=20) as connection:
-            connection.sendall(
-                b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(long)
-            )
-            connection.sendall(long)
-            while "queued_characters 0.0" in encoder.get("/metrics"):
-                time.sleep(0.01)
-        deadline = time.monotonic() + 10
-        while "queued_characters 0.0" not in encoder.get("/metrics"):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        assert 'requests_total{status="499"} 1.0' in encoder.get("/metrics")
-    finally:
-        assert encoder.stop() == (0, "")
+def test_h2_a_client_that_hangs_up_leaves_no_work(encoder: Encoder):
+    host, port = encoder.url.removeprefix("http://").split(":")
+    long = body(["слово " * 100] * 200)
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(
+            b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(long)
+        )
+        connection.sendall(long)
+        while "queued_characters 0.0" in encoder.get("/metrics"):
+            time.sleep(0.01)
+    deadline = time.monotonic() + 10
+    while "queued_characters 0.0" not in encoder.get("/metrics"):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert 'requests_total{status="499"} 1.0' in encoder.get("/metrics")
