@@ -8,22 +8,22 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.contract.documents import ROOT, blocks, code
-from tests.harness.processes.system import System, running_system
+from tests.harness.processes.system import System, shared_system
 
 EDGE = "http://127.0.0.1:8080"
 ASK = ROOT / "docs/examples/ask.mjs"
 
 
-@pytest.fixture
-async def system(tmp_path: Path) -> AsyncIterator[System]:
-    async with running_system(tmp_path) as started:
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    with shared_system(tmp_path_factory.mktemp("examples")) as started:
         yield started
 
 
