@@ -22,7 +22,7 @@ from tests.harness.suite.waiting import until
 
 OFF_S = 600
 HOUR_S = 3_600
-REQUESTS = 20
+REQUESTS = 10
 TIMEOUT_S = 20
 SERVICES = ("router", "worker", "ledger", "edge")
 PRICE = {"input": 1_000_000, "output": 1_000_000}
