@@ -7,6 +7,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 ROOTS = ("penstock", "services")
@@ -46,9 +47,15 @@ def layer_of(module: str) -> str | None:
     return next((layer for layer in LAYERS if f"{module}.".startswith(f"{layer}.")), None)
 
 
+@cache
+def nodes(tree: ast.AST) -> tuple[ast.AST, ...]:
+    """All nodes of a tree that is kept: a walk takes as long as the parse."""
+    return tuple(ast.walk(tree))
+
+
 def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
     """Line and dotted name of everything a module imports, wherever it does so."""
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -106,7 +113,7 @@ def _folder(module: str, trees: Mapping[str, ast.Module]) -> str:
 
 
 def _imported_modules(tree: ast.AST, trees: Mapping[str, ast.Module]) -> Iterator[str]:
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
             for alias in node.names:
                 full = f"{node.module}.{alias.name}"
@@ -270,7 +277,7 @@ def _listed(tree: ast.Module) -> list[str] | None:
 def bare_excepts(module: str, tree: ast.AST) -> list[str]:
     return [
         f"{module}:{node.lineno} has a bare except"
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, ast.ExceptHandler) and node.type is None
     ]
 
@@ -279,15 +286,15 @@ def subject_literals(module: str, tree: ast.AST) -> list[str]:
     """Subjects are written in penstock/contract only; prose in docstrings may name them."""
     prose = {
         id(node.body[0].value)
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
         and node.body
         and isinstance(node.body[0], ast.Expr)
     }
-    prose |= {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    prose |= {id(node.value) for node in nodes(tree) if isinstance(node, ast.Expr)}
     return [
         f"{module}:{node.lineno} writes the subject {node.value!r}"
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)
         and id(node) not in prose
