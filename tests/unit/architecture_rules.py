@@ -6,7 +6,7 @@ import ast
 import re
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -193,11 +193,10 @@ def wrong_all(module: str, tree: ast.Module) -> list[str]:
     return found
 
 
-def idle_exports(trees: Mapping[str, ast.Module], readers: Iterable[ast.Module]) -> list[str]:
-    """`__all__` of each module in `trees` lists only what some of `readers` imports, and the types that the module's
-    public annotations speak of.
+def idle_exports(trees: Mapping[str, ast.Module], taken: Collection[str]) -> list[str]:
+    """`__all__` of each module in `trees` lists only what is `taken`, and the types that the module's public
+    annotations speak of.
     """
-    taken = {name for tree in readers for name in _taken(tree)}
     return [
         f"{module}: no module imports {name}, which __all__ lists"
         for module, tree in trees.items()
@@ -225,17 +224,20 @@ def _is_public(statement: ast.stmt) -> bool:
     return any(not name.startswith("_") for name in [*_made(statement), *_assigned(statement)])
 
 
-def _taken(tree: ast.Module) -> Iterator[str]:
+def taken(tree: ast.Module) -> Iterator[str]:
     """What a module uses of others, as dotted names: `from a.b import c`, or `from a import b` and then `b.c`."""
     known: dict[str, str] = {}
+    attributes = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
+        if isinstance(node, ast.Attribute):
+            attributes.append(node)
+        elif isinstance(node, ast.Import):
             known |= {alias.asname or alias.name: alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             known |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
     yield from (name for name in known.values() if top_package(name) in ROOTS)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and (module := known.get(_dotted(node.value))):
+    for node in attributes:
+        if module := known.get(_dotted(node.value)):
             yield f"{module}.{node.attr}"
 
 
