@@ -30,8 +30,8 @@ __all__ = ["main"]
 
 _SERVER_PACKAGE: Final = "faststream"
 """A package that only `penstock[server]` installs."""
-_INTERRUPTED: Final = 130
 _NO_COMMAND: Final = 2
+_INTERRUPTED: Final = 130
 """Exit code after SIGINT: 128 plus the signal number, as shells report it."""
 
 # Each command imports its own modules: `penstock status` does not wait for the import of a web server.

@@ -1,17 +1,37 @@
-"""SIGINT, SIGTERM and SIGHUP as an event: the first signal requests an orderly stop, the second an immediate one."""
+"""SIGINT, SIGTERM and SIGHUP as an event: the first signal requests an orderly stop, the second an immediate one.
+
+Before the event loop runs, SIGINT raises KeyboardInterrupt.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+import signal
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from penstock.runtime.processes.stop_signals import stop_signal_numbers
 
-__all__ = ["stop_signals"]
+__all__ = ["run", "stop_signals"]
+
+_T = TypeVar("_T")
 
 _AT_ONCE: Final = "Killing all processes at once."
+
+
+def run(start: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+    """Run what `start` returns as `asyncio.run` does, with SIGINT held back until the event loop exists.
+
+    A loop whose creation is interrupted prints a traceback when it is collected. For the main thread only.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    with asyncio.Runner() as runner:
+        try:
+            runner.get_loop()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return runner.run(start())
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from penstock.cli.program_name import command_name
 from penstock.cli.render.answer import failure_text
 from penstock.cli.render.trace_tree import trace_text
 from penstock.cli.retrieval.totals import IndexTotals
-from penstock.cli.stop_signals import stop_signals
+from penstock.cli.stop_signals import run, stop_signals
 from penstock.errors import PenstockError
 from penstock.runtime.aio import cancel_and_wait
 from penstock.runtime.config.settings import Settings, load_settings
@@ -47,7 +47,7 @@ def demo(data: Path, env: Mapping[str, str] = os.environ) -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="penstock-demo-") as directory:
             catalogue = write_catalogue(Path(directory), env)
-            return asyncio.run(_demo(data, demo_environment(env, catalogue)))
+            return run(lambda: _demo(data, demo_environment(env, catalogue)))
     except asyncio.CancelledError:  # a second signal, after which everything was stopped
         return 130
 

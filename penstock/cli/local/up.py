@@ -21,7 +21,7 @@ from penstock.cli.local.provider_checks import (
 )
 from penstock.cli.local.system import LocalSystem
 from penstock.cli.program_name import command_name
-from penstock.cli.stop_signals import stop_signals
+from penstock.cli.stop_signals import run, stop_signals
 from penstock.runtime.runtime_file import DEFAULT_DATA, RuntimeFile
 from penstock.runtime.telemetry.line_writer import LineWriter
 
@@ -50,7 +50,7 @@ def up(
     output = _Output()
     output.note(*plan.notes, *missing_key_notes(plan.catalogue, env))
     try:
-        return asyncio.run(_up(plan, nats_port, output))
+        return run(lambda: _up(plan, nats_port, output))
     except asyncio.CancelledError:  # the second signal: everything was killed
         return 130
     finally:
