@@ -198,7 +198,8 @@ class AwakeTimeout:
 
 
 _SILENCE_S: Final = 3.0
-"""Seconds without any data that are a silence of the server: a service receives its own heartbeats every 2 s."""
+"""Seconds without any data that are a silence of the server: a router, worker or edge receives its own heartbeats every
+2 s."""
 
 
 class _Silence(Struct, frozen=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Final
 
@@ -153,11 +153,12 @@ async def _read_bucket(nc: Nats) -> list[tuple[Presence, bool]]:
 
 
 async def watch_presence(
-    nc: Nats, on_change: Callable[[str, Presence | None], None], service: str | None = None
+    nc: Nats, on_change: Callable[[str, Presence | None], None], keys: Collection[str]
 ) -> None:
     """Call `on_change(instance, presence)` for every heartbeat from now on; None when the instance stopped.
 
-    `service`: only those of this service.
+    `keys`: whose heartbeats, `<service>.<instance>` or `<service>.*` each. Every one that is received wakes this
+    process up. Its own belong to them where it concludes from silence that it receives nothing.
     """
 
     async def on_heartbeat(msg: Msg) -> None:
@@ -169,12 +170,15 @@ async def watch_presence(
         if presence is not None:
             on_change(instance, presence)
 
-    await nc.subscribe(f"{_PREFIX}>" if service is None else f"{_PREFIX}{service}.*", cb=on_heartbeat)
+    for key in keys:
+        await nc.subscribe(f"{_PREFIX}{key}", cb=on_heartbeat)
 
 
-async def follow_presence(nc: Nats, on_change: Callable[[str, Presence | None], None]) -> None:
-    """Call `on_change` for each live process, then for every change."""
-    await watch_presence(nc, on_change)
+async def follow_presence(
+    nc: Nats, on_change: Callable[[str, Presence | None], None], keys: Collection[str]
+) -> None:
+    """Call `on_change` for each live process of the services in `keys`, then for every change (`watch_presence`)."""
+    await watch_presence(nc, on_change, keys)
     try:
         present = await read_presence(nc)
     except (nats.errors.Error, TimeoutError) as error:
@@ -182,8 +186,10 @@ async def follow_presence(nc: Nats, on_change: Callable[[str, Presence | None], 
             "presence cannot be read (%r): other processes are unknown until their next heartbeat", error
         )
         return
+    services = {key.partition(".")[0] for key in keys}
     for presence in present:
-        on_change(presence.instance, presence)
+        if presence.service in services:
+            on_change(presence.instance, presence)
 
 
 def _read(where: str, data: bytes) -> Presence | None:

@@ -99,7 +99,9 @@ class Edge:
         """Start the parts in the order in which they need each other."""
         workers = self._workers
         await follow_presence(
-            bus.nc, lambda instance, presence: workers.observe(instance, presence, self._clock.monotonic_s())
+            bus.nc,
+            lambda instance, presence: workers.observe(instance, presence, self._clock.monotonic_s()),
+            ("worker.*", f"{self._shell.service}.{self._shell.instance}"),
         )
         key_store = KeyStore(bus.nc, bus.connection_events, self._keys)
         self._started.push_async_callback(key_store.stop)

@@ -105,7 +105,7 @@ class Ledger:
         )
         self._started.push_async_callback(room.stop)
         room.start()
-        await watch_presence(bus.nc, self._on_heartbeat, _SERVICE)
+        await watch_presence(bus.nc, self._on_heartbeat, (f"{_SERVICE}.*",))
         heartbeat = Heartbeat(
             bus.nc,
             lambda: self._presence(http, ownership),

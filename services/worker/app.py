@@ -144,7 +144,7 @@ class Worker:
             peers.observe(instance, presence, loop_now_s())
             reported.observe(presence, loop_now_s())
 
-        await follow_presence(bus.nc, observe)
+        await follow_presence(bus.nc, observe, ("worker.*", "router.*"))
         return Connected(
             bus=bus,
             events=PendingEvents(bus.js),

@@ -26,6 +26,8 @@ _TIMEOUT_S: Final = 3.0
 _PRUNED_EVERY_S: Final = 1.0
 _ROUTER: Final = "router"
 """The `service` in the heartbeats of routers."""
+_FOLLOWED: Final = ("worker.*", "indexer.*", f"{_ROUTER}.*")
+"""The heartbeats of what serves roles, and of routers, this one included."""
 _ROUTER_TTL_S: Final = 6.0
 """Seconds that a router counts as alive: three heartbeats."""
 _MOST_ROUTERS: Final = 32
@@ -33,7 +35,7 @@ _MOST_ROUTERS: Final = 32
 
 
 class WorkerTracker:
-    """Folds all heartbeats into the state that admission and the sweep read."""
+    """Folds the heartbeats of workers, indexers and routers into the state that admission and the sweep read."""
 
     def __init__(
         self, bus: Bus, capacity: Capacity, roles: Collection[str], replies: StoredReplies, clock: Clock
@@ -50,7 +52,7 @@ class WorkerTracker:
         self._prune_s = float("-inf")
 
     async def start(self) -> None:
-        await watch_presence(self._bus.nc, self._on_heartbeat)
+        await watch_presence(self._bus.nc, self._on_heartbeat, _FOLLOWED)
         # A worker that stopped a moment ago counts, as it does for a router that saw it stop.
         for presence in await read_recent_presence(self._bus.nc):
             self._on_heartbeat(presence.instance, presence)

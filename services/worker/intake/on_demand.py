@@ -36,7 +36,7 @@ class ReportedRoles:
         """Set by each heartbeat of a router while some role was in use lately: what is open may have to change."""
 
     def observe(self, heartbeat: Presence | None, now_s: float) -> None:
-        """Take the heartbeat of any process; None: the process stopped."""
+        """Take the heartbeat of a worker or router; None: it stopped."""
         if heartbeat is None or heartbeat.service != "router":
             return
         self._reported_s |= dict.fromkeys(self._roles.intersection(heartbeat.roles_in_use), now_s)

@@ -38,7 +38,7 @@ class Peers:
         self._reported_digest = ""
 
     def observe(self, instance: str, heartbeat: Presence | None, now_s: float) -> None:
-        """Record a heartbeat of any process; None: the process stopped."""
+        """Record a heartbeat of a worker or router; None: it stopped."""
         if heartbeat is not None and heartbeat.service == "router":
             self._check_catalogue(instance, heartbeat.catalogue)
         self._peers.pop(instance, None)

@@ -11,7 +11,13 @@ from penstock.bus.connection import close, connect
 from penstock.contract.presence import Presence, RoleStatus
 from penstock.contract.streams import PRESENCE
 from penstock.runtime import heartbeat as heartbeat_module
-from penstock.runtime.heartbeat import Heartbeat, read_presence, read_recent_presence, watch_presence
+from penstock.runtime.heartbeat import (
+    Heartbeat,
+    follow_presence,
+    read_presence,
+    read_recent_presence,
+    watch_presence,
+)
 from penstock.runtime.provisioning.ensure import JetStreamPlan, ensure
 from tests.harness.nats.raw_nats import RawMessage, RawNats
 from tests.harness.suite.waiting import until
@@ -25,7 +31,7 @@ def worker(instance: str) -> Presence:
 
 async def test_a_process_is_present_until_it_stops(provisioned, unique):
     received = []
-    await watch_presence(provisioned, lambda name, presence: received.append((name, presence)))
+    await watch_presence(provisioned, lambda name, presence: received.append((name, presence)), ("worker.*",))
     heartbeat = Heartbeat(provisioned, lambda: worker(unique))
     await heartbeat.start()
 
@@ -43,9 +49,37 @@ async def test_a_process_is_present_until_it_stops(provisioned, unique):
     await until(lambda: [presence for name, presence in received if name == unique] == [worker(unique), None])
 
 
+async def test_only_the_wanted_heartbeats_are_received(provisioned, unique):
+    """Each one that a process receives wakes it up, also where nothing else happens."""
+    names = [("worker", "w"), ("edge", "e-1"), ("edge", "e-2"), ("guard", "g")]
+    before, after = (
+        [Presence(service=each, instance=f"{unique}-{name}{when}", at_ms=1) for each, name in names]
+        for when in ("", "-later")
+    )
+    hearts = [Heartbeat(provisioned, lambda each=each: each) for each in (*before, *after)]
+    for heart in hearts[: len(before)]:
+        await heart.start()
+    followed, watched = [], []
+    await follow_presence(provisioned, lambda name, _: followed.append(name), ("worker.*",))
+    own = f"edge.{unique}-e-1-later"
+    await watch_presence(provisioned, lambda name, _: watched.append(name), ("worker.*", own))
+    for heart in hearts[len(before) :]:
+        await heart.start()
+    await until(lambda: {f"{unique}-w-later", f"{unique}-e-1-later"} <= set(watched))
+    for heart in hearts:
+        await heart.stop()
+    await provisioned.flush()
+    assert {each for each in watched if each.startswith(unique)} == {
+        f"{unique}-w",
+        f"{unique}-w-later",
+        f"{unique}-e-1-later",
+    }
+    assert {each for each in followed if each.startswith(unique)} == {f"{unique}-w", f"{unique}-w-later"}
+
+
 async def test_bytes_that_are_not_a_presence_are_ignored(provisioned, unique):
     received = []
-    await watch_presence(provisioned, lambda name, presence: received.append((name, presence)))
+    await watch_presence(provisioned, lambda name, presence: received.append((name, presence)), ("worker.*",))
     await provisioned.publish(f"$KV.{PRESENCE.name}.worker.{unique}", b"\xff")
     heartbeat = Heartbeat(provisioned, lambda: worker(unique))
     await heartbeat.start()

@@ -64,6 +64,24 @@ async def test_c3_presence_stored_during_a_disconnection_is_read(
     await close(provisioner)
 
 
+async def test_c3_only_what_serves_requests_is_followed(own_nats_server: NatsServer) -> None:
+    roles = {"chat": RoleConfig(chain=("m",))}
+    nc = await connect(own_nats_server.url, name="r")
+    await ensure(nc.jetstream(), JetStreamPlan(roles=(), ack_wait_s=10))
+    bus = Bus(nc, nc.jetstream(), ConnectionEvents(), DeliveryEpochs(nc))
+    tracker = WorkerTracker(bus, Capacity(roles, Batch()), roles, StoredReplies(), SYSTEM)
+    await tracker.start()
+    serving = {"ledger": "ledger", "worker": "chat", "indexer": "index", "router": "router"}
+    for service, role in serving.items():
+        status = (RoleStatus(role=role, slots=4, running=0),) if service != "router" else ()
+        await store_presence(
+            own_nats_server.url, Presence(service=service, instance=service, at_ms=1, roles=status)
+        )
+    await until(lambda: tracker._routers.instances(SYSTEM.monotonic_s()) == {"router"})
+    assert tracker.served(SYSTEM.monotonic_s()) == {"chat", "index"}
+    await close(nc)
+
+
 async def store_presence(url: str, worker: Presence) -> None:
     """Send one heartbeat, which the bucket keeps."""
     nc = await connect(url, name="w")
