@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 
-from penstock.bus.clock import ServerTime
+from penstock.bus.clock import ServerTime, loop_now_s
 from penstock.bus.direct_get import NoSuchStream, read_all, stream_position
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract import codec
@@ -61,7 +61,7 @@ class Heartbeat:
         its offset is part of each presence.
         """
         self._nc = nc
-        self._rest_s = every_s - _AT_MOST_EVERY_S
+        self._every_s = every_s
         self._describe = describe
         self._server_time = server_time or ServerTime()
         self._changed = changed or asyncio.Event()
@@ -84,10 +84,12 @@ class Heartbeat:
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(_AT_MOST_EVERY_S)
+            earliest_s = loop_now_s() + _AT_MOST_EVERY_S
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._rest_s):
+                async with asyncio.timeout(self._every_s):  # the only timer where nothing changes
                     await self._changed.wait()
+            if (early_s := earliest_s - loop_now_s()) > 0:
+                await asyncio.sleep(early_s)
             self._changed.clear()
             try:
                 await self._publish()

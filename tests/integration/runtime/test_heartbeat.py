@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 
 import pytest
 
@@ -120,6 +121,39 @@ async def test_presence_is_read_over_several_pages(provisioned, unique, monkeypa
     await until(all_alive)
     for heart in heartbeats:
         await heart.stop()
+
+
+async def test_a_heartbeat_sets_one_timer(provisioned, unique, monkeypatch):
+    """Each timer wakes up a process that does nothing else."""
+    loop, sent, timers = asyncio.get_running_loop(), [], []
+    call_at = loop.call_at
+
+    def counted(when, callback, *args, **context):
+        task = asyncio.current_task()
+        if task is not None and task.get_name() == "heartbeat":
+            timers.append(when)
+        return call_at(when, callback, *args, **context)
+
+    monkeypatch.setattr(loop, "call_at", counted)
+    heartbeat = Heartbeat(provisioned, lambda: sent.append(loop.time()) or worker(unique), every_s=0.3)
+    await heartbeat.start()
+    await until(lambda: len(sent) >= 4)
+    assert len(sent) - 1 <= len(timers) <= len(sent)
+    await heartbeat.stop()
+
+
+async def test_changes_are_published_soon_and_at_most_every_quarter_second(provisioned, unique):
+    loop, sent, changed = asyncio.get_running_loop(), [], asyncio.Event()
+    heartbeat = Heartbeat(
+        provisioned, lambda: sent.append(loop.time()) or worker(unique), changed, every_s=3600
+    )
+    await heartbeat.start()
+    changed.set()
+    await until(lambda: len(sent) == 2)
+    changed.set()
+    await until(lambda: len(sent) == 3)
+    assert all(after_s - before_s > 0.24 for before_s, after_s in itertools.pairwise(sent))
+    await heartbeat.stop()
 
 
 async def test_without_a_bucket_no_process_is_present(own_nc):
