@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import os
 import threading
 import time
 from collections import deque
@@ -12,7 +14,7 @@ from typing import Final
 
 from msgspec import Struct
 
-__all__ = ["STEP_S", "SYSTEM", "Clock", "ServerTime", "elapsed_ns", "loop_now_s"]
+__all__ = ["STEP_S", "SYSTEM", "Clock", "ServerTime", "common_tick_s", "elapsed_ns", "loop_now_s"]
 
 STEP_S: Final = 1.0
 """A difference of clocks above which a reading is logged: far more than NTP leaves."""
@@ -21,6 +23,8 @@ _DRIFT: Final = 2e-4
 _NS_PER_MS: Final = 1_000_000
 _NS_PER_S: Final = 1_000_000_000
 _STEPS_KEPT: Final = 16
+_EARLY_S: Final = 0.01
+"""By how much a timer may be early at most."""
 _BOOT: Final = getattr(time, "CLOCK_BOOTTIME", None)
 
 
@@ -65,6 +69,16 @@ def loop_now_s() -> float:
     if loop is None or not loop.is_running():
         loop = _asked.loop = asyncio.get_running_loop()
     return loop.time()
+
+
+def common_tick_s(every_s: float) -> float:
+    """Seconds until the next multiple of `every_s` on the loop's clock: loops that sleep for them wake up this process
+    at the same times. Those of other processes are others. At most 10 ms longer than `every_s`.
+    """
+    phase_s = os.getpid() % 1000 / 1000
+    passed_s = loop_now_s() - phase_s
+    # What is woken up early would otherwise sleep for the rest, and wake up twice.
+    return (math.floor((passed_s + _EARLY_S) / every_s) + 1) * every_s - passed_s
 
 
 elapsed_ns: Final[Callable[[], int]] = (

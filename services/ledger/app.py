@@ -105,7 +105,7 @@ class Ledger:
         )
         self._started.push_async_callback(room.stop)
         room.start()
-        await watch_presence(bus.nc, self._on_heartbeat, (f"{_SERVICE}.*",))
+        await watch_presence(bus.nc, partial(self._on_heartbeat, ownership), (f"{_SERVICE}.*",))
         heartbeat = Heartbeat(
             bus.nc,
             lambda: self._presence(http, ownership),
@@ -135,9 +135,10 @@ class Ledger:
         self._started.push_async_callback(reading.stop)
         reading.start()
 
-    def _on_heartbeat(self, instance: str, presence: Presence | None) -> None:
+    def _on_heartbeat(self, ownership: Ownership, instance: str, presence: Presence | None) -> None:
         if presence is None:
             self._members.forget(instance)
+            ownership.look()
         else:
             self._members.observe(instance, presence.at_ms, self._clock.monotonic_s())
 

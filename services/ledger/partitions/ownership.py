@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Final, Protocol
 
 import nats.errors
 from nats.js.errors import APIError, NoStreamResponseError
 
-from penstock.bus.clock import Clock
+from penstock.bus.clock import Clock, common_tick_s
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.runtime.aio import CriticalLoop, cancel_and_wait
 from services.ledger.budget.periods import UnknownTimeZone
@@ -18,12 +19,13 @@ from services.ledger.partitions.assignment import PARTITIONS, partitions_of
 from services.ledger.partitions.journal import Fenced, JournalDamaged, JournalLost, NotStored
 from services.ledger.partitions.members import Members
 from services.ledger.partitions.snapshots import SnapshotDamaged, SnapshotReplaced
-from services.ledger.partitions.writer import OutOfContact
+from services.ledger.partitions.writer import TICK_S, OutOfContact
 
 __all__ = ["Ownership"]
 
 _log: Final = rate_limited_logger(__name__)
 _LOOK_S: Final = 0.1
+"""Seconds between two looks while a partition is being taken or left; otherwise they are `TICK_S` apart."""
 _HANDOVER_S: Final = 1.0
 """Seconds for which an owner goes on when another process should be it: that one takes over within them, and fences
 this one, so that there is no gap."""
@@ -42,6 +44,10 @@ class _Term(Protocol):
         ...
 
     def release(self) -> None: ...
+
+    def tick(self) -> None:
+        """Look at what changes with time; called every `TICK_S`."""
+        ...
 
     @property
     def is_owner(self) -> bool: ...
@@ -69,7 +75,9 @@ class Ownership:
         self.changed = asyncio.Event()
         """Set when partitions were taken or left, for the next heartbeat."""
         self._reported: tuple[str, ...] = ()
+        self._look_soon = asyncio.Event()
         self._look = CriticalLoop("ownership")
+        self._tick = CriticalLoop("ledger tick")
 
     @property
     def owned(self) -> tuple[str, ...]:
@@ -85,6 +93,11 @@ class Ownership:
 
     def start(self) -> None:
         self._look.start(self._run())
+        self._tick.start(self._tick_terms())
+
+    def look(self) -> None:
+        """Adjust what is owned now: another process said that it stops."""
+        self._look_soon.set()
 
     async def leave(self) -> None:
         """Hand every partition over. Others that live have been told that this process stops."""
@@ -100,6 +113,7 @@ class Ownership:
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=_STOP_S)
             await cancel_and_wait(*self._tasks.values())
+        await self._tick.stop()
 
     async def _run(self) -> None:
         while True:
@@ -107,7 +121,17 @@ class Ownership:
             if self._reported != self.owned:
                 self._reported = self.owned
                 self.changed.set()
-            await asyncio.sleep(_LOOK_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(common_tick_s(TICK_S) if self.is_settled else _LOOK_S):
+                    await self._look_soon.wait()
+            self._look_soon.clear()
+
+    async def _tick_terms(self) -> None:
+        """One timer for all partitions: each would wake up the process at another time if it had its own."""
+        while True:
+            await asyncio.sleep(common_tick_s(TICK_S))
+            for term in self._terms.values():
+                term.tick()
 
     def _adjust(self, now_s: float) -> None:
         wanted = self._wanted(now_s)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Protocol
 
 from msgspec import Struct
@@ -26,7 +27,7 @@ from services.ledger.partitions.snapshots import SnapshotDamaged, SnapshotReplac
 from services.ledger.partitions.snapshotter import Saving, Snapshotter
 from services.ledger.partitions.system_limits import SystemLimits
 from services.ledger.partitions.usage_feed import UsageFeed
-from services.ledger.partitions.writer import TICK_S, OutOfContact, Times, Writer, WriterLinks
+from services.ledger.partitions.writer import OutOfContact, Times, Writer, WriterLinks
 from services.ledger.spend.history import SpendHistory
 from services.ledger.spend.nats_store import NatsHistory
 
@@ -73,10 +74,18 @@ class OwnedPartition:
         self._store = SnapshotStore(parts.bus.js, partition)
         self._answers = Answers(parts.bus.nc, parts.tracer, parts.metrics)
         self._release = asyncio.Event()
+        self._on_tick: Callable[[], None] | None = None
+        """Set while it is served."""
+        self._ticks = 0
         self.is_owner = False
 
     def release(self) -> None:
         self._release.set()
+
+    def tick(self) -> None:
+        """Look at what changes with time; called every `TICK_S`."""
+        if self._on_tick is not None:
+            self._on_tick()
 
     async def run(self) -> None:
         """Own the partition until released.
@@ -104,7 +113,7 @@ class OwnedPartition:
 
         writer = Writer(state, parts.policies, links, parts.times, parts.metrics, on_round)
         handlers = parts.handlers(state, writer)
-        ticking = asyncio.create_task(self._tick(state, writer), name="ledger tick")
+        self._on_tick = partial(self._look_at_time, state, writer)
         releasing = asyncio.create_task(self._end_when_released(handlers, writer), name="ledger release")
         try:
             await handlers.start_holds()
@@ -120,7 +129,8 @@ class OwnedPartition:
         finally:
             self._set_owner(owned=False)
             await snapshotter.stop()
-            await cancel_and_wait(ticking, releasing)
+            self._on_tick = None
+            await cancel_and_wait(releasing)
             await handlers.stop()
             await feed.stop()
             await alerts.stop()
@@ -226,18 +236,15 @@ class OwnedPartition:
         await handlers.stop()
         writer.release()
 
-    async def _tick(self, state: PartitionState, writer: Writer) -> None:
-        ticks = 0
-        while True:
-            await asyncio.sleep(TICK_S)
-            writer.tick()
-            if not self.is_owner:
-                continue
-            ticks += 1
-            if ticks % _REPORT_EVERY == 0:
-                metrics = self._parts.metrics
-                metrics.open_holds.labels(self._name).set(state.budget.open_holds)
-                metrics.held.labels(self._name).set(state.budget.held_picousd / 1_000_000)
+    def _look_at_time(self, state: PartitionState, writer: Writer) -> None:
+        writer.tick()
+        if not self.is_owner:
+            return
+        self._ticks += 1
+        if self._ticks % _REPORT_EVERY == 0:
+            metrics = self._parts.metrics
+            metrics.open_holds.labels(self._name).set(state.budget.open_holds)
+            metrics.held.labels(self._name).set(state.budget.held_picousd / 1_000_000)
 
     def _snapshotter(self, state: PartitionState) -> Snapshotter:
         parts = self._parts

@@ -13,7 +13,7 @@ from msgspec import Struct
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from penstock.bus.clock import loop_now_s
+from penstock.bus.clock import common_tick_s, loop_now_s
 from penstock.bus.direct_get import NoSuchStream, PageReader, last_sequence, sequence_of, stream_position
 from penstock.bus.log_limits import rate_limited_logger
 from penstock.contract import headers, subjects
@@ -29,8 +29,8 @@ _log: Final = rate_limited_logger(__name__)
 _PAGE: Final = 200
 _MOST_BUFFERED: Final = 2_000
 _POLL_S: Final = 1.0
-"""Seconds between two reads without a message: one may be lost with the connection, or a node may lag; and between two
-reads of usage on which nothing is decided."""
+"""Most seconds between two reads without a message, of all partitions at once: a message may be lost with the
+connection, or a node may lag; and between two reads of usage on which nothing is decided."""
 _GATHER_S: Final = 0.005
 """Seconds from a message to the read, so that others are read with it, unless a hold waits for what it may release."""
 _BUSY_EVENTS: Final = 8
@@ -39,8 +39,9 @@ would be received twice."""
 _BUSY_PAUSE_S: Final = 0.01
 _QUIET_READS: Final = 3
 """Reads with fewer events in a row after which the next read follows a message again."""
-_LOOK_EVERY_S: Final = 1.0
-"""Seconds between two looks at the end of the stream, at its leader."""
+_LOOK_EVERY_S: Final = 0.75
+"""Least seconds between two looks at the end of the stream, at its leader: less than `_POLL_S`, so that each read
+without a message looks."""
 
 
 class _End(Struct, frozen=True):
@@ -148,7 +149,7 @@ class UsageFeed:
             await asyncio.sleep(_BUSY_PAUSE_S)
             return
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_POLL_S):
+            async with asyncio.timeout(common_tick_s(_POLL_S)):
                 await self._published.wait()
             if not self.urgent:
                 await asyncio.sleep(_GATHER_S)
@@ -208,7 +209,8 @@ class UsageFeed:
 
     async def _look_at_end(self) -> None:
         """Ask the leader where the usage ends, at times: the nodes from which it is read may lag."""
-        if loop_now_s() < self._next_look_s:
+        began_s = loop_now_s()
+        if began_s < self._next_look_s:
             return
         at_ms = self._now_ms()
         last = await last_sequence(self._bus.nc, EVENTS.name, self._filter)
@@ -216,7 +218,7 @@ class UsageFeed:
             await self._check_position()
         if self._end is None:
             self._end = _End(last, at_ms)
-        self._next_look_s = loop_now_s() + _LOOK_EVERY_S
+        self._next_look_s = began_s + _LOOK_EVERY_S
 
     async def _check_position(self) -> None:
         """Begin anew if the stream does: it was deleted and created again, and its sequences began at 1."""

@@ -20,6 +20,7 @@ from penstock.contract.ledger.spend import SpendQuery
 from penstock.contract.streams import JOURNAL, SNAPSHOTS, SPEND_HOURS
 from services.ledger.partitions.assignment import PARTITIONS
 from services.ledger.partitions.snapshotter import SnapshotPolicy
+from services.ledger.partitions.writer import TICK_S
 from services.ledger.verification.verifier import verify_books
 from tests.harness.nats.partition import Partition
 from tests.harness.processes.ledgers import LedgerUser, RunningLedger, create_journal_anew, running_ledger
@@ -140,6 +141,30 @@ async def test_f1_a_new_ledger_takes_its_share_while_holds_go_on(
     await asyncio.gather(*asking)
     assert all(isinstance(each, HoldGranted) for each in answers)
     assert max(gaps) < 1
+
+
+async def test_f1_the_partitions_of_an_idle_ledger_wake_it_up_at_the_same_times(
+    start: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, loop = await start(), asyncio.get_running_loop()
+    assert ledger.owned == set(PARTITIONS)
+    call_at, due = loop.call_at, []
+
+    def noted(when: float, *args: object, **context: object) -> asyncio.TimerHandle:
+        task = asyncio.current_task()
+        if task is not None and task.get_name() in {"ledger tick", "ownership", "usage feed"}:
+            due.append((task.get_name(), round(when, 3)))
+        return call_at(when, *args, **context)
+
+    monkeypatch.setattr(loop, "call_at", noted)
+    await until(lambda: sum(name == "usage feed" for name, _ in due) >= 4 * len(PARTITIONS), timeout_s=30)
+    ticks = [when for name, when in due if name == "ledger tick"]
+    apart = [
+        abs((when - ticks[0] + TICK_S / 2) % TICK_S - TICK_S / 2) for _, when in due if when > ticks[0] + 1.0
+    ]
+    # Just after the start, usage is still read as it is published, and partitions are looked at more often.
+    assert len(apart) > 4 * len(PARTITIONS) - 9
+    assert sum(each_s > TICK_S / 10 for each_s in apart) <= len(apart) / 10, due
 
 
 async def test_f1_an_owner_that_was_replaced_stores_nothing_and_answers_nobody(
