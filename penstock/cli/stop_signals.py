@@ -25,12 +25,15 @@ def run(start: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
 
     A loop whose creation is interrupted prints a traceback when it is collected. For the main thread only.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    arrived: list[int] = []
     with asyncio.Runner() as runner:
+        before = signal.signal(signal.SIGINT, lambda number, _: arrived.append(number))
         try:
             runner.get_loop()
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            signal.signal(signal.SIGINT, before)
+        if arrived:
+            signal.raise_signal(signal.SIGINT)
         return runner.run(start())
 
 

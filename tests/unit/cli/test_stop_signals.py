@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 
 import pytest
@@ -19,13 +18,13 @@ class InterruptedPolicy(asyncio.DefaultEventLoopPolicy):
         self.created: list[asyncio.AbstractEventLoop] = []
 
     def new_event_loop(self) -> asyncio.AbstractEventLoop:
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         self.created.append(super().new_event_loop())
         return self.created[-1]
 
 
 def test_sigint_while_the_event_loop_is_created_waits_until_the_loop_can_be_closed():
-    before = asyncio.get_event_loop_policy()
+    before, handler = asyncio.get_event_loop_policy(), signal.getsignal(signal.SIGINT)
     policy = InterruptedPolicy()
     asyncio.set_event_loop_policy(policy)
     try:
@@ -34,4 +33,4 @@ def test_sigint_while_the_event_loop_is_created_waits_until_the_loop_can_be_clos
     finally:
         asyncio.set_event_loop_policy(before)
     assert [loop.is_closed() for loop in policy.created] == [True]
-    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, set())
+    assert signal.getsignal(signal.SIGINT) == handler
