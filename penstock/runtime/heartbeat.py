@@ -137,14 +137,14 @@ async def read_heard(nc: Nats, service: str) -> list[tuple[Presence, float]]:
     return [(presence, max(0.0, now_s - heard_s)) for presence, heard_s in found.values()]
 
 
-async def _read_bucket(nc: Nats) -> list[tuple[Presence, bool]]:
-    """The latest presence of each process, and whether it was deleted.
+async def _read_bucket(nc: Nats, key: str = ">") -> list[tuple[Presence, bool]]:
+    """The latest presence of each process that matches `key`, and whether it was deleted.
 
     nats-py's KeyValue is not used: it sends one request per key, and raises for a key that it would reject itself.
     """
     found: dict[str, tuple[Presence | None, bool]] = {}
     try:
-        async for msg in read_all(nc, f"KV_{PRESENCE.name}", f"{_PREFIX}>"):
+        async for msg in read_all(nc, f"KV_{PRESENCE.name}", f"{_PREFIX}{key}"):
             headers = msg.headers or {}
             key = headers["Nats-Subject"]
             found[key] = (_read(key, msg.data) if msg.data else None, _OPERATION in headers)
@@ -179,18 +179,17 @@ async def watch_presence(
 async def follow_presence(
     nc: Nats, on_change: Callable[[str, Presence | None], None], keys: Collection[str]
 ) -> None:
-    """Call `on_change` for each live process of the services in `keys`, then for every change (`watch_presence`)."""
+    """Call `on_change` for each live process that matches one of `keys`, then for every change (`watch_presence`)."""
     await watch_presence(nc, on_change, keys)
     try:
-        present = await read_presence(nc)
+        present = [found for key in keys for found in await _read_bucket(nc, key)]
     except (nats.errors.Error, TimeoutError) as error:
         _log.warning(
             "presence cannot be read (%r): other processes are unknown until their next heartbeat", error
         )
         return
-    services = {key.partition(".")[0] for key in keys}
-    for presence in present:
-        if presence.service in services:
+    for presence, deleted in present:
+        if not deleted:
             on_change(presence.instance, presence)
 
 

@@ -61,7 +61,9 @@ async def test_only_the_wanted_heartbeats_are_received(provisioned, unique):
     for heart in hearts[: len(before)]:
         await heart.start()
     followed, watched = [], []
-    await follow_presence(provisioned, lambda name, _: followed.append(name), ("worker.*",))
+    await follow_presence(
+        provisioned, lambda name, _: followed.append(name), ("worker.*", f"edge.{unique}-e-1")
+    )
     own = f"edge.{unique}-e-1-later"
     await watch_presence(provisioned, lambda name, _: watched.append(name), ("worker.*", own))
     for heart in hearts[len(before) :]:
@@ -75,7 +77,11 @@ async def test_only_the_wanted_heartbeats_are_received(provisioned, unique):
         f"{unique}-w-later",
         f"{unique}-e-1-later",
     }
-    assert {each for each in followed if each.startswith(unique)} == {f"{unique}-w", f"{unique}-w-later"}
+    assert {each for each in followed if each.startswith(unique)} == {
+        f"{unique}-w",
+        f"{unique}-w-later",
+        f"{unique}-e-1",
+    }, "by the first read too"
 
 
 async def test_bytes_that_are_not_a_presence_are_ignored(provisioned, unique):
