@@ -60,7 +60,8 @@ async def test_signals_while_a_system_starts_leave_no_process_and_a_usable_store
     if two_kinds:
         await until(lambda: len(services_of(run.pid)) > 0, 60, 0.005)
         for process in [*services_of(run.pid), *servers_of(run.pid)]:
-            process.suspend()  # so that the orderly stop lasts until the second signal
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()  # so that the orderly stop lasts until the second signal
     began_s = time.monotonic()
     for number in signals:
         seen |= running_children(run.pid, recursive=True)
@@ -112,7 +113,12 @@ async def is_usable(store: Path) -> None:
 
 
 def servers_of(pid: int) -> list[psutil.Process]:
-    return [child for child in running_children(pid, recursive=True) if child.name() == "nats-server"]
+    servers = []
+    for child in running_children(pid, recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if child.name() == "nats-server":
+                servers.append(child)
+    return servers
 
 
 def services_of(pid: int) -> set[psutil.Process]:
