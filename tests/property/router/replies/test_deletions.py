@@ -151,7 +151,7 @@ slots = st.lists(st.tuples(st.integers(0, 880), st.integers(1, BOUND // 4)), min
 ages = st.dictionaries(st.integers(0, 19).map(str), st.floats(0.1, 910.0), max_size=5)
 
 
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     found=st.lists(slots, min_size=2, max_size=20),
     fill=st.floats(FULL, 1.0),

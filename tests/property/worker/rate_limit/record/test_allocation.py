@@ -366,7 +366,7 @@ class PlacesMachine(SharedMachine):
     limits = Limits(concurrency=3, tokens_per_minute=200)
 
 
-_settings = settings(max_examples=examples(125), stateful_step_count=50, deadline=None)
+_settings = settings(max_examples=examples(150), stateful_step_count=50, deadline=None)
 for machine in (SharedMachine, BucketMachine, LargeBucketMachine, TokensMachine, DayMachine, PlacesMachine):
     machine.TestCase.settings = _settings
 TestRequests = SharedMachine.TestCase
