@@ -25,13 +25,14 @@ def run(start: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
 
     A loop whose creation is interrupted prints a traceback when it is collected. For the main thread only.
     """
+    runner = asyncio.Runner()
     arrived: list[int] = []
-    with asyncio.Runner() as runner:
-        before = signal.signal(signal.SIGINT, lambda number, _: arrived.append(number))
-        try:
-            runner.get_loop()
-        finally:
-            signal.signal(signal.SIGINT, before)
+    before = signal.signal(signal.SIGINT, lambda number, _: arrived.append(number))
+    try:
+        runner.get_loop()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with runner:
         if arrived:
             signal.raise_signal(signal.SIGINT)
         return runner.run(start())
