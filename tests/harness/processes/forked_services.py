@@ -62,10 +62,12 @@ async def _create_process(*argv: str, **options: Any) -> object:
         return await _CREATE_PROCESS(*argv, **options)
     read_end, write_end = os.pipe()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of threads: the one here only writes lines
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # of threads: the "line writer" of the log only writes lines
         pid = os.fork()
     if pid == 0:
-        _run_service(argv[3:], **options)
+        _run_service(argv[3:], options)
     os.close(write_end)
     os.read(
         read_end, 1
@@ -74,30 +76,11 @@ async def _create_process(*argv: str, **options: Any) -> object:
     return _Service(pid)
 
 
-def _run_service(
-    argv: tuple[str, ...],
-    *,
-    stdin: int,
-    stdout: int,
-    stderr: IO[bytes],
-    env: Mapping[str, str],
-    start_new_session: bool,
-    preexec_fn: Callable[[], None] | None,
-) -> NoReturn:
+def _run_service(argv: tuple[str, ...], options: Mapping[str, Any]) -> NoReturn:
     """Run the service in this process, inside the call that forked it: the process ends without returning from it."""
     code = 1
     try:
-        assert (stdin, start_new_session) == (asyncio.subprocess.DEVNULL, True)
-        os.setsid()
-        if preexec_fn is not None:
-            preexec_fn()
-        _reset_signals()
-        take_streams([os.dup(stdout), os.dup(stderr.fileno()), os.open(os.devnull, os.O_RDONLY)])
-        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-        asyncio.create_subprocess_exec = _CREATE_PROCESS
-        gc.freeze()  # nothing of the command is finalized: its file descriptors are closed
-        os.environ.clear()
-        os.environ.update(env)
+        _prepare(**options)
         sys.argv = list(argv)
         runpy.run_module(argv[0], run_name="__main__", alter_sys=True)
         code = 0
@@ -108,6 +91,29 @@ def _run_service(
     finally:
         sys.stdout.flush()
         os._exit(code)
+
+
+def _prepare(
+    *,
+    stdin: int,
+    stdout: int,
+    stderr: IO[bytes],
+    env: Mapping[str, str],
+    start_new_session: bool,
+    preexec_fn: Callable[[], None] | None,
+) -> None:
+    """Give this process what `asyncio.create_subprocess_exec` would with these options. Raises TypeError for others."""
+    assert (stdin, start_new_session) == (asyncio.subprocess.DEVNULL, True)
+    os.setsid()
+    if preexec_fn is not None:
+        preexec_fn()
+    _reset_signals()
+    take_streams([os.dup(stdout), os.dup(stderr.fileno()), os.open(os.devnull, os.O_RDONLY)])
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    asyncio.create_subprocess_exec = _CREATE_PROCESS
+    gc.freeze()  # nothing of the command is finalized: its file descriptors are closed
+    os.environ.clear()
+    os.environ.update(env)
 
 
 def _reset_signals() -> None:
