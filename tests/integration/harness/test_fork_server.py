@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.harness.processes.children import is_running
 from tests.harness.processes.fork_server import ForkedProcess, can_fork, fork
 from tests.harness.processes.forked_services import fork_with_services
 from tests.harness.suite.waiting import until
@@ -56,14 +57,14 @@ def test_a_process_is_ended_by_signals_and_reports_which(tmp_path: Path) -> None
         one.kill()  # a signal to a process that has ended is ignored
 
 
-def test_a_forked_process_ends_with_the_process_that_forked_it(tmp_path: Path) -> None:
+async def test_a_forked_process_ends_with_the_process_that_forked_it(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with subprocess.Popen([sys.executable, "-c", PARENT, log], stdout=subprocess.PIPE) as parent:
+    with subprocess.Popen([sys.executable, "-c", PARENT, log], stdout=subprocess.PIPE) as parent:  # noqa: ASYNC220 - it returns at once
         assert parent.stdout is not None
-        child = psutil.Process(int(parent.stdout.readline()))
+        child = int(parent.stdout.readline())
+        assert is_running(child)
         parent.kill()
-    psutil.wait_procs([child], timeout=20)
-    assert not child.is_running()
+    await until(lambda: not is_running(child))
 
 
 def test_a_process_with_variables_of_python_is_not_forked() -> None:
@@ -85,7 +86,10 @@ async def main(log_path, *arguments):
     print(started.pid, os.getsid(started.pid), flush=True)
     sys.exit(await started.wait())
 
-asyncio.run(main(*sys.argv[1:]))
+try:
+    asyncio.run(main(*sys.argv[1:]))
+finally:
+    print("ended", flush=True)
 """
 
 
@@ -96,8 +100,21 @@ def test_a_service_of_a_forked_command_reports_its_output_and_exit_code(tmp_path
         command = fork_with_services(arguments, {}, stdout, stdout, cwd=tmp_path)
     assert command.wait(20) == 2, out.read_text()
     assert "--no-such-option" in log.read_text()
-    pid, session = out.read_text().split()
+    pid, session, *rest = out.read_text().split()
     assert pid == session != str(command.pid)
+    assert rest == ["ended"]
+
+
+def test_a_service_with_an_option_that_is_not_known_ends_alone(tmp_path: Path) -> None:
+    """Its process is a copy of the command, which must not go on in it."""
+    out = tmp_path / "command"
+    program = COMMAND.replace("start_new_session=True", "start_new_session=True, umask=0")
+    with out.open("wb") as stdout:
+        arguments = ("-c", program, str(tmp_path / "service"), "--port", "0")
+        command = fork_with_services(arguments, {}, stdout, stdout, cwd=tmp_path)
+    assert command.wait(20) == 1
+    assert "umask" in out.read_text()
+    assert out.read_text().splitlines().count("ended") == 1
 
 
 async def test_a_service_of_a_forked_command_is_its_child_and_ends_with_it(tmp_path: Path) -> None:
@@ -110,5 +127,4 @@ async def test_a_service_of_a_forked_command_is_its_child_and_ends_with_it(tmp_p
     (service,) = psutil.Process(command.pid).children()
     command.kill()
     assert command.wait(20) == -signal.SIGKILL
-    psutil.wait_procs([service], timeout=20)
-    assert not service.is_running()
+    await until(lambda: not is_running(service.pid))
