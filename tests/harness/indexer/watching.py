@@ -16,6 +16,8 @@ _LOOK_S = 0.1
 """Between two looks for new children, each of which reads every process of the machine. A child loads its libraries
 for longer before it reads a document."""
 _MB = 2**20
+_NEVER = 2**31 - 1
+"""Collections of the middle generation before a full one."""
 
 
 class MemoryPeaks:
@@ -40,9 +42,10 @@ class MemoryPeaks:
     def growth(self) -> float:
         return self.own - self.before
 
-    def sample(self) -> None:
+    def sample(self, *, look: bool = False) -> None:
+        """`look`: for new children now, and not only when it is due."""
         self.own = max(self.own, self._own.memory_info().rss / _MB)
-        if (now_s := time.monotonic()) >= self._look_s:
+        if (now_s := time.monotonic()) >= self._look_s or look:
             self._look_s = now_s + _LOOK_S
             self._running = [child for child in self._own.children() if self._runs_own_program(child)]
         for child in self._running:
@@ -73,6 +76,7 @@ def memory_peaks() -> Iterator[MemoryPeaks]:
     finally:
         ended.set()
         thread.join()
+        peaks.sample(look=True)  # the child that read the last document is kept for the next one
 
 
 class LoopWatch:
@@ -83,9 +87,9 @@ class LoopWatch:
 
 @asynccontextmanager
 async def loop_watch() -> AsyncIterator[LoopWatch]:
-    watch = LoopWatch()
-    # A garbage collection would read all objects of the earlier tests: 50 ms in a process that has run thousands.
-    gc.freeze()
+    watch, thresholds = LoopWatch(), gc.get_threshold()
+    # A full collection would read all objects of the earlier tests: 50 ms in a process that has run thousands.
+    gc.set_threshold(*thresholds[:2], _NEVER)
 
     async def tick() -> None:
         last = time.thread_time()
@@ -102,3 +106,4 @@ async def loop_watch() -> AsyncIterator[LoopWatch]:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+        gc.set_threshold(*thresholds)
