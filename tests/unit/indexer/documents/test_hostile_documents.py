@@ -46,7 +46,7 @@ async def bounded(extractor: DocumentExtractor, source: Source) -> Extracted | s
             found = await outcome(extractor, source)
     assert time.monotonic() - started < 2 * LIMITS.time_s
     assert loop.blocked_s < 0.05
-    assert peaks.child < LIMITS.memory_bytes / 2**20
+    assert 0 < peaks.child < LIMITS.memory_bytes / 2**20
     assert peaks.growth < PARENT_GROWTH_MB
     if isinstance(found, Extracted):
         assert len(found.text) <= LIMITS.characters
@@ -97,11 +97,14 @@ async def test_h1_text_without_end_is_refused(short: DocumentExtractor):
 
 
 async def test_h1_a_pdf_that_refers_to_itself_does_not_loop(short: DocumentExtractor):
-    for name, data in loops().items():
-        started = time.monotonic()
-        found = await outcome(short, Source(data))
-        assert isinstance(found, Extracted) or found in {"broken", "too_large", "no_text"}, name
-        assert time.monotonic() - started < LIMITS.time_s, name
+    started = time.monotonic()
+    found = {name: await outcome(short, Source(data)) for name, data in loops().items()}
+    refusals = {name: each for name, each in found.items() if not isinstance(each, Extracted)}
+    unexpected = {
+        name: each for name, each in refusals.items() if each not in {"broken", "too_large", "no_text"}
+    }
+    assert not unexpected
+    assert time.monotonic() - started < LIMITS.time_s, "all together"
 
 
 @pytest.mark.parametrize("opening", [b"[", b"<</A"])
