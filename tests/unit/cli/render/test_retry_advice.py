@@ -40,9 +40,15 @@ def test_d10_a_refusal_is_explained_by_its_last_attempt(kind: str, advice: str) 
         ("unknown_role", SAME),
         ("request_too_large", f"{SAME} A shorter one, or one with a smaller max_tokens, may succeed."),
         ("budget_exceeded", f"{SAME} A shorter one, or one with a smaller max_tokens, may succeed."),
+        ("rate_limited", f"{SAME} A shorter one, or one with a smaller max_tokens, may succeed."),
         ("budget_unavailable", "Set the price of the model first: `penstock prices set`."),
         ("content_filtered", "Change the text: the filter of the provider rejects it."),
+        ("kind_not_served", "Start the service that answers such requests: `penstock run --help`."),
         ("unknown_collection", "Add documents to it first: `penstock index`."),
+        (
+            "undeliverable",
+            "Find out why before you send it again: `penstock dead list`, `penstock dead redrive`.",
+        ),
     ],
 )
 def test_d10_an_error_that_stays_says_what_to_change(code: ErrorCode, advice: str) -> None:

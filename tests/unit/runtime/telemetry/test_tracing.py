@@ -279,7 +279,9 @@ def _readable(span: RecordedSpan, resource: Resource) -> ReadableSpan:
     )
 
 
-def test_a_full_disk_costs_only_the_spans_that_were_not_written(tmp_path: Path):
+def test_a_full_disk_costs_only_the_spans_that_were_not_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
     """The limit on the size of a file stands for the disk: the second span is cut off, the third not written."""
     path = tmp_path / "spans.jsonl"
     finished = KeptSpans()
@@ -299,6 +301,10 @@ def test_a_full_disk_costs_only_the_spans_that_were_not_written(tmp_path: Path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     exporter.export([last])
     assert [span.name for span in read_spans(path)] == ["first", "last"]
+    assert caplog.messages == [
+        f"the disk of {path} is full; spans are lost",
+        f"spans cannot be written to {path} and are lost: File too large",
+    ]
 
 
 def test_j1_a_full_file_is_followed_by_a_new_one_for_all_processes(tmp_path: Path):
