@@ -15,7 +15,8 @@ from penstock.bus.clock import SYSTEM
 from penstock.cli.connection import open_connection
 from penstock.cli.demo.steps import DemoContext, StepResult
 from penstock.cli.errors import CommandError
-from penstock.cli.render.spend import picousd_text, spend_text
+from penstock.cli.render.costs import picousd_text
+from penstock.cli.render.spend import spend_text
 from penstock.contract import codec, subjects
 from penstock.contract.ledger.policies import BudgetLimits, BudgetPolicy
 from penstock.contract.ledger.spend import SpendQuery, SpendReport

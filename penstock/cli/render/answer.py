@@ -9,6 +9,7 @@ from typing import Final, TextIO
 
 from penstock.cli.program_name import as_invoked
 from penstock.cli.render.budget import refusing_limit_text
+from penstock.cli.render.costs import cost_text
 from penstock.cli.render.explanation import queue_text
 from penstock.cli.render.guarded import blocked_text, guarded_lines, left_out_lines, unchecked_lines
 from penstock.cli.render.retry_advice import retry_advice
@@ -28,7 +29,7 @@ from penstock.contract.reply import (
 )
 from penstock.errors import PenstockError, RequestFailed
 
-__all__ = ["AnswerPrinter", "attempt_lines", "cost_text", "failure_text", "summary"]
+__all__ = ["AnswerPrinter", "attempt_lines", "failure_text", "summary"]
 
 _SHOWN_WAIT_MS: Final = 100
 """Shortest wait for quota that is shown; a share of a quota often takes some milliseconds."""
@@ -173,14 +174,6 @@ def _enable_advice(account: str, user: str) -> str:
     if user:
         commands.append(f"`penstock budget enable --account {account} --user {shlex.quote(visible(user))}`")
     return as_invoked(f"Enable it first: {' or '.join(commands)}.")
-
-
-def cost_text(microusd: int, unpriced_attempts: int) -> str:
-    """The cost in dollars. With attempts at models without a price it is not known; that of the others is shown."""
-    known = f"${microusd / 1_000_000:.6f}".rstrip("0").rstrip(".")
-    if not unpriced_attempts:
-        return known
-    return f"{known} + price unknown" if microusd else "price unknown"
 
 
 def _waiting_text(accepted: Accepted) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from penstock.cli.program_name import command_name
-from penstock.cli.render.answer import attempt_lines, cost_text
+from penstock.cli.render.answer import attempt_lines
+from penstock.cli.render.costs import cost_text
 from penstock.cli.render.retry_advice import retry_advice
 from penstock.cli.render.table import cell, table
 from penstock.cli.render.terminal_safe import visible

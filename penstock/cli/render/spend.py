@@ -12,15 +12,14 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from penstock.cli.render.costs import picousd_text, total_text
 from penstock.cli.render.counting import counted
 from penstock.cli.render.table import cell, table
 from penstock.cli.render.terminal_safe import visible
 from penstock.contract.ledger.spend import SpendAmounts, SpendDimension, SpendKey, SpendReport
 
-__all__ = ["MonthOutlook", "picousd_text", "spend_csv", "spend_json", "spend_text"]
+__all__ = ["MonthOutlook", "spend_csv", "spend_json", "spend_text"]
 
-_FIGURES: Final = 4
-"""Significant digits of an amount below a dollar."""
 _TIMES: Final = {"hour": "%Y-%m-%d %H:00", "day": "%Y-%m-%d", "month": "%Y-%m"}
 _COLUMNS: Final = (
     *("spent", "requests", "attempts", "tokens in", "tokens out", "cached"),
@@ -46,15 +45,6 @@ class MonthOutlook(Struct, frozen=True, kw_only=True):
         if self.forecast_picousd is None or not self.users:
             return None
         return self.forecast_picousd // self.users
-
-
-def picousd_text(picousd: int) -> str:
-    """An amount in dollars: at least two decimals, and four significant digits below a dollar."""
-    dollars = Decimal(picousd).scaleb(-12)
-    decimals = 2 if picousd == 0 else max(2, _FIGURES - 1 - dollars.adjusted())
-    rounded = f"{abs(round(dollars, decimals)):,.{decimals}f}"
-    whole, _, fraction = rounded.partition(".")
-    return f"{'-' if picousd < 0 else ''}${whole}.{fraction.rstrip('0').ljust(2, '0')}"
 
 
 def spend_text(
@@ -133,9 +123,10 @@ def _time_text(at_s: int, form: str) -> str:
 
 
 def _cells(amounts: SpendAmounts) -> tuple[str, ...]:
-    per_request = _cost_cell(amounts.picousd // amounts.requests, amounts) if amounts.requests else "-"
+    unpriced = amounts.unpriced_attempts
+    per_request = total_text(amounts.picousd // amounts.requests, unpriced) if amounts.requests else "-"
     return (
-        _cost_cell(amounts.picousd, amounts),
+        total_text(amounts.picousd, unpriced),
         f"{amounts.requests:,}",
         f"{amounts.attempts:,}",
         f"{amounts.input_tokens:,}",
@@ -147,20 +138,9 @@ def _cells(amounts: SpendAmounts) -> tuple[str, ...]:
     )
 
 
-def _has_unknown_cost(amounts: SpendAmounts) -> bool:
-    """Whether tokens of a model without a price were used; an attempt that used none cost nothing."""
-    return amounts.unpriced_attempts > 0 and amounts.input_tokens + amounts.output_tokens > 0
-
-
 def _is_cost_unknown(amounts: SpendAmounts) -> bool:
     """Whether no part of the cost is known."""
-    return amounts.picousd == 0 and _has_unknown_cost(amounts)
-
-
-def _cost_cell(picousd: int, amounts: SpendAmounts) -> str:
-    if not _has_unknown_cost(amounts):
-        return picousd_text(picousd)
-    return f"{picousd_text(picousd)} + price unknown" if picousd else "price unknown"
+    return amounts.picousd == 0 and amounts.unpriced_attempts > 0
 
 
 def _figures(amounts: SpendAmounts) -> dict[str, int | str | None]:

@@ -48,7 +48,7 @@ class SpendAmounts(Struct, array_like=True):
     estimated_attempts: int = 0
     """Attempts with an estimated part of the usage."""
     unpriced_attempts: int = 0
-    """Attempts at models without a price: their cost is not known, and not in `picousd`."""
+    """Attempts that used tokens of a model without a price: their cost is not known, and not in `picousd`."""
 
 
 class SpendRow(Struct, frozen=True, array_like=True):

@@ -62,6 +62,7 @@ def add_row(sums: AmountsByKey, key: SpendKey, amounts: SpendAmounts) -> None:
 def settled_row(entry: Settled) -> SpendRow:
     """The row of one settlement alone."""
     hour_s = entry.at_ms // 1000 // HOUR_S * HOUR_S
+    used_tokens = entry.input_tokens > 0 or entry.output_tokens > 0
     return SpendRow(
         SpendKey(hour_s, entry.account, entry.user, entry.key, entry.role, entry.model),
         SpendAmounts(
@@ -75,7 +76,7 @@ def settled_row(entry: Settled) -> SpendRow:
             saved_by_cache_picousd=entry.saved_by_cache_picousd,
             saved_by_routing_picousd=entry.saved_by_routing_picousd,
             estimated_attempts=int(entry.estimated),
-            unpriced_attempts=int(not entry.priced),
+            unpriced_attempts=int(used_tokens and not entry.priced),
         ),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from penstock.cli.render.answer import cost_text
+from penstock.cli.render.costs import cost_text
 from penstock.cli.render.counting import counted
 from penstock.cli.render.table import table
 from penstock.cli.render.terminal_safe import visible

@@ -7,7 +7,7 @@ import io
 import pytest
 from msgspec.structs import replace
 
-from penstock.cli.render.answer import AnswerPrinter, cost_text, failure_text, summary
+from penstock.cli.render.answer import AnswerPrinter, failure_text, summary
 from penstock.cli.render.times import duration_text
 from penstock.contract.ledger.limits import LimitStatus
 from penstock.contract.reply import (
@@ -313,11 +313,6 @@ def test_d10_text_of_models_and_workers_cannot_move_the_cursor(out, notes):
     assert WRITTEN in failure_text(
         RequestFailed("r", Failure(code="internal", message=ESCAPES, retry="later"))
     )
-
-
-@pytest.mark.parametrize(("microusd", "text"), [(31, "$0.000031"), (1_500_000, "$1.5"), (2_000_000, "$2")])
-def test_a_known_cost(microusd, text):
-    assert cost_text(microusd, 0) == text
 
 
 def test_d10_a_cancelled_request_may_be_sent_again():

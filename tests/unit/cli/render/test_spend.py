@@ -6,8 +6,11 @@ import csv
 
 import pytest
 
-from penstock.cli.render.spend import MonthOutlook, picousd_text, spend_csv, spend_json, spend_text
+from penstock.cli.render.spend import MonthOutlook, spend_csv, spend_json, spend_text
+from penstock.contract.ledger.journal import Settled
 from penstock.contract.ledger.spend import SpendAmounts, SpendKey, SpendReport, SpendRow
+from services.ledger.spend.rows import SpendRows
+from tests.unit.ledger.spend.settlements import settled
 
 USD = 10**12
 ROW = SpendRow(
@@ -16,23 +19,6 @@ ROW = SpendRow(
 )
 UNKNOWN = ("+", "price", "unknown")
 REPORT = SpendReport(rows=(ROW,), total=ROW.amounts, users=2, left_out=3, missing_partitions=(5,))
-
-
-@pytest.mark.parametrize(
-    ("picousd", "text"),
-    [
-        (0, "$0.00"),
-        (1, "$0.000000000001"),
-        (12_000_000, "$0.000012"),
-        (12_345_678, "$0.00001235"),
-        (USD // 2, "$0.50"),
-        (1_234_567 * USD // 1_000_000, "$1.235"),
-        (98_765_432_198_765_432, "$98,765.43"),
-        (-(USD // 4), "-$0.25"),
-    ],
-)
-def test_f5_money_is_never_rounded_to_nothing(picousd, text):
-    assert picousd_text(picousd) == text
 
 
 def test_f5_a_report_shows_rows_total_forecast_and_what_is_missing():
@@ -83,9 +69,29 @@ def test_f4_without_any_known_price_no_amount_and_no_forecast_is_shown():
     assert (named["spent_usd"], named["unpriced_attempts"], named["input_tokens"]) == ("", "5", "9")
 
 
-def test_f4_attempts_that_used_nothing_cost_nothing_whatever_the_price():
-    refused = SpendReport(rows=(), total=SpendAmounts(attempts=2, unpriced_attempts=2))
-    assert "$0.00" in spend_text(refused, (), title="", outlook=None).splitlines()[-3]
+@pytest.mark.parametrize(
+    ("used", "cost"),
+    [
+        (settled(1, picousd=12_000_000), "$0.000012"),
+        (settled(1, picousd=0), "$0.00"),
+    ],
+    ids=["at a price", "at a free model"],
+)
+def test_f4_an_attempt_that_used_nothing_leaves_the_cost_known_whatever_its_price(
+    used: Settled, cost: str
+) -> None:
+    rows = SpendRows()
+    rows.add(used)
+    rows.add(settled(2, priced=False, completed=False, input_tokens=0, output_tokens=0, picousd=0))
+    (row,) = rows.rows()
+    report = SpendReport(rows=(row,), total=row.amounts)
+    text = spend_text(report, ("model",), title="", outlook=None)
+    assert [line.split()[1] for line in text.splitlines() if line.startswith(("m ", "total"))] == [cost, cost]
+    assert "without a price" not in text
+    found = spend_json(report, ("model",), since_s=0, until_s=1, outlook=None)
+    assert found["total"]["spent_picousd"] == used.picousd
+    header, cells = csv.reader(spend_csv(report, ("model",)).splitlines())
+    assert dict(zip(header, cells, strict=True))["spent_picousd"] == str(used.picousd)
 
 
 def test_a_report_without_dimensions_and_requests_is_the_total_alone():

@@ -26,6 +26,15 @@ def test_f5_attempts_of_one_hour_and_user_add_up_exactly():
     assert rows.take() == ()
 
 
+@pytest.mark.parametrize(("tokens", "unpriced"), [((0, 0), 0), ((1, 0), 1), ((0, 1), 1)])
+def test_f4_an_attempt_without_a_price_counts_as_such_if_it_used_tokens(
+    tokens: tuple[int, int], unpriced: int
+) -> None:
+    rows = rows_of(settled(1), settled(2, priced=False, input_tokens=tokens[0], output_tokens=tokens[1]))
+    (row,) = rows.rows()
+    assert (row.amounts.attempts, row.amounts.unpriced_attempts) == (2, unpriced)
+
+
 def test_f5_what_writing_to_a_cache_lost_lowers_what_reading_it_saved():
     rows = rows_of(settled(1, saved_by_cache_picousd=-5), settled(2, saved_by_cache_picousd=3))
     (row,) = decode_rows(encode_rows(rows.take()))
