@@ -193,7 +193,7 @@ def test_a_guard_takes_the_server_and_the_catalogue_of_the_system(
 ) -> None:
     log, out = up.directory / "guard.log", up.directory / "guard.out"
     with log.open("wb") as stderr, out.open("wb") as stdout:
-        guard = fork("services.guard", (), up.env, stdout, stderr, cwd=up.directory)
+        guard = fork("penstock.cli", ("run", "guard"), up.env, stdout, stderr, cwd=up.directory)
     try:
         deadline_s = time.monotonic() + 90
         while '"ready"' not in out.read_text():
