@@ -112,6 +112,25 @@ async def test_h1_a_large_body_is_read_and_deleted(client: Client, publisher: Ra
     await until(is_deleted)
 
 
+async def test_f4_replies_jobs_and_reports_count_attempts_at_models_without_a_price(
+    client: Client, unique: str
+):
+    answer = await client.chat("Hello", role="chat")
+    vectors = await client.embed([f"A text of {unique}"])
+    chat_job = await job_in_state(client, await client.submit("Hello", role="chat"), "completed")
+    assert answer.unpriced_attempts == vectors.unpriced_attempts == chat_job.unpriced_attempts == 1
+    result = await client.result(chat_job.id)
+    assert result is not None
+    assert result.unpriced_attempts == 1
+
+    index_job = await job_in_state(
+        client, await client.index("docs", documents=corpus(range(3))), "completed"
+    )
+    assert index_job.unpriced_attempts == 1
+    report = await index(client, documents=corpus(range(3), version=1))
+    assert (report.embedded, report.unpriced_attempts, report.cost_microusd) == (3, 1, 0)
+
+
 async def test_d8_a_cancelled_request_stops(system: System, client: Client):
     await system.sim("PUT", "speed", {"latency_ms": 500})
     events = []

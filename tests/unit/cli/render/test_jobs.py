@@ -47,3 +47,8 @@ def test_e4_a_completed_job_shows_why_it_was_retried():
     done = replace(RETRIED, state="completed")
     assert "an attempt before failed: talker at here: server_error" in job_text(done, 1)
     assert "server_error" not in jobs_text([done]), "it has no error"
+
+
+def test_f4_a_job_at_models_without_a_price_has_an_unknown_cost():
+    done = replace(RETRIED, state="completed", cost_microusd=20, unpriced_attempts=1)
+    assert "$0.00002 + price unknown;" in job_text(done, 1)

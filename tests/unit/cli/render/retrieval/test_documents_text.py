@@ -250,3 +250,12 @@ def test_h4_memory_is_listed_by_conversation():
     assert lines[2].count("2026-11-30") == 2
     assert lines[-1] == "4 turns in 2 conversations"
     assert memory_text([], HOSTILE) == "Nothing is remembered of \\x1b[2Jname\\u202e."
+
+
+def test_f4_the_totals_say_that_a_price_is_unknown():
+    found = totals(embedded=3)
+    for _ in range(2):
+        found.add(IndexReport(collection="docs", embedded=3, unpriced_attempts=1))
+    assert found.report.unpriced_attempts == 2
+    assert totals_text(found).splitlines()[2].endswith("price unknown")
+    assert changes_line(found, "12:00:01").endswith(", price unknown")
