@@ -226,7 +226,7 @@ class Completed(_Event, frozen=True, kw_only=True, tag="completed"):
     estimated: bool = False
     """True when the provider omitted a count and part of `usage` is an estimate."""
     cost_microusd: int = 0
-    """Cost of all attempts together, without those of `unpriced_attempts`."""
+    """Cost of all attempts together, those of lost workers by an estimate, without those of `unpriced_attempts`."""
     unpriced_attempts: int = 0
     """Attempts that used tokens of a model without a price; above 0, the cost of the request is not known."""
     timings: Timings = field(default_factory=Timings)

@@ -48,7 +48,7 @@ class WorkHandler(Struct, frozen=True):
         prior = await self._read_prior_attempts(checked.work, delivery)
         if prior.attempt and not prior.ended and await self._may_be_held(delivery):
             return NO_VERDICT
-        spent = record_lost_attempts(self.recorder, self.catalogue, checked.work, prior, delivery)
+        charged = record_lost_attempts(self.recorder, self.catalogue, checked.work, prior, delivery)
         if prior.ended:
             await self.recorder.wait_stored(checked.work)
             if prior.failed_with is not None and checked.work.hold_id is not None:
@@ -57,7 +57,7 @@ class WorkHandler(Struct, frozen=True):
             await self.bodies.delete(checked.work)  # the earlier worker may have died before it did
             return ACK
         await self.time.read_if_passed(checked.work.deadline_ms, since_ms=checked.work.accepted_ms)
-        return await self.runner.run(checked, prior, delivery, began_s, spent)
+        return await self.runner.run(checked, prior, delivery, began_s, charged)
 
     async def _may_be_held(self, delivery: Delivery) -> bool:
         """Whether the worker that began the request may be alive, because this process or the server was frozen, or

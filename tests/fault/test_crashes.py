@@ -53,6 +53,7 @@ async def test_d7_a_worker_killed_in_mid_stream_leads_to_restarted_and_an_answer
         assert len(await stored_ends(client, stream.id)) == 1
         assert await system.attempts() == 3
         assert await usage_count(system, {stream.id}) == 2, "the usage of the killed attempt is recorded, too"
+        assert events[-1].unpriced_attempts == 2, "the killed attempt has no known cost either"
 
 
 async def test_d7_a_router_killed_with_requests_in_flight_loses_none(tmp_path: Path):

@@ -14,6 +14,7 @@ from penstock.bus.tracing import Attributes, Span, Tracer
 from penstock.contract.reply import Usage
 from penstock.runtime.accounting.usage_events import AttemptRecord
 from penstock.runtime.tokens import with_margin
+from services.worker.accounting.charge import charge_of
 from services.worker.accounting.usage_recorder import UsageRecorder
 from services.worker.budget.hold_cover import AttemptTokens
 from services.worker.embedding.request import OpenAttempt, Text, WaitingRequest
@@ -157,7 +158,7 @@ class BatchAttempts(Struct, frozen=True):
             ends=ends,
         )
         recorded = self.recorder.record(execution.work, record, execution.span.traceparent)
-        execution.charge(recorded, tokens)
+        execution.charge(charge_of(recorded.cost_picousd, tokens, priced=recorded.priced))
 
     def _start_span(self, request: WaitingRequest, attempt: OpenAttempt, provider: str) -> Span:
         model = attempt.key.model

@@ -15,8 +15,8 @@ from penstock.runtime.accounting.usage_events import AttemptRecord
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.pricing import PriceTable
 from penstock.runtime.tokens import OUTPUT_BYTES_PER_TOKEN
+from services.worker.accounting.charge import charge_of
 from services.worker.accounting.usage_recorder import UsageRecorder
-from services.worker.budget.hold_cover import Amount
 from services.worker.degradation.monitor import DegradationMonitor
 from services.worker.estimates.output_rate import OutputRate
 from services.worker.estimates.token_calibration import TokenCalibration
@@ -109,7 +109,7 @@ class AttemptUsage:
             execution.counting += 1
         recorded = self._recorder.record(work, record, trace, count)
         tokens = usage.input_tokens + usage.output_tokens
-        execution.charge(recorded, tokens)
+        execution.charge(charge_of(recorded.cost_picousd, tokens, priced=recorded.priced))
         output_unknown = estimated and attempt.answer is None and not execution.work.stream
         return tokens + (self._margin(execution, model, took_s, usage) if output_unknown else 0)
 
@@ -134,11 +134,8 @@ class AttemptUsage:
         usage = await self._counting.count(model, before, missing, attempt.body.sent, text)
         if usage == before:
             return record
-        cost = self._counting.cost(model, usage, record.prices)
-        cost -= self._counting.cost(model, before, record.prices)
-        tokens = usage.input_tokens + usage.output_tokens - before.input_tokens - before.output_tokens
-        execution.cost_picousd += cost
-        execution.spent = execution.spent.plus(Amount(cost, tokens))
+        charged = self._counting.charge(model, before, record.prices)
+        execution.charge(self._counting.charge(model, usage, record.prices).minus(charged))
         if answer is not None:
             answer.usage = usage
         return structs.replace(record, usage=usage)

@@ -45,7 +45,7 @@ class HoldRaiser(Struct, frozen=True):
         if tokens is None:
             added = execution.unreserved_tokens
             tokens = attempt_tokens(work, execution.size.output_tokens, added_tokens=added)
-        needed = needed_hold(execution.held, execution.spent, attempt_amount(tokens, prices))
+        needed = needed_hold(execution.held, execution.charged.spent, attempt_amount(tokens, prices))
         if needed is None:
             return
         request = HoldRequest(

@@ -12,6 +12,7 @@ from penstock.contract.reply import Usage, answer_bytes
 from penstock.contract.work import ChatWork
 from penstock.runtime.config.catalogue import Model
 from penstock.runtime.pricing import FREE, PriceTable, cost_picousd
+from services.worker.accounting.charge import Charge, charge_of
 from services.worker.execution.delta_sink import JoinedDelta
 from services.worker.providers.streams.choices import content_bytes
 from services.worker.providers.streams.chunks import ChunkDelta
@@ -91,10 +92,11 @@ class MissingCounts:
         prices = self._prices.prices_of(model)
         return work.hold_id is not None or (prices is not None and bool(prices.input or prices.output))
 
-    def cost(self, model: str, usage: Usage, prices: PriceTable | None) -> int:
-        """In picodollars, at these prices; None: at those of the moment."""
-        table = self._prices if prices is None else prices
-        return cost_picousd(usage, table.prices_of(model) or FREE)
+    def charge(self, model: str, usage: Usage, prices: PriceTable | None) -> Charge:
+        """At these prices; None: at those of the moment."""
+        price = (self._prices if prices is None else prices).prices_of(model)
+        tokens = usage.input_tokens + usage.output_tokens
+        return charge_of(cost_picousd(usage, price or FREE), tokens, priced=price is not None)
 
     async def count(
         self, model: str, usage: Usage, missing: Missing, body: bytes, produced: ProducedText

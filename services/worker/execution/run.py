@@ -26,8 +26,9 @@ from penstock.runtime.redelivery.job_record import JobRecords
 from penstock.runtime.redelivery.superseded import verdict_on_superseded
 from penstock.runtime.reply_publisher import Position, ReplyPublisher, Superseded
 from penstock.runtime.service import Bus
+from services.worker.accounting.charge import NO_CHARGE, Charge
 from services.worker.accounting.usage_recorder import UsageRecorder
-from services.worker.budget.hold_cover import NOTHING, Amount
+from services.worker.budget.hold_cover import Amount
 from services.worker.budget.hold_releases import HoldReleases
 from services.worker.degradation.shorten import RequestSize
 from services.worker.estimates.service_times import ServiceTimes
@@ -75,10 +76,10 @@ class Starter(Struct, frozen=True):
         checked: CheckedWork,
         prior: PriorAttempts,
         delivery: Delivery,
-        spent: Amount = NOTHING,
+        charged: Charge = NO_CHARGE,
         space: ReplySpace | None = None,
     ) -> Execution:
-        """An execution that continues where earlier workers, if any, stopped; `spent`: by their attempts."""
+        """An execution that continues where earlier workers, if any, stopped; `charged`: for their attempts."""
         work = checked.work
         role = self.catalogue.all_roles[work.role]
         now_s, waited_ms = loop_now_s(), self.telemetry.clock.steady_ms(work.accepted_ms) - work.accepted_ms
@@ -102,7 +103,7 @@ class Starter(Struct, frozen=True):
             span=span,
             queued_ms=queued_ms,
             history=_history(work, role, prior),
-            spent=spent,
+            charged=charged,
             held=Amount(work.hold_picousd, work.hold_tokens),
             guard=self.guards.of(work, span.traceparent) if self.guards and work.kind == "chat" else None,
         )
@@ -181,12 +182,12 @@ class Runner(Struct, frozen=True):
         prior: PriorAttempts,
         delivery: Delivery,
         began_s: float,
-        spent: Amount = NOTHING,
+        charged: Charge = NO_CHARGE,
     ) -> Verdict:
-        """Execute the request; `began_s`: when its message reached this worker, `spent`: by earlier workers."""
+        """Execute the request; `began_s`: when its message reached this worker, `charged`: for earlier attempts."""
         work = checked.work
         async with self.room.space(work.account) as space:
-            execution = self.starter.start(checked, prior, delivery, spent, space)
+            execution = self.starter.start(checked, prior, delivery, charged, space)
             outcome: str | None = "interrupted"
             try:
                 event = await self._terminal_event(execution)

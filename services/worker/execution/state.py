@@ -10,7 +10,6 @@ from msgspec import Struct, field
 
 from penstock.bus.tracing import Span
 from penstock.contract.errors import ErrorCode
-from penstock.contract.events import UsageRecorded
 from penstock.contract.ledger.limits import LimitStatus
 from penstock.contract.reply import FailedAttempt
 from penstock.contract.streams import REPLIES_LEAST_AGE_S
@@ -20,6 +19,7 @@ from penstock.runtime.config.degradation import Degradation
 from penstock.runtime.pricing import PriceTable
 from penstock.runtime.reply_publisher import ReplyPublisher
 from penstock.runtime.request_refused import RequestRefused
+from services.worker.accounting.charge import NO_CHARGE, Charge
 from services.worker.budget.hold_cover import NOTHING, Amount
 from services.worker.degradation.shorten import RequestSize
 from services.worker.estimates.service_times import RequestCalls
@@ -180,14 +180,10 @@ class Execution(CallState, kw_only=True):
     reply: ReplyPublisher
     span: Span
     """Cancelled when the request is."""
-    cost_picousd: int = 0
-    """Of all attempts of this worker."""
-    unpriced_attempts: int = 0
-    """Attempts of this worker that used tokens of a model without a price."""
     counting: int = 0
     """Attempts whose tokens are, or were, counted in the background."""
-    spent: Amount = NOTHING
-    """Of all attempts, those of lost workers included."""
+    charged: Charge = NO_CHARGE
+    """For all attempts, those of lost workers by an estimate."""
     held: Amount = NOTHING
     """What the ledger has reserved for the request."""
     prices: PriceTable | None = None
@@ -205,9 +201,6 @@ class Execution(CallState, kw_only=True):
     hold_is_open: bool = False
     """The request completed without an attempt whose usage ends its hold."""
 
-    def charge(self, recorded: UsageRecorded, tokens: int) -> None:
-        """Add the cost of an attempt that is over and used so many tokens."""
-        self.cost_picousd += recorded.cost_picousd
-        self.spent = self.spent.plus(Amount(recorded.cost_picousd, tokens))
-        if tokens and not recorded.priced:
-            self.unpriced_attempts += 1
+    def charge(self, added: Charge) -> None:
+        """Charge an attempt that is over, or what a count of its tokens adds to the estimate."""
+        self.charged = self.charged.plus(added)

@@ -16,7 +16,9 @@ from penstock.contract.work import ChatWork
 from penstock.runtime.accounting.usage_events import AttemptRecord, UsageEvents
 from penstock.runtime.config.catalogue import Catalogue, Model, Price, ProviderConfig, RoleConfig
 from penstock.runtime.pricing import PriceTable
+from services.worker.accounting.charge import NO_CHARGE, Charge
 from services.worker.budget.hold_cover import Amount
+from services.worker.degradation.shorten import RequestSize
 from services.worker.execution.attempt_usage import AttemptUsage, CurrentAttempt
 from services.worker.execution.delta_sink import JoinedDelta
 from services.worker.execution.missing_counts import MissingCounts
@@ -89,16 +91,17 @@ class Scene:
         chunks: ChunkReader | None = None,
         *,
         refused: bool = False,
+        sent: str = TEXT,
         prices: PriceTable | None = None,
     ) -> None:
-        """An attempt that ends after it sent TEXT."""
+        """An attempt that ends after it sent a text."""
         attempt = CurrentAttempt(QuotaKey("A_KEY", "m"), 1, Body(b"{}", (), ()), 0.0, outcome=outcome)
         attempt.refused = refused
         attempt.prices = prices
         attempt.progress.chunks = chunks
-        attempt.progress.content_bytes = len(TEXT)
+        attempt.progress.content_bytes = len(sent)
         attempt.progress.headers = {}
-        attempt.kept = [JoinedDelta(TEXT)]
+        attempt.kept = [JoinedDelta(sent)]
         self.usage.record(self.execution, attempt)
 
     def whole(self, took_s: float, *, output_tokens: int | None) -> int:
@@ -133,7 +136,7 @@ async def test_f2_a_request_refused_before_any_work_costs_nothing(outcome: str) 
     (record,) = scene.recorder.records
     assert (record.usage, record.estimated) == (Usage(), False)
     assert scene.recorder.counting == []
-    assert scene.execution.spent == Amount()
+    assert scene.execution.charged.spent == Amount()
 
 
 async def test_f2_a_stream_cut_after_its_usage_costs_what_was_reported() -> None:
@@ -153,8 +156,8 @@ async def test_f2_a_stream_cut_before_its_usage_is_counted() -> None:
     counted = await count()
     assert (counted.usage, counted.estimated) == (Usage(input_tokens=20, output_tokens=5), True)
     assert counter.asked == [("their-m", b"{}", Produced(TEXT.encode()))]
-    assert scene.execution.cost_picousd == 20 * INPUT + 5 * OUTPUT
-    assert scene.execution.spent == Amount(20 * INPUT + 5 * OUTPUT, 25)
+    assert scene.execution.charged.spent.picousd == 20 * INPUT + 5 * OUTPUT
+    assert scene.execution.charged.spent == Amount(20 * INPUT + 5 * OUTPUT, 25)
 
 
 async def test_f4_tokens_counted_after_a_price_was_raised_cost_the_old_price() -> None:
@@ -162,9 +165,9 @@ async def test_f4_tokens_counted_after_a_price_was_raised_cost_the_old_price() -
     old = {"m": Model(provider="p", price=Price(input=1, output=1))}
     scene.fail("broken_stream", chunks(finished=False), prices=PriceTable(old))
     (count,) = scene.recorder.counting
-    before = scene.execution.cost_picousd
+    before = scene.execution.charged.spent.picousd
     await count()
-    assert scene.execution.cost_picousd - before == 20 + 5 - 10 - 3
+    assert scene.execution.charged.spent.picousd - before == 20 + 5 - 10 - 3
 
 
 async def test_f2_usage_at_the_beginning_of_a_stream_is_no_count_of_what_followed() -> None:
@@ -189,7 +192,7 @@ async def test_f2_without_the_tokenizer_the_estimate_stays() -> None:
     (count,) = scene.recorder.counting
     counted = await count()
     assert (counted.usage, counted.estimated) == (ESTIMATE, True)
-    assert scene.execution.cost_picousd == 10 * INPUT + 3 * OUTPUT
+    assert scene.execution.charged.spent.picousd == 10 * INPUT + 3 * OUTPUT
 
 
 async def test_c1_a_cut_call_costs_the_usual_output_and_is_charged_to_limits_with_more() -> None:
@@ -201,7 +204,7 @@ async def test_c1_a_cut_call_costs_the_usual_output_and_is_charged_to_limits_wit
     assert cut.estimated
     assert 4 <= cut.usage.output_tokens <= 5
     assert 6 <= charged - cut.usage.input_tokens <= 9
-    assert scene.execution.spent.tokens == 20 * 110 + cut.usage.input_tokens + cut.usage.output_tokens
+    assert scene.execution.charged.spent.tokens == 20 * 110 + cut.usage.input_tokens + cut.usage.output_tokens
 
 
 async def test_f2_the_tokens_of_a_long_answer_follow_from_the_part_that_was_kept() -> None:
@@ -221,8 +224,18 @@ async def test_f4_an_attempt_at_a_model_without_a_price_makes_the_cost_unknown_u
     scene, unpriced = Scene(), PriceTable({})
     scene.fail("rate_limited", refused=True, prices=unpriced)
     scene.fail("broken_stream", chunks(finished=True, prompt_tokens=40, completion_tokens=7))
-    assert scene.execution.unpriced_attempts == 0
-    known = scene.execution.cost_picousd
+    assert scene.execution.charged.unpriced_attempts == 0
+    known = scene.execution.charged.spent.picousd
     scene.fail("broken_stream", chunks(finished=True, prompt_tokens=40, completion_tokens=7), prices=unpriced)
-    assert (scene.execution.unpriced_attempts, scene.execution.cost_picousd) == (1, known)
+    assert (scene.execution.charged.unpriced_attempts, scene.execution.charged.spent.picousd) == (1, known)
     assert known == 40 * INPUT + 7 * OUTPUT
+
+
+async def test_f4_an_attempt_that_was_estimated_at_nothing_is_unpriced_once_tokens_are_counted() -> None:
+    scene = Scene(Counter(Counted(20, 0)))
+    scene.execution.size = RequestSize(scene.execution.work, 0, 100)
+    scene.fail("broken_stream", chunks(finished=False), sent="", prices=PriceTable({}))
+    assert scene.execution.charged == NO_CHARGE
+    (count,) = scene.recorder.counting
+    assert (await count()).usage.input_tokens == 20
+    assert scene.execution.charged == Charge(Amount(0, 20), unpriced_attempts=1)

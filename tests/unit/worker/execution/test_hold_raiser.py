@@ -14,6 +14,7 @@ from penstock.runtime.config.budgets.section import Budgets
 from penstock.runtime.config.catalogue import Catalogue, Model, Price, ProviderConfig, RoleConfig
 from penstock.runtime.holds import LedgerUnavailable
 from penstock.runtime.pricing import PriceTable
+from services.worker.accounting.charge import Charge
 from services.worker.budget.hold_cover import Amount
 from services.worker.execution.hold_raiser import HoldRaiser
 from services.worker.execution.state import Execution, GaveUp
@@ -75,7 +76,7 @@ async def test_f1_a_request_without_a_hold_asks_nothing() -> None:
 
 async def test_f1_a_retry_after_a_paid_attempt_asks_for_both_once() -> None:
     ledger, request = granting(), execution()
-    request.spent = Amount(100, 20)
+    request.charged = Charge(Amount(100, 20))
     for _ in range(2):
         await raiser(ledger, hold_wait_s=1.5).cover(request, "cheap")
     (asked,) = ledger.asked
@@ -99,14 +100,14 @@ async def test_f1_a_price_raised_during_an_attempt_does_not_change_its_prices() 
 
 async def test_f3_a_retry_counts_to_the_class_of_traffic_of_its_request() -> None:
     ledger, request = granting(), execution()
-    request.spent, request.work = Amount(100, 20), replace(request.work, kind="embed")
+    request.charged, request.work = Charge(Amount(100, 20)), replace(request.work, kind="embed")
     await raiser(ledger).cover(request, "cheap")
     assert [each.traffic for each in ledger.asked] == ["embed"]
 
 
 async def test_f4_the_ledger_learns_of_a_model_without_a_price() -> None:
     ledger, request = granting(), execution()
-    request.spent = Amount(200, 30)
+    request.charged = Charge(Amount(200, 30))
     await raiser(ledger).cover(request, "unpriced")
     assert [each.unpriced for each in ledger.asked] == [("unpriced",)]
 
