@@ -30,6 +30,7 @@ async def test_c3_a_stamp_of_before_the_last_step_is_new_where_a_reading_tells_s
 
 async def test_c3_a_deadline_that_is_not_over_by_a_known_stamp_costs_no_reading(provisioned: Nats) -> None:
     known = await after_a_step(provisioned)
-    shown_ms = known.unix_ms() + 5  # after the step by more than the rounding
-    await FreshTime(provisioned, known).read_if_passed(shown_ms + 60_000, since_ms=shown_ms)
+    shown_ms = known.unix_ms()
+    since_ms = shown_ms + 5  # after the step by more than the rounding
+    await FreshTime(provisioned, known).read_if_passed(since_ms + 60_000, since_ms=since_ms)
     assert known.unix_ms() >= shown_ms, "the hour more that only another reading would take back"
