@@ -18,6 +18,7 @@ from penstock.contract.subjects import is_token
 from penstock.runtime.config.budgets.amounts import micro_dollars
 from penstock.runtime.config.budgets.checks import is_time_zone, nearest_time_zone
 from penstock.runtime.config.budgets.section import UNLIMITED
+from penstock.runtime.config.settings import HIGHEST_PORT
 
 __all__ = [
     "INHERITED",
@@ -44,7 +45,6 @@ __all__ = [
 INHERITED: Final = -1
 """The amount `none`: the limit has none of its own."""
 _AMOUNT_WORDS: Final = {"unlimited": UNLIMITED, "none": INHERITED}
-_HIGHEST_PORT = 65_535
 _HTTP_ANSWER: Final = re.compile(answer_id.PREFIX + 2 * answer_id.DIGIT + answer_id.ADDRESS)
 _DURATION: Final = re.compile(r"([0-9]{1,6})([smhd])")
 _KEY_PREFIX: Final = re.compile(rf"(?:{START})?({PREFIX})(?:_.*)?")
@@ -80,8 +80,8 @@ def parse_stream_rescue(text: str) -> str:
 
 
 def parse_port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) <= _HIGHEST_PORT):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port: use a number from 0 to {_HIGHEST_PORT}")
+    if not (text.isascii() and text.isdigit() and int(text) <= HIGHEST_PORT):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: use a number from 0 to {HIGHEST_PORT}")
     return int(text)
 
 

@@ -48,7 +48,7 @@ def load_edge_settings(env: Mapping[str, str]) -> EdgeSettings:
     reader, usual = EnvironmentReader(env), EdgeSettings()
     settings = EdgeSettings(
         host=env.get("PENSTOCK_EDGE_HOST") or usual.host,
-        port=reader.whole("PENSTOCK_EDGE_PORT", usual.port, low=0, high=65_535),
+        port=reader.port("PENSTOCK_EDGE_PORT", usual.port),
         body_bytes=reader.whole("PENSTOCK_EDGE_BODY_BYTES", usual.body_bytes, low=1_024, high=MAX_BODY_BYTES),
         header_bytes=reader.whole(
             "PENSTOCK_EDGE_HEADER_BYTES", usual.header_bytes, low=1_024, high=1_048_576

@@ -39,7 +39,7 @@ def load_encoder_settings(env: Mapping[str, str]) -> EncoderSettings:
     reader, usual = EnvironmentReader(env), EncoderSettings()
     settings = EncoderSettings(
         host=env.get("PENSTOCK_ENCODER_HOST") or usual.host,
-        port=reader.whole("PENSTOCK_ENCODER_PORT", usual.port, low=0, high=65_535),
+        port=reader.port("PENSTOCK_ENCODER_PORT", usual.port),
         threads=reader.whole("PENSTOCK_ENCODER_THREADS", usual.threads, low=1, high=64),
         body_bytes=reader.whole("PENSTOCK_ENCODER_BODY_BYTES", usual.body_bytes, low=1_024, high=2**28),
         queue_characters=reader.whole(

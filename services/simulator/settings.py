@@ -63,7 +63,7 @@ def load(variables: Mapping[str, str]) -> Settings:
 
     settings = Settings(
         host=variables.get("SIMULATOR_HOST") or usual.host,
-        port=reader.whole("SIMULATOR_PORT", usual.port, low=0, high=65_535),
+        port=reader.port("SIMULATOR_PORT", usual.port),
         api_keys=frozenset(_names(variables.get("SIMULATOR_API_KEYS") or "")),
         models=_names(variables.get("SIMULATOR_MODELS") or ""),
         limits=reader.json("SIMULATOR_LIMITS", {}, dict[str, ModelLimits], _LIMITS),

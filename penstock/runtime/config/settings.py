@@ -18,6 +18,7 @@ from penstock.contract.subjects import is_token
 from penstock.runtime.config.problems import ConfigurationRefused, Problem, nearest
 
 __all__ = [
+    "HIGHEST_PORT",
     "MIN_STORE_SCALE",
     "SOURCE",
     "EnvironmentReader",
@@ -42,6 +43,7 @@ MIN_STORE_SCALE = 0.1
 """The least PENSTOCK_STORE_SCALE."""
 
 SOURCE: Final = "environment"
+HIGHEST_PORT: Final = 65_535
 _AUTH_FIX = "see docs/configuration.md, NATS credentials"
 
 
@@ -102,7 +104,7 @@ def load_settings(env: Mapping[str, str]) -> Settings:
         account=reading.account("PENSTOCK_ACCOUNT") or usual.account,
         instance=reading.token("PENSTOCK_INSTANCE"),
         http_host=env.get("PENSTOCK_HTTP_HOST") or usual.http_host,
-        http_port=reading.whole("PENSTOCK_HTTP_PORT", usual.http_port, low=0, high=65_535),
+        http_port=reading.port("PENSTOCK_HTTP_PORT", usual.http_port),
         traces=traces,
         trace_file=trace_file,
         trace_sample_ratio=reading.number(
@@ -151,6 +153,10 @@ class EnvironmentReader:
             return value
         self._add(name, f"must be a number between {low:g} and {high:g}", f"leave it out for {default:g}")
         return default
+
+    def port(self, name: str, default: int) -> int:
+        """To listen on; 0: any free one."""
+        return self.whole(name, default, low=0, high=HIGHEST_PORT)
 
     def whole(self, name: str, default: int, *, low: int, high: int) -> int:
         text = self._env.get(name)

@@ -13,13 +13,13 @@ from typing import Final
 
 import uvicorn
 
+from penstock.runtime.config.settings import HIGHEST_PORT
 from penstock.runtime.processes.ready_line import print_ready_line
 from penstock.runtime.processes.stop_signals import stop_signal_numbers
 from penstock.runtime.serving.listening import bound_socket, url_of
 
 __all__ = ["KEEP_ALIVE_S", "listen", "port_argument", "serve"]
 
-_HIGHEST_PORT: Final = 65_535
 KEEP_ALIVE_S: Final = 300
 """Idle time before a connection is closed: longer than in clients, which must close first."""
 
@@ -38,8 +38,8 @@ class _AnnouncingServer(uvicorn.Server):
 
 def port_argument(text: str) -> int:
     """The value of `--port`. Raises argparse.ArgumentTypeError."""
-    if not text.isdecimal() or len(text) > 5 or int(text) > _HIGHEST_PORT:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port: use a number from 0 to {_HIGHEST_PORT}")
+    if not text.isdecimal() or len(text) > 5 or int(text) > HIGHEST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: use a number from 0 to {HIGHEST_PORT}")
     return int(text)
 
 
