@@ -22,7 +22,8 @@ from penstock.runtime.config.retrieval import read_retrieval
 from penstock.runtime.config.shipped import default_catalogue, shipped_catalogues
 from penstock.runtime.config.shorthand import read_prices, unfold
 from penstock.runtime.config.structure import build
-from penstock.runtime.config.unknown_keys import RENAMED_KEYS, fields_of, report_unknown_key, sections_with
+from penstock.runtime.config.unknown_keys import RENAMED_KEYS, report_unknown_key, sections_with
+from penstock.runtime.struct_fields import fields_of
 
 __all__ = ["load_catalogue", "locate_catalogue", "read_catalogue", "trusted_authorities"]
 

@@ -13,7 +13,8 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from penstock.runtime.config.problems import ProblemReport, joined, nearest
-from penstock.runtime.config.unknown_keys import fields_of, report_unknown_key
+from penstock.runtime.config.unknown_keys import report_unknown_key
+from penstock.runtime.struct_fields import fields_of
 
 __all__ = ["build"]
 

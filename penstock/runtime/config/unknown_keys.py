@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Mapping
-from functools import cache
 from typing import Any, Final
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from penstock.runtime.config.budgets.amounts import DOLLAR_LIMITS
 from penstock.runtime.config.budgets.section import Budgets, TrafficBudget
@@ -26,8 +25,9 @@ from penstock.runtime.config.guard import Guard
 from penstock.runtime.config.problems import ProblemReport, joined, nearest
 from penstock.runtime.config.retrieval import Retrieval
 from penstock.runtime.config.routing import Routing
+from penstock.runtime.struct_fields import fields_of
 
-__all__ = ["RENAMED_KEYS", "fields_of", "report_unknown_key", "sections_with"]
+__all__ = ["RENAMED_KEYS", "report_unknown_key", "sections_with"]
 
 _ALARM: Final = {
     "share": ("trigger_share",),
@@ -106,12 +106,6 @@ def sections_with(key: str) -> list[str]:
     if key in RENAMED_KEYS[Catalogue] or difflib.get_close_matches(key, own, n=1, cutoff=_SAME_WORD):
         return []
     return [section for section, kind in _SECTIONS.items() if key in _keys_of(kind)]
-
-
-@cache
-def fields_of(kind: type[Struct]) -> tuple[structs.FieldInfo, ...]:
-    """The fields of a struct. msgspec evaluates its annotations for them: that took most of the load of a catalogue."""
-    return structs.fields(kind)
 
 
 def _keys_of(kind: type[Struct]) -> set[str]:

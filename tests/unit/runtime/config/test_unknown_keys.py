@@ -8,8 +8,8 @@ import pytest
 import yaml
 from msgspec import Struct
 
-from penstock.runtime.config.catalogue import Limits
-from penstock.runtime.config.unknown_keys import RENAMED_KEYS, fields_of
+from penstock.runtime.config.unknown_keys import RENAMED_KEYS
+from penstock.runtime.struct_fields import fields_of
 from tests.unit.runtime.config.example import RIGHT, refused
 
 SECTIONS: dict[str, tuple[str, ...]] = {
@@ -52,10 +52,6 @@ def test_new_names_exist_and_old_ones_do_not(kind: type[Struct]) -> None:
     keys = {field.encode_name for field in fields_of(kind)}
     assert keys.isdisjoint(RENAMED_KEYS[kind])
     assert keys.issuperset(new for names in RENAMED_KEYS[kind].values() for new in names)
-
-
-def test_the_annotations_of_a_struct_are_evaluated_once() -> None:
-    assert fields_of(Limits) is fields_of(Limits)
 
 
 def test_a_renamed_key_reads_as_one_sentence() -> None:
