@@ -1,4 +1,4 @@
-"""The HTTP server of a service: no timers while nobody asks, and the time of each response."""
+"""The HTTP server of a service: no timers while idle, and the time of each response."""
 
 from __future__ import annotations
 
