@@ -29,7 +29,7 @@ from services.indexer.store.tables import TableName, is_table_name
 if TYPE_CHECKING:
     from lancedb import AsyncConnection, AsyncTable
 
-__all__ = ["Database", "create_search_indexes"]
+__all__ = ["REST_CLIENT", "Database", "create_search_indexes"]
 
 _INDEX_CACHE_BYTES: Final = 96 * 1024 * 1024
 """Of all tables together: 50,000 chunks of 1,024 dimensions take 15 MB of it."""
@@ -44,7 +44,7 @@ _SCALAR: Final = ("id", "key", "chunk")
 _INDEXING_TRIES: Final = 10
 """Each conflict means that another task or process created one of the five indexes."""
 
-_REST_CLIENT: Final = "lance_namespace_urllib3_client"
+REST_CLIENT: Final = "lance_namespace_urllib3_client"
 """A generated client for servers of LanceDB's catalogue: its `__init__` takes half of the import's 1.9 s of CPU."""
 _READS: Final = 2
 """In an object store, a maintenance may remove the files that the first one reads."""
@@ -64,7 +64,7 @@ class Database:
 
     async def open(self) -> None:
         """Connect, and create the directory."""
-        defer_packages(_REST_CLIENT)
+        defer_packages(REST_CLIENT)
         import lancedb
 
         if self.directory is not None:
