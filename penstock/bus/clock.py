@@ -164,8 +164,9 @@ class ServerTime:
         return since_ms + max(0, now_ns - min(at_ns, latest_ns)) / _NS_PER_MS
 
     def is_ambiguous(self, since_ms: float) -> bool:
-        """Whether the server's clock showed `since_ms` before its last step, or only now after one that is not known
-        yet: a new reading tells. Before the first step nothing has to be told apart.
+        """Whether the age of `since_ms` may depend on a step that is not known yet: it is earlier than the last known
+        step, or in the future. Either it is as old as it seems, or the clock has stepped again and it is new. A new
+        reading decides. False before the first known step.
         """
         if self._ahead_ns is None or not self._steps:
             return False

@@ -20,7 +20,7 @@ class Decision(Struct, frozen=True):
     read_time: Callable[[], Awaitable[None]]
     """Reads the server's clock, by which the rules find a deadline passed; it may have stepped a moment ago."""
     is_ambiguous: Callable[[float], bool]
-    """Whether only a reading tells when the server's clock showed a time, Unix milliseconds (`ServerTime`)."""
+    """Whether the clock must be read to tell how old a time is that the server showed, Unix ms (`ServerTime`)."""
     topics: TopicClient | None = None
     """None: there is no classifier."""
 

@@ -36,7 +36,7 @@ from tests.harness.suite.waiting import until
 CHAT, SAFETY = "m-chat", "m-safety"
 WAIT_S = 2.0
 LEAST_WAIT_S = 1.5
-"""Seconds that a request waits at least where it waits for a silent guard."""
+"""Seconds that a request waits at least where it waits for a silent guard: `_SILENCE_WAIT_S` of runtime/guard."""
 REDACTED = {"personal_data": "redact", "secrets": "redact"}
 SHOWN = dict.fromkeys(REDACTED, "allow")
 ACCOUNTS = ("shop", "echo", "open", "off")

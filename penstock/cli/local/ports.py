@@ -27,6 +27,7 @@ class PortAllocator:
 
     def __init__(self) -> None:
         self._given: set[int] = set()
+        """Where ports are not kept: the system may give one out again."""
         self._bound: list[socket.socket] = []
         weakref.finalize(self, _close, self._bound)
 

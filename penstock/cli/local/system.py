@@ -128,8 +128,8 @@ class LocalSystem:
             self._nats.kill()
 
     async def stop(self) -> None:
-        """Stop workers first and nats-server last. After the drain time, or when cancelled, services are killed; for
-        nats-server too call `kill_nats` before.
+        """Stop workers first and nats-server last. After the drain time, or when cancelled, services are killed. Does
+        not kill nats-server at once: call `kill_nats` first for that.
         """
         try:
             remove_runtime_file(self.plan.data)

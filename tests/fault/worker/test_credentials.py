@@ -34,6 +34,8 @@ from tests.harness.suite.examples import cases
 from tests.harness.suite.waiting import until
 
 OLD, NEW, OTHER = "sk-the-old-key-0001", "sk-the-new-key-0002", "sk-another-key-0003"
+COOLDOWN_S = 6.0
+"""Longer than the requests that are sent meanwhile take on a busy machine."""
 
 
 def config(
@@ -111,10 +113,6 @@ async def test_d10_a_provider_without_a_key_is_reported_in_the_status(tmp_path: 
             await until(shown)
         finally:
             await nc.close()
-
-
-COOLDOWN_S = 6.0
-"""Longer than the requests that are sent meanwhile take on a busy machine."""
 
 
 async def test_a6_a_refused_key_is_excluded_and_used_again_once_accepted(tmp_path: Path) -> None:

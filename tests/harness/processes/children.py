@@ -8,7 +8,7 @@ import psutil
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process with this id exists that has not ended. A zombie, which nobody has waited for yet, has."""
+    """Whether a process with this id exists that has not ended. False for a zombie."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -21,7 +21,7 @@ from tests.harness.processes.penstock_up import REPOSITORY, PenstockUp
 
 BY_MODULE = ("-P", "-m", "services.worker")
 BY_COMMAND = ("-P", "-m", "penstock.cli", "run", "worker")
-FORKED = ()
+FORKED = ("services.worker",)
 """As BY_MODULE, without the start of an interpreter."""
 
 
@@ -51,7 +51,7 @@ class Worker:
         env = up.env | {"PYTHONPATH": str(REPOSITORY)} | env
         self.process: subprocess.Popen[bytes] | ForkedProcess
         with self.log.open("wb") as stderr, self.out.open("wb") as stdout:
-            if how:
+            if how != FORKED:
                 argv = [sys.executable, *how, *arguments]
                 self.process = subprocess.Popen(argv, cwd=cwd, env=env, stdout=stdout, stderr=stderr)
             else:

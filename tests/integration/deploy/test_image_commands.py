@@ -48,7 +48,7 @@ def image(request: pytest.FixtureRequest, tmp_path: Path) -> Image:
 
 
 def forked(arguments: Sequence[str], env: Mapping[str, str], out: IO[bytes]) -> ForkedProcess:
-    """`penstock run` executes the module of its service; here it is the first one."""
+    """The module of a service, which `penstock run` would execute, runs without `penstock run`."""
     module = "penstock.cli"
     if arguments[0] == "run":
         module, arguments = f"services.{arguments[1]}", arguments[2:]

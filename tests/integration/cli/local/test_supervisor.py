@@ -249,7 +249,6 @@ from pathlib import Path
 from penstock.cli.local.nats_server import NatsServer
 from penstock.cli.local.child import ServiceSpec
 from penstock.cli.local.supervisor import Supervisor
-from tests.harness.processes.children import is_running
 
 async def main(directory):
     server = NatsServer(directory / "nats")
