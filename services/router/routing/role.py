@@ -98,7 +98,8 @@ def role_and_model(role: str, model: str) -> InvalidRequest:
 def unknown_name(what: str, name: str, catalogue: Catalogue, kind: Kind = "chat") -> InvalidRequest:
     """The error for a role or a model (`what`) that the catalogue lacks, with the roles for requests of `kind`."""
     roles = (*catalogue.roles_of_kind(kind), *((AUTO,) if kind == "chat" else ()))
-    message = f"there is no {what} {name[:_QUOTED]!r} in the catalogue {catalogue.name}"
+    unknown = "role and no model" if what == "role" and name not in catalogue.models else what
+    message = f"there is no {unknown} {name[:_QUOTED]!r} in the catalogue {catalogue.name}"
     message += f"; the roles are {', '.join(roles)}"
     role, _, complexity = name.rpartition(":")
     if role in roles and complexity not in COMPLEXITIES:
@@ -109,9 +110,12 @@ def unknown_name(what: str, name: str, catalogue: Catalogue, kind: Kind = "chat"
         message += f"; {name.lower()} is a role: name it as the role of the request, not as its model"
     elif name.lower() in roles:
         message += f"; write {name.lower()} in lower case"
+    elif near_roles := get_close_matches(name[:_QUOTED].lower().partition(":")[0], roles, n=1):
+        message += f"; a role of a similar name is {near_roles[0]}"
     near = _near(name[:_QUOTED], catalogue.models)
     if near:
-        message += f"; models of a similar name are {', '.join(near)}"
+        what_is_near = "a model of a similar name is" if len(near) == 1 else "models of a similar name are"
+        message += f"; {what_is_near} {', '.join(near)}"
     return InvalidRequest(message, "unknown_role", param=what)
 
 

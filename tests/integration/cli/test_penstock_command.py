@@ -134,7 +134,7 @@ def test_d10_an_unknown_role_is_not_to_be_tried_again(up: PenstockUp):
         asked = up.run(command, "hello", "--role", "poet")
 
         assert asked.returncode == 1
-        assert "there is no role 'poet'" in asked.stderr
+        assert "there is no role and no model 'poet'" in asked.stderr
         assert "The same request will fail again." in asked.stderr
         assert "Try again later" not in asked.stderr
 

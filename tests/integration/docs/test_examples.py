@@ -148,4 +148,4 @@ async def test_k1_d10_the_javascript_example_prints_a_failure(system: System, no
     assert stdout == ""
     identity, refusal = stderr.splitlines()
     assert identity.startswith("request ")
-    assert refusal.startswith("unknown_role: there is no role 'poet'")
+    assert refusal.startswith("unknown_role: there is no role and no model 'poet'")

@@ -225,7 +225,7 @@ async def test_k2_a_named_model_without_fallbacks_ends_in_its_own_error(
 
 
 async def test_k2_an_unknown_model_is_a_404_with_roles_and_models_of_a_similar_name(ai: openai.AsyncOpenAI):
-    with pytest.raises(openai.NotFoundError, match=r"the roles are chat, .*similar name are coder") as failed:
+    with pytest.raises(openai.NotFoundError, match=r"the roles are chat, .*similar name is coder") as failed:
         await ai.chat.completions.create(model="coders", messages=ASKED)
     assert isinstance(failed.value.body, dict)
     assert (failed.value.body["code"], failed.value.body["param"]) == ("unknown_role", "model")
@@ -234,7 +234,9 @@ async def test_k2_an_unknown_model_is_a_404_with_roles_and_models_of_a_similar_n
 
 
 async def test_b2_a_complexity_after_a_model_is_no_name(ai: openai.AsyncOpenAI):
-    with pytest.raises(openai.NotFoundError, match=r"no role 'coder:simple'.*similar name are coder"):
+    with pytest.raises(
+        openai.NotFoundError, match=r"no role and no model 'coder:simple'.*similar name is coder"
+    ):
         await ai.chat.completions.create(model="coder:simple", messages=ASKED)
 
 

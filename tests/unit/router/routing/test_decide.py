@@ -142,7 +142,7 @@ def test_b1_a_role_missing_from_the_catalogue_is_unknown_and_never_retried() -> 
     assert isinstance(outcome, Rejected)
     assert (outcome.code, outcome.retry_after_s) == ("unknown_role", None)
     assert ERRORS[outcome.code].retry == "never"
-    assert "no role 'vision' in the catalogue simulator" in outcome.message
+    assert "no role and no model 'vision' in the catalogue simulator" in outcome.message
 
 
 def test_c3_a_request_that_waited_past_its_deadline_is_rejected() -> None:

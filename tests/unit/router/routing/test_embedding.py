@@ -92,7 +92,7 @@ def test_k2_an_embedding_model_is_routed_to_its_implicit_role() -> None:
         ({"role": "coding"}, "invalid_request", "the roles for it are embed, embed_old"),
         ({"model": "m-chat"}, "invalid_request", "the model m-chat answers chat requests"),
         ({"role": "embedd"}, "unknown_role", "the roles are embed, embed_old"),
-        ({"model": "larg"}, "unknown_role", "models of a similar name are large"),
+        ({"model": "larg"}, "unknown_role", "a model of a similar name is large"),
         ({"model": "old", "role": "embed_old"}, "invalid_request", "name one of them"),
     ],
 )

@@ -130,16 +130,23 @@ def test_h2_a_chat_request_to_an_embedding_model_is_rejected_with_the_roles_for_
 
 
 def test_an_unknown_role_is_rejected_with_the_list_of_known_ones() -> None:
-    with pytest.raises(InvalidRequest, match=r"no role 'codin'") as caught:
+    with pytest.raises(InvalidRequest, match=r"no role and no model 'codin'") as caught:
         resolve("codin", features("hi"), CATALOGUE, ROLES)
     assert caught.value.code == "unknown_role"
-    listed = str(caught.value).partition("the roles are ")[2].split(", ")
+    listed = str(caught.value).partition("the roles are ")[2].partition(";")[0].split(", ")
     assert set(listed) == {*ROLES, "auto"} - {"embed"}
+
+
+@pytest.mark.parametrize(("role", "model"), [("codign", ""), ("Codign:complex", ""), ("auto", "codign")])
+def test_a_misspelled_role_is_rejected_with_the_role_of_a_similar_name(role: str, model: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"; a role of a similar name is coding(;|$)"):
+        resolve(role, features("hi"), CATALOGUE, ROLES, model)
 
 
 def test_b1_a_shipped_role_that_the_catalogue_lacks_is_unknown() -> None:
     with pytest.raises(
-        InvalidRequest, match=r"no role 'creative' in the catalogue test; the roles are chat, auto"
+        InvalidRequest,
+        match=r"no role and no model 'creative' in the catalogue test; the roles are chat, auto",
     ):
         resolve("creative", features("hi"), catalogue("chat"), ROLES)
 
@@ -255,9 +262,9 @@ def test_k2_the_implicit_role_can_be_named_as_the_role() -> None:
 @pytest.mark.parametrize(
     ("wanted", "near"),
     [
-        ("gpt-oss-12b", "gpt-oss-120b, gpt-oss-20b"),
-        ("GPT-OSS-120B", "gpt-oss-120b, gpt-oss-20b"),
-        ("llama", "llama-3.1-8b"),
+        ("gpt-oss-12b", "models of a similar name are gpt-oss-120b, gpt-oss-20b"),
+        ("GPT-OSS-120B", "models of a similar name are gpt-oss-120b, gpt-oss-20b"),
+        ("llama", "a model of a similar name is llama-3.1-8b"),
     ],
 )
 def test_k2_an_unknown_model_is_rejected_with_the_roles_and_models_of_a_similar_name(
@@ -266,19 +273,21 @@ def test_k2_an_unknown_model_is_rejected_with_the_roles_and_models_of_a_similar_
     with pytest.raises(InvalidRequest, match=f"no model '{wanted}'") as caught:
         resolve("auto", features("hi"), MODELS, ("chat",), wanted)
     assert caught.value.code == "unknown_role"
-    assert str(caught.value).endswith(f"the roles are chat, auto; models of a similar name are {near}")
+    assert str(caught.value).endswith(f"the roles are chat, auto; {near}")
 
 
 def test_k2_an_unknown_role_names_models_too_as_one_of_them_may_be_meant() -> None:
-    with pytest.raises(InvalidRequest, match=r"no role 'gpt-oss-120'.*gpt-oss-120b"):
+    with pytest.raises(InvalidRequest, match=r"no role and no model 'gpt-oss-120'.*gpt-oss-120b"):
         resolve("gpt-oss-120", features("hi"), MODELS, ("chat",))
+    with pytest.raises(InvalidRequest, match=r"no role 'gpt-oss-120b'.*gpt-oss-120b"):
+        resolve("gpt-oss-120b", features("hi"), MODELS, ("chat",))
     with pytest.raises(InvalidRequest, match=r"the roles are chat, auto$"):
         resolve("", features("hi"), MODELS, ("chat",))
 
 
 def test_k2_an_unknown_complexity_is_told_which_there_are() -> None:
     with pytest.raises(
-        InvalidRequest, match=r"no role 'chat:hard'.*simple, medium, complex, as in chat:complex"
+        InvalidRequest, match=r"no role and no model 'chat:hard'.*simple, medium, complex, as in chat:complex"
     ):
         resolve("chat:hard", features("hi"), MODELS, ("chat",))
 
@@ -293,7 +302,7 @@ def test_k2_a_role_that_is_named_as_model_is_told_where_it_belongs(wanted: str) 
 
 
 def test_k2_a_role_in_upper_case_is_told_its_name() -> None:
-    with pytest.raises(InvalidRequest, match=r"no role 'AUTO'.*write auto in lower case"):
+    with pytest.raises(InvalidRequest, match=r"no role and no model 'AUTO'.*write auto in lower case"):
         resolve("AUTO", features("hi"), MODELS, ("chat",))
 
 
