@@ -33,7 +33,7 @@ from penstock.runtime.config.degradation import Degradation, QuotaWarning
 from penstock.runtime.config.guard import Guard, check_guard
 from penstock.runtime.config.parameter_mapping import check_parameter_mapping
 from penstock.runtime.config.presets import preset_mapping_of_model, preset_mapping_of_provider
-from penstock.runtime.config.problems import ProblemReport, joined, nearest
+from penstock.runtime.config.problems import ProblemReport, define_or_use, joined
 from penstock.runtime.config.retrieval import Embedding, Retrieval, check_retrieval
 from penstock.runtime.config.routing import AutoRule
 from penstock.runtime.config.secrets import check_key_name
@@ -186,7 +186,7 @@ def _check_guard_models(draft: Draft, report: ProblemReport) -> None:
     if not _known(safety, "enabled", "role") or not safety.enabled or draft.role_names is None:
         return
     if safety.role not in draft.role_names:
-        fix = f"define it under roles:, or {nearest(safety.role, draft.role_names)}"
+        fix = define_or_use("roles", safety.role, draft.role_names)
         report.add(f"{path}.safety_model.role", "there is no role of that name", fix)
 
 
@@ -197,7 +197,7 @@ def _check_model(model: Model, key: str, draft: Draft, report: ProblemReport) ->
         and draft.provider_names is not None
         and model.provider not in draft.provider_names
     ):
-        fix = f"define it under providers:, or {nearest(model.provider, draft.provider_names)}"
+        fix = define_or_use("providers", model.provider, draft.provider_names)
         report.add(f"{path}.provider", "there is no provider of that name", fix)
     if _known(model.limits, "kind", "requests_per_minute", "tokens_per_minute"):
         _check_kind(model.limits, f"{path}.limits", report)
@@ -358,7 +358,7 @@ def _check_models(names: Iterable[object], path: str, draft: Draft, report: Prob
     if draft.model_names is not None:
         for index, name in _texts(names):
             if name not in draft.model_names:
-                fix = f"define it under models:, or {nearest(name, draft.model_names)}"
+                fix = define_or_use("models", name, draft.model_names)
                 report.add(f"{path}[{index}]", "there is no model of that name", fix)
     _no_repeats(names, path, report)
 

@@ -15,7 +15,7 @@ from penstock.bus.masking import is_name_of_secret, looks_secret, without_secret
 if TYPE_CHECKING:
     from penstock.runtime.config.document import Document
 
-__all__ = ["ConfigurationRefused", "Problem", "ProblemReport", "joined", "nearest"]
+__all__ = ["ConfigurationRefused", "Problem", "ProblemReport", "define_or_use", "joined", "nearest"]
 
 _VARIABLE: Final = re.compile(r'"?[A-Z_][A-Z0-9_]*"?|"?\$\{[A-Za-z_][A-Za-z0-9_]*\}"?|\[?\]?')
 """What may be quoted of a key that holds a secret: the name of a variable."""
@@ -127,6 +127,12 @@ class ProblemReport:
         while path and path not in self._document.lines:
             path = path[: max(path.rfind("."), path.rfind("["), 0)]
         return self._document.lines.get(path)
+
+
+def define_or_use(section: str, word: str, known: Iterable[str]) -> str:
+    """A fix for a `word` that `section` of the catalogue does not define: define it, or use one of the `known` ones."""
+    words = list(known)
+    return f"define it under {section}:" + (f", or {nearest(word, words)}" if words else "")
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -18,7 +18,7 @@ from penstock.runtime.config.budgets.section import (
     Budgets,
     ScopeBudget,
 )
-from penstock.runtime.config.problems import ProblemReport, joined, nearest
+from penstock.runtime.config.problems import ProblemReport, define_or_use, joined, nearest
 
 __all__ = ["check_budgets", "is_time_zone", "limits_money", "nearest_time_zone"]
 
@@ -114,7 +114,7 @@ def _check_names(section: object, path: str, kind: str, report: ProblemReport) -
 def _check_tier(scope: ScopeBudget, path: str, budgets: Budgets, report: ProblemReport) -> None:
     tiers: object = budgets.tiers
     if isinstance(tiers, dict) and scope.tier not in ("", UNSET, *tiers):
-        fix = f"define it under budgets.tiers:, or {nearest(scope.tier, tiers)}"
+        fix = define_or_use("budgets.tiers", scope.tier, tiers)
         report.add(f"{path}.tier", "there is no tier of that name", fix)
 
 

@@ -110,6 +110,11 @@ def test_k6_a_mistake_in_a_budget_is_reported_with_its_place_and_fix(
     assert fix in found[key].fix
 
 
+def test_k6_an_undefined_name_is_to_be_defined_where_there_is_none_to_use():
+    (mistake,) = refused(RIGHT + "budgets: {every_user: {tier: free}}\n")
+    assert mistake.fix == "define it under budgets.tiers:"
+
+
 def test_k6_all_mistakes_of_the_section_are_reported_together():
     section = (
         "budgets:\n  time_zone: Mars\n  system: {usd_per_day: -1, tier: x}\n  every_user: {concurency: 1}\n"
