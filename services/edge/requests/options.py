@@ -20,6 +20,10 @@ from services.edge.requests.rescue import read_rescue
 __all__ = ["GivenOptions", "RequestOptions", "options_of", "read_options"]
 
 _PREFIX: Final = b"x-penstock-"
+_IN_MODEL: Final = frozenset({"complexity", "model", "role"})
+"""What `model` of the body names, with the words of the Python client."""
+_OTHER_WORDS: Final = {"collection": "rag", "retrieval": "rag", "timeout": "timeout-s"}
+"""Words that are used for an option, whose name they do not resemble enough, or less than that of another one."""
 OnDisconnect = Literal["cancel", "continue"]
 GivenOptions = dict[str, Any]
 """The values of the headers that a request has, by the fields of RequestOptions."""
@@ -87,11 +91,17 @@ def read_options(headers: Iterable[Header]) -> GivenOptions:
             option = name.removeprefix(_PREFIX).decode("latin-1")
             read = _OPTIONS.get(option)
             if read is None:
-                near = get_close_matches(option, _OPTIONS, n=1)
-                fix = f"did you mean x-penstock-{near[0]}?" if near else f"use one of {', '.join(_OPTIONS)}"
-                raise _invalid(option, f"there is no header x-penstock-{option}: {fix}")
+                raise _invalid(option, f"there is no header x-penstock-{option}: {_meant(option)}")
             given[option.replace("-", "_")] = read(option, value.decode(errors="replace").strip())
     return given
+
+
+def _meant(option: str) -> str:
+    """What to use in place of an unknown option."""
+    if option in _IN_MODEL:
+        return "name it in model, a field of the body"
+    near = [_OTHER_WORDS[option]] if option in _OTHER_WORDS else get_close_matches(option, _OPTIONS, n=1)
+    return f"did you mean x-penstock-{near[0]}?" if near else f"use one of {', '.join(_OPTIONS)}"
 
 
 def options_of(given: GivenOptions, *, lane: Lane | None = None) -> RequestOptions:

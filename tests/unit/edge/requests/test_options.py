@@ -53,6 +53,9 @@ def test_k2_every_option_is_read():
         ("lane", "fast", "use one of interactive, batch"),
         ("degrade", "no", "use one of true, false"),
         ("resque", "hold", "did you mean x-penstock-rescue?"),
+        ("collection", "docs", "did you mean x-penstock-rag?"),
+        ("model", "large", "name it in model, a field of the body"),
+        ("role", "coding", "name it in model, a field of the body"),
         ("zzz", "1", "use one of rescue"),
     ],
 )
