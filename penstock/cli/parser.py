@@ -51,8 +51,9 @@ roles that use the same limited model may together exceed its limit"""
 _RUN = """\
 Run one service in this process. Arguments after its name are its own, for example: penstock run worker --role
 coding,chat; penstock run worker --help lists them.
-Settings come from the environment (NATS_URL, PENSTOCK_CATALOGUE, ...; SIMULATOR_* for the simulator). A worker finds
-the NATS server and the simulator of `penstock up` in the same directory, or with --data DIR."""
+Settings come from the environment (NATS_URL, PENSTOCK_CATALOGUE, ...; SIMULATOR_* for the simulator). Unless NATS_URL
+is set, a service takes the NATS server and the catalogue of the `penstock up` that runs in the same directory, and says
+so; a worker its simulator too, and with --data DIR those of another directory."""
 _CANCEL = """\
 The cancel is not acknowledged: an unknown id, or that of a request that has ended, is no error. `penstock jobs ID
 --cancel` waits until a job has ended."""

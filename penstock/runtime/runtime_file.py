@@ -12,12 +12,14 @@ import msgspec
 from msgspec import Struct
 
 from penstock.bus.auth import NO_NATS_AUTH
+from penstock.bus.masking import without_userinfo
 from penstock.runtime.config.problems import ConfigurationRefused, Problem
 
 __all__ = [
     "DEFAULT_DATA",
     "RuntimeFile",
     "client_environment",
+    "found_text",
     "named_directory",
     "read_runtime_file",
     "remove_runtime_file",
@@ -29,6 +31,7 @@ __all__ = [
 
 DEFAULT_DATA = Path(".penstock")
 _FILE = "up.json"
+_ADDRESSES = ("NATS_URL", "PENSTOCK_SIMULATOR_URL", "PENSTOCK_ENCODER_URL", "PENSTOCK_CATALOGUE")
 _TRACES = ("PENSTOCK_TRACES", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _SAMPLING = ("PENSTOCK_TRACE_SAMPLE_RATIO", "PENSTOCK_TRACE_TAIL_SAMPLING", "PENSTOCK_TRACE_SLOW_S")
 
@@ -122,3 +125,13 @@ def service_environment(env: Mapping[str, str], data: Path) -> dict[str, str]:
     if running is not None and running.catalogue is not None and not env.get("NATS_URL"):
         found["PENSTOCK_CATALOGUE"] = env.get("PENSTOCK_CATALOGUE") or running.catalogue
     return found
+
+
+def found_text(env: Mapping[str, str], found: Mapping[str, str], data: Path) -> str | None:
+    """One line with the addresses that `service_environment` added to `env`; None if there are none."""
+    added = [
+        f"{name}={without_userinfo(found[name])}"
+        for name in _ADDRESSES
+        if found.get(name) and not env.get(name)
+    ]
+    return f"using the system that runs in {data}: {' '.join(added)}" if added else None

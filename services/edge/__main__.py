@@ -11,6 +11,7 @@ from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.config.settings import load_settings
 from penstock.runtime.processes.nats_import import import_nats_without_aiohttp
 from penstock.runtime.processes.stop_signals import end_at_once_when_interrupted
+from penstock.runtime.runtime_file import DEFAULT_DATA, found_text, service_environment
 from services.edge.http.listener import bind
 from services.edge.settings import load_edge_settings
 
@@ -22,9 +23,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--fallback-port", type=int, metavar="PORT", help="where PENSTOCK_EDGE_PORT is taken")
     options = parser.parse_args(arguments)
     try:
-        settings = load_settings(os.environ)
-        edge_settings = load_edge_settings(os.environ)
-        catalogue = read_catalogue(None, os.environ)
+        env = service_environment(os.environ, DEFAULT_DATA)
+        if found := found_text(os.environ, env, DEFAULT_DATA):
+            sys.stderr.write(f"{found}\n")
+        settings = load_settings(env)
+        edge_settings = load_edge_settings(env)
+        catalogue = read_catalogue(None, env)
     except ConfigurationRefused as refused:
         sys.stderr.write(f"{refused}\n")
         return 2

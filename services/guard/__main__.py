@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 
-from penstock.bus.masking import without_userinfo
 from penstock.runtime.config.load import read_catalogue
 from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.config.secrets import check_secrets_dir
@@ -14,7 +13,7 @@ from penstock.runtime.config.settings import load_settings
 from penstock.runtime.processes.extras import GUARD, missing_libraries_text
 from penstock.runtime.processes.nats_import import import_nats_without_aiohttp
 from penstock.runtime.processes.stop_signals import end_at_once_when_interrupted
-from penstock.runtime.runtime_file import DEFAULT_DATA, service_environment
+from penstock.runtime.runtime_file import DEFAULT_DATA, found_text, service_environment
 from services.guard.settings import cache_directory, moderation_key
 
 _DESCRIPTION = "Check the texts of requests and answers. The settings come from the environment."
@@ -38,6 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     try:
         env = service_environment(os.environ, DEFAULT_DATA)
+        if found := found_text(os.environ, env, DEFAULT_DATA):
+            sys.stderr.write(f"{found}\n")
         settings = load_settings(env)
         check_secrets_dir(settings.secrets_dir)
         catalogue = read_catalogue(None, env)
@@ -45,9 +46,6 @@ def main(arguments: list[str] | None = None) -> int:
     except ConfigurationRefused as refused:
         sys.stderr.write(f"{refused}\n")
         return 2
-    if env != dict(os.environ):
-        found = f"NATS_URL={without_userinfo(settings.nats_url)} PENSTOCK_CATALOGUE={env.get('PENSTOCK_CATALOGUE', '')}"
-        sys.stderr.write(f"using the system that runs in {DEFAULT_DATA}: {found}\n")
     # Read by numpy at its import. The encoder uses one thread; idle threads of BLAS would spin for the others.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     import_nats_without_aiohttp()

@@ -12,6 +12,7 @@ from penstock.runtime.config.settings import load_settings
 from penstock.runtime.processes.extras import INDEX, missing_libraries_text
 from penstock.runtime.processes.nats_import import import_nats_without_aiohttp
 from penstock.runtime.processes.stop_signals import end_at_once_when_interrupted
+from penstock.runtime.runtime_file import DEFAULT_DATA, found_text, service_environment
 from services.indexer.settings import store_url
 
 _DESCRIPTION = (
@@ -30,12 +31,15 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"{missing}\n")
         return 2
     try:
-        settings = load_settings(os.environ)
-        catalogue = read_catalogue(None, os.environ)
+        env = service_environment(os.environ, DEFAULT_DATA)
+        if found := found_text(os.environ, env, DEFAULT_DATA):
+            sys.stderr.write(f"{found}\n")
+        settings = load_settings(env)
+        catalogue = read_catalogue(None, env)
         if catalogue.retrieval is None:
             sys.stderr.write(_NOT_CONFIGURED)
             return 2
-        url = store_url(catalogue.retrieval.store, os.environ)
+        url = store_url(catalogue.retrieval.store, env)
     except ConfigurationRefused as refused:
         sys.stderr.write(f"{refused}\n")
         return 2

@@ -11,6 +11,7 @@ from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.config.settings import load_settings
 from penstock.runtime.processes.nats_import import import_nats_without_aiohttp
 from penstock.runtime.processes.stop_signals import end_at_once_when_interrupted
+from penstock.runtime.runtime_file import DEFAULT_DATA, found_text, service_environment
 
 _DESCRIPTION = "Route requests to the mailboxes of their roles. The settings come from the environment."
 
@@ -18,8 +19,11 @@ _DESCRIPTION = "Route requests to the mailboxes of their roles. The settings com
 def main(arguments: list[str] | None = None) -> int:
     argparse.ArgumentParser(prog="penstock run router", description=_DESCRIPTION).parse_args(arguments)
     try:
-        settings = load_settings(os.environ)
-        catalogue = read_catalogue(None, os.environ)
+        env = service_environment(os.environ, DEFAULT_DATA)
+        if found := found_text(os.environ, env, DEFAULT_DATA):
+            sys.stderr.write(f"{found}\n")
+        settings = load_settings(env)
+        catalogue = read_catalogue(None, env)
     except ConfigurationRefused as refused:
         sys.stderr.write(f"{refused}\n")
         return 2

@@ -17,9 +17,9 @@ from penstock.runtime.config.problems import ConfigurationRefused
 from penstock.runtime.config.settings import load_settings
 from penstock.runtime.processes.nats_import import import_nats_without_aiohttp
 from penstock.runtime.processes.stop_signals import end_at_once_when_interrupted
-from penstock.runtime.runtime_file import DEFAULT_DATA, named_directory
+from penstock.runtime.runtime_file import DEFAULT_DATA, found_text, named_directory
 from services.worker.credentials.keyring import open_keyring
-from services.worker.running_local_system import check_simulator, found_environment, found_text
+from services.worker.running_local_system import check_simulator, found_environment
 
 _DATA = "where `penstock up` keeps its data: by it the worker finds that system (default: %(default)s)"
 _NO_SIMULATOR = "start also where the catalogue expects a simulator and none answers"

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from penstock.bus.masking import without_userinfo
 from penstock.contract.names import Role
 from penstock.runtime.config.catalogue import Catalogue
 from penstock.runtime.config.load import read_catalogue
 from penstock.runtime.config.problems import ConfigurationRefused, Problem
 from penstock.runtime.runtime_file import DEFAULT_DATA, RuntimeFile, client_environment, read_runtime_file
 
-__all__ = ["check_simulator", "found_environment", "found_text"]
+__all__ = ["check_simulator", "found_environment"]
 
 _SIMULATOR_URL: Final = "PENSTOCK_SIMULATOR_URL"
 _ENCODER_URL: Final = "PENSTOCK_ENCODER_URL"
@@ -72,16 +71,6 @@ def found_environment(env: Mapping[str, str], data: Path, answers: Answers = _li
         if address is not None and not env.get(name) and answers(f"{address}/v1"):
             found[name] = address
     return found
-
-
-def found_text(env: Mapping[str, str], found: Mapping[str, str], data: Path) -> str | None:
-    """One line with the variables that `found_environment` added to `env`; None if there are none."""
-    added = [
-        f"{name}={without_userinfo(found[name])}"
-        for name in ("NATS_URL", _SIMULATOR_URL, _ENCODER_URL, _CATALOGUE)
-        if found.get(name) and not env.get(name)
-    ]
-    return f"using the system that runs in {data}: {' '.join(added)}" if added else None
 
 
 def check_simulator(

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 import services.edge.__main__
 import services.encoder.__main__
 import services.guard.__main__
+import services.indexer.__main__
 import services.ledger.__main__
 import services.router.__main__
 import services.simulator.__main__
 import services.worker.__main__
+from penstock.runtime.runtime_file import DEFAULT_DATA, RuntimeFile, write_runtime_file
 
 SERVICES = {
     "router": services.router.__main__.main,
@@ -22,6 +25,10 @@ SERVICES = {
     "ledger": services.ledger.__main__.main,
     "worker": services.worker.__main__.main,
     "simulator": services.simulator.__main__.main,
+}
+JOINING = {
+    **{name: SERVICES[name] for name in ("router", "edge", "guard", "ledger")},
+    "indexer": services.indexer.__main__.main,
 }
 
 
@@ -59,3 +66,26 @@ def test_d10_a_worker_for_a_role_that_no_worker_can_serve_says_why(
     monkeypatch.setenv("PENSTOCK_CATALOGUE", "simulator")
     assert services.worker.__main__.main(["--role", role]) == 2
     assert expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("service", "main"), JOINING.items(), ids=JOINING)
+def test_a_service_joins_the_system_of_its_directory_and_says_so(
+    service: str,
+    main: Callable[[list[str]], int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("NATS_URL", "PENSTOCK_CATALOGUE"):
+        monkeypatch.delenv(name, raising=False)
+    DEFAULT_DATA.mkdir()
+    running = RuntimeFile(nats_url="nats://127.0.0.1:4999", embedded=True, pid=1, catalogue="/missing.yaml")
+    write_runtime_file(DEFAULT_DATA, running)
+
+    assert main([]) == 2
+
+    said, refused = capsys.readouterr().err.split("\n", 1)
+    found = "NATS_URL=nats://127.0.0.1:4999 PENSTOCK_CATALOGUE=/missing.yaml"
+    assert said == f"using the system that runs in .penstock: {found}"
+    assert "/missing.yaml" in refused

@@ -11,8 +11,8 @@ import pytest
 
 from penstock.runtime.config.load import read_catalogue
 from penstock.runtime.config.problems import ConfigurationRefused
-from penstock.runtime.runtime_file import RuntimeFile, write_runtime_file
-from services.worker.running_local_system import check_simulator, found_environment, found_text
+from penstock.runtime.runtime_file import RuntimeFile, found_text, write_runtime_file
+from services.worker.running_local_system import check_simulator, found_environment
 
 NATS = "nats://127.0.0.1:4999"
 SIMULATOR = "http://127.0.0.1:4711"
