@@ -243,7 +243,7 @@ def _add_config(commands: Commands) -> None:
         ("print", "print the effective configuration with secrets masked"),
     ):
         action = actions.add_parser(name, help=text, description=_sentence(text))
-        action.add_argument("path", nargs="?", type=Path, help="a catalogue (default: the effective one)")
+        action.add_argument("path", nargs="?", help="a catalogue (default: the effective one)")
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:

@@ -22,7 +22,7 @@ from services.simulator.settings import load as load_simulator_settings
 __all__ = ["check", "print_effective"]
 
 
-def check(path: Path | None, env: Mapping[str, str] = os.environ) -> int:
+def check(path: Path | str | None, env: Mapping[str, str] = os.environ) -> int:
     """Exit code 0 for a valid catalogue and valid settings of all services, 1 with every mistake of both on stderr."""
     asked = AskedVariables(env)
     mistakes = _print_mistakes_of_settings(asked)
@@ -57,7 +57,7 @@ def _print_mistakes_of_settings(env: Mapping[str, str]) -> int:
     return 0
 
 
-def print_effective(path: Path | None, env: Mapping[str, str] = os.environ) -> int:
+def print_effective(path: Path | str | None, env: Mapping[str, str] = os.environ) -> int:
     """Print the effective configuration with secrets masked; exit codes as in `check`."""
     try:
         settings = load_settings(env)

@@ -28,7 +28,7 @@ from penstock.runtime.struct_fields import fields_of
 __all__ = ["load_catalogue", "locate_catalogue", "read_catalogue", "trusted_authorities"]
 
 
-def read_catalogue(path: Path | None, env: Mapping[str, str]) -> Catalogue:
+def read_catalogue(path: Path | str | None, env: Mapping[str, str]) -> Catalogue:
     """The catalogue at `path` (see `locate_catalogue`); raises ConfigurationRefused and nothing else."""
     file = locate_catalogue(path, env)
     try:
@@ -46,7 +46,7 @@ def read_catalogue(path: Path | None, env: Mapping[str, str]) -> Catalogue:
     return load_catalogue(text, source=str(file), env=env)
 
 
-def locate_catalogue(path: Path | None, env: Mapping[str, str]) -> Path:
+def locate_catalogue(path: Path | str | None, env: Mapping[str, str]) -> Path:
     """The file for a path, for the bare name of a shipped catalogue (`groq`), or for None.
 
     None means PENSTOCK_CATALOGUE, else the catalogue whose API key is set, else the simulator's.

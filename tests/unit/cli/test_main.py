@@ -15,6 +15,7 @@ from penstock.__main__ import main as installed_command
 from penstock.cli.__main__ import main
 from penstock.cli.local.python_child import code_path, service_argv
 from penstock.cli.parser import contradiction, make_parser
+from tests.harness.processes.catalogues import catalogue
 
 
 @pytest.mark.parametrize(
@@ -215,6 +216,15 @@ def test_config_check_and_print_run(capsys):
     assert "is valid" in capsys.readouterr().out
     assert main(["config", "print", "simulator"]) == 0
     assert "sim-chat-large" in capsys.readouterr().out
+
+
+def test_config_check_reads_a_path_without_yaml_at_its_end(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PENSTOCK_SIMULATOR_URL", "http://127.0.0.1:1")
+    (tmp_path / "mine").write_text(catalogue())
+
+    assert main(["config", "check", "./mine"]) == 0
+    assert capsys.readouterr().out.startswith("mine: ")
 
 
 def test_the_help_explains_the_trade_off_of_per_role(capsys):
