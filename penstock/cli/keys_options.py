@@ -19,7 +19,8 @@ __all__ = ["define_keys"]
 
 _CREATE_KEY: Final = """\
 Create a key and print it, once: only a digest of it is stored. Without --role and --model it allows all roles
-and models, else only those named. Every edge knows it within two seconds."""
+and models, else only those named. Every edge knows it within two seconds. From the first key on, every client of the
+HTTP edge needs one, also after all keys were revoked; no command leads back (docs/http.md, Keys)."""
 
 
 def define_keys(keys: argparse.ArgumentParser, add_data: Callable[[argparse.ArgumentParser], None]) -> None:

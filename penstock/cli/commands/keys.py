@@ -32,7 +32,8 @@ __all__ = ["KeyRequest", "create_key", "list_keys", "revoke"]
 
 _NAME: Final = "penstock-keys"
 _FIRST: Final = (
-    "It is the first one: from now on every client of the HTTP edge needs a key, also after all keys were revoked "
+    "It is the first one: from now on every client of the HTTP edge needs a key, also after all keys were revoked. To "
+    f"use Penstock without keys again, delete the bucket (`nats kv del {KEYS.name}`) and start routers and edges again "
     "(docs/http.md, Keys)."
 )
 

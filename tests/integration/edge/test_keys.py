@@ -329,6 +329,7 @@ async def test_k5_without_keys_the_edge_serves_this_machine_and_says_so(own_syst
 
     made = await run_command(own_system, "keys", "create")
     assert "from now on every client of the HTTP edge needs a key" in made.notes
+    assert "delete the bucket (`nats kv del llm_keys`)" in made.notes
     key = made.out.strip()
     await until(answers(url, None, 401), PROMISED_S)
     later = await run_command(own_system, "keys", "create", "--role", "codng", "--role", "auto")
