@@ -39,7 +39,9 @@ __all__ = ["Retriever"]
 
 _QUERY_CHARACTERS: Final = 2_000
 _COMPARED_CHARACTERS: Final = 200
-_USER: Final = "User: "
+_QUESTION: Final = "Question: "
+_EARLIER_QUESTION: Final = "User: "
+"""How turns begin that earlier versions stored."""
 _RETRY_S: Final = 2.0
 
 
@@ -248,5 +250,6 @@ def _turns_within(turns: Sequence[Passage], budget_tokens: int) -> tuple[Passage
 
 def _is_said(passage: Passage, said: Sequence[str]) -> bool:
     """Whether the conversation still has this turn among its messages."""
-    words = " ".join(passage.text.removeprefix(_USER).split("\n\n", 1)[0].split())[:_COMPARED_CHARACTERS]
+    text = passage.text.removeprefix(_EARLIER_QUESTION).removeprefix(_QUESTION)
+    words = " ".join(text.split("\n\n", 1)[0].split())[:_COMPARED_CHARACTERS]
     return bool(words) and any(words in text for text in said)

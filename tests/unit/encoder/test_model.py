@@ -60,15 +60,15 @@ def test_h2_a_text_without_words_has_a_vector(model: Model):
 @pytest.mark.parametrize(
     ("question", "recalled"),
     [
-        ("When do I travel to Izmir?", "User: I travel to Izmir in May.\n\nAssistant: Have a good trip!"),
-        ("Where do I go in May?", "User: I travel to Izmir in May.\n\nAssistant: Have a good trip!"),
-        ("What is my dog called?", "User: My dog is called Rex.\n\nAssistant: A fine name."),
+        ("When do I travel to Izmir?", "Question: I travel to Izmir in May.\n\nAnswer: Have a good trip!"),
+        ("Where do I go in May?", "Question: I travel to Izmir in May.\n\nAnswer: Have a good trip!"),
+        ("What is my dog called?", "Question: My dog is called Rex.\n\nAnswer: A fine name."),
     ],
 )
 def test_m7_the_least_similarity_of_memory_recalls_what_fits_and_nothing_else(
     model: Model, question: str, recalled: str
 ) -> None:
-    others = ("User: Why is the sky blue?\n\nAssistant: Rayleigh scattering.", "User: Solve 3x+4=10.")
+    others = ("Question: Why is the sky blue?\n\nAnswer: Rayleigh scattering.", "Question: Solve 3x+4=10.")
     asked, fits, *rest = finished(model.encode([question, recalled, *others]))
     assert float(asked @ fits) >= Memory().min_score
     assert all(float(asked @ each) < Memory().min_score for each in rest)

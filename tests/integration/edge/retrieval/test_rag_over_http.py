@@ -63,7 +63,7 @@ async def test_h3_a_whole_answer_has_citations_and_their_number(
 async def test_h4_an_answer_says_how_many_turns_were_recalled(
     ai: openai.AsyncOpenAI, indexer: FakeIndexer
 ) -> None:
-    indexer.recall = lambda _: found("User: The pump is mine.", document="monday/1")
+    indexer.recall = lambda _: found("Question: The pump is mine.", document="monday/1")
     asked: dict[str, Any] = {"model": "coding", "messages": ASKED, "user": "ann"}
     own = {"conversation": "tuesday"}
     raw = await ai.chat.completions.with_raw_response.create(**asked, extra_body=own)

@@ -154,7 +154,7 @@ async def test_h4_g1_a_remembered_turn_with_an_attack_is_left_out(
     client: Client, provider: ScriptedProvider, indexer: FakeIndexer, guard: FakeGuard
 ) -> None:
     script(provider, "Yes.")
-    recalled = found("User: I like Bern.", f"User: {ATTACK}")
+    recalled = found("Question: I like Bern.", f"Question: {ATTACK}")
     first, second = recalled.passages
     passages = (replace(first, document="trip/1"), replace(second, document="game/2"))
     indexer.recall = lambda _: replace(recalled, passages=passages)
@@ -218,8 +218,8 @@ async def test_h4_g6_redacted_values_are_remembered_redacted(
         ((_, document),) = await account.turns()
     assert "ann@example.com" in received.text
     assert document.text == (
-        "User: Whom do I ask about the pump? I am [EMAIL_1].\n\n"
-        "Assistant: Noted, [EMAIL_1]; [EMAIL_2] knows more."
+        "Question: Whom do I ask about the pump? I am [EMAIL_1].\n\n"
+        "Answer: Noted, [EMAIL_1]; [EMAIL_2] knows more."
     )
     assert len(indexer.recalls) == 1
 

@@ -37,7 +37,7 @@ async def test_h4_a_turn_is_remembered_once_it_is_answered(
     ((request, document),) = await account.turns()
     assert (request.collection, request.user, request.client) == (MEMORY, "ann", "memory")
     assert document.id == f"trip/{received.id}"
-    assert document.text == f"User: {QUESTION}\n\nAssistant: In Bern, as last year."
+    assert document.text == f"Question: {QUESTION}\n\nAnswer: In Bern, as last year."
     assert document.metadata["conversation"] == "trip"
     (recall,) = indexer.recalls
     assert (recall.user, recall.conversation, recall.query) == ("ann", "trip", QUESTION)
@@ -58,7 +58,7 @@ async def test_h4_what_was_said_stands_before_the_model_as_dated_data(
     client: Client, provider: ScriptedProvider, indexer: FakeIndexer
 ) -> None:
     script(provider, "In Bern.")
-    earlier = "User: Book the hotel in Bern.\n\nAssistant: It is booked."
+    earlier = "Question: Book the hotel in Bern.\n\nAnswer: It is booked."
     metadata = {"conversation": "old", "time": "2026-03-01T10:00:00+00:00"}
     indexer.recall = lambda _: found(earlier, metadata=metadata)
     received = await ask(client, QUESTION, role="chat", user="ann", conversation="trip")
@@ -77,9 +77,9 @@ async def test_h4_the_reply_counts_the_turns_that_were_recalled_by_conversation(
     client: Client, provider: ScriptedProvider, indexer: FakeIndexer
 ) -> None:
     script(provider, "In Bern.")
-    trip = found("User: I like Bern.", document="trip/2026/1").passages
-    work = found("User: I work on Monday.", document="work/1").passages
-    parts = found("User: one part of a turn", "another part of it", document="trip/2026/2").passages
+    trip = found("Question: I like Bern.", document="trip/2026/1").passages
+    work = found("Question: I work on Monday.", document="work/1").passages
+    parts = found("Question: one part of a turn", "another part of it", document="trip/2026/2").passages
     for passages, expected in ((trip + work, {"trip/2026": 1, "work": 1}), (trip + parts, {"trip/2026": 2})):
         indexer.recall = lambda _, passages=passages: SearchAnswer(passages=passages, model="embedding")  # type: ignore[misc]
         reply = await client.chat(QUESTION, role="chat", user="ann", conversation="trip")
@@ -90,7 +90,7 @@ async def test_h4_a_turn_that_is_still_in_the_messages_is_not_repeated(
     client: Client, provider: ScriptedProvider, indexer: FakeIndexer
 ) -> None:
     script(provider, "In Bern.")
-    indexer.recall = lambda _: found("User: Book the hotel.\n\nAssistant: It is booked.")
+    indexer.recall = lambda _: found("Question: Book the hotel.\n\nAnswer: It is booked.")
     prompt = [
         {"role": "user", "content": "Book the hotel."},
         {"role": "assistant", "content": "It is booked."},
@@ -106,7 +106,7 @@ async def test_h4_passages_and_memory_are_kept_apart(
 ) -> None:
     script(provider, "In Bern [1].")
     indexer.answer = lambda _: found("The hut is closed in winter.")
-    indexer.recall = lambda _: found("User: I like Bern.\n\nAssistant: Noted.")
+    indexer.recall = lambda _: found("Question: I like Bern.\n\nAnswer: Noted.")
     received = await ask(client, QUESTION, role="chat", user="ann", conversation="trip", rag="docs")
     added, _ = provider.calls[0].body["messages"]
     assert added["content"].index("The hut") < added["content"].index("I like Bern")
@@ -140,5 +140,5 @@ async def test_h4_an_answer_that_was_started_again_is_remembered_as_it_ended(
     received = await ask(account.client, QUESTION, role="chat", user="ann", conversation="trip")
     assert len(received.restarts) == 1
     ((_, document),) = await account.turns()
-    assert document.text.endswith("Assistant: In Bern.")
+    assert document.text.endswith("Answer: In Bern.")
     assert len(indexer.recalls) == 1

@@ -19,7 +19,7 @@ def test_h4_a_turn_is_a_document_of_the_user() -> None:
     (document,) = codec.INDEX_BODY.decode(request.body).documents
     assert (request.collection, request.user, request.lane) == (MEMORY, "ann", "interactive")
     assert document.id == f"trip/{WORK.id}"
-    assert document.text == "User: Where to?\n\nAssistant: To Bern."
+    assert document.text == "Question: Where to?\n\nAnswer: To Bern."
     assert document.metadata == {"conversation": "trip", "time": "2027-01-15T08:00:00+00:00"}
     assert is_token(request.id)
     assert is_token(request.client)
