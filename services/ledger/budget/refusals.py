@@ -87,14 +87,18 @@ def used_up(request: HoldRequest, problem: Problem, now_ms: int) -> HoldRefused:
     retry_after_s = None
     if limit.allowed == 0:
         message = _nothing_allowed(problem)
-    elif problem.need > limit.allowed:
+    elif problem.need > limit.allowed > problem.spent:
         message = f"This request {_needs(problem)}, and {problem.whose} {_may(limit)}. {_smaller(limit, '')}"
     else:
         again = ""
         if problem.status.resets_at_ms:
-            retry_after_s = max(0, problem.status.resets_at_ms - now_ms) / 1000
+            wait_s = max(0, problem.status.resets_at_ms - now_ms) / 1000
             again = f"at {local_time(problem.status.resets_at_ms, now_ms, problem.time_zone)}"
-            again += f" (in {_duration(retry_after_s)})"
+            again += f" (in {_duration(wait_s)})"
+            if problem.need > limit.allowed:
+                again += ", with a request that needs no more than the whole limit"
+            else:
+                retry_after_s = wait_s
         message = f"{_state(problem)}. {_what_helps(problem, again)}"
     return HoldRefused(
         id=request.id,

@@ -83,6 +83,42 @@ def test_f3_a_refusal_tells_how_to_ask_for_less():
     )
 
 
+@pytest.mark.parametrize(
+    ("limits", "needed", "message"),
+    [
+        (
+            BudgetLimits(microusd_per_day=10),
+            {"picousd": 20_070_000_000},
+            (
+                "User 'anna' of account 'shop' may spend 0.00001 USD per day; 0.000026 USD are spent, and this request "
+                "may cost up to 0.02007 USD. Have the limit raised, or try again at 2026-11-30 00:00:00 UTC (in 12 h), "
+                "with a request that needs no more than the whole limit."
+            ),
+        ),
+        (
+            BudgetLimits(tokens_per_day=20),
+            {"tokens": 500},
+            (
+                "User 'anna' of account 'shop' may use 20 tokens per day; 26 are used, and this request may use up to "
+                "500 tokens. Try again at 2026-11-30 00:00:00 UTC (in 12 h), with a request that needs no more than "
+                "the whole limit."
+            ),
+        ),
+    ],
+)
+def test_f3_where_all_is_spent_a_smaller_request_is_not_advised_before_the_limit_begins_anew(
+    limits: BudgetLimits, needed: dict[str, int], message: str
+):
+    state, rules = BudgetState(), policies(user=user_policy(limits))
+    request = hold_request(1, picousd=1_000_000, tokens=10)
+    state.apply(state.decide(request, rules, NOON_MS).entry)
+    state.apply(state.settle(usage_of(request, cost_picousd=26_000_000, input_tokens=26), rules, NOON_MS))
+    refused = state.decide(hold_request(2, **needed), rules, NOON_MS)
+    assert refused.message == message
+    assert refused.retry_after_s is None, "the same request is above the whole limit then too"
+    assert refused.limit.resets_at_ms == NOON_MS + 12 * 3_600_000
+
+
 def test_f4_a_model_without_a_price_is_refused_where_money_is_limited():
     request = hold_request(1, unpriced=("new-model",))
     limited = policies(user=user_policy(BudgetLimits(microusd_per_month=5)))
