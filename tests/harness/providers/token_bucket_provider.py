@@ -18,6 +18,7 @@ from urllib.request import urlopen
 
 from msgspec import Struct
 
+from penstock.runtime.processes.pdeathsig import die_with_parent
 from tests.harness.providers.scripted_provider import DONE, chunk, head, whole
 
 __all__ = ["TokenBucketProvider", "token_bucket_provider"]
@@ -50,7 +51,12 @@ def token_bucket_provider(per_minute: float, capacity: float) -> Iterator[TokenB
         str(per_minute),
         str(capacity),
     ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=die_with_parent(),  # noqa: PLW1509 - allocates nothing, see there
+    )
     try:
         assert process.stdout is not None
         yield TokenBucketProvider(process, process.stdout.readline().strip())

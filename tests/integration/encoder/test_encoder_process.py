@@ -18,6 +18,8 @@ from pathlib import Path
 import openai
 import pytest
 
+from penstock.runtime.processes.pdeathsig import die_with_parent
+
 ROOT = Path(__file__).parents[3]
 MODEL = "local-multilingual"
 
@@ -31,6 +33,7 @@ class Encoder:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=die_with_parent(),  # noqa: PLW1509 - allocates nothing, see there
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()

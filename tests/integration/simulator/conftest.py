@@ -9,6 +9,8 @@ import groq
 import openai
 import pytest
 
+from penstock.runtime.processes.pdeathsig import die_with_parent
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -23,6 +25,7 @@ class Simulator:
             env={**environment, **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            preexec_fn=die_with_parent(),  # noqa: PLW1509 - allocates nothing, see there
         )
         line = self.process.stdout.readline()
         if not line:
