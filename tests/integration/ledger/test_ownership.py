@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 
@@ -114,19 +115,16 @@ async def test_f1_a_new_ledger_takes_its_share_while_holds_go_on(
     assert first.owned == set(PARTITIONS)
     accounts = [LedgerUser(own_nc, f"account{number}") for number in range(20)]
     answers: list[object] = []
-    gaps: list[float] = []
+    lost: Counter[str] = Counter()
 
     async def ask(account: LedgerUser) -> None:
-        loop = asyncio.get_running_loop()
         while not done.is_set():
-            began_s = loop.time()
-            while True:
-                try:
-                    answers.append(await account.hold(picousd=0, timeout_s=0.5))
-                    break
-                except nats.errors.Error:  # no owner at this moment
-                    await asyncio.sleep(0.02)
-            gaps.append(loop.time() - began_s)
+            try:
+                answers.append(await account.hold(picousd=0, timeout_s=5))
+            except nats.errors.NoRespondersError:
+                pass  # no owner at this moment: it is asked again, as by every HoldClient
+            except nats.errors.TimeoutError:
+                lost[account.account] += 1
             await asyncio.sleep(0.01)
 
     done = asyncio.Event()
@@ -140,7 +138,7 @@ async def test_f1_a_new_ledger_takes_its_share_while_holds_go_on(
     done.set()
     await asyncio.gather(*asking)
     assert all(isinstance(each, HoldGranted) for each in answers)
-    assert max(gaps) < 1
+    assert max(lost.values(), default=0) <= 1, "a former owner leaves its questions to the next one"
 
 
 async def test_f1_the_partitions_of_an_idle_ledger_wake_it_up_at_the_same_times(
