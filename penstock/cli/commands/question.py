@@ -38,7 +38,7 @@ class Question(Struct, frozen=True, kw_only=True):
     images: tuple[Path, ...] = ()
     system: str | None = None
     max_tokens: int | None = None
-    """None: those of the role."""
+    """None: the role's limit."""
     user: str = ""
     timeout_s: float | None = None
     stream: bool = True

@@ -159,7 +159,7 @@ def make_plan(
 
 
 def _settings(env: Mapping[str, str], *, edge: bool) -> Settings:
-    """Raises ConfigurationRefused with the mistakes of the edge too, which this system has."""
+    """Raises ConfigurationRefused with the mistakes of all services, and of the edge if it is started."""
     env = env if env.get("NATS_URL") else {**env, **NO_NATS_AUTH}
     check_each(env, check_process_settings, *([load_edge_settings] if edge else []))
     return load_settings(env)

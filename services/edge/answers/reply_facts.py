@@ -39,7 +39,7 @@ REPLY_HEADERS: Final[Mapping[str, str]] = {
     "x-penstock-attempts": "The number of the attempt that answers, from 1.",
     "x-penstock-queue-wait-ms": "Milliseconds for which the request waited before its first attempt.",
     "x-penstock-cost-microusd": "Cost in millionths of a US dollar; a stream lacks it, and an answer for "
-    "which a model without a price was called.",
+    "which tokens of a model without a price were used.",
     "x-penstock-guarded": "What the safety guard reported, redacted or left out of the context, as in "
     "`personal_data/email;direction=input;action=redact;count=2`, and `unchecked;direction=input` where a check was "
     "not made; a stream lacks it.",

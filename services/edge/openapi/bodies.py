@@ -188,7 +188,7 @@ class Job(Struct):
     usage: _TokenCounts | UnsetType | None = UNSET
     cost_microusd: Annotated[
         int | UnsetType | None,
-        Meta(description="Millionths of a US dollar; null: a model without a price was called."),
+        Meta(description="Millionths of a US dollar; null: tokens of a model without a price were used."),
     ] = UNSET
     last_failure: Annotated[
         _JobAttempt | UnsetType | None,
