@@ -13,6 +13,7 @@ from penstock.contract.reply import FailedAttempt
 __all__ = ["retry_advice"]
 
 _SAME: Final = "The same request will fail again."
+_SMALLER: Final = f"{_SAME} A shorter one, or one with a smaller max_tokens, may succeed."
 _RETRY: Final[dict[RetryAdvice, str]] = {
     "never": _SAME,
     "later": "Try again later.",
@@ -28,9 +29,9 @@ _ADVICE: Final[dict[ErrorCode, str]] = {
 }
 """Advice for the codes where the time of the next try does not decide."""
 _NEVER: Final[dict[ErrorCode, str]] = {
-    "request_too_large": f"{_SAME} A shorter one, or one with a smaller max_tokens, may succeed.",
-    "budget_exceeded": f"{_SAME} A shorter one, or one with a smaller max_tokens, may succeed.",
-    "rate_limited": f"{_SAME} A shorter one, or one with a smaller max_tokens, may succeed.",
+    "request_too_large": _SMALLER,
+    "budget_exceeded": _SMALLER,
+    "rate_limited": _SMALLER,
     "budget_unavailable": "Set the price of the model first: `penstock prices set`.",
     "content_filtered": "Change the text: the filter of the provider rejects it.",
     "kind_not_served": "Start the service that answers such requests: `penstock run --help`.",
@@ -43,9 +44,9 @@ _NO_TLS: Final = "no_tls"
 _NO_TLS_ADVICE: Final = (
     "Correct the TLS connection first, as the message says: the same request will fail again until then."
 )
-_REFUSED: Final = {
-    "oversized": "The answer was too long: a smaller max_tokens, or another prompt, may succeed.",
-    "random_refusal": "The model wrote an answer that cannot be used: the same request may succeed.",
+_REFUSED: Final[dict[str, str]] = {
+    "oversized": "The answer was too large: a smaller max_tokens, fewer choices, or another prompt may succeed.",
+    "random_refusal": "The model wrote an answer that cannot be used: another prompt or model (--model) may succeed.",
     "unclear": "The provider does not say why: another model may answer, --model.",
 }
 """Advice for `provider_refused`, by the kind of the last attempt."""

@@ -20,10 +20,13 @@ def attempt(kind: str) -> FailedAttempt:
 @pytest.mark.parametrize(
     ("kind", "advice"),
     [
-        ("oversized", "The answer was too long: a smaller max_tokens, or another prompt, may succeed."),
+        (
+            "oversized",
+            "The answer was too large: a smaller max_tokens, fewer choices, or another prompt may succeed.",
+        ),
         (
             "random_refusal",
-            "The model wrote an answer that cannot be used: the same request may succeed.",
+            "The model wrote an answer that cannot be used: another prompt or model (--model) may succeed.",
         ),
         ("unclear", "The provider does not say why: another model may answer, --model."),
         ("refused", SAME),
