@@ -1,4 +1,7 @@
-"""The types of arguments on the command line: each takes the text and raises ArgumentTypeError with the fix."""
+"""The types of arguments on the command line, and what the modules that define options share.
+
+Each type takes the text and raises ArgumentTypeError with the fix.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import argparse
 import datetime as dt
 import math
 import re
+from collections.abc import Callable, Mapping
 from typing import Final, cast, get_args
 
 from penstock.cli.spend_period import moment_s
@@ -22,9 +26,10 @@ from penstock.runtime.config.settings import HIGHEST_PORT
 
 __all__ = [
     "INHERITED",
+    "AddData",
+    "given",
     "parse_account",
     "parse_amount",
-    "parse_count",
     "parse_day",
     "parse_dimensions",
     "parse_dollars",
@@ -40,8 +45,11 @@ __all__ = [
     "parse_text",
     "parse_tier",
     "parse_time_zone",
+    "parse_token_count",
 ]
 
+AddData = Callable[[argparse.ArgumentParser], None]
+"""Adds the option --data to the parser of a command."""
 INHERITED: Final = -1
 """The amount `none`: the limit has none of its own."""
 _AMOUNT_WORDS: Final = {"unlimited": UNLIMITED, "none": INHERITED}
@@ -51,6 +59,7 @@ _KEY_PREFIX: Final = re.compile(rf"(?:{START})?({PREFIX})(?:_.*)?")
 _DIMENSIONS: Final[tuple[SpendDimension, ...]] = get_args(SpendDimension)
 _TIMES: Final = frozenset({"hour", "day", "month"})
 _UNITS_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_MOST_TOKENS: Final = UNLIMITED - 1
 _SEQUENCE_LIMIT: Final = 2**63
 """Above every sequence number of a stream."""
 
@@ -132,10 +141,12 @@ def parse_seconds(text: str) -> float:
     return seconds
 
 
-def parse_count(text: str) -> int:
-    """A whole number from 1."""
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < UNLIMITED):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of tokens: use a whole number from 1")
+def parse_token_count(text: str) -> int:
+    """A whole number from 1 to _MOST_TOKENS. Raises ArgumentTypeError."""
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= _MOST_TOKENS):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of tokens: use a whole number from 1 to {_MOST_TOKENS}"
+        )
     return int(text)
 
 
@@ -201,3 +212,8 @@ def parse_moment(text: str) -> str:
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return text
+
+
+def given(options: Mapping[str, object]) -> str:
+    """The names of the options that have a value."""
+    return " ".join(name for name, value in options.items() if value is not None)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from penstock.cli.argument_types import (
+    given,
     parse_duration_s,
     parse_port,
     parse_request_id,
@@ -20,7 +21,7 @@ from penstock.cli.budget.options import check_budget, check_prices, define_budge
 from penstock.cli.guard.options import check_guard, define_guard
 from penstock.cli.keys_options import define_keys
 from penstock.cli.local.python_child import SERVICES
-from penstock.cli.question_options import check_ask, check_explain, define_ask, define_explain, given
+from penstock.cli.question_options import check_ask, check_explain, define_ask, define_explain
 from penstock.cli.retrieval.options import (
     check_index,
     check_search,

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from penstock.cli.argument_types import parse_count, parse_role, parse_seconds, parse_text
+from penstock.cli.argument_types import (
+    AddData,
+    given,
+    parse_role,
+    parse_seconds,
+    parse_text,
+    parse_token_count,
+)
 from penstock.cli.retrieval.options import add_rag_options, check_rag
 from penstock.contract.names import AUTO, COMPLEXITIES, LANES, RESCUES
 from penstock.contract.request import LONGEST_S
 
-__all__ = ["check_ask", "check_explain", "define_ask", "define_explain", "given"]
+__all__ = ["check_ask", "check_explain", "define_ask", "define_explain"]
 
-AddData = Callable[[argparse.ArgumentParser], None]
 _ASK: Final = """\
 Send one request and print the answer. It streams to a terminal and is written whole to a file or pipe. Notes go to
 stderr."""
@@ -71,7 +76,7 @@ def _add_question(parser: argparse.ArgumentParser, add_data: AddData) -> None:
     parser.add_argument("--system", type=parse_text, metavar="TEXT", help="a system prompt")
     parser.add_argument(
         "--max-tokens",
-        type=parse_count,
+        type=parse_token_count,
         metavar="N",
         help="the most tokens of the answer (default: the role's, or the most that the model generates)",
     )
@@ -121,8 +126,3 @@ def _check_question(arguments: argparse.Namespace) -> str | None:
     batch_s = LONGEST_S["batch"]
     fix = f"; --lane batch takes up to {batch_s} s" if arguments.timeout <= batch_s != longest_s else ""
     return f"--timeout is at most {longest_s} s in the {arguments.lane} lane{fix}"
-
-
-def given(options: Mapping[str, object]) -> str:
-    """The names of the options that have a value."""
-    return " ".join(name for name, value in options.items() if value is not None)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from typing import Final
 
-from penstock.cli.argument_types import parse_account, parse_dimensions, parse_moment, parse_text
+from penstock.cli.argument_types import AddData, parse_account, parse_dimensions, parse_moment, parse_text
 from penstock.cli.spend_period import MOMENTS
 
 __all__ = ["SPEND", "define_ledger", "define_spend"]
 
-AddData = Callable[[argparse.ArgumentParser], None]
 SPEND: Final = """\
 Show what was spent, with the total and, for the current month, a forecast to its end. Hours, days and months are those
 of UTC; a request counts in the hour in which it was accepted."""

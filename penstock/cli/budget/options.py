@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from typing import Final
 
 from penstock.cli.argument_types import (
     INHERITED,
+    AddData,
     parse_account,
     parse_amount,
     parse_day,
@@ -24,7 +24,6 @@ from penstock.runtime.config.budgets.amounts import DOLLAR_LIMITS
 
 __all__ = ["LIMIT_OPTIONS", "check_budget", "check_prices", "define_budget", "define_prices"]
 
-AddData = Callable[[argparse.ArgumentParser], None]
 _CONFIGURED: Final = {stored: name for name, stored in DOLLAR_LIMITS.items()}
 LIMIT_OPTIONS: Final = {_CONFIGURED.get(name, name): name for name in LIMIT_NAMES}
 """The name of a limit in the configuration and on the command line -> its name in the contract."""

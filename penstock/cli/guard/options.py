@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final, cast, get_args
 
-from penstock.cli.argument_types import parse_account, parse_text
+from penstock.cli.argument_types import AddData, parse_account, parse_text
 from penstock.cli.guard.edit import INHERIT
 from penstock.contract.guard.policies import ACTIONS, DETECTORS, Action, GuardMode, WhenUnavailable
 from penstock.runtime.config.guard import action_problem
@@ -15,7 +14,6 @@ from penstock.runtime.config.problems import nearest
 
 __all__ = ["check_guard", "define_guard"]
 
-AddData = Callable[[argparse.ArgumentParser], None]
 _TRY: Final = """\
 Ask a running guard about one text, and show each finding with its place and the detector. Without --account all enabled
 detectors are asked and nothing is blocked; with it, the policy of the account decides. Exit code 3 if it would not let

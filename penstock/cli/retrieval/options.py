@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final, get_args
 
-from penstock.cli.argument_types import parse_seconds, parse_text
+from penstock.cli.argument_types import AddData, parse_seconds, parse_text
 from penstock.cli.retrieval.pairs import filters_of, parse_pair
 from penstock.contract.retrieval.documents import MEMORY
 from penstock.contract.retrieval.search import Rag, SearchMode
@@ -25,7 +24,6 @@ __all__ = [
     "rag_of",
 ]
 
-AddData = Callable[[argparse.ArgumentParser], None]
 _INDEX: Final = """\
 Send files to a collection. `penstock search` finds its passages, and `penstock ask --collection` puts them before the
 model. The id of a document is its path below the folder that is given. Text, Markdown, HTML, PDF, source code and JSON
