@@ -115,10 +115,14 @@ def _rejected_as_large(work: ChatWork, reason: str) -> Rejected:
 
 def _rejected_as_late(work: ChatWork, wait_s: float, retry_s: float) -> Rejected:
     left_s = (work.deadline_ms - work.accepted_ms) / 1000
+    when = (
+        ", when workers have reported again: the forecast rests on estimates"
+        if retry_s < wait_s - left_s
+        else ""
+    )
     reason = (
         f"the role {work.role} is forecast to begin with this in {wait_s:.1f} s, too late to end before its "
-        f"deadline in {left_s:.1f} s; try again in {retry_s:g} s, when a newer forecast may admit it, or give it more "
-        "time"
+        f"deadline in {left_s:.1f} s; set a longer timeout, or try again in {retry_s:g} s{when}"
     )
     return _overloaded(work, reason, retry_s)
 

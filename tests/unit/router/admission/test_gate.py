@@ -15,7 +15,7 @@ from services.router.queues.roles_in_use import RolesInUse
 from services.router.queues.stream_bytes import StreamFill
 from services.router.routing.outcome import Rejected
 from tests.harness.requests.routed_requests import routed
-from tests.unit.router.admission.test_controller import Scene, minute, quota
+from tests.unit.router.admission.test_controller import Scene, minute, quota, status
 
 FREE = 3
 
@@ -104,7 +104,31 @@ async def test_c3_an_evaluation_gives_the_decision_and_reserves_nothing(scene: S
     assert isinstance(rejected, Rejected)
     assert evaluated == rejected
     assert forecast.retry_after_s == rejected.retry_after_s
-    assert "too late to end before its deadline in 15.0 s; try again in" in rejected.message
+    assert (
+        "too late to end before its deadline in 15.0 s; set a longer timeout, or try again in"
+        in rejected.message
+    )
+
+
+async def test_c3_a_rejection_says_why_a_retry_is_worth_it_before_the_forecast_start() -> None:
+    """Thirty requests may have been served since the heartbeat; without that estimate there is quota for twenty."""
+    scene = Scene()
+    limits = quota("small", minute(20, (50_000, 60))), quota("large", minute(0))
+    scene.heartbeat(*limits, roles=(status(ended=0),))
+    scene.now_s += 2.0
+    scene.heartbeat(*limits, roles=(status(ended=60),))
+    scene.now_s += 1.0
+    scene.count()
+    early = await admit(gate(scene), scene)
+    assert isinstance(early, Rejected)
+    assert early.message.endswith(
+        "set a longer timeout, or try again in 2.5 s, when workers have reported again: the forecast rests on estimates"
+    )
+
+    scene.count(chat=25)
+    certain = await admit(gate(scene), scene)
+    assert isinstance(certain, Rejected)
+    assert certain.message.endswith(f"set a longer timeout, or try again in {certain.retry_after_s:g} s")
 
 
 async def test_c3_an_evaluation_rejects_a_body_that_exceeds_the_byte_limits(scene: Scene) -> None:
