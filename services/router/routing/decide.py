@@ -148,17 +148,16 @@ def deadline_ms(
 
     Without `requested_ms` it is `total_s`, the time of the request or of its role, after JetStream stored the request.
     It is at most `max_s`, the lane's limit, after that, so that nothing waits in a mailbox for ever. Raises
-    InvalidRequest for a deadline that has passed.
+    InvalidRequest for a deadline that has passed, with `invalid_request` for one that is no instant in milliseconds.
     """
     wanted_ms = stored_ms + round(min(total_s, max_s) * 1000) if requested_ms is None else requested_ms
     until_ms = min(wanted_ms, stored_ms + round(max_s * 1000))
     if until_ms <= now_ms:
         if until_ms < _EARLIEST_INSTANT_MS < now_ms:
-            message = (
+            raise InvalidRequest(
                 f"deadline_ms {until_ms} is long past: it must be an instant in milliseconds since 1970, "
                 f"such as {now_ms + 60_000}"
             )
-        else:
-            message = f"the deadline passed {now_ms - until_ms:,} ms before the request was routed"
+        message = f"the deadline passed {now_ms - until_ms:,} ms before the request was routed"
         raise InvalidRequest(message, "deadline_exceeded")
     return until_ms

@@ -224,8 +224,9 @@ def test_d10_a_duration_or_seconds_given_as_a_deadline_are_explained(asked_ms):
 
     with pytest.raises(
         InvalidRequest, match=f"deadline_ms {asked_ms} .* milliseconds since 1970, such as {now_ms + 60_000}"
-    ):
+    ) as caught:
         deadline_ms(asked_ms, now_ms, now_ms, 90)
+    assert caught.value.code == "invalid_request", "it can never succeed"
 
 
 def test_c3_a_timeout_counts_from_when_the_request_was_stored_by_whatever_clock_the_sender_has() -> None:
