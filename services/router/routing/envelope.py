@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, cast, get_args
 import msgspec
 
 from penstock.contract import codec, headers, subjects
+from penstock.contract.field_problem import field_problem
 from penstock.contract.names import Kind
 from penstock.contract.request import NO_BODY, BodyRef, ChatRequest, EmbedRequest, IndexRequest
 from penstock.contract.streams import MAX_BODY_BYTES, MAX_REQUEST_BYTES
@@ -69,7 +70,7 @@ def decode_request(inbound: InboundRequest, address: CheckedAddress) -> Request:
         inbound.data.decode()  # msgspec checks UTF-8 only in the fields it decodes
         request: Request = _DECODERS[address.kind].decode(inbound.data)
     except msgspec.ValidationError as error:
-        raise InvalidRequest(f"the request event is not valid: {error}") from error
+        raise InvalidRequest(f"the request event is not valid: {_problem(error, address.kind)}") from error
     except RecursionError as error:
         raise InvalidRequest("the request event is nested too deeply") from error
     except UnicodeDecodeError as error:
@@ -79,6 +80,17 @@ def decode_request(inbound: InboundRequest, address: CheckedAddress) -> Request:
     _check_ids(inbound.headers, request, address.account)
     _check_fields(request)
     return request
+
+
+def _problem(error: msgspec.ValidationError, kind: Kind) -> str:
+    found = field_problem(error)
+    if found.field == "type":
+        return (
+            f"type must be {_DECODERS[kind].type.__struct_config__.tag!r} on a subject of the kind {kind!r}"
+        )
+    if found.field == "rag":
+        return f'{found.problem}: for example {{"collection": "docs"}}'
+    return found.problem
 
 
 def _check_ids(written: Mapping[str, str], request: Request, account: str) -> None:

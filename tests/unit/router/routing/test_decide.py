@@ -301,6 +301,21 @@ def test_a_wrong_reference_to_a_body_is_rejected(changed: dict[str, Any], code: 
     assert outcome.message.startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"type": "chat"}, "type must be 'chat_request' on a subject of the kind 'chat'"),
+        ({"rag": "docs"}, 'rag must be an object, not text: for example {"collection": "docs"}'),
+        ({"rag": {"collection": 5}}, "rag.collection must be text, not a number"),
+        ({"client": None}, "client must be text, not null"),
+    ],
+)
+def test_d10_a_wrong_field_of_the_envelope_is_named_with_what_it_must_be(
+    changed: dict[str, Any], problem: str
+) -> None:
+    assert rejected(inbound(**changed)).message == f"the request event is not valid: {problem}"
+
+
 def test_a_stored_body_that_is_not_text_is_invalid() -> None:
     with pytest.raises(InvalidRequest, match="the stored body is not UTF-8 text: invalid start byte"):
         extract_stored_features("chat", b'{"messages":[], "x": "\xff"}')
