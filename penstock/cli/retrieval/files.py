@@ -220,7 +220,7 @@ def _unusable(relative: str, size: int, max_bytes: int) -> str | None:
     if len(relative) > DOCUMENT_ID_CHARACTERS:
         return f"its path has more than {DOCUMENT_ID_CHARACTERS:,} characters"
     if size > max_bytes:
-        return f"has {size / 2**20:,.1f} MiB, more than {max_bytes / 2**20:,.0f}"
+        return f"has {size / 2**20:,.1f} MiB, more than {max_bytes / 2**20:,.0f} MiB"
     return None
 
 

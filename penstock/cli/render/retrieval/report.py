@@ -40,6 +40,9 @@ def totals_text(totals: IndexTotals) -> str:
         cost_text(report.cost_microusd, report.unpriced_attempts),
     )
     lines = [table(_TITLES, [row], right=frozenset(range(len(row))))]
+    repeated = report.changed - report.embedded - report.from_cache
+    if repeated > 0 and not report.refused:
+        lines.append(f"Chunks with the text, and the vector, of another one: {repeated:,}.")
     if report.model:
         vectors = f", {report.dimensions:,} dimensions" if report.dimensions else ""
         lines.append(f"Collection {report.collection}, vectors of {visible(report.model)}{vectors}.")

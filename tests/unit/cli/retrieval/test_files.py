@@ -98,7 +98,7 @@ def test_h1_files_that_cannot_be_sent_are_named_with_a_reason(tmp_path):
     found = find_files(FileSelection(paths=(tmp_path,), max_bytes=1000))
     assert [file.id for file in found.files] == ["a.md"]
     assert sorted(problem.reason for problem in found.problems) == [
-        "has 0.0 MiB, more than 0",
+        "has 0.0 MiB, more than 0 MiB",
         "its name is not UTF-8",
     ]
 

@@ -68,6 +68,16 @@ def test_h1_the_summary_is_a_table_of_documents_chunks_and_cost():
     assert collection == "Collection docs, vectors of local-encoder, 256 dimensions."
 
 
+def test_h1_the_summary_explains_new_chunks_that_are_neither_embedded_nor_cached():
+    text = totals_text(totals(indexed=20, chunks=155, changed=155, embedded=152))
+    assert text.splitlines()[-1] == "Chunks with the text, and the vector, of another one: 3."
+    assert "another one" not in totals_text(
+        totals(indexed=20, chunks=155, changed=155, embedded=150, from_cache=5)
+    )
+    refused = (RefusedDocument(id="a", reason="broken"),)
+    assert "another one" not in totals_text(totals(chunks=155, changed=155, embedded=152, refused=refused))
+
+
 def test_h1_refused_documents_are_listed_with_their_reason():
     found = totals(refused=tuple(RefusedDocument(id=f"{HOSTILE}{n}", reason="broken") for n in range(60)))
     found.problems.append(FileProblem(id="a.md", path=Path("/folder/a.md"), reason="permission denied"))
