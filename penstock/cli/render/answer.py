@@ -146,13 +146,15 @@ def failure_text(error: PenstockError, *, account: str = "", user: str = "") -> 
     if isinstance(error, RequestFailed):  # the message of every other error says when to try again
         if error.categories:
             lines.append(f"  The safety guard found: {visible(blocked_text(error.categories))}.")
+        says_when = error.retry == "later" and "try again" in str(error).lower()
         if error.limit is not None:
-            fits_later = error.retry != "never"
+            fits_later = error.retry != "never" and not says_when
             lines.append(f"  {refusing_limit_text(error.limit, fits_later=fits_later)}")
         if error.code == "account_disabled" and account:
             lines.append(f"  {_enable_advice(account, user)}")
         else:
-            lines.append(f"  {retry_advice(error.code, error.retry, error.retry_after_s, error.attempts)}")
+            advice = retry_advice(error.code, error.retry, error.retry_after_s, error.attempts)
+            lines += [] if says_when and advice.startswith("Try again") else [f"  {advice}"]
         lines += [f"  {line}" for line in attempt_lines(error.attempts)]
         lines.append(f"  request {visible(error.request_id)}")
     return "\n".join(lines)

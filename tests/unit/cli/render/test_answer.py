@@ -375,6 +375,18 @@ def test_f3_a_refusal_by_a_budget_names_the_limit_what_is_used_and_when_it_frees
     ]
 
 
+def test_f3_a_refusal_whose_message_says_when_to_try_again_does_not_repeat_the_time():
+    limit = LimitStatus(
+        scope="user", limit="requests_per_minute", allowed=1, spent=1, resets_at_ms=1_800_057_600_000
+    )
+    message = "User ann may send 1 request per minute and has sent it. Try again at 17:07:00 (in 15 s)."
+    failure = Failure(code="rate_limited", message=message, retry="later", retry_after_s=14.2, limit=limit)
+    text = failure_text(RequestFailed("r-1", failure))
+    assert text.lower().count("try again") == 1
+    assert "resets" not in text
+    assert "limit requests_per_minute of the user: 1 of 1 spent" in text
+
+
 def test_f3_a_disabled_account_is_told_what_to_do():
     failure = Failure(code="account_disabled", message="the account shop is disabled", retry="never")
     text = failure_text(RequestFailed("r-1", failure), account="shop")
