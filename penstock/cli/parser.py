@@ -117,7 +117,10 @@ def _add_demo(commands: Commands) -> None:
 def _add_run(commands: Commands) -> None:
     run = commands.add_parser("run", help="run one service in this process", description=_RUN)
     run.add_argument("service", choices=SERVICES)
-    run.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="arguments of the service")
+    rest = run.add_argument(
+        "arguments", nargs=argparse.REMAINDER, metavar="...", help="arguments of the service"
+    )
+    rest.required = False  # argparse would ask for it where the service is missing
 
 
 def _add_questions(commands: Commands) -> None:

@@ -87,7 +87,10 @@ def try_text(trial: Trial, data: Path, *, as_json: bool) -> int:
 
     verdict, is_off = asyncio.run(run())
     text = check.texts[0].text
-    print(as_ascii_json(_fields(text, verdict), indented=True) if as_json else verdict_text(text, verdict))
+    if as_json:
+        print(as_ascii_json(_fields(text, verdict), indented=True))
+    else:
+        print(verdict_text(text, verdict, apply_policy=check.apply_policy))
     if is_off:
         print(
             f"Note: the policy of account {check.account} is off: nothing of it is checked.", file=sys.stderr

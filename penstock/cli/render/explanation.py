@@ -7,7 +7,7 @@ from typing import Final
 
 from penstock.cli.render.terminal_safe import all_visible
 from penstock.contract.explain import RoutingExplained, WeightedModels
-from penstock.contract.names import Lane
+from penstock.contract.names import Lane, is_implicit
 
 __all__ = ["chain_text", "explanation_text", "queue_text"]
 
@@ -24,7 +24,7 @@ def explanation_text(explained: RoutingExplained, now_ms: int) -> str:
     answer = all_visible(explained)
     return "\n".join(
         (
-            f"role        {answer.role}",
+            f"role        {'none: the request names a model' if is_implicit(answer.role) else answer.role}",
             f"complexity  {answer.complexity}",
             f"why         {answer.why}",
             f"chain       {chain_text(answer.chain, answer.weighted) or 'no model can serve it'}",

@@ -25,15 +25,15 @@ def place_of(text: str, finding: Finding) -> tuple[int, int] | None:
     return text.count("\n", 0, finding.start) + 1, finding.start - text.rfind("\n", 0, finding.start)
 
 
-def verdict_text(text: str, verdict: GuardVerdict) -> str:
-    """A row for each finding, then what could not be checked, and the verdict."""
-    rows = [_row(text, finding) for finding in verdict.findings]
+def verdict_text(text: str, verdict: GuardVerdict, *, apply_policy: bool = True) -> str:
+    """A row for each finding, then what could not be checked, and the verdict. Actions are shown with a policy only."""
+    rows = [_row(text, finding, finding.action if apply_policy else "-") for finding in verdict.findings]
     titles = ("finding", "at", "text", "detector", "score", "action")
     lines = [table(titles, rows, right=frozenset({4})), ""] if rows else []
     for failure in verdict.failures:
         closed = ": the policy refuses what it has not checked" if failure.refuses else ""
         lines.append(f"not checked by {failure.detector} ({visible(failure.why)}){closed}")
-    return "\n".join([*lines, _summary(verdict)])
+    return "\n".join([*lines, _summary(verdict, apply_policy=apply_policy)])
 
 
 def accuracy_text(accuracy: Accuracy) -> str:
@@ -47,7 +47,7 @@ def accuracy_text(accuracy: Accuracy) -> str:
     return "\n".join(lines)
 
 
-def _row(text: str, finding: Finding) -> tuple[str, ...]:
+def _row(text: str, finding: Finding, action: str) -> tuple[str, ...]:
     place = place_of(text, finding)
     return (
         cell(finding.name),
@@ -55,12 +55,14 @@ def _row(text: str, finding: Finding) -> tuple[str, ...]:
         cell(text[finding.start : finding.end]) or "-",
         finding.detector,
         f"{finding.score:.2f}",
-        finding.action,
+        action,
     )
 
 
-def _summary(verdict: GuardVerdict) -> str:
-    action = "refuse" if verdict.refuses and verdict.action != "block" else verdict.action
+def _summary(verdict: GuardVerdict, *, apply_policy: bool) -> str:
+    action: str = "refuse" if verdict.refuses and verdict.action != "block" else verdict.action
+    if verdict.findings and not apply_policy:
+        action = "no policy applied (--account applies one)"
     parts = [
         f"{counted(len(verdict.findings), 'finding') if verdict.findings else 'nothing found'}: {action}",
         f"policy version {verdict.policy_version}" if verdict.policy_version else "",

@@ -62,6 +62,8 @@ def limits_text(limits: Sequence[LimitView], now_ms: int) -> str:
         for limit in listed
     ]
     parts = [table(titles, rows, right=frozenset({2, 3, 4, 5, 6}))]
+    if not per_worker and any(limit.hour.throttled for limit in listed):
+        parts.append("Held: requests that had to wait, or went to another model, in the last hour.")
     if omitted := len(limits) - len(listed):
         parts.append(f"{omitted} more limits, less used or not at all (--json shows them).")
     parts += dict.fromkeys(

@@ -182,7 +182,7 @@ async def test_g1_try_shows_each_finding_and_its_place(admin: Nats, run: Run, tm
     (tmp_path / "mail.txt").write_text("Hello\nann@example.org")
     code, out, err = await run("guard try --file", str(tmp_path / "mail.txt"))
     assert (code, err) == (0, "")
-    assert "personal_data/email  2:4  @     personal_data   1.00  flag" in out
+    assert "personal_data/email  2:4  @     personal_data   1.00  -\n" in out
     assert (checks[0].apply_policy, checks[0].direction, checks[0].texts[0].origin) == (
         False,
         "input",

@@ -77,6 +77,13 @@ def test_d10_a_mistake_is_shown_with_the_usage_of_its_command(line, expected, ca
     assert expected in error
 
 
+def test_d10_run_without_a_service_asks_for_nothing_else(capsys):
+    with pytest.raises(SystemExit):
+        main(["run"])
+
+    assert capsys.readouterr().err.endswith("the following arguments are required: service\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

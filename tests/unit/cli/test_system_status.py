@@ -306,6 +306,7 @@ def test_c7_the_outlook_is_a_time_and_the_table_fits_100_columns():
         assert "full in 20 min" in text
         at = time.strftime("%H:%M", time.localtime(NOW_MS / 1000 + 7200))
         assert f"full at {at}" in text
+        assert ("\nHeld: requests that had to wait, or went to another model" in text) is (shown is limits)
         table = text.partition("\nAdvice")[0]
         assert max(map(len, table.splitlines())) <= 100
         assert "m2" in text

@@ -6,7 +6,7 @@ import pytest
 
 from penstock.cli.render.explanation import chain_text, explanation_text
 from penstock.contract.explain import RoutingExplained, WeightedModels
-from penstock.contract.names import Lane
+from penstock.contract.names import Lane, implicit_role
 
 AB = WeightedModels(models=("a", "b"), weights=(70, 30))
 CD = WeightedModels(models=("c", "d"), weights=(1, 2))
@@ -23,6 +23,12 @@ CD = WeightedModels(models=("c", "d"), weights=(1, 2))
 )
 def test_a7_b5_a_chain_shows_its_weights(chain, weighted, text) -> None:
     assert chain_text(chain, weighted) == text
+
+
+def test_b5_the_implicit_role_of_a_model_is_not_shown() -> None:
+    explained = RoutingExplained(role=implicit_role("m.1"), complexity="simple", why="", chain=("m.1",))
+
+    assert explanation_text(explained, 0).splitlines()[0] == "role        none: the request names a model"
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,13 @@ def test_g1_each_finding_has_its_place_detector_score_and_action():
     assert summary == "2 findings: block, policy version 3, language en, 3.2 ms by guard-1"
 
 
+def test_g1_a_finding_without_a_policy_has_no_action():
+    verdict = GuardVerdict(id="", action="flag", findings=(EMAIL,), elapsed_ms=3.21, guard="guard-1")
+    *_, row, _, summary = verdict_text(TEXT, verdict, apply_policy=False).splitlines()
+    assert row.split()[-2:] == ["1.00", "-"]
+    assert summary == "1 finding: no policy applied (--account applies one), 3.2 ms by guard-1"
+
+
 def test_g1_a_verdict_without_findings_says_so():
     assert verdict_text("a", GuardVerdict(id="", action="allow", elapsed_ms=0.4)) == (
         "nothing found: allow, 0.4 ms by a guard"
