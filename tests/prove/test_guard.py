@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 from msgspec import Struct, field
 
-from penstock.cli.local.ports import free_port
 from penstock.client.client import Client
 from penstock.contract.events import GuardDecided
 from penstock.contract.reply import Completed, Delta, Restarted
@@ -60,7 +59,7 @@ def config(port: int) -> str:
 @pytest.mark.prove
 @pytest.mark.timeout(300)
 async def test_g2_g6_nothing_unsafe_is_shown_and_nothing_redacted_leaves_while_processes_die(
-    tmp_path: Path,
+    tmp_path: Path, free_port: Callable[[], int]
 ) -> None:
     detectors = (PersonalDataDetector(), SecretDetector(tmp_path))
     prompts = guarded_prompts(random.Random(11), detectors)

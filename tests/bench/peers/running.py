@@ -15,13 +15,14 @@ from typing import Final
 import aiohttp
 import psutil
 
-from penstock.cli.local.ports import free_port
+from penstock.cli.local.ports import PortAllocator
 from penstock.runtime.processes.pdeathsig import die_with_parent
 from tests.bench.peers.gateways import Gateway, Start
 from tests.bench.peers.plain_client import PlainClient
 
 __all__ = ["RunningGateway", "running_gateway"]
 
+_PORTS: Final = PortAllocator()
 _READY_S: Final = 180.0
 _PASSED_ON: Final = ("PATH", "HOME", "LANG", "TMPDIR")
 
@@ -48,7 +49,7 @@ async def running_gateway(
     gateway: Gateway, folder: Path, scratch: Path, provider: str, session: aiohttp.ClientSession
 ) -> AsyncIterator[RunningGateway]:
     """Raises AssertionError with the end of its output if it ends, or does not answer in time."""
-    start = gateway.start(folder, scratch, provider, free_port())
+    start = gateway.start(folder, scratch, provider, _PORTS.take())
     output = scratch / "output"
     process = _spawn(start, scratch, output)
     try:

@@ -22,6 +22,9 @@ CHAINS = {
 }
 """The text of the simulator depends on the name before `--`: only the second model of `creative` repeats the first.
 The role `poet` offers the model of that name."""
+PRICE = "100 USD per million tokens"
+PRICED = {"coder": {"price": {"input": PRICE, "output": PRICE}}}
+"""A token costs 100 millionths of a dollar. The other models have no price."""
 QUICK = {"retry": {"initial_backoff_s": 0.02, "max_backoff_s": 0.1, "same_model_retries": 0}}
 
 
@@ -29,6 +32,7 @@ QUICK = {"retry": {"initial_backoff_s": 0.02, "max_backoff_s": 0.1, "same_model_
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     config = catalogue(
         CHAINS,
+        models=PRICED,
         role=QUICK,
         roles={"vision": {**QUICK, "slots_per_worker": 1}},
         breaker={"failure_threshold": 10_000},

@@ -34,7 +34,7 @@ async def test_e1_a_whole_answer_with_its_model_usage_and_headers(ai: openai.Asy
     assert raw.headers["x-penstock-request-id"] in answer.id
     assert "named in the request" in raw.headers["x-penstock-reason"]
     assert int(raw.headers["x-penstock-queue-wait-ms"]) >= 0
-    assert int(raw.headers["x-penstock-cost-microusd"]) >= 0
+    assert int(raw.headers["x-penstock-cost-microusd"]) == 100 * answer.usage.total_tokens
 
 
 async def test_k1_an_option_in_the_body_is_a_400_that_names_its_header(ai: openai.AsyncOpenAI):
