@@ -89,7 +89,7 @@ async def test_k2_a_job_can_name_a_model(client: Client) -> None:
 
 
 async def test_k2_an_unknown_model_is_an_error_with_models_of_a_similar_name(client: Client) -> None:
-    with pytest.raises(RequestFailed, match="a similar name are second") as caught:
+    with pytest.raises(RequestFailed, match="a similar name is second") as caught:
         await client.chat("Hello?", model="sekond")
     assert (caught.value.code, caught.value.retry) == ("unknown_role", "never")
 
