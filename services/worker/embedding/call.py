@@ -104,7 +104,6 @@ class EmbeddingCalls(Struct, frozen=True):
                         raise BrokenStream(f"the response is a part of an answer: {part}")
                     await _read(received, response, limit_bytes)
                 finally:
-                    progress.bytes_out = len(received)
                     await response.close()
             progress.ended_s = loop_now_s()
             return _shortened(read_vectors(bytes(received), count, dimensions), dimensions, call.dimensions)

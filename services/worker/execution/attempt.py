@@ -161,7 +161,6 @@ class Attempts(Struct, frozen=True):
         finally:
             if sink is not None:
                 sink.drop()
-                current.progress.bytes_out = sink.bytes_out
                 current.progress.content_bytes = sink.content_bytes
                 current.kept = sink.kept
                 execution.history.output_sent = sink.bytes_out > 0

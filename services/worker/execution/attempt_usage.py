@@ -17,6 +17,7 @@ from penstock.runtime.pricing import PriceTable
 from penstock.runtime.tokens import OUTPUT_BYTES_PER_TOKEN
 from services.worker.accounting.charge import charge_of
 from services.worker.accounting.usage_recorder import UsageRecorder
+from services.worker.budget.hold_cover import attempt_tokens
 from services.worker.degradation.monitor import DegradationMonitor
 from services.worker.estimates.output_rate import OutputRate
 from services.worker.estimates.token_calibration import TokenCalibration
@@ -177,7 +178,7 @@ class AttemptUsage:
         output_tokens = progress.content_bytes // OUTPUT_BYTES_PER_TOKEN
         if not execution.work.stream:
             made = self._output_rate.estimate(model, after_s=took_s, most=execution.size.output_tokens)
-            output_tokens = max(progress.bytes_out // OUTPUT_BYTES_PER_TOKEN, made)
+            output_tokens = _within_hold(execution, max(output_tokens, made))
         input_tokens = self._calibration.corrected(model, execution.size.input_tokens)
         chunks = progress.chunks
         if chunks is None or chunks.usage is None:
@@ -191,3 +192,11 @@ class AttemptUsage:
         usage = structs.replace(usage, output_tokens=max(usage.output_tokens, output_tokens))
         least = counted.output_tokens or 0
         return usage, True, Missing(input=not counted.input_tokens, output=True, least_output=least)
+
+
+def _within_hold(execution: Execution, output_tokens: int) -> int:
+    """An estimate costs no more than what was reserved for the attempt (F1)."""
+    if execution.work.hold_id is None:
+        return output_tokens
+    reserved = attempt_tokens(execution.work, execution.size.output_tokens)
+    return min(output_tokens, reserved.output_tokens)

@@ -28,6 +28,7 @@ from services.worker.providers.errors.wire_errors import (
 from services.worker.providers.provider import Provider, Response
 from services.worker.providers.size_limits import STREAM_OR_SHORTER, WHOLE_BYTES, read_into
 from services.worker.providers.streams.chunks import DEFAULT_FINISH_REASON, ChunkDelta, ChunkReader, StreamEnd
+from services.worker.providers.streams.cut_completion import written_bytes
 from services.worker.providers.streams.joined_deltas import joined_deltas
 from services.worker.providers.streams.sse import SseReader
 from services.worker.providers.streams.whole_completion import read_whole
@@ -50,9 +51,6 @@ _AFTER_DONE_BYTES: Final = 64 * 1024
 
 class Sink(Protocol):
     """Takes the deltas of a streamed answer."""
-
-    @property
-    def bytes_out(self) -> int: ...
 
     def take_room(self, size: int) -> bool:
         """Take room in the reply stream for a `push`; False where it has to wait."""
@@ -104,9 +102,8 @@ class Progress(Struct):
     """On the loop's clock."""
     ended_s: float | None = None
     """When the answer was complete, likewise; the guard may hold it back for longer."""
-    bytes_out: int = 0
     content_bytes: int = 0
-    """Bytes that the model wrote in a streamed answer."""
+    """Bytes that the model wrote in a streamed answer, or in a whole one that is not complete."""
     events: SseReader | None = None
     """Set for a call that streams."""
     chunks: ChunkReader | None = None
@@ -165,13 +162,14 @@ def _failure_in_bytes(error: WireError, progress: Progress) -> ProviderFailure:
 
 
 async def _whole(call: Call, response: Response, progress: Progress) -> Answer:
-    received = bytearray()
+    received, stream_format = bytearray(), call.provider.stream_format
     try:
         await read_into(received, response.pieces(), WHOLE_BYTES, "the answer", STREAM_OR_SHORTER)
         progress.ended_s = loop_now_s()
-    finally:
-        progress.bytes_out = len(received)
-    read = read_whole(bytes(received), call.provider.stream_format, _requested_choices(call.body))
+        read = read_whole(bytes(received), stream_format, _requested_choices(call.body))
+    except (*CALL_ERRORS, asyncio.CancelledError):  # the time limit cancels
+        progress.content_bytes = written_bytes(bytes(received), stream_format)
+        raise
     return Answer(
         finish_reason=_word(read.finish_reason),
         response_id=read.response_id,
@@ -206,7 +204,6 @@ async def _streamed(
                 await sink.wait_for_room(size)
                 timer.reschedule(loop.time() + between_s * (1 + _TIMER_TOLERANCE))
             await sink.push(delta)
-        progress.bytes_out = sink.bytes_out
         if events.done:
             break
         if events.is_body:  # one JSON body instead of a stream, published at its end
@@ -232,7 +229,6 @@ async def _finish(
         await sink.push(delta)
     await sink.end()
     await _read_rest(pieces)
-    progress.bytes_out = sink.bytes_out
     return Answer(
         finish_reason=_word(
             end.finish_reason or next(iter(end.finish_reasons.values()), DEFAULT_FINISH_REASON)

@@ -39,7 +39,7 @@ from services.worker.providers.streams.chunks import (
 from services.worker.providers.streams.sse import SseReader
 from services.worker.providers.usage import TokenCounts, read_usage
 
-__all__ = ["WholeCompletion", "read_plain", "read_whole"]
+__all__ = ["WholeCompletion", "is_event_stream", "read_plain", "read_whole", "without_bom"]
 
 _BOM: Final = b"\xef\xbb\xbf"
 _SSE: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
@@ -84,8 +84,8 @@ def read_whole(
     `choices`: the number of requested choices; None if unknown. Raises MalformedReply unless the body is a complete
     chat completion (D6), ProviderErrorEvent for an error in its place, and WireError as for a stream.
     """
-    body = body.removeprefix(_BOM)
-    if body.lstrip().startswith(_SSE):
+    body = without_bom(body)
+    if is_event_stream(body):
         body = _joined(body, stream_format, choices)
     if (plain := read_plain(body, choices)) is not None:
         return plain
@@ -97,6 +97,16 @@ def read_whole(
         return _read(repair_json(body), stream_format, choices)
     except (ValueError, RecursionError) as error:
         raise MalformedReply(f"not a complete chat completion: {error}") from error
+
+
+def without_bom(body: bytes) -> bytes:
+    """The body without a byte order mark before it."""
+    return body.removeprefix(_BOM)
+
+
+def is_event_stream(body: bytes) -> bool:
+    """Whether the body begins as a stream of events."""
+    return body.lstrip().startswith(_SSE)
 
 
 class _PlainMessage(Struct, frozen=True):

@@ -16,6 +16,7 @@ from penstock.contract.work import ChatWork
 from penstock.runtime.accounting.usage_events import AttemptRecord, UsageEvents
 from penstock.runtime.config.catalogue import Catalogue, Model, Price, ProviderConfig, RoleConfig
 from penstock.runtime.pricing import PriceTable
+from penstock.runtime.tokens import with_margin
 from services.worker.accounting.charge import NO_CHARGE, Charge
 from services.worker.budget.hold_cover import Amount
 from services.worker.degradation.shorten import RequestSize
@@ -76,14 +77,14 @@ class Recorder:
 
 
 class Scene:
-    def __init__(self, counter: Counter | None = None, *, stream: bool = True) -> None:
+    def __init__(self, counter: Counter | None = None, *, stream: bool = True, **asked: Any) -> None:
         parts, prices = WorkerParts(CATALOGUE), PriceTable(CATALOGUE.models)
         self.recorder = Recorder(prices)
         recorder: Any = self.recorder
         counted: Any = counter
         counts = MissingCounts(CATALOGUE.models, prices, counted)
         self.usage = AttemptUsage(CATALOGUE, parts.calibration, parts.degradation, recorder, counts)
-        self.execution: Execution = parts.execution(lasts_s=60, stream=stream)
+        self.execution: Execution = parts.execution(lasts_s=60, stream=stream, **asked)
 
     def fail(
         self,
@@ -104,10 +105,11 @@ class Scene:
         attempt.kept = [JoinedDelta(sent)]
         self.usage.record(self.execution, attempt)
 
-    def whole(self, took_s: float, *, output_tokens: int | None) -> int:
+    def whole(self, took_s: float, *, output_tokens: int | None, written_bytes: int = 0) -> int:
         """A call that does not stream; without tokens it was cut. Returns what is charged to limits."""
         attempt = CurrentAttempt(QuotaKey("A_KEY", "m"), 1, Body(b"{}", (), ()), loop_now_s())
         attempt.progress.ended_s = attempt.began_s + took_s
+        attempt.progress.content_bytes = written_bytes
         attempt.progress.headers = {}
         if output_tokens is not None:
             counted = TokenCounts(input_tokens=10, output_tokens=output_tokens)
@@ -205,6 +207,16 @@ async def test_c1_a_cut_call_costs_the_usual_output_and_is_charged_to_limits_wit
     assert 4 <= cut.usage.output_tokens <= 5
     assert 6 <= charged - cut.usage.input_tokens <= 9
     assert scene.execution.charged.spent.tokens == 20 * 110 + cut.usage.input_tokens + cut.usage.output_tokens
+
+
+@pytest.mark.parametrize(("written_bytes", "tokens"), [(0, 0), (120, 30), (1_000_000, 40)])
+async def test_f1_a_whole_answer_that_was_cut_costs_no_more_than_was_reserved(
+    written_bytes: int, tokens: int
+) -> None:
+    scene = Scene(stream=False, hold_id="h", hold_tokens=with_margin(10) + 40)
+    scene.whole(0.0, output_tokens=None, written_bytes=written_bytes)
+    (record,) = scene.recorder.records
+    assert (record.usage.output_tokens, record.estimated) == (tokens, True)
 
 
 async def test_f2_the_tokens_of_a_long_answer_follow_from_the_part_that_was_kept() -> None:

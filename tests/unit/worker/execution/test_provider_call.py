@@ -72,16 +72,25 @@ async def whole(*pieces: bytes, **switches: Any) -> Answer:
     return await _call(pieces, None, CHUNKED, switches)
 
 
+async def written_of_failure(*pieces: bytes | float) -> int:
+    """Bytes of the model's text that are charged for a call that does not stream and fails."""
+    progress = Progress()
+    with pytest.raises(ProviderFailure):
+        await _call(pieces, None, CHUNKED, {}, progress)
+    return progress.content_bytes
+
+
 async def _call(
     pieces: tuple[bytes | float, ...],
     sink: DeltaSink | None,
     headers: Mapping[str, str],
     switches: dict[str, Any],
+    progress: Progress | None = None,
 ) -> Answer:
     body = json.dumps({"messages": [], "n": switches.pop("n", None)}).encode()
     provider: Any = Endpoint(list(pieces), headers, **switches)
     timeouts = Timeouts(first_token_s=0.2, between_tokens_s=0.2, non_streaming_s=1.0)
-    return await make_call(Call(provider, "KEY", body, timeouts, "a.1"), sink, Progress())
+    return await make_call(Call(provider, "KEY", body, timeouts, "a.1"), sink, progress or Progress())
 
 
 def event(text: str | None, finish_reason: str | None = None, end: bytes = b"\n\n", **top: object) -> bytes:
@@ -353,3 +362,28 @@ async def test_text_in_a_field_of_another_type_is_malformed(chunk):
 async def test_a_body_without_finish_reason_names_the_setting_for_it():
     with pytest.raises(ProviderFailure, match=r"finish_reason: optional"):
         await whole(b'{"choices":[{"index":0,"message":{"content":"a"},"finish_reason":null}]}')
+
+
+@pytest.mark.parametrize(
+    "no_answer",
+    [
+        b"<html>" + b"<p>maintenance</p>" * 100,
+        b'{"error": {"message": "%s"}}' % (b"x" * 1000),
+        b"busy",
+        event(None),
+        b"",
+    ],
+)
+async def test_f1_a_whole_reply_that_is_no_answer_has_no_output(no_answer: bytes) -> None:
+    assert await written_of_failure(no_answer) == 0
+
+
+async def test_f2_the_text_of_a_cut_answer_is_its_output_and_its_framing_is_not() -> None:
+    for pieces in ((event("ab") + event("cd"), b"data: [DONE]\n\n"), (event("ab"), event("cd"), b"data: {")):
+        assert await written_of_failure(*pieces) == 4
+    begins = BODY.index(b'"message"') + len(b'"message"')
+    assert await written_of_failure(BODY[:-60]) == len(BODY) - 60 - begins
+
+
+async def test_f2_what_came_before_the_time_limit_is_output_too() -> None:
+    assert await written_of_failure(event("abcd"), 2.0) == 4
