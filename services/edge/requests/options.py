@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, Final, Literal, get_args
@@ -24,6 +25,8 @@ _IN_MODEL: Final = frozenset({"complexity", "model", "role"})
 """What `model` of the body names, with the words of the Python client."""
 _OTHER_WORDS: Final = {"collection": "rag", "retrieval": "rag", "timeout": "timeout-s"}
 """Words that are used for an option, whose name they do not resemble enough, or less than that of another one."""
+_NUMBER: Final = re.compile(r"\+?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+"""Python's `float` also reads the digits of other scripts, and a `_` between digits."""
 OnDisconnect = Literal["cancel", "continue"]
 GivenOptions = dict[str, Any]
 """The values of the headers that a request has, by the fields of RequestOptions."""
@@ -145,10 +148,7 @@ def _rag(option: str, text: str) -> str:
 
 
 def _seconds(option: str, text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
+    seconds = float(text) if _NUMBER.fullmatch(text) else 0.0
     if not 0 < seconds < math.inf:
         raise _invalid(option, f"x-penstock-{option} is {text!r}: use a number of seconds greater than 0")
     return seconds

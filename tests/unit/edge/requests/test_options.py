@@ -48,6 +48,8 @@ def test_k2_every_option_is_read():
         ("timeout-s", "nan", "greater than 0"),
         ("timeout-s", "inf", "greater than 0"),
         ("timeout-s", "soon", "greater than 0"),
+        ("timeout-s", "\u0663", "greater than 0"),
+        ("timeout-s", "1_0", "greater than 0"),
         ("timeout-s", "1e9", "at most 3600 in the interactive lane"),
         ("timeout-s", "3601", "at most 3600 in the interactive lane"),
         ("lane", "fast", "use one of interactive, batch"),
