@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from itertools import takewhile
 from math import inf
 from typing import Final
 
@@ -224,26 +225,11 @@ class Selection(Struct, frozen=True):
 
     def _of_chain(self, execution: CallState, now_s: float) -> Choice | Wait | NoModel:
         """Raises HandBack as `_hand_back` does."""
-        states: dict[str, ModelState] = {}
-        chain, role = execution.chain, execution.role
-        if role.weighted:
-            chain = failed_last(chain, role, self.availability.provider_cooldown, now_s)
-        execution.models_without_quota = ()
-        for model in chain:
-            state = states[model] = self._state(execution, model, now_s)
-            if state.available_at_s <= now_s:
-                break  # the models behind it do not matter
-            if state.reason == "quota":
-                execution.models_without_quota += (model,)
-                need = self.needs.need(execution, model, now_s)
-                self.quota_monitor.record_blocked(
-                    execution.work.role, execution.throttled_quotas, model, need, now_s
-                )
-                if not execution.degradation.on_rate_limit.enabled:
-                    break
-        choice = choose(tuple(states), states, now_s)
+        failed, states = execution.history.not_before_s, self._states_in_turn(execution, now_s)
+        choice = choose(sorted(states, key=failed.__contains__), states, now_s)
+        execution.models_without_quota = _without_quota(states, choice)
         if isinstance(choice, Choice):
-            return self._another_at_once(execution, choice, chain, now_s)
+            return choice
         wait = self._hand_back(execution, states, now_s)
         if wait is not None:
             return wait
@@ -259,18 +245,30 @@ class Selection(Struct, frozen=True):
         execution.last_resort = isinstance(choice, Choice)
         return choice
 
-    def _another_at_once(
-        self, execution: CallState, choice: Choice, chain: Sequence[str], now_s: float
-    ) -> Choice:
-        """Instead of a model that failed for this request, one that did not, if it can be called now: the backoff of
-        the first may have ended before this process came to choose.
+    def _states_in_turn(self, execution: CallState, now_s: float) -> dict[str, ModelState]:
+        """The models of the chain, in order, up to the first that can be called now and has not failed for the request,
+        or that the settings say to wait for: the models behind it do not matter.
+
+        A failed model does not end the walk: others come before it also where its backoff has ended before this process
+        came to choose.
         """
-        failed = execution.history.not_before_s
-        if choice.model not in failed:
-            return choice
-        others = (model for model in chain if model not in failed)
-        can_answer = (each for each in others if self._state(execution, each, now_s).available_at_s <= now_s)
-        return Choice(next(can_answer, choice.model))
+        states: dict[str, ModelState] = {}
+        chain, role, history = execution.chain, execution.role, execution.history
+        if role.weighted:
+            chain = failed_last(chain, role, self.availability.provider_cooldown, now_s)
+        for model in chain:
+            state = states[model] = self._state(execution, model, now_s)
+            if state.available_at_s <= now_s:
+                if model not in history.not_before_s:
+                    break
+            elif state.reason == "quota":
+                need = self.needs.need(execution, model, now_s)
+                self.quota_monitor.record_blocked(
+                    execution.work.role, execution.throttled_quotas, model, need, now_s
+                )
+                if not execution.degradation.on_rate_limit.enabled:
+                    break
+        return states
 
     def _state(
         self, execution: CallState, model: str, now_s: float, *, last_resort: bool = False
@@ -295,6 +293,13 @@ class Selection(Struct, frozen=True):
         tokens = execution.size.input_tokens + execution.size.output_tokens
         message = f"about {tokens:,} tokens are more than the quota of any model of the chain can ever give"
         return GaveUp("request_too_large", message)
+
+
+def _without_quota(states: Mapping[str, ModelState], choice: Choice | Wait | NoModel) -> tuple[str, ...]:
+    """The models without quota before the chosen one; all of them where none is chosen."""
+    chosen = choice.model if isinstance(choice, Choice) else None
+    before = takewhile(lambda model: model != chosen, states)
+    return tuple(model for model in before if states[model].reason == "quota")
 
 
 def held_back_here(

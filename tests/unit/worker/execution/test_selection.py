@@ -9,6 +9,7 @@ import pytest
 
 from penstock.bus.clock import loop_now_s
 from penstock.runtime.config.catalogue import Limits
+from penstock.runtime.config.degradation import Degradation, OnRateLimit
 from services.worker.execution.state import GaveUp, HandBack
 from services.worker.providers.errors.failures import ProviderFailure
 from tests.unit.worker.worker_parts import WorkerParts, catalogue_of
@@ -17,8 +18,10 @@ from tests.unit.worker.worker_parts import WorkerParts, catalogue_of
 class _Case:
     """A request for these models, executed by a worker beside another one."""
 
-    def __init__(self, *, beside: bool = True, models: tuple[str, ...] = ("m",)) -> None:
-        self.parts = WorkerParts(catalogue_of(models=models), ("A_KEY",))
+    def __init__(
+        self, *, beside: bool = True, models: tuple[str, ...] = ("m",), limits: Limits | None = None
+    ) -> None:
+        self.parts = WorkerParts(catalogue_of(models=models, limits=limits), ("A_KEY",))
         if beside:
             self.parts.hear_other_worker()
         self.execution = self.parts.execution(lasts_s=60)
@@ -104,3 +107,20 @@ async def test_d4_another_model_follows_a_failed_one_also_when_its_backoff_is_ov
     case.fails("server_error", model="other")
     await asyncio.sleep(30.0)
     assert await case.next_model() == "m", "all have failed"
+
+
+@pytest.mark.parametrize("skips", [True, False])
+async def test_d4_after_a_failure_a_model_without_quota_is_passed_only_where_the_settings_say_so(
+    *, skips: bool
+) -> None:
+    case = _Case(models=("m", "limited", "other"), limits=Limits(concurrency=1))
+    before = case.parts.execution(lasts_s=600)
+    before.chain = ("limited",)
+    await case.parts.selection.next_call(before)
+    case.execution.degradation = Degradation(on_rate_limit=OnRateLimit(enabled=skips))
+    case.fails("server_error")
+    case.fails("server_error")  # before any output the same model was called once more
+    await asyncio.sleep(30.0)
+    assert await case.next_model() == ("other" if skips else "m")
+    assert case.execution.models_without_quota == (("limited",) if skips else ())
+    assert len(case.execution.throttled_quotas) == 1, "the quota that the request met is recorded"
