@@ -8,7 +8,7 @@ nor the first of an attempt means that events were missed: they are stored for 1
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, Literal
 
 from msgspec import Raw, Struct, field
@@ -26,6 +26,7 @@ __all__ = [
     "TERMINAL",
     "Accepted",
     "Adapted",
+    "AnswerEnd",
     "Completed",
     "Degraded",
     "Delta",
@@ -41,6 +42,7 @@ __all__ = [
     "Timings",
     "Usage",
     "answer_bytes",
+    "answer_end",
     "first_seq",
     "text_bytes",
 ]
@@ -212,6 +214,32 @@ class Timings(Struct, frozen=True, kw_only=True):
     first_token_ms: float | None = None
     """Until the answering attempt's first output was sent; None for a whole reply."""
     total_ms: float = 0.0
+
+
+AnswerEnd = Literal["complete", "output_limit", "context_window", "content_filter", "unknown"]
+"""How an answer ended. In the middle of it: at its output limit, at the end of the model's context window, or where a
+content filter ended it. `unknown`: it may have been cut.
+"""
+_FINISH_REASONS: Final[Mapping[AnswerEnd, str]] = {
+    "complete": "stop end end_turn eos eos_token stop_sequence complete tool_call tool_calls tool_use function_call",
+    "output_limit": "length max_tokens max_output_tokens token_limit",
+    "context_window": "model_length model_context_window_exceeded",
+    "content_filter": "content_filter content_filtered guardrail_intervened sensitive safety recitation blocklist "
+    "prohibited_content spii image_safety language refusal",
+}
+"""The finish reasons of OpenAI, Anthropic, Bedrock (`guardrail_intervened`, `content_filtered`), Cohere (`complete`),
+Gemini (`safety` and those after it), Mistral (`model_length`), TGI (`eos_token`), Together (`eos`), watsonx
+(`token_limit`) and Zhipu (`sensitive`), and the stop reasons of APIs that some gateways pass on."""
+_ENDS: Final[Mapping[str, AnswerEnd]] = {
+    reason: end for end, reasons in _FINISH_REASONS.items() for reason in reasons.split()
+}
+
+
+def answer_end(finish_reason: str) -> AnswerEnd:
+    """What a provider's finish reason says of the answer. Providers write the same reason in upper or lower case, with
+    `_`, `-` or a space.
+    """
+    return _ENDS.get(finish_reason.lower().replace("-", "_").replace(" ", "_"), "unknown")
 
 
 class Completed(_Event, frozen=True, kw_only=True, tag="completed"):

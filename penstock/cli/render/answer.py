@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Final, TextIO
 
@@ -19,6 +19,7 @@ from penstock.client.reply import Reply, ReplyBuilder
 from penstock.contract.reply import (
     Accepted,
     Adapted,
+    AnswerEnd,
     Degraded,
     Delta,
     FailedAttempt,
@@ -26,6 +27,7 @@ from penstock.contract.reply import (
     Restarted,
     Started,
     Usage,
+    answer_end,
 )
 from penstock.errors import PenstockError, RequestFailed
 
@@ -38,6 +40,11 @@ _SHOWN_WAIT_S: Final = 1.0
 _SHOWN_ATTEMPTS: Final = 8
 _SHOWN_CHARACTERS: Final = 300
 """Longest part of a provider's message that is shown."""
+_ENDS: Final[Mapping[AnswerEnd, str]] = {
+    "output_limit": "the answer was cut off: it reached max_tokens, or the most that the model generates",
+    "context_window": "the answer was cut off: it reached the end of the model's context window",
+    "content_filter": "the answer was cut off by a content filter of the provider",
+}
 
 
 class AnswerPrinter:
@@ -77,10 +84,7 @@ class AnswerPrinter:
             if not self._shown:
                 self._write(self.reply.text)
             self._end_line()
-            if self.reply.finish_reason == "length":
-                self.note(
-                    "the answer was cut off: it reached max_tokens, or the most that the model generates"
-                )
+            self._notes_of(_end_lines(self.reply.finish_reason))
             self._notes_of(guarded_lines(self.reply.guarded))
             self._notes_of(left_out_lines(self.reply.left_out))
             self._notes_of(unchecked_lines(self.reply.unchecked))
@@ -168,6 +172,14 @@ def attempt_lines(attempts: Sequence[FailedAttempt]) -> list[str]:
     return lines + [
         text if times == 1 else f"{text} ({times} times)" for text, times in texts[-_SHOWN_ATTEMPTS:]
     ]
+
+
+def _end_lines(finish_reason: str) -> list[str]:
+    """What an answer may lack at its end; empty for a complete one."""
+    end = answer_end(finish_reason)
+    if end == "unknown":
+        return [f"the answer may have been cut off: its finish reason {finish_reason!r} is unknown"]
+    return [_ENDS[end]] if end in _ENDS else []
 
 
 def _enable_advice(account: str, user: str) -> str:

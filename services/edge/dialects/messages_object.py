@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
 
-from penstock.contract.reply import Usage
+from penstock.contract.reply import AnswerEnd, Usage, answer_end
 from services.edge.dialects.dialect import AnswerError
 
 __all__ = [
@@ -22,13 +23,13 @@ __all__ = [
 
 SIGNATURE: Final = "penstock"
 """The signature of thinking blocks. Claude Code discards a block without one; requests drop thinking blocks unread."""
-_STOP_REASONS: Final = {
-    "length": "max_tokens",
-    "max_tokens": "max_tokens",
-    "model_length": "model_context_window_exceeded",
+_STOP_REASONS: Final[Mapping[AnswerEnd, str]] = {
+    "output_limit": "max_tokens",
+    "context_window": "model_context_window_exceeded",
     "content_filter": "refusal",
 }
-"""By finish reason; `model_length` is Mistral's."""
+"""By the end of the answer. The API has no stop reason for an unknown end: each of the others asks the client to
+continue or to repeat the request (platform.claude.com/docs/en/build-with-claude/handling-stop-reasons)."""
 _ERROR_TYPES: Final = {
     401: "authentication_error",
     402: "billing_error",
@@ -80,7 +81,7 @@ def stop_reason(finish_reason: str, *, calls_tools: bool, refused: bool) -> str:
     """Some providers end tool calls with `stop`, and some answers without any with `tool_calls`: an agent would not run
     the tools, or would have none to run.
     """
-    if reason := _STOP_REASONS.get(finish_reason.lower()):
+    if reason := _STOP_REASONS.get(answer_end(finish_reason)):
         return reason
     if refused:
         return "refusal"

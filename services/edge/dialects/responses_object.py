@@ -7,10 +7,10 @@ from typing import Any, Final, Literal
 
 from msgspec import Raw, Struct
 
-from penstock.contract.reply import Completed, Usage
+from penstock.contract.reply import AnswerEnd, Completed, Usage, answer_end
 from services.edge.dialects.dialect import AnswerError, retrieval_fields
 
-__all__ = ["REPEATED", "ResponseObject", "Status", "incomplete_reason"]
+__all__ = ["REPEATED", "ResponseObject", "Status", "incomplete_details"]
 
 Status = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
 
@@ -37,13 +37,13 @@ REPEATED: Final[Mapping[str, Any]] = {
 }
 """The fields of a request that its response repeats, with the values of absent ones."""
 
-_INCOMPLETE: Final = {
-    "length": "max_output_tokens",
-    "max_tokens": "max_output_tokens",
-    "model_length": "max_output_tokens",
-    "content_filter": "content_filter",
+_INCOMPLETE: Final[Mapping[AnswerEnd, Mapping[str, str]]] = {
+    "output_limit": {"reason": "max_output_tokens"},
+    "context_window": {"reason": "max_output_tokens"},
+    "content_filter": {"reason": "content_filter"},
+    "unknown": {},
 }
-"""The reasons why a response is incomplete, by finish reason. Mistral's API has `model_length`."""
+"""`incomplete_details` by the end of the answer. Its `reason` is optional, and has no other value for an answer."""
 _ERROR_CODES: Final[Mapping[str, str]] = {
     "invalid_request": "invalid_prompt",
     "context_length_exceeded": "invalid_prompt",
@@ -57,9 +57,9 @@ _ERROR_CODES: Final[Mapping[str, str]] = {
 """Codes of OpenAI's closed list, which strict clients check; any other failure is a `server_error`."""
 
 
-def incomplete_reason(finish_reason: str) -> str | None:
+def incomplete_details(finish_reason: str) -> Mapping[str, str] | None:
     """None: the answer is complete."""
-    return _INCOMPLETE.get(finish_reason)
+    return _INCOMPLETE.get(answer_end(finish_reason))
 
 
 class ResponseObject(Struct, frozen=True, kw_only=True):
@@ -79,7 +79,6 @@ class ResponseObject(Struct, frozen=True, kw_only=True):
         completed: Completed | None = None,
         error: AnswerError | None = None,
     ) -> dict[str, Any]:
-        reason = incomplete_reason(completed.finish_reason) if completed else None
         return {
             "id": self.id,
             "object": "response",
@@ -87,7 +86,7 @@ class ResponseObject(Struct, frozen=True, kw_only=True):
             "completed_at": self.created_s + round(completed.timings.total_ms / 1000) if completed else None,
             "status": status,
             "error": _error(error) if error else None,
-            "incomplete_details": {"reason": reason} if reason else None,
+            "incomplete_details": incomplete_details(completed.finish_reason) if completed else None,
             "model": model,
             "output": output,
             "previous_response_id": None,

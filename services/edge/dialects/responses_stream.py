@@ -16,7 +16,7 @@ from msgspec import Struct, field
 from penstock.contract.reply import Completed, Delta, Started
 from services.edge.dialects.chat_choices import CallNumbers, Choice, ToolCall, choice_of_chunk
 from services.edge.dialects.dialect import AnswerError, SseEvent, StreamWriter
-from services.edge.dialects.responses_object import ResponseObject, Status, incomplete_reason
+from services.edge.dialects.responses_object import ResponseObject, Status, incomplete_details
 
 __all__ = ["ResponsesStream"]
 
@@ -142,7 +142,8 @@ class ResponsesStream(StreamWriter):
 
     def finish(self, completed: Completed) -> dict[str, Any]:
         """End every item. Returns the final response."""
-        status: Status = "incomplete" if incomplete_reason(completed.finish_reason) else "completed"
+        details = incomplete_details(completed.finish_reason)
+        status: Status = "completed" if details is None else "incomplete"
         calls = [(call, call.item or self._open_call(call, "")) for call in self._calls]
         if status == "completed" and all(item.fields["type"] == "reasoning" for item in self._items):
             self._open_text(_TEXT)  # clients look for a message or a call even in an empty answer

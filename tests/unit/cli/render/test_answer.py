@@ -412,8 +412,26 @@ def test_f3_a_duration_is_shown_in_its_largest_unit(seconds, text):
     assert duration_text(seconds) == text
 
 
-@pytest.mark.parametrize(("reason", "is_cut"), [("length", True), ("stop", False)])
-def test_d6_an_answer_that_was_cut_off_is_noted(reason, is_cut):
+@pytest.mark.parametrize(
+    ("reason", "note"),
+    [
+        *(
+            (reason, "was cut off: it reached max_tokens")
+            for reason in ("length", "MAX_TOKENS", "max_tokens")
+        ),
+        ("model_length", "was cut off: it reached the end of the model's context window"),
+        ("CONTENT_FILTER", "was cut off by a content filter"),
+        ("incomplete", "may have been cut off: its finish reason 'incomplete' is unknown"),
+    ],
+)
+def test_d6_an_answer_that_was_cut_off_is_noted(reason, note):
     notes = io.StringIO()
     AnswerPrinter(io.StringIO(), notes).show(completed(finish_reason=reason))
-    assert ("the answer was cut off" in notes.getvalue()) is is_cut
+    assert f"[the answer {note}" in notes.getvalue()
+
+
+@pytest.mark.parametrize("reason", ["stop", "STOP", "tool_calls", "end_turn"])
+def test_d6_a_whole_answer_has_no_note(reason):
+    notes = io.StringIO()
+    AnswerPrinter(io.StringIO(), notes).show(completed(finish_reason=reason))
+    assert notes.getvalue() == ""

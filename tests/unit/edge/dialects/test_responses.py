@@ -108,14 +108,30 @@ def test_reasoning_refusal_and_calls_of_a_whole_answer():
 
 
 @pytest.mark.parametrize(
-    ("finish_reason", "reason"), [("length", "max_output_tokens"), ("content_filter", "content_filter")]
+    ("finish_reason", "reason"),
+    [
+        ("length", "max_output_tokens"),
+        ("MAX_TOKENS", "max_output_tokens"),
+        ("model_length", "max_output_tokens"),
+        ("content_filter", "content_filter"),
+        ("CONTENT_FILTER", "content_filter"),
+        ("SAFETY", "content_filter"),
+        ("incomplete", None),
+        ("other", None),
+    ],
 )
-def test_a_shortened_answer_is_incomplete_and_says_why(finish_reason: str, reason: str):
+def test_a_shortened_answer_is_incomplete_and_says_why(finish_reason: str, reason: str | None):
     events = strict_events(streamed([text("Half a")], completed(finish_reason)))
     assert types(events)[-2:] == ["output_item.done", "incomplete"]
     for response in (events[-1].response, whole(completed(finish_reason, {"content": "Half a"}))):
         assert (response.status, response.incomplete_details.reason) == ("incomplete", reason)
         assert (response.output_text, response.output[0].status) == ("Half a", "incomplete")
+
+
+@pytest.mark.parametrize("finish_reason", ["stop", "STOP", "eos", "COMPLETE", "tool_calls"])
+def test_a_whole_answer_is_completed_in_the_words_of_any_provider(finish_reason: str):
+    response = whole(completed(finish_reason, {"content": "Whole."}))
+    assert (response.status, response.incomplete_details) == ("completed", None)
 
 
 def test_only_the_last_item_of_a_shortened_answer_is_incomplete():
