@@ -39,6 +39,6 @@ async def test_g2_g4_long_fast_answers_wait_for_a_busy_guard(tmp_path: Path) -> 
                 *(ask(client, f"{number}", role="chat", timeout_s=60) for number in range(STREAMS))
             )
             for each in received:
+                assert not each.completed.unchecked
                 assert set(each.text.splitlines()) == set(SHOWN.splitlines())
                 assert len(each.text) == len(SHOWN) * CHUNKS
-                assert not each.completed.unchecked
