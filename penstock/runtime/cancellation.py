@@ -40,6 +40,13 @@ _UNREADABLE: Final = (nats.errors.Error, TimeoutError)
 Listener = Callable[[str, str], None]
 
 
+class _Mark(Struct, frozen=True, gc=False):
+    """When it was received."""
+
+    first_s: float
+    last_s: float
+
+
 class Cancellations:
     """The (account, id) of the requests that were cancelled within a day.
 
@@ -52,7 +59,7 @@ class Cancellations:
         self._nc = nc
         self._on_cancel = on_cancel
         self._clock_s = clock_s
-        self._marks: dict[tuple[str, str], float] = {}
+        self._marks: dict[tuple[str, str], _Mark] = {}
         self._reading: asyncio.Task[None] | None = None
 
     async def start(self, events: ConnectionEvents) -> None:
@@ -64,14 +71,19 @@ class Cancellations:
     def is_cancelled(self, account: str, request_id: str) -> bool:
         return (account, request_id) in self._marks
 
+    def age_s(self, account: str, request_id: str) -> float:
+        """Seconds since the mark was first received, or read at the start; infinite without one."""
+        mark = self._marks.get((account, request_id))
+        return math.inf if mark is None else self._clock_s() - mark.first_s
+
     def mark(self, account: str, request_id: str) -> None:
         """Remember the mark, and forget the ones that are older than the stream keeps them."""
         now_s = self._clock_s()
-        self._marks.pop((account, request_id), None)
-        self._marks[account, request_id] = now_s
+        before = self._marks.pop((account, request_id), None)
+        self._marks[account, request_id] = _Mark(now_s if before is None else before.first_s, now_s)
         while self._marks:
             oldest = next(iter(self._marks))
-            if now_s - self._marks[oldest] <= CANCELS.max_age_s and len(self._marks) <= _MOST:
+            if now_s - self._marks[oldest].last_s <= CANCELS.max_age_s and len(self._marks) <= _MOST:
                 break
             del self._marks[oldest]
 

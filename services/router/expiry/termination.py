@@ -10,11 +10,12 @@ from nats.aio.msg import Msg
 
 from penstock.bus.large_bodies import delete_body
 from penstock.bus.log_limits import rate_limited_logger
+from penstock.bus.stored_replies import acknowledged_replies
 from penstock.contract import codec
 from penstock.contract.errors import ErrorCode
 from penstock.contract.headers import TRACEPARENT
 from penstock.contract.names import LANES
-from penstock.contract.reply import Failure
+from penstock.contract.reply import TERMINAL, Failure
 from penstock.contract.streams import WORK
 from penstock.contract.subjects import ReplyAddress, work_address
 from penstock.contract.work import ChatWork
@@ -35,6 +36,9 @@ _CANCELLED_MS: Final = -(2**62)
 """The expiry of a cancelled request: an instant that has always passed."""
 _RETRY_S: Final = 1.0
 """Advice to an expired request, unless a worker of its role expects to continue later."""
+_WORKER_ENDS_S: Final = 5.0
+"""Seconds after a cancellation in which the worker of a begun request ends it: it stores the usage before it releases
+the hold, and may have to count tokens first."""
 _NO_ROLE: Final = "unknown"
 _UNREADABLE: Final = "its headers have no valid reply subject or no valid deadline"
 _NO_MAILBOX: Final = "no role of the catalogue has this mailbox"
@@ -65,9 +69,11 @@ class Terminator:
 
     async def terminate(self, queued: QueuedMessage, msg: Msg) -> None:
         """End the request and delete its message. One that cannot be read is a dead letter, unless it is cancelled;
-        then a body that is stored apart stays.
+        then a body that is stored apart stays. A begun one that was cancelled a moment ago is left to its worker.
         """
         cancelled = self._is_cancelled(queued)
+        if cancelled and queued.address is not None and await self._is_left_to_worker(queued.address):
+            return
         is_dead = not queued.readable and not cancelled
         if is_dead:
             await self._dead_letter(queued, msg)
@@ -87,6 +93,14 @@ class Terminator:
     def _is_cancelled(self, queued: QueuedMessage) -> bool:
         address = queued.address
         return address is not None and self._cancellations.is_cancelled(address.account, address.id)
+
+    async def _is_left_to_worker(self, address: ReplyAddress) -> bool:
+        if self._cancellations.age_s(address.account, address.id) >= _WORKER_ENDS_S:
+            return False
+        events = await acknowledged_replies(self._bus.nc, address.subject)
+        return any(event.attempt for event in events) and not any(
+            isinstance(event, TERMINAL) for event in events
+        )
 
     async def _end(self, queued: QueuedMessage, address: ReplyAddress, msg: Msg, *, cancelled: bool) -> bool:
         code: ErrorCode = "deadline_exceeded" if queued.readable else "undeliverable"

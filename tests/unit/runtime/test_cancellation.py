@@ -39,4 +39,5 @@ def test_a_renewed_mark_is_kept():
     now_s = CANCELS.max_age_s + 1
     marks.mark("demo", "new")
     assert marks.is_cancelled("demo", "again")
+    assert marks.age_s("demo", "again") == now_s, "counted from the first"
     assert not marks.is_cancelled("demo", "once")

@@ -1,4 +1,4 @@
-"""C3, D6: the sweep reads the clock of the server once for a page of expired messages, and not for cancelled ones."""
+"""C3, D6, F1: when the sweep ends messages, and how often it reads the clock of the server for it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from nats.aio.msg import Msg
 
-from penstock.contract import headers, subjects
-from penstock.contract.reply import Failed
+from penstock.contract import codec, headers, subjects
+from penstock.contract.reply import Failed, Started, first_seq
 from penstock.contract.streams import REQUESTS, WORK
 from tests.harness.processes.system import running_system
 from tests.harness.requests.replies import RawPublisher
@@ -18,6 +18,8 @@ from tests.harness.suite.waiting import until
 
 UNSERVED = subjects.work("logic", "interactive", 0, "a7c")
 MESSAGES = 100
+LEFT_S = 5.0
+"""Seconds in which the worker of a begun request ends it."""
 MOST_READINGS = 15
 """Two pages at most, and the readings that a router makes anyway: every 5 s, and more in its first seconds."""
 
@@ -51,6 +53,30 @@ async def test_c3_d6_the_sweep_reads_the_clock_once_for_many_messages(
             code = "cancelled" if cancelled else "deadline_exceeded"
             assert [end.error.code for end in ends if isinstance(end, Failed)] == [code, code]
             assert len(readings) <= MOST_READINGS
+
+
+async def test_f1_the_sweep_leaves_a_begun_request_to_its_worker_for_some_seconds_after_the_cancellation(
+    tmp_path: Path,
+) -> None:
+    """The worker stores the usage before it releases the hold. It is lost here: the sweep ends the request later."""
+    async with running_system(tmp_path, "chat") as system:
+        async for publisher in RawPublisher.opened(system):
+            for name in ("queued", "begun"):
+                await _put(publisher, name, int(time.time() * 1000) + 60_000)
+            begun = Started(
+                id="begun", seq=first_seq(1), attempt=1, model="m", provider="p", worker="w", at_ms=1
+            )
+            await publisher.js.publish(subjects.reply("demo", "publisher", "begun"), codec.encode(begun))
+            began_s = time.monotonic()
+            took_s: dict[str, float] = {}
+            for name in ("begun", "queued"):
+                await publisher.js.publish(subjects.cancel("demo", name), b"")
+            for name in ("queued", "begun"):
+                end = await publisher.end(name)
+                took_s[name] = time.monotonic() - began_s
+                assert isinstance(end, Failed)
+                assert end.error.code == "cancelled"
+            assert took_s["queued"] < LEFT_S <= took_s["begun"]
 
 
 async def _put(publisher: RawPublisher, name: str, deadline_ms: int) -> None:
