@@ -49,6 +49,12 @@ class WorkTimeout:
             self._since_s = loop_now_s()
             self._timer.reschedule(self._since_s + self._left_s)
 
+    def give_back(self, seconds: float) -> None:
+        """Do not count so many seconds since `resume`, or since the start."""
+        if self._left_s is not None and not self._paused:
+            self._left_s += seconds
+            self._timer.reschedule(self._since_s + self._left_s)
+
 
 _current: Final[ContextVar[WorkTimeout | None]] = ContextVar("work_timeout", default=None)
 

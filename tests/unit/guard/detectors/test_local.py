@@ -12,6 +12,7 @@ from services.guard.detectors.detector import DetectorUnavailable
 from services.guard.detectors.fair_threads import FairThreads
 from services.guard.detectors.local import ThreadedDetector
 from services.guard.detectors.turns import turn_of
+from services.guard.detectors.work_time import WorkTimeout
 from tests.harness.providers.marking_detectors import Marks
 
 pytestmark = pytest.mark.real_time
@@ -132,3 +133,24 @@ async def test_g4_a_waiting_check_that_is_given_up_leaves_its_turn_to_others(thr
     await asyncio.wait_for(asyncio.gather(running, stays), 10)
     assert gone.cancelled()
     await asyncio.wait_for(threads.run(iter([None])), 10)
+
+
+@pytest.mark.parametrize("works", [True, False])
+async def test_g4_only_work_counts_in_the_time_limit_not_the_wait_for_a_cpu(threads, *, works: bool) -> None:
+    """On a busy machine a thread does not run for most of its slice, as it does not while it sleeps."""
+
+    def step(_text: str) -> None:
+        until_s = time.thread_time() + 0.03
+        while works and time.thread_time() < until_s:
+            pass
+        time.sleep(0 if works else 0.03)
+
+    detector = ThreadedDetector(Marks("secrets", "jwt", on_find=step), threads)
+    checked = texts(*["x" * 20_000] * 30)
+    if works:
+        with pytest.raises(TimeoutError):
+            async with WorkTimeout(0.3):
+                await detector.detect(checked)
+    else:
+        async with WorkTimeout(0.3):
+            await detector.detect(checked)
