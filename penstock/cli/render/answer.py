@@ -155,7 +155,7 @@ def failure_text(error: PenstockError, *, account: str = "", user: str = "") -> 
             fits_later = error.retry != "never" and not says_when
             lines.append(f"  {refusing_limit_text(error.limit, fits_later=fits_later)}")
         if error.code == "account_disabled" and account:
-            lines.append(f"  {_enable_advice(account, user)}")
+            lines.append(f"  {_enable_advice(str(error), account, user)}")
         else:
             advice = retry_advice(error.code, error.retry, error.retry_after_s, error.attempts)
             lines += [] if says_when and advice.startswith("Try again") else [f"  {advice}"]
@@ -182,12 +182,15 @@ def _end_lines(finish_reason: str) -> list[str]:
     return [_ENDS[end]] if end in _ENDS else []
 
 
-def _enable_advice(account: str, user: str) -> str:
-    """The commands that enable the account, and the user; the message of the error says which of them is disabled."""
-    commands = [f"`penstock budget enable --account {account}`"]
-    if user:
-        commands.append(f"`penstock budget enable --account {account} --user {shlex.quote(visible(user))}`")
-    return as_invoked(f"Enable it first: {' or '.join(commands)}.")
+def _enable_advice(message: str, account: str, user: str) -> str:
+    """The command that enables what is disabled, which only the ledger's message tells; for a key, how to find it."""
+    if message.startswith(f"Requests of user '{user}' of account '{account}' "):
+        part = f" --user {shlex.quote(visible(user))}"
+    elif message.startswith(f"Requests of account '{account}' "):
+        part = ""
+    else:
+        return retry_advice("account_disabled", "never", None)
+    return as_invoked(f"Enable it first: `penstock budget enable --account {account}{part}`.")
 
 
 def _waiting_text(accepted: Accepted) -> str:

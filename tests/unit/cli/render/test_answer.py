@@ -9,7 +9,9 @@ from msgspec.structs import replace
 
 from penstock.cli.render.answer import AnswerPrinter, failure_text, summary
 from penstock.cli.render.times import duration_text
+from penstock.contract.ledger.holds import HoldRequest
 from penstock.contract.ledger.limits import LimitStatus
+from penstock.contract.ledger.policies import Scope
 from penstock.contract.reply import (
     Accepted,
     Adapted,
@@ -25,6 +27,7 @@ from penstock.contract.reply import (
     Usage,
 )
 from penstock.errors import NotAccepted, RequestFailed
+from services.ledger.budget.refusals import disabled, whose
 
 ESCAPES = "\x1b]0;owned\x07\x1b[31mred\x9b2J\u202e"
 WRITTEN = r"\x1b]0;owned\x07\x1b[31mred\x9b2J\u202e"
@@ -387,12 +390,24 @@ def test_f3_a_refusal_whose_message_says_when_to_try_again_does_not_repeat_the_t
     assert "limit requests_per_minute of the user: 1 of 1 spent" in text
 
 
-def test_f3_a_disabled_account_is_told_what_to_do():
-    failure = Failure(code="account_disabled", message="the account shop is disabled", retry="never")
-    text = failure_text(RequestFailed("r-1", failure), account="shop")
-    assert "  Enable it first: `penstock budget enable --account shop`." in text.splitlines()
+@pytest.mark.parametrize(
+    ("scope", "advice"),
+    [
+        ("account", "Enable it first: `penstock budget enable --account shop`."),
+        ("user", "Enable it first: `penstock budget enable --account shop --user 'ann b'`."),
+        ("key", "Enable it first: `penstock budget show` tells what is disabled."),
+    ],
+)
+def test_f3_what_is_disabled_is_named_in_the_command_that_enables_it(scope: Scope, advice: str):
+    request = HoldRequest(id="h", account="shop", role="chat", picousd=1, tokens=1, deadline_ms=1)
+    refused = disabled(request, whose(scope, "shop", "ann b"))
+    failure = Failure(code="account_disabled", message=refused.message, retry="never")
     text = failure_text(RequestFailed("r-1", failure), account="shop", user="ann b")
-    assert "or `penstock budget enable --account shop --user 'ann b'`" in text
+    assert text.splitlines()[1] == f"  {advice}"
+
+
+def test_f3_without_the_account_a_command_that_shows_what_is_disabled_is_named():
+    failure = Failure(code="account_disabled", message="disabled", retry="never")
     assert "penstock budget show" in failure_text(RequestFailed("r-1", failure))
 
 
