@@ -74,7 +74,7 @@ def check_guard(arguments: argparse.Namespace) -> str | None:
     if arguments.action not in ("set", "unset"):
         return None
     if arguments.every == (arguments.account is not None):
-        return "say whose policy: an ACCOUNT, or --every"
+        return "give either an ACCOUNT or --every"
     return _check_set(arguments) if arguments.action == "set" else None
 
 

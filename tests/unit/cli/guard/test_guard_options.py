@@ -12,9 +12,9 @@ from penstock.cli.parser import contradiction, make_parser
     [
         ("guard try", "either a text or --file"),
         ("guard try hello --file a.txt", "either a text or --file"),
-        ("guard set --mode off", "an ACCOUNT, or --every"),
-        ("guard set shop --every --mode off", "an ACCOUNT, or --every"),
-        ("guard unset", "an ACCOUNT, or --every"),
+        ("guard set --mode off", "either an ACCOUNT or --every"),
+        ("guard set shop --every --mode off", "either an ACCOUNT or --every"),
+        ("guard unset", "either an ACCOUNT or --every"),
         ("guard set shop", "nothing to change"),
         ("guard set shop --input secrets=block --input secrets=flag", "--input names secrets twice"),
         ("guard set shop --when-unavailable secrets=allow --when-unavailable secrets=refuse", "twice"),
