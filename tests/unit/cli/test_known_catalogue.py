@@ -2,6 +2,7 @@ import os
 
 import pytest
 
+from penstock.cli.__main__ import main
 from penstock.cli.errors import CommandError
 from penstock.cli.known_catalogue import check_has_retrieval
 from penstock.runtime.runtime_file import RuntimeFile, write_runtime_file
@@ -42,3 +43,18 @@ def test_m4_the_catalogue_of_another_system_is_not_known(running, monkeypatch, t
     data = running()
     monkeypatch.setenv("NATS_URL", "nats://127.0.0.1:2")
     check_has_retrieval(data, "documents cannot be searched")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["collections list", "memory list --user ann", "search text --collection a", "index . --collection a"],
+)
+def test_m4_a_command_about_documents_names_the_section_that_it_needs(running, capsys, line):
+    data = running()
+
+    assert main([*line.split(), "--data", str(data)]) == 1
+
+    said = capsys.readouterr().err
+    assert f"`penstock {line.split()[0]}` cannot be served: the catalogue" in said
+    assert "has no section retrieval; add `retrieval: {}`" in said
+    assert "penstock run" not in said

@@ -33,8 +33,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    if arguments.command != "index":  # the router says so of an index request
-        check_has_retrieval(arguments.data, f"{arguments.command} finds nothing")
+    if not getattr(arguments, "dry_run", False):
+        check_has_retrieval(arguments.data, f"`penstock {arguments.command}` cannot be served")
     match arguments.command:
         case "index":
             return _index(arguments)
