@@ -236,7 +236,13 @@ def _add_amounts(change: argparse.ArgumentParser) -> None:
 
 def _add_limit_names(change: argparse.ArgumentParser, option: str, text: str) -> None:
     change.add_argument(
-        option, action="append", choices=tuple(LIMIT_OPTIONS), default=[], metavar="LIMIT", help=text
+        option,
+        action="append",
+        type=lambda text: text.replace("-", "_"),
+        choices=tuple(LIMIT_OPTIONS),
+        default=[],
+        metavar="LIMIT",
+        help=f"{text}. LIMIT is named as its option, for example usd-per-day",
     )
 
 

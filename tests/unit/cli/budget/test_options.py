@@ -73,6 +73,11 @@ def test_f3_amounts_are_read_exactly():
     assert (given.tokens_per_day, given.concurrency) == (1_000, INHERITED)
 
 
+def test_f3_a_limit_is_named_as_its_option_or_as_in_the_catalogue():
+    given = make_parser().parse_args(["budget", "set", "--soft", "usd-per-day", "--hard", "usd_per_month"])
+    assert (given.soft, given.hard) == (["usd_per_day"], ["usd_per_month"])
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
