@@ -142,6 +142,8 @@ def _change(
 
     changed = asyncio.run(run())
     if changed is None:
+        if catalogue is not None:  # the price of a model that the catalogue no longer has can be removed
+            _check_model(catalogue, model)
         print(f"Nothing to change: the price of {visible(model)} is as it was.")
         return 0
     listed = _catalogue_price(catalogue, model)

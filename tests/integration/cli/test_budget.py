@@ -139,6 +139,7 @@ async def test_f3_a_part_of_the_traffic_has_limits_of_its_own(admin: Nats, run: 
         ("budget set --key zzzz2345 --account a --concurrency 1", "`penstock keys list`"),
         ("prices set small --input 1", "has no price yet: give --output"),
         ("prices set smal --input 1 --output 1", "has no model smal: write small"),
+        ("prices unset smal", "has no model smal: write small"),
     ],
 )
 async def test_f3_a_rejected_change_stores_nothing(admin: Nats, run: Run, line: str, reason: str):
