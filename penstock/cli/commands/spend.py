@@ -50,6 +50,8 @@ def spend(question: SpendQuestion, data: Path) -> int:
     now_s = int(SYSTEM.unix_s())
     since_s = moment_s(question.since, now_s)
     until_s = now_s + 1 if question.until is None else moment_s(question.until, now_s)
+    if since_s > now_s:
+        raise CommandError(f"--since {question.since} is in the future")
     if since_s >= until_s:
         raise CommandError("--since must be before --until")
     query = SpendQuery(

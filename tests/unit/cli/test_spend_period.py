@@ -50,3 +50,9 @@ def test_f5_a_mistake_in_the_options_of_spend_is_refused(arguments):
     with pytest.raises(SystemExit) as ended:
         main(["spend", *arguments])
     assert ended.value.code == 2
+
+
+@pytest.mark.parametrize("until", [[], ["--until", "2999-02"]])
+def test_f5_a_period_that_begins_in_the_future_is_refused(until, capsys):
+    assert main(["spend", "--since", "2999-01-01", *until]) == 1
+    assert "--since 2999-01-01 is in the future" in capsys.readouterr().err
