@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(
             f"the edge cannot listen on {address}: {error.strerror}; set PENSTOCK_EDGE_HOST or PENSTOCK_EDGE_PORT\n"
         )
-        return 1
+        return 2
     import_nats_without_aiohttp()
     from penstock.runtime.service import Shell  # noqa: PLC0415 - what prevents a start is reported before the slow imports
     from services.edge.app import Edge  # noqa: PLC0415

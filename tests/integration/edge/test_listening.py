@@ -26,7 +26,7 @@ def test_k2_a_taken_port_is_reported_with_the_variable(
     monkeypatch.setenv("PENSTOCK_EDGE_PORT", str(taken_port))
     monkeypatch.setenv("PENSTOCK_CATALOGUE", "simulator")
     monkeypatch.setenv("PENSTOCK_SIMULATOR_URL", "http://127.0.0.1:1")
-    assert main([]) == 1
+    assert main([]) == 2
     error = capsys.readouterr().err
     assert f"cannot listen on 127.0.0.1, port {taken_port}" in error
     assert "PENSTOCK_EDGE_PORT" in error
@@ -36,7 +36,7 @@ def test_k2_a_taken_port_is_reported_before_the_slow_imports(taken_port: int):
     """So within a second, on a machine that is not busy."""
     program = (
         "import sys; from services.edge.__main__ import main; code = main([]); "
-        "sys.exit(1 if code != 1 else 2 if 'faststream' in sys.modules or 'nats' in sys.modules else 0)"
+        "sys.exit(1 if code != 2 else 2 if 'faststream' in sys.modules or 'nats' in sys.modules else 0)"
     )
     env = {
         **os.environ,
