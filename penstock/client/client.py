@@ -34,6 +34,12 @@ class Client(JobMethods, EmbeddingMethods, RetrievalMethods):
     Use as `async with await Client.connect(...) as client`, or call `close`.
     """
 
+    def __new__(cls, *parts: object) -> Self:
+        """Called by `connect` only. Raises TypeError without a connection."""
+        if len(parts) <= 1:
+            raise TypeError("a client is made by `await Client.connect(...)`, not by `Client(...)`")
+        return super().__new__(cls)
+
     @classmethod
     async def connect(
         cls,

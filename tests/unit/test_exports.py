@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 import penstock
 from penstock import errors
 from penstock.contract.reply import ReplyEvent
@@ -46,3 +48,9 @@ def test_the_command_without_the_server_extra_names_the_extra():
     assert done.returncode == 1
     assert "pip install 'PATH[server]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [(), ("nats://127.0.0.1:4222",)])
+def test_k2_a_client_without_a_connection_names_connect(arguments):
+    with pytest.raises(TypeError, match=r"await Client\.connect"):
+        penstock.Client(*arguments)

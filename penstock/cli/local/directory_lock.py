@@ -54,7 +54,8 @@ class DirectoryLock:
             except BlockingIOError:
                 os.close(descriptor)
                 raise LaunchError(
-                    f"{self._directory} is in use by {self._owner}: stop it, or name another directory"
+                    f"{self._directory} is in use by {self._owner}: stop it, or name another directory with "
+                    "--data DIR"
                 ) from None
             self._descriptor = descriptor
         return self._descriptor

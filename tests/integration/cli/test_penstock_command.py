@@ -230,6 +230,7 @@ def test_a_second_up_on_the_same_directory_is_rejected(up: PenstockUp):
 
     assert second.returncode == 1
     assert "in use by another `penstock up`" in second.stderr
+    assert "name another directory with --data DIR" in second.stderr
     assert "Traceback" not in second.stderr
     assert up.run("ask", "still there?").returncode == 0
 
