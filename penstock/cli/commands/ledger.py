@@ -12,6 +12,7 @@ import msgspec
 from penstock.bus.clock import SYSTEM
 from penstock.cli.connection import check_provisioned, command_settings, open_connection, read_server_clock
 from penstock.cli.errors import CommandError
+from penstock.cli.known_catalogue import known_catalogue
 from penstock.cli.render.ledger import ledger_text, verification_text
 from penstock.cli.render.terminal_safe import as_ascii_json
 from penstock.cli.waiting_note import waiting_note
@@ -27,6 +28,10 @@ from services.ledger.verification.verifier import verify_books
 __all__ = ["ledger_status", "verify"]
 
 _PARTITIONS: Final = (*map(str, range(LEDGER_PARTITIONS)), SYSTEM_PARTITION)
+_NO_BUDGETS: Final = (
+    "Warning: the catalogue {} has no section budgets, so no ledger is needed: usage is stored, and not booked until "
+    "it has one (docs/budgets.md)."
+)
 
 
 def verify(data: Path, *, as_json: bool) -> int:
@@ -52,6 +57,9 @@ def ledger_status(data: Path, *, as_json: bool) -> int:
         )
     else:
         print(ledger_text(positions, owners, silent, now_ms))
+    catalogue = known_catalogue(data)
+    if catalogue is not None and catalogue.budgets is None:
+        print(_NO_BUDGETS.format(catalogue.name), file=sys.stderr)
     return 0 if all(each.partition in owners for each in positions) else 1
 
 

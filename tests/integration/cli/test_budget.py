@@ -162,6 +162,10 @@ async def test_f3_without_a_section_budgets_the_command_says_that_nothing_applie
     code, _, err = await run("prices set large --input 1")
     assert code == 0
     assert "has no section budgets" in err
+    code, out, err = await run("ledger status")
+    assert code == 1
+    assert "no live ledger owns any partition" in out
+    assert "has no section budgets" in err
 
 
 async def test_f3_show_asks_the_ledger_of_the_account(admin: Nats, run: Run):
