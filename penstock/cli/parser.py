@@ -84,9 +84,17 @@ def make_parser() -> argparse.ArgumentParser:
     _add_guard(commands)
     _add_documents(commands)
     _add_config(commands)
+    _name_in_results(commands)
+    return parser
+
+
+def _name_in_results(commands: Commands) -> None:
+    """Each parser as `parser` in its results; that of an action of a command goes before the command's."""
     for command in commands.choices.values():
         command.set_defaults(parser=command)
-    return parser
+        for each in command._actions:  # noqa: SLF001 - no public attribute has the actions of a command
+            if isinstance(each, argparse._SubParsersAction):  # noqa: SLF001 - the class has no public name
+                _name_in_results(each)
 
 
 def _add_up(commands: Commands) -> None:

@@ -226,6 +226,17 @@ def test_config_check_and_print_run(capsys):
     assert "sim-chat-large" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "line", ["budget set --user ann", "guard set demo", "keys create --budget 3", "jobs --result"]
+)
+def test_a_mistake_is_reported_with_the_usage_of_the_command_that_was_given(line: str, capsys):
+    with pytest.raises(SystemExit):
+        main(line.split())
+
+    command = line.split(" -", maxsplit=1)[0].removesuffix(" demo")
+    assert capsys.readouterr().err.startswith(f"usage: penstock {command} [-h]")
+
+
 def test_config_check_reads_a_path_without_yaml_at_its_end(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PENSTOCK_SIMULATOR_URL", "http://127.0.0.1:1")
