@@ -117,27 +117,27 @@ async def _heard_end(application: Application) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("deadline", "code", "says"),
+    ("deadline", "says"),
     [
-        (1, "deadline_exceeded", "milliseconds since 1970"),
-        (-5_000, "deadline_exceeded", "milliseconds since 1970"),
-        (-(2**63), "invalid_request", "deadline_ms"),
-        (2**63, "invalid_request", "deadline_ms"),
-        (10.5, "invalid_request", "deadline_ms"),
-        ("soon", "invalid_request", "deadline_ms"),
-        (float("nan"), "invalid_request", "JSON"),
-        (float("inf"), "invalid_request", "JSON"),
-        (True, "invalid_request", "deadline_ms"),
+        (1, "milliseconds since 1970"),
+        (-5_000, "milliseconds since 1970"),
+        (-(2**63), "deadline_ms"),
+        (2**63, "deadline_ms"),
+        (10.5, "deadline_ms"),
+        ("soon", "deadline_ms"),
+        (float("nan"), "JSON"),
+        (float("inf"), "JSON"),
+        (True, "deadline_ms"),
     ],
 )
 async def test_d10_an_impossible_deadline_is_a_clear_error(
-    publisher: RawPublisher, deadline: Any, code: str, says: str
+    publisher: RawPublisher, deadline: Any, says: str
 ) -> None:
     application = Application(publisher, f"odd-{new_id()}")
     await application.send(deadline_ms=deadline)
     end = await application.end()
     assert isinstance(end, Failed)
-    assert end.error.code == code
+    assert end.error.code == "invalid_request"
     assert says in end.error.message
 
 
