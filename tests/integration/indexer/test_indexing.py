@@ -123,11 +123,14 @@ async def test_f4_replies_jobs_and_reports_count_attempts_at_models_without_a_pr
     assert result is not None
     assert result.unpriced_attempts == 1
 
-    index_job = await job_in_state(
-        client, await client.index("docs", documents=corpus(range(3))), "completed"
-    )
+    def documents(text: str) -> list[Document]:
+        """New ones: a text that another test has indexed is not embedded again."""
+        return [Document(id=f"{unique}-{number}", text=f"{text} {number} of {unique}") for number in range(3)]
+
+    submitted = await client.index("docs", documents=documents("First text"))
+    index_job = await job_in_state(client, submitted, "completed")
     assert index_job.unpriced_attempts == 1
-    report = await index(client, documents=corpus(range(3), version=1))
+    report = await index(client, documents=documents("Second text"))
     assert (report.embedded, report.unpriced_attempts, report.cost_microusd) == (3, 1, 0)
 
 
